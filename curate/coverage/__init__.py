@@ -1,0 +1,1 @@
+"""What prompts ask for against what captions show."""

@@ -1,0 +1,181 @@
+"""One dataset folder: manifest, journal, store, evidence and shards, side by side."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from curate import manifest
+from curate.errors import InputError, UsageError, storage_error
+from curate.files import remove_leftovers, write_bytes
+from curate.manifest import Manifest
+from curate.sample import Sample, from_record, to_record
+from curate.store import Store
+
+if TYPE_CHECKING:
+    import daft
+
+TRANSIENT = "download"  # drop reason of a failed download: the next fetch tries it again
+
+
+class Step(Protocol):
+    """A step fills in and marks rows; its keyword arguments are its configuration."""
+
+    def __call__(self, rows: "daft.DataFrame", **settings: Any) -> "daft.DataFrame":
+        """Same keys, same order."""
+        ...
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The folder every command works on (`./data` unless `--data` says otherwise)."""
+
+    root: Path
+
+    @property
+    def manifest(self) -> Path:
+        """The rows."""
+        return self.root / "manifest.parquet"
+
+    @property
+    def journal(self) -> Path:
+        """Rows fetched since the manifest was last written; JSON lines, append only."""
+        return self.root / "journal.jsonl"
+
+    @property
+    def store(self) -> Store:
+        """The pictures' bytes."""
+        return Store(self.root / "store")
+
+    @property
+    def evidence(self) -> Path:
+        """Stored API answers."""
+        return self.root / "evidence"
+
+    @property
+    def shards(self) -> Path:
+        """What the trainer reads."""
+        return self.root / "shards"
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder for one writing command; the system frees it when the process dies.
+
+        Raises:
+            UsageError: another command is at work here.
+            InputError: the folder cannot be made or written.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise storage_error(self.root, error) from None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            remove_leftovers(self.root)
+            yield
+        except BlockingIOError:
+            raise UsageError(
+                self.root, "another command is writing here", fix="wait for it to end"
+            ) from None
+        finally:
+            os.close(handle)
+
+    def read(self) -> Manifest:
+        """The manifest with the journal's rows merged in; nothing is written.
+
+        Raises:
+            InputError: nothing was ever fetched into this folder, or a file is not ours.
+        """
+        fetched = list(self._journal_rows())
+        if not self.manifest.exists() and not fetched:
+            raise InputError(
+                self.root,
+                "no dataset here",
+                fix="curate fetch folder DIR, or name another folder with --data",
+            )
+        known = manifest.read(self.manifest) if self.manifest.exists() else Manifest([], [])
+        return Manifest(merge(known.samples, fetched), known.history)
+
+    def write(self, changed: Manifest) -> None:
+        """Replace the manifest, then forget the journal it contains."""
+        manifest.write(self.manifest, changed)
+        self.journal.unlink(missing_ok=True)
+
+    def append(self, sample: Sample) -> None:
+        """Add one fetched row to the journal; it survives the death of the process."""
+        line = json.dumps(to_record(sample), ensure_ascii=False, sort_keys=True) + "\n"
+        try:
+            with self.journal.open("ab") as file:
+                if file.tell() and not _ends_with_newline(self.journal):
+                    file.write(b"\n")  # a line cut short by a crash stays a line of its own
+                file.write(line.encode())
+        except OSError as error:
+            raise storage_error(self.journal, error) from None
+
+    def run(self, step: Step, name: str, settings: Mapping[str, Any]) -> list[Sample]:
+        """Run one step over the manifest and replace it; the caller holds the lock.
+
+        Returns:
+            The samples as they are now.
+        """
+        from curate import engine
+
+        before = self.read()
+        after = engine.samples(step(engine.table(before.samples), **settings))
+        if [s.key for s in after] != [s.key for s in before.samples]:
+            raise AssertionError(f"step {name} changed the keys")
+        stated = {k: v for k, v in settings.items() if isinstance(v, str | int | float | bool)}
+        self.write(Manifest(after, manifest.recorded(before.history, name, stated, after)))
+        return after
+
+    def _journal_rows(self) -> Iterator[Sample]:
+        if not self.journal.exists():
+            return
+        lines = self.journal.read_bytes().split(b"\n")
+        for number, line in enumerate(lines, 1):
+            try:
+                record = json.loads(line) if line else None
+            except ValueError:
+                record = None  # cut short by a crash: the item in flight, fetched again
+            try:
+                if record is not None:
+                    yield from_record(record)
+            except TypeError as error:
+                raise InputError(
+                    f"{self.journal} line {number}", f"not a row of ours ({error})", fix="remove it"
+                ) from None
+
+
+def merge(known: Iterable[Sample], fetched: Iterable[Sample]) -> list[Sample]:
+    """Known rows and fetched ones, sorted by key; a row once fetched is kept as it is.
+
+    Only a row whose download had failed is replaced by what a later fetch found.
+    """
+    rows = {s.key: s for s in known}
+    for sample in fetched:
+        old = rows.get(sample.key)
+        if old is None or failed(old):
+            rows[sample.key] = sample
+    return [rows[key] for key in sorted(rows)]
+
+
+def failed(sample: Sample) -> bool:
+    """Whether the next fetch should try this sample again."""
+    return sample.dropped is not None and sample.dropped.split(":")[0] == TRANSIENT
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
+
+
+def write_json(path: Path, value: object) -> None:
+    """Replace `path` by `value` as indented JSON, sorted, UTF-8."""
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False)
+    write_bytes(path, text.encode() + b"\n")

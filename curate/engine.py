@@ -1,0 +1,78 @@
+"""Where tables run: Daft data frames, on this machine or on a Ray cluster."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from curate.sample import Sample, arrow_schema, from_record, to_record
+
+if TYPE_CHECKING:
+    import daft
+
+COLUMNS = tuple(f.name for f in fields(Sample))
+
+
+def table(samples: Iterable[Sample]) -> "daft.DataFrame":
+    """The samples as a Daft data frame, a column a field."""
+    import daft
+    import pyarrow as pa
+
+    records = [to_record(s) for s in samples]
+    return daft.from_arrow(pa.Table.from_pylist(records, schema=arrow_schema()))
+
+
+def samples(rows: "daft.DataFrame") -> list[Sample]:
+    """The rows of a data frame as samples, in their order."""
+    return [from_record(r) for r in rows.select(*COLUMNS).to_arrow().to_pylist()]
+
+
+def each(
+    rows: "daft.DataFrame",
+    function: Callable[[Sample], Sample],
+    *,
+    fills: Sequence[str],
+    processes: int = 0,
+    batch: int = 64,
+) -> "daft.DataFrame":
+    """Apply `function` to every row; keep its values of the columns `fills`.
+
+    Args:
+        rows: a data frame of samples.
+        function: must return a sample with the same key and change nothing but `fills`.
+        fills: names of the columns it fills in.
+        processes: worker processes, 0 for this one. With workers, `function` must pickle.
+        batch: rows handed over at a time.
+    """
+    import daft
+    import pyarrow as pa
+    from daft import DataType
+
+    schema = arrow_schema()
+    struct = pa.struct([schema.field(name) for name in fills])
+
+    class Filler:
+        """Runs `function` over a batch, in this process or in a worker of its own."""
+
+        @daft.method.batch(return_dtype=DataType.from_arrow_type(struct), batch_size=batch)
+        def fill(self, *columns: Any) -> Any:
+            rows = zip(*(c.to_pylist() for c in columns), strict=True)
+            given = (from_record(dict(zip(COLUMNS, values, strict=True))) for values in rows)
+            records = [to_record(function(sample)) for sample in given]
+            return pa.array([{n: r[n] for n in fills} for r in records], type=struct)
+
+    filler = daft.cls(Filler, use_process=processes > 0, max_concurrency=processes or None)()
+    call = filler.fill(*(daft.col(name) for name in COLUMNS))
+    filled = rows.with_column("_filled", call)
+    return filled.select(
+        *(
+            daft.col("_filled")[name].alias(name) if name in fills else daft.col(name)
+            for name in COLUMNS
+        )
+    )
+
+
+def whole(
+    rows: "daft.DataFrame", function: Callable[[list[Sample]], list[Sample]]
+) -> "daft.DataFrame":
+    """Apply `function` to all rows at once, for decisions that need to see every row."""
+    return table(function(samples(rows)))

@@ -1,0 +1,65 @@
+"""What a user can act on: the subject, what is wrong, and what to type next."""
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Exit codes of both commands."""
+
+    DONE = 0
+    FOUND = 1  # a requested check found something
+    USAGE = 2
+    INPUT = 3
+    SOURCE = 4
+    LICENCE = 5
+
+
+class CurateError(Exception):
+    """Something the user can put right.
+
+    Args:
+        subject: the file, row, key, URL or option concerned.
+        problem: what is wrong with it, as a clause.
+        fix: the thing to type or change next.
+    """
+
+    exit_code = Exit.INPUT
+
+    def __init__(self, subject: object, problem: str, *, fix: str) -> None:
+        """Keep the three parts apart, so that each can be shown in its own way."""
+        self.subject, self.problem, self.fix = str(subject), problem, fix
+        super().__init__(f"{subject}: {problem}\n  fix: {fix}")
+
+
+class UsageError(CurateError):
+    """The command was typed in a way that cannot work."""
+
+    exit_code = Exit.USAGE
+
+
+class InputError(CurateError):
+    """A file or row cannot be used."""
+
+    exit_code = Exit.INPUT
+
+
+class SourceError(CurateError):
+    """A source of images refused, failed or changed its answers."""
+
+    exit_code = Exit.SOURCE
+
+
+class LicenceError(CurateError):
+    """Terms, a licence or an opt-out forbid it."""
+
+    exit_code = Exit.LICENCE
+
+
+def storage_error(path: object, error: OSError) -> InputError:
+    """Turn a failed write (full disk, no permission, read-only) into a sentence."""
+    return InputError(
+        path,
+        f"cannot be written ({error.strerror or error})",
+        fix="free some space or correct the permissions, then type the same command again; "
+        "finished work is kept",
+    )

@@ -1,0 +1,1 @@
+"""Decode safely, measure, hash, find copies."""

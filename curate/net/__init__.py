@@ -1,0 +1,1 @@
+"""Transport: public addresses only, politeness per host, the answer cache."""

@@ -1,0 +1,1 @@
+"""Licences, opt-outs, policies, credits."""

@@ -1,0 +1,178 @@
+"""The row: one image and all we know of it. The Arrow schema is derived from it."""
+
+import os
+import re
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+
+from curate.errors import InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Decision = Literal["allow", "hold", "deny"]
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """One description of an image and where it comes from."""
+
+    text: str
+    origin: str  # "text" (given with the image), "title", "tags", "file-name"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a policy says about one use of an image."""
+
+    decision: str  # a Decision
+    reasons: tuple[str, ...]  # codes, each disputable: "licence:CC0-1.0", "opt-out:noAiTraining"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image. A new fact is a new field, with its unit in the comment."""
+
+    key: str  # SOURCE-ID; letters, digits, "-", "_"; stable for ever
+    source: str  # name of the source, e.g. "pixabay"
+    # where it comes from
+    query: str | None = None  # what was asked of the source
+    page_url: str | None = None  # page that shows it and its licence
+    image_url: str | None = None  # where the bytes were asked for, secrets removed
+    final_url: str | None = None  # where they came from after redirects
+    file_name: str | None = None  # path relative to the folder it was read from
+    author: str | None = None
+    author_url: str | None = None
+    title: str | None = None
+    tags: tuple[str, ...] = ()
+    language: str | None = None  # BCP 47 tag of title, tags and texts, as stated
+    texts: tuple[str, ...] = ()  # captions that came with the image, as they stand
+    retrieved: str | None = None  # UTC, ISO 8601, seconds
+    evidence: str | None = None  # SHA-256 of the stored answer that named this image
+    # rights
+    license_text: str | None = None  # as stated
+    license_url: str | None = None  # as stated
+    license_by: str | None = None  # who stated it: "source" or "user"
+    license: str | None = None  # SPDX id or LicenseRef-…
+    license_how: str | None = None  # how the id was derived from what was stated
+    opt_outs: tuple[str, ...] = ()  # signals against training found, e.g. "api:noAiTraining"
+    ai_generated: bool | None = None  # as stated by the source
+    basis: str | None = None  # the user's own basis where a source's terms ask for one
+    train: Verdict | None = None
+    share_dataset: Verdict | None = None
+    share_model: Verdict | None = None
+    policy: str | None = None  # SHA-256 of the policy that gave the verdicts
+    # the picture
+    sha256: str | None = None  # of the bytes received; where they lie in the store
+    byte_count: int | None = None  # bytes
+    format: str | None = None  # "JPEG", "PNG" or "WEBP", by content
+    width: int | None = None  # pixels, after EXIF orientation
+    height: int | None = None  # pixels, after EXIF orientation
+    pixel_sha256: str | None = None  # of size and decoded RGBA pixels
+    phash: str | None = None  # 64-bit perceptual hash, 16 hexadecimal digits
+    sharpness: float | None = None  # variance of the Laplacian of 8-bit luminance
+    # words
+    captions: tuple[Caption, ...] = ()
+    # out of the dataset: None while in use, else REASON[:DETAIL]
+    dropped: str | None = None
+
+    @property
+    def area(self) -> int:
+        """Pixels, 0 while unknown."""
+        return (self.width or 0) * (self.height or 0)
+
+    @property
+    def may_train(self) -> bool:
+        """In use, and allowed for training by a policy."""
+        return self.dropped is None and self.train is not None and self.train.decision == "allow"
+
+
+def live(samples: Iterable[Sample]) -> list[Sample]:
+    """The samples still in use."""
+    return [s for s in samples if s.dropped is None]
+
+
+def drop(samples: Sequence[Sample], reasons: Mapping[str, str]) -> list[Sample]:
+    """Mark each sample named in `reasons` (key -> REASON[:DETAIL]); the only way out of a dataset."""
+    return [replace(s, dropped=reasons[s.key]) if s.key in reasons else s for s in samples]
+
+
+def reinstate(samples: Sequence[Sample], *reasons: str) -> list[Sample]:
+    """Undo the drops of the named reasons, so that a step can decide afresh."""
+    return [
+        replace(s, dropped=None) if s.dropped and s.dropped.split(":")[0] in reasons else s
+        for s in samples
+    ]
+
+
+def make_key(source: str, identifier: str) -> str:
+    """SOURCE-ID with every other character than letters, digits, `-` and `_` as `_xx` bytes.
+
+    The mapping is injective (`_` itself is escaped), so two identifiers never share a key.
+    """
+    safe = "".join(
+        c if re.fullmatch(r"[A-Za-z0-9-]", c) else "".join(f"_{b:02x}" for b in c.encode())
+        for c in identifier
+    )
+    return f"{source}-{safe}"
+
+
+def utc_now() -> str:
+    """The time in UTC, ISO 8601 in seconds; SOURCE_DATE_EPOCH fixes it for reproducible runs.
+
+    Source: https://reproducible-builds.org/specs/source-date-epoch/
+    """
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    if epoch is not None and not epoch.isdigit():
+        raise InputError(
+            "SOURCE_DATE_EPOCH", f"{epoch!r} is not a number of seconds", fix="unset it"
+        )
+    now = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    return now.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@cache
+def arrow_schema() -> "pa.Schema":
+    """The Arrow schema of a manifest, field for field from `Sample`."""
+    import pyarrow as pa
+
+    hints = typing.get_type_hints(Sample)
+    return pa.schema([(f.name, _arrow_type(hints[f.name])) for f in fields(Sample)])
+
+
+def _arrow_type(hint: Any) -> "pa.DataType":
+    import pyarrow as pa
+
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        (hint,) = (a for a in typing.get_args(hint) if a is not type(None))
+    if typing.get_origin(hint) is tuple:
+        return pa.list_(_arrow_type(typing.get_args(hint)[0]))
+    if is_dataclass(hint):
+        hints = typing.get_type_hints(hint)
+        return pa.struct([(f.name, _arrow_type(hints[f.name])) for f in fields(hint)])
+    return {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}[hint]
+
+
+def to_record(sample: Sample) -> dict[str, Any]:
+    """The sample as plain values, for JSON and Arrow."""
+    return asdict(sample)
+
+
+def from_record(record: Mapping[str, Any]) -> Sample:
+    """The sample that `to_record` (or Arrow, or JSON) gave as plain values."""
+
+    def verdict(value: Mapping[str, Any] | None) -> Verdict | None:
+        return value and Verdict(value["decision"], tuple(value["reasons"] or ()))  # type: ignore[return-value]
+
+    changed: dict[str, Any] = dict(record)
+    for name in ("tags", "texts", "opt_outs"):
+        changed[name] = tuple(record.get(name) or ())
+    changed["captions"] = tuple(Caption(**c) for c in record.get("captions") or ())
+    for name in ("train", "share_dataset", "share_model"):
+        changed[name] = verdict(record.get(name))
+    return Sample(**changed)

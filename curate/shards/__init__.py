@@ -1,0 +1,1 @@
+"""The contract with the trainer: tar shards and their index."""

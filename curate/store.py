@@ -1,0 +1,47 @@
+"""Bytes by SHA-256: `STORE/ab/abcdef…`. A file that exists is whole."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from curate.errors import InputError
+from curate.files import write_bytes
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of content-addressed bytes."""
+
+    root: Path
+
+    def path(self, sha256: str) -> Path:
+        """Where the bytes with this hash lie, or would lie."""
+        return self.root / sha256[:2] / sha256
+
+    def put(self, data: bytes) -> str:
+        """Keep `data`, once; return its SHA-256."""
+        sha256 = hashlib.sha256(data).hexdigest()
+        if not self.path(sha256).exists():
+            write_bytes(self.path(sha256), data)
+        return sha256
+
+    def get(self, sha256: str) -> bytes:
+        """The bytes, checked against their name.
+
+        Raises:
+            InputError: they are missing or have changed on disk.
+        """
+        path = self.path(sha256)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise InputError(
+                path, f"stored picture cannot be read ({error.strerror})", fix="fetch it again"
+            ) from None
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise InputError(
+                path,
+                "stored picture has changed on disk",
+                fix=f"rm {path}, then fetch it again",
+            )
+        return data
