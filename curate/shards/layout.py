@@ -1,0 +1,197 @@
+"""The contract with `train`: what a folder of shards looks like, and how to read it.
+
+A folder of shards holds `train-000000.tar`, `train-000001.tar`, … and `index.json`. The index is
+the truth: a tar that it does not list is not part of the data. Each tar is in WebDataset form,
+three members a sample, one after the other, sorted by name:
+
+    KEY.jpg | KEY.png | KEY.webp   the picture, sRGB, metadata stripped
+    KEY.json                       a `Record` as JSON: all captions, size, rights, hashes
+    KEY.txt                        the first caption, UTF-8
+
+Only the standard library is used here, so that a trainer can read shards with nothing of
+`curate` but this file, `errors` and `files`.
+"""
+
+import hashlib
+import json
+import tarfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypedDict
+
+from curate.errors import InputError
+
+VERSION = "fubuki-shards/1"
+INDEX = "index.json"
+FORMATS = ("jpg", "png", "webp")  # also the file name extensions
+FIX = "curate pack"
+
+
+class CaptionRecord(TypedDict):
+    """One description of the picture."""
+
+    text: str
+    origin: str  # "text" (given with the picture), "title", "tags", "file-name", …
+
+
+class VerdictRecord(TypedDict):
+    """What the policy says about one use of the picture."""
+
+    decision: str  # "allow", "hold" or "deny"
+    reasons: list[str]
+
+
+class Record(TypedDict):
+    """`KEY.json`: one sample as packed. Sizes are in pixels."""
+
+    key: str
+    captions: list[CaptionRecord]  # at least one; the first is also KEY.txt
+    width: int  # of the picture as packed
+    height: int
+    original_width: int  # of the picture as received, after EXIF orientation
+    original_height: int
+    modified: list[str]  # what packing changed, e.g. ["resized", "re-encoded"]; never empty
+    sha256: str  # of the bytes as received
+    pixel_sha256: str  # of the pixels as received
+    source: str
+    page_url: str | None
+    image_url: str | None
+    author: str | None
+    author_url: str | None
+    title: str | None
+    license: str | None  # SPDX id or LicenseRef-…
+    license_text: str | None  # as stated
+    license_url: str | None
+    policy: str | None  # SHA-256 of the policy that gave the verdicts
+    train: VerdictRecord | None
+    share_dataset: VerdictRecord | None
+    share_model: VerdictRecord | None
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One tar as the index lists it."""
+
+    name: str  # file name
+    sha256: str  # of the whole file
+    samples: int
+    bytes: int  # size of the file
+
+
+@dataclass(frozen=True)
+class Index:
+    """What a folder of shards holds."""
+
+    size: int  # pixels; the shorter side of a packed picture is at most this
+    format: str  # one of FORMATS
+    split: str  # first part of the shards' names
+    samples: int
+    shards: tuple[Shard, ...]
+    words: Mapping[str, int]  # word in lower case -> pictures with a caption that holds it
+    licences: Mapping[str, int]  # licence id -> pictures
+    settings: Mapping[str, Any]  # how they were packed
+    version: str = VERSION
+    root: Path = field(default=Path(), compare=False)  # folder it was read from
+
+    def to_json(self) -> bytes:
+        """The bytes of `index.json`; equal indexes give equal bytes."""
+        values = {k: v for k, v in asdict(self).items() if k != "root"}
+        return json.dumps(values, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+
+
+def shard_name(split: str, number: int) -> str:
+    """File name of the shard with this number: `train-000000.tar`."""
+    return f"{split}-{number:06d}.tar"
+
+
+def member_names(key: str, format: str) -> tuple[str, str, str]:
+    """The names of a sample's picture, record and caption inside a tar."""
+    return f"{key}.{format}", f"{key}.json", f"{key}.txt"
+
+
+def find(path: Path) -> Path:
+    """The folder of shards meant by `path`: itself, or `shards` within a dataset folder.
+
+    Raises:
+        InputError: neither holds an index.
+    """
+    for folder in (path, path / "shards"):
+        if (folder / INDEX).is_file():
+            return folder
+    problem = "no shards here" if path.is_dir() else "no such folder"
+    raise InputError(path, problem, fix=f"{FIX} --data {path}")
+
+
+def read_index(path: Path) -> Index:
+    """The index of the shards that `find` finds, each listed tar present in its full size.
+
+    Raises:
+        InputError: no shards, another version, or a tar that is missing or of another size.
+    """
+    root = find(path)
+    index = _parse(root / INDEX)
+    for shard in index.shards:
+        file = root / shard.name
+        if not file.is_file():
+            raise InputError(file, "shard is missing", fix=f"{FIX}, to write it again")
+        if file.stat().st_size != shard.bytes:
+            problem = f"shard has {file.stat().st_size} bytes, its index says {shard.bytes}"
+            raise InputError(file, problem, fix=f"{FIX}, to write it again")
+    return index
+
+
+def _parse(path: Path) -> Index:
+    try:
+        values = json.loads(path.read_bytes())
+        version = values.get("version")
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(path, f"not a readable index ({error})", fix=FIX) from None
+    if version != VERSION:
+        raise InputError(path, f"shards of version {version!r}, this reads {VERSION!r}", fix=FIX)
+    names = {f.name for f in fields(Index)} - {"root"}
+    try:
+        shards = tuple(Shard(**s) for s in values["shards"])
+        return Index(**{n: values[n] for n in names} | {"shards": shards, "root": path.parent})
+    except (KeyError, TypeError) as error:
+        raise InputError(path, f"not an index of ours ({error})", fix=FIX) from None
+
+
+def iterate(path: Path) -> Iterator[tuple[str, bytes, Record]]:
+    """Yield (key, bytes of the picture, record) of every sample, in the order they are stored.
+
+    Each shard is checked against its SHA-256 before its first sample is given out.
+
+    Raises:
+        InputError: as `read_index`; or a shard is not what its index says.
+    """
+    index = read_index(path)
+    for shard in index.shards:
+        file = index.root / shard.name
+        try:
+            yield from _read_shard(file, shard, index.format)
+        except (OSError, tarfile.TarError, ValueError, LookupError) as error:
+            problem = f"broken shard ({error or type(error).__name__})"
+            raise InputError(file, problem, fix=f"{FIX}, to write it again") from None
+
+
+def _read_shard(file: Path, shard: Shard, format: str) -> Iterator[tuple[str, bytes, Record]]:
+    with file.open("rb") as stream:
+        if hashlib.file_digest(stream, "sha256").hexdigest() != shard.sha256:
+            raise ValueError("its SHA-256 is not the one in the index")
+        stream.seek(0)
+        with tarfile.open(fileobj=stream, mode="r:") as tar:
+            for three in zip(*[iter(tar)] * 3, strict=True):
+                members = {m.name: m for m in three}
+                key = three[0].name.partition(".")[0]
+                picture, record, caption = member_names(key, format)
+                if caption not in members:
+                    raise ValueError(f"no {caption} beside {three[0].name}")
+                yield key, _bytes(tar, members[picture]), json.loads(_bytes(tar, members[record]))
+
+
+def _bytes(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    stream = tar.extractfile(member)
+    if stream is None:
+        raise ValueError(f"member {member.name!r} is not a file")
+    return stream.read()
