@@ -1,0 +1,1 @@
+"""Worked recipes: each is a program of the commands a user would type."""

@@ -1,0 +1,22 @@
+"""What every test shares: the folder of real data, and how hypothesis looks for examples."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# a busy machine is no failure, and a failing example must come back on the next run
+settings.register_profile("fubuki", deadline=None, print_blob=True)
+settings.load_profile("fubuki")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--corpora", help="folder of real data, for tests marked `corpora`")
+
+
+@pytest.fixture(scope="session")
+def corpora(request: pytest.FixtureRequest) -> Path:
+    """The folder of real data; a test that asks for it is marked `corpora`."""
+    given = request.config.getoption("--corpora")
+    assert given, "tests marked `corpora` need --corpora DIR (make test-corpora CORPORA=DIR)"
+    return Path(given)
