@@ -75,6 +75,7 @@ class Sample:
     height: int | None = None  # pixels, after EXIF orientation
     pixel_sha256: str | None = None  # of size and decoded RGBA pixels
     phash: str | None = None  # 64-bit perceptual hash, 16 hexadecimal digits
+    mirror_phash: str | None = None  # the same of the picture mirrored left to right
     sharpness: float | None = None  # variance of the Laplacian of 8-bit luminance
     # words
     captions: tuple[Caption, ...] = ()
