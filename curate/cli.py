@@ -1,11 +1,18 @@
 """The command line: parse, make one call, print. Nothing is decided here."""
 
+import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from curate.errors import CurateError
+from curate.sources import pixabay
+
+if TYPE_CHECKING:
+    from curate.collection import Summary
+    from curate.sources.base import Source
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -15,10 +22,156 @@ app = typer.Typer(
 )
 fetch_app = typer.Typer(no_args_is_help=True, help="Fetch pictures from a source.")
 app.add_typer(fetch_app, name="fetch")
+sources_app = typer.Typer(no_args_is_help=True, help="Where pictures come from, and its terms.")
+app.add_typer(sources_app, name="sources")
 
 Data = Annotated[Path, typer.Option("--data", help="Dataset folder.", show_default=True)]
 DATA = Path("data")
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+Query = Annotated[str, typer.Option("--query", help="What to look for, up to 100 characters.")]
+Limit = Annotated[int, typer.Option(min=1, help="Pictures to take from the top of the results.")]
+Stand = Annotated[
+    str | None,
+    typer.Option("--endpoint", help="Ask this server on 127.0.0.1 instead.", hidden=True),
+]
+
+
+@fetch_app.command("folder")
+def fetch_folder(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of pictures.")],
+    license: Annotated[
+        str | None, typer.Option(help="Licence of what states none, e.g. CC0-1.0.")
+    ] = None,
+    author: Annotated[str | None, typer.Option(help="Author of what names none.")] = None,
+    data: Data = DATA,
+    json: AsJson = False,
+) -> None:
+    """Take the pictures of a folder, with captions from metadata.csv, .txt files or file names."""
+    from curate import fetch, show
+    from curate.dataset import Dataset
+
+    manner = fetch.Manner(show.say, show.tracked)
+    done = fetch.fetch_folder(Dataset(data), folder, license=license, author=author, manner=manner)
+    _show_fetch(done, json)
+
+
+@fetch_app.command("pixabay")
+def fetch_pixabay(  # noqa: PLR0913 one a documented parameter
+    query: Query,
+    limit: Limit = 200,
+    image_type: Annotated[pixabay.ImageType, typer.Option(help="Kind of picture.")] = "all",
+    orientation: Annotated[pixabay.Orientation, typer.Option(help="Shape.")] = "all",
+    category: Annotated[pixabay.Category | None, typer.Option(help="Subject.")] = None,
+    colors: Annotated[pixabay.Colour | None, typer.Option(help="Main colour.")] = None,
+    min_width: Annotated[int, typer.Option(min=0, help="Of the original, pixels.")] = 0,
+    min_height: Annotated[int, typer.Option(min=0, help="Of the original, pixels.")] = 0,
+    editors_choice: Annotated[bool, typer.Option("--editors-choice", help="Only these.")] = False,
+    order: Annotated[pixabay.Order, typer.Option(help="Which results come first.")] = "popular",
+    lang: Annotated[pixabay.Language, typer.Option(help="Language of the query.")] = "en",
+    allow_ai: Annotated[bool, typer.Option("--allow-ai", help="AI-made ones, too.")] = False,
+    endpoint: Stand = None,
+    data: Data = DATA,
+    json: AsJson = False,
+) -> None:
+    """Take pictures from Pixabay: needs PIXABAY_API_KEY, and its terms accepted with a basis."""
+    options = {
+        "image_type": image_type, "orientation": orientation, "category": category,
+        "colors": colors, "min_width": min_width, "min_height": min_height,
+        "editors_choice": editors_choice, "order": order, "lang": lang,
+    }  # fmt: skip
+    _fetch("pixabay", query, limit, options, allow_ai, endpoint, data, json)
+
+
+@fetch_app.command("openverse")
+def fetch_openverse(
+    query: Query,
+    limit: Limit = 100,
+    license: Annotated[
+        str, typer.Option(help="Licences, by the API's names, separated by commas.")
+    ] = "cc0,pdm,by",
+    endpoint: Stand = None,
+    data: Data = DATA,
+    json: AsJson = False,
+) -> None:
+    """Take openly licensed pictures from Openverse; no account needed."""
+    _fetch("openverse", query, limit, {"license": license}, False, endpoint, data, json)
+
+
+@sources_app.command("list")
+def sources_list(data: Data = DATA, json: AsJson = False) -> None:
+    """List the sources, what they need and their terms."""
+    from curate import show, sources
+
+    known = sources.described(data)
+    if json:
+        show.as_json(known)
+    else:
+        show.table(list(known[0]), [list(source.values()) for source in known])
+
+
+@sources_app.command("accept")
+def sources_accept(
+    name: Annotated[str, typer.Argument(metavar="SOURCE", help="Name of the source.")],
+    basis: Annotated[str, typer.Option(help="Why you may use its pictures, in your words.")],
+    data: Data = DATA,
+) -> None:
+    """Record that you accept a source's terms, and on what basis you use its pictures."""
+    from curate import sources
+    from curate.sources import terms
+
+    given = terms.accept(data, sources.named(name), basis)
+    typer.echo(f"{name}: {given.who} accepts {given.terms_url} ({given.terms_version})")
+
+
+def _fetch(
+    name: str,
+    query: str,
+    limit: int,
+    options: Mapping[str, object],
+    allow_ai: bool,
+    endpoint: str | None,
+    data: Path,
+    json: bool,
+) -> None:
+    from curate import fetch, show, sources
+    from curate.dataset import Dataset
+    from curate.net.guard import Endpoint
+
+    ask = _ask_terms if sys.stdin.isatty() and sys.stderr.isatty() else None
+    stand = Endpoint.parse(endpoint) if endpoint else None
+    done = fetch.fetch(
+        Dataset(data),
+        sources.named(name),
+        query,
+        limit=limit,
+        options=options,
+        allow_ai=allow_ai,
+        manner=fetch.Manner(show.say, show.tracked, ask, stand),
+    )
+    _show_fetch(done, json)
+
+
+def _ask_terms(source: "Source") -> str | None:
+    typer.echo(f"{source.name}: terms at {source.terms_url}", err=True)
+    for point in source.terms:
+        typer.echo(f"  - {point}", err=True)
+    answer: str = typer.prompt(
+        "Your basis for using its pictures all the same (nothing: stop)",
+        default="",
+        show_default=False,
+        err=True,
+    )
+    return answer.strip() or None
+
+
+def _show_fetch(done: "Summary", json: bool) -> None:
+    from curate import show
+
+    if json:
+        show.as_json(done.as_json())
+    else:
+        show.table(("", "pictures"), done.as_rows())
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -25,7 +25,7 @@ TRANSIENT = "download"  # drop reason of a failed download: the next fetch tries
 class Step(Protocol):
     """A step fills in and marks rows; its keyword arguments are its configuration."""
 
-    def __call__(self, rows: "daft.DataFrame", **settings: Any) -> "daft.DataFrame":
+    def __call__(self, rows: "daft.DataFrame", /, *args: Any, **settings: Any) -> "daft.DataFrame":
         """Same keys, same order."""
         ...
 
@@ -85,14 +85,15 @@ class Dataset:
         finally:
             os.close(handle)
 
-    def read(self) -> Manifest:
+    def read(self, *, may_be_empty: bool = False) -> Manifest:
         """The manifest with the journal's rows merged in; nothing is written.
 
         Raises:
-            InputError: nothing was ever fetched into this folder, or a file is not ours.
+            InputError: nothing was ever fetched into this folder (unless that may be), or a
+                file is not ours.
         """
-        fetched = list(self._journal_rows())
-        if not self.manifest.exists() and not fetched:
+        fetched = self.journal_rows()
+        if not self.manifest.exists() and not fetched and not may_be_empty:
             raise InputError(
                 self.root,
                 "no dataset here",
@@ -133,9 +134,11 @@ class Dataset:
         self.write(Manifest(after, manifest.recorded(before.history, name, stated, after)))
         return after
 
-    def _journal_rows(self) -> Iterator[Sample]:
+    def journal_rows(self) -> list[Sample]:
+        """Rows fetched since the manifest was last written, in their order."""
+        rows: list[Sample] = []
         if not self.journal.exists():
-            return
+            return rows
         lines = self.journal.read_bytes().split(b"\n")
         for number, line in enumerate(lines, 1):
             try:
@@ -144,11 +147,12 @@ class Dataset:
                 record = None  # cut short by a crash: the item in flight, fetched again
             try:
                 if record is not None:
-                    yield from_record(record)
+                    rows.append(from_record(record))
             except TypeError as error:
                 raise InputError(
                     f"{self.journal} line {number}", f"not a row of ours ({error})", fix="remove it"
                 ) from None
+        return rows
 
 
 def merge(known: Iterable[Sample], fetched: Iterable[Sample]) -> list[Sample]:

@@ -11,8 +11,10 @@ from curate.errors import storage_error
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def replacing(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
     """Open a temporary file beside `path`; on success sync it and rename it over `path`.
+
+    Without `sync` the file survives the death of the process, but not a power cut.
 
     Raises:
         InputError: the disk is full, read-only or not ours; the old file stays as it was.
@@ -27,19 +29,21 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         part.chmod(0o644)
         part.replace(path)
-        _sync_folder(path.parent)
+        if sync:
+            _sync_folder(path.parent)
     except OSError as error:
         raise storage_error(path, error) from None
     finally:
         part.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
     """Replace `path` by `data` in one step."""
-    with replacing(path) as file:
+    with replacing(path, sync=sync) as file:
         file.write(data)
 
 

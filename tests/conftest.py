@@ -14,6 +14,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--corpora", help="folder of real data, for tests marked `corpora`")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without the folder, the tests that need it are not part of the suite."""
+    if config.getoption("--corpora"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("corpora")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
 @pytest.fixture(scope="session")
 def corpora(request: pytest.FixtureRequest) -> Path:
     """The folder of real data; a test that asks for it is marked `corpora`."""

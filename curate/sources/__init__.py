@@ -1,1 +1,44 @@
-"""Where images come from: one file a source."""
+"""Where images come from. One file each: one generator, one `Source` value, listed here."""
+
+import os
+from pathlib import Path
+
+from curate.errors import UsageError
+from curate.sources import folder, openverse, pixabay, terms
+from curate.sources.base import Source
+
+SOURCES: tuple[Source, ...] = (folder.SOURCE, openverse.SOURCE, pixabay.SOURCE)
+
+
+def named(name: str) -> Source:
+    """The source with this name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for source in SOURCES:
+        if source.name == name:
+            return source
+    raise UsageError(name, "no such source", fix="curate sources list")
+
+
+def described(root: Path) -> list[dict[str, str]]:
+    """Every source as plain texts: what it is, what it still needs here, and its terms."""
+    return [
+        {
+            "name": source.name,
+            "summary": source.summary,
+            "needs": ", ".join(_needs(source, root)) or "nothing",
+            "terms": " ".join([source.terms_url or "", *source.terms]).strip(),
+        }
+        for source in SOURCES
+    ]
+
+
+def _needs(source: Source, root: Path) -> list[str]:
+    needs = []
+    if source.needs_acceptance and terms.accepted(root, source) is None:
+        needs.append(f"curate sources accept {source.name} --basis TEXT")
+    if source.key_env and not os.environ.get(source.key_env):
+        needs.append(f"a key in {source.key_env}")
+    return needs

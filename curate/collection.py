@@ -1,0 +1,120 @@
+"""The rows of a dataset while pictures are added to it, and the account of what was done."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from curate.dataset import Dataset, failed
+from curate.files import remove_leftovers
+from curate.manifest import Manifest, recorded
+from curate.sample import Sample
+
+STATED = (  # what a source says of an image
+    "file_name", "page_url", "author", "author_url", "title", "tags", "language", "texts",
+    "license_text", "license_url", "license_by",
+)  # fmt: skip
+DECIDED = ("license", "license_how", "train", "share_dataset", "share_model", "policy")
+
+Say = Callable[[str], None]
+
+
+def quiet(message: str) -> None:
+    """Say nothing."""
+
+
+@dataclass
+class Summary:
+    """What a fetch did, and what the dataset holds after it."""
+
+    new: int = 0
+    updated: int = 0  # known ones of which the folder now says something else
+    known: int = 0
+    failed: int = 0  # downloads that the next fetch tries again
+    refused: Counter[str] = field(default_factory=Counter)  # new and not in use, by reason
+    rows: int = 0  # in the dataset
+    dropped: Counter[str] = field(default_factory=Counter)  # in the dataset, by reason
+
+    def as_json(self) -> dict[str, Any]:
+        """The summary as plain values."""
+        return {
+            "new": self.new,
+            "updated": self.updated,
+            "known": self.known,
+            "failed": self.failed,
+            "refused": dict(sorted(self.refused.items())),
+            "rows": self.rows,
+            "dropped": dict(sorted(self.dropped.items())),
+        }
+
+    def as_rows(self) -> list[tuple[str, int]]:
+        """The summary as lines: what, how many."""
+        counts = [("new", self.new), ("updated", self.updated), ("known", self.known)]
+        counts += [("failed, tried again next time", self.failed)]
+        counts += [(f"refused: {reason}", n) for reason, n in sorted(self.refused.items())]
+        return [*counts, ("rows in the dataset", self.rows)]
+
+
+@dataclass
+class Collection:
+    """The rows of a dataset while pictures are added to it; the caller holds the lock."""
+
+    dataset: Dataset
+    source: str
+    step: str
+    settings: Mapping[str, Any]
+    say: Say = quiet
+    summary: Summary = field(default_factory=Summary)
+
+    def __post_init__(self) -> None:
+        """Read what is known; forget rows whose bytes a power cut has taken."""
+        store = self.dataset.store
+        for part in store.root.glob("??"):
+            remove_leftovers(part)
+        before = self.dataset.read(may_be_empty=True)
+        self.history = before.history
+        self.rows = {s.key: s for s in before.samples}
+        for sample in self.dataset.journal_rows():
+            if sample.sha256 and not store.repair(sample.sha256):
+                self.rows.pop(sample.key, None)
+
+    def old(self, key: str) -> Sample | None:
+        """What is known under this key, unless it is to be tried again."""
+        row = self.rows.get(key)
+        return None if row is None or failed(row) else row
+
+    def add(self, sample: Sample) -> None:
+        """Journal a new row and count it."""
+        self.dataset.append(sample)
+        self.rows[sample.key] = sample
+        if failed(sample):
+            self.summary.failed += 1
+            self.say(f"{sample.key}: {(sample.dropped or '').partition(':')[2]}")
+        elif sample.dropped:
+            self.summary.refused[sample.dropped.split(":")[0]] += 1
+        else:
+            self.summary.new += 1
+
+    def restate(self, known: Sample, fresh: Sample) -> None:
+        """Take over what the source now says of a known image.
+
+        A changed licence takes the verdicts with it. Nothing is journaled: the same fetch finds
+        the same again.
+        """
+        said: dict[str, Any] = {name: getattr(fresh, name) for name in STATED}
+        if all(getattr(known, name) == value for name, value in said.items()):
+            self.summary.known += 1
+            return
+        undecided: dict[str, Any] = dict.fromkeys(DECIDED)
+        self.rows[known.key] = replace(known, **said, **undecided)
+        self.summary.updated += 1
+
+    def finish(self) -> Summary:
+        """Write the manifest and close the account."""
+        samples = [self.rows[key] for key in sorted(self.rows)]
+        history = recorded(self.history, self.step, dict(self.settings), samples)
+        self.dataset.store.sync()
+        self.dataset.write(Manifest(samples, history))
+        self.summary.rows = len(samples)
+        self.summary.dropped = Counter(s.dropped.split(":")[0] for s in samples if s.dropped)
+        return self.summary

@@ -1,0 +1,264 @@
+"""From a source into the dataset: each picture fetched once, each one accounted for."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from curate import header
+from curate.collection import STATED, Collection, Say, Summary, quiet
+from curate.dataset import Dataset, failed
+from curate.errors import SourceError, UsageError
+from curate.net.answers import Answers
+from curate.net.client import Client, EndOfResults, Limits
+from curate.net.guard import Endpoint
+from curate.net.redact import Secret
+from curate.net.transport import Failed
+from curate.rights.signals import robots_tag
+from curate.sample import Sample, make_key, utc_now
+from curate.sources import folder, terms
+from curate.sources.base import Found, Source
+
+FAILURES = 10  # downloads that may fail in a row before the fetch stops
+AI = "ai-generated"
+
+Watch = Callable[[Iterable[Found], int], Iterable[Found]]  # shows progress of at most so many
+
+
+def unwatched(found: Iterable[Found], total: int) -> Iterable[Found]:
+    """Show nothing."""
+    return found
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a fetch deals with the user and with the network; nothing here changes its result."""
+
+    say: Say = quiet  # told about what is left out, waits and failures
+    watch: Watch = unwatched
+    ask: terms.Ask | None = None  # asks the user to accept terms; None: nobody is there
+    endpoint: Endpoint | None = None  # a server on this machine that is asked instead
+    limits: Limits = field(default_factory=Limits)
+
+
+def fetch_folder(
+    dataset: Dataset,
+    path: Path,
+    *,
+    license: str | None = None,
+    author: str | None = None,
+    manner: Manner = Manner(),
+) -> Summary:
+    """Take the pictures of a folder, and what is said of them, into the dataset.
+
+    Done again, it takes what is new and what is said anew; `license` and `author` fill only
+    rows that state none.
+
+    Raises:
+        InputError: no folder, no picture in it, or a broken metadata file.
+    """
+    listing = folder.listed(path, without=dataset.root)
+    for note in listing.notes:
+        manner.say(note)
+    settings = {"folder": path.resolve().name, "license": license, "author": author}
+    stated = {name: value for name, value in settings.items() if value is not None}
+    missing, bare = [], 0
+    with dataset.lock():
+        work = Collection(dataset, "folder", "fetch folder", stated, manner.say)
+        found = folder.read(listing, license=license, author=author)
+        for item in manner.watch(found, len(listing.entries)):
+            fresh = _received(_row("folder", item), item.data or b"", dataset, sync=False)
+            if item.dropped and item.dropped.startswith("missing:"):
+                missing.append(str(item.file_name))
+            bare += not item.texts
+            known = work.old(fresh.key)
+            if known:
+                work.restate(known, fresh)
+            else:
+                work.add(fresh)
+        if missing:
+            manner.say(
+                f"{len(missing)} metadata rows name a file that is not there: {_few(missing)}"
+            )
+        if bare:
+            manner.say(
+                f"{bare} of {len(listing.entries)} pictures have no caption: their names are used"
+            )
+        return work.finish()
+
+
+def fetch(
+    dataset: Dataset,
+    source: Source,
+    query: str,
+    *,
+    limit: int = 200,
+    options: Mapping[str, Any] | None = None,
+    allow_ai: bool = False,
+    manner: Manner = Manner(),
+) -> Summary:
+    """Take the first `limit` pictures that `source` finds for `query` into the dataset.
+
+    Pictures that may not be used become rows that say so, and do not count towards the limit;
+    known ones do, so that the same fetch again takes nothing further. Failed downloads are tried
+    again.
+
+    Args:
+        dataset: where to.
+        source: whom to ask.
+        query: what for.
+        limit: pictures to take, and the most that are downloaded.
+        options: further arguments of the source's `search`.
+        allow_ai: take pictures stated to be AI-made, too.
+        manner: how to talk, and how long to wait.
+
+    Raises:
+        LicenceError: the source's terms are not accepted.
+        UsageError: a key is missing.
+        SourceError: the source refused, failed or changed; finished rows are kept.
+    """
+    if source.search is None:
+        raise UsageError(
+            source.name, "is not asked by words", fix=f"curate fetch {source.name} --help"
+        )
+    if not query.strip() or len(query) > 100:
+        raise UsageError("--query", "needs 1 to 100 characters", fix="--query WORD")
+    chosen = {name: value for name, value in (options or {}).items() if value is not None}
+    settings = {"query": query, "limit": limit, "allow_ai": allow_ai, **chosen}
+    with dataset.lock():
+        basis = terms.basis_for(dataset.root, source, query, manner.ask)
+        key = _key(source, query)
+        answers = Answers(dataset.evidence)
+        work = Collection(dataset, source.name, f"fetch {source.name}", settings, manner.say)
+        with Client(source, answers, key, manner.endpoint, manner.say, manner.limits) as client:
+            found = _explained(source, client, source.search(client.get_json, query, **chosen))
+            rows = (
+                replace(_row(source.name, item), query=query, basis=basis, evidence=client.evidence)
+                for item in manner.watch(_wanted(found, limit, allow_ai=allow_ai), limit)
+            )
+            _collect(work, rows, client, allow_ai=allow_ai)
+        return work.finish()
+
+
+def _collect(work: Collection, rows: Iterable[Sample], client: Client, *, allow_ai: bool) -> None:
+    """Download what is due, one after the other.
+
+    Raises:
+        SourceError: too many downloads in a row failed.
+    """
+    in_a_row = 0
+    for row in rows:
+        if not _is_due(work, row, allow_ai=allow_ai):
+            continue
+        finished = row if row.dropped else _downloaded(row, client, work.dataset)
+        work.add(finished)
+        in_a_row = in_a_row + 1 if failed(finished) else 0
+        if in_a_row == FAILURES:
+            raise SourceError(
+                work.source,
+                f"{FAILURES} downloads in a row failed, the last one: {finished.dropped}",
+                fix="type the same command again later; finished work is kept",
+            )
+
+
+def _wanted(found: Iterable[Found], limit: int, *, allow_ai: bool) -> Iterator[Found]:
+    """What is found, marked where it may not be used, until `limit` pictures may be."""
+    left = limit
+    met: set[str] = set()
+    for item in found:
+        if left <= 0:
+            return
+        if item.id in met:
+            continue  # results move between pages while we read them
+        met.add(item.id)
+        if item.opt_outs and not item.dropped:
+            item = replace(item, dropped=f"opt-out:{item.opt_outs[0].partition(':')[2]}")
+        elif item.ai_generated and not allow_ai and not item.dropped:
+            item = replace(item, dropped=AI)
+        left -= item.dropped is None
+        yield item
+
+
+def _is_due(work: Collection, row: Sample, *, allow_ai: bool) -> bool:
+    """Whether this row is new, has failed before, or was refused as AI-made and now is not."""
+    known = work.old(row.key)
+    if known is None or (known.dropped == AI and allow_ai):
+        return True
+    work.summary.known += 1
+    return False
+
+
+def _row(source: str, item: Found) -> Sample:
+    """The row of an image before its bytes are known."""
+    said: dict[str, Any] = {name: getattr(item, name) for name in STATED}
+    return Sample(
+        key=make_key(source, item.id),
+        source=source,
+        image_url=item.image_url,
+        retrieved=utc_now(),
+        opt_outs=item.opt_outs,
+        ai_generated=item.ai_generated,
+        dropped=item.dropped,
+        **said,
+    )
+
+
+def _downloaded(row: Sample, client: Client, dataset: Dataset) -> Sample:
+    """The row with its picture in the store, or with the reason why there is none."""
+    try:
+        picture = client.get_picture(row.image_url or "", robots_tag)
+    except Failed as error:
+        return replace(row, dropped=str(error), retrieved=utc_now())
+    row = replace(row, final_url=picture.final_url, retrieved=utc_now())
+    if picture.opt_outs:
+        found = tuple(dict.fromkeys(row.opt_outs + picture.opt_outs))
+        return replace(row, opt_outs=found, dropped=f"opt-out:{picture.opt_outs[0]}")
+    if header.kind(picture.data[:32]) in ("HTML", "text") or not picture.data:
+        return replace(row, dropped="download:a text instead of a picture")
+    return _received(row, picture.data, dataset)
+
+
+def _received(row: Sample, data: bytes, dataset: Dataset, *, sync: bool = True) -> Sample:
+    """The row with its bytes in the store, unless they are no picture that we store."""
+    dropped = row.dropped or header.refusal(data)
+    if dropped:
+        return replace(row, dropped=dropped)
+    return replace(
+        row,
+        sha256=dataset.store.put(data, sync=sync),
+        byte_count=len(data),
+        format=header.kind(data[:32]),
+    )
+
+
+def _explained(source: Source, client: Client, found: Iterator[Found]) -> Iterator[Found]:
+    """Turn a missing field of an answer into a sentence, and the end of the pages into the end."""
+    try:
+        yield from found
+    except EndOfResults:
+        return
+    except KeyError as error:
+        raise SourceError(
+            source.name,
+            f"its answer lacks the field {error} (answer {(client.evidence or '')[:12]})",
+            fix="the source has changed its answers; report it with the file in evidence/",
+        ) from None
+
+
+def _key(source: Source, query: str) -> Secret | None:
+    if source.key_env is None:
+        return None
+    fix = (
+        f"get a key at {source.key_url} and export {source.key_env}=…, "
+        f'or without a key: curate fetch openverse --query "{query}"'
+    )
+    value = os.environ.get(source.key_env, "").strip()
+    if not value:
+        raise UsageError(source.key_env, f"is not set; {source.name} needs a key", fix=fix)
+    return Secret.read(source.key_env, value, fix=fix)
+
+
+def _few(names: list[str]) -> str:
+    shown = ", ".join(names[:5])
+    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown

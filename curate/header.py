@@ -1,0 +1,97 @@
+"""What a file is, told from its first bytes; nothing is decoded here."""
+
+import io
+import struct
+import warnings
+import zlib
+
+PIXELS = 50_000_000  # pixels; larger pictures are refused before decoding
+READ = ("JPEG", "PNG", "WEBP")  # the formats we store
+
+_MAGIC = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+    (b"BM", "BMP"),
+    (b"II*\x00", "TIFF"),
+    (b"MM\x00*", "TIFF"),
+    (b"\x00\x05\x16\x07", "AppleDouble"),
+    (b"%PDF", "PDF"),
+    (b"PK\x03\x04", "ZIP"),
+    (b"\x1f\x8b", "gzip"),
+    (b"8BPS", "PSD"),
+)
+
+
+def kind(head: bytes) -> str:
+    """Name what starts with `head` (32 bytes suffice): "JPEG", "GIF", "HTML", "text", "unknown"."""
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WEBP"
+    if head[4:8] == b"ftyp":
+        return "AVIF" if head[8:12] in (b"avif", b"avis") else "HEIF or video"
+    for magic, name in _MAGIC:
+        if head.startswith(magic):
+            return name
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith((b"<!doctype", b"<html")):
+        return "HTML"
+    if start.startswith((b"<svg", b"<?xml")):
+        return "SVG or XML"
+    return "text" if _is_text(head) else "unknown"
+
+
+def refusal(data: bytes) -> str | None:
+    """Why these bytes are not stored as a picture, as a `dropped` reason; None if they are.
+
+    Reads the header only: a picture that passes may still be broken further on.
+    """
+    if not data:
+        return "empty:0 bytes"
+    name = kind(data[:32])
+    if name not in READ:
+        return f"not-an-image:{name}"
+    size = _size(data, name)
+    if size is None:
+        return f"not-an-image:{name} with an unreadable header"
+    width, height = size
+    if width * height > PIXELS:
+        return f"too-large:{width} x {height} pixels"
+    return None
+
+
+def _size(data: bytes, name: str) -> tuple[int, int] | None:
+    """Width and height in pixels as the header states them, None if it cannot be read."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # our own cap decides, not Pillow's warning
+            with Image.open(io.BytesIO(data), formats=(name,)) as image:
+                return image.size
+    except Image.DecompressionBombError:
+        return 2 * PIXELS, 1
+    except (
+        OSError,  # UnidentifiedImageError among them
+        SyntaxError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        LookupError,
+        ArithmeticError,
+        RuntimeError,
+        EOFError,
+        struct.error,
+        zlib.error,
+    ):
+        return None
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        text = head.decode("utf-8", "strict")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 3:
+            return False
+        text = head[: error.start].decode()
+    return bool(text) and all(c.isprintable() or c in "\t\r\n" for c in text)

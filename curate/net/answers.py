@@ -1,0 +1,79 @@
+"""The answer cache, which is the evidence: what a source said, when, and about which request.
+
+An answer is kept as a JSON record named by its SHA-256 and never changed. Beside it,
+`latest/` says which record answers a request; for 24 hours the request is not made again.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from curate.errors import InputError
+from curate.files import write_bytes
+from curate.net.redact import Url
+from curate.sample import utc_now
+from curate.store import Store
+
+LIFE = timedelta(hours=24)  # what Pixabay asks for, and fair to the others
+HEADERS = (  # kept with an answer: what bears on rights, and nothing that differs run to run
+    "Content-Type",
+    "Content-Usage",
+    "ETag",
+    "Last-Modified",
+    "Link",
+    "TDM-Policy",
+    "TDM-Reservation",
+    "X-Robots-Tag",
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One stored answer."""
+
+    sha256: str  # of the record
+    body: str
+    retrieved: str  # UTC, ISO 8601, seconds
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A folder of stored answers."""
+
+    root: Path
+
+    def fresh(self, url: Url) -> Answer | None:
+        """The answer to this request, if one younger than 24 hours is kept and whole."""
+        try:
+            latest = json.loads(self._latest(url).read_bytes())
+            record = json.loads(Store(self.root).get(latest["answer"]))
+            age = _time(utc_now()) - _time(record["retrieved"])
+            answer = Answer(latest["answer"], record["body"], record["retrieved"])
+        except (OSError, ValueError, KeyError, TypeError, InputError):
+            return None  # none, or damaged: ask again
+        return answer if timedelta(0) <= age < LIFE else None
+
+    def keep(self, url: Url, status: int, headers: Mapping[str, str], body: str) -> Answer:
+        """Store an answer; the caller has taken every secret out of `headers` and `body`."""
+        record = {
+            "url": str(url),
+            "status": status,
+            "headers": {name: headers[name] for name in HEADERS if name in headers},
+            "retrieved": utc_now(),
+            "body": body,
+        }
+        text = json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False)
+        sha256 = Store(self.root).put(text.encode())
+        latest = json.dumps({"url": str(url), "answer": sha256}, indent=1, sort_keys=True)
+        write_bytes(self._latest(url), latest.encode())
+        return Answer(sha256, body, str(record["retrieved"]))
+
+    def _latest(self, url: Url) -> Path:
+        return self.root / "latest" / f"{hashlib.sha256(str(url).encode()).hexdigest()}.json"
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)

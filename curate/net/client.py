@@ -1,0 +1,274 @@
+"""One source's connection: its answers and its pictures, with as many tries as they take."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Self
+from urllib.parse import urlsplit
+
+from curate.errors import SourceError
+from curate.net.answers import HEADERS, Answers
+from curate.net.budget import LONGEST_WAIT, Budget, asked_wait
+from curate.net.guard import Endpoint, Guard, Refused
+from curate.net.redact import Secret, Url
+from curate.net.transport import Allowance, Broken, Failed, OptOuts, Reply, Transport
+
+AGAIN = "type the same command again; finished work is kept"
+LATER = "type the same command again after that; finished work is kept"
+
+
+class EndOfResults(Exception):
+    """A source's way of saying that there is no further page."""
+
+
+class Service(Protocol):
+    """What a client needs to know about a source."""
+
+    @property
+    def name(self) -> str:
+        """The source's name."""
+        ...
+
+    @property
+    def requests_per_minute(self) -> int:
+        """What its API allows."""
+        ...
+
+    @property
+    def seconds_between(self) -> float:
+        """Shortest time between two requests to one host."""
+        ...
+
+    @property
+    def media_hosts(self) -> tuple[str, ...] | None:
+        """Hosts its pictures may come from; None: any public one, redirects staying on it."""
+        ...
+
+    @property
+    def key_parameter(self) -> str | None:
+        """Query parameter that carries the key."""
+        ...
+
+    @property
+    def refusal(self) -> Callable[[int, str], Exception | None]:
+        """What an error answer (status, body) means; None: nothing particular."""
+        ...
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to stop waiting, reading and trying."""
+
+    silence_s: float = 10.0  # seconds without a byte
+    answer_s: float = 30.0  # seconds for a whole API answer
+    picture_s: float = 60.0  # seconds for a whole picture
+    grace_s: float = 5.0  # seconds before the rate of a picture counts
+    bytes_per_s: int = 4096  # slowest picture we sit out
+    answer_bytes: int = 10_000_000
+    picture_bytes: int = 30_000_000
+    tries: int = 3
+    backoff_s: float = 2.0  # seconds before the second try, doubled before each further one
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What came back for a picture's address."""
+
+    data: bytes
+    final_url: str
+    opt_outs: tuple[str, ...] = ()  # if any, `data` is empty: the body was not read
+
+
+class _StayAway(Exception):
+    """A server asks for a longer pause than we sit out."""
+
+
+@dataclass
+class Client:
+    """Asks one source for answers and pictures, one at a time; a context.
+
+    Args:
+        service: the source's numbers.
+        answers: where answers are kept.
+        key: sent with API requests, nowhere else.
+        endpoint: a server on this machine that is asked instead of the source.
+        say: told about waits.
+        limits: when to give up.
+    """
+
+    service: Service
+    answers: Answers
+    key: Secret | None = None
+    endpoint: Endpoint | None = None
+    say: Callable[[str], None] = field(default=lambda message: None)
+    limits: Limits = field(default_factory=Limits)
+    evidence: str | None = None  # SHA-256 of the answer that `get_json` gave last
+
+    def __post_init__(self) -> None:
+        """Prepare the connection; nothing is asked yet."""
+        self._budget = Budget(self.say)
+        self._transport = Transport(Guard(self.endpoint), self._budget, self.key)
+
+    def __enter__(self) -> Self:
+        """Open."""
+        self._transport.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close all connections."""
+        self._transport.__exit__()
+
+    def get_json(self, url: str, query: Mapping[str, object]) -> dict[str, Any]:
+        """The JSON object that answers a request, from the last 24 hours' answers if it is there.
+
+        Raises:
+            EndOfResults: the source says that there is no such page.
+            SourceError: it refused, failed, or answered something that is not a JSON object.
+        """
+        asked = {name: str(value) for name, value in query.items() if value is not None}
+        if self.endpoint:
+            url = self.endpoint.origin + urlsplit(url).path
+        request = Url(url, asked, self.service.key_parameter, self.key)
+        answer = self.answers.fresh(request)
+        if answer is None:
+            try:
+                reply, body = self._ask(request)
+            except _StayAway as error:
+                raise self._problem(str(error), LATER) from None
+            self._object(body)  # only a usable answer is kept
+            headers = {h: self._scrub(reply.headers[h]) for h in HEADERS if h in reply.headers}
+            answer = self.answers.keep(request, reply.status, headers, body)
+        self.evidence = answer.sha256
+        return self._object(answer.body)
+
+    def get_picture(self, url: str, opt_outs: OptOuts) -> Picture:
+        """The bytes of a picture, unless the headers hold an opt-out.
+
+        Args:
+            url: as the source named it.
+            opt_outs: finds signals in the `X-Robots-Tag` headers; asked before the body is read.
+
+        Raises:
+            Failed: with the reason for `dropped`; `download:…` if another try may succeed.
+            SourceError: the source asks for a longer pause than we sit out.
+        """
+        try:
+            return self._picture(url, opt_outs)
+        except _StayAway as error:
+            if self.service.media_hosts is None:  # one host among many
+                raise Failed("download:the server asks for a long pause") from None
+            raise self._problem(str(error), LATER) from None
+
+    def _picture(self, url: str, opt_outs: OptOuts) -> Picture:
+        may = Allowance(
+            self._media_hosts(url),
+            gap_s=self.service.seconds_between,
+            total_s=self.limits.picture_s,
+            silence_s=self.limits.silence_s,
+            most_bytes=self.limits.picture_bytes,
+            bytes_per_s=self.limits.bytes_per_s,
+            grace_s=self.limits.grace_s,
+        )
+        for attempt in range(self.limits.tries):
+            last = attempt + 1 == self.limits.tries
+            try:
+                reply = self._transport.send(url, may, opt_outs)
+            except Refused as error:
+                raise Failed(f"download:refused, {error}") from None
+            except Broken as error:
+                if last:
+                    raise Failed(f"download:{error}") from None
+                self._back_off(url, attempt)
+                continue
+            if reply.status == 200 or reply.opt_outs:
+                return Picture(reply.body, self._scrub(reply.url), reply.opt_outs)
+            if last or not self._may_try_again(url, reply, attempt):
+                raise Failed(f"download:the server answered {reply.status}")
+        raise AssertionError("the last try returns or raises")
+
+    def _ask(self, request: Url) -> tuple[Reply, str]:
+        """A good answer to an API request, and its body as scrubbed text."""
+        url, tries = request.reveal(), self.limits.tries
+        may = Allowance(
+            (str(urlsplit(url).hostname),),
+            gap_s=max(self.service.seconds_between, 60.0 / self.service.requests_per_minute),
+            total_s=self.limits.answer_s,
+            silence_s=self.limits.silence_s,
+            most_bytes=self.limits.answer_bytes,
+        )
+        for attempt in range(tries):
+            last = attempt + 1 == tries
+            try:
+                reply = self._transport.send(url, may)
+            except Refused as error:
+                raise self._problem(f"not asked: {error}") from None
+            except Failed as error:
+                detail = str(error).partition(":")[2]
+                raise self._problem(f"answer not read: {detail}") from None
+            except Broken as error:
+                if last:
+                    raise self._problem(f"{error} ({tries} tries)") from None
+                self._back_off(url, attempt)
+                continue
+            body = self._text(reply)
+            if reply.status == 200:
+                return reply, body
+            refusal = self.service.refusal(reply.status, body)
+            if refusal:
+                raise refusal
+            if last or not self._may_try_again(url, reply, attempt):
+                raise self._problem(f"answered {reply.status}: {_short(body)}")
+        raise AssertionError("the last try returns or raises")
+
+    def _may_try_again(self, url: str, reply: Reply, attempt: int) -> bool:
+        """Arrange for the pause that a busy or failing server needs; False if it is neither."""
+        if reply.status == 429 or (reply.status == 503 and "Retry-After" in reply.headers):
+            seconds, host = asked_wait(reply.headers), str(urlsplit(url).hostname)
+            if seconds > LONGEST_WAIT:
+                raise _StayAway(f"{host} asks us to stay away for {seconds:.0f} s")
+            self.say(f"{self.service.name}: too many requests; waiting {seconds:.0f} s as asked")
+            self._budget.hold(host, seconds)
+            return True
+        if reply.status >= 500:
+            self._back_off(url, attempt)
+            return True
+        return False
+
+    def _back_off(self, url: str, attempt: int) -> None:
+        self._budget.hold(str(urlsplit(url).hostname), self.limits.backoff_s * 2**attempt)
+
+    def _media_hosts(self, url: str) -> tuple[str, ...]:
+        if self.endpoint is not None:
+            return (self.endpoint.host,)
+        if self.service.media_hosts is not None:
+            return self.service.media_hosts
+        return (str(urlsplit(url).hostname),)
+
+    def _text(self, reply: Reply) -> str:
+        try:
+            return self._scrub(reply.body.decode())
+        except UnicodeDecodeError:
+            problem = f"answered {reply.status} with text that is not UTF-8"
+            raise self._problem(problem) from None
+
+    def _object(self, body: str) -> dict[str, Any]:
+        try:
+            value = json.loads(body)
+        except (ValueError, RecursionError):
+            problem = f"answered something that is not JSON: {_short(body)}"
+            raise self._problem(problem) from None
+        if not isinstance(value, dict):
+            raise self._problem(f"answered JSON that is no object: {_short(body)}")
+        return value
+
+    def _problem(self, problem: str, fix: str = AGAIN) -> SourceError:
+        return SourceError(self.service.name, problem, fix=fix)
+
+    def _scrub(self, text: str) -> str:
+        return self.key.scrub(text) if self.key else text
+
+
+def _short(text: str) -> str:
+    """The beginning of an answer, on one line."""
+    line = " ".join(text.split())
+    return (line[:120] + "…" if len(line) > 120 else line) or "(nothing)"

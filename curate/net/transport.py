@@ -1,0 +1,183 @@
+"""One request, start to end: guarded, paced, timed, capped. Failures leave without secrets.
+
+Answers and pictures both go through `requests`: they are asked for one at a time, so there is
+nothing for a faster or concurrent client to win.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+from urllib.parse import urljoin
+
+from curate import __version__
+from curate.net.budget import Budget
+from curate.net.guard import Guard, Refused, Unresolved, Watchdog, guarded_session
+from curate.net.redact import Secret
+
+if TYPE_CHECKING:
+    import requests
+
+AGENT = f"fubuki/{__version__}"
+REDIRECTS = 5
+_MOVED = (301, 302, 303, 307, 308)
+
+OptOuts = Callable[[list[str]], tuple[str, ...]]  # X-Robots-Tag values -> signals
+
+
+class Failed(Exception):
+    """What was asked for cannot be had; the text is a `dropped` reason."""
+
+
+class Broken(Exception):
+    """The connection failed in a way that may pass."""
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What one request may take."""
+
+    hosts: tuple[str, ...]  # where it may go, redirects included
+    gap_s: float  # seconds to leave after it before the host is asked again
+    total_s: float  # seconds for the whole of it
+    silence_s: float  # seconds without a byte
+    most_bytes: int
+    bytes_per_s: int = 0  # slowest body we sit out; 0: any
+    grace_s: float = 0.0  # seconds before the rate counts
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a server answered."""
+
+    status: int
+    headers: Mapping[str, str]  # names in any case
+    body: bytes
+    url: str  # after redirects
+    opt_outs: tuple[str, ...] = ()  # if any, the body was not read
+
+
+@dataclass
+class Transport:
+    """Sends requests one at a time; a context, which closes what it opened.
+
+    Args:
+        guard: where connections may go.
+        budget: when they may.
+        key: taken out of whatever the HTTP library logs.
+    """
+
+    guard: Guard
+    budget: Budget
+    key: Secret | None = None
+    _watchdog: Watchdog = field(default_factory=Watchdog)
+
+    def __post_init__(self) -> None:
+        """Make a session that takes nothing from its surroundings."""
+        self._session = guarded_session(self.guard, self._watchdog)
+        self._session.headers.clear()
+        self._session.headers.update({"User-Agent": AGENT, "Accept-Encoding": "identity"})
+        self._log_filter = _scrubbing(self.key)
+
+    def __enter__(self) -> Self:
+        """Keep the key out of the HTTP library's log."""
+        logging.getLogger("urllib3.connectionpool").addFilter(self._log_filter)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close all connections."""
+        logging.getLogger("urllib3.connectionpool").removeFilter(self._log_filter)
+        self._session.close()
+        self._watchdog.close()
+
+    def send(self, url: str, may: Allowance, opt_outs: OptOuts | None = None) -> Reply:
+        """Ask for `url`; follow redirects by hand, each one checked.
+
+        Raises:
+            Refused: the address, or one it redirects to, is not to be asked.
+            Failed: too large, too slow or compressed.
+            Broken: no connection, or it broke.
+        """
+        for _ in range(REDIRECTS + 1):
+            host = self.guard.check(url)
+            if host not in may.hosts:
+                raise Refused(f"{host} is not a host to be asked here")
+            self.budget.wait(host, may.gap_s)
+            with self._opened(url, may) as response:
+                self.budget.note(host, response.headers)
+                tags = list(response.raw.headers.getlist("X-Robots-Tag"))
+                signals = opt_outs(tags) if opt_outs else ()
+                target = response.headers.get("Location")
+                if response.status_code in _MOVED and target and not signals:
+                    url = urljoin(url, target)
+                    continue
+                body = b"" if signals else self._body(response, may)
+            return Reply(response.status_code, response.headers, body, url, signals)
+        raise Refused(f"more than {REDIRECTS} redirects")
+
+    @contextmanager
+    def _opened(self, url: str, may: Allowance) -> Iterator["requests.Response"]:
+        """Send one request; the library's own messages hold the address and stay inside."""
+        import requests
+        from urllib3.exceptions import HTTPError
+
+        try:
+            with (
+                self._watchdog.within(may.total_s),
+                self._session.get(
+                    url, stream=True, timeout=may.silence_s, allow_redirects=False
+                ) as response,
+            ):
+                yield response
+        except Unresolved as error:
+            raise Broken(str(error)) from None
+        except (requests.RequestException, HTTPError, OSError) as error:
+            if self._watchdog.expired:
+                raise Failed(f"download:not finished after {may.total_s:g} s") from None
+            raise Broken(_sentence(error, may)) from None
+
+    def _body(self, response: "requests.Response", may: Allowance) -> bytes:
+        """The body as it comes, capped, and not slower than allowed."""
+        encoding = response.headers.get("Content-Encoding", "identity").lower()
+        if encoding != "identity":
+            raise Failed(f"download:compressed answer refused ({encoding[:20]})")
+        stated = response.headers.get("Content-Length", "")
+        if stated.isdecimal() and int(stated) > may.most_bytes:
+            raise Failed(f"too-large:over {may.most_bytes} bytes")
+        started, chunks, size = time.monotonic(), [], 0
+        while chunk := response.raw.read1(65536, decode_content=False):
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > may.most_bytes:
+                raise Failed(f"too-large:over {may.most_bytes} bytes")
+            passed = time.monotonic() - started
+            if passed > may.grace_s and size < passed * may.bytes_per_s:
+                raise Failed(f"download:too slow (under {may.bytes_per_s} bytes a second)")
+        if self._watchdog.expired:
+            raise OSError("cut by the watchdog")
+        return b"".join(chunks)
+
+
+def _sentence(error: Exception, may: Allowance) -> str:
+    """What happened to a connection."""
+    import requests
+    from urllib3.exceptions import TimeoutError as LibraryTimeout
+
+    if isinstance(error, requests.Timeout | LibraryTimeout | TimeoutError):
+        return f"no byte for {may.silence_s:g} s"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "its certificate or encryption cannot be trusted"
+    return "cannot be reached, or the connection broke"
+
+
+def _scrubbing(key: Secret | None) -> Callable[[logging.LogRecord], bool]:
+    """A log filter that takes the key out of every record."""
+
+    def scrub(record: logging.LogRecord) -> bool:
+        if key:
+            record.msg, record.args = key.scrub(record.getMessage()), None
+        return True
+
+    return scrub

@@ -1,0 +1,43 @@
+"""Signals against training that come with a picture: the `X-Robots-Tag` header.
+
+Format: https://developers.google.com/search/docs/crawling-indexing/robots-meta-tag, with the
+directives `noai`, `noimageai` and `noml` that sites add to it. Whether a page may be indexed
+(`noindex`, `none`) says nothing about training and is not a signal here.
+"""
+
+import re
+from collections.abc import Collection, Sequence
+
+AGAINST_TRAINING = ("noai", "noimageai", "noml")
+OURSELVES = ("*", "fubuki")
+_WITH_VALUE = frozenset(
+    ("unavailable_after", "max-snippet", "max-image-preview", "max-video-preview")
+)
+_AGENT = re.compile(r"[A-Za-z*][\w.*/-]*")
+
+
+def robots_tag(values: Sequence[str], *, agents: Collection[str] = OURSELVES) -> tuple[str, ...]:
+    """The opt-outs in the values of `X-Robots-Tag`, as `x-robots-tag:DIRECTIVE`, each once.
+
+    A value is a list of directives, perhaps after `agent:`, which then holds for the rest of
+    the value or until the next agent. Directives for agents other than `agents` are not ours.
+    Dates of `unavailable_after` may hold commas and colons.
+    """
+    found: dict[str, None] = {}
+    for value in values:
+        agent = "*"
+        for piece in value.split(","):
+            agent, directive = _read(piece.strip(), agent)
+            if directive in AGAINST_TRAINING and agent in agents:
+                found[f"x-robots-tag:{directive}"] = None
+    return tuple(found)
+
+
+def _read(piece: str, agent: str) -> tuple[str, str]:
+    """The agent and the directive of one piece between commas; "" where it is a value or date."""
+    head, colon, rest = (part.strip() for part in piece.partition(":"))
+    if not colon:
+        return agent, piece.lower()
+    if head.lower() in _WITH_VALUE or not _AGENT.fullmatch(head):
+        return agent, ""
+    return _read(rest, head.lower())

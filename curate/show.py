@@ -1,0 +1,66 @@
+"""How commands speak: results on stdout, talk about the work on stderr."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def say(message: str) -> None:
+    """One line about the work."""
+    print(message, file=sys.stderr)
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table on a terminal, tab-separated lines without headings elsewhere."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            print(*("" if cell is None else cell for cell in row), sep="\t")
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    shown = Table(*headings, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        shown.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
+    Console().print(shown)
+
+
+def as_json(value: object) -> None:
+    """Print plain values as JSON, sorted, indented."""
+    print(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False))
+
+
+def tracked(items: Iterable[T], total: int, label: str = "pictures") -> Iterator[T]:
+    """The items, with a bar, a rate and the time left on stderr if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:.1f} a second" if task.speed else "")
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield from progress.track(items, total=total, description=label)

@@ -1,0 +1,83 @@
+"""What a source is, and what it yields."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+GetJson = Callable[[str, Mapping[str, object]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """One image as its source describes it; where its bytes are, and what is said of it."""
+
+    id: str  # unique within the source, the same for ever
+    image_url: str | None = None  # where to ask for the bytes …
+    data: bytes | None = field(default=None, repr=False)  # … or the bytes, from a folder
+    file_name: str | None = None  # path relative to the folder
+    page_url: str | None = None
+    author: str | None = None
+    author_url: str | None = None
+    title: str | None = None
+    tags: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()  # captions that came with the image
+    language: str | None = None  # BCP 47 tag, as stated
+    license_text: str | None = None  # as stated
+    license_url: str | None = None  # as stated
+    license_by: str | None = None  # "source" or "user"
+    opt_outs: tuple[str, ...] = ()  # e.g. "api:noAiTraining"
+    ai_generated: bool | None = None  # as stated
+    dropped: str | None = None  # why there is no picture to be had, REASON:DETAIL
+
+
+# search(get_json, query, **options): what a query finds, best match first, as lazily as the pages
+# come. A field that is missing from an answer leaves it as a KeyError.
+Search = Callable[..., Iterator[Found]]
+
+
+def no_particular_meaning(status: int, body: str) -> Exception | None:
+    """Read nothing into an error answer."""
+    return None
+
+
+@dataclass(frozen=True)
+class Source:
+    """A place images come from: how it is asked, how fast, and on what terms."""
+
+    name: str
+    summary: str  # one line for `curate sources list`
+    terms_url: str | None = None
+    search: Search | None = None  # None: not asked by words
+    terms: tuple[str, ...] = ()  # the points that a user should know
+    terms_version: str | None = None  # their date, if acceptance is asked for
+    key_env: str | None = None  # environment variable that holds the key
+    key_parameter: str | None = None  # query parameter that carries it
+    key_url: str | None = None  # where a key is to be had
+    requests_per_minute: int = 60
+    seconds_between: float = 1.0  # shortest time between two requests to one host
+    media_hosts: tuple[str, ...] | None = ()  # None: any public host an answer names
+    refusal: Callable[[int, str], Exception | None] = no_particular_meaning
+
+    @property
+    def needs_acceptance(self) -> bool:
+        """Whether its terms must be accepted, with a basis, before the first fetch."""
+        return self.terms_version is not None
+
+
+def required(record: Mapping[str, Any], name: str, kind: type[T]) -> T:
+    """The value of a field that the source documents.
+
+    Raises:
+        KeyError: it is missing, null or of another type.
+    """
+    value = record.get(name) if isinstance(record, Mapping) else None
+    if not isinstance(value, kind):
+        raise KeyError(name)
+    return value
+
+
+def optional(record: Mapping[str, Any], name: str) -> str | None:
+    """The text of a field that may be missing, null or empty."""
+    value = record.get(name)
+    return value.strip() or None if isinstance(value, str) else None

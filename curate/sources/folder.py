@@ -1,0 +1,234 @@
+"""A folder of pictures: captions from metadata files, `.txt` files beside them, or their names.
+
+Pictures are told by their content, not their names; what looks like one by name and is none
+still becomes a row that says so.
+"""
+
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from curate import header
+from curate.errors import InputError
+from curate.sources import metadata
+from curate.sources.base import Found, Source
+from curate.sources.metadata import Line
+
+SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .tif .tiff .avif .heic .heif .jp2 .jxl .svg".split()
+)
+LARGEST = 300_000_000  # bytes; a file beyond this is not read
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row to be: a file, or the name of one that is not there."""
+
+    path: Path
+    relative: str  # POSIX path from the folder, lossless for names that are not UTF-8
+    line: Line | None
+    side_car: Path | None
+
+
+@dataclass
+class Listing:
+    """What a folder holds, before any picture is read."""
+
+    root: Path
+    entries: list[Entry] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what was left out, as sentences
+
+
+def listed(folder: Path, *, without: Path | None = None) -> Listing:
+    """List a folder and all below it, except what is hidden and the folder `without`.
+
+    Raises:
+        InputError: there is no such folder, nothing in it, no picture in it, or a metadata
+            file is broken.
+    """
+    if not folder.is_dir():
+        problem = "is not a folder" if folder.exists() else "no such folder"
+        raise InputError(folder, problem, fix="curate fetch folder DIR")
+    files, hidden = _files(folder, without)
+    if not files and not hidden:
+        raise InputError(folder, "the folder is empty", fix="put pictures into it")
+    listing = Listing(folder)
+    named = _metadata_lines(listing, files)
+    others = []
+    for relative, path in files.items():
+        line = named.pop(relative, None)
+        if line or path.suffix.lower() in SUFFIXES or _is_picture(path):
+            side_car = path.with_suffix(".txt")
+            has_side_car = side_car.is_file() and side_car != path
+            listing.entries.append(Entry(path, relative, line, side_car if has_side_car else None))
+        elif path.name not in metadata.NAMES and path.suffix != ".txt":
+            others.append(path.name)
+    listing.entries += [Entry(folder / r, r, line, None) for r, line in named.items()]
+    listing.entries.sort(key=lambda entry: os.fsencode(entry.relative))
+    if not listing.entries:
+        raise InputError(folder, "holds no picture", fix="put JPEG, PNG or WebP files into it")
+    if hidden:
+        listing.notes.append(f"{hidden} hidden files skipped")
+    if others:
+        listing.notes.append(f"{len(others)} other files skipped ({', '.join(sorted(others)[:3])})")
+    return listing
+
+
+def read(listing: Listing, *, license: str | None, author: str | None) -> Iterator[Found]:
+    """Read one picture after the other; `license` and `author` fill only what is not stated."""
+    name = listing.root.resolve().name or "root"
+    for entry in listing.entries:
+        data, dropped = _bytes(entry, listing.root)
+        line = entry.line or Line("", entry.relative)
+        stated = line.license is not None or line.license_url is not None
+        by = "source" if stated else "user" if license else None
+        yield Found(
+            id=_identity(name, entry.relative, data),
+            data=data,
+            dropped=dropped,
+            file_name=_shown(entry.relative),
+            texts=tuple(dict.fromkeys([*line.texts, *_side_car_lines(entry)])),
+            title=line.title or _shown(PurePosixPath(entry.relative).stem),
+            tags=line.tags,
+            language=line.language,
+            author=line.author or author,
+            author_url=line.author_url,
+            page_url=line.page_url,
+            license_text=line.license if stated else license,
+            license_url=line.license_url,
+            license_by=by,
+        )
+
+
+def _identity(folder: str, relative: str, data: bytes) -> str:
+    """An id from the folder's name, the path in it and the bytes.
+
+    Where the folder lies does not matter. The bytes belong to it because two folders named
+    `images` may both hold a `1.png`; so an edited picture is a new one.
+    """
+    parts = (folder.encode("utf-8", "surrogateescape"), os.fsencode(relative))
+    digest = hashlib.sha256(b"\0".join([*parts, hashlib.sha256(data).digest()])).hexdigest()
+    stem = re.sub(r"[^A-Za-z0-9]+", "-", PurePosixPath(relative).stem)[:40].strip("-")
+    return f"{stem}-{digest[:16]}" if stem else digest[:16]
+
+
+def _files(folder: Path, without: Path | None) -> tuple[dict[str, Path], int]:
+    """Every file by its relative path, and how many hidden ones there are."""
+    found: dict[str, Path] = {}
+    hidden = 0
+    skip = without.resolve() if without else None
+
+    def refuse(error: OSError) -> None:
+        raise InputError(
+            error.filename, f"cannot be listed ({error.strerror})", fix="correct its permissions"
+        )
+
+    for root, folders, names in os.walk(folder, onerror=refuse):
+        inside = Path(root)
+        hidden += sum(n.startswith(".") for n in folders)
+        folders[:] = sorted(
+            n
+            for n in folders
+            if not n.startswith(".") and n != "__MACOSX" and (inside / n).resolve() != skip
+        )
+        for name in names:
+            if name.startswith("."):
+                hidden += 1
+            else:
+                found[(inside / name).relative_to(folder).as_posix()] = inside / name
+    return found, hidden
+
+
+def _metadata_lines(listing: Listing, files: dict[str, Path]) -> dict[str, Line]:
+    """What the metadata files say, by path relative to the folder; rows of one file merged."""
+    merged: dict[str, Line] = {}
+    twice = 0
+    folders: dict[str, str] = {}
+    for relative, path in sorted(files.items()):
+        if path.name not in metadata.NAMES:
+            continue
+        inside = str(PurePosixPath(relative).parent)
+        if inside in folders:
+            raise InputError(
+                path,
+                f"stands beside {folders[inside]}: which one counts?",
+                fix="keep one of the two",
+            )
+        folders[inside] = path.name
+        lines, unused = metadata.read(path)
+        if unused:
+            listing.notes.append(f"{path}: columns not used: {', '.join(unused)}")
+        for line in lines:
+            target = os.path.normpath(f"{inside}/{line.file_name}".removeprefix("./"))
+            twice += target in merged
+            merged[target] = _joined(merged[target], line) if target in merged else line
+    if twice:
+        listing.notes.append(
+            f"{twice} metadata rows name a picture again; their captions are added"
+        )
+    return merged
+
+
+def _joined(first: Line, second: Line) -> Line:
+    """Two rows about one file: all captions and tags, and the first row's word on the rest."""
+    fields = {
+        name: getattr(first, name) or getattr(second, name) for name in Line.__dataclass_fields__
+    }
+    fields["texts"] = tuple(dict.fromkeys(first.texts + second.texts))
+    fields["tags"] = tuple(dict.fromkeys(first.tags + second.tags))
+    if first.license or first.license_url:
+        fields["license"], fields["license_url"] = first.license, first.license_url
+    return Line(**fields)
+
+
+def _bytes(entry: Entry, root: Path) -> tuple[bytes, str | None]:
+    """The file's bytes, or why there are none."""
+    shown = _shown(entry.relative)
+    if entry.relative.startswith(("../", "/")) or entry.relative == "..":
+        return b"", f"outside:{shown}"
+    try:
+        status = entry.path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return b"", "not-an-image:not a file"
+        if status.st_size > LARGEST:
+            return b"", f"too-large:over {LARGEST} bytes"
+        return entry.path.read_bytes(), None
+    except FileNotFoundError:
+        return b"", f"missing:{shown}"
+    except (OSError, ValueError) as error:
+        return b"", f"unreadable:{getattr(error, 'strerror', None) or 'not a usable name'}"
+
+
+def _side_car_lines(entry: Entry) -> list[str]:
+    if entry.side_car is None:
+        return []
+    return [
+        line.strip() for line in metadata.read_text(entry.side_car).splitlines() if line.strip()
+    ]
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether a file of any name starts as a picture that we store."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return False
+        with path.open("rb") as file:
+            return header.kind(file.read(32)) in header.READ
+    except OSError:
+        return False
+
+
+def _shown(name: str) -> str:
+    """A path as text; bytes that are not UTF-8 as \\xNN."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+SOURCE = Source(
+    name="folder",
+    summary="your own pictures, with captions beside them",
+    terms=("You state the licence of what states none: --license ID.",),
+)

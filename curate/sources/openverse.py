@@ -1,0 +1,83 @@
+"""Openverse: openly licensed pictures of many collections, found through one catalogue.
+
+API: https://api.openverse.org/v1/ (without an account: 20 results a page, 20 requests a minute,
+200 a day, about 240 results of a query). The catalogue does not verify licences: the page of the
+picture's own collection is kept with every row, so that they can be checked there.
+"""
+
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+from curate.errors import SourceError
+from curate.sources.base import Found, GetJson, Source, optional, required
+
+URL = "https://api.openverse.org/v1/images/"
+PAGE = 20  # results; the most without an account
+NAMES = {"cc0": "CC0", "pdm": "Public Domain Mark"}  # as its own attribution lines write them
+
+
+def search(
+    get_json: GetJson,
+    query: str,
+    *,
+    license: str = "cc0,pdm,by",
+) -> Iterator[Found]:
+    """Yield every result for `query`, best match first; mature ones are left out by the API.
+
+    Args:
+        get_json: asks the API.
+        query: words, all of which must match.
+        license: the API's short names, separated by commas: cc0, pdm, by, by-sa, …
+    """
+    for page in count(1):
+        asked = {"q": query, "license": license, "page_size": PAGE, "page": page}
+        reply = get_json(URL, asked)
+        for result in required(reply, "results", list):
+            yield _found(result)
+        if page >= required(reply, "page_count", int):
+            return
+
+
+def _found(result: dict[str, Any]) -> Found:
+    short = required(result, "license", str)
+    stated = NAMES.get(short, f"CC {short.upper()}")
+    version = optional(result, "license_version")
+    return Found(
+        id=required(result, "id", str),
+        image_url=required(result, "url", str),
+        page_url=required(result, "foreign_landing_url", str),
+        author=optional(result, "creator"),
+        author_url=optional(result, "creator_url"),
+        title=optional(result, "title"),
+        tags=tuple(required(tag, "name", str) for tag in result.get("tags") or ()),
+        license_text=f"{stated} {version}" if version else stated,
+        license_url=optional(result, "license_url"),
+        license_by="source",
+    )
+
+
+def _refusal(status: int, body: str) -> Exception | None:
+    if status in (401, 429):
+        return SourceError(
+            "openverse",
+            "allows no more requests for now (20 a minute, 200 a day, 240 results of a query)",
+            fix="type the same command again tomorrow, with other words or with fewer pictures "
+            "(--limit); finished work is kept",
+        )
+    return None
+
+
+SOURCE = Source(
+    name="openverse",
+    summary="openly licensed pictures of many collections; no account needed",
+    terms_url="https://docs.openverse.org/terms_of_service.html",
+    terms=(
+        "Licences are as the catalogue states them; the page of each picture is kept.",
+        "No scraping of the whole catalogue.",
+    ),
+    requests_per_minute=20,
+    media_hosts=None,
+    search=search,
+    refusal=_refusal,
+)

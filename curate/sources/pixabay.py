@@ -1,0 +1,127 @@
+"""Pixabay: photographs and drawings under one licence, which is neither CC0 nor made for training.
+
+API: https://pixabay.com/api/docs/ (100 requests in 60 seconds; answers are to be kept 24 hours;
+no hotlinking; no systematic mass download; at most 500 hits of a query can be reached).
+Error answers are plain text.
+"""
+
+from collections.abc import Iterator
+from itertools import count
+from typing import Any, Literal
+
+from curate.errors import SourceError
+from curate.net.client import EndOfResults
+from curate.sources.base import Found, GetJson, Source, optional, required
+
+URL = "https://pixabay.com/api/"
+PAGE = 200  # hits; the API's maximum
+KEY_URL = "https://pixabay.com/api/docs/#api_search_images"
+
+ImageType = Literal["all", "photo", "illustration", "vector"]
+Orientation = Literal["all", "horizontal", "vertical"]
+Order = Literal["popular", "latest"]
+Category = Literal[
+    "backgrounds", "fashion", "nature", "science", "education", "feelings", "health", "people",
+    "religion", "places", "animals", "industry", "computer", "food", "sports", "transportation",
+    "travel", "buildings", "business", "music",
+]  # fmt: skip
+Language = Literal[
+    "cs", "da", "de", "en", "es", "fr", "id", "it", "hu", "nl", "no", "pl", "pt", "ro", "sk", "fi",
+    "sv", "tr", "vi", "th", "bg", "ru", "el", "ja", "ko", "zh",
+]  # fmt: skip
+Colour = Literal[
+    "grayscale", "transparent", "red", "orange", "yellow", "green", "turquoise", "blue", "lilac",
+    "pink", "white", "gray", "black", "brown",
+]  # fmt: skip
+
+
+def search(  # noqa: PLR0913 one a documented parameter
+    get_json: GetJson,
+    query: str,
+    *,
+    image_type: ImageType = "all",
+    orientation: Orientation = "all",
+    category: Category | None = None,
+    colors: Colour | None = None,
+    min_width: int = 0,
+    min_height: int = 0,
+    editors_choice: bool = False,
+    order: Order = "popular",
+    lang: Language = "en",
+) -> Iterator[Found]:
+    """Yield every hit for `query` (at most 100 characters), best match first."""
+    asked: dict[str, object] = {
+        "q": query,
+        "image_type": image_type,
+        "orientation": orientation,
+        "category": category,
+        "colors": colors,
+        "min_width": min_width or None,
+        "min_height": min_height or None,
+        "editors_choice": "true" if editors_choice else None,
+        "order": order,
+        "lang": lang,
+        "safesearch": "true",
+        "per_page": PAGE,
+    }
+    for page in count(1):
+        reply = get_json(URL, {**asked, "page": page})
+        for hit in required(reply, "hits", list):
+            yield _found(hit, lang)
+        if page * PAGE >= required(reply, "totalHits", int):
+            return
+
+
+def _found(hit: dict[str, Any], lang: str) -> Found:
+    user, user_id = required(hit, "user", str), required(hit, "user_id", int)
+    made = hit.get("isAiGenerated")
+    return Found(
+        id=str(required(hit, "id", int)),
+        image_url=required(hit, "largeImageURL", str),
+        page_url=required(hit, "pageURL", str),
+        author=user,
+        author_url=optional(hit, "userURL") or f"https://pixabay.com/users/{user}-{user_id}/",
+        tags=tuple(t.strip() for t in required(hit, "tags", str).split(",") if t.strip()),
+        language=lang,
+        license_text="Pixabay Content License",
+        license_url="https://pixabay.com/service/license-summary/",
+        license_by="source",
+        opt_outs=("api:noAiTraining",) if hit.get("noAiTraining") else (),
+        ai_generated=None if made is None else bool(made),
+    )
+
+
+def _refusal(status: int, body: str) -> Exception | None:
+    if '"page" is out of valid range' in body:
+        return EndOfResults()
+    if "API key" in body:
+        return SourceError(
+            "pixabay",
+            "does not accept the key in PIXABAY_API_KEY",
+            fix=f"copy your key from {KEY_URL} and export PIXABAY_API_KEY=…, "
+            "or without a key: curate fetch openverse --query WORD",
+        )
+    return None
+
+
+SOURCE = Source(
+    name="pixabay",
+    summary="photographs, illustrations and vectors; key, accepted terms and a basis needed",
+    terms_url="https://pixabay.com/service/terms/",
+    terms=(
+        "The Content License is not CC0: pictures may not be passed on as they are, "
+        "resized copies included. Shards made with them may not be published.",
+        "The terms of 2024-11-18, as quoted by several readers, forbid collecting pictures for "
+        "machine learning without permission.",
+        "Pictures marked noAiTraining are never downloaded.",
+        "Use within the API's limits, answers kept 24 hours, no mass download.",
+    ),
+    terms_version="2024-11-18",
+    key_env="PIXABAY_API_KEY",
+    key_parameter="key",
+    key_url=KEY_URL,
+    requests_per_minute=100,
+    media_hosts=("pixabay.com", "cdn.pixabay.com"),
+    search=search,
+    refusal=_refusal,
+)

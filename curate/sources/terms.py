@@ -1,0 +1,113 @@
+"""Terms that a user accepts once, with a basis of their own, before a source is asked."""
+
+import json
+import os
+import pwd
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from curate.dataset import write_json
+from curate.errors import InputError, LicenceError, UsageError
+from curate.sample import utc_now
+from curate.sources.base import Source
+
+Ask = Callable[[Source], str | None]  # shows the points; returns the basis, None for no
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """Who accepted which terms, when and on what basis."""
+
+    terms_url: str
+    terms_version: str
+    accepted: str  # UTC, ISO 8601, seconds
+    who: str  # user of this system
+    basis: str  # in the user's words
+
+
+def accept(root: Path, source: Source, basis: str) -> Acceptance:
+    """Record in `root`/terms.json that the user accepts a source's terms.
+
+    Raises:
+        UsageError: the source asks for none, or the basis is empty.
+    """
+    if source.terms_version is None or source.terms_url is None:
+        raise UsageError(
+            source.name,
+            "asks for no acceptance of terms",
+            fix=f"curate fetch {source.name}",
+        )
+    if not basis.strip():
+        raise UsageError(
+            "--basis", "is empty", fix="say in a sentence why you may use the pictures"
+        )
+    user = os.getuid()
+    try:
+        who = pwd.getpwuid(user).pw_name
+    except KeyError:
+        who = str(user)  # no entry, as in some containers
+    given = Acceptance(source.terms_url, source.terms_version, utc_now(), who, basis.strip())
+    write_json(_file(root), {**_read(root), source.name: asdict(given)})
+    return given
+
+
+def accepted(root: Path, source: Source) -> Acceptance | None:
+    """The acceptance of the source's present terms, if there is one."""
+    record = _read(root).get(source.name)
+    if record is None:
+        return None
+    try:
+        given = Acceptance(**record)
+    except TypeError:
+        raise _unreadable(root) from None
+    return given if given.terms_version == source.terms_version else None
+
+
+def basis_for(root: Path, source: Source, query: str, ask: Ask | None) -> str | None:
+    """The user's basis for fetching from `source`; None if it needs none.
+
+    Args:
+        root: dataset folder.
+        source: what is to be fetched from.
+        query: named in the message.
+        ask: asks the user now; None where nobody can be asked.
+
+    Raises:
+        LicenceError: the terms are not accepted.
+    """
+    if not source.needs_acceptance:
+        return None
+    given = accepted(root, source)
+    if given is None and ask is not None:
+        basis = ask(source)
+        given = accept(root, source, basis) if basis else None
+    if given is None:
+        raise LicenceError(
+            source.name,
+            f"its terms ({source.terms_url}, {source.terms_version}) are not accepted; "
+            f"{' '.join(source.terms)}",
+            fix=f"if you have a basis: curate sources accept {source.name} --basis TEXT; "
+            f'else take open licences: curate fetch openverse --query "{query}"',
+        )
+    return given.basis
+
+
+def _file(root: Path) -> Path:
+    return root / "terms.json"
+
+
+def _read(root: Path) -> dict[str, dict[str, str]]:
+    if not _file(root).exists():
+        return {}
+    try:
+        value = json.loads(_file(root).read_bytes())
+    except (OSError, ValueError):
+        raise _unreadable(root) from None
+    if not isinstance(value, dict):
+        raise _unreadable(root)
+    return value
+
+
+def _unreadable(root: Path) -> InputError:
+    return InputError(_file(root), "is not readable", fix="remove it, then accept the terms again")
