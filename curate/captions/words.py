@@ -1,0 +1,229 @@
+"""What a source says of an image (texts, title, tags, file name) -> clean English captions."""
+
+import html
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from curate.errors import UsageError
+from curate.sample import Caption, Sample
+
+if TYPE_CHECKING:
+    import daft
+
+LATIN_SHARE = 0.75  # of a text's letters; below it the text is in another script
+TAGS_A_CAPTION = 6
+LONGEST_TAG = 40  # characters; a longer one is a sentence or spam
+LONGEST_SUBJECT = 3  # words; a longer title says enough without tags
+PICTURE = r"(?:jpe?g|png|webp|gif|tiff?|bmp|svg|heic)"
+LINK = re.compile(r"\b(?:https?://|www\.)\S+|\S+@\S+\.\S+", re.IGNORECASE)
+UUID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.IGNORECASE)
+SIZE = re.compile(r"(?<![A-Za-z0-9])\d{2,5} ?[x×] ?\d{2,5}(?: ?px)?(?![A-Za-z0-9])", re.IGNORECASE)
+HASH = re.compile(r"\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{8,}\b", re.IGNORECASE)
+LONG_NUMBER = re.compile(r"(?<![\w.,])[\d_-]{5,}(?![\w.,])")
+NUMBERED = re.compile(
+    r"(?<![A-Za-z])(?:_?img|_?dscn?|dscf|pict|pxl|mvi|gopr|dji|image|photo|picture|screenshot"
+    r"|screen shot|scan|file|thumb|download|untitled|unnamed|copy)"
+    r"[ _-]*\(?\d[\d_ -]*(?:at [\d.]+)?\)?(?![A-Za-z])"
+    r"|(?<![A-Za-z])(?:p\d{7}|wa\d{4})(?![A-Za-z0-9])",
+    re.IGNORECASE,
+)
+CAMERA = re.compile(
+    r"\b(?:canon ?(?:eos|powershot|ixus)(?: ?\w*\d\w*)?(?: ?mark ?[iv\d]+)?"
+    r"|nikon ?(?:d|z)\d+\w*|sony ?(?:a|α|ilce|dsc)[\w-]*\d+\w*"
+    r"|(?:olympus|panasonic|fujifilm|pentax|leica|lumix|hasselblad) [\w-]*\d[\w-]*"
+    r"|iphone ?\d+\w*(?: pro)?(?: max)?|gopro(?: hero ?\d*)?"
+    r"|\d{2,3}(?:-\d{2,3})? ?mm(?: f/?\d[\d.]*)?|f/\d[\d.]*|iso ?\d{2,6})\b",
+    re.IGNORECASE,
+)
+FILLER = re.compile(
+    r"\b(?:(?:free )?(?:4k|8k|hd|uhd|full hd|ultra hd|desktop|mobile|phone|computer|free)"
+    r"(?: (?:hd|4k|desktop|mobile|phone))* (?:wallpapers?|backgrounds?)"
+    r"|4k|8k|uhd|full hd|ultra hd|1080p|720p|hi-?res|high resolution|\d+ ?dpi"
+    r"|royalty[- ]free|free download|stock (?:photos?|images?|pictures?|photography))\b",
+    re.IGNORECASE,
+)
+FILLER_TAGS = frozenset(
+    "background backgrounds wallpaper wallpapers desktop free download stock hd photo photos "
+    "photography picture pictures image images unsorted clipart clip_art cc0 flickr instagram "
+    "canon nikon sony geotagged untitled public_domain publicdomain copyspace copy_space "
+    "creative_commons creativecommons no_people explore dslr camera_phone no_filter "
+    "nofilter".split()
+)
+NAMELESS = frozenset(
+    "img image images dsc photo photos picture pictures pic screenshot scan file untitled unnamed "
+    "download thumb thumbnail copy a of the".split()
+)
+
+
+def caption(rows: "daft.DataFrame", *, per_image: int = 4) -> "daft.DataFrame":
+    """Fill `captions` from what came with each image.
+
+    Args:
+        rows: a data frame of samples.
+        per_image: captions an image gets at most.
+
+    Raises:
+        UsageError: `per_image` is below 1.
+    """
+    from curate import engine
+
+    if per_image < 1:
+        raise UsageError("--per-image", f"{per_image} is below 1", fix="--per-image 4")
+    return engine.each(
+        rows,
+        lambda sample: replace(sample, captions=captions_for(sample, per_image=per_image)),
+        fills=("captions",),
+    )
+
+
+def captions_for(sample: Sample, *, per_image: int = 4) -> tuple[Caption, ...]:
+    """The captions of one image, best first; none where nothing was said in Latin script.
+
+    A text that came with the image stays as it is, apart from markup and white space. A title
+    is cleaned; tags are told after it; the file name counts only where there is no text and no
+    title. A single word stands alone only where nothing longer can be said.
+    """
+    texts = [Caption(text, "text") for text in map(plain, sample.texts) if _readable(text)]
+    title, hashtags = title_words(sample.title or "")
+    if not _readable(title):
+        title = ""
+    name = "" if texts or title else name_words(sample.file_name or "")
+    if not _readable(name):
+        name = ""
+    found = [*texts]
+    found += [Caption(title, "title")] if title else []
+    found += [Caption(name, "file-name")] if name else []
+    short = title or name or (texts[0].text if texts else "")
+    subject = short.strip(" .!") if len(short.split()) <= LONGEST_SUBJECT else ""
+    found += _tag_captions(subject, tag_words([*sample.tags, *hashtags]))
+    longer = [c for c in found if " " in c.text or c.origin == "text"]
+    return tuple(_distinct(longer or found)[:per_image])
+
+
+def plain(text: str) -> str:
+    """The text without markup and control characters, NFC, in single spaces."""
+
+    def once(text: str) -> str:
+        text = re.sub(r"</?[A-Za-z][^<>]*>", " ", html.unescape(text))
+        kept = (" " if c.isspace() else c for c in text)
+        text = "".join(c for c in kept if unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
+        return " ".join(unicodedata.normalize("NFC", text).split())
+
+    return _settled(once, text)
+
+
+def title_words(title: str) -> tuple[str, list[str]]:
+    """A title without the noise of files, cameras and stock sites, and the hashtags in it."""
+    hashtags: list[str] = []
+
+    def once(title: str) -> str:
+        hashtags.extend(re.findall(r"(?<!\w)#(\w+)", title))
+        return _title_once(re.sub(r"(?<!\w)#\w+", " ", title))
+
+    words = _settled(once, plain(title))
+    nameless = set(words.casefold().split()) <= NAMELESS or not re.search(r"[^\W\d_]", words)
+    return "" if nameless else words, hashtags
+
+
+def name_words(file_name: str) -> str:
+    """The words in a file name, lower case; "" where it is only a number, a hash or a camera's."""
+    stem = re.sub(rf"\.{PICTURE}$", "", PurePosixPath(plain(file_name)).name, flags=re.IGNORECASE)
+    words = _slug(stem).lower()
+    return "" if set(words.split()) <= NAMELESS else words
+
+
+def tag_words(tags: Iterable[str]) -> list[str]:
+    """The tags that describe, cleaned, each once, in their order."""
+    found: dict[str, str] = {}
+    for tag in tags:
+        words = plain(tag).lstrip("#")
+        if _is_filler(words) or re.match(r"\w+:\w+=", words):  # the latter are machine tags
+            continue
+        words = _settled(lambda words: _title_once(words).lstrip("#"), words)
+        words = words.lower() if words[:1].islower() else words
+        worded = _readable(words) and re.search(r"[^\W\d_]", words)
+        if worded and len(words) <= LONGEST_TAG and not _is_filler(words):
+            found.setdefault(words.casefold(), words)
+    return list(found.values())
+
+
+def _is_filler(tag: str) -> bool:
+    return re.sub(r"[\s-]+", "_", tag.casefold()) in FILLER_TAGS
+
+
+def _title_once(title: str) -> str:
+    title = re.sub(r"^(?:file|image) ?: ?", "", plain(title), flags=re.IGNORECASE)
+    title = re.sub(rf"\.{PICTURE}$", "", title, flags=re.IGNORECASE)
+    if " " not in title and re.search(r"[_-]|[a-z][A-Z]|\d", title):
+        return _trimmed(_slug(title))
+    title = title.replace("_", " ")
+    for noise in (LINK, UUID, NUMBERED, SIZE, HASH, LONG_NUMBER, FILLER, CAMERA):
+        title = noise.sub(" ", title)
+    title = re.sub(r"\(\s*\d*\s*\)|\[\s*\]|\s0\d+$", " ", title)
+    title = re.sub(r"\b(\w+)(?: \1\b)+", r"\1", title, flags=re.IGNORECASE)
+    shouted = " " in title.strip() and title.isupper()
+    return _trimmed(title.lower() if shouted else title)
+
+
+def _slug(name: str) -> str:
+    """The words of a name written without spaces: `snow_storm-02`, `SnowStorm`."""
+    for noise in (LINK, UUID, NUMBERED, SIZE):
+        name = noise.sub(" ", name)
+    name = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", " ", name)
+    # a hyphen parts words, but not "x-ray" or "t-shirt"
+    words = re.split(r"[\s_+.,()\[\]~]+|-(?<![^A-Za-z][A-Za-z]-)(?<!^[A-Za-z]-)", name)
+    kept = [word for word in map(_without_number, words) if word]
+    return " ".join(w for w, before in zip(kept, ["", *kept], strict=False) if w != before)
+
+
+def _without_number(word: str) -> str:
+    """The word without a running number; "" for a bare number, a code or a stray letter."""
+    if re.fullmatch(r"\d+(?:st|nd|rd|th)|[234]d", word, re.IGNORECASE):
+        return word
+    word = re.sub(r"[-\d]+$", "", word).strip("-")
+    return "" if re.search(r"\d", word) or len(word) < 2 else word
+
+
+def _trimmed(text: str) -> str:
+    return " ".join(text.split()).strip(" -–—_,;:|/~*·•")
+
+
+def _settled(function: Callable[[str], str], text: str) -> str:
+    """Apply `function` until it changes nothing more."""
+    while (after := function(text)) != text:
+        text = after
+    return text
+
+
+def _readable(text: str) -> bool:
+    """Whether there are words in it, most of their letters Latin; a number counts as a word."""
+    letters = [c for c in text if c.isalpha()]
+    if not letters:
+        return any(c.isdigit() for c in text)
+    latin = sum("LATIN" in unicodedata.name(c, "") for c in letters)
+    return latin >= LATIN_SHARE * len(letters)
+
+
+def _tag_captions(subject: str, tags: Sequence[str]) -> Iterator[Caption]:
+    """`a picture of SUBJECT, TAG and TAG`, as often as it takes to tell all tags."""
+    said = f" {subject.casefold()} "
+    fresh = [tag for tag in tags if f" {tag.casefold()} " not in said]
+    first, *rest = subject.split(" ")
+    lead = " ".join([first.lower() if first in ("A", "An", "The") else first, *rest])
+    for start in range(0, len(fresh), TAGS_A_CAPTION):
+        things = [*([lead] if lead else []), *fresh[start : start + TAGS_A_CAPTION]]
+        *before, last = things
+        listed = f"{', '.join(before)} and {last}" if before else last
+        yield Caption(f"a picture of {listed}" if before else listed, "tags")
+
+
+def _distinct(captions: Iterable[Caption]) -> list[Caption]:
+    """Each text once, whatever its case; the first keeps its origin."""
+    found: dict[str, Caption] = {}
+    for caption in captions:
+        found.setdefault(caption.text.casefold().rstrip("."), caption)
+    return list(found.values())

@@ -1,0 +1,79 @@
+"""Who made what: the credit lines that go with published pictures."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from curate.rights.kinds import link
+from curate.sample import Sample
+
+MODIFIED = "modified: resized"
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """One line of credit: all pictures that share author and licence."""
+
+    works: tuple[tuple[str, str | None], ...]  # title and page of each picture, sorted
+    author: str | None
+    author_url: str | None
+    license: str  # id, or as stated where it is unknown
+    license_url: str | None
+    modified: str = MODIFIED
+
+
+def credits(samples: Iterable[Sample], *, modified: str = MODIFIED) -> list[Credit]:
+    """One credit for each author and licence, sorted; CC0 and the public domain are listed too.
+
+    Args:
+        samples: the pictures that are given on.
+        modified: what was done to them, as the licences ask to be told.
+    """
+    groups: dict[tuple[str, ...], list[Sample]] = defaultdict(list)
+    for sample in samples:
+        name = sample.license or sample.license_text or "licence unknown"
+        address = (link(sample.license) if sample.license else None) or sample.license_url
+        groups[(sample.author or "", sample.author_url or "", name, address or "")].append(sample)
+    return [
+        Credit(
+            works=tuple(sorted((_work(s) for s in group), key=lambda w: (w[0], w[1] or ""))),
+            author=author or None,
+            author_url=author_url or None,
+            license=name,
+            license_url=address or None,
+            modified=modified,
+        )
+        for (author, author_url, name, address), group in sorted(groups.items())
+    ]
+
+
+def markdown(credits: Sequence[Credit]) -> list[str]:
+    """The credits as Markdown list items."""
+    return [_line(credit) for credit in credits]
+
+
+def _work(sample: Sample) -> tuple[str, str | None]:
+    return sample.title or sample.file_name or sample.key, sample.page_url
+
+
+def _line(credit: Credit) -> str:
+    works = list(dict.fromkeys(credit.works))
+    pages = {page for _, page in works}
+    shared = pages.pop() if len(pages) == 1 and len(works) > 1 else None
+    named = "; ".join(_linked(title, None if shared else page) for title, page in works)
+    what = named if len(credit.works) == 1 else f"{len(credit.works)} pictures ({named})"
+    parts = [
+        f"{what} by {_linked(credit.author or 'unknown author', credit.author_url)}",
+        *([_linked("source", shared)] if shared else []),
+        _linked(credit.license, credit.license_url),
+        credit.modified,
+    ]
+    return "- " + ", ".join(parts)
+
+
+def _linked(text: str, url: str | None) -> str:
+    shown = "".join(f"\\{c}" if c in r"\`*_[]<>#|" else c for c in " ".join(text.split()))
+    if not url or not url.startswith(("https://", "http://")):
+        return shown
+    address = "".join(f"%{ord(c):02X}" if c in "<> \t\r\n" else c for c in url)
+    return f"[{shown}](<{address}>)"

@@ -1,0 +1,102 @@
+"""What a licence id is: its kinds, as a policy names them, its family and its address."""
+
+import re
+
+OWN = "LicenseRef-Own"
+PUBLIC_DOMAIN = "LicenseRef-scancode-public-domain"
+NO_KNOWN_COPYRIGHT = "LicenseRef-NoKnownCopyright"
+US_GOVERNMENT = "LicenseRef-scancode-us-govt-public-domain"
+RESERVED = "LicenseRef-AllRightsReserved"
+# licence id -> the source whose terms it stands for
+TERMS = {
+    "LicenseRef-scancode-pixabay-content": "pixabay",
+    "LicenseRef-scancode-unsplash": "unsplash",
+    "LicenseRef-Pexels": "pexels",
+}
+# What a policy can name, least restrictive first.
+KINDS = (
+    "own",
+    "cc0",
+    "public-domain-mark",
+    "permissive",
+    "attribution",
+    "share-alike",
+    "copyleft",
+    "public-domain",
+    "no-known-copyright",
+    "non-commercial",
+    "no-derivatives",
+    "terms",
+    "reserved",
+    "other",
+)
+PERMISSIVE = (
+    "0BSD Apache-2.0 BSD-2-Clause BSD-3-Clause BSL-1.0 ISC MIT MIT-0 OFL-1.1 Unlicense X11 Zlib"
+).split()
+COPYLEFT = (
+    "AGPL-3.0-only AGPL-3.0-or-later EUPL-1.2 GFDL-1.2-only GFDL-1.2-or-later GFDL-1.3-only "
+    "GFDL-1.3-or-later GPL-2.0-only GPL-2.0-or-later GPL-3.0-only GPL-3.0-or-later LAL-1.2 LAL-1.3 "
+    "LGPL-2.1-only LGPL-2.1-or-later LGPL-3.0-only LGPL-3.0-or-later MPL-2.0 ODbL-1.0"
+).split()
+
+
+def kinds_of(id: str) -> tuple[str, ...]:
+    """What sort of licence an id is, as a policy names it; each kind must be allowed."""
+    parts = _creative_commons(id)
+    if parts is not None:
+        elements = parts[0]
+        names = {"ND": "no-derivatives", "NC": "non-commercial", "SA": "share-alike"}
+        return tuple(names[e] for e in names if e in elements) or ("attribution",)
+    single = {
+        "CC0-1.0": "cc0",
+        "CC-PDM-1.0": "public-domain-mark",
+        "CC-PDDC": "public-domain",
+        PUBLIC_DOMAIN: "public-domain",
+        US_GOVERNMENT: "public-domain",
+        NO_KNOWN_COPYRIGHT: "no-known-copyright",
+        OWN: "own",
+        RESERVED: "reserved",
+        "LicenseRef-RightsStatements-InC": "reserved",
+    }
+    if id in single:
+        return (single[id],)
+    for kind, ids in (("permissive", PERMISSIVE), ("copyleft", COPYLEFT), ("terms", TERMS)):
+        if id in ids:
+            return (kind,)
+    return ("other",)
+
+
+def is_family(id: str) -> bool:
+    """Whether the id stands for all versions of a licence, none of them named."""
+    return id.endswith("-family")
+
+
+def family_of(id: str) -> str | None:
+    """The family that a Creative Commons licence belongs to."""
+    parts = _creative_commons(id)
+    return parts and f"LicenseRef-CC-{'-'.join(parts[0])}-family"
+
+
+def link(id: str) -> str | None:
+    """The address of a licence's text, where it has one."""
+    parts = _creative_commons(id)
+    if parts is not None and parts[1] != "family":
+        path = "/".join([*parts[1].lower().split("-"), ""])
+        return f"https://creativecommons.org/licenses/{'-'.join(parts[0]).lower()}/{path}"
+    fixed = {
+        "CC0-1.0": "https://creativecommons.org/publicdomain/zero/1.0/",
+        "CC-PDM-1.0": "https://creativecommons.org/publicdomain/mark/1.0/",
+        "LicenseRef-scancode-pixabay-content": "https://pixabay.com/service/license-summary/",
+        NO_KNOWN_COPYRIGHT: "https://www.flickr.com/commons/usage/",
+    }
+    if id in fixed or id.startswith("LicenseRef-"):
+        return fixed.get(id)
+    return f"https://spdx.org/licenses/{id}.html"
+
+
+def _creative_commons(id: str) -> tuple[list[str], str] | None:
+    """The elements of a CC licence and its version with port, or "family"."""
+    match = re.fullmatch(
+        r"(?:LicenseRef-)?CC-(BY(?:-NC)?(?:-SA|-ND)?)-(family|\d\.\d(?:-[A-Z]+)?)", id
+    )
+    return (match[1].split("-"), match[2]) if match else None

@@ -1,0 +1,296 @@
+"""Licence strings and addresses -> SPDX ids or `LicenseRef-…`; what cannot be read stays unknown.
+
+Nothing is ever upgraded: every word of a text and every part of an address must be understood,
+a family without a version stays a family, and of two statements the more restrictive counts.
+Ids: https://spdx.org/licenses/; `scancode` names: https://scancode-licensedb.aboutcode.org/.
+"""
+
+import html
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from urllib.parse import urlsplit
+
+from curate.rights.kinds import (
+    COPYLEFT,
+    KINDS,
+    NO_KNOWN_COPYRIGHT,
+    OWN,
+    PERMISSIVE,
+    PUBLIC_DOMAIN,
+    RESERVED,
+    TERMS,
+    US_GOVERNMENT,
+    family_of,
+    is_family,
+    kinds_of,
+)
+
+PORTED = (
+    "CC-BY-2.5-AU CC-BY-3.0-AT CC-BY-3.0-AU CC-BY-3.0-DE CC-BY-3.0-IGO CC-BY-3.0-NL CC-BY-3.0-US "
+    "CC-BY-NC-3.0-DE CC-BY-NC-ND-3.0-DE CC-BY-NC-ND-3.0-IGO CC-BY-NC-SA-2.0-DE CC-BY-NC-SA-2.0-FR "
+    "CC-BY-NC-SA-2.0-UK CC-BY-NC-SA-3.0-DE CC-BY-NC-SA-3.0-IGO CC-BY-ND-3.0-DE CC-BY-SA-2.0-UK "
+    "CC-BY-SA-2.1-JP CC-BY-SA-3.0-AT CC-BY-SA-3.0-DE CC-BY-SA-3.0-IGO"
+).split()
+JURISDICTIONS = frozenset(
+    "ar at au az be bg br ca ch cl cn co cr cz de dk ec ee eg es fi fr ge gr gt hk hr hu ie igo il "
+    "in it jp kr lu mk mt mx my nl no nz pe ph pl pr pt ro rs scotland se sg si th tw ua ug uk us "
+    "ve vn za".split()
+)
+VERSIONS = {"1.0": "generic", "2.0": "generic", "2.5": "generic", "3.0": "unported"} | {
+    "4.0": "international",
+    "2.1": "",  # ports only
+}
+RIGHTS_STATEMENTS = frozenset(
+    "InC InC-OW-EU InC-EDU InC-NC InC-RUU NoC-CR NoC-NC NoC-OKLR NoC-US CNE UND NKC".split()
+)
+MARKUP = "a|abbr|b|bdi|br|div|em|font|i|li|p|small|span|strong|sup|table|tbody|td|tr|u|ul"
+ATTRIBUTE = r"""\s+[a-z:-]+\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>]+)"""
+LONGEST = 1000  # characters of a statement; a longer one is a contract, not a name
+
+
+@dataclass(frozen=True, slots=True)
+class Licence:
+    """What was understood of a statement of rights."""
+
+    id: str | None  # SPDX id or LicenseRef-…; None: unknown
+    how: str  # how the id was derived, as a sentence part
+    problems: tuple[str, ...] = ()  # of "none-stated", "unknown", "family", "conflict"
+
+
+def identify(text: str | None, url: str | None) -> Licence:
+    """The licence that a text and an address state together.
+
+    A statement that is not understood completely makes the whole unknown. Two understood ones
+    that disagree give the more restrictive id and the problem "conflict".
+    """
+    stated = list(_statements(text or "", url or ""))
+    if not stated:
+        return Licence(None, "nothing is stated", ("none-stated",))
+    how = " and ".join(f"{what} {_shown(value)}" for what, value, _ in stated)
+    unread = [f"{what} {_shown(value)}" for what, value, id in stated if id is None]
+    if unread:
+        return Licence(None, f"{' and '.join(unread)} names no licence known here", ("unknown",))
+    ids = {id for _, _, id in stated if id is not None}
+    for family in [id for id in ids if is_family(id)]:
+        if any(family_of(id) == family for id in ids if not is_family(id)):
+            ids.discard(family)
+    strictest = max(ids, key=lambda id: (*_strictness(id), id))
+    if len(ids) > 1:
+        return Licence(strictest, f"{how} disagree; the stricter counts", ("conflict",))
+    if is_family(strictest):
+        return Licence(strictest, f"{how}, which names no version", ("family",))
+    return Licence(strictest, how)
+
+
+def _strictness(id: str) -> tuple[int, ...]:
+    ranks = sorted((KINDS.index(kind) for kind in kinds_of(id)), reverse=True)
+    return (*ranks, -1)
+
+
+def _shown(value: str) -> str:
+    short = " ".join(value.split())
+    return repr(short if len(short) <= 80 else short[:79] + "…")
+
+
+def _statements(text: str, url: str) -> Iterator[tuple[str, str, str | None]]:
+    """Each thing that is said: what it is, as it stands, and the id it names."""
+    words, addresses = _parted(text)
+    if words:
+        ours = re.fullmatch(r"\s*(LicenseRef-[A-Za-z0-9.-]+)\s*", text, re.IGNORECASE)
+        yield "text", text, _own_name(ours[1]) if ours else _from_words(words)
+    for address in addresses:
+        yield "address", address, _from_url(address)
+    if url.strip():
+        yield "address", url.strip(), _from_url(url.strip())
+
+
+def _parted(text: str) -> tuple[str, list[str]]:
+    """The plain words of a text, and the addresses in it (as links or spelled out)."""
+    if len(text) > LONGEST:
+        return text, []
+    text = html.unescape(text)
+    addresses = re.findall(r"""<a\b[^>]*?\bhref\s*=\s*["']?([^"'>\s]+)""", text, re.IGNORECASE)
+    text = re.sub(rf"</?(?:{MARKUP})(?:{ATTRIBUTE})*\s*/?>", " ", text, flags=re.IGNORECASE)
+    spelled = re.compile(r"(?:https?:)?//\S+|\b[a-z0-9-]+(?:\.[a-z0-9-]+)*\.[a-z]{2,}/\S*", re.I)
+    addresses += [found.rstrip("),.;") for found in spelled.findall(text)]
+    words = unicodedata.normalize("NFKC", spelled.sub(" ", text)).casefold()
+    words = re.sub(r"[\u2010-\u2015\u2212\ufe58\ufe63\uff0d]", "-", words)
+    words = re.sub(r"[\u200b\u200c\u200d\u2060\ufeff\u00ad]", "", words)
+    return words.strip(" \t\r\n()[].,;:-"), addresses
+
+
+def _from_words(words: str) -> str | None:
+    if len(words) > LONGEST:
+        return None
+    tokens = re.findall(r"\d+\.\d+(?!\.?\d)|[a-z]+|\d+|[^\s\-_/()\[\],.:;\"'’]", words)
+    phrase = " ".join("license" if t in ("licence", "licensed") else t for t in tokens)
+    phrase = re.sub(r"^the (?=.)", "", phrase)
+    known = _phrases()
+    plain = phrase.removesuffix(" license")
+    return known.get(phrase) or known.get(plain) or _zero(phrase) or _attribution(phrase)
+
+
+def _own_name(id: str) -> str | None:
+    """An id of ours written out; a LicenseRef of the user's own making stays as it is."""
+    known = {known.casefold(): known for known in (*TERMS, *_phrases().values())}
+    if id.casefold() in known:
+        return known[id.casefold()]
+    cc = re.fullmatch(r"licenseref-cc-(by[a-z-]*)-(\d\.\d)-([a-z]+)", id.casefold())
+    if cc:
+        return _assembled(cc[1].split("-"), cc[2], cc[3])
+    return None if id.casefold().startswith("licenseref-cc") else id
+
+
+@cache
+def _phrases() -> dict[str, str]:
+    """Names that stand for one licence, as words in lower case without marks."""
+    named = {
+        "apache license version 2.0": "Apache-2.0",
+        "apache license 2.0": "Apache-2.0",
+        "bsd 3 clause new or revised": "BSD-3-Clause",
+        "bsd 2 clause simplified": "BSD-2-Clause",
+        "sil open font license 1.1": "OFL-1.1",
+        "sil ofl 1.1": "OFL-1.1",
+        "free art license 1.3": "LAL-1.3",
+        "own": OWN,
+        "own work": OWN,
+        "pdm": "CC-PDM-1.0",
+        "pdm 1.0": "CC-PDM-1.0",
+        "cc pdm": "CC-PDM-1.0",
+        "cc pdm 1.0": "CC-PDM-1.0",
+        "public domain mark": "CC-PDM-1.0",
+        "public domain mark 1.0": "CC-PDM-1.0",
+        "creative commons public domain mark 1.0": "CC-PDM-1.0",
+        "cc pddc": "CC-PDDC",
+        "creative commons public domain dedication and certification": "CC-PDDC",
+        "public domain": PUBLIC_DOMAIN,
+        "publicdomain": PUBLIC_DOMAIN,
+        "pd": PUBLIC_DOMAIN,
+        "united states government work": US_GOVERNMENT,
+        "us government work": US_GOVERNMENT,
+        "no known copyright restrictions": NO_KNOWN_COPYRIGHT,
+        "no known copyright": NO_KNOWN_COPYRIGHT,
+        "no known restrictions": NO_KNOWN_COPYRIGHT,
+        "no restrictions": NO_KNOWN_COPYRIGHT,
+        "all rights reserved": RESERVED,
+        "in copyright": "LicenseRef-RightsStatements-InC",
+    }
+    for id, source in TERMS.items():
+        named |= {source: id, f"{source} content": id}
+    ids = (*PERMISSIVE, *COPYLEFT)
+    return named | {" ".join(re.findall(r"\d+\.\d+|[a-z]+|\d+", id.casefold())): id for id in ids}
+
+
+def _zero(phrase: str) -> str | None:
+    named = r"cc 0|cc zero|creative commons zero|creative commons cc 0"
+    around = r"1\.0|universal|public domain dedication|public domain|license|waiver"
+    whole = rf"(?:(?:{named}|{around})(?: |$))+"
+    found = re.fullmatch(whole, phrase) and re.search(named, phrase)
+    return "CC0-1.0" if found else None
+
+
+def _attribution(phrase: str) -> str | None:
+    """Read a CC licence with its elements in any order, long or short, said once or twice."""
+    for pattern, short in (
+        (r"\bcreative commons\b", "cc"),
+        (r"\bnon ?commercial\b", "nc"),
+        (r"\bno ?deriv(?:s|atives|ative works)\b", "nd"),
+        (r"\bshare ?alike\b", "sa"),
+    ):
+        phrase = re.sub(pattern, short, phrase)
+    words = [w for w in phrase.split() if w != "license"]
+    if "attribution" in words and "cc" not in words and not VERSIONS.keys() & set(words):
+        return None  # "Attribution" alone is a custom licence on Wikimedia Commons
+    words = ["by" if w == "attribution" else w for w in words]
+    elements = [w for w in words if w in ("by", "nc", "sa", "nd")]
+    rest = {w for w in words if w not in (*elements, "cc")}
+    versions = rest & VERSIONS.keys()
+    rest -= versions
+    spheres = rest & {"generic", "unported", "international"}
+    ports = (rest - spheres) & JURISDICTIONS
+    if rest - spheres - ports or len(versions) > 1 or len(ports) > 1 or len(spheres) > 1:
+        return None
+    version, port = "".join(versions), "".join(ports)
+    if version and spheres and (port or {VERSIONS[version]} != spheres):
+        return None
+    return _assembled(elements, version, port)
+
+
+def _assembled(elements: list[str], version: str, port: str) -> str | None:
+    """The id of a CC licence, or None where there is no such licence."""
+    said = set(elements)
+    if not said <= {"by", "nc", "sa", "nd"} or "by" not in said or {"sa", "nd"} <= said:
+        return None
+    name = "-".join(e.upper() for e in ("by", "nc", "sa", "nd") if e in said)
+    if not version:
+        return None if port else f"LicenseRef-CC-{name}-family"
+    possible = {"4.0": {""}, "2.1": {"jp", "es", "ca", "au"}}.get(version, JURISDICTIONS | {""})
+    if version not in VERSIONS or port not in possible or (port == "igo" and version != "3.0"):
+        return None
+    id = f"CC-{name}-{version}" + (f"-{port.upper()}" if port else "")
+    return id if not port or id in PORTED else f"LicenseRef-{id}"
+
+
+def _from_url(url: str) -> str | None:
+    """The licence at an address; the host must be the publisher's own."""
+    if not url.isascii() or re.search(r"[\s%\\]", url) or len(url) > LONGEST:
+        return None
+    try:
+        parts = urlsplit(url if "//" in url else f"//{url}", scheme="https")
+    except ValueError:
+        return None
+    if parts.scheme not in ("http", "https"):
+        return None
+    host = parts.netloc.casefold().removeprefix("www.")
+    path = [p for p in parts.path.split("/") if p]
+    if host == "creativecommons.org":
+        return _from_cc_path([p.casefold() for p in path])
+    if host == "rightsstatements.org" and len(path) == 3 and path[0] in ("vocab", "page"):
+        known = path[1] in RIGHTS_STATEMENTS and path[2] == "1.0"
+        return f"LicenseRef-RightsStatements-{path[1]}" if known else None
+    if host == "spdx.org" and len(path) == 2 and path[0] == "licenses":
+        return _spdx(path[1].removesuffix(".html"))
+    if host == "opensource.org" and len(path) == 2 and path[0] in ("licenses", "license"):
+        return _spdx(path[1])
+    return {
+        "web.resource.org/cc/PublicDomain": PUBLIC_DOMAIN,
+        "apache.org/licenses/LICENSE-2.0": "Apache-2.0",
+        "apache.org/licenses/LICENSE-2.0.html": "Apache-2.0",
+        "flickr.com/commons/usage": NO_KNOWN_COPYRIGHT,
+        "usa.gov/copyright.shtml": US_GOVERNMENT,
+        "usa.gov/government-works": US_GOVERNMENT,
+        "pixabay.com/service/license": "LicenseRef-scancode-pixabay-content",
+        "pixabay.com/service/license-summary": "LicenseRef-scancode-pixabay-content",
+        "pixabay.com/service/terms": "LicenseRef-scancode-pixabay-content",
+        "unsplash.com/license": "LicenseRef-scancode-unsplash",
+        "pexels.com/license": "LicenseRef-Pexels",
+    }.get("/".join([host, *path]))
+
+
+def _spdx(id: str) -> str | None:
+    """The id as SPDX writes it, if it is one that is known here."""
+    known = {i.casefold(): i for i in (*PERMISSIVE, *COPYLEFT, "CC0-1.0", "CC-PDM-1.0", "CC-PDDC")}
+    return known.get(id.casefold()) or (
+        _attribution(" ".join(re.findall(r"\d+\.\d+|[a-z]+|\d+", id.casefold())))
+        if re.fullmatch(r"CC-BY[A-Z0-9.-]*", id, re.IGNORECASE)
+        else None
+    )
+
+
+def _from_cc_path(path: list[str]) -> str | None:
+    if path and re.fullmatch(r"(?:deed|legalcode)(?:[.-][a-z_-]{2,10})?(?:\.txt)?|rdf", path[-1]):
+        path = path[:-1]
+    fixed = {
+        "publicdomain/zero/1.0": "CC0-1.0",
+        "publicdomain/mark/1.0": "CC-PDM-1.0",
+        "licenses/publicdomain": "CC-PDDC",
+    }
+    if "/".join(path) in fixed or path[:1] != ["licenses"] or not 2 <= len(path) <= 4:
+        return fixed.get("/".join(path))
+    elements, version, port = [*path[1:], "", ""][:3]
+    if re.fullmatch(r"by(?:-(?:nc|nd|sa))*", elements) is None or (port and not version):
+        return None
+    return _assembled(elements.split("-"), version, port)

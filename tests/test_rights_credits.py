@@ -1,0 +1,70 @@
+"""Credit lines."""
+
+from curate.rights.credits import Credit, credits, markdown
+from curate.sample import Sample
+
+
+def picture(key: str, **fields: object) -> Sample:
+    return Sample(**{"key": key, "source": "test", "license": "CC-BY-4.0"} | fields)
+
+
+def test_one_picture_names_title_author_page_licence_and_change():
+    sample = picture(
+        "a-1",
+        title="Snow *storm*",
+        author="Jane [Doe]",
+        author_url="https://example.org/jane",
+        page_url="https://example.org/p/1 2",
+    )
+    assert markdown(credits([sample])) == [
+        r"- [Snow \*storm\*](<https://example.org/p/1%202>) by "
+        r"[Jane \[Doe\]](<https://example.org/jane>), "
+        "[CC-BY-4.0](<https://creativecommons.org/licenses/by/4.0/>), modified: resized"
+    ]
+
+
+def test_pictures_that_share_author_and_licence_share_a_line():
+    page = "https://example.org/set"
+    rows = [
+        picture(f"a-{n}", title=title, author="Studio", page_url=page, license="MIT")
+        for n, title in enumerate(["mage", "elf", "mage"])
+    ]
+    rows.append(picture("a-9", title="lone", author="Studio", license="CC0-1.0"))
+    assert markdown(credits(rows)) == [
+        "- lone by Studio, [CC0-1.0](<https://creativecommons.org/publicdomain/zero/1.0/>), "
+        "modified: resized",
+        "- 3 pictures (elf; mage) by Studio, [source](<https://example.org/set>), "
+        "[MIT](<https://spdx.org/licenses/MIT.html>), modified: resized",
+    ]
+
+
+def test_each_page_is_linked_where_pages_differ():
+    rows = [
+        picture(f"a-{n}", title=title, page_url=f"https://example.org/{n}")
+        for n, title in enumerate(["b", "a"])
+    ]
+    (line,) = markdown(credits(rows, modified="modified: resized, cropped"))
+    assert "2 pictures ([a](<https://example.org/1>); [b](<https://example.org/0>))" in line
+    assert "by unknown author" in line
+    assert line.endswith("modified: resized, cropped")
+
+
+def test_what_is_not_known_is_said_and_no_link_is_made_of_it():
+    row = picture("a-1", license=None, license_text="ask me", page_url="javascript:alert(1)")
+    assert credits([row]) == [
+        Credit((("a-1", "javascript:alert(1)"),), None, None, "ask me", None),
+    ]
+    assert markdown(credits([row])) == ["- a-1 by unknown author, ask me, modified: resized"]
+    (unknown,) = credits([picture("a-1", license=None, file_name="x/cat.png")])
+    assert (unknown.license, unknown.works[0][0]) == ("licence unknown", "x/cat.png")
+
+
+def test_the_stated_address_serves_where_the_id_has_none():
+    row = picture("a-1", license="LicenseRef-MyStudio", license_url="https://example.org/terms")
+    assert credits([row])[0].license_url == "https://example.org/terms"
+
+
+def test_the_order_of_rows_changes_nothing():
+    rows = [picture(f"a-{n}", title=str(n), author=str(n % 2)) for n in range(6)]
+    assert credits(rows) == credits(rows[::-1])
+    assert credits([]) == []
