@@ -1,0 +1,138 @@
+"""The settings of a run: one frozen dataclass, from one TOML file and the command line."""
+
+import difflib
+import tomllib
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from curate.errors import InputError, UsageError
+from train.text import PACKAGED
+from train.unet import UNetConfig
+
+SIZES: dict[str, dict[str, Any]] = {  # the base stage; a super-resolution stage is derived from it
+    "tiny": {"widths": (32, 64), "blocks": (1, 1), "mid_blocks": 1, "heads": 2},
+    "small": {"widths": (64, 192), "blocks": (1, 2), "mid_blocks": 3, "heads": 6},
+    "base": {"widths": (128, 256, 384), "blocks": (2, 3, 3), "mid_blocks": 4, "heads": 8},
+    "large": {"widths": (192, 384, 768), "blocks": (3, 4, 6), "mid_blocks": 8, "heads": 12},
+}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a run trains. Lengths are counted in images seen, so batch size drops out."""
+
+    stages: tuple[int, ...] = (32, 64)  # pixels a side; the first is the base
+    images: tuple[int, ...] = (30_000, 12_000)  # images seen by each stage
+    size: str = "small"  # a key of SIZES
+    encoder: str = PACKAGED
+    seed: int = 0
+    batch: int = 32  # images a step, over all processes
+    learning_rate: float = 1e-3  # from nothing; fine-tuning multiplies it by `finetune_rate`
+    finetune_rate: float = 0.3
+    warmup: int = 2_000  # images over which the rate rises
+    decay: float = 0.3  # last part of the run over which the rate falls to zero
+    weight_decay: float = 0.01
+    clip: float = 1.0  # largest norm of the gradient
+    caption_dropout: float = 0.1  # share of images trained without their caption
+    replay: float = 0.5  # share of old images in a batch where replay shards are given
+    ema_gamma: float = 6.94  # power-function EMA: averages over about the last tenth of the run
+    low_noise: float = 0.5  # largest noise given to the low-resolution image of a later stage
+    held_out: float = 0.05  # share of images, chosen by key, kept for the held-out loss
+    crop: int = 64  # pixels; larger stages train on random crops of this side
+    precision: str = "bf16"  # "bf16" autocast with fp32 weights, or "fp32"
+    log_every: int = 800  # images
+    save_every: int = 4_000  # images
+
+    def unet(self, stage: int, text_width: int) -> UNetConfig:
+        """The network of the stage with this number; later stages see a low-resolution image."""
+        shape = dict(SIZES[self.size])
+        if stage == 0:
+            patch = 2 if self.stages[0] >= 32 else 1
+            return UNetConfig(patch=patch, text_width=text_width, **shape)
+        shape["mid_blocks"] = max(1, shape["mid_blocks"] // 3)
+        shape["widths"] = tuple(max(48, w * 2 // 3 // 16 * 16) for w in shape["widths"])
+        shape["heads"] = max(1, shape["widths"][-1] // 32)
+        return UNetConfig(
+            in_channels=6, patch=4, text_width=text_width, noise_levels=2, **shape
+        )
+
+
+def load(path: Path | None, changes: Mapping[str, Any]) -> TrainConfig:
+    """The defaults, changed by the TOML file, changed by what was typed (None: not typed).
+
+    Raises:
+        InputError: the file is not TOML, or has an unknown key or a value of another type.
+        UsageError: values that cannot work.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise InputError(path, f"cannot be read ({error})", fix="correct the file") from None
+    hints = typing.get_type_hints(TrainConfig)
+    for name, value in values.items():
+        values[name] = _checked(path, name, value, hints)
+    values |= {name: value for name, value in changes.items() if value is not None}
+    config = replace(TrainConfig(), **values)
+    _check(config)
+    return config
+
+
+def _checked(path: Path | None, name: str, value: Any, hints: Mapping[str, Any]) -> Any:
+    if name not in hints:
+        near = difflib.get_close_matches(name, hints, n=1)
+        fix = f"did you mean {near[0]}?" if near else "settings: " + ", ".join(hints)
+        raise InputError(f"{path}", f"no setting {name!r}", fix=fix)
+    hint = hints[name]
+    if typing.get_origin(hint) is tuple and isinstance(value, list):
+        value = tuple(value)
+        good = all(type(v) is int for v in value)
+    else:
+        good = type(value) is hint or (hint is float and type(value) is int)
+    if not good:
+        kind = "a list of whole numbers" if typing.get_origin(hint) is tuple else hint.__name__
+        raise InputError(f"{path} {name}", f"{value!r} is not {kind}", fix=f"write {kind}")
+    return value
+
+
+def _check(config: TrainConfig) -> None:
+    def refuse(name: str, problem: str, fix: str) -> None:
+        raise UsageError(f"--{name.replace('_', '-')}", problem, fix=fix)
+
+    if config.size not in SIZES:
+        refuse("size", f"no size {config.size!r}", "one of " + ", ".join(SIZES))
+    if not config.stages or any(s < 8 or s % 8 for s in config.stages):
+        refuse("stages", f"{config.stages} are not multiples of 8 pixels", "such as 32,64")
+    if any(b % a or b // a not in (2, 4) for a, b in zip(config.stages, config.stages[1:], strict=False)):
+        refuse("stages", "each stage must be 2 or 4 times the one before", "such as 32,64 or 16,64")
+    if len(config.images) != len(config.stages):
+        refuse("images", f"{len(config.images)} numbers for {len(config.stages)} stages",
+               "one number of images a stage, such as 30000,12000")
+    if min(config.images) < 0 or config.batch < 1:
+        refuse("images", "must not be negative", "such as 30000,12000")
+    if config.precision not in ("bf16", "fp32"):
+        refuse("precision", f"no precision {config.precision!r}", "bf16 or fp32")
+    for name in ("caption_dropout", "replay", "held_out", "decay"):
+        if not 0 <= getattr(config, name) < 1:
+            refuse(name, f"{getattr(config, name)} is not in [0, 1)", "a share such as 0.1")
+    for stage in range(len(config.stages)):
+        multiple = config.unet(stage, 1).multiple
+        if config.stages[stage] % multiple:
+            refuse("stages", f"{config.stages[stage]} px do not fit --size {config.size}",
+                   f"a multiple of {multiple}")
+
+
+def to_json(config: TrainConfig) -> dict[str, Any]:
+    """Plain values, for the file beside the result."""
+    return {f.name: _plain(getattr(config, f.name)) for f in fields(config)} | {}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+__all__ = ["SIZES", "TrainConfig", "asdict", "load", "to_json"]

@@ -1,0 +1,130 @@
+"""What a person sees of training and drawing: progress, tables, pictures."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from train import cascade, checkpoint, loop, pictures
+from train.config import TrainConfig
+from train.sampling import Sampler
+
+
+def finetune(
+    shards: Path,
+    run: Path,
+    settings: TrainConfig,
+    typed: Mapping[str, Any],
+    *,
+    init: Path | None,
+    replay: Path | None,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Train with a progress bar, then draw the loss curve and print what came out."""
+    if init is not None and typed["stages"] is None:
+        settings = cascade.init_settings(init, settings)
+    with progress_bar() as bar:
+        tasks = [
+            bar.add_task(f"{pixels} px", total=total, loss=0.0)
+            for pixels, total in zip(settings.stages, settings.images, strict=True)
+        ]
+        done = cascade.finetune(
+            shards,
+            run,
+            settings,
+            init=init,
+            replay=replay,
+            device=device,
+            progress=lambda stage, seen, loss: bar.update(tasks[stage], completed=seen, loss=loss),
+            say=lambda sentence: print(sentence, file=sys.stderr),
+        )
+    points = log_points(run / loop.LOG)
+    pictures.loss_curve(points, run / "loss.png")
+    _print_result(run, done, points, as_json)
+
+
+def _print_result(
+    run: Path, done: checkpoint.Cascade, points: Mapping[str, Any], as_json: bool
+) -> None:
+    facts = {
+        "model": str(run / checkpoint.MODEL),
+        "stages": [s.pixels for s in done.stages],
+        "loss": {name: values["loss"][-1][1] for name, values in points.items() if values["loss"]},
+        "convergence": done.facts["convergence"],
+        "words": len(done.facts["words"]),
+        "licences": done.facts["licences"],
+    }
+    if as_json:
+        print(json.dumps(facts, indent=1, sort_keys=True))
+        return
+    print(f"model\t{facts['model']}")
+    for name, loss in facts["loss"].items():
+        print(f"loss {name}\t{loss:.4f}")
+    for pixels, c in facts["convergence"].items():
+        print(f"PSNR {pixels} px\t{c['psnr']} dB, bicubic {c['bicubic']} dB")
+        if not c["converged"]:
+            print(
+                f"{run}: the {pixels} px stage has not converged: {c['psnr']} dB against "
+                f"{c['bicubic']} dB for bicubic enlargement\n"
+                "  fix: train it on more images with a larger second number in --images",
+                file=sys.stderr,
+            )
+
+
+def log_points(path: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
+    """Loss and held-out loss by images seen, a stage each, from a run's log."""
+    points: dict[str, dict[str, list[tuple[int, float]]]] = {}
+    for line in path.read_text().splitlines() if path.exists() else []:
+        entry = json.loads(line)
+        stage = points.setdefault(f"{entry['stage']} px", {"loss": [], "held_out": []})
+        for kind in stage:
+            if kind in entry:
+                stage[kind].append((entry["images"], entry[kind]))
+    return points
+
+
+def sample(
+    sampler: Sampler, prompts: Sequence[str], *, count: int, seed: int, out: Path
+) -> None:
+    """Draw `count` pictures a prompt, seeds `seed` and up, as one labelled PNG."""
+    asked = [prompt for prompt in prompts for _ in range(count)]
+    seeds = [seed + n for _ in prompts for n in range(count)]
+    with progress_bar() as bar:
+        task = bar.add_task("drawing", total=len(asked), loss=None)
+        made = sampler.stages(asked, seeds, done=lambda number: bar.advance(task, number))[-1]
+    labels = [f"{prompt} ({s})" for prompt, s in zip(asked, seeds, strict=True)]
+    sheet = pictures.grid(made, labels, columns=count)
+    facts = {"prompt": "\n".join(prompts), "seed": str(seed), "checkpoint": sampler.cascade.digest}
+    pictures.save_png(sheet, out, facts)
+
+
+def progress_bar() -> Any:
+    """Rate and remaining time on stderr; silent where stderr is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn
+    from rich.progress import TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        """Images a second."""
+
+        def render(self, task: Any) -> Text:
+            """Blank until the first is done."""
+            return Text(f"{task.speed:.1f}/s" if task.speed else "")
+
+    class Loss(ProgressColumn):
+        """Latest loss, where there is one."""
+
+        def render(self, task: Any) -> Text:
+            """Blank where nothing is learnt."""
+            loss = task.fields.get("loss")
+            return Text(f"loss {loss:.3f}" if loss else "")
+
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), Loss(),
+        TextColumn("left"), TimeRemainingColumn(),
+        console=console, disable=not console.is_terminal,
+    )
