@@ -3,9 +3,10 @@
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from curate.errors import CurateError
 from curate.sources import pixabay
@@ -172,6 +173,61 @@ def _show_fetch(done: "Summary", json: bool) -> None:
         show.as_json(done.as_json())
     else:
         show.table(("", "pictures"), done.as_rows())
+
+
+class JsonMayStandAlone(TyperCommand):
+    """Lets `--json` print on stdout when no FILE.json follows it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Fill in what `--json` alone means, then parse as ever."""
+        from curate.coverage.report import spelled_out
+
+        return super().parse_args(ctx, spelled_out(args))
+
+
+@app.command("vocab-gaps", cls=JsonMayStandAlone)
+def vocab_gaps(
+    prompts: Annotated[Path, typer.Argument(help="Text file, one prompt a line.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Dataset folder, shards, manifest, or captions (.jsonl, .csv). Default: ./data",
+            show_default=False,
+        ),
+    ] = None,
+    profile: Annotated[
+        str, typer.Option(help="scratch, finetune or lora: how many images a word needs.")
+    ] = "finetune",
+    minimum: Annotated[
+        int | None, typer.Option("--min", help="Images below which a word is thin.")
+    ] = None,
+    target: Annotated[int | None, typer.Option(help="Images that are enough.")] = None,
+    pairs: Annotated[str, typer.Option(help="all pairs of words in a prompt, or off.")] = "all",
+    fail_on: Annotated[str, typer.Option(help="error, warning or never: exit with 1.")] = "error",
+    json: Annotated[
+        str | None,
+        typer.Option("--json", metavar="[FILE.json]", help="Print JSON, or write it to FILE.json."),
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page for a browser.")] = None,
+) -> None:
+    """List the words of your prompts that the pictures cannot teach, worst first."""
+    from curate import show
+    from curate.coverage import report as coverage
+
+    coverage.check_fail_on(fail_on)
+    found = coverage.vocab_gaps(
+        prompts, data=data, profile=profile, minimum=minimum, target=target, pairs=pairs,
+        tracked=show.tracked,
+    )  # fmt: skip
+    show.say(coverage.summary(found))
+    for name in coverage.write(found, json_to=json, html_to=html):
+        show.say(f"wrote {name}")
+    if json == "-":
+        show.as_json(coverage.to_json(found))
+    else:
+        most = coverage.PAIRS_SHOWN if sys.stdout.isatty() else None
+        show.table(coverage.HEADINGS, coverage.rows(found, most_pairs=most))
+    raise typer.Exit(found.exit_code(fail_on))
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -3,9 +3,17 @@
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 T = TypeVar("T")
+
+
+class Track(Protocol):
+    """Passes items on while it shows how many of `total` have gone by, or does not."""
+
+    def __call__(self, items: Iterable[T], total: int, label: str = ...) -> Iterator[T]:
+        """The items."""
+        ...
 
 
 def say(message: str) -> None:
@@ -34,8 +42,16 @@ def as_json(value: object) -> None:
     print(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False))
 
 
-def tracked(items: Iterable[T], total: int, label: str = "pictures") -> Iterator[T]:
-    """The items, with a bar, a rate and the time left on stderr if that is a terminal."""
+def untracked(items: Iterable[T], total: int, label: str = "pictures") -> Iterator[T]:
+    """The items, and nothing shown."""
+    return iter(items)
+
+
+def tracked(items: Iterable[T], total: int | None, label: str = "pictures") -> Iterator[T]:
+    """The items, with a bar, a rate and the time left on stderr if that is a terminal.
+
+    Without a total, a moving bar and no time left.
+    """
     if not sys.stderr.isatty():
         yield from items
         return
