@@ -3,17 +3,9 @@
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
-
-
-class Track(Protocol):
-    """Passes items on while it shows how many of `total` have gone by, or does not."""
-
-    def __call__(self, items: Iterable[T], total: int, label: str = ...) -> Iterator[T]:
-        """The items."""
-        ...
 
 
 def say(message: str) -> None:
@@ -42,9 +34,12 @@ def as_json(value: object) -> None:
     print(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False))
 
 
-def untracked(items: Iterable[T], total: int, label: str = "pictures") -> Iterator[T]:
-    """The items, and nothing shown."""
-    return iter(items)
+def report(done: Report, headings: Sequence[str], *, json: bool) -> None:
+    """Print a result as JSON or as a table."""
+    if json:
+        as_json(asdict(done))
+    else:
+        table(headings, done.as_rows())
 
 
 def tracked(items: Iterable[T], total: int | None, label: str = "pictures") -> Iterator[T]:

@@ -1,0 +1,263 @@
+"""Copies of one picture: equal bytes, equal pixels, or near; the best-documented one stays.
+
+A perceptual hash proposes, pixels confirm. The limits below were chosen by measurement; the
+figures are in docs/shards.md.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from curate import engine
+from curate.dataset import Dataset
+from curate.images.hashing import near_pairs
+from curate.images.inspect import UNREADABLE, measure, thumbnails
+from curate.sample import Sample, drop, live, reinstate
+from curate.store import Store
+from curate.workers import Track, untracked
+
+if TYPE_CHECKING:
+    import daft
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Thumbnail = NDArray[np.int16]
+
+DUPLICATE = "duplicate"
+
+# Two 16 x 16 thumbnails on a scale of 0 to 255 show one picture if no colour drifts further than
+SHIFT = 4.0  # on average, and if no cell differs by more than
+SMALL = 8  # or the cells differ by no more than
+SPREAD = 3.4  # times (what three quarters of them stay within + 1), which is at most
+NOISE = 10
+# Recompression disturbs all of a picture a little; another face, tool or tone disturbs one part.
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What `find_duplicates` did to a dataset."""
+
+    rows: int  # in the manifest
+    in_use: int  # after it
+    unreadable: int  # rows dropped because they cannot be decoded
+    duplicates: Mapping[str, int]  # "bytes", "pixels", "near" -> rows dropped
+
+    def as_json(self) -> dict[str, Any]:
+        """The summary as plain values."""
+        return asdict(self)
+
+    def as_rows(self) -> list[tuple[str, int]]:
+        """The summary as lines: what, how many pictures."""
+        copies = [(f"duplicates: {kind}", count) for kind, count in self.duplicates.items()]
+        rows = ("rows in the dataset", self.rows), ("in use", self.in_use)
+        return [*copies, ("unreadable", self.unreadable), *rows]
+
+
+def find_duplicates(
+    dataset: Dataset,
+    *,
+    max_distance: int = 4,
+    mirrors: bool = False,
+    track: Track = untracked,
+) -> Summary:
+    """Measure every picture of a dataset and drop the copies; the command `curate dedup`.
+
+    Raises:
+        InputError: there is no dataset, or a stored file is missing or has changed.
+        UsageError: another command is at work there.
+    """
+    store = dataset.store
+    settings = {"max_distance": max_distance, "mirrors": mirrors, "store": store}
+    with dataset.lock():
+        dataset.run(measure, "measure", {"store": store, "track": track})
+        return summarize(dataset.run(dedup, "dedup", settings))
+
+
+def summarize(samples: Sequence[Sample]) -> Summary:
+    """Count what was dropped, and why."""
+    by_key = {s.key: s for s in samples}
+    kinds = Counter({"bytes": 0, "pixels": 0, "near": 0})
+    for sample in samples:
+        reason, _, key = (sample.dropped or "").partition(":")
+        if reason == DUPLICATE:
+            twin = by_key[key]
+            same_pixels = sample.pixel_sha256 == twin.pixel_sha256
+            near = "pixels" if same_pixels and sample.pixel_sha256 else "near"
+            kinds["bytes" if sample.sha256 == twin.sha256 else near] += 1
+    unreadable = sum((s.dropped or "").split(":")[0] == UNREADABLE for s in samples)
+    return Summary(len(samples), len(live(samples)), unreadable, dict(kinds))
+
+
+def dedup(
+    rows: "daft.DataFrame", *, store: Store, max_distance: int = 4, mirrors: bool = False
+) -> "daft.DataFrame":
+    """Drop every copy as `duplicate:KEY`, KEY being the picture that stays.
+
+    Args:
+        rows: measured samples; unmeasured ones are only compared by their bytes.
+        store: where the pictures lie.
+        max_distance: hash bits up to which two pictures are proposed as near.
+        mirrors: whether a mirror image is a copy. Off, since left and right hands, arrows and
+            profiles are pairs of mirror images with different captions.
+    """
+
+    def thumbs(samples: Sequence[Sample]) -> "Mapping[str, Thumbnail]":
+        return thumbnails(store, samples)
+
+    return engine.whole(
+        rows,
+        lambda samples: drop_duplicates(
+            samples, thumbs, max_distance=max_distance, mirrors=mirrors
+        ),
+    )
+
+
+def drop_duplicates(
+    samples: Sequence[Sample],
+    thumbs: "Callable[[Sequence[Sample]], Mapping[str, Thumbnail]]",
+    *,
+    max_distance: int = 4,
+    mirrors: bool = False,
+) -> list[Sample]:
+    """Mark as `duplicate:KEY` each picture that is a copy of a better one that stays.
+
+    Pictures are taken best first (see `preference`), so the order of the rows changes nothing; a
+    copy names the picture that stays, and chains are not followed.
+
+    Args:
+        samples: rows, measured or not.
+        thumbs: gives the thumbnails, by key, of those samples whose hashes are near another's;
+            a sample it leaves out is near to none.
+        max_distance: hash bits up to which two pictures are proposed as near.
+        mirrors: whether a mirror image is a copy.
+    """
+    fresh = reinstate(samples, DUPLICATE)
+    ranked = sorted(live(fresh), key=preference)
+    reasons = _equal(ranked)
+    hashed = [s for s in ranked if s.key not in reasons and s.phash]
+    reasons |= _near(hashed, thumbs, max_distance, mirrors)
+    return drop(fresh, reasons)
+
+
+def preference(sample: Sample) -> tuple[int, int, int, float, str]:
+    """Sorts the picture to keep first: allowed, well documented, large, sharp, then by key."""
+    verdict = sample.train.decision if sample.train else "none"
+    rank = {"allow": 0, "hold": 1, "none": 2, "deny": 3}[verdict]
+    documents = (sample.license, sample.license_url, sample.author, sample.page_url)
+    known = sum(fact is not None for fact in documents)
+    return rank, -known, -sample.area, -(sample.sharpness or 0.0), sample.key
+
+
+def _equal(ranked: Sequence[Sample]) -> dict[str, str]:
+    """Reasons for the pictures whose bytes or pixels equal an earlier one's."""
+    first: dict[str, str] = {}
+    reasons = {}
+    for sample in ranked:
+        names = [name for name in (sample.sha256, sample.pixel_sha256) if name]
+        twin = next((first[name] for name in names if name in first), None)
+        if twin is not None:
+            reasons[sample.key] = f"{DUPLICATE}:{twin}"
+        for name in names:
+            first.setdefault(name, twin or sample.key)
+    return reasons
+
+
+def _near(
+    ranked: Sequence[Sample],
+    thumbs: "Callable[[Sequence[Sample]], Mapping[str, Thumbnail]]",
+    max_distance: int,
+    mirrors: bool,
+) -> dict[str, str]:
+    """Reasons for the pictures that look like an earlier one that stays."""
+    around = _neighbours(ranked, max_distance, mirrors)
+    pictures = thumbs(_crowded(ranked, around))
+    place = {s.key: n for n, s in enumerate(ranked)}
+    kept: dict[str, list[Sample]] = defaultdict(list)  # by hash
+    reasons: dict[str, str] = {}
+    for sample in ranked:
+        if sample.key not in pictures:
+            continue
+        twins = []
+        for others, mirrored in around(sample):
+            seen = pictures[sample.key][:, ::-1] if mirrored else pictures[sample.key]
+            found = [other for name in others for other in kept.get(name, ())]
+            twins += _alike(seen, found, pictures)
+        if twins:
+            best = min(twins, key=lambda s: place[s.key])
+            reasons[sample.key] = f"{DUPLICATE}:{best.key}"
+        else:
+            kept[str(sample.phash)].append(sample)
+    return reasons
+
+
+Around = Callable[[Sample], list[tuple[list[str], bool]]]
+
+
+def _neighbours(ranked: Sequence[Sample], max_distance: int, mirrors: bool) -> Around:
+    """A function from a sample to the hashes within reach of its own and of its mirror image's.
+
+    Each answer is (hashes, whether they are reached through the mirror).
+    """
+    import numpy as np
+
+    names = {str(s.phash) for s in ranked}
+    if mirrors:
+        names |= {s.mirror_phash for s in ranked if s.mirror_phash}
+    listed = sorted(names)
+    hashes = np.array([int(name, 16) for name in listed], dtype=np.uint64)
+    near = {name: [name] for name in listed}
+    for i, j in zip(*(side.tolist() for side in near_pairs(hashes, max_distance)), strict=True):
+        near[listed[i]].append(listed[j])
+        near[listed[j]].append(listed[i])
+
+    def around(sample: Sample) -> list[tuple[list[str], bool]]:
+        reached = [(near[str(sample.phash)], False)]
+        if mirrors and sample.mirror_phash:
+            reached.append((near[sample.mirror_phash], True))
+        return reached
+
+    return around
+
+
+def _crowded(ranked: Sequence[Sample], around: Around) -> list[Sample]:
+    """The samples that another one may look like; only their pictures are needed."""
+    size = Counter(str(s.phash) for s in ranked)
+    busy: set[str] = set()
+    for sample in ranked:
+        reached = [name for names, _ in around(sample) for name in names if name in size]
+        if sum(size[name] for name in reached) > 1:
+            busy.update(reached)
+    return [s for s in ranked if str(s.phash) in busy]
+
+
+def _alike(
+    picture: "Thumbnail", others: Sequence[Sample], pictures: "Mapping[str, Thumbnail]"
+) -> list[Sample]:
+    """Those of `others` that show the same as `picture`."""
+    import numpy as np
+
+    if not others:
+        return []
+    same = same_picture(picture, np.stack([pictures[s.key] for s in others]))
+    return [other for other, is_same in zip(others, same.tolist(), strict=True) if is_same]
+
+
+def same_picture(one: "Thumbnail", many: "Thumbnail") -> "NDArray[np.bool_]":
+    """Whether `one` thumbnail shows the same picture as each of `many`, up to recompression.
+
+    The rule is ours; its limits stand at the top of this module.
+
+    Args:
+        one: 16 x 16 x 4, as `inspect.thumbnail` gives it, signed.
+        many: n x 16 x 16 x 4.
+    """
+    import numpy as np
+
+    difference = many - one
+    shift = np.abs(difference.mean(axis=(1, 2))).max(axis=1)
+    cells = np.sort(np.abs(difference).max(axis=3).reshape(len(many), -1), axis=1)
+    worst, most = cells[:, -1], cells[:, cells.shape[1] * 3 // 4 - 1]
+    spread = (worst <= SPREAD * (most + 1)) & (most <= NOISE)
+    result: NDArray[np.bool_] = (shift <= SHIFT) & ((worst <= SMALL) | spread)
+    return result

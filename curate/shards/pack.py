@@ -1,0 +1,308 @@
+"""Write what may be trained on as WebDataset tars: the same rows and settings, the same bytes."""
+
+import hashlib
+import json
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from curate import workers
+from curate.dataset import Dataset
+from curate.errors import InputError, UsageError, storage_error
+from curate.files import remove_leftovers, write_bytes
+from curate.sample import Sample
+from curate.shards.layout import FORMATS, INDEX, Index, Record, Shard, shard_name
+from curate.store import Store
+from curate.workers import Track, untracked
+
+SHARD_SIZE = 256 << 20  # bytes of members after which a new shard is begun
+_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+_SPLIT = re.compile(r"[A-Za-z0-9_]+")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What `pack` wrote, and what it left out."""
+
+    folder: str
+    samples: int
+    shards: int
+    bytes: int  # of all tars
+    left_out: Mapping[str, int]  # reason -> rows
+    unchanged: bool  # the shards there were the same already
+
+    def as_json(self) -> dict[str, Any]:
+        """The summary as plain values."""
+        return asdict(self)
+
+    def as_rows(self) -> list[tuple[str, int | str]]:
+        """The summary as lines: what, how much."""
+        left = [(f"left out: {reason}", count) for reason, count in self.left_out.items()]
+        state = "unchanged" if self.unchanged else "written"
+        counts = [("pictures", self.samples), ("shards", self.shards), ("bytes", self.bytes)]
+        return [*counts, *left, (state, self.folder)]
+
+
+def pack(
+    dataset: Dataset,
+    *,
+    size: int = 512,
+    format: str = "jpg",
+    background: str = "white",
+    shard_size: int = SHARD_SIZE,
+    split: str = "train",
+    track: Track = untracked,
+) -> Summary:
+    """Write the rows that may be trained on, and have captions, as shards; `curate pack`.
+
+    Rows are taken in the order of their keys. A picture whose shorter side is longer than `size`
+    is scaled down to it (Lanczos), never up; transparency is composed on `background`; metadata
+    is left behind, since the record beside the picture names author and licence. The old shards
+    stay until the new ones are complete; killed between the two, the folder has no index and the
+    same command completes it.
+
+    Args:
+        dataset: where the rows and pictures lie, and the shards will.
+        size: pixels of the shorter side.
+        format: "jpg" (quality 95, 4:4:4), "png" or "webp" (lossless).
+        background: a colour name or #rrggbb.
+        shard_size: bytes of members after which a new shard is begun.
+        split: first part of the shards' names.
+        track: shows progress.
+
+    Raises:
+        UsageError: a setting cannot be used, or another command is at work there.
+        InputError: no row can be packed, a stored file is missing or changed, or the disk refuses.
+    """
+    settings = {"size": size, "format": format, "background": background}
+    _check(size, format, background, shard_size, split)
+    with dataset.lock():
+        samples = sorted(dataset.read().samples, key=lambda s: s.key)
+        left_out = Counter(reason for s in samples if (reason := why_not(s)))
+        chosen = [s for s in samples if why_not(s) is None]
+        if not chosen:
+            raise _nothing(dataset, left_out)
+        writer = _Writer(dataset.shards, split, shard_size)
+        try:
+            writer.prepare()
+            answers = _rendered(dataset.store, chosen, settings)
+            for sample, answer in track(zip(chosen, answers, strict=True), len(chosen)):
+                if isinstance(answer, str):
+                    left_out[answer] += 1
+                else:
+                    writer.add(sample, *answer)
+            if not writer.samples:
+                raise _nothing(dataset, left_out)
+            index = writer.index(size, format, settings | {"shard_size": shard_size})
+            return _summary(dataset.shards, index, left_out, _publish(dataset.shards, index))
+        finally:
+            writer.abandon()
+
+
+def _summary(folder: Path, index: Index, left_out: Mapping[str, int], unchanged: bool) -> Summary:
+    total = sum(shard.bytes for shard in index.shards)
+    reasons = dict(sorted(left_out.items()))
+    return Summary(str(folder), index.samples, len(index.shards), total, reasons, unchanged)
+
+
+def why_not(sample: Sample) -> str | None:
+    """Why this row is not packed; None if it is."""
+    if sample.dropped is not None:
+        return "dropped:" + sample.dropped.split(":")[0]
+    if sample.sha256 is None:
+        return "no-picture"
+    if sample.train is None:
+        return "no-verdict"
+    if not sample.may_train:
+        return sample.train.decision
+    return None if _captions(sample) else "no-caption"
+
+
+def words(captions: Sequence[str]) -> set[str]:
+    """The distinct words of some captions, in lower case."""
+    return {word.lower() for text in captions for word in _WORD.findall(text)}
+
+
+def _captions(sample: Sample) -> list[str]:
+    return [c.text for c in sample.captions if c.text.strip()]
+
+
+def _check(size: int, format: str, background: str, shard_size: int, split: str) -> None:
+    from PIL import ImageColor
+
+    if size < 1 or shard_size < 1:
+        raise UsageError("--size", "must be 1 pixel or more", fix="--size 512")
+    if format not in FORMATS:
+        raise UsageError("--format", f"no format {format!r}", fix=f"one of {', '.join(FORMATS)}")
+    if not _SPLIT.fullmatch(split):
+        raise UsageError("split", f"{split!r} is not letters and digits", fix="train")
+    try:
+        opaque = len(ImageColor.getrgb(background)) == 3
+    except ValueError:
+        opaque = False
+    if not opaque:
+        problem = f"{background!r} is not a plain colour"
+        raise UsageError("--background", problem, fix="a name such as white, or #rrggbb")
+
+
+def _nothing(dataset: Dataset, left_out: Mapping[str, int]) -> InputError:
+    """Nothing can be packed: say why, and which command comes first."""
+    commands = {
+        "no-verdict": "curate check",
+        "no-caption": "curate caption",
+        "hold": "curate status, then curate explain KEY; a fetch with --license states a licence",
+        "deny": "curate status, then curate explain KEY",
+    }
+    causes = ", ".join(f"{reason} {count}" for reason, count in sorted(left_out.items()))
+    fix = next((fix for reason, fix in commands.items() if left_out.get(reason)), "curate status")
+    old = "; the shards there stay as they are" if (dataset.shards / INDEX).exists() else ""
+    return InputError(dataset.root, f"nothing to pack ({causes or 'no rows'}){old}", fix=fix)
+
+
+def _rendered(
+    store: Store, samples: Sequence[Sample], settings: Mapping[str, Any]
+) -> Iterator[workers.Answer | str]:
+    """For each sample its facts and bytes as packed, or why it cannot be decoded."""
+    jobs = [{"root": str(store.root), "sha256": s.sha256, **settings} for s in samples]
+    for answer in workers.run("curate.shards.render:render_stored", jobs):
+        if isinstance(answer, workers.Died) or "refused" in answer[0]:
+            yield "unreadable"
+        else:
+            yield answer
+
+
+class _Writer:
+    """Shards in the making: complete but for their names, which still end in `.part`."""
+
+    def __init__(self, folder: Path, split: str, shard_size: int) -> None:
+        self.folder, self.split, self.shard_size = folder, split, shard_size
+        self.samples = 0
+        self.shards: list[Shard] = []
+        self.licences: Counter[str] = Counter()
+        self.pictures_of: defaultdict[str, set[str]] = defaultdict(set)  # word -> pixel hashes
+        self.file: IO[bytes] | None = None
+        self.tar: Any = None
+        self.started = self.filled = 0  # samples before this shard; bytes in it
+
+    def prepare(self) -> None:
+        """Make the folder; remove what a killed process left there."""
+        with _disk(self.folder):
+            self.folder.mkdir(exist_ok=True)
+            remove_leftovers(self.folder)
+
+    def add(self, sample: Sample, facts: Mapping[str, Any], picture: bytes) -> None:
+        """Append a sample to the shard in the making."""
+        captions = _captions(sample)
+        text = json.dumps(_record(sample, facts), sort_keys=True, ensure_ascii=False)
+        caption, record = captions[0].encode(), text.encode()
+        bytes_ = len(picture) + len(record) + len(caption)
+        if self.tar is not None and self.filled + bytes_ > self.shard_size:
+            self._finish()
+        with _disk(self.folder):
+            if self.tar is None:
+                self._start()
+            members = {str(facts["format"]): picture, "json": record, "txt": caption}
+            self.tar.write({"__key__": sample.key, **members})
+        self.samples += 1
+        self.filled += bytes_
+        self.licences[sample.license or "none"] += 1
+        for word in words(captions):
+            self.pictures_of[word].add(str(facts["pixel_sha256"]))
+
+    def index(self, size: int, format: str, settings: Mapping[str, Any]) -> Index:
+        """Finish the last shard and list them all."""
+        self._finish()
+        return Index(
+            size=size,
+            format=format,
+            split=self.split,
+            samples=self.samples,
+            shards=tuple(self.shards),
+            words={word: len(pictures) for word, pictures in self.pictures_of.items()},
+            licences=dict(self.licences),
+            settings=settings,
+        )
+
+    def abandon(self) -> None:
+        """Close what is open and remove what was not published."""
+        for opened in (self.tar, self.file):
+            if opened is not None:
+                with suppress(OSError):  # what cannot be flushed is removed anyway
+                    opened.close()
+        remove_leftovers(self.folder)
+
+    def _start(self) -> None:
+        from webdataset.writer import TarWriter
+
+        self.file = _part(self.folder, shard_name(self.split, len(self.shards))).open("wb")
+        # PAX, since USTAR refuses names of more than 100 characters
+        self.tar = TarWriter(self.file, mtime=0, format="PAX_FORMAT", encoder=False)
+
+    def _finish(self) -> None:
+        assert self.file is not None
+        name = shard_name(self.split, len(self.shards))
+        with _disk(self.folder):
+            self.tar.close()
+            self.file.flush()
+            os.fsync(self.file.fileno())
+            self.file.close()
+            sha256 = _sha256(_part(self.folder, name))
+            size = _part(self.folder, name).stat().st_size
+        self.shards.append(Shard(name, sha256, self.samples - self.started, size))
+        self.tar, self.file, self.started, self.filled = None, None, self.samples, 0
+
+
+def _record(sample: Sample, facts: Mapping[str, Any]) -> Record:
+    """What `KEY.json` states."""
+    values = asdict(sample)
+    known = {name: values[name] for name in Record.__annotations__ if name in values}
+    found = {name: facts[name] for name in Record.__annotations__ if name in facts}
+    captions = [c for c in values["captions"] if c["text"].strip()]
+    return Record(**{**known, **found, "captions": captions})  # type: ignore[typeddict-item]
+
+
+def _publish(folder: Path, index: Index) -> bool:
+    """Put the finished shards in the place of the old ones; True if those were the same."""
+    path, text = folder / INDEX, index.to_json()
+    with _disk(folder):
+        old = path.read_bytes() if path.exists() else b""
+        if old == text and all(_intact(folder, shard) for shard in index.shards):
+            return True
+        path.unlink(missing_ok=True)  # from here the folder is no set of shards, until the end
+        for shard in index.shards:
+            _part(folder, shard.name).replace(folder / shard.name)
+    write_bytes(path, text)
+    with _disk(folder):
+        listed = {shard.name for shard in index.shards}
+        for tar in folder.glob("*-[0-9][0-9][0-9][0-9][0-9][0-9].tar"):
+            if tar.name not in listed:
+                tar.unlink()
+    return False
+
+
+def _intact(folder: Path, shard: Shard) -> bool:
+    file = folder / shard.name
+    return file.is_file() and _sha256(file) == shard.sha256
+
+
+def _part(folder: Path, name: str) -> Path:
+    return folder / f".{name}.part"
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def _disk(folder: Path) -> Iterator[None]:
+    """Turn a failed write into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(folder, error) from None

@@ -1,0 +1,66 @@
+"""One picture as it goes into a shard: scaled down, on a plain background, without metadata."""
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curate.pictures import RefusedError, decode, over, pixel_sha256
+from curate.store import Store
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from curate.workers import Answer
+
+ENCODINGS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "jpg": ("JPEG", {"quality": 95, "subsampling": 0, "optimize": True}, "JPEG, quality 95"),
+    "png": ("PNG", {"compress_level": 6}, "PNG"),
+    "webp": ("WEBP", {"lossless": True, "quality": 50, "method": 4}, "lossless WebP"),
+}
+
+
+def render_stored(root: str, sha256: str, size: int, format: str, background: str) -> "Answer":
+    """Render a stored picture; meant for `workers.run`.
+
+    Returns:
+        ({"refused": WHY}, nothing), or the facts that a record states of its pixels, and the
+        bytes to pack.
+    """
+    data = Store(Path(root)).get(sha256)
+    try:
+        return render(decode(data), size=size, format=format, background=background)
+    except RefusedError as error:
+        return {"refused": str(error)}, b""
+
+
+def render(image: "Image.Image", *, size: int, format: str, background: str) -> "Answer":
+    """A decoded picture's facts and its bytes as packed, its shorter side at most `size` pixels."""
+    modified = []
+    facts: dict[str, Any] = {
+        "original_width": image.width,
+        "original_height": image.height,
+        "pixel_sha256": pixel_sha256(image),
+    }
+    if image.mode != "RGB":
+        modified.append(f"composed on {background}")
+    small = scaled(over(image, background), size)
+    if small.size != image.size:
+        modified.append("resized")
+    name, options, words = ENCODINGS[format]
+    modified += ["upright, in sRGB, metadata removed", f"re-encoded as {words}"]
+    stream = io.BytesIO()
+    small.save(stream, name, **options)
+    facts |= {"width": small.width, "height": small.height, "modified": modified, "format": format}
+    return facts, stream.getvalue()
+
+
+def scaled(image: "Image.Image", size: int) -> "Image.Image":
+    """`image` with a shorter side of `size` pixels (Lanczos); as it is if that would enlarge it."""
+    from PIL import Image
+
+    shorter = min(image.size)
+    if shorter <= size:
+        return image
+    sides = (max(1, round(side * size / shorter)) for side in image.size)
+    width, height = sides
+    return image.resize((width, height), Image.Resampling.LANCZOS)

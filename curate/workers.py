@@ -1,0 +1,260 @@
+"""Work on untrusted bytes in processes of their own, with limits on memory and time.
+
+A worker is this module run as a program; it reads jobs from its standard input and answers on
+its standard output. A worker that dies takes one job with it: the job is answered by `Died`
+and the next one gets a new worker.
+"""
+
+import importlib
+import json
+import os
+import queue
+import select
+import signal
+import struct
+import subprocess
+import sys
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from curate.errors import InputError
+
+MEMORY = 1536 << 20  # bytes a worker may map beyond what it starts with
+SECONDS = 30  # of CPU a job may take
+PATIENCE = 10  # times SECONDS on the clock before a job that only waits is given up
+_HEAD = struct.Struct(">II")  # lengths of the JSON part and of the bytes that follow it
+
+T = TypeVar("T")
+Answer = tuple[dict[str, Any], bytes]
+Job = Mapping[str, Any]
+
+
+class Track(Protocol):
+    """Passes items on and may show how many of `total` have gone by."""
+
+    def __call__(self, items: Iterable[T], total: int, label: str = ...) -> Iterator[T]:
+        """The items."""
+        ...
+
+
+def untracked(items: Iterable[T], total: int, label: str = "") -> Iterator[T]:
+    """The items; nothing is shown."""
+    return iter(items)
+
+
+@dataclass(frozen=True)
+class Died:
+    """The worker was lost over this job."""
+
+    reason: str  # "took more than 30 s", "decoder died (SIGSEGV)"
+
+
+def run(
+    function: str,
+    jobs: Iterable[Job],
+    *,
+    processes: int | None = None,
+    memory: int = MEMORY,
+    seconds: int = SECONDS,
+) -> Iterator[Answer | Died]:
+    """Yield what `function(**job)` answers for each job, in the order of the jobs.
+
+    Args:
+        function: "package.module:name" of a function from keyword arguments (plain values)
+            to (dictionary of plain values, bytes).
+        jobs: the keyword arguments of each call.
+        processes: workers at work side by side; the number of CPUs unless given.
+        memory: bytes a worker may map beyond what it starts with.
+        seconds: CPU seconds a job may take.
+
+    Raises:
+        InputError: the one that `function` raised.
+        RuntimeError: any other exception there, with its traceback.
+    """
+    count = processes or os.cpu_count() or 1
+    idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+    waiting: deque[Future[Answer | Died]] = deque()
+    with ExitStack() as stack:
+        for _ in range(count):
+            worker = _Worker([function, str(memory), str(seconds)])
+            stack.callback(worker.end)
+            idle.put(worker)
+        pool = stack.enter_context(ThreadPoolExecutor(count))
+        stack.callback(lambda: [future.cancel() for future in waiting])
+        for job in jobs:
+            waiting.append(pool.submit(_ask, idle, job, seconds))
+            if len(waiting) >= 4 * count:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _ask(idle: "queue.SimpleQueue[_Worker]", job: Job, seconds: int) -> Answer | Died:
+    worker = idle.get()
+    try:
+        return worker.ask(job, seconds)
+    finally:
+        idle.put(worker)
+
+
+class _Worker:
+    """One process, started at its first job and again after each death."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        self._arguments = arguments
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def ask(self, job: Job, seconds: int) -> Answer | Died:
+        process = self._process = self._process or self._start()
+        assert process.stdin and process.stdout
+        try:
+            _send(process.stdin.fileno(), dict(job))
+            head, body = _receive(process.stdout.fileno(), time.monotonic() + PATIENCE * seconds)
+        except TimeoutError:
+            self.end()
+            return Died(f"took more than {PATIENCE * seconds} s")
+        except (EOFError, BrokenPipeError):
+            return Died(_cause(self.end(), seconds))
+        if "input error" in head:
+            subject, problem, fix = head["input error"]
+            raise InputError(subject, problem, fix=fix)
+        if "died" in head:
+            return Died(head["died"])
+        if "bug" in head:
+            raise RuntimeError(head["bug"])
+        return head["answer"], body
+
+    def end(self) -> int:
+        """Stop the process if there is one; return its exit code."""
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        assert process.stdin and process.stdout
+        try:
+            process.stdout.close()
+            process.stdin.close()
+        except BrokenPipeError:
+            pass  # it died with a job unread
+        try:
+            return process.wait(timeout=1)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        process = subprocess.Popen(  # noqa: S603  (our own module)
+            [sys.executable, "-P", "-m", __name__, *self._arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | one_thread,
+        )
+        assert process.stdout
+        try:
+            _receive(process.stdout.fileno())
+        except EOFError:  # not the fault of any job
+            raise RuntimeError(f"worker for {self._arguments[0]} did not start") from None
+        return process
+
+
+def _cause(code: int, seconds: int) -> str:
+    if code == -signal.SIGXCPU:
+        return f"took more than {seconds} s"
+    if code < 0:
+        return f"decoder died ({signal.Signals(-code).name})"
+    return f"decoder died (exit code {code})"
+
+
+def _send(handle: int, head: object, body: bytes = b"") -> None:
+    text = json.dumps(head).encode()
+    for part in (_HEAD.pack(len(text), len(body)), text, body):
+        view = memoryview(part)
+        while view:
+            view = view[os.write(handle, view) :]
+
+
+def _receive(handle: int, until: float | None = None) -> Answer:
+    sizes = _HEAD.unpack(_read(handle, _HEAD.size, until))
+    text, body = (_read(handle, size, until) for size in sizes)
+    return json.loads(text), body
+
+
+def _read(handle: int, size: int, until: float | None) -> bytes:
+    parts = bytearray()
+    while len(parts) < size:
+        if until is not None:
+            left = until - time.monotonic()
+            poll = select.poll()
+            poll.register(handle, select.POLLIN)
+            if left <= 0 or not poll.poll(left * 1000):
+                raise TimeoutError
+        part = os.read(handle, min(size - len(parts), 1 << 20))
+        if not part:
+            raise EOFError
+        parts += part
+    return bytes(parts)
+
+
+def _serve(function: Callable[..., Answer], memory: int, seconds: int) -> None:
+    """Answer jobs until there are no more."""
+    jobs, answers = os.dup(0), os.dup(1)
+    os.dup2(2, 1)  # whatever a decoder prints goes to stderr
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asks ends us
+    _limit_memory(memory)
+    _send(answers, {"ready": True})
+    while True:
+        try:
+            job, _ = _receive(jobs)
+        except EOFError:
+            return
+        _limit_cpu(seconds)
+        try:
+            answer, body = function(**job)
+        except InputError as error:
+            _send(answers, {"input error": [error.subject, error.problem, error.fix]})
+        except MemoryError:
+            _send(answers, {"died": f"needs more than {memory >> 20} MiB"})
+        except Exception:  # a bug: its traceback is shown by the process that asked
+            _send(answers, {"bug": traceback.format_exc()})
+        else:
+            _send(answers, {"answer": answer}, body)
+
+
+def _limit_memory(memory: int) -> None:
+    import resource
+
+    try:
+        with open("/proc/self/statm") as file:  # noqa: PTH123
+            mapped = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return  # no such limit outside Linux; the limit on time still holds
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    wanted = mapped + memory
+    soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def _limit_cpu(seconds: int) -> None:
+    import resource
+
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    spent = int(usage.ru_utime + usage.ru_stime) + 1
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    resource.setrlimit(resource.RLIMIT_CPU, (spent + seconds, hard))
+
+
+def main() -> None:
+    """Serve "MODULE:FUNCTION MEMORY SECONDS" from the command line."""
+    name, memory, seconds = sys.argv[1:]
+    module, function = name.split(":")
+    _serve(getattr(importlib.import_module(module), function), int(memory), int(seconds))
+
+
+if __name__ == "__main__":
+    main()
