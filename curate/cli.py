@@ -30,6 +30,9 @@ Data = Annotated[Path, typer.Option("--data", help="Dataset folder.", show_defau
 DATA = Path("data")
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
+Policy = Annotated[
+    str, typer.Option(help="personal, research, commercial, or a policy file.", show_default=True)
+]
 Query = Annotated[str, typer.Option("--query", help="What to look for, up to 100 characters.")]
 Limit = Annotated[int, typer.Option(min=1, help="Pictures to take from the top of the results.")]
 Stand = Annotated[
@@ -228,6 +231,112 @@ def vocab_gaps(
         most = coverage.PAIRS_SHOWN if sys.stdout.isatty() else None
         show.table(coverage.HEADINGS, coverage.rows(found, most_pairs=most))
     raise typer.Exit(found.exit_code(fail_on))
+
+
+@app.command("dedup")
+def dedup(
+    max_distance: Annotated[
+        int, typer.Option(min=0, max=16, help="Hash bits up to which pixels are compared.")
+    ] = 4,
+    data: Data = DATA,
+    json: AsJson = False,
+) -> None:
+    """Measure the pictures; drop the unreadable ones, and all copies of a picture but the best."""
+    from curate import show
+    from curate.dataset import Dataset
+    from curate.images.dedup import find_duplicates
+
+    done = find_duplicates(Dataset(data), max_distance=max_distance, track=show.tracked)
+    show.report(done, ("", "pictures"), json=json)
+
+
+@app.command("pack")
+def pack(
+    size: Annotated[int, typer.Option(min=1, help="Longest shorter side, pixels.")] = 512,
+    format: Annotated[str, typer.Option(help="jpg, png or webp; the last two lossless.")] = "jpg",
+    background: Annotated[str, typer.Option(help="Colour under transparent pixels.")] = "white",
+    data: Data = DATA,
+    json: AsJson = False,
+) -> None:
+    """Write the pictures that may be trained on, with their captions, as WebDataset shards."""
+    from curate import show
+    from curate.dataset import Dataset
+    from curate.shards.pack import pack
+
+    done = pack(Dataset(data), size=size, format=format, background=background, track=show.tracked)
+    show.report(done, ("", "count"), json=json)
+
+
+@app.command("check")
+def check_command(policy: Policy = "personal", data: Data = DATA, json: AsJson = False) -> None:
+    """Decide by a policy what each picture may be used for: allow, hold or deny."""
+    from curate import build, show
+    from curate.dataset import Dataset
+
+    done = build.check(Dataset(data), policy=policy)
+    show.say(f"{done.rows} pictures in use, decided by {done.policy}")
+    show.report(done, ("use", "allow", "hold", "deny"), json=json)
+
+
+@app.command("caption")
+def caption_command(
+    per_image: Annotated[int, typer.Option(help="Captions a picture gets at most.")] = 4,
+    data: Data = DATA,
+    json: AsJson = False,
+) -> None:
+    """Write captions from the texts, titles, tags and file names that came with the pictures."""
+    from curate import build, show
+    from curate.dataset import Dataset
+
+    done = build.describe(Dataset(data), per_image=per_image)
+    show.report(done, ("", "count"), json=json)
+
+
+@app.command("build")
+def build_command(
+    policy: Policy = "personal",
+    size: Annotated[int, typer.Option(help="Shorter side of packed pictures, pixels.")] = 512,
+    format: Annotated[str, typer.Option(help="Of packed pictures: jpg, png or webp.")] = "jpg",
+    data: Data = DATA,
+    json: AsJson = False,
+) -> None:
+    """Check, dedup, caption and pack, one after the other."""
+    from curate import build, show
+    from curate.dataset import Dataset
+
+    done = build.build(
+        Dataset(data), policy=policy, size=size, format=format, say=show.say, track=show.tracked
+    )
+    show.report(done, ("step", "", "count"), json=json)
+
+
+@app.command("status")
+def status_command(data: Data = DATA, json: AsJson = False) -> None:
+    """Show what a dataset holds: rows, drops, verdicts, licences, words, captions, shards."""
+    from curate import show
+    from curate.dataset import Dataset
+    from curate.status import status
+
+    show.report(status(Dataset(data)), ("", "pictures"), json=json)
+
+
+@app.command("explain")
+def explain_command(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Key of the picture's row.")],
+    data: Data = DATA,
+    json: AsJson = False,
+) -> None:
+    """Tell why a picture is in or out: where it is from, what was stated, what was decided."""
+    from curate import show
+    from curate.dataset import Dataset
+    from curate.explain import explain
+
+    told = explain(Dataset(data), key)
+    if json:
+        show.as_json(told.as_json())
+    else:
+        show.table(("", key), told.facts)
+        typer.echo(told.conclusion)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -1,5 +1,6 @@
 """Where tables run: Daft data frames, on this machine or on a Ray cluster."""
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,16 @@ if TYPE_CHECKING:
 COLUMNS = tuple(f.name for f in fields(Sample))
 
 
+def _silence() -> None:
+    """Before Daft is imported: no report to its makers, no progress bars or names of its own."""
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    os.environ.setdefault("DAFT_PROGRESS_BAR", "0")
+    os.environ.setdefault("DAFT_SHOW_QUERY_ID", "0")
+
+
 def table(samples: Iterable[Sample]) -> "daft.DataFrame":
     """The samples as a Daft data frame, a column a field."""
+    _silence()
     import daft
     import pyarrow as pa
 
@@ -43,6 +52,7 @@ def each(
         processes: worker processes, 0 for this one. With workers, `function` must pickle.
         batch: rows handed over at a time.
     """
+    _silence()
     import daft
     import pyarrow as pa
     from daft import DataType

@@ -3,9 +3,21 @@
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
+
+
+class Report(Protocol):
+    """What a command did or found."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        ...
+
+    def as_rows(self) -> Sequence[Sequence[object]]:
+        """The lines of its table."""
+        ...
 
 
 def say(message: str) -> None:
@@ -37,7 +49,7 @@ def as_json(value: object) -> None:
 def report(done: Report, headings: Sequence[str], *, json: bool) -> None:
     """Print a result as JSON or as a table."""
     if json:
-        as_json(asdict(done))
+        as_json(done.as_json())
     else:
         table(headings, done.as_rows())
 

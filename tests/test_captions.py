@@ -44,6 +44,9 @@ def test_the_file_name_counts_only_where_nothing_else_is_said():
     assert told(file_name="mon/ice_dragon.png") == [("ice dragon", "file-name")]
     assert told(file_name="ice_dragon.png", title="Frost wyrm") == [("Frost wyrm", "title")]
     assert told(file_name="ice_dragon.png", texts=("a wyrm",)) == [("a wyrm", "text")]
+    named = {"file_name": "mon/ice_dragon.png", "title": "ice_dragon"}
+    assert told(**named) == [("ice dragon", "file-name")]
+    assert told(**named, texts=("a wyrm",)) == [("a wyrm", "text")]
 
 
 def test_a_single_word_is_enriched_where_it_can_be():

@@ -84,11 +84,12 @@ def captions_for(sample: Sample, *, per_image: int = 4) -> tuple[Caption, ...]:
     """The captions of one image, best first; none where nothing was said in Latin script.
 
     A text that came with the image stays as it is, apart from markup and white space. A title
-    is cleaned; tags are told after it; the file name counts only where there is no text and no
-    title. A single word stands alone only where nothing longer can be said.
+    is cleaned; tags are told after it; the file name (also as a title) counts only where there is
+    no text and no title. A single word stands alone only where nothing longer can be said.
     """
     texts = [Caption(text, "text") for text in map(plain, sample.texts) if _readable(text)]
-    title, hashtags = title_words(sample.title or "")
+    named_by_file = sample.title == PurePosixPath(sample.file_name or "").stem
+    title, hashtags = title_words("" if named_by_file else sample.title or "")
     if not _readable(title):
         title = ""
     name = "" if texts or title else name_words(sample.file_name or "")

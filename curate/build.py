@@ -1,0 +1,161 @@
+"""From fetched pictures to shards: check, dedup, caption and pack, alone and in a row."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from curate.captions.words import caption
+from curate.collection import Say, quiet
+from curate.dataset import Dataset
+from curate.rights import policy as policies
+from curate.sample import live
+from curate.status import reason_counts, verdict_counts
+from curate.workers import Track, untracked
+
+if TYPE_CHECKING:
+    from curate.images.dedup import Summary as Deduplicated
+    from curate.shards.pack import Summary as Packed
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What `curate check` decided, over the rows in use."""
+
+    policy: str  # path of its file
+    policy_sha256: str
+    rows: int
+    verdicts: Mapping[str, Mapping[str, int]]  # use -> decision -> rows
+    reasons: Mapping[str, int]  # code that holds or denies training -> rows
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    def as_rows(self) -> list[tuple[object, ...]]:
+        """A line for each use, then one for each reason."""
+        uses = [
+            (use, *(counts[d] for d in ("allow", "hold", "deny")))
+            for use, counts in self.verdicts.items()
+        ]
+        return [
+            *uses,
+            *((f"not trained on: {code}", n, "", "") for code, n in self.reasons.items()),
+        ]
+
+
+@dataclass(frozen=True)
+class Captioned:
+    """What `curate caption` wrote, over the rows in use."""
+
+    rows: int
+    captions: int
+    without: int  # rows of which nothing was said in words
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    def as_rows(self) -> list[tuple[object, ...]]:
+        """A line for each count."""
+        return [("rows", self.rows), ("captions", self.captions), ("rows without", self.without)]
+
+
+@dataclass(frozen=True)
+class Built:
+    """What the four steps did."""
+
+    check: Checked
+    dedup: "Deduplicated"
+    caption: Captioned
+    pack: "Packed"
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, a part for each step."""
+        return {
+            "check": self.check.as_json(),
+            "dedup": self.dedup.as_json(),
+            "caption": self.caption.as_json(),
+            "pack": self.pack.as_json(),
+        }
+
+    def as_rows(self) -> list[tuple[object, ...]]:
+        """A line for each count, in the order of the steps."""
+        train = [(f"train: {d}", n) for d, n in self.check.verdicts["train"].items() if n]
+        steps = [("check", train)] + [
+            (name, step.as_rows())
+            for name, step in (
+                ("dedup", self.dedup),
+                ("caption", self.caption),
+                ("pack", self.pack),
+            )
+        ]
+        return [(name, *row) for name, rows in steps for row in rows]
+
+
+def check(dataset: Dataset, *, policy: str = "personal") -> Checked:
+    """Identify every licence and decide every use by a policy; the command `curate check`.
+
+    Raises:
+        InputError: there is no dataset, or the policy cannot be understood.
+        UsageError: no such policy, or another command is at work there.
+    """
+    rules = policies.read(policy)
+    with dataset.lock():
+        samples = live(dataset.run(policies.check, "check", {"policy": policy}))
+    return Checked(
+        policy=str(rules.path),
+        policy_sha256=rules.sha256,
+        rows=len(samples),
+        verdicts=verdict_counts(samples),
+        reasons=reason_counts(samples),
+    )
+
+
+def describe(dataset: Dataset, *, per_image: int = 4) -> Captioned:
+    """Caption every image from what came with it; the command `curate caption`.
+
+    Raises:
+        InputError: there is no dataset.
+        UsageError: `per_image` is below 1, or another command is at work there.
+    """
+    with dataset.lock():
+        samples = live(dataset.run(caption, "caption", {"per_image": per_image}))
+    counts = [len(s.captions) for s in samples]
+    return Captioned(len(counts), sum(counts), counts.count(0))
+
+
+def build(
+    dataset: Dataset,
+    *,
+    policy: str = "personal",
+    size: int = 512,
+    format: str = "jpg",
+    say: Say = quiet,
+    track: Track = untracked,
+) -> Built:
+    """Check, drop copies, caption and pack, in this order; the command `curate build`.
+
+    Args:
+        dataset: the folder.
+        policy: as in `check`.
+        size: pixels of the shorter side, as in `pack`.
+        format: of the packed pictures, as in `pack`.
+        say: is told which step is at work.
+        track: shows progress.
+
+    Raises:
+        InputError: as each of the four; what was finished before stays.
+        UsageError: as each of the four.
+    """
+    from curate.images.dedup import find_duplicates
+    from curate.shards.pack import pack
+
+    say(f"1 of 4: check by {policies.read(policy).path}")
+    checked = check(dataset, policy=policy)
+    say("2 of 4: dedup")
+    deduplicated = find_duplicates(dataset, track=track)
+    say("3 of 4: caption")
+    captioned = describe(dataset)
+    say("4 of 4: pack")
+    packed = pack(dataset, size=size, format=format, track=track)
+    return Built(checked, deduplicated, captioned, packed)

@@ -1,0 +1,197 @@
+"""Why an image is in or out: where it is from, what was stated, what was decided, and why."""
+
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from curate.dataset import Dataset
+from curate.errors import InputError
+from curate.rights.policy import USES, read, shipped
+from curate.sample import Sample, Verdict, to_record
+from curate.shards import layout
+from curate.store import Store
+
+UNCLEAR = {"licence-family", "licence-conflict"}  # nothing else counts before these are settled
+Facts = list[tuple[str, str]]  # name and value, in the order they are told
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The chain of reasons behind one image."""
+
+    sample: Sample
+    facts: Facts
+    copies: tuple[str, ...]  # keys of the rows dropped as copies of this one
+    shard: str | None  # name of the tar it is in
+    inside: bool  # whether it is trained on, or will be once it is packed
+    conclusion: str  # "in: …" or "out: …", and what would change that
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "key": self.sample.key,
+            "in": self.inside,
+            "conclusion": self.conclusion,
+            "shard": self.shard,
+            "copies": list(self.copies),
+            "facts": [{"name": name, "value": value} for name, value in self.facts],
+            "row": to_record(self.sample),
+        }
+
+
+def explain(dataset: Dataset, key: str) -> Explanation:
+    """Tell all that led to the verdict on one image; nothing is written.
+
+    Raises:
+        InputError: there is no dataset, or no such image in it.
+    """
+    samples = {s.key: s for s in dataset.read().samples}
+    if key not in samples:
+        raise _unknown(key, list(samples), dataset)
+    sample = samples[key]
+    copies = tuple(s.key for s in samples.values() if s.dropped == f"duplicate:{key}")
+    shard = _shard_of(dataset, key)
+    facts = [*_origin(sample, dataset), *_rights(sample), *_picture(sample, dataset)]
+    reason, _, twin = (sample.dropped or "").partition(":")
+    facts += [("copy of", twin)] if reason == "duplicate" else []
+    facts += [("its copies", ", ".join(copies))] if copies else []
+    facts += [(f"caption from {c.origin}", c.text) for c in sample.captions]
+    facts += [("dropped", sample.dropped)] if sample.dropped else []
+    facts += [("shard", shard or "none")]
+    inside = sample.may_train and bool(sample.captions) and sample.sha256 is not None
+    return Explanation(sample, facts, copies, shard, inside, _conclusion(sample, shard))
+
+
+def _unknown(key: str, keys: list[str], dataset: Dataset) -> InputError:
+    near = [k for k in keys if k.startswith(key)][:3] or get_close_matches(key, keys, 3, 0.5)
+    fix = (
+        f"did you mean {' or '.join(near)}?" if near else "keys look like " + " or ".join(keys[:2])
+    )
+    return InputError(key, f"no such image in {dataset.root}", fix=fix)
+
+
+def _stated(pairs: Mapping[str, object]) -> Facts:
+    return [(name, str(value)) for name, value in pairs.items() if value not in (None, "", ())]
+
+
+def _origin(sample: Sample, dataset: Dataset) -> Facts:
+    evidence = sample.evidence and Store(dataset.evidence).path(sample.evidence)
+    lost = "" if not evidence or evidence.exists() else " (missing)"
+    return _stated(
+        {
+            "source": sample.source,
+            "asked for": sample.query,
+            "page": sample.page_url,
+            "picture": sample.image_url,
+            "received from": sample.final_url if sample.final_url != sample.image_url else None,
+            "file": sample.file_name,
+            "author": sample.author,
+            "title": sample.title,
+            "retrieved": sample.retrieved,
+            "evidence": f"{evidence}{lost}" if evidence else None,
+        }
+    )
+
+
+def _rights(sample: Sample) -> Facts:
+    by = f" (by the {sample.license_by})" if sample.license_by else ""
+    stated = " ".join(part for part in (sample.license_text, sample.license_url) if part)
+    facts = [("licence as stated", f"{stated or 'nothing'}{by if stated else ''}")]
+    if sample.train:
+        facts.append(("licence", f"{sample.license or 'unknown'}: {sample.license_how}"))
+    facts += [("opt-out", signal) for signal in sample.opt_outs]
+    made = {None: None, True: "yes, as stated", False: "no, as stated"}[sample.ai_generated]
+    facts += _stated({"AI-made": made, "your basis": sample.basis})
+    if sample.policy:
+        named = next((name for name in shipped() if read(name).sha256 == sample.policy), None)
+        facts.append(("policy", f"{named or 'one of your own'} (sha256 {sample.policy})"))
+    for use in USES:
+        verdict: Verdict | None = getattr(sample, use)
+        said = f"{verdict.decision}: {', '.join(verdict.reasons)}" if verdict else "not checked"
+        facts.append((use, said))
+    return facts
+
+
+def _picture(sample: Sample, dataset: Dataset) -> Facts:
+    stored = sample.sha256 and dataset.store.path(sample.sha256)
+    lost = "" if not stored or stored.exists() else " (missing)"
+    size = f"{sample.width} x {sample.height} pixels" if sample.width else None
+    count = f"{sample.byte_count} bytes" if sample.byte_count is not None else None
+    shape = ", ".join(part for part in (sample.format, size, count) if part)
+    return _stated({"stored": f"{stored}{lost}" if stored else None, "kind": shape})
+
+
+def _shard_of(dataset: Dataset, key: str) -> str | None:
+    """The tar that holds the image; only the heads of its members are read."""
+    if not (dataset.shards / layout.INDEX).is_file():
+        return None
+    index = layout.read_index(dataset.shards)
+    name = layout.member_names(key, index.format)[1]
+    for shard in index.shards:
+        with tarfile.open(index.root / shard.name, "r:") as tar:
+            if any(member.name == name for member in tar):
+                return shard.name
+    return None
+
+
+def _conclusion(sample: Sample, shard: str | None) -> str:
+    if sample.dropped:
+        return f"out: dropped as {sample.dropped}; {_after_drop(sample)}"
+    if sample.train is None:
+        return "out: not checked yet; curate check decides"
+    if sample.train.decision != "allow":
+        advice = [text for code in sample.train.reasons if (text := _advice(code, sample))]
+        word = {"hold": "held", "deny": "denied"}[sample.train.decision]
+        return f"out: {word} for {', '.join(sample.train.reasons)}; {', and '.join(advice)}"
+    if sample.sha256 is None:
+        return "out: its picture was never received; fetch it again"
+    if not sample.captions:
+        return "out: it has no caption; curate caption, or give it a text where it comes from"
+    place = f"packed in {shard}" if shard else "not packed yet: curate pack"
+    leave = sample.license or "its licence"
+    return (
+        f"in: allowed for training by {', '.join(sample.train.reasons)}, {place}; "
+        f'deny = ["{leave}"] under [train] in a policy of your own takes it out'
+    )
+
+
+def _after_drop(sample: Sample) -> str:
+    reason, _, detail = (sample.dropped or "").partition(":")
+    return {
+        "duplicate": f"{detail} stays instead, and if that one goes, curate dedup takes this one",
+        "download": "the same fetch again tries it once more",
+        "missing": "put the file there and fetch the folder again",
+        "opt-out": "nothing changes that: its owner opted out",
+        "ai-generated": "the same fetch with --allow-ai takes it",
+    }.get(reason, "another file of the picture, fetched anew, would be another row")
+
+
+def _advice(code: str, sample: Sample) -> str:
+    """What would change a verdict that was given for this reason; "" where another code says it."""
+    name, _, detail = code.partition(":")
+    verdict = sample.train
+    held = verdict is not None and verdict.decision == "hold"
+    codes = verdict.reasons if verdict else ()
+    if name in ("licence", "licence-sa", "licence-nc") and UNCLEAR & set(codes):
+        return ""
+    more = any(c.startswith("licence-") for c in codes)
+    return {
+        "licence-unknown": "stating a licence where it comes from (a folder: --license) decides it",
+        "licence-family": "stating the version of its licence decides it",
+        "licence-conflict": "making what is stated agree decides it",
+        "licence-sa": _admits("share-alike"),
+        "licence-nc": _admits("non-commercial") if held else "its licence forbids commercial use",
+        "licence-nd": "its licence forbids changed copies",
+        "licence": "" if more else _admits(detail) if held else "its owner reserves all rights",
+        "opt-out": "nothing changes that: its owner opted out",
+        "no-basis": f"curate sources accept {sample.source} --basis TEXT, then a fetch, admits it",
+        "no-permission": "a document named under [[permissions]] in a policy admits it",
+        "source-rule": f"[sources.{detail}] in your policy decides it",
+        "terms": "" if held else f"[sources.{detail}] in your policy decides it",
+    }[name]
+
+
+def _admits(word: str) -> str:
+    return f'allow = ["{word}"] under [train] in a policy of your own admits it'

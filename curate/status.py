@@ -1,0 +1,114 @@
+"""What a dataset holds: rows, drops by reason, verdicts, licences, words, captions, shards."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from curate.dataset import Dataset
+from curate.rights.policy import USES
+from curate.sample import Sample, Verdict, live
+from curate.shards import layout
+
+DECISIONS = ("allow", "hold", "deny", "unchecked")
+TOP = 20  # words shown
+
+
+@dataclass(frozen=True)
+class Status:
+    """Counts of rows; all but `rows` and `dropped` are of the rows in use."""
+
+    rows: int
+    live: int  # in use: not dropped
+    dropped: Mapping[str, int]  # reason before the colon -> rows
+    verdicts: Mapping[str, Mapping[str, int]]  # use -> decision or "unchecked" -> rows
+    reasons: Mapping[str, int]  # code that holds or denies training -> rows
+    licences: Mapping[str, int]  # id, "unknown" or "unchecked" -> rows
+    words: Mapping[str, int]  # most frequent words -> pictures with a caption that holds them
+    distinct_words: int  # function words left out
+    captions: Mapping[str, int]  # captions an image, as text -> rows
+    shards: Mapping[str, int] | None  # "samples", "shards" and "bytes"; None while there are none
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    def as_rows(self) -> list[tuple[str, object]]:
+        """Names and values, for a table."""
+        rows: list[tuple[str, object]] = [("rows", self.rows), ("in use", self.live)]
+        rows += [(f"dropped: {reason}", n) for reason, n in self.dropped.items()]
+        for use, counts in self.verdicts.items():
+            rows += [(f"{use}: {decision}", n) for decision, n in counts.items() if n]
+        rows += [(f"not trained on: {code}", n) for code, n in self.reasons.items()]
+        rows += [(f"licence: {id}", n) for id, n in self.licences.items()]
+        rows += [(f"with {n} captions", rows_with) for n, rows_with in self.captions.items()]
+        rows.append(("distinct words", self.distinct_words))
+        rows += [(f"word: {word}", n) for word, n in self.words.items()]
+        shards = self.shards or {"samples": 0, "shards": 0, "bytes": 0}
+        return [*rows, *((f"in shards: {name}", n) for name, n in shards.items())]
+
+
+def status(dataset: Dataset) -> Status:
+    """Count what a dataset holds; nothing is written.
+
+    Raises:
+        InputError: there is no dataset.
+    """
+    samples = dataset.read().samples
+    used = live(samples)
+    words = word_counts(used)
+    return Status(
+        rows=len(samples),
+        live=len(used),
+        dropped=_counted(s.dropped.split(":")[0] for s in samples if s.dropped),
+        verdicts=verdict_counts(used),
+        reasons=reason_counts(used),
+        licences=_counted(_licence(s) for s in used),
+        words=dict(list(words.items())[:TOP]),
+        distinct_words=len(words),
+        captions={str(n): c for n, c in sorted(Counter(len(s.captions) for s in used).items())},
+        shards=_shards(dataset),
+    )
+
+
+def verdict_counts(samples: Sequence[Sample]) -> dict[str, dict[str, int]]:
+    """For each use, how many rows have each decision."""
+    counts: dict[str, dict[str, int]] = {use: dict.fromkeys(DECISIONS, 0) for use in USES}
+    for sample in samples:
+        for use in USES:
+            verdict: Verdict | None = getattr(sample, use)
+            counts[use][verdict.decision if verdict else "unchecked"] += 1
+    return counts
+
+
+def reason_counts(samples: Iterable[Sample]) -> dict[str, int]:
+    """The codes that keep rows from training, most frequent first."""
+    verdicts = [s.train for s in samples if s.train and s.train.decision != "allow"]
+    return _counted(code for verdict in verdicts for code in set(verdict.reasons))
+
+
+def word_counts(samples: Iterable[Sample]) -> dict[str, int]:
+    """Words in lower case -> pictures whose captions hold them, most frequent first."""
+    from curate.coverage.lexicon import is_function_word, normal, surfaces
+
+    counts: Counter[str] = Counter()
+    for sample in samples:
+        counts.update({normal(w) for c in sample.captions for w in surfaces(c.text)})
+    return _counted({w: n for w, n in counts.items() if not is_function_word(w)})
+
+
+def _counted(items: Iterable[str] | Mapping[str, int]) -> dict[str, int]:
+    counts = Counter(items)
+    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def _licence(sample: Sample) -> str:
+    return sample.license or ("unknown" if sample.train else "unchecked")
+
+
+def _shards(dataset: Dataset) -> dict[str, int] | None:
+    if not (dataset.shards / layout.INDEX).is_file():
+        return None
+    index = layout.read_index(dataset.shards)
+    total = sum(shard.bytes for shard in index.shards)
+    return {"samples": index.samples, "shards": len(index.shards), "bytes": total}
