@@ -1,11 +1,10 @@
 """From fetched pictures to shards: check, dedup, caption and pack, alone and in a row."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from curate.captions.words import caption
-from curate.collection import Say, quiet
 from curate.dataset import Dataset
 from curate.rights import policy as policies
 from curate.sample import live
@@ -130,7 +129,7 @@ def build(
     policy: str = "personal",
     size: int = 512,
     format: str = "jpg",
-    say: Say = quiet,
+    say: Callable[[str], None] = lambda _: None,
     track: Track = untracked,
 ) -> Built:
     """Check, drop copies, caption and pack, in this order; the command `curate build`.

@@ -13,7 +13,7 @@ from curate.sample import Sample, Verdict, to_record
 from curate.shards import layout
 from curate.store import Store
 
-UNCLEAR = {"licence-family", "licence-conflict"}  # nothing else counts before these are settled
+DECISIVE = {"licence-family", "licence-conflict", "licence-nd"}  # beside these nothing else helps
 Facts = list[tuple[str, str]]  # name and value, in the order they are told
 
 
@@ -174,7 +174,7 @@ def _advice(code: str, sample: Sample) -> str:
     verdict = sample.train
     held = verdict is not None and verdict.decision == "hold"
     codes = verdict.reasons if verdict else ()
-    if name in ("licence", "licence-sa", "licence-nc") and UNCLEAR & set(codes):
+    if name in ("licence", "licence-sa", "licence-nc") and DECISIVE & set(codes):
         return ""
     more = any(c.startswith("licence-") for c in codes)
     return {

@@ -1,0 +1,455 @@
+"""The commands check, caption, build, status and explain, on a folder of real pictures."""
+
+import hashlib
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from curate import build
+from curate.cli import main
+from curate.dataset import Dataset
+from curate.errors import InputError
+from curate.explain import explain
+from curate.manifest import Manifest
+from curate.rights.policy import USES, judged, read
+from curate.sample import Caption, Sample, Verdict
+from curate.status import DECISIONS, reason_counts, status, verdict_counts, word_counts
+
+PICTURES = {  # name -> colour seed, text, licence
+    "mage.png": (1, "a mage in a blue robe", "CC BY 4.0"),
+    "mage_again.png": (1, "a mage", "CC BY 4.0"),
+    "elf.png": (2, "an elf archer", "CC BY-SA 4.0"),
+    "orc.png": (3, "an orc", "CC BY-NC-ND 4.0"),
+    "snow_storm-02.png": (4, "", "CC0-1.0"),
+    "IMG_1234.png": (5, "", "MIT"),
+    "cat.png": (6, "a cat", ""),
+}
+
+
+def noise(seed: int) -> Image.Image:
+    pixels = random.Random(seed).randbytes(64 * 64 * 3)
+    return Image.frombytes("RGB", (64, 64), pixels).resize((96, 96))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1790000000")
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    lines = ["file_name,text,license"]
+    for name, (seed, text, licence) in PICTURES.items():
+        noise(seed).save(pictures / name)
+        lines.append(f"{name},{text},{licence}")
+    (pictures / "metadata.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    main_ok("fetch", "folder", "pictures")
+    return tmp_path
+
+
+def main_ok(*words: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(list(words))
+    assert ended.value.code == 0
+
+
+def fails(*words: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(list(words))
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def answer(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    capsys.readouterr()
+    main_ok(*words)
+    return capsys.readouterr().out
+
+
+def key_of(name: str) -> str:
+    (key,) = [s.key for s in Dataset(Path("data")).read().samples if s.file_name == name]
+    return key
+
+
+def test_build_runs_the_four_steps(folder, capsys):
+    lines = answer(capsys, "build", "--size", "32", "--format", "png").splitlines()
+    for line in (
+        "check\ttrain: allow\t4",
+        "check\ttrain: hold\t2",
+        "check\ttrain: deny\t1",
+        "dedup\tduplicates: bytes\t1",
+        "caption\trows without\t1",
+        "pack\tpictures\t2",
+        "pack\tleft out: no-caption\t1",
+    ):
+        assert line in lines
+
+
+def test_build_again_gives_the_same_rows_and_shards(folder, capsys):
+    def state():
+        shards = {p.name: p.read_bytes() for p in (folder / "data" / "shards").iterdir()}
+        return Dataset(folder / "data").read().samples, shards
+
+    main_ok("build", "--size", "32")
+    first = state()
+    done = json.loads(answer(capsys, "build", "--size", "32", "--json"))
+    assert state() == first
+    assert set(done) == {"check", "dedup", "caption", "pack"}
+    assert done["pack"]["unchanged"] is True
+    for step in ("check", "dedup", "caption"):
+        main_ok(step)
+    main_ok("pack", "--size", "32")
+    assert state() == first
+
+
+def test_status_counts_what_there_is(folder, capsys):
+    before = json.loads(answer(capsys, "status", "--json"))
+    assert (before["rows"], before["live"], before["dropped"]) == (7, 7, {})
+    assert before["verdicts"]["train"] == {"allow": 0, "hold": 0, "deny": 0, "unchecked": 7}
+    assert before["licences"] == {"unchecked": 7}
+    assert before["shards"] is None
+    main_ok("build", "--size", "32")
+    after = json.loads(answer(capsys, "status", "--json"))
+    assert (after["rows"], after["live"], after["dropped"]) == (7, 6, {"duplicate": 1})
+    assert after["verdicts"]["train"] == {"allow": 3, "hold": 2, "deny": 1, "unchecked": 0}
+    assert after["licences"] == {
+        "CC-BY-4.0": 1,
+        "CC-BY-NC-ND-4.0": 1,
+        "CC-BY-SA-4.0": 1,
+        "CC0-1.0": 1,
+        "MIT": 1,
+        "unknown": 1,
+    }
+    assert after["reasons"]["licence-sa"] == 1
+    assert after["captions"] == {"0": 1, "1": 5}
+    assert after["words"]["snow"] == after["words"]["storm"] == 1
+    assert "a" not in after["words"]
+    assert after["distinct_words"] == len(after["words"])
+    assert (after["shards"]["samples"], after["shards"]["shards"]) == (2, 1)
+
+
+def test_status_in_lines(folder, capsys):
+    main_ok("build", "--size", "32")
+    lines = answer(capsys, "status").splitlines()
+    for line in (
+        "rows\t7",
+        "in use\t6",
+        "dropped: duplicate\t1",
+        "train: allow\t3",
+        "not trained on: licence-unknown\t1",
+        "licence: CC0-1.0\t1",
+        "with 0 captions\t1",
+        "word: elf\t1",
+        "in shards: samples\t2",
+    ):
+        assert line in lines
+
+
+def test_check_tells_uses_and_reasons(folder, capsys):
+    out = answer(capsys, "check", "--policy", "commercial")
+    assert out.splitlines()[:3] == [
+        "train\t4\t2\t1",
+        "share_dataset\t4\t2\t1",
+        "share_model\t4\t2\t1",
+    ]
+    assert "not trained on: licence-nd\t1\t\t" in out.splitlines()
+    main_ok("check")
+    assert "7 pictures in use, decided by " in capsys.readouterr().err
+    done = json.loads(answer(capsys, "check", "--json"))
+    assert done["verdicts"]["train"] == {"allow": 4, "hold": 2, "deny": 1, "unchecked": 0}
+    assert done["policy_sha256"] == hashlib.sha256(Path(done["policy"]).read_bytes()).hexdigest()
+    (entry,) = [e for e in Dataset(folder / "data").read().history[1:] if e["step"] == "check"][-1:]
+    assert entry["settings"] == {"policy": "personal"}
+
+
+def test_caption_tells_counts(folder, capsys):
+    assert answer(capsys, "caption").splitlines() == ["rows\t7", "captions\t6", "rows without\t1"]
+    done = json.loads(answer(capsys, "caption", "--per-image", "1", "--json"))
+    assert done == {"rows": 7, "captions": 6, "without": 1}
+
+
+def test_a_policy_of_ones_own(folder, capsys):
+    Path("mine.toml").write_text('[train]\nallow = ["share-alike"]\n', encoding="utf-8")
+    out = answer(capsys, "check", "--policy", "mine.toml")
+    assert out.splitlines()[0] == "train\t1\t6\t0"
+    told = answer(capsys, "explain", key_of("elf.png"))
+    assert "policy\tone of your own (sha256 " in told
+
+
+CONCLUSIONS = {
+    "elf.png": (
+        "out: held for licence:CC-BY-SA-4.0, licence-sa; "
+        'allow = ["share-alike"] under [train] in a policy of your own admits it'
+    ),
+    "orc.png": (
+        "out: denied for licence:CC-BY-NC-ND-4.0, licence-nc, licence-nd; "
+        "its licence forbids changed copies"
+    ),
+    "cat.png": (
+        "out: held for licence-unknown; "
+        "stating a licence where it comes from (a folder: --license) decides it"
+    ),
+    "IMG_1234.png": (
+        "out: it has no caption; curate caption, or give it a text where it comes from"
+    ),
+    "snow_storm-02.png": (
+        "in: allowed for training by licence:CC0-1.0, packed in train-000000.tar; "
+        'deny = ["CC0-1.0"] under [train] in a policy of your own takes it out'
+    ),
+}
+
+
+def test_explain_ends_with_one_sentence(folder, capsys):
+    assert answer(capsys, "explain", key_of("elf.png")).splitlines()[-1] == (
+        "out: not checked yet; curate check decides"
+    )
+    main_ok("build", "--size", "32")
+    for name, sentence in CONCLUSIONS.items():
+        assert answer(capsys, "explain", key_of(name)).splitlines()[-1] == sentence
+    copies = [s for s in Dataset(Path("data")).read().samples if s.dropped]
+    kept = copies[0].dropped.removeprefix("duplicate:")
+    out = answer(capsys, "explain", copies[0].key).splitlines()
+    assert f"copy of\t{kept}" in out
+    assert out[-1] == (
+        f"out: dropped as duplicate:{kept}; {kept} stays instead, "
+        "and if that one goes, curate dedup takes this one"
+    )
+    assert f"its copies\t{copies[0].key}" in answer(capsys, "explain", kept).splitlines()
+
+
+def test_explain_tells_the_chain(folder, capsys):
+    main_ok("build", "--size", "32")
+    lines = answer(capsys, "explain", key_of("snow_storm-02.png")).splitlines()
+    for line in (
+        "source\tfolder",
+        "file\tsnow_storm-02.png",
+        "retrieved\t2026-09-21T14:13:20Z",
+        "licence as stated\tCC0-1.0 (by the source)",
+        "licence\tCC0-1.0: text 'CC0-1.0'",
+        "train\tallow: licence:CC0-1.0",
+        "caption from file-name\tsnow storm",
+        "shard\ttrain-000000.tar",
+    ):
+        assert line in lines
+    assert any(line.startswith("policy\tpersonal (sha256 ") for line in lines)
+    assert any(line.startswith("kind\tPNG, 96 x 96 pixels, ") for line in lines)
+    (stored,) = [line.split("\t")[1] for line in lines if line.startswith("stored")]
+    assert Path(stored).is_file()
+    told = json.loads(answer(capsys, "explain", key_of("elf.png"), "--json"))
+    assert (told["in"], told["shard"], told["copies"]) == (False, None, [])
+    assert told["conclusion"] == CONCLUSIONS["elf.png"]
+    assert told["row"]["license"] == "CC-BY-SA-4.0"
+    Path(stored).unlink()
+    lines = answer(capsys, "explain", key_of("snow_storm-02.png")).splitlines()
+    assert f"stored\t{stored} (missing)" in lines
+
+
+def test_an_unknown_key_names_near_ones(folder, capsys):
+    key = key_of("elf.png")
+    assert fails("explain", "folder-elf") == 3
+    assert capsys.readouterr().err == (
+        f"error: folder-elf: no such image in data\n  fix: did you mean {key}?\n"
+    )
+    assert fails("explain", key.replace("elf", "elv")) == 3
+    assert f"did you mean {key}" in capsys.readouterr().err
+    assert fails("explain", "?") == 3
+    assert "fix: keys look like folder-" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (
+            "check --policy persnal",
+            2,
+            "--policy persnal: no such policy\n  fix: did you mean perso",
+        ),
+        ("check --policy gone.toml", 2, "choose commercial, personal, research or a file"),
+        ("check --policy pictures", 3, "pictures: cannot be read (Is a directory)"),
+        ("build --policy persnal", 2, "did you mean personal?"),
+        ("build --format gif", 2, "no format 'gif'"),
+        ("caption --per-image 0", 2, "--per-image: 0 is below 1"),
+        ("status --data gone", 3, "gone: no dataset here"),
+        ("explain x --data gone", 3, "gone: no dataset here"),
+        ("check --data pictures/elf.png", 3, "pictures/elf.png: cannot be written"),
+    ],
+)
+def test_messages(folder, capsys, words, code, message):
+    assert fails(*words.split()) == code
+    assert message in capsys.readouterr().err
+
+
+def test_a_folder_nobody_checked_is_not_packed(folder, capsys):
+    dataset = Dataset(Path("data"))
+    with dataset.lock():
+        rows = [replace(s, license_text="?") for s in dataset.read().samples]
+        dataset.write(Manifest(rows, []))
+    assert fails("build") == 3
+    assert "nothing to pack" in capsys.readouterr().err
+    assert status(dataset).verdicts["train"]["hold"] == 6
+
+
+def told(dataset: Dataset, sample: Sample) -> str:
+    """The conclusion about a dataset of this one sample, judged as personal."""
+    with dataset.lock():
+        dataset.write(Manifest([sample], []))
+    return explain(dataset, sample.key).conclusion
+
+
+def picture(**fields: object) -> Sample:
+    return Sample(**{"key": "pixabay-1", "source": "pixabay", "sha256": "00"} | fields)
+
+
+@pytest.mark.parametrize(
+    ("dropped", "advice"),
+    [
+        ("download:HTTP 500", "the same fetch again tries it once more"),
+        ("missing:x.png", "put the file there and fetch the folder again"),
+        ("opt-out:noAiTraining", "nothing changes that: its owner opted out"),
+        ("ai-generated", "the same fetch with --allow-ai takes it"),
+        ("unreadable:broken", "another file of the picture, fetched anew, would be another row"),
+    ],
+)
+def test_what_would_change_a_drop(tmp_path, dropped, advice):
+    expected = f"out: dropped as {dropped}; {advice}"
+    assert told(Dataset(tmp_path), picture(dropped=dropped)) == expected
+
+
+@pytest.mark.parametrize(
+    ("stated", "policy", "conclusion"),
+    [
+        (
+            {"license_text": "Pixabay Content License"},
+            "personal",
+            "out: held for terms:pixabay, no-basis; "
+            "curate sources accept pixabay --basis TEXT, then a fetch, admits it",
+        ),
+        (
+            {"license_text": "Pixabay Content License", "basis": "at home"},
+            "research",
+            "out: held for terms:pixabay, no-permission; "
+            "a document named under [[permissions]] in a policy admits it",
+        ),
+        (
+            {"license_text": "CC0", "source": "folder", "opt_outs": ("header:noai",)},
+            "personal",
+            "out: denied for opt-out:header:noai; nothing changes that: its owner opted out",
+        ),
+        (
+            {"license_text": "CC BY", "source": "folder"},
+            "personal",
+            "out: held for licence-family, licence:LicenseRef-CC-BY-family; "
+            "stating the version of its licence decides it",
+        ),
+        (
+            {"license_text": "CC0", "license_url": "https://creativecommons.org/licenses/by/4.0/"}
+            | {"source": "folder"},
+            "personal",
+            "out: held for licence-conflict, licence:CC-BY-4.0; "
+            "making what is stated agree decides it",
+        ),
+        (
+            {"license_text": "CC BY-NC 4.0", "source": "folder"},
+            "commercial",
+            "out: denied for licence:CC-BY-NC-4.0, licence-nc; its licence forbids commercial use",
+        ),
+        (
+            {"license_text": "GPL-3.0-only", "source": "folder"},
+            "personal",
+            "out: held for licence:GPL-3.0-only; "
+            'allow = ["GPL-3.0-only"] under [train] in a policy of your own admits it',
+        ),
+        (
+            {"license_text": "All rights reserved", "source": "folder"},
+            "personal",
+            "out: denied for licence:LicenseRef-AllRightsReserved; its owner reserves all rights",
+        ),
+    ],
+)
+def test_what_would_change_a_verdict(tmp_path, stated, policy, conclusion):
+    sample = judged(picture(**stated), read(policy))
+    assert told(Dataset(tmp_path), sample) == conclusion
+
+
+def test_every_reason_a_policy_can_give_has_its_advice(tmp_path):
+    rules = tmp_path / "rules.toml"
+    rules.write_text(
+        '[train]\nallow = ["cc0"]\n[sources.a]\ntrain = "hold"\n[sources.b]\ntrain = "deny"\n'
+        '[sources.pixabay]\ntrain = "deny"\n',
+        encoding="utf-8",
+    )
+    sentences = {
+        "a": "out: held for source-rule:a; [sources.a] in your policy decides it",
+        "b": "out: denied for source-rule:b; [sources.b] in your policy decides it",
+        "pixabay": "out: denied for terms:pixabay; [sources.pixabay] in your policy decides it",
+    }
+    for source, sentence in sentences.items():
+        sample = judged(picture(source=source, license_text="CC0"), read(str(rules)))
+        assert told(Dataset(tmp_path / source), sample) == sentence
+
+
+def test_in_and_not_packed_yet_or_without_a_picture(tmp_path):
+    ready = judged(picture(source="x", license_text="MIT"), read("personal"))
+    ready = replace(ready, captions=(Caption("a cat", "text"),))
+    assert "not packed yet: curate pack; " in told(Dataset(tmp_path), ready)
+    assert explain(Dataset(tmp_path), ready.key).inside
+    lost = replace(ready, sha256=None)
+    assert told(Dataset(tmp_path), lost) == ("out: its picture was never received; fetch it again")
+    assert not explain(Dataset(tmp_path), lost.key).inside
+
+
+def test_evidence_and_basis_are_told(tmp_path):
+    dataset = Dataset(tmp_path)
+    sample = picture(evidence="ab" * 32, basis="at home", query="snow", opt_outs=("api:x",))
+    told(dataset, replace(sample, ai_generated=True, final_url="https://example.org/1"))
+    facts = dict(explain(dataset, sample.key).facts)
+    assert facts["evidence"] == f"{tmp_path}/evidence/ab/{'ab' * 32} (missing)"
+    assert (facts["your basis"], facts["asked for"]) == ("at home", "snow")
+    assert (facts["AI-made"], facts["opt-out"]) == ("yes, as stated", "api:x")
+    assert facts["received from"] == "https://example.org/1"
+    assert facts["licence as stated"] == "nothing"
+    assert facts["train"] == "not checked"
+
+
+verdict = st.none() | st.builds(
+    Verdict, st.sampled_from(DECISIONS[:3]), st.lists(st.sampled_from("ab")).map(tuple)
+)
+rows = st.lists(
+    st.builds(
+        Sample,
+        key=st.uuids().map(str),
+        source=st.just("x"),
+        train=verdict,
+        share_dataset=verdict,
+        share_model=verdict,
+        captions=st.lists(
+            st.builds(Caption, st.sampled_from(["a cat", "The CAT and dogs", ""]), st.just("text"))
+        ).map(tuple),
+    ),
+    max_size=6,
+)
+
+
+@given(rows)
+def test_counts_add_up(samples):
+    counts = verdict_counts(samples)
+    assert set(counts) == set(USES)
+    assert all(sum(by.values()) == len(samples) for by in counts.values())
+    held = [s for s in samples if s.train and s.train.decision != "allow"]
+    assert all(0 < n <= len(held) for n in reason_counts(samples).values())
+    words = word_counts(samples)
+    assert set(words) <= {"cat", "dogs"}
+    cats = sum(any("cat" in c.text.lower() for c in s.captions) for s in samples)
+    assert words.get("cat", 0) == cats
+    assert list(words.values()) == sorted(words.values(), reverse=True)
+
+
+def test_no_dataset_is_an_input_error(tmp_path):
+    for call in (status, build.describe, build.check, build.build):
+        with pytest.raises(InputError, match="no dataset here"):
+            call(Dataset(tmp_path / "none"))
