@@ -69,7 +69,7 @@ class Collection:
     def __post_init__(self) -> None:
         """Read what is known; forget rows whose bytes a power cut has taken."""
         store = self.dataset.store
-        for part in store.root.glob("??"):
+        for part in [*store.root.glob("*"), *self.dataset.evidence.glob("*")]:
             remove_leftovers(part)
         before = self.dataset.read(may_be_empty=True)
         self.history = before.history

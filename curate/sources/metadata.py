@@ -135,7 +135,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield where, row
     except csv.Error as error:
         raise InputError(
-            f"{path} line {reader.line_num}", f"is not CSV ({error})", fix="close every quote"
+            f"{path} line {reader.line_num + 1}", f"is not CSV ({error})", fix="close every quote"
         ) from None
 
 

@@ -1,0 +1,84 @@
+"""Program: kill a fetch with SIGKILL at random moments, let it finish, compare the manifests.
+
+Run as `killed_fetches.py WORK SEED KILLS FOLDER` or `… URL`. A process of its own without threads,
+so that it may fork; prints a JSON list of the pictures stored when each kill struck.
+"""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from curate.dataset import Dataset
+from curate.fetch import Manner, fetch, fetch_folder
+from curate.net.client import Limits
+from curate.net.guard import Endpoint
+from curate.sources import pixabay, terms
+
+
+def begun(work: Callable[[], object]) -> int:
+    """Start `work` in a process of its own; its id."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    return child
+
+
+def ended(child: int) -> int:
+    """Wait for a process; its exit code, or minus the signal that ended it."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def fetching(root: Path, what: str) -> Callable[[], object]:
+    """The fetch of a folder, or of a server that answers as Pixabay does."""
+    data = Dataset(root)
+    if not what.startswith("http"):
+        return lambda: fetch_folder(data, Path(what), license="CC0-1.0")
+    source = replace(pixabay.SOURCE, requests_per_minute=1_000_000, seconds_between=0.0)
+    manner = Manner(endpoint=Endpoint.parse(what), limits=Limits(backoff_s=0.01))
+    terms.accept(root, source, "a permission")
+    return lambda: fetch(data, source, "blizzard", manner=manner)
+
+
+def main(work: Path, seed: int, kills: int, what: str) -> None:
+    """Kill, resume, compare; an assertion fails if a byte differs."""
+    import pyarrow
+    import pyarrow.parquet  # before the forks, so that they are quick
+    import requests  # noqa: F401
+    from PIL import Image
+
+    Image.init()
+    pyarrow.array(["pyarrow looks for pandas now"])
+    moments = random.Random(seed)
+    started = time.monotonic()
+    assert ended(begun(fetching(work / "whole", what))) == 0
+    length = time.monotonic() - started
+    expected = (work / "whole" / "manifest.parquet").read_bytes()
+    stored = []
+    for number in range(kills):
+        root = work / f"killed-{number}"
+        child = begun(fetching(root, what))
+        time.sleep(length * moments.uniform(0.05, 0.95))
+        os.kill(child, signal.SIGKILL)
+        assert ended(child) in (-signal.SIGKILL, 0)
+        stored.append(len(list((root / "store").glob("??/*"))))
+        assert ended(begun(fetching(root, what))) == 0
+        assert (root / "manifest.parquet").read_bytes() == expected, f"kill {number} differs"
+        assert not (root / "journal.jsonl").exists()
+        left_over = [p.name for p in root.rglob(".*.part")]
+        assert not left_over, left_over
+    print(json.dumps(stored))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])

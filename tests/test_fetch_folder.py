@@ -1,0 +1,385 @@
+"""`curate fetch folder`: captions from metadata, side-cars or names; every bad file is a row."""
+
+import json
+import os
+import shutil
+import string
+import subprocess
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from servers import picture
+
+from curate import manifest
+from curate.cli import main
+from curate.dataset import Dataset
+from curate.errors import InputError
+from curate.fetch import Manner, Summary, fetch_folder
+from curate.sample import Sample, Verdict
+from curate.sources import folder, metadata
+
+
+@pytest.fixture
+def data(tmp_path):
+    return Dataset(tmp_path / "data")
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder of two pictures, snow.png and ice/storm.jpg."""
+    root = tmp_path / "pictures"
+    (root / "ice").mkdir(parents=True)
+    (root / "snow.png").write_bytes(picture(1))
+    (root / "ice" / "storm.jpg").write_bytes(picture(2, kind="JPEG"))
+    return root
+
+
+def rows(data: Dataset) -> dict[str, Sample]:
+    return {s.file_name: s for s in data.read().samples}
+
+
+def take(data: Dataset, root: Path, **more) -> tuple[Summary, list[str]]:
+    said: list[str] = []
+    return fetch_folder(data, root, manner=Manner(said.append), **more), said
+
+
+def test_file_names_stand_in_for_captions(data, pictures):
+    done, said = take(data, pictures)
+    assert done.new == 2
+    assert said == ["2 of 2 pictures have no caption: their names are used"]
+    row = rows(data)["ice/storm.jpg"]
+    assert row.title == "storm" and row.texts == () and row.format == "JPEG"
+    assert row.license_text is None and row.license_by is None
+    assert data.store.get(row.sha256) == picture(2, kind="JPEG")
+    assert row.key.startswith("folder-storm-") and row.byte_count == len(picture(2, kind="JPEG"))
+
+
+def test_side_car_files_hold_a_caption_a_line(data, pictures):
+    (pictures / "snow.txt").write_text("\ufeffsnow falling\n\n  a white field \n", "utf-8")
+    take(data, pictures)
+    assert rows(data)["snow.png"].texts == ("snow falling", "a white field")
+
+
+CELLS = {
+    "file_name": "snow.png",
+    "text": "snow falling",
+    "license": "CC-BY-4.0",
+    "license_url": "https://creativecommons.org/licenses/by/4.0/",
+    "author": "Ida",
+    "author_url": "https://example.org/ida",
+    "page_url": "https://example.org/1",
+    "title": "First snow",
+    "language": "en",
+}
+
+
+def write_csv(root: Path) -> None:
+    head, cells = ",".join([*CELLS, "texts", "tags"]), ",".join(CELLS.values())
+    (root / "metadata.csv").write_text(f'{head}\n{cells},"a field\nsnow falling","snow, white"\n')
+
+
+def write_jsonl(root: Path) -> None:
+    record = {**CELLS, "texts": ["a field"], "tags": ["snow", "white"]}
+    (root / "metadata.jsonl").write_text(json.dumps(record) + "\n\n")
+
+
+def write_parquet(root: Path) -> None:
+    record = {**CELLS, "texts": ["a field"], "tags": ["snow", "white"]}
+    parquet.write_table(pa.Table.from_pylist([record]), root / "metadata.parquet")
+
+
+@pytest.mark.parametrize("write", [write_csv, write_jsonl, write_parquet])
+def test_metadata_files_say_what_is_known(data, pictures, write):
+    write(pictures)
+    take(data, pictures, license="MIT", author="me")
+    row = rows(data)["snow.png"]
+    assert row.texts == ("snow falling", "a field") and row.tags == ("snow", "white")
+    assert (row.license_text, row.license_by) == ("CC-BY-4.0", "source")
+    assert row.license_url == CELLS["license_url"] and row.author == "Ida"
+    assert row.title == "First snow" and row.language == "en"
+    assert row.page_url == CELLS["page_url"] and row.author_url == CELLS["author_url"]
+    other = rows(data)["ice/storm.jpg"]  # not in the metadata: the user's word counts
+    assert (other.license_text, other.license_by, other.author) == ("MIT", "user", "me")
+
+
+def test_a_licence_url_alone_is_a_statement(data, pictures):
+    (pictures / "metadata.csv").write_text("file_name,license_url\nsnow.png,https://x.example/\n")
+    take(data, pictures, license="MIT")
+    row = rows(data)["snow.png"]
+    assert (row.license_text, row.license_url, row.license_by) == (
+        None,
+        "https://x.example/",
+        "source",
+    )
+
+
+def test_metadata_counts_from_its_own_folder(data, pictures):
+    (pictures / "ice" / "metadata.csv").write_text("file_name,text\nstorm.jpg,ice storm\n")
+    (pictures / "metadata.csv").write_text("file_name,text\n./ice/storm.jpg,storm\nsnow.png,snow\n")
+    _, said = take(data, pictures)
+    assert set(rows(data)["ice/storm.jpg"].texts) == {"ice storm", "storm"}
+    assert "1 metadata rows name a picture again; their captions are added" in said
+
+
+def test_columns_that_nothing_uses_are_named(data, pictures):
+    (pictures / "metadata.csv").write_text("file_name,caption,score\nsnow.png,snow,3\n")
+    _, said = take(data, pictures)
+    assert any(line.endswith("columns not used: caption, score") for line in said)
+
+
+def test_every_bad_file_is_a_row_that_says_why(data, pictures):
+    (pictures / "words.png").write_text("these are words")
+    (pictures / "none.jpg").touch()
+    (pictures / "move.gif").write_bytes(picture(3, kind="GIF"))
+    (pictures / "fork.png").write_bytes(b"\x00\x05\x16\x07\x00\x02" + bytes(20))
+    (pictures / "cut.png").write_bytes(picture(4)[:20])
+    (pictures / "shelf.png").mkdir()
+    names = ["gone.png", "shelf.png", "../outside.png", "/etc/passwd", "nul\0.png"]
+    lines = [json.dumps({"file_name": n, "text": "x"}) for n in names]
+    (pictures / "metadata.jsonl").write_text("\n".join(lines))
+    done, said = take(data, pictures)
+    assert {n: s.dropped for n, s in rows(data).items() if s.dropped} == {
+        "words.png": "not-an-image:text",
+        "none.jpg": "empty:0 bytes",
+        "move.gif": "not-an-image:GIF",
+        "fork.png": "not-an-image:AppleDouble",
+        "cut.png": "not-an-image:PNG with an unreadable header",
+        "gone.png": "missing:gone.png",
+        "shelf.png": "not-an-image:not a file",
+        "../outside.png": "outside:../outside.png",
+        "/etc/passwd": "outside:/etc/passwd",
+        "nul\0.png": "unreadable:not a usable name",
+    }
+    assert done.new == 2 and done.rows == 12
+    assert done.refused == {
+        "not-an-image": 5,
+        "empty": 1,
+        "missing": 1,
+        "outside": 2,
+        "unreadable": 1,
+    }
+    assert "1 metadata rows name a file that is not there: gone.png" in said
+
+
+def test_pictures_are_told_by_content_whatever_their_name(data, tmp_path):
+    root = tmp_path / "odd"
+    root.mkdir()
+    (root / "no-suffix").write_bytes(picture(1))
+    (root / "wrong.gif").write_bytes(picture(2, kind="WEBP"))
+    (root / "notes.md").write_text("notes")
+    (root / "._wrong.gif").write_bytes(b"\x00\x05\x16\x07")
+    (root / ".git").mkdir()
+    (root / "__MACOSX").mkdir()
+    (root / "__MACOSX" / "a.png").write_bytes(picture(3))
+    done, said = take(data, root)
+    assert done.new == 2
+    assert {s.format for s in rows(data).values()} == {"PNG", "WEBP"}
+    assert said[:2] == ["2 hidden files skipped", "1 other files skipped (notes.md)"]
+
+
+def test_names_that_are_not_utf8_are_shown_escaped(data, tmp_path):
+    root = tmp_path / "old"
+    root.mkdir()
+    (root / os.fsdecode(b"schn\xe9e.png")).write_bytes(picture(1))
+    take(data, root)
+    assert list(rows(data)) == ["schn\\xe9e.png"]
+
+
+def test_the_dataset_inside_the_folder_is_left_out(pictures):
+    data = Dataset(pictures / "data")
+    assert take(data, pictures)[0].new == 2
+    assert take(data, pictures)[0].known == 2
+    assert data.read().samples[0].file_name in ("snow.png", "ice/storm.jpg")
+
+
+def test_where_the_folder_lies_does_not_matter(data, pictures, tmp_path):
+    take(data, pictures)
+    before = [s.key for s in data.read().samples]
+    (tmp_path / "elsewhere").mkdir()
+    moved = Path(shutil.move(pictures, tmp_path / "elsewhere"))
+    done, _ = take(data, moved)
+    assert (done.new, done.known) == (0, 2)
+    assert [s.key for s in data.read().samples] == before
+
+
+def test_equal_paths_in_two_folders_do_not_collide(data, tmp_path):
+    for number, parent in enumerate(("a/images", "b/images", "c")):
+        root = tmp_path / parent
+        root.mkdir(parents=True)
+        (root / "1.png").write_bytes(picture(number))
+        assert take(data, root)[0].new == 1
+    assert len(data.read().samples) == 3
+
+
+def test_a_licence_stated_later_is_taken_over_and_verdicts_are_open_again(data, pictures):
+    take(data, pictures)
+    held = Verdict("hold", ("licence:none-stated",))
+    samples = [
+        Sample(**{**{f: getattr(s, f) for f in s.__slots__}, "train": held, "width": 8})
+        for s in data.read().samples
+    ]
+    manifest.write(data.manifest, manifest.Manifest(samples, []))
+    done, _ = take(data, pictures, license="CC0-1.0")
+    assert (done.new, done.updated, done.known) == (0, 2, 0)
+    for row in data.read().samples:
+        assert row.license_text == "CC0-1.0" and row.train is None and row.width == 8
+    assert take(data, pictures, license="CC0-1.0")[0].known == 2
+
+
+def test_an_edited_picture_is_a_new_one(data, pictures):
+    take(data, pictures)
+    (pictures / "snow.png").write_bytes(picture(9))
+    done, _ = take(data, pictures)
+    assert (done.new, done.known, done.rows) == (1, 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("metadata.csv", b"", "metadata.csv: is empty"),
+        ("metadata.csv", b"name,text\na.png,x\n", "line 1: no file_name"),
+        ("metadata.csv", b"filename,text\na.png,x\n", "line 1: no file_name; is it filename?"),
+        ("metadata.csv", b"file_name,text\na.png,x\n,y\n", "line 3: file_name is empty"),
+        ("metadata.csv", b"file_name,text\na.png,a dog, asleep\n", "line 2: 1 more cells"),
+        ("metadata.csv", b'file_name,text\na.png,"no end\n', "line 2: is not CSV"),
+        ("metadata.csv", b"file_name,text\na.png,\xe9\n", "line 2: is not UTF-8"),
+        ("metadata.jsonl", b'{"file_name": "a.png"}\n{"file_na', "line 2: is not a JSON object"),
+        ("metadata.jsonl", b'["a.png"]\n', "line 1: is not a JSON object"),
+        ("metadata.jsonl", b'{"text": "x"}\n', "line 1: no file_name"),
+        ("metadata.jsonl", b'{"file_name": "a", "texts": 3}', "line 1: 3 is not a list of texts"),
+        ("metadata.parquet", b"PAR1 not really", "is not Parquet"),
+        ("snow.txt", b"fine\n\xff\n", "snow.txt line 2: is not UTF-8"),
+    ],
+)
+def test_a_broken_metadata_file_is_named_with_its_line(data, pictures, name, content, problem):
+    (pictures / name).write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        take(data, pictures)
+    assert problem in str(caught.value) and caught.value.fix
+    assert not data.manifest.exists()
+
+
+def test_parquet_without_file_names_is_told_before_a_row(data, pictures):
+    parquet.write_table(pa.table({"image": ["a.png"]}), pictures / "metadata.parquet")
+    with pytest.raises(InputError, match=r"metadata.parquet: no file_name"):
+        take(data, pictures)
+
+
+def test_two_metadata_files_in_a_folder_are_one_too_many(data, pictures):
+    write_csv(pictures)
+    write_jsonl(pictures)
+    with pytest.raises(InputError, match="which one counts"):
+        take(data, pictures)
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (lambda path: None, "no such folder"),
+        (lambda path: path.write_text("x"), "is not a folder"),
+        (lambda path: path.mkdir(), "the folder is empty"),
+        (lambda path: (path.mkdir(), (path / "a.md").write_text("x")), "holds no picture"),
+    ],
+)
+def test_what_is_no_folder_of_pictures_is_told_and_nothing_is_made(tmp_path, capsys, make, problem):
+    path, data = tmp_path / "given", tmp_path / "data"
+    make(path)
+    with pytest.raises(SystemExit) as ended:
+        main(["fetch", "folder", str(path), "--data", str(data)])
+    assert ended.value.code == 3
+    assert f"error: {path}: {problem}" in capsys.readouterr().err
+    assert not data.exists()
+
+
+def test_the_command_prints_its_account(pictures, tmp_path, capsys):
+    (pictures / "words.png").write_text("words")
+    where = ["--data", str(tmp_path / "data")]
+    words = ["fetch", "folder", str(pictures), "--license", "CC0-1.0", "--author", "me", *where]
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 0
+    output = capsys.readouterr()
+    assert output.out.splitlines() == [
+        "new\t2", "updated\t0", "known\t0", "failed, tried again next time\t0",
+        "refused: not-an-image\t1", "rows in the dataset\t3",
+    ]  # fmt: skip
+    assert "3 of 3 pictures have no caption" in output.err
+    with pytest.raises(SystemExit):
+        main([*words, "--json"])
+    assert json.loads(capsys.readouterr().out) == {
+        "new": 0, "updated": 0, "known": 3, "failed": 0, "refused": {},
+        "rows": 3, "dropped": {"not-an-image": 1},
+    }  # fmt: skip
+
+
+def test_sources_are_listed_with_what_they_need(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("PIXABAY_API_KEY", raising=False)
+    with pytest.raises(SystemExit):
+        main(["sources", "list", "--json", "--data", str(tmp_path)])
+    listed = {source["name"]: source for source in json.loads(capsys.readouterr().out)}
+    assert set(listed) == {"folder", "openverse", "pixabay"}
+    assert listed["openverse"]["needs"] == "nothing"
+    assert "PIXABAY_API_KEY" in listed["pixabay"]["needs"]
+    assert "sources accept" in listed["pixabay"]["needs"]
+
+
+@given(
+    st.dictionaries(
+        st.text(string.ascii_letters + "é雪 _-.", min_size=1).filter(lambda n: n.strip(" .")),
+        st.lists(st.text(min_size=1).filter(lambda t: t.strip()), max_size=3),
+        max_size=5,
+    )
+)
+def test_jsonl_and_parquet_read_back_what_was_written(tmp_path_factory, given_rows):
+    root = tmp_path_factory.mktemp("written")
+    records = [{"file_name": name, "texts": texts} for name, texts in given_rows.items()]
+    (root / "metadata.jsonl").write_text("\n".join(map(json.dumps, records)))
+    schema = pa.schema([("file_name", pa.string()), ("texts", pa.list_(pa.string()))])
+    parquet.write_table(pa.Table.from_pylist(records, schema), root / "metadata.parquet")
+    wanted = [
+        (n.strip(), tuple(dict.fromkeys(t.strip() for t in ts))) for n, ts in given_rows.items()
+    ]
+    for name in ("metadata.jsonl", "metadata.parquet"):
+        lines, unused = metadata.read(root / name)
+        assert [(line.file_name, line.texts) for line in lines] == wanted
+        assert unused == []
+
+
+@given(st.text(min_size=1, max_size=300), st.binary(max_size=9))
+def test_ids_make_short_keys(name, content):
+    made = folder._identity(
+        "images", name.replace("\0", "").encode("utf-8", "replace").decode(), content
+    )
+    assert set(made) <= set(string.ascii_letters + string.digits + "-") and len(made) <= 57
+
+
+def test_thousands_of_pictures_take_seconds(data, tmp_path):
+    root = tmp_path / "many"
+    root.mkdir()
+    for number in range(1000):
+        (root / f"{number}.png").write_bytes(picture(number))
+    started = time.monotonic()
+    assert take(data, root)[0].new == 1000
+    assert time.monotonic() - started < 10  # synced one by one it was 7 ms a picture on a fast disk
+
+
+@pytest.mark.corpora
+def test_broken_pictures_of_other_projects_all_become_rows(data, corpora: Path):
+    done, _ = take(data, corpora / "malformed")
+    files = [p for p in (corpora / "malformed").rglob("*") if p.suffix in folder.SUFFIXES]
+    visible = [p for p in files if not p.name.startswith(".")]
+    assert done.rows >= len(visible) > 200
+    assert all(s.dropped is None or ":" in s.dropped for s in data.read().samples)
+
+
+@pytest.mark.corpora
+def test_the_tiles_are_taken_whole(data, corpora: Path, tmp_path):
+    subprocess.run(["tar", "xf", corpora / "tiles-cc0.tar.gz", "-C", tmp_path], check=True)
+    (root,) = (p for p in tmp_path.iterdir() if p.is_dir() and p.name != "data")
+    done, _ = take(data, root, license="CC0-1.0")
+    assert done.new == 4357 and len(done.refused) == 0

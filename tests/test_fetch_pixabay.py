@@ -1,0 +1,486 @@
+"""`curate fetch pixabay` against a server that answers as Pixabay does, and as it should not."""
+
+import gzip
+import json
+import logging
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from servers import KEY, Answer, Pixabay, Server, picture, serving
+
+from curate import manifest
+from curate.cli import main
+from curate.dataset import Dataset
+from curate.errors import LicenceError, SourceError, UsageError
+from curate.fetch import Manner, Summary, fetch
+from curate.net.client import Limits
+from curate.net.guard import Endpoint
+from curate.sample import Sample
+from curate.sources import pixabay, terms
+
+QUICK = replace(pixabay.SOURCE, requests_per_minute=1_000_000, seconds_between=0.0)
+LIMITS = Limits(silence_s=2.0, picture_s=3.0, grace_s=0.2, backoff_s=0.01)
+
+
+@pytest.fixture
+def server():
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """A dataset folder with the terms accepted, and the key in the environment."""
+    monkeypatch.setenv("PIXABAY_API_KEY", KEY)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    terms.accept(tmp_path / "data", pixabay.SOURCE, "a written permission of 2026-01-02")
+    return Dataset(tmp_path / "data")
+
+
+def run(data: Dataset, server: Server, *, source=QUICK, limits=LIMITS, **more) -> Summary:
+    said: list[str] = more.pop("said", [])
+    manner = Manner(said.append, endpoint=Endpoint.parse(server.url), limits=limits)
+    return fetch(data, source, "blizzard", manner=manner, **more)
+
+
+def rows(data: Dataset) -> dict[str, Sample]:
+    return {s.key: s for s in data.read().samples}
+
+
+def test_takes_every_picture_with_what_is_said_of_it(data, server):
+    Pixabay(server, count=3)
+    done = run(data, server)
+    assert (done.new, done.rows, done.failed) == (3, 3, 0)
+    row = rows(data)["pixabay-1001"]
+    assert data.store.get(row.sha256) == picture(1)
+    assert row.author == "Anna" and row.author_url == "https://pixabay.com/users/Anna-42/"
+    assert row.tags == ("blizzard", "snow", "4k wallpaper") and row.language == "en"
+    assert row.license_text == "Pixabay Content License" and row.license_by == "source"
+    assert row.query == "blizzard" and row.basis == "a written permission of 2026-01-02"
+    assert row.retrieved == "2023-11-14T22:13:20Z" and row.format == "PNG"
+    _, _, asked = server.asked[0]
+    assert asked["safesearch"] == "true" and asked["q"] == "blizzard"
+    assert server.headers[0]["accept-encoding"] == "identity"
+    assert server.headers[0]["user-agent"].startswith("fubuki/")
+
+
+def test_the_evidence_is_the_answer_without_the_key(data, server):
+    Pixabay(server, count=1)
+    run(data, server)
+    row = rows(data)["pixabay-1000"]
+    path = data.evidence / row.evidence[:2] / row.evidence
+    record = json.loads(path.read_text())
+    assert record["url"].startswith(f"{server.url}/api/?") and "key=REDACTED" in record["url"]
+    assert json.loads(record["body"])["hits"][0]["id"] == 1000
+    assert record["status"] == 200 and record["retrieved"] == "2023-11-14T22:13:20Z"
+
+
+def test_a_second_fetch_asks_nothing_and_changes_nothing(data, server):
+    Pixabay(server, count=3)
+    run(data, server)
+    before, asked = data.manifest.read_bytes(), len(server.asked)
+    done = run(data, server)
+    assert (done.new, done.known) == (0, 3)
+    assert len(server.asked) == asked
+    assert data.manifest.read_bytes() == before
+
+
+def test_answers_older_than_a_day_are_asked_for_again(data, server, monkeypatch):
+    Pixabay(server, count=1)
+    run(data, server)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", str(1700000000 + 24 * 3600 - 1))
+    run(data, server)
+    assert server.paths().count("/api/") == 1
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", str(1700000000 + 24 * 3600))
+    run(data, server)
+    assert server.paths().count("/api/") == 2
+
+
+def test_a_damaged_answer_is_asked_for_again(data, server):
+    Pixabay(server, count=1)
+    run(data, server)
+    row = rows(data)["pixabay-1000"]
+    (data.evidence / row.evidence[:2] / row.evidence).write_text("{}")
+    run(data, server)
+    assert server.paths().count("/api/") == 2
+
+
+def test_no_hits_is_an_empty_dataset(data, server):
+    Pixabay(server, count=0)
+    done = run(data, server)
+    assert (done.new, done.rows) == (0, 0)
+    assert manifest.read(data.manifest).samples == []
+
+
+def test_reads_page_after_page_to_the_last(data, server, monkeypatch):
+    monkeypatch.setattr(pixabay, "PAGE", 3)
+    Pixabay(server, count=7)
+    assert run(data, server).new == 7
+    pages = [query["page"] for _, path, query in server.asked if path == "/api/"]
+    assert pages == ["1", "2", "3"]
+
+
+def test_a_page_out_of_range_is_the_end(data, server, monkeypatch):
+    monkeypatch.setattr(pixabay, "PAGE", 3)
+    api = Pixabay(server, count=3)
+
+    def grown(query):  # claims more than it has, as the real one does between two pages
+        answer = api.search(query)
+        if answer.status != 200:
+            return answer
+        return replace(
+            answer, body=json.dumps({**json.loads(answer.body), "totalHits": 9}).encode()
+        )
+
+    server.routes["/api/"] = grown
+    assert run(data, server).new == 3
+    assert server.paths().count("/api/") == 2
+
+
+def test_limit_counts_pictures_from_the_top(data, server):
+    Pixabay(server, count=6, changes={0: {"noAiTraining": True}})
+    done = run(data, server, limit=2)
+    assert done.new == 2 and done.refused == {"opt-out": 1}
+    assert set(rows(data)) == {"pixabay-1000", "pixabay-1001", "pixabay-1002"}
+    assert run(data, server, limit=2).new == 0
+    assert run(data, server, limit=4).new == 2
+
+
+def test_a_bad_key_is_said_without_the_key(data, server, monkeypatch):
+    monkeypatch.setenv("PIXABAY_API_KEY", "wrong-key-canary1")
+    Pixabay(server)
+    with pytest.raises(SourceError, match="does not accept the key") as caught:
+        run(data, server)
+    assert "wrong-key-canary1" not in str(caught.value)
+    assert "curate fetch openverse" in caught.value.fix
+
+
+def test_a_missing_key_says_where_to_get_one(data, server, monkeypatch):
+    monkeypatch.delenv("PIXABAY_API_KEY")
+    with pytest.raises(UsageError, match="PIXABAY_API_KEY: is not set") as caught:
+        run(data, server)
+    assert 'curate fetch openverse --query "blizzard"' in caught.value.fix
+    assert server.asked == []
+
+
+def test_a_key_that_encoders_would_change_is_refused(data, server, monkeypatch):
+    monkeypatch.setenv("PIXABAY_API_KEY", "a/b c&d=e%20")
+    with pytest.raises(UsageError, match="does not look like a key"):
+        run(data, server)
+
+
+def test_too_many_requests_waits_as_asked_and_says_so(data, server):
+    api, said = Pixabay(server, count=1), []
+    busy = iter([Answer(b"slow down", 429, {"X-RateLimit-Reset": "1"})])
+    server.routes["/api/"] = lambda query: next(busy, None) or api.search(query)
+    assert run(data, server, said=said).new == 1
+    first, second = (when for when, path, _ in server.asked if path == "/api/")
+    assert second - first >= 1.0
+    assert said == ["pixabay: too many requests; waiting 1 s as asked"]
+
+
+def test_a_pause_longer_than_two_minutes_ends_the_fetch(data, server):
+    Pixabay(server)
+    server.routes["/api/"] = lambda query: Answer(b"", 429, {"Retry-After": "100000"})
+    with pytest.raises(SourceError, match="asks us to stay away for 100000 s"):
+        run(data, server)
+    assert len(server.asked) == 1
+
+
+def test_a_used_up_allowance_is_waited_for(data, server):
+    api, said = Pixabay(server, count=1), []
+    spent = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1"}
+    server.routes["/api/"] = lambda query: replace(api.search(query), headers=spent)
+    run(data, server, said=said)
+    assert server.asked[1][0] - server.asked[0][0] >= 1.0
+    assert said == ["127.0.0.1: the allowance is used up; next request in 1 s"]
+
+
+def test_requests_keep_their_distance(data, server):
+    Pixabay(server, count=4)
+    run(data, server, source=replace(QUICK, seconds_between=0.15))
+    times = [when for when, _, _ in server.asked]
+    assert len(times) == 5
+    assert times[-1] - times[0] >= 4 * 0.15 - 0.05  # the way to the server takes its time, too
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (b'{"totalHits": 5, "hits": [', 'not JSON: {"totalHits": 5'),
+        (b"<html>busy</html>", "not JSON: <html>busy</html>"),
+        (b"[]", "JSON that is no object"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b"[" * 100_000, "not JSON"),
+    ],
+)
+def test_broken_json_is_a_sentence(data, server, body, problem):
+    server.routes["/api/"] = lambda query: Answer(body)
+    with pytest.raises(SourceError, match=r"^pixabay: answered") as caught:
+        run(data, server)
+    assert problem in caught.value.problem
+    assert list(data.evidence.glob("*")) == []
+
+
+@pytest.mark.parametrize("name", ["id", "pageURL", "tags", "largeImageURL", "user", "user_id"])
+def test_a_missing_field_names_source_and_field(data, server, name):
+    api = Pixabay(server, count=2)
+    hit = api.hit(1)
+    del hit[name]
+    body = json.dumps({"totalHits": 2, "hits": [api.hit(0), hit]}).encode()
+    server.routes["/api/"] = lambda query: Answer(body)
+    with pytest.raises(SourceError, match=f"^pixabay: its answer lacks the field '{name}'"):
+        run(data, server)
+    assert set(rows(data)) == {"pixabay-1000"}  # finished work is kept
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"hits": 3}', b'{"hits": [3]}', b'{"hits": []}'])
+def test_an_answer_of_another_shape_names_the_field(data, server, body):
+    server.routes["/api/"] = lambda query: Answer(body)
+    with pytest.raises(SourceError, match=r"lacks the field '(hits|totalHits|user)'"):
+        run(data, server)
+
+
+def test_a_server_error_is_tried_again_then_told(data, server):
+    api = Pixabay(server, count=1)
+    down = iter([Answer(b"oops", 500), Answer(b"oops", 503)])
+    server.routes["/api/"] = lambda query: next(down, None) or api.search(query)
+    assert run(data, server).new == 1
+    server.routes["/api/"] = lambda query: Answer(b"<b>out\nof order</b>", 500)
+    with pytest.raises(SourceError, match="pixabay: answered 500: <b>out of order</b>"):
+        run(data, server, options={"order": "latest"})
+    assert server.paths().count("/api/") == 3 + 3
+
+
+def test_a_vanished_picture_becomes_a_row_and_is_tried_again(data, server):
+    Pixabay(server, count=3)
+    there = server.routes.pop("/get/1_1280.png")
+    said: list[str] = []
+    done = run(data, server, said=said)
+    assert (done.new, done.failed) == (2, 1)
+    assert rows(data)["pixabay-1001"].dropped == "download:the server answered 404"
+    assert said == ["pixabay-1001: the server answered 404"]
+    server.routes["/get/1_1280.png"] = there
+    assert run(data, server).new == 1
+    assert rows(data)["pixabay-1001"].dropped is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "dropped"),
+    [
+        (Answer(b"x" * 400, drip=0.02), "download:too slow (under 4096 bytes a second)"),
+        (Answer(b"<html>gone</html>"), "download:a text instead of a picture"),
+        (Answer(b""), "download:a text instead of a picture"),
+        (Answer(picture(1, kind="GIF")), "not-an-image:GIF"),
+        (Answer(picture(1)[:-9], promised=999), "download:cannot be reached, or the connection"),
+        (Answer(b"", promised=50_000_000), "too-large:over 30000000 bytes"),
+        (Answer(b"", 302, {"Location": "http://10.0.0.1/a.png"}), "download:refused, 10.0.0.1"),
+        (Answer(b"", 302, {"Location": "https://10.0.0.1/a.png"}), "download:refused, 10.0.0.1"),
+        (Answer(b"", 302, {"Location": "https://example.org/a.png"}), "download:refused, example"),
+        (Answer(b"", 302, {"Location": "file:///etc/passwd"}), "download:refused, not a usable"),
+        (Answer(b"", 302, {"Location": "/get/0_1280.png"}), "download:refused, more than 5"),
+        (
+            Answer(picture(1), headers={"X-Robots-Tag": "unavailable_after: 1 Jan 2031, noai"}),
+            "opt-out:x-robots-tag:noai",
+        ),
+    ],
+)
+def test_a_picture_that_is_none_costs_one_row(data, server, answer, dropped):
+    Pixabay(server, count=2)
+    server.routes["/get/0_1280.png"] = lambda query: answer
+    done = run(data, server)
+    assert done.new == 1
+    assert rows(data)["pixabay-1000"].dropped.startswith(dropped)
+
+
+def test_an_opted_out_picture_is_not_stored(data, server):
+    Pixabay(server, count=1)
+    server.routes["/get/0_1280.png"] = lambda query: Answer(
+        picture(0), headers={"X-Robots-Tag": "noimageai"}
+    )
+    run(data, server)
+    row = rows(data)["pixabay-1000"]
+    assert row.opt_outs == ("x-robots-tag:noimageai",) and row.sha256 is None
+    assert not data.store.root.exists()
+
+
+def test_no_ai_training_is_never_downloaded_and_ai_made_only_if_allowed(data, server):
+    Pixabay(server, count=3, changes={0: {"noAiTraining": True}, 1: {"isAiGenerated": True}})
+    run(data, server)
+    found = rows(data)
+    assert found["pixabay-1000"].dropped == "opt-out:noAiTraining"
+    assert found["pixabay-1000"].opt_outs == ("api:noAiTraining",)
+    assert found["pixabay-1001"].dropped == "ai-generated"
+    assert server.paths() == ["/api/", "/get/2_1280.png"]
+    assert run(data, server, allow_ai=True).new == 1
+    assert rows(data)["pixabay-1001"].ai_generated is True
+    assert "/get/0_1280.png" not in server.paths()
+
+
+def test_a_compression_bomb_is_refused_unread(data, server):
+    bomb = gzip.compress(bytes(50_000_000))
+    Pixabay(server, count=2)
+    server.routes["/get/0_1280.png"] = lambda query: Answer(
+        bomb, headers={"Content-Encoding": "gzip"}
+    )
+    run(data, server)
+    assert rows(data)["pixabay-1000"].dropped == "download:compressed answer refused (gzip)"
+    server.routes["/api/"] = lambda query: Answer(bomb, headers={"Content-Encoding": "gzip"})
+    with pytest.raises(SourceError, match=r"answer not read: compressed answer refused \(gzip\)"):
+        run(data, server, options={"order": "latest"})
+
+
+def test_a_dripping_answer_meets_the_deadline(data, server):
+    server.routes["/api/"] = lambda query: Answer(b'{"a": "' + b"x" * 500, drip=0.02)
+    started = time.monotonic()
+    with pytest.raises(SourceError, match=r"answer not read: not finished after 0\.4 s"):
+        run(data, server, limits=replace(LIMITS, answer_s=0.4))
+    assert time.monotonic() - started < 2
+
+
+def test_a_silent_server_is_left(data, server):
+    Pixabay(server, count=1, delay=1.0)
+    run(data, server, limits=replace(LIMITS, silence_s=0.1))
+    assert rows(data)["pixabay-1000"].dropped == "download:no byte for 0.1 s"
+
+
+def test_ten_failures_in_a_row_end_the_fetch(data, server):
+    Pixabay(server, count=12)
+    for number in range(12):
+        del server.routes[f"/get/{number}_1280.png"]
+    with pytest.raises(SourceError, match="10 downloads in a row failed"):
+        run(data, server)
+    assert len(rows(data)) == 10
+
+
+def test_terms_are_shown_and_asked_for_where_someone_is_there(tmp_path, server, monkeypatch):
+    monkeypatch.setenv("PIXABAY_API_KEY", KEY)
+    Pixabay(server, count=1)
+    data, asked = Dataset(tmp_path), []
+
+    def ask(source):
+        asked.append(source.name)
+        return "own studio's account"
+
+    manner = Manner(ask=ask, endpoint=Endpoint.parse(server.url))
+    assert fetch(data, QUICK, "blizzard", manner=manner).new == 1
+    assert fetch(data, QUICK, "blizzard", manner=manner).known == 1
+    assert asked == ["pixabay"]
+    assert rows(data)["pixabay-1000"].basis == "own studio's account"
+    record = json.loads((tmp_path / "terms.json").read_text())["pixabay"]
+    assert record["basis"] == "own studio's account" and record["who"]
+    assert record["terms_url"] == pixabay.SOURCE.terms_url
+
+
+@pytest.mark.parametrize("ask", [None, lambda source: None])
+def test_without_acceptance_nothing_is_asked_of_the_source(tmp_path, server, ask):
+    manner = Manner(ask=ask, endpoint=Endpoint.parse(server.url))
+    with pytest.raises(LicenceError, match="are not accepted") as caught:
+        fetch(Dataset(tmp_path), QUICK, "blizzard", manner=manner)
+    assert "curate sources accept pixabay --basis TEXT" in caught.value.fix
+    assert 'curate fetch openverse --query "blizzard"' in caught.value.fix
+    assert server.asked == []
+
+
+def test_acceptance_of_older_terms_does_not_count(data):
+    newer = replace(pixabay.SOURCE, terms_version="2030-01-01")
+    assert terms.accepted(data.root, pixabay.SOURCE)
+    assert terms.accepted(data.root, newer) is None
+
+
+def cli(*words: str) -> int:
+    try:
+        main(list(words))
+    except SystemExit as exit:
+        return int(exit.code or 0)
+    return 0
+
+
+def test_the_command_from_terms_to_pictures(tmp_path, server, monkeypatch, capsys):
+    """Without acceptance, without a key, with both; then the same again; then a failing source."""
+    api = Pixabay(server, count=2)
+    where = ("--data", str(tmp_path / "data"))
+    fetch_it = ("fetch", "pixabay", "--query", "blizzard", "--endpoint", server.url, *where)
+    monkeypatch.delenv("PIXABAY_API_KEY", raising=False)
+    assert cli(*fetch_it) == 5
+    assert "curate sources accept pixabay" in capsys.readouterr().err
+    assert cli("sources", "accept", "pixabay", "--basis", "permission", *where) == 0
+    assert "accepts https://pixabay.com/service/terms/ (2024-11-18)" in capsys.readouterr().out
+    assert cli(*fetch_it) == 2
+    assert "PIXABAY_API_KEY: is not set" in capsys.readouterr().err
+    monkeypatch.setenv("PIXABAY_API_KEY", KEY)
+    assert cli(*fetch_it, "--limit", "1") == 0
+    assert capsys.readouterr().out.splitlines()[0] == "new\t1"
+    assert cli(*fetch_it, "--limit", "1", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["known"] == 1
+    del api.changes
+    server.routes["/api/"] = lambda query: Answer(b"no", 403)
+    assert cli(*fetch_it, "--order", "latest") == 4
+    assert "error: pixabay: answered 403: no" in capsys.readouterr().err
+    assert cli(*fetch_it, "--order", "sideways") == 2
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://10.0.0.1:80", "http://example.org:80", "https://127.0.0.1:80", "http://127.0.0.1",
+        "http://localhost:80", "http://127.0.0.1:80/x", "http://u@127.0.0.1:80", "http://[::1", "",
+    ],
+)  # fmt: skip
+def test_only_loopback_may_stand_in(url):
+    with pytest.raises(UsageError, match="only a server on this machine"):
+        Endpoint.parse(url)
+
+
+def test_the_key_is_in_no_file_and_no_output(data, server, capsys, caplog):
+    """Every way an answer can go wrong, with the key echoed back wherever a server can."""
+    caplog.set_level(logging.DEBUG)
+    api = Pixabay(server, count=4, changes={0: {"user": KEY}, 1: {"tags": KEY.upper()}})
+    server.routes["/get/2_1280.png"] = lambda query: Answer(
+        b"", 302, {"Location": f"/get/3_1280.png?key={KEY}"}
+    )
+    where = ("--data", str(data.root), "--endpoint", server.url, "--limit", "4")
+    told, faults = "", [
+        api.search,
+        lambda query: Answer(f"not JSON {KEY}".encode(), headers={"Link": KEY}),
+        lambda query: Answer(f"no entry for {KEY}".encode(), 403),
+        lambda query: Answer(f"Invalid API key {KEY}".encode(), 400),
+        lambda query: Answer(b"", 302, {"Location": f"https://127.0.0.2/?key={KEY}"}),
+        lambda query: Answer(b"{}", promised=99),
+        lambda query: Answer(json.dumps({"hits": [], "totalHits": 0, "me": KEY}).encode()),
+    ]  # fmt: skip
+    for number, fault in enumerate(faults):
+        server.routes["/api/"] = fault
+        limits = replace(LIMITS, tries=1)
+        try:
+            manner = Manner(print, endpoint=Endpoint.parse(server.url), limits=limits)
+            fetch(data, QUICK, f"blizzard {number}", manner=manner)
+        except SourceError as error:
+            told += f"{error!r} {error} {error.__cause__!r}"
+    assert cli("fetch", "pixabay", "--query", "blizzard 1", *where) in (0, 4)
+    output = capsys.readouterr()
+    told += output.out + output.err + caplog.text
+    assert any(query.get("key") == KEY for _, _, query in server.asked)
+    assert "GET /api/" in caplog.text  # the library did log the requests
+    files = [path for path in data.root.rglob("*") if path.is_file()]
+    assert len(files) > 5
+    assert KEY.lower() not in told.lower()
+    for path in files:
+        assert KEY.lower().encode() not in path.read_bytes().lower(), path
+    assert "REDACTED" in str([row.author for row in data.read().samples])
+
+
+@pytest.mark.corpora
+@pytest.mark.parametrize("name", ["search_page_0_2023", "search_page_1_2023", "search_apples_2022"])
+def test_reads_the_recorded_answers(corpora: Path, name: str):
+    reply = json.loads((corpora / "api" / "pixabay" / f"{name}.json").read_text())
+    once = iter([reply])
+    found = list(pixabay.search(lambda url, query: next(once, {"hits": [], "totalHits": 0}), "x"))
+    assert len(found) == len(reply["hits"]) > 0
+    assert len({f.id for f in found}) == len(found)
+    for item, hit in zip(found, reply["hits"], strict=True):
+        assert item.image_url == hit["largeImageURL"] and item.page_url == hit["pageURL"]
+        assert item.author == hit["user"] and ", ".join(item.tags) == hit["tags"]
+        assert item.opt_outs == () and item.ai_generated is None
