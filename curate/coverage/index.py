@@ -5,7 +5,6 @@ its captions, so that words are cut by `lexicon` alone and counts equal a scan o
 """
 
 import json
-import os
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -335,12 +334,12 @@ def _reopen(path: Path) -> sqlite3.Connection | None:
 def _keep(path: Path, sql: sqlite3.Connection) -> None:
     """Keep an index for the next run and forget those of earlier data.
 
-    A dataset folder that cannot be written can still be read: then nothing is kept.
+    The report does not need it: where nothing can be written, nothing is kept.
     """
-    folder = path.parent
-    if not os.access(folder if folder.exists() else folder.parent, os.W_OK):
+    try:
+        write_bytes(path, sql.serialize())
+    except InputError:
         return
-    write_bytes(path, sql.serialize())
-    for old in folder.glob("words-*.sqlite"):
+    for old in path.parent.glob("words-*.sqlite"):
         if old != path:
             old.unlink(missing_ok=True)

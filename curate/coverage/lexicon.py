@@ -136,9 +136,10 @@ def lemmas(form: str) -> frozenset[str]:
         return frozenset([form])
     found = set(_plural_lemmas(form))
     known = _lookup(form)
+    plural = bool(found) or (known not in (None, form) and form.endswith("s"))
     if known and known != form and not (found and form.endswith("ies") and known.endswith("i")):
         found.add(known)  # the dictionary takes skies for a form of ski
-    if form not in IRREGULAR_PLURALS and not (found and form.endswith("s")):
+    if not plural:
         found |= {form, *_comparative_lemmas(form)}
         if known is None:
             found |= set(_verb_lemmas(form))
@@ -150,6 +151,9 @@ def _plural_lemmas(form: str) -> list[str]:
     if form in IRREGULAR_PLURALS:
         return [IRREGULAR_PLURALS[form]]
     known = _lookup(form)
+    for plural, singular in IRREGULAR_PLURALS.items() if known not in (None, form) else ():
+        if form.endswith(plural) and known == form.removesuffix(plural) + singular:
+            return [known]  # snowmen
     regular = form.endswith("s") and not form.endswith(("ss", "us", "is"))
     if not regular or len(form) < 4 or known == form:
         return []

@@ -30,7 +30,7 @@ _CONTROL = re.compile(
     r"""<[^\s<>][^<>]*>              # <lora:winter:0.8>, <embedding>
       | __[^\W_][\w/*-]*?__          # __wildcard__
       | \b(?:https?://|embedding:)\S+
-      | (?<!\S)--[a-z]+(?:[ ]+(?!--)\S+)?   # an option and at most one value
+      | (?<!\S)--(?!no(?!\S))[a-z]+(?:[ ]+(?!--)[^\s<]\S*)?   # an option, at most one value
       """,
     re.VERBOSE,
 )
@@ -106,7 +106,7 @@ def _control_spans(line: str) -> Iterator[tuple[int, int]]:
     """Control tokens, none within another."""
     found = [m.span() for m in _NEGATIVE.finditer(line)]
     found += [m.span() for m in _NO.finditer(line)]
-    found += [m.span() for m in _CONTROL.finditer(line) if not _NO.match(line, m.start())]
+    found += [m.span() for m in _CONTROL.finditer(line)]
     if line != line.upper():
         found += [m.span() for m in _CAPITALS.finditer(line)]
     reached = 0
