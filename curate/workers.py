@@ -26,7 +26,7 @@ from typing import Any, Protocol, TypeVar
 from curate.errors import InputError
 
 MEMORY = 1536 << 20  # bytes a worker may map beyond what it starts with
-SECONDS = 30  # of CPU a job may take
+SECONDS = 60  # of CPU a job may take
 PATIENCE = 10  # times SECONDS on the clock before a job that only waits is given up
 _HEAD = struct.Struct(">II")  # lengths of the JSON part and of the bytes that follow it
 
@@ -52,7 +52,7 @@ def untracked(items: Iterable[T], total: int, label: str = "") -> Iterator[T]:
 class Died:
     """The worker was lost over this job."""
 
-    reason: str  # "took more than 30 s", "decoder died (SIGSEGV)"
+    reason: str  # "took more than 60 s", "decoder died (SIGSEGV)"
 
 
 def run(
@@ -111,7 +111,7 @@ class _Worker:
         self._process: subprocess.Popen[bytes] | None = None
 
     def ask(self, job: Job, seconds: int) -> Answer | Died:
-        process = self._process = self._process or self._start()
+        process = self._process or self._start()
         assert process.stdin and process.stdout
         try:
             _send(process.stdin.fileno(), dict(job))
@@ -149,7 +149,7 @@ class _Worker:
 
     def _start(self) -> subprocess.Popen[bytes]:
         one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-        process = subprocess.Popen(  # noqa: S603  (our own module)
+        process = self._process = subprocess.Popen(  # noqa: S603  (our own module)
             [sys.executable, "-P", "-m", __name__, *self._arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -159,6 +159,7 @@ class _Worker:
         try:
             _receive(process.stdout.fileno())
         except EOFError:  # not the fault of any job
+            self.end()
             raise RuntimeError(f"worker for {self._arguments[0]} did not start") from None
         return process
 

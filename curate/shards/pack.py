@@ -167,13 +167,13 @@ def _nothing(dataset: Dataset, left_out: Mapping[str, int]) -> InputError:
 def _rendered(
     store: Store, samples: Sequence[Sample], settings: Mapping[str, Any]
 ) -> Iterator[workers.Answer | str]:
-    """For each sample its facts and bytes as packed, or why it cannot be decoded."""
+    """For each sample its facts and bytes as packed, or why it cannot be."""
     jobs = [{"root": str(store.root), "sha256": s.sha256, **settings} for s in samples]
     for answer in workers.run("curate.shards.render:render_stored", jobs):
-        if isinstance(answer, workers.Died) or "refused" in answer[0]:
+        if isinstance(answer, workers.Died):
             yield "unreadable"
         else:
-            yield answer
+            yield answer[0].get("refused") or answer
 
 
 class _Writer:

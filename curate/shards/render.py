@@ -23,14 +23,18 @@ def render_stored(root: str, sha256: str, size: int, format: str, background: st
     """Render a stored picture; meant for `workers.run`.
 
     Returns:
-        ({"refused": WHY}, nothing), or the facts that a record states of its pixels, and the
+        ({"refused": REASON}, nothing), or the facts that a record states of its pixels, and the
         bytes to pack.
     """
     data = Store(Path(root)).get(sha256)
     try:
-        return render(decode(data), size=size, format=format, background=background)
-    except RefusedError as error:
-        return {"refused": str(error)}, b""
+        image = decode(data)
+    except RefusedError:
+        return {"refused": "unreadable"}, b""
+    try:
+        return render(image, size=size, format=format, background=background)
+    except (OSError, ValueError):  # WebP ends at 16,383 pixels a side, JPEG at 65,535
+        return {"refused": f"not-encodable:{format}"}, b""
 
 
 def render(image: "Image.Image", *, size: int, format: str, background: str) -> "Answer":
