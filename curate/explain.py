@@ -186,11 +186,17 @@ def _advice(code: str, sample: Sample) -> str:
         "licence-nd": "its licence forbids changed copies",
         "licence": "" if more else _admits(detail) if held else "its owner reserves all rights",
         "opt-out": "nothing changes that: its owner opted out",
-        "no-basis": f"curate sources accept {sample.source} --basis TEXT, then a fetch, admits it",
+        "no-basis": _fetched_with_basis(sample, codes[0].partition(":")[2]) if codes else "",
         "no-permission": "a document named under [[permissions]] in a policy admits it",
         "source-rule": f"[sources.{detail}] in your policy decides it",
         "terms": "" if held else f"[sources.{detail}] in your policy decides it",
     }[name]
+
+
+def _fetched_with_basis(sample: Sample, terms: str) -> str:
+    if sample.source != terms:
+        return f"only a picture that was fetched from {terms} can have a basis"
+    return f"curate sources accept {terms} --basis TEXT, then a fetch, admits it"
 
 
 def _admits(word: str) -> str:

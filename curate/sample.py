@@ -31,7 +31,7 @@ class Verdict:
     """What a policy says about one use of an image."""
 
     decision: str  # a Decision
-    reasons: tuple[str, ...]  # codes, each disputable: "licence:CC0-1.0", "opt-out:noAiTraining"
+    reasons: tuple[str, ...]  # codes, each disputable: "licence:CC0-1.0", "opt-out:api:noai"
 
 
 @dataclass(frozen=True, slots=True)

@@ -325,3 +325,17 @@ def test_check_is_a_step(rows, random):
     again = engine.samples(check(engine.table(shuffled)))
     assert {s.key: s for s in again} == {s.key: s for s in once}
     assert [s.key for s in again] == [s.key for s in shuffled]
+
+
+def test_the_guide_names_every_kind_rule_and_code(write, tmp_path):
+    guide = (Path(__file__).parent.parent / "docs" / "rights.md").read_text("utf-8")
+    codes = [*policy.CODES.values(), "licence:", "licence-unknown", "licence-family", "opt-out:"]
+    codes += ["licence-conflict", "terms:", "source-rule:", "basis:", "permission:"]
+    for name in (*KINDS, *policy.RULES, *codes, "no-basis", "no-permission"):
+        assert f"`{name}" in guide, name
+    example, permission = (part.split("```")[0] for part in guide.split("```toml\n")[1:])
+    mine = read(write(example))
+    assert decisions(picture("CC BY-SA 4.0"), str(mine.path))[0] == "allow"
+    assert decisions(picture("CC BY 1.0"), str(mine.path))[0] == "deny"
+    (tmp_path / "pixabay-permission.pdf").write_bytes(b"test")
+    assert decisions(picture("Pixabay"), write(permission)) == ["allow", "deny", "allow"]

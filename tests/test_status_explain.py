@@ -1,6 +1,7 @@
 """The commands check, caption, build, status and explain, on a folder of real pictures."""
 
 import hashlib
+import inspect
 import json
 import random
 from dataclasses import replace
@@ -330,6 +331,12 @@ def test_what_would_change_a_drop(tmp_path, dropped, advice):
             "curate sources accept pixabay --basis TEXT, then a fetch, admits it",
         ),
         (
+            {"license_text": "Pixabay Content License", "source": "folder"},
+            "personal",
+            "out: held for terms:pixabay, no-basis; "
+            "only a picture that was fetched from pixabay can have a basis",
+        ),
+        (
             {"license_text": "Pixabay Content License", "basis": "at home"},
             "research",
             "out: held for terms:pixabay, no-permission; "
@@ -453,3 +460,17 @@ def test_no_dataset_is_an_input_error(tmp_path):
     for call in (status, build.describe, build.check, build.build):
         with pytest.raises(InputError, match="no dataset here"):
             call(Dataset(tmp_path / "none"))
+
+
+def test_the_command_line_has_the_defaults_of_the_library():
+    from curate import cli
+
+    for command, call in (
+        (cli.check_command, build.check),
+        (cli.caption_command, build.describe),
+        (cli.build_command, build.build),
+    ):
+        library = inspect.signature(call).parameters
+        for name, parameter in inspect.signature(command).parameters.items():
+            if name not in ("data", "json"):
+                assert parameter.default == library[name].default, name
