@@ -111,7 +111,8 @@ def sources_list(data: Data = DATA, json: AsJson = False) -> None:
     if json:
         show.as_json(known)
     else:
-        show.table(list(known[0]), [list(source.values()) for source in known])
+        columns = ("name", "summary", "needs", "terms_url")
+        show.table(columns, [[source[name] for name in columns] for source in known])
 
 
 @sources_app.command("accept")
@@ -121,10 +122,13 @@ def sources_accept(
     data: Data = DATA,
 ) -> None:
     """Record that you accept a source's terms, and on what basis you use its pictures."""
-    from curate import sources
+    from curate import show, sources
     from curate.sources import terms
 
-    given = terms.accept(data, sources.named(name), basis)
+    source = sources.named(name)
+    given = terms.accept(data, source, basis)
+    for point in source.terms:
+        show.say(f"  - {point}")
     typer.echo(f"{name}: {given.who} accepts {given.terms_url} ({given.terms_version})")
 
 

@@ -89,7 +89,8 @@ class Collection:
         self.rows[sample.key] = sample
         if failed(sample):
             self.summary.failed += 1
-            self.say(f"{sample.key}: {(sample.dropped or '').partition(':')[2]}")
+            reason = (sample.dropped or "").partition(":")[2]
+            self.say(f"{sample.key}: {reason}; the next fetch tries again")
         elif sample.dropped:
             self.summary.refused[sample.dropped.split(":")[0]] += 1
         else:

@@ -137,18 +137,24 @@ def fetch(
                 replace(_row(source.name, item), query=query, basis=basis, evidence=client.evidence)
                 for item in manner.watch(_wanted(found, limit, allow_ai=allow_ai), limit)
             )
-            _collect(work, rows, client, allow_ai=allow_ai)
+            try:
+                met = _collect(work, rows, client, allow_ai=allow_ai)
+            except SourceError as error:
+                raise _with_way_out(error, source, query) from None
+        if not met:
+            manner.say(f"{source.name}: nothing found for {query!r}")
         return work.finish()
 
 
-def _collect(work: Collection, rows: Iterable[Sample], client: Client, *, allow_ai: bool) -> None:
-    """Download what is due, one after the other.
+def _collect(work: Collection, rows: Iterable[Sample], client: Client, *, allow_ai: bool) -> int:
+    """Download what is due, one after the other; how many rows there were.
 
     Raises:
         SourceError: too many downloads in a row failed.
     """
-    in_a_row = 0
+    met = in_a_row = 0
     for row in rows:
+        met += 1
         if not _is_due(work, row, allow_ai=allow_ai):
             continue
         finished = row if row.dropped else _downloaded(row, client, work.dataset)
@@ -160,6 +166,7 @@ def _collect(work: Collection, rows: Iterable[Sample], client: Client, *, allow_
                 f"{FAILURES} downloads in a row failed, the last one: {finished.dropped}",
                 fix="type the same command again later; finished work is kept",
             )
+    return met
 
 
 def _wanted(found: Iterable[Found], limit: int, *, allow_ai: bool) -> Iterator[Found]:
@@ -252,14 +259,22 @@ def _explained(source: Source, client: Client, found: Iterator[Found]) -> Iterat
 def _key(source: Source, query: str) -> Secret | None:
     if source.key_env is None:
         return None
-    fix = (
-        f"get a key at {source.key_url} and export {source.key_env}=…, "
-        f'or without a key: curate fetch openverse --query "{query}"'
-    )
+    fix = f"get a key at {source.key_url} and export {source.key_env}=…; {_way_out(query)}"
     value = os.environ.get(source.key_env, "").strip()
     if not value:
         raise UsageError(source.key_env, f"is not set; {source.name} needs a key", fix=fix)
     return Secret.read(source.key_env, value, fix=fix)
+
+
+def _with_way_out(error: SourceError, source: Source, query: str) -> SourceError:
+    """The error; where the source's terms bind, with the open way to the same pictures."""
+    if not source.needs_acceptance:
+        return error
+    return SourceError(error.subject, error.problem, fix=f"{error.fix}; {_way_out(query)}")
+
+
+def _way_out(query: str) -> str:
+    return f'or take open licences: curate fetch openverse --query "{query}"'
 
 
 def _few(names: list[str]) -> str:

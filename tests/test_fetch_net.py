@@ -2,8 +2,9 @@
 
 import ipaddress
 import socket
+import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.utils import formatdate
 
 import pytest
@@ -23,6 +24,7 @@ from curate.net.guard import (
     is_public,
 )
 from curate.net.redact import Secret, Url
+from curate.net.transport import Allowance, Failed, Transport
 from curate.rights.signals import robots_tag
 
 
@@ -119,6 +121,29 @@ def test_the_tested_address_is_the_one_connected_to(monkeypatch):
             session.get(f"http://pinned.example:{port}/", timeout=2)
         assert asked == ["pinned.example", "127.0.0.1"]
         assert server.headers[0]["host"] == f"pinned.example:{port}"
+
+
+def test_headers_that_drip_meet_the_deadline():
+    """Each letter comes within the timeout of the socket; only a deadline for the whole ends it."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def drip() -> None:
+            connection, _ = listening.accept()
+            with connection, suppress(OSError):
+                for letter in b"HTTP/1.1 200 OK\r\nX-Long: " + b"a" * 500:
+                    connection.sendall(bytes([letter]))
+                    time.sleep(0.01)
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        port = listening.getsockname()[1]
+        transport = Transport(Guard(Endpoint("127.0.0.1", port)), Budget(lambda message: None))
+        may = Allowance(("127.0.0.1",), gap_s=0, total_s=0.3, silence_s=1.0, most_bytes=1000)
+        started = time.monotonic()
+        with transport, pytest.raises(Failed, match=r"download:not finished after 0\.3 s"):
+            transport.send(f"http://127.0.0.1:{port}/", may)
+        assert time.monotonic() - started < 2
+        dripping.join()
 
 
 def test_proxies_and_cookies_of_the_surroundings_are_not_used(monkeypatch):

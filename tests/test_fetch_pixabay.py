@@ -109,7 +109,9 @@ def test_a_damaged_answer_is_asked_for_again(data, server):
 
 def test_no_hits_is_an_empty_dataset(data, server):
     Pixabay(server, count=0)
-    done = run(data, server)
+    said: list[str] = []
+    done = run(data, server, said=said)
+    assert said == ["pixabay: nothing found for 'blizzard'"]
     assert (done.new, done.rows) == (0, 0)
     assert manifest.read(data.manifest).samples == []
 
@@ -261,7 +263,7 @@ def test_a_vanished_picture_becomes_a_row_and_is_tried_again(data, server):
     done = run(data, server, said=said)
     assert (done.new, done.failed) == (2, 1)
     assert rows(data)["pixabay-1001"].dropped == "download:the server answered 404"
-    assert said == ["pixabay-1001: the server answered 404"]
+    assert said == ["pixabay-1001: the server answered 404; the next fetch tries again"]
     server.routes["/get/1_1280.png"] = there
     assert run(data, server).new == 1
     assert rows(data)["pixabay-1001"].dropped is None
@@ -350,8 +352,9 @@ def test_ten_failures_in_a_row_end_the_fetch(data, server):
     Pixabay(server, count=12)
     for number in range(12):
         del server.routes[f"/get/{number}_1280.png"]
-    with pytest.raises(SourceError, match="10 downloads in a row failed"):
+    with pytest.raises(SourceError, match="10 downloads in a row failed") as caught:
         run(data, server)
+    assert 'curate fetch openverse --query "blizzard"' in caught.value.fix
     assert len(rows(data)) == 10
 
 

@@ -22,14 +22,15 @@ def named(name: str) -> Source:
     raise UsageError(name, "no such source", fix="curate sources list")
 
 
-def described(root: Path) -> list[dict[str, str]]:
-    """Every source as plain texts: what it is, what it still needs here, and its terms."""
+def described(root: Path) -> list[dict[str, object]]:
+    """Every source as plain values: what it is, what it still needs here, and its terms."""
     return [
         {
             "name": source.name,
             "summary": source.summary,
             "needs": ", ".join(_needs(source, root)) or "nothing",
-            "terms": " ".join([source.terms_url or "", *source.terms]).strip(),
+            "terms_url": source.terms_url,
+            "terms": list(source.terms),
         }
         for source in SOURCES
     ]

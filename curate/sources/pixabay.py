@@ -98,8 +98,7 @@ def _refusal(status: int, body: str) -> Exception | None:
         return SourceError(
             "pixabay",
             "does not accept the key in PIXABAY_API_KEY",
-            fix=f"copy your key from {KEY_URL} and export PIXABAY_API_KEY=…, "
-            "or without a key: curate fetch openverse --query WORD",
+            fix=f"copy your key from {KEY_URL} and export PIXABAY_API_KEY=…",
         )
     return None
 

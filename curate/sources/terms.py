@@ -85,7 +85,7 @@ def basis_for(root: Path, source: Source, query: str, ask: Ask | None) -> str | 
     if given is None:
         raise LicenceError(
             source.name,
-            f"its terms ({source.terms_url}, {source.terms_version}) are not accepted; "
+            f"its terms ({source.terms_url}, {source.terms_version}) are not accepted: "
             f"{' '.join(source.terms)}",
             fix=f"if you have a basis: curate sources accept {source.name} --basis TEXT; "
             f'else take open licences: curate fetch openverse --query "{query}"',
