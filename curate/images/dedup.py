@@ -68,10 +68,13 @@ def find_duplicates(
         UsageError: another command is at work there.
     """
     store = dataset.store
-    settings = {"max_distance": max_distance, "mirrors": mirrors, "store": store}
+
+    def step(rows: "daft.DataFrame", **settings: Any) -> "daft.DataFrame":
+        return dedup(measure(rows, store=store, track=track), store=store, **settings)
+
     with dataset.lock():
-        dataset.run(measure, "measure", {"store": store, "track": track})
-        return summarize(dataset.run(dedup, "dedup", settings))
+        settings = {"max_distance": max_distance, "mirrors": mirrors}
+        return summarize(dataset.run(step, "dedup", settings))
 
 
 def summarize(samples: Sequence[Sample]) -> Summary:
@@ -134,10 +137,11 @@ def drop_duplicates(
     """
     fresh = reinstate(samples, DUPLICATE)
     ranked = sorted(live(fresh), key=preference)
-    reasons = _equal(ranked)
-    hashed = [s for s in ranked if s.key not in reasons and s.phash]
-    reasons |= _near(hashed, thumbs, max_distance, mirrors)
-    return drop(fresh, reasons)
+    twins = _equal(ranked)
+    hashed = [s for s in ranked if s.key not in twins and s.phash]
+    near = _near(hashed, thumbs, max_distance, mirrors)
+    equal = {key: near.get(twin, twin) for key, twin in twins.items()}  # no chains
+    return drop(fresh, {key: f"{DUPLICATE}:{twin}" for key, twin in (equal | near).items()})
 
 
 def preference(sample: Sample) -> tuple[int, int, int, float, str]:
@@ -150,17 +154,17 @@ def preference(sample: Sample) -> tuple[int, int, int, float, str]:
 
 
 def _equal(ranked: Sequence[Sample]) -> dict[str, str]:
-    """Reasons for the pictures whose bytes or pixels equal an earlier one's."""
+    """For each picture whose bytes or pixels equal an earlier one's, the key of that one."""
     first: dict[str, str] = {}
-    reasons = {}
+    twins = {}
     for sample in ranked:
         names = [name for name in (sample.sha256, sample.pixel_sha256) if name]
         twin = next((first[name] for name in names if name in first), None)
         if twin is not None:
-            reasons[sample.key] = f"{DUPLICATE}:{twin}"
+            twins[sample.key] = twin
         for name in names:
             first.setdefault(name, twin or sample.key)
-    return reasons
+    return twins
 
 
 def _near(
@@ -169,12 +173,12 @@ def _near(
     max_distance: int,
     mirrors: bool,
 ) -> dict[str, str]:
-    """Reasons for the pictures that look like an earlier one that stays."""
+    """For each picture that looks like an earlier one that stays, the key of that one."""
     around = _neighbours(ranked, max_distance, mirrors)
     pictures = thumbs(_crowded(ranked, around))
     place = {s.key: n for n, s in enumerate(ranked)}
     kept: dict[str, list[Sample]] = defaultdict(list)  # by hash
-    reasons: dict[str, str] = {}
+    near: dict[str, str] = {}
     for sample in ranked:
         if sample.key not in pictures:
             continue
@@ -184,11 +188,10 @@ def _near(
             found = [other for name in others for other in kept.get(name, ())]
             twins += _alike(seen, found, pictures)
         if twins:
-            best = min(twins, key=lambda s: place[s.key])
-            reasons[sample.key] = f"{DUPLICATE}:{best.key}"
+            near[sample.key] = min(twins, key=lambda s: place[s.key]).key
         else:
             kept[str(sample.phash)].append(sample)
-    return reasons
+    return near
 
 
 Around = Callable[[Sample], list[tuple[list[str], bool]]]
