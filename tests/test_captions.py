@@ -167,6 +167,7 @@ def test_tags_that_describe_nothing_are_left_out():
     tags = "4k wallpaper|HD|nikon|#snowStorm|geo:lat=1.2|stock photo|CC0|ice|Ice|copy-space|  |50mm"
     assert tag_words(tags.split("|")) == ["snow storm", "ice"]
     assert tag_words(["x" * 41]) == []
+    assert told(title="<Elf", tags=("<b", "c>")) == [("a picture of Elf, b and c", "tags")]
 
 
 def test_per_image_is_checked():

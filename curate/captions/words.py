@@ -99,7 +99,8 @@ def captions_for(sample: Sample, *, per_image: int = 4) -> tuple[Caption, ...]:
     found += [Caption(title, "title")] if title else []
     found += [Caption(name, "file-name")] if name else []
     short = title or name or (texts[0].text if texts else "")
-    subject = short.strip(" .!") if len(short.split()) <= LONGEST_SUBJECT else ""
+    short = _unbracketed(short).strip(" .!")
+    subject = short if len(short.split()) <= LONGEST_SUBJECT else ""
     found += _tag_captions(subject, tag_words([*sample.tags, *hashtags]))
     longer = [c for c in found if " " in c.text or c.origin == "text"]
     return tuple(_distinct(longer or found)[:per_image])
@@ -141,15 +142,20 @@ def tag_words(tags: Iterable[str]) -> list[str]:
     """The tags that describe, cleaned, each once, in their order."""
     found: dict[str, str] = {}
     for tag in tags:
-        words = plain(tag).lstrip("#")
+        words = _unbracketed(plain(tag)).lstrip("#")
         if _is_filler(words) or re.match(r"\w+:\w+=", words):  # the latter are machine tags
             continue
-        words = _settled(lambda words: _title_once(words).lstrip("#"), words)
+        words = _settled(lambda words: _unbracketed(_title_once(words)).lstrip("#"), words)
         words = words.lower() if words[:1].islower() else words
         worded = _readable(words) and re.search(r"[^\W\d_]", words)
         if worded and len(words) <= LONGEST_TAG and not _is_filler(words):
             found.setdefault(words.casefold(), words)
     return list(found.values())
+
+
+def _unbracketed(text: str) -> str:
+    """The text without `<` and `>`, two of which would make markup of what is joined."""
+    return " ".join(re.sub(r"[<>]", " ", text).split())
 
 
 def _is_filler(tag: str) -> bool:
