@@ -73,7 +73,9 @@ def serving() -> Iterator[Server]:
         def _send(self, answer: Answer) -> None:
             self.send_response(answer.status)
             length = len(answer.body) if answer.promised is None else answer.promised
-            for name, value in {"Content-Length": str(length), **answer.headers}.items():
+            chunked = "Transfer-Encoding" in answer.headers
+            stated = {} if chunked else {"Content-Length": str(length)}
+            for name, value in {**stated, **answer.headers}.items():
                 self.send_header(name, value)
             self.end_headers()
             if not answer.drip:

@@ -2,10 +2,14 @@
 
 import json
 import os
+import pty
+import re
 import shutil
 import string
 import subprocess
+import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -315,6 +319,21 @@ def test_the_command_prints_its_account(pictures, tmp_path, capsys):
         "new": 0, "updated": 0, "known": 3, "failed": 0, "refused": {},
         "rows": 3, "dropped": {"not-an-image": 1},
     }  # fmt: skip
+
+
+def test_on_a_terminal_there_is_a_bar_and_a_table(pictures, tmp_path):
+    screen, terminal = pty.openpty()
+    words = ["fetch", "folder", str(pictures), "--data", str(tmp_path / "data")]
+    program = [sys.executable, "-m", "curate.cli", *words]
+    running = subprocess.Popen(program, stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    shown = b""
+    with open(screen, "rb", buffering=0) as file, suppress(OSError):  # noqa: PTH123 a descriptor
+        while chunk := file.read(4096):
+            shown += chunk
+    assert running.wait(60) == 0
+    assert b"2/2" in shown and b"pictures" in shown
+    assert re.search(rb"rows in the dataset +2", shown)
 
 
 def test_sources_are_listed_with_what_they_need(tmp_path, capsys, monkeypatch):

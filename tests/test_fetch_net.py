@@ -10,7 +10,7 @@ from email.utils import formatdate
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from servers import picture, serving
+from servers import Answer, picture, serving
 
 from curate import header
 from curate.net.budget import Budget, asked_wait
@@ -24,7 +24,7 @@ from curate.net.guard import (
     is_public,
 )
 from curate.net.redact import Secret, Url
-from curate.net.transport import Allowance, Failed, Transport
+from curate.net.transport import Allowance, Broken, Failed, Transport
 from curate.rights.signals import robots_tag
 
 
@@ -144,6 +144,39 @@ def test_headers_that_drip_meet_the_deadline():
             transport.send(f"http://127.0.0.1:{port}/", may)
         assert time.monotonic() - started < 2
         dripping.join()
+
+
+def transport_to(server) -> tuple[Transport, Allowance]:
+    transport = Transport(Guard(Endpoint.parse(server.url)), Budget(lambda message: None))
+    may = Allowance(("127.0.0.1",), gap_s=0, total_s=5, silence_s=2, most_bytes=1000)
+    return transport, may
+
+
+def test_encryption_that_cannot_be_had_is_a_sentence():
+    with serving() as server:
+        transport, may = transport_to(server)
+        with transport, pytest.raises(Broken, match="its certificate or encryption cannot be"):
+            transport.send(server.url.replace("http:", "https:"), may)
+
+
+def test_a_closed_port_is_a_sentence():
+    with serving() as server:
+        transport, may = transport_to(server)
+    with transport, pytest.raises(Broken, match="cannot be reached, or the connection broke"):
+        transport.send(server.url, may)
+
+
+def test_a_body_without_a_length_is_capped_as_it_comes():
+    with serving() as server:
+        head = {"Transfer-Encoding": "chunked"}
+        body = b"".join(b"100\r\n" + bytes(256) + b"\r\n" for _ in range(9)) + b"0\r\n\r\n"
+        server.routes["/long"] = lambda query: Answer(body, headers=head)
+        server.routes["/short"] = lambda query: Answer(body[-268:], headers=head)
+        transport, may = transport_to(server)
+        with transport:
+            with pytest.raises(Failed, match="too-large:over 1000 bytes"):
+                transport.send(f"{server.url}/long", may)
+            assert transport.send(f"{server.url}/short", may).body == bytes(256)
 
 
 def test_proxies_and_cookies_of_the_surroundings_are_not_used(monkeypatch):

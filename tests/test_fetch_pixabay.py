@@ -13,12 +13,12 @@ from servers import KEY, Answer, Pixabay, Server, picture, serving
 from curate import manifest
 from curate.cli import main
 from curate.dataset import Dataset
-from curate.errors import LicenceError, SourceError, UsageError
+from curate.errors import InputError, LicenceError, SourceError, UsageError
 from curate.fetch import Manner, Summary, fetch
 from curate.net.client import Limits
 from curate.net.guard import Endpoint
 from curate.sample import Sample
-from curate.sources import pixabay, terms
+from curate.sources import openverse, pixabay, terms
 
 QUICK = replace(pixabay.SOURCE, requests_per_minute=1_000_000, seconds_between=0.0)
 LIMITS = Limits(silence_s=2.0, picture_s=3.0, grace_s=0.2, backoff_s=0.01)
@@ -391,6 +391,29 @@ def test_acceptance_of_older_terms_does_not_count(data):
     newer = replace(pixabay.SOURCE, terms_version="2030-01-01")
     assert terms.accepted(data.root, pixabay.SOURCE)
     assert terms.accepted(data.root, newer) is None
+
+
+def test_a_picture_host_that_sends_us_away_ends_the_fetch(data, server):
+    Pixabay(server, count=3)
+    server.routes["/get/1_1280.png"] = lambda query: Answer(b"", 429, {"Retry-After": "9999"})
+    with pytest.raises(SourceError, match="asks us to stay away for 9999 s"):
+        run(data, server)
+    assert set(rows(data)) == {"pixabay-1000"}
+
+
+def test_a_basis_must_say_something_and_be_asked_for(tmp_path):
+    with pytest.raises(UsageError, match="--basis: is empty"):
+        terms.accept(tmp_path, pixabay.SOURCE, "  ")
+    with pytest.raises(UsageError, match="openverse: asks for no acceptance"):
+        terms.accept(tmp_path, openverse.SOURCE, "a permission")
+    assert not (tmp_path / "terms.json").exists()
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"pixabay": {"basis": "x"}}'])
+def test_a_damaged_acceptance_is_no_acceptance(tmp_path, content):
+    (tmp_path / "terms.json").write_text(content)
+    with pytest.raises(InputError, match=r"terms\.json: is not readable"):
+        terms.accepted(tmp_path, pixabay.SOURCE)
 
 
 def cli(*words: str) -> int:
