@@ -194,11 +194,14 @@ class JsonMayStandAlone(TyperCommand):
 
 @app.command("vocab-gaps", cls=JsonMayStandAlone)
 def vocab_gaps(
-    prompts: Annotated[Path, typer.Argument(help="Text file, one prompt a line.")],
+    prompts: Annotated[
+        Path, typer.Argument(metavar="PROMPTS", help="Text file, one prompt a line.")
+    ],
     data: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
-            help="Dataset folder, shards, manifest, or captions (.jsonl, .csv). Default: ./data",
+            help="Dataset folder, shards, manifest, or captions (.jsonl, .csv); may be repeated. "
+            "Default: ./data",
             show_default=False,
         ),
     ] = None,
@@ -223,7 +226,7 @@ def vocab_gaps(
 
     coverage.check_fail_on(fail_on)
     found = coverage.vocab_gaps(
-        prompts, data=data, profile=profile, minimum=minimum, target=target, pairs=pairs,
+        prompts, data=data or (), profile=profile, minimum=minimum, target=target, pairs=pairs,
         tracked=show.tracked,
     )  # fmt: skip
     show.say(coverage.summary(found))

@@ -51,6 +51,19 @@ def test_lists_gaps_worst_first(folder: Path, capsys: pytest.CaptureFixture[str]
     ]
 
 
+def test_counts_several_data_together(folder: Path, capsys: pytest.CaptureFixture[str]):
+    Path("more.jsonl").write_text(
+        '{"image": "m", "captions": ["a woman mage"]}\n'
+        '{"image": "29", "captions": ["the same picture, called a woman"]}\n'
+    )
+    assert run("prompts.txt", "--data", "captions.jsonl", "--data", "more.jsonl") == 1
+
+    out, err = capsys.readouterr()
+    assert "thin\tmage\t1\t1\t" in out
+    assert "thin\twoman\t2\t1\t" in out
+    assert err.startswith("captions.jsonl + more.jsonl: 31 images with 32 captions\n")
+
+
 def test_works_before_anything_was_fetched(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert run("prompts.txt") == 1
 

@@ -60,6 +60,25 @@ def find(data: Path | None = None) -> Origin:
     raise InputError(path, problem, fix="name a folder, or a .parquet, .jsonl, .csv or .tsv file")
 
 
+def find_all(data: Sequence[Path]) -> Origin:
+    """What several `--data` mean together; a picture that two of them hold counts once.
+
+    Raises:
+        InputError: as `find`, for any of them.
+    """
+    if len(data) < 2:
+        return find(*data)
+    found = [find(path) for path in data]
+
+    def read(left_out: Counter[str]) -> Iterator[Described]:
+        for origin in found:
+            yield from origin.read(left_out)
+
+    shown = Path(" + ".join(str(origin.path) for origin in found))
+    files = tuple(file for origin in found for file in origin.files)
+    return Origin(shown, "several", read, files, options=found[-1].options)
+
+
 def fingerprint(origin: Origin) -> str:
     """SHA-256 over the bytes that decide what is read."""
     whole = hashlib.sha256(origin.kind.encode())

@@ -48,7 +48,7 @@ class Report:
 def vocab_gaps(
     path: Path,
     *,
-    data: Path | None = None,
+    data: Sequence[Path] = (),
     profile: str = "finetune",
     minimum: int | None = None,
     target: int | None = None,
@@ -59,8 +59,8 @@ def vocab_gaps(
 
     Args:
         path: text file, one prompt a line.
-        data: dataset folder, shards, manifest or list of captions; None for `./data`, which
-            may not exist yet: then nothing is covered.
+        data: dataset folders, shards, manifests or lists of captions, taken together; none for
+            `./data`, which may not exist yet: then nothing is covered.
         profile: "scratch", "finetune" or "lora"; how many images a word needs.
         minimum: images below which a word is thin, in place of the profile's.
         target: images that are enough, in place of the profile's.
@@ -73,7 +73,7 @@ def vocab_gaps(
     """
     wanted = verdicts.targets(profile, minimum=minimum, target=target)
     asked = prompts.read(path)
-    origin = records.find(data)
+    origin = records.find_all(data)
     index = open_index(origin, tracked)
     items = verdicts.judge(asked, index, wanted, pairs=pairs, options=origin.options)
     return Report(path, asked, items, wanted, origin, index.images, index.captions, index.left_out)
