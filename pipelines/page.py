@@ -1,0 +1,215 @@
+"""The end of the recipe: one page and one picture that show what changed, from files on disk.
+
+Every figure is read from what the commands wrote (`gaps-*.json`, `verify.json`, `status.json`,
+`stages/*.json`); nothing is computed here but pictures, drawn by both models from the same seeds.
+"""
+
+import argparse
+import base64
+import io
+import json
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curate.dataset import Dataset
+from curate.errors import CurateError, InputError
+from curate.files import replacing, write_bytes
+from curate.shards import layout
+
+if TYPE_CHECKING:
+    import numpy as np
+
+TIMES = 3  # pictures a prompt
+ROWS_IN_PICTURE = 8  # prompts in before-after.png
+DATASETS = ("people", "new", "truth")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One prompt and what each model draws for it."""
+
+    prompt: str
+    kind: str  # "new word", "new word, combination never shown", "combination never shown", ""
+    before: list[str]  # data URIs
+    after: list[str]
+    true: str | None  # data URI of the true picture, where there is one
+
+
+def read_json(path: Path) -> Any:
+    """The JSON in a file that an earlier stage wrote.
+
+    Raises:
+        InputError: it is missing or broken.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InputError(path, f"cannot be read ({error})", fix="make demo") from None
+
+
+def coverage(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The words of the prompts, gaps first: verdict and images before and after the fetch."""
+    later = {i["unit"]: i for i in after["items"] if i["kind"] == "word"}
+    severities = ("error", "warning", "info")
+    found = [
+        {"word": item["unit"], "before": item, "after": later[item["unit"]]}
+        for item in before["items"]
+        if item["kind"] == "word" and item["verdict"] != "function-word"
+    ]
+    return sorted(found, key=lambda r: (severities.index(r["before"]["severity"]), r["word"]))
+
+
+def true_pictures(data: Path) -> dict[str, bytes]:
+    """Caption -> picture, of every caption in the shards of a dataset."""
+    found: dict[str, bytes] = {}
+    for _, picture, record in layout.iterate(data):
+        for caption in record["captions"]:
+            found.setdefault(caption["text"], picture)
+    return found
+
+
+def kind_of(prompt: str, word: str, shown: set[str], true: Mapping[str, bytes]) -> str:
+    """Why a prompt is interesting, in words for the page."""
+    facts = ["new word"] if word in prompt.split() else []
+    if prompt in true and prompt not in shown:
+        facts.append("combination never shown")
+    return ", ".join(facts)
+
+
+def draw(out: Path, prompts: Sequence[str]) -> "tuple[np.ndarray, np.ndarray]":
+    """`TIMES` pictures a prompt by the model before and after, uint8 (prompts * TIMES, H, W, 3)."""
+    from train.drawing import Drawer
+    from train.questions import Sample
+
+    plan = [Sample(p, 1000 * n + t, "page") for n, p in enumerate(prompts) for t in range(TIMES)]
+
+    def draws(name: str) -> "np.ndarray":
+        drawer = Drawer(out / name, None, "auto").drawer(out / "drawn", name, say)
+        return drawer(plan)
+
+    return draws("base"), draws("taught")
+
+
+def say(what: str, done: int, total: int) -> None:
+    """One line of progress on stderr."""
+    print(f"  {what}: {done} of {total}", file=sys.stderr)
+
+
+def data_uri(picture: bytes, kind: str = "png") -> str:
+    """Bytes as an address that a page can hold."""
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
+
+
+def png(image_HWC: "np.ndarray") -> bytes:
+    """A picture as PNG bytes."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(image_HWC).save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def rows(out: Path, word: str, prompts: Sequence[str]) -> list[Row]:
+    """What both models draw for every prompt; also writes `before-after.png`."""
+    from train.pictures import Comparison, before_after
+
+    true = true_pictures(out / "truth-data")
+    shown = {c for name in ("people", "new") for c in true_pictures(out / f"{name}-data")}
+    before, after = draw(out, prompts)
+    spans = [slice(n * TIMES, (n + 1) * TIMES) for n in range(len(prompts))]
+    kinds = [kind_of(p, word, shown, true) for p in prompts]
+    chosen = sorted(range(len(prompts)), key=lambda n: ("never" not in kinds[n], n))
+    new = [n for n in chosen if kinds[n].startswith("new")][: ROWS_IN_PICTURE - 3]
+    old = [n for n in chosen if not kinds[n].startswith("new")][: ROWS_IN_PICTURE - len(new)]
+    picture = before_after(
+        [Comparison(prompts[n], before[spans[n]], after[spans[n]]) for n in (*new, *old)]
+    )
+    with replacing(out / "before-after.png") as file:
+        picture.save(file, "PNG", optimize=True)
+    return [
+        Row(
+            prompt,
+            kind,
+            [data_uri(png(i)) for i in before[span]],
+            [data_uri(png(i)) for i in after[span]],
+            data_uri(true[prompt]) if prompt in true else None,
+        )
+        for prompt, kind, span in zip(prompts, kinds, spans, strict=True)
+    ]
+
+
+def datasets(out: Path) -> list[dict[str, Any]]:
+    """Each dataset: what it holds, who made it, and why it may be trained on."""
+    found = []
+    for name in DATASETS:
+        data = out / f"{name}-data"
+        samples = Dataset(data).read().samples
+        makers = Counter((s.author, s.license, s.page_url) for s in samples)
+        reasons = Counter(r for s in samples if s.train for r in s.train.reasons)
+        found.append(
+            {
+                "folder": data,
+                "status": read_json(data / "status.json"),
+                "makers": makers.most_common(),
+                "reasons": reasons.most_common(),
+            }
+        )
+    return found
+
+
+def stages(out: Path) -> list[dict[str, Any]]:
+    """Every command of the recipe as it was typed, with its time; the page itself left out."""
+    order = ["pictures", "known-data", "gaps-before", "base", "new-data", "gaps-after", "taught"]
+    markers = [out / "stages" / f"{n}.json" for n in (*order, "truth-data", "verify")]
+    return [{"name": m.stem} | read_json(m) for m in markers if m.exists()]
+
+
+def write(out: Path, word: str, prompts_file: Path) -> None:
+    """Write `index.html` and `before-after.png` into `out`."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
+    lines = [line.strip() for line in prompts_file.read_text().splitlines()]
+    credit = out / "pictures" / "people" / "CREDITS.txt"
+    losses = [(name, out / name / "loss.png") for name in ("base", "taught")]
+    text = environment.get_template("page.html.j2").render(
+        word=word,
+        rows=rows(out, word, [line for line in lines if line]),
+        coverage=coverage(read_json(out / "gaps-before.json"), read_json(out / "gaps-after.json")),
+        verify=read_json(out / "verify.json"),
+        datasets=datasets(out),
+        stages=stages(out),
+        credit=credit.read_text() if credit.exists() else "",
+        losses=[(name, data_uri(p.read_bytes())) for name, p in losses if p.exists()],
+    )
+    write_bytes(out / "index.html", text.encode())
+
+
+def main() -> None:
+    """Write the page of a finished recipe; its two files on stdout."""
+    parser = argparse.ArgumentParser(description="Write the page of a finished recipe.")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the recipe")
+    parser.add_argument("--word", required=True, help="the word that was taught")
+    parser.add_argument("--prompts", type=Path, required=True, help="prompts, one a line")
+    given = parser.parse_args()
+    try:
+        write(given.out, given.word, given.prompts)
+    except CurateError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
+    print(given.out / "index.html", given.out / "before-after.png", sep="\n")
+
+
+if __name__ == "__main__":
+    main()
