@@ -103,7 +103,7 @@ def _open(folder: Path, settings: TrainConfig, device: torch.device, *, tuning: 
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(folder, f"cannot be made ({error.strerror})", fix="--run DIR") from None
+        raise InputError(folder, f"cannot be made ({error.strerror})", fix="--out DIR") from None
     remove_leftovers(folder)
     return Run(folder, settings, device, tuning, rank, world)
 
@@ -143,7 +143,7 @@ def _claim(
         raise InputError(
             run.folder,
             f"holds another run (other {', '.join(changed)})",
-            fix="name a new folder with --run, or remove this one",
+            fix="name a new folder with --out, or remove this one",
         )
     if run.rank == 0:
         write_bytes(path, text.encode())

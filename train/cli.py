@@ -22,7 +22,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 @app.command()
 def finetune(
     shards: Shards,
-    run: Annotated[Path, typer.Option("--run", help="Folder of this run.")] = Path("run"),
+    run: Annotated[Path, typer.Option("--out", help="Folder of this run.")] = Path("run"),
     init: Annotated[
         Path | None, typer.Option("--init", help="Checkpoint to start from; else from nothing.")
     ] = None,

@@ -119,7 +119,8 @@ def noised(
         clean = clean[window]
         low_clean = low_clean[window] if low_clean is not None else None
     sigma = diffusion.draw_sigma(
-        diffusion.stratified(count, generator), mean=diffusion.noise_mean(pixels)
+        diffusion.stratified(count, generator),
+        mean=diffusion.noise_mean(pixels, conditioned=stage > 0),
     )
     noise = torch.randn(clean.shape, generator=generator)
     low = None
@@ -216,7 +217,7 @@ def train_stage(run: Run, corpus: Corpus, held: Corpus | None, stage: Stage, num
                 run.folder,
                 f"the loss of stage {config.stages[number]} is no longer a number after "
                 f"{seen} images",
-                fix="lower learning_rate in the settings file and use a new --run; the last good "
+                fix="lower learning_rate in the settings file and use a new --out; the last good "
                 f"state is in {run.state}",
             )
         optimizer.step()
@@ -310,11 +311,11 @@ def _restore(
     for prefix, module in (("network", network), ("average", average)):
         module.load_state_dict(under(tensors, f"{prefix}/"))
     for name, parameter in network.named_parameters():
+        # the fused step walks memory, so the moments must be laid out as the weights are
         optimizer.state[parameter] = {
-            "step": torch.tensor(float(step)),
-            "exp_avg": tensors[f"exp_avg/{name}"].to(run.device),
-            "exp_avg_sq": tensors[f"exp_avg_sq/{name}"].to(run.device),
-        }
+            moment: torch.empty_like(parameter).copy_(tensors[f"{moment}/{name}"])
+            for moment in ("exp_avg", "exp_avg_sq")
+        } | {"step": torch.tensor(float(step))}
     return seen, step
 
 
