@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def write(path: Path, manifest: Manifest) -> None:
     import pyarrow.parquet as parquet
 
     samples = sorted(manifest.samples, key=lambda s: s.key)
-    for a, b in zip(samples, samples[1:], strict=False):
+    for a, b in pairwise(samples):
         if a.key == b.key:
             raise InputError(path, f"two rows share the key {a.key}", fix="report this as a bug")
     facts = json.dumps({"version": VERSION, "steps": manifest.history}, sort_keys=True)
@@ -71,9 +72,12 @@ def write(path: Path, manifest: Manifest) -> None:
 
 
 def recorded(
-    history: Sequence[dict[str, Any]], step: str, settings: dict[str, Any], samples: Sequence[Sample]
+    history: Sequence[dict[str, Any]],
+    step: str,
+    settings: dict[str, Any],
+    samples: Sequence[Sample],
 ) -> list[dict[str, Any]]:
-    """The history with one more step; repeating the last one with the same settings adds nothing."""
+    """The history with one more step; the last one again with the same settings adds nothing."""
     entry = {
         "step": step,
         "settings": settings,

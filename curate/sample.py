@@ -99,7 +99,7 @@ def live(samples: Iterable[Sample]) -> list[Sample]:
 
 
 def drop(samples: Sequence[Sample], reasons: Mapping[str, str]) -> list[Sample]:
-    """Mark each sample named in `reasons` (key -> REASON[:DETAIL]); the only way out of a dataset."""
+    """Mark what `reasons` names (key -> REASON[:DETAIL]); the only way out of a dataset."""
     return [replace(s, dropped=reasons[s.key]) if s.key in reasons else s for s in samples]
 
 

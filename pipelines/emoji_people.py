@@ -169,7 +169,7 @@ def _training(
     more: tuple[str, ...] = (),
 ) -> Stage:
     images = ",".join(str(max(64, round(n * plan.fraction))) for n in IMAGES[name])
-    words = ("train", "finetune", "--shards", str(data), *more, "--run", str(folder))
+    words = ("train", "finetune", "--shards", str(data), *more, "--out", str(folder))
     return Stage(
         name=name,
         title=title,
@@ -187,8 +187,8 @@ def _verify(plan: Plan, base: Path, taught: Path, truth: Path, trained: tuple[Pa
     return Stage(
         name="verify",
         title=f"Does {plan.word} work now, and is nothing forgotten?",
-        commands=(Command((*words, *rest, "--json"), (0, 1), into=plan.out / "verify.json"),),
-        outputs=(folder, plan.out / "verify.json"),
+        commands=(Command((*words, *rest), (0, 1)),),
+        outputs=(folder / "verify.json", folder / "verify.png"),
         needs=("base", "taught", "truth-data"),
     )
 

@@ -1,7 +1,8 @@
 """The end of the recipe: one page and one picture that show what changed, from files on disk.
 
-Every figure is read from what the commands wrote (`gaps-*.json`, `verify.json`, `status.json`,
-`stages/*.json`); nothing is computed here but pictures, drawn by both models from the same seeds.
+Every figure is read from what the commands wrote (`gaps-*.json`, `verify/verify.json`,
+`status.json`, `stages/*.json`); nothing is computed here but pictures, drawn by both models from
+the same seeds.
 """
 
 import argparse
@@ -187,7 +188,7 @@ def write(out: Path, word: str, prompts_file: Path) -> None:
         word=word,
         rows=rows(out, word, [line for line in lines if line]),
         coverage=coverage(read_json(out / "gaps-before.json"), read_json(out / "gaps-after.json")),
-        verify=read_json(out / "verify.json"),
+        verify=read_json(out / "verify" / "verify.json"),
         datasets=datasets(out),
         stages=stages(out),
         credit=credit.read_text() if credit.exists() else "",
