@@ -84,7 +84,9 @@ def test_a_command_fetches_into_the_folder_that_was_named(
     assert run("prompts.txt", "--data", "my data", "--pairs", "off") == 1
     out, err = capsys.readouterr()
     assert "thin\tmage\t2\t1\tcurate fetch openverse --query mage --data 'my data'" in out
-    assert err.startswith("my data: 2 images with 2 captions\n  1 rows counted, but not checked")
+    assert err.startswith(
+        "my data: 2 images with 2 captions\n  rows counted, but not checked yet: 1\n"
+    )
 
 
 @pytest.mark.parametrize(

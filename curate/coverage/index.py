@@ -33,6 +33,7 @@ CREATE TABLE reading (lemma TEXT, form INTEGER, PRIMARY KEY (lemma, form)) WITHO
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE VIRTUAL TABLE posting USING fts5
     (forms, content='', detail=none, columnsize=0, tokenize='ascii');
+INSERT INTO posting (posting, rank) VALUES ('hashsize', 33554432); -- bytes held before a merge
 CREATE TEMP TABLE given (key TEXT PRIMARY KEY, captions TEXT NOT NULL) WITHOUT ROWID;
 """
 
@@ -249,16 +250,14 @@ def build(origin: records.Origin, tracked: Tracked = untracked) -> sqlite3.Conne
 def _count_words(sql: sqlite3.Connection, tracked: Tracked) -> tuple[int, int]:
     """Fill the tables of forms and postings; return the numbers of images and captions."""
     forms = _Forms()
-    tally: Counter[str] = Counter()
     captions = 0
 
     def postings(rows: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
         nonlocal captions
         for number, text in rows:
             captions += len(_distinct(text)) if "\n" in text else bool(text)
-            words = set(chain.from_iterable(map(forms.__getitem__, lexicon.surfaces(text))))
-            tally.update(words)
-            yield number, " ".join(words)
+            words = map(forms.__getitem__, lexicon.surfaces(text))
+            yield number, " ".join(dict.fromkeys(chain.from_iterable(words)))
 
     (total,) = sql.execute("SELECT count(*) FROM image").fetchone()
     rows = sql.execute("SELECT number, captions FROM image ORDER BY number")
@@ -266,10 +265,11 @@ def _count_words(sql: sqlite3.Connection, tracked: Tracked) -> tuple[int, int]:
         "INSERT INTO posting (rowid, forms) VALUES (?, ?)",
         postings(tracked(rows, total, "words")),
     )
-    sql.executemany(
-        "INSERT INTO form VALUES (?, ?, ?)", ((n, f, tally[n]) for f, n in forms.numbers.items())
-    )
-    readings = ((x, n) for form, n in forms.numbers.items() for x in lexicon.lemmas(form))
+    sql.execute("CREATE VIRTUAL TABLE temp.counted USING fts5vocab(main, posting, row)")
+    images = dict(sql.execute("SELECT term, doc FROM counted"))
+    numbered = ((n, form, images[n]) for form, n in forms.numbers.items())
+    sql.executemany("INSERT INTO form VALUES (?, ?, ?)", numbered)
+    readings = ((x, n) for form, n in forms.numbers.items() for x in sorted(lexicon.lemmas(form)))
     sql.executemany("INSERT INTO reading VALUES (?, ?)", readings)
     return total, captions
 
@@ -312,10 +312,9 @@ def _distinct(captions: str) -> list[str]:
 
 def _clean(text: str) -> str:
     """One line that SQLite can store."""
-    whole = " ".join(text.split())
-    if whole.isascii() and "\0" not in whole:
-        return whole
-    return whole.replace("\0", " ").encode("utf-8", "replace").decode()
+    if text.isprintable():
+        return text
+    return " ".join(text.replace("\0", " ").split()).encode("utf-8", "replace").decode()
 
 
 def _reopen(path: Path) -> sqlite3.Connection | None:

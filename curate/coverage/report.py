@@ -166,7 +166,7 @@ def summary(report: Report) -> str:
         lines = [f"no dataset at {origin.path}: every word counts as missing"]
     else:
         lines = [f"{origin.path}: {report.images:,} images with {report.captions:,} captions"]
-        lines += [f"  {number:,} rows {reason}" for reason, number in report.left_out.items()]
+        lines += [f"  rows {reason}: {number:,}" for reason, number in report.left_out.items()]
     found = Counter(i.verdict for i in report.items if i.kind == "word")
     words = ", ".join(f"{found[v]:,} {v}" for v in verdicts.VERDICTS if found[v])
     lines.append(f"{report.path}: {len(report.prompts):,} prompts; words: {words}")
