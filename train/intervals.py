@@ -1,6 +1,6 @@
 """Intervals for shares of samples that come in groups: several seeds of each prompt.
 
-Letters in names: N samples, R resamplings.
+Letters in names: N samples, G groups, R resamplings.
 """
 
 from collections.abc import Sequence
@@ -81,17 +81,17 @@ def difference(
 
 
 def _bootstrap(values_N: np.ndarray, groups_N: np.ndarray, seed: int) -> tuple[float, float]:
+    """Percentiles of the mean; values are -1, 0 or 1, so a group's redrawn sum is multinomial."""
     rng = np.random.default_rng(seed)
-    members = [values_N[groups_N == group] for group in np.unique(groups_N)]
-    means_R = np.empty(RESAMPLINGS)
-    sizes = np.array([len(m) for m in members])
-    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    ordered = np.concatenate(members)
-    for turn in range(RESAMPLINGS):
-        drawn = rng.integers(len(members), size=len(members))
-        counts = sizes[drawn]
-        offsets = np.repeat(starts[drawn], counts)
-        within = (rng.random(len(offsets)) * np.repeat(counts, counts)).astype(np.int64)
-        means_R[turn] = ordered[offsets + within].mean()
+    _, group_N = np.unique(groups_N, return_inverse=True)
+    sizes_G = np.bincount(group_N)
+    rise_G = np.bincount(group_N, values_N > 0) / sizes_G
+    fall_G = np.bincount(group_N, values_N < 0) / sizes_G
+    drawn_RG = rng.integers(len(sizes_G), size=(RESAMPLINGS, len(sizes_G)))
+    count_RG = sizes_G[drawn_RG]
+    rises_RG = rng.binomial(count_RG, rise_G[drawn_RG])
+    rest_G = np.where(rise_G < 1, fall_G / np.maximum(1 - rise_G, 1e-12), 0.0)
+    falls_RG = rng.binomial(count_RG - rises_RG, np.minimum(rest_G, 1.0)[drawn_RG])
+    means_R = (rises_RG - falls_RG).sum(1) / count_RG.sum(1)
     low, high = np.quantile(means_R, [0.025, 0.975])
     return float(low), float(high)

@@ -1,0 +1,81 @@
+"""Coloured shapes with captions, as shards, and painters that stand where a cascade would."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from tests.drawings import write_shards
+
+COLOURS = {"red": "#d1242f", "green": "#1a7f37", "blue": "#0969da", "pink": "#ff7ab8"}
+SHAPES = ("circle", "square", "triangle", "cross", "star")
+SIZES = {"small": 0.28, "large": 0.42}
+SIDE = 32  # pixels
+
+
+def caption(size: str, colour: str, shape: str) -> str:
+    return f"a {size} {colour} {shape}"
+
+
+CAPTIONS = [caption(s, c, h) for h in SHAPES for c in COLOURS for s in SIZES]
+
+
+def draw(text: str, seed: int = 0, side: int = SIDE) -> np.ndarray:
+    """The picture of a caption; the seed moves it by up to a fortieth of the side."""
+    _, size, colour, shape = text.split()
+    big = side * 4
+    rng = np.random.default_rng(seed)
+    x, y = big / 2 + rng.uniform(-1, 1, 2) * big / 40
+    r = SIZES[size] * big
+    picture = Image.new("RGB", (big, big), "white")
+    pen, ink = ImageDraw.Draw(picture), COLOURS[colour]
+    if shape == "circle":
+        pen.ellipse((x - r, y - r, x + r, y + r), fill=ink)
+    elif shape == "square":
+        pen.rectangle((x - 0.8 * r, y - 0.8 * r, x + 0.8 * r, y + 0.8 * r), fill=ink)
+    elif shape == "cross":
+        pen.rectangle((x - r, y - r / 4, x + r, y + r / 4), fill=ink)
+        pen.rectangle((x - r / 4, y - r, x + r / 4, y + r), fill=ink)
+    else:
+        corners = 3 if shape == "triangle" else 10
+        angles = [2 * np.pi * n / corners - np.pi / 2 for n in range(corners)]
+        radii = [r if shape == "triangle" or n % 2 == 0 else 0.4 * r for n in range(corners)]
+        pen.polygon(
+            [(x + q * np.cos(a), y + q * np.sin(a)) for a, q in zip(angles, radii, strict=True)],
+            fill=ink,
+        )
+    return np.asarray(picture.resize((side, side), Image.Resampling.LANCZOS))
+
+
+def as_png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def shapes(folder: Path, captions: Sequence[str] = CAPTIONS, copies: int = 1) -> Path:
+    """Shards with `copies` pictures of each caption, each a little moved."""
+    pictures = [
+        (f"{text.replace(' ', '-')}-{n}", as_png(draw(text, n)), [text])
+        for text in captions
+        for n in range(copies)
+    ]
+    return write_shards(folder, pictures)
+
+
+class Painter:
+    """Paints what is asked, blurred and noised; says something else where `wrong` says so."""
+
+    def __init__(self, wrong: Mapping[str, str] | None = None, noise: float = 12.0) -> None:
+        self.pixels, self.wrong, self.noise, self.painted = SIDE, wrong or {}, noise, 0
+
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
+        self.painted += len(prompts)
+        return np.stack([self._paint(p, s) for p, s in zip(prompts, seeds, strict=True)])
+
+    def _paint(self, prompt: str, seed: int) -> np.ndarray:
+        clean = draw(self.wrong.get(prompt, prompt), seed).astype(float)
+        noise = np.random.default_rng(seed).normal(0, self.noise, clean.shape)
+        return np.clip(clean + noise, 0, 255).astype(np.uint8)

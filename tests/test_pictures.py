@@ -1,0 +1,185 @@
+"""Pictures for people: what they show, where, and with which facts."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from curate.errors import InputError
+from train.pictures import (
+    MARGIN,
+    MIN_CELL,
+    Comparison,
+    _font,
+    _image_ticks,
+    _loss_ticks,
+    _wrap,
+    before_after,
+    grid,
+    loss_curve,
+    save_png,
+)
+
+
+def flat(colour: tuple[int, int, int], side: int = 100) -> np.ndarray:
+    return np.full((side, side, 3), colour, np.uint8)
+
+
+RED, GREEN, BLUE = (200, 0, 0), (0, 160, 0), (0, 0, 220)
+
+
+def test_a_grid_lays_pictures_row_by_row():
+    sheet = grid([flat(RED), flat(GREEN), flat(BLUE)], columns=2)
+
+    assert sheet.size == (MARGIN + 2 * (100 + MARGIN), MARGIN + 2 * (100 + MARGIN))
+    assert sheet.getpixel((MARGIN + 50, MARGIN + 50)) == RED
+    assert sheet.getpixel((MARGIN + 100 + MARGIN + 50, MARGIN + 50)) == GREEN
+    assert sheet.getpixel((MARGIN + 50, MARGIN + 100 + MARGIN + 50)) == BLUE
+
+
+def test_small_pictures_are_enlarged_by_a_whole_number_without_blending():
+    checks = np.zeros((32, 32, 3), np.uint8)
+    checks[::2, ::2] = 255
+    sheet = grid([checks])
+
+    side = 32 * -(-MIN_CELL // 32)
+    inside = np.asarray(sheet)[MARGIN : MARGIN + side, MARGIN : MARGIN + side]
+    assert inside.shape == (side, side, 3)
+    assert set(np.unique(inside)) == {0, 255}
+
+
+def test_captions_are_written_under_their_pictures_and_long_ones_wrap():
+    short = grid([flat(RED)], ["a mage"])
+    long = grid([flat(RED)], ["a mage with a staff under a very blue sky in the evening"])
+
+    def ink(sheet: Image.Image) -> int:
+        return int((np.asarray(sheet.convert("L"))[MARGIN + 100 :] < 128).sum())
+
+    assert ink(grid([flat(RED)])) == 0
+    assert 0 < ink(short) < ink(long)
+    assert long.height > short.height
+    assert long.width == short.width
+
+
+def test_a_grid_needs_a_caption_for_each_picture():
+    with pytest.raises(ValueError, match="1 captions for 2 pictures"):
+        grid([flat(RED), flat(RED)], ["one"])
+
+
+def test_an_empty_grid_is_an_empty_page():
+    assert grid([]).size == (2 * MARGIN, 2 * MARGIN)
+    assert before_after([]).size == (2 * MARGIN, 2 * MARGIN)
+
+
+@settings(max_examples=30)
+@given(
+    st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=30)),
+    st.integers(20, 200),
+)
+def test_wrapping_keeps_every_letter_and_the_width(words: list[str], width: int):
+    text = " ".join(words)
+    lines = _wrap(text, _font(13), width)
+
+    assert "".join(lines).replace(" ", "") == "".join(text.split())
+    for line in lines:
+        assert _font(13).getlength(line) <= width or len(line) == 1
+
+
+def test_before_stands_left_of_after():
+    row = Comparison("a mage", np.stack([flat(RED)] * 2), np.stack([flat(GREEN)] * 2))
+    pixels = np.asarray(before_after([row, row]))
+
+    red, green = (np.argwhere((pixels == c).all(-1)) for c in (RED, GREEN))
+    assert len(red) == len(green) == 4 * 100 * 100
+    assert red[:, 1].max() < green[:, 1].min()
+
+
+def test_without_an_earlier_checkpoint_only_after_is_shown():
+    both = before_after([Comparison("p", np.stack([flat(RED)]), np.stack([flat(GREEN)]))])
+    alone = before_after([Comparison("p", None, np.stack([flat(GREEN)]))])
+
+    assert alone.width < both.width
+    assert (np.asarray(alone) == GREEN).all(-1).sum() == 100 * 100
+
+
+def test_a_png_carries_its_facts_and_has_the_same_bytes_every_time(tmp_path: Path):
+    facts = {"prompt": "a mage, 雪", "seed": "7", "checkpoint": "ab" * 32}
+    save_png(grid([flat(RED)]), tmp_path / "a.png", facts)
+    save_png(grid([flat(RED)]), tmp_path / "b.png", dict(reversed(facts.items())))
+
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.text == facts
+
+
+def test_a_folder_that_is_a_file_is_named(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"file/a.png: cannot be written"):
+        save_png(grid([flat(RED)]), tmp_path / "file" / "a.png", {})
+
+
+def curve(path: Path, **stages: dict[str, list[tuple[int, float]]]) -> np.ndarray:
+    loss_curve(stages, path)
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def blue(pixels: np.ndarray) -> np.ndarray:
+    """Rows and columns of the first stage's colour, below the legend."""
+    found = np.argwhere((pixels == (9, 105, 218)).all(-1))
+    return found[found[:, 0] > 36]
+
+
+def test_a_falling_loss_falls_to_the_right(tmp_path: Path):
+    points = [(n * 100, 10.0 ** (-n / 5)) for n in range(1, 11)]
+    line = blue(curve(tmp_path / "loss.png", base={"loss": points}))
+
+    left, right = line[line[:, 1] < 200][:, 0].mean(), line[line[:, 1] > 600][:, 0].mean()
+    assert left < right - 100  # rows count downwards
+
+
+def test_a_power_law_in_decades_is_a_straight_line(tmp_path: Path):
+    points = [(n, 10.0 ** (-n / 10)) for n in range(1, 21)]
+    line = blue(curve(tmp_path / "loss.png", base={"loss": points}))
+
+    fit = np.polyfit(line[:, 1], line[:, 0], 1)
+    assert np.abs(np.polyval(fit, line[:, 1]) - line[:, 0]).max() < 4
+
+
+def test_held_out_points_are_drawn_and_explained(tmp_path: Path):
+    loss = {"loss": [(10, 1.0), (100, 0.1)]}
+    without = curve(tmp_path / "a.png", base={**loss, "held_out": []})
+    with_points = curve(tmp_path / "b.png", base={**loss, "held_out": [(50, 0.9)]})
+
+    assert len(blue(with_points)) > len(blue(without))
+    assert (with_points[:36] != without[:36]).any()
+
+
+def test_a_stage_that_has_nothing_yet_is_no_error(tmp_path: Path):
+    empty = curve(tmp_path / "a.png", base={"loss": [], "held_out": []})
+    nan = curve(tmp_path / "b.png", base={"loss": [(1, float("nan")), (2, 0.0)]})
+    single = curve(tmp_path / "c.png", base={"loss": [(0, 0.5)]})
+
+    assert (empty == nan).all()
+    assert len(blue(single)) > 0
+
+
+@given(st.floats(-6, 6), st.floats(0.05, 6))
+def test_the_loss_axis_has_at_least_two_marks_inside(low: float, height: float):
+    ticks = _loss_ticks(low, low + height)
+
+    assert ticks == sorted(ticks)
+    if height > 0.2:
+        assert len(ticks) >= 2
+    assert all(low - 1e-9 <= np.log10(t) <= low + height + 1e-9 for t in ticks)
+
+
+@given(st.integers(1, 10**9))
+def test_the_image_axis_has_few_round_marks(last: int):
+    ticks = _image_ticks(last)
+
+    assert ticks[0] == 0 and ticks[-1] <= last
+    assert 2 <= len(ticks) <= 7

@@ -1,0 +1,723 @@
+"""Verification: who is believed, what is counted, and what makes a word work."""
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from curate.errors import Exit, InputError, UsageError
+from tests import drawings, tiny_encoder
+from tests.painters import CAPTIONS, COLOURS, SIDE, Painter, as_png, draw, shapes
+from train import cascade, checkpoint, findings, questions, verify
+from train.config import TrainConfig
+from train.findings import ENTIRELY, FALSE, NEVER, OWN_WORD, SHOWN, WITH, WITHOUT, WORD, Rule
+from train.intervals import Share, difference, share, wilson
+from train.learned import Learned, augment, learn
+from train.scorers import Accuracy, Nearest, OpenClip, Reference, Said, contains
+
+# --- words ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "held"),
+    [
+        ("a man mage with dark skin tone", "mage", True),
+        ("A Mage.", "mage", True),
+        ("images of damage", "mage", False),
+        ("mages", "mage", False),
+        ("medium-dark skin", "dark", False),
+        ("medium-dark skin", "Medium-Dark", True),
+        ("a police officer", "police officer", True),
+        ("an officer of police", "police officer", False),
+        ("the mage's staff", "mage", False),
+        ("吹雪 の 夜", "吹雪", True),
+        ("a mage", "", False),
+    ],
+)
+def test_a_word_is_held_whole_or_not_at_all(text: str, word: str, held: bool):
+    assert contains(text, word) is held
+
+
+@given(st.lists(st.sampled_from(["ice", "ice-cream", "cream", "a"]), min_size=1), st.data())
+def test_every_word_of_a_text_is_contained_in_it(words: list[str], data: st.DataObject):
+    assert contains(" ".join(words), data.draw(st.sampled_from(words)))
+
+
+# --- intervals --------------------------------------------------------------------------------
+
+
+def test_wilson_matches_its_published_form():
+    # Newcombe, Statistics in Medicine 17 (1998), 857-872, table I, method 3
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson(15, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
+    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+    assert wilson(1, 29) == pytest.approx((0.0061, 0.1718), abs=5e-5)
+
+
+def test_a_share_of_all_still_has_a_width():
+    groups = [n % 10 for n in range(200)]
+    every, none = share([True] * 200, groups, seed=0), share([False] * 200, groups, seed=0)
+
+    assert (every.value, every.high, every.n) == (1.0, 1.0, 200)
+    assert 0.97 < every.low < 0.99
+    assert (none.low, none.high) == pytest.approx((0.0, 1 - every.low))
+
+
+@settings(max_examples=40)
+@given(st.lists(st.booleans(), min_size=1, max_size=60), st.integers(1, 7), st.integers(0, 9))
+def test_a_share_lies_in_its_interval_and_repeats(hits: list[bool], groups: int, seed: int):
+    of = [n % groups for n in range(len(hits))]
+    found = share(hits, of, seed=seed)
+
+    assert 0 <= found.low <= found.value <= found.high <= 1
+    assert found.low < found.high
+    assert share(hits, of, seed=seed) == found
+
+
+def test_prompts_that_differ_widen_the_interval():
+    """Ten prompts, each always or never right, tell less than two hundred samples would."""
+    hits = np.repeat([True, False], 100)
+    clustered = share(hits, np.repeat(range(10), 20), seed=0)
+    mixed = share(hits, np.tile(range(10), 20), seed=0)
+
+    assert clustered.high - clustered.low > 2 * (mixed.high - mixed.low)
+
+
+def test_intervals_hold_the_truth_about_as_often_as_they_say():
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(200):
+        chance = np.clip(rng.normal(0.8, 0.1, 20), 0, 1)
+        hits = rng.random((20, 10)) < chance[:, None]
+        found = share(hits.ravel(), np.repeat(range(20), 10), seed=1)
+        held += found.low <= 0.798 <= found.high  # the mean of the clipped normal
+    assert 180 <= held <= 200
+
+
+def test_differences_are_taken_in_pairs():
+    """Each sample that differs is counted; what both share does not widen the interval."""
+    before = np.array([True, False] * 100)
+    after = before.copy()
+    after[:4] = ~after[:4]
+    groups = list(range(200))
+    paired = difference(after, before, groups, seed=0)
+
+    assert paired.value == 0
+    assert paired.high - paired.low < 0.06
+    assert difference(before, before, groups, seed=0).low == pytest.approx(-wilson(0, 200)[1])
+    gained = difference([True] * 200, [False] * 200, groups, seed=0)
+    assert (gained.value, gained.high) == (1.0, 1.0) and 0.97 < gained.low < 1
+
+
+def test_no_samples_say_nothing():
+    assert share([], [], seed=0).n == 0
+    assert (difference([], [], [], seed=0).low, difference([], [], [], seed=0).high) == (-1, 1)
+
+
+# --- the reference ----------------------------------------------------------------------------
+
+
+def reference(captions: Sequence[str] = CAPTIONS, copies: int = 1) -> Reference:
+    texts = [text for text in captions for _ in range(copies)]
+    pixels = np.stack([draw(text, n) for n, text in enumerate(texts)])
+    return Reference.of(pixels, [f"k{n}" for n in range(len(texts))], [[t] for t in texts])
+
+
+def test_pictures_with_the_same_first_caption_show_the_same():
+    pixels = np.zeros((3, 8, 8, 3), np.uint8)
+    found = Reference.of(pixels, ["a", "b", "c"], [["x", "also x"], ["y", "both"], ["x", "both"]])
+
+    assert found.labels == [("x", "also x", "both"), ("y", "both")]
+    assert found.label_N.tolist() == [0, 1, 0]
+    assert (found.find("  ALSO  x"), found.find("y"), found.find("z")) == (0, 1, None)
+    assert found.find("both") is None  # names two things
+
+
+def test_the_rarest_word_of_a_caption_is_its_own():
+    assert reference().own_words("a small red star") == ["star"]
+    assert reference().own_words("a small red comet") == ["comet"]
+
+
+# --- scorers ----------------------------------------------------------------------------------
+
+
+def test_nearest_finds_the_picture_that_was_blurred_and_noised():
+    true = reference()
+    nearest = Nearest(true)
+    images = Painter(noise=25).generate(CAPTIONS, range(len(CAPTIONS)))
+
+    assert nearest.scores(images, true.labels).argmax(1).tolist() == list(range(len(CAPTIONS)))
+    assert nearest.accuracy.entirely > 0.95
+    assert nearest.accuracy.own_word > 0.95
+
+
+def test_nearest_of_a_true_picture_is_itself_at_distance_nought():
+    true = reference()
+    scores = Nearest(true).scores(true.pixels_NHWC, true.labels)
+
+    assert scores.argmax(1).tolist() == true.label_N.tolist()
+    assert np.allclose(scores.max(1), 0, atol=1e-3)
+
+
+def test_nearest_cannot_choose_what_it_has_no_picture_of():
+    true = reference()
+    candidates: list[Said] = [("a small red comet",), *true.labels]
+    scores = Nearest(true).scores(true.pixels_NHWC[:3], candidates)
+
+    assert np.isneginf(scores[:, 0]).all()
+    assert (scores[:, 1:] > -np.inf).all()
+
+
+def test_nearest_takes_the_closest_of_a_captions_pictures():
+    pixels = np.stack([np.full((8, 8, 3), v, np.uint8) for v in (0, 200, 100)])
+    true = Reference.of(pixels, ["a", "b", "c"], [["x"], ["x"], ["y"]])
+    images = np.stack([np.full((8, 8, 3), v, np.uint8) for v in (20, 190, 110)])
+
+    assert Nearest(true).scores(images, true.labels).argmax(1).tolist() == [0, 0, 1]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shapes(tmp_path_factory.mktemp("reference"), copies=2)
+
+
+@pytest.fixture(scope="module")
+def learned(folder: Path) -> Learned:
+    """Learnt once for this file, from the cache after that."""
+    return learn(Reference.load(folder, SIDE), cache=folder / ".cache")
+
+
+def test_the_learned_scorer_is_right_on_pictures_it_never_saw(learned: Learned):
+    assert learned.accuracy.on == "held-out real pictures"
+    assert learned.accuracy.n >= 8
+    assert learned.accuracy.entirely >= 0.95
+    assert learned.accuracy.own_word >= 0.95
+    assert learned.refit.entirely >= 0.95
+
+
+def test_the_learned_scorer_understands_combinations_it_never_saw():
+    """Every picture of two shapes in one colour is kept from it, under that caption or another."""
+    unseen = {"a small blue square", "a large pink circle", "a large green star"}
+    known = [text for text in CAPTIONS if text not in unseen]
+    scorer = learn(reference(known, copies=2), images=3000)
+    candidates: list[Said] = [(text,) for text in CAPTIONS]
+    prompts = sorted(unseen) * 8
+    best = scorer.scores(Painter().generate(prompts, range(24)), candidates).argmax(1)
+
+    right = [CAPTIONS[b] == p for b, p in zip(best, prompts, strict=True)]
+    assert np.mean(right) >= 0.9
+
+
+def test_the_learned_scorer_comes_back_from_its_cache_unchanged(folder: Path, learned: Learned):
+    true = Reference.load(folder, SIDE)
+    files = list((folder / ".cache").glob("learned-*.safetensors"))
+    again = learn(true, cache=folder / ".cache", progress=lambda n, of: pytest.fail("learnt again"))
+    images = Painter().generate(CAPTIONS[:8], range(8))
+
+    assert len(files) == 1
+    assert (again.accuracy, again.refit) == (learned.accuracy, learned.refit)
+    assert np.array_equal(again.scores(images, true.labels), learned.scores(images, true.labels))
+
+
+def test_learning_twice_gives_the_same_scorer():
+    true = reference(CAPTIONS[:8])
+    one, two = (learn(true, images=200) for _ in range(2))
+    images = Painter().generate(CAPTIONS[:4], range(4))
+
+    assert np.array_equal(one.scores(images, true.labels), two.scores(images, true.labels))
+
+
+def test_a_broken_cache_is_learnt_again(tmp_path: Path):
+    true = reference(CAPTIONS[:6])
+    first = learn(true, images=100, cache=tmp_path)
+    (file,) = tmp_path.glob("*.safetensors")
+    file.write_bytes(file.read_bytes()[:-100])
+    again = learn(true, images=100, cache=tmp_path)
+
+    assert again.refit == first.refit
+    assert learn(true, images=100, cache=tmp_path).refit == first.refit
+
+
+def test_another_caption_is_another_scorer(tmp_path: Path):
+    true = reference(CAPTIONS[:4])
+    other = Reference.of(true.pixels_NHWC, true.keys, [[t[0] + " again"] for t in true.labels])
+    learn(true, images=40, cache=tmp_path)
+    learn(other, images=40, cache=tmp_path)
+
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_augmenting_keeps_colours_nearly_as_they_were():
+    import torch
+
+    images = torch.full((64, 3, 32, 32), 0.1)
+    changed = augment(images, torch.Generator().manual_seed(0))
+
+    means = changed.mean((2, 3))
+    assert means.shape == (64, 3)
+    assert (means - 0.1).abs().max() < 0.02  # 5 grey levels
+    assert changed.std() > 0
+
+
+TINY = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16},
+    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """A small open_clip architecture with a file of random weights: its name, the file."""
+    import open_clip
+    import torch
+
+    folder = tmp_path_factory.mktemp("clip")
+    (folder / "fubuki-tiny.json").write_text(json.dumps(TINY))
+    open_clip.add_model_config(folder / "fubuki-tiny.json")
+    torch.manual_seed(0)
+    torch.save(open_clip.create_model("fubuki-tiny").state_dict(), folder / "weights.pt")
+    return "fubuki-tiny", str(folder / "weights.pt")
+
+
+def test_open_clip_scores_are_the_models_own_cosines(tiny_clip: tuple[str, str]):
+    import open_clip
+    import torch
+
+    true = reference(CAPTIONS[:5])
+    scorer = OpenClip(true, model=tiny_clip[0], pretrained=tiny_clip[1])
+    scores = scorer.scores(true.pixels_NHWC, true.labels)
+
+    model, _, prepare = open_clip.create_model_and_transforms(tiny_clip[0], pretrained=tiny_clip[1])
+    images = torch.stack([prepare(Image.fromarray(i)) for i in true.pixels_NHWC])
+    with torch.no_grad():
+        seen = model.eval().encode_image(images, normalize=True)
+        tokens = open_clip.get_tokenizer(tiny_clip[0])([t[0] for t in true.labels])
+        said = model.encode_text(tokens, normalize=True)
+    assert np.allclose(scores, (seen @ said.T).numpy(), atol=1e-5)
+    assert scorer.accuracy.n == 5
+
+
+def test_open_clip_names_what_it_lacks(tiny_clip: tuple[str, str]):
+    with pytest.raises(UsageError, match="no architecture 'ViT-Z'") as unknown:
+        OpenClip(reference(CAPTIONS[:2]), model="ViT-Z", pretrained="x")
+    with pytest.raises(InputError, match=r"weights 'nowhere\.pt' cannot be loaded") as missing:
+        OpenClip(reference(CAPTIONS[:2]), model=tiny_clip[0], pretrained="nowhere.pt")
+
+    assert "open_clip:ViT-B-32:laion2b_s34b_b79k" in unknown.value.fix
+    assert "--scorer learned" in missing.value.fix
+
+
+# --- what is drawn ----------------------------------------------------------------------------
+
+
+def test_prompts_are_sorted_by_the_word_and_by_what_was_shown():
+    shown = frozenset({"a small red star", "a large red star"})
+    groups = questions.group_prompts(reference(), "star", None, shown, samples=200, seed=0)
+
+    assert set(groups[SHOWN]) == shown
+    assert len(groups[NEVER]) == 6 and all("star" in p for p in groups[NEVER])
+    assert len(groups[WITHOUT]) == 32 and not any("star" in p for p in groups[WITHOUT])
+
+
+def test_every_group_gets_its_samples_from_every_prompt_alike():
+    groups = {SHOWN: ["a", "b", "c"], WITHOUT: [f"w{n}" for n in range(60)]}
+    plan = questions.plan_samples(groups, samples=200, seed=0)
+
+    per_prompt = {p: sum(s.prompt == p for s in plan) for p in ("a", "b", "c", "w0")}
+    assert per_prompt == {"a": 67, "b": 67, "c": 67, "w0": 4}
+    assert len({(s.prompt, s.seed) for s in plan}) == len(plan) == 201 + 240
+    assert plan == questions.plan_samples(groups, samples=200, seed=0)
+    assert plan != questions.plan_samples(groups, samples=200, seed=1)
+
+
+def test_of_too_many_prompts_some_are_chosen_whatever_their_order():
+    prompts = [f"cat {n}" for n in range(50)]
+    one = questions.group_prompts(reference(), "cat", prompts, None, samples=10, seed=3)
+    two = questions.group_prompts(reference(), "cat", prompts[::-1], None, samples=10, seed=3)
+
+    assert one == two and len(one[WITH]) == 10
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "holds no prompts"),
+        (b" \n\n", "holds no prompts"),
+        (b"ok\n\xff", "not UTF-8 (byte 3)"),
+    ],
+)
+def test_a_prompts_file_that_cannot_be_used_says_so(tmp_path: Path, content: bytes, problem: str):
+    (tmp_path / "p.txt").write_bytes(content)
+    with pytest.raises(InputError) as error:
+        questions.read_prompts(tmp_path / "p.txt")
+    assert error.value.problem == problem
+
+
+def test_prompts_are_read_one_a_line_once_each(tmp_path: Path):
+    (tmp_path / "p.txt").write_text("\ufeffa  mage\n\n a cat \na mage\n", "utf-8")
+    assert questions.read_prompts(tmp_path / "p.txt") == ["a mage", "a cat"]
+    with pytest.raises(InputError, match="cannot be read"):
+        questions.read_prompts(tmp_path / "none.txt")
+
+
+# --- the verdict ------------------------------------------------------------------------------
+
+GOOD = Accuracy(0.97, 1.0, 60, "held-out real pictures")
+
+
+def figure(group: str, measure: str, after: float, before: float | None = None) -> findings.Figure:
+    width = 0.01
+    change = None if before is None else after - before
+    return findings.Figure(
+        "nearest",
+        group,
+        measure,
+        10,
+        Share(after, after - width, after + width, 200),
+        None if before is None else Share(before, before - width, before + width, 200),
+        None if change is None else Share(change, change - width, change + width, 200),
+    )
+
+
+WORKS = [
+    figure(WITH, WORD, 0.97, 0.01),
+    figure(SHOWN, WORD, 0.98, 0.01),
+    figure(NEVER, WORD, 0.96, 0.01),
+    figure(WITHOUT, OWN_WORD, 0.98, 0.99),
+    figure(WITHOUT, ENTIRELY, 0.90, 0.91),
+]
+
+
+def test_a_word_works_if_it_shows_is_new_and_costs_nothing():
+    works, reasons = findings.verdict(WORKS, [findings.Judge("nearest", GOOD)], Rule())
+    assert works and len(reasons) == 6
+
+
+@pytest.mark.parametrize(
+    ("place", "worse", "reason"),
+    [
+        (0, figure(WITH, WORD, 0.85, 0.01), "shows in 85.0% of samples of prompts with the word "),
+        (0, figure(WITH, WORD, 0.89, 0.885), "the change is +0.5%"),
+        (2, figure(NEVER, WORD, 0.70, 0.01), "with the word that were never shown"),
+        (3, figure(WITHOUT, OWN_WORD, 0.95, 0.99), "old words change by -4.0%"),
+        (4, figure(WITHOUT, ENTIRELY, 0.80, 0.91), "old captions change by -11.0%"),
+    ],
+)
+def test_each_demand_alone_can_fail_the_word(place: int, worse: findings.Figure, reason: str):
+    figures = [*WORKS[:place], worse, *WORKS[place + 1 :]]
+    works, reasons = findings.verdict(figures, [findings.Judge("nearest", GOOD)], Rule())
+
+    assert not works
+    assert any(reason in r for r in reasons)
+
+
+def test_a_word_that_worked_before_need_not_gain():
+    figures = [figure(WITH, WORD, 0.99, 0.985), *WORKS[3:]]
+    works, reasons = findings.verdict(figures, [findings.Judge("nearest", GOOD)], Rule())
+    assert works and any("it worked before" in r for r in reasons)
+
+
+def test_a_scorer_that_is_wrong_on_real_pictures_has_no_say():
+    blind = findings.Judge("nearest", Accuracy(0.5, 0.6, 60, "real pictures"))
+    works, reasons = findings.verdict(WORKS, [blind], Rule())
+
+    assert not works and reasons == [
+        "no scorer is right often enough on real pictures to be relied upon"
+    ]
+
+
+def test_a_scorer_that_knows_words_but_not_captions_speaks_of_words_only():
+    figures = [*WORKS[:4], figure(WITHOUT, ENTIRELY, 0.2, 0.9)]
+    words_only = findings.Judge("nearest", Accuracy(0.7, 1.0, 60, "real pictures"))
+
+    assert findings.verdict(figures, [words_only], Rule())[0]
+    assert not findings.verdict(figures, [findings.Judge("nearest", GOOD)], Rule())[0]
+
+
+# --- the whole way ----------------------------------------------------------------------------
+
+STARS = [text for text in CAPTIONS if "star" in text]
+SHOWN_STARS = [text for text in STARS if "red" not in text]
+NO_STARS = {text: text.replace("star", "circle") for text in STARS}
+
+
+class Weights:
+    """Checkpoint files by name, and the painters that stand for them."""
+
+    def __init__(self, folder: Path, **painters: Painter) -> None:
+        self.painters = painters
+        self.files = {name: folder / f"{name}.safetensors" for name in painters}
+        for name, file in self.files.items():
+            file.write_bytes(name.encode())
+
+    def load(self, path: Path) -> Painter:
+        return self.painters[path.stem]
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Weights:
+    return Weights(tmp_path, before=Painter(NO_STARS), after=Painter())
+
+
+def check(weights: Weights, folder: Path, **options: object) -> findings.Report:
+    settings = {"word": "star", "shards": folder, "samples": 40, "scorer": "nearest"}
+    before = weights.files["before"]
+    settings |= {"before": before, "load": weights.load, **options}
+    return verify.run(weights.files["after"], **settings)  # type: ignore[arg-type]
+
+
+def found(report: findings.Report, scorer: str, group: str, measure: str) -> findings.Figure:
+    (figure,) = [
+        f for f in report.figures if (f.scorer, f.group, f.measure) == (scorer, group, measure)
+    ]
+    return figure
+
+
+def test_a_word_that_was_learnt_is_found_by_both_scorers(
+    tmp_path: Path, folder: Path, learned: Learned, weights: Weights
+):
+    trained = shapes(tmp_path / "trained", SHOWN_STARS)
+    report = check(weights, folder, trained=trained, scorer="nearest,learned")
+
+    assert report.works and report.exit_code == Exit.DONE
+    for scorer in ("nearest", "learned"):
+        for group, prompts in ((SHOWN, 6), (NEVER, 2), (WITH, 8)):
+            word = found(report, scorer, group, WORD)
+            assert (word.prompts, word.after.n >= 40) == (prompts, True)
+            assert word.before and word.change
+            assert word.after.value > 0.95 and word.before.value < 0.05
+            assert word.change.low > 0.8
+        kept = found(report, scorer, WITHOUT, OWN_WORD)
+        assert kept.after.value > 0.95 and kept.change and kept.change.value == 0
+        assert found(report, scorer, WITHOUT, FALSE).after.value < 0.05
+        assert found(report, scorer, NEVER, ENTIRELY).after.value > 0.9
+
+
+def test_a_word_that_was_not_learnt_does_not_work(folder: Path, weights: Weights):
+    weights.painters["after"] = Painter(NO_STARS)
+    report = check(weights, folder)
+
+    assert not report.works and report.exit_code == Exit.FOUND
+    assert found(report, "nearest", WITH, WORD).after.value < 0.05
+    assert any("the word shows in 0.0%" in r for r in report.reasons)
+
+
+def test_forgetting_an_old_word_fails_the_new_one(folder: Path, weights: Weights):
+    forgotten = {t: t.replace("cross", "square") for t in CAPTIONS if "cross" in t}
+    weights.painters["after"] = Painter(forgotten)
+    report = check(weights, folder)
+
+    kept = found(report, "nearest", WITHOUT, OWN_WORD)
+    assert not report.works
+    assert kept.change and kept.change.value == pytest.approx(-0.25, abs=0.05)
+    assert any("old words change by -25" in r for r in report.reasons)
+
+
+def test_a_word_that_shows_everywhere_is_no_success(folder: Path, weights: Weights):
+    stars = {t: " ".join([*t.split()[:3], "star"]) for t in CAPTIONS}
+    weights.painters["after"] = Painter(stars)
+    report = check(weights, folder)
+
+    assert found(report, "nearest", WITH, WORD).after.value > 0.95
+    assert found(report, "nearest", WITHOUT, FALSE).after.value > 0.95
+    assert not report.works
+
+
+def test_the_same_command_draws_nothing_again_and_writes_the_same(folder: Path, weights: Weights):
+    out = weights.files["after"].parent / "out"
+    first = check(weights, folder, out=out)
+    files = {f: f.read_bytes() for f in out.rglob("*") if f.is_file()}
+    painted = weights.painters["after"].painted
+    again = check(weights, folder, out=out)
+
+    assert again == first
+    assert weights.painters["after"].painted == painted
+    assert {f: f.read_bytes() for f in out.rglob("*") if f.is_file()} == files
+
+
+def test_a_verification_that_was_stopped_draws_only_the_rest(folder: Path, weights: Weights):
+    out = weights.files["after"].parent / "out"
+    whole = check(weights, folder, out=out)
+    painted = weights.painters["after"].painted
+    chunks = sorted((out / "samples").iterdir())
+    chunks[0].unlink()
+    chunks[1].write_bytes(chunks[1].read_bytes()[:50])
+    again = check(weights, folder, out=out)
+
+    assert again == whole
+    drawn = sum(p.painted for p in weights.painters.values()) - 2 * painted
+    assert 0 < drawn <= 2 * 64
+
+
+def test_another_checkpoint_under_the_same_name_is_drawn_anew(folder: Path, weights: Weights):
+    out = weights.files["after"].parent / "out"
+    check(weights, folder, out=out)
+    painted = weights.painters["after"].painted
+    weights.files["after"].write_bytes(b"trained further")
+    check(weights, folder, out=out)
+
+    assert weights.painters["after"].painted == 2 * painted
+
+
+def test_the_files_say_what_was_found(folder: Path, weights: Weights):
+    report = check(weights, folder)
+    out = weights.files["after"].parent / "verify"
+    written = json.loads((out / "verify.json").read_bytes())
+
+    assert written["works"] is True and written["word"] == "star"
+    assert written["figures"][0]["after"]["n"] == report.figures[0].after.n
+    assert written["judges"][0]["knows_words"] is True
+    with Image.open(out / "verify.png") as image:
+        assert image.text == {"word": "star", "seed": "0", "checkpoint": report.after}
+        assert image.width > 700
+
+
+def test_without_an_earlier_checkpoint_only_the_share_counts(folder: Path, weights: Weights):
+    report = check(weights, folder, before=None)
+
+    assert report.works and report.before is None
+    assert all(f.before is None and f.change is None for f in report.figures)
+
+
+def test_prompts_of_ones_own_leave_out_the_scorer_that_cannot_judge_them(
+    tmp_path: Path, folder: Path, learned: Learned, weights: Weights
+):
+    said: list[str] = []
+    (tmp_path / "p.txt").write_text(
+        "a small red star\na large large blue star\na small pink circle"
+    )
+    weights.painters["after"] = Painter({"a large large blue star": "a large blue star"})
+    weights.painters["before"] = Painter({"a large large blue star": "a large blue circle"})
+    options = {"prompts": tmp_path / "p.txt", "scorer": "nearest,learned", "say": said.append}
+    report = check(weights, folder, **options)
+
+    assert [j.name for j in report.judges] == ["learned"]
+    assert said == report.notes
+    assert "no picture of 'a large large blue star'" in said[0]
+
+
+def test_what_no_scorer_can_judge_is_refused(
+    tmp_path: Path, folder: Path, learned: Learned, weights: Weights
+):
+    (tmp_path / "p.txt").write_text("a small red comet with a star\n")
+    with pytest.raises(InputError) as error:
+        check(weights, folder, prompts=tmp_path / "p.txt", scorer="nearest,learned")
+    assert "no true caption holds 'comet'" in error.value.problem
+
+
+def test_a_word_that_no_prompt_holds_is_refused(folder: Path, weights: Weights):
+    with pytest.raises(InputError, match="'blizzard': no prompt holds this word"):
+        check(weights, folder, word="blizzard")
+
+
+@pytest.mark.parametrize("scorer", ["clip", "", "nearest:x", "open_clip:ViT-B-32", "learned,,"])
+def test_an_unknown_scorer_is_refused(folder: Path, weights: Weights, scorer: str):
+    with pytest.raises(UsageError) as error:
+        check(weights, folder, scorer=scorer)
+    assert error.value.exit_code == Exit.USAGE and "nearest, learned, open_clip" in error.value.fix
+
+
+def test_open_clip_can_be_named_with_its_weights(
+    folder: Path, weights: Weights, tiny_clip: tuple[str, str]
+):
+    report = check(weights, folder, scorer=f"nearest,open_clip:{tiny_clip[0]}:{tiny_clip[1]}")
+
+    names = [j.name for j in report.judges]
+    assert names == ["nearest", "open_clip"]
+    assert not report.judges[1].knows_words  # random weights
+    assert report.works  # so it has no say
+
+
+def test_captions_beside_the_first_are_other_ways_of_saying_it(tmp_path: Path, weights: Weights):
+    pictures = [
+        (text.replace(" ", "-"), as_png(draw(text)), [text, text.replace("star", "pentagram")])
+        for text in CAPTIONS
+    ]
+    shards = drawings.write_shards(tmp_path / "s", pictures)
+    other = {t.replace("star", "pentagram"): t for t in STARS}
+    weights.painters["after"] = Painter(other)
+    weights.painters["before"] = Painter({k: NO_STARS[v] for k, v in other.items()})
+    report = check(weights, shards, word="pentagram")
+
+    assert report.works
+    assert found(report, "nearest", WITH, ENTIRELY).after.value > 0.95
+
+
+def test_a_piped_report_is_tab_separated(
+    folder: Path, weights: Weights, capsys: pytest.CaptureFixture[str]
+):
+    report = check(weights, folder)
+    findings.show(report, as_json=False)
+    out, err = capsys.readouterr()
+    lines = [line.split("\t") for line in out.splitlines()]
+
+    assert lines[0] == ["scorer", "group", "measure", "n", "prompts", "before", "after", "change"]
+    assert all(len(line) == 8 for line in lines[:-1])
+    assert lines[-1] == ["star", "works"]
+    assert "nearest: right on" in err
+
+
+def test_a_report_on_a_terminal_is_a_table(
+    folder: Path, weights: Weights, monkeypatch: pytest.MonkeyPatch
+):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    monkeypatch.setenv("COLUMNS", "140")
+    findings.show(check(weights, folder), as_json=False)
+
+    assert "star works" in terminal.getvalue()
+    assert "never" not in terminal.getvalue()  # nobody said what was shown
+
+
+def test_json_is_whole_and_has_no_nan(
+    folder: Path, weights: Weights, capsys: pytest.CaptureFixture[str]
+):
+    report = check(weights, folder)
+    hollow = replace(report.figures[0], after=share([], [], seed=0))
+    findings.show(replace(report, figures=[hollow]), as_json=True)
+
+    values = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert values["figures"][0]["after"]["value"] is None
+
+
+def test_colours_are_told_apart():
+    """Four colours of one shape: what a scorer of shapes alone could not do."""
+    true = reference([f"a large {c} circle" for c in COLOURS])
+    images = Painter().generate([t[0] for t in true.labels] * 5, range(20))
+
+    assert Nearest(true).scores(images, true.labels).argmax(1).tolist() == list(range(4)) * 5
+
+
+def test_a_cascade_that_learnt_nothing_yet_is_verified_from_its_folder(tmp_path: Path):
+    """The whole way with a real checkpoint: read, drawn from, scored, written, judged."""
+    shards = drawings.write_shards(tmp_path / "shards", drawings.shapes("red", "green"))
+    encoder = tiny_encoder.build(tmp_path / "encoder")
+    quick = TrainConfig(stages=(8, 16), images=(16, 16), size="tiny", batch=8, encoder=encoder)
+    cascade.finetune(shards, tmp_path / "run", quick, device="cpu")
+    report = verify.run(
+        tmp_path / "run",
+        word="circle",
+        shards=shards,
+        trained=shards,
+        samples=6,
+        scorer="nearest",
+        device="cpu",
+    )
+
+    assert not report.works
+    assert report.after == checkpoint.load(tmp_path / "run").digest
+    assert {(f.group, f.after.n) for f in report.figures} == {(SHOWN, 6), (WITH, 6), (WITHOUT, 8)}
+    assert (tmp_path / "run" / "verify" / "verify.json").read_bytes() == report.to_json()
+    assert len(list((tmp_path / "run" / "verify" / "samples").iterdir())) == 1

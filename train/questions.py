@@ -1,0 +1,106 @@
+"""Which pictures to draw for a word: prompts with it and without it, and seeds."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from curate.errors import InputError
+from curate.shards import layout
+from train.findings import NEVER, SHOWN, WITH, WITHOUT
+from train.scorers import Reference, contains, plain
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture to draw."""
+
+    prompt: str
+    seed: int
+    group: str  # SHOWN, NEVER, WITH or WITHOUT
+
+
+def group_prompts(
+    reference: Reference,
+    word: str,
+    asked: Sequence[str] | None,
+    shown: frozenset[str] | None,
+    *,
+    samples: int,
+    seed: int,
+) -> dict[str, list[str]]:
+    """Group -> prompts: with the word (shown or never shown, if that is known) and without it.
+
+    Without `asked`, the captions of the reference. Of more than `samples` in a group, a choice by
+    hash of seed and prompt.
+
+    Raises:
+        InputError: no prompt holds the word.
+    """
+    if asked is None:
+        asked = [next((t for t in said if contains(t, word)), said[0]) for said in reference.labels]
+    groups: dict[str, list[str]] = {}
+    for prompt in dict.fromkeys(asked):
+        label = reference.find(prompt)
+        said = (prompt,) if label is None else (prompt, *reference.labels[label])
+        group = WITHOUT
+        if any(contains(text, word) for text in said):
+            group = WITH
+            if shown is not None:
+                group = SHOWN if any(plain(t) in shown for t in said) else NEVER
+        groups.setdefault(group, []).append(prompt)
+    if not groups.keys() & {WITH, SHOWN, NEVER}:
+        fix = "name shards whose captions hold the word, or prompts that ask for it"
+        raise InputError(repr(word), "no prompt holds this word", fix=fix)
+
+    def order(prompt: str) -> bytes:
+        return hashlib.sha256(f"{seed}:{prompt}".encode()).digest()
+
+    return {g: sorted(sorted(p, key=order)[:samples]) for g, p in sorted(groups.items())}
+
+
+def plan_samples(groups: Mapping[str, Sequence[str]], *, samples: int, seed: int) -> list[Sample]:
+    """Every prompt equally often, at least `samples` a group; seeds from (seed, prompt, turn)."""
+    plan = []
+    for group, prompts in groups.items():
+        turns = -(-samples // len(prompts)) if prompts else 0
+        for prompt in prompts:
+            for turn in range(turns):
+                facts = f"{seed}:{prompt}:{turn}".encode()
+                drawn = int(hashlib.sha256(facts).hexdigest()[:8], 16) & 0x7FFFFFFF
+                plan.append(Sample(prompt, drawn, group))
+    return plan
+
+
+def read_prompts(path: Path) -> list[str]:
+    """The prompts of a text file, one a line.
+
+    Raises:
+        InputError: no such file, not UTF-8, or no prompt in it.
+    """
+    try:
+        lines = [" ".join(line.split()) for line in path.read_text("utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
+        problem = f"not UTF-8 (byte {error.start})"
+        raise InputError(path, problem, fix="save it as UTF-8 text, one prompt a line") from None
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror})"
+        raise InputError(path, problem, fix="name a text file with one prompt a line") from None
+    found = list(dict.fromkeys(line for line in lines if line))
+    if not found:
+        raise InputError(path, "holds no prompts", fix="write one prompt a line")
+    return found
+
+
+def captions_of(folders: Iterable[Path]) -> frozenset[str]:
+    """All captions of these shards, plain: what a model trained on them has been shown.
+
+    Raises:
+        InputError: no shards, or broken ones.
+    """
+    return frozenset(
+        plain(caption["text"])
+        for folder in folders
+        for _, _, record in layout.iterate(folder)
+        for caption in record["captions"]
+    )
