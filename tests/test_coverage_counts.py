@@ -292,6 +292,12 @@ def test_counts_the_rows_that_can_teach(tmp_path: Path):
     }
 
 
+def test_says_nothing_of_rows_where_all_can_teach(tmp_path: Path):
+    Dataset(tmp_path).write(Manifest([row("t-1", "a dog", train=Verdict("allow", ()))], []))
+
+    assert index.open_index(records.find(tmp_path)).left_out == {}
+
+
 def test_keeps_the_index_while_the_rows_are_the_same(tmp_path: Path):
     dataset = Dataset(tmp_path)
     dataset.write(Manifest([row("t-1", "a dog")], []))

@@ -113,7 +113,8 @@ def _of(read: Callable[[], manifest.Manifest]) -> Callable[[Counter[str]], Itera
             elif not said:
                 left_out["without words"] += 1
             else:
-                left_out["counted, but not checked yet"] += decision is None
+                if decision is None:
+                    left_out["counted, but not checked yet"] += 1
                 yield sample.key, said
 
     return rows
