@@ -67,7 +67,7 @@ def stages(plan: Plan, *, own_pictures: bool) -> list[Stage]:
             needs=("base", "new-data"),
             more=("--init", str(base), "--replay", str(known)),
         ),
-        _dataset("truth-data", "The true pictures, for measuring", plan.truth, truth, plan, needs),
+        _dataset("truth-data", "All true pictures", plan.truth, truth, plan, needs, whole=True),
         _verify(plan, base, taught, truth, (known, new)),
         _page(plan),
     ]
@@ -86,15 +86,27 @@ def _pictures(plan: Plan) -> Stage:
 
 
 def _dataset(
-    name: str, title: str, folder: Path, data: Path, plan: Plan, needs: tuple[str, ...]
+    name: str,
+    title: str,
+    folder: Path,
+    data: Path,
+    plan: Plan,
+    needs: tuple[str, ...],
+    *,
+    whole: bool = False,
 ) -> Stage:
+    """From a folder to shards.
+
+    A `whole` set skips dedup: the reference of a measurement must hold every true picture, and
+    two of the emoji (a person and a man in a space suit, both dark) differ in their eyebrows only.
+    """
     at = ("--data", str(data))
     licence = ("--license", plan.licence) if plan.licence else ()
     status = data / "status.json"
     lines = (
         ("fetch", "folder", str(folder), *licence, *at),
         ("check", *at),
-        ("dedup", *at),
+        *([] if whole else [("dedup", *at)]),
         ("caption", *at),
         ("pack", *at, "--size", str(SIZE), "--format", "png"),
     )

@@ -165,8 +165,9 @@ def datasets(out: Path) -> list[dict[str, Any]]:
 def stages(out: Path) -> list[dict[str, Any]]:
     """Every command of the recipe as it was typed, with its time; the page itself left out."""
     order = ["pictures", "known-data", "gaps-before", "base", "new-data", "gaps-after", "taught"]
-    markers = [out / "stages" / f"{n}.json" for n in (*order, "truth-data", "verify")]
-    return [{"name": m.stem} | read_json(m) for m in markers if m.exists()]
+    paths = [out / "stages" / f"{n}.json" for n in (*order, "truth-data", "verify")]
+    markers = [{"name": path.stem} | read_json(path) for path in paths if path.exists()]
+    return [marker for marker in markers if marker["done"]]
 
 
 def write(out: Path, word: str, prompts_file: Path) -> None:
