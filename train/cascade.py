@@ -72,12 +72,15 @@ def finetune(
         if number < first:
             continue
         loop.train_stage(run, corpus, held, stage, number, cascade.stages[:number])
-        if run.rank == 0 and number + 1 < len(cascade.stages):
-            loop.save_state(run, number + 1, cascade.stages[: number + 1])
+        if number + 1 < len(cascade.stages):
+            if run.rank == 0:
+                loop.save_state(run, number + 1, cascade.stages[: number + 1])
+            run.meet()
     cascade.facts = _facts(cascade, new, old, start, held or corpus, run)
     if run.rank == 0:
         checkpoint.save(folder / MODEL, cascade)
         run.state.unlink(missing_ok=True)
+    run.meet()
     return cascade
 
 
@@ -104,7 +107,8 @@ def _open(folder: Path, settings: TrainConfig, device: torch.device, *, tuning: 
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(folder, f"cannot be made ({error.strerror})", fix="--out DIR") from None
-    remove_leftovers(folder)
+    if rank == 0:
+        remove_leftovers(folder)
     return Run(folder, settings, device, tuning, rank, world)
 
 
@@ -145,6 +149,7 @@ def _claim(
             f"holds another run (other {', '.join(changed)})",
             fix="name a new folder with --out, or remove this one",
         )
+    run.meet()
     if run.rank == 0:
         write_bytes(path, text.encode())
 

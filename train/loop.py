@@ -179,6 +179,11 @@ class Run:
         """The unfinished run: weights, averages, moments."""
         return self.folder / STATE
 
+    def meet(self) -> None:
+        """Wait until every process is here."""
+        if self.world > 1:
+            torch.distributed.barrier()
+
 
 def train_stage(run: Run, corpus: Corpus, held: Corpus | None, stage: Stage, number: int,
                 finished: Sequence[Stage]) -> None:
