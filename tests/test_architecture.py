@@ -60,7 +60,10 @@ ROOMS = {
 }
 TOP = {"cli"}  # may import every room of `curate`
 TRAIN_READS = {"curate.errors", "curate.files", "curate.shards.layout"}
-PIPELINES_READ = {"curate", "curate.errors", "curate.files", "curate.dataset"}
+PIPELINES_READ = {  # a recipe types commands; it reads what they wrote, and draws
+    *("curate", "curate.errors", "curate.files", "curate.dataset", "curate.shards.layout"),
+    *("train.drawing", "train.questions", "train.pictures"),
+}
 HEAVY = {"torch", "daft", "transformers", "open_clip", "pandas", "jinja2", "requests", "datasets"}
 OURS = ("curate", "train", "pipelines")
 
