@@ -580,6 +580,16 @@ def test_the_files_say_what_was_found(folder: Path, weights: Weights):
         assert image.width > 700
 
 
+def test_progress_is_a_line_for_each_kind_of_work(folder: Path, weights: Weights):
+    from rich.progress import Progress
+
+    bar = Progress(disable=True)
+    check(weights, folder, progress=verify.on_bar(bar))
+
+    lines = [(t.description, t.completed, t.total) for t in bar.tasks]
+    assert lines == [("drawing after", 104, 104), ("drawing before", 104, 104)]
+
+
 def test_without_an_earlier_checkpoint_only_the_share_counts(folder: Path, weights: Weights):
     report = check(weights, folder, before=None)
 

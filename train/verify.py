@@ -14,7 +14,7 @@ from curate.errors import InputError, UsageError
 from curate.files import write_bytes
 from curate.shards import layout
 from train import pictures
-from train.drawing import Draw, Drawer, Progress, Sampler
+from train.drawing import Draw, Drawer, Progress, Sampler, on_bar
 from train.findings import (
     ENTIRELY,
     FALSE,
@@ -48,7 +48,7 @@ from train.scorers import (
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Rule", "Sample", "run", "show", "verify"]
+__all__ = ["Rule", "Sample", "on_bar", "run", "show", "verify"]
 
 PICTURED = (4, 4)  # rows of verify.png: prompts with the word and without it
 ABREAST = 4  # pictures a row, before and after
