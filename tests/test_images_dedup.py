@@ -421,7 +421,7 @@ def test_copies_of_real_photographs_are_found(corpora: Path, tmp_path: Path) -> 
     print({name: round(value, 3) for name, value in share.items()})
     small = share.pop("small and jpeg 60")  # and squeezed into another shape
     assert small >= 0.85
-    assert min(share.values()) >= 0.92, share
+    assert min(share.values()) >= 0.9, share
 
 
 @pytest.mark.corpora

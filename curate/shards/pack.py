@@ -168,7 +168,10 @@ def _rendered(
     store: Store, samples: Sequence[Sample], settings: Mapping[str, Any]
 ) -> Iterator[workers.Answer | str]:
     """For each sample its facts and bytes as packed, or why it cannot be."""
-    jobs = [{"root": str(store.root), "sha256": s.sha256, **settings} for s in samples]
+    jobs = [
+        {"root": str(store.root), "sha256": s.sha256, "known": s.pixel_sha256, **settings}
+        for s in samples
+    ]
     for answer in workers.run("curate.shards.render:render_stored", jobs):
         if isinstance(answer, workers.Died):
             yield "unreadable"

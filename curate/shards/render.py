@@ -19,8 +19,10 @@ ENCODINGS: dict[str, tuple[str, dict[str, Any], str]] = {
 }
 
 
-def render_stored(root: str, sha256: str, size: int, format: str, background: str) -> "Answer":
-    """Render a stored picture; meant for `workers.run`.
+def render_stored(
+    root: str, sha256: str, known: str | None, size: int, format: str, background: str
+) -> "Answer":
+    """Render a stored picture, `known` being its pixel hash if measured; for `workers.run`.
 
     Returns:
         ({"refused": REASON}, nothing), or the facts that a record states of its pixels, and the
@@ -32,18 +34,20 @@ def render_stored(root: str, sha256: str, size: int, format: str, background: st
     except RefusedError:
         return {"refused": "unreadable"}, b""
     try:
-        return render(image, size=size, format=format, background=background)
+        return render(image, known=known, size=size, format=format, background=background)
     except (OSError, ValueError):  # WebP ends at 16,383 pixels a side, JPEG at 65,535
         return {"refused": f"not-encodable:{format}"}, b""
 
 
-def render(image: "Image.Image", *, size: int, format: str, background: str) -> "Answer":
+def render(
+    image: "Image.Image", *, size: int, format: str, background: str, known: str | None = None
+) -> "Answer":
     """A decoded picture's facts and its bytes as packed, its shorter side at most `size` pixels."""
     modified = []
     facts: dict[str, Any] = {
         "original_width": image.width,
         "original_height": image.height,
-        "pixel_sha256": pixel_sha256(image),
+        "pixel_sha256": known or pixel_sha256(image),
     }
     if image.mode != "RGB":
         modified.append(f"composed on {background}")
