@@ -111,14 +111,15 @@ def download(folder: Path, packages: Sequence[Package] = (PICTURES, LABELS)) -> 
     command: list[str] = []
     if wanted:
         part = folder / "part"  # a download cut short never looks like a whole one
-        part.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
         names = [f"{p.name}@{p.version}" for p in wanted]
         command = ["npm", "pack", *names, "--silent", "--pack-destination", str(part)]
         _run_npm(command, folder)
         for package in wanted:
             _check(part / package.file_name, package)
             (part / package.file_name).replace(folder / package.file_name)
-        part.rmdir()
+        shutil.rmtree(part)
     for package in packages:
         _check(folder / package.file_name, package)
     return command
