@@ -114,7 +114,7 @@ def download(folder: Path, packages: Sequence[Package] = (PICTURES, LABELS)) -> 
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         names = [f"{p.name}@{p.version}" for p in wanted]
-        command = ["npm", "pack", *names, "--silent", "--pack-destination", str(part)]
+        command = ["npm", "pack", *names, "--loglevel", "error", "--pack-destination", str(part)]
         _run_npm(command, folder)
         for package in wanted:
             _check(part / package.file_name, package)
@@ -132,7 +132,8 @@ def _run_npm(command: Sequence[str], folder: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = [s for s in done.stderr.splitlines() if "warn" not in s.lower()] or ["no message"]
-        problem = f"could not fetch the demo's pictures ({lines[0].strip()})"
+        said = lines[0].removeprefix("npm error ").strip()
+        problem = f"could not fetch the demo's pictures ({said})"
         raise SourceError("npm pack", problem, fix=fix)
 
 
