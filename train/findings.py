@@ -160,17 +160,19 @@ def _table(report: Report) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{report.word}: share of samples, 95 % interval", title_justify="left")
+    table = Table(
+        title=f"{report.word}: percent of samples, with 95 % intervals", title_justify="left"
+    )
     for name in ("scorer", "prompts", "what is right"):
         table.add_column(name)
     for name in ("n", "before", "after", "change"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     last = ""
     for f in report.figures:
         if f.scorer != last and last:
             table.add_section()
         name, last = (f.scorer if f.scorer != last else ""), f.scorer
-        cells = (_cell(f.before), _cell(f.after), _cell(f.change, signed=True))
+        cells = (_percent(f.before), _percent(f.after), _percent(f.change, signed=True))
         table.add_row(name, f"{f.group} ({f.prompts})", f.measure, str(f.after.n), *cells)
     Console().print(table)
     for line in (*_accuracies(report), *report.notes):
@@ -203,6 +205,14 @@ def _cell(share: Share | None, *, signed: bool = False) -> str:
         return "-"
     sign = "+" if signed else ""
     return f"{share.value:{sign}.3f} [{share.low:{sign}.3f}, {share.high:{sign}.3f}]"
+
+
+def _percent(share: Share | None, *, signed: bool = False) -> str:
+    if share is None or math.isnan(share.value):
+        return "-"
+    sign = "+" if signed else ""
+    low, high = (f"{100 * bound:{sign}.1f}" for bound in (share.low, share.high))
+    return f"{100 * share.value:{sign}.1f} [{low}, {high}]"
 
 
 def _signed(change: Share) -> str:

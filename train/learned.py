@@ -158,13 +158,13 @@ def learn(
     Args:
         reference: the true pictures.
         cache: folder for the result, named by a hash of the pictures, captions and settings.
-        images: images shown before the refit; None for 80 times the pictures, within 4,000 to
-            40,000, or once each if that is more.
+        images: images shown before the refit; None for 60 times the pictures, within 4,000 to
+            30,000, or once each if that is more.
         seed: of everything random.
         progress: told (images shown, images to show) after each step.
     """
     count = len(reference.keys)
-    images = images or max(count, min(40_000, max(4_000, 80 * count)))
+    images = images or max(count, min(30_000, max(4_000, 60 * count)))
     words = {w: n for n, w in enumerate(sorted(_words(reference.labels)))}
     side = max(16, min(64, reference.pixels_NHWC.shape[1] // 16 * 16))
     digest = _digest(reference, [VERSION, images, seed, side])
