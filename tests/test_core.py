@@ -1,28 +1,22 @@
-"""The row, the manifest, the store, the dataset folder and the engine."""
+"""The row, errors, files, the store and the manifest."""
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
-import daft
 import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from rows import row, samples, some_samples, words
 
-from curate import engine, manifest
-from curate.dataset import Dataset, failed, merge, write_json
+from curate import manifest
+from curate.dataset import write_json
 from curate.errors import CurateError, Exit, InputError, UsageError, storage_error
 from curate.files import remove_leftovers, replacing, write_bytes
 from curate.manifest import Manifest
 from curate.sample import (
-    Caption,
     Sample,
     Verdict,
     arrow_schema,
@@ -35,35 +29,6 @@ from curate.sample import (
     utc_now,
 )
 from curate.store import Store
-
-words = st.text(max_size=8)
-verdicts = st.none() | st.builds(
-    Verdict, st.sampled_from(["allow", "hold", "deny"]), st.lists(words, max_size=2).map(tuple)
-)
-counts = st.none() | st.integers(0, 2**62)
-samples = st.builds(
-    Sample,
-    key=words.map(lambda s: make_key("test", s)),
-    source=words,
-    author=st.none() | words,
-    tags=st.lists(words, max_size=3).map(tuple),
-    texts=st.lists(words, max_size=2).map(tuple),
-    opt_outs=st.lists(words, max_size=2).map(tuple),
-    ai_generated=st.none() | st.booleans(),
-    train=verdicts,
-    share_model=verdicts,
-    width=counts,
-    byte_count=counts,
-    sharpness=st.none() | st.floats(allow_nan=False, allow_infinity=False),
-    captions=st.lists(st.builds(Caption, words, words), max_size=2).map(tuple),
-    dropped=st.none() | words,
-)
-some_samples = st.lists(samples, max_size=5, unique_by=lambda s: s.key)
-
-
-def row(key: str, **known: object) -> Sample:
-    return replace(Sample(key=f"test-{key}", source="test"), **known)  # type: ignore[arg-type]
-
 
 # the row
 
@@ -246,170 +211,3 @@ def test_repeating_a_step_adds_nothing_to_the_history() -> None:
     twice = manifest.recorded(once, "check", {"policy": "research"}, rows)
     assert [e["settings"]["policy"] for e in twice] == ["personal", "research"]
     assert once[0]["counts"] == {"rows": 2, "dropped": 1}
-
-
-# the dataset folder
-
-
-@given(some_samples, some_samples)
-def test_merging_loses_no_row_and_keeps_what_was_known(
-    known: list[Sample], fetched: list[Sample]
-) -> None:
-    merged = {s.key: s for s in merge(known, fetched)}
-    assert list(merged) == sorted({s.key for s in known + fetched})
-    for old in known:
-        if not failed(old):
-            assert merged[old.key] == old
-
-
-def test_only_a_failed_download_is_fetched_again() -> None:
-    failed_before, dropped = row("a", dropped="download:HTTP 500"), row("b", dropped="duplicate:x")
-    now = [row("a", sha256="1"), row("b", sha256="2")]
-    assert merge([failed_before, dropped], now) == [now[0], dropped]
-
-
-def test_fetched_rows_are_read_before_a_manifest_exists(tmp_path: Path) -> None:
-    data = Dataset(tmp_path)
-    data.append(row("b"))
-    data.append(row("a"))
-    assert data.read() == Manifest([row("a"), row("b")], [])
-
-
-def test_a_line_cut_short_by_a_crash_costs_that_row_only(tmp_path: Path) -> None:
-    data = Dataset(tmp_path)
-    for name in "abc":
-        data.append(row(name))
-    whole = data.journal.read_bytes()
-    for length in range(len(whole)):
-        data.journal.write_bytes(whole[:length])
-        data.append(row("d"))
-        complete = whole[:length].count(b"\n") + (whole[length : length + 1] == b"\n")
-        assert [s.key for s in data.read().samples] == [f"test-{n}" for n in "abc"[:complete]] + [
-            "test-d"
-        ]
-
-
-def test_writing_the_manifest_empties_the_journal(tmp_path: Path) -> None:
-    data = Dataset(tmp_path)
-    data.append(row("a"))
-    data.write(data.read())
-    assert not data.journal.exists()
-    assert data.read().samples == [row("a")]
-
-
-def test_a_folder_without_a_dataset_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no dataset here"):
-        Dataset(tmp_path).read()
-
-
-def test_a_journal_row_that_is_not_ours_is_named_by_line(tmp_path: Path) -> None:
-    data = Dataset(tmp_path)
-    data.append(row("a"))
-    with data.journal.open("a") as file:
-        file.write('{"key": "b", "surprise": 1}\n')
-    with pytest.raises(InputError, match=r"journal.jsonl line 2: not a row of ours"):
-        data.read()
-
-
-def test_a_second_writer_is_refused_and_a_later_one_is_not(tmp_path: Path) -> None:
-    data = Dataset(tmp_path)
-    with (
-        data.lock(),
-        pytest.raises(UsageError, match="another command is writing here"),
-        data.lock(),
-    ):
-        pass
-    with data.lock():
-        pass
-
-
-def test_the_lock_ends_with_its_process(tmp_path: Path) -> None:
-    program = (
-        "import sys, time; from pathlib import Path; from curate.dataset import Dataset\n"
-        "with Dataset(Path(sys.argv[1])).lock(): print('held', flush=True); time.sleep(60)"
-    )
-    holder = subprocess.Popen(
-        [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True
-    )
-    assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-    with pytest.raises(UsageError), Dataset(tmp_path).lock():
-        pass
-    os.kill(holder.pid, signal.SIGKILL)
-    holder.communicate()
-    with Dataset(tmp_path).lock():
-        pass
-
-
-# steps and the engine
-
-
-def name_the_author(rows: daft.DataFrame, *, name: str = "nobody") -> daft.DataFrame:
-    return engine.each(rows, lambda s: replace(s, author=name), fills=["author"])
-
-
-def test_a_step_is_run_written_and_recorded(tmp_path: Path) -> None:
-    data = Dataset(tmp_path)
-    data.append(row("a"))
-    with data.lock():
-        after = data.run(name_the_author, "name", {"name": "Ada"})
-    assert after == [row("a", author="Ada")] == data.read().samples
-    assert [(e["step"], e["settings"]) for e in data.read().history] == [("name", {"name": "Ada"})]
-
-
-def test_running_a_step_again_writes_the_same_bytes(tmp_path: Path) -> None:
-    data = Dataset(tmp_path)
-    data.append(row("a"))
-    data.run(name_the_author, "name", {})
-    first = data.manifest.read_bytes()
-    data.run(name_the_author, "name", {})
-    assert data.manifest.read_bytes() == first
-
-
-def test_a_step_that_loses_a_row_is_a_bug_and_writes_nothing(tmp_path: Path) -> None:
-    data = Dataset(tmp_path)
-    data.append(row("a"))
-    with pytest.raises(AssertionError, match="step lose changed the keys"):
-        data.run(lambda rows: rows.limit(0), "lose", {})
-    assert data.read().samples == [row("a")]
-
-
-@given(some_samples)
-@examples(max_examples=10)
-def test_rows_pass_through_tables_unchanged(rows: list[Sample]) -> None:
-    assert engine.samples(engine.table(rows)) == rows
-
-
-FILL = """
-import sys
-from dataclasses import replace
-from curate import engine
-from curate.sample import Sample
-
-def shout(sample):
-    return replace(sample, title=sample.title.upper(), tags=("loud",))
-
-rows = [Sample(key=f"t-{n:03}", source="t", title=f"snow {n}", tags=("q",)) for n in range(100)]
-table = engine.table(rows)
-filled = engine.each(table, shout, fills=["title"], processes=int(sys.argv[1]), batch=7)
-assert engine.samples(filled) == [replace(s, title=s.title.upper()) for s in rows]
-print("same")
-"""
-
-
-@pytest.mark.parametrize("processes", ["0", "2"])
-def test_a_function_fills_its_columns_and_no_other_in_every_row(processes: str) -> None:
-    # in a program of its own: Daft leaves its workers' pipes to the garbage collector
-    done = subprocess.run([sys.executable, "-c", FILL, processes], capture_output=True, text=True)
-    assert (done.stdout, done.returncode) == ("same\n", 0), done.stderr
-
-
-def test_no_rows_are_rows_too() -> None:
-    assert engine.samples(name_the_author(engine.table([]))) == []
-
-
-def test_a_decision_over_all_rows_sees_them_all() -> None:
-    def number(rows: Sequence[Sample]) -> list[Sample]:
-        return [replace(s, width=len(rows)) for s in rows]
-
-    out = engine.samples(engine.whole(engine.table([row("a"), row("b")]), number))
-    assert [s.width for s in out] == [2, 2]
