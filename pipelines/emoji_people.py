@@ -20,8 +20,8 @@ from pipelines.stages import Command, Outcome, Stage, run
 
 HERE = Path(__file__).parent
 SIZE = 64  # pixels a side of what is trained on and drawn
-IMAGES = {"base": (24_000, 9_000), "taught": (9_000, 3_000)}  # seen by each stage of the cascade
-TRAINING = ("--stages", "32,64", "--seed", "0")
+IMAGES = {"base": (48_000, 18_000), "taught": (12_000, 4_000)}  # seen by each stage of the cascade
+TRAINING = ("--stages", "16,64", "--seed", "0")
 SAMPLES = 200  # pictures behind each figure
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -107,7 +107,7 @@ def _dataset(
         ("fetch", "folder", str(folder), *licence, *at),
         ("check", *at),
         *([] if whole else [("dedup", *at)]),
-        ("caption", *at),
+        ("caption", *at, "--per-image", "1"),
         ("pack", *at, "--size", str(SIZE), "--format", "png"),
     )
     commands = [Command(("curate", *line)) for line in lines]

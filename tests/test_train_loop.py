@@ -22,7 +22,13 @@ from train.config import TrainConfig
 from train.text import EncodedText
 
 QUICK = TrainConfig(
-    stages=(8, 16), images=(48, 32), size="tiny", batch=8, warmup=16, log_every=16, save_every=16,
+    stages=(8, 16),
+    images=(48, 32),
+    size="tiny",
+    batch=8,
+    warmup=16,
+    log_every=16,
+    save_every=16,
 )
 
 
@@ -49,13 +55,29 @@ def trained(tmp_path_factory, shards, quick):
 
 
 def command(shards: Path, run: Path, settings_file: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "train.cli", "finetune", "--shards", str(shards), "--out", str(run),
-            "--config", str(settings_file), "--device", "cpu", *more]
+    return [
+        sys.executable,
+        "-m",
+        "train.cli",
+        "finetune",
+        "--shards",
+        str(shards),
+        "--out",
+        str(run),
+        "--config",
+        str(settings_file),
+        "--device",
+        "cpu",
+        *more,
+    ]
 
 
 def settings_file(folder: Path, config: TrainConfig) -> Path:
     path = folder / "quick.toml"
-    lines = [f"{k} = {json.dumps(list(v) if isinstance(v, tuple) else v)}" for k, v in vars(config).items()]
+    lines = [
+        f"{k} = {json.dumps(list(v) if isinstance(v, tuple) else v)}"
+        for k, v in vars(config).items()
+    ]
     path.write_text("\n".join(lines))
     return path
 
@@ -66,7 +88,9 @@ def test_a_run_leaves_a_model_its_log_and_what_it_answers_for(trained, shards):
     assert [s.images_seen for s in model.stages] == [48, 32]
     assert model.facts["words"]["red"] == 3 and model.facts["licences"] == {"CC0-1.0": 6}
     assert model.facts["convergence"]["16"].keys() == {"psnr", "bicubic", "pictures", "converged"}
-    stages = [json.loads(line)["stage"] for line in (trained / "log.jsonl").read_text().splitlines()]
+    stages = [
+        json.loads(line)["stage"] for line in (trained / "log.jsonl").read_text().splitlines()
+    ]
     assert stages == [8, 8, 8, 16, 16]
     assert not (trained / loop.STATE).exists()
 
@@ -92,17 +116,25 @@ def test_killed_ten_times_equals_uninterrupted(tmp_path, trained, shards, quick)
     kills = 0
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     for _ in range(10):
-        process = subprocess.Popen(command(shards, where, file), env=environment,
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command(shards, where, file),
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         wait_for_any(process, where, moments)
         if process.poll() is None:
             process.kill()
             kills += 1
         process.wait()
         if (where / checkpoint.MODEL).exists():
-            assert (where / checkpoint.MODEL).read_bytes() == (whole / checkpoint.MODEL).read_bytes()
+            assert (where / checkpoint.MODEL).read_bytes() == (
+                whole / checkpoint.MODEL
+            ).read_bytes()
             shutil.rmtree(where)  # it got through before the kill: begin a fresh run
-    done = subprocess.run(command(shards, where, file), env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        command(shards, where, file), env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert kills >= 5
     assert (where / checkpoint.MODEL).read_bytes() == (whole / checkpoint.MODEL).read_bytes()
@@ -130,10 +162,27 @@ def test_two_processes_equal_one(tmp_path, shards, quick):
     file = settings_file(tmp_path, exact)
     cascade.finetune(shards, tmp_path / "one", exact, device="cpu")
     words = command(shards, tmp_path / "two", file)
-    launched = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
-                "--master-port", "0", "--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", *words[1:]]
-    done = subprocess.run(launched, capture_output=True, text=True, timeout=300,
-                          env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"})
+    launched = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--master-port",
+        "0",
+        "--rdzv-backend",
+        "c10d",
+        "--rdzv-endpoint",
+        "127.0.0.1:0",
+        *words[1:],
+    ]
+    done = subprocess.run(
+        launched,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     one, two = (checkpoint.load(tmp_path / name) for name in ("one", "two"))
     for a, b in zip(one.stages, two.stages, strict=True):
@@ -141,10 +190,14 @@ def test_two_processes_equal_one(tmp_path, shards, quick):
             assert torch.allclose(value, b.network.state_dict()[name], atol=1e-5), name
 
 
-def test_fine_tuning_starts_from_the_checkpoint_and_adds_its_words(tmp_path, trained, shards, quick):
+def test_fine_tuning_starts_from_the_checkpoint_and_adds_its_words(
+    tmp_path, trained, shards, quick
+):
     new = write_shards(tmp_path / "new", shapes("blue"))
     config = cascade.init_settings(trained, quick)
-    model = cascade.finetune(new, tmp_path / "run", config, init=trained, replay=shards, device="cpu")
+    model = cascade.finetune(
+        new, tmp_path / "run", config, init=trained, replay=shards, device="cpu"
+    )
     assert model.facts["words"]["blue"] == 3 and model.facts["words"]["red"] == 3
     assert model.facts["licences"] == {"CC0-1.0": 9}
     assert model.stages[0].images_seen == 96
@@ -175,8 +228,10 @@ def test_batches_mix_new_and_old_in_the_stated_shares(tmp_path, shards, quick):
 def test_drawing_in_parts_equals_drawing_at_once(count, start, number):
     whole = data.draw(count, start=start, number=number, seed=1, stream=0)
     cut = number // 3
-    parts = [data.draw(count, start=start, number=cut, seed=1, stream=0),
-             data.draw(count, start=start + cut, number=number - cut, seed=1, stream=0)]
+    parts = [
+        data.draw(count, start=start, number=cut, seed=1, stream=0),
+        data.draw(count, start=start + cut, number=number - cut, seed=1, stream=0),
+    ]
     assert torch.equal(whole, torch.cat(parts))
     every = data.draw(count, start=count * 2, number=count, seed=1, stream=0)
     assert sorted(every.tolist()) == list(range(count))
@@ -196,16 +251,20 @@ def test_the_average_weighs_the_last_tenth_of_the_run():
 
 def test_the_rate_rises_holds_and_falls():
     config = replace(QUICK, batch=10, warmup=100, decay=0.5, learning_rate=1.0)
-    rates = [loop.learning_rate(config, seen, 1000, tuning=False) for seen in (0, 90, 400, 750, 990)]
+    rates = [
+        loop.learning_rate(config, seen, 1000, tuning=False) for seen in (0, 90, 400, 750, 990)
+    ]
     assert rates == pytest.approx([0.1, 1.0, 1.0, 0.5, 0.02])
     assert loop.learning_rate(config, 400, 1000, tuning=True) == pytest.approx(0.3)
 
 
 def test_small_and_broken_pictures_are_left_out_by_name(tmp_path):
-    items = [("small", drawing("red", "circle", 8), ["a red circle"]),
-             ("broken", b"\x89PNG nonsense", ["a red square"]),
-             ("silent", drawing("red", "circle", 32), []),
-             ("good", drawing("blue", "circle", 32), ["a blue circle"])]
+    items = [
+        ("small", drawing("red", "circle", 8), ["a red circle"]),
+        ("broken", b"\x89PNG nonsense", ["a red square"]),
+        ("silent", drawing("red", "circle", 32), []),
+        ("good", drawing("blue", "circle", 32), ["a blue circle"]),
+    ]
     pictures = data.load(write_shards(tmp_path, items), 16)
     assert pictures.keys == ["good"]
     assert pictures.skipped["small"] == "8 x 8 px, smaller than 16"
@@ -223,10 +282,13 @@ def test_held_out_pictures_are_chosen_by_key_alone(tmp_path):
     assert len(data.split(many.select(range(50)), 0.2)[1]) == 0
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"seed": 1}, "holds another run (other seed)"),
-    ({"images": (64, 32)}, "holds another run (other images)"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"seed": 1}, "holds another run (other seed)"),
+        ({"images": (64, 32)}, "holds another run (other images)"),
+    ],
+)
 def test_a_folder_holds_one_run(trained, shards, quick, change, message):
     with pytest.raises(InputError) as error:
         cascade.finetune(shards, trained, replace(quick, **change), device="cpu")
@@ -235,7 +297,9 @@ def test_a_folder_holds_one_run(trained, shards, quick, change, message):
 
 def test_a_checkpoint_of_another_shape_is_refused(tmp_path, trained, shards, quick):
     with pytest.raises(InputError, match=r"stages \[8, 16\], asked for \[16, 32\]"):
-        cascade.finetune(shards, tmp_path, replace(quick, stages=(16, 32)), init=trained, device="cpu")
+        cascade.finetune(
+            shards, tmp_path, replace(quick, stages=(16, 32)), init=trained, device="cpu"
+        )
     tensors, described = checkpoint.read_tensors(trained / checkpoint.MODEL)
     described["stages"][0]["unet"]["widths"] = [16, 64]
     checkpoint.write_tensors(tmp_path / "bent.safetensors", tensors, described)
@@ -256,7 +320,9 @@ def test_other_files_are_no_checkpoints(tmp_path, trained):
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path, shards, quick):
     with pytest.raises(InputError, match="no longer a number"):
-        cascade.finetune(shards, tmp_path, replace(quick, learning_rate=1e30, warmup=0), device="cpu")
+        cascade.finetune(
+            shards, tmp_path, replace(quick, learning_rate=1e30, warmup=0), device="cpu"
+        )
 
 
 def test_a_full_disk_is_a_sentence_and_keeps_the_old_state(tmp_path, shards, quick):
@@ -290,7 +356,11 @@ def test_errors_of_the_command_line(tmp_path, shards, capsys):
         (["finetune", "--shards", str(shards), "--stages", "32;64"], 2, "not whole numbers"),
         (["finetune", "--shards", str(shards), "--images", "5"], 2, "1 numbers for 2 stages"),
         (["finetune", "--shards", str(shards), "--device", "abacus"], 2, "no device 'abacus'"),
-        (["finetune", "--shards", str(shards), "--config", str(tmp_path / "no.toml")], 3, "cannot be read"),
+        (
+            ["finetune", "--shards", str(shards), "--config", str(tmp_path / "no.toml")],
+            3,
+            "cannot be read",
+        ),
         (["sample", str(tmp_path), "a cat"], 3, "no checkpoint here"),
     ]
     for words, code, sentence in cases:

@@ -29,7 +29,9 @@ def test_many_captions_come_back_in_order(tmp_path):
     captions = [f"a {colours[n % 4]}" + " circle" * (n % 3) for n in range(150)]
     out = encoder.encode(captions)
     assert out.lengths_N.tolist() == [2 + n % 3 for n in range(150)]
-    assert torch.allclose(out.states_NLD[149, :2], encoder.encode([captions[149]]).states_NLD[0, :2], atol=2e-3)
+    assert torch.allclose(
+        out.states_NLD[149, :2], encoder.encode([captions[149]]).states_NLD[0, :2], atol=2e-3
+    )
     assert encoder.encode([]).states_NLD.shape[0] == 0
 
 

@@ -56,7 +56,9 @@ def test_words_and_their_absence_change_the_picture():
         none = network(x, levels, text, mask * 0)
         assert not torch.allclose(out, other, atol=1e-3)
         assert not torch.allclose(out, none, atol=1e-3)
-        assert torch.allclose(none, network(x, levels, text * 7, mask * 0))  # no caption: text unseen
+        assert torch.allclose(
+            none, network(x, levels, text * 7, mask * 0)
+        )  # no caption: text unseen
 
 
 def test_every_parameter_learns():
@@ -95,5 +97,7 @@ def test_text_is_standardised_with_measured_numbers():
 
 def test_one_caption_gives_finite_scale():
     text = EncodedText(torch.ones(1, 3, 8).half(), torch.tensor([3]))
-    assert all(torch.isfinite(v).all() and (k.endswith("mean") or (v > 0).all())
-               for k, v in TextScale.measure(text).buffers().items())
+    assert all(
+        torch.isfinite(v).all() and (k.endswith("mean") or (v > 0).all())
+        for k, v in TextScale.measure(text).buffers().items()
+    )

@@ -32,8 +32,13 @@ def build(folder: Path, kind: str = "bert") -> str:
         )
     else:
         model = BertModel(
-            BertConfig(vocab_size=count, hidden_size=32, num_hidden_layers=1,
-                       num_attention_heads=2, intermediate_size=64)
+            BertConfig(
+                vocab_size=count,
+                hidden_size=32,
+                num_hidden_layers=1,
+                num_attention_heads=2,
+                intermediate_size=64,
+            )
         )
     model.save_pretrained(folder)
     return str(folder)

@@ -177,18 +177,21 @@ def _new_cascade(settings: TrainConfig, corpus: Corpus, run: Run) -> Cascade:
         network = UNet(settings.unet(number, corpus.text.states_NLD.shape[2]))
         network.load_state_dict(scale.buffers(), strict=False)
         network.to(memory_format=torch.channels_last)
-        sample = data.draw(len(corpus.sets[0]), start=0, number=min(512, len(corpus.sets[0])),
-                           seed=settings.seed, stream=999)
-        images = loop.reduce(corpus.sets[0].images(sample), pixels)
+        batch = corpus.batch(settings, number, 0, 256)
+        spread = batch.clean_BCHW if batch.low is None else batch.clean_BCHW - batch.low[0]
         low = settings.stages[number - 1] if number else None
-        stages.append(Stage(pixels, low, network, round(float(images.std()), 4)))
+        stages.append(Stage(pixels, low, network, round(float(spread.std()), 4)))
     digest = Encoder(settings.encoder).digest
     return Cascade(stages, settings.encoder, digest, {})
 
 
 def _facts(
-    cascade: Cascade, new: Pictures, old: Pictures | None, start: Cascade | None,
-    measured: Corpus, run: Run,
+    cascade: Cascade,
+    new: Pictures,
+    old: Pictures | None,
+    start: Cascade | None,
+    measured: Corpus,
+    run: Run,
 ) -> dict[str, Any]:
     """What the weights answer for: words, licences, credits, data, convergence."""
     before = start.facts if start else {}

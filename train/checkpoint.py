@@ -29,7 +29,8 @@ class Stage:
     pixels: int  # side of the pictures it makes
     low_pixels: int | None  # side of the picture it is given; None for the base
     network: UNet
-    sigma_data: float  # standard deviation of the pixels it was trained on, in [-1, 1]
+    sigma_data: float  # standard deviation of what it predicts: pixels in [-1, 1], or, in a
+    # later stage, their difference to the enlarged low-resolution picture
     images_seen: int = 0
 
 

@@ -67,9 +67,10 @@ def sample(
     count: Annotated[int, typer.Option("--count", min=1, help="Pictures a prompt.")] = 4,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the first picture.")] = 0,
     guidance: Annotated[
-        float, typer.Option("--guidance", min=0.0, help="How strictly to follow the prompt; 1 is off.")
+        float,
+        typer.Option("--guidance", min=0.0, help="How strictly to follow the prompt; 1 is off."),
     ] = 1.5,
-    steps: Annotated[int, typer.Option("--steps", min=2, help="Steps of the base stage.")] = 14,
+    steps: Annotated[int, typer.Option("--steps", min=2, help="Steps of the base stage.")] = 12,
     out: Annotated[Path, typer.Option("--out", help="PNG file to write.")] = Path("samples.png"),
     device: Device = "auto",
 ) -> None:
@@ -80,6 +81,64 @@ def sample(
     sampler = sampling.load(checkpoint, device=device, config=drawing)
     report.sample(sampler, prompts, count=count, seed=seed, out=out)
     typer.echo(str(out))
+
+
+@app.command()
+def verify(  # noqa: PLR0913 one a documented option
+    checkpoint: Annotated[Path, typer.Argument(help="Run folder or model file, after training.")],
+    word: Annotated[str, typer.Option("--word", help="The word to check.")],
+    shards: Annotated[
+        Path,
+        typer.Option("--shards", help="True pictures, the word's among them, to compare with."),
+    ],
+    before: Annotated[
+        Path | None, typer.Option("--before", help="Checkpoint before training.")
+    ] = None,
+    trained: Annotated[
+        list[Path] | None,
+        typer.Option("--trained", help="Shards it was trained on: tells shown from never shown."),
+    ] = None,
+    prompts: Annotated[
+        Path | None, typer.Option("--prompts", help="Prompts, one a line; else the true captions.")
+    ] = None,
+    samples: Annotated[
+        int, typer.Option("--samples", min=1, help="Pictures behind each figure, at least.")
+    ] = 200,
+    scorer: Annotated[
+        str, typer.Option("--scorer", help="nearest, learned, open_clip:MODEL:WEIGHTS; commas.")
+    ] = "nearest,learned",
+    at_least: Annotated[
+        float, typer.Option("--at-least", min=0, max=1, help="Share that must show the word.")
+    ] = 0.9,
+    at_most_loss: Annotated[
+        float, typer.Option("--at-most-loss", min=0, max=1, help="Share old words may lose.")
+    ] = 0.02,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for pictures and JSON.")] = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Draw with and without the word, before and after; exit 1 if it does not work."""
+    from train import report
+    from train import verify as checking
+
+    with report.progress_bar() as bar:
+        found = checking.run(
+            checkpoint,
+            word=word,
+            shards=shards,
+            before=before,
+            trained=trained,
+            prompts=prompts,
+            samples=samples,
+            scorer=scorer,
+            out=out,
+            device=device,
+            rule=checking.Rule(at_least, at_most_loss),
+            progress=checking.on_bar(bar),
+            say=report.say,
+        )
+    checking.show(found, as_json=as_json)
+    raise typer.Exit(found.exit_code)
 
 
 def numbers(option: str, text: str | None) -> tuple[int, ...] | None:
@@ -93,8 +152,9 @@ def numbers(option: str, text: str | None) -> tuple[int, ...] | None:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise UsageError(option, f"{text!r} is not whole numbers between commas",
-                         fix=f"such as {option} 32,64") from None
+        raise UsageError(
+            option, f"{text!r} is not whole numbers between commas", fix=f"such as {option} 32,64"
+        ) from None
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -4,7 +4,7 @@ import difflib
 import tomllib
 import typing
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from train.unet import UNetConfig
 
 SIZES: dict[str, dict[str, Any]] = {  # the base stage; a super-resolution stage is derived from it
     "tiny": {"widths": (32, 64), "blocks": (1, 1), "mid_blocks": 1, "heads": 2},
-    "small": {"widths": (64, 192), "blocks": (1, 2), "mid_blocks": 3, "heads": 6},
+    "small": {"widths": (64, 128), "blocks": (1, 2), "mid_blocks": 3, "heads": 4},
     "base": {"widths": (128, 256, 384), "blocks": (2, 3, 3), "mid_blocks": 4, "heads": 8},
     "large": {"widths": (192, 384, 768), "blocks": (3, 4, 6), "mid_blocks": 8, "heads": 12},
 }
@@ -24,13 +24,13 @@ SIZES: dict[str, dict[str, Any]] = {  # the base stage; a super-resolution stage
 class TrainConfig:
     """How a run trains. Lengths are counted in images seen, so batch size drops out."""
 
-    stages: tuple[int, ...] = (32, 64)  # pixels a side; the first is the base
-    images: tuple[int, ...] = (30_000, 12_000)  # images seen by each stage
+    stages: tuple[int, ...] = (16, 64)  # pixels a side; the first is the base
+    images: tuple[int, ...] = (48_000, 18_000)  # images seen by each stage
     size: str = "small"  # a key of SIZES
     encoder: str = PACKAGED
     seed: int = 0
-    batch: int = 32  # images a step, over all processes
-    learning_rate: float = 1e-3  # from nothing; fine-tuning multiplies it by `finetune_rate`
+    batch: int = 16  # images a step, over all processes; steps are what is scarce on a CPU
+    learning_rate: float = 2e-3  # from nothing; fine-tuning multiplies it by `finetune_rate`
     finetune_rate: float = 0.3
     warmup: int = 2_000  # images over which the rate rises
     decay: float = 0.3  # last part of the run over which the rate falls to zero
@@ -52,12 +52,13 @@ class TrainConfig:
         if stage == 0:
             patch = 2 if self.stages[0] >= 32 else 1
             return UNetConfig(patch=patch, text_width=text_width, **shape)
-        shape["mid_blocks"] = max(1, shape["mid_blocks"] // 3)
-        shape["widths"] = tuple(max(48, w * 2 // 3 // 16 * 16) for w in shape["widths"])
-        shape["heads"] = max(1, shape["widths"][-1] // 32)
-        return UNetConfig(
-            in_channels=6, patch=4, text_width=text_width, noise_levels=2, **shape
-        )
+        widths = shape["widths"]
+        shape |= {
+            "widths": (widths[0] * 3 // 2, *widths[1:]),
+            "blocks": tuple(1 for _ in widths),
+            "mid_blocks": max(1, shape["mid_blocks"] // 3),
+        }
+        return UNetConfig(in_channels=6, patch=4, text_width=text_width, noise_levels=2, **shape)
 
 
 def load(path: Path | None, changes: Mapping[str, Any]) -> TrainConfig:
@@ -107,11 +108,17 @@ def _check(config: TrainConfig) -> None:
         refuse("size", f"no size {config.size!r}", "one of " + ", ".join(SIZES))
     if not config.stages or any(s < 8 or s % 8 for s in config.stages):
         refuse("stages", f"{config.stages} are not multiples of 8 pixels", "such as 32,64")
-    if any(b % a or b // a not in (2, 4) for a, b in zip(config.stages, config.stages[1:], strict=False)):
+    if any(
+        b % a or b // a not in (2, 4)
+        for a, b in zip(config.stages, config.stages[1:], strict=False)
+    ):
         refuse("stages", "each stage must be 2 or 4 times the one before", "such as 32,64 or 16,64")
     if len(config.images) != len(config.stages):
-        refuse("images", f"{len(config.images)} numbers for {len(config.stages)} stages",
-               "one number of images a stage, such as 30000,12000")
+        refuse(
+            "images",
+            f"{len(config.images)} numbers for {len(config.stages)} stages",
+            "one number of images a stage, such as 30000,12000",
+        )
     if min(config.images) < 0 or config.batch < 1:
         refuse("images", "must not be negative", "such as 30000,12000")
     if config.precision not in ("bf16", "fp32"):
@@ -122,17 +129,17 @@ def _check(config: TrainConfig) -> None:
     for stage in range(len(config.stages)):
         multiple = config.unet(stage, 1).multiple
         if config.stages[stage] % multiple:
-            refuse("stages", f"{config.stages[stage]} px do not fit --size {config.size}",
-                   f"a multiple of {multiple}")
+            refuse(
+                "stages",
+                f"{config.stages[stage]} px do not fit --size {config.size}",
+                f"a multiple of {multiple}",
+            )
 
 
 def to_json(config: TrainConfig) -> dict[str, Any]:
     """Plain values, for the file beside the result."""
-    return {f.name: _plain(getattr(config, f.name)) for f in fields(config)} | {}
+    return {f.name: _plain(getattr(config, f.name)) for f in fields(config)}
 
 
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
-
-
-__all__ = ["SIZES", "TrainConfig", "asdict", "load", "to_json"]

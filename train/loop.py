@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from curate.errors import InputError
 from curate.files import write_bytes
 from train import checkpoint, data, diffusion
-from train.checkpoint import Cascade, Stage
+from train.checkpoint import Stage
 from train.config import TrainConfig
 from train.data import Pictures
 from train.sampling import enlarge
@@ -185,8 +185,14 @@ class Run:
             torch.distributed.barrier()
 
 
-def train_stage(run: Run, corpus: Corpus, held: Corpus | None, stage: Stage, number: int,
-                finished: Sequence[Stage]) -> None:
+def train_stage(
+    run: Run,
+    corpus: Corpus,
+    held: Corpus | None,
+    stage: Stage,
+    number: int,
+    finished: Sequence[Stage],
+) -> None:
     """Train one stage in place to its last image; on return it holds the averaged weights.
 
     Raises:
@@ -197,7 +203,10 @@ def train_stage(run: Run, corpus: Corpus, held: Corpus | None, stage: Stage, num
     network, average = stage.network.to(run.device), _copy(stage.network).to(run.device)
     network.train().requires_grad_(True)
     optimizer = torch.optim.AdamW(
-        network.parameters(), lr=0.0, betas=(0.9, 0.99), weight_decay=config.weight_decay,
+        network.parameters(),
+        lr=0.0,
+        betas=(0.9, 0.99),
+        weight_decay=config.weight_decay,
         fused=True,
     )
     seen = step = 0
@@ -229,15 +238,16 @@ def train_stage(run: Run, corpus: Corpus, held: Corpus | None, stage: Stage, num
         seen, step = seen + count, step + 1
         with torch.no_grad():
             kept = ema_weight(step, config.ema_gamma)
-            torch._foreach_lerp_(
-                list(average.parameters()), list(network.parameters()), 1 - kept
-            )
+            torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - kept)
         losses.append(_total(loss.detach(), run))
         run.progress(number, seen, losses[-1])
         if run.rank == 0 and (_crossed(seen, count, config.log_every) or seen == total):
-            entry = {"stage": config.stages[number], "images": seen,
-                     "loss": round(sum(losses) / len(losses), 6),
-                     "rate": round((seen - started_at) / (time.monotonic() - started), 2)}
+            entry = {
+                "stage": config.stages[number],
+                "images": seen,
+                "loss": round(sum(losses) / len(losses), 6),
+                "rate": round((seen - started_at) / (time.monotonic() - started), 2),
+            }
             if held is not None and (_crossed(seen, count, 4 * config.log_every) or seen == total):
                 entry["held_out"] = round(held_out_loss(average, held, stage, run, number), 6)
             with (run.folder / LOG).open("a") as log:
@@ -276,8 +286,14 @@ def _copy(network: UNet) -> UNet:
     return twin.requires_grad_(False)
 
 
-def save_state(run: Run, number: int, finished: Sequence[Stage], seen: int = 0, step: int = 0,
-               working: tuple[UNet, UNet, torch.optim.Optimizer] | None = None) -> None:
+def save_state(
+    run: Run,
+    number: int,
+    finished: Sequence[Stage],
+    seen: int = 0,
+    step: int = 0,
+    working: tuple[UNet, UNet, torch.optim.Optimizer] | None = None,
+) -> None:
     """Write what the same command needs to go on from here."""
     tensors: dict[str, Tensor] = {}
     if working is not None:

@@ -38,7 +38,7 @@ def finetune(
             replay=replay,
             device=device,
             progress=lambda stage, seen, loss: bar.update(tasks[stage], completed=seen, loss=loss),
-            say=lambda sentence: print(sentence, file=sys.stderr),
+            say=say,
         )
     points = log_points(run / loop.LOG)
     pictures.loss_curve(points, run / "loss.png")
@@ -85,9 +85,7 @@ def log_points(path: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
     return points
 
 
-def sample(
-    sampler: Sampler, prompts: Sequence[str], *, count: int, seed: int, out: Path
-) -> None:
+def sample(sampler: Sampler, prompts: Sequence[str], *, count: int, seed: int, out: Path) -> None:
     """Draw `count` pictures a prompt, seeds `seed` and up, as one labelled PNG."""
     asked = [prompt for prompt in prompts for _ in range(count)]
     seeds = [seed + n for _ in prompts for n in range(count)]
@@ -100,11 +98,22 @@ def sample(
     pictures.save_png(sheet, out, facts)
 
 
+def say(sentence: str) -> None:
+    """Tell the user about the work, on stderr."""
+    print(sentence, file=sys.stderr)
+
+
 def progress_bar() -> Any:
     """Rate and remaining time on stderr; silent where stderr is no terminal."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn
-    from rich.progress import TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
     from rich.text import Text
 
     class Rate(ProgressColumn):
@@ -124,7 +133,13 @@ def progress_bar() -> Any:
 
     console = Console(stderr=True)
     return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), Loss(),
-        TextColumn("left"), TimeRemainingColumn(),
-        console=console, disable=not console.is_terminal,
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        Loss(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
     )

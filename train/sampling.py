@@ -17,17 +17,21 @@ from train.data import generator_at
 from train.text import Encoder
 
 BATCH = 64  # pictures made at a time
+DYNAMIC_ABOVE = 3.0  # guidance from which thresholding is dynamic; below it, dividing by the range
+# would only turn white backgrounds grey (our choice)
 
 
 @dataclass(frozen=True)
 class SamplingConfig:
     """How pictures are drawn; the defaults are our choice, measured on small cascades."""
 
-    steps: int = 14  # of the base stage; later stages take half
+    steps: int = 12  # of the base stage; later stages take half
     guidance: float = 1.5  # 1 is off
     guidance_low: float = 0.15  # noise levels between which guidance acts,
     guidance_high: float = 20.0  # Kynkaanniemi et al., arXiv:2404.07724
-    low_noise: float = 0.1  # noise added to the low-resolution picture of a later stage
+    low_noise: float = 0.05  # noise added to the low-resolution picture of a later stage
+    later_high: float = 5.0  # noise levels of a later stage, whose unknown part is small: the
+    later_low: float = 0.2  # highest, and the lowest, from which it goes straight to the picture
 
 
 @dataclass
@@ -70,8 +74,10 @@ class Sampler:
             ):
                 part.append(_to_uint8(images))
             done(len(text[0]))
-        return [np.concatenate(p) if p else np.zeros((0, s.pixels, s.pixels, 3), np.uint8)
-                for p, s in zip(parts, self.cascade.stages, strict=True)]
+        return [
+            np.concatenate(p) if p else np.zeros((0, s.pixels, s.pixels, 3), np.uint8)
+            for p, s in zip(parts, self.cascade.stages, strict=True)
+        ]
 
     @torch.inference_mode()
     def _draw(self, text: tuple[Tensor, Tensor], seeds: Sequence[int]) -> list[Tensor]:
@@ -128,10 +134,13 @@ class StageSampler:
                 )
             if guide:
                 x0 = diffusion.guided(x0[:count], x0[count:], config.guidance)
-            return diffusion.dynamic_threshold(x0)
+            if config.guidance > DYNAMIC_ABOVE:
+                return diffusion.dynamic_threshold(x0)
+            return x0.clamp(-1, 1)
 
         steps = config.steps if low is None else max(4, config.steps // 2)
-        sigmas = diffusion.karras_sigmas(steps).to(self.device)
+        ends = {} if low is None else {"low": config.later_low, "high": config.later_high}
+        sigmas = diffusion.karras_sigmas(steps, **ends).to(self.device)
         return diffusion.dpm_solver_pp_2m(denoiser, noise_B6HW[:, :3], sigmas).clamp(-1, 1)
 
 

@@ -108,7 +108,10 @@ class Encoder:
             states.append(out.last_hidden_state.float().cpu() * mask[..., None])
             lengths.append(length)
         longest = max((int(n.max()) for n in lengths), default=1) or 1
-        padded = [torch.nn.functional.pad(s[:, :longest], (0, 0, 0, longest - s[:, :longest].shape[1])) for s in states]
+        padded = [
+            torch.nn.functional.pad(s[:, :longest], (0, 0, 0, longest - s[:, :longest].shape[1]))
+            for s in states
+        ]
         if not padded:
             return EncodedText(torch.zeros(0, 1, self.width).half(), torch.zeros(0).long())
         return EncodedText(torch.cat(padded).half(), torch.cat(lengths))

@@ -184,7 +184,7 @@ class UNet(nn.Module):
         Args:
             x_BCHW: noisy image times c_in; a super-resolution stage adds the low-resolution
                 image, enlarged, as channels 3 to 5. Sides are multiples of `config.multiple`.
-            levels_BN: log(sigma) / 4 of the image, then of the low-resolution image if given.
+            levels_BN: ln(sigma) / 4 of the image, then 2 sigma of the low-resolution image if given.
             text_BLD: token states of the encoder, float32.
             mask_BL: 1 for tokens, 0 for padding; an all-zero row means "no caption".
         """

@@ -39,7 +39,9 @@ def convergence(
     images = pictures.images(range(count))
     real = reduce(images, stage.pixels)
     low = sampling.enlarge(reduce(images, stage.low_pixels or stage.pixels), stage.pixels)
-    text = corpus.text.take(torch.tensor([corpus.captions[c[0]] for c in pictures.captions[:count]]))
+    text = corpus.text.take(
+        torch.tensor([corpus.captions[c[0]] for c in pictures.captions[:count]])
+    )
     sampler = sampling.StageSampler(stage, device, sampling.SamplingConfig(low_noise=0.0))
     noise = torch.stack(
         [torch.randn(6, *real.shape[2:], generator=generator_at(7, n)) for n in range(count)]
