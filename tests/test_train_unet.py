@@ -35,7 +35,7 @@ def test_a_new_network_is_silent_and_keeps_the_shape():
 @pytest.mark.parametrize("side", [(8, 8), (16, 24), (32, 8)])
 def test_any_multiple_works_as_a_side(side):
     assert CONFIG.multiple == 4
-    x, *rest = inputs(CONFIG)
+    _, *rest = inputs(CONFIG)
     assert awake(CONFIG)(torch.randn(2, 3, *side), *rest).shape == (2, 3, *side)
 
 

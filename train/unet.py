@@ -89,8 +89,8 @@ class ResBlock(nn.Module):
         scale, shift = self.modulation(embedding_BC)[:, :, None, None].chunk(2, 1)
         h = self.conv1(F.silu(self.norm1(x_BCHW)))
         h = self.conv2(F.silu(torch.addcmul(shift, self.norm2(h), scale + 1)))
-        carried: Tensor = self.carry(x_BCHW)
-        return carried + h
+        out: Tensor = self.carry(x_BCHW) + h
+        return out
 
 
 class TransformerBlock(nn.Module):
@@ -129,7 +129,8 @@ class TransformerBlock(nn.Module):
         x = x + self.out(mixed.transpose(1, 2).flatten(2))
         scale, shift = self.modulation(embedding_BC)[:, None].chunk(2, -1)
         x = x + self.down(F.silu(self.up(torch.addcmul(shift, self.norm2(x), scale + 1))))
-        return x.transpose(1, 2).reshape(b, c, h, w).contiguous(memory_format=torch.channels_last)
+        image: Tensor = x.transpose(1, 2).reshape(b, c, h, w)
+        return image.contiguous(memory_format=torch.channels_last)
 
 
 class UNet(nn.Module):
@@ -142,6 +143,10 @@ class UNet(nn.Module):
         widths, embedding = config.widths, 4 * config.widths[0]
         self.embedding = NoiseEmbedding(embedding, config.text_width, config.noise_levels)
         self.null_text = nn.Parameter(torch.zeros(config.text_width))
+        self.token_mean: Tensor
+        self.token_std: Tensor
+        self.pooled_mean: Tensor
+        self.pooled_std: Tensor
         for name in ("token_mean", "pooled_mean"):
             self.register_buffer(name, torch.zeros(config.text_width))
         for name in ("token_std", "pooled_std"):
@@ -184,7 +189,8 @@ class UNet(nn.Module):
         Args:
             x_BCHW: noisy image times c_in; a super-resolution stage adds the low-resolution
                 image, enlarged, as channels 3 to 5. Sides are multiples of `config.multiple`.
-            levels_BN: ln(sigma) / 4 of the image, then 2 sigma of the low-resolution image if given.
+            levels_BN: ln(sigma) / 4 of the image, then, if given, 2 sigma of the low-resolution
+                image.
             text_BLD: token states of the encoder, float32.
             mask_BL: 1 for tokens, 0 for padding; an all-zero row means "no caption".
         """
