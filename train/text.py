@@ -159,7 +159,7 @@ def _load(name: str) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
         raise InputError(
             f"text encoder {name}",
             f"cannot be loaded ({str(error).splitlines()[0]})",
-            fix=f'in --config FILE, encoder = "{PACKAGED}" or a folder with a model of transformers',
+            fix=f'in --config FILE, encoder = "{PACKAGED}" or the folder of a model',
         ) from None
     finally:
         if bar:
