@@ -99,7 +99,7 @@ def check(dataset: Dataset, *, policy: str = "personal") -> Checked:
         UsageError: no such policy, or another command is at work there.
     """
     rules = policies.read(policy)
-    with dataset.lock():
+    with dataset.lock(existing=True):
         samples = live(dataset.run(policies.check, "check", {"policy": policy}))
     return Checked(
         policy=str(rules.path),
@@ -117,7 +117,7 @@ def describe(dataset: Dataset, *, per_image: int = 4) -> Captioned:
         InputError: there is no dataset.
         UsageError: `per_image` is below 1, or another command is at work there.
     """
-    with dataset.lock():
+    with dataset.lock(existing=True):
         samples = live(dataset.run(caption, "caption", {"per_image": per_image}))
     counts = [len(s.captions) for s in samples]
     return Captioned(len(counts), sum(counts), counts.count(0))
@@ -147,8 +147,9 @@ def build(
         UsageError: as each of the four.
     """
     from curate.images.dedup import find_duplicates
-    from curate.shards.pack import pack
+    from curate.shards.pack import check_settings, pack
 
+    check_settings(size, format)  # before the three steps that take time
     say(f"1 of 4: check by {policies.read(policy).path}")
     checked = check(dataset, policy=policy)
     say("2 of 4: dedup")

@@ -5,9 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from curate.dataset import Dataset, failed
+from curate.dataset import Dataset, failed, merge
 from curate.files import remove_leftovers
-from curate.manifest import Manifest, recorded
 from curate.sample import Sample
 
 STATED = (  # what a source says of an image
@@ -28,7 +27,7 @@ class Summary:
     """What a fetch did, and what the dataset holds after it."""
 
     new: int = 0
-    updated: int = 0  # known ones of which the folder now says something else
+    updated: int = 0  # known ones of which the source now says something else
     known: int = 0
     failed: int = 0  # downloads that the next fetch tries again
     refused: Counter[str] = field(default_factory=Counter)  # new and not in use, by reason
@@ -71,10 +70,9 @@ class Collection:
         store = self.dataset.store
         for part in [*store.root.glob("*"), *self.dataset.evidence.glob("*")]:
             remove_leftovers(part)
-        before = self.dataset.read(may_be_empty=True)
-        self.history = before.history
-        self.rows = {s.key: s for s in before.samples}
-        for sample in self.dataset.journal_rows():
+        self.stored, fetched = self.dataset.stored(), self.dataset.journal_rows()
+        self.rows = {s.key: s for s in merge(self.stored.samples, fetched)}
+        for sample in fetched:
             if sample.sha256 and not store.repair(sample.sha256):
                 self.rows.pop(sample.key, None)
 
@@ -110,12 +108,24 @@ class Collection:
         self.rows[known.key] = replace(known, **said, **undecided)
         self.summary.updated += 1
 
+    def met_again(self, fresh: Sample) -> None:
+        """Count a known image; take over what its source has said against training since."""
+        known = self.rows[fresh.key]
+        signals = tuple(dict.fromkeys(known.opt_outs + fresh.opt_outs))
+        if signals == known.opt_outs:
+            self.summary.known += 1
+            return
+        undecided: dict[str, Any] = dict.fromkeys(DECIDED)
+        self.rows[known.key] = replace(known, opt_outs=signals, **undecided)
+        self.summary.updated += 1
+        said = ", ".join(fresh.opt_outs)
+        self.say(f"{known.key}: its source now says {said}; curate build takes it out")
+
     def finish(self) -> Summary:
         """Write the manifest and close the account."""
         samples = [self.rows[key] for key in sorted(self.rows)]
-        history = recorded(self.history, self.step, dict(self.settings), samples)
         self.dataset.store.sync()
-        self.dataset.write(Manifest(samples, history))
+        self.dataset.record(self.stored, self.step, dict(self.settings), samples)
         self.summary.rows = len(samples)
         self.summary.dropped = Counter(s.dropped.split(":")[0] for s in samples if s.dropped)
         return self.summary

@@ -62,13 +62,18 @@ class Dataset:
         return self.root / "shards"
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, *, existing: bool = False) -> Iterator[None]:
         """Hold the folder for one writing command; the system frees it when the process dies.
+
+        Args:
+            existing: whether a dataset must be there; otherwise the folder is made.
 
         Raises:
             UsageError: another command is at work here.
-            InputError: the folder cannot be made or written.
+            InputError: the folder cannot be made or written, or holds no dataset.
         """
+        if existing and not self.manifest.exists() and not self.journal.exists():
+            raise self._nothing()  # and leave nothing behind
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             handle = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -85,27 +90,45 @@ class Dataset:
         finally:
             os.close(handle)
 
-    def read(self, *, may_be_empty: bool = False) -> Manifest:
+    def read(self) -> Manifest:
         """The manifest with the journal's rows merged in; nothing is written.
 
         Raises:
-            InputError: nothing was ever fetched into this folder (unless that may be), or a
-                file is not ours.
+            InputError: nothing was ever fetched into this folder, or a file is not ours.
         """
+        stored = self.stored()
+        return Manifest(self._known(stored), stored.history)
+
+    def stored(self) -> Manifest:
+        """The manifest without the journal's rows; empty before the first is written."""
+        return manifest.read(self.manifest) if self.manifest.exists() else Manifest([], [])
+
+    def _known(self, stored: Manifest) -> list[Sample]:
         fetched = self.journal_rows()
-        if not self.manifest.exists() and not fetched and not may_be_empty:
-            raise InputError(
-                self.root,
-                "no dataset here",
-                fix="curate fetch folder DIR, or name another folder with --data",
-            )
-        known = manifest.read(self.manifest) if self.manifest.exists() else Manifest([], [])
-        return Manifest(merge(known.samples, fetched), known.history)
+        if not fetched and not self.manifest.exists():
+            raise self._nothing()
+        return merge(stored.samples, fetched)
+
+    def _nothing(self) -> InputError:
+        is_file = self.root.exists() and not self.root.is_dir()
+        problem = "is not a folder" if is_file else "no dataset here"
+        fix = "curate fetch folder DIR, or name another folder with --data"
+        return InputError(self.root, problem, fix=fix)
 
     def write(self, changed: Manifest) -> None:
         """Replace the manifest, then forget the journal it contains."""
         manifest.write(self.manifest, changed)
         self.journal.unlink(missing_ok=True)
+
+    def record(
+        self, stored: Manifest, step: str, settings: dict[str, Any], samples: list[Sample]
+    ) -> None:
+        """Write the rows that a step gave, unless the manifest `stored` holds all of it."""
+        changed = manifest.advanced(stored, step, settings, samples)
+        if changed is stored:
+            self.journal.unlink(missing_ok=True)
+        else:
+            self.write(changed)
 
     def append(self, sample: Sample) -> None:
         """Add one fetched row to the journal; it survives the death of the process."""
@@ -126,12 +149,13 @@ class Dataset:
         """
         from curate import engine
 
-        before = self.read()
-        after = engine.samples(step(engine.table(before.samples), **settings))
-        if [s.key for s in after] != [s.key for s in before.samples]:
+        stored = self.stored()
+        before = self._known(stored)
+        after = engine.samples(step(engine.table(before), **settings))
+        if [s.key for s in after] != [s.key for s in before]:
             raise AssertionError(f"step {name} changed the keys")
         stated = {k: v for k, v in settings.items() if isinstance(v, str | int | float | bool)}
-        self.write(Manifest(after, manifest.recorded(before.history, name, stated, after)))
+        self.record(stored, name, stated, after)
         return after
 
     def journal_rows(self) -> list[Sample]:

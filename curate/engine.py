@@ -40,7 +40,6 @@ def each(
     function: Callable[[Sample], Sample],
     *,
     fills: Sequence[str],
-    processes: int = 0,
     batch: int = 64,
 ) -> "daft.DataFrame":
     """Apply `function` to every row; keep its values of the columns `fills`.
@@ -49,7 +48,6 @@ def each(
         rows: a data frame of samples.
         function: must return a sample with the same key and change nothing but `fills`.
         fills: names of the columns it fills in.
-        processes: worker processes, 0 for this one. With workers, `function` must pickle.
         batch: rows handed over at a time.
     """
     _silence()
@@ -61,7 +59,7 @@ def each(
     struct = pa.struct([schema.field(name) for name in fills])
 
     class Filler:
-        """Runs `function` over a batch, in this process or in a worker of its own."""
+        """Runs `function` over a batch."""
 
         @daft.method.batch(return_dtype=DataType.from_arrow_type(struct), batch_size=batch)
         def fill(self, *columns: Any) -> Any:
@@ -70,7 +68,7 @@ def each(
             records = [to_record(function(sample)) for sample in given]
             return pa.array([{n: r[n] for n in fills} for r in records], type=struct)
 
-    filler = daft.cls(Filler, use_process=processes > 0, max_concurrency=processes or None)()
+    filler = daft.cls(Filler, use_process=False)()
     call = filler.fill(*(daft.col(name) for name in COLUMNS))
     filled = rows.with_column("_filled", call)
     return filled.select(

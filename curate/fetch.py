@@ -156,6 +156,7 @@ def _collect(work: Collection, rows: Iterable[Sample], client: Client, *, allow_
     for row in rows:
         met += 1
         if not _is_due(work, row, allow_ai=allow_ai):
+            work.met_again(row)
             continue
         finished = row if row.dropped else _downloaded(row, client, work.dataset)
         work.add(finished)
@@ -190,10 +191,7 @@ def _wanted(found: Iterable[Found], limit: int, *, allow_ai: bool) -> Iterator[F
 def _is_due(work: Collection, row: Sample, *, allow_ai: bool) -> bool:
     """Whether this row is new, has failed before, or was refused as AI-made and now is not."""
     known = work.old(row.key)
-    if known is None or (known.dropped == AI and allow_ai):
-        return True
-    work.summary.known += 1
-    return False
+    return known is None or (known.dropped == AI and allow_ai)
 
 
 def _row(source: str, item: Found) -> Sample:

@@ -13,6 +13,7 @@ from curate.files import replacing
 from curate.sample import Sample, arrow_schema, from_record, to_record
 
 VERSION = "fubuki-manifest/1"
+FETCH = "fetch"  # how the names of those steps begin that bring new rows
 
 
 @dataclass(frozen=True)
@@ -71,19 +72,25 @@ def write(path: Path, manifest: Manifest) -> None:
         parquet.write_table(table, file, compression="zstd", store_schema=True)
 
 
-def recorded(
-    history: Sequence[dict[str, Any]],
-    step: str,
-    settings: dict[str, Any],
-    samples: Sequence[Sample],
-) -> list[dict[str, Any]]:
-    """The history with one more step; the last one again with the same settings adds nothing."""
+def advanced(
+    stored: Manifest, step: str, settings: dict[str, Any], samples: Sequence[Sample]
+) -> Manifest:
+    """The manifest after a step has made its rows `samples`, the step added to its history.
+
+    It stays as it was where no row changed and the history names the step with these settings,
+    since the last fetch unless it is one: so a command that is killed and typed again leaves the
+    same bytes as one that ran through. The last step again takes the place of its own entry.
+    """
+    rows, history = sorted(samples, key=lambda s: s.key), stored.history
+    same = [e["step"] == step and e["settings"] == settings for e in history]
+    fetches = [n for n, e in enumerate(history) if e["step"].startswith(FETCH)]
+    since = fetches[-1] if fetches and not step.startswith(FETCH) else 0
+    if rows == stored.samples and any(same[since:]):
+        return stored
     entry = {
         "step": step,
         "settings": settings,
-        "counts": {"rows": len(samples), "dropped": sum(s.dropped is not None for s in samples)},
+        "counts": {"rows": len(rows), "dropped": sum(s.dropped is not None for s in rows)},
         "tool": f"fubuki {__version__}",
     }
-    last = history[-1] if history else {}
-    same = last.get("step") == step and last.get("settings") == settings
-    return [*(history[:-1] if same else history), entry]
+    return Manifest(rows, [*(history[:-1] if same and same[-1] else history), entry])

@@ -165,7 +165,7 @@ def test_a_manifest_read_back_is_the_manifest(
     tmp_path_factory: pytest.TempPathFactory, rows: list[Sample]
 ) -> None:
     path = tmp_path_factory.mktemp("m") / "manifest.parquet"
-    history = manifest.recorded([], "fetch", {"source": "test"}, rows)
+    history = manifest.advanced(Manifest([], []), "fetch", {"source": "test"}, rows).history
     manifest.write(path, Manifest(rows, history))
     first = path.read_bytes()
     again = manifest.read(path)
@@ -204,10 +204,36 @@ def test_a_manifest_of_another_version_is_refused(tmp_path: Path) -> None:
         manifest.read(tmp_path / "m.parquet")
 
 
-def test_repeating_a_step_adds_nothing_to_the_history() -> None:
+def steps_of(known: Manifest) -> list[str]:
+    return [entry["step"] for entry in known.history]
+
+
+def test_a_step_and_its_counts_are_noted() -> None:
     rows = [row("a"), row("b", dropped="x")]
-    once = manifest.recorded([], "check", {"policy": "personal"}, rows)
-    assert manifest.recorded(once, "check", {"policy": "personal"}, rows) == once
-    twice = manifest.recorded(once, "check", {"policy": "research"}, rows)
-    assert [e["settings"]["policy"] for e in twice] == ["personal", "research"]
-    assert once[0]["counts"] == {"rows": 2, "dropped": 1}
+    (entry,) = manifest.advanced(Manifest([], []), "check", {"policy": "personal"}, rows).history
+    assert (entry["step"], entry["settings"]) == ("check", {"policy": "personal"})
+    assert entry["counts"] == {"rows": 2, "dropped": 1}
+
+
+def test_a_step_without_effect_is_noted_once_after_each_fetch() -> None:
+    rows, more = [row("a")], [row("a"), row("b")]
+    known = Manifest([], [])
+    for step in ("fetch folder", "check", "dedup", "check", "dedup"):
+        known = manifest.advanced(known, step, {}, rows)
+    assert steps_of(known) == ["fetch folder", "check", "dedup"]
+    assert manifest.advanced(known, "fetch folder", {}, rows) is known
+    for step in ("fetch folder", "check", "dedup", "check"):
+        known = manifest.advanced(known, step, {}, more)
+    assert steps_of(known) == ["fetch folder", "check", "dedup"] * 2
+
+
+def test_other_settings_and_other_rows_are_noted() -> None:
+    rows, changed = [row("a")], [row("a", title="snow")]
+    known = manifest.advanced(Manifest([], []), "check", {"policy": "personal"}, rows)
+    known = manifest.advanced(known, "check", {"policy": "research"}, rows)
+    assert steps_of(known) == ["check", "check"]
+    known = manifest.advanced(known, "check", {"policy": "research"}, [*rows, row("b")])
+    assert steps_of(known) == ["check", "check"]  # the last step again
+    assert known.history[-1]["counts"]["rows"] == 2
+    known = manifest.advanced(known, "check", {"policy": "personal"}, changed)
+    assert steps_of(known) == ["check", "check", "check"]

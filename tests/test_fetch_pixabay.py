@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from servers import KEY, Answer, Pixabay, Server, picture, serving
 
-from curate import manifest
+from curate import build, manifest
 from curate.cli import main
 from curate.dataset import Dataset
 from curate.errors import InputError, LicenceError, SourceError, UsageError
 from curate.fetch import Manner, Summary, fetch
 from curate.net.client import Limits
 from curate.net.guard import Endpoint
-from curate.sample import Sample
+from curate.sample import Sample, Verdict
 from curate.sources import openverse, pixabay, terms
 
 QUICK = replace(pixabay.SOURCE, requests_per_minute=1_000_000, seconds_between=0.0)
@@ -319,6 +319,24 @@ def test_no_ai_training_is_never_downloaded_and_ai_made_only_if_allowed(data, se
     assert run(data, server, allow_ai=True).new == 1
     assert rows(data)["pixabay-1001"].ai_generated is True
     assert "/get/0_1280.png" not in server.paths()
+
+
+def test_a_later_opt_out_takes_a_known_picture_out(data, server, monkeypatch):
+    api = Pixabay(server, count=2)
+    run(data, server)
+    build.check(data)
+    assert all(s.may_train for s in data.read().samples)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", str(1700000000 + 25 * 3600))  # the answer is stale
+    api.changes[1] = {"noAiTraining": True}
+    for said, updated in ((["pixabay-1001: its source now says api:noAiTraining; "], 1), ([], 0)):
+        heard: list[str] = []
+        assert run(data, server, said=heard).updated == updated
+        assert [line.partition("curate build")[0] for line in heard] == said
+    assert rows(data)["pixabay-1001"].train is None
+    build.check(data)
+    verdict = rows(data)["pixabay-1001"].train
+    assert verdict == Verdict("deny", ("opt-out:api:noAiTraining",))
+    assert rows(data)["pixabay-1000"].may_train
 
 
 def test_a_compression_bomb_is_refused_unread(data, server):

@@ -80,8 +80,8 @@ def pack(
         InputError: no row can be packed, a stored file is missing or changed, or the disk refuses.
     """
     settings = {"size": size, "format": format, "background": background}
-    _check(size, format, background, shard_size, split)
-    with dataset.lock():
+    check_settings(size, format, background, shard_size, split)
+    with dataset.lock(existing=True):
         samples = sorted(dataset.read().samples, key=lambda s: s.key)
         left_out = Counter(reason for s in samples if (reason := why_not(s)))
         chosen = [s for s in samples if why_not(s) is None]
@@ -132,7 +132,18 @@ def _captions(sample: Sample) -> list[str]:
     return [c.text for c in sample.captions if c.text.strip()]
 
 
-def _check(size: int, format: str, background: str, shard_size: int, split: str) -> None:
+def check_settings(
+    size: int,
+    format: str,
+    background: str = "white",
+    shard_size: int = SHARD_SIZE,
+    split: str = "train",
+) -> None:
+    """Refuse settings that `pack` cannot use.
+
+    Raises:
+        UsageError: one of them.
+    """
     from PIL import ImageColor
 
     if size < 1 or shard_size < 1:

@@ -1,0 +1,101 @@
+"""Whatever line a SIGKILL strikes, the same `curate build` again ends in the same bytes."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from servers import picture
+
+from curate import build
+from curate.dataset import Dataset
+from curate.fetch import fetch_folder
+from curate.images.dedup import find_duplicates
+
+SIZE = 32  # pixels
+
+
+@pytest.fixture(scope="module")
+def fetched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of twenty pictures, two of them copies, one unreadable; nothing checked yet."""
+    folder = tmp_path_factory.mktemp("pictures")
+    lines = ["file_name,text,license"]
+    for number in range(20):
+        data = picture(number % 18, side=64)
+        (folder / f"{number}.png").write_bytes(data[:-30] if number == 5 else data)
+        lines.append(f"{number}.png,picture {number},{'MIT' if number % 4 else ''}")
+    (folder / "metadata.csv").write_text("\n".join(lines))
+    root = tmp_path_factory.mktemp("fetched") / "data"
+    fetch_folder(Dataset(root), folder)
+    return root
+
+
+@pytest.fixture(scope="module")
+def whole(fetched: Path) -> dict[str, bytes]:
+    """What an uninterrupted build makes of it."""
+    root = fetched.parent / "whole"
+    shutil.copytree(fetched, root)
+    build.build(Dataset(root), size=SIZE)
+    return contents(root)
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+
+def test_there_is_something_to_decide(whole: dict[str, bytes], fetched: Path) -> None:
+    rows = Dataset(fetched.parent / "whole").read()
+    assert sorted(s.dropped.split(":")[0] for s in rows.samples if s.dropped) == [
+        "duplicate",
+        "duplicate",
+        "unreadable",
+    ]
+    assert [e["step"] for e in rows.history] == ["fetch folder", "check", "dedup", "caption"]
+    assert "shards/index.json" in whole
+
+
+@pytest.mark.parametrize("done", [1, 2, 3])
+def test_cut_short_between_two_steps(
+    fetched: Path, whole: dict[str, bytes], tmp_path: Path, done: int
+) -> None:
+    data = Dataset(tmp_path / "data")
+    shutil.copytree(fetched, data.root)
+    steps: list[Callable[[Dataset], object]] = [build.check, find_duplicates, build.describe]
+    for step in steps[:done]:
+        step(data)
+    for _ in range(2):
+        build.build(data, size=SIZE)
+        assert contents(data.root) == whole
+
+
+def test_killed_at_any_moment(fetched: Path, whole: dict[str, bytes], tmp_path: Path) -> None:
+    started = time.monotonic()
+    shutil.copytree(fetched, tmp_path / "timed")
+    subprocess.run(typed(tmp_path / "timed"), check=True, capture_output=True)
+    needs = time.monotonic() - started
+    chance = random.Random(11)
+    states = set()
+    for number in range(6):
+        root = tmp_path / f"killed-{number}"
+        shutil.copytree(fetched, root)
+        process = subprocess.Popen(
+            typed(root), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(chance.uniform(0.2, 0.95) * needs)
+        os.kill(process.pid, signal.SIGKILL)
+        if process.wait() == -signal.SIGKILL:
+            states.add(len(Dataset(root).read().history))
+        build.build(Dataset(root), size=SIZE)
+        assert contents(root) == whole, f"kill {number} differs"
+    assert len(states) > 1, "kills struck in different steps"
+
+
+def typed(root: Path) -> list[str]:
+    words = ["build", "--size", str(SIZE), "--data", str(root)]
+    return [sys.executable, "-m", "curate.cli", *words]
