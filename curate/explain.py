@@ -9,7 +9,7 @@ from typing import Any
 from curate.dataset import Dataset
 from curate.errors import InputError
 from curate.rights.policy import USES, read, shipped
-from curate.sample import Sample, Verdict, to_record
+from curate.sample import DUPLICATE, Sample, Verdict, to_record
 from curate.shards import layout
 from curate.store import Store
 
@@ -51,11 +51,11 @@ def explain(dataset: Dataset, key: str) -> Explanation:
     if key not in samples:
         raise _unknown(key, list(samples), dataset)
     sample = samples[key]
-    copies = tuple(s.key for s in samples.values() if s.dropped == f"duplicate:{key}")
+    copies = tuple(s.key for s in samples.values() if s.dropped == f"{DUPLICATE}:{key}")
     shard = _shard_of(dataset, key)
     facts = [*_origin(sample, dataset), *_rights(sample), *_picture(sample, dataset)]
     reason, _, twin = (sample.dropped or "").partition(":")
-    facts += [("copy of", twin)] if reason == "duplicate" else []
+    facts += [("copy of", twin)] if reason == DUPLICATE else []
     facts += [("its copies", ", ".join(copies))] if copies else []
     facts += [(f"caption from {c.origin}", c.text) for c in sample.captions]
     facts += [("dropped", sample.dropped)] if sample.dropped else []
@@ -160,7 +160,7 @@ def _conclusion(sample: Sample, shard: str | None) -> str:
 def _after_drop(sample: Sample) -> str:
     reason, _, detail = (sample.dropped or "").partition(":")
     return {
-        "duplicate": f"{detail} stays instead, and if that one goes, curate dedup takes this one",
+        DUPLICATE: f"{detail} stays instead, and if that one goes, curate dedup takes this one",
         "download": "the same fetch again tries it once more",
         "missing": "put the file there and fetch the folder again",
         "opt-out": "nothing changes that: its owner opted out",

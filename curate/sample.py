@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Decision = Literal["allow", "hold", "deny"]
+DUPLICATE = "duplicate"  # reason of a drop; its detail is the key of the picture that stays
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Caption:
     """One description of an image and where it comes from."""
 
     text: str
-    origin: str  # "text" (given with the image), "title", "tags", "file-name"
+    origin: str  # "text" (given with the image), "title", "tags", "file-name", "copy:KEY"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Captions from what a source says."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +17,7 @@ from curate.captions.words import (
     title_words,
 )
 from curate.errors import UsageError
-from curate.sample import Caption, Sample
+from curate.sample import Caption, Sample, Verdict
 
 
 def picture(key: str = "test-1", **fields: object) -> Sample:
@@ -168,6 +169,46 @@ def test_tags_that_describe_nothing_are_left_out():
     assert tag_words(tags.split("|")) == ["snow storm", "ice"]
     assert tag_words(["x" * 41]) == []
     assert told(title="<Elf", tags=("<b", "c>")) == [("a picture of Elf, b and c", "tags")]
+
+
+def copies_of(key: str, *rows: Sample) -> list[Sample]:
+    return [replace(row, dropped=f"duplicate:{key}", train=Verdict("allow", ())) for row in rows]
+
+
+def test_words_of_copies_follow_its_own():
+    kept = picture("test-k", texts=("a mage",))
+    known = picture("test-b", texts=("an old mage with a staff", "A mage"), tags=("hat", "beard"))
+    bare = picture("test-a", file_name="old_wizard.png")
+    (found, *_) = captioned([kept, *copies_of("test-k", known, bare)], per_image=4)
+    assert [(c.text, c.origin) for c in found.captions] == [
+        ("a mage", "text"),
+        ("an old mage with a staff", "copy:test-b"),
+        ("a picture of hat and beard", "copy:test-b"),
+    ]
+    (found, *_) = captioned([kept, *copies_of("test-k", known)], per_image=1)
+    assert found.captions == (Caption("a mage", "text"),)
+
+
+def test_a_longer_text_of_a_copy_is_better_than_one_word():
+    kept, known = picture("test-k", title="mage"), picture("test-b", texts=("a mage at sea",))
+    (found, _) = captioned([kept, *copies_of("test-k", known)], per_image=4)
+    assert found.captions == (Caption("a mage at sea", "copy:test-b"),)
+
+
+@pytest.mark.parametrize("verdict", [None, Verdict("hold", ()), Verdict("deny", ())])
+def test_words_of_a_copy_that_may_not_be_trained_on_are_not_taken(verdict):
+    kept = picture("test-k", texts=("a mage",))
+    (copy,) = copies_of("test-k", picture("test-b", texts=("an old mage",)))
+    rows = [kept, replace(copy, train=verdict)]
+    assert captioned(rows, per_image=4)[0].captions == (Caption("a mage", "text"),)
+
+
+def captioned(rows: list[Sample], per_image: int) -> list[Sample]:
+    """The rows after two runs, in either order: the same as after one."""
+    once = engine.samples(caption(engine.table(rows), per_image=per_image))
+    again = engine.samples(caption(engine.table(once[::-1]), per_image=per_image))
+    assert again == once[::-1]
+    return once
 
 
 def test_per_image_is_checked():

@@ -185,6 +185,15 @@ def test_who_stays() -> None:
     assert sorted(rows_of_any_order, key=preference) == rows
 
 
+def test_no_copy_takes_the_place_of_a_picture_that_was_withdrawn() -> None:
+    withdrawn = image_row("z", 0b1, opt_outs=("api:noAiTraining",), train=Verdict("deny", ()))
+    better = image_row("a", 0b0, width=999, height=999, train=Verdict("allow", ()), license="MIT")
+    assert drop_duplicates([better, withdrawn], same_thumbs) == [
+        replace(better, dropped="duplicate:z"),
+        withdrawn,
+    ]
+
+
 def test_a_picture_dropped_for_another_reason_takes_no_part() -> None:
     gone = image_row("a", width=99, height=99, dropped="opt-out:noai")
     rows = [gone, image_row("b")]

@@ -77,6 +77,10 @@ def key_of(name: str) -> str:
     return key
 
 
+def contents(root: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+
 def test_build_runs_the_four_steps(folder, capsys):
     lines = answer(capsys, "build", "--size", "32", "--format", "png").splitlines()
     for line in (
@@ -91,10 +95,9 @@ def test_build_runs_the_four_steps(folder, capsys):
         assert line in lines
 
 
-def test_build_again_gives_the_same_rows_and_shards(folder, capsys):
+def test_build_again_changes_no_byte(folder, capsys):
     def state():
-        shards = {p.name: p.read_bytes() for p in (folder / "data" / "shards").iterdir()}
-        return Dataset(folder / "data").read().samples, shards
+        return contents(folder / "data")
 
     main_ok("build", "--size", "32")
     first = state()
@@ -127,7 +130,7 @@ def test_status_counts_what_there_is(folder, capsys):
         "unknown": 1,
     }
     assert after["reasons"]["licence-sa"] == 1
-    assert after["captions"] == {"0": 1, "1": 5}
+    assert after["captions"] == {"0": 1, "1": 4, "2": 1}  # one from a copy
     assert after["words"]["snow"] == after["words"]["storm"] == 1
     assert "a" not in after["words"]
     assert after["distinct_words"] == len(after["words"])
@@ -277,12 +280,32 @@ def test_an_unknown_key_names_near_ones(folder, capsys):
         ("caption --per-image 0", 2, "--per-image: 0 is below 1"),
         ("status --data gone", 3, "gone: no dataset here"),
         ("explain x --data gone", 3, "gone: no dataset here"),
-        ("check --data pictures/elf.png", 3, "pictures/elf.png: cannot be written"),
+        ("check --data pictures/elf.png", 3, "pictures/elf.png: is not a folder"),
+        ("fetch folder pictures --data pictures/elf.png/x", 3, "elf.png/x: cannot be written"),
     ],
 )
 def test_messages(folder, capsys, words, code, message):
     assert fails(*words.split()) == code
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["check", "dedup", "caption", "pack", "build", "status"])
+def test_a_command_that_finds_no_dataset_leaves_nothing_behind(folder, capsys, command):
+    (folder / "empty").mkdir()
+    for name in ("gone", "empty"):
+        assert fails(command, "--data", name) == 3
+        assert capsys.readouterr().err.endswith(
+            f"{name}: no dataset here\n"
+            "  fix: curate fetch folder DIR, or name another folder with --data\n"
+        )
+    assert not (folder / "gone").exists()
+    assert list((folder / "empty").iterdir()) == []
+
+
+def test_settings_of_packing_are_checked_before_the_other_steps(folder):
+    first = Dataset(folder / "data").manifest.read_bytes()
+    assert fails("build", "--size", "0") == fails("build", "--format", "gif") == 2
+    assert Dataset(folder / "data").manifest.read_bytes() == first
 
 
 def test_a_folder_nobody_checked_is_not_packed(folder, capsys):

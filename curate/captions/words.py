@@ -3,13 +3,14 @@
 import html
 import re
 import unicodedata
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from curate.errors import UsageError
-from curate.sample import Caption, Sample
+from curate.sample import DUPLICATE, Caption, Sample
 
 if TYPE_CHECKING:
     import daft
@@ -60,7 +61,7 @@ NAMELESS = frozenset(
 
 
 def caption(rows: "daft.DataFrame", *, per_image: int = 4) -> "daft.DataFrame":
-    """Fill `captions` from what came with each image.
+    """Fill `captions` from what came with each image, and with its copies.
 
     Args:
         rows: a data frame of samples.
@@ -73,19 +74,52 @@ def caption(rows: "daft.DataFrame", *, per_image: int = 4) -> "daft.DataFrame":
 
     if per_image < 1:
         raise UsageError("--per-image", f"{per_image} is below 1", fix="--per-image 4")
+    copies = _copies(rows)
     return engine.each(
         rows,
-        lambda sample: replace(sample, captions=captions_for(sample, per_image=per_image)),
+        lambda sample: replace(
+            sample, captions=captions_for(sample, copies.get(sample.key, ()), per_image=per_image)
+        ),
         fills=("captions",),
     )
 
 
-def captions_for(sample: Sample, *, per_image: int = 4) -> tuple[Caption, ...]:
+def _copies(rows: "daft.DataFrame") -> dict[str, list[Sample]]:
+    """Key of a picture that stays -> its copies that may be trained on themselves, by key."""
+    import daft
+
+    from curate import engine
+
+    found = defaultdict(list)
+    dropped = engine.samples(rows.where(daft.col("dropped").startswith(f"{DUPLICATE}:")))
+    for copy in sorted(dropped, key=lambda s: s.key):
+        if copy.train is not None and copy.train.decision == "allow":
+            found[str(copy.dropped).partition(":")[2]].append(copy)
+    return found
+
+
+def captions_for(
+    sample: Sample, copies: Sequence[Sample] = (), *, per_image: int = 4
+) -> tuple[Caption, ...]:
     """The captions of one image, best first; none where nothing was said in Latin script.
+
+    What came with its `copies`, file names apart, follows what came with itself. A single word
+    stands alone only where nothing longer can be said.
+    """
+    found = _said(sample)
+    for copy in copies:
+        words = [c.text for c in _said(copy) if c.origin != "file-name"]
+        found += [Caption(text, f"copy:{copy.key}") for text in words]
+    longer = [c for c in found if " " in c.text or c.origin == "text"]
+    return tuple(_distinct(longer or found)[:per_image])
+
+
+def _said(sample: Sample) -> list[Caption]:
+    """Everything that came with one image as captions.
 
     A text that came with the image stays as it is, apart from markup and white space. A title
     is cleaned; tags are told after it; the file name (also as a title) counts only where there is
-    no text and no title. A single word stands alone only where nothing longer can be said.
+    no text and no title.
     """
     texts = [Caption(text, "text") for text in map(plain, sample.texts) if _readable(text)]
     named_by_file = sample.title == PurePosixPath(sample.file_name or "").stem
@@ -101,9 +135,7 @@ def captions_for(sample: Sample, *, per_image: int = 4) -> tuple[Caption, ...]:
     short = title or name or (texts[0].text if texts else "")
     short = _unbracketed(short).strip(" .!")
     subject = short if len(short.split()) <= LONGEST_SUBJECT else ""
-    found += _tag_captions(subject, tag_words([*sample.tags, *hashtags]))
-    longer = [c for c in found if " " in c.text or c.origin == "text"]
-    return tuple(_distinct(longer or found)[:per_image])
+    return [*found, *_tag_captions(subject, tag_words([*sample.tags, *hashtags]))]
 
 
 def plain(text: str) -> str:

@@ -13,7 +13,7 @@ from curate import engine
 from curate.dataset import Dataset
 from curate.images.hashing import near_pairs
 from curate.images.inspect import UNREADABLE, measure, thumbnails
-from curate.sample import Sample, drop, live, reinstate
+from curate.sample import DUPLICATE, Sample, drop, live, reinstate
 from curate.store import Store
 from curate.workers import Track, untracked
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Thumbnail = NDArray[np.int16]
-
-DUPLICATE = "duplicate"
 
 # Two 16 x 16 thumbnails on a scale of 0 to 255 show one picture if no colour drifts further than
 SHIFT = 4.0  # on average, and if no cell differs by more than
@@ -72,7 +70,7 @@ def find_duplicates(
     def step(rows: "daft.DataFrame", **settings: Any) -> "daft.DataFrame":
         return dedup(measure(rows, store=store, track=track), store=store, **settings)
 
-    with dataset.lock():
+    with dataset.lock(existing=True):
         settings = {"max_distance": max_distance, "mirrors": mirrors}
         return summarize(dataset.run(step, "dedup", settings))
 
@@ -144,13 +142,17 @@ def drop_duplicates(
     return drop(fresh, {key: f"{DUPLICATE}:{twin}" for key, twin in (equal | near).items()})
 
 
-def preference(sample: Sample) -> tuple[int, int, int, float, str]:
-    """Sorts the picture to keep first: allowed, well documented, large, sharp, then by key."""
+def preference(sample: Sample) -> tuple[bool, int, int, int, float, str]:
+    """Sorts the picture to keep first: allowed, well documented, large, sharp, then by key.
+
+    Before all others one with an opt-out: it stays, and is denied, so that no copy of what its
+    owner withdrew is used in its place.
+    """
     verdict = sample.train.decision if sample.train else "none"
     rank = {"allow": 0, "hold": 1, "none": 2, "deny": 3}[verdict]
     documents = (sample.license, sample.license_url, sample.author, sample.page_url)
     known = sum(fact is not None for fact in documents)
-    return rank, -known, -sample.area, -(sample.sharpness or 0.0), sample.key
+    return not sample.opt_outs, rank, -known, -sample.area, -(sample.sharpness or 0.0), sample.key
 
 
 def _equal(ranked: Sequence[Sample]) -> dict[str, str]:
