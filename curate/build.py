@@ -149,11 +149,14 @@ def build(
     from curate.images.dedup import find_duplicates
     from curate.shards.pack import check_settings, pack
 
+    dataset.require()
     check_settings(size, format)  # before the three steps that take time
     say(f"1 of 4: check by {policies.read(policy).path}")
     checked = check(dataset, policy=policy)
     say("2 of 4: dedup")
     deduplicated = find_duplicates(dataset, track=track)
+    for note in deduplicated.notes():
+        say(note)
     say("3 of 4: caption")
     captioned = describe(dataset)
     say("4 of 4: pack")

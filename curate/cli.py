@@ -254,6 +254,8 @@ def dedup(
     from curate.images.dedup import find_duplicates
 
     done = find_duplicates(Dataset(data), max_distance=max_distance, track=show.tracked)
+    for note in done.notes():
+        show.say(note)
     show.report(done, ("", "pictures"), json=json)
 
 

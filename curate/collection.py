@@ -77,12 +77,19 @@ class Collection:
                 self.rows.pop(sample.key, None)
 
     def old(self, key: str) -> Sample | None:
-        """What is known under this key, unless it is to be tried again."""
+        """What is known under this key, unless it is to be tried again or its picture is lost."""
         row = self.rows.get(key)
-        return None if row is None or failed(row) else row
+        if row is None or failed(row):
+            return None
+        lost = row.sha256 and not self.dataset.store.path(row.sha256).exists()
+        return None if lost else row
 
     def add(self, sample: Sample) -> None:
         """Journal a new row and count it."""
+        known = self.rows.get(sample.key)
+        if known and known.sha256 and known.sha256 == sample.sha256:
+            self.summary.known += 1  # its picture was lost and is back
+            return
         self.dataset.append(sample)
         self.rows[sample.key] = sample
         if failed(sample):

@@ -72,11 +72,14 @@ class Dataset:
             UsageError: another command is at work here.
             InputError: the folder cannot be made or written, or holds no dataset.
         """
-        if existing and not self.manifest.exists() and not self.journal.exists():
-            raise self._nothing()  # and leave nothing behind
+        if existing:
+            self.require()  # before anything is left behind
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             handle = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except (FileExistsError, NotADirectoryError):
+            problem = "cannot be a folder, for a file stands there"
+            raise InputError(self.root, problem, fix="name another folder with --data") from None
         except OSError as error:
             raise storage_error(self.root, error) from None
         try:
@@ -89,6 +92,15 @@ class Dataset:
             ) from None
         finally:
             os.close(handle)
+
+    def require(self) -> None:
+        """Be sure that something was fetched into this folder.
+
+        Raises:
+            InputError: nothing was.
+        """
+        if not self.manifest.exists() and not self.journal.exists():
+            raise self._nothing()
 
     def read(self) -> Manifest:
         """The manifest with the journal's rows merged in; nothing is written.

@@ -15,6 +15,7 @@ from curate.net.client import Client, EndOfResults, Limits
 from curate.net.guard import Endpoint
 from curate.net.redact import Secret
 from curate.net.transport import Failed
+from curate.rights.names import identify
 from curate.rights.signals import robots_tag
 from curate.sample import Sample, make_key, utc_now
 from curate.sources import folder, terms
@@ -22,6 +23,14 @@ from curate.sources.base import Found, Source
 
 FAILURES = 10  # downloads that may fail in a row before the fetch stops
 AI = "ai-generated"
+LEFT_OUT = {  # reason why a file of a folder is not used, in words
+    "missing": "named in the metadata, but not there",
+    "outside": "named in the metadata, but outside of the folder",
+    "empty": "empty files, 0 bytes",
+    "not-an-image": "neither JPEG, PNG nor WebP by content",
+    "too-large": "too large",
+    "unreadable": "cannot be read",
+}
 
 Watch = Callable[[Iterable[Found], int], Iterable[Found]]  # shows progress of at most so many
 
@@ -63,24 +72,26 @@ def fetch_folder(
         manner.say(note)
     settings = {"folder": path.resolve().name, "license": license, "author": author}
     stated = {name: value for name, value in settings.items() if value is not None}
-    missing, bare = [], 0
+    if license and identify(license, None).id is None:
+        manner.say(f"--license {license}: names no licence known here; curate check will hold them")
+    left_out: dict[str, list[str]] = {}
+    bare = 0
     with dataset.lock():
         work = Collection(dataset, "folder", "fetch folder", stated, manner.say)
         found = folder.read(listing, license=license, author=author)
         for item in manner.watch(found, len(listing.entries)):
             fresh = _received(_row("folder", item), item.data or b"", dataset)
-            if item.dropped and item.dropped.startswith("missing:"):
-                missing.append(str(item.file_name))
+            if fresh.dropped:
+                reason = fresh.dropped.partition(":")[0]
+                left_out.setdefault(reason, []).append(str(item.file_name))
             bare += not item.texts
             known = work.old(fresh.key)
             if known:
                 work.restate(known, fresh)
             else:
                 work.add(fresh)
-        if missing:
-            manner.say(
-                f"{len(missing)} metadata rows name a file that is not there: {_few(missing)}"
-            )
+        for reason, names in sorted(left_out.items()):
+            manner.say(f"{LEFT_OUT.get(reason, reason)} ({len(names)}): {_few(names)}")
         if bare:
             manner.say(
                 f"{bare} of {len(listing.entries)} pictures have no caption: their names are used"

@@ -39,7 +39,9 @@ def read(path: Path) -> Manifest:
         table = parquet.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise InputError(
-            path, f"not a readable manifest ({str(error).splitlines()[0]})", fix="restore the file"
+            path,
+            f"not a readable manifest ({str(error).splitlines()[0]})",
+            fix="put back a copy of it, or move it away and fetch again",
         ) from None
     stored = (table.schema.metadata or {}).get(b"fubuki", b"{}")
     history = json.loads(stored)

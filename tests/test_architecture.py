@@ -53,7 +53,7 @@ ROOMS = {
     # above the rooms: what joins them
     "collection": {*CORE},
     "build": {*CORE, "workers", "rights", "images", "captions", "shards", "status", "collection"},
-    "fetch": {*CORE, "collection", "header", "net", "sources", "rights.signals"},
+    "fetch": {*CORE, "collection", "header", "net", "sources", "rights.names", "rights.signals"},
     "status": {*CORE, "rights", "coverage.lexicon", "shards.layout"},
     "explain": {*CORE, "rights", "shards.layout"},
     "show": {"errors"},

@@ -74,26 +74,23 @@ def test_cut_short_between_two_steps(
         assert contents(data.root) == whole
 
 
-def test_killed_at_any_moment(fetched: Path, whole: dict[str, bytes], tmp_path: Path) -> None:
-    started = time.monotonic()
-    shutil.copytree(fetched, tmp_path / "timed")
-    subprocess.run(typed(tmp_path / "timed"), check=True, capture_output=True)
-    needs = time.monotonic() - started
-    chance = random.Random(11)
-    states = set()
-    for number in range(6):
-        root = tmp_path / f"killed-{number}"
-        shutil.copytree(fetched, root)
-        process = subprocess.Popen(
-            typed(root), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        time.sleep(chance.uniform(0.2, 0.95) * needs)
-        os.kill(process.pid, signal.SIGKILL)
-        if process.wait() == -signal.SIGKILL:
-            states.add(len(Dataset(root).read().history))
-        build.build(Dataset(root), size=SIZE)
-        assert contents(root) == whole, f"kill {number} differs"
-    assert len(states) > 1, "kills struck in different steps"
+@pytest.mark.parametrize("step", [1, 2, 3, 4])
+def test_killed_in_a_step(
+    fetched: Path, whole: dict[str, bytes], tmp_path: Path, step: int
+) -> None:
+    data = Dataset(tmp_path / "data")
+    shutil.copytree(fetched, data.root)
+    process = subprocess.Popen(
+        typed(data.root), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    next(line for line in process.stderr if line.startswith(f"{step} of 4"))
+    time.sleep(random.Random(step).uniform(0, 0.2))
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert len(data.read().history) >= step
+    build.build(data, size=SIZE)
+    assert contents(data.root) == whole
 
 
 def typed(root: Path) -> list[str]:

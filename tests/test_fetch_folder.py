@@ -167,7 +167,20 @@ def test_every_bad_file_is_a_row_that_says_why(data, pictures):
         "outside": 2,
         "unreadable": 1,
     }
-    assert "1 metadata rows name a file that is not there: gone.png" in said
+    assert "named in the metadata, but not there (1): gone.png" in said
+    assert "empty files, 0 bytes (1): none.jpg" in said
+    assert any(s.startswith("neither JPEG, PNG nor WebP by content (5): ") for s in said)
+
+
+@pytest.mark.parametrize(
+    ("licence", "known"), [("Frobnicate", False), ("CC0-1.0", True), ("own", True), (None, True)]
+)
+def test_a_licence_that_nobody_knows_is_said(data, tmp_path, licence, known):
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "1.png").write_bytes(picture(1))
+    said: list[str] = []
+    fetch_folder(data, tmp_path / "odd", license=licence, manner=Manner(said.append))
+    assert known != ("--license Frobnicate: names no licence" in "\n".join(said))
 
 
 def test_pictures_are_told_by_content_whatever_their_name(data, tmp_path):

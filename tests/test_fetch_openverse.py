@@ -148,6 +148,14 @@ def test_a_query_has_1_to_100_characters(tmp_path, query):
         fetch(Dataset(tmp_path), QUICK, query)
 
 
+@pytest.mark.parametrize("names", ["gpl", "by,", "cc0, by", "CC0"])
+def test_a_licence_that_the_api_does_not_know_is_said_before_it_is_asked(tmp_path, server, names):
+    pages(server, [])
+    with pytest.raises(UsageError, match=r"--license: '.*' is no licence of the API"):
+        run(tmp_path, server, options={"license": names})
+    assert server.paths() == []
+
+
 def test_a_folder_is_not_asked_by_words(tmp_path):
     with pytest.raises(UsageError, match="folder: is not asked by words"):
         fetch(Dataset(tmp_path), named("folder"), "blizzard")

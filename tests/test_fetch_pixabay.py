@@ -321,6 +321,19 @@ def test_no_ai_training_is_never_downloaded_and_ai_made_only_if_allowed(data, se
     assert "/get/0_1280.png" not in server.paths()
 
 
+def test_a_lost_picture_is_fetched_again_and_keeps_its_row(data, server):
+    Pixabay(server, count=3)
+    run(data, server)
+    build.check(data)
+    before, row = data.manifest.read_bytes(), rows(data)["pixabay-1001"]
+    data.store.path(row.sha256).unlink()
+    done = run(data, server)
+    assert (done.new, done.known) == (0, 3)
+    assert data.store.get(row.sha256) == picture(1)
+    assert data.manifest.read_bytes() == before
+    assert server.paths().count("/get/0_1280.png") == 1
+
+
 def test_a_later_opt_out_takes_a_known_picture_out(data, server, monkeypatch):
     api = Pixabay(server, count=2)
     run(data, server)

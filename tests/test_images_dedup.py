@@ -351,7 +351,9 @@ WANTED = {
 
 def test_dedup_prints_what_it_dropped(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_cli("dedup", data)
-    assert capsys.readouterr().out.splitlines() == [
+    told = capsys.readouterr()
+    assert told.err == "x-1: unreadable, cannot identify image file\n"
+    assert told.out.splitlines() == [
         "duplicates: bytes\t1",
         "duplicates: pixels\t1",
         "duplicates: near\t2",

@@ -458,7 +458,8 @@ def test_what_is_broken_is_named_with_the_command_that_mends_it(shards: Path, na
     break_it(shards)
     with pytest.raises(InputError) as caught:
         list(layout.iterate(shards))
-    assert told in str(caught.value) and "curate pack" in caught.value.fix
+    assert told in str(caught.value)
+    assert caught.value.fix == f"curate pack --data {shards.parent}"
 
 
 def test_members_that_are_no_sample_are_named(shards: Path) -> None:

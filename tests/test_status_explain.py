@@ -281,7 +281,7 @@ def test_an_unknown_key_names_near_ones(folder, capsys):
         ("status --data gone", 3, "gone: no dataset here"),
         ("explain x --data gone", 3, "gone: no dataset here"),
         ("check --data pictures/elf.png", 3, "pictures/elf.png: is not a folder"),
-        ("fetch folder pictures --data pictures/elf.png/x", 3, "elf.png/x: cannot be written"),
+        ("fetch folder pictures --data pictures/elf.png/x", 3, "elf.png/x: cannot be a folder"),
     ],
 )
 def test_messages(folder, capsys, words, code, message):

@@ -169,7 +169,8 @@ def summary(report: Report) -> str:
         lines += [f"  rows {reason}: {number:,}" for reason, number in report.left_out.items()]
     found = Counter(i.verdict for i in report.items if i.kind == "word")
     words = ", ".join(f"{found[v]:,} {v}" for v in verdicts.VERDICTS if found[v])
-    lines.append(f"{report.path}: {len(report.prompts):,} prompts; words: {words}")
+    noun = "prompt" if len(report.prompts) == 1 else "prompts"
+    lines.append(f"{report.path}: {len(report.prompts):,} {noun}; words: {words}")
     pairs = Counter(i.verdict for i in report.items if i.kind == "pair")
     if pairs:
         said = ", ".join(f"{pairs[v]:,} {v}" for v in verdicts.VERDICTS if pairs[v])

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     Thumbnail = NDArray[np.int16]
 
+NOTES = 5  # unreadable pictures that are named
+
 # Two 16 x 16 thumbnails on a scale of 0 to 255 show one picture if no colour drifts further than
 SHIFT = 4.0  # on average, and if no cell differs by more than
 SMALL = 8  # or the cells differ by no more than
@@ -40,6 +42,7 @@ class Summary:
     in_use: int  # after it
     unreadable: int  # rows dropped because they cannot be decoded
     duplicates: Mapping[str, int]  # "bytes", "pixels", "near" -> rows dropped
+    why: Mapping[str, str]  # key of an unreadable row -> why it cannot be decoded
 
     def as_json(self) -> dict[str, Any]:
         """The summary as plain values."""
@@ -50,6 +53,12 @@ class Summary:
         copies = [(f"duplicates: {kind}", count) for kind, count in self.duplicates.items()]
         rows = ("rows in the dataset", self.rows), ("in use", self.in_use)
         return [*copies, ("unreadable", self.unreadable), *rows]
+
+    def notes(self) -> list[str]:
+        """A line for each unreadable picture, the first few."""
+        lines = [f"{key}: unreadable, {why}" for key, why in list(self.why.items())[:NOTES]]
+        more = len(self.why) - NOTES
+        return [*lines, f"and {more} more unreadable pictures"] if more > 0 else lines
 
 
 def find_duplicates(
@@ -86,8 +95,9 @@ def summarize(samples: Sequence[Sample]) -> Summary:
             same_pixels = sample.pixel_sha256 == twin.pixel_sha256
             near = "pixels" if same_pixels and sample.pixel_sha256 else "near"
             kinds["bytes" if sample.sha256 == twin.sha256 else near] += 1
-    unreadable = sum((s.dropped or "").split(":")[0] == UNREADABLE for s in samples)
-    return Summary(len(samples), len(live(samples)), unreadable, dict(kinds))
+    parts = {s.key: s.dropped.partition(":") for s in samples if s.dropped}
+    why = {key: detail for key, (reason, _, detail) in parts.items() if reason == UNREADABLE}
+    return Summary(len(samples), len(live(samples)), len(why), dict(kinds), why)
 
 
 def dedup(

@@ -14,6 +14,7 @@ Only the standard library is used here, so that a trainer can read shards with n
 
 import hashlib
 import json
+import shlex
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -25,7 +26,6 @@ from curate.errors import InputError
 VERSION = "fubuki-shards/1"
 INDEX = "index.json"
 FORMATS = ("jpg", "png", "webp")  # also the file name extensions
-FIX = "curate pack"
 
 
 class CaptionRecord(TypedDict):
@@ -120,7 +120,13 @@ def find(path: Path) -> Path:
         if (folder / INDEX).is_file():
             return folder
     problem = "no shards here" if path.is_dir() else "no such folder"
-    raise InputError(path, problem, fix=f"{FIX} --data {path}")
+    raise InputError(path, problem, fix=_again(path))
+
+
+def _again(folder: Path) -> str:
+    """The command that writes these shards anew."""
+    dataset = folder.parent if folder.name == "shards" else folder
+    return shlex.join(["curate", "pack", "--data", str(dataset)])
 
 
 def read_index(path: Path) -> Index:
@@ -134,10 +140,10 @@ def read_index(path: Path) -> Index:
     for shard in index.shards:
         file = root / shard.name
         if not file.is_file():
-            raise InputError(file, "shard is missing", fix=f"{FIX}, to write it again")
+            raise InputError(file, "shard is missing", fix=_again(file.parent))
         if file.stat().st_size != shard.bytes:
             problem = f"shard has {file.stat().st_size} bytes, its index says {shard.bytes}"
-            raise InputError(file, problem, fix=f"{FIX}, to write it again")
+            raise InputError(file, problem, fix=_again(file.parent))
     return index
 
 
@@ -146,15 +152,17 @@ def _parse(path: Path) -> Index:
         values = json.loads(path.read_bytes())
         version = values.get("version")
     except (OSError, ValueError, AttributeError) as error:
-        raise InputError(path, f"not a readable index ({error})", fix=FIX) from None
+        raise InputError(path, f"not a readable index ({error})", fix=_again(path.parent)) from None
     if version != VERSION:
-        raise InputError(path, f"shards of version {version!r}, this reads {VERSION!r}", fix=FIX)
+        raise InputError(
+            path, f"shards of version {version!r}, this reads {VERSION!r}", fix=_again(path.parent)
+        )
     names = {f.name for f in fields(Index)} - {"root"}
     try:
         shards = tuple(Shard(**s) for s in values["shards"])
         return Index(**{n: values[n] for n in names} | {"shards": shards, "root": path.parent})
     except (KeyError, TypeError) as error:
-        raise InputError(path, f"not an index of ours ({error})", fix=FIX) from None
+        raise InputError(path, f"not an index of ours ({error})", fix=_again(path.parent)) from None
 
 
 def iterate(path: Path) -> Iterator[tuple[str, bytes, Record]]:
@@ -172,7 +180,7 @@ def iterate(path: Path) -> Iterator[tuple[str, bytes, Record]]:
             yield from _read_shard(file, shard, index.format)
         except (OSError, tarfile.TarError, ValueError, LookupError) as error:
             problem = f"broken shard ({error or type(error).__name__})"
-            raise InputError(file, problem, fix=f"{FIX}, to write it again") from None
+            raise InputError(file, problem, fix=_again(file.parent)) from None
 
 
 def _read_shard(file: Path, shard: Shard, format: str) -> Iterator[tuple[str, bytes, Record]]:

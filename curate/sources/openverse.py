@@ -9,11 +9,15 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
-from curate.errors import SourceError
+from curate.errors import SourceError, UsageError
 from curate.sources.base import Found, GetJson, Source, optional, required
 
 URL = "https://api.openverse.org/v1/images/"
 PAGE = 20  # results; the most without an account
+LICENCES = (  # the API's names
+    "cc0", "pdm", "by", "by-sa", "by-nc", "by-nc-sa", "by-nd", "by-nc-nd", "sampling+",
+    "nc-sampling+",
+)  # fmt: skip
 NAMES = {"cc0": "CC0", "pdm": "Public Domain Mark"}  # as its own attribution lines write them
 
 
@@ -29,7 +33,14 @@ def search(
         get_json: asks the API.
         query: words, all of which must match.
         license: the API's short names, separated by commas: cc0, pdm, by, by-sa, …
+
+    Raises:
+        UsageError: another name.
     """
+    for name in license.split(","):
+        if name not in LICENCES:
+            problem = f"{name!r} is no licence of the API"
+            raise UsageError("--license", problem, fix=f"some of {','.join(LICENCES)}")
     for page in count(1):
         asked = {"q": query, "license": license, "page_size": PAGE, "page": page}
         reply = get_json(URL, asked)
