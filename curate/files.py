@@ -1,5 +1,6 @@
 """Files that are whole or absent: written beside the old one, synced, renamed."""
 
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from curate.errors import storage_error
+from curate.errors import InputError, UsageError, storage_error
 
 
 @contextmanager
@@ -51,6 +52,34 @@ def _sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold `folder` for one writing command, made if need be; the system frees it when we die.
+
+    Raises:
+        UsageError: another command is at work there.
+        InputError: the folder cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except (FileExistsError, NotADirectoryError):
+        problem = "cannot be a folder, for a file stands there"
+        raise InputError(folder, problem, fix="name another folder") from None
+    except OSError as error:
+        raise storage_error(folder, error) from None
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            problem = "another command is writing here"
+            raise UsageError(folder, problem, fix="wait for it to end") from None
+        remove_leftovers(folder)
+        yield
     finally:
         os.close(handle)
 

@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import random
@@ -194,9 +195,8 @@ def test_fine_tuning_starts_from_the_checkpoint_and_adds_its_words(
     tmp_path, trained, shards, quick
 ):
     new = write_shards(tmp_path / "new", shapes("blue"))
-    config = cascade.init_settings(trained, quick)
     model = cascade.finetune(
-        new, tmp_path / "run", config, init=trained, replay=shards, device="cpu"
+        new, tmp_path / "run", quick, init=trained, replay=shards, device="cpu"
     )
     assert model.facts["words"]["blue"] == 3 and model.facts["words"]["red"] == 3
     assert model.facts["licences"] == {"CC0-1.0": 9}
@@ -382,3 +382,110 @@ def test_unknown_settings_name_the_nearest(tmp_path):
         config.load(tmp_path / "b.toml", {})
     (tmp_path / "c.toml").write_text("stages = [16, 64]\nlearning_rate = 1")
     assert config.load(tmp_path / "c.toml", {"seed": 3}).stages == (16, 64)
+
+
+def test_a_log_cut_short_before_the_first_save_is_mended(tmp_path, shards, quick):
+    lines = '{"stage": 8, "images": 16, "loss": 9.0, "rate": 1.0}\n{"stage": 8, "ima'
+    (tmp_path / "log.jsonl").write_text(lines)
+    cascade.finetune(shards, tmp_path, quick, device="cpu")
+    assert [images for _, images, _ in losses(tmp_path)] == [16, 32, 48, 16, 32]
+    assert all(loss < 9 for _, _, loss in losses(tmp_path))
+
+
+def test_resuming_between_two_log_lines_gives_the_same_line(tmp_path, trained, shards, quick):
+    class Killed(Exception):
+        pass
+
+    def kill(stage, seen, loss):
+        if (stage, seen) == (0, 32):
+            raise Killed
+
+    often = replace(quick, save_every=24)
+    with pytest.raises(Killed):
+        cascade.finetune(shards, tmp_path, often, device="cpu", progress=kill)
+    cascade.finetune(shards, tmp_path, often, device="cpu")
+    assert losses(tmp_path) == losses(trained)
+
+
+def test_training_again_on_the_same_pictures_counts_their_words_once(
+    tmp_path, trained, shards, quick
+):
+    model = cascade.finetune(shards, tmp_path, quick, init=trained, device="cpu")
+    assert model.facts["words"]["red"] == 3 and model.facts["licences"] == {"CC0-1.0": 6}
+
+
+def test_another_encoder_than_the_checkpoints_is_refused(tmp_path, shards, quick):
+    own, other = tmp_path / "own", tmp_path / "other"
+    config = replace(quick, images=(8, 8), encoder=tiny_encoder.build(own))
+    cascade.finetune(shards, tmp_path / "run", config, device="cpu")
+    with pytest.raises(InputError, match="was taught with the text encoder"):
+        cascade.finetune(
+            shards,
+            tmp_path / "next",
+            replace(config, encoder=tiny_encoder.build(other)),
+            init=tmp_path / "run",
+            device="cpu",
+        )
+    tiny_encoder.build(own, seed=1)
+    with pytest.raises(InputError, match="not those the model was taught with"):
+        sampling.load(tmp_path / "run", device="cpu").generate(["a red circle"], [0])
+
+
+def test_long_captions_are_said_to_be_cut(tmp_path, quick):
+    items = [("long", drawing("red", "circle"), ["red " * 90]), *shapes("green")]
+    said: list[str] = []
+    shards = write_shards(tmp_path / "shards", items)
+    tiny = replace(quick, images=(8, 8))
+    cascade.finetune(shards, tmp_path / "run", tiny, device="cpu", say=said.append)
+    assert "1 of 4 captions have more than 64 tokens; the rest of each is not read" in said
+
+
+def test_one_picture_of_one_colour_trains(tmp_path, quick):
+    from PIL import Image
+
+    white = io.BytesIO()
+    Image.new("RGB", (32, 32), "white").save(white, "PNG")
+    shards = write_shards(tmp_path / "one", [("white", white.getvalue(), ["a square"])])
+    model = cascade.finetune(shards, tmp_path / "run", quick, device="cpu")
+    assert all(torch.isfinite(p).all() for s in model.stages for p in s.network.parameters())
+
+
+def test_crops_of_large_stages_train(tmp_path, shards, quick):
+    config = replace(quick, stages=(8, 16, 32), images=(8, 8, 16), crop=16)
+    model = cascade.finetune(shards, tmp_path, config, device="cpu")
+    assert [s.images_seen for s in model.stages] == [8, 8, 16]
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path, shards, quick):
+    from curate.files import locked
+
+    with locked(tmp_path), pytest.raises(CurateError, match="another command is writing here"):
+        cascade.finetune(shards, tmp_path, quick, device="cpu")
+
+
+@pytest.mark.parametrize(
+    "setting, problem",
+    [
+        ({"save_every": 0}, "save_every in --config: 0 is below 1"),
+        ({"learning_rate": 0.0}, "0.0 is not above 0"),
+        ({"low_noise": -1.0}, "-1.0 is below 0"),
+        ({"replay": 1.0}, r"1.0 is not in \[0, 1\)"),
+        ({"stages": (16, 24)}, "2 or 4 times"),
+        ({"precision": "fp8"}, "no precision 'fp8'"),
+        ({"stages": (32, 128), "crop": 60}, "60 does not fit"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(setting, problem):
+    from train import config
+
+    with pytest.raises(CurateError, match=problem):
+        config.load(None, setting)
+
+
+def test_stages_come_from_the_checkpoint(trained, shards, tmp_path, quick, capsys):
+    from train import config
+
+    taken = cascade.taken_over(trained, {}, {"images": (5, 5), "size": None})
+    assert config.load(None, taken).stages == (8, 16)
+    with pytest.raises(CurateError, match="network is that of --init"):
+        cascade.taken_over(trained, {}, {"size": "small"})

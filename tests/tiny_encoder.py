@@ -5,7 +5,7 @@ from pathlib import Path
 WORDS = "a red green blue yellow black circle square triangle with of and the".split()
 
 
-def build(folder: Path, kind: str = "bert") -> str:
+def build(folder: Path, kind: str = "bert", seed: int = 0) -> str:
     """A BERT or T5 encoder of a few thousand weights with a word tokenizer."""
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
@@ -24,7 +24,7 @@ def build(folder: Path, kind: str = "bert") -> str:
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]"
     ).save_pretrained(folder)
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     count = len(vocabulary)
     if kind == "t5":
         model = T5EncoderModel(

@@ -3,15 +3,15 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from curate.errors import InputError
-from curate.files import remove_leftovers, write_bytes
+from curate.errors import InputError, UsageError
+from curate.files import locked, write_bytes
 from curate.shards import layout
 from train import checkpoint, config, data, loop, upscale
 from train.checkpoint import MODEL, Cascade, Stage
@@ -19,10 +19,11 @@ from train.config import TrainConfig
 from train.data import CACHE, Pictures
 from train.loop import Corpus, Run
 from train.sampling import pick_device
-from train.text import Encoder, TextScale, encode_cached
+from train.text import TextScale, encode_cached
 from train.unet import UNet
 
 SETTINGS = "settings.json"
+FLAT = 0.05  # least spread of pictures assumed, so that a set of one colour stays finite
 Progress = Callable[[int, int, float], None]  # stage number, images seen, loss
 Say = Callable[[str], None]
 
@@ -56,16 +57,28 @@ def finetune(
     Raises:
         InputError: shards, checkpoint or folder cannot be used; each says why.
     """
-    run = _open(folder, settings, pick_device(device), tuning=init is not None)
-    run.progress = progress
-    start = checkpoint.load(init) if init else None
+    with _opened(folder, settings, pick_device(device), tuning=init is not None) as run:
+        run.progress = progress if run.rank == 0 else run.progress
+        start = checkpoint.load(init) if init else None
+        return _train(run, shards, replay, start, say if run.rank == 0 else lambda sentence: None)
+
+
+def _train(run: Run, shards: Path, replay: Path | None, start: Cascade | None, say: Say) -> Cascade:
+    settings, folder = run.config, run.folder
+    if run.rank:
+        run.meet()  # the first process fills the caches
     new = _pictures(shards, settings, say)
     old = _pictures(replay, settings, say) if replay else None
     _claim(run, settings, new, old, start)
     if (folder / MODEL).exists():
         say(f"{folder}: already trained; nothing to do")
+        if run.rank == 0:
+            run.state.unlink(missing_ok=True)
+            run.meet()
         return checkpoint.load(folder)
-    corpus, held = _corpora(new, old, shards, settings, run.device)
+    corpus, held = _corpora(new, old, shards, settings, run.device, say)
+    if run.rank == 0:
+        run.meet()
     cascade = start or _new_cascade(settings, corpus, run)
     first = loop.restore_finished(run, cascade.stages)
     for number, stage in enumerate(cascade.stages):
@@ -84,32 +97,44 @@ def finetune(
     return cascade
 
 
-def init_settings(init: Path, settings: TrainConfig) -> TrainConfig:
-    """The settings with stages and encoder of the checkpoint to start from.
+def taken_over(init: Path, stated: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings stated in a file and typed, with stages and text encoder of the checkpoint `init`.
 
     Raises:
-        InputError: `settings.images` names another number of stages.
+        UsageError: a size was asked for; the network is the checkpoint's.
     """
-    cascade = checkpoint.load(init)
-    stages = tuple(s.pixels for s in cascade.stages)
-    return replace(settings, stages=stages, encoder=cascade.encoder)
+    asked = {**stated, **{name: value for name, value in typed.items() if value is not None}}
+    if "size" in asked:
+        raise UsageError("--size", "the network is that of --init", fix="leave out the size")
+    start = checkpoint.load(init)
+    return {"stages": tuple(s.pixels for s in start.stages), "encoder": start.encoder, **asked}
 
 
-def _open(folder: Path, settings: TrainConfig, device: torch.device, *, tuning: bool) -> Run:
+@contextmanager
+def _opened(
+    folder: Path, settings: TrainConfig, device: torch.device, *, tuning: bool
+) -> Iterator[Run]:
+    """The run's folder, held by this run alone, and the processes that share the work."""
     world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
-    if world > 1 and not torch.distributed.is_initialized():
-        backend = "nccl" if device.type == "cuda" else "gloo"
-        torch.distributed.init_process_group(backend)
-    if device.type == "cuda":
+    last = min((n % settings.batch or settings.batch for n in settings.images if n), default=world)
+    if last < world:
+        raise UsageError(
+            "--images",
+            f"the last batch has {last} images for {world} processes",
+            fix=f"multiples of the batch of {settings.batch}",
+        )
+    if device.type == "cuda" and (world > 1 or device.index is None):
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    if device.type == "cuda":
         torch.cuda.set_device(device)
+    if world > 1:
+        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(folder, f"cannot be made ({error.strerror})", fix="--out DIR") from None
-    if rank == 0:
-        remove_leftovers(folder)
-    return Run(folder, settings, device, tuning, rank, world)
+        with locked(folder) if rank == 0 else nullcontext():
+            yield Run(folder, settings, device, tuning, rank, world)
+    finally:
+        if world > 1:
+            torch.distributed.destroy_process_group()
 
 
 def _pictures(shards: Path, settings: TrainConfig, say: Say) -> Pictures:
@@ -125,6 +150,13 @@ def _claim(
 ) -> None:
     """Note in the folder what the run is; refuse a folder that holds another run."""
     if start:
+        if start.encoder != settings.encoder:
+            raise InputError(
+                "--init",
+                f"the checkpoint was taught with the text encoder {start.encoder}, asked for "
+                f"{settings.encoder}",
+                fix=f'in --config FILE, encoder = "{start.encoder}"',
+            )
         found = [s.pixels for s in start.stages]
         if found != list(settings.stages):
             raise InputError(
@@ -140,8 +172,9 @@ def _claim(
     }
     text = json.dumps(facts, indent=1, sort_keys=True) + "\n"
     path = run.folder / SETTINGS
-    if path.exists() and path.read_text() != text:
-        was = json.loads(path.read_text())
+    begun = (run.folder / MODEL).exists() or run.state.exists()
+    if begun and path.exists() and path.read_text(encoding="utf-8") != text:
+        was = json.loads(path.read_text(encoding="utf-8"))
         changed = [k for k in facts["settings"] if was["settings"].get(k) != facts["settings"][k]]
         changed += [k for k in ("shards", "replay", "init") if was[k] != facts[k]]
         raise InputError(
@@ -149,19 +182,23 @@ def _claim(
             f"holds another run (other {', '.join(changed)})",
             fix="name a new folder with --out, or remove this one",
         )
-    run.meet()
     if run.rank == 0:
         write_bytes(path, text.encode())
 
 
 def _corpora(
-    new: Pictures, old: Pictures | None, shards: Path, settings: TrainConfig, device: torch.device
+    new: Pictures,
+    old: Pictures | None,
+    shards: Path,
+    settings: TrainConfig,
+    device: torch.device,
+    say: Say,
 ) -> tuple[Corpus, Corpus | None]:
     sets = [new] if old is None else [new, old]
     shares = [1.0] if old is None else [1 - settings.replay, settings.replay]
     captions = data.distinct_captions(sets)
     folder = layout.find(shards) / CACHE
-    text = encode_cached(captions, settings.encoder, folder, device=device)
+    text = encode_cached(captions, settings.encoder, folder, device=device, say=say)
     rows = {caption: row for row, caption in enumerate(captions)}
     parts = [data.split(pictures, settings.held_out) for pictures in sets]
     held = max((h for _, h in parts), key=len)
@@ -180,9 +217,8 @@ def _new_cascade(settings: TrainConfig, corpus: Corpus, run: Run) -> Cascade:
         batch = corpus.batch(settings, number, 0, 256)
         spread = batch.clean_BCHW if batch.low is None else batch.clean_BCHW - batch.low[0]
         low = settings.stages[number - 1] if number else None
-        stages.append(Stage(pixels, low, network, round(float(spread.std()), 4)))
-    digest = Encoder(settings.encoder).digest
-    return Cascade(stages, settings.encoder, digest, {})
+        stages.append(Stage(pixels, low, network, max(FLAT, round(float(spread.std()), 4))))
+    return Cascade(stages, settings.encoder, corpus.text.encoder_digest, {})
 
 
 def _facts(
@@ -193,16 +229,15 @@ def _facts(
     measured: Corpus,
     run: Run,
 ) -> dict[str, Any]:
-    """What the weights answer for: words, licences, credits, data, convergence."""
+    """What the weights answer for: words, licences, hashes of the shards, convergence."""
     before = start.facts if start else {}
     words, licences = dict(before.get("words", {})), dict(before.get("licences", {}))
-    _add(words, new.index.words)
-    _add(licences, new.index.licences)
-    digests = {*before.get("shards", []), _shard_digest(new.index)}
-    if old and _shard_digest(old.index) not in digests:
-        _add(words, old.index.words)
-        _add(licences, old.index.licences)
-        digests.add(_shard_digest(old.index))
+    digests = set(before.get("shards", []))
+    for pictures in filter(None, (new, old)):
+        if (digest := _shard_digest(pictures.index)) not in digests:
+            _add(words, pictures.index.words)
+            _add(licences, pictures.index.licences)
+            digests.add(digest)
     return {
         "words": words,
         "licences": licences,

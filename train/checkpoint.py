@@ -1,7 +1,7 @@
 """One safetensors file a model: all stages, how to run them, and what they were taught with.
 
 The file's header holds one JSON text under `fubuki`, so weights can be answered for: the words
-counted in the training captions, the licences, the credits, and the hashes of the shards.
+counted in the training captions, the licences, and the hashes of the shards.
 """
 
 import hashlib
@@ -41,7 +41,7 @@ class Cascade:
     stages: list[Stage]
     encoder: str  # name of the text encoder
     encoder_digest: str  # SHA-256 of its weights
-    facts: dict[str, Any]  # words, licences, credits, data, convergence
+    facts: dict[str, Any]  # words, licences, shards, convergence
     digest: str = ""  # SHA-256 of the file it was read from
 
     def to(self, device: torch.device | str) -> "Cascade":

@@ -46,7 +46,7 @@ def finetune(  # noqa: PLR0913 one a documented option
     as_json: AsJson = False,
 ) -> None:
     """Train on shards; the same command again finishes what was interrupted."""
-    from train import config, report
+    from train import cascade, config, report
 
     typed = {
         "stages": numbers("--stages", stages),
@@ -54,10 +54,10 @@ def finetune(  # noqa: PLR0913 one a documented option
         "size": size,
         "seed": seed,
     }
+    if init is not None:
+        typed = cascade.taken_over(init, config.read(settings), typed)
     chosen = config.load(settings, typed)
-    report.finetune(
-        shards, run, chosen, typed, init=init, replay=replay, device=device, as_json=as_json
-    )
+    report.finetune(shards, run, chosen, init=init, replay=replay, device=device, as_json=as_json)
 
 
 @app.command()

@@ -5,8 +5,9 @@ import tomllib
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from curate.errors import InputError, UsageError
 from train.text import PACKAGED
@@ -68,6 +69,18 @@ def load(path: Path | None, changes: Mapping[str, Any]) -> TrainConfig:
         InputError: the file is not TOML, or has an unknown key or a value of another type.
         UsageError: values that cannot work.
     """
+    values = read(path) | {name: value for name, value in changes.items() if value is not None}
+    config = replace(TrainConfig(), **values)
+    _check(config)
+    return config
+
+
+def read(path: Path | None) -> dict[str, Any]:
+    """The settings that a TOML file changes.
+
+    Raises:
+        InputError: the file is not TOML, or has an unknown key or a value of another type.
+    """
     values: dict[str, Any] = {}
     if path is not None:
         try:
@@ -77,10 +90,7 @@ def load(path: Path | None, changes: Mapping[str, Any]) -> TrainConfig:
     hints = typing.get_type_hints(TrainConfig)
     for name, value in values.items():
         values[name] = _checked(path, name, value, hints)
-    values |= {name: value for name, value in changes.items() if value is not None}
-    config = replace(TrainConfig(), **values)
-    _check(config)
-    return config
+    return values
 
 
 def _checked(path: Path | None, name: str, value: Any, hints: Mapping[str, Any]) -> Any:
@@ -101,39 +111,53 @@ def _checked(path: Path | None, name: str, value: Any, hints: Mapping[str, Any])
 
 
 def _check(config: TrainConfig) -> None:
-    def refuse(name: str, problem: str, fix: str) -> None:
-        raise UsageError(f"--{name.replace('_', '-')}", problem, fix=fix)
+    """Refuse values that cannot work, each by its name.
 
+    Raises:
+        UsageError: the first that cannot.
+    """
     if config.size not in SIZES:
-        refuse("size", f"no size {config.size!r}", "one of " + ", ".join(SIZES))
-    if not config.stages or any(s < 8 or s % 8 for s in config.stages):
-        refuse("stages", f"{config.stages} are not multiples of 8 pixels", "such as 32,64")
-    if any(
-        b % a or b // a not in (2, 4)
-        for a, b in zip(config.stages, config.stages[1:], strict=False)
-    ):
-        refuse("stages", "each stage must be 2 or 4 times the one before", "such as 32,64 or 16,64")
-    if len(config.images) != len(config.stages):
-        refuse(
-            "images",
-            f"{len(config.images)} numbers for {len(config.stages)} stages",
-            "one number of images a stage, such as 30000,12000",
-        )
-    if min(config.images) < 0 or config.batch < 1:
-        refuse("images", "must not be negative", "such as 30000,12000")
+        _refuse("size", f"no size {config.size!r}", "one of " + ", ".join(SIZES))
     if config.precision not in ("bf16", "fp32"):
-        refuse("precision", f"no precision {config.precision!r}", "bf16 or fp32")
+        _refuse("precision", f"no precision {config.precision!r}", "bf16 or fp32")
+    _check_stages(config)
+    for name in ("batch", "crop", "log_every", "save_every"):
+        if getattr(config, name) < 1:
+            _refuse(name, f"{getattr(config, name)} is below 1", "a whole number from 1")
+    for name in ("learning_rate", "finetune_rate", "clip"):
+        if not getattr(config, name) > 0:
+            _refuse(name, f"{getattr(config, name)} is not above 0", "a number above 0")
+    for name in ("warmup", "weight_decay", "low_noise", "ema_gamma"):
+        if not getattr(config, name) >= 0:
+            _refuse(name, f"{getattr(config, name)} is below 0", "0 or more")
     for name in ("caption_dropout", "replay", "held_out", "decay"):
         if not 0 <= getattr(config, name) < 1:
-            refuse(name, f"{getattr(config, name)} is not in [0, 1)", "a share such as 0.1")
-    for stage in range(len(config.stages)):
+            _refuse(name, f"{getattr(config, name)} is not in [0, 1)", "a share such as 0.1")
+
+
+def _check_stages(config: TrainConfig) -> None:
+    if not config.stages or any(s < 8 or s % 8 for s in config.stages):
+        _refuse("stages", f"{config.stages} are not multiples of 8 pixels", "such as 16,64")
+    if any(b % a or b // a not in (2, 4) for a, b in pairwise(config.stages)):
+        _refuse("stages", "each stage must be 2 or 4 times the one before", "such as 16,64")
+    if len(config.images) != len(config.stages):
+        counts = f"{len(config.images)} numbers for {len(config.stages)} stages"
+        _refuse("images", counts, "one number of images a stage, such as 48000,18000")
+    if min(config.images) < 0:
+        _refuse("images", "must not be negative", "such as 48000,18000")
+    for stage, pixels in enumerate(config.stages):
         multiple = config.unet(stage, 1).multiple
-        if config.stages[stage] % multiple:
-            refuse(
-                "stages",
-                f"{config.stages[stage]} px do not fit --size {config.size}",
-                f"a multiple of {multiple}",
+        if pixels % multiple:
+            _refuse(
+                "stages", f"{pixels} do not fit --size {config.size}", f"multiples of {multiple}"
             )
+        if stage and pixels > config.crop and config.crop % multiple:
+            _refuse("crop", f"{config.crop} does not fit the stages", f"multiples of {multiple}")
+
+
+def _refuse(name: str, problem: str, fix: str) -> NoReturn:
+    typed = name in ("size", "stages", "images")
+    raise UsageError(f"--{name}" if typed else f"{name} in --config", problem, fix=fix)
 
 
 def to_json(config: TrainConfig) -> dict[str, Any]:

@@ -6,9 +6,9 @@ Letters in names: N pictures, B batch, C channels, H and W pixels.
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -23,13 +23,15 @@ from curate.files import replacing, write_bytes
 from curate.shards import layout
 
 CACHE = ".cache"  # folder beside the shards
+VERSION = 1  # of how pictures are decoded; part of the cache's file names
 
 
 @dataclass(frozen=True)
 class Pictures:
     """Square pictures of one size with their captions, from one folder of shards."""
 
-    pixels_NHWC: np.ndarray  # uint8, memory-mapped
+    pixels_NHWC: np.ndarray  # uint8, memory-mapped; of more pictures than these perhaps
+    rows: list[int]  # which of them, in order
     keys: list[str]
     captions: list[list[str]]
     skipped: dict[str, str]  # key -> why it cannot be trained on
@@ -41,17 +43,16 @@ class Pictures:
 
     def images(self, rows: Sequence[int] | Tensor) -> Tensor:
         """The named pictures (B, 3, H, W), float32 in [-1, 1]."""
-        taken = torch.from_numpy(self.pixels_NHWC[np.asarray(rows)])
+        taken = torch.from_numpy(self.pixels_NHWC[np.asarray(self.rows)[np.asarray(rows)]])
         return taken.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
     def select(self, rows: Sequence[int]) -> "Pictures":
         """Only the named rows."""
-        return Pictures(
-            self.pixels_NHWC[list(rows)],
-            [self.keys[r] for r in rows],
-            [self.captions[r] for r in rows],
-            self.skipped,
-            self.index,
+        return replace(
+            self,
+            rows=[self.rows[r] for r in rows],
+            keys=[self.keys[r] for r in rows],
+            captions=[self.captions[r] for r in rows],
         )
 
 
@@ -66,11 +67,11 @@ def load(shards: Path, pixels: int) -> Pictures:
     """
     index = layout.read_index(shards)
     root = layout.find(shards)
-    facts = json.dumps([[s.sha256 for s in index.shards], pixels])
+    facts = json.dumps([VERSION, [s.sha256 for s in index.shards], pixels])
     name = f"pixels-{pixels}-{hashlib.sha256(facts.encode()).hexdigest()[:24]}"
-    listing = root / CACHE / f"{name}.json"
-    if not listing.exists():
-        _decode_all(shards, index, pixels, root / CACHE / f"{name}.npy", listing)
+    listing, pixels_file = (root / CACHE / f"{name}.{end}" for end in ("json", "npy"))
+    if not (listing.exists() and pixels_file.exists()):
+        _decode_all(shards, index, pixels, pixels_file, listing)
     found = json.loads(listing.read_bytes())
     if not found["keys"]:
         why = next(iter(found["skipped"].values()), "the shards hold no pictures")
@@ -79,8 +80,10 @@ def load(shards: Path, pixels: int) -> Pictures:
             f"no picture can be used at {pixels} px ({why})",
             fix="curate pack with a larger --size, or smaller --stages",
         )
-    array = np.load(root / CACHE / f"{name}.npy", mmap_mode="r")
-    return Pictures(array, found["keys"], found["captions"], found["skipped"], index)
+    array, count = np.load(pixels_file, mmap_mode="r"), len(found["keys"])
+    return Pictures(
+        array, list(range(count)), found["keys"], found["captions"], found["skipped"], index
+    )
 
 
 def _decode_all(
@@ -184,9 +187,3 @@ def _mix(*numbers: int) -> int:
 def distinct_captions(sets: Sequence[Pictures]) -> list[str]:
     """Every caption once, sorted."""
     return sorted({c for pictures in sets for texts in pictures.captions for c in texts})
-
-
-def batches(total: int, batch: int, *, start: int) -> Iterator[tuple[int, int]]:
-    """(images seen before, images in the batch) until `total` images were seen."""
-    for seen in range(start, total, batch):
-        yield seen, min(batch, total - seen)

@@ -140,7 +140,11 @@ def karras_sigmas(
 
 
 def dpm_solver_pp_2m(
-    denoiser: Callable[[Tensor, Tensor], Tensor], noise_BCHW: Tensor, sigmas: Tensor
+    denoiser: Callable[[Tensor, Tensor], Tensor],
+    noise_BCHW: Tensor,
+    sigmas: Tensor,
+    *,
+    mean_BCHW: Tensor | None = None,
 ) -> Tensor:
     """Sample with DPM-Solver++(2M) in the variance-exploding form x = x0 + sigma eps.
 
@@ -148,6 +152,8 @@ def dpm_solver_pp_2m(
         denoiser: (noisy image, sigma as a 0-d tensor) -> expected clean image.
         noise_BCHW: standard normal noise.
         sigmas: falling noise levels that end in 0, as from `karras_sigmas`.
+        mean_BCHW: what the pictures are like on average, where the first noise level does not
+            drown it; None for zero.
 
     Returns:
         The sampled clean image; the last step, to sigma 0, returns the denoiser's prediction.
@@ -155,6 +161,8 @@ def dpm_solver_pp_2m(
     Source: Lu et al., arXiv:2211.01095, algorithm 2, with lambda = -ln sigma and alpha = 1.
     """
     x = noise_BCHW * sigmas[0]
+    if mean_BCHW is not None:
+        x = x + mean_BCHW
     previous, previous_step = None, 0.0
     for sigma, following in pairwise(sigmas):
         x0 = denoiser(x, sigma)

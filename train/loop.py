@@ -7,14 +7,14 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from curate.errors import InputError
+from curate.errors import InputError, storage_error
 from curate.files import write_bytes
 from train import checkpoint, data, diffusion
 from train.checkpoint import Stage
@@ -160,7 +160,7 @@ def learning_rate(config: TrainConfig, seen: int, total: int, *, tuning: bool) -
 def ema_weight(step: int, gamma: float) -> float:
     """How much of the average is kept at `step`, from 1.
 
-    Source: Karras et al., arXiv:2312.02696, equation 3.
+    Source: the power function of Karras et al., arXiv:2312.02696, section 3.1.
     """
     return float((1 - 1 / step) ** (gamma + 1))
 
@@ -213,12 +213,13 @@ def train_stage(
         fused=True,
     )
     seen = step = 0
+    losses: list[float] = []  # since the last line of the log
     if run.state.exists():
-        seen, step = _restore(run, network, average, optimizer)
+        seen, step, losses = _restore(run, network, average, optimizer)
+    _trim_log(run, config.stages[number], seen)
     model: nn.Module = network
     if run.world > 1:
         model = nn.parallel.DistributedDataParallel(network)
-    losses: list[float] = []
     started, started_at = time.monotonic(), seen
     while seen < total:
         count = min(config.batch, total - seen)
@@ -234,8 +235,7 @@ def train_stage(
                 run.folder,
                 f"the loss of stage {config.stages[number]} is no longer a number after "
                 f"{seen} images",
-                fix="lower learning_rate in the settings file and use a new --out; the last good "
-                f"state is in {run.state}",
+                fix="set a lower learning_rate in --config FILE and name a new --out",
             )
         optimizer.step()
         seen, step = seen + count, step + 1
@@ -253,11 +253,10 @@ def train_stage(
             }
             if held is not None and (_crossed(seen, count, 4 * config.log_every) or seen == total):
                 entry["held_out"] = round(held_out_loss(average, held, stage, run, number), 6)
-            with (run.folder / LOG).open("a") as log:
-                log.write(json.dumps(entry) + "\n")
+            _log(run, entry)
             losses.clear()
         if run.rank == 0 and _crossed(seen, count, config.save_every) and seen < total:
-            save_state(run, number, finished, seen, step, (network, average, optimizer))
+            save_state(run, number, finished, (seen, step, losses), (network, average, optimizer))
     stage.network = average.eval().requires_grad_(False)
     stage.images_seen += total
 
@@ -268,7 +267,7 @@ def held_out_loss(
 ) -> float:
     """Mean loss over held-out pictures with fixed noise."""
     count = min(limit, max(16, len(held.sets[0])))
-    quiet = TrainConfig(**{**vars(run.config), "caption_dropout": 0.0, "seed": 12345})
+    quiet = replace(run.config, caption_dropout=0.0, seed=12345)
     batch = held.batch(quiet, number, 0, count).part(0, 1, run.device)
     return float(batch_loss(network, batch, stage.sigma_data, run.config.precision).mean())
 
@@ -293,8 +292,7 @@ def save_state(
     run: Run,
     number: int,
     finished: Sequence[Stage],
-    seen: int = 0,
-    step: int = 0,
+    progress: tuple[int, int, list[float]] = (0, 0, []),
     working: tuple[UNet, UNet, torch.optim.Optimizer] | None = None,
 ) -> None:
     """Write what the same command needs to go on from here."""
@@ -308,7 +306,9 @@ def save_state(
                 tensors[f"{moment}/{name}"] = optimizer.state[parameter][moment]
     for n, stage in enumerate(finished):
         tensors |= {f"finished{n}/{k}": v for k, v in stage.network.state_dict().items()}
-    checkpoint.write_tensors(run.state, tensors, {"stage": number, "seen": seen, "step": step})
+    seen, step, losses = progress
+    described = {"stage": number, "seen": seen, "step": step, "losses": losses}
+    checkpoint.write_tensors(run.state, tensors, described)
 
 
 def restore_finished(run: Run, stages: Sequence[Stage]) -> int:
@@ -325,13 +325,12 @@ def restore_finished(run: Run, stages: Sequence[Stage]) -> int:
 
 def _restore(
     run: Run, network: UNet, average: UNet, optimizer: torch.optim.Optimizer
-) -> tuple[int, int]:
-    """Continue the current stage; its log lines after the saved state are taken back."""
+) -> tuple[int, int, list[float]]:
+    """Continue the current stage: images seen, steps done, losses not logged yet."""
     tensors, described = checkpoint.read_tensors(run.state)
     seen, step = int(described["seen"]), int(described["step"])
-    _trim_log(run, run.config.stages[described["stage"]], seen)
     if not seen:
-        return 0, 0
+        return 0, 0, []
     for prefix, module in (("network", network), ("average", average)):
         module.load_state_dict(under(tensors, f"{prefix}/"))
     for name, parameter in network.named_parameters():
@@ -339,11 +338,21 @@ def _restore(
         optimizer.state[parameter] = {
             moment: torch.empty_like(parameter).copy_(tensors[f"{moment}/{name}"])
             for moment in ("exp_avg", "exp_avg_sq")
-        } | {"step": torch.tensor(float(step))}
-    return seen, step
+        } | {"step": torch.tensor(float(step), device=parameter.device)}
+    return seen, step, list(described["losses"])
+
+
+def _log(run: Run, entry: Mapping[str, object]) -> None:
+    path = run.folder / LOG
+    try:
+        with path.open("a", encoding="utf-8") as log:
+            log.write(json.dumps(entry) + "\n")
+    except OSError as error:
+        raise storage_error(path, error) from None
 
 
 def _trim_log(run: Run, pixels: int, seen: int) -> None:
+    """Take back the lines of what is about to be trained again, and any that was cut short."""
     path = run.folder / LOG
     if run.rank or not path.exists():
         return

@@ -1,6 +1,7 @@
 """What a person sees of training and drawing: progress, tables, pictures."""
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,12 +11,13 @@ from train import cascade, checkpoint, loop, pictures
 from train.config import TrainConfig
 from train.sampling import Sampler
 
+FIRST = os.environ.get("RANK", "0") == "0"  # of several processes, the one that speaks
+
 
 def finetune(
     shards: Path,
     run: Path,
     settings: TrainConfig,
-    typed: Mapping[str, Any],
     *,
     init: Path | None,
     replay: Path | None,
@@ -23,8 +25,6 @@ def finetune(
     as_json: bool,
 ) -> None:
     """Train with a progress bar, then draw the loss curve and print what came out."""
-    if init is not None and typed["stages"] is None:
-        settings = cascade.init_settings(init, settings)
     with progress_bar() as bar:
         tasks = [
             bar.add_task(f"{pixels} px", total=total, loss=0.0)
@@ -40,6 +40,8 @@ def finetune(
             progress=lambda stage, seen, loss: bar.update(tasks[stage], completed=seen, loss=loss),
             say=say,
         )
+    if not FIRST:
+        return
     points = log_points(run / loop.LOG)
     pictures.loss_curve(points, run / "loss.png")
     _print_result(run, done, points, as_json)
@@ -68,7 +70,7 @@ def _print_result(
             print(
                 f"{run}: the {pixels} px stage has not converged: {c['psnr']} dB against "
                 f"{c['bicubic']} dB for bicubic enlargement\n"
-                "  fix: train it on more images with a larger second number in --images",
+                f"  fix: train finetune --init {run} --out NEW, with more images for that stage",
                 file=sys.stderr,
             )
 
@@ -100,7 +102,8 @@ def sample(sampler: Sampler, prompts: Sequence[str], *, count: int, seed: int, o
 
 def say(sentence: str) -> None:
     """Tell the user about the work, on stderr."""
-    print(sentence, file=sys.stderr)
+    if FIRST:
+        print(sentence, file=sys.stderr)
 
 
 def progress_bar() -> Any:
@@ -141,5 +144,5 @@ def progress_bar() -> Any:
         TextColumn("left"),
         TimeRemainingColumn(),
         console=console,
-        disable=not console.is_terminal,
+        disable=not (FIRST and console.is_terminal),
     )

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from curate.errors import InputError, UsageError
 from train import checkpoint, diffusion
 from train.checkpoint import Cascade, Stage
 from train.data import generator_at
@@ -25,13 +26,13 @@ DYNAMIC_ABOVE = 3.0  # guidance from which thresholding is dynamic; below it, di
 class SamplingConfig:
     """How pictures are drawn; the defaults are our choice, measured on small cascades."""
 
-    steps: int = 12  # of the base stage; later stages take half
+    steps: int = 12  # of the base stage; later stages take a third
     guidance: float = 1.5  # 1 is off
     guidance_low: float = 0.15  # noise levels between which guidance acts,
     guidance_high: float = 20.0  # Kynkaanniemi et al., arXiv:2404.07724
     low_noise: float = 0.05  # noise added to the low-resolution picture of a later stage
     later_high: float = 5.0  # noise levels of a later stage, whose unknown part is small: the
-    later_low: float = 0.2  # highest, and the lowest, from which it goes straight to the picture
+    later_low: float = 0.5  # highest, and the lowest, from which it goes straight to the picture
 
 
 @dataclass
@@ -63,6 +64,12 @@ class Sampler:
             raise ValueError(f"{len(prompts)} prompts for {len(seeds)} seeds")
         if self._encoder is None:
             self._encoder = Encoder(self.cascade.encoder, device=self.device)
+            if self._encoder.digest != self.cascade.encoder_digest:
+                raise InputError(
+                    f"text encoder {self.cascade.encoder}",
+                    "its weights are not those the model was taught with",
+                    fix="restore the encoder, or train again",
+                )
         known = sorted(set(prompts))
         encoded = self._encoder.encode(known)
         rows = torch.tensor([known.index(p) for p in prompts], dtype=torch.long)
@@ -134,14 +141,16 @@ class StageSampler:
                 )
             if guide:
                 x0 = diffusion.guided(x0[:count], x0[count:], config.guidance)
-            if config.guidance > DYNAMIC_ABOVE:
+            if guide and config.guidance > DYNAMIC_ABOVE:
                 return diffusion.dynamic_threshold(x0)
             return x0.clamp(-1, 1)
 
-        steps = config.steps if low is None else max(4, config.steps // 2)
+        steps = config.steps if low is None else max(2, config.steps // 3)
         ends = {} if low is None else {"low": config.later_low, "high": config.later_high}
         sigmas = diffusion.karras_sigmas(steps, **ends).to(self.device)
-        return diffusion.dpm_solver_pp_2m(denoiser, noise_B6HW[:, :3], sigmas).clamp(-1, 1)
+        return diffusion.dpm_solver_pp_2m(
+            denoiser, noise_B6HW[:, :3], sigmas, mean_BCHW=low and low[0]
+        ).clamp(-1, 1)
 
 
 def load(path: Path, *, device: str = "auto", config: SamplingConfig | None = None) -> Sampler:
@@ -156,16 +165,16 @@ def load(path: Path, *, device: str = "auto", config: SamplingConfig | None = No
 
 def pick_device(name: str) -> torch.device:
     """`auto` is CUDA where there is one, else the CPU."""
-    from curate.errors import UsageError
-
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
         raise UsageError("--device", f"no device {name!r}", fix="auto, cpu or cuda") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device", "no CUDA device here", fix="--device cpu")
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError("--device", f"{name!r} is not supported", fix="auto, cpu or cuda")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError("--device", f"no {name!r} here", fix="--device cpu")
     return device
 
 

@@ -7,7 +7,7 @@ Letters in names: N pictures, H and W pixels, C candidate captions, D width.
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -84,6 +84,7 @@ class Reference:
     keys: list[str]
     labels: list[Said]  # distinct; the first caption first
     label_N: np.ndarray  # int64, into labels
+    left_out: dict[str, str] = field(default_factory=dict)  # key -> why it is not among them
 
     @staticmethod
     def load(shards: Path, pixels: int) -> "Reference":
@@ -93,7 +94,9 @@ class Reference:
             InputError: no shards, or no usable picture in them.
         """
         found = data.load(shards, pixels)
-        return Reference.of(np.asarray(found.pixels_NHWC[: len(found)]), found.keys, found.captions)
+        pixels_NHWC = np.asarray(found.pixels_NHWC[: len(found)])
+        made = Reference.of(pixels_NHWC, found.keys, found.captions)
+        return replace(made, left_out=found.skipped)
 
     @staticmethod
     def of(
@@ -188,7 +191,8 @@ class Nearest:
         return result
 
     def _flat(self, images_NHWC: np.ndarray) -> torch.Tensor:
-        return resize(images_NHWC, self.side).flatten(1)
+        parts = np.array_split(images_NHWC, range(CHUNK, len(images_NHWC), CHUNK))
+        return torch.cat([resize(part, self.side).flatten(1) for part in parts])
 
 
 class OpenClip:

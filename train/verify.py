@@ -110,6 +110,11 @@ def run(  # noqa: PLR0913 one a documented parameter
     groups = group_prompts(reference, word, asked, shown, samples=samples, seed=seed)
     cache = layout.find(shards) / ".cache"
     notes: list[str] = []
+    if reference.left_out:
+        key, why = next(iter(reference.left_out.items()))
+        notes.append(f"{len(reference.left_out)} true pictures left out, such as {key}: {why}")
+    if before is None:
+        notes.append("no earlier checkpoint (--before): that old words are kept was not checked")
     scorers = list(_scorers(chosen, reference, groups, cache, device, progress, notes))
     if not scorers:
         raise InputError(
