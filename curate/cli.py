@@ -348,6 +348,22 @@ def explain_command(
         typer.echo(told.conclusion)
 
 
+@app.command("credits")
+def credits_command(data: Data = DATA, json: AsJson = False) -> None:
+    """Say who made the pictures that may be trained on, and under which licence, in Markdown."""
+    from dataclasses import asdict
+
+    from curate import show
+    from curate.dataset import Dataset
+    from curate.rights import credits
+
+    found = credits.of_dataset(Dataset(data))
+    if json:
+        show.as_json([asdict(credit) for credit in found])
+    else:
+        typer.echo("\n".join(credits.markdown(found)))
+
+
 def main(argv: list[str] | None = None) -> None:
     """Run the command; a CurateError becomes one message on stderr and its exit code."""
     try:

@@ -20,7 +20,7 @@ from pipelines.stages import Command, Outcome, Stage, run
 
 HERE = Path(__file__).parent
 SIZE = 64  # pixels a side of what is trained on and drawn
-IMAGES = {"base": (48_000, 18_000), "taught": (12_000, 4_000)}  # seen by each stage of the cascade
+IMAGES = {"base": (46_000, 22_000), "taught": (12_000, 4_000)}  # seen by each stage of the cascade
 TRAINING = ("--stages", "16,64", "--seed", "0")
 SAMPLES = 200  # pictures behind each figure
 

@@ -68,3 +68,20 @@ def test_the_order_of_rows_changes_nothing():
     rows = [picture(f"a-{n}", title=str(n), author=str(n % 2)) for n in range(6)]
     assert credits(rows) == credits(rows[::-1])
     assert credits([]) == []
+
+
+def test_the_command_credits_only_what_may_be_trained_on(tmp_path, capsys):
+    from curate import cli, manifest
+    from curate.manifest import Manifest
+    from curate.sample import Verdict
+
+    allow, hold = Verdict("allow", ("licence:CC-BY-4.0",)), Verdict("hold", ("licence-unknown",))
+    rows = [
+        picture("a-in", title="storm", train=allow),
+        picture("a-held", title="secret", train=hold),
+        picture("a-copy", title="copy", train=allow, dropped="duplicate:a-in"),
+    ]
+    manifest.write(tmp_path / "manifest.parquet", Manifest(rows, []))
+    cli.app(["credits", "--data", str(tmp_path)], standalone_mode=False)
+    said = capsys.readouterr().out
+    assert said.startswith("- storm") and "secret" not in said and "copy" not in said

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from curate.rights.kinds import link
+from curate.dataset import Dataset
 from curate.sample import Sample
 
 MODIFIED = "modified: resized"
@@ -45,6 +46,15 @@ def credits(samples: Iterable[Sample], *, modified: str = MODIFIED) -> list[Cred
         )
         for (author, author_url, name, address), group in sorted(groups.items())
     ]
+
+
+def of_dataset(dataset: Dataset) -> list[Credit]:
+    """The credits of every picture that may be trained on: those that `curate pack` takes.
+
+    Raises:
+        InputError: no dataset there.
+    """
+    return credits(sample for sample in dataset.read().samples if sample.may_train)
 
 
 def markdown(credits: Sequence[Credit]) -> list[str]:
