@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from curate.dataset import Dataset, failed, merge
+from curate.dataset import Dataset, command, failed, merge
 from curate.files import remove_leftovers
 from curate.sample import Sample
 
@@ -126,7 +126,8 @@ class Collection:
         self.rows[known.key] = replace(known, opt_outs=signals, **undecided)
         self.summary.updated += 1
         said = ", ".join(fresh.opt_outs)
-        self.say(f"{known.key}: its source now says {said}; curate build takes it out")
+        build = command(self.dataset.root, "build")
+        self.say(f"{known.key}: its source now says {said}; {build} takes it out")
 
     def finish(self) -> Summary:
         """Write the manifest and close the account."""

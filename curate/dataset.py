@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from curate.store import Store
 if TYPE_CHECKING:
     import daft
 
+FOLDER = Path("data")  # where commands work unless told otherwise
 TRANSIENT = "download"  # drop reason of a failed download: the next fetch tries it again
 
 
@@ -202,6 +204,12 @@ def merge(known: Iterable[Sample], fetched: Iterable[Sample]) -> list[Sample]:
         if old is None or failed(old):
             rows[sample.key] = sample
     return [rows[key] for key in sorted(rows)]
+
+
+def command(root: Path, *words: str) -> str:
+    """A command of ours as a user types it, with `--data` where it takes that to reach `root`."""
+    there = () if root == FOLDER else ("--data", str(root))
+    return shlex.join(["curate", *words, *there])
 
 
 def failed(sample: Sample) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from curate.dataset import Dataset
 from curate.errors import InputError
+from curate.rights.kinds import TERMS
 from curate.rights.policy import USES, read, shipped
 from curate.sample import DUPLICATE, Sample, Verdict, to_record
 from curate.shards import layout
@@ -150,10 +151,12 @@ def _conclusion(sample: Sample, shard: str | None) -> str:
     if not sample.captions:
         return "out: it has no caption; curate caption, or give it a text where it comes from"
     place = f"packed in {shard}" if shard else "not packed yet: curate pack"
-    leave = sample.license or "its licence"
+    terms = TERMS.get(sample.license or "")
+    rule = f'train = "deny" under [sources.{terms}]' if terms else None
+    rule = rule or f'deny = ["{sample.license}"] under [train]'
     return (
         f"in: allowed for training by {', '.join(sample.train.reasons)}, {place}; "
-        f'deny = ["{leave}"] under [train] in a policy of your own takes it out'
+        f"{rule} in a policy of your own takes it out"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from curate import header
 from curate.collection import STATED, Collection, Say, Summary, quiet
-from curate.dataset import Dataset, failed
+from curate.dataset import Dataset, command, failed
 from curate.errors import SourceError, UsageError
 from curate.net.answers import Answers
 from curate.net.client import Client, EndOfResults, Limits
@@ -139,7 +139,8 @@ def fetch(
     settings = {"query": query, "limit": limit, "allow_ai": allow_ai, **chosen}
     with dataset.lock():
         basis = terms.basis_for(dataset.root, source, query, manner.ask)
-        key = _key(source, query)
+        way_out = _way_out(dataset, query)
+        key = _key(source, way_out)
         answers = Answers(dataset.evidence)
         work = Collection(dataset, source.name, f"fetch {source.name}", settings, manner.say)
         with Client(source, answers, key, manner.endpoint, manner.say, manner.limits) as client:
@@ -151,7 +152,7 @@ def fetch(
             try:
                 met = _collect(work, rows, client, allow_ai=allow_ai)
             except SourceError as error:
-                raise _with_way_out(error, source, query) from None
+                raise _with_way_out(error, source, way_out) from None
         if not met:
             manner.say(f"{source.name}: nothing found for {query!r}")
         return work.finish()
@@ -265,25 +266,26 @@ def _explained(source: Source, client: Client, found: Iterator[Found]) -> Iterat
         ) from None
 
 
-def _key(source: Source, query: str) -> Secret | None:
+def _key(source: Source, way_out: str) -> Secret | None:
     if source.key_env is None:
         return None
-    fix = f"get a key at {source.key_url} and export {source.key_env}=…; {_way_out(query)}"
+    fix = f"get a key at {source.key_url} and export {source.key_env}=…; {way_out}"
     value = os.environ.get(source.key_env, "").strip()
     if not value:
         raise UsageError(source.key_env, f"is not set; {source.name} needs a key", fix=fix)
     return Secret.read(source.key_env, value, fix=fix)
 
 
-def _with_way_out(error: SourceError, source: Source, query: str) -> SourceError:
+def _with_way_out(error: SourceError, source: Source, way_out: str) -> SourceError:
     """The error; where the source's terms bind, with the open way to the same pictures."""
     if not source.needs_acceptance:
         return error
-    return SourceError(error.subject, error.problem, fix=f"{error.fix}; {_way_out(query)}")
+    return SourceError(error.subject, error.problem, fix=f"{error.fix}; {way_out}")
 
 
-def _way_out(query: str) -> str:
-    return f'or take open licences: curate fetch openverse --query "{query}"'
+def _way_out(dataset: Dataset, query: str) -> str:
+    openverse = command(dataset.root, "fetch", "openverse", "--query", query)
+    return f"or take open licences: {openverse}"
 
 
 def _few(names: list[str]) -> str:

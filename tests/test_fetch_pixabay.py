@@ -163,7 +163,7 @@ def test_a_missing_key_says_where_to_get_one(data, server, monkeypatch):
     monkeypatch.delenv("PIXABAY_API_KEY")
     with pytest.raises(UsageError, match="PIXABAY_API_KEY: is not set") as caught:
         run(data, server)
-    assert 'curate fetch openverse --query "blizzard"' in caught.value.fix
+    assert f"curate fetch openverse --query blizzard --data {data.root}" in caught.value.fix
     assert server.asked == []
 
 
@@ -385,7 +385,7 @@ def test_ten_failures_in_a_row_end_the_fetch(data, server):
         del server.routes[f"/get/{number}_1280.png"]
     with pytest.raises(SourceError, match="10 downloads in a row failed") as caught:
         run(data, server)
-    assert 'curate fetch openverse --query "blizzard"' in caught.value.fix
+    assert f"curate fetch openverse --query blizzard --data {data.root}" in caught.value.fix
     assert len(rows(data)) == 10
 
 
@@ -414,7 +414,7 @@ def test_without_acceptance_nothing_is_asked_of_the_source(tmp_path, server, ask
     with pytest.raises(LicenceError, match="are not accepted") as caught:
         fetch(Dataset(tmp_path), QUICK, "blizzard", manner=manner)
     assert "curate sources accept pixabay --basis TEXT" in caught.value.fix
-    assert 'curate fetch openverse --query "blizzard"' in caught.value.fix
+    assert f"curate fetch openverse --query blizzard --data {tmp_path}" in caught.value.fix
     assert server.asked == []
 
 

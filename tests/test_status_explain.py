@@ -318,6 +318,15 @@ def test_a_folder_nobody_checked_is_not_packed(folder, capsys):
     assert status(dataset).verdicts["train"]["hold"] == 6
 
 
+def test_the_way_out_of_terms_is_a_rule_for_the_source(tmp_path):
+    accepted = picture(license_text="Pixabay Content License", basis="a permission")
+    ready = replace(judged(accepted, read("personal")), captions=(Caption("a fox", "text"),))
+    said = told(Dataset(tmp_path), ready)
+    assert said.endswith(
+        'train = "deny" under [sources.pixabay] in a policy of your own takes it out'
+    )
+
+
 def told(dataset: Dataset, sample: Sample) -> str:
     """The conclusion about a dataset of this one sample, judged as personal."""
     with dataset.lock():

@@ -106,7 +106,8 @@ class Transport:
                 raise Refused(f"{host} is not a host to be asked here")
             self.budget.wait(host, may.gap_s)
             with self._opened(url, may) as response:
-                self.budget.note(host, response.headers)
+                if response.status_code != 429:  # which says itself how long to wait
+                    self.budget.note(host, response.headers)
                 tags = list(response.raw.headers.getlist("X-Robots-Tag"))
                 signals = opt_outs(tags) if opt_outs else ()
                 target = response.headers.get("Location")

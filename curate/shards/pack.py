@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from curate import workers
-from curate.dataset import Dataset
+from curate.dataset import Dataset, command
 from curate.errors import InputError, UsageError, storage_error
 from curate.files import remove_leftovers, write_bytes
 from curate.sample import Sample
@@ -163,14 +163,18 @@ def check_settings(
 
 def _nothing(dataset: Dataset, left_out: Mapping[str, int]) -> InputError:
     """Nothing can be packed: say why, and which command comes first."""
+    status, explain, check, caption = (
+        command(dataset.root, *words)
+        for words in (("status",), ("explain", "KEY"), ("check",), ("caption",))
+    )
     commands = {
-        "no-verdict": "curate check",
-        "no-caption": "curate caption",
-        "hold": "curate status, then curate explain KEY; a fetch with --license states a licence",
-        "deny": "curate status, then curate explain KEY",
+        "no-verdict": check,
+        "no-caption": caption,
+        "hold": f"{status}, then {explain}; a fetch with --license states a licence",
+        "deny": f"{status}, then {explain}",
     }
     causes = ", ".join(f"{reason} {count}" for reason, count in sorted(left_out.items()))
-    fix = next((fix for reason, fix in commands.items() if left_out.get(reason)), "curate status")
+    fix = next((fix for reason, fix in commands.items() if left_out.get(reason)), status)
     old = "; the shards there stay as they are" if (dataset.shards / INDEX).exists() else ""
     return InputError(dataset.root, f"nothing to pack ({causes or 'no rows'}){old}", fix=fix)
 

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from curate.dataset import command
 from curate.errors import UsageError
 from curate.sources import folder, openverse, pixabay, terms
 from curate.sources.base import Source
@@ -39,7 +40,7 @@ def described(root: Path) -> list[dict[str, object]]:
 def _needs(source: Source, root: Path) -> list[str]:
     needs = []
     if source.needs_acceptance and terms.accepted(root, source) is None:
-        needs.append(f"curate sources accept {source.name} --basis TEXT")
+        needs.append(command(root, "sources", "accept", source.name, "--basis", "TEXT"))
     if source.key_env and not os.environ.get(source.key_env):
         needs.append(f"a key in {source.key_env}")
     return needs

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from curate.dataset import write_json
+from curate.dataset import command, write_json
 from curate.errors import InputError, LicenceError, UsageError
 from curate.sample import utc_now
 from curate.sources.base import Source
@@ -83,12 +83,13 @@ def basis_for(root: Path, source: Source, query: str, ask: Ask | None) -> str | 
         basis = ask(source)
         given = accept(root, source, basis) if basis else None
     if given is None:
+        accept_them = command(root, "sources", "accept", source.name, "--basis", "TEXT")
+        openverse = command(root, "fetch", "openverse", "--query", query)
         raise LicenceError(
             source.name,
             f"its terms ({source.terms_url}, {source.terms_version}) are not accepted: "
             f"{' '.join(source.terms)}",
-            fix=f"if you have a basis: curate sources accept {source.name} --basis TEXT; "
-            f'else take open licences: curate fetch openverse --query "{query}"',
+            fix=f"if you have a basis: {accept_them}; else take open licences: {openverse}",
         )
     return given.basis
 
