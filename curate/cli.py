@@ -23,7 +23,7 @@ app = typer.Typer(
 )
 fetch_app = typer.Typer(no_args_is_help=True, help="Fetch pictures from a source.")
 app.add_typer(fetch_app, name="fetch")
-sources_app = typer.Typer(no_args_is_help=True, help="Where pictures come from, and its terms.")
+sources_app = typer.Typer(no_args_is_help=True, help="Where pictures come from, and on what terms.")
 app.add_typer(sources_app, name="sources")
 
 Data = Annotated[Path, typer.Option("--data", help="Dataset folder.", show_default=True)]
@@ -70,7 +70,9 @@ def fetch_pixabay(  # noqa: PLR0913 one a documented parameter
     colors: Annotated[pixabay.Colour | None, typer.Option(help="Main colour.")] = None,
     min_width: Annotated[int, typer.Option(min=0, help="Of the original, pixels.")] = 0,
     min_height: Annotated[int, typer.Option(min=0, help="Of the original, pixels.")] = 0,
-    editors_choice: Annotated[bool, typer.Option("--editors-choice", help="Only these.")] = False,
+    editors_choice: Annotated[
+        bool, typer.Option("--editors-choice", help="Only Editor's Choice.")
+    ] = False,
     order: Annotated[pixabay.Order, typer.Option(help="Which results come first.")] = "popular",
     lang: Annotated[pixabay.Language, typer.Option(help="Language of the query.")] = "en",
     allow_ai: Annotated[bool, typer.Option("--allow-ai", help="AI-made ones, too.")] = False,
@@ -213,7 +215,9 @@ def vocab_gaps(
     ] = None,
     target: Annotated[int | None, typer.Option(help="Images that are enough.")] = None,
     pairs: Annotated[str, typer.Option(help="all pairs of words in a prompt, or off.")] = "all",
-    fail_on: Annotated[str, typer.Option(help="error, warning or never: exit with 1.")] = "error",
+    fail_on: Annotated[
+        str, typer.Option(help="Exit with 1 on an error, a warning or never.")
+    ] = "error",
     json: Annotated[
         str | None,
         typer.Option("--json", metavar="[FILE.json]", help="Print JSON, or write it to FILE.json."),
@@ -261,7 +265,7 @@ def dedup(
 
 @app.command("pack")
 def pack(
-    size: Annotated[int, typer.Option(min=1, help="Longest shorter side, pixels.")] = 512,
+    size: Annotated[int, typer.Option(min=1, help="Shorter side at most, pixels.")] = 512,
     format: Annotated[str, typer.Option(help="jpg, png or webp; the last two lossless.")] = "jpg",
     background: Annotated[str, typer.Option(help="Colour under transparent pixels.")] = "white",
     data: Data = DATA,
@@ -304,7 +308,7 @@ def caption_command(
 @app.command("build")
 def build_command(
     policy: Policy = "personal",
-    size: Annotated[int, typer.Option(help="Shorter side of packed pictures, pixels.")] = 512,
+    size: Annotated[int, typer.Option(help="Shorter side at most, pixels.")] = 512,
     format: Annotated[str, typer.Option(help="Of packed pictures: jpg, png or webp.")] = "jpg",
     data: Data = DATA,
     json: AsJson = False,
