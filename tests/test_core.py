@@ -227,6 +227,14 @@ def test_a_step_without_effect_is_noted_once_after_each_fetch() -> None:
     assert steps_of(known) == ["fetch folder", "check", "dedup"] * 2
 
 
+def test_fetches_in_turn_that_find_nothing_new_are_not_noted_again() -> None:
+    known = manifest.advanced(Manifest([], []), "fetch folder", {"folder": "a"}, [row("a")])
+    known = manifest.advanced(known, "fetch folder", {"folder": "b"}, [row("a"), row("b")])
+    for folder in "aba":
+        again = manifest.advanced(known, "fetch folder", {"folder": folder}, known.samples)
+        assert again is known
+
+
 def test_other_settings_and_other_rows_are_noted() -> None:
     rows, changed = [row("a")], [row("a", title="snow")]
     known = manifest.advanced(Manifest([], []), "check", {"policy": "personal"}, rows)

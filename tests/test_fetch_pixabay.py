@@ -175,7 +175,8 @@ def test_a_key_that_encoders_would_change_is_refused(data, server, monkeypatch):
 
 def test_too_many_requests_waits_as_asked_and_says_so(data, server):
     api, said = Pixabay(server, count=1), []
-    busy = iter([Answer(b"slow down", 429, {"X-RateLimit-Reset": "1"})])
+    spent = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1"}
+    busy = iter([Answer(b"slow down", 429, spent)])
     server.routes["/api/"] = lambda query: next(busy, None) or api.search(query)
     assert run(data, server, said=said).new == 1
     first, second = (when for when, path, _ in server.asked if path == "/api/")
