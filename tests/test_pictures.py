@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -168,6 +168,7 @@ def test_a_stage_that_has_nothing_yet_is_no_error(tmp_path: Path):
 
 
 @given(st.floats(-6, 6), st.floats(0.05, 6))
+@example(0.1875, 0.25)  # 1.54 to 2.74
 def test_the_loss_axis_has_at_least_two_marks_inside(low: float, height: float):
     ticks = _loss_ticks(low, low + height)
 

@@ -218,7 +218,8 @@ def _legend(
 
 def _loss_ticks(low: float, high: float) -> list[float]:
     """Round values within 10**low to 10**high: 1, 2, 5 of each decade; finer if under two fit."""
-    for digits in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)):
+    finest = (1, 1.2, 1.4, 1.7, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9)
+    for digits in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9), finest):
         ticks = [
             digit * 10.0**decade
             for decade in range(math.floor(low), math.ceil(high) + 1)
