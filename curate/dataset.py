@@ -1,6 +1,5 @@
 """One dataset folder: manifest, journal, store, evidence and shards, side by side."""
 
-import fcntl
 import json
 import os
 import shlex
@@ -11,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from curate import manifest
-from curate.errors import InputError, UsageError, storage_error
-from curate.files import remove_leftovers, write_bytes
+from curate.errors import InputError, storage_error
+from curate.files import locked, write_bytes
 from curate.manifest import Manifest
 from curate.sample import Sample, from_record, to_record
 from curate.store import Store
@@ -76,24 +75,8 @@ class Dataset:
         """
         if existing:
             self.require()  # before anything is left behind
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        except (FileExistsError, NotADirectoryError):
-            problem = "cannot be a folder, for a file stands there"
-            raise InputError(self.root, problem, fix="name another folder with --data") from None
-        except OSError as error:
-            raise storage_error(self.root, error) from None
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            remove_leftovers(self.root)
+        with locked(self.root):
             yield
-        except BlockingIOError:
-            raise UsageError(
-                self.root, "another command is writing here", fix="wait for it to end"
-            ) from None
-        finally:
-            os.close(handle)
 
     def require(self) -> None:
         """Be sure that something was fetched into this folder.

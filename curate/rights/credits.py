@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from curate.rights.kinds import link
 from curate.dataset import Dataset
+from curate.rights.kinds import link
 from curate.sample import Sample
 
 MODIFIED = "modified: resized"
