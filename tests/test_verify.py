@@ -215,6 +215,14 @@ def test_the_learned_scorer_understands_combinations_it_never_saw():
     assert np.mean(right) >= 0.9
 
 
+def test_a_held_out_caption_is_not_learnt_to_be_wrong():
+    """One picture a caption: what is held out must not be what every other picture is not."""
+    accuracy = learn(reference(), images=1500).accuracy
+
+    assert accuracy.n >= 5
+    assert accuracy.entirely >= 0.95
+
+
 def test_the_learned_scorer_comes_back_from_its_cache_unchanged(folder: Path, learned: Learned):
     true = Reference.load(folder, SIDE)
     files = list((folder / ".cache").glob("learned-*.safetensors"))
