@@ -88,7 +88,9 @@ def test_a_run_leaves_a_model_its_log_and_what_it_answers_for(trained, shards):
     assert [s.pixels for s in model.stages] == [8, 16]
     assert [s.images_seen for s in model.stages] == [48, 32]
     assert model.facts["words"]["red"] == 3 and model.facts["licences"] == {"CC0-1.0": 6}
-    assert model.facts["convergence"]["16"].keys() == {"psnr", "bicubic", "pictures", "converged"}
+    measured = model.facts["convergence"]["16"]
+    assert measured.keys() == {"psnr", "bicubic", "pictures", "converged", "held_out"}
+    assert measured["pictures"] == 6 and not measured["held_out"]
     stages = [
         json.loads(line)["stage"] for line in (trained / "log.jsonl").read_text().splitlines()
     ]

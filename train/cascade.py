@@ -89,7 +89,7 @@ def _train(run: Run, shards: Path, replay: Path | None, start: Cascade | None, s
             if run.rank == 0:
                 loop.save_state(run, number + 1, cascade.stages[: number + 1])
             run.meet()
-    cascade.facts = _facts(cascade, new, old, start, held or corpus, run)
+    cascade.facts = _facts(cascade, new, old, start, (corpus, held), run)
     if run.rank == 0:
         checkpoint.save(folder / MODEL, cascade)
         run.state.unlink(missing_ok=True)
@@ -226,10 +226,12 @@ def _facts(
     new: Pictures,
     old: Pictures | None,
     start: Cascade | None,
-    measured: Corpus,
+    corpora: tuple[Corpus, Corpus | None],
     run: Run,
 ) -> dict[str, Any]:
     """What the weights answer for: words, licences, hashes of the shards, convergence."""
+    corpus, held = corpora
+    measured = held or corpus
     before = start.facts if start else {}
     words, licences = dict(before.get("words", {})), dict(before.get("licences", {}))
     digests = set(before.get("shards", []))
@@ -243,7 +245,10 @@ def _facts(
         "licences": licences,
         "shards": sorted(digests),
         "convergence": {
-            str(stage.pixels): upscale.convergence(stage, measured.sets[0], measured, run.device)
+            str(stage.pixels): {
+                **upscale.convergence(stage, measured.sets[0], measured, run.device),
+                "held_out": held is not None,
+            }
             for stage in cascade.stages[1:]
         },
     }

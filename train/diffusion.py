@@ -195,7 +195,8 @@ def dynamic_threshold(x0_BCHW: Tensor, *, percentile: float = 0.995) -> Tensor:
     Raises:
         ValueError: `percentile` outside (0, 1].
 
-    Source: Imagen, arXiv:2205.11487, section 2.3. It names no percentile; ours is a choice.
+    Source: Imagen, arXiv:2205.11487, "dynamic thresholding". It names no percentile; ours is a
+    choice.
     """
     if not 0 < percentile <= 1:
         raise ValueError(f"percentile {percentile} is not in (0, 1]")

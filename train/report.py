@@ -65,7 +65,8 @@ def _print_result(
     for name, loss in facts["loss"].items():
         print(f"loss {name}\t{loss:.4f}")
     for pixels, c in facts["convergence"].items():
-        print(f"PSNR {pixels} px\t{c['psnr']} dB, bicubic {c['bicubic']} dB")
+        on = "held-out" if c["held_out"] else "training"
+        print(f"PSNR {pixels} px\t{c['psnr']} dB, bicubic {c['bicubic']} dB, on {on} pictures")
         if not c["converged"]:
             print(
                 f"{run}: the {pixels} px stage has not converged: {c['psnr']} dB against "

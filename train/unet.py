@@ -5,7 +5,7 @@ Letters in names: B batch, C channels, H and W pixels, L text tokens, D text wid
 Ideas and where they come from: pixel-unshuffle stem (Shi et al., arXiv:1609.05158); skips scaled
 by 2^-0.5 and few blocks at high resolution (Imagen's Efficient U-Net, arXiv:2205.11487, appendix
 B); residual blocks modulated by the noise level and pooled text (ADM, arXiv:2105.05233); noise
-level embedded by Fourier features (EDM, arXiv:2206.00364, table 1).
+level embedded by Fourier features (Tancik et al., arXiv:2006.10739).
 """
 
 import math
@@ -54,7 +54,7 @@ class NoiseEmbedding(nn.Module):
     """Fourier features of noise levels, and pooled text, as one vector an image."""
 
     def __init__(self, width: int, text_width: int, noise_levels: int) -> None:
-        """Frequencies are fixed and spread geometrically over four octaves of e."""
+        """Frequencies are fixed, spread geometrically from 0.1 to 4 periods a unit."""
         super().__init__()
         frequencies = 2 * math.pi * torch.exp(torch.linspace(math.log(0.1), math.log(4.0), 32))
         self.register_buffer("frequencies", frequencies, persistent=False)
@@ -96,9 +96,8 @@ class ResBlock(nn.Module):
 class TransformerBlock(nn.Module):
     """Self-attention and cross-attention to the text side by side, then a feed-forward layer.
 
-    Keys and values of pixels and text tokens are concatenated, so one attention serves both
-    (as in Imagen, arXiv:2205.11487, appendix B.1: "concatenating the text embedding sequence to
-    the key-value pairs").
+    Keys and values of pixels and text tokens are concatenated, so one attention serves both, as
+    in Imagen (arXiv:2205.11487).
     """
 
     def __init__(self, width: int, text_width: int, heads: int, embedding: int) -> None:
