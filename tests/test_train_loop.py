@@ -163,7 +163,9 @@ def wait_for_any(process: subprocess.Popen, where: Path, moments: random.Random)
 def test_two_processes_equal_one(tmp_path, shards, quick):
     exact = replace(quick, precision="fp32", images=(32, 16), encoder=quick.encoder)
     file = settings_file(tmp_path, exact)
-    cascade.finetune(shards, tmp_path / "one", exact, device="cpu")
+    alone = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    one = command(shards, tmp_path / "one", file)
+    assert subprocess.run(one, capture_output=True, env=alone).returncode == 0
     words = command(shards, tmp_path / "two", file)
     launched = [
         sys.executable,
@@ -179,18 +181,15 @@ def test_two_processes_equal_one(tmp_path, shards, quick):
         "127.0.0.1:0",
         *words[1:],
     ]
-    done = subprocess.run(
-        launched,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
-    )
+    done = subprocess.run(launched, capture_output=True, text=True, timeout=300, env=alone)
     assert done.returncode == 0, done.stderr[-2000:]
+    for a, b in zip(losses(tmp_path / "one"), losses(tmp_path / "two"), strict=True):
+        assert a == pytest.approx(b, abs=1e-5)
+    # Adam divides by the size of a gradient, so where it vanishes rounding becomes a small step
     one, two = (checkpoint.load(tmp_path / name) for name in ("one", "two"))
     for a, b in zip(one.stages, two.stages, strict=True):
         for name, value in a.network.state_dict().items():
-            assert torch.allclose(value, b.network.state_dict()[name], atol=1e-5), name
+            assert torch.allclose(value, b.network.state_dict()[name], atol=5e-5), name
 
 
 def test_fine_tuning_starts_from_the_checkpoint_and_adds_its_words(
