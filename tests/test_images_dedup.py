@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -278,6 +278,7 @@ def test_every_row_stays_and_every_drop_is_justified(
 
 
 @given(st.lists(st.integers(0, 2**64 - 1), max_size=30), st.integers(0, 70), st.integers(0, 3))
+@example([0, 2**64 - 2], 64, 1)  # opposite hashes agree in no bit
 @examples(max_examples=120)
 def test_near_pairs_are_all_pairs_within_the_distance(
     bits: list[int], max_distance: int, flips: int

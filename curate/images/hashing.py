@@ -42,8 +42,10 @@ def near_pairs(
     import numpy as np
 
     total = len(hashes)
+    if max_distance >= BITS:  # opposite hashes share no band
+        return np.triu_indices(total, 1)
     found = [np.empty(0, dtype=np.int64)]
-    for shift, width in _bands(min(max_distance + 1, BITS)):
+    for shift, width in _bands(max_distance + 1):
         mask = np.uint64((1 << width) - 1)
         band = (hashes >> np.uint64(shift)) & mask
         order = np.argsort(band, kind="stable")
