@@ -37,7 +37,7 @@ test: $(VENV)/.installed-dev
 test-corpora: $(VENV)/.installed-dev
 	@test -d '$(CORPORA)' || { echo 'error: CORPORA: name the folder of real data'; \
 	  echo '  fix: make test-corpora CORPORA=DIR'; exit 2; } >&2
-	$(BIN)/python -m pytest -m corpora --corpora '$(CORPORA)'
+	$(BIN)/python -m pytest -m corpora --corpora='$(CORPORA)' tests
 
 clean:
 	rm -rf $(VENV) $(OUT)
