@@ -3,6 +3,7 @@
 import io
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -419,10 +420,7 @@ def killed_after(command: list[str], seconds: float) -> int:
 
 @pytest.mark.corpora
 def test_copies_of_real_photographs_are_found(corpora: Path, tmp_path: Path) -> None:
-    import tarfile
-
-    with tarfile.open(corpora / "flowers-originals.tar") as tar:
-        tar.extractall(tmp_path, filter="data")
+    shutil.unpack_archive(corpora / "flowers-originals.tar", tmp_path)
     files = sorted(tmp_path.rglob("*.jpg"))[::6]
     found = dict.fromkeys(COPIES, 0)
     for file in files:
@@ -439,10 +437,7 @@ def test_copies_of_real_photographs_are_found(corpora: Path, tmp_path: Path) -> 
 @pytest.mark.corpora
 def test_real_tiles_that_look_alike_both_stay(corpora: Path, tmp_path: Path) -> None:
     """Thousands of 32-pixel tiles have neighbours within 4 bits; nearly all are other pictures."""
-    import tarfile
-
-    with tarfile.open(corpora / "tiles-cc0.tar.gz") as tar:
-        tar.extractall(tmp_path / "tiles", filter="data")
+    shutil.unpack_archive(corpora / "tiles-cc0.tar.gz", tmp_path / "tiles")
     dataset = Dataset(tmp_path / "data")
     with dataset.lock():
         for n, file in enumerate(sorted((tmp_path / "tiles").rglob("*.png"))):
