@@ -95,7 +95,7 @@ def test_a_run_leaves_a_model_its_log_and_what_it_answers_for(trained, shards):
         json.loads(line)["stage"] for line in (trained / "log.jsonl").read_text().splitlines()
     ]
     assert stages == [8, 8, 8, 16, 16]
-    assert not (trained / loop.STATE).exists()
+    assert not (trained / checkpoint.STATE).exists()
 
 
 def test_the_same_command_again_changes_nothing(trained, shards, quick):
@@ -490,3 +490,13 @@ def test_stages_come_from_the_checkpoint(trained, shards, tmp_path, quick, capsy
     assert config.load(None, taken).stages == (8, 16)
     with pytest.raises(CurateError, match="network is that of --init"):
         cascade.taken_over(trained, {}, {"size": "small"})
+
+
+def test_train_sample_draws_as_the_library_does():
+    import inspect
+
+    from train import cli
+
+    typed = inspect.signature(cli.sample).parameters
+    own = sampling.SamplingConfig()
+    assert (typed["guidance"].default, typed["steps"].default) == (own.guidance, own.steps)

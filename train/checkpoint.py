@@ -20,6 +20,7 @@ from train.unet import UNet, UNetConfig
 
 VERSION = "fubuki-model/1"
 MODEL = "model.safetensors"  # within a run's folder
+STATE = "state.safetensors"  # there too, while the run is unfinished
 
 
 @dataclass
@@ -61,7 +62,7 @@ def find(path: Path) -> Path:
         return path
     if (path / MODEL).is_file():
         return path / MODEL
-    unfinished = (path / "state.safetensors").exists()
+    unfinished = (path / STATE).exists()
     problem = "this run is not finished" if unfinished else "no checkpoint here"
     fix = "type its train finetune command again" if unfinished else "train finetune --shards DIR"
     raise InputError(path, problem, fix=fix)

@@ -17,14 +17,13 @@ from torch import Tensor, nn
 from curate.errors import InputError, storage_error
 from curate.files import write_bytes
 from train import checkpoint, data, diffusion
-from train.checkpoint import Stage
+from train.checkpoint import STATE, Stage
 from train.config import TrainConfig
 from train.data import Pictures
 from train.sampling import enlarge
 from train.text import EncodedText
 from train.unet import UNet
 
-STATE = "state.safetensors"
 LOG = "log.jsonl"
 
 

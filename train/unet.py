@@ -237,11 +237,6 @@ class UNet(nn.Module):
         return F.pad(bias, (pixels, 0))[:, None, None]
 
 
-def parameter_count(model: nn.Module) -> int:
-    """How many numbers are learnt."""
-    return sum(p.numel() for p in model.parameters())
-
-
 def _groups(width: int) -> int:
     """Groups of at least 16 channels, at most 32 groups."""
     return math.gcd(width, max(1, min(32, width // 16)))
