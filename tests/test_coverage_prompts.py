@@ -21,7 +21,7 @@ def words(line: str, role: str = WANTED) -> list[str]:
         ("(white dog: 0.8) (snow)1.2", ["white", "dog", "snow"]),
         ("[fire:ice:0.5] {elf|dwarf}", ["fire", "ice", "elf", "dwarf"]),
         (r"a cat \(drawing\)", ["a", "cat", "drawing"]),
-        ("at 10:30, 3.5mm (16:9)", ["at", "10", "30", "3.5mm", "16"]),
+        ("at 10:30, 3.5mm (16:9)", ["at", "10", "30", "3.5mm", "16", "9"]),
         ("dark-skinned woman's jack-o'-lantern", ["dark-skinned", "woman's", "jack-o'-lantern"]),
         ("ice_dragon don’t café", ["ice", "dragon", "don’t", "café"]),
         ("two dogs -- one asleep", ["two", "dogs", "one", "asleep"]),

@@ -7,6 +7,9 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from curate.coverage import characters
+from curate.coverage.characters import EAST_ASIAN, EMOJI
+
 if TYPE_CHECKING:
     from simplemma.strategies import DictionaryLookupStrategy
 
@@ -65,7 +68,8 @@ _SIBILANTS = ("ches", "shes", "xes", "sses", "zzes")
 def spans(text: str) -> Iterator[tuple[int, int]]:
     """Yield [start, end) of each word: letters and digits, joined by `'`, `-` or a decimal point.
 
-    An underscore ends a word, as in file names.
+    An underscore ends a word, as in file names. An emoji is a word, and so is each run of Chinese,
+    Japanese or Korean script.
     """
     for match in _pattern(text.isascii()).finditer(text):
         yield match.span()
@@ -134,6 +138,8 @@ def lemmas(form: str) -> frozenset[str]:
         return lemmas(form[:-2])
     if form in NOT_PARTICIPLES:
         return frozenset([form])
+    if not form.isascii():
+        form = characters.without_tone(form)
     found = set(_plural_lemmas(form))
     known = _lookup(form)
     plural = bool(found) or (known not in (None, form) and form.endswith("s"))
@@ -220,10 +226,13 @@ def _function_words() -> frozenset[str]:
 @cache
 def _pattern(ascii_only: bool) -> re.Pattern[str]:
     """Words as a regular expression; both forms agree on ASCII text."""
-    letter = "[0-9A-Za-z]" if ascii_only else f"[^\\W_][{_marks()}]*"
+    letter = "[0-9A-Za-z]" if ascii_only else f"[^\\W_{EAST_ASIAN}][{_marks()}]*"
     apostrophe, hyphen = ("'", "-") if ascii_only else ("['\u2019]", "[-\u2010\u2011]")
     joint = f"{apostrophe}?{hyphen}|{apostrophe}|(?<=[0-9])\\.(?=[0-9])"
-    return re.compile(f"(?:{letter})+(?:(?:{joint})(?:{letter})+)*")
+    word = f"(?:{letter})+(?:(?:{joint})(?:{letter})+)*"
+    if ascii_only:
+        return re.compile(word)
+    return re.compile(f"{EMOJI}|(?:[{EAST_ASIAN}][{_marks()}]*)+|{word}")
 
 
 def _marks() -> str:

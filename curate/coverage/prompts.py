@@ -2,46 +2,28 @@
 
 A file holds one prompt a line, in UTF-8. Empty lines are skipped, and so are comments: lines
 whose first character other than a blank is `#`, followed by a blank or nothing (`#winter` is a
-prompt). Recognised beside plain words:
+prompt). What signs and brackets mean is read by `syntax`, plain "without a hat" by `negation`.
 
-    (snow:1.3) ((snow)) [snow] {snow}   weights and brackets; escaped parentheses are text
-    [snow|ice] [snow:ice:0.5]           alternatives: every word in them is asked for
-    <lora:winter:0.8> <embedding>       control tokens, as are __wildcard__, embedding:NAME, URLs
-    BREAK AND                           control tokens in capitals, unless all is in capitals
-    --no hat --ar 16:9                  words after `--no` are negated; other options are control
-    Negative prompt: hat                negated up to the end of the line
-    Steps: 20, Sampler: …               a line of settings, one control token
+A line that begins with `Negative prompt:` is negative as a whole. The lines behind it are too if
+a line `Steps: 20, …` ends them, as in the text that image files carry; without such a line, or
+with an empty line before it, each is a prompt of its own.
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from curate.coverage import lexicon
-from curate.errors import InputError
+from curate.coverage import lexicon, negation
+from curate.coverage.syntax import SYNTAXES, Choice, Reading, Span, scan
+from curate.errors import InputError, UsageError
+
+__all__ = ["CONTROL", "NEGATED", "SYNTAXES", "WANTED", "Prompt", "Token", "parse", "read"]
 
 WANTED, NEGATED, CONTROL = "wanted", "negated", "control"
 
-_SETTINGS = re.compile(r"\s*Steps: \d.*")
-_NEGATIVE = re.compile(r"negative prompt:", re.IGNORECASE)
-_NO = re.compile(r"(?<!\S)--no(?!\S)")
-_CONTROL = re.compile(
-    r"""<[^\s<>][^<>]*>              # <lora:winter:0.8>, <embedding>
-      | __[^\W_][\w/*-]*?__          # __wildcard__
-      | \b(?:https?://|embedding:)\S+
-      | (?<!\S)--(?!no(?!\S))[a-z]+(?:[ ]+(?!--)[^\s<]\S*)?   # an option, at most one value
-      """,
-    re.VERBOSE,
-)
-_CAPITALS = re.compile(r"\b(?:BREAK|AND)\b")
-_WEIGHT = re.compile(
-    r"""(?<=:)\s*[+-]?\d*\.?\d+\s*(?=[)\]}])   # (snow:1.3)
-      | (?<=[)])[+-]?\d*\.\d+                  # (snow)1.3
-      | (?<=\s:)[+-]?\d*\.?\d+(?=\s*(?:AND\b|$))  # snow :1.3 AND ice
-      """,
-    re.VERBOSE,
-)
+_SETTINGS = re.compile(r"\s*Steps: \d+(?:,.*)?")
+_NEGATIVE_LINE = re.compile(r"\s*negative prompt ?:", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +35,7 @@ class Token:
     end: int  # one past its last
     text: str  # as written there
     role: str  # WANTED, NEGATED or CONTROL
+    choice: Choice = ()  # (which bracket, which of its alternatives), from the outside
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,65 +47,114 @@ class Prompt:
     tokens: tuple[Token, ...]  # in their order
 
 
-def read(path: Path) -> list[Prompt]:
+def read(path: Path, *, syntax: str = "auto") -> list[Prompt]:
     """Read a file of prompts.
 
     Raises:
         InputError: no such file, not UTF-8 text, or no prompt with a word in it.
+        UsageError: no such syntax.
     """
+    _known(syntax)
     text = _decode(path, _bytes(path))
-    lines = (line.removesuffix("\r") for line in text.split("\n"))
-    found = [parse(line, n) for n, line in enumerate(lines, 1) if not _is_comment(line)]
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    negative = frozenset() if syntax in ("plain", "compel") else _negative_lines(lines)
+    found = [
+        _parse(line, n, syntax, negative=n in negative)
+        for n, line in enumerate(lines, 1)
+        if not _is_comment(line)
+    ]
     if not any(prompt.tokens for prompt in found):
         problem = "no prompt with a word in it" if text.strip() else "empty, no prompts to read"
         raise InputError(path, problem, fix="write one prompt a line")
     return found
 
 
-def parse(line: str, number: int = 1) -> Prompt:
-    """The words and control tokens of one prompt."""
-    if _SETTINGS.fullmatch(line):
+def parse(line: str, number: int = 1, *, syntax: str = "auto") -> Prompt:
+    """The words and control tokens of one prompt.
+
+    Raises:
+        UsageError: no such syntax.
+    """
+    _known(syntax)
+    return _parse(line, number, syntax)
+
+
+def _known(syntax: str) -> None:
+    if syntax not in SYNTAXES:
+        problem = f"no syntax {syntax!r}"
+        raise UsageError("--syntax", problem, fix=f"one of {', '.join(SYNTAXES)}")
+
+
+def _parse(line: str, number: int, syntax: str, *, negative: bool = False) -> Prompt:
+    if syntax in ("auto", "a1111") and _SETTINGS.fullmatch(line):
         start = len(line) - len(line.lstrip())
         settings = Token(number, start, len(line.rstrip()), line.strip(), CONTROL)
         return Prompt(number, line, (settings,))
-    control = list(_control_spans(line))
-    masked = list(line)
-    for start, end in [*control, *(m.span() for m in _WEIGHT.finditer(line))]:
-        masked[start:end] = " " * (end - start)
-    negated = list(_negated_spans(line))
-    tokens = [Token(number, a, b, line[a:b], CONTROL) for a, b in control]
-    for a, b in lexicon.spans("".join(masked)):
-        role = NEGATED if any(x <= a < y for x, y in negated) else WANTED
-        tokens.append(Token(number, a, b, line[a:b], role))
-    return Prompt(number, line, tuple(sorted(tokens, key=lambda t: (t.start, t.end))))
+    reading = scan(line, syntax)
+    if negative:
+        reading.negated = [(0, len(line))]
+    masked = reading.masked(line)
+    tokens = list(_words(line, masked, number, reading))
+    for place in negation.negated(masked, [(t.start, t.end) for t in tokens], reading.control):
+        tokens[place] = replace(tokens[place], role=NEGATED)
+    if reading.control:
+        tokens += [Token(number, a, b, line[a:b], CONTROL) for a, b in reading.control]
+        tokens.sort(key=lambda token: token.start)
+    return Prompt(number, line, tuple(tokens))
+
+
+def _words(line: str, masked: str, number: int, reading: Reading) -> Iterator[Token]:
+    """The words with their roles and alternatives."""
+    spans = lexicon.spans(masked)
+    if not reading.negated and not reading.choices:
+        for a, b in spans:
+            yield Token(number, a, b, line[a:b], WANTED)
+        return
+    choices = list(reading.alternatives())
+    negated = _merged(reading.negated)
+    at_choice = at_negated = 0
+    choice: Choice = ()
+    for a, b in spans:
+        while at_choice < len(choices) and choices[at_choice][0] <= a:
+            choice = choices[at_choice][1]
+            at_choice += 1
+        while at_negated < len(negated) and negated[at_negated][1] <= a:
+            at_negated += 1
+        inside = at_negated < len(negated) and negated[at_negated][0] <= a
+        yield Token(number, a, b, line[a:b], NEGATED if inside else WANTED, choice)
+
+
+def _merged(spans: Sequence[Span]) -> list[Span]:
+    """Sorted spans, none within another."""
+    found: list[Span] = []
+    for start, end in sorted(spans):
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        else:
+            found.append((start, end))
+    return found
+
+
+def _negative_lines(lines: Sequence[str]) -> frozenset[int]:
+    """Numbers of the lines between `Negative prompt:` and the `Steps:` line that ends it."""
+    found: set[int] = set()
+    begun: list[int] | None = None
+    for number, line in enumerate(lines, 1):
+        if _NEGATIVE_LINE.match(line):
+            begun = []
+        elif _SETTINGS.fullmatch(line):
+            found.update(begun or ())
+            begun = None
+        elif not line.strip():
+            begun = None
+        elif begun is not None:
+            begun.append(number)
+    return frozenset(found)
 
 
 def _is_comment(line: str) -> bool:
     bare = line.strip()
     return not bare or bare == "#" or (bare[0] == "#" and bare[1].isspace())
-
-
-def _control_spans(line: str) -> Iterator[tuple[int, int]]:
-    """Control tokens, none within another."""
-    found = [m.span() for m in _NEGATIVE.finditer(line)]
-    found += [m.span() for m in _NO.finditer(line)]
-    found += [m.span() for m in _CONTROL.finditer(line)]
-    if line != line.upper():
-        found += [m.span() for m in _CAPITALS.finditer(line)]
-    reached = 0
-    for start, end in sorted(found, key=lambda span: (span[0], -span[1])):
-        if start >= reached:
-            yield start, end
-            reached = end
-
-
-def _negated_spans(line: str) -> Iterator[tuple[int, int]]:
-    """Stretches whose words are to stay out of the picture."""
-    for match in _NEGATIVE.finditer(line):
-        yield match.end(), len(line)
-    for match in _NO.finditer(line):
-        following = re.compile(r"\s--[a-z]").search(line, match.end())
-        yield match.end(), following.start() if following else len(line)
 
 
 def _bytes(path: Path) -> bytes:

@@ -1,0 +1,164 @@
+"""Words that a prompt denies in plain English: "without a hat", "no people", "cloud-free".
+
+Conservative: only the noun phrase right behind the denying word is meant, up to the next
+preposition, conjunction (other than *or* and *nor*), verb or punctuation. What stands in quotation
+marks or behind *says* is text to be drawn, and `no parking sign` is a sign.
+"""
+
+import re
+from collections.abc import Sequence
+
+from curate.coverage import lexicon
+
+Span = tuple[int, int]
+
+_DENIAL = re.compile(
+    r"\b(?:no|not|without|sans|neither|nor|devoid|free|lacking|[a-z]+n['’]t)\b", re.IGNORECASE
+)
+_STOP = re.compile(r"[.,;:!?|/—–]")
+_QUOTE = re.compile(r'["“”]')
+_LONGEST = 4  # words of one noun phrase
+
+_DETERMINERS = frozenset("a an the any his her its their my your our other such".split())
+_MEASURES = frozenset(
+    "pair pairs piece pieces kind kinds sort sorts type types sign signs trace".split()
+)
+_WEARING = frozenset(
+    "wearing having holding carrying showing including containing using wear have has hold carry"
+    " show include contain depicting featuring".split()
+)
+_AUXILIARIES = frozenset(
+    "doesn't don't didn't isn't aren't wasn't weren't hasn't haven't hadn't".split()
+)
+_IDIOMS = frozenset(  # behind "no"
+    "one longer more less doubt matter way idea time need big man's where thing wonder"
+    " problem".split()
+)
+_SIGNS = frozenset("sign signs symbol symbols zone poster sticker signage signpost".split())
+_SAYING = frozenset(
+    "says saying say said reads reading read titled named called word words".split()
+)
+_NOT_FREE = frozenset("hands duty care".split())
+_BEHIND = frozenset("visible present allowed anywhere left showing around whatsoever at".split())
+_NOUNS = frozenset(
+    "building painting clothing drawing lighting lettering wedding ceiling evening lightning"
+    " writing railing awning stocking dressing frosting icing topping coating padding bedding"
+    " flooring crossing landing parking filling opening marking stuffing piping earring".split()
+)
+
+
+def negated(text: str, words: Sequence[Span], control: Sequence[Span] = ()) -> list[int]:
+    """Positions of the denied words, ascending.
+
+    Args:
+        text: a prompt with blanks in place of control tokens and weights.
+        words: [start, end) of each of its words.
+        control: [start, end) of what was taken out and ends a phrase.
+    """
+    if not _DENIAL.search(text):
+        return []
+    return sorted(set(_Denials(text, words, control).find()))
+
+
+class _Denials:
+    def __init__(self, text: str, words: Sequence[Span], control: Sequence[Span]) -> None:
+        self.text = text
+        self.words = words
+        self.forms = [lexicon.normal(text[a:b]) for a, b in words]
+        self.ends = frozenset(start for start, _ in control)
+        self.quotes = [match.start() for match in _QUOTE.finditer(text)]
+
+    def find(self) -> list[int]:
+        found: list[int] = []
+        quote = 0
+        for place, form in enumerate(self.forms):
+            while quote < len(self.quotes) and self.quotes[quote] < self.words[place][0]:
+                quote += 1
+            if quote % 2 and quote < len(self.quotes):
+                continue  # within quotation marks
+            if form.endswith("-free") and form[:-5] not in _NOT_FREE:
+                found.append(place)
+            joined = self.text.startswith("-", max(0, self.words[place][0] - 1))  # an option: --no
+            begin = None if joined else self._begin(place, form)
+            if begin is not None:
+                found += self._phrase(place, begin)
+        return found
+
+    def _begin(self, place: int, form: str) -> int | None:
+        """Where the noun phrase begins that a word denies."""
+        after = self._form(place + 1)
+        if form in ("without", "sans", "lacking", "neither", "nor"):
+            return place + 2 if after in _WEARING else place + 1
+        if form == "no":
+            before = self._form(place - 1) if place else ""
+            idiom = after in _IDIOMS or after[:1].isdigit()
+            return None if idiom or before in _SAYING else place + 1
+        if form == "not":
+            if after in _WEARING:
+                return place + 2
+            return place + 1 if after in ("a", "an", "any") else None
+        if form in _AUXILIARIES:
+            return place + 2 if after in _WEARING else None
+        if form in ("devoid", "free"):
+            ending = after == "of" or (after == "from" and form == "free")
+            return place + 2 if ending else None
+        return None
+
+    def _phrase(self, denial: int, begin: int) -> list[int]:
+        found: list[int] = []
+        single = False  # behind "a": a word in -s is a verb
+        length = 0
+        if begin >= len(self.forms) or self._apart(denial, begin):
+            return []
+        for place in range(begin, min(len(self.forms), begin + 3 * _LONGEST)):
+            form = self.forms[place]
+            if form in _BEHIND or (place > begin and self._ends(place)):
+                break
+            if form in _DETERMINERS:
+                single = form in ("a", "an")
+                if length:
+                    break
+            elif form in ("or", "nor") and length:
+                length = 0
+            elif form == "of" and found and self.forms[found[-1]] in _MEASURES:
+                continue
+            elif length < _LONGEST and self._names(place, single, first=not length):
+                found.append(place)
+                length += 1
+            else:
+                break
+        sign = bool(found) and self.forms[denial] == "no" and self.forms[found[-1]] in _SIGNS
+        return [] if sign else found
+
+    def _form(self, place: int) -> str:
+        return self.forms[place] if place < len(self.forms) else ""
+
+    def _apart(self, denial: int, begin: int) -> bool:
+        """Whether punctuation stands between the denying word and its noun phrase."""
+        return any(self._ends(place) for place in range(denial + 1, begin + 1))
+
+    def _ends(self, place: int) -> bool:
+        """Whether a phrase ends in front of a word."""
+        start, end = self.words[place - 1][1], self.words[place][0]
+        if _STOP.search(self.text, start, end):
+            return True
+        return bool(self.ends) and any(at in self.ends for at in range(start, end))
+
+    def _names(self, place: int, single: bool, *, first: bool) -> bool:
+        """Whether a word belongs to the noun phrase; the first may look like a verb."""
+        if lexicon.is_function_word(self.forms[place]):
+            return False
+        return first or not self._verb(place, single)
+
+    def _verb(self, place: int, single: bool) -> bool:
+        """Whether a word inside a noun phrase looks like the verb that ends it."""
+        form = self.forms[place]
+        after = self._form(place + 1)
+        if form.endswith("ing") and form not in _NOUNS:
+            return len(lexicon.lemmas(form)) > 1
+        if form.endswith("ed"):
+            ends = not after or lexicon.is_function_word(after)
+            return ends and len(lexicon.lemmas(form)) > 1
+        return (
+            single and form.endswith("s") and not form.endswith("ss") and lexicon.unit(form) != form
+        )
