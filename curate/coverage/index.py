@@ -1,54 +1,31 @@
-"""Which images show which words: counts over distinct images, kept in SQLite.
+"""Which images show which words: counts over distinct images.
 
-An image is one row of an FTS5 table whose "words" are the numbers of the word forms in any of
-its captions, so that words are cut by `lexicon` alone and counts equal a scan of the captions.
+The captions are counted a part at a time (`building`), each part in files of its own
+(`postings`), which are kept (`cache`). Here they are asked together: images are numbered by key
+over all parts, and captions of the same key are one image wherever they come from.
 """
 
-import json
-import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
-from itertools import chain
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from itertools import product
+from typing import TYPE_CHECKING
 
-from curate.coverage import lexicon, records
+from curate.coverage import building, lexicon, numbering, postings, records
+from curate.coverage.building import Tracked, untracked
 from curate.coverage.nearest import Vocabulary
-from curate.errors import InputError
-from curate.files import write_bytes
+from curate.coverage.parts import Described, Part
+from curate.coverage.postings import Segment
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Row = TypeVar("Row")
-RULES = 1  # part of a cached index's name: raise it when words are cut or matched differently
-_TABLES = """
-CREATE TABLE image (number INTEGER PRIMARY KEY, key TEXT NOT NULL, captions TEXT NOT NULL);
-CREATE TABLE form (number INTEGER PRIMARY KEY, form TEXT UNIQUE NOT NULL, images INTEGER NOT NULL);
-CREATE TABLE reading (lemma TEXT, form INTEGER, PRIMARY KEY (lemma, form)) WITHOUT ROWID;
-CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE VIRTUAL TABLE posting USING fts5
-    (forms, content='', detail=none, columnsize=0, tokenize='ascii');
-INSERT INTO posting (posting, rank) VALUES ('hashsize', 33554432); -- bytes held before a merge
-CREATE TEMP TABLE given (key TEXT PRIMARY KEY, captions TEXT NOT NULL) WITHOUT ROWID;
-"""
+__all__ = ["BOUND", "Evidence", "Index", "Tracked", "of", "open_index", "untracked"]
 
-
-class Tracked(Protocol):
-    """Passes items on, and shows how far they are."""
-
-    def __call__(self, items: Iterable[Row], total: int | None, label: str) -> Iterator[Row]:
-        """The items; `total` is None while unknown."""
-        ...
-
-
-def untracked(items: Iterable[Row], total: int | None, label: str) -> Iterator[Row]:
-    """Pass the items on and show nothing."""
-    return iter(items)
+BOUND = 5  # images that `bound` looks for; below it, its answer is exact
+REACH = 8  # words that may stand between an adjective and its noun
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,40 +36,60 @@ class Evidence:
     caption: str
 
 
-@dataclass(frozen=True)
-class Matches:
-    """The images that show a unit."""
-
-    exact: frozenset[int]  # numbers of the forms that are the unit itself
-    forms: frozenset[int]  # and of all its inflections
-    images: tuple[int, ...] | None = None  # where forms do not suffice: the images themselves
-
-
 class Index:
-    """Counts over the images of one origin."""
+    """Counts over the images of one origin. Images are numbered by key, from 0."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        """Read the facts that `build` wrote."""
-        self._sql = connection
-        self._known: dict[str, Matches] = {}
-        self._shown: dict[str, NDArray[np.int32]] = {}
-        facts = dict(connection.execute("SELECT name, value FROM fact"))
-        self.images: int = json.loads(facts["images"])
-        self.captions: int = json.loads(facts["captions"])
-        self.left_out: dict[str, int] = json.loads(facts["left_out"])  # reason -> rows
+    def __init__(self, segments: Iterable[Segment], missing: Sequence[str] = ()) -> None:
+        """Join the files of an index.
+
+        Args:
+            segments: the files, in any order.
+            missing: sentences: what could not be counted at all.
+        """
+        self._places = numbering.Numbering(segments)
+        self._found: dict[tuple[str, ...], NDArray[np.int32]] = {}
+        self._forms: dict[tuple[Segment, str], list[str]] = {}
+        self.images: int = self._places.images
+        self.captions: int = self._places.captions()
+        left_out: Counter[str] = Counter()
+        said = list(missing)
+        for segment in self._places.all:
+            left_out.update(segment.facts.get("left_out", {}))
+            said += [*segment.facts.get("broken", ()), *segment.facts.get("silent", ())]
+        self.left_out: dict[str, int] = dict(sorted(left_out.items()))  # reason -> rows
+        self.incomplete: tuple[str, ...] = tuple(sorted(said))  # sentences: what is not counted
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
         """Every form in the captions, with its images."""
-        return Vocabulary(dict(self._sql.execute("SELECT form, images FROM form ORDER BY form")))
+        return Vocabulary(self._places.forms())
 
-    def counts(self, unit: str) -> tuple[int, int]:
-        """Images that show the unit itself, and images that show it only inflected."""
-        found = self._matches(unit)
-        exact = self._count(_any(found.exact))
-        if found.images is not None:
-            return exact, len(found.images) - exact
-        return exact, self._count(_any(found.forms)) - exact
+    def shown(self, unit: str) -> "NDArray[np.int32]":
+        """Ascending numbers of the images whose captions show the unit in any inflection.
+
+        Args:
+            unit: a lemma or form; hyphenated, it is found with the hyphen or as its parts side
+                by side, each in any inflection; with blanks, as its words side by side in one
+                caption, blank or hyphen between, the last one in any inflection.
+        """
+        return self._asked("shown", unit)
+
+    def exact(self, unit: str) -> "NDArray[np.int32]":
+        """Those that show it as it is written; a hyphen of the unit must be there."""
+        return self._asked("exact", unit)
+
+    def bound(self, adjective: str, noun: str) -> "NDArray[np.int32]":
+        """Images with a caption that says the adjective of the noun.
+
+        Where the adjective stands right before its noun in `BOUND` images or more, these are the
+        answer. Where it does not, captions with both words at most `REACH` words apart are read
+        until `BOUND` images are found. So fewer than `BOUND` images are all there are, and more
+        are at least as many.
+        """
+        known = ("bound", adjective, noun)
+        if known not in self._found:
+            self._found[known] = self._bindings(adjective, noun)
+        return self._found[known]
 
     def together(
         self, pairs: Iterable[tuple[str, str]], *, below: int = 6
@@ -105,240 +102,180 @@ class Index:
 
         partners: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for a, b in pairs:
-            commoner = max(a, b, key=lambda unit: len(self._images(unit)))
+            commoner = max(a, b, key=lambda unit: len(self.shown(unit)))
             partners[commoner].append((a, b))
-        shown = np.zeros(self.images + 1, dtype=bool)  # by number of the image
+        marked = np.zeros(self.images, dtype=bool)  # by number of the image
         for commoner, found in partners.items():
-            shown[self._images(commoner)] = True
+            marked[self.shown(commoner)] = True
             for a, b in found:
-                rarer = self._images(b if a == commoner else a)
-                both = rarer[shown[rarer]].tolist()
-                few = both if len(both) < below else []
-                yield a, b, len(both), self._shown_by(few, (a, b))
-            shown[self._images(commoner)] = False
+                rarer = self.shown(b if a == commoner else a)
+                both = rarer[marked[rarer]]
+                few = both.tolist() if len(both) < below else []
+                yield a, b, len(both), [self._evidence(number, (a, b)) for number in few]
+            marked[self.shown(commoner)] = False
 
-    def evidence(self, unit: str, limit: int = 6) -> list[Evidence]:
-        """Captions of up to `limit` images that show the unit; exact ones first, then by key."""
-        found = self._matches(unit)
-        chosen = self._numbers(_any(found.exact), limit)
-        if found.images is not None:
-            chosen += found.images
-        elif len(chosen) < limit:
-            chosen += self._numbers(_any(found.forms), 2 * limit)
-        return self._shown_by(list(dict.fromkeys(chosen))[:limit], (unit,))
+    def evidence(
+        self, numbers: Sequence[int] | str, units: Sequence[str] = (), limit: int = 6
+    ) -> tuple[Evidence, ...]:
+        """A caption of each of these images, by key: the one that shows most of the units.
 
-    def _shown_by(self, numbers: Iterable[int], units: Iterable[str]) -> list[Evidence]:
-        wanted = [lexicon.lemmas(part) for unit in units for part in lexicon.parts(unit)]
-        return [self._caption(number, wanted) for number in numbers]
-
-    def _matches(self, unit: str) -> Matches:
-        if unit not in self._known:
-            forms = self._forms(unit)
-            images = self._side_by_side(unit, forms) if "-" in unit else None
-            self._known[unit] = Matches(self._form(unit), forms, images)
-        return self._known[unit]
-
-    def _form(self, form: str) -> frozenset[int]:
-        found = self._sql.execute("SELECT number FROM form WHERE form = ?", (form,))
-        return frozenset(number for (number,) in found)
-
-    def _forms(self, unit: str) -> frozenset[int]:
-        """Forms that share a lemma with the unit, and the unit as it stands."""
-        question = "SELECT form FROM reading WHERE lemma = ?"
-        rows = chain.from_iterable(self._sql.execute(question, (x,)) for x in lexicon.lemmas(unit))
-        return self._form(unit) | {number for (number,) in rows}
-
-    def _side_by_side(self, unit: str, whole: frozenset[int]) -> tuple[int, ...]:
-        """Images that show a hyphenated unit, or its parts one after the other."""
-        parts = [self._forms(part) for part in lexicon.parts(unit)]
-        wanted = [lexicon.lemmas(part) for part in lexicon.parts(unit)]
-        found = set(self._numbers(_any(whole)))
-        for number in self._numbers(_all(parts)):
-            if number not in found and any(
-                _in_a_row(caption, wanted) for caption in self._captions(number)
-            ):
-                found.add(number)
-        return tuple(sorted(found))
-
-    def _images(self, unit: str) -> "NDArray[np.int32]":
-        """Numbers of the images that show a unit, ascending; kept, since pairs share units."""
+        Args:
+            numbers: of images, in any order; the first `limit` of them by key are told of.
+            units: what the captions should show.
+            limit: how many at most.
+        """
+        if isinstance(numbers, str):
+            return self._of_unit(numbers, limit)
         import numpy as np
 
-        if unit not in self._shown:
-            found = self._matches(unit)
-            numbers = self._numbers(_any(found.forms)) if found.images is None else found.images
-            self._shown[unit] = np.fromiter(numbers, dtype=np.int32)
-        return self._shown[unit]
+        chosen = np.unique(np.asarray(numbers, dtype=np.int64))[:limit].tolist()
+        return tuple(self._evidence(number, units) for number in chosen)
 
-    def _count(self, question: str) -> int:
-        if not question:
-            return 0
-        sql = "SELECT count(*) FROM posting WHERE posting MATCH ?"
-        return int(self._sql.execute(sql, (question,)).fetchone()[0])
+    def counts(self, unit: str) -> tuple[int, int]:
+        """Images that show the unit itself, and images that show it only inflected."""
+        exact = len(self.exact(unit))
+        return exact, len(self.shown(unit)) - exact
 
-    def _numbers(self, question: str, limit: int = -1) -> list[int]:
-        """Numbers of the images that match, ascending: in the order of their keys."""
-        if not question:
-            return []
-        sql = "SELECT rowid FROM posting WHERE posting MATCH ? ORDER BY rowid LIMIT ?"
-        return [number for (number,) in self._sql.execute(sql, (question, limit))]
+    def _of_unit(self, unit: str, limit: int) -> tuple[Evidence, ...]:
+        """Captions that show the unit; exact ones first, then by key."""
+        chosen = [*self.exact(unit)[:limit].tolist(), *self.shown(unit)[: 2 * limit].tolist()]
+        return tuple(self._evidence(n, (unit,)) for n in list(dict.fromkeys(chosen))[:limit])
 
-    def _captions(self, number: int) -> list[str]:
-        sql = "SELECT captions FROM image WHERE number = ?"
-        return _distinct(self._sql.execute(sql, (number,)).fetchone()[0])
+    def _asked(self, how: str, unit: str) -> "NDArray[np.int32]":
+        known = (how, unit)
+        if known not in self._found:
+            segments = self._places.segments
+            asked = tuple(self._question(segment, unit, how) for segment in segments)
+            if asked not in self._found:  # a word without inflections is asked for once
+                self._found[asked] = self._places.matching(dict(zip(segments, asked, strict=True)))
+            found = self._found[asked]
+            self._found[known] = (
+                self._as_written(found, unit) if how == "exact" and "-" in unit else found
+            )
+        return self._found[known]
 
-    def _caption(self, number: int, wanted: Sequence[frozenset[str]]) -> Evidence:
-        """The caption of an image that shows most of what is wanted."""
-        sql = "SELECT key FROM image WHERE number = ?"
-        key = self._sql.execute(sql, (number,)).fetchone()[0]
+    def _question(self, segment: Segment, unit: str, how: str) -> str:
+        return " OR ".join(map(postings.quoted, self._phrases(segment, unit, how)))
+
+    def _phrases(self, segment: Segment, unit: str, how: str) -> list[tuple[str, ...]]:
+        """Every row of words in a segment that shows the unit."""
+        parts = [part for word in unit.split() for part in lexicon.parts(word)]
+        inflected = how == "shown"
+        hyphenated = " " not in unit
+        choices: list[list[str]] = []
+        for place, part in enumerate(parts):
+            cut = postings.words(part)
+            any_form = inflected and (hyphenated or place == len(parts) - 1)
+            if any_form and len(cut) == 1:
+                choices.append(self._inflections(segment, part))
+            else:
+                choices += [[word] for word in cut]
+        return list(product(*choices)) if choices else []
+
+    def _inflections(self, segment: Segment, form: str) -> list[str]:
+        """The forms in a segment that share a lemma with this one, and the form as it stands."""
+        known = (segment, form)
+        if known not in self._forms:
+            self._forms[known] = sorted({form} | segment.readings(lexicon.lemmas(form)))
+        return self._forms[known]
+
+    def _as_written(self, numbers: "NDArray[np.int32]", unit: str) -> "NDArray[np.int32]":
+        """Those of the images in whose captions a hyphenated unit stands with its hyphen."""
+        import numpy as np
+
+        wanted = [lexicon.normal(word) for word in unit.split()]
+        kept = [
+            number
+            for number in numbers.tolist()
+            if any(_contains(_normal_words(c), wanted) for c in self._places.captions_of(number))
+        ]
+        return np.array(kept, dtype=np.int32)
+
+    def _bindings(self, adjective: str, noun: str) -> "NDArray[np.int32]":
+        import numpy as np
+
+        asked = {}
+        for segment in self._places.segments:
+            pairs = self._pairs(segment, adjective, noun)
+            asked[segment] = " OR ".join(postings.quoted(a + b) for a, b in pairs)
+        adjacent = self._places.matching(asked)
+        if len(adjacent) >= BOUND:
+            return adjacent
+        for segment in self._places.segments:
+            near = (f"NEAR({postings.quoted(a)} {postings.quoted(b)}, {REACH})"
+                    for a, b in self._pairs(segment, adjective, noun))  # fmt: skip
+            asked[segment] = " OR ".join(near)
+        found = set(adjacent.tolist())
+        for number in self._places.matching(asked).tolist():
+            if len(found) >= BOUND:
+                break
+            if number not in found and self._binds(number, adjective, noun):
+                found.add(number)
+        return np.array(sorted(found), dtype=np.int32)
+
+    def _pairs(
+        self, segment: Segment, adjective: str, noun: str
+    ) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+        """Every form of the adjective with every form of the noun that a segment knows."""
+        known = segment.known
+        for a, b in product(
+            self._phrases(segment, adjective, "shown"), self._phrases(segment, noun, "shown")
+        ):
+            if all(map(known, a)) and all(map(known, b)):
+                yield a, b
+
+    def _binds(self, number: int, adjective: str, noun: str) -> bool:
+        from curate.coverage import bindings
+
+        lemmas = lexicon.lemmas(adjective), lexicon.lemmas(noun)
+        said = map(_normal_words, self._places.captions_of(number))
+        return any(bindings.binds(words, *lemmas) for words in said)
+
+    def _evidence(self, number: int, units: Sequence[str]) -> Evidence:
+        captions = self._places.captions_of(number)
+        wanted = [_lemmas(unit) for unit in units]
 
         def shown(caption: str) -> int:
-            seen = [lexicon.lemmas(f) for s in lexicon.surfaces(caption) for f in lexicon.forms(s)]
-            return sum(any(lemmas & one for one in seen) for lemmas in wanted)
+            said = postings.words_of(caption)
+            return sum(postings.in_a_row(said, one) for one in wanted)
 
-        captions = self._captions(number)
-        return Evidence(key, max(captions, key=shown) if len(captions) > 1 else captions[0])
-
-
-def open_index(origin: records.Origin, tracked: Tracked = untracked) -> Index:
-    """The index of an origin: the one kept in its cache folder while the data is unchanged.
-
-    Raises:
-        InputError: the data cannot be read.
-    """
-    if origin.cache is None:
-        return Index(build(origin, tracked))
-    name = f"words-{RULES}-{version('simplemma')}-{records.fingerprint(origin)[:20]}.sqlite"
-    path = origin.cache / name
-    kept = _reopen(path)
-    if kept is None:
-        kept = build(origin, tracked)
-        _keep(path, kept)
-    return Index(kept)
+        best = max(captions, key=shown) if len(captions) > 1 else captions[0]
+        return Evidence(self._places.key(number), best)
 
 
-def build(origin: records.Origin, tracked: Tracked = untracked) -> sqlite3.Connection:
-    """Count the words of every image, in memory; captions of the same key are one image.
+def open_index(origin: records.Origin, tracked: Tracked = untracked, *, jobs: int = 1) -> Index:
+    """The index of an origin: what is kept of it while the data is unchanged, the rest counted.
+
+    Args:
+        origin: the data.
+        tracked: shows how far the reading is.
+        jobs: processes that count parts side by side; the result is the same.
 
     Raises:
         InputError: the data cannot be read, or holds no caption at all.
     """
-    sql = sqlite3.connect(":memory:")
-    sql.executescript(_TABLES)
-    left_out: Counter[str] = Counter()
-    given = ((_clean(key), "\n".join(map(_clean, said))) for key, said in origin.read(left_out))
-    with sql:
-        sql.executemany(
-            "INSERT INTO given VALUES (?, ?) ON CONFLICT (key)"
-            " DO UPDATE SET captions = captions || char(10) || excluded.captions",
-            tracked(given, None, "captions"),
-        )
-        sql.execute(
-            "INSERT INTO image (key, captions) SELECT key, captions FROM given ORDER BY key"
-        )
-        sql.execute("DROP TABLE given")
-        images, captions = _count_words(sql, tracked)
-        if not captions and origin.kind != "none":
-            problem = "no caption to count words in"
-            raise InputError(origin.path, problem, fix=f"curate caption --data {origin.path}")
-        facts = {"images": images, "captions": captions, "left_out": dict(sorted(left_out.items()))}
-        rows = ((name, json.dumps(value)) for name, value in facts.items())
-        sql.executemany("INSERT INTO fact VALUES (?, ?)", rows)
-    return sql
+    found = Index(building.segments(origin.parts, tracked, jobs=jobs), origin.missing)
+    if not found.images and origin.kind != "none":
+        raise origin.no_captions(found.incomplete[0] if found.incomplete else "")
+    return found
 
 
-def _count_words(sql: sqlite3.Connection, tracked: Tracked) -> tuple[int, int]:
-    """Fill the tables of forms and postings; return the numbers of images and captions."""
-    forms = _Forms()
-    captions = 0
-
-    def postings(rows: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
-        nonlocal captions
-        for number, text in rows:
-            captions += len(_distinct(text)) if "\n" in text else bool(text)
-            words = map(forms.__getitem__, lexicon.surfaces(text))
-            yield number, " ".join(dict.fromkeys(chain.from_iterable(words)))
-
-    (total,) = sql.execute("SELECT count(*) FROM image").fetchone()
-    rows = sql.execute("SELECT number, captions FROM image ORDER BY number")
-    sql.executemany(
-        "INSERT INTO posting (rowid, forms) VALUES (?, ?)",
-        postings(tracked(rows, total, "words")),
-    )
-    sql.execute("CREATE VIRTUAL TABLE temp.counted USING fts5vocab(main, posting, row)")
-    images = dict(sql.execute("SELECT term, doc FROM counted"))
-    numbered = ((n, form, images[n]) for form, n in forms.numbers.items())
-    sql.executemany("INSERT INTO form VALUES (?, ?, ?)", numbered)
-    readings = ((x, n) for form, n in forms.numbers.items() for x in sorted(lexicon.lemmas(form)))
-    sql.executemany("INSERT INTO reading VALUES (?, ?)", readings)
-    return total, captions
+def of(rows: Iterable[Described]) -> Index:
+    """The index of these images, in memory."""
+    return Index(building.in_memory(Part(lambda reading: iter(rows))))
 
 
-class _Forms(dict[str, tuple[str, ...]]):
-    """Word as written -> numbers of its forms, as they stand in the table of postings."""
-
-    def __init__(self) -> None:
-        self.numbers: dict[str, str] = {}
-
-    def __missing__(self, surface: str) -> tuple[str, ...]:
-        numbers = self.numbers
-        found = tuple(numbers.setdefault(f, str(len(numbers))) for f in lexicon.forms(surface))
-        self[surface] = found
-        return found
+def _lemmas(unit: str) -> list[frozenset[str]]:
+    """The lemmas of each word of a unit."""
+    parts = (part for word in unit.split() for part in lexicon.parts(word))
+    return [lexicon.lemmas(word) for part in parts for word in postings.words(part)]
 
 
-def _in_a_row(caption: str, wanted: Sequence[frozenset[str]]) -> bool:
-    """Whether words with the wanted lemmas follow one another, hyphens or not."""
-    written = lexicon.surfaces(caption)
-    words = [part for surface in written for part in lexicon.parts(lexicon.normal(surface))]
-    windows = zip(*(words[n:] for n in range(len(wanted))), strict=False)
-    return any(
-        all(lexicon.lemmas(word) & lemmas for word, lemmas in zip(window, wanted, strict=True))
-        for window in windows
-    )
+def _normal_words(caption: str) -> list[str]:
+    return [lexicon.normal(surface) for surface in lexicon.surfaces(caption)]
 
 
-def _any(forms: Iterable[int]) -> str:
-    return " OR ".join(f'"{number}"' for number in sorted(forms))
-
-
-def _all(groups: Sequence[frozenset[int]]) -> str:
-    return " AND ".join(f"({_any(group)})" for group in groups) if all(groups) else ""
-
-
-def _distinct(captions: str) -> list[str]:
-    return sorted(set(captions.split("\n")) - {""})
-
-
-def _clean(text: str) -> str:
-    """One line that SQLite can store."""
-    if text.isprintable():
-        return text
-    return " ".join(text.replace("\0", " ").split()).encode("utf-8", "replace").decode()
-
-
-def _reopen(path: Path) -> sqlite3.Connection | None:
-    """A kept index; None when there is none or the file is not whole."""
-    if not path.exists():
-        return None
-    try:
-        sql = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-        (pages,), (size,) = sql.execute("PRAGMA page_count"), sql.execute("PRAGMA page_size")
-        sql.execute("SELECT count(*) FROM fact").fetchone()
-    except sqlite3.DatabaseError:
-        return None
-    return sql if pages[0] * size[0] == path.stat().st_size else None
-
-
-def _keep(path: Path, sql: sqlite3.Connection) -> None:
-    """Keep an index for the next run and forget those of earlier data.
-
-    The report does not need it: where nothing can be written, nothing is kept.
-    """
-    try:
-        write_bytes(path, sql.serialize())
-    except InputError:
-        return
-    for old in path.parent.glob("words-*.sqlite"):
-        if old != path:
-            old.unlink(missing_ok=True)
+def _contains(said: Sequence[str], wanted: Sequence[str]) -> bool:
+    """Whether the wanted words follow one another."""
+    size = len(wanted)
+    return any(said[n : n + size] == wanted for n in range(len(said) - size + 1))

@@ -1,23 +1,24 @@
-"""Where captions come from: a dataset folder, a manifest, shards, or a plain list of captions."""
+"""Where captions come from: a dataset folder, a manifest, shards, a list, a Hugging Face folder."""
 
-import csv
-import hashlib
-import json
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from curate import manifest
+from curate.coverage import hugging, lists, sharded
+from curate.coverage.parts import Described, Part, Reading
 from curate.dataset import Dataset
 from curate.errors import InputError
 from curate.sample import Sample, live
 from curate.shards import layout
 
 DEFAULT = Path("data")  # the dataset folder when none is named
-Described = tuple[str, Sequence[str]]  # key of an image, what is said of it
-_LIST_FIX = 'write lines like {"image": "a.png", "captions": ["a white dog"]}, or image,caption'
+_LISTS = {".jsonl": lists.json_lines, ".csv": lists.table, ".tsv": lists.table}
+_DESCRIBE = {
+    "captions": lists.FIX,
+    "hugging-face": "name the folder of a dataset whose column caption is filled",
+}
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,18 @@ class Origin:
     """Data whose words can be counted."""
 
     path: Path
-    kind: str  # "dataset", "manifest", "shards", "captions" or "none"
-    read: Callable[[Counter[str]], Iterator[Described]]  # fills in what it leaves out, by reason
-    files: tuple[Path, ...] = ()  # whose bytes decide what is read
-    cache: Path | None = None  # folder for the index
-    options: tuple[str, ...] = field(default=())  # that make a command fetch into it
+    kind: str  # "dataset", "manifest", "shards", "captions", "hugging-face", "several" or "none"
+    parts: tuple[Part, ...] = ()
+    files: tuple[Path, ...] = ()  # that hold the captions
+    options: tuple[str, ...] = ()  # that make a command fetch into it
+    members: tuple["Origin", ...] = ()  # of "several"
+    missing: tuple[str, ...] = ()  # sentences: what it should hold and does not
+
+    def no_captions(self, why: str = "") -> InputError:
+        """The error for data that holds no caption at all."""
+        problem = f"no caption to count words in{f' ({why})' if why else ''}"
+        fix = _DESCRIBE.get(self.kind, f"curate caption --data {self.path}")
+        return InputError(self.path, problem, fix=fix)
 
 
 def find(data: Path | None = None) -> Origin:
@@ -43,21 +51,48 @@ def find(data: Path | None = None) -> Origin:
     if dataset.manifest.exists() or dataset.journal.exists():
         files = tuple(f for f in (dataset.manifest, dataset.journal) if f.exists())
         options = () if data is None else ("--data", str(path))
-        return Origin(path, "dataset", _of(dataset.read), files, path / "index", options)
+        part = Part(partial(_dataset, path), files, "dataset", cache=path / "index")
+        return Origin(path, "dataset", (part,), files, options)
     if data is None:
-        return Origin(path, "none", lambda left_out: iter(()))
+        return Origin(path, "none")
     if not path.exists():
         raise InputError(path, "no such file or folder", fix="name a dataset folder with --data")
-    if path.is_dir():
-        return _shards(path)
+    return _folder(path) if path.is_dir() else _file(path)
+
+
+def _folder(path: Path) -> Origin:
+    if any((place / layout.INDEX).is_file() for place in (path, path / "shards")):
+        parts, missing = sharded.parts(path)
+        index = layout.find(path) / layout.INDEX
+        return Origin(path, "shards", tuple(parts), (index,), missing=tuple(missing))
+    files = hugging.files(path)
+    if files:
+        return Origin(path, "hugging-face", tuple(hugging.parts(path, files)), tuple(files))
+    problem, fix = "neither a dataset nor shards here", f"curate fetch folder DIR --data {path}"
+    raise InputError(path, problem, fix=fix)
+
+
+def _file(path: Path) -> Origin:
     if path.suffix == ".parquet":
-        return Origin(path, "manifest", _of(lambda: manifest.read(path)), (path,))
-    readers = {".jsonl": _json_lines, ".csv": _table, ".tsv": _table}
-    if path.suffix.lower() in readers:
-        reader = readers[path.suffix.lower()]
-        return Origin(path, "captions", lambda left_out: reader(path), (path,))
+        if hugging.is_foreign(path):
+            return _foreign(path)
+        part = Part(partial(_manifest, path), (path,), "manifest")
+        return Origin(path, "manifest", (part,), (path,))
+    reader = _LISTS.get(path.suffix.lower())
+    if reader:
+        part = Part(partial(reader, path), (path,), f"captions {path.suffix.lower()}")
+        return Origin(path, "captions", (part,), (path,))
     problem = "neither a dataset folder, shards, a manifest nor a list of captions"
     raise InputError(path, problem, fix="name a folder, or a .parquet, .jsonl, .csv or .tsv file")
+
+
+def _foreign(path: Path) -> Origin:
+    try:
+        parts = hugging.parts(path.parent, [path])
+    except InputError as error:
+        problem = f"neither a manifest nor a table of captions: {error.problem}"
+        raise InputError(path, problem, fix=error.fix) from None
+    return Origin(path, "hugging-face", tuple(parts), (path,))
 
 
 def find_all(data: Sequence[Path]) -> Origin:
@@ -68,33 +103,16 @@ def find_all(data: Sequence[Path]) -> Origin:
     """
     if len(data) < 2:
         return find(*data)
-    found = [find(path) for path in data]
-
-    def read(left_out: Counter[str]) -> Iterator[Described]:
-        for origin in found:
-            yield from origin.read(left_out)
-
-    shown = Path(" + ".join(str(origin.path) for origin in found))
-    files = tuple(file for origin in found for file in origin.files)
-    return Origin(shown, "several", read, files, options=found[-1].options)
-
-
-def fingerprint(origin: Origin) -> str:
-    """SHA-256 over the bytes that decide what is read."""
-    whole = hashlib.sha256(origin.kind.encode())
-    for path in origin.files:
-        try:
-            with path.open("rb") as file:
-                whole.update(hashlib.file_digest(file, "sha256").digest())
-        except OSError as error:
-            raise unreadable(path, error) from None
-    return whole.hexdigest()
-
-
-def unreadable(path: Path, error: OSError) -> InputError:
-    """Turn a failed read into a sentence."""
-    fix = "correct the path or its permissions"
-    return InputError(path, f"cannot be read ({error.strerror or error})", fix=fix)
+    found = tuple(find(path) for path in data)
+    return Origin(
+        Path(" + ".join(str(origin.path) for origin in found)),
+        "several",
+        tuple(part for origin in found for part in origin.parts),
+        tuple(file for origin in found for file in origin.files),
+        found[-1].options,
+        found,
+        tuple(sentence for origin in found for sentence in origin.missing),
+    )
 
 
 def words_of(sample: Sample) -> list[str]:
@@ -103,80 +121,24 @@ def words_of(sample: Sample) -> list[str]:
     return [text for text in said if text.strip()]
 
 
-def _of(read: Callable[[], manifest.Manifest]) -> Callable[[Counter[str]], Iterator[Described]]:
-    def rows(left_out: Counter[str]) -> Iterator[Described]:
-        for sample in live(read().samples):
-            said = words_of(sample)
-            decision = sample.train.decision if sample.train else None
-            if decision in ("hold", "deny"):
-                left_out[f"not allowed for training ({decision})"] += 1
-            elif not said:
-                left_out["without words"] += 1
-            else:
-                if decision is None:
-                    left_out["counted, but not checked yet"] += 1
-                yield sample.key, said
-
-    return rows
+def _dataset(path: Path, reading: Reading) -> Iterator[Described]:
+    yield from _rows(Dataset(path).read, reading)
 
 
-def _shards(path: Path) -> Origin:
-    def rows(left_out: Counter[str]) -> Iterator[Described]:
-        for key, _, record in layout.iterate(path):
-            yield key, [c["text"] for c in record["captions"]]
-
-    try:
-        index = layout.find(path) / layout.INDEX
-    except InputError:
-        problem, fix = "neither a dataset nor shards here", f"curate fetch folder DIR --data {path}"
-        raise InputError(path, problem, fix=fix) from None
-    return Origin(path, "shards", rows, (index,))
+def _manifest(path: Path, reading: Reading) -> Iterator[Described]:
+    yield from _rows(partial(manifest.read, path), reading)
 
 
-def _json_lines(path: Path) -> Iterator[Described]:
-    for number, line in _lines(path):
-        where = f"{path} line {number}"
-        if not line.strip():
-            continue
-        try:
-            record: Any = json.loads(line)
-        except ValueError:
-            raise InputError(where, "not JSON", fix=_LIST_FIX) from None
-        said = record.get("captions", record.get("caption")) if isinstance(record, dict) else None
-        captions = [said] if isinstance(said, str) else said
-        if not isinstance(captions, list) or not all(isinstance(c, str) for c in captions):
-            raise InputError(where, "no captions in it", fix=_LIST_FIX)
-        if not isinstance(record.get("image"), str):
-            raise InputError(where, "no image in it", fix=_LIST_FIX)
-        yield record["image"], captions
-
-
-def _table(path: Path) -> Iterator[Described]:
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    numbered = _lines(path)
-    rows = csv.DictReader((line for _, line in numbered), delimiter=delimiter)
-    try:
-        if not {"image", "caption"} <= set(rows.fieldnames or ()):
-            problem = "the first line does not name the columns image and caption"
-            raise InputError(path, problem, fix="write image,caption as its first line")
-        for row in rows:
-            if row["image"] is None or row["caption"] is None:
-                raise InputError(
-                    f"{path} line {rows.line_num}", "a column is missing", fix=_LIST_FIX
-                )
-            yield row["image"], [row["caption"]]
-    except csv.Error as error:
-        raise InputError(f"{path} line {rows.line_num}", str(error), fix=_LIST_FIX) from None
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines with their numbers, their ends kept."""
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
-    except UnicodeDecodeError:
-        fix = "save it as UTF-8 text"
-        raise InputError(f"{path} line {number}", "not UTF-8 text", fix=fix) from None
-    except OSError as error:
-        raise unreadable(path, error) from None
+def _rows(read: Callable[[], manifest.Manifest], reading: Reading) -> Iterator[Described]:
+    """The images that can teach; the others are counted by the reason."""
+    for sample in live(read().samples):
+        said = words_of(sample)
+        decision = sample.train.decision if sample.train else None
+        if decision in ("hold", "deny"):
+            reading.left_out[f"not allowed for training ({decision})"] += 1
+        elif not said:
+            reading.left_out["without words"] += 1
+        else:
+            if decision is None:
+                reading.left_out["counted, but not checked yet"] += 1
+            yield sample.key, said

@@ -1,0 +1,124 @@
+"""Files of the index that are kept: whole or not there, and never believed when damaged.
+
+A file is named by the content that was counted, by the rules that cut it into words, and by the
+hash of its own bytes.
+"""
+
+import fcntl
+import hashlib
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from importlib import resources
+from importlib.metadata import version
+from pathlib import Path
+
+from curate.coverage import postings
+
+MOST = 4 << 30  # bytes kept in the user's folder; files in use are kept beyond it
+_DECIDING = ("characters.py", "lexicon.py", "postings.py", "wordnet.py")  # how words are cut
+_LISTS = (".txt", ".zip", ".gz", ".tsv", ".json")  # and the word lists they read
+
+
+def folder() -> Path:
+    """The user's folder for indexes of shards and lists, which stay as they are."""
+    kept = os.environ.get("XDG_CACHE_HOME") or ""
+    base = Path(kept) if Path(kept).is_absolute() else Path.home() / ".cache"
+    return base / "fubuki" / "words"
+
+
+@cache
+def _rules() -> str:
+    """Hash of all that decides how words are cut and which lemmas they have."""
+    whole = hashlib.sha256(f"{postings.RULES} {sqlite3.sqlite_version}".encode())
+    whole.update(version("simplemma").encode())
+    package = resources.files("curate.coverage")
+    for file in sorted(package.iterdir(), key=lambda entry: entry.name):
+        if file.name in _DECIDING or file.name.endswith(_LISTS):
+            whole.update(file.read_bytes())
+    return whole.hexdigest()[:8]
+
+
+def kept(place: Path, name: str) -> list[Path] | None:
+    """The files of the index of a part, if all are there and whole; damaged ones are removed."""
+    found: list[Path] = []
+    while True:
+        start = f"words-{_rules()}-{name}-{len(found)}"
+        candidates = sorted(place.glob(f"{start}-*.sqlite"))
+        whole = [path for path in candidates if _whole(path)]
+        for path in set(candidates) - set(whole):
+            with suppress(OSError):
+                path.unlink()
+        if not whole:
+            return None
+        found.append(whole[0])
+        if not postings.reopen(whole[0]).facts["more"]:
+            return found
+
+
+def _whole(path: Path) -> bool:
+    try:
+        return _sum(path) == path.stem.rpartition("-")[2]
+    except OSError:
+        return False
+
+
+def _sum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+@contextmanager
+def writing(place: Path) -> Iterator[Path]:
+    """A name beside the kept files for a database that is being written, held until done.
+
+    Raises:
+        OSError: nothing can be written there.
+    """
+    place.mkdir(parents=True, exist_ok=True)
+    _remove_left_behind(place)
+    handle, name = tempfile.mkstemp(dir=place, prefix=".words-", suffix=".part")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)  # freed by the system when we die
+        yield Path(name)
+    finally:
+        os.close(handle)
+        with suppress(OSError):
+            Path(name).unlink()
+
+
+def keep(part: Path, name: str, number: int) -> Path:
+    """Give a finished file its name; it is the `number`-th of its part, from 0."""
+    path = part.with_name(f"words-{_rules()}-{name}-{number}-{_sum(part)}.sqlite")
+    part.chmod(0o644)
+    part.replace(path)
+    return path
+
+
+def _remove_left_behind(place: Path) -> None:
+    """Remove what killed processes were writing."""
+    for part in place.glob(".words-*.part"):
+        with suppress(OSError), part.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            part.unlink()
+
+
+def forget(place: Path, used: Iterable[str], most: int) -> None:
+    """Remove the files longest unused, until `most` bytes are left besides the parts in use."""
+    beginnings = tuple(f"words-{_rules()}-{name}-" for name in used)
+    others = []
+    for path in place.glob("words-*.sqlite"):
+        with suppress(OSError):
+            if path.name.startswith(beginnings):
+                os.utime(path)
+            else:
+                others.append((path.stat().st_mtime_ns, path, path.stat().st_size))
+    size = 0
+    for _, path, length in sorted(others, reverse=True):
+        size += length
+        if size > most:
+            with suppress(OSError):
+                path.unlink()

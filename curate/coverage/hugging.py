@@ -1,0 +1,255 @@
+"""Captions of Hugging Face datasets on disk: Arrow and Parquet files, folders with metadata.
+
+Only the columns with captions and names are read, never a picture.
+"""
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from curate.coverage import lists
+from curate.coverage.parts import Described, Part, Reading
+from curate.errors import InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# names of the column with captions, the first that is there; and of the one that names the image
+CAPTIONS = (
+    *("caption", "captions", "text", "texts", "prompt", "description", "descriptions"),
+    *("sentence", "sentences", "alt_text", "alt", "raw", "title"),
+)
+IMAGES = ("image_id", "id", "key", "file_name", "filename", "image_path", "path", "image", "url")
+METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
+_FIX = f"rename the column with the captions to caption; known are {', '.join(CAPTIONS)}"
+
+
+def files(folder: Path) -> list[Path]:
+    """The data files of a dataset folder, ascending; none if it is something else.
+
+    A folder counts if `datasets` saved it, or it holds Parquet files or an image folder's
+    metadata: at its top, in `data`, or in a folder for each split.
+    """
+    found: set[Path] = set()
+    for place in (folder, *sorted(p for p in folder.iterdir() if p.is_dir() and _plain(p))):
+        named = [place / name for name in METADATA if (place / name).is_file()]
+        if named:
+            found.update(named[:1])
+        elif (place / "dataset_info.json").is_file():
+            found.update(_saved(place))
+        else:
+            found.update(p for p in place.glob("*.parquet") if _plain(p))
+            nested = sorted(p for p in place.glob("*/*.parquet") if place != folder and _plain(p))
+            found.update(nested)
+    return sorted(found)
+
+
+def _plain(path: Path) -> bool:
+    return not path.name.startswith((".", "_"))
+
+
+def _saved(folder: Path) -> list[Path]:
+    """The Arrow files of one split as `save_to_disk` wrote it, or of the library's cache."""
+    state = folder / "state.json"
+    if state.is_file():
+        try:
+            listed = json.loads(state.read_bytes())["_data_files"]
+            return [folder / entry["filename"] for entry in listed]
+        except (OSError, ValueError, LookupError, TypeError):
+            fix = "save the dataset again with save_to_disk"
+            raise InputError(state, "not readable", fix=fix) from None
+    return [p for p in folder.glob("*.arrow") if not p.name.startswith("cache-")]
+
+
+def parts(folder: Path, found: Sequence[Path]) -> list[Part]:
+    """A part for each data file of `folder`.
+
+    Raises:
+        InputError: the first readable file has no column with captions.
+    """
+    for file in found:  # one that cannot be read is told of later, with what else there is
+        try:
+            _columns_of(file)
+        except _BrokenError:
+            continue
+        break
+    made = []
+    for file in found:
+        name = file.relative_to(folder).as_posix()
+        made.append(Part(partial(_read, file, name), (file,), f"hugging {name}"))
+    return made
+
+
+def is_foreign(file: Path) -> bool:
+    """Whether a Parquet file was written by somebody else."""
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    try:
+        return b"fubuki" not in (parquet.read_schema(file).metadata or {})
+    except (pa.ArrowException, OSError):
+        return False
+
+
+class _BrokenError(Exception):
+    """A file that cannot be read."""
+
+
+def _read(file: Path, name: str, reading: Reading) -> Iterator[Described]:
+    """The rows of a file; if it breaks, those before, and a sentence."""
+    silent = True
+    try:
+        for key, said in _rows(file, name):
+            silent = silent and not any(map(str.strip, said))
+            yield key, said
+    except _BrokenError as error:
+        reading.broken.append(f"{file}: cannot be read in full ({error})")
+        return
+    if silent:
+        reading.silent.append(f"{name} holds no caption")
+
+
+def _rows(file: Path, name: str) -> Iterator[Described]:
+    caption, image = _columns_of(file)
+    split = _split(name)
+    if file.suffix == ".csv":
+        columns = (image or "file_name", caption)
+        yield from lists.table(file, Reading(), columns=columns, prefix=split)
+        return
+    number = 0
+    for captions, keys in _batches(file, caption, image):
+        for said, key in zip(captions, keys, strict=True):
+            texts = [said] if isinstance(said, str) else [c for c in said or () if c]
+            yield f"{name}#{number}" if key is None else f"{split}{key}", texts
+            number += 1
+
+
+def _split(name: str) -> str:
+    """What keys begin with: `train/` for `train/data-0.arrow` and for `data/train-0.parquet`.
+
+    Names of images may start anew in every split.
+    """
+    folder, _, file = name.rpartition("/")
+    stem = file.partition(".")[0]
+    within = stem.partition("-")[0] if "-" in stem and not stem.startswith("data-") else ""
+    named = [] if folder == "data" and within else [folder]
+    return "".join(f"{part}/" for part in (*named, within) if part)
+
+
+Batch = tuple[Sequence[str | Sequence[str | None] | None], Sequence[object]]
+
+
+def _batches(file: Path, caption: str, image: str | None) -> Iterator[Batch]:
+    """Captions and names of the rows, a batch at a time."""
+    if file.suffix == ".jsonl":
+        for number, record in _json_records(file):
+            said = record.get(caption)
+            if not isinstance(said, str | list | None) or _kind_of_value(said or "") == "other":
+                problem = f"{caption} is neither text nor a list of texts"
+                raise InputError(f"{file} line {number}", problem, fix=_FIX)
+            yield [said], [record.get(image) if image else None]
+        return
+    import pyarrow as pa
+
+    columns = [caption, *([image] if image else [])]
+    try:
+        for batch in _arrow_batches(file, columns):
+            captions = batch.column(caption).to_pylist()
+            keys = batch.column(image).to_pylist() if image else [None] * len(captions)
+            yield captions, keys
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise _BrokenError(_first_line(error)) from None
+
+
+def _arrow_batches(file: Path, columns: list[str]) -> "Iterator[pa.RecordBatch]":
+    if file.suffix == ".parquet":
+        import pyarrow.parquet as parquet
+
+        with parquet.ParquetFile(file) as table:
+            yield from table.iter_batches(columns=columns)
+        return
+    with _arrow(file) as batches:
+        for batch in batches:
+            yield batch.select(columns)
+
+
+def _arrow(file: Path) -> "pa.RecordBatchStreamReader":
+    import pyarrow as pa
+
+    return pa.ipc.open_stream(pa.memory_map(str(file)))
+
+
+def _json_records(file: Path) -> Iterator[tuple[int, dict[str, object]]]:
+    for number, line in lists.numbered(file):
+        if line.strip():
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError):
+                record = None
+            if not isinstance(record, dict):
+                raise InputError(f"{file} line {number}", "not a JSON object", fix=_FIX)
+            yield number, record
+
+
+def _columns_of(file: Path) -> tuple[str, str | None]:
+    """The columns with captions and with names, the second None where there is none.
+
+    Raises:
+        InputError: no column holds captions.
+        _BrokenError: the file cannot be read.
+    """
+    kinds = _kinds(file)
+    texts = (name for name in CAPTIONS if kinds.get(name) in ("text", "texts"))
+    caption = next(texts, None)
+    if caption is None:
+        problem = f"no column with captions; its columns are {', '.join(kinds) or 'none'}"
+        raise InputError(file, problem, fix=_FIX)
+    names = (n for n in IMAGES if kinds.get(n) in ("text", "number") and n != caption)
+    return caption, next(names, None)
+
+
+def _kinds(file: Path) -> dict[str, str]:
+    """Each column by name: "text", "texts" (lists of them), "number" or "other"."""
+    if file.suffix == ".csv":
+        first = next(lists.numbered(file), (1, ""))[1]
+        return {name.strip(): "text" for name in next(csv.reader([first]), [])}
+    if file.suffix == ".jsonl":
+        record = next(_json_records(file), (0, {}))[1]
+        return {name: _kind_of_value(value) for name, value in record.items()}
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    try:
+        if file.suffix == ".parquet":
+            schema = parquet.read_schema(file)
+        else:
+            with _arrow(file) as batches:
+                schema = batches.schema
+    except (pa.ArrowException, OSError) as error:
+        raise _BrokenError(_first_line(error)) from None
+    return {field.name: _kind(field.type) for field in schema}
+
+
+def _kind(kind: "pa.DataType") -> str:
+    from pyarrow import types
+
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+        return "text"
+    if types.is_dictionary(kind):
+        return _kind(kind.value_type)
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        return "texts" if _kind(kind.value_type) == "text" else "other"
+    return "number" if types.is_integer(kind) else "other"
+
+
+def _kind_of_value(value: object) -> str:
+    if isinstance(value, list):
+        return "texts" if all(isinstance(one, str) for one in value) else "other"
+    return {str: "text", int: "number"}.get(type(value), "other")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0].removesuffix(".")

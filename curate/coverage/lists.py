@@ -1,0 +1,101 @@
+"""Plain lists of captions: JSON lines, and tables with the columns image and caption."""
+
+import csv
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from curate.coverage.parts import Described, Reading, unreadable
+from curate.errors import InputError
+
+LONGEST = 1 << 20  # bytes of a line; a caption is a sentence or a few
+FIX = 'write lines like {"image": "a.png", "captions": ["a white dog"]}, or image,caption'
+
+
+def json_lines(path: Path, reading: Reading) -> Iterator[Described]:
+    """Yield each line's image with its captions.
+
+    Raises:
+        InputError: a line is something else, longer than LONGEST or not UTF-8.
+    """
+    for number, line in numbered(path):
+        if not line.strip():
+            continue
+        try:
+            record: Any = json.loads(line)
+        except (ValueError, RecursionError):
+            raise InputError(f"{path} line {number}", "not JSON", fix=FIX) from None
+        said = record.get("captions", record.get("caption")) if isinstance(record, dict) else None
+        captions = [said] if isinstance(said, str) else said
+        if not isinstance(captions, list) or not all(isinstance(c, str) for c in captions):
+            raise InputError(f"{path} line {number}", "no captions in it", fix=FIX)
+        if not isinstance(record.get("image"), str):
+            raise InputError(f"{path} line {number}", "no image in it", fix=FIX)
+        yield record["image"], captions
+
+
+def table(
+    path: Path,
+    reading: Reading,
+    *,
+    columns: tuple[str, str] = ("image", "caption"),
+    prefix: str = "",
+) -> Iterator[Described]:
+    """Yield each row's image and caption, from a file with commas, or tabs if it ends in .tsv.
+
+    Args:
+        path: its first line names the columns.
+        reading: not used; every row counts.
+        columns: names of the columns of images and captions.
+        prefix: put before the name of each image.
+
+    Raises:
+        InputError: a column is not there, or a row has fewer fields than the first line, or more.
+    """
+    rows = csv.reader((line for _, line in numbered(path)), delimiter=delimiter(path), strict=True)
+    image, caption = columns
+    try:
+        names = next(rows, [])
+        if image not in names or caption not in names:
+            problem = f"the first line does not name the columns {image} and {caption}"
+            raise InputError(path, problem, fix=f"write {image},{caption} as its first line")
+        key, said, count = names.index(image), names.index(caption), len(names)
+        for row in rows:
+            if len(row) == count:
+                yield prefix + row[key], (row[said],)
+            elif row:
+                problem = f"{len(row)} columns, where the first line names {count}"
+                fix = "put quotes around captions with commas; name every column"
+                raise InputError(f"{path} line {rows.line_num}", problem, fix=fix)
+    except csv.Error as error:
+        fix = 'put quotes around captions with commas or quotes, and write " in them as ""'
+        raise InputError(f"{path} line {rows.line_num}", str(error), fix=fix) from None
+
+
+def delimiter(path: Path) -> str:
+    """What stands between the columns of a table."""
+    return "\t" if path.suffix.lower() == ".tsv" else ","
+
+
+def numbered(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines with their numbers, their ends kept.
+
+    Raises:
+        InputError: the file cannot be read, or a line is too long or not UTF-8.
+    """
+    try:
+        with path.open("rb") as file:
+            lines = iter(partial(file.readline, LONGEST + 1), b"")
+            for number, line in enumerate(lines, 1):
+                if len(line) > LONGEST:
+                    problem = f"longer than {LONGEST:,} bytes; is it a list of captions?"
+                    raise InputError(f"{path} line {number}", problem, fix=FIX)
+                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        odd = f"byte {error.start + 1} (0x{error.object[error.start]:02x}) is not UTF-8 text"
+        where = f"{path} line {number}"
+        raise InputError(where, odd, fix="save the whole list as UTF-8 text") from None
+    except OSError as error:
+        raise unreadable(path, error) from None

@@ -1,0 +1,114 @@
+"""The images of all files of an index, numbered by key over all of them."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from curate.coverage import postings
+from curate.coverage.postings import Segment
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Numbering:
+    """Which number, from 0, each image of each segment has; equal keys have the same."""
+
+    def __init__(self, segments: Iterable[Segment]) -> None:
+        """Compare keys only where the segments' first and last ones show that it is needed."""
+        self.all = list(segments)
+        self.segments = sorted((s for s in self.all if s.images), key=Segment.ends)
+        ends = [segment.ends() for segment in self.segments]
+        self._apart = all(before[1] < after[0] for before, after in pairwise(ends))
+        self._numbers = self._in_sequence() if self._apart else self._by_key()
+        self.images = 1 + max((int(found[-1]) for found in self._numbers.values()), default=-1)
+        self._shared = sum(segment.images for segment in self.segments) - self.images
+
+    def _in_sequence(self) -> "dict[Segment, NDArray[np.int32]]":
+        import numpy as np
+
+        numbers, start = {}, 0
+        for segment in self.segments:
+            numbers[segment] = np.arange(start, start + segment.images, dtype=np.int32)
+            start += segment.images
+        return numbers
+
+    def _by_key(self) -> "dict[Segment, NDArray[np.int32]]":
+        import numpy as np
+
+        keys: list[str] = []
+        for segment in self.segments:
+            keys += segment.keys()
+        order = sorted(range(len(keys)), key=keys.__getitem__)  # quick: rows of sorted keys
+        new = [keys[a] != keys[b] for a, b in pairwise(order)]
+        numbers = np.zeros(len(keys), dtype=np.int32)
+        numbers[order[1:]] = np.cumsum(new, dtype=np.int32)
+        ends = np.cumsum([segment.images for segment in self.segments])[:-1]
+        return dict(zip(self.segments, np.split(numbers, ends), strict=True))
+
+    def matching(self, asked: Mapping[Segment, str]) -> "NDArray[np.int32]":
+        """Ascending numbers of the images that the question to their segment finds."""
+        import numpy as np
+
+        found = [self._numbers[s][s.matches(question)] for s, question in asked.items() if question]
+        if len(found) == 1:
+            return found[0]
+        joined = np.concatenate([np.zeros(0, dtype=np.int32), *found])
+        return joined if self._apart else np.unique(joined)
+
+    def key(self, number: int) -> str:
+        """The key of an image."""
+        segment, local = next(self._copies(number))
+        return segment.image(local)[0]
+
+    def captions_of(self, number: int) -> list[str]:
+        """The captions of an image, each once, wherever they come from."""
+        said = [segment.image(local)[1] for segment, local in self._copies(number)]
+        return said[0].split("\n") if len(said) == 1 else postings.distinct(said)
+
+    def _copies(self, number: int) -> Iterator[tuple[Segment, int]]:
+        """Where an image stands: in one segment, or in several where its key came again."""
+        for segment, numbers in self._numbers.items():
+            local = int(numbers.searchsorted(number))
+            if local < len(numbers) and numbers[local] == number:
+                yield segment, local
+
+    @cached_property
+    def _repeated(self) -> dict[int, list[str]]:
+        """Captions of the images that stand in several segments, by number, for each segment."""
+        import numpy as np
+
+        found: dict[int, list[str]] = defaultdict(list)
+        if self._shared:
+            times = np.bincount(np.concatenate(list(self._numbers.values())))
+            for segment, numbers in self._numbers.items():
+                local = np.flatnonzero(times[numbers] > 1).tolist()
+                for place, captions in segment.captions_of(local):
+                    found[int(numbers[place])].append(captions)
+        return found
+
+    def captions(self) -> int:
+        """How many captions there are; an image's equal ones count once."""
+        total = sum(segment.captions for segment in self.segments)
+        for said in self._repeated.values():
+            total += len(postings.distinct(said)) - sum(1 + text.count("\n") for text in said)
+        return total
+
+    def forms(self) -> dict[str, int]:
+        """Every form in the captions, with its images."""
+        images: Counter[str] = Counter()
+        for segment in self.segments:
+            images.update(segment.forms())
+        for said in self._repeated.values():
+            each = [_forms(text) for text in said]
+            for forms in each:
+                images.subtract(forms)
+            images.update(set[str]().union(*each))
+        return dict(images)
+
+
+def _forms(captions: str) -> set[str]:
+    return {word for caption in captions.split("\n") for word in postings.words_of(caption)}

@@ -1,0 +1,52 @@
+"""A part of the data: files that are read together, and that name what was counted in them."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from curate.errors import InputError
+
+Described = tuple[str, Sequence[str]]  # key of an image, what is said of it
+
+
+@dataclass
+class Reading:
+    """What a reader has to say besides the rows it gives."""
+
+    left_out: Counter[str] = field(default_factory=Counter)  # reason -> rows
+    silent: list[str] = field(default_factory=list)  # sentences: what holds no caption
+    broken: list[str] = field(default_factory=list)  # sentences: what cannot be read just now
+
+
+@dataclass(frozen=True)
+class Part:
+    """Data that is counted at once, and again when it has changed."""
+
+    read: Callable[[Reading], Iterator[Described]]  # picklable where parts are read side by side
+    files: tuple[Path, ...] = ()  # whose bytes decide what is read
+    salt: str = ""  # what decides it besides
+    digest: str = ""  # known beforehand, it spares reading the files
+    cache: Path | None = None  # folder for the index; None for the user's
+
+    def name(self) -> str:
+        """Hexadecimal: other content has another name.
+
+        Raises:
+            InputError: a file cannot be read.
+        """
+        whole = hashlib.sha256(f"{self.salt}\0{self.digest}".encode())
+        for path in () if self.digest else self.files:
+            try:
+                with path.open("rb") as file:
+                    whole.update(hashlib.file_digest(file, "sha256").digest())
+            except OSError as error:
+                raise unreadable(path, error) from None
+        return whole.hexdigest()[:24]
+
+
+def unreadable(path: Path, error: OSError) -> InputError:
+    """Turn a failed read into a sentence."""
+    fix = "correct the path or its permissions"
+    return InputError(path, f"cannot be read ({error.strerror or error})", fix=fix)

@@ -1,0 +1,219 @@
+"""One file of the index: some images, their captions, and where each word stands in them.
+
+An image is one row of an FTS5 table whose tokens are the words of its captions as `lexicon` cuts
+them, hyphenated words in their parts and East Asian characters one by one; a token of
+its own stands between captions, so that no phrase reaches from one into the next. SQLite cuts
+ASCII text itself, by the same rule; all other text is cut here.
+"""
+
+import json
+import re
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from operator import lt
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curate.coverage import characters, lexicon
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+RULES = 2  # part of a kept file's name: raise it when words are cut or stored differently
+BREAK = "\ue000"  # the token between two captions of an image
+_TABLES = """
+PRAGMA journal_mode = OFF;
+PRAGMA synchronous = OFF;
+CREATE TABLE image (number INTEGER PRIMARY KEY, key TEXT NOT NULL, captions TEXT NOT NULL);
+CREATE TABLE form (form TEXT PRIMARY KEY, images INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE reading (lemma TEXT, form TEXT, PRIMARY KEY (lemma, form)) WITHOUT ROWID;
+CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE VIRTUAL TABLE posting USING fts5 (words, content='', columnsize=0, tokenize='ascii');
+INSERT INTO posting (posting, rank) VALUES ('hashsize', 33554432); -- bytes before a merge
+"""
+# the ascii tokenizer cuts at every ASCII character but letters and digits, so that one of those
+# inside a word (elf's, 1.5) stands in the table as a character of private use
+_STORED = {code: 0xE000 + code for code in range(1, 128) if not chr(code).isalnum()}
+_AS_FORM = {stored: code for code, stored in _STORED.items()}
+_JOINED = re.compile("[0-9A-Za-z]'[0-9A-Za-z]|[0-9]\\.[0-9]")
+_EAST_ASIAN = re.compile(f"([{characters.EAST_ASIAN}])")
+
+
+def words(form: str) -> list[str]:
+    """The words by which a normal form is counted: `["ice", "dragon"]`, `["吹", "雪"]`."""
+    if form.isascii():
+        return lexicon.parts(form) if "-" in form else [form]
+    return [word for part in lexicon.parts(form) for word in _EAST_ASIAN.sub(r" \1 ", part).split()]
+
+
+def words_of(caption: str) -> list[str]:
+    """The words of a caption in order, as they are counted."""
+    return [w for surface in lexicon.surfaces(caption) for w in words(lexicon.normal(surface))]
+
+
+def clean(text: str) -> str:
+    """One line that SQLite can store."""
+    if text.isprintable():
+        return text
+    return " ".join(text.replace("\0", " ").split()).encode("utf-8", "replace").decode()
+
+
+def quoted(phrase: Iterable[str]) -> str:
+    """Words side by side, as FTS5 asks for them."""
+    return '"' + " ".join(word.translate(_STORED) for word in phrase) + '"'
+
+
+def distinct(stored: Iterable[str]) -> list[str]:
+    """The captions of an image that is stored more than once, each once."""
+    return sorted({caption for captions in stored for caption in captions.split("\n")})
+
+
+class _Cut(dict[str, str]):
+    """Word as written -> its tokens."""
+
+    def __missing__(self, surface: str) -> str:
+        found = " ".join(word.translate(_STORED) for word in words(lexicon.normal(surface)))
+        self[surface] = found
+        return found
+
+
+def _tokens(captions: Iterable[str]) -> Iterator[str]:
+    """What FTS5 is given for each image."""
+    cut = _Cut()
+    between = f" {BREAK} "
+    for text in captions:
+        joined = ("'" in text or "." in text) and _JOINED.search(text)
+        if text.isascii() and not joined:
+            yield text.replace("\n", between) if "\n" in text else text
+        else:
+            yield between.join(
+                " ".join(map(cut.__getitem__, lexicon.surfaces(line))) for line in text.split("\n")
+            )
+
+
+def fill(
+    sql: sqlite3.Connection, images: dict[str, str | list[str]], facts: Mapping[str, Any]
+) -> None:
+    """Write images into an empty database.
+
+    Args:
+        sql: where; nothing is there yet.
+        images: the caption or captions of each key, in any order; emptied.
+        facts: what else is to be known; the numbers of images and captions are added.
+    """
+    sql.isolation_level = None
+    sql.executescript(_TABLES)
+    sql.execute("BEGIN")
+    ascending = all(map(lt, images, islice(images, 1, None)))
+    keys = list(images) if ascending else sorted(images)
+    captions = [_lines(images.pop(key)) for key in keys]
+    rows = zip(range(1, len(keys) + 1), keys, captions, strict=True)
+    sql.executemany("INSERT INTO image VALUES (?, ?, ?)", rows)
+    tokens = zip(range(1, len(keys) + 1), _tokens(captions), strict=True)
+    sql.executemany("INSERT INTO posting (rowid, words) VALUES (?, ?)", tokens)
+    sql.execute("COMMIT")  # the vocabulary shows what was committed
+    said = sum(1 + text.count("\n") for text in captions)
+    _finish(sql, {**facts, "images": len(keys), "captions": said})
+
+
+def _finish(sql: sqlite3.Connection, facts: Mapping[str, Any]) -> None:
+    """Write the forms that the postings hold, their lemmas, and the facts."""
+    sql.execute("BEGIN")
+    sql.execute("CREATE VIRTUAL TABLE temp.counted USING fts5vocab(main, posting, row)")
+    found = sql.execute("SELECT term, doc FROM counted WHERE term <> ?", (BREAK,))
+    forms = sorted((term.translate(_AS_FORM), number) for term, number in found)
+    sql.executemany("INSERT INTO form VALUES (?, ?)", forms)
+    readings = sorted((lemma, form) for form, _ in forms for lemma in lexicon.lemmas(form))
+    sql.executemany("INSERT INTO reading VALUES (?, ?)", readings)
+    named = ((name, json.dumps(facts[name])) for name in sorted(facts))
+    sql.executemany("INSERT INTO fact VALUES (?, ?)", named)
+    sql.execute("COMMIT")
+    sql.execute("DROP TABLE temp.counted")
+
+
+def _lines(said: str | list[str]) -> str:
+    return said if isinstance(said, str) else "\n".join(sorted(set(said)))
+
+
+class Segment:
+    """A file of the index, open for questions. Images are numbered by key, from 0."""
+
+    def __init__(self, sql: sqlite3.Connection) -> None:
+        """Read the facts that `fill` wrote."""
+        self._sql = sql
+        named = sql.execute("SELECT name, value FROM fact")
+        self.facts: dict[str, Any] = {name: json.loads(value) for name, value in named}
+        self.images: int = self.facts["images"]
+        self.captions: int = self.facts["captions"]
+
+    def serialized(self) -> bytes:
+        """The whole file, for another process."""
+        return self._sql.serialize()
+
+    def keys(self) -> list[str]:
+        """The keys of all images, ascending."""
+        return [key for (key,) in self._sql.execute("SELECT key FROM image ORDER BY number")]
+
+    def ends(self) -> tuple[str, str]:
+        """The first key and the last."""
+        ends = self._sql.execute(
+            "SELECT key FROM image WHERE number IN (1, ?) ORDER BY number", (self.images,)
+        ).fetchall()
+        return ends[0][0], ends[-1][0]
+
+    def captions_of(self, numbers: Sequence[int]) -> Iterator[tuple[int, str]]:
+        """Number and captions of many images, ascending as `numbers` are."""
+        wanted = set(numbers)
+        for number, captions in self._sql.execute("SELECT number - 1, captions FROM image"):
+            if number in wanted:
+                yield number, captions
+
+    def image(self, number: int) -> tuple[str, str]:
+        """Key and captions of an image."""
+        sql = "SELECT key, captions FROM image WHERE number = ?"
+        key, captions = self._sql.execute(sql, (number + 1,)).fetchone()
+        return key, captions
+
+    def forms(self) -> dict[str, int]:
+        """Every form in the captions, with its images."""
+        return dict(self._sql.execute("SELECT form, images FROM form"))
+
+    def known(self, form: str) -> bool:
+        """Whether the captions have this form."""
+        return bool(self._sql.execute("SELECT 1 FROM form WHERE form = ?", (form,)).fetchone())
+
+    def readings(self, lemmas: Iterable[str]) -> set[str]:
+        """The forms that have one of these lemmas."""
+        question = "SELECT form FROM reading WHERE lemma = ?"
+        return {form for one in lemmas for (form,) in self._sql.execute(question, (one,))}
+
+    def matches(self, question: str) -> "NDArray[np.int32]":
+        """Numbers of the images that an FTS5 expression finds, ascending; none for an empty one."""
+        import numpy as np
+
+        if not question:
+            return np.zeros(0, dtype=np.int32)
+        sql = "SELECT group_concat(rowid, ' ') FROM posting WHERE posting MATCH ?"
+        (found,) = self._sql.execute(sql, (question,)).fetchone()
+        if not found:
+            return np.zeros(0, dtype=np.int32)
+        numbers = np.fromstring(found, dtype=np.int32, sep=" ")
+        numbers -= 1
+        return numbers
+
+
+def reopen(path: Path) -> Segment:
+    """Open a file that `fill` wrote; it is never written again."""
+    uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
+    return Segment(sqlite3.connect(uri, uri=True))
+
+
+def in_a_row(said: Sequence[str], wanted: Sequence[frozenset[str]]) -> bool:
+    """Whether words with the wanted lemmas follow one another."""
+    windows = zip(*(said[n:] for n in range(len(wanted))), strict=False)
+    return any(
+        all(lexicon.lemmas(word) & lemmas for word, lemmas in zip(window, wanted, strict=True))
+        for window in windows
+    )
