@@ -64,23 +64,27 @@ def _saved(folder: Path) -> list[Path]:
     return [p for p in folder.glob("*.arrow") if not p.name.startswith("cache-")]
 
 
-def parts(folder: Path, found: Sequence[Path]) -> list[Part]:
-    """A part for each data file of `folder`.
+def parts(folder: Path, found: Sequence[Path]) -> tuple[list[Part], list[str]]:
+    """A part for each data file of `folder`, and a sentence for each that is not there.
 
     Raises:
-        InputError: the first readable file has no column with captions.
+        InputError: none is there, or the first readable file has no column with captions.
     """
-    for file in found:  # one that cannot be read is told of later, with what else there is
+    there = [file for file in found if file.is_file()]
+    if not there:
+        fix = "name the folder that save_to_disk wrote, or copy it again"
+        raise InputError(found[0], "data file is missing", fix=fix)
+    for file in there:  # one that cannot be read is told of later, with what else there is
         try:
             _columns_of(file)
         except _BrokenError:
             continue
         break
     made = []
-    for file in found:
+    for file in there:
         name = file.relative_to(folder).as_posix()
         made.append(Part(partial(_read, file, name), (file,), f"hugging {name}"))
-    return made
+    return made, [f"{file}: data file is missing" for file in found if file not in there]
 
 
 def is_foreign(file: Path) -> bool:

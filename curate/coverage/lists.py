@@ -66,7 +66,7 @@ def table(
             if len(row) == count:
                 yield prefix + row[key], (row[said],)
             elif row:
-                problem = f"{len(row)} columns, where the first line names {count}"
+                problem = f"columns: {len(row)}; the first line names {count}"
                 fix = "put quotes around captions with commas; name every column"
                 raise InputError(f"{path} line {rows.line_num}", problem, fix=fix)
     except csv.Error as error:

@@ -67,7 +67,8 @@ def _folder(path: Path) -> Origin:
         return Origin(path, "shards", tuple(parts), (index,), missing=tuple(missing))
     files = hugging.files(path)
     if files:
-        return Origin(path, "hugging-face", tuple(hugging.parts(path, files)), tuple(files))
+        parts, missing = hugging.parts(path, files)
+        return Origin(path, "hugging-face", tuple(parts), tuple(files), missing=tuple(missing))
     problem, fix = "neither a dataset nor shards here", f"curate fetch folder DIR --data {path}"
     raise InputError(path, problem, fix=fix)
 
@@ -88,7 +89,7 @@ def _file(path: Path) -> Origin:
 
 def _foreign(path: Path) -> Origin:
     try:
-        parts = hugging.parts(path.parent, [path])
+        parts, _ = hugging.parts(path.parent, [path])
     except InputError as error:
         problem = f"neither a manifest nor a table of captions: {error.problem}"
         raise InputError(path, problem, fix=error.fix) from None

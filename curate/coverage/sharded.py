@@ -27,7 +27,7 @@ def parts(folder: Path) -> tuple[list[Part], list[str]]:
     for shard in shards:
         problem = _missing(root / shard.name, shard)
         if problem:
-            missing.append(f"{problem}: {shard.samples:,} images are not counted")
+            missing.append(f"{problem}; images not counted: {shard.samples:,}")
         else:
             there.append(shard)
     if shards and not there:
@@ -80,11 +80,12 @@ def _group(root: Path, shards: tuple[layout.Shard, ...], reading: Reading) -> It
             found = list(_read(file, shard))
         except (OSError, tarfile.TarError, ValueError, LookupError, TypeError) as error:
             problem = f"broken shard ({error or type(error).__name__})"
-            lost = f"{shard.samples:,} images are not counted"
-            reading.broken.append(f"{file}: {problem}: {lost}")
+            lost = f"images not counted: {shard.samples:,}"
+            reading.broken.append(f"{file}: {problem}; {lost}")
             continue
         if found and not any(text.strip() for _, said in found for text in said):
-            reading.silent.append(f"{shard.name} holds no caption: {len(found):,} images")
+            lost = f"images not counted: {len(found):,}"
+            reading.silent.append(f"{shard.name}: shard holds no caption; {lost}")
         yield from found
 
 

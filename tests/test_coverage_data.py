@@ -1,0 +1,430 @@
+"""Where captions come from: shards, manifests, lists, Hugging Face datasets; whole and damaged."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+from captioned_shards import THREE, write_shards
+from PIL import Image
+
+from curate.coverage import index, lists, records
+from curate.coverage.index import Index
+from curate.dataset import Dataset
+from curate.errors import InputError
+from curate.manifest import Manifest
+from curate.sample import Caption, Sample, Verdict
+from curate.shards import layout
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
+def opened(path: Path) -> Index:
+    return index.open_index(records.find(path))
+
+
+def shown(found: Index, unit: str) -> list[str]:
+    return [e.key for e in found.evidence(found.shown(unit), [unit], limit=99)]
+
+
+def error_of(path: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        opened(path)
+    assert "\n  fix: " in str(caught.value)
+    return str(caught.value).partition("\n")[0]
+
+
+# datasets and manifests
+
+
+def row(key: str, *said: str, **fields: object) -> Sample:
+    return Sample(key, "test", captions=tuple(Caption(text, "text") for text in said), **fields)
+
+
+def test_counts_the_rows_that_can_teach(tmp_path: Path):
+    allow, hold = Verdict("allow", ()), Verdict("hold", ("licence:unknown",))
+    samples = [
+        row("t-1", "a dog", train=allow),
+        row("t-2", "a dog", train=allow, dropped="duplicate:t-1"),
+        row("t-3", "a dog", train=hold),
+        row("t-4", "dogs"),
+        row("t-5"),
+        row("t-6", title="A dog", tags=("snow",)),
+    ]
+    Dataset(tmp_path).write(Manifest(samples, []))
+
+    for found in (opened(tmp_path), opened(tmp_path / "manifest.parquet")):
+        assert shown(found, "dog") == ["t-1", "t-4", "t-6"]
+        assert shown(found, "snow") == ["t-6"]
+        assert found.left_out == {
+            "counted, but not checked yet": 2,
+            "not allowed for training (hold)": 1,
+            "without words": 1,
+        }
+
+
+def test_says_nothing_of_rows_where_all_can_teach(tmp_path: Path):
+    Dataset(tmp_path).write(Manifest([row("t-1", "a dog", train=Verdict("allow", ()))], []))
+
+    assert opened(tmp_path).left_out == {}
+
+
+def test_several_data_are_counted_together(tmp_path: Path):
+    (tmp_path / "a.csv").write_text("image,caption\n1,a dog\n2,snow\n")
+    (tmp_path / "b.csv").write_text("image,caption\n2,dogs\n3,a dog\n")
+    origin = records.find_all([tmp_path / "a.csv", tmp_path / "b.csv"])
+    found = index.open_index(origin)
+
+    assert (origin.kind, [o.path.name for o in origin.members]) == ("several", ["a.csv", "b.csv"])
+    assert (found.images, found.captions) == (3, 4)
+    assert shown(found, "dog") == ["1", "2", "3"]
+    both = index.open_index(records.find_all([tmp_path / "a.csv", tmp_path / "a.csv"]))
+    assert (both.images, both.captions) == (2, 2)
+
+
+def test_without_a_dataset_nothing_is_covered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    found = index.open_index(records.find())
+
+    assert (found.images, found.captions, found.incomplete) == (0, 0, ())
+    assert len(found.shown("dog")) == len(found.bound("red", "dog")) == 0
+    assert list(found.together([("dog", "cat")])) == [("dog", "cat", 0, [])]
+
+
+# lists
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (
+            "c.jsonl",
+            '{"image": "a", "captions": ["a dog", "dogs"]}\n\n{"image": "b", "caption": "dog"}',
+        ),
+        ("c.csv", 'image,caption\na,"a dog, asleep"\na,dogs\n\nb,"the\ndog"\n'),
+        ("c.TSV", "\ufeffimage\tcaption\tmore\na\ta dog\tx\nb\tdog\ty\n"),
+    ],
+)
+def test_reads_plain_lists_of_captions(tmp_path: Path, name: str, text: str):
+    (tmp_path / name).write_text(text, "utf-8")
+
+    assert shown(opened(tmp_path / name), "dog") == ["a", "b"]
+
+
+JSON = b'{"image": "a", "caption": "caf\xc3\xa9"}\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("c.jsonl", b'{"image": "a", "captions": ["x"]}\n{broken', "{file} line 2: not JSON"),
+        ("c.jsonl", b'{"image": "a"}', "{file} line 1: no captions in it"),
+        ("c.jsonl", b'{"image": "a", "captions": [1]}', "{file} line 1: no captions in it"),
+        ("c.jsonl", b'["a"]', "{file} line 1: no captions in it"),
+        ("c.jsonl", b"[" * 100_000, "{file} line 1: not JSON"),
+        ("c.jsonl", b'{"captions": ["x"]}', "{file} line 1: no image in it"),
+        ("c.jsonl", b"", "{file}: no caption to count words in"),
+        ("c.jsonl", b'{"image": "a", "caption": " "}', "{file}: no caption to count words in"),
+        (
+            "c.jsonl",
+            JSON + JSON.decode().encode("latin-1"),
+            "{file} line 2: byte 31 (0xe9) is not UTF-8 text",
+        ),
+        (
+            "c.jsonl",
+            JSON.decode().encode("utf-16"),
+            "{file} line 1: byte 1 (0xff) is not UTF-8 text",
+        ),
+        (
+            "c.jsonl",
+            JSON + b'{"image": "a", "caption": "' + b"x" * (10 << 20) + b'"}',
+            "{file} line 2: longer than 1,048,576 bytes; is it a list of captions?",
+        ),
+        ("c.csv", b"image,caption\n", "{file}: no caption to count words in"),
+        ("c.csv", b"", "{file}: the first line does not name the columns image and caption"),
+        ("c.csv", b"file,text\na,b\n", "{file}: the first line does not name the columns"),
+        ("c.csv", b"image,caption\na\n", "{file} line 2: columns: 1; the first line names 2"),
+        (
+            "c.csv",
+            b"image,caption\na,a dog, asleep\n",
+            "{file} line 2: columns: 3; the first line names 2",
+        ),
+        ("c.csv", b"image,caption\na,b\xff\n", "{file} line 2: byte 4 (0xff) is not UTF-8 text"),
+        ("c.csv", b'image,caption\na,"b\nc,d\n', "{file} line 3: unexpected end of data"),
+        (
+            "c.csv",
+            b"image,caption\na," + b"x" * 900_000,
+            "{file} line 2: field larger than field limit (131072)",
+        ),
+        ("c.xml", b"<x/>", "{file}: neither a dataset folder, shards, a manifest nor a list"),
+        ("c.parquet", b"PAR", "{file}: not a readable manifest"),
+    ],
+)
+def test_says_what_is_wrong_with_a_list(tmp_path: Path, name: str, data: bytes, message: str):
+    file = tmp_path / name
+    file.write_bytes(data)
+
+    assert error_of(file).startswith(message.format(file=file))
+
+
+def test_a_line_of_a_megabyte_is_read(tmp_path: Path):
+    text = "dog " * ((lists.LONGEST - 100) // 4)
+    (tmp_path / "c.jsonl").write_text(json.dumps({"image": "a", "captions": [text, "x"]}))
+
+    assert shown(opened(tmp_path / "c.jsonl"), "dog") == ["a"]
+
+
+def test_says_that_data_is_missing_or_holds_nothing(tmp_path: Path):
+    assert error_of(tmp_path / "absent").endswith("absent: no such file or folder")
+    assert error_of(tmp_path) == f"{tmp_path}: neither a dataset nor shards here"
+
+
+# shards
+
+
+def test_counts_the_captions_of_shards(tmp_path: Path):
+    write_shards(tmp_path / "shards", THREE)
+
+    for found in (opened(tmp_path), opened(tmp_path / "shards")):
+        assert (found.images, found.captions, found.incomplete) == (5, 6, ())
+        assert shown(found, "dog") == ["t-1", "t-3", "t-5"]
+    kept = sorted(p.name for p in (tmp_path / "shards").iterdir())
+    assert kept == ["index.json", *(layout.shard_name("train", n) for n in range(3))]
+
+
+def test_counts_what_is_left_of_damaged_shards(tmp_path: Path):
+    write_shards(tmp_path, THREE)
+    first, second, third = (tmp_path / layout.shard_name("train", n) for n in range(3))
+    whole = second.read_bytes()
+
+    second.write_bytes(whole[:-512])
+    found = opened(tmp_path)
+    assert shown(found, "dog") == ["t-1", "t-5"]
+    assert found.incomplete == (
+        f"{second}: shard has {len(whole) - 512} bytes, its index says {len(whole)}; "
+        "images not counted: 1",
+    )
+
+    second.unlink()
+    assert opened(tmp_path).incomplete == (f"{second}: shard is missing; images not counted: 1",)
+
+    second.write_bytes(whole.replace(b"a dog", b"a fox"))  # as long as before
+    found = opened(tmp_path)
+    assert shown(found, "dog") == ["t-1", "t-5"]
+    broken = "broken shard (its SHA-256 is not the one in the index)"
+    assert found.incomplete == (f"{second}: {broken}; images not counted: 1",)
+
+    second.write_bytes(whole)  # put right: nothing of before is believed
+    found = opened(tmp_path)
+    assert (shown(found, "dog"), found.incomplete) == (["t-1", "t-3", "t-5"], ())
+
+    for file in (first, second, third):
+        file.unlink()
+    assert error_of(tmp_path) == f"{first}: shard is missing"
+
+
+def test_a_damaged_shard_is_told_of_though_it_was_counted_before(tmp_path: Path):
+    write_shards(tmp_path, THREE)
+    assert opened(tmp_path).incomplete == ()
+    second = tmp_path / layout.shard_name("train", 1)
+    second.write_bytes(second.read_bytes()[:-512])
+
+    assert len(opened(tmp_path).incomplete) == 1
+
+
+def test_a_tar_that_is_not_as_it_should_be_is_told_of(tmp_path: Path):
+    write_shards(tmp_path, THREE)
+    values = json.loads((tmp_path / "index.json").read_text())
+    first = tmp_path / layout.shard_name("train", 0)
+    first.write_bytes(b"no tar" * 1000)
+    sha256 = hashlib.sha256(first.read_bytes()).hexdigest()
+    values["shards"][0] |= {"bytes": 6000, "sha256": sha256}
+    (tmp_path / "index.json").write_text(json.dumps(values))
+
+    (sentence,) = opened(tmp_path).incomplete
+    assert sentence.startswith(f"{first}: broken shard (")
+
+
+def test_a_shard_without_captions_is_told_of(tmp_path: Path):
+    write_shards(tmp_path, [{"t-1": ["a dog"]}, {"t-2": [], "t-3": [" "]}])
+    for _ in range(2):  # counted, and kept
+        found = opened(tmp_path)
+        silent = "train-000001.tar: shard holds no caption; images not counted: 2"
+        assert found.incomplete == (silent,)
+        assert (found.images, found.left_out) == (1, {"without words": 2})
+
+    write_shards(tmp_path, [{"t-2": []}])
+    assert error_of(tmp_path) == (
+        f"{tmp_path}: no caption to count words in (train-000000.tar: "
+        "shard holds no caption; images not counted: 1)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not a readable index ("),
+        ('{"version": "fubuki-shards/9"}', "shards of version 'fubuki-shards/9', this reads"),
+        ('{"version": "fubuki-shards/1", "shards": 3}', "not an index of ours ("),
+    ],
+)
+def test_an_index_that_cannot_be_read_is_an_error(tmp_path: Path, text: str, message: str):
+    (tmp_path / "index.json").write_text(text)
+
+    assert error_of(tmp_path).startswith(f"{tmp_path / 'index.json'}: {message}")
+
+
+# Hugging Face datasets, written by the library itself
+
+
+def picture() -> Image.Image:
+    return Image.new("RGB", (8, 8), "red")
+
+
+def table(captions: Sequence[object], **columns: Sequence[object]):
+    import datasets
+
+    return datasets.Dataset.from_dict({"caption": list(captions), **columns})
+
+
+def test_reads_what_save_to_disk_wrote(tmp_path: Path):
+    import datasets
+
+    pictures = [picture() for _ in range(3)]
+    saved = table(["a dog", None, "dogs in snow"], image=pictures)
+    saved = saved.cast_column("image", datasets.Image())
+    saved.save_to_disk(tmp_path / "saved", num_shards=2)
+
+    origin = records.find(tmp_path / "saved")
+    found = index.open_index(origin)
+    assert (origin.kind, len(origin.parts)) == ("hugging-face", 2)
+    assert shown(found, "dog") == [
+        "data-00000-of-00002.arrow#0",
+        "data-00001-of-00002.arrow#0",
+    ]
+    assert found.left_out == {"without words": 1}
+
+
+def test_splits_of_a_saved_dictionary_are_counted_together(tmp_path: Path):
+    import datasets
+
+    splits = {"train": table(["a dog"], id=[1]), "test": table(["a dog", "snow"], id=[1, 2])}
+    datasets.DatasetDict(splits).save_to_disk(tmp_path / "saved")
+
+    assert shown(opened(tmp_path / "saved"), "dog") == ["test/1", "train/1"]
+    assert shown(opened(tmp_path / "saved" / "train"), "dog") == ["1"]
+
+
+@pytest.mark.parametrize("folder", ["", "data", "train"])
+def test_reads_folders_of_parquet(tmp_path: Path, folder: str):
+    (tmp_path / folder).mkdir(exist_ok=True)
+    lists_of_captions = [["a dog", "an animal"], ["snow", None], []]
+    named = table(lists_of_captions, image_id=["x", "y", "z"])
+    named.to_parquet(tmp_path / folder / "train-00000-of-00001.parquet")
+    found = opened(tmp_path)
+
+    assert found.captions == 3
+    assert [key.rpartition("/")[2] for key in shown(found, "dog")] == ["x"]
+
+
+def test_reads_a_single_parquet_file(tmp_path: Path):
+    pa_table = pa.table({"text": ["a dog"], "path": ["a/b.png"]})
+    parquet.write_table(pa_table, tmp_path / "some.parquet")
+
+    assert shown(opened(tmp_path / "some.parquet"), "dog") == ["a/b.png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("metadata.jsonl", '{"file_name": "a.png", "text": "a dog"}\n{"file_name": "b.png"}\n'),
+        ("metadata.csv", "file_name,prompt,size\na.png,a dog,3\nb.png,,4\n"),
+    ],
+)
+def test_reads_the_metadata_of_an_image_folder(tmp_path: Path, name: str, text: str):
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / name).write_text(text)
+        picture().save(tmp_path / split / "a.png")
+
+    found = opened(tmp_path)
+    assert shown(found, "dog") == ["test/a.png", "train/a.png"]
+    assert found.left_out == {"without words": 2}
+
+
+def test_a_dataset_without_captions_is_an_error_that_names_its_columns(tmp_path: Path):
+    import datasets
+
+    saved = datasets.Dataset.from_dict({"label": [1], "what": ["a dog"]})
+    saved.save_to_disk(tmp_path / "saved")
+    saved.to_parquet(tmp_path / "some.parquet")
+
+    (file,) = (tmp_path / "saved").glob("*.arrow")
+    problem = "no column with captions; its columns are label, what"
+    assert error_of(tmp_path / "saved") == f"{file}: {problem}"
+    assert error_of(tmp_path / "some.parquet") == (
+        f"{tmp_path / 'some.parquet'}: neither a manifest nor a table of captions: {problem}"
+    )
+
+
+def test_counts_what_is_left_of_a_damaged_dataset(tmp_path: Path):
+    table(["a dog"]).to_parquet(tmp_path / "a.parquet")
+    table(["dogs"]).to_parquet(tmp_path / "b.parquet")
+    whole = (tmp_path / "a.parquet").read_bytes()
+    (tmp_path / "a.parquet").write_bytes(whole[:-100])
+
+    found = opened(tmp_path)
+    assert shown(found, "dog") == ["b.parquet#0"]
+    (sentence,) = found.incomplete
+    assert sentence.startswith(f"{tmp_path / 'a.parquet'}: cannot be read in full (")
+
+    (tmp_path / "b.parquet").write_bytes(b"PAR")
+    assert error_of(tmp_path).startswith(f"{tmp_path}: no caption to count words in (")
+    (tmp_path / "a.parquet").write_bytes(whole)
+    assert shown(opened(tmp_path), "dog") == ["a.parquet#0"]
+
+
+def test_a_saved_dataset_cut_short_is_told_of(tmp_path: Path):
+    table([f"a dog {n}" for n in range(5000)]).save_to_disk(tmp_path / "saved", num_shards=2)
+    second = tmp_path / "saved" / "data-00001-of-00002.arrow"
+    second.write_bytes(second.read_bytes()[:20_000])
+    found = opened(tmp_path / "saved")
+
+    assert found.images >= 2500
+    (sentence,) = found.incomplete
+    assert sentence.startswith(f"{second}: cannot be read in full (")
+
+    second.unlink()
+    assert opened(tmp_path / "saved").incomplete == (f"{second}: data file is missing",)
+    (tmp_path / "saved" / "data-00000-of-00002.arrow").unlink()
+    assert error_of(tmp_path / "saved").endswith("data-00000-of-00002.arrow: data file is missing")
+
+
+def test_a_data_file_without_captions_is_told_of(tmp_path: Path):
+    table(["a dog"]).to_parquet(tmp_path / "a.parquet")
+    table([None, ""]).cast_column("caption", _string()).to_parquet(tmp_path / "b.parquet")
+
+    found = opened(tmp_path)
+    assert found.incomplete == ("b.parquet holds no caption",)
+    assert found.left_out == {"without words": 2}
+
+
+def _string() -> object:
+    import datasets
+
+    return datasets.Value("string")
+
+
+def test_a_bad_line_of_metadata_is_an_error(tmp_path: Path):
+    file = tmp_path / "metadata.jsonl"
+    file.write_text('{"file_name": "a.png", "text": "a dog"}\n{"file_name": "b.png", "text": 3}\n')
+    assert error_of(tmp_path) == f"{file} line 2: text is neither text nor a list of texts"
+
+    file.write_text('{"file_name": "a.png", "text": "a dog"}\n[]\n')
+    assert error_of(tmp_path) == f"{file} line 2: not a JSON object"
