@@ -1,0 +1,334 @@
+"""Which adjective says something of which noun, without a tagger.
+
+Every word gets one letter for what it can be, and patterns over these letters find the pairs:
+"a big red sports car" is `DJKNN`. Captions are read by the same patterns, so that a prompt and a
+caption that say the same thing in the same words always agree.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import cache
+
+from curate.coverage import lexicon, wordnet
+
+# The letters. Nouns: N, S (plural); those that can be verbs: M (dragon attack), Y (attacks); those
+# that mostly are: B (play), Z (plays); O (a possessive). Modifiers: J, K (colour), H (shade), and
+# participles that are no adjective of their own: E (-ed), I (-ing), T (-ing of a verb that takes
+# an object), C (compounds like snow covered), X (painted, dyed). Others: R (very), D (the),
+# U (a number), A (and), L (is), G (are), Q (that), W (with), F (in), V (all else).
+_NOUN = "NSMYBZO"
+COLOURS = frozenset(
+    "red orange yellow green blue purple violet pink brown black white gray grey gold golden"
+    " silver cyan magenta teal turquoise maroon crimson scarlet indigo beige tan azure aqua mauve"
+    " burgundy fuchsia khaki vermilion ochre sepia blond blonde brunette".split()
+)
+_LISTS = {
+    "A": "and or but & yet",
+    "C": "covered capped lined filled shaped colored coloured haired eyed legged sized topped lit"
+    " themed inspired powered clad tipped soaked drenched kissed wrapped flavored",
+    "D": "a an the this these those some any each every either neither both all no another"
+    " such my your his her its our their whose",
+    "F": "in on at of by near under over beside behind above below inside outside beneath between"
+    " from through across along around against atop holding wearing riding carrying eating",
+    "G": "are were",
+    "H": "dark pale deep bright vivid soft pastel neon dusty",
+    "I": "dancing jumping talking laughing screaming barking climbing hopping kneeling melting"
+    " boiling bleeding falling growing howling sleeping flying running walking crying fighting"
+    " swimming spinning shooting leaping marching galloping crawling sliding rotting hanging"
+    " bouncing drifting burning singing roaring racing",
+    "J": "mini blond favorite favourite homeless matte"
+    " stainless virgin male female french plump ceramic wooden golden bronze-coloured stunning"
+    " amazing charming breathtaking interesting succulent minor major open teen"
+    " bare fat thin evil medieval gothic young blank patient aerial exterior"
+    " interior fluffy cold sunlit moonlit handmade ombre retro deluxe cute kawaii",
+    "L": "is was be being been isn't wasn't looks look looked looking seems seem appears appear"
+    " remains remain stays stay becomes become turned turns turning",
+    "N": "art comic marine cardinal mammoth husky sapphire lavender tart net present alien human"
+    " key front top bottom side back home sign surface base garden game star model metal iron"
+    " plastic rubber velvet cardboard concrete stone straw dirt bone pet animal jade marble bronze"
+    " copper brass salmon coral olive lime peach cream emerald amber ivory building king ring wing"
+    " thing morning evening ceiling wedding clothing lightning duckling sapling sibling darling"
+    " pudding dining fishing hiking cooking sewing washing parking shopping camping drawing"
+    " painting sailing boxing wrestling hunting recycling vending surfing skiing skating watering"
+    " magnifying cutting training meeting living gardening seating baking frying"
+    " measuring lighting engraving etching railing plumbing icing stuffing topping dressing"
+    " crossing opening clearing earring spring string swing offspring gathering carving"
+    " coloring reading crowd potato mobile musical general individual native captain"
+    " teddy polar hot-air patchwork mosaic jersey denim silk wool cotton leather paper glass brick"
+    " portrait landscape professional cosmetic ceramic-ware baby toddler",
+    "Q": "that which who",
+    "R": "very extremely really so too quite rather almost more most less least even still only"
+    " just highly incredibly super ultra slightly somewhat pretty ever always already also",
+    "S": "children people feet teeth geese mice oxen lice dice sheep deer fish leaves",
+    "T": "wearing holding carrying riding playing eating drinking making using having doing getting"
+    " taking giving putting showing featuring depicting containing including surrounding watching"
+    " reading writing chasing catching throwing pulling pushing kicking hitting crossing entering"
+    " sitting standing waiting looking leaning living speaking matching wielding fighting driving"
+    " opening facing guarding breathing casting cutting telling sharing attending covering"
+    " reaching passing leading going coming coating changing searching teaching directing biting",
+    "U": "three-quarters one two three four five six seven eight nine ten eleven twelve dozen"
+    " dozens hundred hundreds thousand thousands several various multiple numerous many few single"
+    " double triple first second third fourth fifth last next main other same own certain different"
+    " whole entire half left right upper lower middle left-hand right-hand couple pair only",
+    "V": "made used shown seen given called located based set done gone put lay like worth"
+    " following known named titled posed written stuck sat saw shines met fed hung going doing"
+    " fell found sent shot spread split not never n't has have had can will there here it they he"
+    " she we you i them him",
+    "W": "with",
+    "X": "painted dyed tinted",
+    "Z": "flies lives rises hangs rests looms leans glows falls works",
+}
+# Nouns too where no noun follows: "an orange cat", "a ripe orange"; small letters until decided.
+_BOTH = {
+    "k": "orange violet gold silver",
+    "h": "light",
+    "j": "giant adult twin elder antique miniature magic classic square roast tabby punk",
+}
+_LISTED = {word: letter for letter, words in _LISTS.items() for word in words.split()}
+_LISTED |= dict.fromkeys(_LISTS["H"].split(), "H")  # dark stands in two lists
+_LISTED |= {word: letter for letter, words in _BOTH.items() for word in words.split()}
+_BEFORE_A_NOUN = re.compile(r"R*U*[JKHEITCXNSMYBjkh]|AR*[JKHEITCXjkh]")
+_SAID_OF = re.compile(r"[LGX]R*(?:[JKHEjkh]+A?R*)*$")
+_NATIONS = ("ish", "ese", "ian", "ean", "can")
+_NOUNS = "(?:(?:N|S|(?<![SYZ])B|(?<![NMB])Z|(?<![NSMYBZ])[MY]|[MY](?!D))*O|"
+_NOUNS += "(?:N|S|(?<![SYZ])B|(?<![NMB])Z|(?<![NSMYBZ])[MY]|[MY](?!D))+)"
+_MOD = f"(?:[JKHX]|(?<![{_NOUN}])E|(?<![{_NOUN}LG])I|(?<=[DUJKHR])T|C)"
+_MODS = f"(?:R*U*R*{_MOD}(?:R*A?R*U*{_MOD})*U*)"
+_ATTRIBUTIVE = re.compile(f"(?:(?<=D)(?P<far>{_MODS})AD)?(?P<near>{_MODS})(?P<noun>{_NOUNS})")
+_STATES = "(?:R*[JKHXC](?:A?R*[JKHXC])*)"
+_PREDICATIVE = re.compile(
+    f"(?P<noun>{_NOUNS})Q?(?P<be>[LG])(?P<state>{_STATES})(?!R*[A]?[JKHEXCIT]*[NSMBYZO])"
+)
+_PAINTED = re.compile(f"(?P<noun>{_NOUNS})X(?P<state>R*[KH]+(?:A[KH]+)*)(?![NSMBYZO])")
+_ABSOLUTE = re.compile(
+    f"(?<=W)D?{_MODS}?(?P<noun>{_NOUNS})(?P<state>[JKE](?:AR*[JK])*)(?![JKHENSMBYZO])"
+)
+_DOING = re.compile(f"(?P<noun>{_NOUNS})(?:(?:Q?[LG])?R*[EITCX]|R*J(?![AR]*[JKHEITCXNSMBYZO]))")
+_NEAREST = re.compile(f"(?:D?{_MODS}?{_NOUNS})$")
+
+
+def find(words: Sequence[str], *, phrases: Sequence[tuple[int, int]] = ()) -> list[tuple[int, int]]:
+    """The pairs (position of an adjective or participle, position of its noun), in order.
+
+    Adjectives stand before their noun ("big red car"), are joined ("red and blue car"), or are
+    said of it ("the sky is green", "a dog that is very large"). Nouns that modify nouns, numbers
+    and degree adverbs are no bindings; of a run of nouns the last is the head.
+
+    Args:
+        words: normal forms of a run of words without punctuation between, function words
+            included.
+        phrases: [first, past last) of phrases in it: no binding lies within one, and what is
+            said of a phrase is said of its last word.
+    """
+    return sorted(_pairs(words, _letters(words, phrases)))
+
+
+def binds(words: Sequence[str], adjective: frozenset[str], noun: frozenset[str]) -> bool:
+    """Whether a run of words of a caption says the adjective of the noun.
+
+    True for each pair that `find` gives, and also for what the noun is said to do ("a dog
+    sleeping on a sofa" shows a sleeping dog). The parts of a hyphenated adjective may stand
+    side by side.
+
+    Args:
+        words: normal forms, as for `find`.
+        adjective: lemmas of the adjective.
+        noun: lemmas of the noun.
+    """
+    nouns = [n for n, word in enumerate(words) if not noun.isdisjoint(lexicon.lemmas(word))]
+    if not nouns:
+        return False
+    said = {n for n, word in enumerate(words) if not adjective.isdisjoint(lexicon.lemmas(word))}
+    for one in adjective:
+        if "-" in one:
+            said |= set(_written_apart(words, lexicon.parts(one)))
+    if not said:
+        return False
+    letters = _letters(words, ())
+    if any(a in said and n in nouns for a, n in _pairs(words, letters)):
+        return True
+    return any(a in said and n in nouns for a, n in _doings(letters))
+
+
+def joins(before: Sequence[str], after: str) -> bool:
+    """Whether a comma stands between adjectives of one noun: "a big, red car".
+
+    Args:
+        before: the run of words before the comma.
+        after: the first word behind it.
+    """
+    letters = _letters(before, ())
+    listed = re.search(f"(?:^|[^{_NOUN}])D{_MODS}$", letters) is not None
+    return listed and _letter(after) in "JKHEI"
+
+
+def is_noun(word: str) -> bool:
+    """Whether the form is first of all a noun: neither an adjective nor a verb, nor a number."""
+    return _letter(word) in "NSMY"
+
+
+def _letters(words: Sequence[str], phrases: Sequence[tuple[int, int]]) -> str:
+    letters = "".join(map(_letter, words))
+    if not letters.isupper():
+        letters = _decided(letters)
+    for first, past in phrases:
+        letters = letters[:first] + "N" * (past - first) + letters[past:]
+    return letters
+
+
+def _decided(letters: str) -> str:
+    """Capitals for the small letters: a modifier before a noun or behind "is", else a noun."""
+    for place, letter in enumerate(letters):
+        if letter.islower():
+            modifier = _BEFORE_A_NOUN.match(letters, place + 1) or _SAID_OF.search(letters[:place])
+            found = letter.upper() if modifier else "N"
+            letters = letters[:place] + found + letters[place + 1 :]
+    return letters
+
+
+def _pairs(words: Sequence[str], letters: str) -> Iterator[tuple[int, int]]:
+    for match in _ATTRIBUTIVE.finditer(letters):
+        for group in ("far", "near"):
+            yield from _each(letters, match, group)
+    if "L" in letters or "G" in letters:
+        for match in _PREDICATIVE.finditer(letters):
+            states = [place for place, _ in _each(letters, match, "state")]
+            for head in _subjects(letters, match):
+                yield from ((place, head) for place in states if not _passive(words, place))
+    if "X" in letters:
+        for match in _PAINTED.finditer(letters):
+            yield from _each(letters, match, "state")
+    if "W" in letters:
+        for match in _ABSOLUTE.finditer(letters):
+            yield from _each(letters, match, "state")
+
+
+def _each(letters: str, match: re.Match[str], group: str) -> Iterator[tuple[int, int]]:
+    """Each modifier of a group of the match, with the noun of the match."""
+    for place in range(*match.span(group)):
+        if _modifies(letters, place):
+            yield place, match.end("noun") - 1
+
+
+def _doings(letters: str) -> Iterator[tuple[int, int]]:
+    for match in _DOING.finditer(letters):
+        yield match.end() - 1, match.end("noun") - 1
+
+
+def _modifies(letters: str, place: int) -> bool:
+    """Whether a modifier is reported: numbers, adverbs and the dark of dark blue are not."""
+    if letters[place] == "H":
+        return letters[place + 1 : place + 2] != "K"
+    return letters[place] in "JKEITCX"
+
+
+def _passive(words: Sequence[str], place: int) -> bool:
+    """Whether more is done than said: "is eaten by", "was nestled between"; not "filled with"."""
+    ends = words[place].endswith(("ed", "en"))
+    return ends and (_letter(words[place + 1]) == "F" if place + 1 < len(words) else False)
+
+
+def _subjects(letters: str, match: re.Match[str]) -> Iterator[int]:
+    """The nouns of which something is said: past "in the hat" in "the man in the hat is old"."""
+    head = match.end("noun") - 1
+    if letters[match.end("noun")] == "Q":
+        yield head
+        return
+    while True:
+        nearest = _NEAREST.search(letters, 0, head + 1)
+        before = nearest.start() - 1 if nearest else -1
+        if before < 1 or letters[before - 1] not in _NOUN:
+            break
+        if letters[before] in "FWT":
+            head = before - 1
+        elif letters[before] == "A" and match["be"] == "G":
+            yield head
+            head = before - 1
+        else:
+            break
+    yield head
+
+
+def _written_apart(words: Sequence[str], parts: Sequence[str]) -> Iterator[int]:
+    """Where the last of parts stands that follow one another: snow covered."""
+    for n in range(len(words) - len(parts) + 1):
+        if list(words[n : n + len(parts)]) == parts:
+            yield n + len(parts) - 1
+
+
+@cache
+def _letter(word: str) -> str:
+    """What a word can be, as one letter of the list at the top."""
+    if word in _LISTED:
+        return _LISTED[word]
+    if word in COLOURS:
+        return "K"
+    if word[:1].isdigit():
+        return "J" if word.endswith(("ed", "-old")) else "U"
+    if "-" in word:
+        return _hyphenated(word)
+    if lexicon.is_function_word(word):
+        return "V"
+    if word.endswith("'s"):
+        return "O"
+    if word.endswith("men"):
+        return "S"  # snowmen
+    return _open_class(word)
+
+
+def _hyphenated(word: str) -> str:
+    *first, last = lexicon.parts(word) or [word]
+    if _letter(last) in "JKHEICXT" or last.endswith("ed"):
+        return "J"
+    if first and _letter(first[-1]) in "JKHU" and _letter(last) in _NOUN:
+        return "J"  # low-poly, two-story
+    return "S" if _letter(last) == "S" else "N"
+
+
+def _open_class(word: str) -> str:
+    own = wordnet.parts_of_speech(word)
+    lemmas = [lemma for lemma in sorted(lexicon.lemmas(word)) if lemma != word]
+    inherited = {p for lemma in lemmas for p in wordnet.parts_of_speech(lemma)}
+    if word.endswith("ing") and "v" in inherited:
+        return "I"
+    if own:
+        return _own_class(word, own, inherited)
+    if word.endswith(("ed", "en")) and "v" in inherited:
+        return "E"
+    if word.endswith("s") and lemmas:
+        return _plural_class(lemmas)
+    if "a" in inherited and word.endswith(("er", "est")):
+        return "J"
+    if inherited:
+        return "V" if "v" in inherited else "N"
+    if word.endswith(("ish", "less", "ful", "ous", "esque")):
+        return "J"
+    adverb = word.endswith("ly") and len(word) > 5 and wordnet.parts_of_speech(word[:-2])
+    return "R" if adverb else "N"
+
+
+def _own_class(word: str, own: str, inherited: set[str]) -> str:
+    """The letter of a dictionary word, from its parts of speech, most frequent first."""
+    adjective = own.find("a")
+    if adjective >= 0 and (
+        own[0] == "a" or "n" not in own or adjective < own.find("n") or word.endswith(_NATIONS)
+    ):
+        return "R" if own[0] == "r" else "J"
+    if own[0] == "r":
+        return "R"
+    if "n" not in own:
+        return "E" if word.endswith("ed") else "V"
+    if own[0] == "n":
+        return "S" if "n" in inherited and word.endswith("s") else "M" if "v" in own else "N"
+    return "B" if "v" in own else "N"
+
+
+def _plural_class(lemmas: Sequence[str]) -> str:
+    """The letter of a word in -s that is no dictionary word itself."""
+    readings = [wordnet.parts_of_speech(lemma) for lemma in lemmas]
+    if not any("n" in reading for reading in readings):
+        return "V" if any("v" in reading for reading in readings) else "S"
+    if any(reading.startswith("n") and "v" not in reading for reading in readings):
+        return "S"
+    noun_first = any(0 <= r.find("n") < (r.find("v") if "v" in r else 9) for r in readings)
+    return "Y" if noun_first else "Z"

@@ -1,0 +1,173 @@
+"""Words of a prompt that name one thing together: polar bear, fire truck."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache, lru_cache
+from itertools import pairwise
+
+from curate.coverage import bindings, lexicon, wordnet
+
+TOGETHER = 5  # images that show two nouns side by side before captions can make them a phrase
+COHESION = 0.25  # least cosine: images with both side by side / geometric mean of each one's
+Part = tuple[str, int, int]  # what stands between hyphens; positions of its word: first, past last
+Found = tuple[int, int, str]
+# Entries of the lexicon that a prompt means word by word: a dark horse is a horse that is dark.
+LITERAL = frozenset(
+    "abstract art|bad apple|bad guy|bad person|bed of flowers|big boy|big cat|big fish"
+    "|big game|big gun|big head|big man|big tree|big wheel|bright spot|coat of paint"
+    "|cold feet|cold fish|cold front|cold water|cup of tea|dark blue|dark horse|dark red"
+    "|dead duck|dead man|deep red|dirty dog|electronic device|evil eye|fat person|first step"
+    "|floral arrangement|foreign country|fresh fish|gentle breeze|good guy|good person"
+    "|good story|hard hit|high horse|high quality|high tech|hind leg|hot potato|hot seat"
+    "|hot stuff|hot water|human body|imaginary number|lame duck|large white|left hand"
+    "|light beer|light brown|little boy|little girl|little man|loaf of bread|loved one"
+    "|old bag|old boy|old fashioned|old girl|old hat|old man|old times|old woman"
+    "|piece of cake|piece of furniture|piece of paper|pyramidal tent|rainy day|rare bird"
+    "|real life|riding horse|right hand|rotten apple|round table|running dog|silver plate"
+    "|silver spoon|sitting duck|small fry|small person|small town|small white|soft ice cream"
+    "|soft spot|sweet cherry|sweet orange|tall man|tall sunflower|thin person|top dog"
+    "|triangular prism|warm front|wet blanket|wooden shoe|wooden spoon|young boy|young girl"
+    "|young man|young person|young woman".split("|")
+)
+# A colour with a word is a phrase only in these: a green frog is a frog that is green.
+COLOURED = {
+    "black": "bean bear currant forest hole jack mamba olive panther pepper pudding"
+    " rhinoceros swan tea vulture walnut whale widow",
+    "blue": "cheese crab jay jeans marlin shark tit whale",
+    "brown": "bear rice sugar",
+    "gold": "dust foil leaf medal mine rush",
+    "golden": "eagle fleece gate hamster oriole pheasant retriever",
+    "gray": "fox jay matter whale wolf",
+    "green": "bean beret mamba olive onion pea pepper salad tea thumb turtle woodpecker",
+    "orange": "grove juice marmalade peel soda tree zest",
+    "purple": "heart martin onion",
+    "red": "admiral algae cabbage cedar cross currant deer dwarf fox giant grouse maple meat"
+    " mullet oak onion panda pepper planet sea setter snapper squirrel tide wine wolf",
+    "silver": "birch dollar fir fox lining medal mine screen willow",
+    "white": "ash birch bread cake chocolate dwarf meat noise oak pelican pepper pine"
+    " rhinoceros rice shark stork water whale wine",
+    "yellow": "fever jacket pages",
+}
+_COLOURED = {c: frozenset(words.split()) for c, words in COLOURED.items()}
+_COLOURED["grey"] = _COLOURED["gray"]
+
+
+def find(
+    words: Sequence[str], *, own: frozenset[str], together: Callable[[str], int] | None
+) -> list[Found]:
+    """The phrases in a run of words, as (first, past last, unit); none overlaps another.
+
+    A phrase is an entry of the lexicon, one of the user's own, or two nouns that captions mostly
+    show side by side. Its last word may stand in any inflection, and hyphens may stand for
+    blanks. The longest wins, then the user's, then the first.
+
+    Args:
+        words: normal forms that follow each other without punctuation between.
+        own: the user's phrases, in lower case, with blanks.
+        together: the number of images whose captions show a word ("fur"), or show words side
+            by side ("fur bat"); None without captions.
+    """
+    parts = _parts(words)
+    forms = [form for form, *_ in parts]
+    ranked = [
+        (-len(phrase), not own_phrase, forms[n : n + len(phrase)] != list(phrase), n, phrase)
+        for n in range(len(parts))
+        for phrase, own_phrase in _entries(forms[n : n + 2], own)
+        if _stands(parts, n, phrase)
+    ]
+    chosen = _apart(
+        (parts[n][1], parts[n + len(phrase) - 1][2], " ".join(phrase))
+        for *_, n, phrase in sorted(ranked)
+    )
+    if together is not None:
+        taken = {place for first, past, _ in chosen for place in range(first, past)}
+        chosen += _apart(_collocations(words, taken, together))
+    return sorted(chosen)
+
+
+def _parts(words: Sequence[str]) -> list[Part]:
+    return [(part, n, n + 1) for n, word in enumerate(words) for part in lexicon.parts(word)]
+
+
+def _entries(forms: Sequence[str], own: frozenset[str]) -> Iterator[tuple[tuple[str, ...], bool]]:
+    """Phrases that may begin with these two forms, and whether they are the user's."""
+    for first in dict.fromkeys((forms[0], lexicon.unit(forms[0]), "-".join(forms))):
+        for phrase in _by_first_word(own).get(first, ()):
+            yield phrase, True
+        for entry in wordnet.phrases(first):
+            phrase = tuple(part for word in entry for part in lexicon.parts(word))
+            if _means_one_thing(phrase):
+                yield phrase, False
+
+
+@cache
+def _means_one_thing(phrase: tuple[str, ...]) -> bool:
+    """Whether an entry of the lexicon names what its words do not name by themselves."""
+    first, last = phrase[0], phrase[-1]
+    if lexicon.is_function_word(first) or lexicon.is_function_word(last):
+        return False
+    if len(phrase) == 2 and first in bindings.COLOURS:
+        return last in _COLOURED.get(first, ())
+    return " ".join(phrase) not in LITERAL and phrase[1:2] != ("and",)
+
+
+@lru_cache(maxsize=4)
+def _by_first_word(own: frozenset[str]) -> Mapping[str, list[tuple[str, ...]]]:
+    found = defaultdict(list)
+    for phrase in sorted(own):
+        words = tuple(phrase.replace("-", " ").split())
+        if len(words) > 1:
+            found[words[0]].append(words)
+    return found
+
+
+def _stands(parts: Sequence[Part], start: int, phrase: Sequence[str]) -> bool:
+    """Whether the phrase stands there, from the start of a word to the end of a word."""
+    end = start + len(phrase)
+    if end > len(parts):
+        return False
+    whole = start == 0 or parts[start - 1][1] != parts[start][1]
+    whole = whole and (end == len(parts) or parts[end - 1][1] != parts[end][1])
+    *inner, last = (part for part, *_ in parts[start:end])
+    return (
+        whole
+        and all(
+            form == one or lexicon.unit(form) == one
+            for form, one in zip(inner, phrase[:-1], strict=True)
+        )
+        and _inflects(last, phrase[-1])
+    )
+
+
+def _inflects(form: str, noun: str) -> bool:
+    """Whether the form is the noun, its plural or its possessive, but not a verb's (bearing)."""
+    return form == noun or (noun in lexicon.lemmas(form) and not form.endswith(("ing", "ed")))
+
+
+def _apart(found: Iterable[Found]) -> list[Found]:
+    """Those that overlap none before them."""
+    chosen: list[Found] = []
+    for first, past, unit in found:
+        if all(past <= a or b <= first for a, b, _ in chosen):
+            chosen.append((first, past, unit))
+    return chosen
+
+
+def _collocations(
+    words: Sequence[str], taken: set[int], together: Callable[[str], int]
+) -> list[Found]:
+    """Pairs of nouns, in no other phrase, that captions mostly show side by side; closest first.
+
+    An adjective with its noun is a binding, however often captions show the two.
+    """
+    found = []
+    for n, (a, b) in enumerate(pairwise(words)):
+        if taken & {n, n + 1} or not (bindings.is_noun(a) and bindings.is_noun(b)):
+            continue
+        unit = f"{a} {lexicon.unit(b)}"
+        both = together(unit)
+        if both >= TOGETHER:
+            cosine = both / (together(a) * together(lexicon.unit(b))) ** 0.5
+            if cosine >= COHESION:
+                found.append((-cosine, n, unit))
+    return [(n, n + 2, unit) for _, n, unit in sorted(found)]

@@ -1,0 +1,116 @@
+"""Whether captions show another thing of the same name: the animal asked for, baseball bats shown.
+
+A hint beside the verdict. Each sense of a word in the shipped table has clues: words that stand
+near it. A text votes for the sense that its clues speak for; where the prompts and the captions
+do not clearly vote for one sense each, nothing is said.
+"""
+
+import gzip
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from curate.coverage import lexicon
+
+CLUE, WEAK = 2, 1  # what a word says for a sense
+SPEAKS = 2  # least sum for a vote
+LEAD = 2  # how many times the next sense's sum
+READ = 50  # captions read at most
+VOTED = 1 / 3  # least share of the captions that vote at all
+SHOWN, ASKED = 0.8, 0.1  # of the votes: least for the sense shown, most for the sense asked for
+EVIDENCE = 6  # words shown
+
+
+@dataclass(frozen=True, slots=True)
+class SenseRisk:
+    """Prompts ask for one sense of a word, captions show another."""
+
+    asked: str  # what the prompts mean
+    shown: str  # what the captions mean
+    asked_by: tuple[str, ...]  # words of the prompts that tell
+    shown_by: tuple[str, ...]  # words of the captions that tell, the commonest first
+    share: float  # of the captions that show the other sense
+
+
+@dataclass(frozen=True, slots=True)
+class Sense:
+    """One sense of a word."""
+
+    meaning: str
+    clues: dict[str, int]  # lemma -> what it says
+
+
+def known(unit: str) -> tuple[Sense, ...]:
+    """The senses of a word; () for one that is not in the table."""
+    return _table().get(unit, ())
+
+
+def risk(unit: str, prompts: Sequence[str], captions: Sequence[str]) -> SenseRisk | None:
+    """Whether captions show another sense of `unit` than the prompts ask for; None if unsure.
+
+    Args:
+        unit: a lemma.
+        prompts: those that ask for it.
+        captions: those that show it, or up to 50 of them.
+    """
+    senses = known(unit)
+    if not senses:
+        return None
+    asked = _Votes(unit, senses, prompts)
+    shown = _Votes(unit, senses, captions[:READ])
+    if len(asked.voters) != 1 or not shown.voters:
+        return None
+    (meant,) = asked.voters
+    seen, voters = shown.voters.most_common(1)[0]
+    voted = shown.voters.total()
+    clear = voted >= VOTED * shown.texts and voters >= SHOWN * voted
+    if not clear or seen == meant or shown.voters[meant] > ASKED * voted:
+        return None
+    return SenseRisk(
+        asked=senses[meant].meaning,
+        shown=senses[seen].meaning,
+        asked_by=asked.words(meant),
+        shown_by=shown.words(seen),
+        share=round(voters / shown.texts, 3),
+    )
+
+
+class _Votes:
+    """What texts say about the sense of a word."""
+
+    def __init__(self, unit: str, senses: Sequence[Sense], texts: Iterable[str]) -> None:
+        self.texts = 0
+        self.voters: Counter[int] = Counter()  # sense -> texts
+        self._words: dict[int, Counter[str]] = {n: Counter() for n in range(len(senses))}
+        for text in texts:
+            self.texts += 1
+            lemmas = _lemmas(text) - lexicon.lemmas(unit)
+            said = [{w: s.clues[w] for w in lemmas & s.clues.keys()} for s in senses]
+            best, *rest = sorted((sum(one.values()), n) for n, one in enumerate(said))[::-1]
+            if best[0] >= SPEAKS and best[0] >= LEAD * max((x for x, _ in rest), default=0):
+                self.voters[best[1]] += 1
+                self._words[best[1]].update(said[best[1]])
+
+    def words(self, sense: int) -> tuple[str, ...]:
+        """The words that told most often."""
+        counts = self._words[sense]
+        return tuple(sorted(counts, key=lambda w: (-counts[w], w))[:EVIDENCE])
+
+
+def _lemmas(text: str) -> frozenset[str]:
+    forms = (form for surface in lexicon.surfaces(text) for form in lexicon.forms(surface))
+    return frozenset(lemma for form in forms for lemma in lexicon.lemmas(form))
+
+
+@cache
+def _table() -> dict[str, tuple[Sense, ...]]:
+    packed = resources.files("curate.coverage").joinpath("senses.tsv.gz").read_bytes()
+    found: dict[str, tuple[Sense, ...]] = {}
+    _, *lines = gzip.decompress(packed).decode().splitlines()  # the first says where from
+    for line in lines:
+        word, meaning, clues, weaker = line.split("\t")
+        weights = dict.fromkeys(weaker.split(), WEAK) | dict.fromkeys(clues.split(), CLUE)
+        found[word] = (*found.get(word, ()), Sense(meaning, weights))
+    return found
