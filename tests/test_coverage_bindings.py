@@ -207,3 +207,17 @@ def test_captions_are_read_by_the_tens_of_thousands_a_second():
     start = time.process_time()
     assert all(bindings.binds(caption, red, car) for _ in range(5000))
     assert 5000 / (time.process_time() - start) > 10_000
+
+
+@pytest.mark.parametrize("word", "very red dragon orange dragons is and the two with in".split())
+def test_time_grows_with_the_length_of_a_run(word: str):
+    words = [*"the car with red".split(), *[word] * 30_000, *"is red and a car is".split()]
+    start = time.process_time()
+    bindings.find(words)
+    assert time.process_time() - start < 2
+
+
+@given(st.text(max_size=60))
+def test_any_text_has_an_answer(text: str):
+    words = [lexicon.normal(surface) for surface in lexicon.surfaces(text)]
+    assert all(a < len(words) and n < len(words) for a, n in bindings.find(words))

@@ -87,24 +87,27 @@ _BOTH = {
 _LISTED = {word: letter for letter, words in _LISTS.items() for word in words.split()}
 _LISTED |= dict.fromkeys(_LISTS["H"].split(), "H")  # dark stands in two lists
 _LISTED |= {word: letter for letter, words in _BOTH.items() for word in words.split()}
-_BEFORE_A_NOUN = re.compile(r"R*U*[JKHEITCXNSMYBjkh]|AR*[JKHEITCXjkh]")
-_SAID_OF = re.compile(r"[LGX]R*(?:[JKHEjkh]+A?R*)*$")
+_BEFORE_A_NOUN = re.compile(r"R*+U*+[JKHEITCXNSMYBjkh]|AR*+[JKHEITCXjkh]")
+_SAID_OF = re.compile(r"[LGX]R*(?:[JKHEjkh]A?R*)*$")
 _NATIONS = ("ish", "ese", "ian", "ean", "can")
-_NOUNS = "(?:(?:N|S|(?<![SYZ])B|(?<![NMB])Z|(?<![NSMYBZ])[MY]|[MY](?!D))*O|"
-_NOUNS += "(?:N|S|(?<![SYZ])B|(?<![NMB])Z|(?<![NSMYBZ])[MY]|[MY](?!D))+)"
+_MANY = 12  # modifiers of one noun; bounds the time that a run of any length takes
+# What counts as a noun after a noun: no verb in -s behind a singular, no base form behind a plural.
+_NEXT = "(?:N|S|(?<![SYZ])B|(?<![NMB])Z|(?<![NSMYBZ])[MY]|[MY](?!D))"
+_NOUNS = f"(?:{_NEXT}*O|{_NEXT}+)"
 _MOD = f"(?:[JKHX]|(?<![{_NOUN}])E|(?<![{_NOUN}LG])I|(?<=[DUJKHR])T|C)"
-_MODS = f"(?:R*U*R*{_MOD}(?:R*A?R*U*{_MOD})*U*)"
-_ATTRIBUTIVE = re.compile(f"(?:(?<=D)(?P<far>{_MODS})AD)?(?P<near>{_MODS})(?P<noun>{_NOUNS})")
-_STATES = "(?:R*[JKHXC](?:A?R*[JKHXC])*)"
+_MODS = f"(?:{_MOD}(?:R*+(?:AR*+)?U*+{_MOD}){{0,{_MANY}}}U*+)"
+_ATTRIBUTIVE = re.compile(
+    f"(?:(?<=[DR])(?P<far>{_MODS})AD[RU]*+)?(?P<near>{_MODS})(?P<noun>{_NOUNS})"
+)
+_STATES = f"(?:R*+[JKHXC](?:A?R*+[JKHXC]){{0,{_MANY}}})"
 _PREDICATIVE = re.compile(
-    f"(?P<noun>{_NOUNS})Q?(?P<be>[LG])(?P<state>{_STATES})(?!R*[A]?[JKHEXCIT]*[NSMBYZO])"
+    f"(?P<noun>[{_NOUN}])Q?(?P<be>[LG])(?P<state>{_STATES})(?!R*+A?[JKHEXCIT]{{0,{_MANY}}}[{_NOUN}])"
 )
-_PAINTED = re.compile(f"(?P<noun>{_NOUNS})X(?P<state>R*[KH]+(?:A[KH]+)*)(?![NSMBYZO])")
+_PAINTED = re.compile(f"(?P<noun>[{_NOUN}])X(?P<state>R*+[KH]+(?:A[KH]+)?)(?![{_NOUN}])")
 _ABSOLUTE = re.compile(
-    f"(?<=W)D?{_MODS}?(?P<noun>{_NOUNS})(?P<state>[JKE](?:AR*[JK])*)(?![JKHENSMBYZO])"
+    f"(?<=W)D?{_MODS}?(?P<noun>{_NOUNS})(?P<state>[JKE](?:AR*+[JK])?)(?![JKHE{_NOUN}])"
 )
-_DOING = re.compile(f"(?P<noun>{_NOUNS})(?:(?:Q?[LG])?R*[EITCX]|R*J(?![AR]*[JKHEITCXNSMBYZO]))")
-_NEAREST = re.compile(f"(?:D?{_MODS}?{_NOUNS})$")
+_DOING = re.compile(f"(?P<noun>[{_NOUN}])(?:(?:Q?[LG])?R*+[EITCX]|R*+J(?![AR]*+[JKHEITCX{_NOUN}]))")
 
 
 def find(words: Sequence[str], *, phrases: Sequence[tuple[int, int]] = ()) -> list[tuple[int, int]]:
@@ -135,7 +138,7 @@ def binds(words: Sequence[str], adjective: frozenset[str], noun: frozenset[str])
         adjective: lemmas of the adjective.
         noun: lemmas of the noun.
     """
-    nouns = [n for n, word in enumerate(words) if not noun.isdisjoint(lexicon.lemmas(word))]
+    nouns = {n for n, word in enumerate(words) if not noun.isdisjoint(lexicon.lemmas(word))}
     if not nouns:
         return False
     said = {n for n, word in enumerate(words) if not adjective.isdisjoint(lexicon.lemmas(word))}
@@ -158,7 +161,7 @@ def joins(before: Sequence[str], after: str) -> bool:
         after: the first word behind it.
     """
     letters = _letters(before, ())
-    listed = re.search(f"(?:^|[^{_NOUN}])D{_MODS}$", letters) is not None
+    listed = re.search(f"D[RU]*+{_MODS}$", letters) is not None
     return listed and _letter(after) in "JKHEI"
 
 
@@ -178,12 +181,13 @@ def _letters(words: Sequence[str], phrases: Sequence[tuple[int, int]]) -> str:
 
 def _decided(letters: str) -> str:
     """Capitals for the small letters: a modifier before a noun or behind "is", else a noun."""
+    found = list(letters)
     for place, letter in enumerate(letters):
         if letter.islower():
-            modifier = _BEFORE_A_NOUN.match(letters, place + 1) or _SAID_OF.search(letters[:place])
-            found = letter.upper() if modifier else "N"
-            letters = letters[:place] + found + letters[place + 1 :]
-    return letters
+            before = "".join(found[max(0, place - _MANY) : place])
+            modifier = _BEFORE_A_NOUN.match(letters, place + 1) or _SAID_OF.search(before)
+            found[place] = letter.upper() if modifier else "N"
+    return "".join(found)
 
 
 def _pairs(words: Sequence[str], letters: str) -> Iterator[tuple[int, int]]:
@@ -234,19 +238,28 @@ def _subjects(letters: str, match: re.Match[str]) -> Iterator[int]:
     if letters[match.end("noun")] == "Q":
         yield head
         return
-    while True:
-        nearest = _NEAREST.search(letters, 0, head + 1)
-        before = nearest.start() - 1 if nearest else -1
-        if before < 1 or letters[before - 1] not in _NOUN:
-            break
-        if letters[before] in "FWT":
-            head = before - 1
-        elif letters[before] == "A" and match["be"] == "G":
+    before = _start(letters, head) - 1
+    while before > 0 and letters[before - 1] in _NOUN:
+        if letters[before] == "A" and match["be"] == "G":
             yield head
-            head = before - 1
-        else:
+        elif letters[before] not in "FWT":
             break
+        head = before - 1
+        before = _start(letters, head) - 1
     yield head
+
+
+def _start(letters: str, head: int) -> int:
+    """Where what belongs to a noun begins: its nouns, their modifiers and the article."""
+    place = head
+    while place and letters[place - 1] in _NOUN:
+        place -= 1
+    while place and (
+        letters[place - 1] in "JKHEIXCRU"
+        or (letters[place - 1] == "A" and letters[place - 2 : place - 1] not in ("", *_NOUN))
+    ):
+        place -= 1
+    return place - 1 if place and letters[place - 1] == "D" else place
 
 
 def _written_apart(words: Sequence[str], parts: Sequence[str]) -> Iterator[int]:

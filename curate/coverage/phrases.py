@@ -13,17 +13,18 @@ Part = tuple[str, int, int]  # what stands between hyphens; positions of its wor
 Found = tuple[int, int, str]
 # Entries of the lexicon that a prompt means word by word: a dark horse is a horse that is dark.
 LITERAL = frozenset(
-    "abstract art|bad apple|bad guy|bad person|bed of flowers|big boy|big cat|big fish"
-    "|big game|big gun|big head|big man|big tree|big wheel|bright spot|coat of paint"
-    "|cold feet|cold fish|cold front|cold water|cup of tea|dark blue|dark horse|dark red"
-    "|dead duck|dead man|deep red|dirty dog|electronic device|evil eye|fat person|first step"
-    "|floral arrangement|foreign country|fresh fish|gentle breeze|good guy|good person"
-    "|good story|hard hit|high horse|high quality|high tech|hind leg|hot potato|hot seat"
-    "|hot stuff|hot water|human body|imaginary number|lame duck|large white|left hand"
-    "|light beer|light brown|little boy|little girl|little man|loaf of bread|loved one"
-    "|old bag|old boy|old fashioned|old girl|old hat|old man|old times|old woman"
-    "|piece of cake|piece of furniture|piece of paper|pyramidal tent|rainy day|rare bird"
-    "|real life|riding horse|right hand|rotten apple|round table|running dog|silver plate"
+    "abstract art|bad apple|bad guy|bad person|beam of light|bed of flowers|bee fly|big boy"
+    "|big cat|big fish|big game|big gun|big head|big man|big tree|big wheel|bright spot"
+    "|coat of paint|cold feet|cold fish|cold front|cold water|cup of tea|dark blue|dark horse"
+    "|dark red|dead duck|dead man|deep red|dirty dog|electronic device|evil eye|fat person"
+    "|field event|first step|floral arrangement|foreign country|fresh fish|gentle breeze"
+    "|good guy|good person|good story|hard hit|high horse|high quality|high tech|hind leg"
+    "|hot potato|hot seat|hot stuff|hot water|human body|identical twin|imaginary number"
+    "|lame duck|large white|left hand|light beer|light brown|little boy|little girl"
+    "|little man|loaf of bread|long island|loved one|mouse click|new world|old bag|old boy"
+    "|old fashioned|old girl|old hat|old man|old times|old woman|piece of cake"
+    "|piece of furniture|piece of paper|pyramidal tent|rainy day|rare bird|real life"
+    "|riding horse|right hand|rock squirrel|rotten apple|round table|running dog|silver plate"
     "|silver spoon|sitting duck|small fry|small person|small town|small white|soft ice cream"
     "|soft spot|sweet cherry|sweet orange|tall man|tall sunflower|thin person|top dog"
     "|triangular prism|warm front|wet blanket|wooden shoe|wooden spoon|young boy|young girl"
@@ -147,9 +148,11 @@ def _inflects(form: str, noun: str) -> bool:
 def _apart(found: Iterable[Found]) -> list[Found]:
     """Those that overlap none before them."""
     chosen: list[Found] = []
+    taken: set[int] = set()
     for first, past, unit in found:
-        if all(past <= a or b <= first for a, b, _ in chosen):
+        if taken.isdisjoint(range(first, past)):
             chosen.append((first, past, unit))
+            taken.update(range(first, past))
     return chosen
 
 
