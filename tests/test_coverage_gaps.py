@@ -1,6 +1,4 @@
 import json
-import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -210,41 +208,6 @@ def test_json_holds_every_word_with_its_place(folder: Path, capsys: pytest.Captu
 )
 def test_json_takes_a_file_or_none(arguments: list[str], meant: list[str]):
     assert report.spelled_out(arguments) == meant
-
-
-class Page(HTMLParser):
-    """Collects what a page would load, its links and the targets of links."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.loads: list[str] = []
-        self.links: list[tuple[str, str]] = []
-        self.ids: list[str] = []
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        values = {name: value or "" for name, value in attributes}
-        self.loads += [values[n] for n in ("src", "srcset", "data", "action") if n in values]
-        self.ids += [values["id"]] if "id" in values else []
-        if "href" in values:
-            (self.links if tag == "a" else self.loads).append((values["href"], values["class"]))
-
-
-def test_the_page_stands_alone_and_colours_every_word(folder: Path):
-    Path("prompts.txt").write_text(PROMPTS + "a <b>bold</b> & mage's </script><script>x\n", "utf-8")
-    assert run("prompts.txt", "--data", "captions.jsonl", "--html", "out.html") == 1
-    text = Path("out.html").read_text("utf-8")
-    page = Page()
-    page.feed(text)
-
-    assert page.loads == []
-    assert not re.search(r"https?://|@import|url\(", text)
-    assert ("#" + page.ids[page.ids.index("i0")], "error missing") in page.links
-    words = [token for p in report.prompts.read(Path("prompts.txt")) for token in p.tokens]
-    assert len(page.links) == len(words)
-    assert {target.removeprefix("#") for target, _ in page.links} <= set(page.ids)
-    assert "<b>bold" not in text
-    assert text.count("<script") == 1
-    assert "a man <mark>firefighter</mark> with light skin tone" in text
 
 
 def test_the_same_data_gives_the_same_report(folder: Path, capsys: pytest.CaptureFixture[str]):

@@ -1,0 +1,242 @@
+"""Where the pictures of an origin lie, and whose they are; for a few keys, nothing is decoded."""
+
+import base64
+import json
+import tarfile
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curate.coverage import hugging
+from curate.coverage.records import Origin
+from curate.dataset import Dataset
+from curate.errors import InputError
+from curate.shards import layout
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_RIGHTS = ("license", "source", "page_url", "author")
+_IMAGE_COLUMNS = ("image", "img", "picture", "photo", "jpg", "png", "webp")  # the first there is
+_NO_PICTURE = "no picture was stored"
+_NO_FILE = "no such file beside the data"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A picture whose bytes are not looked at yet."""
+
+    file: Path | None = None  # it is this file
+    data: bytes | None = None  # or these bytes
+    sha256: str | None = None  # or these, in the store at `file`
+    license: str | None = None
+    source: str | None = None
+    page_url: str | None = None
+    author: str | None = None
+    reason: str | None = None  # why there is none of these
+
+    def job(self) -> dict[str, str]:
+        """What a worker is told, as plain values."""
+        if self.data is not None:
+            return {"data": base64.b64encode(self.data).decode()}
+        return {"file": str(self.file)} | ({"sha256": self.sha256} if self.sha256 else {})
+
+
+Placed = Iterable[tuple[str, Place]]
+
+
+def find(origin: Origin, keys: Collection[str]) -> dict[str, Place]:
+    """The places of `keys`; of a key that several members hold, in the first with a picture.
+
+    What cannot be read holds no pictures: the report itself tells of it.
+    """
+    finders: dict[str, Callable[[Path, Collection[str]], Placed]] = {
+        "dataset": _in_dataset,
+        "manifest": _in_manifest,
+        "shards": _in_shards,
+        "captions": _in_list,
+        "hugging-face": _in_foreign,
+        "none": lambda path, keys: (),
+    }
+    found: dict[str, Place] = {}
+    for member in origin.members or (origin,):
+        left = {key for key in keys if key not in found or found[key].reason}
+        try:
+            for key, place in finders[member.kind](member.path, left):
+                if key not in found or not place.reason:
+                    found[key] = place
+        except (InputError, OSError):
+            continue
+    return found
+
+
+def _in_dataset(folder: Path, keys: Collection[str]) -> Placed:
+    dataset = Dataset(folder)
+    known = dict(_in_manifest(dataset.manifest, keys)) if dataset.manifest.exists() else {}
+    for sample in dataset.journal_rows():
+        if sample.key in keys and (sample.key not in known or known[sample.key].reason):
+            facts = {name: getattr(sample, name) for name in ("sha256", *_RIGHTS)}
+            known[sample.key] = _stored(facts, folder / "store")
+    return known.items()
+
+
+def _in_manifest(path: Path, keys: Collection[str]) -> Placed:
+    for row in _rows(path, ("key", "sha256", *_RIGHTS), keys):
+        yield row.pop("key"), _stored(row, path.parent / "store")
+
+
+def _stored(row: Mapping[str, Any], store: Path) -> Place:
+    return Place(store, **row) if row["sha256"] else Place(reason=_NO_PICTURE, **row)
+
+
+def _rows(path: Path, columns: Sequence[str], keys: Collection[str]) -> Iterator[dict[str, Any]]:
+    """The rows of a manifest whose key is wanted, a batch at a time."""
+    import pyarrow as pa
+    import pyarrow.compute as compute
+    import pyarrow.parquet as parquet
+
+    wanted = pa.array(sorted(keys), pa.string())
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(columns=list(columns)):
+                chosen = compute.is_in(batch.column(columns[0]), value_set=wanted)
+                yield from batch.filter(chosen).to_pylist()
+    except (pa.ArrowException, KeyError) as error:
+        raise InputError(path, f"not a readable manifest ({error})", fix="fetch again") from None
+
+
+def _in_shards(path: Path, keys: Collection[str]) -> Placed:
+    """Pictures in the tars that the index lists; each tar is read once, and skipped if broken."""
+    root = layout.find(path)
+    try:
+        index = json.loads((root / layout.INDEX).read_bytes())
+        names = [Path(shard["name"]).name for shard in index["shards"]]
+    except (ValueError, LookupError, TypeError):
+        return
+    left = set(keys)
+    for name in names:
+        if left:
+            found = dict(_in_tar(root / name, left))
+            yield from found.items()
+            left -= found.keys()
+
+
+def _in_tar(file: Path, keys: Collection[str]) -> Placed:
+    pictures: dict[str, bytes] = {}
+    records: dict[str, Any] = {}
+    try:
+        with tarfile.open(file, "r:") as tar:
+            for member in tar:
+                key, _, kind = member.name.partition(".")
+                if key in keys and kind != "txt" and (stream := tar.extractfile(member)):
+                    if kind == "json":
+                        records[key] = json.loads(stream.read())
+                    else:
+                        pictures[key] = stream.read()
+    except (OSError, tarfile.TarError, ValueError):
+        pass  # what came before the damage is shown
+    for key, data in pictures.items():
+        record = records.get(key)
+        yield key, Place(data=data, **_rights(record if isinstance(record, dict) else {}))
+
+
+def _in_list(path: Path, keys: Collection[str]) -> Placed:
+    """The keys of a list name files beside it; no rights are known of them."""
+    return ((key, _file(path.parent, key)) for key in sorted(keys))
+
+
+def _file(folder: Path, name: str) -> Place:
+    """A file of this computer; an address elsewhere is never followed."""
+    try:
+        if "://" not in name and (folder / name).is_file():
+            return Place(folder / name)
+    except (OSError, ValueError):  # a name that no file can have
+        pass
+    return Place(reason=_NO_FILE)
+
+
+def _in_foreign(path: Path, keys: Collection[str]) -> Placed:
+    """Pictures of a Hugging Face dataset: in a column, or files named by an image folder."""
+    folder = path if path.is_dir() else path.parent
+    for file in hugging.files(path) if path.is_dir() else [path]:
+        name = file.relative_to(folder).as_posix()
+        if file.suffix in (".arrow", ".parquet") and file.name not in hugging.METADATA:
+            yield from _in_table(file, name, keys)
+    if path.is_dir():
+        yield from ((key, place) for key in sorted(keys) if (place := _file(folder, key)).file)
+
+
+def _in_table(file: Path, name: str, keys: Collection[str]) -> Placed:
+    import pyarrow as pa
+
+    number = 0
+    try:
+        for names, read in _groups(file):
+            split = hugging._split(name)
+            named = [
+                f"{name}#{number + n}" if k is None else f"{split}{k}" for n, k in enumerate(names)
+            ]
+            wanted = {row: key for row, key in enumerate(named) if key in keys}
+            number += len(names)
+            if wanted:
+                yield from zip(wanted.values(), map(_pictured, read(list(wanted))), strict=True)
+    except (pa.ArrowException, OSError, InputError):
+        return  # the report tells of it
+
+
+Read = Callable[[list[int]], list[dict[str, Any]]]
+
+
+def _groups(file: Path) -> Iterator[tuple[list[Any], Read]]:
+    """The names of some rows, and what reads picture and rights of a few of them."""
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    _, named = hugging._columns_of(file)
+    if file.suffix == ".arrow":
+        with pa.ipc.open_stream(pa.memory_map(str(file))) as batches:
+            columns = _shown(batches.schema)
+            for batch in batches:
+                names = batch.column(named).to_pylist() if named else [None] * len(batch)
+                table = pa.Table.from_batches([batch]).select(columns)
+                yield names, lambda rows, table=table: table.take(rows).to_pylist()  # type: ignore[misc]
+        return
+    with parquet.ParquetFile(file) as whole:
+        columns = _shown(whole.schema_arrow)
+        for group in range(whole.num_row_groups):
+            rows = whole.metadata.row_group(group).num_rows
+            column = whole.read_row_group(group, [named])[named].to_pylist() if named else None
+            yield (
+                column or [None] * rows,
+                lambda rows, group=group: (  # type: ignore[misc]
+                    whole.read_row_group(group, columns).take(rows).to_pylist()
+                ),
+            )
+
+
+def _shown(schema: "pa.Schema") -> list[str]:
+    """The column with the picture, if there is one, and those that tell its rights."""
+    from pyarrow import types
+
+    def holds(kind: "pa.DataType") -> bool:
+        if types.is_struct(kind):
+            return any(f.name == "bytes" and types.is_binary(f.type) for f in kind)
+        return bool(types.is_binary(kind))
+
+    pictures = (n for n in _IMAGE_COLUMNS if n in schema.names and holds(schema.field(n).type))
+    rights = [n for n in _RIGHTS if n in schema.names and types.is_string(schema.field(n).type)]
+    return [*list(pictures)[:1], *rights]
+
+
+def _pictured(row: Mapping[str, Any]) -> Place:
+    rights = _rights(row)
+    held = next((row[name] for name in _IMAGE_COLUMNS if name in row), None)
+    data = held.get("bytes") if isinstance(held, dict) else held
+    return Place(data=data, **rights) if data else Place(reason=_NO_PICTURE, **rights)
+
+
+def _rights(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What is told of a picture's rights; only texts, and none that is empty."""
+    found = {name: told.get(name) for name in _RIGHTS}
+    return {name: text for name, text in found.items() if isinstance(text, str) and text}

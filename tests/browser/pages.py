@@ -1,0 +1,77 @@
+"""The pages that are looked at: one by the real command, one with every field, one large."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from coverage_reports import HOSTILE, complete, large
+from drawings import COLOURS, SHAPES, drawing
+
+from curate.coverage import page, records, thumbnails
+
+ROOT = Path(__file__).parent.parent.parent
+PROMPTS = f"""a red circle beside a blue square
+Eternal Force Blizzard
+a green triangle, (masterpiece:1.2) --no hat
+🐉 dragon elf knight {HOSTILE}
+two black squares and a yellow circle
+the blizzard over the castle
+"""
+
+
+def write_all(folder: Path) -> dict[str, Path]:
+    """Name -> file of each page."""
+    return {"real": real(folder), "complete": full(folder), "large": many(folder)}
+
+
+def real(folder: Path) -> Path:
+    """What the command writes for a list of drawings, told by name and colour."""
+    (folder / "prompts.txt").write_text(PROMPTS, "utf-8")
+    with (folder / "captions.jsonl").open("w") as file:
+        for colour in COLOURS:
+            for n, shape in enumerate(SHAPES * 3):
+                name = f"{colour}-{n}.png"
+                (folder / name).write_bytes(drawing(colour, shape, 64 + n))
+                line = {"image": name, "captions": [f"a {colour} {shape} {HOSTILE}"]}
+                file.write(json.dumps(line) + "\n")
+        file.write(json.dumps({"image": "x.png", "captions": ["blizzard demon"]}) + "\n")
+    command = [sys.executable, "-m", "curate.cli", "vocab-gaps", "prompts.txt"]
+    command += ["--data", "captions.jsonl", "--html", "real.html"]
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    return folder / "real.html"
+
+
+def full(folder: Path) -> Path:
+    """Every field of a report, with pictures: whole ones, a broken one, one of unknown rights."""
+    report, prompts = complete()
+    (folder / "t-1").write_bytes(drawing("red", "circle", 300))
+    (folder / "t-2").write_bytes(drawing("red", "circle", 300)[:99])
+    (folder / "t.csv").write_text("image,caption\nt-1,a dog\nt-2,a blizzard demon\n")
+    origin = records.find(folder / "t.csv")
+    pictures = thumbnails.of(origin, thumbnails.keys_of(report), processes=1)
+    (dog,) = (item for item in report["items"] if item["unit"] == "dog")
+    dog["evidence"][0] |= {
+        "license": "CC-BY-4.0", "source": "openverse", "page_url": "https://a.test/1",
+    }  # fmt: skip
+    file = folder / "complete.html"
+    file.write_text(page.render(report, prompts, pictures=pictures), "utf-8")
+    return file
+
+
+def many(folder: Path) -> Path:
+    """2,000 prompts, 30,000 items, 600 pictures."""
+    report, prompts = large()
+    keys = thumbnails.keys_of(report)
+    (folder / "shape.png").write_bytes(drawing("blue", "circle", 96))
+    (folder / "l.csv").write_text("image,caption\nshape.png,a\n")
+    (one,) = thumbnails.of(records.find(folder / "l.csv"), ["shape.png"], processes=1).values()
+    file = folder / "large.html"
+    pictures = dict.fromkeys(keys[: thumbnails.MOST], one)
+    file.write_text(page.render(report, prompts, pictures=pictures), "utf-8")
+    return file
