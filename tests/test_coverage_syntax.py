@@ -148,7 +148,8 @@ def test_the_text_of_an_image_file_is_read_with_its_negative_lines(tmp_path: Pat
 PIECES = (
     "( ( ) ) [ [ ] ] { { } } | | : :: :1.2 :.5 \\ < > <lora:x:1> __a/b__ 2$$ 1-2$$ $$ ${x= ${y}"
     " 0.5:: dog cat.swap( .and() .blend(1,2) ++ -- --no --ar 1:2 BREAK AND ' \" “ ” Steps:"
-    " https://a.b/c) no without a 👩‍🚀 吹雪 é , . -free Negative\u00a0prompt: embedding:z ,\u00a0s_end=0.3"
+    " https://a.b/c) no without a"
+    " 👩‍🚀 吹雪 é , . -free Negative\u00a0prompt: embedding:z ,\u00a0s_end=0.3"
 ).split(" ")
 
 

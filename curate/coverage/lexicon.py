@@ -7,7 +7,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from curate.coverage import characters
+from curate.coverage import characters, wordnet
 from curate.coverage.characters import EAST_ASIAN, EMOJI
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ IRREGULAR_PLURALS = {
     "cacti": "cactus",
     "calves": "calf",
     "children": "child",
+    "cookies": "cookie",
     "crises": "crisis",
     "criteria": "criterion",
     "dice": "die",
@@ -33,16 +34,20 @@ IRREGULAR_PLURALS = {
     "knives": "knife",
     "larvae": "larva",
     "leaves": "leaf",
+    "lenses": "lens",
     "lice": "louse",
     "lives": "life",
     "loaves": "loaf",
+    "matrices": "matrix",
     "men": "man",
     "mice": "mouse",
     "nuclei": "nucleus",
+    "oases": "oasis",
     "octopi": "octopus",
     "oxen": "ox",
     "people": "person",
     "phenomena": "phenomenon",
+    "pixies": "pixie",
     "scarves": "scarf",
     "selves": "self",
     "shelves": "shelf",
@@ -58,6 +63,28 @@ IRREGULAR_PLURALS = {
 NOT_PARTICIPLES = frozenset(
     "beloved crooked dogged jagged naked ragged rugged sacred wicked winged wretched".split()
 )
+# Irregular plurals that are also a common form of a verb or of a regular noun.
+ALSO_REGULAR = frozenset("axes bases leaves lives staves".split())
+# Where the dictionary of lemmas is wrong.
+CORRECTED = {
+    "best": "good",
+    "better": "good",
+    "worse": "bad",
+    "worst": "bad",
+    "further": "far",
+    "furthest": "far",
+    "eldest": "old",
+    "elder": "old",
+}
+# Irregular forms that nearly always mean another word: on the left, a boring wall, to feed.
+NOT_IRREGULAR = frozenset("bore born borne bounded feed left offer offering".split())
+# Nouns in -ing that are more than the verb, and -er that are no comparatives.
+NOT_VERBS = frozenset("building ceiling evening lightning wedding bedding clothing morning".split())
+NO_PLURALS = frozenset(  # that look like some
+    "binoculars clothes crossroads goggles headquarters jeans leggings mars overalls pajamas pants"
+    " pyjamas scissors shorts sunglasses tights trousers".split()
+)
+NOT_COMPARATIVES = frozenset("archer flower shower tower corner".split())
 _PLAIN = str.maketrans(
     {"\u2010": "-", "\u2011": "-", "\u2019": "'", "\u00ad": None, "\ufe0f": None}
 )
@@ -114,9 +141,9 @@ def is_function_word(form: str) -> bool:
 def unit(form: str) -> str:
     """The name of the item a prompt's word belongs to.
 
-    Its lemma, when every lemma of the form is one of that lemma too (*dogs*: dog). A form with
-    several readings keeps its own name (*leaves*: leaf or leave), so that what is counted for
-    a unit depends on the unit alone.
+    Its lemma, when every lemma of the form is one of that lemma too (*dogs*: dog, *wore*: wear).
+    A form with several readings keeps its own name (*leaves*: leaf or leave; *riding*, which is
+    also a noun), so that what is counted for a unit depends on the unit alone.
     """
     if "-" in form:
         *heads, tail = form.split("-")
@@ -129,27 +156,59 @@ def unit(form: str) -> str:
 def lemmas(form: str) -> frozenset[str]:
     """Every lemma that the form can have; never empty.
 
-    Readings come from simplemma's English dictionary, from a list of irregular plurals and
-    from the rules for plurals, for the endings -ed and -ing, and for comparatives. A rule is
-    believed when it leads to a known word, and plurals of unknown words are cut too, since
-    names have plurals. A form that may be a word of its own (*painting*) stays among its lemmas.
+    Readings come from simplemma's English dictionary, from WordNet's irregular forms, from a list
+    of irregular plurals and from the rules for plurals, for the endings -ed and -ing, and for
+    comparatives. A rule is believed when it leads to a known word, and plurals of unknown words
+    are cut too, since names have plurals. A form that may be a word of its own (*painting*)
+    stays among its lemmas.
     """
     if form.endswith("'s"):
         return lemmas(form[:-2])
-    if form in NOT_PARTICIPLES:
+    if form in NOT_PARTICIPLES or form in NO_PLURALS:
         return frozenset([form])
     if not form.isascii():
         form = characters.without_tone(form)
+    if form in CORRECTED:
+        return frozenset([form, CORRECTED[form]])
     found = set(_plural_lemmas(form))
     known = _lookup(form)
     plural = bool(found) or (known not in (None, form) and form.endswith("s"))
-    if known and known != form and not (found and form.endswith("ies") and known.endswith("i")):
-        found.add(known)  # the dictionary takes skies for a form of ski
+    if known and known != form and not (found and _is_mistaken(form, known)):
+        found.add(known)
     if not plural:
-        found |= {form, *_comparative_lemmas(form)}
-        if known is None:
+        found |= {form, *_comparative_lemmas(form), *_irregular_lemmas(form)}
+        if known is None or (known == form and form.endswith("ing")):
             found |= set(_verb_lemmas(form))
+        if _is_inflected(form, found - {form}):
+            found.remove(form)
     return frozenset(found).union(*(lemmas(one) for one in found if len(one) < len(form)))
+
+
+def _is_inflected(form: str, lemmas: set[str]) -> bool:
+    """Whether a form is only that of a verb or an adjective: *wore*, but not *parked*, since a
+    park is rather a garden, nor *painted*, an adjective.
+    """
+    first = {wordnet.parts_of_speech(one)[:1] for one in lemmas}
+    return bool(first) and first <= {"v", "a"} and not wordnet.known(form)
+
+
+def _is_mistaken(form: str, known: str) -> bool:
+    """Whether the dictionary takes the plural of one noun for another word's form."""
+    if form.endswith("ies") and known.endswith("i"):
+        return True  # skies, of ski
+    return form in IRREGULAR_PLURALS and form not in ALSO_REGULAR  # calves, of calve
+
+
+def _irregular_lemmas(form: str) -> list[str]:
+    """Verbs and adjectives of which the form is irregular.
+
+    Nouns that happen to be one too (*rose*, *shot*, *felt*) are left alone: a prompt means the
+    noun, and must not be covered by captions with the verb.
+    """
+    noun = wordnet.parts_of_speech(form).startswith("n")
+    if form in NOT_VERBS or form in NOT_IRREGULAR or (noun and not form.endswith("ing")):
+        return []
+    return [one for one in wordnet.exceptions(form) if one.isalpha()]
 
 
 def _plural_lemmas(form: str) -> list[str]:
@@ -170,14 +229,23 @@ def _plural_lemmas(form: str) -> list[str]:
     else:
         choices = [form[:-1], form[:-2]] if form.endswith("es") else [form[:-1]]
     believed = [one for one in choices if _lookup(one) == one]
+    believed += [one for one in choices if wordnet.known(one)]
     return believed[:1] if believed or known else choices[:1]
 
 
 def _verb_lemmas(form: str) -> list[str]:
-    """Known verbs of which an unknown form may be the past or the participle."""
+    """Known verbs of which the form may be the past or the participle.
+
+    Of a form in -ing that is a word itself, those that are verbs above all: *sitting*, of sit.
+    """
+    if form in NOT_VERBS:
+        return []
     for ending in ("ing", "ed"):
         if form.endswith(ending) and len(form) - len(ending) >= 3:
-            return _known_stems(form[: -len(ending)])
+            stems = _known_stems(form[: -len(ending)])
+            if _lookup(form) is None:
+                return stems
+            return [one for one in stems if wordnet.parts_of_speech(one).startswith("v")]
     return []
 
 
@@ -187,6 +255,8 @@ def _comparative_lemmas(form: str) -> list[str]:
     Believed only where the other degree leads to the same word: *bigger* with *biggest*, but
     not *flower* as the comparative of *flow*.
     """
+    if form in NOT_COMPARATIVES:
+        return []
     for ending, other in (("er", "est"), ("est", "er")):
         if form.endswith(ending) and len(form) - len(ending) >= 3:
             stem = form[: -len(ending)]
@@ -207,6 +277,14 @@ def _lookup(form: str) -> str | None:
     """The dictionary's lemma, case folded; None for a form it does not hold."""
     found = _dictionary().get_lemma(form, "en") if form else None
     return found.casefold() if found else None
+
+
+def dictionary() -> Iterator[str]:
+    """Every English form in the dictionary of lemmas that is one word of plain small letters."""
+    from simplemma.strategies.dictionaries.dictionary_factory import DEFAULT_DICTIONARY_FACTORY
+
+    forms = DEFAULT_DICTIONARY_FACTORY.get_dictionary("en")
+    return (form for form in forms if form.isascii() and form.isalpha() and form.islower())
 
 
 @cache

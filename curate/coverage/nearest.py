@@ -2,10 +2,17 @@
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from curate.coverage import lexicon
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_SHORTEST = 4  # letters of a word that is corrected
+_LONG = 8  # letters from which on two slips are corrected
+_MARGIN = 0.35  # cost by which the best correction must lead
+_IMAGES = 3  # that a correction needs to be the best of several, and five times the others'
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +30,15 @@ class Vocabulary:
         """Take the images of each form."""
         self._images = {f: n for f, n in images.items() if not lexicon.is_function_word(f)}
         self._sorted = sorted(self._images)
-        self._alike: dict[tuple[str, int], list[tuple[str, int]]] = defaultdict(list)
-        for form in self._sorted:
-            self._alike[form[0], len(form)].append((form, _letters(form)))
+        self._alike = _Alike(self._sorted)
+
+    def images(self, form: str) -> int:
+        """Images with exactly this form; 0 for function words."""
+        return self._images.get(form, 0)
+
+    def alike(self, form: str, reach: int) -> Iterator[str]:
+        """Forms with the same first letter that may be within `reach` letters of `form`."""
+        return self._alike.find(form, reach)
 
     def nearest(self, unit: str, limit: int = 3) -> list[Near]:
         """Forms within two letters of `unit` (one for short words), or that begin like it.
@@ -46,13 +59,10 @@ class Vocabulary:
         return [Near(form, self._images[form]) for form in best[:limit]]
 
     def _within(self, unit: str, reach: int) -> Iterator[tuple[str, int]]:
-        letters = _letters(unit)
-        for length in range(len(unit) - reach, len(unit) + reach + 1):
-            for form, other in self._alike.get((unit[0], length), ()):
-                if (letters ^ other).bit_count() <= 2 * reach:
-                    distance = edit_distance(unit, form)
-                    if distance <= reach:
-                        yield form, distance
+        for form in self._alike.find(unit, reach):
+            distance = edit_distance(unit, form)
+            if distance <= reach:
+                yield form, distance
 
     def _alike_at_the_start(self, unit: str) -> Iterator[str]:
         """Forms that share at least four first letters, and half of the longer word."""
@@ -79,12 +89,145 @@ def edit_distance(a: str, b: str) -> int:
     return above[-1]
 
 
+def slips(a: str, b: str) -> float:
+    """What it costs to write `a` for `b`: 1 a letter left out or added, 0.8 two swapped or one
+    doubled, 1.2 a wrong letter, 1 a wrong vowel; 0.5 more where the first letter is not kept.
+
+    Source: the optimal string alignment of Damerau 1964; the costs are our choice.
+    """
+    two: list[float] = []
+    above = [float(n) for n in range(len(b) + 1)]
+    for i, x in enumerate(a, 1):
+        row = [float(i)]
+        for j, y in enumerate(b, 1):
+            added = 0.8 if i > 1 and a[i - 2] == x else 1.0
+            left_out = 0.8 if j > 1 and b[j - 2] == y else 1.0
+            wrong = 0.0 if x == y else 1.0 if x in "aeiouy" and y in "aeiouy" else 1.2
+            best = min(above[j] + added, row[j - 1] + left_out, above[j - 1] + wrong)
+            if i > 1 and j > 1 and x == b[j - 2] and y == a[i - 2]:
+                best = min(best, two[j - 2] + 0.8)
+            row.append(best)
+        two, above = above, row
+    return above[-1] + (0.5 if a[0] != b[0] else 0.0)
+
+
+def did_you_mean(unit: str, known: Callable[[str], bool], vocabulary: Vocabulary) -> list[Near]:
+    """Corrections of a misspelt word, best first; [] when it is not sure to be one.
+
+    Looked at are English words of four letters or more that no dictionary has, that are not two
+    of its words joined, and that a caption has at most a tenth as often as the correction. One
+    slip is corrected, in words of eight letters two. One candidate must lead: by its cost
+    (`slips`), or among equals by its images.
+
+    Args:
+        unit: a normal form.
+        known: whether a dictionary has a lemma.
+        vocabulary: of the captions.
+    """
+    if len(unit) < _SHORTEST or not (unit.isascii() and unit.isalpha()):
+        return []
+    if any(known(lemma) for lemma in lexicon.lemmas(unit)):
+        return []
+    images = vocabulary.images
+    costs = {form: _cost(unit, form) for form in _candidates(unit, known, vocabulary)}
+    most, least = _most(len(unit)), 10 * images(unit)
+    likely = [form for form, cost in costs.items() if cost <= most and images(form) >= least]
+    if not likely:
+        return []
+    limit = min(costs[form] for form in likely) + _MARGIN
+    likely = [form for form in likely if costs[form] < limit]
+    best = min(likely, key=lambda form: (-images(form), costs[form], form))
+    others = [form for form in likely if not lexicon.lemmas(form) & lexicon.lemmas(best)]
+    leads = images(best) >= max(_IMAGES, 5 * max(map(images, others), default=0))
+    sure = leads if others or _joined(unit, known) else True
+    return [Near(best, images(best))] if sure else []
+
+
+def _most(letters: int) -> float:
+    """The cost up to which a word of so many letters is corrected."""
+    if letters >= _LONG:
+        return 2.5
+    return 1.2 if letters > 5 else 1.0 if letters == 5 else 0.8
+
+
+def _cost(unit: str, form: str) -> float:
+    """Slips of the pen, or one of the ear: f for ph."""
+    heard = form in (unit.replace("f", "ph"), unit.replace("ph", "f"))
+    return 1.0 if heard else slips(unit, form)
+
+
+def _joined(unit: str, known: Callable[[str], bool]) -> bool:
+    """Whether a word is two known ones, of seven letters or more: dragonborn."""
+    cuts = range(3, len(unit) - 2) if len(unit) > 7 else ()
+    return any(known(unit[:cut]) and known(unit[cut:]) for cut in cuts)
+
+
+def _candidates(unit: str, known: Callable[[str], bool], vocabulary: Vocabulary) -> set[str]:
+    """Words one slip away, or of long words two behind the first letter."""
+
+    def real(form: str) -> bool:
+        return vocabulary.images(form) > 0 or known(form) or (form[-1] == "s" and known(form[:-1]))
+
+    if len(unit) < _LONG:
+        heard = (unit.replace("f", "ph"), unit.replace("ph", "f"))
+        forms = {*_one_slip(unit, len(unit)), *heard} - {unit}
+        return {form for form in forms if len(form) >= 3 and real(form)}
+    near = {form for form in _one_slip(unit, 1) if real(form)}
+    near.update(form for form in vocabulary.alike(unit, 2) if edit_distance(unit, form) <= 3)
+    for form in _dictionary().find(unit, 2):
+        if edit_distance(unit, form) <= 3 and any(map(known, lexicon.lemmas(form))):
+            near.add(form)
+    return near - {unit}
+
+
+def _one_slip(unit: str, places: int) -> Iterator[str]:
+    """Words that one slip at one of the first letters turns into `unit`."""
+    for n in range(places):
+        head, tail = unit[:n], unit[n + 1 :]
+        yield head + tail
+        if tail:
+            yield head + tail[0] + unit[n] + tail[1:]
+        for letter in _LETTERS:
+            yield head + letter + tail
+            yield head + letter + unit[n:]
+    if places == len(unit):
+        for letter in _LETTERS:
+            yield unit + letter
+
+
+class _Alike:
+    """Words by their first letter and length, each with its letters as bits."""
+
+    def __init__(self, forms: Iterable[str]) -> None:
+        self._groups: dict[tuple[str, int], list[tuple[str, int]]] = defaultdict(list)
+        for form in forms:
+            self._groups[form[0], len(form)].append((form, _letters(form)))
+
+    def find(self, form: str, reach: int) -> Iterator[str]:
+        """Words that may be within `reach` letters of `form`, and begin like it."""
+        letters, most = _letters(form), 2 * reach
+        for length in range(len(form) - reach, len(form) + reach + 1):
+            for other, bits in self._groups.get((form[0], length), ()):
+                if (letters ^ bits).bit_count() <= most:
+                    yield other
+
+
+@cache
+def _dictionary() -> _Alike:
+    """Long words of the lemma dictionary."""
+    return _Alike(form for form in lexicon.dictionary() if len(form) >= _LONG - 2)
+
+
 def _letters(form: str) -> int:
-    """The set of letters as bits; two words at distance d differ in at most 2 d of them."""
-    bits = 0
+    """Letters as bits, a second of the same kind apart; two words at distance d differ in at
+    most 2 d of them.
+    """
+    once = twice = 0
     for letter in form:
-        bits |= 1 << (ord(letter) & 63)
-    return bits
+        bit = 1 << (ord(letter) & 31)
+        twice |= once & bit
+        once |= bit
+    return once | twice << 32
 
 
 def _shared(a: str, b: str) -> int:

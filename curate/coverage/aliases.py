@@ -1,0 +1,112 @@
+"""What the user says about words, in a committed `aliases.toml`.
+
+phrases = ["moon elf"]            # counted as one unit
+meta = ["best girl"]              # ask for quality, not for a thing
+not-visual = ["eternal"]          # no picture shows them
+
+[alias]
+blizzard = ["snowstorm"]          # pictures of these count as pictures of the word
+
+[typo]
+blizard = "blizzard"              # read as the other word
+"""
+
+import difflib
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from curate.coverage import lexicon
+from curate.errors import InputError
+
+_KEYS = ("alias", "typo", "phrases", "meta", "not-visual")
+_EXAMPLES = {
+    "alias": 'blizzard = ["snowstorm"]',
+    "typo": 'blizard = "blizzard"',
+    "phrases": 'phrases = ["moon elf"]',
+    "meta": 'meta = ["masterwork"]',
+    "not-visual": 'not-visual = ["eternal"]',
+}
+
+
+@dataclass(frozen=True)
+class Aliases:
+    """Words by their normal forms; those of several words have one blank between."""
+
+    alias: dict[str, tuple[str, ...]] = field(default_factory=dict)  # unit -> units that count too
+    typo: dict[str, str] = field(default_factory=dict)  # form -> the form that is meant
+    phrases: frozenset[str] = frozenset()
+    meta: frozenset[str] = frozenset()
+    not_visual: frozenset[str] = frozenset()
+
+
+NONE = Aliases()
+
+
+def read(path: Path) -> Aliases:
+    """Read the user's file.
+
+    Raises:
+        InputError: no such file, not TOML, an unknown key, or a value that names no word.
+    """
+    given = _toml(path)
+    for key in given:
+        if key not in _KEYS:
+            near = difflib.get_close_matches(key, _KEYS, 1, 0.5)
+            fix = f"did you mean {near[0]}?" if near else f"one of {', '.join(_KEYS)}"
+            raise InputError(path, f"no setting {key!r}", fix=fix)
+    alias = {
+        _word(path, "[alias]", name): _words(path, f"[alias] {name}", "alias", value)
+        for name, value in _table(path, "alias", given).items()
+    }
+    typo = {
+        _word(path, "[typo]", name): _meant(path, name, value)
+        for name, value in _table(path, "typo", given).items()
+    }
+    lists = {key: frozenset(_words(path, key, key, given.get(key, []))) for key in _KEYS[2:]}
+    short = next((phrase for phrase in sorted(lists["phrases"]) if " " not in phrase), None)
+    if short is not None:
+        fix = 'phrases have two words or more: "moon elf"'
+        raise InputError(f"{path} phrases", f"{short!r} is a single word", fix=fix)
+    return Aliases(alias, typo, lists["phrases"], lists["meta"], lists["not-visual"])
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        problem = "no such file" if not path.exists() else f"cannot be read ({error.strerror})"
+        raise InputError(path, problem, fix="name a TOML file with a table [alias]") from None
+    except UnicodeDecodeError:
+        raise InputError(path, "not UTF-8 text", fix="save it as UTF-8 text") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(path, f"not TOML: {error}", fix=_EXAMPLES["typo"]) from None
+
+
+def _table(path: Path, key: str, given: dict[str, Any]) -> dict[str, Any]:
+    found = given.get(key, {})
+    if not isinstance(found, dict):
+        fix = f"[{key}] on a line of its own, then lines such as {_EXAMPLES[key]}"
+        raise InputError(f"{path} {key}", "not a table", fix=fix)
+    return found
+
+
+def _words(path: Path, where: str, key: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise InputError(f"{path} {where}", "not a list of words", fix=_EXAMPLES[key])
+    return tuple(dict.fromkeys(_word(path, where, one) for one in value))
+
+
+def _meant(path: Path, name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise InputError(f"{path} [typo] {name}", "not a word", fix=_EXAMPLES["typo"])
+    return _word(path, f"[typo] {name}", value)
+
+
+def _word(path: Path, where: str, text: str) -> str:
+    """The normal forms of the words in `text`, one blank between."""
+    found = " ".join(map(lexicon.normal, lexicon.surfaces(text)))
+    if not found:
+        raise InputError(f"{path} {where}", f"{text!r} holds no word", fix="write a word there")
+    return found

@@ -1,0 +1,149 @@
+"""Which words of a prompt name nothing to be looked for: boosters of quality, function words.
+
+Both are decided in their context, from lists of phrases that a reader can check: `boosters.txt`,
+`function_phrases.txt` and `function_words.txt`.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from curate.coverage import lexicon
+
+_END = "$"  # in a list: the end of the prompt, or a further word of the list
+
+
+@dataclass(frozen=True, slots=True)
+class _Phrase:
+    words: tuple[frozenset[str], ...]
+    before: frozenset[str] | None  # must stand in front
+    behind: frozenset[str] | None  # must follow
+
+
+@dataclass(frozen=True, slots=True)
+class _Phrases:
+    """Phrases by their first word."""
+
+    plain: dict[str, list[_Phrase]]
+    at_end: dict[str, list[_Phrase]]  # those that the end of the prompt may follow
+
+    def find(self, words: Sequence[str]) -> set[int]:
+        """Positions of the words that stand in a phrase of the list."""
+        found: set[int] = set()
+        for place, word in enumerate(words):
+            for phrase in self.plain.get(word, ()):
+                if _matches(phrase, words, place):
+                    found.update(range(place, place + len(phrase.words)))
+        for place in reversed(range(len(words))):
+            for phrase in self.at_end.get(words[place], ()):
+                end = place + len(phrase.words)
+                if _matches(phrase, words, place, ends=end == len(words) or end in found):
+                    found.update(range(place, end))
+        return found
+
+
+def boosters(forms: Sequence[str]) -> frozenset[int]:
+    """Positions of the words that only ask for quality or name an engine.
+
+    Args:
+        forms: normal forms of the wanted words of one prompt, in their order. A hyphenated form
+            is a booster when all its parts are: `award-winning`.
+    """
+    words, owners = _split(forms)
+    found = _boosters().find(words)
+    return _whole(found, owners)
+
+
+def function_words(forms: Sequence[str]) -> frozenset[int]:
+    """Positions of the words that hold the prompt together and name nothing.
+
+    Those of `lexicon.is_function_word`, save where they name a thing (*a can of soda*), and the
+    words of phrases such as *in front of*.
+
+    Args:
+        forms: normal forms of the wanted words of one prompt, in their order.
+    """
+    words, owners = _split(forms)
+    phrases, things = _function_phrases()
+    named = _whole(things.find(words), owners)
+    single = {n for n, form in enumerate(forms) if lexicon.is_function_word(form)}
+    return frozenset(single - named) | (_whole(phrases.find(words), owners) - named)
+
+
+def _split(forms: Sequence[str]) -> tuple[list[str], list[int]]:
+    """The parts of hyphenated forms side by side, and the position that each came from."""
+    words: list[str] = []
+    owners: list[int] = []
+    for place, form in enumerate(forms):
+        parts = lexicon.parts(form) if "-" in form else [form]
+        words += parts
+        owners += [place] * len(parts)
+    return words, owners
+
+
+def _whole(found: set[int], owners: Sequence[int]) -> frozenset[int]:
+    """Positions of the forms all of whose parts were found."""
+    missed = {owner for part, owner in enumerate(owners) if part not in found}
+    return frozenset(owners[part] for part in found) - missed
+
+
+def _matches(phrase: _Phrase, words: Sequence[str], place: int, *, ends: bool = False) -> bool:
+    end = place + len(phrase.words)
+    if end > len(words) or not all(
+        words[place + n] in choice for n, choice in enumerate(phrase.words)
+    ):
+        return False
+    if phrase.before is not None and (not place or words[place - 1] not in phrase.before):
+        return False
+    if phrase.behind is None or ends:
+        return True
+    return end < len(words) and words[end] in phrase.behind
+
+
+@cache
+def _boosters() -> _Phrases:
+    return _phrases(list(_lines("boosters.txt")))
+
+
+@cache
+def _function_phrases() -> tuple[_Phrases, _Phrases]:
+    """Phrases of function words, and places where a function word names something."""
+    lines = list(_lines("function_phrases.txt"))
+    things = [line.removeprefix("!") for line in lines if line.startswith("!")]
+    return _phrases([line for line in lines if not line.startswith("!")]), _phrases(things)
+
+
+def _lines(name: str) -> Iterator[str]:
+    text = resources.files("curate.coverage").joinpath(name).read_text("utf-8")
+    return (line for line in text.splitlines() if line.strip() and not line.startswith("#"))
+
+
+def _phrases(lines: Sequence[str]) -> _Phrases:
+    plain: dict[str, list[_Phrase]] = defaultdict(list)
+    at_end: dict[str, list[_Phrase]] = defaultdict(list)
+    for line in lines:
+        phrase = _phrase(line)
+        kept = at_end if phrase.behind and _END in phrase.behind else plain
+        for first in phrase.words[0]:
+            kept[first].append(phrase)
+    return _Phrases(dict(plain), dict(at_end))
+
+
+def _phrase(line: str) -> _Phrase:
+    before, _, rest = line.rpartition("<")
+    words, _, behind = rest.partition(">")
+    return _Phrase(
+        tuple(_choice(part) for word in words.split() for part in _parts(word)),
+        _choice(before) if before.strip() else None,
+        _choice(behind) if behind.strip() else None,
+    )
+
+
+def _parts(word: str) -> list[str]:
+    return word.split("-") if "|" not in word else [word]
+
+
+def _choice(text: str) -> frozenset[str]:
+    return frozenset(text.strip().split("|"))
