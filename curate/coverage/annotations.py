@@ -1,0 +1,122 @@
+"""The report for machines that check changes: GitHub annotations and JUnit XML."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+from xml.etree import ElementTree
+
+SHOWN = 10  # annotations of each severity that GitHub shows of one step
+LINES = 12  # lines of the prompts that a text lists
+NOT_TESTS = frozenset(  # verdicts of what captions are not asked for
+    "function-word control-token negated meta not-visual typo".split()
+)
+KINDS = ("word", "phrase", "bind", "pair")
+_ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def github(report: Mapping[str, Any]) -> str:
+    """Workflow commands that mark each gap in the prompts file, worst first.
+
+    GitHub shows ten errors and ten warnings of a step; how many there are beyond these is said
+    in a notice. A gap is marked where it is first asked for.
+
+    Source: GitHub, "Workflow commands for GitHub Actions"; its toolkit's `core/src/command.ts`
+    for what is escaped. Columns count from 1 and the last one is part of the text.
+    """
+    lines: list[str] = []
+    for severity in ("error", "warning"):
+        found = [item for item in report["items"] if item["severity"] == severity]
+        lines += [_annotation(report, item) for item in found[:SHOWN]]
+        more = len(found) - SHOWN
+        if more > 0:
+            noun = severity if more == 1 else f"{severity}s"
+            lines.append(f"::notice title=vocab-gaps::{more:,} more {noun}, not shown here")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def junit(report: Mapping[str, Any]) -> str:
+    """A suite for each kind of unit, and in it a test for each unit that captions should show.
+
+    Units rather than prompts are tests: their names stay the same from run to run, so that a
+    viewer can tell which gap is new and which is fixed. Errors are failures; warnings pass and
+    say so in `system-out`. Function words, negated words and the like are no tests.
+
+    Source: Jenkins xUnit plugin, `junit-10.xsd`.
+    """
+    prompts = str(report["prompts"]["path"])
+    suites = [s for kind in KINDS if len(s := _suite(report, kind))]
+    totals = {name: sum(int(s.attrib[name]) for s in suites) for name in ("tests", "failures")}
+    attributes = {"name": _legal(f"vocab-gaps {prompts}"), "errors": "0"}
+    root = ElementTree.Element("testsuites", attributes | {n: str(v) for n, v in totals.items()})
+    root.extend(suites)
+    ElementTree.indent(root)
+    text = ElementTree.tostring(root, encoding="unicode")
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
+
+
+def _annotation(report: Mapping[str, Any], item: Mapping[str, Any]) -> str:
+    properties: dict[str, object] = {"file": report["prompts"]["path"]}
+    if item["prompts"]:
+        place = min(item["prompts"], key=lambda p: (p["line"], p["span"]))
+        start, end = place["span"]
+        properties |= {"line": place["line"], "col": start + 1, "endColumn": max(start + 1, end)}
+    properties["title"] = f"{item['verdict']}: {item['unit']}"
+    said = ",".join(f"{name}={_property(str(value))}" for name, value in properties.items())
+    return f"::{item['severity']} {said}::{_data('; '.join(_facts(report, item)))}"
+
+
+def _suite(report: Mapping[str, Any], kind: str) -> ElementTree.Element:
+    items = [i for i in report["items"] if i["kind"] == kind and i["verdict"] not in NOT_TESTS]
+    failures = sum(item["severity"] == "error" for item in items)
+    numbers = {"tests": str(len(items)), "failures": str(failures), "errors": "0"}
+    suite = ElementTree.Element("testsuite", {"name": f"vocab-gaps {kind}", **numbers})
+    for item in items:
+        name = _legal(str(item["unit"]))
+        attributes = {"classname": f"vocab-gaps.{kind}", "name": name}
+        case = ElementTree.SubElement(suite, "testcase", attributes)
+        title = _legal(f"{item['verdict']}: {item['unit']}")
+        text = _legal("\n".join([title, *_facts(report, item)]))
+        if item["severity"] == "error":
+            told = {"type": str(item["verdict"]), "message": title}
+            ElementTree.SubElement(case, "failure", told).text = text
+        elif item["severity"] == "warning":
+            ElementTree.SubElement(case, "system-out").text = text
+    return suite
+
+
+def _facts(report: Mapping[str, Any], item: Mapping[str, Any]) -> Iterator[str]:
+    """What a reader needs to act on a gap."""
+    images, need = int(item["n_images"]), int(item["fix"]["need"])
+    yield _counted(images, "image") + (f", {need:,} more needed" if need > 0 else "")
+    near = [str(n["unit"]) for n in item.get("did_you_mean") or ()]
+    if near:
+        yield f"did you mean {' or '.join(near[:3])}?"
+    lines = sorted({int(place["line"]) for place in item["prompts"]})
+    if lines:
+        more = f" and {len(lines) - LINES:,} more" if len(lines) > LINES else ""
+        said = ", ".join(map(str, lines[:LINES])) + more
+        noun = "line" if len(lines) == 1 else "lines"
+        yield f"{noun} {said} of {report['prompts']['path']}"
+    for command in item["fix"]["fetch"]:
+        yield f"closed by: {command}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def _data(text: str) -> str:
+    """What stands behind `::`, on one line."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def _legal(text: str) -> str:
+    """The text without characters that XML 1.0 does not allow.
+
+    Source: W3C, Extensible Markup Language 1.0, section 2.2.
+    """
+    return _ILLEGAL.sub("\ufffd", text)

@@ -1,0 +1,213 @@
+"""Two reports of the same prompts: which gaps are new, which have closed, what else has changed."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from curate.errors import InputError
+
+SCHEMA = "vocab-gaps/1"
+SEVERITIES = ("error", "warning", "info")  # worst first
+KINDS = ("word", "phrase", "bind", "pair", "token")
+NAMED = 8  # units that a sentence lists
+_FIX = "write it anew: curate vocab-gaps PROMPTS --json FILE.json"
+Key = tuple[str, str, bool]  # kind, unit, negated
+
+
+@dataclass(frozen=True)
+class State:
+    """What a report says of a unit."""
+
+    verdict: str
+    severity: str
+    images: int
+
+    @property
+    def is_gap(self) -> bool:
+        """Whether it is worse than a remark."""
+        return self.severity != "info"
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"verdict": self.verdict, "severity": self.severity, "n_images": self.images}
+
+
+@dataclass(frozen=True)
+class Change:
+    """A unit of which the two reports say different things."""
+
+    unit: str
+    kind: str
+    negated: bool
+    before: State | None  # None: it was not an item then
+    now: State | None  # None: the prompts no longer ask for it
+    why: str = ""  # where it is not plain from the two
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "unit": self.unit,
+            "kind": self.kind,
+            "negated": self.negated,
+            "before": self.before and self.before.as_json(),
+            "now": self.now and self.now.as_json(),
+            "why": self.why,
+        }
+
+    def __str__(self) -> str:
+        """`blizzard (thin, 1 image -> covered, 31 images)`."""
+        told = [f"{s.verdict}, {_images(s.images)}" for s in (self.before, self.now) if s]
+        if self.now is None:
+            told.append("no longer asked for")
+        return f"{self.unit} ({' -> '.join(told)})"
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What differs between two reports."""
+
+    new: tuple[Change, ...]  # gaps that were not as bad before
+    closed: tuple[Change, ...]  # gaps that are less bad now, or none
+    changed: tuple[Change, ...]  # another verdict or count, for better or worse
+    notes: tuple[str, ...] = ()  # what else differs, so that the two are not quite comparable
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, worst first."""
+        return {
+            "new": [c.as_json() for c in self.new],
+            "closed": [c.as_json() for c in self.closed],
+            "changed": [c.as_json() for c in self.changed],
+            "notes": list(self.notes),
+        }
+
+    def sentences(self) -> list[str]:
+        """One line for each kind of change, and the notes."""
+        lines = list(self.notes)
+        for name, found in (("new gaps", self.new), ("closed", self.closed)):
+            lines.append(f"{name}: {_few(found)}" if found else f"{name}: none")
+        if self.changed:
+            lines.append(f"changed otherwise: {_few(self.changed)}")
+        return lines
+
+    def fails(self, fail_on: str) -> bool:
+        """Whether a new gap is as bad as `fail_on` ("error", "warning" or "never") or worse."""
+        if fail_on == "never":
+            return False
+        bad = SEVERITIES[: SEVERITIES.index(fail_on) + 1]
+        return any(c.now is not None and c.now.severity in bad for c in self.new)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """An earlier report.
+
+    Raises:
+        InputError: there is none, or the file is no report of this kind.
+    """
+    try:
+        report = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(path, "no such report to compare with", fix=_FIX) from None
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror or error})"
+        raise InputError(path, problem, fix="correct the path or its permissions") from None
+    except (ValueError, RecursionError):
+        raise InputError(path, "not JSON, so no report to compare with", fix=_FIX) from None
+    schema = report.get("schema") if isinstance(report, dict) else None
+    if schema != SCHEMA:
+        said = f"its schema is {schema!r}" if schema else "it states no schema"
+        raise InputError(path, f"not a report of {SCHEMA} ({said})", fix=_FIX)
+    try:
+        _states(report["items"])
+        _facts(report)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        problem = f"a damaged report ({type(error).__name__}: {error})"
+        raise InputError(path, problem, fix=_FIX) from None
+    return dict(report)
+
+
+def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> Changes:
+    """What has changed between two reports; the order of their items changes nothing.
+
+    A unit is the same where kind and unit are, wanted and negated told apart. A pair or binding
+    that was not listed because captions did not know one of its words is no new gap once they do:
+    it was as bad before.
+    """
+    before, now = _states(old["items"]), _states(new["items"])
+    unknown = {
+        unit
+        for (kind, unit, negated), state in before.items()
+        if kind == "word" and state.images == 0 and not negated
+    }
+    appeared, closed, changed = [], [], []
+    for key in sorted(before.keys() | now.keys(), key=_order(before, now)):
+        kind, unit, negated = key
+        was, state = before.get(key), now.get(key)
+        parts = [] if was or kind not in ("pair", "bind") else unit.split(" + ")
+        learnt = [part for part in parts if part in unknown]
+        why = f"listed since captions know {' and '.join(learnt)}" if learnt else ""
+        change = Change(unit, kind, negated, was, state, why)
+        if was == state:
+            continue
+        if state and state.is_gap and _is_worse(state, was) and not learnt:
+            appeared.append(change)
+        elif was and state and was.is_gap and _is_worse(was, state):
+            closed.append(change)
+        elif was or learnt:
+            changed.append(change)
+    return Changes(tuple(appeared), tuple(closed), tuple(changed), _notes(old, new))
+
+
+def _is_worse(a: State, b: State | None) -> bool:
+    return b is None or SEVERITIES.index(a.severity) < SEVERITIES.index(b.severity)
+
+
+def _states(items: Iterable[Mapping[str, Any]]) -> dict[Key, State]:
+    found = {}
+    for item in items:
+        state = State(str(item["verdict"]), str(item["severity"]), int(item["n_images"]))
+        if state.severity not in SEVERITIES:
+            raise ValueError(f"no severity {state.severity!r}")
+        found[str(item["kind"]), str(item["unit"]), state.verdict == "negated"] = state
+    return found
+
+
+def _order(before: Mapping[Key, State], now: Mapping[Key, State]) -> Any:
+    """Worst first by what is said now, else by what was said; then by kind and name."""
+
+    def place(key: Key) -> tuple[int, int, Key]:
+        severity = (now.get(key) or before[key]).severity
+        kind = KINDS.index(key[0]) if key[0] in KINDS else len(KINDS)
+        return SEVERITIES.index(severity), kind, key
+
+    return place
+
+
+def _facts(report: Mapping[str, Any]) -> dict[str, str]:
+    """What two reports should have in common."""
+    profile = report["profile"]
+    return {
+        "prompts": str(report["prompts"]["path"]),
+        "data": str(report["data"]["path"]),
+        "profile": f"{profile['name']} (min {profile['min']}, target {profile['target']})",
+    }
+
+
+def _notes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:
+    was, now = _facts(old), _facts(new)
+    return tuple(
+        f"other {name} than before: {now[name]}, then {was[name]}"
+        for name in was
+        if was[name] != now[name]
+    )
+
+
+def _few(changes: tuple[Change, ...]) -> str:
+    shown = "; ".join(str(change) for change in changes[:NAMED])
+    more = len(changes) - NAMED
+    return f"{len(changes):,}: {shown}" + (f"; and {more:,} more" if more > 0 else "")
+
+
+def _images(number: int) -> str:
+    return "1 image" if number == 1 else f"{number:,} images"

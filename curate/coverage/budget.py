@@ -1,0 +1,139 @@
+"""Which gaps a budget of pictures goes to.
+
+The pictures are split so that the most is gained: what a word gains from pictures grows with the
+logarithm of their number (Udandarao et al., arXiv:2404.04125), and a word that several prompts ask
+for counts as often.
+"""
+
+import heapq
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+MOST = 240  # results of a query that the source shows without an account
+PAGE = 20  # of them in one request
+A_DAY = 200  # requests
+SPARE = 10  # requests of a day that are kept back, for pictures that are refused
+SEVERITIES = ("error", "warning")
+KINDS = ("phrase", "bind", "pair", "word")  # that can be fetched; compounds serve their words
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What more pictures would teach."""
+
+    query: str
+    unit: str
+    kind: str
+    verdict: str
+    severity: str
+    lines: frozenset[int]  # of the prompts that ask for it
+    images: int  # that show it now
+    need: int  # images short of the target
+
+    @property
+    def place(self) -> tuple[int, int, str]:
+        """Worst first, whatever the order of the report."""
+        return SEVERITIES.index(self.severity), -KINDS.index(self.kind), self.query
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """One line of the script."""
+
+    gap: Gap
+    pictures: int
+    served: int = 0  # pictures that fetches of its phrases and pairs bring already
+
+
+def split(gaps: Sequence[tuple[float, int, int]], budget: int) -> list[int]:
+    """How many pictures each gap gets, so that the most is gained.
+
+    Maximises the sum of weight x (log(1 + have + x) - log(1 + have)) over whole numbers
+    0 <= x <= need with the sum of x at most `budget`. Each gain is concave, so that taking the
+    best next picture again and again is exact.
+
+    Args:
+        gaps: (weight, images there are, images needed); equals are served in this order.
+        budget: pictures.
+    """
+    shares = [0] * len(gaps)
+    left = budget
+    heap = [(-_gain(w, have), n) for n, (w, have, need) in enumerate(gaps) if need > 0 and w > 0]
+    heapq.heapify(heap)
+    while heap and left > 0:
+        _, n = heapq.heappop(heap)
+        weight, have, need = gaps[n]
+        shares[n] += 1
+        left -= 1
+        if shares[n] < need:
+            heapq.heappush(heap, (-_gain(weight, have + shares[n]), n))
+    return shares
+
+
+def _gain(weight: float, have: int) -> float:
+    """What one more picture adds."""
+    return weight * math.log1p(1 / (1 + have))
+
+
+def fetches(gaps: Sequence[Gap], budget: int) -> list[Fetch]:
+    """Split a budget over gaps; errors first, then those that gain most.
+
+    A fetch for a phrase, a pair or a binding also brings its words: what a word still needs is
+    lowered by the pictures that are fetched for what it is part of. Where there are more gaps than
+    a day's requests, errors come first, then those that gain most.
+
+    Args:
+        gaps: in any order.
+        budget: pictures.
+    """
+    gaps = sorted(gaps, key=lambda gap: gap.place)
+    chosen = _within_a_day(gaps, budget)
+    first = _share(chosen, budget)
+    compounds = [f for f in first if f.gap.kind != "word"]
+    brought = served(compounds, chosen)
+    words = [gap for gap in chosen if gap.kind == "word"]
+    left = budget - sum(f.pictures for f in compounds)
+    found = compounds + _share(words, left, brought)
+    return sorted(found, key=lambda f: (SEVERITIES.index(f.gap.severity), -_gained(f), f.gap.place))
+
+
+def _share(
+    gaps: Sequence[Gap], budget: int, brought: Mapping[Gap, int] | None = None
+) -> list[Fetch]:
+    given = [(brought or {}).get(gap, 0) for gap in gaps]
+    amounts = [
+        (float(len(gap.lines)), gap.images + more, min(MOST, gap.need - more))
+        for gap, more in zip(gaps, given, strict=True)
+    ]
+    shares = split(amounts, budget)
+    return [Fetch(g, x, more) for g, x, more in zip(gaps, shares, given, strict=True) if x]
+
+
+def _within_a_day(gaps: Sequence[Gap], budget: int) -> list[Gap]:
+    """The gaps whose requests one day allows: errors before warnings, then by what they gain.
+
+    Every query costs a request, and one more for each further page of results.
+    """
+    most = max(PAGE, A_DAY - SPARE - budget // PAGE)
+    if len(gaps) <= most:
+        return list(gaps)
+    gain = {f.gap: _gained(f) for f in _share(gaps, budget)}
+    ranked = sorted(gaps, key=lambda g: (SEVERITIES.index(g.severity), -gain.get(g, 0.0), g.place))
+    return sorted(ranked[:most], key=lambda gap: gap.place)
+
+
+def _gained(fetch: Fetch) -> float:
+    have = fetch.gap.images + fetch.served
+    return len(fetch.gap.lines) * (math.log1p(have + fetch.pictures) - math.log1p(have))
+
+
+def served(fetches: Iterable[Fetch], gaps: Iterable[Gap]) -> dict[Gap, int]:
+    """Pictures that the fetches of phrases, pairs and bindings bring for each word's gap."""
+    brought: dict[str, int] = {}
+    for fetch in fetches:
+        if fetch.gap.kind != "word":
+            for word in set(fetch.gap.query.split()):
+                brought[word] = brought.get(word, 0) + fetch.pictures
+    words = [gap for gap in gaps if gap.kind == "word" and gap.query in brought]
+    return {gap: min(gap.need, brought[gap.query]) for gap in words}

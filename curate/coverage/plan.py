@@ -1,0 +1,293 @@
+"""A plan: which pictures to fetch for which gaps, as a shell script that runs as it stands."""
+
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from typing import Any
+
+from curate.coverage.budget import A_DAY, KINDS, PAGE, SEVERITIES, Fetch, Gap, fetches, served
+
+BUDGET = 1_000  # pictures, unless told otherwise
+INTO = "data"  # dataset folder that is fetched into where the report names none
+LONGEST = 100  # characters of a query
+BEFORE = "vocab-gaps-before.json"  # the report that the last line compares with
+WIDTH = 96  # characters of a comment
+NAMED = 40  # units that a comment lists
+FETCHED = frozenset(
+    "missing thin low covered-by-derivation covered-by-narrower covered-by-synonym phrase-missing"
+    " phrase-thin unseen-binding rare-binding unseen-pair rare-pair".split()
+)
+OTHERWISE = {  # verdicts that no search closes -> what does
+    "unknown-word": "no dictionary has it, so no stock site can know it: take your own pictures, "
+    "or say in aliases.toml what it means",
+    "uncaptioned": "pictures show it and captions do not say so: write captions for them",
+    "sense-risk": "there are pictures enough, of another sense: look at them, and name the sense "
+    "in the prompt",
+    "typo": "misspelt: correct the prompt",
+    "not-visual": "no picture shows it: say in the prompt what is to be seen",
+}
+
+
+@dataclass(frozen=True)
+class Unfetched:
+    """A gap that is closed in another way."""
+
+    unit: str
+    verdict: str
+    hint: str = ""  # a known word that it may be meant for
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to fetch, what to do otherwise, and how to look again."""
+
+    fetches: tuple[Fetch, ...]
+    unfetched: tuple[Unfetched, ...]
+    waiting: tuple[Gap, ...]  # gaps that this budget does not reach
+    budget: int
+    into: str  # dataset folder
+    fresh: bool  # the report's data is no dataset folder, so the pictures go beside it
+    prompts: str
+    look: tuple[str, ...]  # arguments of vocab-gaps after the prompts: what the report was made by
+    look_again: tuple[str, ...]  # the same, the fetched pictures included
+
+
+def plan(
+    report: Mapping[str, Any],
+    *,
+    budget: int = BUDGET,
+    options: Sequence[str] = (),
+    into: str | None = None,
+) -> Plan:
+    """Split `budget` pictures over the gaps of a report that a stock site can close.
+
+    Args:
+        report: `vocab-gaps/1`.
+        budget: pictures.
+        options: what was typed behind `vocab-gaps PROMPTS`, without the files it writes; unless
+            given, data and profile as the report states them.
+        into: dataset folder to fetch into; unless given, the report's, else `data`.
+    """
+    data = report["data"]
+    fresh = data["kind"] != "dataset" and into is None
+    folder = into or (str(data["path"]) if data["kind"] == "dataset" else INTO)
+    look = tuple(options) or _typed(report)
+    items = report["items"]
+    gaps = sorted(_gaps(items), key=lambda gap: gap.place)
+    chosen = fetches(gaps, budget)
+    reached = {fetch.gap for fetch in chosen}
+    brought = served(chosen, gaps)
+    return Plan(
+        fetches=tuple(chosen),
+        unfetched=tuple(sorted(_unfetched(items), key=lambda u: (u.verdict, u.unit))),
+        waiting=tuple(g for g in gaps if g not in reached and brought.get(g, 0) < g.need),
+        budget=budget,
+        into=folder,
+        fresh=fresh,
+        prompts=str(report["prompts"]["path"]),
+        look=look,
+        look_again=(*look, *_added(look, folder, data["kind"])),
+    )
+
+
+def script(plan: Plan, *, fetch: Sequence[str] = (), before: str = BEFORE) -> str:
+    """A script for bash that fetches, builds, and shows what has changed.
+
+    It may be typed again at any time: fetches take up where they stopped, and the report it
+    compares with stays that of the first time. Its exit code is that of the last comparison.
+
+    Args:
+        plan: from `plan.plan`.
+        fetch: further options of each fetch, such as `--license cc0`.
+        before: file in which the report of before the fetches is kept; it ends in `.json`.
+    """
+    return "\n".join(_lines(plan, fetch, before)) + "\n"
+
+
+def _lines(plan: Plan, fetch: Sequence[str], before: str) -> Iterator[str]:
+    yield "#!/usr/bin/env bash"
+    yield from _comment(f"Pictures for the gaps of {plan.prompts}: {_total(plan):,} at most.")
+    yield from _comment(
+        "Run it in the folder in which vocab-gaps was typed. It may be run again: what is there "
+        "already is not fetched twice."
+    )
+    yield "set -eu"
+    if plan.fetches:
+        yield from ("", *_baseline(plan, before), "", *_fetching(plan, fetch), "")
+        yield from _comment(
+            "Check the licences, drop copies, write captions and pack what may be trained on."
+        )
+        yield _command("build", "--data", plan.into)
+        yield from ("", *_looking_again(plan, before))
+    else:
+        yield from ("", *_comment("Nothing to fetch: no gap is one that a search can close."))
+    yield from _otherwise(plan)
+
+
+def _baseline(plan: Plan, before: str) -> Iterator[str]:
+    yield from _comment("What is missing now, to compare with afterwards. Kept if it is there.")
+    name = shlex.quote(before)
+    look = _command("vocab-gaps", plan.prompts, *plan.look, "--json", before)
+    yield f"[ -e {name} ] || {look} --fail-on never > /dev/null"
+
+
+def _fetching(plan: Plan, options: Sequence[str]) -> Iterator[str]:
+    requests = sum(-(-f.pictures // PAGE) for f in plan.fetches)
+    if plan.fresh:
+        yield from _comment(
+            f"The report's data is no dataset folder, so the pictures go into {plan.into} and are "
+            "counted beside it."
+        )
+    yield from _comment(
+        "--limit counts pictures taken from the top of the results. Some will be refused or turn "
+        f"out to be copies. About {requests} of the {A_DAY} requests that Openverse allows a day; "
+        "if it stops, run this again tomorrow."
+    )
+    for one in plan.fetches:
+        gap = one.gap
+        yield from _comment(f"{gap.verdict}: {_said(one)}")
+        limit = str(one.pictures)
+        words = ("fetch", "openverse", "--query", gap.query, "--limit", limit, *options)
+        yield _command(*words, "--data", plan.into)
+    if plan.waiting:
+        units = _names([gap.unit for gap in plan.waiting])
+        yield from _comment(
+            f"Beyond this budget of {plan.budget:,} pictures and one day; a new plan, made after "
+            f"this one, comes to them: {units}"
+        )
+
+
+def _said(fetch: Fetch) -> str:
+    gap = fetch.gap
+    prompts = _counted(len(gap.lines), "prompt")
+    parts = [f"{_plain(gap.unit)} has {_counted(gap.images, 'image')}, asked for by {prompts}"]
+    if fetch.served:
+        parts.append(f"{fetch.served:,} more come with its phrases and pairs")
+    parts.append(f"{fetch.pictures:,} of the {gap.need - fetch.served:,} still needed")
+    return "; ".join(parts)
+
+
+def _looking_again(plan: Plan, before: str) -> Iterator[str]:
+    yield from _comment("What has closed, and what has not. Exit code 1: there are new gaps.")
+    yield _command("vocab-gaps", plan.prompts, *plan.look_again, "--baseline", before)
+
+
+def _otherwise(plan: Plan) -> Iterator[str]:
+    for verdict, group in groupby(plan.unfetched, key=lambda one: one.verdict):
+        units = list(group)
+        yield ""
+        yield from _comment(f"{verdict}: {OTHERWISE[verdict]}.")
+        yield from _comment(_names([_hinted(one) for one in units]))
+        if verdict == "unknown-word":
+            yield f"# {_command('fetch', 'folder', 'DIR', '--license', 'ID', '--data', plan.into)}"
+
+
+def _hinted(one: Unfetched) -> str:
+    return f"{one.unit} (did you mean {one.hint}?)" if one.hint else one.unit
+
+
+def _names(units: Sequence[str]) -> str:
+    shown = ", ".join(_plain(unit)[:60] for unit in units[:NAMED])
+    more = len(units) - NAMED
+    return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def _total(plan: Plan) -> int:
+    return sum(f.pictures for f in plan.fetches)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def _command(*words: str) -> str:
+    return shlex.join(["curate", *words])
+
+
+def _comment(text: str) -> Iterator[str]:
+    """Lines that the shell passes over, whatever the text holds."""
+    line = "#"
+    for word in _plain(text).split():
+        if len(line) + 1 + len(word) > WIDTH and line != "#":
+            yield line
+            line = "#"
+        line += f" {word}"
+    yield line
+
+
+def _gaps(items: Iterable[Mapping[str, Any]]) -> list[Gap]:
+    """The gaps that a search can close; those with the same query are one."""
+    found: dict[str, Gap] = {}
+    for item in items:
+        query = _query(item)
+        if query is None:
+            continue
+        new = Gap(
+            query=query,
+            unit=str(item["unit"]),
+            kind=str(item["kind"]),
+            verdict=str(item["verdict"]),
+            severity=str(item["severity"]),
+            lines=frozenset(int(place["line"]) for place in item["prompts"]),
+            images=int(item["n_images"]),
+            need=int(item["fix"]["need"]),
+        )
+        old = found.get(query)
+        found[query] = _joined(old, new) if old else new
+    return list(found.values())
+
+
+def _joined(a: Gap, b: Gap) -> Gap:
+    worse = min(a, b, key=lambda gap: (gap.place, gap.unit))
+    return Gap(
+        **{name: getattr(worse, name) for name in ("query", "unit", "kind", "verdict", "severity")},
+        lines=a.lines | b.lines,
+        images=min(a.images, b.images),
+        need=max(a.need, b.need),
+    )
+
+
+def _query(item: Mapping[str, Any]) -> str | None:
+    """What to ask a stock site for; None if it cannot close this item."""
+    if item["kind"] not in KINDS or item["verdict"] not in FETCHED or item["fix"]["need"] < 1:
+        return None
+    if item["severity"] not in SEVERITIES:
+        return None
+    query = _plain(" ".join(str(item["unit"]).split(" + ")))
+    return query if 0 < len(query) <= LONGEST else None
+
+
+def _unfetched(items: Iterable[Mapping[str, Any]]) -> Iterable[Unfetched]:
+    for item in items:
+        if item["verdict"] in OTHERWISE:
+            near = item.get("did_you_mean") or ()
+            hint = str(near[0]["unit"]) if near else ""
+            yield Unfetched(str(item["unit"]), str(item["verdict"]), hint)
+
+
+def _typed(report: Mapping[str, Any]) -> tuple[str, ...]:
+    """The arguments that lead to such a report."""
+    data, profile = report["data"], report["profile"]
+    paths = str(data["path"]).split(" + ") if data["kind"] == "several" else [str(data["path"])]
+    named = [] if data["kind"] == "none" else [a for path in paths for a in ("--data", path)]
+    numbers = ["--min", str(profile["min"]), "--target", str(profile["target"])]
+    return (*named, "--profile", str(profile["name"]), *numbers)
+
+
+def _added(look: Sequence[str], into: str, kind: str) -> tuple[str, ...]:
+    """The option that counts the fetched pictures, too, unless they are counted anyway."""
+    named = [v.removeprefix("--data=") for v in _values(look)]
+    if into in named or (not named and into == INTO and kind in ("none", "dataset")):
+        return ()
+    return ("--data", into)
+
+
+def _values(look: Sequence[str]) -> list[str]:
+    after = [b for a, b in pairwise(look) if a == "--data"]
+    return after + [a for a in look if a.startswith("--data=")]
+
+
+def _plain(text: str) -> str:
+    """One line that a terminal shows as it is."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

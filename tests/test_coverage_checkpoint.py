@@ -1,0 +1,202 @@
+"""What a trained model was shown, read from the file that training wrote."""
+
+import json
+import struct
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curate.coverage.checkpoint import Checkpoint, CheckpointIndex, read
+from curate.errors import InputError
+from tests import tiny_encoder
+from tests.drawings import shapes, write_shards
+from train import cascade
+from train.config import TrainConfig
+
+QUICK = TrainConfig(
+    stages=(8, 16), images=(8, 8), size="tiny", batch=8, warmup=8, log_every=8, save_every=8
+)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Two trainings of the real code: on red and green, then on green and blue from there."""
+    folder = tmp_path_factory.mktemp("runs")
+    quick = replace(QUICK, encoder=tiny_encoder.build(folder / "encoder"))
+    first = write_shards(folder / "first", shapes("red", "green"))
+    second = write_shards(folder / "second", shapes("green", "blue"))
+    cascade.finetune(first, folder / "one", quick, device="cpu")
+    cascade.finetune(second, folder / "two", quick, init=folder / "one", replay=first, device="cpu")
+    return {"one": folder / "one", "two": folder / "two"}
+
+
+def test_a_real_checkpoint_says_what_it_was_shown(runs: dict[str, Path]):
+    index = CheckpointIndex(read(runs["one"]))
+    assert (index.images, index.captions, index.incomplete) == (6, 0, ())
+    assert index.count("red") == (3, 0) and index.count("triangle") == (2, 0)
+    assert index.count("triangles") == (0, 2)
+    assert index.count("blue") == (0, 0)
+    assert index.checkpoint.licences == {"CC0-1.0": 6}
+    assert index.checkpoint == read(runs["one"] / "model.safetensors")
+    assert {n.unit for n in index.vocabulary.nearest("circel")} == {"circle"}
+
+
+def test_trainings_add_up_to_a_lower_bound(runs: dict[str, Path]):
+    """Six pictures and six more, three of them the same: the file says 12, at least 6 are sure."""
+    index = CheckpointIndex(read(runs["two"]))
+    assert index.checkpoint.sets == 2  # replayed shards are counted once
+    assert index.checkpoint.words["green"] == 6  # of 3 distinct ones
+    assert index.count("green") == (3, 0)
+    assert index.count("red") == (2, 0)  # truly 3
+    assert index.count("blue") == (2, 0) and index.images == 6
+    assert any("2 sets of shards" in note for note in index.notes)
+
+
+def index(words: dict[str, int], sets: int = 1, images: int = 99) -> CheckpointIndex:
+    return CheckpointIndex(Checkpoint(Path("m"), words, sets, {"MIT": images}, "e"))
+
+
+def test_inflections_are_not_added_up():
+    found = index({"dog": 4, "dogs": 7, "medium-dark": 3, "dark": 2, "don’t": 1})
+    assert found.count("dog") == (4, 3)  # 7 pictures for sure, perhaps the same
+    assert found.count("dogs") == (7, 0)
+    assert found.count("dark") == (3, 0)  # in the hyphenated word, as in captions
+    assert found.count("medium-dark") == (3, 0)
+    assert found.count("don't") == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("unit", "why"),
+    [
+        ("polar bear", "single words only"),
+        ("4k", "digits or signs"),
+        ("red + car", "single words only"),
+        ("🐉", "digits or signs"),
+    ],
+)
+def test_what_it_cannot_know_it_says(unit: str, why: str):
+    found = index({"polar": 3, "k": 5})
+    said = found.why_unknown(unit)
+    assert said and why in said
+    assert found.count(unit) == (0, 0)
+    assert found.why_unknown("polar") is None
+
+
+def test_without_words_it_is_incomplete():
+    (sentence,) = index({}).incomplete
+    assert "no word was counted" in sentence
+
+
+forms = ["dog", "dogs", "dogged", "leaf", "leaves", "leave"]
+sets_of_pictures = st.lists(
+    st.lists(st.frozensets(st.sampled_from(forms), max_size=3), max_size=6), min_size=1, max_size=3
+)
+
+
+@given(sets_of_pictures, st.booleans())
+def test_a_count_never_exceeds_the_truth(folders, shared):
+    """Pictures by name; `shared`: the folders hold pictures of the same names."""
+    words: dict[str, int] = {}
+    truth: dict[object, frozenset[str]] = {}
+    for number, folder in enumerate(folders):
+        for name, said in enumerate(folder):
+            key = name if shared else (number, name)
+            truth[key] = truth.get(key, frozenset()) | said
+            for form in said:
+                words[form] = words.get(form, 0) + 1
+    found = index(words, sets=len(folders))
+    for unit in ("dog", "leaf", "leaves"):
+        exact, more = found.count(unit)
+        assert exact <= sum(unit in said for said in truth.values())
+        alike = {"dog": {"dog", "dogs"}, "leaf": {"leaf", "leaves"}}.get(unit, set(forms[3:]))
+        assert exact + more <= sum(bool(said & alike) for said in truth.values())
+        assert (exact + more > 0) == any(said & alike for said in truth.values())
+
+
+# files that are none
+
+
+def file(described: Any, **tensors: Any) -> bytes:
+    text = described if isinstance(described, str) else json.dumps(described)
+    header = json.dumps({"__metadata__": {"fubuki": text}, **tensors}).encode()
+    return struct.pack("<Q", len(header)) + header + b"\0" * 8
+
+
+FACTS = {"words": {"fox": 3}, "licences": {"MIT": 3}, "shards": ["ab"]}
+MODEL = {"version": "fubuki-model/1", "encoder": "e", "facts": FACTS}
+
+
+def test_the_least_that_is_a_checkpoint(tmp_path: Path):
+    (tmp_path / "m.safetensors").write_bytes(file(MODEL))
+    assert read(tmp_path / "m.safetensors").words == {"fox": 3}
+
+
+def changed(**facts: Any) -> dict[str, Any]:
+    return MODEL | {"facts": FACTS | facts}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "not a safetensors file, or one that is cut short"),
+        (b"PK\x03\x04 a zip", "not a safetensors file"),
+        (struct.pack("<Q", 2**63) + b"{}", "not a safetensors file"),
+        (file(MODEL)[:60], "cut short"),
+        (struct.pack("<Q", 8) + b"no json!", "its header is not JSON"),
+        (struct.pack("<Q", 60000) + b"[" * 60000, "its header is not JSON"),
+        (struct.pack("<Q", 2) + b"{}", "says nothing of its training"),
+        (struct.pack("<Q", 2) + b"[]", "says nothing of its training"),
+        (file("not json"), "its header is not JSON"),
+        (file([1]), "its header is not one of ours"),
+        (file({"version": "fubuki-model/9"}), "written as 'fubuki-model/9'"),
+        (file({}), "no model of train finetune"),
+        (file(MODEL | {"facts": {}}), "does not say which words"),
+        (file(changed(words={"fox": -1})), "words are not numbers of pictures"),
+        (file(changed(words={"fox": True})), "words are not numbers of pictures"),
+        (file(changed(words={"fox": 1.5})), "words are not numbers of pictures"),
+        (file(changed(licences=None)), "licences are not numbers of pictures"),
+        (file(changed(shards=None)), "does not say what it was trained on"),
+    ],
+)
+def test_other_files_are_refused_in_a_sentence(tmp_path: Path, content: bytes, said: str):
+    (tmp_path / "model.safetensors").write_bytes(content)
+    with pytest.raises(InputError, match=said) as error:
+        read(tmp_path)
+    assert error.value.fix
+
+
+@given(st.binary(max_size=40))
+def test_no_bytes_break_the_reader(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("bytes") / "m.safetensors"
+    whole = file(MODEL)
+    path.write_bytes(whole[:8] + data + whole[8 + len(data) :])
+    try:
+        read(path)
+    except InputError as error:
+        assert error.fix
+
+
+def test_a_folder_without_a_model_says_why(tmp_path: Path):
+    with pytest.raises(InputError, match="no such file or folder"):
+        read(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="no checkpoint here"):
+        read(tmp_path)
+    (tmp_path / "state.safetensors").write_bytes(b"")
+    with pytest.raises(InputError, match="not finished") as error:
+        read(tmp_path)
+    assert "train finetune" in error.value.fix
+
+
+def test_neither_torch_nor_safetensors_is_needed(runs: dict[str, Path]):
+    code = (
+        "import sys; from pathlib import Path; from curate.coverage import checkpoint as c;"
+        f"c.CheckpointIndex(c.read(Path({str(runs['one'])!r}))).count('red');"
+        "assert not {'torch', 'safetensors', 'train'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
