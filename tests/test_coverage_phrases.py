@@ -29,6 +29,8 @@ def find(text: str, *own: str) -> list[tuple[int, int, str]]:
         ("three hot air balloons", [(1, 4, "hot air balloon")]),
         ("a red sports car", [(2, 4, "sports car")]),
         ("the statue of liberty", [(1, 4, "statue of liberty")]),
+        ("two double-decker buses", [(1, 3, "double decker bus")]),
+        ("cherry blossoms", [(0, 2, "cherry blossom")]),
         ("a christmas tree", [(1, 3, "christmas tree")]),
     ],
 )

@@ -31,7 +31,7 @@ _LISTS = {
     "F": "in on at of by near under over beside behind above below inside outside beneath between"
     " from through across along around against atop holding wearing riding carrying eating",
     "G": "are were",
-    "H": "dark pale deep bright vivid soft pastel neon dusty",
+    "H": "dark pale deep bright vivid soft pastel dusty",
     "I": "dancing jumping talking laughing screaming barking climbing hopping kneeling melting"
     " boiling bleeding falling growing howling sleeping flying running walking crying fighting"
     " swimming spinning shooting leaping marching galloping crawling sliding rotting hanging"
@@ -40,10 +40,11 @@ _LISTS = {
     " stainless virgin male female french plump ceramic wooden golden bronze-coloured stunning"
     " amazing charming breathtaking interesting succulent minor major open teen"
     " bare fat thin evil medieval gothic young blank patient aerial exterior"
-    " interior fluffy cold sunlit moonlit handmade ombre retro deluxe cute kawaii",
+    " interior fluffy cold sunlit moonlit handmade ombre elite retro deluxe cute kawaii",
     "L": "is was be being been isn't wasn't looks look looked looking seems seem appears appear"
     " remains remain stays stay becomes become turned turns turning",
-    "N": "art comic marine cardinal mammoth husky sapphire lavender tart net present alien human"
+    "N": "neon art comic marine cardinal mammoth husky sapphire lavender tart net present alien"
+    " human"
     " key front top bottom side back home sign surface base garden game star model metal iron"
     " plastic rubber velvet cardboard concrete stone straw dirt bone pet animal jade marble bronze"
     " copper brass salmon coral olive lime peach cream emerald amber ivory building king ring wing"
@@ -89,6 +90,7 @@ _LISTED |= dict.fromkeys(_LISTS["H"].split(), "H")  # dark stands in two lists
 _LISTED |= {word: letter for letter, words in _BOTH.items() for word in words.split()}
 _BEFORE_A_NOUN = re.compile(r"R*+U*+[JKHEITCXNSMYBjkh]|AR*+[JKHEITCXjkh]")
 _SAID_OF = re.compile(r"[LGX]R*(?:[JKHEjkh]A?R*)*$")
+_MADE = frozenset("made built born bound grown blown drawn woven spun cut fed sent shot".split())
 _NATIONS = ("ish", "ese", "ian", "ean", "can")
 _MANY = 12  # modifiers of one noun; bounds the time that a run of any length takes
 # What counts as a noun after a noun: no verb in -s behind a singular, no base form behind a plural.
@@ -291,7 +293,7 @@ def _letter(word: str) -> str:
 
 def _hyphenated(word: str) -> str:
     *first, last = lexicon.parts(word) or [word]
-    if _letter(last) in "JKHEICXT" or last.endswith("ed"):
+    if _letter(last) in "JKHEICXT" or last.endswith("ed") or last in _MADE:
         return "J"
     if first and _letter(first[-1]) in "JKHU" and _letter(last) in _NOUN:
         return "J"  # low-poly, two-story
@@ -314,7 +316,7 @@ def _open_class(word: str) -> str:
         return "J"
     if inherited:
         return "V" if "v" in inherited else "N"
-    if word.endswith(("ish", "less", "ful", "ous", "esque")):
+    if word.endswith(("ish", "less", "ful", "ous", "esque", "ic")):
         return "J"
     adverb = word.endswith("ly") and len(word) > 5 and wordnet.parts_of_speech(word[:-2])
     return "R" if adverb else "N"

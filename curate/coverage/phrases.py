@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
+from importlib import resources
 from itertools import pairwise
 
 from curate.coverage import bindings, lexicon, wordnet
@@ -95,13 +96,17 @@ def _entries(forms: Sequence[str], own: frozenset[str]) -> Iterator[tuple[tuple[
     for first in dict.fromkeys((forms[0], lexicon.unit(forms[0]), "-".join(forms))):
         for phrase in _by_first_word(own).get(first, ()):
             yield phrase, True
-        for entry in wordnet.phrases(first):
-            phrase = tuple(part for word in entry for part in lexicon.parts(word))
-            if _means_one_thing(phrase):
-                yield phrase, False
+        for phrase in _lexical(first):
+            yield phrase, False
 
 
 @cache
+def _lexical(first: str) -> tuple[tuple[str, ...], ...]:
+    """Phrases of the lexicon that begin with this word."""
+    split = (tuple(p for w in entry for p in lexicon.parts(w)) for entry in wordnet.phrases(first))
+    return (*_by_first_word(_compounds()).get(first, ()), *filter(_means_one_thing, split))
+
+
 def _means_one_thing(phrase: tuple[str, ...]) -> bool:
     """Whether an entry of the lexicon names what its words do not name by themselves."""
     first, last = phrase[0], phrase[-1]
@@ -110,6 +115,12 @@ def _means_one_thing(phrase: tuple[str, ...]) -> bool:
     if len(phrase) == 2 and first in bindings.COLOURS:
         return last in _COLOURED.get(first, ())
     return " ".join(phrase) not in LITERAL and phrase[1:2] != ("and",)
+
+
+@cache
+def _compounds() -> frozenset[str]:
+    text = resources.files("curate.coverage").joinpath("compounds.txt").read_text("utf-8")
+    return frozenset(line for line in text.splitlines() if not line.startswith("#"))
 
 
 @lru_cache(maxsize=4)
