@@ -1,0 +1,278 @@
+"""Does a picture show a word that its captions do not say? An image-text model looks.
+
+Captions are silent about much that is in a picture. So for words that captions lack, pictures are
+compared with "a photo of a WORD" and with other words; how far the model is to be trusted is
+measured on the words that captions do say.
+
+Letters in names: N pictures, W words, C contrast words, D width of an embedding.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from curate.coverage import lexicon
+from curate.coverage.imagefiles import Picture
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # the least: likelier than all else together
+BY_CHANCE = 0.01  # share of pictures that may be found although no caption says the word
+COMMON = 0.9  # of the words are found by chance in no larger share than is reckoned with
+CONTRAST = 60  # words that a word is held against
+NAMED = 8  # pictures that must show a word, and lack it, to measure the model on it
+MEASURED = 3  # words at least that the model is measured on
+MARGIN = 0.1  # by which it must find more where captions say the word than where they do not
+BEST = 6  # pictures named of each word
+ROWS = 4096  # pictures compared at a time
+NEUTRAL = ("a photo", "a picture", "a pattern", "a blurred photo")  # of nothing in particular
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How right the model is on this data, measured on words that captions do say."""
+
+    words: int  # it was measured on
+    threshold: float  # probability from which a picture counts as showing a word
+    recall: float  # share of pictures found among those whose captions say the word; mean
+    chance: float  # share found among the others, in all but a tenth of the words
+    usable: bool  # whether it finds clearly more of the first than of the second
+
+    def sentence(self) -> str:
+        """What a reader should know before believing a count."""
+        if self.words < MEASURED:
+            return (
+                f"image search is not used: captions say only {self.words} words often enough to "
+                f"measure the model on ({MEASURED} are needed, in {NAMED} pictures each)"
+            )
+        found = (
+            f"on {self.words} words that captions say it finds {self.recall:.0%} of their pictures,"
+            f" and up to {self.chance:.1%} of the others"
+        )
+        if self.usable:
+            return f"image search: {found} (probability {self.threshold} or more)"
+        return f"image search is not used, for on this data it is no better than chance: {found}"
+
+
+_UNMEASURED = Trust(0, THRESHOLDS[-1], 0.0, 1.0, usable=False)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The pictures that show a word which their captions do not say."""
+
+    unit: str
+    pictures: int  # found
+    likely: int  # of these, more than chance explains (two standard deviations above it)
+    best: tuple[str, ...]  # keys of the likeliest, best first
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a search found, and how far to believe it."""
+
+    trust: Trust
+    found: dict[str, Found]  # by unit; empty where the model is not to be used
+    pictures: int  # distinct ones that were looked at
+    unread: int  # that could not be
+
+    def sentences(self) -> list[str]:
+        """What a reader should know of the search."""
+        said = [self.trust.sentence()]
+        if self.unread:
+            said.append(f"image search: {self.unread:,} pictures could not be read")
+        return said
+
+
+class ImageSearch(Protocol):
+    """Finds words in pictures."""
+
+    def shown(self, words: Sequence[str], pictures: Sequence[Picture]) -> Findings:
+        """For each word, the pictures that show it although their captions do not say it."""
+        ...
+
+
+class Embedder(Protocol):
+    """An image-text model: both as vectors of length 1, the likelier the nearer."""
+
+    scale: float  # that turns a cosine into a logit
+
+    def texts(self, said: Sequence[Sequence[str]]) -> "NDArray[np.float32]":
+        """Float (len(said), D): the mean of several ways of saying the same."""
+        ...
+
+    def images(self, pictures: Sequence[Picture]) -> "NDArray[np.float32]":
+        """Float (N, D); a row of zeros where a picture cannot be read."""
+        ...
+
+
+class Search:
+    """The search with any embedder."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        """Search with this model."""
+        self._embedder = embedder
+
+    def shown(self, words: Sequence[str], pictures: Sequence[Picture]) -> Findings:
+        """For each word, the pictures that show it although their captions do not say it.
+
+        A picture shows a word if "a photo of a WORD" is likelier, by the threshold, than the words
+        most frequent in all captions and some texts that say nothing. Words that the picture's own
+        captions say are not held against it: they may be true as well. The threshold is the least
+        of THRESHOLDS that finds at most BY_CHANCE of the pictures whose captions do not say a
+        word; since some of those do show it, chance is overstated rather than understated.
+
+        Args:
+            words: units, any part of speech.
+            pictures: distinct ones.
+        """
+        import numpy as np
+
+        asked = list(dict.fromkeys(words))
+        pictures = sorted(pictures, key=lambda picture: picture.key)
+        contrast = frequent(pictures, CONTRAST)
+        if not contrast:
+            return Findings(_UNMEASURED, {}, len(pictures), 0)
+        images_ND = self._embedder.images(pictures)
+        read_N = np.abs(images_ND).sum(1) > 0
+        seen = [picture for picture, good in zip(pictures, read_N, strict=True) if good]
+        units = [*contrast, *(word for word in asked if word not in set(contrast))]
+        tally = _Tally(units, len(contrast), [picture.key for picture in seen])
+        texts_WD = self._embedder.texts([_said(unit) for unit in units])
+        nothing_D = self._embedder.texts([[text] for text in NEUTRAL])
+        images_ND = images_ND[read_N]
+        for start in range(0, len(seen), ROWS):
+            some = slice(start, start + ROWS)
+            logits = self._embedder.scale * images_ND[some] @ np.vstack([texts_WD, nothing_D]).T
+            tally.add(start, logits.astype(np.float64), _captioned(seen[some], units))
+        trust = tally.trust()
+        found = {word: tally.found(word, trust) for word in asked} if trust.usable else {}
+        return Findings(trust, found, len(seen), len(pictures) - len(seen))
+
+
+def frequent(pictures: Sequence[Picture], most: int) -> list[str]:
+    """The content words that the captions of most pictures say, most frequent first.
+
+    Adjectives are among them: that a thing is red is told by holding it against other colours.
+    """
+    counts: Counter[str] = Counter()
+    for picture in pictures:
+        forms = {f for c in picture.captions for s in lexicon.surfaces(c) for f in lexicon.forms(s)}
+        content = {f for f in forms if not lexicon.is_function_word(f) and f.isalpha()}
+        counts.update({lexicon.unit(form) for form in content})
+    return sorted(counts, key=lambda unit: (-counts[unit], unit))[:most]
+
+
+def _said(unit: str) -> list[str]:
+    """Ways of saying that a picture shows it.
+
+    Source: Radford et al., arXiv:2103.00020, section 3.1.4 (prompts, and ensembles of them).
+    """
+    article = "an" if unit[:1] in set("aeiou") else "a"
+    return [f"a photo of {article} {unit}", f"a picture of something {unit}", unit]
+
+
+def _captioned(pictures: Sequence[Picture], units: Sequence[str]) -> "NDArray[np.bool_]":
+    """Bool (N, W): whether a caption of the picture says the unit in any inflection."""
+    import numpy as np
+
+    columns: dict[str, set[int]] = defaultdict(set)
+    for column, unit in enumerate(units):
+        for lemma in lexicon.lemmas(unit) | {unit}:
+            columns[lemma].add(column)
+    result = np.zeros((len(pictures), len(units)), dtype=bool)
+    for row, picture in enumerate(pictures):
+        surfaces = {s for caption in picture.captions for s in lexicon.surfaces(caption)}
+        forms = {form for surface in surfaces for form in lexicon.forms(surface)}
+        lemmas = {lemma for form in forms for lemma in lexicon.lemmas(form)} | forms
+        shown = {column for lemma in lemmas for column in columns.get(lemma, ())}
+        result[row, list(shown)] = True
+    return result
+
+
+class _Tally:
+    """Counts, a word and a threshold, of pictures found; filled some pictures at a time."""
+
+    def __init__(self, units: Sequence[str], contrast: int, keys: Sequence[str]) -> None:
+        import numpy as np
+
+        self._units, self._contrast, self._keys = list(units), contrast, keys
+        shape = (len(units), len(THRESHOLDS))
+        self._right_WT = np.zeros(shape, dtype=np.int64)  # found, and captions say it
+        self._other_WT = np.zeros(shape, dtype=np.int64)  # found, and captions do not
+        self._said_W = np.zeros(len(units), dtype=np.int64)  # pictures whose captions say it
+        self._best: list[list[tuple[float, str]]] = [[] for _ in units]
+        same = [lexicon.lemmas(unit) | {unit} for unit in units]
+        self._same_CW = np.array(
+            [[bool(a & b) for b in same] for a in same[:contrast]], dtype=float
+        )
+        self._same_CW = self._same_CW.reshape(contrast, len(units))
+
+    def add(self, start: int, logits: "NDArray[np.float64]", said_NW: "NDArray[np.bool_]") -> None:
+        """Count some pictures.
+
+        Args:
+            start: number of the first.
+            logits: (N, W + texts that say nothing).
+            said_NW: whether captions say the unit.
+        """
+        import numpy as np
+
+        likely = np.exp(logits - logits.max(1, keepdims=True))
+        words_NW, nothing_N = likely[:, : len(self._units)], likely[:, len(self._units) :].sum(1)
+        against_NC = words_NW[:, : self._contrast] * ~said_NW[:, : self._contrast]
+        rest_NW = (against_NC.sum(1) + nothing_N)[:, None] - against_NC @ self._same_CW
+        p_NW = words_NW / (words_NW + np.maximum(rest_NW, 0))
+        for number, threshold in enumerate(THRESHOLDS):
+            found_NW = p_NW >= threshold
+            self._right_WT[:, number] += (found_NW & said_NW).sum(0)
+            self._other_WT[:, number] += (found_NW & ~said_NW).sum(0)
+        self._said_W += said_NW.sum(0)
+        p_NW[said_NW] = -1
+        for column in range(len(self._units)):
+            rows = np.flatnonzero(p_NW[:, column] >= THRESHOLDS[0])
+            better = [(-float(p_NW[row, column]), self._keys[start + int(row)]) for row in rows]
+            self._best[column] = sorted([*self._best[column], *better])[:BEST]
+
+    def trust(self) -> Trust:
+        """Choose the threshold, and measure the model on the contrast words at it."""
+        import numpy as np
+
+        total = len(self._keys)
+        said_W = self._said_W[: self._contrast]
+        rows = np.flatnonzero((said_W >= NAMED) & (total - said_W >= NAMED))
+        if len(rows) < MEASURED:
+            return Trust(len(rows), THRESHOLDS[-1], 0.0, 1.0, usable=False)
+        recall_WT = self._right_WT[rows] / said_W[rows, None]
+        chance_WT = self._other_WT[rows] / (total - said_W[rows, None])
+        chance_T = np.quantile(chance_WT, COMMON, axis=0, method="higher")
+        number = next((n for n, c in enumerate(chance_T) if c <= BY_CHANCE), len(THRESHOLDS) - 1)
+        gain_W = recall_WT[:, number] - chance_WT[:, number]
+        error = float(gain_W.std(ddof=1)) / len(rows) ** 0.5
+        never = 3 / float((total - said_W[rows]).sum())  # rule of three: at most so many, at 95 %
+        return Trust(
+            words=len(rows),
+            threshold=THRESHOLDS[number],
+            recall=float(recall_WT[:, number].mean()),
+            chance=max(float(chance_T[number]), never),
+            usable=bool(gain_W.mean() - 2 * error > MARGIN),
+        )
+
+    def found(self, unit: str, trust: Trust) -> Found:
+        """What was found of one word at the threshold that was chosen."""
+        column = self._units.index(unit)
+        number = THRESHOLDS.index(trust.threshold)
+        pictures = int(self._other_WT[column, number])
+        expected = trust.chance * (len(self._keys) - int(self._said_W[column]))
+        by_chance = int(-(-(expected + 2 * expected**0.5) // 1))
+        best = [key for p, key in self._best[column] if -p >= trust.threshold]
+        return Found(unit, pictures, max(0, pictures - by_chance), tuple(best))
+
+
+def batches(pictures: Sequence[Picture], size: int) -> Iterator[Sequence[Picture]]:
+    """Pictures in runs of `size`."""
+    for start in range(0, len(pictures), size):
+        yield pictures[start : start + size]

@@ -1,0 +1,303 @@
+"""`--images`: pictures that show what captions do not say, found by a real open_clip model."""
+
+import io
+import json
+import random
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from curate.coverage import imagesearch, openclip, records
+from curate.coverage.imagefiles import Picture, pictures, pixels
+from curate.coverage.imagesearch import Findings, Search
+from curate.coverage.openclip import OpenClip
+from curate.dataset import Dataset
+from curate.errors import InputError, UsageError
+from curate.fetch import fetch_folder
+from tests.drawings import COLOURS, SHAPES, drawing, write_shards
+
+ARCHITECTURE = "fubuki-search"
+CONFIG = {
+    "embed_dim": 32,
+    "vision_cfg": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 16, "head_width": 64},
+    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+}
+SHIFTS = range(-3, 4)
+STEPS, LR, VIEWS = 80, 1e-3, 2  # of training; VIEWS: of each drawing a step
+
+
+def said(colour: str, shape: str) -> str:
+    return f"a {colour} {shape}"
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small open_clip model, taught for a few seconds to tell colours, and to tell shapes."""
+    import open_clip
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    folder = tmp_path_factory.mktemp("model")
+    (folder / f"{ARCHITECTURE}.json").write_text(json.dumps(CONFIG))
+    open_clip.add_model_config(folder / f"{ARCHITECTURE}.json")
+    torch.manual_seed(0)
+    model, _, prepare = open_clip.create_model_and_transforms(ARCHITECTURE)
+    tokenize = open_clip.get_tokenizer(ARCHITECTURE)
+    kinds = [(c, s) for c in range(len(COLOURS)) for s in range(len(SHAPES))]
+    colours = torch.tensor([c for c, _ in kinds])
+    shapes = torch.tensor([s for _, s in kinds])
+    words = [*COLOURS, *SHAPES]
+    names = [(words[c], SHAPES[s]) for c, s in kinds]
+    drawn = [[prepare(Image.open(io.BytesIO(drawing(*k, 32, n)))) for n in SHIFTS] for k in names]
+    chance = random.Random(0)
+    optimizer = torch.optim.AdamW(model.parameters(), LR, weight_decay=0.01)
+    for _ in range(STEPS):
+        ways = ("a photo of a {}", "a picture of something {}", "{}", "a {}")
+        texts = [chance.choice(ways).format(word) for word in words] + list(imagesearch.NEUTRAL)
+        images = torch.stack([v for views in drawn for v in chance.sample(views, VIEWS)])
+        seen = model.encode_image(images, normalize=True)
+        meant = model.encode_text(tokenize(texts), normalize=True)
+        logits = model.logit_scale.exp() * seen @ meant.T
+        of_colour, of_shape, nothing = logits.split((5, 3, len(imagesearch.NEUTRAL)), 1)
+        loss = cross_entropy(torch.cat((of_colour, nothing), 1), colours.repeat_interleave(VIEWS))
+        loss += cross_entropy(torch.cat((of_shape, nothing), 1), shapes.repeat_interleave(VIEWS))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    torch.save(model.state_dict(), folder / "weights.pt")
+    return folder / "weights.pt"
+
+
+def items(silent: str = "red") -> list[tuple[str, bytes, list[str]]]:
+    """Drawings with captions that never say one of the colours."""
+    return [
+        (
+            f"{colour}-{shape}-{shift + 3}",
+            drawing(colour, shape, 32, shift),
+            [f"a {shape}" if colour == silent else said(colour, shape)],
+        )
+        for colour in COLOURS
+        for shape in SHAPES
+        for shift in SHIFTS
+    ]
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_shards(tmp_path_factory.mktemp("shards"), items())
+
+
+@pytest.fixture(scope="module")
+def found(weights: Path, shards: Path) -> Findings:
+    search = openclip.search(f"{ARCHITECTURE}:{weights}")
+    return search.shown(["red", "blue", "triangle"], pictures(records.find(shards)))
+
+
+def test_a_colour_that_no_caption_says_is_found_in_the_pictures(found: Findings):
+    red = found.found["red"]
+    assert found.trust.usable, found.trust
+    assert red.pictures >= 15  # of 21
+    assert red.likely >= 5
+    assert len(red.best) == 6 and all(key.startswith("red-") for key in red.best)
+
+
+def test_pictures_whose_captions_say_the_word_are_not_counted(found: Findings):
+    assert found.found["blue"].pictures <= 2
+    assert found.found["triangle"].likely == 0
+
+
+def test_trust_is_measured_on_the_words_that_captions_say(found: Findings):
+    trust = found.trust
+    assert trust.words == 7  # four colours and three shapes
+    assert trust.recall > 0.6 and trust.chance < 0.1
+    assert found.pictures == 105 and found.unread == 0
+    (sentence,) = found.sentences()
+    assert sentence.startswith("image search: on 7 words that captions say it finds ")
+
+
+def test_a_model_that_knows_nothing_is_not_used(weights: Path, shards: Path, tmp_path: Path):
+    import open_clip
+    import torch
+
+    torch.manual_seed(1)
+    torch.save(open_clip.create_model(ARCHITECTURE).state_dict(), tmp_path / "untaught.pt")
+    search = openclip.search(f"{ARCHITECTURE}:{tmp_path / 'untaught.pt'}")
+    done = search.shown(["red"], pictures(records.find(shards)))
+    assert not done.trust.usable and done.found == {}
+    assert "not used, for on this data it is no better than chance" in done.sentences()[0]
+
+
+def test_too_few_words_measure_nothing(weights: Path, tmp_path: Path):
+    few = [(f"k{n}", drawing("red", "square", 32, n % 5), ["a square"]) for n in range(5)]
+    folder = write_shards(tmp_path / "few", few)
+    done = openclip.search(f"{ARCHITECTURE}:{weights}").shown(
+        ["red"], pictures(records.find(folder))
+    )
+    assert done.found == {} and "captions say only 0 words often enough" in done.sentences()[0]
+    assert Search(OpenClip(ARCHITECTURE, weights)).shown(["red"], []).found == {}
+
+
+def test_vectors_are_computed_once(weights: Path, shards: Path, tmp_path: Path):
+    shown = pictures(records.find(shards))
+    counts: Counter[str] = Counter()
+
+    def track(given, total, label=""):
+        counts[label] += total
+        return iter(given)
+
+    first = OpenClip(ARCHITECTURE, weights, cache=tmp_path, track=track).images(shown[:50])
+    again = OpenClip(ARCHITECTURE, weights, cache=tmp_path, track=track).images(shown)
+    assert counts == {"pictures searched": len(shown)}  # 50, then the rest
+    assert np.array_equal(first, again[:50])
+    assert np.allclose(np.linalg.norm(again, axis=1), 1, atol=1e-2)
+    kept = sorted(tmp_path.rglob("*.npz"))
+    assert len(kept) == 2
+    kept[0].write_bytes(b"PK not whole")
+    kept[1].write_bytes(kept[1].read_bytes()[:-40])
+    counts.clear()
+    repaired = OpenClip(ARCHITECTURE, weights, cache=tmp_path, track=track).images(shown)
+    assert counts["pictures searched"] == len(shown)
+    assert np.array_equal(repaired, again)
+
+
+def test_other_weights_have_other_vectors(weights: Path, shards: Path, tmp_path: Path):
+    import torch
+
+    state = torch.load(weights)
+    torch.save({k: v * 1.01 for k, v in state.items()}, tmp_path / "other.pt")
+    shown = pictures(records.find(shards))[:3]
+    for file in (weights, tmp_path / "other.pt"):
+        OpenClip(ARCHITECTURE, file, cache=tmp_path / "cache").images(shown)
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("spec", "error", "said"),
+    [
+        ("ViT-B-32", UsageError, "names no model with its weights"),
+        (":x.pt", UsageError, "names no model with its weights"),
+        ("ViT-Z:x.pt", UsageError, "no architecture 'ViT-Z'"),
+        ("ViT-B-32:nowhere.pt", InputError, "no such file of weights"),
+        ("ViT-B-32:laion2b_s34b_b79k", InputError, "nothing is downloaded"),
+    ],
+)
+def test_a_model_that_is_not_there_is_named(spec: str, error: type[Exception], said: str):
+    with pytest.raises(error, match=said):
+        openclip.search(spec)
+
+
+@pytest.mark.parametrize("content", [b"", b"no weights", b"PK\x03\x04", b"\x80\x02K\x01."])
+def test_a_file_that_is_no_weights_is_named(weights: Path, tmp_path: Path, content: bytes):
+    (tmp_path / "bad.pt").write_bytes(content)
+    with pytest.raises(InputError, match="weights cannot be loaded"):
+        openclip.search(f"{ARCHITECTURE}:{tmp_path / 'bad.pt'}")
+
+
+# pictures
+
+
+def test_pictures_of_a_dataset_a_list_and_shards_are_the_same(tmp_path: Path):
+    some = items()[:4]
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for key, data, captions in some:
+        (folder / f"{key}.png").write_bytes(data)
+        (folder / f"{key}.txt").write_text(captions[0])
+    fetch_folder(Dataset(tmp_path / "data"), folder, license="CC0-1.0")
+    rows = [json.dumps({"image": f"{k}.png", "captions": c}) for k, _, c in some]
+    rows += [json.dumps({"image": name, "captions": ["x"]}) for name in ("gone.png", "http://a/b")]
+    (folder / "list.jsonl").write_text("\n".join(rows))
+    write_shards(tmp_path / "shards", some)
+    places = (tmp_path / "data", folder / "list.jsonl", tmp_path / "shards")
+    found = [pictures(records.find(place)) for place in places]
+    for one in found:
+        assert {p.sha256 for p in one} == {p.sha256 for p in found[0]} and len(one) == 4
+        assert sorted(p.captions[:1] for p in one) == sorted(tuple(c) for _, _, c in some)
+        shown = {p.sha256: s for p, s in zip(one, pixels(one, 16), strict=True)}
+        assert all(not isinstance(s, str) and s[:2] == (16, 16) for s in shown.values())
+    together = pictures(records.find_all([places[0], places[2]]))
+    assert len(together) == 4  # equal bytes are one picture
+
+
+def test_equal_pictures_are_one_with_all_that_is_said(tmp_path: Path):
+    data = drawing("red", "square")
+    (tmp_path / "a.png").write_bytes(data)
+    (tmp_path / "b.png").write_bytes(data)
+    (tmp_path / "list.csv").write_text("image,caption\nb.png,a square\na.png,red\nb.png,red\n")
+    (one,) = pictures(records.find(tmp_path / "list.csv"))
+    assert one.key == "a.png" and one.captions == ("red", "a square")
+
+
+def test_a_picture_that_cannot_be_read_is_counted(weights: Path, shards: Path, tmp_path: Path):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    shown = pictures(records.find(shards))
+    bad = replace(shown[0], key="bad", file=broken, offset=0, size=None, sha256="0" * 64)
+    done = openclip.search(f"{ARCHITECTURE}:{weights}").shown(["red"], [*shown, bad])
+    assert (done.pictures, done.unread) == (105, 1)
+    assert "1 pictures could not be read" in done.sentences()[-1]
+
+
+# the counting, with vectors at hand
+
+
+class Known:
+    """An embedder whose texts and pictures are known: a dimension a word."""
+
+    scale = 12.0
+
+    def __init__(self, words: list[str], shown: dict[str, set[str]]) -> None:
+        self.words, self.by_key = words, shown
+
+    def texts(self, said):
+        width = len(self.words) + 1
+        rows = [[float(self.words.index(w) == n) for n in range(width)] if (w := ways[-1]) in
+                self.words else [0.0] * (width - 1) + [0.5] for ways in said]  # fmt: skip
+        return np.array(rows, dtype=np.float32)
+
+    def images(self, pictures):
+        rows = [[float(w in self.by_key[p.key]) for w in self.words] + [0.0] for p in pictures]
+        return np.array(rows, dtype=np.float32)
+
+
+WORDS = ["fox", "dog", "tree", "house", "lamp"]
+
+
+@given(
+    shown=st.lists(st.frozensets(st.sampled_from(WORDS), max_size=2), min_size=30, max_size=60),
+    order=st.randoms(),
+)
+@settings(max_examples=25)
+def test_a_perfect_model_finds_what_captions_leave_out(shown, order):
+    """Captions never say lamp; whatever the order of pictures, the same is found."""
+    keys = [f"k{n:02}" for n in range(len(shown))]
+    given_pictures = [
+        Picture(key, (" ".join(sorted(words - {"lamp"})) or "something",), Path("x"), key)
+        for key, words in zip(keys, shown, strict=True)
+    ]
+    search = Search(Known(WORDS, dict(zip(keys, shown, strict=True))))
+    done = search.shown(["lamp", "fox"], given_pictures)
+    mixed = order.sample(given_pictures, len(given_pictures))
+    assert search.shown(["lamp", "fox"], mixed) == done
+    if done.trust.usable:
+        assert done.trust.chance >= 0
+        lamps = [key for key, words in zip(keys, shown, strict=True) if "lamp" in words]
+        assert done.found["lamp"].pictures == len(lamps)
+        assert done.found["lamp"].likely <= len(lamps)
+        assert set(done.found["lamp"].best) <= set(lamps)
+        assert done.found["fox"].pictures == 0
+
+
+def test_what_chance_explains_is_not_likely():
+    trust = imagesearch.Trust(10, 0.5, 0.8, 0.04, usable=True)
+    tally = imagesearch._Tally(["fox"], 0, ["k"] * 100)
+    tally._other_WT[0, 0] = 9
+    assert tally.found("fox", trust).likely == 1  # 4 expected, two deviations are 4 more
+    tally._other_WT[0, 0] = 8
+    assert tally.found("fox", trust).likely == 0
