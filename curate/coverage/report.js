@@ -140,17 +140,17 @@ function moreButton(id, left) {
 }
 
 function row(item) {
-  const number = (name, value) => h("td", { class: "number", "data-name": value === "" ? null : name }, value);
-  const made = h("tr", { class: DATA.severities[item.s] + (item.id === openId ? " on" : ""), "data-id": item.id },
-    h("td", null, verdict(item)),
-    h("td", { class: "unit" }, h("button", { type: "button" }, item.u),
+  const number = (name, value) => h("td", { role: "cell", class: "number", "data-name": value === "" ? null : name }, value);
+  const made = h("tr", { role: "row", class: DATA.severities[item.s] + (item.id === openId ? " on" : ""), "data-id": item.id },
+    h("td", { role: "cell" }, verdict(item)),
+    h("td", { role: "cell", class: "unit" }, h("button", { type: "button" }, item.u),
       item.k === "word" ? null : h("span", { class: "kind" }, item.k === "bind" ? "binding" : item.k),
       (item.g || []).map(badge)),
     number("images", item.n.toLocaleString("en")),
     number("expected", item.x === undefined ? "" : item.x.toLocaleString("en")),
     number("prompts", item.a.toLocaleString("en")),
     number("short of", item.q ? item.q.toLocaleString("en") : ""),
-    h("td", { class: "command" }, (item.f || []).map(command)));
+    h("td", { role: "cell", class: "command" }, (item.f || []).map(command)));
   return made;
 }
 
