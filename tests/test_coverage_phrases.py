@@ -44,6 +44,8 @@ def test_an_entry_of_the_lexicon_is_a_phrase(text: str, expected: list[tuple[int
         "fur bats",
         "a red car",
         "a dark horse in a field",
+        "a tiny house in a wild forest",
+        "a straight line",
         "an old man",
         "a green frog on a blue tulip",
         "black and white photo",

@@ -211,6 +211,60 @@ star
   same: stars in space, a nebula
   other: a movie star in hollywood ; rock star on the red carpet
 """
+# A word and two texts in which it means two things, written without a look at the clues.
+SITUATIONS = """
+bat | halloween scene with bats over a graveyard | softball bat leaning on a bench
+bat | a bat sleeping upside down in an attic | kids playing t-ball with a plastic bat
+crane | japanese painting of cranes over water | a huge red crane above an unfinished apartment block
+mouse | a mouse hiding from an owl in the wheat | a gaming mouse with rgb lights
+bow | a ranger with a bow and a quiver full of arrows | a baby with a big bow on her head
+seal | a seal balancing a ball on its nose | a broken wax seal on parchment
+bank | an old bank with marble columns on main street | ducks resting on the river bank
+pitcher | pitcher pouring iced tea | the left-handed pitcher winds up before the crowd
+spring | a hot spring in the snow with monkeys | close-up of a metal spring
+nail | a nail sticking out of a plank | a hand with sparkling nails and a ring
+trunk | a baby elephant curling its trunk around a branch | the trunk of a giant redwood tree
+horn | a viking helmet with horns | a jazz horn section on stage
+palm | two palm trees in front of a hotel | a butterfly resting on her open palm
+crown | the queen's crown on a velvet pillow | the crown of a huge oak seen from below
+organ | a phantom playing a giant organ | diagram of the organs in the human body
+bass | a bass jumping out of a lake | a bearded man with a five-string bass on stage
+mole | a mole with big claws coming out of the ground | closeup of a mole on a woman's back
+scale | a mermaid with turquoise scales on her tail | a brass balance scale holding coins
+date | a bowl of dates for ramadan | a first date at a cafe
+plane | a paper plane flying through an office window | a block plane on a woodworker's bench
+iris | van gogh style irises | a cat's eye with a golden iris
+mint | mojito with mint and lime | a tin of peppermints, a mint in its wrapper
+orange | a basket of oranges and lemons at a market | an orange sports car
+turkey | a cartoon turkey running from a farmer | street in ankara, turkey
+jaguar | a black jaguar drinking from a river | a green jaguar convertible at a car show
+club | a caveman with a club | girls dancing in a club with strobe lights
+jam | croissant with apricot jam | a long traffic jam in the rain at rush hour
+cricket | macro photo of a cricket on a blade of grass | kids playing cricket in the street
+beetle | a green scarab beetle | a yellow vw beetle with surfboards on top
+cardinal | a cardinal singing on a branch in winter | a cardinal in red robes at the vatican
+kiwi | smoothie bowl with kiwi and banana | a flightless kiwi in the forest at night
+knight | a knight fighting a dragon | a wooden chess knight
+chest | a mimic chest in a dungeon with gold coins | a shirtless man with a scar across his chest
+tank | a soviet tank in the mud | a goldfish in a glass tank
+ray | god rays shining through the trees | a spotted eagle ray swimming above the sand
+star | a night sky full of stars over the desert | a pop star signing autographs for fans
+fan | an old ceiling fan in a hotel room | football fans with scarves in the stadium
+key | a rusty key in an old lock | the keys of a grand piano
+match | a burning match in the dark | a soccer match at night
+pool | a woman swimming in a pool | two men playing pool in a bar
+ring | a diamond ring in a box | two boxers in the ring
+train | a steam train crossing a bridge | a bride with a long train on her dress
+tie | a man in a suit and a tie | railroad ties and gravel
+wave | a surfer on a huge wave | a girl gives a friendly wave to her neighbour
+web | a spider in the middle of its web | a web browser open on a laptop
+glass | a glass of red wine | stained glass window in a church
+bark | the rough bark of a pine | a dog with a loud bark
+chicken | a chicken walking in the yard of a farm | fried chicken with fries
+lamb | a newborn lamb in the grass | lamb chops with mashed potatoes
+ruler | a wooden ruler and a pencil | the ruler of the kingdom on his throne
+"""
+PAIRS = [[part.strip() for part in line.split("|")] for line in SITUATIONS.strip().splitlines()]
 PARTS = re.findall(r"(\w+)\n  asked: (.*)\n  same: (.*)\n  other: (.*)\n", CASES)
 
 
@@ -283,3 +337,15 @@ def test_senses_of_a_word_share_no_clue():
     for word, clues in ((word, [set(s.clues) for s in senses.known(word)]) for word, *_ in PARTS):
         assert len(clues) > 1
         assert len(set().union(*clues)) == sum(map(len, clues)), word
+
+
+def test_in_new_sentences_most_other_senses_are_seen_and_none_is_mistaken():
+    found = 0
+    for word, one, other in PAIRS:
+        assert senses.risk(word, [one], [one]) is None
+        assert senses.risk(word, [other], [other]) is None
+        there, back = senses.risk(word, [one], [other]), senses.risk(word, [other], [one])
+        if there and back:
+            assert (there.asked, there.shown) == (back.shown, back.asked)
+            found += 1
+    assert found >= 0.8 * len(PAIRS)

@@ -12,24 +12,49 @@ TOGETHER = 5  # images that show two nouns side by side before captions can make
 COHESION = 0.25  # least cosine: images with both side by side / geometric mean of each one's
 Part = tuple[str, int, int]  # what stands between hyphens; positions of its word: first, past last
 Found = tuple[int, int, str]
-# Entries of the lexicon that a prompt means word by word: a dark horse is a horse that is dark.
+# Entries of the lexicon that a prompt means word by word.
 LITERAL = frozenset(
-    "abstract art|bad apple|bad guy|bad person|beam of light|bed of flowers|bee fly|big boy"
-    "|big cat|big fish|big game|big gun|big head|big man|big tree|big wheel|bright spot"
-    "|coat of paint|cold feet|cold fish|cold front|cold water|cup of tea|dark blue|dark horse"
-    "|dark red|dead duck|dead man|deep red|dirty dog|electronic device|evil eye|fat person"
-    "|field event|first step|floral arrangement|foreign country|fresh fish|gentle breeze"
-    "|good guy|good person|good story|hard hit|high horse|high quality|high tech|hind leg"
-    "|hot potato|hot seat|hot stuff|hot water|human body|identical twin|imaginary number"
-    "|lame duck|large white|left hand|light beer|light brown|little boy|little girl"
-    "|little man|loaf of bread|long island|loved one|mouse click|new world|old bag|old boy"
-    "|old fashioned|old girl|old hat|old man|old times|old woman|piece of cake"
-    "|piece of furniture|piece of paper|pyramidal tent|rainy day|rare bird|real life"
-    "|riding horse|right hand|rock squirrel|rotten apple|round table|running dog|silver plate"
-    "|silver spoon|sitting duck|small fry|small person|small town|small white|soft ice cream"
-    "|soft spot|sweet cherry|sweet orange|tall man|tall sunflower|thin person|top dog"
-    "|triangular prism|warm front|wet blanket|wooden shoe|wooden spoon|young boy|young girl"
-    "|young man|young person|young woman".split("|")
+    "beam of light|bed of flowers|bee fly|bright spot|coat of paint|cup of tea"
+    "|electronic device|field event|first step|floral arrangement|hind leg|human body"
+    "|identical twin|lame duck|left hand|loaf of bread|loved one|mouse click|piece of cake"
+    "|piece of furniture|piece of paper|pyramidal tent|rainy day|riding horse|right hand"
+    "|rock squirrel|rotten apple|running dog|silver plate|silver spoon|sitting duck"
+    "|soft ice cream|top dog|triangular prism".split("|")
+)
+# A word that describes makes a phrase with a noun only in KEPT: a dark horse is dark.
+DESCRIBING = frozenset(
+    "abstract amorphous angry artificial bad bare bearded big blessed blind broken busy calm"
+    " cheap clean close closed clumsy cold common complex concave crazy creative crushed curved"
+    " damp dark dead deaf deep dirty domestic dry dumb early easy empty evil extended exterior"
+    " external extreme fair false familiar famous fancy fast fat favorite female fictional fine"
+    " fixed flat foolish foreign formal fresh friendly frozen full funny gay gentle giant good"
+    " grand great happy hard heavy high honest hot huge hypothetical idle illegal imaginary"
+    " important infernal inner interior large legendary light little living long loose lost low"
+    " magic male mechanical mighty mobile modern mythical narrow natural new nice odd old open"
+    " orderly ordinary outdoor outer pale perfect plain pleasant poor pure queer quick rare raw"
+    " real rich rising rough round royal sacred safe sharp short sick silent simple slender"
+    " slow small smart smooth soft solid sour special square stable straight strange strong"
+    " stupid sweet tall thermal thick thin tiny tough true ugly unusual upright urban vertical"
+    " violent visible warm weak wealthy wet wide wild wise wooden young".split()
+)
+KEPT = frozenset(
+    "artificial intelligence|bad egg|big bang|big ben|big dipper|big toe|big top|blind date"
+    "|blind spot|cold cut|common fig|dark matter|dead end|dead sea|deep space|domestic cat"
+    "|dry dock|dry ice|easy chair|fancy dress|fast food|fine art|flat cap|flat iron|flat tire"
+    "|flat tyre|frozen yogurt|full house|full moon|giant clam|giant panda|giant sequoia"
+    "|giant squid|giant tortoise|grand canyon|grand piano|great ape|great barrier|great dane"
+    "|great pyramid|great wall|hard disk|hard drive|hard hat|heavy metal|high chair|high heel"
+    "|high jump|high school|high tide|high wire|hot air|hot chocolate|hot dog|hot plate|hot pot"
+    "|hot rod|hot sauce|hot spring|hot springs|hot tub|inner ear|inner tube|interior decorator"
+    "|interior design|interior designer|light bulb|light meter|light pen|light saber|light show"
+    "|light switch|light year|little finger|little league|little toe|living dead|living room"
+    "|long johns|long jump|low tide|magic carpet|magic circle|magic lantern|magic mushroom"
+    "|magic square|magic wand|mobile home|mobile phone|modern art|natural gas|natural history"
+    "|new england|new moon|new orleans|new year|new york|new zealand|old faithful|old glory"
+    "|open air|outer space|raw material|royal flush|safe house|short circuit|slow cooker"
+    "|smart phone|smart watch|soft drink|sour cherry|sour cream|special effect|square dance"
+    "|straight razor|sweet corn|sweet pea|sweet pepper|sweet potato|sweet william|upright piano"
+    "|wet suit|wild boar|wild card|wild rice|wild west|wise men".split("|")
 )
 # A colour with a word is a phrase only in these: a green frog is a frog that is green.
 COLOURED = {
@@ -114,6 +139,8 @@ def _means_one_thing(phrase: tuple[str, ...]) -> bool:
         return False
     if len(phrase) == 2 and first in bindings.COLOURS:
         return last in _COLOURED.get(first, ())
+    if len(phrase) == 2 and first in DESCRIBING:
+        return " ".join(phrase) in KEPT
     return " ".join(phrase) not in LITERAL and phrase[1:2] != ("and",)
 
 
