@@ -80,6 +80,10 @@ def edit_distance(a: str, b: str) -> int:
 
     Source: Levenshtein 1966; the row-by-row computation of Wagner and Fischer 1974.
     """
+    same = _shared(a, b)
+    a, b = a[same:], b[same:]
+    same = _shared(a[::-1], b[::-1])
+    a, b = a[: len(a) - same], b[: len(b) - same]
     above = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):
         row = [i]
@@ -204,12 +208,15 @@ class _Alike:
             self._groups[form[0], len(form)].append((form, _letters(form)))
 
     def find(self, form: str, reach: int) -> Iterator[str]:
-        """Words that may be within `reach` letters of `form`, and begin like it."""
-        letters, most = _letters(form), 2 * reach
+        """Words that may be within `reach` letters of `form`, and begin like it.
+
+        A wrong letter changes two bits at the most, one added or left out a single one.
+        """
+        letters = _letters(form)
         for length in range(len(form) - reach, len(form) + reach + 1):
-            for other, bits in self._groups.get((form[0], length), ()):
-                if (letters ^ bits).bit_count() <= most:
-                    yield other
+            most = 2 * reach - abs(length - len(form))
+            group = self._groups.get((form[0], length), ())
+            yield from [other for other, bits in group if (letters ^ bits).bit_count() <= most]
 
 
 @cache

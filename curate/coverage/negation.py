@@ -8,7 +8,7 @@ marks or behind *says* is text to be drawn, and `no parking sign` is a sign.
 import re
 from collections.abc import Sequence
 
-from curate.coverage import lexicon
+from curate.coverage import classes, lexicon
 
 Span = tuple[int, int]
 
@@ -65,6 +65,7 @@ class _Denials:
         self.text = text
         self.words = words
         self.forms = [lexicon.normal(text[a:b]) for a, b in words]
+        self.function_words = classes.function_words(self.forms)
         self.ends = frozenset(start for start, _ in control)
         self.quotes = [match.start() for match in _QUOTE.finditer(text)]
 
@@ -146,7 +147,7 @@ class _Denials:
 
     def _names(self, place: int, single: bool, *, first: bool) -> bool:
         """Whether a word belongs to the noun phrase; the first may look like a verb."""
-        if lexicon.is_function_word(self.forms[place]):
+        if place in self.function_words:
             return False
         return first or not self._verb(place, single)
 
@@ -157,7 +158,7 @@ class _Denials:
         if form.endswith("ing") and form not in _NOUNS:
             return len(lexicon.lemmas(form)) > 1
         if form.endswith("ed"):
-            ends = not after or lexicon.is_function_word(after)
+            ends = not after or place + 1 in self.function_words
             return ends and len(lexicon.lemmas(form)) > 1
         return (
             single and form.endswith("s") and not form.endswith("ss") and lexicon.unit(form) != form
