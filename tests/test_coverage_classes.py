@@ -91,12 +91,12 @@ def test_positions_are_those_of_words(forms: list[str]):
 def test_reads_what_the_user_says(tmp_path: Path):
     file = tmp_path / "aliases.toml"
     file.write_text(
-        'phrases = ["Moon  Elf"]\nmeta = ["best girl"]\nnot-visual = ["Eternal"]\n'
+        'phrases = ["Moon  Elf"]\nmeta = ["best girls"]\nnot-visual = ["Eternal"]\n'
         '[alias]\nBlizzard = ["snowstorm", "snow storm", "snowstorm"]\n'
-        '[typo]\nblizard = "blizzard"\n'
+        'blizzards = ["whiteout"]\n[typo]\nblizard = "blizzard"\n'
     )
     assert aliases.read(file) == aliases.Aliases(
-        {"blizzard": ("snowstorm", "snow storm")},
+        {"blizzard": ("snowstorm", "snow storm", "whiteout")},
         {"blizard": "blizzard"},
         frozenset(["moon elf"]),
         frozenset(["best girl"]),

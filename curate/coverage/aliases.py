@@ -32,13 +32,17 @@ _EXAMPLES = {
 
 @dataclass(frozen=True)
 class Aliases:
-    """Words by their normal forms; those of several words have one blank between."""
+    """Normal forms; those of several words have one blank between.
 
-    alias: dict[str, tuple[str, ...]] = field(default_factory=dict)  # unit -> units that count too
+    Units are named as items are (`lexicon.unit`, of the last word), so that *blizzards* in the
+    file speaks of the item *blizzard*.
+    """
+
+    alias: dict[str, tuple[str, ...]] = field(default_factory=dict)  # unit -> words that count too
     typo: dict[str, str] = field(default_factory=dict)  # form -> the form that is meant
-    phrases: frozenset[str] = frozenset()
-    meta: frozenset[str] = frozenset()
-    not_visual: frozenset[str] = frozenset()
+    phrases: frozenset[str] = frozenset()  # as written
+    meta: frozenset[str] = frozenset()  # units
+    not_visual: frozenset[str] = frozenset()  # units
 
 
 NONE = Aliases()
@@ -56,10 +60,10 @@ def read(path: Path) -> Aliases:
             near = difflib.get_close_matches(key, _KEYS, 1, 0.5)
             fix = f"did you mean {near[0]}?" if near else f"one of {', '.join(_KEYS)}"
             raise InputError(path, f"no setting {key!r}", fix=fix)
-    alias = {
-        _word(path, "[alias]", name): _words(path, f"[alias] {name}", "alias", value)
-        for name, value in _table(path, "alias", given).items()
-    }
+    alias: dict[str, tuple[str, ...]] = {}
+    for name, value in _table(path, "alias", given).items():
+        unit = _unit(_word(path, "[alias]", name))
+        alias[unit] = (*alias.get(unit, ()), *_words(path, f"[alias] {name}", "alias", value))
     typo = {
         _word(path, "[typo]", name): _meant(path, name, value)
         for name, value in _table(path, "typo", given).items()
@@ -69,7 +73,13 @@ def read(path: Path) -> Aliases:
     if short is not None:
         fix = 'phrases have two words or more: "moon elf"'
         raise InputError(f"{path} phrases", f"{short!r} is a single word", fix=fix)
-    return Aliases(alias, typo, lists["phrases"], lists["meta"], lists["not-visual"])
+    units = {key: frozenset(map(_unit, words)) for key, words in lists.items()}
+    return Aliases(alias, typo, lists["phrases"], units["meta"], units["not-visual"])
+
+
+def _unit(words: str) -> str:
+    *heads, last = words.split(" ")
+    return " ".join([*heads, lexicon.unit(last)])
 
 
 def _toml(path: Path) -> dict[str, Any]:
