@@ -197,6 +197,8 @@ def _loaded(model: str, weights: Path) -> tuple[Any, Any, Any, dict[str, Any]]:
         network, _, prepare = open_clip.create_model_and_transforms(model, pretrained=str(weights))
     except _BROKEN as error:
         said = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        if isinstance(error, pickle.UnpicklingError):
+            said = "not a file of tensors"  # torch advises to run whatever code is in it
         fix = f"name a file of weights of {model}"
         raise InputError(weights, f"weights cannot be loaded ({said})", fix=fix) from None
     config = dict(open_clip.get_model_config(model))
