@@ -71,8 +71,11 @@ class Numbering:
 
     def _copies(self, number: int) -> Iterator[tuple[Segment, int]]:
         """Where an image stands: in one segment, or in several where its key came again."""
+        import numpy as np
+
+        wanted = np.int32(number)  # another type would have every number converted
         for segment, numbers in self._numbers.items():
-            local = int(numbers.searchsorted(number))
+            local = int(numbers.searchsorted(wanted))
             if local < len(numbers) and numbers[local] == number:
                 yield segment, local
 
