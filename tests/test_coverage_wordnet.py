@@ -1,0 +1,467 @@
+"""The shipped word table, its reader, and the script that builds it."""
+
+import hashlib
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import tiny_encoder
+import tiny_wordnet
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curate.coverage import wordnet
+from curate.coverage.wordnet import GATE, exceptions, is_visual, known, parts_of_speech, phrases
+from curate.coverage.wordnet import related as all_related
+from curate.errors import InputError
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+import build_words  # noqa: E402
+import word_relations  # noqa: E402
+import wordnet_files  # noqa: E402
+
+
+def gated(word: str, relation: str = "") -> set[str]:
+    """What may stand for the word, by the gate."""
+    found = [r for r in all_related(word) if r.similarity >= GATE[r.relation]]
+    return {r.unit for r in found if relation in ("", r.relation)}
+
+
+def table() -> dict[str, str]:
+    with zipfile.ZipFile(wordnet.TABLE) as file:
+        return {name: file.read(name).decode() for name in file.namelist()}
+
+
+WORDS = sorted(wordnet._rows("related.tsv"))
+
+
+# The dictionary
+
+
+@pytest.mark.parametrize(
+    "word", ["blizzard", "Polar Bear", "ice-cream", "ice cream", "steampunk", "emoji", "chibi"]
+)
+def test_knows_words_of_wordnet_and_modern_ones(word):
+    assert known(word)
+
+
+@pytest.mark.parametrize("word", ["", " ", "-", "blizard", "fur bat", "qwxz", "雪"])
+def test_does_not_know_what_is_no_word(word):
+    assert not known(word)
+    assert parts_of_speech(word) == ""
+    assert wordnet.variants(word) == frozenset()
+    assert all_related(word) == ()
+    assert exceptions(word) == ()
+    assert phrases(word) == ()
+    assert is_visual(word)
+
+
+def test_names_the_commonest_part_of_speech_first():
+    assert parts_of_speech("dog")[0] == "n"
+    assert parts_of_speech("run")[0] == "v"
+    assert parts_of_speech("red")[0] == "a"
+    assert parts_of_speech("quickly") == "r"
+    assert parts_of_speech("pixelated") == "a"
+
+
+@pytest.mark.parametrize(
+    "word", "concept meaning importance possibly quickly knowledge theory necessary".split()
+)
+def test_what_no_picture_shows(word):
+    assert not is_visual(word)
+
+
+@pytest.mark.parametrize(
+    "word",
+    "blizzard force eternal color anger sad happiness night light shadow abstract original dance "
+    "well sole chief still fast brightly war peace love death magic dream music time".split(),
+)
+def test_what_a_picture_may_show_stays_visual(word):
+    assert is_visual(word)
+
+
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        ("gray", "grey"),
+        ("color", "colour"),
+        ("center", "centre"),
+        ("meter", "metre"),
+        ("tire", "tyre"),
+        ("ax", "axe"),
+        ("3", "three"),
+        ("20", "twenty"),
+        ("donut", "doughnut"),
+        ("mustache", "moustache"),
+        ("pajamas", "pyjamas"),
+        ("aluminum", "aluminium"),
+        ("cozy", "cosy"),
+        ("plow", "plough"),
+        ("armor", "armour"),
+        ("dialog", "dialogue"),
+        ("traveler", "traveller"),
+        ("organisation", "organization"),
+        ("jewelry", "jewellery"),
+    ],
+)
+def test_spellings_of_one_word(one, other):
+    assert other in wordnet.variants(one)
+    assert one in wordnet.variants(other)
+
+
+@pytest.mark.parametrize("word", ["door", "dor", "for", "four", "fire", "tour", "bat", "wall"])
+def test_other_words_are_no_spellings(word):
+    assert not wordnet.variants(word) - {"4"}
+
+
+@given(st.sampled_from(sorted(wordnet._rows("variants.tsv"))))
+def test_spellings_are_symmetric_and_never_the_word_itself(word):
+    others = wordnet.variants(word)
+    assert others and word not in others
+    for other in others:
+        assert wordnet.variants(other) == (others | {word}) - {other}
+
+
+def test_finds_phrases_by_their_first_word_longest_first():
+    assert ("polar", "bear") in phrases("polar")
+    assert ("hot", "dog") in phrases("hot")
+    assert ("fire", "truck") in phrases("fire")
+    assert ("traffic", "light") in phrases("traffic")
+    assert ("golden", "gate", "bridge") in phrases("golden")
+    assert ("pixel", "art") in phrases("pixel")
+    assert [len(p) for p in phrases("new")] == sorted(map(len, phrases("new")), reverse=True)
+
+
+def test_what_cannot_be_seen_or_is_no_compound_is_no_phrase():
+    assert phrases("at") == ()
+    assert ("common", "sense") not in phrases("common")
+    assert ("young", "man") not in phrases("young")
+    assert phrases("felis") == ()
+
+
+@given(st.sampled_from(sorted(wordnet._phrases())))
+def test_every_phrase_is_a_known_word_of_several(first):
+    for words in phrases(first):
+        assert words[0] == first and len(words) > 1
+        assert known(" ".join(words))
+
+
+def test_irregular_forms():
+    assert exceptions("geese") == ("goose",)
+    assert exceptions("Mice") == ("mouse",)
+    assert set(exceptions("axes")) == {"ax", "axis"}
+    assert "go" in exceptions("went")
+    assert "good" in exceptions("better")
+    assert exceptions("dogs") == ()
+
+
+# Relations
+
+
+@pytest.mark.parametrize(
+    "word, unit, relation",
+    [
+        ("leopard", "snow leopard", "narrower"),
+        ("dog", "puppy", "narrower"),
+        ("cat", "kitten", "narrower"),
+        ("bird", "sparrow", "narrower"),
+        ("car", "sedan", "narrower"),
+        ("bear", "grizzly", "narrower"),
+        ("car", "automobile", "synonym"),
+        ("forest", "woods", "synonym"),
+        ("doctor", "physician", "synonym"),
+        ("airplane", "plane", "synonym"),
+        ("snow", "snowy", "derivation"),
+        ("swim", "swimming", "derivation"),
+    ],
+)
+def test_pictures_of_the_one_are_pictures_of_the_other(word, unit, relation):
+    assert unit in gated(word, relation)
+
+
+@pytest.mark.parametrize(
+    "word, unit",
+    [
+        ("bat", "club"),
+        ("bat", "racket"),
+        ("bat", "cricket bat"),
+        ("bat", "batting"),
+        ("crane", "derrick"),
+        ("man", "serviceman"),
+        ("hot", "spicy"),
+        ("motorcycle", "bike"),
+        ("wizard", "expert"),
+        ("wizard", "whiz"),
+        ("puppy", "dog"),
+        ("sparrow", "bird"),
+        ("desert", "desertion"),
+        ("ship", "shipment"),
+        ("run", "runner"),
+        ("fish", "fishy"),
+        ("king", "kingship"),
+        ("star", "sun"),
+        ("bread", "meat loaf"),
+        ("united states", "us"),
+        ("angel", "gabriel"),
+        ("bridge", "bridge circuit"),
+        ("wood", "forest"),
+        ("moon", "moon around"),
+        ("person", "somebody"),
+        ("measure", "measurable"),
+        ("weapon", "weaponize"),
+        ("frog", "toad"),
+        ("bird", "birdwatch"),
+        ("dress", "get dressed"),
+    ],
+)
+def test_other_senses_broader_words_and_doers_do_not_stand_for_the_word(word, unit):
+    assert unit not in gated(word)
+
+
+def test_keeps_what_the_gate_refuses_for_the_caller_to_show():
+    snowstorm = next(r for r in all_related("blizzard") if r.unit == "snowstorm")
+    assert snowstorm.relation == "synonym"
+    assert 0.5 <= snowstorm.similarity < GATE["synonym"]
+
+
+@given(st.sampled_from(WORDS))
+def test_relations_are_sorted_unique_above_the_floor_and_not_the_word_itself(word):
+    found = all_related(word)
+    scores = [r.similarity for r in found]
+    assert scores == sorted(scores, reverse=True)
+    assert all(build_words.FLOOR <= s < 1 for s in scores)
+    units = [r.unit for r in found]
+    assert len(units) == len(set(units))
+    assert word.replace("-", " ") not in {u.replace("-", " ") for u in units}
+    assert not set(units) & wordnet.variants(word)
+    assert all(known(u) and is_visual(u) for u in units)
+    assert {r.relation for r in found} <= GATE.keys()
+
+
+def test_the_gate_is_the_one_that_was_measured():
+    assert GATE == {"synonym": 0.72, "narrower": 0.70, "derivation": 0.62}
+    assert json.loads(table()["header.json"])["gate"] == GATE
+
+
+# Speed
+
+
+def test_reads_in_a_moment_and_then_answers_from_memory():
+    code = (
+        "import time; from curate.coverage import wordnet as w\n"
+        "start = time.process_time(); w.known('dog'); w.related('dog')\n"
+        "print(time.process_time() - start)\n"
+        "start = time.process_time()\n"
+        "for _ in range(20000): w.known('ice-cream'); w.is_visual('dog'); w.variants('grey')\n"
+        "print((time.process_time() - start) / 60000)"
+    )
+    command = [sys.executable, "-c", code]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    load, lookup = map(float, ran.stdout.split())
+    assert load < 0.5  # seconds; 0.1 on an idle machine
+    assert lookup < 2e-5
+
+
+def test_asking_reads_nothing_before_the_first_question():
+    code = "from curate.coverage import wordnet as w; print(w._words.cache_info().currsize)"
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "0\n"
+
+
+# The shipped file
+
+
+def test_the_header_names_inputs_and_counts():
+    members = table()
+    header = json.loads(members.pop("header.json"))
+    assert header["format"] == wordnet.FORMAT
+    assert header["template"] == build_words.TEMPLATE
+    assert header["encoder"]["name"] == "all-MiniLM-L6-v2"
+    assert len(header["encoder"]["digest"]) == 64
+    assert header["lines"] == {name: text.count("\n") for name, text in members.items()}
+    assert {"data.noun", "index.sense"} <= header["sources"]["wordnet"].keys()
+    assert "noun.exc" in header["sources"]["exceptions"]
+
+
+def test_the_table_was_built_from_the_lists_beside_the_builder():
+    sources = json.loads(table()["header.json"])["sources"]
+    for name, digest in sources["lists"].items():
+        data = (ROOT / "tools" / name).read_bytes()
+        assert hashlib.sha256(data).hexdigest() == digest, f"{name}: run tools/build_words.py"
+    assert set(sources["lists"]) == set(build_words.LISTS)
+
+
+def test_wordnets_notice_lies_beside_the_table():
+    text = wordnet.TABLE.with_name(build_words.NOTICE).read_text("utf-8")
+    assert "WordNet 3.1 Copyright 2011 by Princeton University.  All rights reserved." in text
+    assert "WordNet 3.0 Copyright 2006 by Princeton University.  All rights reserved." in text
+    assert "The name of Princeton University or Princeton may not be used" in text
+
+
+# The builder
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A tiny WordNet and the table built from it with a tiny encoder, through the command."""
+    folder = tmp_path_factory.mktemp("wordnet")
+    dictionary = tiny_wordnet.build(folder / "dict")
+    encoder = tiny_encoder.build(folder / "encoder")
+    out = folder / "out" / "words.zip"
+    options = ["--wordnet", dictionary, "--exceptions", dictionary, "--encoder", encoder]
+    assert build_words.main([*map(str, options), "--out", str(out)]) == 0
+    return dictionary, out
+
+
+@pytest.fixture
+def built(small: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The tiny table, read by the reader."""
+    caches = (wordnet._words, wordnet._rows, wordnet._phrases, all_related)
+    monkeypatch.setattr(wordnet, "TABLE", small[1])
+    for cached in caches:
+        cached.cache_clear()
+    yield small[1]
+    for cached in caches:
+        cached.cache_clear()
+
+
+def test_what_the_builder_writes_the_reader_reads(built):
+    assert known("snow leopard") and known("Steampunk") and not known("blizzard")
+    assert parts_of_speech("snowy") == "a"
+    assert not is_visual("concept") and not is_visual("possibly") and is_visual("snow")
+    assert wordnet.variants("color") == {"colour"}
+    assert exceptions("geese") == ("goose",)
+    assert phrases("snow") == (("snow", "angel"), ("snow", "globe"), ("snow", "leopard"))
+    assert phrases("canis") == ()
+    for word in wordnet._rows("related.tsv"):
+        assert all(build_words.FLOOR <= r.similarity < 1 for r in all_related(word))
+
+
+def test_the_same_inputs_give_the_same_bytes(small, tmp_path, capsys):
+    dictionary, out = small
+    encoder = str(dictionary.parent / "encoder")
+    again = tmp_path / "words.zip"
+    options = ["--wordnet", dictionary, "--exceptions", dictionary, "--encoder", encoder]
+    assert build_words.main([*map(str, options), "--out", str(again)]) == 0
+    assert again.read_bytes() == out.read_bytes()
+    notice = again.with_name(build_words.NOTICE).read_text("utf-8")
+    assert "This is the licence of a tiny dictionary.\nKeep it.\n" in notice
+    digest = hashlib.sha256(out.read_bytes()).hexdigest()
+    assert capsys.readouterr().out.split("\t")[2].strip() == digest
+
+
+def test_check_accepts_what_was_built_and_names_what_differs(small, tmp_path, capsys):
+    dictionary, out = small
+    options = ["--wordnet", str(dictionary), "--exceptions", str(dictionary), "--check", "--out"]
+    assert build_words.main([*options, str(out)]) == 0
+    with zipfile.ZipFile(out) as file:
+        members = {name: file.read(name).decode() for name in file.namelist()}
+    members["words.tsv"] += "n\tunheard\n"
+    members["related.tsv"] += "dog\tS99cat\n"
+    other = tmp_path / "words.zip"
+    with zipfile.ZipFile(other, "w") as file:
+        for name, text in members.items():
+            file.writestr(name, text)
+    capsys.readouterr()
+    assert build_words.main([*options, str(other)]) == 1
+    said = capsys.readouterr().out
+    assert said == "words.tsv differs\nrelated.tsv: dog: cat is no candidate\n"
+
+
+def test_a_folder_without_wordnet_is_named(tmp_path, capsys):
+    code = build_words.main(["--wordnet", str(tmp_path), "--exceptions", str(tmp_path)])
+    assert code == 3
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {tmp_path}/data.noun: does not begin with WordNet's licence")
+    assert "fix: name a folder that holds WordNet's database files" in said
+
+
+@pytest.fixture(scope="module")
+def tiny(small: tuple[Path, Path]) -> wordnet_files.WordNet:
+    return wordnet_files.read(small[0])
+
+
+def test_candidates_of_a_tiny_dictionary(tiny):
+    found = word_relations.candidates(tiny, lambda word: word != "ounce")
+    assert [tuple(c) for c in found] == [
+        ("big cat", "leopard", "narrower"),
+        ("big cat", "snow leopard", "narrower"),
+        ("club", "cricket bat", "narrower"),
+        ("color", "colour", "synonym"),  # other spellings are taken out later
+        ("colour", "color", "synonym"),
+        ("dog", "domestic dog", "synonym"),
+        ("dog", "poodle", "narrower"),
+        ("dog", "puppy", "narrower"),
+        ("domestic dog", "dog", "synonym"),
+        ("domestic dog", "poodle", "narrower"),
+        ("leopard", "snow leopard", "narrower"),
+        ("snow", "snowy", "derivation"),
+        ("snowy", "snow", "derivation"),
+    ]
+    # not: bat and club (the bat that flies is the usual one), cur (an insult), bite and biter (a
+    # doer), Canis familiaris (Latin), and ounce, which was said not to be seen
+
+
+def test_refused_pairs_are_no_candidates(tiny):
+    found = word_relations.candidates(tiny, lambda word: True, {("dog", "poodle")})
+    assert ("dog", "poodle") not in {(c.word, c.unit) for c in found}
+    assert ("domestic dog", "poodle") in {(c.word, c.unit) for c in found}
+
+
+def test_scores_are_cosines_cut_to_hundredths():
+    import numpy as np
+
+    side = {"dog": (1.0, 0.0), "puppy": (0.7599, 0.6500), "cat": (0.4999, 0.8661)}
+
+    def encode(texts):
+        return np.array([side[t.removeprefix("a photo of a ")] for t in texts], np.float32)
+
+    pairs = [
+        word_relations.Candidate("dog", "cat", "synonym"),
+        word_relations.Candidate("dog", "puppy", "narrower"),
+    ]
+    assert build_words.relations(pairs, encode) == "dog\tN75puppy\n"
+
+
+# WordNet's files
+
+
+def test_reads_synsets_senses_and_tag_counts(tiny):
+    bat = tiny.senses("Bat", "n")
+    assert [(s.key, s.tagged) for s in bat] == [(("n", 7), 9), (("n", 8), 0)]
+    club = tiny[("n", 8)]
+    assert (club.file, club.lemmas, club.definition) == (
+        "noun.artifact",
+        ("bat", "club"),
+        "to hit balls with",
+    )
+    assert club.to("~") == [("n", 9)]
+    assert tiny.senses("nothing") == ()
+
+
+@pytest.mark.parametrize("name", ["data.noun", "index.verb", "index.sense"])
+def test_a_broken_line_of_wordnet_is_named(tmp_path, name):
+    folder = tiny_wordnet.build(tmp_path)
+    with (folder / name).open("a") as file:
+        file.write("this is no line of it\n")
+    with pytest.raises(InputError, match=f"{name}: not a line of WordNet's format: 'this is no"):
+        wordnet_files.read(folder)
+
+
+def test_a_missing_file_of_wordnet_is_named(tmp_path):
+    folder = tiny_wordnet.build(tmp_path)
+    (folder / "data.adv").unlink()
+    with pytest.raises(InputError, match="no such file"):
+        wordnet_files.read(folder)
+
+
+def test_reads_tag_counts_of_older_releases(tmp_path):
+    folder = tiny_wordnet.build(tmp_path)
+    (folder / "index.sense").unlink()
+    (folder / "cntlist.rev").write_text("dog%1:05:00:: 1 42\n")
+    assert wordnet_files.read(folder).senses("dog")[0].tagged == 42
