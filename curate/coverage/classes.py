@@ -91,10 +91,11 @@ def _whole(found: set[int], owners: Sequence[int]) -> frozenset[int]:
 
 def _matches(phrase: _Phrase, words: Sequence[str], place: int, *, ends: bool = False) -> bool:
     end = place + len(phrase.words)
-    if end > len(words) or not all(
-        words[place + n] in choice for n, choice in enumerate(phrase.words)
-    ):
+    if end > len(words):
         return False
+    for word, choice in zip(words[place:end], phrase.words, strict=True):
+        if word not in choice:
+            return False
     if phrase.before is not None and (not place or words[place - 1] not in phrase.before):
         return False
     if phrase.behind is None or ends:

@@ -132,8 +132,8 @@ def parts(form: str) -> list[str]:
 
 def is_function_word(form: str) -> bool:
     """Whether the form belongs to a closed class: an article, a preposition, a pronoun, …"""
-    if form in _function_words():
-        return True
+    if "'" not in form or form in _function_words():
+        return form in _function_words()
     head = next((form.removesuffix(c) for c in _CLITICS if form.endswith(c)), form)
     return head in _function_words()
 

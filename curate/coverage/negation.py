@@ -7,13 +7,14 @@ marks or behind *says* is text to be drawn, and `no parking sign` is a sign.
 
 import re
 from collections.abc import Sequence
+from functools import cached_property
 
 from curate.coverage import classes, lexicon
 
 Span = tuple[int, int]
 
 _DENIAL = re.compile(
-    r"\b(?:no|not|without|sans|neither|nor|devoid|free|lacking|[a-z]+n['’]t)\b", re.IGNORECASE
+    r"\b(?:no|not|without|sans|neither|nor|devoid|free|lacking)\b|n['’]t\b", re.IGNORECASE
 )
 _STOP = re.compile(r"[.,;:!?|/—–]")
 _QUOTE = re.compile(r'["“”]')
@@ -30,6 +31,7 @@ _WEARING = frozenset(
 _AUXILIARIES = frozenset(
     "doesn't don't didn't isn't aren't wasn't weren't hasn't haven't hadn't".split()
 )
+_DENYING = _AUXILIARIES.union("no not without sans neither nor devoid free lacking".split())
 _IDIOMS = frozenset(  # behind "no"
     "one longer more less doubt matter way idea time need big man's where thing wonder"
     " problem".split()
@@ -65,14 +67,19 @@ class _Denials:
         self.text = text
         self.words = words
         self.forms = [lexicon.normal(text[a:b]) for a, b in words]
-        self.function_words = classes.function_words(self.forms)
         self.ends = frozenset(start for start, _ in control)
         self.quotes = [match.start() for match in _QUOTE.finditer(text)]
+
+    @cached_property
+    def function_words(self) -> frozenset[int]:
+        return classes.function_words(self.forms)
 
     def find(self) -> list[int]:
         found: list[int] = []
         quote = 0
         for place, form in enumerate(self.forms):
+            if form not in _DENYING and not form.endswith("-free"):
+                continue
             while quote < len(self.quotes) and self.quotes[quote] < self.words[place][0]:
                 quote += 1
             if quote % 2 and quote < len(self.quotes):
