@@ -215,7 +215,7 @@ star
 SITUATIONS = """
 bat | halloween scene with bats over a graveyard | softball bat leaning on a bench
 bat | a bat sleeping upside down in an attic | kids playing t-ball with a plastic bat
-crane | japanese painting of cranes over water | a huge red crane above an unfinished apartment block
+crane | japanese painting of cranes over water | a red crane above an unfinished apartment block
 mouse | a mouse hiding from an owl in the wheat | a gaming mouse with rgb lights
 bow | a ranger with a bow and a quiver full of arrows | a baby with a big bow on her head
 seal | a seal balancing a ball on its nose | a broken wax seal on parchment
