@@ -211,7 +211,8 @@ star
   same: stars in space, a nebula
   other: a movie star in hollywood ; rock star on the red carpet
 """
-# A word and two texts in which it means two things, written without a look at the clues.
+# A word and two texts in which it means two things. Written apart from the clues, of which some
+# were added after 31 of these 50 were told apart: no measure of what new sentences will give.
 SITUATIONS = """
 bat | halloween scene with bats over a graveyard | softball bat leaning on a bench
 bat | a bat sleeping upside down in an attic | kids playing t-ball with a plastic bat
@@ -339,7 +340,7 @@ def test_senses_of_a_word_share_no_clue():
         assert len(set().union(*clues)) == sum(map(len, clues)), word
 
 
-def test_in_new_sentences_most_other_senses_are_seen_and_none_is_mistaken():
+def test_most_pairs_of_sentences_are_told_apart_and_none_is_mistaken():
     found = 0
     for word, one, other in PAIRS:
         assert senses.risk(word, [one], [one]) is None
