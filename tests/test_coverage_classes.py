@@ -52,6 +52,14 @@ def test_boosters_change_quality_alone(text: str, boosters: str):
     assert marked(text)[0] == boosters
 
 
+def test_the_user_may_name_boosters():
+    forms = "the best girls of a girl guide, best moon-lit".replace(",", "").split()
+
+    assert classes.boosters(forms) == frozenset()
+    assert classes.boosters(forms, own=frozenset(["best girl"])) == {1, 2}
+    assert classes.boosters(forms, own=frozenset(["moon lit"])) == {8}
+
+
 @pytest.mark.parametrize(
     ("text", "function_words"),
     [

@@ -44,16 +44,31 @@ class _Phrases:
         return found
 
 
-def boosters(forms: Sequence[str]) -> frozenset[int]:
+def boosters(forms: Sequence[str], *, own: frozenset[str] = frozenset()) -> frozenset[int]:
     """Positions of the words that only ask for quality or name an engine.
 
     Args:
         forms: normal forms of the wanted words of one prompt, in their order. A hyphenated form
             is a booster when all its parts are: `award-winning`.
+        own: further boosters, the user's; with blanks between the words of one.
     """
     words, owners = _split(forms)
     found = _boosters().find(words)
+    for booster in own:
+        found |= _own(booster, words)
     return _whole(found, owners)
+
+
+def _own(booster: str, words: Sequence[str]) -> set[int]:
+    """Positions of the words of a booster, its last word in any inflection."""
+    *heads, last = (part for word in booster.split() for part in lexicon.parts(word))
+    wanted = lexicon.lemmas(last)
+    return {
+        place
+        for end in range(len(heads), len(words))
+        if list(words[end - len(heads) : end]) == heads and lexicon.lemmas(words[end]) & wanted
+        for place in range(end - len(heads), end + 1)
+    }
 
 
 def function_words(forms: Sequence[str]) -> frozenset[int]:
