@@ -112,6 +112,20 @@ def test_a_phrase_is_found_side_by_side_in_one_caption():
     assert shown(found, "grizzly bear") == []
 
 
+def test_words_that_are_seldom_together_are_not_looked_for_side_by_side(monkeypatch):
+    said = {f"{n}": ["fire truck"] for n in range(4)} | {"x": ["truck, fire"], "y": ["a red fire"]}
+    said |= {f"r{n}": ["red"] for n in range(99)}
+    found = index.of(said.items())
+
+    assert found.beside("truck") == 5
+    assert found.beside("fire truck") == found.beside("fire trucks", cohesion=0.25) == 4
+    assert found.beside("red fire") == 1
+    shown, asked = found.shown, []
+    monkeypatch.setattr(found, "shown", lambda unit: asked.append(unit) or shown(unit))
+    assert found.beside("red fire", cohesion=0.25) == 0
+    assert asked == ["red", "fire"]
+
+
 def test_punctuation_and_script_within_words():
     found = index.of(
         {

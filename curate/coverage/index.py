@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["BOUND", "Evidence", "Index", "Tracked", "of", "open_index", "untracked"]
 
 BOUND = 5  # images that `bound` looks for; below it, its answer is exact
+COMMON = 16  # words in more than one image of so many are common: pairs of them take longest
 REACH = 8  # words that may stand between an adjective and its noun
 
 
@@ -48,6 +49,7 @@ class Index:
         """
         self._places = numbering.Numbering(segments)
         self._found: dict[tuple[str, ...], NDArray[np.int32]] = {}
+        self._common: dict[str, int] = {}
         self._forms: dict[tuple[Segment, str], list[str]] = {}
         self.images: int = self._places.images
         self.captions: int = self._places.captions()
@@ -78,6 +80,53 @@ class Index:
         """Those that show it as it is written; a hyphen of the unit must be there."""
         return self._asked("exact", unit)
 
+    def beside(self, unit: str, *, cohesion: float = 0.0) -> int:
+        """How many images show a word, or words side by side.
+
+        Where the words are in too few images together for a cosine of `cohesion` (those with
+        both / geometric mean of each one's), captions are not looked at, and the answer is 0.
+        """
+        words = unit.split()
+        if len(words) == 2 and cohesion:
+            fewer, more = sorted(len(self.shown(word)) for word in words)
+            least = cohesion * (fewer * more) ** 0.5
+            if fewer < least or self._both(words[0], words[1]) < least:
+                return 0
+        return len(self.shown(unit))
+
+    def _both(self, a: str, b: str) -> int:
+        """Images that show both words."""
+        import numpy as np
+
+        fewer, more = sorted((a, b), key=lambda word: len(self.shown(word)))
+        if len(self.shown(more)) * COMMON > self.images:
+            return (self._bits(fewer) & self._bits(more)).bit_count()
+        self._marked[self.shown(more)] = True
+        found = int(np.count_nonzero(self._marked[self.shown(fewer)]))
+        self._marked[self.shown(more)] = False
+        return found
+
+    def _bits(self, word: str) -> int:
+        """A bit for each image, set if it shows the word; kept for common words."""
+        import numpy as np
+
+        if word in self._common:
+            return self._common[word]
+        numbers = self.shown(word)
+        self._marked[numbers] = True
+        bits = int.from_bytes(np.packbits(self._marked).tobytes(), "little")
+        self._marked[numbers] = False
+        if len(numbers) * COMMON > self.images:
+            self._common[word] = bits
+        return bits
+
+    @cached_property
+    def _marked(self) -> "NDArray[np.bool_]":
+        """False for every image, between two questions."""
+        import numpy as np
+
+        return np.zeros(self.images, dtype=bool)
+
     def bound(self, adjective: str, noun: str) -> "NDArray[np.int32]":
         """Images with a caption that says the adjective of the noun.
 
@@ -98,21 +147,20 @@ class Index:
 
         Where there are fewer than `below`, their captions follow.
         """
-        import numpy as np
-
         partners: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for a, b in pairs:
             commoner = max(a, b, key=lambda unit: len(self.shown(unit)))
             partners[commoner].append((a, b))
-        marked = np.zeros(self.images, dtype=bool)  # by number of the image
         for commoner, found in partners.items():
-            marked[self.shown(commoner)] = True
+            counted = []
+            self._marked[self.shown(commoner)] = True
             for a, b in found:
                 rarer = self.shown(b if a == commoner else a)
-                both = rarer[marked[rarer]]
-                few = both.tolist() if len(both) < below else []
-                yield a, b, len(both), [self._evidence(number, (a, b)) for number in few]
-            marked[self.shown(commoner)] = False
+                both = rarer[self._marked[rarer]]
+                counted.append((a, b, len(both), both.tolist() if len(both) < below else []))
+            self._marked[self.shown(commoner)] = False
+            for a, b, number, few in counted:
+                yield a, b, number, [self._evidence(image, (a, b)) for image in few]
 
     def evidence(
         self, numbers: Sequence[int] | str, units: Sequence[str] = (), limit: int = 6
