@@ -42,10 +42,11 @@ def marked(text: str) -> tuple[str, str]:
         ("raw photo of raw meat", "raw"),
         ("best friends in 1920", ""),
         (
-            "photo, watercolor, oil painting, anime, bokeh, close-up, portrait, cinematic lighting",
+            "photo, watercolor, oil painting, anime, bokeh, close-up, portrait, volumetric light",
             "",
         ),
-        ("black and white, 3d render, film grain, studio lighting, photorealistic", ""),
+        ("black and white, 3d render, film grain, studio lighting, realistic", ""),
+        ("cinematic lighting, hyper-realistic photo", "cinematic hyper-realistic"),
     ],
 )
 def test_boosters_change_quality_alone(text: str, boosters: str):

@@ -81,8 +81,8 @@ NOT_IRREGULAR = frozenset("bore born borne bounded feed left offer offering".spl
 # Nouns in -ing that are more than the verb, and -er that are no comparatives.
 NOT_VERBS = frozenset("building ceiling evening lightning wedding bedding clothing morning".split())
 NO_PLURALS = frozenset(  # that look like some
-    "binoculars clothes crossroads goggles headquarters jeans leggings mars overalls pajamas pants"
-    " pyjamas scissors shorts sunglasses tights trousers".split()
+    "absurdres binoculars clothes crossroads goggles headquarters highres hires jeans leggings lowres"
+    " mars overalls pajamas pants pyjamas scissors shorts sunglasses tights trousers".split()
 )
 NOT_COMPARATIVES = frozenset("archer flower shower tower corner".split())
 _PLAIN = str.maketrans(
@@ -128,6 +128,11 @@ def forms(surface: str) -> tuple[str, ...]:
 def parts(form: str) -> list[str]:
     """The words that hyphens join: `["dark", "skinned"]`; the form itself without one."""
     return [part.rstrip("'") for part in form.split("-") if part]
+
+
+def is_listed(form: str) -> bool:
+    """Whether simplemma's English dictionary holds the form."""
+    return _lookup(form) is not None
 
 
 def is_function_word(form: str) -> bool:
