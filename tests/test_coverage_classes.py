@@ -38,6 +38,7 @@ def marked(text: str) -> tuple[str, str]:
         ),
         ("a steam engine, a wall render", ""),
         ("sharp focus, sharp teeth", "sharp focus"),
+        ("studio ghibli style, National Geographic", "style national geographic"),
         ("score_9, score_8_up", "score 9 score 8 up"),
         ("raw photo of raw meat", "raw"),
         ("best friends in 1920", ""),

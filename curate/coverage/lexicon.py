@@ -81,8 +81,8 @@ NOT_IRREGULAR = frozenset("bore born borne bounded feed left offer offering".spl
 # Nouns in -ing that are more than the verb, and -er that are no comparatives.
 NOT_VERBS = frozenset("building ceiling evening lightning wedding bedding clothing morning".split())
 NO_PLURALS = frozenset(  # that look like some
-    "absurdres binoculars clothes crossroads goggles headquarters highres hires jeans leggings lowres"
-    " mars overalls pajamas pants pyjamas scissors shorts sunglasses tights trousers".split()
+    "absurdres binoculars clothes crossroads goggles headquarters highres hires jeans leggings"
+    " lowres mars overalls pajamas pants pyjamas scissors shorts sunglasses tights trousers".split()
 )
 NOT_COMPARATIVES = frozenset("archer flower shower tower corner".split())
 _PLAIN = str.maketrans(
