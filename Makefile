@@ -17,12 +17,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 PAIR ?= torch==2.14.1 torchvision==0.29.1
 ALONE ?= torch==2.13.0
 
-.PHONY: help demo test test-corpora clean
+.PHONY: help demo test test-corpora test-browser clean
 
 help:
 	@echo 'make demo                     fetch pictures, find the gap, teach the word, measure'
 	@echo 'make test                     lint, type check, tests with coverage'
 	@echo 'make test-corpora CORPORA=DIR the tests that read a folder of real pictures and answers'
+	@echo 'make test-browser             the page of vocab-gaps, in headless Chromium'
 	@echo 'make clean                    remove .venv and demo'
 
 demo: $(VENV)/.installed-demo
@@ -38,6 +39,9 @@ test-corpora: $(VENV)/.installed-dev
 	@test -d '$(CORPORA)' || { echo 'error: CORPORA: name the folder of real data'; \
 	  echo '  fix: make test-corpora CORPORA=DIR'; exit 2; } >&2
 	$(BIN)/python -m pytest -m corpora --corpora='$(CORPORA)' tests
+
+test-browser: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.browser
 
 clean:
 	rm -rf $(VENV) $(OUT)

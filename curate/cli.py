@@ -3,11 +3,11 @@
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperCommand
 
+from curate import cli_gaps
 from curate.errors import CurateError
 from curate.sources import pixabay
 
@@ -184,64 +184,7 @@ def _show_fetch(done: "Summary", json: bool) -> None:
         show.table(("", "pictures"), done.as_rows())
 
 
-class JsonMayStandAlone(TyperCommand):
-    """Lets `--json` print on stdout when no FILE.json follows it."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Fill in what `--json` alone means, then parse as ever."""
-        from curate.coverage.report import spelled_out
-
-        return super().parse_args(ctx, spelled_out(args))
-
-
-@app.command("vocab-gaps", cls=JsonMayStandAlone)
-def vocab_gaps(
-    prompts: Annotated[
-        Path, typer.Argument(metavar="PROMPTS", help="Text file, one prompt a line.")
-    ],
-    data: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="Dataset folder, shards, manifest, or captions (.jsonl, .csv); may be repeated. "
-            "Default: ./data",
-            show_default=False,
-        ),
-    ] = None,
-    profile: Annotated[
-        str, typer.Option(help="scratch, finetune or lora: how many images a word needs.")
-    ] = "finetune",
-    minimum: Annotated[
-        int | None, typer.Option("--min", help="Images below which a word is thin.")
-    ] = None,
-    target: Annotated[int | None, typer.Option(help="Images that are enough.")] = None,
-    pairs: Annotated[str, typer.Option(help="all pairs of words in a prompt, or off.")] = "all",
-    fail_on: Annotated[
-        str, typer.Option(help="Exit with 1 on an error, a warning or never.")
-    ] = "error",
-    json: Annotated[
-        str | None,
-        typer.Option("--json", metavar="[FILE.json]", help="Print JSON, or write it to FILE.json."),
-    ] = None,
-    html: Annotated[Path | None, typer.Option(help="Write a page for a browser.")] = None,
-) -> None:
-    """List the words of your prompts that the pictures cannot teach, worst first."""
-    from curate import show
-    from curate.coverage import report as coverage
-
-    coverage.check_fail_on(fail_on)
-    found = coverage.vocab_gaps(
-        prompts, data=data or (), profile=profile, minimum=minimum, target=target, pairs=pairs,
-        tracked=show.tracked,
-    )  # fmt: skip
-    show.say(coverage.summary(found))
-    for name in coverage.write(found, json_to=json, html_to=html):
-        show.say(f"wrote {name}")
-    if json == "-":
-        show.as_json(coverage.to_json(found))
-    else:
-        most = coverage.PAIRS_SHOWN if sys.stdout.isatty() else None
-        show.table(coverage.HEADINGS, coverage.rows(found, most_pairs=most))
-    raise typer.Exit(found.exit_code(fail_on))
+app.command("vocab-gaps", cls=cli_gaps.JsonMayStandAlone)(cli_gaps.vocab_gaps)
 
 
 @app.command("dedup")

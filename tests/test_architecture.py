@@ -48,7 +48,7 @@ ROOMS = {
     "rights": {*CORE},
     "images": {*CORE, *PIXELS},
     "captions": {*CORE},
-    "coverage": {*CORE, "shards.layout"},
+    "coverage": {*CORE, *PIXELS, "shards.layout"},
     "shards": {*CORE, *PIXELS},
     # above the rooms: what joins them
     "collection": {*CORE},
@@ -58,7 +58,7 @@ ROOMS = {
     "explain": {*CORE, "rights", "shards.layout"},
     "show": {"errors"},
 }
-TOP = {"cli"}  # may import every room of `curate`
+TOP = {"cli", "cli_gaps"}  # may import every room of `curate`
 TRAIN_READS = {"curate.errors", "curate.files", "curate.shards.layout"}
 PIPELINES_READ = {  # a recipe types commands; it reads what they wrote, and draws
     *("curate", "curate.errors", "curate.files", "curate.dataset", "curate.shards.layout"),

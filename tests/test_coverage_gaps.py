@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from curate.cli import main
-from curate.coverage import report
+from curate.coverage import report, told
 from curate.dataset import Dataset
 from curate.manifest import Manifest
 from curate.sample import Caption, Sample, Verdict
@@ -45,7 +45,8 @@ def test_lists_gaps_worst_first(folder: Path, capsys: pytest.CaptureFixture[str]
     assert err.splitlines() == [
         "captions.jsonl: 30 images with 30 captions",
         "prompts.txt: 2 prompts; words: 2 missing, 1 low, 4 covered, 1 negated, 2 function-word",
-        "pairs of words in one prompt: 4 seen-pair",
+        "phrases: 2 phrase-covered",  # man firefighter and skin tone always stand together here
+        "adjectives at nouns: 1 seen-binding",
     ]
 
 
@@ -121,9 +122,9 @@ def test_exit_codes_of_warnings_and_of_clean_prompts(folder: Path):
             "error: --profile: no profile 'big'\n  fix: one of",
         ),
         (
-            ["prompts.txt", "--pairs", "nouns"],
+            ["prompts.txt", "--pairs", "some"],
             2,
-            "error: --pairs: no choice 'nouns'\n  fix: one of",
+            "error: --pairs: no choice 'some'\n  fix: one of",
         ),
         (["prompts.txt", "--fail-on", "x"], 2, "error: --fail-on: no severity 'x'\n  fix: one of"),
         (["prompts.txt", "--min", "0"], 2, "error: --min: 0 is not a number of images\n  fix: "),
@@ -154,6 +155,7 @@ def test_json_holds_every_word_with_its_place(folder: Path, capsys: pytest.Captu
     assert found["schema"] == "vocab-gaps/1"
     assert found["data"] == {
         "path": "captions.jsonl", "kind": "captions", "images": 30, "captions": 30, "rows": {},
+        "incomplete": [], "notes": [],
     }  # fmt: skip
     assert found["profile"] == {"name": "finetune", "min": 5, "target": 30}
     items = {item["unit"]: item for item in found["items"]}
@@ -173,19 +175,23 @@ def test_json_holds_every_word_with_its_place(folder: Path, capsys: pytest.Captu
             "derivation": {"n": 0, "via": []},
         },
         "expected": None,
+        "pmi": None,
         "related_not_counted": [],
-        "upper_bound_visible_95": None,
+        "upper_bound_visible_95": 6,
         "prompts": [{"line": 1, "span": [8, 12], "text": "mage"}],
         "evidence": [],
         "nearest": [],
+        "did_you_mean": [],
+        "badges": [],
+        "senses": None,
         "fix": {"fetch": ["curate fetch openverse --query mage"], "need": 30},
     }
-    assert items["firefighter + man"]["expected"] == 30.0
+    assert items["medium-dark + tone"]["expected"] == 15.0
     assert items["<lora:x>"]["kind"] == "token"
     assert len(items["skin"]["evidence"]) == 6
     words = [token.text for p in report.prompts.read(Path("prompts.txt")) for token in p.tokens]
     named = [
-        m["text"] for item in found["items"] if item["kind"] != "pair" for m in item["prompts"]
+        m["text"] for item in found["items"] if item["kind"] in ("word", "token") for m in item["prompts"]
     ]
     assert sorted(named) == sorted(words)
 
@@ -207,7 +213,7 @@ def test_json_holds_every_word_with_its_place(folder: Path, capsys: pytest.Captu
     ],
 )
 def test_json_takes_a_file_or_none(arguments: list[str], meant: list[str]):
-    assert report.spelled_out(arguments) == meant
+    assert told.spelled_out(arguments) == meant
 
 
 def test_the_same_data_gives_the_same_report(folder: Path, capsys: pytest.CaptureFixture[str]):

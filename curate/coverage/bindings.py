@@ -167,6 +167,17 @@ def joins(before: Sequence[str], after: str) -> bool:
     return listed and _letter(after) in "JKHEI"
 
 
+def nouns(words: Sequence[str], *, phrases: Sequence[tuple[int, int]] = ()) -> set[int]:
+    """Positions of the nouns, those that modify nouns included.
+
+    A word that is mostly a verb (play, walks) is a noun behind an article or a modifier.
+    """
+    letters = _letters(words, phrases)
+    sure = {n for n, letter in enumerate(letters) if letter in "NSMYO"}
+    behind = {n for n in range(1, len(letters)) if letters[n - 1] in "DUJKHECTIX"}
+    return sure | {n for n in behind if letters[n] in "BZ"}
+
+
 def is_noun(word: str) -> bool:
     """Whether the form is first of all a noun: neither an adjective nor a verb, nor a number."""
     return _letter(word) in "NSMY"

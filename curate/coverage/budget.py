@@ -77,7 +77,7 @@ def _gain(weight: float, have: int) -> float:
 
 
 def fetches(gaps: Sequence[Gap], budget: int) -> list[Fetch]:
-    """Split a budget over gaps; errors first, then those that gain most.
+    """Split a budget over gaps: among errors by what they gain, then among the rest.
 
     A fetch for a phrase, a pair or a binding also brings its words: what a word still needs is
     lowered by the pictures that are fetched for what it is part of. Where there are more gaps than
@@ -101,13 +101,19 @@ def fetches(gaps: Sequence[Gap], budget: int) -> list[Fetch]:
 def _share(
     gaps: Sequence[Gap], budget: int, brought: Mapping[Gap, int] | None = None
 ) -> list[Fetch]:
-    given = [(brought or {}).get(gap, 0) for gap in gaps]
-    amounts = [
-        (float(len(gap.lines)), gap.images + more, min(MOST, gap.need - more))
-        for gap, more in zip(gaps, given, strict=True)
-    ]
-    shares = split(amounts, budget)
-    return [Fetch(g, x, more) for g, x, more in zip(gaps, shares, given, strict=True) if x]
+    """Split a budget over errors; what they leave, over the rest."""
+    found: list[Fetch] = []
+    for errors in (True, False):
+        some = [gap for gap in gaps if (gap.severity == "error") == errors]
+        given = [(brought or {}).get(gap, 0) for gap in some]
+        amounts = [
+            (float(len(gap.lines)), gap.images + more, min(MOST, gap.need - more))
+            for gap, more in zip(some, given, strict=True)
+        ]
+        shares = split(amounts, budget - sum(fetch.pictures for fetch in found))
+        both = zip(some, shares, given, strict=True)
+        found += [Fetch(gap, share, more) for gap, share, more in both if share]
+    return found
 
 
 def _within_a_day(gaps: Sequence[Gap], budget: int) -> list[Gap]:

@@ -15,15 +15,20 @@ import json
 import re
 import struct
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from curate.coverage import lexicon
+from curate.coverage.index import Evidence
 from curate.coverage.nearest import Vocabulary
 from curate.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 VERSION = "fubuki-model/1"
 MODEL = "model.safetensors"  # within a run's folder
@@ -102,6 +107,34 @@ class CheckpointIndex:
         if not _COUNTED.fullmatch(unit):
             return "words with digits or signs are not counted in a checkpoint"
         return None
+
+    def shown(self, unit: str) -> "NDArray[np.int32]":
+        """As many numbers as there are images at least that show the unit in any inflection.
+
+        They are ranks, not images: joined, they are as many as the greatest of their counts, and
+        that is the least number of images which the counts allow.
+        """
+        import numpy as np
+
+        return np.arange(sum(self.count(unit)), dtype=np.int32)
+
+    def exact(self, unit: str) -> "NDArray[np.int32]":
+        """Likewise for the images that show it as written."""
+        import numpy as np
+
+        return np.arange(self.count(unit)[0], dtype=np.int32)
+
+    def bound(self, adjective: str, noun: str) -> "NDArray[np.int32]":
+        """Nothing: which adjective stands at which noun is not known."""
+        import numpy as np
+
+        return np.empty(0, dtype=np.int32)
+
+    def evidence(
+        self, numbers: Sequence[int], units: Sequence[str] = (), limit: int = 6
+    ) -> tuple[Evidence, ...]:
+        """Nothing: a checkpoint keeps no captions."""
+        return ()
 
     def count(self, unit: str) -> tuple[int, int]:
         """Pictures that show the unit as written, and further ones that show it inflected.

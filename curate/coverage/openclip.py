@@ -13,11 +13,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from curate.coverage.building import Tracked, untracked
 from curate.coverage.imagefiles import Picture, pixels
 from curate.coverage.imagesearch import Search, batches
 from curate.errors import InputError, UsageError
 from curate.files import remove_leftovers, write_bytes
-from curate.workers import Track, untracked
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +40,7 @@ _BROKEN = (
 _FIX = "--images ARCHITECTURE:FILE, such as --images ViT-B-32:weights/vit_b_32.safetensors"
 
 
-def search(spec: str, *, cache: Path | None = None, track: Track = untracked) -> Search:
+def search(spec: str, *, cache: Path | None = None, track: Tracked = untracked) -> Search:
     """The search that `--images MODEL:WEIGHTS` names.
 
     Args:
@@ -62,7 +62,7 @@ class OpenClip:
     """A contrastive image-text model of open_clip."""
 
     def __init__(
-        self, model: str, weights: Path, *, cache: Path | None = None, track: Track = untracked
+        self, model: str, weights: Path, *, cache: Path | None = None, track: Tracked = untracked
     ) -> None:
         """Load the model.
 

@@ -9,6 +9,11 @@ from itertools import pairwise
 from curate.coverage import bindings, lexicon, wordnet
 
 TOGETHER = 5  # images that show two nouns side by side before captions can make them a phrase
+MATERIALS = frozenset(
+    "brass brick bronze cardboard ceramic clay concrete copper cotton crystal denim fabric fur glass"
+    " gold granite iron jade lace leather linen marble metal oak paper pine plastic porcelain rubber"
+    " sand satin silk silver steel stone straw suede tin velvet wicker wire wood wool".split()
+)
 COHESION = 0.25  # least cosine: images with both side by side / geometric mean of each one's
 Part = tuple[str, int, int]  # what stands between hyphens; positions of its word: first, past last
 Found = tuple[int, int, str]
@@ -199,11 +204,13 @@ def _collocations(
 ) -> list[Found]:
     """Pairs of nouns, in no other phrase, that captions mostly show side by side; closest first.
 
-    An adjective with its noun is a binding, however often captions show the two.
+    An adjective with its noun is a binding, however often captions show the two; and what a thing
+    is made of says no more together with it than apart (*iron armor*).
     """
     found = []
     for n, (a, b) in enumerate(pairwise(words)):
-        if taken & {n, n + 1} or not (bindings.is_noun(a) and bindings.is_noun(b)):
+        nouns = bindings.is_noun(a) and bindings.is_noun(b) and lexicon.unit(a) not in MATERIALS
+        if taken & {n, n + 1} or not nouns:
             continue
         unit = f"{a} {lexicon.unit(b)}"
         both = together(unit)

@@ -1,22 +1,27 @@
-"""The report: as a table, as JSON (`vocab-gaps/1`), and as one page that works offline."""
+"""The report: prompts judged against data, as values and as JSON (`vocab-gaps/1`)."""
 
+import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from curate.coverage import page, prompts, records, verdicts
+from curate.coverage import aliases as declared
+from curate.coverage import baseline as earlier
+from curate.coverage import cache, prompts, records, units, verdicts
+from curate.coverage import checkpoint as trained
 from curate.coverage.index import Tracked, open_index, untracked
-from curate.coverage.verdicts import SEVERITIES, Item, Targets
-from curate.dataset import write_json
+from curate.coverage.judge import Judge, lines_of
+from curate.coverage.known import Known
+from curate.coverage.verdicts import RELATIONS, SEVERITIES, Item, Targets, Via
 from curate.errors import Exit, UsageError
-from curate.files import write_bytes
 
 SCHEMA = "vocab-gaps/1"
 FAIL_ON = ("error", "warning", "never")
-PAIRS_SHOWN = 20  # on a terminal; every other form lists them all
-HEADINGS = ("verdict", "what", "images", "prompts", "closed by")
+CHECKED = 10  # times a verdict must have been given before its share of right ones is told
 
 
 @dataclass(frozen=True)
@@ -30,53 +35,143 @@ class Report:
     origin: records.Origin
     images: int  # distinct, with words
     captions: int
-    left_out: dict[str, int]  # reason -> rows
+    left_out: Mapping[str, int]  # reason -> rows
+    incomplete: tuple[str, ...] = ()  # what of the data could not be counted
+    notes: tuple[str, ...] = ()  # what a reader must know of the numbers
+    crowded: tuple[int, ...] = ()  # lines with too many words for all their pairs
+    typed: tuple[str, ...] = ()  # options that lead to this report
+    old: earlier.Changes | None = None  # against an earlier report
 
     def exit_code(self, fail_on: str = "error") -> Exit:
-        """FOUND when an item is as bad as `fail_on` or worse.
+        """INPUT when data could not be counted, FOUND when an item is as bad as `fail_on`.
+
+        With an earlier report, only what is new since then counts.
 
         Raises:
             UsageError: `fail_on` is not one of FAIL_ON.
         """
         check_fail_on(fail_on)
+        if self.incomplete:
+            return Exit.INPUT
         if fail_on == "never":
             return Exit.DONE
+        if self.old is not None:
+            return Exit.FOUND if self.old.fails(fail_on) else Exit.DONE
         bad = SEVERITIES[: SEVERITIES.index(fail_on) + 1]
         return Exit.FOUND if any(item.severity in bad for item in self.items) else Exit.DONE
 
 
-def vocab_gaps(
+def vocab_gaps(  # noqa: PLR0913 one a documented setting
     path: Path,
     *,
     data: Sequence[Path] = (),
+    checkpoint: Path | None = None,
     profile: str = "finetune",
     minimum: int | None = None,
     target: int | None = None,
-    pairs: str = "all",
+    syntax: str = "auto",
+    pairs: str = "nouns",
+    aliases: Path | None = None,
+    images: str | None = None,
+    baseline: Path | None = None,
+    jobs: int = 1,
     tracked: Tracked = untracked,
 ) -> Report:
-    """Judge every word of the prompts in `path` by the captions in `data`.
+    """Judge everything the prompts in `path` ask for by the captions in `data`.
 
     Args:
         path: text file, one prompt a line.
-        data: dataset folders, shards, manifests or lists of captions, taken together; none for
-            `./data`, which may not exist yet: then nothing is covered.
+        data: dataset folders, shards, manifests, Hugging Face datasets or lists of captions, taken
+            together; none for `./data`, which may not exist yet: then nothing is covered.
+        checkpoint: a run or checkpoint of `train finetune`, judged in place of data by the words it
+            was trained on.
         profile: "scratch", "finetune" or "lora"; how many images a word needs.
         minimum: images below which a word is thin, in place of the profile's.
         target: images that are enough, in place of the profile's.
-        pairs: "all" pairs of words within a prompt, or "off".
+        syntax: how prompts are written: "auto", "plain", "a1111" or "compel".
+        pairs: of "nouns", of "all" words within a prompt, or "off".
+        aliases: a file of aliases, typos, phrases and words that steer style only.
+        images: MODEL:WEIGHTS of open_clip, to look into pictures for words no caption says.
+        baseline: an earlier report as JSON; the result says what changed since.
+        jobs: processes that index the data.
         tracked: shows how far the reading of captions is.
 
     Raises:
-        UsageError: a setting that does not exist.
+        UsageError: a setting that does not exist, or that does not go with another.
         InputError: the prompts or the data cannot be read.
     """
     wanted = verdicts.targets(profile, minimum=minimum, target=target)
-    asked = prompts.read(path)
-    origin = records.find_all(data)
-    index = open_index(origin, tracked)
-    items = verdicts.judge(asked, index, wanted, pairs=pairs, options=origin.options)
-    return Report(path, asked, items, wanted, origin, index.images, index.captions, index.left_out)
+    if pairs not in units.PAIRS:
+        raise UsageError("--pairs", f"no choice {pairs!r}", fix=f"one of {', '.join(units.PAIRS)}")
+    before = earlier.read(baseline) if baseline else None
+    agreed = declared.read(aliases) if aliases else declared.NONE
+    asked = prompts.read(path, syntax=syntax)
+    origin, index, notes = _opened(data, checkpoint, jobs, tracked)
+    taken = units.asked(
+        asked, pairs=pairs, agreed=agreed, together=lambda unit: len(index.shown(unit))
+    )
+    if checkpoint:
+        taken = taken.words_alone()
+    judge = Judge(index, wanted, origin.options, agreed, lines_of(asked))
+    items = judge.items(taken)
+    if images:
+        items, said = _looked_into_pictures(items, judge, origin, images, tracked)
+        notes += said
+    typed = _typed(
+        data=data, checkpoint=checkpoint, profile=profile, min=minimum, target=target,
+        syntax=syntax, pairs=pairs, aliases=aliases, images=images,
+    )  # fmt: skip
+    report = Report(
+        path, asked, items, wanted, origin, index.images, index.captions, index.left_out,
+        index.incomplete, tuple(notes), tuple(taken.crowded), typed,
+    )  # fmt: skip
+    return replace(report, old=earlier.compare(before, to_json(report))) if before else report
+
+
+def _opened(
+    data: Sequence[Path], checkpoint: Path | None, jobs: int, tracked: Tracked
+) -> tuple[records.Origin, Known, list[str]]:
+    """What prompts are judged against, the index of it, and what a reader must know of that."""
+    if checkpoint is None:
+        origin = records.find_all(data)
+        return origin, open_index(origin, tracked, jobs=jobs), []
+    if data:
+        problem = "data and a checkpoint cannot be judged together"
+        raise UsageError("--checkpoint", problem, fix="leave out --data or --checkpoint")
+    known = trained.CheckpointIndex(trained.read(checkpoint))
+    origin = records.Origin(checkpoint, "checkpoint", ())
+    return origin, known, list(known.notes)
+
+
+def _looked_into_pictures(
+    items: list[Item], judge: Judge, origin: records.Origin, model: str, tracked: Tracked
+) -> tuple[list[Item], list[str]]:
+    """Words that pictures show though captions do not say so, and how far to believe it."""
+    from curate.coverage import imagefiles, openclip
+
+    search = openclip.search(model, cache=_vectors(origin), track=tracked)
+    short = [i.unit for i in items if i.kind == "word" and i.severity == "error"]
+    pictures = imagefiles.pictures(origin)
+    findings = search.shown(short, pictures)
+    said = {picture.key: "; ".join(picture.captions) for picture in pictures}
+    found = [judge.uncaptioned(item, findings.found.get(item.unit), said) for item in items]
+    return sorted(found, key=verdicts.worst_first), findings.sentences()
+
+
+def _vectors(origin: records.Origin) -> Path:
+    """The folder in which vectors of pictures are kept."""
+    return origin.path / "index" if origin.kind == "dataset" else cache.folder()
+
+
+def _typed(**settings: object) -> tuple[str, ...]:
+    """Options that lead to these settings, defaults left out."""
+    usual = {"profile": "finetune", "syntax": "auto", "pairs": "nouns"}
+    found: list[str] = []
+    for name, value in settings.items():
+        for one in value if isinstance(value, Sequence) and not isinstance(value, str) else [value]:
+            if one is not None and usual.get(name) != one:
+                found += [f"--{name}", str(one)]
+    return tuple(found)
 
 
 def check_fail_on(fail_on: str) -> None:
@@ -88,7 +183,7 @@ def check_fail_on(fail_on: str) -> None:
 
 def to_json(report: Report) -> dict[str, Any]:
     """The report as plain values, in a stable order."""
-    return {
+    found = {
         "schema": SCHEMA,
         "prompts": {"path": str(report.path), "count": len(report.prompts)},
         "data": {
@@ -96,7 +191,9 @@ def to_json(report: Report) -> dict[str, Any]:
             "kind": report.origin.kind,
             "images": report.images,
             "captions": report.captions,
-            "rows": report.left_out,
+            "rows": dict(report.left_out),
+            "incomplete": list(report.incomplete),
+            "notes": list(report.notes),
         },
         "profile": {
             "name": report.targets.profile,
@@ -106,105 +203,65 @@ def to_json(report: Report) -> dict[str, Any]:
         "summary": dict(sorted(Counter(item.verdict for item in report.items).items())),
         "items": [item_json(item) for item in report.items],
     }
+    return found if report.old is None else found | {"baseline": report.old.as_json()}
 
 
 def item_json(item: Item) -> dict[str, Any]:
-    """One item. What this version cannot know is null, zero or empty."""
-    nothing = {"n": 0, "via": []}
+    """One item; what cannot be known is null, zero or empty."""
     return {
         "unit": item.unit,
         "kind": item.kind,
         "verdict": item.verdict,
         "severity": item.severity,
-        "p_correct": None,
+        "p_correct": p_correct(item.verdict),
         "n_images": item.images,
         "levels": {
-            "exact": item.exact,
-            "inflection": item.inflection,
-            "variant": 0,
-            "synonym": nothing,
-            "narrower": nothing,
-            "derivation": nothing,
+            "exact": item.levels.exact,
+            "inflection": item.levels.inflection,
+            "variant": item.levels.variant,
+            **{name: _via(item.levels.related.get(name, Via())) for name in RELATIONS},
         },
         "expected": item.expected,
-        "related_not_counted": [],
-        "upper_bound_visible_95": None,
+        "pmi": item.pmi,
+        "related_not_counted": [
+            {
+                "unit": one.related.unit,
+                "relation": one.related.relation,
+                "similarity": one.related.similarity,
+                "n_images": one.n_images,
+            }
+            for one in item.not_counted
+        ],
+        "upper_bound_visible_95": item.upper_bound,
         "prompts": [
             {"line": m.line, "span": [m.start, m.end], "text": m.text} for m in item.mentions
         ],
         "evidence": [{"key": e.key, "caption": e.caption} for e in item.evidence],
         "nearest": [{"unit": n.unit, "n_images": n.n_images} for n in item.nearest],
+        "did_you_mean": [{"unit": n.unit, "n_images": n.n_images} for n in item.did_you_mean],
+        "badges": ["sense-risk"] if item.senses else [],
+        "senses": item.senses and {"asked": item.senses.asked, "shown": item.senses.shown},
         "fix": {"fetch": list(item.fetch), "need": item.need},
     }
 
 
-def write(
-    report: Report, *, json_to: str | None = None, html_to: Path | None = None
-) -> Iterator[str]:
-    """Write the report to the files asked for; yield their names.
+def p_correct(verdict: str) -> float | None:
+    """How often a verdict was right where it could be checked; None where too few were.
 
-    Args:
-        report: what to write.
-        json_to: a file for the JSON form; `-` is left to the caller, who owns stdout.
-        html_to: a file for the page.
-
-    Raises:
-        InputError: a file cannot be written.
+    The share of right verdicts on the half of the gold set that nothing was tuned on, with one
+    right and one wrong added (Laplace's rule of succession).
     """
-    if html_to:
-        write_bytes(html_to, page.render(to_json(report), report.prompts).encode())
-        yield str(html_to)
-    if json_to and json_to != "-":
-        write_json(Path(json_to), to_json(report))
-        yield json_to
+    right, given = _checked().get(verdict, (0, 0))
+    return round((right + 1) / (given + 2), 2) if given >= CHECKED else None
 
 
-def summary(report: Report) -> str:
-    """What was read and what was found, in sentences."""
-    origin = report.origin
-    if origin.kind == "none":
-        lines = [f"no dataset at {origin.path}: every word counts as missing"]
-    else:
-        lines = [f"{origin.path}: {report.images:,} images with {report.captions:,} captions"]
-        lines += [f"  rows {reason}: {number:,}" for reason, number in report.left_out.items()]
-    found = Counter(i.verdict for i in report.items if i.kind == "word")
-    words = ", ".join(f"{found[v]:,} {v}" for v in verdicts.VERDICTS if found[v])
-    noun = "prompt" if len(report.prompts) == 1 else "prompts"
-    lines.append(f"{report.path}: {len(report.prompts):,} {noun}; words: {words}")
-    pairs = Counter(i.verdict for i in report.items if i.kind == "pair")
-    if pairs:
-        said = ", ".join(f"{pairs[v]:,} {v}" for v in verdicts.VERDICTS if pairs[v])
-        lines.append(f"pairs of words in one prompt: {said}")
-        if pairs.total() - pairs["seen-pair"] > PAIRS_SHOWN:
-            lines.append(f"  a terminal lists {PAIRS_SHOWN} of them; --html and --json all")
-    return "\n".join(lines)
+def _via(via: Via) -> dict[str, Any]:
+    return {"n": via.images, "via": list(via.units)}
 
 
-def rows(report: Report, *, most_pairs: int | None = None) -> list[tuple[object, ...]]:
-    """One row a gap, worst first: the verdict, the unit, its images, its prompts, the fix.
-
-    Args:
-        report: the report.
-        most_pairs: how many pairs of words to list; None for all.
-    """
-    gaps = [item for item in report.items if item.severity != "info"]
-    pairs = [item for item in gaps if item.kind == "pair"][:most_pairs]
-    chosen = [item for item in gaps if item.kind != "pair"] + pairs
-    return [
-        (item.verdict, item.unit, item.images, item.prompts, " && ".join(item.fetch))
-        for item in chosen
-    ]
-
-
-def spelled_out(arguments: Sequence[str]) -> list[str]:
-    """The arguments with `--json -` for a `--json` that names no file.
-
-    `--json` takes the next argument only if that is `-` or ends in `.json`, so that
-    `--json prompts.txt` prints and never overwrites the prompts.
-    """
-    found: list[str] = []
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        found.append(argument)
-        if argument == "--json" and following != "-" and not following.endswith(".json"):
-            found.append("-")
-    return found
+@lru_cache
+def _checked() -> dict[str, tuple[int, int]]:
+    """Verdict -> how often it was right, how often it was given."""
+    text = resources.files("curate.coverage").joinpath("checked.json").read_text("utf-8")
+    verdicts: dict[str, tuple[int, int]] = json.loads(text)["verdicts"]
+    return verdicts

@@ -1,22 +1,17 @@
-"""What the counts mean: a verdict for every word, control token and pair of words."""
+"""Verdicts, their severity, and the item that carries one."""
 
-import shlex
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import combinations
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from curate.coverage import lexicon
-from curate.coverage.index import Evidence, Index
+from curate.coverage.index import Evidence
 from curate.coverage.nearest import Near
-from curate.coverage.prompts import CONTROL, NEGATED, WANTED, Prompt, Token
+from curate.coverage.senses import SenseRisk
+from curate.coverage.wordnet import Related
 from curate.errors import UsageError
 
 PROFILES = {"scratch": (20, 200), "finetune": (5, 30), "lora": (1, 5)}  # images: warn, target
-PAIRS = ("off", "all")
-RARE_PAIR = 5  # images with both words below which a pair is rare
 SEVERITIES = ("error", "warning", "info")  # worst first
-_BY_SEVERITY = {  # each worst first; verdicts of phrases, bindings and related words included
+_BY_SEVERITY = {  # each worst first
     "error": "missing unknown-word phrase-missing thin",
     "warning": "uncaptioned sense-risk covered-by-derivation covered-by-narrower"
     " covered-by-synonym low phrase-thin unseen-binding rare-binding unseen-pair rare-pair",
@@ -24,8 +19,10 @@ _BY_SEVERITY = {  # each worst first; verdicts of phrases, bindings and related 
     " meta negated function-word control-token",
 }
 VERDICTS = {v: s for s in SEVERITIES for v in _BY_SEVERITY[s].split()}  # name -> severity
+KINDS = ("word", "phrase", "bind", "pair", "token")
+RELATIONS = ("synonym", "narrower", "derivation")  # from the nearest to the farthest
+RARE = 5  # images below which a pair or a binding is rare
 _RANK = {verdict: n for n, verdict in enumerate(VERDICTS)}
-_KINDS = ("word", "pair", "token")
 
 
 @dataclass(frozen=True)
@@ -47,19 +44,54 @@ class Mention:
     text: str  # what stands there
 
 
+@dataclass(frozen=True, slots=True)
+class Via:
+    """Images that show a unit only through related words, not through the unit itself."""
+
+    images: int = 0
+    units: tuple[str, ...] = ()  # the related words, by their number of images
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """Distinct images by how their captions show a unit, each image at its best level."""
+
+    exact: int = 0
+    inflection: int = 0
+    variant: int = 0  # another spelling, or an alias
+    related: Mapping[str, Via] = field(default_factory=dict)  # relation -> images
+
+    @property
+    def images(self) -> int:
+        """Images that show the unit itself."""
+        return self.exact + self.inflection + self.variant
+
+
+@dataclass(frozen=True, slots=True)
+class NotCounted:
+    """A related word that captions show, but not near enough to count."""
+
+    related: Related
+    n_images: int
+
+
 @dataclass(frozen=True)
 class Item:
     """A unit of the prompts and what the captions say about it."""
 
     unit: str
-    kind: str  # "word", "pair" or "token"
-    verdict: str
-    exact: int  # images that show the unit as it is written here
-    inflection: int  # images that show it only in another form
+    kind: str  # one of KINDS
+    verdict: str  # one of VERDICTS
     mentions: tuple[Mention, ...]
-    expected: float | None = None  # of a pair: images if its words were independent
+    levels: Levels = Levels()
+    expected: float | None = None  # of pairs and bindings: images if words were independent
+    pmi: float | None = None  # of pairs and bindings, smoothed, in bits
+    not_counted: tuple[NotCounted, ...] = ()
+    upper_bound: int | None = None  # images that may show it though no caption says so, 95 %
     evidence: tuple[Evidence, ...] = ()
     nearest: tuple[Near, ...] = ()
+    did_you_mean: tuple[Near, ...] = ()
+    senses: SenseRisk | None = None
     fetch: tuple[str, ...] = ()  # commands that close the gap
     need: int = 0  # images short of the target
 
@@ -71,7 +103,7 @@ class Item:
     @property
     def images(self) -> int:
         """Distinct images that show it."""
-        return self.exact + self.inflection
+        return self.levels.images
 
     @property
     def prompts(self) -> int:
@@ -104,138 +136,14 @@ def targets(
     return Targets(profile, warn, enough)
 
 
-def judge(
-    prompts: Sequence[Prompt],
-    index: Index,
-    wanted: Targets,
-    *,
-    pairs: str = "all",
-    options: Sequence[str] = (),
-) -> list[Item]:
-    """A verdict for every word, control token and pair of words in `prompts`, worst first.
-
-    Args:
-        prompts: in any order; the order changes nothing but that of mentions.
-        index: of the captions.
-        wanted: thresholds, in images.
-        pairs: "all" pairs of content words within a prompt, or "off".
-        options: added to each command that fetches, so that it works on the same data.
-
-    Raises:
-        UsageError: `pairs` is something else.
-    """
-    if pairs not in PAIRS:
-        raise UsageError("--pairs", f"no choice {pairs!r}", fix=f"one of {', '.join(PAIRS)}")
-    units: dict[tuple[str, str], list[Token]] = defaultdict(list)
-    for prompt in prompts:
-        for token in prompt.tokens:
-            units[unit_of(token), _role(token)].append(token)
-    judge = _Judge(index, wanted, tuple(options), {p.line: p.text for p in prompts})
-    items = [judge.one(unit, role, tokens) for (unit, role), tokens in units.items()]
-    if pairs == "all":
-        seen = {i.unit: i.images for i in items if i.verdict in ("thin", "low", "covered")}
-        items += judge.pairs(prompts, seen)
-    return sorted(items, key=_worst_first)
-
-
-def unit_of(token: Token) -> str:
-    """The unit that a token of a prompt belongs to."""
-    return token.text if token.role == CONTROL else lexicon.unit(lexicon.normal(token.text))
-
-
-def _role(token: Token) -> str:
-    function_word = token.role == NEGATED and lexicon.is_function_word(unit_of(token))
-    return WANTED if function_word else token.role
-
-
-def _worst_first(item: Item) -> tuple[object, ...]:
+def worst_first(item: Item) -> tuple[object, ...]:
+    """The order of items in a report."""
     return (
         SEVERITIES.index(item.severity),
-        _KINDS.index(item.kind),
+        KINDS.index(item.kind),
         _RANK[item.verdict],
         -(item.expected or 0),
         -item.prompts,
         item.images,
         item.unit,
     )
-
-
-@dataclass(frozen=True)
-class _Judge:
-    index: Index
-    wanted: Targets
-    options: tuple[str, ...]
-    lines: Mapping[int, str]  # of the prompts file
-
-    def one(self, unit: str, role: str, tokens: Sequence[Token]) -> Item:
-        """A word or a control token."""
-        mentions = self._mentions((token, token) for token in tokens)
-        if role == CONTROL:
-            return Item(unit, "token", "control-token", 0, 0, mentions)
-        exact, inflection = self.index.counts(unit)
-        verdict = self._verdict(unit, role, exact + inflection)
-        if verdict == "function-word":
-            return Item(unit, "word", verdict, exact, inflection, mentions)
-        evidence = tuple(self.index.evidence(unit))
-        if VERDICTS[verdict] == "info":
-            return Item(unit, "word", verdict, exact, inflection, mentions, evidence=evidence)
-        return Item(
-            unit,
-            "word",
-            verdict,
-            exact,
-            inflection,
-            mentions,
-            evidence=evidence,
-            nearest=tuple(self.index.vocabulary.nearest(unit)) if verdict == "missing" else (),
-            fetch=self._fetch(unit),
-            need=self.wanted.target - exact - inflection,
-        )
-
-    def pairs(self, prompts: Iterable[Prompt], seen: dict[str, int]) -> Iterator[Item]:
-        """Every two words of a prompt that captions show, each pair once."""
-        mentions: dict[tuple[str, str], list[tuple[Token, Token]]] = defaultdict(list)
-        for prompt in prompts:
-            first: dict[str, Token] = {}
-            for token in prompt.tokens:
-                if token.role == WANTED and unit_of(token) in seen:
-                    first.setdefault(unit_of(token), token)
-            for a, b in combinations(sorted(first), 2):
-                mentions[a, b].append((first[a], first[b]))
-        for a, b, found, evidence in self.index.together(mentions, below=RARE_PAIR):
-            verdict = "seen-pair" if found >= RARE_PAIR else "rare-pair"
-            short = max(0, RARE_PAIR - found)
-            yield Item(
-                f"{a} + {b}",
-                "pair",
-                verdict if found else "unseen-pair",
-                found,
-                0,
-                self._mentions(mentions[a, b]),
-                expected=round(seen[a] * seen[b] / self.index.images, 2),
-                evidence=tuple(evidence),
-                fetch=self._fetch(f"{a} {b}") if short else (),
-                need=short,
-            )
-
-    def _verdict(self, unit: str, role: str, images: int) -> str:
-        if lexicon.is_function_word(unit):
-            return "function-word"
-        if role == NEGATED:
-            return "negated"
-        if images == 0:
-            return "missing"
-        if images < self.wanted.warn:
-            return "thin"
-        return "low" if images < self.wanted.target else "covered"
-
-    def _fetch(self, query: str) -> tuple[str, ...]:
-        return (shlex.join(["curate", "fetch", "openverse", "--query", query, *self.options]),)
-
-    def _mentions(self, places: Iterable[tuple[Token, Token]]) -> tuple[Mention, ...]:
-        """The stretches from one token to another of the same line, in the order of the file."""
-        found = []
-        for a, b in places:
-            start, end = min(a.start, b.start), max(a.end, b.end)
-            found.append(Mention(a.line, start, end, self.lines[a.line][start:end]))
-        return tuple(sorted(found, key=lambda m: (m.line, m.start)))

@@ -1,0 +1,99 @@
+"""`curate vocab-gaps`: its options, and what it prints."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+
+class JsonMayStandAlone(TyperCommand):
+    """Lets `--json` print on stdout when no FILE.json follows it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Fill in what `--json` alone means, then parse as ever."""
+        from curate.coverage.told import spelled_out
+
+        return super().parse_args(ctx, spelled_out(args))
+
+
+_File = Path | None
+_DATA = (
+    "Dataset folder, shards, manifest, captions (.jsonl, .csv), or a Hugging Face dataset; "
+    "may be repeated. Default: ./data"
+)
+
+
+def vocab_gaps(  # noqa: PLR0913 one a documented option
+    prompts: Annotated[
+        Path, typer.Argument(metavar="PROMPTS", help="Text file, one prompt a line.")
+    ],
+    data: Annotated[
+        list[Path] | None, typer.Option("--data", "--manifest", help=_DATA, show_default=False)
+    ] = None,
+    checkpoint: Annotated[
+        _File, typer.Option(help="Judge by what a trained run or .safetensors was shown.")
+    ] = None,
+    profile: Annotated[
+        str, typer.Option(help="scratch, finetune or lora: how many images a word needs.")
+    ] = "finetune",
+    minimum: Annotated[
+        int | None, typer.Option("--min", help="Images below which a word is thin.")
+    ] = None,
+    target: Annotated[int | None, typer.Option(help="Images that are enough.")] = None,
+    syntax: Annotated[
+        str, typer.Option(help="How prompts are written: auto, plain, a1111 or compel.")
+    ] = "auto",
+    pairs: Annotated[
+        str, typer.Option(help="Pairs of nouns in a prompt, of all words, or off.")
+    ] = "nouns",
+    aliases: Annotated[
+        _File, typer.Option(help="TOML file of aliases, typos, phrases that you agreed to.")
+    ] = None,
+    images: Annotated[
+        str | None,
+        typer.Option(help="MODEL:WEIGHTS of open_clip: look into pictures for missing words."),
+    ] = None,
+    baseline: Annotated[
+        _File, typer.Option(help="Earlier report as JSON: say what changed, fail on new gaps only.")
+    ] = None,
+    fail_on: Annotated[
+        str, typer.Option(help="Exit with 1 on an error, a warning or never.")
+    ] = "error",
+    json: Annotated[
+        str | None,
+        typer.Option("--json", metavar="[FILE.json]", help="Print JSON, or write it to FILE.json."),
+    ] = None,
+    html: Annotated[_File, typer.Option(help="Write a page for a browser.")] = None,
+    plan: Annotated[_File, typer.Option(help="Write a script that closes the gaps.")] = None,
+    budget: Annotated[int, typer.Option(min=1, help="Pictures the plan may fetch.")] = 1000,
+    junit: Annotated[_File, typer.Option(help="Write a test report for CI systems.")] = None,
+    github: Annotated[
+        bool, typer.Option("--github", help="Print GitHub annotations instead of the table.")
+    ] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that index the data.")] = 1,
+) -> None:
+    """List what your prompts ask for and the pictures cannot teach, worst first."""
+    from curate import show
+    from curate.coverage import report as coverage
+    from curate.coverage import told
+
+    coverage.check_fail_on(fail_on)
+    found = coverage.vocab_gaps(
+        prompts, data=data or (), checkpoint=checkpoint, profile=profile, minimum=minimum,
+        target=target, syntax=syntax, pairs=pairs, aliases=aliases, images=images,
+        baseline=baseline, jobs=jobs, tracked=show.tracked,
+    )  # fmt: skip
+    show.say(told.summary(found))
+    files = told.Files(Path(json) if json and json != "-" else None, html, plan, junit)
+    for name in told.write(found, files, budget=budget, tracked=show.tracked):
+        show.say(f"wrote {name}")
+    if json == "-":
+        show.as_json(coverage.to_json(found))
+    elif github:
+        typer.echo(told.annotated(found), nl=False)
+    else:
+        most = told.COMBINATIONS_SHOWN if sys.stdout.isatty() else None
+        show.table(told.HEADINGS, told.rows(found, most=most))
+    raise typer.Exit(found.exit_code(fail_on))

@@ -1,0 +1,41 @@
+"""What the word table says of a unit, which may have several lemmas or parts."""
+
+from curate.coverage import lexicon, wordnet
+
+
+def is_known(unit: str) -> bool:
+    """Whether a dictionary has the unit or all its parts; what begins with a digit is known."""
+    if unit[:1].isdigit():
+        return True
+    if any(wordnet.known(one) or lexicon.is_listed(one) for one in lexicon.lemmas(unit)):
+        return True
+    parts = lexicon.parts(unit) if "-" in unit else []
+    return len(parts) > 1 and all(map(is_known, parts))
+
+
+def is_visual(unit: str) -> bool:
+    """Whether a picture can show the unit, by itself or, unknown as it stands, by a lemma."""
+    if wordnet.known(unit):
+        return wordnet.is_visual(unit)
+    return any(wordnet.is_visual(one) for one in lexicon.lemmas(unit))
+
+
+def related(unit: str) -> list[wordnet.Related]:
+    """Related words of every lemma of a unit, each once, with the unit's own lemmas left out."""
+    own = {unit, *lexicon.lemmas(unit), *wordnet.variants(unit)}
+    best: dict[str, wordnet.Related] = {}
+    for lemma in sorted(lexicon.lemmas(unit)):
+        for one in wordnet.related(lemma):
+            known = best.get(one.unit)
+            if one.unit not in own and (known is None or known.similarity < one.similarity):
+                best[one.unit] = one
+    return list(best.values())
+
+
+def spellings(phrase: str) -> list[tuple[str, ...]]:
+    """A phrase with its words in every spelling."""
+    found: list[tuple[str, ...]] = [()]
+    for word in phrase.split():
+        names = [word, *sorted(wordnet.variants(word))]
+        found = [(*one, name) for one in found for name in names]
+    return found[:8]

@@ -1,0 +1,323 @@
+"""What the counts mean: a verdict for every unit of the prompts."""
+
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from math import log, log2
+from typing import TYPE_CHECKING
+
+from curate.coverage import dictionary, nearest, senses, wordnet
+from curate.coverage.aliases import NONE, Aliases
+from curate.coverage.imagesearch import Found
+from curate.coverage.index import Evidence
+from curate.coverage.known import Known, union, without
+from curate.coverage.prompts import CONTROL, NEGATED, Prompt
+from curate.coverage.units import FUNCTION, META, TYPO, Asked, Place
+from curate.coverage.verdicts import (
+    RARE,
+    RELATIONS,
+    Item,
+    Levels,
+    Mention,
+    NotCounted,
+    Targets,
+    Via,
+    worst_first,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Numbers = NDArray[np.int32]
+
+MENTIONED = 0.39  # share of pictures of a thing in which one caption names it; see docs/coverage.md
+EVIDENCE = 6  # captions an item shows
+_READ_FOR_SENSE = 50  # captions
+_GIVEN = {CONTROL: "control-token", NEGATED: "negated", FUNCTION: FUNCTION, META: META, TYPO: TYPO}
+
+
+@dataclass
+class Judge:
+    """Judges units by the images of an index.
+
+    Args of the class: the index, how many images a word needs, options added to each command that
+    fetches, what the user declared about words.
+    """
+
+    index: Known
+    wanted: Targets
+    options: tuple[str, ...] = ()
+    agreed: Aliases = NONE
+    lines: Mapping[int, str] = field(default_factory=dict)  # of the prompts, by their numbers
+
+    def items(self, asked: Asked) -> list[Item]:
+        """A verdict for everything asked, worst first."""
+        found = [self.word(*unit, places) for unit, places in asked.words.items()]
+        found += [self.phrase(unit, places) for unit, places in asked.phrases.items()]
+        known = {item.unit: self._union(self._names(item.unit)) for item in found if item.images}
+        listed = [
+            {both: at for both, at in places.items() if both[0] in known and both[1] in known}
+            for places in (asked.bindings, asked.pairs)
+        ]
+        found += self.bindings(listed[0], known)
+        told = set(map(frozenset, listed[0]))
+        rest = {both: at for both, at in listed[1].items() if frozenset(both) not in told}
+        found += self.pairs(rest, known)
+        return sorted(found, key=worst_first)
+
+    def word(self, unit: str, role: str, places: Sequence[Place]) -> Item:
+        """A word, or a control token."""
+        mentions = self._mentions(places)
+        if role == CONTROL:
+            return Item(unit, "token", "control-token", mentions)
+        shown, exact = self.index.shown(unit), self.index.exact(unit)
+        other = without(self._union(self._other_names(unit)), shown)
+        levels = Levels(len(exact), len(shown) - len(exact), len(other))
+        if role in (FUNCTION, META, TYPO):
+            return Item(unit, "word", _GIVEN[role], mentions, levels)
+        if role == NEGATED or levels.images >= self.wanted.target:
+            return self._enough(unit, role, mentions, levels, (exact, shown, other))
+        return self._short(unit, mentions, levels, (exact, shown, other))
+
+    def _enough(
+        self,
+        unit: str,
+        role: str,
+        mentions: tuple[Mention, ...],
+        levels: Levels,
+        images: tuple["Numbers", ...],
+    ) -> Item:
+        """A word with enough images, or one that must not be in the picture."""
+        evidence = self._evidence(images, self._names(unit))
+        if role == NEGATED:
+            return Item(unit, "word", NEGATED, mentions, levels, evidence=evidence)
+        enough = levels.exact + levels.inflection >= self.wanted.target
+        verdict = "covered" if enough else "covered-by-variant"
+        risk = self._sense(unit, mentions, images[1])
+        if risk:
+            return Item(
+                unit, "word", "sense-risk", mentions, levels, evidence=evidence, senses=risk,
+                fetch=self._fetch(unit), need=self.wanted.target,
+            )  # fmt: skip
+        return Item(unit, "word", verdict, mentions, levels, evidence=evidence)
+
+    def _short(
+        self,
+        unit: str,
+        mentions: tuple[Mention, ...],
+        levels: Levels,
+        images: tuple["Numbers", ...],
+    ) -> Item:
+        """A word with fewer images than it should have."""
+        counted, left = self._related(unit)
+        found: dict[str, Via] = {}
+        via: list[Numbers] = []
+        seen = union([*images])
+        for relation in RELATIONS:
+            units = counted.get(relation, {})
+            more = without(union(units.values()), seen)
+            order = sorted(units, key=lambda one: (-len(units[one]), one))
+            found[relation] = Via(len(more), tuple(one for one in order if len(units[one])))
+            seen = union([seen, more])
+            via.append(more)
+        levels = Levels(levels.exact, levels.inflection, levels.variant, found)
+        verdict = self._verdict(unit, levels)
+        names = [unit, *self._other_names(unit), *(u for v in found.values() for u in v.units)]
+        evidence = self._evidence([*images, *via], names)
+        if verdict == "not-visual":
+            return Item(unit, "word", verdict, mentions, levels, evidence=evidence)
+        guesses = nearest.did_you_mean(unit, dictionary.is_known, self.index.vocabulary)
+        bare = levels.images == 0
+        return Item(
+            unit, "word", verdict, mentions, levels,
+            not_counted=left,
+            upper_bound=self._unnamed(levels.images),
+            evidence=evidence,
+            nearest=tuple(self.index.vocabulary.nearest(unit)) if bare else (),
+            did_you_mean=tuple(guesses) if bare else (),
+            senses=self._sense(unit, mentions, images[1]),
+            fetch=self._fetch(unit) if dictionary.is_known(unit) else (),
+            need=self.wanted.target - levels.images,
+        )  # fmt: skip
+
+    def _verdict(self, unit: str, levels: Levels) -> str:
+        """Of a word with fewer images than the target; more images never make it worse."""
+        if unit in self.agreed.not_visual or not dictionary.is_visual(unit):
+            return "not-visual"
+        count = levels.images
+        if count >= self.wanted.warn:
+            return "low"
+        for relation in RELATIONS:
+            count += levels.related[relation].images
+            if count >= self.wanted.warn and levels.related[relation].images:
+                return f"covered-by-{relation}"
+        if levels.images:
+            return "thin"
+        return "missing" if dictionary.is_known(unit) else "unknown-word"
+
+    def uncaptioned(self, item: Item, found: Found | None, said: Mapping[str, str]) -> Item:
+        """The item, or what it becomes when enough pictures show it that no caption names.
+
+        Args:
+            item: of any kind.
+            found: what a search of the pictures found for it.
+            said: the caption of each picture, by key.
+        """
+        if found is None or item.kind != "word" or item.severity != "error":
+            return item
+        if item.images + found.likely < self.wanted.warn:
+            return item
+        evidence = *item.evidence, *(Evidence(key, said.get(key, "")) for key in found.best)
+        return replace(item, verdict="uncaptioned", fetch=(), evidence=evidence[:EVIDENCE])
+
+    def phrase(self, unit: str, places: Sequence[Place]) -> Item:
+        """Words that mean something together."""
+        shown, exact = self.index.shown(unit), self.index.exact(unit)
+        others = {" ".join(one) for one in dictionary.spellings(unit)} - {unit}
+        other = without(self._union(sorted(others)), shown)
+        levels = Levels(len(exact), len(shown) - len(exact), len(other))
+        enough = levels.images >= self.wanted.warn
+        verdict = "phrase-thin" if levels.images else "phrase-missing"
+        return Item(
+            unit, "phrase", "phrase-covered" if enough else verdict, self._mentions(places), levels,
+            upper_bound=None if enough else self._unnamed(levels.images),
+            evidence=self._evidence((exact, shown, other), [unit, *sorted(others)]),
+            fetch=() if enough else self._fetch(unit),
+            need=0 if enough else self.wanted.target - levels.images,
+        )  # fmt: skip
+
+    def bindings(
+        self, asked: Mapping[tuple[str, str], Sequence[Place]], known: Mapping[str, "Numbers"]
+    ) -> Iterator[Item]:
+        """Adjectives at their nouns, each in every spelling."""
+        for (adjective, noun), places in asked.items():
+            names = product(self._names(adjective), self._names(noun))
+            images = union([self.index.bound(a, b) for a, b in names])
+            yield self._combination("bind", (adjective, noun), places, known, images)
+
+    def pairs(
+        self, asked: Mapping[tuple[str, str], Sequence[Place]], known: Mapping[str, "Numbers"]
+    ) -> Iterator[Item]:
+        """Two words of one prompt."""
+        import numpy as np
+
+        partners: dict[str, list[tuple[str, str]]] = {}
+        for both in asked:
+            commoner = max(both, key=lambda unit: len(known[unit]))
+            partners.setdefault(commoner, []).append(both)
+        marked = np.zeros(self.index.images, dtype=bool)  # by number of the image
+        for commoner, found in partners.items():
+            marked[known[commoner]] = True
+            for both in found:
+                rarer = known[both[both[0] == commoner]]
+                yield self._combination("pair", both, asked[both], known, rarer[marked[rarer]])
+            marked[known[commoner]] = False
+
+    def _combination(
+        self,
+        kind: str,
+        both: tuple[str, str],
+        places: Sequence[Place],
+        known: Mapping[str, "Numbers"],
+        images: "Numbers",
+    ) -> Item:
+        """A pair or a binding; fewer than RARE images are a warning."""
+        count = len(images)
+        name = {"bind": "binding", "pair": "pair"}[kind]
+        verdict = f"{('unseen', 'rare', 'seen')[(count > 0) + (count >= RARE)]}-{name}"
+        expected = len(known[both[0]]) * len(known[both[1]]) / self.index.images
+        short = max(0, RARE - count)
+        few = images.tolist() if short else []
+        return Item(
+            " + ".join(both), kind, verdict, self._mentions(places), Levels(exact=count),
+            expected=round(expected, 2),
+            pmi=round(log2((count + 0.5) / (expected + 0.5)), 2),
+            evidence=self.index.evidence(few, both, EVIDENCE),
+            fetch=self._fetch(" ".join(both)) if short else (),
+            need=short,
+        )  # fmt: skip
+
+    def _names(self, unit: str) -> list[str]:
+        """A word in every spelling, and its aliases."""
+        return [unit, *self._other_names(unit)]
+
+    def _other_names(self, unit: str) -> list[str]:
+        """Other spellings of a word, and its aliases."""
+        found = set(wordnet.variants(unit)) | set(self.agreed.alias.get(unit, ()))
+        return sorted(found - {unit})
+
+    def _related(self, unit: str) -> tuple[dict[str, dict[str, "Numbers"]], tuple[NotCounted, ...]]:
+        """Images of related words by relation, and the words that are too far to count."""
+        counted: dict[str, dict[str, Numbers]] = {}
+        left: list[NotCounted] = []
+        for one in dictionary.related(unit):
+            images = self.index.shown(one.unit)
+            if one.similarity >= wordnet.GATE[one.relation]:
+                counted.setdefault(one.relation, {})[one.unit] = images
+            elif len(images):
+                left.append(NotCounted(one, len(images)))
+        left.sort(key=lambda one: (-one.related.similarity, one.related.unit))
+        return counted, tuple(left[:EVIDENCE])
+
+    def _sense(
+        self, unit: str, mentions: Sequence[Mention], images: "Numbers"
+    ) -> senses.SenseRisk | None:
+        """Whether captions clearly show another sense than the prompts ask for."""
+        if not len(images) or not senses.known(unit):
+            return None
+        read = self.index.evidence(images[:_READ_FOR_SENSE].tolist(), [unit], _READ_FOR_SENSE)
+        prompts = [self.lines[line] for line in sorted({m.line for m in mentions})]
+        return senses.risk(unit, prompts, [one.caption for one in read])
+
+    def _unnamed(self, images: int) -> int:
+        """How many images may show a thing whose name stands at `images` of them.
+
+        The largest number k for which at most `images` captions that name it are likely with
+        at least 5 %, when each of k pictures is named with probability MENTIONED. For none named
+        this is ln 0.05 / ln(1 - r).
+        """
+        if not self.index.images:
+            return 0
+        if images == 0:
+            return min(self.index.images, int(log(0.05) / log(1 - MENTIONED)))
+        k = images
+        while k < self.index.images and _at_most(images, k + 1, MENTIONED) >= 0.05:
+            k += 1
+        return k
+
+    def _union(self, units: Iterable[str]) -> "Numbers":
+        return union([self.index.shown(unit) for unit in units])
+
+    def _evidence(self, images: Iterable["Numbers"], units: Sequence[str]) -> tuple[Evidence, ...]:
+        """Captions of the first few images, those of the best level first."""
+        chosen: dict[int, None] = {}
+        for numbers in images:
+            chosen |= dict.fromkeys(numbers[: 2 * EVIDENCE].tolist())
+        return self.index.evidence(list(chosen)[:EVIDENCE], units, EVIDENCE)
+
+    def _fetch(self, query: str) -> tuple[str, ...]:
+        return (shlex.join(["curate", "fetch", "openverse", "--query", query, *self.options]),)
+
+    def _mentions(self, places: Iterable[Place]) -> tuple[Mention, ...]:
+        """The stretches from one word to another of the same line, in the order of the file."""
+        found = []
+        for a, b in places:
+            start, end = min(a.start, b.start), max(a.end, b.end)
+            found.append(Mention(a.line, start, end, self.lines[a.line][start:end]))
+        return tuple(sorted(found, key=lambda m: (m.line, m.start)))
+
+
+def lines_of(prompts: Iterable[Prompt]) -> dict[int, str]:
+    """The text of each prompt by its line."""
+    return {prompt.line: prompt.text for prompt in prompts}
+
+
+def _at_most(hits: int, trials: int, chance: float) -> float:
+    """Probability of at most so many hits (binomial)."""
+    term = total = (1 - chance) ** trials
+    for k in range(1, hits + 1):
+        term *= (trials - k + 1) / k * chance / (1 - chance)
+        total += term
+    return total

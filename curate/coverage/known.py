@@ -1,0 +1,73 @@
+"""What verdicts are given by: what is known of some pictures, and sets of their numbers."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
+from typing import TYPE_CHECKING, Protocol
+
+from curate.coverage.index import Evidence
+from curate.coverage.nearest import Vocabulary
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Numbers = NDArray[np.int32]
+
+
+class Known(Protocol):
+    """What is known of some pictures: an index of their captions, or a checkpoint's counts."""
+
+    images: int
+
+    @property
+    def captions(self) -> int:
+        """All of them."""
+        ...
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """Reason -> rows that were not counted."""
+        ...
+
+    @property
+    def incomplete(self) -> tuple[str, ...]:
+        """What could not be counted, in sentences."""
+        ...
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Every form of the captions."""
+        ...
+
+    def shown(self, unit: str) -> "Numbers":
+        """Images that show the unit in any inflection."""
+        ...
+
+    def exact(self, unit: str) -> "Numbers":
+        """Images that show it as written."""
+        ...
+
+    def bound(self, adjective: str, noun: str) -> "Numbers":
+        """Images that say the adjective of the noun."""
+        ...
+
+    def evidence(
+        self, numbers: Sequence[int], units: Sequence[str] = (), limit: int = 6
+    ) -> tuple[Evidence, ...]:
+        """Captions of these images."""
+        ...
+
+
+def union(sets: Iterable["Numbers"]) -> "Numbers":
+    """The numbers that are in any of the sets, ascending."""
+    import numpy as np
+
+    filled = [one for one in sets if len(one)]
+    return reduce(np.union1d, filled) if filled else np.empty(0, dtype=np.int32)
+
+
+def without(numbers: "Numbers", others: "Numbers") -> "Numbers":
+    """The numbers that are not among the others."""
+    import numpy as np
+
+    return np.setdiff1d(numbers, others, assume_unique=True) if len(numbers) else numbers

@@ -1,0 +1,189 @@
+"""What prompts ask for, as units: words, phrases, bindings of adjectives to nouns, pairs."""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+
+from curate.coverage import aliases, bindings, classes, dictionary, lexicon, phrases
+from curate.coverage.prompts import CONTROL, NEGATED, WANTED, Prompt, Token
+
+PAIRS = ("off", "nouns", "all")
+MOST_PAIRED = 60  # words of one prompt whose pairs are listed; the rest would be noise
+FUNCTION, META, TYPO = "function-word", "meta", "typo"  # roles beside those of tokens
+
+# What may stand between two words that belong together: blanks, brackets, weights.
+_JOINT = re.compile(r"(?:[\s()\[\]{}_]|:\s*[+-]?\d*\.?\d+(?=\s*[)\]}])|(?<=[)])[+-]?\d*\.?\d+|\+)*")
+
+Place = tuple[Token, Token]  # the first and the last word of a unit, in a prompt
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Every unit of the prompts, with the places that ask for it."""
+
+    words: dict[tuple[str, str], list[Place]] = field(default_factory=lambda: defaultdict(list))
+    phrases: dict[str, list[Place]] = field(default_factory=lambda: defaultdict(list))
+    bindings: dict[tuple[str, str], list[Place]] = field(default_factory=lambda: defaultdict(list))
+    pairs: dict[tuple[str, str], list[Place]] = field(default_factory=lambda: defaultdict(list))
+    crowded: list[int] = field(default_factory=list)  # lines with more than MOST_PAIRED words
+
+    def words_alone(self) -> "Asked":
+        """The same without phrases, bindings and pairs."""
+        return Asked(words=self.words)
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    """A wanted word of one prompt."""
+
+    token: Token
+    form: str  # as counted
+    unit: str
+    role: str  # WANTED, FUNCTION, META or TYPO
+
+
+def asked(
+    prompts: Sequence[Prompt],
+    *,
+    pairs: str = "nouns",
+    agreed: aliases.Aliases = aliases.NONE,
+    together: Callable[[str], int] | None = None,
+) -> Asked:
+    """Take prompts apart; every word and control token is in the result.
+
+    Args:
+        prompts: in any order.
+        pairs: of "nouns", of "all" words that mean something, or "off".
+        agreed: what the user declared about words.
+        together: images whose captions show some words side by side, for collocations.
+    """
+    found = Asked()
+    for prompt in prompts:
+        words = _words(prompt, agreed)
+        for token in prompt.tokens:
+            if token.role != WANTED:
+                found.words[_unit_of(token), _unwanted(token)].append((token, token))
+        for word in words:
+            found.words[word.unit, word.role].append((word.token, word.token))
+            if word.role == TYPO:
+                right = lexicon.unit(lexicon.normal(agreed.typo[word.form]))
+                found.words[right, WANTED].append((word.token, word.token))
+        nouns, inside = _combined(found, prompt, words, agreed, together)
+        if pairs != "off":
+            chosen = nouns if pairs == "nouns" else range(len(words))
+            _pair(found, prompt, _paired(words, chosen), inside)
+    return found
+
+
+def _words(prompt: Prompt, agreed: aliases.Aliases) -> list[_Word]:
+    tokens = [token for token in prompt.tokens if token.role == WANTED]
+    forms = [lexicon.normal(token.text) for token in tokens]
+    boosters = classes.boosters(forms, own=agreed.meta)
+    particles = classes.function_words(forms)
+    found = []
+    for place, (token, form) in enumerate(zip(tokens, forms, strict=True)):
+        unit, role = lexicon.unit(form), WANTED
+        if place in boosters:
+            role = META
+        elif place in particles:
+            role = FUNCTION
+        elif form in agreed.typo:
+            unit, role = form, TYPO
+        found.append(_Word(token, form, unit, role))
+    return found
+
+
+def _combined(
+    found: Asked,
+    prompt: Prompt,
+    words: Sequence[_Word],
+    agreed: aliases.Aliases,
+    together: Callable[[str], int] | None,
+) -> tuple[set[int], dict[int, int]]:
+    """Add phrases and bindings; say which words are nouns, and which phrase a word is in."""
+    nouns: set[int] = set()
+    inside: dict[int, int] = {}
+    for first, end in _runs(prompt, words):
+        run = [word.form for word in words[first:end]]
+        named = [
+            (a, b, unit)
+            for a, b, unit in phrases.find(run, own=agreed.phrases, together=together)
+            if all(words[n].role != META for n in range(first + a, first + b))
+        ]
+        for a, b, unit in named:
+            found.phrases[unit].append((words[first + a].token, words[first + b - 1].token))
+            inside |= dict.fromkeys(range(first + a, first + b), first + a)
+        spans = [(a, b) for a, b, _ in named]
+        nouns |= {first + n for n in bindings.nouns(run, phrases=spans)}
+        for a, b in bindings.find(run, phrases=spans):
+            adjective, noun = words[first + a], words[first + b]
+            if adjective.role == noun.role == WANTED:
+                found.bindings[adjective.unit, noun.unit].append(_place(adjective, noun))
+    return nouns, inside
+
+
+def _runs(prompt: Prompt, words: Sequence[_Word]) -> Iterator[tuple[int, int]]:
+    """[first, end) of words that follow one another with nothing but blanks and weights between.
+
+    A comma between adjectives of one noun ("a big, red car") does not end a run.
+    """
+    first = 0
+    for n in range(1, len(words) + 1):
+        if n == len(words) or not _joined(prompt.text, words[first:n], words[n]):
+            if n > first:
+                yield first, n
+            first = n
+
+
+def _joined(text: str, run: Sequence[_Word], following: _Word) -> bool:
+    a, b = run[-1].token, following.token
+    if _exclude_one_another(a, b):
+        return False
+    if text[a.end : b.start].strip() == ",":
+        return bindings.joins([word.form for word in run], following.form)
+    return bool(_JOINT.fullmatch(text, a.end, b.start))
+
+
+def _paired(words: Sequence[_Word], places: Iterable[int]) -> list[int]:
+    """Places of the words that make pairs, in order, each unit once."""
+    chosen: dict[str, int] = {}
+    for n in sorted(places):
+        word = words[n]
+        if word.role == WANTED and dictionary.is_visual(word.unit) and not word.form.isdigit():
+            chosen.setdefault(word.unit, n)
+    return list(chosen.values())
+
+
+def _pair(found: Asked, prompt: Prompt, places: list[int], inside: dict[int, int]) -> None:
+    words = [token for token in prompt.tokens if token.role == WANTED]
+    if len(places) > MOST_PAIRED:
+        found.crowded.append(prompt.line)
+    for m, n in combinations(places[:MOST_PAIRED], 2):
+        a, b = words[m], words[n]
+        if (m in inside and inside.get(n) == inside[m]) or _exclude_one_another(a, b):
+            continue
+        one, other = sorted((_unit_of(a), _unit_of(b)))
+        found.pairs[one, other].append((a, b))
+
+
+def _exclude_one_another(a: Token, b: Token) -> bool:
+    """Whether two words stand in different alternatives of one bracket."""
+    alternative = dict(a.choice)
+    return any(alternative.get(bracket, n) != n for bracket, n in b.choice)
+
+
+def _place(a: _Word, b: _Word) -> Place:
+    first, last = sorted((a.token, b.token), key=lambda token: token.start)
+    return first, last
+
+
+def _unit_of(token: Token) -> str:
+    return token.text if token.role == CONTROL else lexicon.unit(lexicon.normal(token.text))
+
+
+def _unwanted(token: Token) -> str:
+    if token.role == NEGATED and lexicon.is_function_word(lexicon.normal(token.text)):
+        return FUNCTION
+    return token.role
