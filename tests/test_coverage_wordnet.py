@@ -223,6 +223,13 @@ def test_other_senses_broader_words_and_doers_do_not_stand_for_the_word(word, un
     assert unit not in gated(word)
 
 
+def test_no_refused_pair_is_shipped():
+    lines = (ROOT / "tools" / "refused_relations.txt").read_text("utf-8").splitlines()
+    pairs = [line.split("; ") for line in lines if not line.startswith("#")]
+    assert [p for p in pairs if p[1] in {r.unit for r in all_related(p[0])}] == []
+    assert all(known(word) and known(unit) for word, unit in pairs)
+
+
 def test_keeps_what_the_gate_refuses_for_the_caller_to_show():
     snowstorm = next(r for r in all_related("blizzard") if r.unit == "snowstorm")
     assert snowstorm.relation == "synonym"
