@@ -316,7 +316,7 @@ def test_files_whose_keys_do_not_overlap_are_joined_without_reading_keys(monkeyp
     monkeypatch.setattr(postings.Segment, "keys", fail)
     joined = numbering.Numbering(reversed(segments))
     assert joined.images == 3
-    assert [joined.key(n) for n in range(3)] == ["a", "b", "c"]
+    assert [joined.image(n)[0] for n in range(3)] == ["a", "b", "c"]
 
 
 def test_an_adjective_right_before_its_noun_is_bound():

@@ -19,8 +19,11 @@ from pathlib import Path
 from curate.coverage import postings
 
 MOST = 4 << 30  # bytes kept in the user's folder; files in use are kept beyond it
-_DECIDING = ("characters.py", "lexicon.py", "postings.py", "wordnet.py")  # how words are cut
-_LISTS = (".txt", ".zip", ".gz", ".tsv", ".json")  # and the word lists they read
+_DECIDING = (  # what is read, how it is cut into words, and which lemmas these have
+    *("building.py", "characters.py", "hugging.py", "lexicon.py", "lists.py", "parts.py"),
+    *("postings.py", "records.py", "sharded.py", "wordnet.py"),
+)
+_LISTS = (".txt", ".zip", ".gz", ".tsv", ".json")  # of words
 
 
 def folder() -> Path:
@@ -32,7 +35,7 @@ def folder() -> Path:
 
 @cache
 def _rules() -> str:
-    """Hash of all that decides how words are cut and which lemmas they have."""
+    """Hash of all that decides what is counted: an index by other rules is not believed."""
     whole = hashlib.sha256(f"{postings.RULES} {sqlite3.sqlite_version}".encode())
     whole.update(version("simplemma").encode())
     package = resources.files("curate.coverage")

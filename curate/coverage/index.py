@@ -195,7 +195,9 @@ class Index:
             segments = self._places.segments
             asked = tuple(self._question(segment, unit, how) for segment in segments)
             if asked not in self._found:  # a word without inflections is asked for once
-                self._found[asked] = self._places.matching(dict(zip(segments, asked, strict=True)))
+                found = self._places.matching(dict(zip(segments, asked, strict=True)))
+                found.flags.writeable = False  # it is handed out again
+                self._found[asked] = found
             found = self._found[asked]
             self._found[known] = (
                 self._as_written(found, unit) if how == "exact" and "-" in unit else found
@@ -235,7 +237,7 @@ class Index:
         kept = [
             number
             for number in numbers.tolist()
-            if any(_contains(_normal_words(c), wanted) for c in self._places.captions_of(number))
+            if any(_contains(_normal_words(c), wanted) for c in self._places.image(number)[1])
         ]
         return np.array(kept, dtype=np.int32)
 
@@ -276,19 +278,20 @@ class Index:
         from curate.coverage import bindings
 
         lemmas = lexicon.lemmas(adjective), lexicon.lemmas(noun)
-        said = map(_normal_words, self._places.captions_of(number))
+        said = map(_normal_words, self._places.image(number)[1])
         return any(bindings.binds(words, *lemmas) for words in said)
 
     def _evidence(self, number: int, units: Sequence[str]) -> Evidence:
-        captions = self._places.captions_of(number)
+        key, captions = self._places.image(number)
+        if len(captions) == 1:
+            return Evidence(key, captions[0])
         wanted = [_lemmas(unit) for unit in units]
 
         def shown(caption: str) -> int:
             said = postings.words_of(caption)
             return sum(postings.in_a_row(said, one) for one in wanted)
 
-        best = max(captions, key=shown) if len(captions) > 1 else captions[0]
-        return Evidence(self._places.key(number), best)
+        return Evidence(key, max(captions, key=shown))
 
 
 def open_index(origin: records.Origin, tracked: Tracked = untracked, *, jobs: int = 1) -> Index:

@@ -59,15 +59,12 @@ class Numbering:
         joined = np.concatenate([np.zeros(0, dtype=np.int32), *found])
         return joined if self._apart else np.unique(joined)
 
-    def key(self, number: int) -> str:
-        """The key of an image."""
-        segment, local = next(self._copies(number))
-        return segment.image(local)[0]
-
-    def captions_of(self, number: int) -> list[str]:
-        """The captions of an image, each once, wherever they come from."""
-        said = [segment.image(local)[1] for segment, local in self._copies(number)]
-        return said[0].split("\n") if len(said) == 1 else postings.distinct(said)
+    def image(self, number: int) -> tuple[str, list[str]]:
+        """The key of an image and its captions, each once, wherever they come from."""
+        copies = [segment.image(local) for segment, local in self._copies(number)]
+        if len(copies) == 1:
+            return copies[0][0], copies[0][1].split("\n")
+        return copies[0][0], postings.distinct(captions for _, captions in copies)
 
     def _copies(self, number: int) -> Iterator[tuple[Segment, int]]:
         """Where an image stands: in one segment, or in several where its key came again."""
