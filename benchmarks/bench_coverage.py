@@ -13,6 +13,7 @@ see whether the work grows in proportion. Prints JSON.
 import argparse
 import json
 import multiprocessing
+import os
 import random
 import resource
 import sys
@@ -20,7 +21,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from itertools import accumulate, combinations, islice
+from itertools import accumulate, islice
 from pathlib import Path
 
 SYLLABLES = [c + v + e for c in "bdfgklmnprstvz" for v in "aeiou" for e in ("", "n", "r", "st")]
@@ -58,7 +59,7 @@ def measured(captions: int, words: int, asked: int) -> dict[str, object]:
         "index": {**index, "mb_on_disk": size >> 20},
         "index / counter": round(index["cpu_s"] / counter["cpu_s"], 2),
         "opened again": again,
-        "asking": judging,
+        "judging": judging,
     }
 
 
@@ -97,52 +98,31 @@ def count_words(file: Path) -> dict[str, object]:
     return {"words": len(found)}
 
 
-def opened(file: Path, kept: Path):
-    from dataclasses import replace
-
+def build(file: Path, kept: Path) -> dict[str, object]:
     from curate.coverage import index, records
 
-    origin = records.find(file)
-    parts = tuple(replace(part, cache=kept) for part in origin.parts)
-    return index.open_index(replace(origin, parts=parts))
-
-
-def build(file: Path, kept: Path) -> dict[str, object]:
-    found = opened(file, kept)
-    return {"images": found.images}
+    os.environ["XDG_CACHE_HOME"] = str(kept)
+    return {"images": index.open_index(records.find(file)).images}
 
 
 def judge(file: Path, kept: Path, asked: int) -> dict[str, object]:
-    """What 2,000 prompts ask of the index: each word, words that may be phrases, all pairs."""
-    from curate.coverage import phrases
+    """The first captions as prompts: the whole report, its index opened again."""
+    from curate.coverage import report
 
-    found = opened(file, kept)
-    lines = [caption.split() for caption in islice(captions_of(file), asked)]
-    words = {word for line in lines for word in line}
-    pairs = sorted({pair for line in lines for pair in combinations(sorted(set(line)), 2)})
-
-    def together(unit: str) -> int:
-        return found.beside(unit, cohesion=phrases.COHESION)
-
-    def in_phrases() -> int:
-        return sum(len(phrases.find(line, own=frozenset(), together=together)) for line in lines)
-
-    of_words, _ = timed(lambda: [(found.shown(word), found.exact(word)) for word in words])
-    of_phrases, there = timed(in_phrases)
-    of_pairs, _ = timed(lambda: list(found.together(pairs, below=5)))
-    of_forms, _ = timed(lambda: found.vocabulary)
-
-    word = lines[0][0]
-    scan = sum(word in caption.split() for caption in captions_of(file))
-    assert len(found.exact(word)) == scan, "the index and a scan disagree"
-    return {
-        "prompts": len(lines),
-        "words": {"asked": len(words), "cpu_s": of_words},
-        "phrases": {"found": there, "cpu_s": of_phrases},
-        "pairs": {"asked": len(pairs), "cpu_s": of_pairs},
-        "vocabulary": {"cpu_s": of_forms},
-        "cpu_s together": round(of_words + of_phrases + of_pairs + of_forms, 2),
-    }
+    os.environ["XDG_CACHE_HOME"] = str(kept)
+    prompts = kept / "prompts.txt"
+    prompts.write_text("".join(f"{line}\n" for line in islice(captions_of(file), asked)))
+    answer: dict[str, object] = {"prompts": asked}
+    for pairs in ("off", "nouns"):
+        took, found = timed(
+            lambda pairs=pairs: report.vocab_gaps(prompts, data=[file], pairs=pairs)
+        )
+        kinds = Counter(item.kind for item in found.items)
+        answer[f"pairs {pairs}"] = {"cpu_s": took, **dict(sorted(kinds.items()))}
+    item = next(item for item in found.items if item.verdict == "covered" and item.kind == "word")
+    scan = sum(item.unit in caption.split() for caption in captions_of(file))
+    assert item.levels.exact == scan, "the index and a scan disagree"
+    return answer
 
 
 def timed(work: Callable[[], object]):

@@ -163,7 +163,7 @@ class Index:
                 yield a, b, number, [self._evidence(image, (a, b)) for image in few]
 
     def evidence(
-        self, numbers: Sequence[int] | str, units: Sequence[str] = (), limit: int = 6
+        self, numbers: Sequence[int], units: Sequence[str] = (), limit: int = 6
     ) -> tuple[Evidence, ...]:
         """A caption of each of these images, by key: the one that shows most of the units.
 
@@ -172,22 +172,8 @@ class Index:
             units: what the captions should show.
             limit: how many at most.
         """
-        if isinstance(numbers, str):
-            return self._of_unit(numbers, limit)
-        import numpy as np
-
-        chosen = np.unique(np.asarray(numbers, dtype=np.int64))[:limit].tolist()
+        chosen = sorted({int(number) for number in numbers})[:limit]
         return tuple(self._evidence(number, units) for number in chosen)
-
-    def counts(self, unit: str) -> tuple[int, int]:
-        """Images that show the unit itself, and images that show it only inflected."""
-        exact = len(self.exact(unit))
-        return exact, len(self.shown(unit)) - exact
-
-    def _of_unit(self, unit: str, limit: int) -> tuple[Evidence, ...]:
-        """Captions that show the unit; exact ones first, then by key."""
-        chosen = [*self.exact(unit)[:limit].tolist(), *self.shown(unit)[: 2 * limit].tolist()]
-        return tuple(self._evidence(n, (unit,)) for n in list(dict.fromkeys(chosen))[:limit])
 
     def _asked(self, how: str, unit: str) -> "NDArray[np.int32]":
         known = (how, unit)
