@@ -190,9 +190,8 @@ def test_json_holds_every_word_with_its_place(folder: Path, capsys: pytest.Captu
     assert items["<lora:x>"]["kind"] == "token"
     assert len(items["skin"]["evidence"]) == 6
     words = [token.text for p in report.prompts.read(Path("prompts.txt")) for token in p.tokens]
-    named = [
-        m["text"] for item in found["items"] if item["kind"] in ("word", "token") for m in item["prompts"]
-    ]
+    single = [item for item in found["items"] if item["kind"] in ("word", "token")]
+    named = [m["text"] for item in single for m in item["prompts"]]
     assert sorted(named) == sorted(words)
 
     assert run("prompts.txt", "--json", "out.json", "--data", "captions.jsonl") == 1

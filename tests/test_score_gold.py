@@ -253,6 +253,8 @@ def test_counted_labels_agree_with_the_counter(counter):
     for half, prompt, label in LABELS:
         images = counter.count(*label.unit.split(" + "))
         ranges = [COUNTED[v] for v in label.verdicts if v in COUNTED]
+        if "covered-by-variant" in label.verdicts:
+            ranges = []  # the counter knows one spelling at a time
         if ranges and not any(low <= images <= high for low, high in ranges):
             wrong.append((half, prompt.text, label.unit, label.verdicts, images))
         if any(images > BOUNDED.get(v, images) for v in label.verdicts):

@@ -124,6 +124,10 @@ class CheckpointIndex:
 
         return np.arange(self.count(unit)[0], dtype=np.int32)
 
+    def beside(self, words: str, *, cohesion: float) -> int:
+        """For one word its count, for more nothing: what stands side by side is not known."""
+        return len(self.shown(words))
+
     def bound(self, adjective: str, noun: str) -> "NDArray[np.int32]":
         """Nothing: which adjective stands at which noun is not known."""
         import numpy as np

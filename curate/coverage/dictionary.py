@@ -21,10 +21,10 @@ def is_visual(unit: str) -> bool:
 
 
 def related(unit: str) -> list[wordnet.Related]:
-    """Related words of every lemma of a unit, each once, with the unit's own lemmas left out."""
+    """Related words of every lemma of a unit, in every spelling; each once, none the unit itself."""
     own = {unit, *lexicon.lemmas(unit), *wordnet.variants(unit)}
     best: dict[str, wordnet.Related] = {}
-    for lemma in sorted(lexicon.lemmas(unit)):
+    for lemma in sorted(own):
         for one in wordnet.related(lemma):
             known = best.get(one.unit)
             if one.unit not in own and (known is None or known.similarity < one.similarity):

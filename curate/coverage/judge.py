@@ -128,15 +128,18 @@ class Judge:
         evidence = self._evidence([*images, *via], names)
         if verdict == "not-visual":
             return Item(unit, "word", verdict, mentions, levels, evidence=evidence)
-        guesses = nearest.did_you_mean(unit, dictionary.is_known, self.index.vocabulary)
+        words = self.index.vocabulary
         bare = levels.images == 0
+        unknown = bare and not dictionary.is_known(unit)
         return Item(
             unit, "word", verdict, mentions, levels,
             not_counted=left,
             upper_bound=self._unnamed(levels.images),
             evidence=evidence,
-            nearest=tuple(self.index.vocabulary.nearest(unit)) if bare else (),
-            did_you_mean=tuple(guesses) if bare else (),
+            nearest=tuple(words.nearest(unit)) if bare else (),
+            did_you_mean=tuple(nearest.did_you_mean(unit, dictionary.is_known, words))
+            if unknown
+            else (),
             senses=self._sense(unit, mentions, images[1]),
             fetch=self._fetch(unit) if dictionary.is_known(unit) else (),
             need=self.wanted.target - levels.images,

@@ -47,6 +47,10 @@ class Known(Protocol):
         """Images that show it as written."""
         ...
 
+    def beside(self, words: str, *, cohesion: float) -> int:
+        """How many images show words side by side; 0 where they are not as close as that."""
+        ...
+
     def bound(self, adjective: str, noun: str) -> "Numbers":
         """Images that say the adjective of the noun."""
         ...

@@ -10,9 +10,9 @@ from curate.coverage import bindings, lexicon, wordnet
 
 TOGETHER = 5  # images that show two nouns side by side before captions can make them a phrase
 MATERIALS = frozenset(
-    "brass brick bronze cardboard ceramic clay concrete copper cotton crystal denim fabric fur glass"
-    " gold granite iron jade lace leather linen marble metal oak paper pine plastic porcelain rubber"
-    " sand satin silk silver steel stone straw suede tin velvet wicker wire wood wool".split()
+    "brass brick bronze cardboard ceramic clay concrete copper cotton crystal denim fabric fur"
+    " glass gold granite iron jade lace leather linen marble metal oak paper pine plastic porcelain"
+    " rubber sand satin silk silver steel stone straw suede tin velvet wicker wire wood wool".split()
 )
 COHESION = 0.25  # least cosine: images with both side by side / geometric mean of each one's
 Part = tuple[str, int, int]  # what stands between hyphens; positions of its word: first, past last

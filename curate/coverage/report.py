@@ -11,7 +11,7 @@ from typing import Any
 
 from curate.coverage import aliases as declared
 from curate.coverage import baseline as earlier
-from curate.coverage import cache, prompts, records, units, verdicts
+from curate.coverage import cache, phrases, prompts, records, units, verdicts
 from curate.coverage import checkpoint as trained
 from curate.coverage.index import Tracked, open_index, untracked
 from curate.coverage.judge import Judge, lines_of
@@ -108,7 +108,7 @@ def vocab_gaps(  # noqa: PLR0913 one a documented setting
     asked = prompts.read(path, syntax=syntax)
     origin, index, notes = _opened(data, checkpoint, jobs, tracked)
     taken = units.asked(
-        asked, pairs=pairs, agreed=agreed, together=lambda unit: len(index.shown(unit))
+        asked, pairs=pairs, agreed=agreed, together=lambda unit: index.beside(unit, cohesion=phrases.COHESION)
     )
     if checkpoint:
         taken = taken.words_alone()
