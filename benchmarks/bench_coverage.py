@@ -99,7 +99,7 @@ def count_words(file: Path) -> dict[str, object]:
 
 
 def build(file: Path, kept: Path) -> dict[str, object]:
-    from curate.coverage import index, records
+    from curate.counts import index, records
 
     os.environ["XDG_CACHE_HOME"] = str(kept)
     return {"images": index.open_index(records.find(file)).images}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.coverage import bindings, lexicon
+from curate.words import bindings, lexicon
 
 # a run of words | the bindings in it
 SENTENCES = """

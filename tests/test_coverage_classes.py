@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.coverage import aliases, classes
-from curate.coverage.lexicon import normal, surfaces
+from curate.coverage import aliases
 from curate.errors import Exit, InputError
+from curate.words import classes
+from curate.words.lexicon import normal, surfaces
 
 
 def marked(text: str) -> tuple[str, str]:

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.coverage import building, index, lexicon, numbering, postings
-from curate.coverage.index import Evidence, Index
-from curate.coverage.parts import Described, Part
+from curate.counts import building, index, numbering, postings
+from curate.counts.index import Evidence, Index
+from curate.counts.parts import Described, Part
+from curate.words import lexicon
 
 WORDS = "dog dogs snow snowy Ice ice-dragon dragon dragons painting painted elf's the red".split()
 caption = st.lists(st.sampled_from(WORDS), max_size=6).map(" ".join)
@@ -354,7 +355,7 @@ def test_the_search_for_bindings_ends_when_enough_are_found():
 
 
 def scanned_binding(said: Mapping[str, Sequence[str]], adjective: str, noun: str) -> list[str]:
-    from curate.coverage import bindings
+    from curate.words import bindings
 
     def binds(text: str) -> bool:
         there = [lexicon.normal(s) for s in lexicon.surfaces(text)]

@@ -11,8 +11,8 @@ import pytest
 from captioned_shards import THREE, write_shards
 from PIL import Image
 
-from curate.coverage import index, lists, records
-from curate.coverage.index import Index
+from curate.counts import index, lists, records
+from curate.counts.index import Index
 from curate.dataset import Dataset
 from curate.errors import InputError
 from curate.manifest import Manifest

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from curate.coverage import imagesearch, openclip, records
-from curate.coverage.imagefiles import Picture, pictures, pixels
+from curate.counts import records
+from curate.counts.imagefiles import Picture, pictures, pixels
+from curate.coverage import imagesearch, openclip
 from curate.coverage.imagesearch import Findings, Search
 from curate.coverage.openclip import OpenClip
 from curate.dataset import Dataset

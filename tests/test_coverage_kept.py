@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from captioned_shards import THREE, write_shards
 
-from curate.coverage import building, cache, index, records, sharded
-from curate.coverage.index import Index
-from curate.coverage.parts import Described, Reading
+from curate.counts import building, cache, index, records, sharded
+from curate.counts.index import Index
+from curate.counts.parts import Described, Reading
 from curate.dataset import Dataset
 from curate.manifest import Manifest
 from curate.sample import Caption, Sample
@@ -166,7 +166,8 @@ def test_memory_is_bounded_by_text_too(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from curate.coverage import index, lexicon, lists, postings, records
+from curate.counts import index, lists, postings, records
+from curate.words import lexicon
 
 def killing(*arguments, **named):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -14,7 +14,8 @@ from drawings import drawing, write_shards
 from PIL import Image
 from rows import row
 
-from curate.coverage import records, thumbnails
+from curate.counts import records
+from curate.coverage import thumbnails
 from curate.coverage.thumbnails import Thumbnail
 from curate.dataset import Dataset
 from curate.manifest import Manifest

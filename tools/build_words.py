@@ -1,4 +1,4 @@
-"""Build the word table that `curate vocab-gaps` ships: `curate/coverage/words.zip`.
+"""Build the word table that `curate vocab-gaps` ships: `curate/words/words.zip`.
 
     python tools/build_words.py --wordnet DIR --exceptions DIR [--check]
 
@@ -33,9 +33,9 @@ from word_facts import abstract_words, irregular, is_phrase, parts_of_speech, va
 from word_relations import Candidate, candidates
 from wordnet_files import WordNet, read, read_exceptions
 
-from curate.coverage.wordnet import FORMAT, GATE, KINDS, TABLE
 from curate.errors import CurateError, Exit, InputError
 from curate.files import write_bytes
+from curate.words.wordnet import FORMAT, GATE, KINDS, TABLE
 
 HERE = Path(__file__).parent
 TEMPLATE = "a photo of a {}"

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from wordnet_files import Key, WordNet, read
 
-from curate.coverage import lexicon
+from curate.words import lexicon
 
 HEADER = (
     "# word, sense, clues, weaker clues. Built by tools/word_senses.py from word_senses.txt,"

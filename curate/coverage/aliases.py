@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from curate.coverage import lexicon
 from curate.errors import InputError
+from curate.words import lexicon
 
 _KEYS = ("alias", "typo", "phrases", "meta", "not-visual")
 _EXAMPLES = {

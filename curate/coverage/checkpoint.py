@@ -21,10 +21,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.coverage import lexicon
-from curate.coverage.index import Evidence
-from curate.coverage.nearest import Vocabulary
+from curate.counts.index import Evidence
 from curate.errors import InputError
+from curate.words import lexicon
+from curate.words.nearest import Vocabulary
 
 if TYPE_CHECKING:
     import numpy as np

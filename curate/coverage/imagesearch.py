@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from curate.coverage import lexicon
-from curate.coverage.imagefiles import Picture
+from curate.counts.imagefiles import Picture
+from curate.words import lexicon
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,10 +7,9 @@ from itertools import product
 from math import log, log2
 from typing import TYPE_CHECKING
 
-from curate.coverage import dictionary, nearest, senses, wordnet
+from curate.counts.index import Evidence
 from curate.coverage.aliases import NONE, Aliases
 from curate.coverage.imagesearch import Found
-from curate.coverage.index import Evidence
 from curate.coverage.known import Known, union, without
 from curate.coverage.prompts import CONTROL, NEGATED, Prompt
 from curate.coverage.units import FUNCTION, META, TYPO, Asked, Place
@@ -25,6 +24,7 @@ from curate.coverage.verdicts import (
     Via,
     worst_first,
 )
+from curate.words import dictionary, nearest, senses, wordnet
 
 if TYPE_CHECKING:
     import numpy as np

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Protocol
 
-from curate.coverage.index import Evidence
-from curate.coverage.nearest import Vocabulary
+from curate.counts.index import Evidence
+from curate.words.nearest import Vocabulary
 
 if TYPE_CHECKING:
     import numpy as np

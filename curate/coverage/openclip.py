@@ -13,8 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.coverage.building import Tracked, untracked
-from curate.coverage.imagefiles import Picture, pixels
+from curate.counts.building import Tracked, untracked
+from curate.counts.imagefiles import Picture, pixels
 from curate.coverage.imagesearch import Search, batches
 from curate.errors import InputError, UsageError
 from curate.files import remove_leftovers, write_bytes

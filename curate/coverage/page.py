@@ -14,10 +14,10 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Any
 
-from curate.coverage import lexicon
 from curate.coverage.legend import KINDS, MEANINGS
 from curate.coverage.prompts import Prompt
 from curate.coverage.thumbnails import Thumbnail
+from curate.words import lexicon
 
 SEVERITIES = ("error", "warning", "info")  # worst first
 STATIC_GAPS = 200  # rows that stand in the page without its script

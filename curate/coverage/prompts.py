@@ -14,9 +14,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from curate.coverage import lexicon, negation
 from curate.coverage.syntax import SYNTAXES, Choice, Reading, Span, scan
 from curate.errors import InputError, UsageError
+from curate.words import lexicon, negation
 
 __all__ = ["CONTROL", "NEGATED", "SYNTAXES", "WANTED", "Prompt", "Token", "parse", "read"]
 

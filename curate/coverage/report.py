@@ -9,15 +9,17 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from curate.counts import cache, records
+from curate.counts.index import Tracked, open_index, untracked
 from curate.coverage import aliases as declared
 from curate.coverage import baseline as earlier
-from curate.coverage import cache, phrases, prompts, records, units, verdicts
 from curate.coverage import checkpoint as trained
-from curate.coverage.index import Tracked, open_index, untracked
+from curate.coverage import prompts, units, verdicts
 from curate.coverage.judge import Judge, lines_of
 from curate.coverage.known import Known
 from curate.coverage.verdicts import RELATIONS, SEVERITIES, Item, Targets, Via
 from curate.errors import Exit, UsageError
+from curate.words import phrases
 
 SCHEMA = "vocab-gaps/1"
 FAIL_ON = ("error", "warning", "never")
@@ -108,7 +110,10 @@ def vocab_gaps(  # noqa: PLR0913 one a documented setting
     asked = prompts.read(path, syntax=syntax)
     origin, index, notes = _opened(data, checkpoint, jobs, tracked)
     taken = units.asked(
-        asked, pairs=pairs, agreed=agreed, together=lambda unit: index.beside(unit, cohesion=phrases.COHESION)
+        asked,
+        pairs=pairs,
+        agreed=agreed,
+        together=lambda unit: index.beside(unit, cohesion=phrases.COHESION),
     )
     if checkpoint:
         taken = taken.words_alone()
@@ -147,7 +152,8 @@ def _looked_into_pictures(
     items: list[Item], judge: Judge, origin: records.Origin, model: str, tracked: Tracked
 ) -> tuple[list[Item], list[str]]:
     """Words that pictures show though captions do not say so, and how far to believe it."""
-    from curate.coverage import imagefiles, openclip
+    from curate.counts import imagefiles
+    from curate.coverage import openclip
 
     search = openclip.search(model, cache=_vectors(origin), track=tracked)
     short = [i.unit for i in items if i.kind == "word" and i.severity == "error"]

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from curate import workers
-from curate.coverage import whereabouts
-from curate.coverage.index import Tracked, untracked
-from curate.coverage.records import Origin
-from curate.coverage.whereabouts import Place
+from curate.counts import whereabouts
+from curate.counts.index import Tracked, untracked
+from curate.counts.records import Origin
+from curate.counts.whereabouts import Place
 from curate.errors import InputError
 from curate.pictures import RefusedError, decode, over
 from curate.store import Store

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from curate.counts.index import Tracked, untracked
 from curate.coverage import annotations, page, plan, thumbnails
-from curate.coverage.index import Tracked, untracked
 from curate.coverage.report import Report, to_json
 from curate.coverage.verdicts import VERDICTS, Item
 from curate.dataset import write_json

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from curate.coverage import aliases, bindings, classes, dictionary, lexicon, phrases
+from curate.coverage import aliases
 from curate.coverage.prompts import CONTROL, NEGATED, WANTED, Prompt, Token
+from curate.words import bindings, classes, dictionary, lexicon, phrases
 
 PAIRS = ("off", "nouns", "all")
 MOST_PAIRED = 60  # words of one prompt whose pairs are listed; the rest would be noise

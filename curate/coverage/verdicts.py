@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from curate.coverage.index import Evidence
-from curate.coverage.nearest import Near
-from curate.coverage.senses import SenseRisk
-from curate.coverage.wordnet import Related
+from curate.counts.index import Evidence
 from curate.errors import UsageError
+from curate.words.nearest import Near
+from curate.words.senses import SenseRisk
+from curate.words.wordnet import Related
 
 PROFILES = {"scratch": (20, 200), "finetune": (5, 30), "lora": (1, 5)}  # images: warn, target
 SEVERITIES = ("error", "warning", "info")  # worst first

@@ -9,7 +9,8 @@ from pathlib import Path
 from coverage_reports import HOSTILE, complete, large
 from drawings import COLOURS, SHAPES, drawing
 
-from curate.coverage import page, records, thumbnails
+from curate.counts import records
+from curate.coverage import page, thumbnails
 
 ROOT = Path(__file__).parent.parent.parent
 PROMPTS = f"""a red circle beside a blue square

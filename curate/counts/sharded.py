@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from curate.coverage.parts import Described, Part, Reading
+from curate.counts.parts import Described, Part, Reading
 from curate.errors import InputError
 from curate.shards import layout
 

@@ -12,11 +12,12 @@ from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING
 
-from curate.coverage import building, lexicon, numbering, postings, records
-from curate.coverage.building import Tracked, untracked
-from curate.coverage.nearest import Vocabulary
-from curate.coverage.parts import Described, Part
-from curate.coverage.postings import Segment
+from curate.counts import building, numbering, postings, records
+from curate.counts.building import Tracked, untracked
+from curate.counts.parts import Described, Part
+from curate.counts.postings import Segment
+from curate.words import lexicon
+from curate.words.nearest import Vocabulary
 
 if TYPE_CHECKING:
     import numpy as np
@@ -261,7 +262,7 @@ class Index:
                 yield a, b
 
     def _binds(self, number: int, adjective: str, noun: str) -> bool:
-        from curate.coverage import bindings
+        from curate.words import bindings
 
         lemmas = lexicon.lemmas(adjective), lexicon.lemmas(noun)
         said = map(_normal_words, self._places.image(number)[1])

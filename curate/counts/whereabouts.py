@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.coverage import hugging
-from curate.coverage.records import Origin
+from curate.counts import hugging
+from curate.counts.records import Origin
 from curate.dataset import Dataset
 from curate.errors import InputError
 from curate.shards import layout

@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curate.coverage import lists
-from curate.coverage.parts import Described, Part, Reading
+from curate.counts import lists
+from curate.counts.parts import Described, Part, Reading
 from curate.errors import InputError
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from operator import lt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.coverage import characters, lexicon
+from curate.words import characters, lexicon
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from curate import manifest
-from curate.coverage import hugging, lists, sharded
-from curate.coverage.parts import Described, Part, Reading
+from curate.counts import hugging, lists, sharded
+from curate.counts.parts import Described, Part, Reading
 from curate.dataset import Dataset
 from curate.errors import InputError
 from curate.sample import Sample, live

@@ -1,6 +1,6 @@
 """What the word table says of a unit, which may have several lemmas or parts."""
 
-from curate.coverage import lexicon, wordnet
+from curate.words import lexicon, wordnet
 
 
 def is_known(unit: str) -> bool:
@@ -21,7 +21,7 @@ def is_visual(unit: str) -> bool:
 
 
 def related(unit: str) -> list[wordnet.Related]:
-    """Related words of every lemma of a unit, in every spelling; each once, none the unit itself."""
+    """Related words of every lemma of a unit, in every spelling: each once, never the unit."""
     own = {unit, *lexicon.lemmas(unit), *wordnet.variants(unit)}
     best: dict[str, wordnet.Related] = {}
     for lemma in sorted(own):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from curate.coverage import lexicon
+from curate.words import lexicon
 
 _END = "$"  # in a list: the end of the prompt, or a further word of the list
 
@@ -132,7 +132,7 @@ def _function_phrases() -> tuple[_Phrases, _Phrases]:
 
 
 def _lines(name: str) -> Iterator[str]:
-    text = resources.files("curate.coverage").joinpath(name).read_text("utf-8")
+    text = resources.files("curate.words").joinpath(name).read_text("utf-8")
     return (line for line in text.splitlines() if line.strip() and not line.startswith("#"))
 
 

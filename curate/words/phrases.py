@@ -6,13 +6,13 @@ from functools import cache, lru_cache
 from importlib import resources
 from itertools import pairwise
 
-from curate.coverage import bindings, lexicon, wordnet
+from curate.words import bindings, lexicon, wordnet
 
 TOGETHER = 5  # images that show two nouns side by side before captions can make them a phrase
 MATERIALS = frozenset(
     "brass brick bronze cardboard ceramic clay concrete copper cotton crystal denim fabric fur"
     " glass gold granite iron jade lace leather linen marble metal oak paper pine plastic porcelain"
-    " rubber sand satin silk silver steel stone straw suede tin velvet wicker wire wood wool".split()
+    " rubber sand satin silk silver steel stone straw suede tin velvet wicker wire wool".split()
 )
 COHESION = 0.25  # least cosine: images with both side by side / geometric mean of each one's
 Part = tuple[str, int, int]  # what stands between hyphens; positions of its word: first, past last
@@ -151,7 +151,7 @@ def _means_one_thing(phrase: tuple[str, ...]) -> bool:
 
 @cache
 def _compounds() -> frozenset[str]:
-    text = resources.files("curate.coverage").joinpath("compounds.txt").read_text("utf-8")
+    text = resources.files("curate.words").joinpath("compounds.txt").read_text("utf-8")
     return frozenset(line for line in text.splitlines() if not line.startswith("#"))
 
 

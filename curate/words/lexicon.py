@@ -7,8 +7,8 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from curate.coverage import characters, wordnet
-from curate.coverage.characters import EAST_ASIAN, EMOJI
+from curate.words import characters, wordnet
+from curate.words.characters import EAST_ASIAN, EMOJI
 
 if TYPE_CHECKING:
     from simplemma.strategies import DictionaryLookupStrategy
@@ -301,7 +301,7 @@ def _dictionary() -> "DictionaryLookupStrategy":
 
 @cache
 def _function_words() -> frozenset[str]:
-    text = resources.files("curate.coverage").joinpath("function_words.txt").read_text("utf-8")
+    text = resources.files("curate.words").joinpath("function_words.txt").read_text("utf-8")
     lines = (line for line in text.splitlines() if not line.startswith("#"))
     return frozenset(word for line in lines for word in line.split())
 

@@ -6,8 +6,8 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from curate.coverage import postings
-from curate.coverage.postings import Segment
+from curate.counts import postings
+from curate.counts.postings import Segment
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,7 +16,7 @@ from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
 
-from curate.coverage import postings
+from curate.counts import postings
 
 MOST = 4 << 30  # bytes kept in the user's folder; files in use are kept beyond it
 _DECIDING = (  # what is read, how it is cut into words, and which lemmas these have
@@ -38,10 +38,10 @@ def _rules() -> str:
     """Hash of all that decides what is counted: an index by other rules is not believed."""
     whole = hashlib.sha256(f"{postings.RULES} {sqlite3.sqlite_version}".encode())
     whole.update(version("simplemma").encode())
-    package = resources.files("curate.coverage")
-    for file in sorted(package.iterdir(), key=lambda entry: entry.name):
-        if file.name in _DECIDING or file.name.endswith(_LISTS):
-            whole.update(file.read_bytes())
+    for package in ("curate.counts", "curate.words"):
+        for file in sorted(resources.files(package).iterdir(), key=lambda entry: entry.name):
+            if file.name in _DECIDING or file.name.endswith(_LISTS):
+                whole.update(file.read_bytes())
     return whole.hexdigest()[:8]
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from functools import cached_property
 
-from curate.coverage import classes, lexicon
+from curate.words import classes, lexicon
 
 Span = tuple[int, int]
 

@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from curate.coverage import cache, postings
-from curate.coverage.parts import Described, Part, Reading
-from curate.coverage.postings import Segment
+from curate.counts import cache, postings
+from curate.counts.parts import Described, Part, Reading
+from curate.counts.postings import Segment
 
 Row = TypeVar("Row")
 MOST_IMAGES = 1 << 19  # in one file, so that memory is bounded

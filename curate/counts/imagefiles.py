@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from curate import manifest, workers
-from curate.coverage.parts import Reading
-from curate.coverage.records import Origin
+from curate.counts.parts import Reading
+from curate.counts.records import Origin
 from curate.dataset import Dataset
 from curate.errors import InputError
 from curate.pictures import RefusedError, decode, over

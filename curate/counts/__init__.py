@@ -1,0 +1,1 @@
+"""Data and what its captions say: which images show which words."""

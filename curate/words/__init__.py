@@ -1,0 +1,1 @@
+"""Words: their forms, what a dictionary knows of them, and which belong together."""
