@@ -26,6 +26,8 @@ from pathlib import Path
 
 SYLLABLES = [c + v + e for c in "bdfgklmnprstvz" for v in "aeiou" for e in ("", "n", "r", "st")]
 WORDS_A_CAPTION = 10
+SENTENCE = "a red {} {} with a {} in front of the small {}, {} and one big {}"
+LIST = "{} {} {} {} {} {} {} {} {} {}"
 AT_ONCE = 100_000  # captions made at a time
 
 
@@ -77,6 +79,7 @@ def made_captions(count: int, words: int) -> Iterator[str]:
         {"".join(chance.choices(SYLLABLES, k=chance.choice((2, 3)))) for _ in range(words)}
     )
     chance.shuffle(vocabulary)
+    vocabulary[50:80:10] = ["red", "small", "big"]  # as common as adjectives are
     weights = list(accumulate(1 / n for n in range(1, len(vocabulary) + 1)))
     for start in range(0, count, AT_ONCE):
         size = min(AT_ONCE, count - start) * WORDS_A_CAPTION
@@ -106,19 +109,18 @@ def build(file: Path, kept: Path) -> dict[str, object]:
 
 
 def judge(file: Path, kept: Path, asked: int) -> dict[str, object]:
-    """The first captions as prompts: the whole report, its index opened again."""
+    """The whole report, its index opened again: of sentences, and of lists of ten nouns each."""
     from curate.coverage import report
 
     os.environ["XDG_CACHE_HOME"] = str(kept)
     prompts = kept / "prompts.txt"
-    prompts.write_text("".join(f"{line}\n" for line in islice(captions_of(file), asked)))
     answer: dict[str, object] = {"prompts": asked}
-    for pairs in ("off", "nouns"):
-        took, found = timed(
-            lambda pairs=pairs: report.vocab_gaps(prompts, data=[file], pairs=pairs)
-        )
+    for name, written in (("sentences", SENTENCE), ("lists of nouns", LIST)):
+        lines = (written.format(*line.split()) for line in islice(captions_of(file), asked))
+        prompts.write_text("".join(f"{line}\n" for line in lines))
+        took, found = timed(lambda: report.vocab_gaps(prompts, data=[file]))
         kinds = Counter(item.kind for item in found.items)
-        answer[f"pairs {pairs}"] = {"cpu_s": took, **dict(sorted(kinds.items()))}
+        answer[name] = {"cpu_s": took, **dict(sorted(kinds.items()))}
     item = next(item for item in found.items if item.verdict == "covered" and item.kind == "word")
     scan = sum(item.unit in caption.split() for caption in captions_of(file))
     assert item.levels.exact == scan, "the index and a scan disagree"

@@ -73,7 +73,7 @@ class Index:
         Args:
             unit: a lemma or form; hyphenated, it is found with the hyphen or as its parts side
                 by side, each in any inflection; with blanks, as its words side by side in one
-                caption, blank or hyphen between, the last one in any inflection.
+                caption, blank or hyphen between, the last one in any inflection; no comma between.
         """
         return self._asked("shown", unit)
 
@@ -162,6 +162,10 @@ class Index:
             self._marked[self.shown(commoner)] = False
             for a, b, number, few in counted:
                 yield a, b, number, [self._evidence(image, (a, b)) for image in few]
+
+    def expect(self, numbers: "NDArray[np.int32]") -> None:
+        """Read the captions of these images at once, since `evidence` will ask for them."""
+        self._places.expect(numbers)
 
     def evidence(
         self, numbers: Sequence[int], units: Sequence[str] = (), limit: int = 6
@@ -265,7 +269,7 @@ class Index:
         from curate.words import bindings
 
         lemmas = lexicon.lemmas(adjective), lexicon.lemmas(noun)
-        said = map(_normal_words, self._places.image(number)[1])
+        said = (run for caption in self._places.image(number)[1] for run in _runs(caption))
         return any(bindings.binds(words, *lemmas) for words in said)
 
     def _evidence(self, number: int, units: Sequence[str]) -> Evidence:
@@ -311,6 +315,20 @@ def _lemmas(unit: str) -> list[frozenset[str]]:
 
 def _normal_words(caption: str) -> list[str]:
     return [lexicon.normal(surface) for surface in lexicon.surfaces(caption)]
+
+
+def _runs(caption: str) -> Iterator[list[str]]:
+    """The rows of words that may belong together; a comma between adjectives ends none."""
+    from curate.words import bindings
+
+    run: list[str] = []
+    for stretch in postings.apart(caption):
+        words = _normal_words(stretch)
+        if run and words and not bindings.joins(run, words[0]):
+            yield run
+            run = []
+        run += words
+    yield run
 
 
 def _contains(said: Sequence[str], wanted: Sequence[str]) -> bool:

@@ -25,6 +25,7 @@ class Numbering:
         self._apart = all(before[1] < after[0] for before, after in pairwise(ends))
         self._numbers = self._in_sequence() if self._apart else self._by_key()
         self.images = 1 + max((int(found[-1]) for found in self._numbers.values()), default=-1)
+        self._expected: dict[int, list[tuple[str, str]]] = {}  # key and captions of each copy
         self._shared = sum(segment.images for segment in self.segments) - self.images
 
     def _in_sequence(self) -> "dict[Segment, NDArray[np.int32]]":
@@ -59,9 +60,21 @@ class Numbering:
         joined = np.concatenate([np.zeros(0, dtype=np.int32), *found])
         return joined if self._apart else np.unique(joined)
 
+    def expect(self, numbers: "NDArray[np.int32]") -> None:
+        """Read these images at once; `image` then answers for them from memory."""
+        import numpy as np
+
+        self._expected = {}
+        for segment, own in self._numbers.items():
+            places = np.flatnonzero(np.isin(own, numbers)).tolist()
+            for place, key, captions in segment.images_at(places):
+                self._expected.setdefault(int(own[place]), []).append((key, captions))
+
     def image(self, number: int) -> tuple[str, list[str]]:
         """The key of an image and its captions, each once, wherever they come from."""
-        copies = [segment.image(local) for segment, local in self._copies(number)]
+        copies = self._expected.get(number)
+        if copies is None:
+            copies = [segment.image(local) for segment, local in self._copies(number)]
         if len(copies) == 1:
             return copies[0][0], copies[0][1].split("\n")
         return copies[0][0], postings.distinct(captions for _, captions in copies)

@@ -2,8 +2,9 @@
 
 An image is one row of an FTS5 table whose tokens are the words of its captions as `lexicon` cuts
 them, hyphenated words in their parts and East Asian characters one by one; a token of
-its own stands between captions, so that no phrase reaches from one into the next. SQLite cuts
-ASCII text itself, by the same rule; all other text is cut here.
+its own stands between captions and for commas, ends of sentences and brackets, so that no phrase
+reaches across: tags "hot, dog" are no hot dog. SQLite cuts ASCII text itself, by the same rule;
+all other text is cut here.
 """
 
 import json
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-RULES = 2  # part of a kept file's name: raise it when words are cut or stored differently
-BREAK = "\ue000"  # the token between two captions of an image
+RULES = 3  # part of a kept file's name: raise it when words are cut or stored differently
+BREAK = "\ue000"  # the token between two captions of an image, and where words are held apart
 _TABLES = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
@@ -38,6 +39,8 @@ INSERT INTO posting (posting, rank) VALUES ('hashsize', 33554432); -- bytes befo
 _STORED = {code: 0xE000 + code for code in range(1, 128) if not chr(code).isalnum()}
 _AS_FORM = {stored: code for code, stored in _STORED.items()}
 _JOINED = re.compile("[0-9A-Za-z]'[0-9A-Za-z]|[0-9]\\.[0-9]")
+# What holds words apart: no dot of an abbreviation (St. Bernard), no comma of a number (1,000).
+_APART = re.compile(r"[;!?|()\[\]\n]|[,:](?![0-9])|(?<![\s.][A-Z][a-z])(?<!Mrs)\.(?=\s)")
 _EAST_ASIAN = re.compile(f"([{characters.EAST_ASIAN}])")
 
 
@@ -51,6 +54,11 @@ def words(form: str) -> list[str]:
 def words_of(caption: str) -> list[str]:
     """The words of a caption in order, as they are counted."""
     return [w for surface in lexicon.surfaces(caption) for w in words(lexicon.normal(surface))]
+
+
+def apart(caption: str) -> list[str]:
+    """The stretches of a caption within which words may belong together."""
+    return [run for run in _APART.split(caption) if run.strip()]
 
 
 def clean(text: str) -> str:
@@ -86,11 +94,10 @@ def _tokens(captions: Iterable[str]) -> Iterator[str]:
     for text in captions:
         joined = ("'" in text or "." in text) and _JOINED.search(text)
         if text.isascii() and not joined:
-            yield text.replace("\n", between) if "\n" in text else text
+            yield _APART.sub(between, text)
         else:
-            yield between.join(
-                " ".join(map(cut.__getitem__, lexicon.surfaces(line))) for line in text.split("\n")
-            )
+            runs = ([cut[surface] for surface in lexicon.surfaces(run)] for run in apart(text))
+            yield between.join(map(" ".join, runs))
 
 
 def fill(
@@ -175,6 +182,14 @@ class Segment:
         sql = "SELECT key, captions FROM image WHERE number = ?"
         key, captions = self._sql.execute(sql, (number + 1,)).fetchone()
         return key, captions
+
+    def images_at(self, numbers: Sequence[int]) -> Iterator[tuple[int, str, str]]:
+        """Number, key and captions of many images, read at once."""
+        sql = (
+            "SELECT number - 1, key, captions FROM image"
+            " WHERE number IN (SELECT value + 1 FROM json_each(?))"
+        )
+        yield from self._sql.execute(sql, (json.dumps(list(numbers)),))
 
     def forms(self) -> dict[str, int]:
         """Every form in the captions, with its images."""

@@ -134,6 +134,9 @@ class CheckpointIndex:
 
         return np.empty(0, dtype=np.int32)
 
+    def expect(self, numbers: "NDArray[np.int32]") -> None:
+        """Nothing to make ready."""
+
     def evidence(
         self, numbers: Sequence[int], units: Sequence[str] = (), limit: int = 6
     ) -> tuple[Evidence, ...]:

@@ -3,8 +3,9 @@
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import product
-from math import log, log2
+from math import log2
 from typing import TYPE_CHECKING
 
 from curate.counts.index import Evidence
@@ -24,7 +25,7 @@ from curate.coverage.verdicts import (
     Via,
     worst_first,
 )
-from curate.words import dictionary, nearest, senses, wordnet
+from curate.words import dictionary, lexicon, nearest, senses, wordnet
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,6 +55,7 @@ class Judge:
 
     def items(self, asked: Asked) -> list[Item]:
         """A verdict for everything asked, worst first."""
+        self._expect(unit for unit, role in asked.words if role != CONTROL)
         found = [self.word(*unit, places) for unit, places in asked.words.items()]
         found += [self.phrase(unit, places) for unit, places in asked.phrases.items()]
         known = {item.unit: self._union(self._names(item.unit)) for item in found if item.images}
@@ -66,6 +68,11 @@ class Judge:
         rest = {both: at for both, at in listed[1].items() if frozenset(both) not in told}
         found += self.pairs(rest, known)
         return sorted(found, key=worst_first)
+
+    def _expect(self, units: Iterable[str]) -> None:
+        """Make ready for the evidence of many words."""
+        first = [f(unit)[:EVIDENCE] for unit in units for f in (self.index.exact, self.index.shown)]
+        self.index.expect(_joined(first))
 
     def word(self, unit: str, role: str, places: Sequence[Place]) -> Item:
         """A word, or a control token."""
@@ -134,7 +141,7 @@ class Judge:
         return Item(
             unit, "word", verdict, mentions, levels,
             not_counted=left,
-            upper_bound=self._unnamed(levels.images),
+            upper_bound=_unnamed(levels.images, self.index.images),
             evidence=evidence,
             nearest=tuple(words.nearest(unit)) if bare else (),
             did_you_mean=tuple(nearest.did_you_mean(unit, dictionary.is_known, words))
@@ -185,7 +192,7 @@ class Judge:
         verdict = "phrase-thin" if levels.images else "phrase-missing"
         return Item(
             unit, "phrase", "phrase-covered" if enough else verdict, self._mentions(places), levels,
-            upper_bound=None if enough else self._unnamed(levels.images),
+            upper_bound=None if enough else _unnamed(levels.images, self.index.images),
             evidence=self._evidence((exact, shown, other), [unit, *sorted(others)]),
             fetch=() if enough else self._fetch(unit),
             need=0 if enough else self.wanted.target - levels.images,
@@ -211,12 +218,16 @@ class Judge:
             commoner = max(both, key=lambda unit: len(known[unit]))
             partners.setdefault(commoner, []).append(both)
         marked = np.zeros(self.index.images, dtype=bool)  # by number of the image
+        shown: dict[tuple[str, str], Numbers] = {}
         for commoner, found in partners.items():
             marked[known[commoner]] = True
             for both in found:
                 rarer = known[both[both[0] == commoner]]
-                yield self._combination("pair", both, asked[both], known, rarer[marked[rarer]])
+                shown[both] = rarer[marked[rarer]]
             marked[known[commoner]] = False
+        self.index.expect(_joined(images for images in shown.values() if len(images) < RARE))
+        for both, images in shown.items():
+            yield self._combination("pair", both, asked[both], known, images)
 
     def _combination(
         self,
@@ -237,7 +248,7 @@ class Judge:
             " + ".join(both), kind, verdict, self._mentions(places), Levels(exact=count),
             expected=round(expected, 2),
             pmi=round(log2((count + 0.5) / (expected + 0.5)), 2),
-            evidence=self.index.evidence(few, both, EVIDENCE),
+            evidence=self.index.evidence(few, both, EVIDENCE) if few else (),
             fetch=self._fetch(" ".join(both)) if short else (),
             need=short,
         )  # fmt: skip
@@ -256,13 +267,22 @@ class Judge:
         counted: dict[str, dict[str, Numbers]] = {}
         left: list[NotCounted] = []
         for one in dictionary.related(unit):
-            images = self.index.shown(one.unit)
+            images = self._named(one.unit)
             if one.similarity >= wordnet.GATE[one.relation]:
                 counted.setdefault(one.relation, {})[one.unit] = images
             elif len(images):
                 left.append(NotCounted(one, len(images)))
         left.sort(key=lambda one: (-one.related.similarity, one.related.unit))
         return counted, tuple(left[:EVIDENCE])
+
+    def _named(self, related: str) -> "Numbers":
+        """Images whose captions name a related word, and not only a word that it comes from.
+
+        *Greens* are vegetables, what is *green* is none; *papers* are documents, *paper* is not.
+        """
+        if " " in related or lexicon.lemmas(related) == {related}:
+            return self.index.shown(related)
+        return union([self.index.exact(related), self.index.exact(f"{related}s")])
 
     def _sense(
         self, unit: str, mentions: Sequence[Mention], images: "Numbers"
@@ -274,22 +294,6 @@ class Judge:
         prompts = [self.lines[line] for line in sorted({m.line for m in mentions})]
         return senses.risk(unit, prompts, [one.caption for one in read])
 
-    def _unnamed(self, images: int) -> int:
-        """How many images may show a thing whose name stands at `images` of them.
-
-        The largest number k for which at most `images` captions that name it are likely with
-        at least 5 %, when each of k pictures is named with probability MENTIONED. For none named
-        this is ln 0.05 / ln(1 - r).
-        """
-        if not self.index.images:
-            return 0
-        if images == 0:
-            return min(self.index.images, int(log(0.05) / log(1 - MENTIONED)))
-        k = images
-        while k < self.index.images and _at_most(images, k + 1, MENTIONED) >= 0.05:
-            k += 1
-        return k
-
     def _union(self, units: Iterable[str]) -> "Numbers":
         return union([self.index.shown(unit) for unit in units])
 
@@ -297,7 +301,7 @@ class Judge:
         """Captions of the first few images, those of the best level first."""
         chosen: dict[int, None] = {}
         for numbers in images:
-            chosen |= dict.fromkeys(numbers[: 2 * EVIDENCE].tolist())
+            chosen |= dict.fromkeys(numbers[:EVIDENCE].tolist())
         return self.index.evidence(list(chosen)[:EVIDENCE], units, EVIDENCE)
 
     def _fetch(self, query: str) -> tuple[str, ...]:
@@ -309,12 +313,33 @@ class Judge:
         for a, b in places:
             start, end = min(a.start, b.start), max(a.end, b.end)
             found.append(Mention(a.line, start, end, self.lines[a.line][start:end]))
-        return tuple(sorted(found, key=lambda m: (m.line, m.start)))
+        return tuple(sorted(found, key=lambda m: (m.line, m.start)) if len(found) > 1 else found)
 
 
 def lines_of(prompts: Iterable[Prompt]) -> dict[int, str]:
     """The text of each prompt by its line."""
     return {prompt.line: prompt.text for prompt in prompts}
+
+
+def _joined(sets: Iterable["Numbers"]) -> "Numbers":
+    """The numbers of very many sets, repeated ones too."""
+    import numpy as np
+
+    return np.concatenate([np.empty(0, dtype=np.int32), *sets])
+
+
+@cache
+def _unnamed(images: int, among: int) -> int:
+    """How many images may show a thing whose name stands at `images` of them, of `among` in all.
+
+    The largest number k for which at most `images` captions that name it are likely with at least
+    5 %, when each of k pictures is named with probability MENTIONED. For none named this is
+    ln 0.05 / ln(1 - r).
+    """
+    k = images
+    while k < among and _at_most(images, k + 1, MENTIONED) >= 0.05:
+        k += 1
+    return k
 
 
 def _at_most(hits: int, trials: int, chance: float) -> float:

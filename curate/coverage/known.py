@@ -55,6 +55,10 @@ class Known(Protocol):
         """Images that say the adjective of the noun."""
         ...
 
+    def expect(self, numbers: "Numbers") -> None:
+        """Make ready for questions about the captions of these images."""
+        ...
+
     def evidence(
         self, numbers: Sequence[int], units: Sequence[str] = (), limit: int = 6
     ) -> tuple[Evidence, ...]:

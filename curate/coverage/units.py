@@ -71,10 +71,10 @@ def asked(
             if word.role == TYPO:
                 right = lexicon.unit(lexicon.normal(agreed.typo[word.form]))
                 found.words[right, WANTED].append((word.token, word.token))
-        nouns, inside = _combined(found, prompt, words, agreed, together)
+        nouns, named = _combined(found, prompt, words, agreed, together)
         if pairs != "off":
             chosen = nouns if pairs == "nouns" else range(len(words))
-            _pair(found, prompt, _paired(words, chosen), inside)
+            _pair(found, prompt, _paired(words, chosen, named))
     return found
 
 
@@ -102,10 +102,10 @@ def _combined(
     words: Sequence[_Word],
     agreed: aliases.Aliases,
     together: Callable[[str], int] | None,
-) -> tuple[set[int], dict[int, int]]:
-    """Add phrases and bindings; say which words are nouns, and which phrase a word is in."""
+) -> tuple[set[int], list[phrases.Found]]:
+    """Add phrases and bindings; say which words are nouns, and which make the phrases."""
     nouns: set[int] = set()
-    inside: dict[int, int] = {}
+    all_named: list[phrases.Found] = []
     for first, end in _runs(prompt, words):
         run = [word.form for word in words[first:end]]
         named = [
@@ -115,14 +115,14 @@ def _combined(
         ]
         for a, b, unit in named:
             found.phrases[unit].append((words[first + a].token, words[first + b - 1].token))
-            inside |= dict.fromkeys(range(first + a, first + b), first + a)
+            all_named.append((first + a, first + b, unit))
         spans = [(a, b) for a, b, _ in named]
         nouns |= {first + n for n in bindings.nouns(run, phrases=spans)}
         for a, b in bindings.find(run, phrases=spans):
             adjective, noun = words[first + a], words[first + b]
             if adjective.role == noun.role == WANTED:
                 found.bindings[adjective.unit, noun.unit].append(_place(adjective, noun))
-    return nouns, inside
+    return nouns, all_named
 
 
 def _runs(prompt: Prompt, words: Sequence[_Word]) -> Iterator[tuple[int, int]]:
@@ -147,30 +147,38 @@ def _joined(text: str, run: Sequence[_Word], following: _Word) -> bool:
     return bool(_JOINT.fullmatch(text, a.end, b.start))
 
 
-def _paired(words: Sequence[_Word], places: Iterable[int]) -> list[int]:
-    """Places of the words that make pairs, in order, each unit once."""
-    chosen: dict[str, int] = {}
+def _paired(
+    words: Sequence[_Word], places: Iterable[int], named: Sequence[phrases.Found]
+) -> list[tuple[str, Place]]:
+    """What makes pairs, in order, each unit once; a phrase stands for its words."""
+    inside = {n: one for one in named for n in range(*one[:2])}
+    chosen: dict[str, Place] = {}
     for n in sorted(places):
         word = words[n]
-        if word.role == WANTED and dictionary.is_visual(word.unit) and not word.form.isdigit():
-            chosen.setdefault(word.unit, n)
-    return list(chosen.values())
+        if n in inside:
+            first, past, unit = inside[n]
+            chosen.setdefault(unit, (words[first].token, words[past - 1].token))
+        elif word.role == WANTED and dictionary.is_visual(word.unit) and not word.form.isdigit():
+            chosen.setdefault(word.unit, (word.token, word.token))
+    return list(chosen.items())
 
 
-def _pair(found: Asked, prompt: Prompt, places: list[int], inside: dict[int, int]) -> None:
-    words = [token for token in prompt.tokens if token.role == WANTED]
+def _pair(found: Asked, prompt: Prompt, places: Sequence[tuple[str, Place]]) -> None:
     if len(places) > MOST_PAIRED:
         found.crowded.append(prompt.line)
-    for m, n in combinations(places[:MOST_PAIRED], 2):
-        a, b = words[m], words[n]
-        if (m in inside and inside.get(n) == inside[m]) or _exclude_one_another(a, b):
+    for (a, one), (b, other) in combinations(places[:MOST_PAIRED], 2):
+        of_one_phrase = " " in a + b and not set(a.split()).isdisjoint(b.split())
+        if of_one_phrase or _exclude_one_another(one[0], other[0]):
             continue
-        one, other = sorted((_unit_of(a), _unit_of(b)))
-        found.pairs[one, other].append((a, b))
+        first = min(one[0], other[0], key=lambda token: token.start)
+        last = max(one[1], other[1], key=lambda token: token.end)
+        found.pairs[(a, b) if a < b else (b, a)].append((first, last))
 
 
 def _exclude_one_another(a: Token, b: Token) -> bool:
     """Whether two words stand in different alternatives of one bracket."""
+    if not a.choice or not b.choice:
+        return False
     alternative = dict(a.choice)
     return any(alternative.get(bracket, n) != n for bracket, n in b.choice)
 

@@ -75,7 +75,7 @@ class NotCounted:
     n_images: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """A unit of the prompts and what the captions say about it."""
 

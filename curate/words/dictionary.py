@@ -21,15 +21,32 @@ def is_visual(unit: str) -> bool:
 
 
 def related(unit: str) -> list[wordnet.Related]:
-    """Related words of every lemma of a unit, in every spelling: each once, never the unit."""
+    """Related words of every reading of a unit, in every spelling: each once, never the unit.
+
+    A form in -ing or -ed is what somebody does, so that of its verb only verbs are related to it:
+    *leaping* has pictures of *jump*, but *rocking* none of a *boulder*. Another form that is a
+    word of its own (*bare*, *weed*) has nothing of the word it may come from.
+    """
     own = {unit, *lexicon.lemmas(unit), *wordnet.variants(unit)}
     best: dict[str, wordnet.Related] = {}
     for lemma in sorted(own):
         for one in wordnet.related(lemma):
+            if one.unit in own or not _is_meant(unit, lemma, one.unit):
+                continue
             known = best.get(one.unit)
-            if one.unit not in own and (known is None or known.similarity < one.similarity):
+            if known is None or known.similarity < one.similarity:
                 best[one.unit] = one
     return list(best.values())
+
+
+def _is_meant(unit: str, lemma: str, other: str) -> bool:
+    """Whether a word related to a lemma of a unit is related to the unit in this form."""
+    if lemma == unit or lemma not in lexicon.lemmas(unit):
+        return True
+    if unit.endswith(("ing", "ed")):
+        verbs = wordnet.parts_of_speech(lemma)[:1], *wordnet.parts_of_speech(other)
+        return verbs[0] == "v" and "v" in verbs[1:]
+    return not wordnet.known(unit)
 
 
 def spellings(phrase: str) -> list[tuple[str, ...]]:

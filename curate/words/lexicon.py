@@ -143,6 +143,7 @@ def is_function_word(form: str) -> bool:
     return head in _function_words()
 
 
+@cache
 def unit(form: str) -> str:
     """The name of the item a prompt's word belongs to.
 
