@@ -70,7 +70,12 @@ def test_names_the_commonest_part_of_speech_first():
 
 
 @pytest.mark.parametrize(
-    "word", "concept meaning importance possibly quickly knowledge theory necessary".split()
+    "word",
+    "concept meaning importance possibly quickly knowledge theory necessary eternal hope "
+    "loneliness freedom peace liberty truth faith wisdom destiny infinite timeless political "
+    "economic legal democracy equality independence courage patience forgiveness mercy "
+    "imagination intelligence mind unity virtue karma profit income century tuesday kilometre "
+    "forever deny persuade".split(),
 )
 def test_what_no_picture_shows(word):
     assert not is_visual(word)
@@ -78,8 +83,12 @@ def test_what_no_picture_shows(word):
 
 @pytest.mark.parametrize(
     "word",
-    "blizzard force eternal color anger sad happiness night light shadow abstract original dance "
-    "well sole chief still fast brightly war peace love death magic dream music time".split(),
+    "blizzard force color anger sad happiness night light shadow abstract original dance "
+    "well sole chief still fast brightly war love death magic dream music time joy fear surprise "
+    "disgust despair grief cosy spooky gloomy serene dramatic mysterious chaos speed infinity "
+    "winter dawn autumn fog refuse advocate belongings permit patient solve explain agree "
+    "power energy balance victory ghost spirit marriage poverty wealth celebration futuristic "
+    "vintage glossy smooth symmetry".split(),
 )
 def test_what_a_picture_may_show_stays_visual(word):
     assert is_visual(word)
