@@ -113,6 +113,36 @@ def test_a_phrase_is_found_side_by_side_in_one_caption():
     assert shown(found, "grizzly bear") == []
 
 
+@pytest.mark.parametrize(
+    "caption",
+    "hot, dog|it is hot. Dog at the door|too hot (dog asleep)|red, hot, dog|hot; dog|hot? dog!"
+    "|hot, dog, löyly|it is hot. Dog of Ålesund".split("|"),
+)
+def test_commas_and_ends_of_sentences_hold_words_apart(caption: str):
+    found = index.of([("a", [caption])])
+
+    assert shown(found, "hot dog") == []
+    assert keys(found, found.bound("hot", "dog")) == []
+    assert shown(found, "hot") == shown(found, "dog") == ["a"]
+
+
+@pytest.mark.parametrize("caption", ["a hot dog", "a Hot-Dog", "hot_dog", "hot dogs, two"])
+def test_blanks_and_hyphens_hold_words_together(caption: str):
+    assert shown(index.of([("a", [caption])]), "hot dog") == ["a"]
+
+
+def test_the_dot_of_an_abbreviation_holds_nothing_apart():
+    assert shown(index.of([("a", ["our St. Bernard"])]), "st bernard") == ["a"]
+
+
+def test_a_binding_reaches_over_the_comma_between_adjectives_only():
+    captions = {"a": "a big, red car", "b": "big, red, car", "c": "big; a red car"}
+    found = index.of((key, [caption]) for key, caption in captions.items())
+
+    assert keys(found, found.bound("big", "car")) == ["a"]
+    assert keys(found, found.bound("red", "car")) == ["a", "c"]
+
+
 def test_words_that_are_seldom_together_are_not_looked_for_side_by_side(monkeypatch):
     said = {f"{n}": ["fire truck"] for n in range(4)} | {"x": ["truck, fire"], "y": ["a red fire"]}
     said |= {f"r{n}": ["red"] for n in range(99)}
@@ -209,8 +239,8 @@ def test_phrases_equal_a_scan(said: dict[str, list[str]], chosen: list[str], pie
         return
 
     def side_by_side(text: str) -> bool:
-        there = words(text)
-        return any(there[n : n + len(phrase)] == phrase for n in range(len(there)))
+        runs = map(words, re.split(r"[(),!\n]|\.(?=\s)", text))
+        return any(run[n : n + len(phrase)] == phrase for run in runs for n in range(len(run)))
 
     scanned = [key for key in sorted(said) if any(map(side_by_side, said[key]))]
     if len(phrase) > 1:

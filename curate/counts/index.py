@@ -279,8 +279,8 @@ class Index:
         wanted = [_lemmas(unit) for unit in units]
 
         def shown(caption: str) -> int:
-            said = postings.words_of(caption)
-            return sum(postings.in_a_row(said, one) for one in wanted)
+            runs = [postings.words_of(run) for run in postings.apart(caption)]
+            return sum(any(postings.in_a_row(run, one) for run in runs) for one in wanted)
 
         return Evidence(key, max(captions, key=shown))
 

@@ -40,7 +40,7 @@ _STORED = {code: 0xE000 + code for code in range(1, 128) if not chr(code).isalnu
 _AS_FORM = {stored: code for code, stored in _STORED.items()}
 _JOINED = re.compile("[0-9A-Za-z]'[0-9A-Za-z]|[0-9]\\.[0-9]")
 # What holds words apart: no dot of an abbreviation (St. Bernard), no comma of a number (1,000).
-_APART = re.compile(r"[;!?|()\[\]\n]|[,:](?![0-9])|(?<![\s.][A-Z][a-z])(?<!Mrs)\.(?=\s)")
+_APART = re.compile(r"[;!?|()\[\]\n]|[,:](?![0-9])|(?<!\b[A-Z][a-z])(?<!Mrs)\.(?=\s)")
 _EAST_ASIAN = re.compile(f"([{characters.EAST_ASIAN}])")
 
 

@@ -144,9 +144,7 @@ class Judge:
             upper_bound=_unnamed(levels.images, self.index.images),
             evidence=evidence,
             nearest=tuple(words.nearest(unit)) if bare else (),
-            did_you_mean=tuple(nearest.did_you_mean(unit, dictionary.is_known, words))
-            if unknown
-            else (),
+            did_you_mean=self._meant(unit) if unknown else (),
             senses=self._sense(unit, mentions, images[1]),
             fetch=self._fetch(unit) if dictionary.is_known(unit) else (),
             need=self.wanted.target - levels.images,
@@ -274,6 +272,16 @@ class Judge:
                 left.append(NotCounted(one, len(images)))
         left.sort(key=lambda one: (-one.related.similarity, one.related.unit))
         return counted, tuple(left[:EVIDENCE])
+
+    def _meant(self, unit: str) -> tuple[nearest.Near, ...]:
+        """What may have been meant by a word that no dictionary has, and its images."""
+        apart = dictionary.written_apart(unit)
+        if apart:
+            return (nearest.Near(apart, len(self.index.shown(apart))),)
+        if dictionary.is_part(unit):
+            return ()
+        found = nearest.did_you_mean(unit, dictionary.is_entry, self.index.vocabulary)
+        return tuple(found)
 
     def _named(self, related: str) -> "Numbers":
         """Images whose captions name a related word, and not only a word that it comes from.

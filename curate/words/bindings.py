@@ -88,6 +88,11 @@ _BOTH = {
 _LISTED = {word: letter for letter, words in _LISTS.items() for word in words.split()}
 _LISTED |= dict.fromkeys(_LISTS["H"].split(), "H")  # dark stands in two lists
 _LISTED |= {word: letter for letter, words in _BOTH.items() for word in words.split()}
+# Nouns that take the adjective before them for themselves: a high contrast photo is no high photo.
+MEASURES = frozenset(
+    "altitude angle body contrast definition density depth detail exposure fidelity focus key"
+    " length poly pressure quality range relief resolution saturation speed tech".split()
+)
 _BEFORE_A_NOUN = re.compile(r"R*+U*+[JKHEITCXNSMYBjkh]|AR*+[JKHEITCXjkh]")
 _SAID_OF = re.compile(r"[LGX]R*(?:[JKHEjkh]A?R*)*$")
 _MADE = frozenset("made built born bound grown blown drawn woven spun cut fed sent shot".split())
@@ -206,7 +211,9 @@ def _decided(letters: str) -> str:
 def _pairs(words: Sequence[str], letters: str) -> Iterator[tuple[int, int]]:
     for match in _ATTRIBUTIVE.finditer(letters):
         for group in ("far", "near"):
-            yield from _each(letters, match, group)
+            for place, noun in _each(letters, match, group):
+                if place + 1 == noun or words[place + 1] not in MEASURES:
+                    yield place, noun
     if "L" in letters or "G" in letters:
         for match in _PREDICATIVE.finditer(letters):
             states = [place for place, _ in _each(letters, match, "state")]

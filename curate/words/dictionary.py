@@ -13,6 +13,22 @@ def is_known(unit: str) -> bool:
     return len(parts) > 1 and all(map(is_known, parts))
 
 
+def is_entry(unit: str) -> bool:
+    """Whether the word table has a lemma of the unit: what misspelt words are corrected to."""
+    return any(map(wordnet.known, lexicon.lemmas(unit)))
+
+
+def is_part(unit: str) -> bool:
+    """Whether it is a word of some entry, if none of its own: the Mahal of Taj Mahal."""
+    return wordnet.is_part(unit)
+
+
+def written_apart(unit: str) -> str | None:
+    """The entry of two words that somebody wrote as one: teddy bear, of teddybear."""
+    cuts = (f"{unit[:n]} {unit[n:]}" for n in range(2, len(unit) - 1))
+    return next(filter(wordnet.known, cuts), None) if unit.isalpha() else None
+
+
 def is_visual(unit: str) -> bool:
     """Whether a picture can show the unit, by itself or, unknown as it stands, by a lemma."""
     if wordnet.known(unit):

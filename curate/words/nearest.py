@@ -150,7 +150,7 @@ def did_you_mean(unit: str, known: Callable[[str], bool], vocabulary: Vocabulary
 def _most(letters: int) -> float:
     """The cost up to which a word of so many letters is corrected."""
     if letters >= _LONG:
-        return 2.5
+        return 2.3
     return 1.2 if letters > 5 else 1.0 if letters == 5 else 0.8
 
 

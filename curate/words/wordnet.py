@@ -75,6 +75,11 @@ def phrases(first: str) -> tuple[tuple[str, ...], ...]:
     return _phrases().get(first.lower(), ())
 
 
+def is_part(form: str) -> bool:
+    """Whether an entry of several words holds this word."""
+    return form.lower() in _parts()
+
+
 def exceptions(form: str) -> tuple[str, ...]:
     """Lemmas of an irregular form (geese: goose), of any part of speech; () if it is none."""
     return tuple(filter(None, _find(_rows("exceptions.tsv"), form).split("\t")))
@@ -96,6 +101,11 @@ def _words() -> dict[str, str]:
         code, *words = line.split("\t")
         found.update(dict.fromkeys(words, code))
     return found
+
+
+@cache
+def _parts() -> frozenset[str]:
+    return frozenset(part for entry in _words() if " " in entry for part in entry.split())
 
 
 @cache
