@@ -27,7 +27,7 @@ _DATA = (
 
 def vocab_gaps(  # noqa: PLR0913 one a documented option
     prompts: Annotated[
-        Path, typer.Argument(metavar="PROMPTS", help="Text file, one prompt a line.")
+        Path, typer.Argument(metavar="PROMPTS", help="Text file, one prompt a line; - for a pipe.")
     ],
     data: Annotated[
         list[Path] | None, typer.Option("--data", "--manifest", help=_DATA, show_default=False)
@@ -80,19 +80,20 @@ def vocab_gaps(  # noqa: PLR0913 one a documented option
     from curate.coverage import told
 
     coverage.check_fail_on(fail_on)
+    files = told.Files(Path(json) if json and json != "-" else None, html, plan, junit)
+    files.check((prompts, checkpoint, aliases, *(data or ())))
     found = coverage.vocab_gaps(
         prompts, data=data or (), checkpoint=checkpoint, profile=profile, minimum=minimum,
         target=target, syntax=syntax, pairs=pairs, aliases=aliases, images=images,
         baseline=baseline, jobs=jobs, tracked=show.tracked,
     )  # fmt: skip
     show.say(told.summary(found))
-    files = told.Files(Path(json) if json and json != "-" else None, html, plan, junit)
     for name in told.write(found, files, budget=budget, tracked=show.tracked):
         show.say(f"wrote {name}")
     if json == "-":
         show.as_json(coverage.to_json(found))
     elif github:
-        typer.echo(told.annotated(found), nl=False)
+        show.result(told.annotated(found))
     else:
         most = told.COMBINATIONS_SHOWN if sys.stdout.isatty() else None
         show.table(told.HEADINGS, told.rows(found, most=most))

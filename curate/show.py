@@ -5,6 +5,8 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
+from curate.errors import storage_error
+
 T = TypeVar("T")
 
 
@@ -25,11 +27,26 @@ def say(message: str) -> None:
     print(message, file=sys.stderr)
 
 
+def result(text: str) -> None:
+    """Print text on stdout, to the end.
+
+    Raises:
+        InputError: it is led into a file, and the disk is full.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise  # whoever reads has seen enough; the command line ends quietly
+    except OSError as error:
+        raise storage_error("standard output", error) from None
+
+
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table on a terminal, tab-separated lines without headings elsewhere."""
     if not sys.stdout.isatty():
-        for row in rows:
-            print(*("" if cell is None else cell for cell in row), sep="\t")
+        cells = (("" if cell is None else str(cell) for cell in row) for row in rows)
+        result("".join("\t".join(row) + "\n" for row in cells))
         return
     from rich.console import Console
     from rich.markup import escape
@@ -43,7 +60,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 def as_json(value: object) -> None:
     """Print plain values as JSON, sorted, indented."""
-    print(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False))
+    result(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
 
 def report(done: Report, headings: Sequence[str], *, json: bool) -> None:

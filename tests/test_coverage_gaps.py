@@ -132,7 +132,7 @@ def test_exit_codes_of_warnings_and_of_clean_prompts(folder: Path):
         (
             ["prompts.txt", "--html", "prompts.txt/x"],
             3,
-            "error: prompts.txt/x: cannot be written (",
+            "prompts.txt is no folder\n  fix: ",
         ),
     ],
 )

@@ -101,7 +101,7 @@ def test_reads_lines_and_counts_them_from_one(tmp_path: Path):
         (b"a dog\na caf\xe9\n", "{file} line 2 byte 6: 0xe9 is not UTF-8 text"),
         (b"\xef\xbb\xbfa \xff", "{file} line 1 byte 6: 0xff is not UTF-8 text"),
         ("a dog".encode("utf-16"), "{file} line 1 byte 1: UTF-16 text, not UTF-8"),
-        (b"a\0dog\n", "{file} line 1 byte 2: 0x00 is not UTF-8 text"),
+        (b"a\0dog\n", "{file} line 1 byte 2: a zero byte (is it UTF-16?), not UTF-8 text"),
     ],
 )
 def test_says_what_is_wrong_with_a_file(tmp_path: Path, data: bytes, message: str):

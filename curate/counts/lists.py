@@ -57,10 +57,15 @@ def table(
     rows = csv.reader((line for _, line in numbered(path)), delimiter=delimiter(path), strict=True)
     image, caption = columns
     try:
-        names = next(rows, [])
+        names = next(rows, None)
+        if names is None:
+            raise InputError(path, "empty, no captions to read", fix=FIX)
         if image not in names or caption not in names:
             problem = f"the first line does not name the columns {image} and {caption}"
-            raise InputError(path, problem, fix=f"write {image},{caption} as its first line")
+            fix = f"write {image},{caption} as its first line"
+            if len(names) == 1 and ";" in names[0]:
+                fix = "put commas between the columns, not semicolons"
+            raise InputError(path, problem, fix=fix)
         key, said, count = names.index(image), names.index(caption), len(names)
         for row in rows:
             if len(row) == count:

@@ -1,8 +1,9 @@
 """Prompts as people write them: which parts are words that are asked for, and where they stand.
 
-A file holds one prompt a line, in UTF-8. Empty lines are skipped, and so are comments: lines
-whose first character other than a blank is `#`, followed by a blank or nothing (`#winter` is a
-prompt). What signs and brackets mean is read by `syntax`, plain "without a hat" by `negation`.
+A file holds one prompt a line, in UTF-8; `-` is what is piped in. Empty lines are skipped, and so
+are comments: lines whose first character other than a blank is `#`, followed by a blank or nothing
+(`#winter` is a prompt). What signs and brackets mean is read by `syntax`, plain "without a hat" by
+`negation`.
 
 A line that begins with `Negative prompt:` is negative as a whole. The lines behind it are too if
 a line `Steps: 20, …` ends them, as in the text that image files carry; without such a line, or
@@ -10,6 +11,7 @@ with an empty line before it, each is a prompt of its own.
 """
 
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +23,10 @@ from curate.words import lexicon, negation
 __all__ = ["CONTROL", "NEGATED", "SYNTAXES", "WANTED", "Prompt", "Token", "parse", "read"]
 
 WANTED, NEGATED, CONTROL = "wanted", "negated", "control"
+PIPED = Path("-")  # in place of a file: what is piped into the command
+LONGEST = 100_000  # characters of a prompt
 
+_LINE_END = re.compile(r"\r\n|[\r\n]")
 _SETTINGS = re.compile(r"\s*Steps: \d+(?:,.*)?")
 _NEGATIVE_LINE = re.compile(r"\s*negative prompt ?:", re.IGNORECASE)
 
@@ -48,15 +53,22 @@ class Prompt:
 
 
 def read(path: Path, *, syntax: str = "auto") -> list[Prompt]:
-    """Read a file of prompts.
+    """Read a file of prompts, or standard input where the path is PIPED.
 
     Raises:
-        InputError: no such file, not UTF-8 text, or no prompt with a word in it.
+        InputError: no such file, not UTF-8 text, a line longer than LONGEST, or no prompt with a
+            word in it.
         UsageError: no such syntax.
     """
     _known(syntax)
-    text = _decode(path, _bytes(path))
-    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    name = "standard input" if path == PIPED else path
+    text = _decode(name, _bytes(path))
+    lines = _LINE_END.split(text)
+    for number, line in enumerate(lines, 1):
+        if len(line) > LONGEST:
+            problem = f"{len(line):,} characters, and a prompt has {LONGEST:,} at most"
+            fix = "write one prompt a line"
+            raise InputError(f"{name} line {number}", problem, fix=fix)
     negative = frozenset() if syntax in ("plain", "compel") else _negative_lines(lines)
     found = [
         _parse(line, n, syntax, negative=n in negative)
@@ -65,7 +77,7 @@ def read(path: Path, *, syntax: str = "auto") -> list[Prompt]:
     ]
     if not any(prompt.tokens for prompt in found):
         problem = "no prompt with a word in it" if text.strip() else "empty, no prompts to read"
-        raise InputError(path, problem, fix="write one prompt a line")
+        raise InputError(name, problem, fix="write one prompt a line")
     return found
 
 
@@ -159,14 +171,14 @@ def _is_comment(line: str) -> bool:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return sys.stdin.buffer.read() if path == PIPED else path.read_bytes()
     except OSError as error:
         problem = "no such file" if not path.exists() else f"cannot be read ({error.strerror})"
         fix = "name a text file with one prompt a line"
         raise InputError(path, problem, fix=fix) from None
 
 
-def _decode(path: Path, data: bytes) -> str:
+def _decode(path: object, data: bytes) -> str:
     """UTF-8, with or without a byte order mark."""
     fix = "save it as UTF-8 text, one prompt a line"
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -182,10 +194,11 @@ def _decode(path: Path, data: bytes) -> str:
     return text
 
 
-def _not_text(path: Path, data: bytes, at: int) -> InputError:
+def _not_text(path: object, data: bytes, at: int) -> InputError:
+    odd = f"0x{data[at]:02x} is" if data[at] else "a zero byte (is it UTF-16?),"
     line, column = data.count(b"\n", 0, at) + 1, at - data.rfind(b"\n", 0, at)
     return InputError(
         f"{path} line {line} byte {column}",
-        f"0x{data[at]:02x} is not UTF-8 text",
+        f"{odd} not UTF-8 text",
         fix="save it as UTF-8 text, one prompt a line",
     )

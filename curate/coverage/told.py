@@ -1,19 +1,23 @@
 """How a report is told: in sentences, as rows of a table, in files."""
 
+import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from curate.counts.index import Tracked, untracked
 from curate.coverage import annotations, page, plan, thumbnails
+from curate.coverage.prompts import PIPED
 from curate.coverage.report import Report, to_json
 from curate.coverage.verdicts import VERDICTS, Item
 from curate.dataset import write_json
+from curate.errors import InputError, UsageError
 from curate.files import write_bytes
 
 COMBINATIONS_SHOWN = 20  # pairs and bindings on a terminal; every other form lists them all
 HEADINGS = ("verdict", "what", "images", "prompts", "closed by")
+_USUAL = {"json": "gaps.json", "html": "gaps.html", "plan": "plan.sh", "junit": "gaps.xml"}
 OWN_PICTURES = "own pictures (curate fetch folder DIR), or an alias"
 
 
@@ -25,6 +29,34 @@ class Files:
     html: Path | None = None
     plan: Path | None = None
     junit: Path | None = None
+
+    def check(self, reads: Iterable[Path | None]) -> None:
+        """Refuse what cannot be written, before any work is done.
+
+        Args:
+            reads: the files and folders that the command reads; none of them is written over.
+
+        Raises:
+            UsageError: a file that is read, a folder, the same file twice, or a plan for prompts
+                that are piped in.
+            InputError: no file can be written there.
+        """
+        used = {path.resolve(): "is read by this command" for path in reads if path}
+        for field in fields(self):
+            option, path = f"--{field.name}", getattr(self, field.name)
+            if path is None:
+                continue
+            if path.is_dir():
+                fix = f"name a file in it, such as {path / _USUAL[field.name]}"
+                raise UsageError(option, f"{path} is a folder", fix=fix)
+            if path.resolve() in used:
+                problem = f"{path} {used[path.resolve()]}, and would be written over"
+                raise UsageError(option, problem, fix="name another file")
+            used[path.resolve()] = f"is the file of {option} already"
+            _check_folder(path)
+        if self.plan and PIPED.resolve() in used:
+            problem = "the script reads the prompts again, and what is piped in cannot be"
+            raise UsageError("--plan", problem, fix="write the prompts to a file, and name it")
 
 
 def write(
@@ -58,6 +90,16 @@ def write(
         yield str(to.junit)
 
 
+def _check_folder(path: Path) -> None:
+    """Refuse a file whose folder is none, or cannot be written to or made."""
+    folder = next(folder for folder in path.absolute().parents if folder.exists())
+    if not folder.is_dir():
+        raise InputError(path, f"{folder} is no folder", fix="name a file in a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        problem = f"cannot be written (no permission to write in {folder})"
+        raise InputError(path, problem, fix="correct the permissions, or name another folder")
+
+
 def annotated(report: Report) -> str:
     """The report as annotations of GitHub's workflows."""
     return annotations.github(to_json(report))
@@ -69,18 +111,23 @@ def summary(report: Report) -> str:
     if origin.kind == "none":
         lines = [f"no dataset at {origin.path}: every word counts as missing"]
     else:
-        lines = [f"{origin.path}: {report.images:,} images with {report.captions:,} captions"]
+        images, captions = _number(report.images, "image"), _number(report.captions, "caption")
+        lines = [f"{origin.path}: {images} with {captions}"]
         lines += [f"  rows {reason}: {number:,}" for reason, number in report.left_out.items()]
         lines += [f"  not counted: {sentence}" for sentence in report.incomplete]
-    noun = "prompt" if len(report.prompts) == 1 else "prompts"
+    name = "standard input" if report.path == PIPED else report.path
     words = _told(report.items, "word")
-    lines.append(f"{report.path}: {len(report.prompts):,} {noun}; words: {words}")
+    lines.append(f"{name}: {_number(len(report.prompts), 'prompt')}; words: {words}")
     for kind, name in (("phrase", "phrases"), ("bind", "adjectives at nouns"), ("pair", "pairs")):
         if told := _told(report.items, kind):
             lines.append(f"{name}: {told}")
     lines += report.notes
     lines += [f"line {n}: too many words to list all their pairs" for n in report.crowded]
     return "\n".join([*lines, *(report.old.sentences() if report.old else ())])
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def _told(items: Sequence[Item], kind: str) -> str:
