@@ -26,7 +26,8 @@ from pathlib import Path
 
 SYLLABLES = [c + v + e for c in "bdfgklmnprstvz" for v in "aeiou" for e in ("", "n", "r", "st")]
 WORDS_A_CAPTION = 10
-SENTENCE = "a red {} {} with a {} in front of the small {}, {} and one big {}"
+# words, adjectives and nouns as in DrawBench, a little more than in PartiPrompts
+SENTENCE = "a red {} beside the {} with one {} and a small {}"
 LIST = "{} {} {} {} {} {} {} {} {} {}"
 AT_ONCE = 100_000  # captions made at a time
 

@@ -27,6 +27,7 @@ __all__ = ["BOUND", "Evidence", "Index", "Tracked", "of", "open_index", "untrack
 
 BOUND = 5  # images that `bound` looks for; below it, its answer is exact
 COMMON = 16  # words in more than one image of so many are common: pairs of them take longest
+FEW = 8  # images with both words up to which their captions are read at once
 REACH = 8  # words that may stand between an adjective and its noun
 
 
@@ -95,17 +96,20 @@ class Index:
                 return 0
         return len(self.shown(unit))
 
-    def _both(self, a: str, b: str) -> int:
-        """Images that show both words."""
-        import numpy as np
+    def _shared(self, a: str, b: str) -> "NDArray[np.int32]":
+        """Ascending numbers of the images that show both words."""
+        fewer, more = sorted((self.shown(a), self.shown(b)), key=len)
+        self._marked[more] = True
+        found = fewer[self._marked[fewer]]
+        self._marked[more] = False
+        return found
 
+    def _both(self, a: str, b: str) -> int:
+        """How many images show both words."""
         fewer, more = sorted((a, b), key=lambda word: len(self.shown(word)))
         if len(self.shown(more)) * COMMON > self.images:
             return (self._bits(fewer) & self._bits(more)).bit_count()
-        self._marked[self.shown(more)] = True
-        found = int(np.count_nonzero(self._marked[self.shown(fewer)]))
-        self._marked[self.shown(more)] = False
-        return found
+        return len(self._shared(fewer, more))
 
     def _bits(self, word: str) -> int:
         """A bit for each image, set if it shows the word; kept for common words."""
@@ -131,8 +135,9 @@ class Index:
     def bound(self, adjective: str, noun: str) -> "NDArray[np.int32]":
         """Images with a caption that says the adjective of the noun.
 
-        Where the adjective stands right before its noun in `BOUND` images or more, these are the
-        answer. Where it does not, captions with both words at most `REACH` words apart are read
+        Where few images show both words, all their captions are read. Where many do and the
+        adjective stands right before its noun in `BOUND` of them or more, these are the answer.
+        Where it does not, captions with both words at most `REACH` words apart are read
         until `BOUND` images are found. So fewer than `BOUND` images are all there are, and more
         are at least as many.
         """
@@ -214,10 +219,12 @@ class Index:
         return list(product(*choices)) if choices else []
 
     def _inflections(self, segment: Segment, form: str) -> list[str]:
-        """The forms in a segment that share a lemma with this one, and the form as it stands."""
+        """The forms in a segment that are one word with this one, and the form as it stands."""
         known = (segment, form)
         if known not in self._forms:
-            self._forms[known] = sorted({form} | segment.readings(lexicon.lemmas(form)))
+            alike = segment.readings(lexicon.lemmas(form))
+            found = {form, *(other for other in alike if lexicon.is_shown_by(form, other))}
+            self._forms[known] = sorted(found)
         return self._forms[known]
 
     def _as_written(self, numbers: "NDArray[np.int32]", unit: str) -> "NDArray[np.int32]":
@@ -235,6 +242,10 @@ class Index:
     def _bindings(self, adjective: str, noun: str) -> "NDArray[np.int32]":
         import numpy as np
 
+        both = self._shared(adjective, noun)
+        if len(both) <= FEW:
+            said = [n for n in both.tolist() if self._binds(n, adjective, noun)]
+            return np.array(said, dtype=np.int32)
         asked = {}
         for segment in self._places.segments:
             pairs = self._pairs(segment, adjective, noun)

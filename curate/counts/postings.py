@@ -41,6 +41,9 @@ _AS_FORM = {stored: code for code, stored in _STORED.items()}
 _JOINED = re.compile("[0-9A-Za-z]'[0-9A-Za-z]|[0-9]\\.[0-9]")
 # What holds words apart: no dot of an abbreviation (St. Bernard), no comma of a number (1,000).
 _APART = re.compile(r"[;!?|()\[\]\n]|[,:](?![0-9])|(?<!\b[A-Z][a-z])(?<!Mrs)\.(?=\s)")
+# the same in two steps that are quick for what most captions hold
+_COMMA = re.compile(",(?![0-9])")
+_MARKED = re.compile(r"[;!?|()\[\]\n:]|\.\s")  # whether anything else may hold words apart
 _EAST_ASIAN = re.compile(f"([{characters.EAST_ASIAN}])")
 
 
@@ -94,7 +97,9 @@ def _tokens(captions: Iterable[str]) -> Iterator[str]:
     for text in captions:
         joined = ("'" in text or "." in text) and _JOINED.search(text)
         if text.isascii() and not joined:
-            yield _APART.sub(between, text)
+            if "," in text:
+                text = _COMMA.sub(between, text)
+            yield _APART.sub(between, text) if _MARKED.search(text) else text
         else:
             runs = ([cut[surface] for surface in lexicon.surfaces(run)] for run in apart(text))
             yield between.join(map(" ".join, runs))
