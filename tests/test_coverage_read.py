@@ -73,6 +73,33 @@ def test_a_form_keeps_its_own_relations_and_those_of_its_verb(form: str, other: 
     assert other in {one.unit for one in dictionary.related(form)}
 
 
+DOINGS = (
+    "eyeing eyes|handed hand|shaped shape|boxing boxes|facing face|sticking stick|topped tops"
+    "|parked park|based base|tired tire|towering tower|gardening gardens"
+)
+
+
+@pytest.mark.parametrize(("form", "noun"), [pair.split() for pair in DOINGS.split("|")])
+def test_no_noun_shows_what_is_done(folder: Path, form: str, noun: str):
+    assert judged(f"a man {form} it", [f"the {noun}"] * 40)["word", form].images == 0
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ("bearded", "a beard"),
+        ("boxing", "two boxing men"),
+        ("parked", "he is parking"),
+        ("running", "she runs"),
+        ("buildings", "a building"),
+        ("wing", "two wings"),
+    ],
+)
+def test_what_is_done_is_shown_by_other_forms_of_it(folder: Path, form: str, said: str):
+    found = judged(f"it is {form}", [said] * 40)
+    assert [item.images for (kind, _), item in found.items() if item.verdict == "covered"] == [40]
+
+
 def test_a_phrase_stands_for_its_words_in_pairs(folder: Path):
     captions = ["a hot dog", "a boxing ring", "a dog with a ring", "a hot day"] * 9
     pairs = {

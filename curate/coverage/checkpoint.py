@@ -152,7 +152,8 @@ class CheckpointIndex:
             return 0, 0
         exact = self._most([unit])
         alike = {f for lemma in lexicon.lemmas(unit) for f in self._by_lemma.get(lemma, ())}
-        return exact, max(exact, self._most(alike)) - exact
+        shown = [form for form in alike if lexicon.is_shown_by(unit, form)]
+        return exact, max(exact, self._most(shown)) - exact
 
     def _most(self, forms: Any) -> int:
         """The fewest pictures that show any of the forms: as many as the commonest one's."""

@@ -61,7 +61,14 @@ IRREGULAR_PLURALS = {
 }
 # Adjectives that look like participles of another word; the dictionary takes some for these.
 NOT_PARTICIPLES = frozenset(
-    "beloved crooked dogged jagged naked ragged rugged sacred wicked winged wretched".split()
+    "based beloved crooked dogged jagged naked ragged rugged sacred tired wicked winged"
+    " wretched".split()
+)
+# Adjectives of what has the noun, so that a beard shows something bearded.
+HAVING = frozenset(
+    "armored armoured bearded belted caped clawed cloaked crested crowned fanged feathered frilled"
+    " haired haloed helmeted hooded horned maned masked robed scaled skinned spiked spotted striped"
+    " tailed tattooed tentacled tusked uniformed whiskered".split()
 )
 # Irregular plurals that are also a common form of a verb or of a regular noun.
 ALSO_REGULAR = frozenset("axes bases leaves lives staves".split())
@@ -89,6 +96,7 @@ _PLAIN = str.maketrans(
     {"\u2010": "-", "\u2011": "-", "\u2019": "'", "\u00ad": None, "\ufe0f": None}
 )
 _CLITICS = ("'s", "'ve", "'re", "'ll", "'d", "'m")
+_DOING = ("ing", "ed")
 _SIBILANTS = ("ches", "shes", "xes", "sses", "zzes")
 
 
@@ -188,6 +196,18 @@ def lemmas(form: str) -> frozenset[str]:
         if _is_inflected(form, found - {form}):
             found.remove(form)
     return frozenset(found).union(*(lemmas(one) for one in found if len(one) < len(form)))
+
+
+def is_shown_by(form: str, other: str) -> bool:
+    """Whether captions with `other`, of which the two share a lemma, show what `form` says.
+
+    A form in -ing or -ed of a word that is a noun above all says what somebody does: it is shown
+    by others of the kind, but not by the noun: no *eye* shows *eyeing*, no *park* a *parked* car.
+    """
+    if not form.endswith(_DOING) or other.endswith(_DOING) or form in HAVING:
+        return True
+    shared = lemmas(form) & lemmas(other)
+    return form in shared or any(not wordnet.parts_of_speech(one).startswith("n") for one in shared)
 
 
 def _is_inflected(form: str, lemmas: set[str]) -> bool:
