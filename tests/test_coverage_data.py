@@ -147,7 +147,7 @@ JSON = b'{"image": "a", "caption": "caf\xc3\xa9"}\n'
             "{file} line 2: longer than 1,048,576 bytes; is it a list of captions?",
         ),
         ("c.csv", b"image,caption\n", "{file}: no caption to count words in"),
-        ("c.csv", b"", "{file}: the first line does not name the columns image and caption"),
+        ("c.csv", b"", "{file}: empty, no captions to read"),
         ("c.csv", b"file,text\na,b\n", "{file}: the first line does not name the columns"),
         ("c.csv", b"image,caption\na\n", "{file} line 2: columns: 1; the first line names 2"),
         (

@@ -40,7 +40,7 @@ def test_lists_gaps_worst_first(folder: Path, capsys: pytest.CaptureFixture[str]
     assert out.splitlines() == [
         "missing\tmage\t0\t1\tcurate fetch openverse --query mage",
         "missing\twoman\t0\t1\tcurate fetch openverse --query woman",
-        "low\tmedium-dark\t15\t1\tcurate fetch openverse --query medium-dark",
+        "low\tmedium-dark\t15\t1\tcurate fetch openverse --query 'medium-dark skin tone'",
     ]
     assert err.splitlines() == [
         "captions.jsonl: 30 images with 30 captions",

@@ -32,6 +32,11 @@ class Gap:
     need: int  # images short of the target
 
     @property
+    def compound(self) -> bool:
+        """Whether its pictures show more than one word."""
+        return " " in self.query
+
+    @property
     def place(self) -> tuple[int, int, str]:
         """Worst first, whatever the order of the report."""
         return SEVERITIES.index(self.severity), -KINDS.index(self.kind), self.query
@@ -79,8 +84,8 @@ def _gain(weight: float, have: int) -> float:
 def fetches(gaps: Sequence[Gap], budget: int) -> list[Fetch]:
     """Split a budget over gaps: among errors by what they gain, then among the rest.
 
-    A fetch for a phrase, a pair or a binding also brings its words: what a word still needs is
-    lowered by the pictures that are fetched for what it is part of. Where there are more gaps than
+    A fetch for several words together also brings each of them: what a word still needs is lowered
+    by the pictures that are fetched for what it is part of. Where there are more gaps than
     a day's requests, errors come first, then those that gain most.
 
     Args:
@@ -90,9 +95,9 @@ def fetches(gaps: Sequence[Gap], budget: int) -> list[Fetch]:
     gaps = sorted(gaps, key=lambda gap: gap.place)
     chosen = _within_a_day(gaps, budget)
     first = _share(chosen, budget)
-    compounds = [f for f in first if f.gap.kind != "word"]
+    compounds = [f for f in first if f.gap.compound]
     brought = served(compounds, chosen)
-    words = [gap for gap in chosen if gap.kind == "word"]
+    words = [gap for gap in chosen if not gap.compound]
     left = budget - sum(f.pictures for f in compounds)
     found = compounds + _share(words, left, brought)
     return sorted(found, key=lambda f: (SEVERITIES.index(f.gap.severity), -_gained(f), f.gap.place))
@@ -135,11 +140,11 @@ def _gained(fetch: Fetch) -> float:
 
 
 def served(fetches: Iterable[Fetch], gaps: Iterable[Gap]) -> dict[Gap, int]:
-    """Pictures that the fetches of phrases, pairs and bindings bring for each word's gap."""
+    """Pictures that the fetches of several words together bring for each single word's gap."""
     brought: dict[str, int] = {}
     for fetch in fetches:
-        if fetch.gap.kind != "word":
+        if fetch.gap.compound:
             for word in set(fetch.gap.query.split()):
                 brought[word] = brought.get(word, 0) + fetch.pictures
-    words = [gap for gap in gaps if gap.kind == "word" and gap.query in brought]
+    words = [gap for gap in gaps if not gap.compound and gap.query in brought]
     return {gap: min(gap.need, brought[gap.query]) for gap in words}

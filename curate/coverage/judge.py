@@ -9,6 +9,7 @@ from math import log2
 from typing import TYPE_CHECKING
 
 from curate.counts.index import Evidence
+from curate.coverage import queries
 from curate.coverage.aliases import NONE, Aliases
 from curate.coverage.imagesearch import Found
 from curate.coverage.known import Known, union, without
@@ -56,7 +57,13 @@ class Judge:
     def items(self, asked: Asked) -> list[Item]:
         """A verdict for everything asked, worst first."""
         self._expect(unit for unit, role in asked.words if role != CONTROL)
-        found = [self.word(*unit, places) for unit, places in asked.words.items()]
+        searched = queries.chosen(asked.votes)
+        found = [
+            replace(item, fetch=self._fetch(searched[item.unit]))
+            if item.fetch and item.unit in searched
+            else item
+            for item in (self.word(*unit, places) for unit, places in asked.words.items())
+        ]
         found += [self.phrase(unit, places) for unit, places in asked.phrases.items()]
         known = {item.unit: self._union(self._names(item.unit)) for item in found if item.images}
         listed = [
@@ -313,6 +320,8 @@ class Judge:
         return self.index.evidence(list(chosen)[:EVIDENCE], units, EVIDENCE)
 
     def _fetch(self, query: str) -> tuple[str, ...]:
+        if not queries.is_one(query):
+            return ()
         return (shlex.join(["curate", "fetch", "openverse", "--query", query, *self.options]),)
 
     def _mentions(self, places: Iterable[Place]) -> tuple[Mention, ...]:

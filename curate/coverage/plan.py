@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import Any
 
+from curate.coverage import queries
 from curate.coverage.budget import A_DAY, KINDS, PAGE, SEVERITIES, Fetch, Gap, fetches, served
 
 BUDGET = 1_000  # pictures, unless told otherwise
@@ -254,8 +255,11 @@ def _query(item: Mapping[str, Any]) -> str | None:
         return None
     if item["severity"] not in SEVERITIES:
         return None
-    query = _plain(" ".join(str(item["unit"]).split(" + ")))
-    return query if 0 < len(query) <= LONGEST else None
+    commands = item["fix"]["fetch"]
+    asked = shlex.split(commands[0]) if commands else []
+    at = asked.index("--query") + 1 if "--query" in asked else 0
+    query = _plain(asked[at] if at else " ".join(str(item["unit"]).split(" + ")))
+    return query if len(query) <= LONGEST and queries.is_one(query) else None
 
 
 def _unfetched(items: Iterable[Mapping[str, Any]]) -> Iterable[Unfetched]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from curate.coverage import aliases
+from curate.coverage import aliases, queries
 from curate.coverage.prompts import CONTROL, NEGATED, WANTED, Prompt, Token
 from curate.words import bindings, classes, dictionary, lexicon, phrases
 
@@ -29,10 +29,11 @@ class Asked:
     bindings: dict[tuple[str, str], list[Place]] = field(default_factory=lambda: defaultdict(list))
     pairs: dict[tuple[str, str], list[Place]] = field(default_factory=lambda: defaultdict(list))
     crowded: list[int] = field(default_factory=list)  # lines with more than MOST_PAIRED words
+    votes: queries.Votes = field(default_factory=queries.none_yet)  # what to search for
 
     def words_alone(self) -> "Asked":
         """The same without phrases, bindings and pairs."""
-        return Asked(words=self.words)
+        return Asked(words=self.words, votes=self.votes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,10 @@ def _combined(
             found.phrases[unit].append((words[first + a].token, words[first + b - 1].token))
             all_named.append((first + a, first + b, unit))
         spans = [(a, b) for a, b, _ in named]
-        nouns |= {first + n for n in bindings.nouns(run, phrases=spans)}
+        of_run = bindings.nouns(run, phrases=spans)
+        nouns |= {first + n for n in of_run}
+        shown = {n for n in of_run if not run[n].isdigit() and words[first + n].role == WANTED}
+        queries.vote(found.votes, [word.unit for word in words[first:end]], run, shown, named)
         for a, b in bindings.find(run, phrases=spans):
             adjective, noun = words[first + a], words[first + b]
             if adjective.role == noun.role == WANTED:
