@@ -75,7 +75,8 @@ def test_a_form_keeps_its_own_relations_and_those_of_its_verb(form: str, other: 
 
 DOINGS = (
     "eyeing eyes|handed hand|shaped shape|boxing boxes|facing face|sticking stick|topped tops"
-    "|parked park|based base|tired tire|towering tower|gardening gardens"
+    "|parked park|based base|tired tire|towering tower|gardening gardens|lit light"
+    "|doubled double|deserted desert|bare bear|leading LED"
 )
 
 
@@ -95,6 +96,10 @@ def test_no_noun_shows_what_is_done(folder: Path, form: str, noun: str):
         ("wing", "two wings"),
     ],
 )
+def test_mixed_media_are_nothing_medium(folder: Path):
+    assert judged("mixed media", ["medium skin"] * 40)["word", "media"].images == 0
+
+
 def test_what_is_done_is_shown_by_other_forms_of_it(folder: Path, form: str, said: str):
     found = judged(f"it is {form}", [said] * 40)
     assert [item.images for (kind, _), item in found.items() if item.verdict == "covered"] == [40]

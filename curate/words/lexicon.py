@@ -61,7 +61,7 @@ IRREGULAR_PLURALS = {
 }
 # Adjectives that look like participles of another word; the dictionary takes some for these.
 NOT_PARTICIPLES = frozenset(
-    "based beloved crooked dogged jagged naked ragged rugged sacred tired wicked winged"
+    "based beloved crooked deserted dogged jagged naked ragged rugged sacred tired wicked winged"
     " wretched".split()
 )
 # Adjectives of what has the noun, so that a beard shows something bearded.
@@ -84,19 +84,19 @@ CORRECTED = {
     "elder": "old",
 }
 # Irregular forms that nearly always mean another word: on the left, a boring wall, to feed.
-NOT_IRREGULAR = frozenset("bore born borne bounded feed left offer offering".split())
+NOT_IRREGULAR = frozenset("bare bore born borne bounded feed led left offer offering weed".split())
 # Nouns in -ing that are more than the verb, and -er that are no comparatives.
 NOT_VERBS = frozenset("building ceiling evening lightning wedding bedding clothing morning".split())
 NO_PLURALS = frozenset(  # that look like some
     "absurdres binoculars clothes crossroads goggles headquarters highres hires jeans leggings"
-    " lowres mars overalls pajamas pants pyjamas scissors shorts sunglasses tights trousers".split()
+    " lowres mars media overalls pajamas pants pyjamas scissors shorts sunglasses tights"
+    " trousers".split()
 )
 NOT_COMPARATIVES = frozenset("archer flower shower tower corner".split())
 _PLAIN = str.maketrans(
     {"\u2010": "-", "\u2011": "-", "\u2019": "'", "\u00ad": None, "\ufe0f": None}
 )
 _CLITICS = ("'s", "'ve", "'re", "'ll", "'d", "'m")
-_DOING = ("ing", "ed")
 _SIBILANTS = ("ches", "shes", "xes", "sses", "zzes")
 
 
@@ -201,13 +201,23 @@ def lemmas(form: str) -> frozenset[str]:
 def is_shown_by(form: str, other: str) -> bool:
     """Whether captions with `other`, of which the two share a lemma, show what `form` says.
 
-    A form in -ing or -ed of a word that is a noun above all says what somebody does: it is shown
-    by others of the kind, but not by the noun: no *eye* shows *eyeing*, no *park* a *parked* car.
+    The participle of a word that is no verb above all says what somebody does: it is shown by
+    others of the kind, but not by the word: no *eye* shows *eyeing*, no *park* a *parked* car,
+    no *light* a *lit* candle.
     """
-    if not form.endswith(_DOING) or other.endswith(_DOING) or form in HAVING:
+    if not _is_doing(form) or _is_doing(other) or form in HAVING:
         return True
     shared = lemmas(form) & lemmas(other)
-    return form in shared or any(not wordnet.parts_of_speech(one).startswith("n") for one in shared)
+    return form in shared or any(wordnet.parts_of_speech(one)[:1] in "v" for one in shared)
+
+
+def _is_doing(form: str) -> bool:
+    """Whether it is the form of a verb in -ing or -ed, or irregular."""
+    if form.endswith(("ing", "ed")):
+        return True
+    if form in IRREGULAR_PLURALS or form.endswith("s"):
+        return False
+    return any("v" in wordnet.parts_of_speech(one) for one in _irregular_lemmas(form))
 
 
 def _is_inflected(form: str, lemmas: set[str]) -> bool:
