@@ -33,6 +33,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p curate -p train -p pipelines
+	MYPYPATH=tools $(BIN)/mypy tools/build_words.py tools/word_senses.py
 	$(BIN)/python -m pytest -m 'not corpora' --cov=curate --cov=train --cov-report=term
 
 test-corpora: $(VENV)/.installed-dev
