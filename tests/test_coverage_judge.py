@@ -112,6 +112,11 @@ def test_an_adjective_that_never_stands_at_its_noun_is_unseen(folder: Path):
     assert item(report, "blue + car", "bind").verdict == "rare-binding"
 
 
+def test_what_no_picture_shows_is_bound_to_nothing(folder: Path):
+    report = judged("eternal blizzard", {"an eternal blizzard": 3, "a red blizzard": 9})
+    assert not units(report, "bind")
+
+
 def test_a_binding_counts_in_every_spelling(folder: Path):
     report = judged("a grey castle", {"a gray castle": 6})
     assert item(report, "grey + castle", "bind").verdict == "seen-binding"

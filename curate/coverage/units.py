@@ -124,7 +124,8 @@ def _combined(
         queries.vote(found.votes, [word.unit for word in words[first:end]], run, shown, named)
         for a, b in bindings.find(run, phrases=spans):
             adjective, noun = words[first + a], words[first + b]
-            if adjective.role == noun.role == WANTED:
+            seen = dictionary.is_visual(adjective.unit) and dictionary.is_visual(noun.unit)
+            if adjective.role == noun.role == WANTED and seen:
                 found.bindings[adjective.unit, noun.unit].append(_place(adjective, noun))
     return nouns, all_named
 
