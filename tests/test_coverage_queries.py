@@ -13,10 +13,11 @@ def searched(*lines: str) -> dict[str, str]:
     [
         ("a big dog", "big", "big dog"),
         ("a small, red car", "small", "small car"),
-        ("three dogs on the street", "three", "three dog"),
-        ("one cat and two dogs sitting on the grass", "sitting", "dog sitting"),
+        ("three dogs on the street", "three", "three dogs"),
+        ("one cat and two dogs sitting on the grass", "sitting", "dogs sitting"),
         ("an illustration of a large red elephant", "large", "large elephant"),
         ("a triangular flower pot", "triangular", "triangular flower pot"),
+        ("two big dogs", "big", "big dog"),
         ("a pink stop sign", "pink", "pink stop sign"),
         ("a horse riding an astronaut", "riding", "horse riding"),
         ("a sleeping dragon", "sleeping", "sleeping dragon"),

@@ -17,6 +17,9 @@ DEFAULT = Path("data")  # the dataset folder when none is named
 _LISTS = {".jsonl": lists.json_lines, ".csv": lists.table, ".tsv": lists.table}
 _DESCRIBE = {
     "captions": lists.FIX,
+    "shards": "pack them anew from their dataset DIR: curate caption --data DIR, then curate pack "
+    "--data DIR",
+    "manifest": "curate caption --data DIR, with the dataset folder DIR that it is of",
     "hugging-face": "name the folder of a dataset whose column caption is filled",
 }
 

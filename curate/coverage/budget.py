@@ -10,6 +10,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from curate.words import lexicon
+
 MOST = 240  # results of a query that the source shows without an account
 PAGE = 20  # of them in one request
 A_DAY = 200  # requests
@@ -144,7 +146,8 @@ def served(fetches: Iterable[Fetch], gaps: Iterable[Gap]) -> dict[Gap, int]:
     brought: dict[str, int] = {}
     for fetch in fetches:
         if fetch.gap.compound:
-            for word in set(fetch.gap.query.split()):
+            words = fetch.gap.query.split()
+            for word in {*words, *map(lexicon.unit, words)}:
                 brought[word] = brought.get(word, 0) + fetch.pictures
-    words = [gap for gap in gaps if not gap.compound and gap.query in brought]
-    return {gap: min(gap.need, brought[gap.query]) for gap in words}
+    single = [gap for gap in gaps if not gap.compound and gap.query in brought]
+    return {gap: min(gap.need, brought[gap.query]) for gap in single}

@@ -43,14 +43,16 @@ def vote(
         behind = next((n for n in range(place + 1, place + 1 + REACH) if n in nouns), None)
         before = next((n for n in range(place - 1, place - 1 - REACH, -1) if n in nouns), None)
         done = _is_verb(unit, forms[place]) and behind != place + 1
+        # "two dogs", "dogs running", but "big dog", as the item of the binding is named
+        written = forms if _is_verb(unit, forms[place]) or _is_number(unit) else units
         if before is not None and (done or behind is None):
-            votes[unit][f"{_thing(units, before, nouns, named)} {forms[place]}"] += 1
+            votes[unit][f"{_thing(written, before, nouns, named)} {forms[place]}"] += 1
         elif behind is not None:
-            votes[unit][f"{forms[place]} {_thing(units, behind, nouns, named)}"] += 1
+            votes[unit][f"{forms[place]} {_thing(written, behind, nouns, named)}"] += 1
 
 
 def _thing(
-    units: Sequence[str],
+    words: Sequence[str],
     place: int,
     nouns: Collection[int],
     named: Mapping[int, tuple[int, int, str]],
@@ -59,13 +61,17 @@ def _thing(
     if place in named:
         return named[place][2]
     following = place + 1 in nouns and place + 1 not in named
-    return f"{units[place]} {units[place + 1]}" if following else units[place]
+    return f"{words[place]} {words[place + 1]}" if following else words[place]
 
 
 def _is_verb(unit: str, form: str) -> bool:
     """Whether a word that is no noun says what one does, or what was done to it."""
     parts = wordnet.parts_of_speech(unit)
     return parts[:1] == "v" or form.endswith("ing")
+
+
+def _is_number(unit: str) -> bool:
+    return any(one.isdigit() for one in (unit, *wordnet.variants(unit)))
 
 
 def is_one(text: str) -> bool:

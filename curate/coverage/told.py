@@ -110,6 +110,8 @@ def summary(report: Report) -> str:
     origin = report.origin
     if origin.kind == "none":
         lines = [f"no dataset at {origin.path}: every word counts as missing"]
+    elif origin.kind == "checkpoint":
+        lines = [f"{origin.path}: trained on {_number(report.images, 'image')}"]
     else:
         images, captions = _number(report.images, "image"), _number(report.captions, "caption")
         lines = [f"{origin.path}: {images} with {captions}"]
