@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.cli import main
 from curate.coverage.checkpoint import Checkpoint, CheckpointIndex, read
 from curate.errors import InputError
 from tests import tiny_encoder
@@ -45,6 +46,26 @@ def test_a_real_checkpoint_says_what_it_was_shown(runs: dict[str, Path]):
     assert index.checkpoint.licences == {"CC0-1.0": 6}
     assert index.checkpoint == read(runs["one"] / "model.safetensors")
     assert {n.unit for n in index.vocabulary.nearest("circel")} == {"circle"}
+
+
+def test_the_command_answers_for_a_model(runs: dict[str, Path], tmp_path: Path, capsys):
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a green polar bear in a castle\n")
+    run = next(iter(runs.values()))
+    with pytest.raises(SystemExit) as stopped:
+        main(["vocab-gaps", str(prompts), "--checkpoint", str(run), "--json"])
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert stopped.value.code == 1
+    assert {item["kind"] for item in found["items"]} == {"word"}  # no phrase, pair or binding
+    items = {item["unit"]: item for item in found["items"]}
+    index = CheckpointIndex(read(run))
+    assert items["green"]["n_images"] == sum(index.count("green")) > 0
+    assert items["castle"]["verdict"] == "missing"
+    assert "a checkpoint counts single words only" in err
+    with pytest.raises(SystemExit) as stopped:
+        main(["vocab-gaps", str(prompts), "--checkpoint", str(run), "--data", str(tmp_path)])
+    assert stopped.value.code == 2
 
 
 def test_trainings_add_up_to_a_lower_bound(runs: dict[str, Path]):

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from curate.cli import main
 from curate.counts import records
 from curate.counts.imagefiles import Picture, pictures, pixels
 from curate.coverage import imagesearch, openclip
@@ -120,6 +121,26 @@ def test_trust_is_measured_on_the_words_that_captions_say(found: Findings):
     assert found.pictures == 105 and found.unread == 0
     (sentence,) = found.sentences()
     assert sentence.startswith("image search: on 7 words that captions say it finds ")
+
+
+def test_the_report_says_that_a_word_has_pictures_but_no_captions(
+    weights: Path, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    prompts, told = tmp_path / "prompts.txt", tmp_path / "told.json"
+    prompts.write_text("a red square\n")
+    look = ["vocab-gaps", str(prompts), "--data", str(shards), "--json", str(told)]
+    with pytest.raises(SystemExit) as stopped:
+        main(look)
+    assert stopped.value.code == 1  # no caption says red
+    with pytest.raises(SystemExit) as stopped:
+        main([*look, "--images", f"{ARCHITECTURE}:{weights}"])
+    assert stopped.value.code == 0  # a warning: captions are to be written, not pictures fetched
+    assert "image search: on 7 words that captions say" in capsys.readouterr().err
+    items = {item["unit"]: item for item in json.loads(told.read_bytes())["items"]}
+    red = items["red"]
+    assert (red["verdict"], red["severity"], red["n_images"]) == ("uncaptioned", "warning", 0)
+    assert red["fix"]["fetch"] == []
+    assert {one["key"].split("-")[0] for one in red["evidence"]} == {"red"}
 
 
 def test_a_model_that_knows_nothing_is_not_used(weights: Path, shards: Path, tmp_path: Path):
