@@ -249,6 +249,8 @@ def _modifies(letters: str, place: int) -> bool:
 def _passive(words: Sequence[str], place: int) -> bool:
     """Whether more is done than said: "is eaten by", "was nestled between"; not "filled with"."""
     ends = words[place].endswith(("ed", "en"))
+    if ends and words[place - 1] == "being":
+        return True
     return ends and (_letter(words[place + 1]) == "F" if place + 1 < len(words) else False)
 
 

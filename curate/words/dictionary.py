@@ -4,8 +4,11 @@ from curate.words import lexicon, wordnet
 
 
 def is_known(unit: str) -> bool:
-    """Whether a dictionary has the unit or all its parts; what begins with a digit is known."""
-    if unit[:1].isdigit():
+    """Whether a dictionary has the unit or all its parts; what begins with a digit is known.
+
+    So is what is like something known: *corpselike*.
+    """
+    if unit[:1].isdigit() or wordnet.known(unit.removesuffix("like")):
         return True
     if any(wordnet.known(one) or lexicon.is_listed(one) for one in lexicon.lemmas(unit)):
         return True

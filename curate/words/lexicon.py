@@ -64,6 +64,11 @@ NOT_PARTICIPLES = frozenset(
     "based beloved crooked deserted dogged jagged naked ragged rugged sacred tired wicked winged"
     " wretched".split()
 )
+# Words of their own that the dictionary takes for forms of another: a spade is none of spay.
+NO_FORMS = frozenset(
+    "ai bare cola cornea galen hypochondria lan lei makin maria opera regalia spade stole swank wan"
+    " weed zirconia".split()
+)
 # Adjectives of what has the noun, so that a beard shows something bearded.
 HAVING = frozenset(
     "armored armoured bearded belted caped clawed cloaked crested crowned fanged feathered frilled"
@@ -84,14 +89,15 @@ CORRECTED = {
     "elder": "old",
 }
 # Irregular forms that nearly always mean another word: on the left, a boring wall, to feed.
-NOT_IRREGULAR = frozenset("bare bore born borne bounded feed led left offer offering weed".split())
+NOT_IRREGULAR = frozenset("bore born borne bounded feed led left offer offering".split())
 # Nouns in -ing that are more than the verb, and -er that are no comparatives.
 NOT_VERBS = frozenset("building ceiling evening lightning wedding bedding clothing morning".split())
 NO_PLURALS = frozenset(  # that look like some
     "absurdres binoculars clothes crossroads goggles headquarters highres hires jeans leggings"
-    " lowres mars media overalls pajamas pants pyjamas scissors shorts sunglasses tights"
+    " lowres mars overalls pajamas pants pyjamas scissors shorts sunglasses tights"
     " trousers".split()
 )
+ANOTHER_PLURAL = frozenset(["media"])  # no longer shown by what is medium
 NOT_COMPARATIVES = frozenset("archer flower shower tower corner".split())
 _PLAIN = str.maketrans(
     {"\u2010": "-", "\u2011": "-", "\u2019": "'", "\u00ad": None, "\ufe0f": None}
@@ -178,7 +184,7 @@ def lemmas(form: str) -> frozenset[str]:
     """
     if form.endswith("'s"):
         return lemmas(form[:-2])
-    if form in NOT_PARTICIPLES or form in NO_PLURALS:
+    if form in NOT_PARTICIPLES or form in NO_FORMS or form in NO_PLURALS:
         return frozenset([form])
     if not form.isascii():
         form = characters.without_tone(form)
@@ -205,6 +211,8 @@ def is_shown_by(form: str, other: str) -> bool:
     others of the kind, but not by the word: no *eye* shows *eyeing*, no *park* a *parked* car,
     no *light* a *lit* candle.
     """
+    if form in ANOTHER_PLURAL:
+        return form == other
     if not _is_doing(form) or _is_doing(other) or form in HAVING:
         return True
     shared = lemmas(form) & lemmas(other)
