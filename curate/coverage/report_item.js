@@ -103,16 +103,16 @@ function counted(item) {
   if (item.b !== undefined) {
     made.push(h("p", { class: "soft" }, "Captions are silent about much that is seen: up to " + count(Math.round(item.b), "image") + " may show it unnamed (upper bound, 95 %)."));
   }
-  if (item.p !== undefined) made.push(h("p", { class: "soft" }, "This verdict is right with a chance of about " + Math.round(item.p * 100) + " %."));
+  if (item.p !== undefined) made.push(h("p", { class: "soft" }, "Verdicts of this kind were right in " + Math.round(item.p * 100) + " % of the cases that could be checked."));
   return made;
 }
 
 function gauge(levels, least, target) {
-  const related = levels[2] + levels.slice(3).reduce((sum, one) => sum + one[0], 0);
-  const most = Math.max(target, levels[0] + levels[1] + related);
+  const related = levels.slice(3).reduce((sum, one) => sum + one[0], 0);
+  const most = Math.max(target, levels[0] + levels[1] + levels[2] + related);
   const stretch = (name, n) => { const s = h("span", { class: name }); s.style.width = (100 * n) / most + "%"; return n ? s : null; };
   const at = (n, text) => { const m = h("em", { class: n / most > .6 ? "late" : null }, h("i", null, text)); m.style.left = (100 * n) / most + "%"; return m; };
-  return h("div", { class: "gauge", "aria-hidden": "true" }, stretch("counted", levels[0]), stretch("inflected", levels[1]), stretch("related", related),
+  return h("div", { class: "gauge", "aria-hidden": "true" }, stretch("counted", levels[0]), stretch("inflected", levels[1] + levels[2]), stretch("related", related),
     target / most - least / most > .25 ? at(least, "min " + least) : null, at(target, "target " + target));
 }
 
@@ -122,7 +122,7 @@ function levelTable(item) {
     const [number, ...via] = n < 3 ? [level] : level;
     if (!number && n > 0) return null;
     return h("tr", null, h("th", { scope: "row" }, names[n]), h("td", { class: "number" }, number.toLocaleString("en")),
-      h("td", { class: "soft" }, (via.length ? "via " + via.join(", ") + "; " : "") + (n < 2 ? "" : "not counted")));
+      h("td", { class: "soft" }, (via.length ? "via " + via.join(", ") + "; " : "") + (n < 3 ? "" : "not counted as the word")));
   });
   return h("table", { class: "levels" }, h("caption", { class: "unseen" }, "Images by how the captions name it"), h("tbody", null, rows));
 }

@@ -61,7 +61,7 @@ def prompts_come_worst_first_with_coloured_words(tab, watch):
     gaps = [rows.nth(n).locator("a.error").count() for n in range(rows.count())]
     assert len(gaps) == 6 and gaps[0] > gaps[-1] and gaps == sorted(gaps, reverse=True)
     said = tab.locator("#prompts > li", has_text="Eternal Force Blizzard").locator("a.error")
-    assert said.all_inner_texts() == ["Eternal", "Force", "Blizzard"]
+    assert said.all_inner_texts() == ["Force", "Blizzard"]
     tab.click("text=as in the file")
     assert "a red circle" in tab.locator("#prompts > li").first.inner_text()
     word = tab.locator("#prompts a.error", has_text="Blizzard").first
@@ -119,10 +119,10 @@ def the_table_filters_and_the_address_keeps_it(tab, watch):
     tab.uncheck(".severities input >> nth=1", force=True)
     assert 0 < len(units(tab)) < everything
     tab.select_option("#kind", "word")
-    tab.fill("#find", "eternal")
-    assert units(tab) == ["eternal"]
+    tab.fill("#find", "force")
+    assert units(tab) == ["force"]
     tab.reload()
-    assert units(tab) == ["eternal"] and tab.input_value("#find") == "eternal"
+    assert units(tab) == ["force"] and tab.input_value("#find") == "force"
     assert "1 item of" in tab.inner_text("#count")
     tab.fill("#find", "no such word")
     assert tab.locator("#nothing").is_visible()
