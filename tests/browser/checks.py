@@ -217,7 +217,7 @@ def an_item_tells_all_it_knows(tab, watch):
     told = " ".join(tab.inner_text("#detail").split())
     for text in (
         "1 image of 30 wanted", "min 5", "in another spelling 2", "synonym 3 via snowstorm",
-        "up to 57 images", "about 93 %", "blizzards (2 images)", "29 images short",
+        "up to 57 images", "right in 93 %", "blizzards (2 images)", "29 images short",
         "a blizzard demon", "CC0-1.0", "licence unknown", "storm synonym, 12 images",
         "wizard (40)", "blizzard + dog", "line 4 red car, blizzard with a grey dog",
     ):  # fmt: skip
