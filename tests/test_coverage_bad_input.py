@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from captioned_shards import write_shards
 
 from curate.cli import main
 from curate.coverage import prompts
@@ -88,6 +89,17 @@ def test_captions_that_cannot_be_counted(
     assert message in told.err
     assert told.err.startswith(f"error: {name}")
     assert "\n  fix: " in told.err
+
+
+def test_data_without_any_caption_says_how_to_write_them(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    write_shards(Path("shards"), [{"one": []}])
+    assert run("prompts.txt", "--data", "shards", "--fail-on", "never") == 3
+    told = capsys.readouterr()
+    assert told.err.startswith("error: shards: no caption to count words in (")
+    assert "curate caption --data DIR, then curate pack --data DIR" in told.err
+    assert told.out == ""
 
 
 def test_lone_halves_of_characters_and_zero_bytes_in_captions_are_read(folder: Path):
@@ -180,6 +192,25 @@ def test_prompts_can_be_piped_in(
     assert capsys.readouterr().err.startswith("error: standard input: empty, no prompts to read")
     assert gaps("-", "--plan", "plan.sh") == 2
     assert "the script reads the prompts again" in capsys.readouterr().err
+
+
+def test_text_without_blanks_is_counted_as_it_stands_and_said(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    Path("ask.txt").write_text(
+        "白い犬\n一只白色的狗在雪地里\nหมาสีขาว\n하얀 강아지\nكلب أبيض\n", "utf-8"
+    )
+    Path("said.csv").write_text("image,caption\na,白い犬\nb,하얀 강아지\n", "utf-8")
+    assert run("ask.txt", "--data", "said.csv", "--pairs", "off") == 1
+    told = capsys.readouterr()
+    assert "prompts without blanks between words: 3; what stands between" in told.err
+    found = {tuple(row.split("\t")[:3]) for row in told.out.splitlines()}
+    assert ("thin", "白い犬", "1") in found and ("thin", "강아지", "1") in found
+    assert ("unknown-word", "一只白色的狗在雪地里", "0") in found
+
+    Path("ask.txt").write_text("a dog 🐶 café\n", "utf-8")
+    assert gaps("ask.txt") == 1
+    assert "without blanks" not in capsys.readouterr().err
 
 
 def test_lines_may_end_as_on_any_system(tmp_path: Path):

@@ -68,6 +68,27 @@ def test_the_command_answers_for_a_model(runs: dict[str, Path], tmp_path: Path, 
     assert stopped.value.code == 2
 
 
+def test_its_page_and_plan_speak_of_training(runs: dict[str, Path], tmp_path: Path, capsys):
+    prompts, page, plan = tmp_path / "prompts.txt", tmp_path / "gaps.html", tmp_path / "plan.sh"
+    prompts.write_text("two zebras on a crimson moon")
+    typed = ["vocab-gaps", str(prompts), "--checkpoint", str(runs["two"])]
+    with pytest.raises(SystemExit) as stopped:
+        main([*typed, "--html", str(page), "--plan", str(plan)])
+    assert stopped.value.code == 1
+    assert f"{runs['two']}: trained on " in capsys.readouterr().err
+    assert "was trained on: " in page.read_text("utf-8")
+    script = plan.read_text("utf-8")
+    assert "curate fetch openverse --query 'two zebras' --limit" in script
+    last = [line for line in script.splitlines() if "--baseline" in line]
+    assert last and all(line.startswith("# curate vocab-gaps ") for line in last)
+    assert not any("--data data" in line for line in last)
+
+    with pytest.raises(SystemExit) as stopped:
+        main([*typed, "--images", "ViT-B-32:weights"])
+    assert stopped.value.code == 2
+    assert "--images: a checkpoint holds no pictures to look into" in capsys.readouterr().err
+
+
 def test_trainings_add_up_to_a_lower_bound(runs: dict[str, Path]):
     """Six pictures and six more, three of them the same: the file says 12, at least 6 are sure."""
     index = CheckpointIndex(read(runs["two"]))

@@ -57,6 +57,7 @@ def find(origin: Origin, keys: Collection[str]) -> dict[str, Place]:
         "shards": _in_shards,
         "captions": _in_list,
         "hugging-face": _in_foreign,
+        "checkpoint": lambda path, keys: (),
         "none": lambda path, keys: (),
     }
     found: dict[str, Place] = {}

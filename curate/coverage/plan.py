@@ -136,9 +136,9 @@ def _baseline(plan: Plan, before: str) -> Iterator[str]:
 def _fetching(plan: Plan, options: Sequence[str]) -> Iterator[str]:
     requests = sum(-(-f.pictures // PAGE) for f in plan.fetches)
     if plan.fresh:
+        beside = "" if "--checkpoint" in plan.look else " and are counted beside it"
         yield from _comment(
-            f"The report's data is no dataset folder, so the pictures go into {plan.into} and are "
-            "counted beside it."
+            f"The report's data is no dataset folder, so the pictures go into {plan.into}{beside}."
         )
     yield from _comment(
         "--limit counts pictures taken from the top of the results. Some will be refused or turn "
@@ -170,8 +170,16 @@ def _said(fetch: Fetch) -> str:
 
 
 def _looking_again(plan: Plan, before: str) -> Iterator[str]:
-    yield from _comment("What has closed, and what has not. Exit code 1: there are new gaps.")
-    yield _command("vocab-gaps", plan.prompts, *plan.look_again, "--baseline", before)
+    again = _command("vocab-gaps", plan.prompts, *plan.look_again, "--baseline", before)
+    if "--checkpoint" in plan.look:
+        yield from _comment(
+            "A checkpoint knows new pictures once it was trained on them: train finetune. Then, "
+            "with the new run as the checkpoint:"
+        )
+        yield f"# {again}"
+    else:
+        yield from _comment("What has closed, and what has not. Exit code 1: there are new gaps.")
+        yield again
 
 
 def _otherwise(plan: Plan) -> Iterator[str]:
@@ -274,13 +282,16 @@ def _typed(report: Mapping[str, Any]) -> tuple[str, ...]:
     """The arguments that lead to such a report."""
     data, profile = report["data"], report["profile"]
     paths = str(data["path"]).split(" + ") if data["kind"] == "several" else [str(data["path"])]
-    named = [] if data["kind"] == "none" else [a for path in paths for a in ("--data", path)]
+    option = "--checkpoint" if data["kind"] == "checkpoint" else "--data"
+    named = [] if data["kind"] == "none" else [a for path in paths for a in (option, path)]
     numbers = ["--min", str(profile["min"]), "--target", str(profile["target"])]
     return (*named, "--profile", str(profile["name"]), *numbers)
 
 
 def _added(look: Sequence[str], into: str, kind: str) -> tuple[str, ...]:
     """The option that counts the fetched pictures, too, unless they are counted anyway."""
+    if "--checkpoint" in look:  # judged in place of data
+        return ()
     named = [v.removeprefix("--data=") for v in _values(look)]
     if into in named or (not named and into == INTO and kind in ("none", "dataset")):
         return ()

@@ -12,7 +12,7 @@ with an empty line before it, each is a prompt of its own.
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +20,17 @@ from curate.coverage.syntax import SYNTAXES, Choice, Reading, Span, scan
 from curate.errors import InputError, UsageError
 from curate.words import lexicon, negation
 
-__all__ = ["CONTROL", "NEGATED", "SYNTAXES", "WANTED", "Prompt", "Token", "parse", "read"]
+__all__ = [
+    "CONTROL",
+    "NEGATED",
+    "SYNTAXES",
+    "WANTED",
+    "Prompt",
+    "Token",
+    "parse",
+    "read",
+    "unspaced",
+]
 
 WANTED, NEGATED, CONTROL = "wanted", "negated", "control"
 PIPED = Path("-")  # in place of a file: what is piped into the command
@@ -28,6 +38,9 @@ LONGEST = 100_000  # characters of a prompt
 
 _LINE_END = re.compile(r"\r\n|[\r\n]")
 _SETTINGS = re.compile(r"\s*Steps: \d+(?:,.*)?")
+_UNSPACED = re.compile(  # two letters of Thai to Burmese, Khmer, Japanese or Chinese
+    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]{2}"
+)
 _NEGATIVE_LINE = re.compile(r"\s*negative prompt ?:", re.IGNORECASE)
 
 
@@ -89,6 +102,16 @@ def parse(line: str, number: int = 1, *, syntax: str = "auto") -> Prompt:
     """
     _known(syntax)
     return _parse(line, number, syntax)
+
+
+def unspaced(prompts: Iterable[Prompt]) -> list[int]:
+    """Lines with words in scripts that put no blanks between them, such as Chinese or Thai."""
+    return [
+        prompt.line
+        for prompt in prompts
+        if not prompt.text.isascii()
+        and any(_UNSPACED.search(token.text) for token in prompt.tokens if token.role == WANTED)
+    ]
 
 
 def _known(syntax: str) -> None:

@@ -105,6 +105,9 @@ def vocab_gaps(  # noqa: PLR0913 one a documented setting
     wanted = verdicts.targets(profile, minimum=minimum, target=target)
     if pairs not in units.PAIRS:
         raise UsageError("--pairs", f"no choice {pairs!r}", fix=f"one of {', '.join(units.PAIRS)}")
+    if checkpoint and images:
+        problem = "a checkpoint holds no pictures to look into"
+        raise UsageError("--images", problem, fix="leave out --images or --checkpoint")
     before = earlier.read(baseline) if baseline else None
     agreed = declared.read(aliases) if aliases else declared.NONE
     asked = prompts.read(path, syntax=syntax)
@@ -122,6 +125,7 @@ def vocab_gaps(  # noqa: PLR0913 one a documented setting
     if images:
         items, said = _looked_into_pictures(items, judge, origin, images, tracked)
         notes += said
+    notes += _of_scripts(asked)
     typed = _typed(
         data=data, checkpoint=checkpoint, profile=profile, min=minimum, target=target,
         syntax=syntax, pairs=pairs, aliases=aliases, images=images,
@@ -146,6 +150,16 @@ def _opened(
     known = trained.CheckpointIndex(trained.read(checkpoint))
     origin = records.Origin(checkpoint, "checkpoint", ())
     return origin, known, list(known.notes)
+
+
+def _of_scripts(asked: Sequence[prompts.Prompt]) -> list[str]:
+    """What words are where no blanks stand between them."""
+    found = len(prompts.unspaced(asked))
+    sentence = (
+        f"prompts without blanks between words: {found:,}; what stands between blanks or signs "
+        "counts as one word there, and is found only where a caption says just that"
+    )
+    return [sentence] if found else []
 
 
 def _looked_into_pictures(
