@@ -185,7 +185,7 @@ def test_compounds_that_a_reader_missed(folder: Path, prompt: str, unit: str):
     assert ("phrase", unit) in judged(prompt, ["a lake"])
 
 
-@pytest.mark.parametrize("word", ["corpselike"])
+@pytest.mark.parametrize("word", ["corpselike", "laksa", "chemtrail", "sfumato", "lovestruck"])
 def test_words_that_a_reader_knows_are_missing_and_not_unknown(folder: Path, word: str):
     assert judged(f"a {word} cup", ["a lake"])["word", word].verdict == "missing"
 
