@@ -70,7 +70,7 @@ class Changes:
 
     new: tuple[Change, ...]  # gaps that were not as bad before
     closed: tuple[Change, ...]  # gaps that are less bad now, or none
-    changed: tuple[Change, ...]  # another verdict or count, for better or worse
+    changed: tuple[Change, ...]  # another verdict, or another count of what is still a gap
     notes: tuple[str, ...] = ()  # what else differs, so that the two are not quite comparable
 
     def as_json(self) -> dict[str, Any]:
@@ -154,9 +154,14 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> Changes:
             appeared.append(change)
         elif was and state and was.is_gap and _is_worse(was, state):
             closed.append(change)
-        elif was or learnt:
+        elif (was or learnt) and not _is_more_of_the_same(was, state):
             changed.append(change)
     return Changes(tuple(appeared), tuple(closed), tuple(changed), _notes(old, new))
+
+
+def _is_more_of_the_same(was: State | None, now: State | None) -> bool:
+    """Whether only the number of images differs, of what was no gap."""
+    return bool(was and now and was.verdict == now.verdict and not was.is_gap)
 
 
 def _is_worse(a: State, b: State | None) -> bool:
