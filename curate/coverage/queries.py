@@ -5,7 +5,8 @@ anything. An adjective, a number or a verb is searched with the noun it stands a
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from curate.words import wordnet
 
@@ -40,8 +41,8 @@ def vote(
             modifier = place in named and wordnet.parts_of_speech(unit)[:1] in ("a", "r")
             votes[unit][named[place][2] if modifier else unit] += 1
             continue
-        behind = next((n for n in range(place + 1, place + 1 + REACH) if n in nouns), None)
-        before = next((n for n in range(place - 1, place - 1 - REACH, -1) if n in nouns), None)
+        behind = _first(range(place + 1, place + 1 + REACH), nouns)
+        before = _first(range(place - 1, place - 1 - REACH, -1), nouns)
         done = _is_verb(unit, forms[place]) and behind != place + 1
         # "two dogs", "dogs running", but "big dog", as the item of the binding is named
         written = forms if _is_verb(unit, forms[place]) or _is_number(unit) else units
@@ -49,6 +50,13 @@ def vote(
             votes[unit][f"{_thing(written, before, nouns, named)} {forms[place]}"] += 1
         elif behind is not None:
             votes[unit][f"{forms[place]} {_thing(written, behind, nouns, named)}"] += 1
+
+
+def _first(places: Iterable[int], nouns: Collection[int]) -> int | None:
+    for place in places:
+        if place in nouns:
+            return place
+    return None
 
 
 def _thing(
@@ -64,13 +72,16 @@ def _thing(
     return f"{words[place]} {words[place + 1]}" if following else words[place]
 
 
+@lru_cache(maxsize=1 << 14)
 def _is_verb(unit: str, form: str) -> bool:
     """Whether a word that is no noun says what one does, or what was done to it."""
     parts = wordnet.parts_of_speech(unit)
     return parts[:1] == "v" or form.endswith("ing")
 
 
+@lru_cache(maxsize=1 << 14)
 def _is_number(unit: str) -> bool:
+    """Whether it counts things, in digits or letters."""
     return any(one.isdigit() for one in (unit, *wordnet.variants(unit)))
 
 
