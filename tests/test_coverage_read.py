@@ -101,6 +101,13 @@ def test_what_is_done_is_shown_by_other_forms_of_it(folder: Path, form: str, sai
     assert [item.images for (kind, _), item in found.items() if item.verdict == "covered"] == [40]
 
 
+def test_a_glass_of_wine_is_not_worn_on_a_nose(folder: Path):
+    shown = ["pouring red wine into a glass", "a glass of cold water", "a glass of orange juice"]
+    found = judged("a beaver wearing glasses on its nose", shown * 20)["word", "glass"]
+    assert found.verdict == "sense-risk"
+    assert found.senses and found.senses.asked == "what is worn to see better"
+
+
 def test_mixed_media_are_nothing_medium(folder: Path):
     assert judged("mixed media", ["medium skin"] * 40)["word", "media"].images == 0
 
