@@ -100,7 +100,7 @@ class Index:
         """Ascending numbers of the images that show both words."""
         fewer, more = sorted((self.shown(a), self.shown(b)), key=len)
         self._marked[more] = True
-        found = fewer[self._marked[fewer]]
+        found: NDArray[np.int32] = fewer[self._marked[fewer]]
         self._marked[more] = False
         return found
 
