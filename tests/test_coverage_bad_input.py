@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from captioned_shards import write_shards
@@ -289,3 +290,38 @@ def test_stopped_or_killed_while_counting_it_counts_again(folder: Path):
     assert "200,000 images" in done[0].stderr
     assert done[0].stdout == done[1].stdout
     assert not list(kept.rglob("*.part"))
+
+
+def test_shards_that_are_gone_broken_or_silent_are_said_in_every_form(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    shards = Path("shards")
+    write_shards(
+        shards, [{"a": ["a dog"]}, {"b": ["a wolf"]}, {"c": ["a cat"]}, {"d": [], "e": []}]
+    )
+    names = sorted(shards.glob("*.tar"))
+    names[1].unlink()
+    with names[2].open("r+b") as file:
+        file.seek(600)
+        file.write(b"XX")
+    files = ("--json", "gaps.json", "--html", "gaps.html", "--junit", "gaps.xml", "--plan", "a.sh")
+    options = ("--data", "shards", "--fail-on", "never", "--github")
+    assert run("prompts.txt", *options, *files) == 3
+
+    told = capsys.readouterr()
+    sentences = [
+        f"{names[1]}: shard is missing; images not counted: 1",
+        f"{names[2]}: broken shard (its SHA-256 is not the one in the index); "
+        "images not counted: 1",
+        f"{names[3].name}: shard holds no caption; images not counted: 2",
+    ]
+    assert json.loads(Path("gaps.json").read_bytes())["data"]["incomplete"] == sentences
+    suite = ElementTree.parse("gaps.xml").getroot()[0]
+    assert suite.attrib == {
+        "name": "vocab-gaps data", "tests": "1", "failures": "1", "errors": "0"
+    }  # fmt: skip
+    for number, sentence in enumerate(sentences):
+        assert f"  not counted: {sentence}\n" in told.err
+        assert told.out.splitlines()[number] == f"::error title=vocab-gaps::not counted: {sentence}"
+        assert sentence in (suite.findtext("testcase/failure") or "")
+        assert sentence in Path("gaps.html").read_text("utf-8")

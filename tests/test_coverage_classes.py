@@ -150,3 +150,10 @@ def test_says_that_aliases_are_missing_or_no_text(tmp_path: Path):
     (tmp_path / "a.toml").write_bytes(b"\xff")
     with pytest.raises(InputError, match=r"a.toml: not UTF-8 text"):
         aliases.read(tmp_path / "a.toml")
+
+
+def test_can_be_is_no_can():
+    words = "the keys are released and can be regulated".split()
+    assert words.index("can") in classes.function_words(words)
+    words = "a bottle and a can of soda".split()
+    assert words.index("can") not in classes.function_words(words)

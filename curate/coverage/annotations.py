@@ -1,7 +1,7 @@
 """The report for machines that check changes: GitHub annotations and JUnit XML."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
@@ -18,12 +18,15 @@ def github(report: Mapping[str, Any]) -> str:
     """Workflow commands that mark each gap in the prompts file, worst first.
 
     GitHub shows ten errors and ten warnings of a step; how many there are beyond these is said
-    in a notice. A gap is marked where it is first asked for.
+    in a notice. A gap is marked where it is first asked for. What of the data was not counted is
+    said before all.
 
     Source: GitHub, "Workflow commands for GitHub Actions"; its toolkit's `core/src/command.ts`
     for what is escaped. Columns count from 1 and the last one is part of the text.
     """
-    lines: list[str] = []
+    lines = [
+        f"::error title=vocab-gaps::{_data(f'not counted: {one}')}" for one in _missing(report)
+    ]
     for severity in ("error", "warning"):
         found = [item for item in report["items"] if item["severity"] == severity]
         lines += [_annotation(report, item) for item in found[:SHOWN]]
@@ -39,12 +42,15 @@ def junit(report: Mapping[str, Any]) -> str:
 
     Units rather than prompts are tests: their names stay the same from run to run, so that a
     viewer can tell which gap is new and which is fixed. Errors are failures; warnings pass and
-    say so in `system-out`. Function words, negated words and the like are no tests.
+    say so in `system-out`. Data that was not counted is a failure. Function words, negated words
+    and the like are no tests.
 
     Source: Jenkins xUnit plugin, `junit-10.xsd`.
     """
     prompts = str(report["prompts"]["path"])
     suites = [s for kind in KINDS if len(s := _suite(report, kind))]
+    if _missing(report):
+        suites.insert(0, _uncounted(report))
     totals = {name: sum(int(s.attrib[name]) for s in suites) for name in ("tests", "failures")}
     attributes = {"name": _legal(f"vocab-gaps {prompts}"), "errors": "0"}
     root = ElementTree.Element("testsuites", attributes | {n: str(v) for n, v in totals.items()})
@@ -63,6 +69,23 @@ def _annotation(report: Mapping[str, Any], item: Mapping[str, Any]) -> str:
     properties["title"] = f"{item['verdict']}: {item['unit']}"
     said = ",".join(f"{name}={_property(str(value))}" for name, value in properties.items())
     return f"::{item['severity']} {said}::{_data('; '.join(_facts(report, item)))}"
+
+
+def _missing(report: Mapping[str, Any]) -> Sequence[str]:
+    """Sentences: what of the data was not counted."""
+    found: Sequence[str] = report.get("data", {}).get("incomplete") or ()
+    return found
+
+
+def _uncounted(report: Mapping[str, Any]) -> ElementTree.Element:
+    numbers = {"tests": "1", "failures": "1", "errors": "0"}
+    suite = ElementTree.Element("testsuite", {"name": "vocab-gaps data", **numbers})
+    attributes = {"classname": "vocab-gaps.data", "name": "all data is counted"}
+    case = ElementTree.SubElement(suite, "testcase", attributes)
+    told = {"type": "incomplete", "message": "what is called missing may be there"}
+    failure = ElementTree.SubElement(case, "failure", told)
+    failure.text = _legal("\n".join(f"not counted: {one}" for one in _missing(report)))
+    return suite
 
 
 def _suite(report: Mapping[str, Any], kind: str) -> ElementTree.Element:
