@@ -1,9 +1,10 @@
 """The coverage report against the gold set: what it finds, what it misses, where it is noisy.
 
-    python benchmarks/score_gold.py [--half a|b|both] [--quiet] [--json]
+    python benchmarks/score_gold.py [--half a|b|both] [--quiet] [--json] [--checked FILE]
 
 Tune on half a only; half b says how well the report does on prompts nobody has tuned on, so
-print its totals with --quiet. Labels and their definitions: benchmarks/gold/README.md.
+print its totals with --quiet. `--half b --checked curate/coverage/checked.json` writes how often
+each verdict was right there, which the report tells as `p_correct`. Labels and their definitions: benchmarks/gold/README.md.
 """
 
 import argparse
@@ -341,7 +342,10 @@ def main() -> None:
     options.add_argument("--half", choices=("a", "b", "both"), default="a")
     options.add_argument("--quiet", action="store_true", help="only the totals")
     options.add_argument("--json", action="store_true")
+    options.add_argument("--checked", type=Path, help="write how often each verdict was right")
     given = options.parse_args()
+    if given.checked and given.half == "both":
+        options.error("--checked takes one half; b is the one that nothing was tuned on")
 
     table = read_inflections()
     scored: dict[str, list[Outcome]] = {}
@@ -349,6 +353,10 @@ def main() -> None:
         for half in "ab" if given.half == "both" else given.half:
             prompts, report = run(half, Path(folder))
             scored[f"half {half}"] = score(prompts, report, table)
+    if given.checked:
+        found = {name: checked(outcomes) for name, outcomes in scored.items()}
+        text = json.dumps({"verdicts": found[f"half {given.half}"]}, indent=1, sort_keys=True)
+        given.checked.write_text(text + "\n", "utf-8")
     if len(scored) > 1:
         scored["both halves"] = [o for outcomes in scored.values() for o in outcomes]
     if not given.json:
@@ -357,6 +365,17 @@ def main() -> None:
         return
     result = {name: as_json(outcomes, quiet=given.quiet) for name, outcomes in scored.items()}
     print(json.dumps(result, ensure_ascii=False, indent=1))
+
+
+def checked(outcomes: Sequence[Outcome]) -> dict[str, list[int]]:
+    """Reported verdict -> how often it was right, how often it was given."""
+    found: dict[str, list[int]] = {}
+    for outcome in outcomes:
+        if outcome.reported != NOT_REPORTED:
+            counts = found.setdefault(outcome.reported, [0, 0])
+            counts[0] += outcome.right
+            counts[1] += 1
+    return found
 
 
 def as_json(outcomes: Sequence[Outcome], *, quiet: bool) -> dict[str, Any]:

@@ -164,7 +164,7 @@ def test_json_holds_every_word_with_its_place(folder: Path, capsys: pytest.Captu
         "kind": "word",
         "verdict": "missing",
         "severity": "error",
-        "p_correct": None,
+        "p_correct": report.p_correct("missing"),
         "n_images": 0,
         "levels": {
             "exact": 0,

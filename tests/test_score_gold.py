@@ -207,6 +207,23 @@ def test_quiet_json_names_no_unit():
     assert '"true_gaps_reported_as_covered": 1' in text
 
 
+def test_what_was_given_and_what_was_right_is_counted():
+    found = score_gold.checked(scored(changed("dog", "covered")))
+    assert found["covered"][0] < found["covered"][1]
+    assert found["thin"] == [2, 2]
+    assert score_gold.NOT_REPORTED not in found
+
+
+def test_the_shares_that_the_report_tells_are_those_of_half_b(tmp_path):
+    prompts, told = score_gold.run("b", tmp_path)
+    outcomes = score_gold.score(prompts, told, gold_files.read_inflections())
+    shipped = json.loads(
+        (BENCHMARKS.parent / "curate" / "coverage" / "checked.json").read_text("utf-8")
+    )
+    again = "python benchmarks/score_gold.py --half b --checked curate/coverage/checked.json"
+    assert score_gold.checked(outcomes) == shipped["verdicts"], again
+
+
 def test_captions_become_one_line_an_image(tmp_path):
     path = score_gold.write_captions(
         [Caption(2, "a dog"), Caption(1, "señora")], tmp_path / "captions.jsonl"
