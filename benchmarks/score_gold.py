@@ -4,7 +4,8 @@
 
 Tune on half a only; half b says how well the report does on prompts nobody has tuned on, so
 print its totals with --quiet. `--half b --checked curate/coverage/checked.json` writes how often
-each verdict was right there, which the report tells as `p_correct`. Labels and their definitions: benchmarks/gold/README.md.
+each verdict was right there, which the report tells as `p_correct`. Labels and their definitions:
+benchmarks/gold/README.md.
 """
 
 import argparse
