@@ -252,7 +252,7 @@ class Judge:
         return Item(
             " + ".join(both), kind, verdict, self._mentions(places), Levels(exact=count),
             expected=round(expected, 2),
-            pmi=round(log2((count + 0.5) / (expected + 0.5)), 2),
+            pmi=round(log2((count + 0.5) / (expected + 0.5)), 2) + 0.0,  # never -0.0
             evidence=self.index.evidence(few, both, EVIDENCE) if few else (),
             fetch=self._fetch(" ".join(both)) if short else (),
             need=short,
