@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from captioned_shards import write_shards
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from servers import Answer, Server, picture, serving
@@ -22,6 +23,7 @@ from curate.coverage.budget import MOST, Gap, fetches, split
 from curate.coverage.plan import Plan, plan, script
 from curate.coverage.report import to_json, vocab_gaps
 from curate.dataset import Dataset
+from curate.errors import Exit
 
 
 def item(
@@ -190,10 +192,12 @@ def test_the_script_says_what_each_line_is_for():
     text = script(plan(report(*items, path="my data"), budget=12))
     assert commands(text) == [
         ["set", "-eu"],
-        ["[", "-e", "vocab-gaps-before.json", "]", "||",
-         "curate", "vocab-gaps", "prompts.txt", "--data", "my data", "--profile", "finetune",
-         "--min", "5", "--target", "30", "--json", "vocab-gaps-before.json",
+        ["if", "[", "!", "-e", "vocab-gaps-before.json", "];", "then"],
+        ["curate", "vocab-gaps", "prompts.txt", "--data", "my data", "--profile", "finetune",
+         "--min", "5", "--target", "30", "--json", "vocab-gaps-before.new.json",
          "--fail-on", "never", ">", "/dev/null"],
+        ["mv", "--", "vocab-gaps-before.new.json", "vocab-gaps-before.json"],
+        ["fi"],
         ["curate", "fetch", "openverse", "--query", "ice-dragon", "--limit", "12",
          "--data", "my data"],
         ["curate", "build", "--data", "my data"],
@@ -279,13 +283,14 @@ def test_no_unit_can_make_the_script_do_anything_else(tmp_path_factory, units, f
     shown = tmp_path_factory.mktemp("bash")
     (shown / "curate").write_text(
         '#!/bin/sh\nprintf "%s\\0" "$@" >> "$OUT"; printf "\\0" >> "$OUT"\n'
+        'for word; do [ "$last" != --json ] || echo "{}" > "$word"; last=$word; done\n'
     )
     (shown / "curate").chmod(0o755)
     (shown / "plan.sh").write_text(text, encoding="utf-8", errors="replace")
     env = {"PATH": f"{shown}:/usr/bin:/bin", "OUT": str(shown / "out"), "LC_ALL": "C.UTF-8"}
     done = subprocess.run(["bash", "plan.sh"], cwd=shown, env=env, capture_output=True)
     assert done.returncode == 0, done.stderr
-    names = {"curate", "plan.sh", "out"}
+    names = {"curate", "plan.sh", "out", "vocab-gaps-before.json"}
     assert {p.name for p in shown.iterdir()} <= names
     if (shown / "out").exists():
         asked = (shown / "out").read_bytes().decode().split("\0\0")
@@ -349,6 +354,21 @@ def test_bash_runs_the_script_and_the_gap_closes(tmp_path, monkeypatch):
     assert judged(Path("prompts.txt"))["summary"] == {"covered": 1, "function-word": 1}
     changes = baseline.compare(kept, judged(Path("prompts.txt")))
     assert [c.unit for c in changes.closed] == ["dragon"] and not changes.new
+
+
+def test_a_script_that_cannot_count_all_of_the_data_stops_each_time(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("prompts.txt").write_text("a dragon\n")
+    write_shards(Path("shards"), [{"a": ["a dog"]}, {"b": ["a wolf"]}])
+    sorted(Path("shards").glob("*.tar"))[1].unlink()
+    found = to_json(vocab_gaps(Path("prompts.txt"), data=[Path("shards")]))
+    Path("plan.sh").write_text(script(plan(found, budget=5)))
+    for _ in range(2):
+        done = run_bash(tmp_path)
+        assert done.returncode == Exit.INPUT, done.stderr
+        assert "shard is missing" in done.stderr
+        assert not Path("vocab-gaps-before.json").exists()
+    assert not Path("data").exists()
 
 
 def judged(prompts: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from PIL import Image
 from rows import row
 
 from curate.counts import records
+from curate.counts.hugging import row_names
 from curate.coverage import thumbnails
 from curate.coverage.thumbnails import Thumbnail
 from curate.dataset import Dataset
@@ -168,7 +169,7 @@ def as_arrow(folder: Path) -> None:
 def test_a_hugging_face_dataset(tmp_path: Path, write: Callable[[Path], None]):
     write(tmp_path / "set")
     (file,) = (tmp_path / "set").glob("train.*")
-    keys = [f"{file.name}#{n}" for n in (3, 0, 1, 2, 9)]
+    keys = [f"{row_names(file, file.name)}{n}" for n in (3, 0, 1, 2, 9)]
     found = of(tmp_path / "set", *keys)
     assert list(found) == keys[:-1]
     assert opened(found[keys[0]]).size == (32, 32)

@@ -42,7 +42,6 @@ class Synset:
     """One meaning: the words that have it, its gloss and its relations."""
 
     key: Key
-    satellite: bool  # an adjective that clusters round another
     file: str  # lexicographer file, such as noun.animal
     lemmas: tuple[str, ...]
     gloss: str  # definition and examples, as written
@@ -121,7 +120,7 @@ def _synset(line: str, pos: str) -> Synset:
     rest = fields[4 + 2 * words :]
     pointers = tuple(_pointer(rest[1 + 4 * n : 5 + 4 * n]) for n in range(int(rest[0])))
     file = LEXICOGRAPHER[int(fields[1])]
-    return Synset((pos, int(fields[0])), fields[2] == "s", file, lemmas, gloss.strip(), pointers)
+    return Synset((pos, int(fields[0])), file, lemmas, gloss.strip(), pointers)
 
 
 def _lemma(word: str) -> str:

@@ -4,6 +4,7 @@ Only the columns with captions and names are read, never a picture.
 """
 
 import csv
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -24,6 +25,7 @@ CAPTIONS = (
 )
 IMAGES = ("image_id", "id", "key", "file_name", "filename", "image_path", "path", "image", "url")
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
+_SAMPLE = 1 << 16  # bytes
 _FIX = f"rename the column with the captions to caption; known are {', '.join(CAPTIONS)}"
 
 
@@ -76,7 +78,7 @@ def parts(folder: Path, found: Sequence[Path]) -> tuple[list[Part], list[str]]:
         raise InputError(found[0], "data file is missing", fix=fix)
     for file in there:  # one that cannot be read is told of later, with what else there is
         try:
-            _columns_of(file)
+            columns_of(file)
         except _BrokenError:
             continue
         break
@@ -117,21 +119,36 @@ def _read(file: Path, name: str, reading: Reading) -> Iterator[Described]:
 
 
 def _rows(file: Path, name: str) -> Iterator[Described]:
-    caption, image = _columns_of(file)
-    split = _split(name)
+    caption, image = columns_of(file)
+    split = split_of(name)
     if file.suffix == ".csv":
         columns = (image or "file_name", caption)
         yield from lists.table(file, Reading(), columns=columns, prefix=split)
         return
-    number = 0
+    number, own = 0, ""
     for captions, keys in _batches(file, caption, image):
         for said, key in zip(captions, keys, strict=True):
             texts = [said] if isinstance(said, str) else [c for c in said or () if c]
-            yield f"{name}#{number}" if key is None else f"{split}{key}", texts
+            own = own or (row_names(file, name) if key is None else "")
+            yield f"{own}{number}" if key is None else f"{split}{key}", texts
             number += 1
 
 
-def _split(name: str) -> str:
+def row_names(file: Path, name: str) -> str:
+    """What keys of rows without a name begin with: another file of the same name has others.
+
+    Eight digits of a hash over the file's size and its first and last 64 KiB: enough to tell
+    files apart, and quick for those of many gigabytes.
+    """
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        whole = hashlib.sha256(f"{size} ".encode() + stream.read(_SAMPLE))
+        stream.seek(max(0, size - _SAMPLE))
+        whole.update(stream.read())
+    return f"{name}@{whole.hexdigest()[:8]}#"
+
+
+def split_of(name: str) -> str:
     """What keys begin with: `train/` for `train/data-0.arrow` and for `data/train-0.parquet`.
 
     Names of images may start anew in every split.
@@ -198,7 +215,7 @@ def _json_records(file: Path) -> Iterator[tuple[int, dict[str, object]]]:
             yield number, record
 
 
-def _columns_of(file: Path) -> tuple[str, str | None]:
+def columns_of(file: Path) -> tuple[str, str | None]:
     """The columns with captions and with names, the second None where there is none.
 
     Raises:

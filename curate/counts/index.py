@@ -5,7 +5,7 @@ The captions are counted a part at a time (`building`), each part in files of it
 over all parts, and captions of the same key are one image wherever they come from.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -73,8 +73,9 @@ class Index:
 
         Args:
             unit: a lemma or form; hyphenated, it is found with the hyphen or as its parts side
-                by side, each in any inflection; with blanks, as its words side by side in one
-                caption, blank or hyphen between, the last one in any inflection; no comma between.
+                by side, each in any inflection (*red-haired* also as *red hair*); with blanks, as
+                its words side by side in one caption, blank or hyphen between, the last one in any
+                inflection; no comma between.
         """
         return self._asked("shown", unit)
 
@@ -82,7 +83,7 @@ class Index:
         """Those that show it as it is written; a hyphen of the unit must be there."""
         return self._asked("exact", unit)
 
-    def beside(self, unit: str, *, cohesion: float = 0.0) -> int:
+    def beside(self, unit: str, *, cohesion: float) -> int:
         """How many images show a word, or words side by side.
 
         Where the words are in too few images together for a cosine of `cohesion` (those with
@@ -146,28 +147,6 @@ class Index:
             self._found[known] = self._bindings(adjective, noun)
         return self._found[known]
 
-    def together(
-        self, pairs: Iterable[tuple[str, str]], *, below: int = 6
-    ) -> Iterator[tuple[str, str, int, list[Evidence]]]:
-        """Yield each pair of units with the number of images that show both.
-
-        Where there are fewer than `below`, their captions follow.
-        """
-        partners: dict[str, list[tuple[str, str]]] = defaultdict(list)
-        for a, b in pairs:
-            commoner = max(a, b, key=lambda unit: len(self.shown(unit)))
-            partners[commoner].append((a, b))
-        for commoner, found in partners.items():
-            counted = []
-            self._marked[self.shown(commoner)] = True
-            for a, b in found:
-                rarer = self.shown(b if a == commoner else a)
-                both = rarer[self._marked[rarer]]
-                counted.append((a, b, len(both), both.tolist() if len(both) < below else []))
-            self._marked[self.shown(commoner)] = False
-            for a, b, number, few in counted:
-                yield a, b, number, [self._evidence(image, (a, b)) for image in few]
-
     def expect(self, numbers: "NDArray[np.int32]") -> None:
         """Read the captions of these images at once, since `evidence` will ask for them."""
         self._places.expect(numbers)
@@ -213,7 +192,9 @@ class Index:
             cut = postings.words(part)
             any_form = inflected and (hyphenated or place == len(parts) - 1)
             if any_form and len(cut) == 1:
-                choices.append(self._inflections(segment, part))
+                last = hyphenated and 0 < place == len(parts) - 1
+                of_body = [lexicon.OF_BODIES[part]] if last and part in lexicon.OF_BODIES else []
+                choices.append([*self._inflections(segment, part), *of_body])
             else:
                 choices += [[word] for word in cut]
         return list(product(*choices)) if choices else []
@@ -281,7 +262,10 @@ class Index:
 
         lemmas = lexicon.lemmas(adjective), lexicon.lemmas(noun)
         said = (run for caption in self._places.image(number)[1] for run in _runs(caption))
-        return any(bindings.binds(words, *lemmas) for words in said)
+        return any(
+            bindings.binds(words, *lemmas) or bindings.has(words, adjective, lemmas[1])
+            for words in said
+        )
 
     def _evidence(self, number: int, units: Sequence[str]) -> Evidence:
         key, captions = self._places.image(number)

@@ -173,10 +173,10 @@ def _in_table(file: Path, name: str, keys: Collection[str]) -> Placed:
 
     number = 0
     try:
+        split, own = hugging.split_of(name), hugging.row_names(file, name)
         for names, read in _groups(file):
-            split = hugging._split(name)
             named = [
-                f"{name}#{number + n}" if k is None else f"{split}{k}" for n, k in enumerate(names)
+                f"{own}{number + n}" if k is None else f"{split}{k}" for n, k in enumerate(names)
             ]
             wanted = {row: key for row, key in enumerate(named) if key in keys}
             number += len(names)
@@ -194,7 +194,7 @@ def _groups(file: Path) -> Iterator[tuple[list[Any], Read]]:
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
-    _, named = hugging._columns_of(file)
+    _, named = hugging.columns_of(file)
     if file.suffix == ".arrow":
         with pa.ipc.open_stream(pa.memory_map(str(file))) as batches:
             columns = _shown(batches.schema)

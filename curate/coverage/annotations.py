@@ -10,7 +10,7 @@ LINES = 12  # lines of the prompts that a text lists
 NOT_TESTS = frozenset(  # verdicts of what captions are not asked for
     "function-word control-token negated meta not-visual typo".split()
 )
-KINDS = ("word", "phrase", "bind", "pair")
+TESTED = ("word", "phrase", "bind", "pair")
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -48,7 +48,7 @@ def junit(report: Mapping[str, Any]) -> str:
     Source: Jenkins xUnit plugin, `junit-10.xsd`.
     """
     prompts = str(report["prompts"]["path"])
-    suites = [s for kind in KINDS if len(s := _suite(report, kind))]
+    suites = [s for kind in TESTED if len(s := _suite(report, kind))]
     if _missing(report):
         suites.insert(0, _uncounted(report))
     totals = {name: sum(int(s.attrib[name]) for s in suites) for name in ("tests", "failures")}

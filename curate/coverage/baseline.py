@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from curate.coverage.verdicts import KINDS, SEVERITIES
 from curate.errors import InputError
 
 SCHEMA = "vocab-gaps/1"
-SEVERITIES = ("error", "warning", "info")  # worst first
-KINDS = ("word", "phrase", "bind", "pair", "token")
 NAMED = 8  # units that a sentence lists
 _FIX = "write it anew: curate vocab-gaps PROMPTS --json FILE.json"
 Key = tuple[str, str, bool]  # kind, unit, negated

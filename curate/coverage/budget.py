@@ -16,8 +16,8 @@ MOST = 240  # results of a query that the source shows without an account
 PAGE = 20  # of them in one request
 A_DAY = 200  # requests
 SPARE = 10  # requests of a day that are kept back, for pictures that are refused
-SEVERITIES = ("error", "warning")
-KINDS = ("phrase", "bind", "pair", "word")  # that can be fetched; compounds serve their words
+URGENT = ("error", "warning")  # severities that are worth a fetch
+FETCHABLE = ("phrase", "bind", "pair", "word")  # kinds; compounds serve their words
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Gap:
     @property
     def place(self) -> tuple[int, int, str]:
         """Worst first, whatever the order of the report."""
-        return SEVERITIES.index(self.severity), -KINDS.index(self.kind), self.query
+        return URGENT.index(self.severity), -FETCHABLE.index(self.kind), self.query
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def fetches(gaps: Sequence[Gap], budget: int) -> list[Fetch]:
     words = [gap for gap in chosen if not gap.compound]
     left = budget - sum(f.pictures for f in compounds)
     found = compounds + _share(words, left, brought)
-    return sorted(found, key=lambda f: (SEVERITIES.index(f.gap.severity), -_gained(f), f.gap.place))
+    return sorted(found, key=lambda f: (URGENT.index(f.gap.severity), -_gained(f), f.gap.place))
 
 
 def _share(
@@ -132,7 +132,7 @@ def _within_a_day(gaps: Sequence[Gap], budget: int) -> list[Gap]:
     if len(gaps) <= most:
         return list(gaps)
     gain = {f.gap: _gained(f) for f in _share(gaps, budget)}
-    ranked = sorted(gaps, key=lambda g: (SEVERITIES.index(g.severity), -gain.get(g, 0.0), g.place))
+    ranked = sorted(gaps, key=lambda g: (URGENT.index(g.severity), -gain.get(g, 0.0), g.place))
     return sorted(ranked[:most], key=lambda gap: gap.place)
 
 

@@ -87,14 +87,6 @@ class Findings:
         return said
 
 
-class ImageSearch(Protocol):
-    """Finds words in pictures."""
-
-    def shown(self, words: Sequence[str], pictures: Sequence[Picture]) -> Findings:
-        """For each word, the pictures that show it although their captions do not say it."""
-        ...
-
-
 class Embedder(Protocol):
     """An image-text model: both as vectors of length 1, the likelier the nearer."""
 

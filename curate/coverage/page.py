@@ -17,9 +17,9 @@ from typing import Any
 from curate.coverage.legend import KINDS, MEANINGS
 from curate.coverage.prompts import Prompt
 from curate.coverage.thumbnails import Thumbnail
+from curate.coverage.verdicts import RELATIONS, SEVERITIES
 from curate.words import lexicon
 
-SEVERITIES = ("error", "warning", "info")  # worst first
 STATIC_GAPS = 200  # rows that stand in the page without its script
 CHANGES = 500  # of each kind that the page lists
 SCRIPTS = tuple(  # in this order
@@ -27,7 +27,6 @@ SCRIPTS = tuple(  # in this order
 )
 _BAR = 1000  # units of the drawing that shows the words by verdict
 _NO_PICTURES: Mapping[str, Thumbnail] = MappingProxyType({})
-_RELATIONS = ("synonym", "narrower", "derivation")
 
 
 def render(
@@ -107,7 +106,7 @@ def payload(
 def _compact(item: Mapping[str, Any], texts: Mapping[tuple[str, str], int]) -> dict[str, Any]:
     levels, fix = item["levels"], item["fix"]
     exact = [levels["exact"], levels["inflection"], levels["variant"]]
-    related = [[levels[name]["n"], *levels[name]["via"]] for name in _RELATIONS]
+    related = [[levels[name]["n"], *levels[name]["via"]] for name in RELATIONS]
     wanted = _wanted(item)
     optional = {
         "l": [*exact, *related] if any(exact[1:]) or any(one[0] for one in related) else None,
@@ -153,7 +152,7 @@ def _picture(evidence: Mapping[str, Any], picture: Thumbnail | None) -> list[str
 
 def _wanted(item: Mapping[str, Any]) -> list[frozenset[str]]:
     """The lemmas to mark in the evidence: of the unit, and of the related words that count."""
-    via = [unit for name in _RELATIONS for unit in item["levels"][name]["via"]]
+    via = [unit for name in RELATIONS for unit in item["levels"][name]["via"]]
     written = [item["unit"].replace(" + ", " "), *via]
     forms = [part for text in written for word in text.split() for part in lexicon.parts(word)]
     return [lexicon.lemmas(form) for form in dict.fromkeys(forms)]

@@ -7,7 +7,7 @@ from itertools import groupby, pairwise
 from typing import Any
 
 from curate.coverage import queries
-from curate.coverage.budget import A_DAY, KINDS, PAGE, SEVERITIES, Fetch, Gap, fetches, served
+from curate.coverage.budget import A_DAY, FETCHABLE, PAGE, URGENT, Fetch, Gap, fetches, served
 
 BUDGET = 1_000  # pictures, unless told otherwise
 INTO = "data"  # dataset folder that is fetched into where the report names none
@@ -127,10 +127,16 @@ def _lines(plan: Plan, fetch: Sequence[str], before: str) -> Iterator[str]:
 
 
 def _baseline(plan: Plan, before: str) -> Iterator[str]:
-    yield from _comment("What is missing now, to compare with afterwards. Kept if it is there.")
-    name = shlex.quote(before)
-    look = _command("vocab-gaps", plan.prompts, *plan.look, "--json", before)
-    yield f"[ -e {name} ] || {look} --fail-on never > /dev/null"
+    yield from _comment(
+        "What is missing now, to compare with afterwards. Kept if it is there. If some of the data "
+        "cannot be counted, it stops here: repair the data first."
+    )
+    new = f"{before.removesuffix('.json')}.new.json"
+    look = _command("vocab-gaps", plan.prompts, *plan.look, "--json", new)
+    yield f"if [ ! -e {shlex.quote(before)} ]; then"
+    yield f"  {look} --fail-on never > /dev/null"
+    yield f"  {shlex.join(['mv', '--', new, before])}"
+    yield "fi"
 
 
 def _fetching(plan: Plan, options: Sequence[str]) -> Iterator[str]:
@@ -259,9 +265,9 @@ def _joined(a: Gap, b: Gap) -> Gap:
 
 def _query(item: Mapping[str, Any]) -> str | None:
     """What to ask a stock site for; None if it cannot close this item."""
-    if item["kind"] not in KINDS or item["verdict"] not in FETCHED or item["fix"]["need"] < 1:
+    if item["kind"] not in FETCHABLE or item["verdict"] not in FETCHED or item["fix"]["need"] < 1:
         return None
-    if item["severity"] not in SEVERITIES:
+    if item["severity"] not in URGENT:
         return None
     commands = item["fix"]["fetch"]
     asked = shlex.split(commands[0]) if commands else []

@@ -21,7 +21,6 @@ from curate.coverage.verdicts import RELATIONS, SEVERITIES, Item, Targets, Via
 from curate.errors import Exit, UsageError
 from curate.words import phrases
 
-SCHEMA = "vocab-gaps/1"
 FAIL_ON = ("error", "warning", "never")
 CHECKED = 10  # times a verdict must have been given before its share of right ones is told
 
@@ -204,7 +203,7 @@ def check_fail_on(fail_on: str) -> None:
 def to_json(report: Report) -> dict[str, Any]:
     """The report as plain values, in a stable order."""
     found = {
-        "schema": SCHEMA,
+        "schema": earlier.SCHEMA,
         "prompts": {"path": str(report.path), "count": len(report.prompts)},
         "data": {
             "path": str(report.origin.path),

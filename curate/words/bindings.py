@@ -17,6 +17,7 @@ from curate.words import lexicon, wordnet
 # an object), C (compounds like snow covered), X (painted, dyed). Others: R (very), D (the),
 # U (a number), A (and), L (is), G (are), Q (that), W (with), F (in), V (all else).
 _NOUN = "NSMYBZO"
+_HAVING = ("with", "has", "having")
 COLOURS = frozenset(
     "red orange yellow green blue purple violet pink brown black white gray grey gold golden"
     " silver cyan magenta teal turquoise maroon crimson scarlet indigo beige tan azure aqua mauve"
@@ -158,6 +159,27 @@ def binds(words: Sequence[str], adjective: frozenset[str], noun: frozenset[str])
     if any(a in said and n in nouns for a, n in _pairs(words, letters)):
         return True
     return any(a in said and n in nouns for a, n in _doings(letters))
+
+
+def has(words: Sequence[str], adjective: str, noun: frozenset[str]) -> bool:
+    """Whether a caption tells of a noun's body what a compound says: *woman with long red hair*.
+
+    Args:
+        words: as for `binds`.
+        adjective: a unit; only compounds with a word of `lexicon.OF_BODIES` are told so.
+        noun: lemmas.
+    """
+    first, *rest = adjective.split("-")
+    if not rest or rest[-1] not in lexicon.OF_BODIES:
+        return False
+    wanted = [first, *rest[:-1], lexicon.OF_BODIES[rest[-1]]]
+    for n, word in enumerate(words[:-1]):
+        verb = min(n + 1 + (words[n + 1] in ("that", "who")), len(words) - 1)
+        if words[verb] in _HAVING and lexicon.lemmas(word) & noun:
+            near = words[verb + 1 : verb + 3 + len(wanted)]  # two other words at most
+            if any(list(near[k:][: len(wanted)]) == wanted for k in range(3)):
+                return True
+    return False
 
 
 def joins(before: Sequence[str], after: str) -> bool:

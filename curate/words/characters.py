@@ -37,11 +37,6 @@ def is_emoji(form: str) -> bool:
     return not form.isascii() and _emoji().fullmatch(form) is not None
 
 
-def is_east_asian(form: str) -> bool:
-    """Whether a word begins with Chinese, Japanese or Korean script."""
-    return not form.isascii() and _east_asian().match(form) is not None
-
-
 def without_tone(form: str) -> str:
     """An emoji in its neutral colour of skin; any other word as it is."""
     if form.isascii() or not is_emoji(form):
@@ -52,11 +47,6 @@ def without_tone(form: str) -> str:
 @cache
 def _emoji() -> re.Pattern[str]:
     return re.compile(EMOJI)
-
-
-@cache
-def _east_asian() -> re.Pattern[str]:
-    return re.compile(f"[{EAST_ASIAN}]")
 
 
 @cache

@@ -75,6 +75,8 @@ HAVING = frozenset(
     " haired haloed helmeted hooded horned maned masked robed scaled skinned spiked spotted striped"
     " tailed tattooed tentacled tusked uniformed whiskered".split()
 )
+# The last part of a compound -> what a caption may say in its place: red hair, of red-haired.
+OF_BODIES = {"haired": "hair", "eyed": "eyes", "legged": "legs"}
 # Irregular plurals that are also a common form of a verb or of a regular noun.
 ALSO_REGULAR = frozenset("axes bases leaves lives staves".split())
 # Where the dictionary of lemmas is wrong.

@@ -47,6 +47,10 @@ def exact(found: Index, unit: str) -> list[str]:
     return keys(found, found.exact(unit))
 
 
+def together(found: Index, a: str, b: str) -> int:
+    return len(np.intersect1d(found.shown(a), found.shown(b)))
+
+
 def in_pieces(rows: Sequence[Described], pieces: int) -> Index:
     """The same rows, counted in several files."""
     found = [
@@ -73,7 +77,7 @@ def test_captions_of_one_key_are_one_image_wherever_they_come_from(pieces: int):
 
     assert (found.images, found.captions) == (2, 4)
     assert shown(found, "dog") == exact(found, "dog") == ["a"]
-    assert [both for *_, both, _ in found.together([("dog", "snow")])] == [1]
+    assert together(found, "dog", "snow") == 1
     assert found.vocabulary._images == {"dog": 1, "dogs": 1, "cat": 1, "snow": 1}
     assert found.evidence(found.shown("dog"), ["snow"]) == (Evidence("a", "snow"),)
 
@@ -92,7 +96,26 @@ def test_a_hyphenated_word_is_found_whole_or_side_by_side():
     assert shown(found, "ice-dragon") == ["a", "b", "d"]
     assert exact(found, "ice-dragon") == ["a"]
     assert exact(found, "dragon") == ["a", "c", "d", "e"]  # the parts count as well
-    assert [both for *_, both, _ in found.together([("ice-dragon", "dragon")])] == [3]
+    assert together(found, "ice-dragon", "dragon") == 3
+
+
+def test_what_has_red_hair_is_red_haired():
+    found = index.of(
+        {
+            "a": ["a red-haired elf"],
+            "b": ["an elf with long red hair"],
+            "c": ["a dog, and an elf with red hair"],
+            "d": ["red roses and an elf with hair"],
+            "e": ["an eye of a blue dog"],
+            "f": ["a dog that has blue eyes"],
+        }.items()
+    )
+
+    assert shown(found, "red-haired") == ["a", "b", "c"]
+    assert exact(found, "red-haired") == ["a"]
+    assert keys(found, found.bound("red-haired", "elf")) == ["a", "b", "c"]
+    assert keys(found, found.bound("red-haired", "dog")) == []
+    assert shown(found, "blue-eyed") == keys(found, found.bound("blue-eyed", "dog")) == ["f"]
 
 
 def test_a_phrase_is_found_side_by_side_in_one_caption():
@@ -148,9 +171,10 @@ def test_words_that_are_seldom_together_are_not_looked_for_side_by_side(monkeypa
     said |= {f"r{n}": ["red"] for n in range(99)}
     found = index.of(said.items())
 
-    assert found.beside("truck") == 5
-    assert found.beside("fire truck") == found.beside("fire trucks", cohesion=0.25) == 4
-    assert found.beside("red fire") == 1
+    assert found.beside("truck", cohesion=0) == 5
+    for cohesion in (0, 0.25):
+        assert found.beside("fire trucks", cohesion=cohesion) == 4
+    assert found.beside("red fire", cohesion=0) == 1
     shown, asked = found.shown, []
     monkeypatch.setattr(found, "shown", lambda unit: asked.append(unit) or shown(unit))
     assert found.beside("red fire", cohesion=0.25) == 0
@@ -263,7 +287,7 @@ def test_counts_equal_a_scan_with_a_regular_expression(said: dict[str, list[str]
 @settings(max_examples=40)
 def test_pairs_equal_a_scan(said: dict[str, list[str]], word: str):
     found = index.of([*said.items(), ("z", ["filler"])])
-    both = {a: n for a, _, n, _ in found.together([(a, word) for a in ("dog", "ice-dragon")])}
+    both = {a: together(found, a, word) for a in ("dog", "ice-dragon")}
 
     scanned = {
         unit: {key for key, texts in said.items() if any(map(_scan(unit), texts))}
@@ -295,7 +319,7 @@ def told(found: Index) -> dict[str, object]:
         "exact": {unit: exact(found, unit) for unit in units},
         "numbers": {unit: found.shown(unit).tolist() for unit in units},
         "evidence": {unit: found.evidence(found.shown(unit), [unit], 3) for unit in units},
-        "pairs": list(found.together(pairs)),
+        "pairs": [together(found, a, b) for a, b in pairs],
     }
 
 
@@ -429,7 +453,7 @@ def test_the_tiles_know_a_blizzard_only_as_a_demon(corpora: Path):
 
     blizzard = found.evidence(found.shown("blizzard"), ["blizzard"])
     assert [e.caption for e in blizzard] == ["blizzard demon"]
-    assert [n for *_, n, _ in found.together([("dragon", "elf"), ("elf", "knight")])] == [0, 1]
+    assert [together(found, "elf", word) for word in ("dragon", "knight")] == [0, 1]
     for word in ("dragon", "ice", "sword", "of", "demon"):
         scan = re.compile(rf"(?<![^\W_]){word}(?![^\W_])", re.IGNORECASE)
         assert len(found.exact(word)) == sum(bool(scan.search(c[0])) for _, c in rows)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from captioned_shards import THREE, write_shards
 from PIL import Image
 
 from curate.counts import index, lists, records
+from curate.counts.hugging import row_names
 from curate.counts.index import Index
 from curate.dataset import Dataset
 from curate.errors import InputError
@@ -94,7 +96,6 @@ def test_without_a_dataset_nothing_is_covered(tmp_path: Path, monkeypatch: pytes
 
     assert (found.images, found.captions, found.incomplete) == (0, 0, ())
     assert len(found.shown("dog")) == len(found.bound("red", "dog")) == 0
-    assert list(found.together([("dog", "cat")])) == [("dog", "cat", 0, [])]
 
 
 # lists
@@ -304,11 +305,22 @@ def test_reads_what_save_to_disk_wrote(tmp_path: Path):
     origin = records.find(tmp_path / "saved")
     found = index.open_index(origin)
     assert (origin.kind, len(origin.parts)) == ("hugging-face", 2)
-    assert shown(found, "dog") == [
+    assert [re.sub("@[0-9a-f]{8}#", "#", key) for key in shown(found, "dog")] == [
         "data-00000-of-00002.arrow#0",
         "data-00001-of-00002.arrow#0",
     ]
     assert found.left_out == {"without words": 1}
+
+
+def test_rows_without_names_are_other_images_in_another_file_of_the_same_name(tmp_path: Path):
+    for name, caption in [("a", "a dog"), ("b", "a wolf"), ("copy", "a dog")]:
+        (tmp_path / name).mkdir()
+        table([caption]).to_parquet(tmp_path / name / "train.parquet")
+
+    both = index.open_index(records.find_all([tmp_path / "a", tmp_path / "b"]))
+    assert (both.images, len(both.shown("dog")), len(both.shown("wolf"))) == (2, 1, 1)
+    same = index.open_index(records.find_all([tmp_path / "a", tmp_path / "copy"]))
+    assert same.images == 1
 
 
 def test_splits_of_a_saved_dictionary_are_counted_together(tmp_path: Path):
@@ -380,14 +392,14 @@ def test_counts_what_is_left_of_a_damaged_dataset(tmp_path: Path):
     (tmp_path / "a.parquet").write_bytes(whole[:-100])
 
     found = opened(tmp_path)
-    assert shown(found, "dog") == ["b.parquet#0"]
+    assert shown(found, "dog") == [f"{row_names(tmp_path / 'b.parquet', 'b.parquet')}0"]
     (sentence,) = found.incomplete
     assert sentence.startswith(f"{tmp_path / 'a.parquet'}: cannot be read in full (")
 
     (tmp_path / "b.parquet").write_bytes(b"PAR")
     assert error_of(tmp_path).startswith(f"{tmp_path}: no caption to count words in (")
     (tmp_path / "a.parquet").write_bytes(whole)
-    assert shown(opened(tmp_path), "dog") == ["a.parquet#0"]
+    assert shown(opened(tmp_path), "dog") == [f"{row_names(tmp_path / 'a.parquet', 'a.parquet')}0"]
 
 
 def test_a_saved_dataset_cut_short_is_told_of(tmp_path: Path):
