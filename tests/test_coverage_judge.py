@@ -84,6 +84,25 @@ def test_a_name_that_captions_know_is_counted(folder: Path):
     assert item(judged("Zorblax", {"zorblax": 2, "a": 1}), "zorblax").verdict == "thin"
 
 
+@pytest.mark.parametrize(
+    ("asked", "units"),
+    [
+        ("a NeurIPS poster", {"neurips"}),
+        ("a neurips poster\nNeurIPS", {"neurips"}),
+        ("GPUs, two Zorblaxes and DRAGONS", {"gpus", "zorblax"}),
+        ("MANY ZORBLAXES", {"zorblax"}),
+    ],
+)
+def test_a_name_in_capitals_keeps_its_s(folder: Path, asked: str, units: set[str]):
+    report = judged(asked, {"a poster": 9, "dragon": 9, "many": 9})
+    assert {i.unit for i in report.items if i.verdict == "unknown-word"} == units
+
+
+def test_a_name_is_found_as_it_is_spelt(folder: Path):
+    found = item(judged("NeurIPS", {"NeurIPS 2024": 2, "neurips": 1, "a": 1}), "neurips")
+    assert (found.levels.exact, found.levels.inflection) == (3, 0)
+
+
 def test_what_no_picture_shows_is_no_gap(folder: Path):
     found = item(judged("the meaning of a castle", {"a castle": 9}), "meaning")
     assert (found.verdict, found.severity, found.fetch) == ("not-visual", "info", ())

@@ -62,8 +62,9 @@ def asked(
         together: images whose captions show some words side by side, for collocations.
     """
     found = Asked()
+    names = _names(prompts)
     for prompt in prompts:
-        words = _words(prompt, agreed)
+        words = _words(prompt, agreed, names)
         for token in prompt.tokens:
             if token.role != WANTED:
                 found.words[_unit_of(token), _unwanted(token)].append((token, token))
@@ -79,14 +80,29 @@ def asked(
     return found
 
 
-def _words(prompt: Prompt, agreed: aliases.Aliases) -> list[_Word]:
+def _names(prompts: Sequence[Prompt]) -> frozenset[str]:
+    """Forms that are names in -S and no plurals, by how some prompt writes them: *NeurIPS*.
+
+    A line in capitals alone says nothing of its words.
+    """
+    return frozenset(
+        form
+        for prompt in prompts
+        if not prompt.text.isupper()
+        for token in prompt.tokens
+        if token.role == WANTED and token.text.endswith("S") and len(token.text) > 1
+        if not dictionary.is_known(form := lexicon.normal(token.text))
+    )
+
+
+def _words(prompt: Prompt, agreed: aliases.Aliases, names: frozenset[str]) -> list[_Word]:
     tokens = [token for token in prompt.tokens if token.role == WANTED]
     forms = [lexicon.normal(token.text) for token in tokens]
     boosters = classes.boosters(forms, own=agreed.meta)
     particles = classes.function_words(forms)
     found = []
     for place, (token, form) in enumerate(zip(tokens, forms, strict=True)):
-        unit, role = lexicon.unit(form), WANTED
+        unit, role = form if form in names else lexicon.unit(form), WANTED
         if place in boosters:
             role = META
         elif place in particles:
