@@ -1,5 +1,6 @@
 """The command line: parse, make one call, print. Nothing is decided here."""
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -313,11 +314,19 @@ def credits_command(data: Data = DATA, json: AsJson = False) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command; a CurateError becomes one message on stderr and its exit code."""
+    _open_streams()
     try:
         app(args=argv, prog_name="curate")
     except CurateError as error:
         typer.echo(f"error: {error}", err=True)
         raise SystemExit(error.exit_code) from None
+
+
+def _open_streams() -> None:
+    """Lead output into nothing where it is closed (`>&-`): the exit code and files remain."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 to the end
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -255,6 +256,21 @@ def test_a_reader_who_has_seen_enough_ends_it_quietly(folder: Path):
     command.stderr.close()
     assert command.wait() == 1
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_where_an_output_is_closed_the_rest_is_as_ever(folder: Path, closed: str):
+    Path("dogs.jsonl").write_text('{"image": "a", "captions": ["a dog"]}\n')
+    asked = [*COMMAND, "prompts.txt", "--data", "dogs.jsonl", "--json", "out.json"]
+    usual = subprocess.run(asked, capture_output=True, text=True, check=False)
+    written = Path("out.json").read_bytes()
+
+    line = f"{shlex.join(asked)} {closed}"
+    done = subprocess.run(line, shell=True, capture_output=True, text=True, check=False)
+    assert done.returncode == usual.returncode == 1
+    assert done.stdout == ("" if closed.startswith(">") else usual.stdout)
+    assert done.stderr == ("" if "2>" in closed else usual.stderr)
+    assert Path("out.json").read_bytes() == written
 
 
 def test_stopped_or_killed_while_counting_it_counts_again(folder: Path):
