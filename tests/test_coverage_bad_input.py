@@ -13,9 +13,9 @@ from xml.etree import ElementTree
 import pytest
 from captioned_shards import write_shards
 
-from curate.cli import main
 from curate.coverage import prompts
 from curate.errors import InputError
+from tests.gaps_command import run
 
 CAPTIONS = ["a white dog runs", "two cats", "a red car in snow"]
 COMMAND = [sys.executable, "-m", "curate.cli", "vocab-gaps"]
@@ -29,14 +29,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("captions.jsonl").write_text("\n".join(lines))
     Path("inside").mkdir()
     return tmp_path
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as stopped:
-        main(["vocab-gaps", *arguments])
-    code = stopped.value.code
-    assert isinstance(code, int)
-    return code
 
 
 def gaps(*arguments: str) -> int:

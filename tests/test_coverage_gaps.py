@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from curate.cli import main
 from curate.coverage import report, told
 from curate.dataset import Dataset
 from curate.manifest import Manifest
 from curate.sample import Caption, Sample, Verdict
+from tests.gaps_command import run
 
 PROMPTS = "a woman mage with medium-dark skin tone\na man firefighter, <lora:x> --no hat\n"
 
@@ -23,14 +23,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             said = [f"a man firefighter with {tone} skin tone"]
             file.write(json.dumps({"image": f"{n:02d}", "captions": said}) + "\n")
     return tmp_path
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as stopped:
-        main(["vocab-gaps", *arguments])
-    code = stopped.value.code
-    assert isinstance(code, int)
-    return code
 
 
 def test_lists_gaps_worst_first(folder: Path, capsys: pytest.CaptureFixture[str]):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from curate import manifest, workers
+from curate.counts import whereabouts
 from curate.counts.parts import Reading
 from curate.counts.records import Origin
 from curate.dataset import Dataset
@@ -132,13 +133,13 @@ def _of_shards(origin: Origin, said: Captions) -> Iterator[Picture]:
 def _of_list(origin: Origin, said: Captions) -> Iterator[Picture]:
     """The names in a list are those of files beside it."""
     for key, captions in said.items():
-        file = origin.path.parent / key
+        file = whereabouts.beside(origin.path.parent, key)
+        if file is None:
+            continue
         try:
-            if "://" in key or not file.is_file():
-                continue
             with file.open("rb") as stream:
                 sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-        except (OSError, ValueError):  # not ours to read, or a name that no file can have
+        except OSError:  # not ours to read
             continue
         yield Picture(key, tuple(captions), file, sha256)
 

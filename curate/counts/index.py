@@ -16,7 +16,7 @@ from curate.counts import building, numbering, postings, records
 from curate.counts.building import Tracked, untracked
 from curate.counts.parts import Described, Part
 from curate.counts.postings import Segment
-from curate.words import lexicon
+from curate.words import bindings, lexicon
 from curate.words.nearest import Vocabulary
 
 if TYPE_CHECKING:
@@ -258,8 +258,6 @@ class Index:
                 yield a, b
 
     def _binds(self, number: int, adjective: str, noun: str) -> bool:
-        from curate.words import bindings
-
         lemmas = lexicon.lemmas(adjective), lexicon.lemmas(noun)
         said = (run for caption in self._places.image(number)[1] for run in _runs(caption))
         return any(
@@ -314,8 +312,6 @@ def _normal_words(caption: str) -> list[str]:
 
 def _runs(caption: str) -> Iterator[list[str]]:
     """The rows of words that may belong together; a comma between adjectives ends none."""
-    from curate.words import bindings
-
     run: list[str] = []
     for stretch in postings.apart(caption):
         words = _normal_words(stretch)

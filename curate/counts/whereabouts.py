@@ -147,14 +147,19 @@ def _in_list(path: Path, keys: Collection[str]) -> Placed:
     return ((key, _file(path.parent, key)) for key in sorted(keys))
 
 
-def _file(folder: Path, name: str) -> Place:
-    """A file of this computer; an address elsewhere is never followed."""
+def beside(folder: Path, name: str) -> Path | None:
+    """The file of this computer that a list names; an address elsewhere is never followed."""
     try:
         if "://" not in name and (folder / name).is_file():
-            return Place(folder / name)
+            return folder / name
     except (OSError, ValueError):  # a name that no file can have
         pass
-    return Place(reason=_NO_FILE)
+    return None
+
+
+def _file(folder: Path, name: str) -> Place:
+    file = beside(folder, name)
+    return Place(file) if file else Place(reason=_NO_FILE)
 
 
 def _in_foreign(path: Path, keys: Collection[str]) -> Placed:

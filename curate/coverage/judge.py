@@ -45,7 +45,7 @@ class Judge:
     """Judges units by the images of an index.
 
     Args of the class: the index, how many images a word needs, options added to each command that
-    fetches, what the user declared about words.
+    fetches, what the user declared about words, the prompts, what to search for.
     """
 
     index: Known
@@ -53,17 +53,12 @@ class Judge:
     options: tuple[str, ...] = ()
     agreed: Aliases = NONE
     lines: Mapping[int, str] = field(default_factory=dict)  # of the prompts, by their numbers
+    searched: Mapping[str, str] = field(default_factory=dict)  # word -> query, where not itself
 
     def items(self, asked: Asked) -> list[Item]:
         """A verdict for everything asked, worst first."""
         self._expect(unit for unit, role in asked.words if role != CONTROL)
-        searched = queries.chosen(asked.votes)
-        found = [
-            replace(item, fetch=self._fetch(searched[item.unit]))
-            if item.fetch and item.unit in searched
-            else item
-            for item in (self.word(*unit, places) for unit, places in asked.words.items())
-        ]
+        found = [self.word(*unit, places) for unit, places in asked.words.items()]
         found += [self.phrase(unit, places) for unit, places in asked.phrases.items()]
         known = {item.unit: self._union(self._names(item.unit)) for item in found if item.images}
         listed = [
@@ -322,14 +317,15 @@ class Judge:
     def _fetch(self, query: str) -> tuple[str, ...]:
         if not queries.is_one(query):
             return ()
+        query = self.searched.get(query, query)
         return (shlex.join(["curate", "fetch", "openverse", "--query", query, *self.options]),)
 
     def _mentions(self, places: Iterable[Place]) -> tuple[Mention, ...]:
         """The stretches from one word to another of the same line, in the order of the file."""
         found = []
         for a, b in places:
-            start, end = min(a.start, b.start), max(a.end, b.end)
-            found.append(Mention(a.line, start, end, self.lines[a.line][start:end]))
+            text = self.lines[a.line][a.start : b.end]
+            found.append(Mention(a.line, a.start, b.end, text))
         return tuple(sorted(found, key=lambda m: (m.line, m.start)) if len(found) > 1 else found)
 
 

@@ -3,8 +3,8 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from curate.counts.index import Tracked, open_index, untracked
 from curate.coverage import aliases as declared
 from curate.coverage import baseline as earlier
 from curate.coverage import checkpoint as trained
-from curate.coverage import prompts, units, verdicts
+from curate.coverage import prompts, queries, units, verdicts
 from curate.coverage.judge import Judge, lines_of
 from curate.coverage.known import Known
 from curate.coverage.verdicts import RELATIONS, SEVERITIES, Item, Targets, Via
@@ -41,7 +41,17 @@ class Report:
     notes: tuple[str, ...] = ()  # what a reader must know of the numbers
     crowded: tuple[int, ...] = ()  # lines with too many words for all their pairs
     typed: tuple[str, ...] = ()  # options that lead to this report
-    old: earlier.Changes | None = None  # against an earlier report
+    before: Mapping[str, Any] | None = None  # an earlier report as JSON
+
+    @cached_property
+    def values(self) -> dict[str, Any]:
+        """The report as plain values, in a stable order, without what changed."""
+        return _values(self)
+
+    @cached_property
+    def old(self) -> earlier.Changes | None:
+        """What changed since the earlier report."""
+        return None if self.before is None else earlier.compare(self.before, self.values)
 
     def exit_code(self, fail_on: str = "error") -> Exit:
         """INPUT when data could not be counted, FOUND when an item is as bad as `fail_on`.
@@ -119,7 +129,8 @@ def vocab_gaps(  # noqa: PLR0913 one a documented setting
     )
     if checkpoint:
         taken = taken.words_alone()
-    judge = Judge(index, wanted, origin.options, agreed, lines_of(asked))
+    searched = queries.chosen(taken.votes)
+    judge = Judge(index, wanted, origin.options, agreed, lines_of(asked), searched)
     items = judge.items(taken)
     if images:
         items, said = _looked_into_pictures(items, judge, origin, images, tracked)
@@ -129,11 +140,10 @@ def vocab_gaps(  # noqa: PLR0913 one a documented setting
         data=data, checkpoint=checkpoint, profile=profile, min=minimum, target=target,
         syntax=syntax, pairs=pairs, aliases=aliases, images=images,
     )  # fmt: skip
-    report = Report(
+    return Report(
         path, asked, items, wanted, origin, index.images, index.captions, index.left_out,
-        index.incomplete, tuple(notes), tuple(taken.crowded), typed,
+        index.incomplete, tuple(notes), tuple(taken.crowded), typed, before,
     )  # fmt: skip
-    return replace(report, old=earlier.compare(before, to_json(report))) if before else report
 
 
 def _opened(
@@ -202,7 +212,13 @@ def check_fail_on(fail_on: str) -> None:
 
 def to_json(report: Report) -> dict[str, Any]:
     """The report as plain values, in a stable order."""
-    found = {
+    if report.old is None:
+        return report.values
+    return report.values | {"baseline": report.old.as_json()}
+
+
+def _values(report: Report) -> dict[str, Any]:
+    return {
         "schema": earlier.SCHEMA,
         "prompts": {"path": str(report.path), "count": len(report.prompts)},
         "data": {
@@ -222,7 +238,6 @@ def to_json(report: Report) -> dict[str, Any]:
         "summary": dict(sorted(Counter(item.verdict for item in report.items).items())),
         "items": [item_json(item) for item in report.items],
     }
-    return found if report.old is None else found | {"baseline": report.old.as_json()}
 
 
 def item_json(item: Item) -> dict[str, Any]:

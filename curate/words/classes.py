@@ -5,10 +5,9 @@ Both are decided in their context, from lists of phrases that a reader can check
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 
 from curate.words import lexicon
 
@@ -120,20 +119,15 @@ def _matches(phrase: _Phrase, words: Sequence[str], place: int, *, ends: bool = 
 
 @cache
 def _boosters() -> _Phrases:
-    return _phrases(list(_lines("boosters.txt")))
+    return _phrases(list(lexicon.listed("boosters.txt")))
 
 
 @cache
 def _function_phrases() -> tuple[_Phrases, _Phrases]:
     """Phrases of function words, and places where a function word names something."""
-    lines = list(_lines("function_phrases.txt"))
+    lines = list(lexicon.listed("function_phrases.txt"))
     things = [line.removeprefix("!") for line in lines if line.startswith("!")]
     return _phrases([line for line in lines if not line.startswith("!")]), _phrases(things)
-
-
-def _lines(name: str) -> Iterator[str]:
-    text = resources.files("curate.words").joinpath(name).read_text("utf-8")
-    return (line for line in text.splitlines() if line.strip() and not line.startswith("#"))
 
 
 def _phrases(lines: Sequence[str]) -> _Phrases:

@@ -136,6 +136,12 @@ def is_listed(form: str) -> bool:
     return _lookup(form) is not None
 
 
+def listed(name: str) -> Iterator[str]:
+    """The lines of one of our word lists, without comments and empty ones."""
+    text = resources.files("curate.words").joinpath(name).read_text("utf-8")
+    return (line for line in text.splitlines() if line.strip() and not line.startswith("#"))
+
+
 def is_function_word(form: str) -> bool:
     """Whether the form belongs to a closed class: an article, a preposition, a pronoun, …"""
     if "'" not in form or form in _function_words():
@@ -327,9 +333,7 @@ def _dictionary() -> "DictionaryLookupStrategy":
 
 @cache
 def _function_words() -> frozenset[str]:
-    text = resources.files("curate.words").joinpath("function_words.txt").read_text("utf-8")
-    lines = (line for line in text.splitlines() if not line.startswith("#"))
-    return frozenset(word for line in lines for word in line.split())
+    return frozenset(word for line in listed("function_words.txt") for word in line.split())
 
 
 @cache

@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
-from importlib import resources
 from itertools import pairwise
 
 from curate.words import bindings, lexicon, wordnet
@@ -151,8 +150,7 @@ def _means_one_thing(phrase: tuple[str, ...]) -> bool:
 
 @cache
 def _compounds() -> frozenset[str]:
-    text = resources.files("curate.words").joinpath("compounds.txt").read_text("utf-8")
-    return frozenset(line for line in text.splitlines() if not line.startswith("#"))
+    return frozenset(lexicon.listed("compounds.txt"))
 
 
 @lru_cache(maxsize=4)
