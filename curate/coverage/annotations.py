@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
+from curate.coverage.legend import counted
+
 SHOWN = 10  # annotations of each severity that GitHub shows of one step
 LINES = 12  # lines of the prompts that a text lists
 NOT_TESTS = frozenset(  # verdicts of what captions are not asked for
@@ -32,8 +34,9 @@ def github(report: Mapping[str, Any]) -> str:
         lines += [_annotation(report, item) for item in found[:SHOWN]]
         more = len(found) - SHOWN
         if more > 0:
-            noun = severity if more == 1 else f"{severity}s"
-            lines.append(f"::notice title=vocab-gaps::{more:,} more {noun}, not shown here")
+            lines.append(
+                f"::notice title=vocab-gaps::{counted(more, f'more {severity}')}, not shown here"
+            )
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -110,7 +113,7 @@ def _suite(report: Mapping[str, Any], kind: str) -> ElementTree.Element:
 def _facts(report: Mapping[str, Any], item: Mapping[str, Any]) -> Iterator[str]:
     """What a reader needs to act on a gap."""
     images, need = int(item["n_images"]), int(item["fix"]["need"])
-    yield _counted(images, "image") + (f", {need:,} more needed" if need > 0 else "")
+    yield counted(images, "image") + (f", {need:,} more needed" if need > 0 else "")
     near = [str(n["unit"]) for n in item.get("did_you_mean") or ()]
     if near:
         yield f"did you mean {' or '.join(near[:3])}?"
@@ -122,10 +125,6 @@ def _facts(report: Mapping[str, Any], item: Mapping[str, Any]) -> Iterator[str]:
         yield f"{noun} {said} of {report['prompts']['path']}"
     for command in item["fix"]["fetch"]:
         yield f"closed by: {command}"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def _data(text: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from curate.coverage.legend import counted
 from curate.coverage.verdicts import KINDS, SEVERITIES
 from curate.errors import InputError
 
@@ -57,7 +58,7 @@ class Change:
 
     def __str__(self) -> str:
         """`blizzard (thin, 1 image -> covered, 31 images)`."""
-        told = [f"{s.verdict}, {_images(s.images)}" for s in (self.before, self.now) if s]
+        told = [f"{s.verdict}, {counted(s.images, 'image')}" for s in (self.before, self.now) if s]
         if self.now is None:
             told.append("no longer asked for")
         return f"{self.unit} ({' -> '.join(told)})"
@@ -211,7 +212,3 @@ def _few(changes: tuple[Change, ...]) -> str:
     shown = "; ".join(str(change) for change in changes[:NAMED])
     more = len(changes) - NAMED
     return f"{len(changes):,}: {shown}" + (f"; and {more:,} more" if more > 0 else "")
-
-
-def _images(number: int) -> str:
-    return "1 image" if number == 1 else f"{number:,} images"

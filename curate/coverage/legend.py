@@ -1,4 +1,4 @@
-"""What the names in a report mean, in the words of its page."""
+"""The words of a report: what its names mean, and numbers with their nouns."""
 
 MEANINGS = {  # verdict -> one sentence; worst first
     "missing": "No caption names it.",
@@ -41,3 +41,8 @@ KINDS = {
     "pair": "pair of nouns",
     "token": "control token",
 }
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 image`, `1,200 images`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

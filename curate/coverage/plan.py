@@ -8,6 +8,7 @@ from typing import Any
 
 from curate.coverage import queries
 from curate.coverage.budget import A_DAY, FETCHABLE, PAGE, URGENT, Fetch, Gap, fetches, served
+from curate.coverage.legend import counted
 
 BUDGET = 1_000  # pictures, unless told otherwise
 INTO = "data"  # dataset folder that is fetched into where the report names none
@@ -167,8 +168,8 @@ def _fetching(plan: Plan, options: Sequence[str]) -> Iterator[str]:
 
 def _said(fetch: Fetch) -> str:
     gap = fetch.gap
-    prompts = _counted(len(gap.lines), "prompt")
-    parts = [f"{_plain(gap.unit)} has {_counted(gap.images, 'image')}, asked for by {prompts}"]
+    prompts = counted(len(gap.lines), "prompt")
+    parts = [f"{_plain(gap.unit)} has {counted(gap.images, 'image')}, asked for by {prompts}"]
     if fetch.served:
         parts.append(f"{fetch.served:,} more come with its phrases and pairs")
     parts.append(f"{fetch.pictures:,} of the {gap.need - fetch.served:,} still needed")
@@ -210,10 +211,6 @@ def _names(units: Sequence[str]) -> str:
 
 def _total(plan: Plan) -> int:
     return sum(f.pictures for f in plan.fetches)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def _command(*words: str) -> str:

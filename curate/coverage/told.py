@@ -8,6 +8,7 @@ from pathlib import Path
 
 from curate.counts.index import Tracked, untracked
 from curate.coverage import annotations, page, plan, thumbnails
+from curate.coverage.legend import counted
 from curate.coverage.prompts import PIPED
 from curate.coverage.report import Report, to_json
 from curate.coverage.verdicts import VERDICTS, Item
@@ -111,25 +112,21 @@ def summary(report: Report) -> str:
     if origin.kind == "none":
         lines = [f"no dataset at {origin.path}: every word counts as missing"]
     elif origin.kind == "checkpoint":
-        lines = [f"{origin.path}: trained on {_number(report.images, 'image')}"]
+        lines = [f"{origin.path}: trained on {counted(report.images, 'image')}"]
     else:
-        images, captions = _number(report.images, "image"), _number(report.captions, "caption")
+        images, captions = counted(report.images, "image"), counted(report.captions, "caption")
         lines = [f"{origin.path}: {images} with {captions}"]
         lines += [f"  rows {reason}: {number:,}" for reason, number in report.left_out.items()]
         lines += [f"  not counted: {sentence}" for sentence in report.incomplete]
     name = "standard input" if report.path == PIPED else report.path
     words = _told(report.items, "word")
-    lines.append(f"{name}: {_number(len(report.prompts), 'prompt')}; words: {words}")
+    lines.append(f"{name}: {counted(len(report.prompts), 'prompt')}; words: {words}")
     for kind, name in (("phrase", "phrases"), ("bind", "adjectives at nouns"), ("pair", "pairs")):
         if told := _told(report.items, kind):
             lines.append(f"{name}: {told}")
     lines += report.notes
     lines += [f"line {n}: too many words to list all their pairs" for n in report.crowded]
     return "\n".join([*lines, *(report.old.sentences() if report.old else ())])
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def _told(items: Sequence[Item], kind: str) -> str:
