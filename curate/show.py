@@ -1,6 +1,7 @@
 """How commands speak: results on stdout, talk about the work on stderr."""
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
@@ -39,6 +40,8 @@ def result(text: str) -> None:
     except BrokenPipeError:
         raise  # whoever reads has seen enough; the command line ends quietly
     except OSError as error:
+        # what is left in the buffer goes nowhere, or the interpreter would fail on it at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise storage_error("standard output", error) from None
 
 

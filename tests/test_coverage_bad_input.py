@@ -224,11 +224,15 @@ def test_a_line_of_the_longest_kind_is_read(tmp_path: Path):
 
 
 @pytest.mark.parametrize("options", [[], ["--json"], ["--github"]])
-def test_a_full_disk_behind_stdout_is_said(folder: Path, options: list[str]):
+@pytest.mark.parametrize("buffered", [{}, {"PYTHONUNBUFFERED": "1"}])
+def test_a_full_disk_behind_stdout_is_said(
+    folder: Path, options: list[str], buffered: dict[str, str]
+):
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [*COMMAND, "prompts.txt", "--data", "captions.jsonl", *options],
-            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=env | buffered,
         )  # fmt: skip
     assert done.returncode == 3
     assert "error: standard output: cannot be written (No space left on device)\n" in done.stderr
