@@ -7,6 +7,7 @@ D text width, B batch, C channels, H and W pixels.
 """
 
 import contextlib
+import importlib
 import math
 import sys
 import time
@@ -32,14 +33,14 @@ def imagen_pytorch() -> Any:
         asked = T5Config.from_pretrained
         T5Config.from_pretrained = classmethod(lambda cls, name, **rest: cls(d_model=768))
         try:
-            import imagen_pytorch
+            importlib.import_module("imagen_pytorch")
         finally:
             T5Config.from_pretrained = asked
     return sys.modules["imagen_pytorch"]
 
 
 class ImagenPeer:
-    """imagen-pytorch's base stage with its defaults: noise prediction, cosine schedule, 1,000 steps.
+    """imagen-pytorch's base stage with its defaults: noise predicted, cosine schedule, 1,000 steps.
 
     Training is `ImagenTrainer`'s default too: fp32, Adam at 1e-4, no clipping, averaged weights
     from ema-pytorch.
