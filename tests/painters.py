@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from tests.drawings import write_shards
+from train.size import Size
 
 COLOURS = {"red": "#d1242f", "green": "#1a7f37", "blue": "#0969da", "pink": "#ff7ab8"}
 SHAPES = ("circle", "square", "triangle", "cross", "star")
@@ -69,7 +70,7 @@ class Painter:
     """Paints what is asked, blurred and noised; says something else where `wrong` says so."""
 
     def __init__(self, wrong: Mapping[str, str] | None = None, noise: float = 12.0) -> None:
-        self.pixels, self.wrong, self.noise, self.painted = SIDE, wrong or {}, noise, 0
+        self.size, self.wrong, self.noise, self.painted = Size(SIDE, SIDE), wrong or {}, noise, 0
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
         self.painted += len(prompts)

@@ -171,7 +171,7 @@ def file(described: Any, **tensors: Any) -> bytes:
 
 
 FACTS = {"words": {"fox": 3}, "licences": {"MIT": 3}, "shards": ["ab"]}
-MODEL = {"version": "fubuki-model/1", "encoder": "e", "facts": FACTS}
+MODEL = {"version": "fubuki-model/2", "encoder": "e", "facts": FACTS}
 
 
 def test_the_least_that_is_a_checkpoint(tmp_path: Path):

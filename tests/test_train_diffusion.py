@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from train import diffusion as d
+from train.size import Size
 
 SIGMAS = torch.tensor([0.01, 0.3, 1.0, 7.0, 60.0], dtype=torch.float64)
 
@@ -98,9 +99,13 @@ def test_noise_levels_have_the_stated_logarithm():
 
 
 def test_noise_rises_with_resolution_for_a_base_and_not_for_super_resolution():
-    base = [d.noise_mean(p, conditioned=False) for p in (16, 32, 64)]
+    base = [d.noise_mean(Size.of(p), conditioned=False) for p in (16, 32, 64)]
     assert base[1] - base[0] == pytest.approx(math.log(2)) and base[2] > base[1]
-    assert d.noise_mean(64, conditioned=True) == d.noise_mean(256, conditioned=True) < base[0]
+    assert (
+        d.noise_mean(Size(64, 64), conditioned=True)
+        == d.noise_mean(Size(256, 256), conditioned=True)
+        < base[0]
+    )
 
 
 def test_thresholding_leaves_images_in_range_alone_and_brings_others_into_it():

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from curate.errors import CurateError, InputError
 from tests import tiny_encoder
 from tests.drawings import drawing, shapes, write_shards
-from train import cascade, checkpoint, data, loop, sampling
+from train import batches, cascade, checkpoint, data, loop, sampling
 from train.config import TrainConfig
+from train.size import Size
 from train.text import EncodedText
 
 QUICK = TrainConfig(
@@ -85,7 +86,7 @@ def settings_file(folder: Path, config: TrainConfig) -> Path:
 
 def test_a_run_leaves_a_model_its_log_and_what_it_answers_for(trained, shards):
     model = checkpoint.load(trained)
-    assert [s.pixels for s in model.stages] == [8, 16]
+    assert [s.size for s in model.stages] == [(8, 8), (16, 16)]
     assert [s.images_seen for s in model.stages] == [48, 32]
     assert model.facts["words"]["red"] == 3 and model.facts["licences"] == {"CC0-1.0": 6}
     measured = model.facts["convergence"]["16"]
@@ -94,7 +95,7 @@ def test_a_run_leaves_a_model_its_log_and_what_it_answers_for(trained, shards):
     stages = [
         json.loads(line)["stage"] for line in (trained / "log.jsonl").read_text().splitlines()
     ]
-    assert stages == [8, 8, 8, 16, 16]
+    assert stages == [0, 0, 0, 1, 1]
     assert not (trained / checkpoint.STATE).exists()
 
 
@@ -208,12 +209,12 @@ def test_fine_tuning_starts_from_the_checkpoint_and_adds_its_words(
 
 
 def test_batches_mix_new_and_old_in_the_stated_shares(tmp_path, shards, quick):
-    new = data.load(write_shards(tmp_path / "new", shapes("blue")), 16)
-    old = data.load(shards, 16)
+    new = data.load(write_shards(tmp_path / "new", shapes("blue")), Size(16, 16))
+    old = data.load(shards, Size(16, 16))
     captions = data.distinct_captions([new, old])
     text = EncodedText(torch.ones(len(captions), 1, 4).half(), torch.ones(len(captions)).long())
     rows = {c: n for n, c in enumerate(captions)}
-    corpus = loop.Corpus([new, old], [0.25, 0.75], rows, text)
+    corpus = batches.Corpus([new, old], [0.25, 0.75], rows, text)
     counts = [corpus._drawn(0, 8 * n) for n in range(5)]
     assert counts == [0, 2, 4, 6, 8]
     batch = corpus.batch(replace(quick, caption_dropout=0.0), 1, 0, 8)
@@ -266,16 +267,18 @@ def test_small_and_broken_pictures_are_left_out_by_name(tmp_path):
         ("silent", drawing("red", "circle", 32), []),
         ("good", drawing("blue", "circle", 32), ["a blue circle"]),
     ]
-    pictures = data.load(write_shards(tmp_path, items), 16)
+    pictures = data.load(write_shards(tmp_path, items), Size(16, 16))
     assert pictures.keys == ["good"]
     assert pictures.skipped["small"] == "8 x 8 px, smaller than 16"
     assert pictures.skipped["broken"].startswith("cannot be decoded")
     assert pictures.skipped["silent"] == "no caption"
-    assert np.array_equal(data.load(tmp_path, 16).pixels_NHWC, pictures.pixels_NHWC)
+    assert np.array_equal(data.load(tmp_path, Size(16, 16)).pixels_NHWC, pictures.pixels_NHWC)
 
 
 def test_held_out_pictures_are_chosen_by_key_alone(tmp_path):
-    many = data.load(write_shards(tmp_path / "a", shapes("red", "green", "blue", copies=12)), 16)
+    many = data.load(
+        write_shards(tmp_path / "a", shapes("red", "green", "blue", copies=12)), Size(16, 16)
+    )
     rest, held = data.split(many, 0.2)
     assert len(rest) + len(held) == len(many) == 108 and 5 < len(held) < 40
     reordered = many.select(list(reversed(range(len(many)))))
@@ -297,7 +300,7 @@ def test_a_folder_holds_one_run(trained, shards, quick, change, message):
 
 
 def test_a_checkpoint_of_another_shape_is_refused(tmp_path, trained, shards, quick):
-    with pytest.raises(InputError, match=r"stages \[8, 16\], asked for \[16, 32\]"):
+    with pytest.raises(InputError, match=r"stages 8,16, asked for 16,32"):
         cascade.finetune(
             shards, tmp_path, replace(quick, stages=(16, 32)), init=trained, device="cpu"
         )
@@ -354,7 +357,7 @@ def test_errors_of_the_command_line(tmp_path, shards, capsys):
     cases = [
         (["finetune", "--shards", str(tmp_path / "none")], 3, "no such folder"),
         (["finetune", "--shards", str(shards), "--size", "huge"], 2, "no size 'huge'"),
-        (["finetune", "--shards", str(shards), "--stages", "32;64"], 2, "not whole numbers"),
+        (["finetune", "--shards", str(shards), "--stages", "32;64"], 2, "not sizes"),
         (["finetune", "--shards", str(shards), "--images", "5"], 2, "1 numbers for 2 stages"),
         (["finetune", "--shards", str(shards), "--device", "abacus"], 2, "no device 'abacus'"),
         (
@@ -382,7 +385,7 @@ def test_unknown_settings_name_the_nearest(tmp_path):
     with pytest.raises(CurateError, match="'many' is not int"):
         config.load(tmp_path / "b.toml", {})
     (tmp_path / "c.toml").write_text("stages = [16, 64]\nlearning_rate = 1")
-    assert config.load(tmp_path / "c.toml", {"seed": 3}).stages == (16, 64)
+    assert config.load(tmp_path / "c.toml", {"seed": 3}).stages == ((16, 16), (64, 64))
 
 
 def test_a_log_cut_short_before_the_first_save_is_mended(tmp_path, shards, quick):
@@ -470,7 +473,7 @@ def test_two_runs_do_not_share_a_folder(tmp_path, shards, quick):
         ({"save_every": 0}, "save_every in --config: 0 is below 1"),
         ({"learning_rate": 0.0}, "0.0 is not above 0"),
         ({"low_noise": -1.0}, "-1.0 is below 0"),
-        ({"replay": 1.0}, r"1.0 is not in \[0, 1\)"),
+        ({"held_out": 1.0}, r"1.0 is not in \[0, 1\)"),
         ({"stages": (16, 24)}, "2 or 4 times"),
         ({"precision": "fp8"}, "no precision 'fp8'"),
         ({"stages": (32, 128), "crop": 60}, "60 does not fit"),
@@ -487,7 +490,7 @@ def test_stages_come_from_the_checkpoint(trained, shards, tmp_path, quick, capsy
     from train import config
 
     taken = cascade.taken_over(trained, {}, {"images": (5, 5), "size": None})
-    assert config.load(None, taken).stages == (8, 16)
+    assert config.load(None, taken).stages == ((8, 8), (16, 16))
     with pytest.raises(CurateError, match="network is that of --init"):
         cascade.taken_over(trained, {}, {"size": "small"})
 

@@ -21,6 +21,7 @@ from train.findings import ENTIRELY, FALSE, NEVER, OWN_WORD, SHOWN, WITH, WITHOU
 from train.intervals import Share, difference, share, wilson
 from train.learned import Learned, augment, learn
 from train.scorers import Accuracy, Nearest, OpenClip, Reference, Said, contains
+from train.size import Size
 
 # --- words ------------------------------------------------------------------------------------
 
@@ -191,7 +192,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def learned(folder: Path) -> Learned:
     """Learnt once for this file, from the cache after that."""
-    return learn(Reference.load(folder, SIDE), cache=folder / ".cache")
+    return learn(Reference.load(folder, Size(SIDE, SIDE)), cache=folder / ".cache")
 
 
 def test_the_learned_scorer_is_right_on_pictures_it_never_saw(learned: Learned):
@@ -224,7 +225,7 @@ def test_a_held_out_caption_is_not_learnt_to_be_wrong():
 
 
 def test_the_learned_scorer_comes_back_from_its_cache_unchanged(folder: Path, learned: Learned):
-    true = Reference.load(folder, SIDE)
+    true = Reference.load(folder, Size(SIDE, SIDE))
     files = list((folder / ".cache").glob("learned-*.safetensors"))
     again = learn(true, cache=folder / ".cache", progress=lambda n, of: pytest.fail("learnt again"))
     images = Painter().generate(CAPTIONS[:8], range(8))

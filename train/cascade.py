@@ -14,13 +14,16 @@ from curate.errors import InputError, UsageError
 from curate.files import locked, write_bytes
 from curate.shards import layout
 from train import checkpoint, config, data, loop, upscale
+from train.batches import Corpus
 from train.checkpoint import MODEL, Cascade, Stage
 from train.config import TrainConfig
 from train.data import CACHE, Pictures
-from train.loop import Corpus, Run
+from train.loop import Run
+from train.networks import network
 from train.sampling import pick_device
+from train.size import Size
 from train.text import TextScale, encode_cached
-from train.unet import UNet
+from train.unet import UNet, UNetConfig
 
 SETTINGS = "settings.json"
 FLAT = 0.05  # least spread of pictures assumed, so that a set of one colour stays finite
@@ -107,7 +110,7 @@ def taken_over(init: Path, stated: Mapping[str, Any], typed: Mapping[str, Any]) 
     if "size" in asked:
         raise UsageError("--size", "the network is that of --init", fix="leave out the size")
     start = checkpoint.load(init)
-    return {"stages": tuple(s.pixels for s in start.stages), "encoder": start.encoder, **asked}
+    return {"stages": tuple(s.size for s in start.stages), "encoder": start.encoder, **asked}
 
 
 @contextmanager
@@ -157,11 +160,11 @@ def _claim(
                 f"{settings.encoder}",
                 fix=f'in --config FILE, encoder = "{start.encoder}"',
             )
-        found = [s.pixels for s in start.stages]
-        if found != list(settings.stages):
+        found = tuple(s.size for s in start.stages)
+        if found != settings.stages:
             raise InputError(
                 "--init",
-                f"the checkpoint has stages {found}, asked for {list(settings.stages)}",
+                f"the checkpoint has stages {_named(found)}, asked for {_named(settings.stages)}",
                 fix="leave out --stages, or train from nothing without --init",
             )
     facts: dict[str, Any] = {
@@ -195,7 +198,8 @@ def _corpora(
     say: Say,
 ) -> tuple[Corpus, Corpus | None]:
     sets = [new] if old is None else [new, old]
-    shares = [1.0] if old is None else [1 - settings.replay, settings.replay]
+    weights = [settings.new, settings.replay][: len(sets)]
+    shares = [weight / sum(weights) for weight in weights]
     captions = data.distinct_captions(sets)
     folder = layout.find(shards) / CACHE
     text = encode_cached(captions, settings.encoder, folder, device=device, say=say)
@@ -209,15 +213,15 @@ def _corpora(
 def _new_cascade(settings: TrainConfig, corpus: Corpus, run: Run) -> Cascade:
     scale = TextScale.measure(corpus.text)
     stages = []
-    for number, pixels in enumerate(settings.stages):
+    for number, size in enumerate(settings.stages):
         torch.manual_seed(settings.seed + number)
-        network = UNet(settings.unet(number, corpus.text.states_NLD.shape[2]))
-        network.load_state_dict(scale.buffers(), strict=False)
-        network.to(memory_format=torch.channels_last)
+        unet = UNet(_shape(settings, number, corpus.text.states_NLD.shape[2]))
+        unet.load_state_dict(scale.buffers(), strict=False)
+        unet.to(memory_format=torch.channels_last)
         batch = corpus.batch(settings, number, 0, 256)
         spread = batch.clean_BCHW if batch.low is None else batch.clean_BCHW - batch.low[0]
         low = settings.stages[number - 1] if number else None
-        stages.append(Stage(pixels, low, network, max(FLAT, round(float(spread.std()), 4))))
+        stages.append(Stage(size, low, unet, max(FLAT, round(float(spread.std()), 4))))
     return Cascade(stages, settings.encoder, corpus.text.encoder_digest, {})
 
 
@@ -245,13 +249,22 @@ def _facts(
         "licences": licences,
         "shards": sorted(digests),
         "convergence": {
-            str(stage.pixels): {
+            str(stage.size): {
                 **upscale.convergence(stage, measured.sets[0], measured, run.device),
                 "held_out": held is not None,
             }
             for stage in cascade.stages[1:]
         },
     }
+
+
+def _shape(settings: TrainConfig, number: int, text_width: int) -> UNetConfig:
+    blocks = None if settings.mid_blocks < 0 else settings.mid_blocks
+    return network(settings.size, settings.stages, number, text_width, mid_blocks=blocks)
+
+
+def _named(stages: tuple[Size, ...]) -> str:
+    return ",".join(map(str, stages))
 
 
 def _add(counts: dict[str, int], more: Any) -> None:

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from curate.errors import InputError
 from curate.files import replacing
+from train.size import Size
 from train.unet import UNet, UNetConfig
 
-VERSION = "fubuki-model/1"
+VERSION = "fubuki-model/2"
 MODEL = "model.safetensors"  # within a run's folder
 STATE = "state.safetensors"  # there too, while the run is unfinished
 
@@ -27,8 +28,8 @@ STATE = "state.safetensors"  # there too, while the run is unfinished
 class Stage:
     """One U-Net of the cascade."""
 
-    pixels: int  # side of the pictures it makes
-    low_pixels: int | None  # side of the picture it is given; None for the base
+    size: Size  # of the pictures it makes
+    low_size: Size | None  # of the picture it is given; None for the base
     network: UNet
     sigma_data: float  # standard deviation of what it predicts: pixels in [-1, 1], or, in a
     # later stage, their difference to the enlarged low-resolution picture
@@ -76,8 +77,8 @@ def save(path: Path, cascade: Cascade) -> None:
         "encoder_digest": cascade.encoder_digest,
         "stages": [
             {
-                "pixels": s.pixels,
-                "low_pixels": s.low_pixels,
+                "size": s.size.to_json(),
+                "low_size": s.low_size and s.low_size.to_json(),
                 "sigma_data": s.sigma_data,
                 "images_seen": s.images_seen,
                 "unet": s.network.config.to_json(),
@@ -87,7 +88,7 @@ def save(path: Path, cascade: Cascade) -> None:
         "facts": cascade.facts,
     }
     tensors = {
-        f"{s.pixels}/{name}": value
+        f"{s.size}/{name}": value
         for s in cascade.stages
         for name, value in s.network.state_dict().items()
     }
@@ -111,7 +112,7 @@ def load(path: Path) -> Cascade:
     stages = []
     for value in described["stages"]:
         network = UNet(UNetConfig.from_json(value["unet"])).to(memory_format=torch.channels_last)
-        prefix = f"{value['pixels']}/"
+        prefix = f"{Size.of(value['size'])}/"
         own = {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
         try:
             network.load_state_dict(own)
@@ -123,8 +124,8 @@ def load(path: Path) -> Cascade:
             ) from None
         stages.append(
             Stage(
-                value["pixels"],
-                value["low_pixels"],
+                Size.of(value["size"]),
+                value["low_size"] and Size.of(value["low_size"]),
                 network.eval().requires_grad_(False),
                 value["sigma_data"],
                 value["images_seen"],

@@ -1,11 +1,14 @@
 """The command line: parse, make one call, print. Nothing is decided here."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from curate.errors import CurateError, UsageError
+
+if TYPE_CHECKING:
+    from train.size import Size
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,7 +33,7 @@ def finetune(  # noqa: PLR0913 one a documented option
         Path | None, typer.Option("--replay", help="Old shards, mixed in so nothing is forgotten.")
     ] = None,
     stages: Annotated[
-        str | None, typer.Option("--stages", help="Pixels a side, base first: 32,64.")
+        str | None, typer.Option("--stages", help="Pixels, base first: 16,64 or 16x32,64x128.")
     ] = None,
     images: Annotated[
         str | None, typer.Option("--images", help="Images seen by each stage: 30000,12000.")
@@ -49,7 +52,7 @@ def finetune(  # noqa: PLR0913 one a documented option
     from train import cascade, config, report
 
     typed = {
-        "stages": numbers("--stages", stages),
+        "stages": sizes("--stages", stages),
         "images": numbers("--images", images),
         "size": size,
         "seed": seed,
@@ -154,6 +157,24 @@ def numbers(option: str, text: str | None) -> tuple[int, ...] | None:
     except ValueError:
         raise UsageError(
             option, f"{text!r} is not whole numbers between commas", fix=f"such as {option} 32,64"
+        ) from None
+
+
+def sizes(option: str, text: str | None) -> "tuple[Size, ...] | None":
+    """Sizes between commas, such as 16,64 or 16x32,64x128 (width x height).
+
+    Raises:
+        UsageError: anything else.
+    """
+    from train.size import Size
+
+    if text is None:
+        return None
+    try:
+        return tuple(Size.of(part.strip()) for part in text.split(","))
+    except ValueError:
+        raise UsageError(
+            option, f"{text!r} is not sizes between commas", fix=f"such as {option} 16,64"
         ) from None
 
 

@@ -10,24 +10,19 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from curate.errors import InputError, UsageError
+from train.networks import SIZES, network
+from train.size import Size
 from train.text import PACKAGED
-from train.unet import UNetConfig
-
-SIZES: dict[str, dict[str, Any]] = {  # the base stage; a super-resolution stage is derived from it
-    "tiny": {"widths": (32, 64), "blocks": (1, 1), "mid_blocks": 1, "heads": 2},
-    "small": {"widths": (64, 128), "blocks": (1, 2), "mid_blocks": 3, "heads": 4},
-    "base": {"widths": (128, 256, 384), "blocks": (2, 3, 3), "mid_blocks": 4, "heads": 8},
-    "large": {"widths": (192, 384, 768), "blocks": (3, 4, 6), "mid_blocks": 8, "heads": 12},
-}
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """How a run trains. Lengths are counted in images seen, so batch size drops out."""
 
-    stages: tuple[int, ...] = (16, 64)  # pixels a side; the first is the base
+    stages: tuple[Size, ...] = (Size(16, 16), Size(64, 64))  # pixels; the first is the base
     images: tuple[int, ...] = (48_000, 18_000)  # images seen by each stage
-    size: str = "small"  # a key of SIZES
+    size: str = "small"  # a key of networks.SIZES
+    mid_blocks: int = -1  # transformer blocks in the middle of the base; -1 is what size says
     encoder: str = PACKAGED
     seed: int = 0
     batch: int = 16  # images a step, over all processes; steps are what is scarce on a CPU
@@ -38,7 +33,9 @@ class TrainConfig:
     weight_decay: float = 0.01
     clip: float = 1.0  # largest norm of the gradient
     caption_dropout: float = 0.1  # share of images trained without their caption
-    replay: float = 0.5  # share of old images in a batch where replay shards are given
+    new: float = 1.0  # weights of the sets of shards in a batch, as far as they are given:
+    replay: float = 1.0  # what is learnt, what was learnt before,
+    prior: float = 1.0  # and what the model should go on drawing as it did
     ema_gamma: float = 6.94  # power-function EMA: averages over about the last tenth of the run
     low_noise: float = 0.5  # largest noise given to the low-resolution image of a later stage
     held_out: float = 0.05  # share of images, chosen by key, kept for the held-out loss
@@ -47,19 +44,9 @@ class TrainConfig:
     log_every: int = 800  # images
     save_every: int = 4_000  # images
 
-    def unet(self, stage: int, text_width: int) -> UNetConfig:
-        """The network of the stage with this number; later stages see a low-resolution image."""
-        shape = dict(SIZES[self.size])
-        if stage == 0:
-            patch = 2 if self.stages[0] >= 32 else 1
-            return UNetConfig(patch=patch, text_width=text_width, **shape)
-        widths = shape["widths"]
-        shape |= {
-            "widths": (widths[0] * 3 // 2, *widths[1:]),
-            "blocks": tuple(1 for _ in widths),
-            "mid_blocks": max(1, shape["mid_blocks"] // 3),
-        }
-        return UNetConfig(in_channels=6, patch=4, text_width=text_width, noise_levels=2, **shape)
+    def __post_init__(self) -> None:
+        """Stages may be given as numbers, as text or as pairs."""
+        object.__setattr__(self, "stages", tuple(Size.of(stage) for stage in self.stages))
 
 
 def load(path: Path | None, changes: Mapping[str, Any]) -> TrainConfig:
@@ -99,15 +86,28 @@ def _checked(path: Path | None, name: str, value: Any, hints: Mapping[str, Any])
         fix = f"did you mean {near[0]}?" if near else "settings: " + ", ".join(hints)
         raise InputError(f"{path}", f"no setting {name!r}", fix=fix)
     hint = hints[name]
-    if typing.get_origin(hint) is tuple and isinstance(value, list):
+    if hint == tuple[Size, ...]:
+        value, good = _sizes(value)
+    elif typing.get_origin(hint) is tuple and isinstance(value, list):
         value = tuple(value)
         good = all(type(v) is int for v in value)
     else:
         good = type(value) is hint or (hint is float and type(value) is int)
     if not good:
         kind = "a list of whole numbers" if typing.get_origin(hint) is tuple else hint.__name__
+        kind = (
+            'a list of sizes such as [16, 64] or ["16x32", "64x128"]' if name == "stages" else kind
+        )
         raise InputError(f"{path} {name}", f"{value!r} is not {kind}", fix=f"write {kind}")
     return value
+
+
+def _sizes(value: Any) -> tuple[Any, bool]:
+    """The sizes of a list, and whether it is one."""
+    try:
+        return tuple(Size.of(v) for v in value), isinstance(value, list)
+    except (TypeError, ValueError):
+        return value, False
 
 
 def _check(config: TrainConfig) -> None:
@@ -124,35 +124,39 @@ def _check(config: TrainConfig) -> None:
     for name in ("batch", "crop", "log_every", "save_every"):
         if getattr(config, name) < 1:
             _refuse(name, f"{getattr(config, name)} is below 1", "a whole number from 1")
-    for name in ("learning_rate", "finetune_rate", "clip"):
+    for name in ("learning_rate", "finetune_rate", "clip", "new"):
         if not getattr(config, name) > 0:
             _refuse(name, f"{getattr(config, name)} is not above 0", "a number above 0")
-    for name in ("warmup", "weight_decay", "low_noise", "ema_gamma"):
+    for name in ("warmup", "weight_decay", "low_noise", "ema_gamma", "replay", "prior"):
         if not getattr(config, name) >= 0:
             _refuse(name, f"{getattr(config, name)} is below 0", "0 or more")
-    for name in ("caption_dropout", "replay", "held_out", "decay"):
+    for name in ("caption_dropout", "held_out", "decay"):
         if not 0 <= getattr(config, name) < 1:
             _refuse(name, f"{getattr(config, name)} is not in [0, 1)", "a share such as 0.1")
 
 
 def _check_stages(config: TrainConfig) -> None:
-    if not config.stages or any(s < 8 or s % 8 for s in config.stages):
-        _refuse("stages", f"{config.stages} are not multiples of 8 pixels", "such as 16,64")
-    if any(b % a or b // a not in (2, 4) for a, b in pairwise(config.stages)):
+    if not config.stages or any(side < 8 or side % 8 for size in config.stages for side in size):
+        _refuse("stages", f"{_named(config)} are not multiples of 8 pixels", "such as 16,64")
+    if any(later.over(earlier) not in (2, 4) for earlier, later in pairwise(config.stages)):
         _refuse("stages", "each stage must be 2 or 4 times the one before", "such as 16,64")
     if len(config.images) != len(config.stages):
         counts = f"{len(config.images)} numbers for {len(config.stages)} stages"
         _refuse("images", counts, "one number of images a stage, such as 48000,18000")
     if min(config.images) < 0:
         _refuse("images", "must not be negative", "such as 48000,18000")
-    for stage, pixels in enumerate(config.stages):
-        multiple = config.unet(stage, 1).multiple
-        if pixels % multiple:
+    for number, size in enumerate(config.stages):
+        multiple = network(config.size, config.stages, number, 1).multiple
+        if any(side % multiple for side in size):
             _refuse(
-                "stages", f"{pixels} do not fit --size {config.size}", f"multiples of {multiple}"
+                "stages", f"{size} does not fit --size {config.size}", f"multiples of {multiple}"
             )
-        if stage and pixels > config.crop and config.crop % multiple:
+        if number and max(size) > config.crop and config.crop % multiple:
             _refuse("crop", f"{config.crop} does not fit the stages", f"multiples of {multiple}")
+
+
+def _named(config: TrainConfig) -> str:
+    return ",".join(map(str, config.stages))
 
 
 def _refuse(name: str, problem: str, fix: str) -> NoReturn:
@@ -166,4 +170,6 @@ def to_json(config: TrainConfig) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, Size):
+        return value.to_json()
+    return [_plain(v) for v in value] if isinstance(value, tuple) else value

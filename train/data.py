@@ -21,14 +21,15 @@ from torch import Tensor
 from curate.errors import InputError
 from curate.files import replacing, write_bytes
 from curate.shards import layout
+from train.size import Size
 
 CACHE = ".cache"  # folder beside the shards
-VERSION = 1  # of how pictures are decoded; part of the cache's file names
+VERSION = 2  # of how pictures are decoded; part of the cache's file names
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Square pictures of one size with their captions, from one folder of shards."""
+    """Pictures of one size with their captions, from one folder of shards."""
 
     pixels_NHWC: np.ndarray  # uint8, memory-mapped; of more pictures than these perhaps
     rows: list[int]  # which of them, in order
@@ -56,28 +57,28 @@ class Pictures:
         )
 
 
-def load(shards: Path, pixels: int) -> Pictures:
-    """The shards' pictures, centre-cropped to a square and resized to `pixels` a side.
+def load(shards: Path, size: Size) -> Pictures:
+    """The shards' pictures, centre-cropped to the shape of `size` and resized to it.
 
-    Decoded once; later runs map the result from a file beside the shards. Pictures smaller than
-    `pixels` are left out rather than enlarged, since a super-resolution stage would learn blur.
+    Decoded once; later runs map the result from a file beside the shards. Pictures smaller
+    than that are left out rather than enlarged, since a super-resolution stage would learn blur.
 
     Raises:
         InputError: no shards, another version, a broken tar, or no usable picture.
     """
     index = layout.read_index(shards)
     root = layout.find(shards)
-    facts = json.dumps([VERSION, [s.sha256 for s in index.shards], pixels])
-    name = f"pixels-{pixels}-{hashlib.sha256(facts.encode()).hexdigest()[:24]}"
+    facts = json.dumps([VERSION, [s.sha256 for s in index.shards], size])
+    name = f"pixels-{size}-{hashlib.sha256(facts.encode()).hexdigest()[:24]}"
     listing, pixels_file = (root / CACHE / f"{name}.{end}" for end in ("json", "npy"))
     if not (listing.exists() and pixels_file.exists()):
-        _decode_all(shards, index, pixels, pixels_file, listing)
+        _decode_all(shards, index, size, pixels_file, listing)
     found = json.loads(listing.read_bytes())
     if not found["keys"]:
         why = next(iter(found["skipped"].values()), "the shards hold no pictures")
         raise InputError(
             shards,
-            f"no picture can be used at {pixels} px ({why})",
+            f"no picture can be used at {size} px ({why})",
             fix="curate pack with a larger --size, or smaller --stages",
         )
     array, count = np.load(pixels_file, mmap_mode="r"), len(found["keys"])
@@ -86,19 +87,17 @@ def load(shards: Path, pixels: int) -> Pictures:
     )
 
 
-def _decode_all(
-    shards: Path, index: layout.Index, pixels: int, target: Path, listing: Path
-) -> None:
+def _decode_all(shards: Path, index: layout.Index, size: Size, target: Path, listing: Path) -> None:
     keys: list[str] = []
     captions: list[list[str]] = []
     skipped: dict[str, str] = {}
 
     def decode(item: tuple[str, bytes, Any]) -> tuple[str, Any, np.ndarray | str]:
         key, data, record = item
-        return key, record, _square(data, pixels)
+        return key, record, _fitted(data, size)
 
     with replacing(target) as file, ThreadPoolExecutor(2) as pool:
-        _write_header(file, (index.samples, pixels, pixels, 3))
+        _write_header(file, (index.samples, size.height, size.width, 3))
         samples = layout.iterate(shards)
         while part := list(islice(samples, 256)):
             for key, record, decoded in pool.map(decode, part):
@@ -109,7 +108,7 @@ def _decode_all(
                 file.write(decoded.tobytes())
                 keys.append(key)
                 captions.append(texts)
-        file.write(bytes(3 * pixels * pixels) * len(skipped))
+        file.write(bytes(3 * size.height * size.width) * len(skipped))
     found = {"keys": keys, "captions": captions, "skipped": skipped}
     write_bytes(listing, json.dumps(found, ensure_ascii=False).encode())
 
@@ -119,7 +118,7 @@ def _write_header(file: Any, shape: tuple[int, ...]) -> None:
     np.lib.format.write_array_header_1_0(file, header)
 
 
-def _square(data: bytes, pixels: int) -> np.ndarray | str:
+def _fitted(data: bytes, size: Size) -> np.ndarray | str:
     from PIL import Image
 
     try:
@@ -128,12 +127,12 @@ def _square(data: bytes, pixels: int) -> np.ndarray | str:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         return f"cannot be decoded ({error})"
     width, height = picture.size
-    side = min(width, height)
-    if side < pixels:
-        return f"{width} x {height} px, smaller than {pixels}"
-    left, top = (width - side) // 2, (height - side) // 2
-    box = (left, top, left + side, top + side)
-    return np.asarray(picture.resize((pixels, pixels), Image.Resampling.LANCZOS, box=box))
+    if width < size.width or height < size.height:
+        return f"{width} x {height} px, smaller than {size}"
+    shrink = min(width / size.width, height / size.height)
+    left, top = (width - shrink * size.width) / 2, (height - shrink * size.height) / 2
+    box = (left, top, left + shrink * size.width, top + shrink * size.height)
+    return np.asarray(picture.resize(size, Image.Resampling.LANCZOS, box=box))
 
 
 def split(pictures: Pictures, share: float) -> tuple[Pictures, Pictures]:

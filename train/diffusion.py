@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from train.size import Size
+
 SIGMA_MIN, SIGMA_MAX = 0.002, 80.0  # EDM table 1, for a data standard deviation of 0.5
 
 
@@ -48,17 +50,17 @@ def loss_weight(sigma: Tensor, sigma_data: float) -> Tensor:
     return (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
 
 
-def noise_mean(pixels: int, *, conditioned: bool) -> float:
-    """Mean of ln(sigma) while training on images of `pixels` a side.
+def noise_mean(size: Size, *, conditioned: bool) -> float:
+    """Mean of ln(sigma) while training on images of this size.
 
     A base stage must learn at high noise what a prompt decides (who is there, which colours), and
-    averaging over an area of side r divides noise by r, so the mean rises with ln(pixels)
+    averaging over an area of side r divides noise by r, so the mean rises with ln(side)
     (Hoogeboom et al., arXiv:2301.11093, section 3.1). 0.3 at 32 pixels is our choice: at equal
     images, EDM's -1.2 learns the words' finer distinctions later. A stage that is given the
     low-resolution image has these things settled; -0.5, our choice too, is best for the noise
     levels at which it is sampled.
     """
-    return -0.5 if conditioned else 0.3 + math.log(pixels / 32)
+    return -0.5 if conditioned else 0.3 + math.log(size.side / 32)
 
 
 def draw_sigma(uniform_B: Tensor, *, mean: float, std: float = 1.3) -> Tensor:

@@ -16,6 +16,7 @@ import numpy as np
 from curate.files import replacing
 from train import checkpoint
 from train.questions import Sample
+from train.size import Size
 
 CHUNK = 64  # pictures drawn, and kept, at a time
 
@@ -27,8 +28,8 @@ class Sampler(Protocol):
     """What is verified: `train.sampling.load` returns one."""
 
     @property
-    def pixels(self) -> int:
-        """Side of the pictures."""
+    def size(self) -> Size:
+        """Of the pictures."""
         ...
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:

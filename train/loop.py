@@ -11,129 +11,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from curate.errors import InputError, storage_error
 from curate.files import write_bytes
-from train import checkpoint, data, diffusion
+from train import checkpoint, diffusion
+from train.batches import Batch, Corpus
 from train.checkpoint import STATE, Stage
 from train.config import TrainConfig
-from train.data import Pictures
-from train.sampling import enlarge
-from train.text import EncodedText
 from train.unet import UNet
 
 LOG = "log.jsonl"
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What one step needs; a function of (seed, stage, images seen) alone."""
-
-    clean_BCHW: Tensor
-    noise_BCHW: Tensor
-    sigma_B: Tensor
-    text: tuple[Tensor, Tensor]
-    low: tuple[Tensor, Tensor] | None  # enlarged low-resolution picture with noise, its level
-
-    def part(self, rank: int, world: int, device: torch.device) -> "Batch":
-        """The share of one process, on its device."""
-
-        def cut(tensor: Tensor) -> Tensor:
-            return tensor.tensor_split(world)[rank].to(device)
-
-        return Batch(
-            cut(self.clean_BCHW),
-            cut(self.noise_BCHW),
-            cut(self.sigma_B),
-            (cut(self.text[0]), cut(self.text[1])),
-            self.low and (cut(self.low[0]), cut(self.low[1])),
-        )
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """Pictures to draw from, with the share of a batch each set gets, and their encoded text."""
-
-    sets: list[Pictures]
-    shares: list[float]  # sum 1
-    captions: Mapping[str, int]  # caption -> row of `text`
-    text: EncodedText
-
-    def batch(self, config: TrainConfig, stage: int, seen: int, count: int) -> Batch:
-        """The images at positions seen … seen + count - 1 of this stage's run."""
-        generator = data.generator_at(config.seed, stage, seen)
-        images, rows = [], []
-        for n, pictures in enumerate(self.sets):
-            start, end = self._drawn(n, seen), self._drawn(n, seen + count)
-            drawn = data.draw(
-                len(pictures),
-                start=start,
-                number=end - start,
-                seed=config.seed,
-                stream=stage * len(self.sets) + n,
-            )
-            images.append(pictures.images(drawn))
-            for row in drawn.tolist():
-                texts = pictures.captions[row]
-                pick = int(torch.randint(len(texts), (1,), generator=generator))
-                rows.append(self.captions[texts[pick]])
-        states, mask = self.text.take(torch.tensor(rows))
-        keep = torch.rand(count, 1, generator=generator) >= config.caption_dropout
-        text = (states, mask * keep)
-        return noised(torch.cat(images), text, config, stage, generator)
-
-    def _drawn(self, number: int, seen: int) -> int:
-        """How many of the first `seen` images came from the set with this number."""
-        before, upto = sum(self.shares[:number]), sum(self.shares[: number + 1])
-        return round(seen * upto) - round(seen * before)
-
-
-def noised(
-    images_BCHW: Tensor,
-    text: tuple[Tensor, Tensor],
-    config: TrainConfig,
-    stage: int,
-    generator: torch.Generator,
-) -> Batch:
-    """Resize, crop and draw noise for one batch of full-size pictures.
-
-    A later stage is given the real low-resolution picture, with noise of a level drawn for each
-    picture from [0, `low_noise`], and told that level (noise conditioning augmentation: Ho et
-    al., arXiv:2106.15282, section 3).
-    """
-    pixels, count = config.stages[stage], len(images_BCHW)
-    clean = reduce(images_BCHW, pixels)
-    low_clean = None
-    if stage:
-        low_clean = enlarge(reduce(images_BCHW, config.stages[stage - 1]), pixels)
-    if stage and pixels > config.crop:
-        step = pixels // config.stages[stage - 1] * 8
-        top, left = (
-            int(torch.randint((pixels - config.crop) // step + 1, (1,), generator=generator)) * step
-            for _ in range(2)
-        )
-        window = (..., slice(top, top + config.crop), slice(left, left + config.crop))
-        clean = clean[window]
-        low_clean = low_clean[window] if low_clean is not None else None
-    sigma = diffusion.draw_sigma(
-        diffusion.stratified(count, generator),
-        mean=diffusion.noise_mean(pixels, conditioned=stage > 0),
-    )
-    noise = torch.randn(clean.shape, generator=generator)
-    low = None
-    if low_clean is not None:
-        level = torch.rand(count, generator=generator) * config.low_noise
-        low_noise = torch.randn(clean.shape, generator=generator)
-        low = (low_clean + level[:, None, None, None] * low_noise, level)
-    return Batch(clean, noise, sigma, text, low)
-
-
-def reduce(images_BCHW: Tensor, pixels: int) -> Tensor:
-    """Average over squares down to `pixels` a side; pictures of that size are unchanged."""
-    factor = images_BCHW.shape[-1] // pixels
-    return F.avg_pool2d(images_BCHW, factor) if factor > 1 else images_BCHW
 
 
 def batch_loss(network: nn.Module, batch: Batch, sigma_data: float, precision: str) -> Tensor:
@@ -215,14 +103,16 @@ def train_stage(
     losses: list[float] = []  # since the last line of the log
     if run.state.exists():
         seen, step, losses = _restore(run, network, average, optimizer)
-    _trim_log(run, config.stages[number], seen)
+    _trim_log(run, number, seen)
     model: nn.Module = network
     if run.world > 1:
         model = nn.parallel.DistributedDataParallel(network)
     started, started_at = time.monotonic(), seen
     while seen < total:
         count = min(config.batch, total - seen)
-        batch = corpus.batch(config, number, seen, count).part(run.rank, run.world, run.device)
+        batch = corpus.batch(
+            config, number, seen, count, rank=run.rank, world=run.world, device=run.device
+        )
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(config, seen, total, tuning=run.tuning)
         loss = batch_loss(model, batch, stage.sigma_data, config.precision).sum() / count
@@ -245,7 +135,8 @@ def train_stage(
         run.progress(number, seen, losses[-1])
         if run.rank == 0 and (_crossed(seen, count, config.log_every) or seen == total):
             entry = {
-                "stage": config.stages[number],
+                "stage": number,
+                "size": str(stage.size),
                 "images": seen,
                 "loss": round(sum(losses) / len(losses), 6),
                 "rate": round((seen - started_at) / (time.monotonic() - started), 2),
@@ -267,7 +158,7 @@ def held_out_loss(
     """Mean loss over held-out pictures with fixed noise."""
     count = min(limit, max(16, len(held.sets[0])))
     quiet = replace(run.config, caption_dropout=0.0, seed=12345)
-    batch = held.batch(quiet, number, 0, count).part(0, 1, run.device)
+    batch = held.batch(quiet, number, 0, count, device=run.device)
     return float(batch_loss(network, batch, stage.sigma_data, run.config.precision).mean())
 
 
@@ -350,7 +241,7 @@ def _log(run: Run, entry: Mapping[str, object]) -> None:
         raise storage_error(path, error) from None
 
 
-def _trim_log(run: Run, pixels: int, seen: int) -> None:
+def _trim_log(run: Run, number: int, seen: int) -> None:
     """Take back the lines of what is about to be trained again, and any that was cut short."""
     path = run.folder / LOG
     if run.rank or not path.exists():
@@ -361,7 +252,7 @@ def _trim_log(run: Run, pixels: int, seen: int) -> None:
             entry = json.loads(line)
         except ValueError:
             continue  # cut short when the process died
-        if entry["stage"] < pixels or (entry["stage"] == pixels and entry["images"] <= seen):
+        if entry["stage"] < number or (entry["stage"] == number and entry["images"] <= seen):
             kept.append(line)
     write_bytes(path, "".join(kept).encode())
 

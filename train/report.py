@@ -27,8 +27,8 @@ def finetune(
     """Train with a progress bar, then draw the loss curve and print what came out."""
     with progress_bar() as bar:
         tasks = [
-            bar.add_task(f"{pixels} px", total=total, loss=0.0)
-            for pixels, total in zip(settings.stages, settings.images, strict=True)
+            bar.add_task(f"{size} px", total=total, loss=0.0)
+            for size, total in zip(settings.stages, settings.images, strict=True)
         ]
         done = cascade.finetune(
             shards,
@@ -52,7 +52,7 @@ def _print_result(
 ) -> None:
     facts = {
         "model": str(run / checkpoint.MODEL),
-        "stages": [s.pixels for s in done.stages],
+        "stages": [s.size.to_json() for s in done.stages],
         "loss": {name: values["loss"][-1][1] for name, values in points.items() if values["loss"]},
         "convergence": done.facts["convergence"],
         "words": len(done.facts["words"]),
@@ -64,12 +64,12 @@ def _print_result(
     print(f"model\t{facts['model']}")
     for name, loss in facts["loss"].items():
         print(f"loss {name}\t{loss:.4f}")
-    for pixels, c in facts["convergence"].items():
+    for size, c in facts["convergence"].items():
         on = "held-out" if c["held_out"] else "training"
-        print(f"PSNR {pixels} px\t{c['psnr']} dB, bicubic {c['bicubic']} dB, on {on} pictures")
+        print(f"PSNR {size} px\t{c['psnr']} dB, bicubic {c['bicubic']} dB, on {on} pictures")
         if not c["converged"]:
             print(
-                f"{run}: the {pixels} px stage has not converged: {c['psnr']} dB against "
+                f"{run}: the {size} px stage has not converged: {c['psnr']} dB against "
                 f"{c['bicubic']} dB for bicubic enlargement\n"
                 f"  fix: train finetune --init {run} --out NEW, with more images for that stage",
                 file=sys.stderr,
@@ -81,7 +81,7 @@ def log_points(path: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
     points: dict[str, dict[str, list[tuple[int, float]]]] = {}
     for line in path.read_text().splitlines() if path.exists() else []:
         entry = json.loads(line)
-        stage = points.setdefault(f"{entry['stage']} px", {"loss": [], "held_out": []})
+        stage = points.setdefault(f"{entry['size']} px", {"loss": [], "held_out": []})
         for kind in stage:
             if kind in entry:
                 stage[kind].append((entry["images"], entry[kind]))

@@ -15,6 +15,7 @@ from curate.errors import InputError, UsageError
 from train import checkpoint, diffusion
 from train.checkpoint import Cascade, Stage
 from train.data import generator_at
+from train.size import Size
 from train.text import Encoder
 
 BATCH = 64  # pictures made at a time
@@ -45,9 +46,9 @@ class Sampler:
     _encoder: Encoder | None = None
 
     @property
-    def pixels(self) -> int:
-        """Side of the pictures."""
-        return self.cascade.stages[-1].pixels
+    def size(self) -> Size:
+        """Of the pictures."""
+        return self.cascade.stages[-1].size
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
         """One picture a (prompt, seed) pair, uint8 (N, H, W, 3)."""
@@ -82,7 +83,7 @@ class Sampler:
                 part.append(_to_uint8(images))
             done(len(text[0]))
         return [
-            np.concatenate(p) if p else np.zeros((0, s.pixels, s.pixels, 3), np.uint8)
+            np.concatenate(p) if p else np.zeros((0, s.size.height, s.size.width, 3), np.uint8)
             for p, s in zip(parts, self.cascade.stages, strict=True)
         ]
 
@@ -90,9 +91,9 @@ class Sampler:
     def _draw(self, text: tuple[Tensor, Tensor], seeds: Sequence[int]) -> list[Tensor]:
         images: list[Tensor] = []
         for number, stage in enumerate(self.cascade.stages):
-            shape = (6, stage.pixels, stage.pixels)
+            shape = (6, stage.size.height, stage.size.width)
             noise = [torch.randn(shape, generator=generator_at(s, number)) for s in seeds]
-            low = enlarge(images[-1], stage.pixels) if stage.low_pixels else None
+            low = enlarge(images[-1], stage.size) if stage.low_size else None
             drawer = StageSampler(stage, self.device, self.config)
             images.append(drawer.draw(text, torch.stack(noise).to(self.device), low))
         return images
@@ -178,10 +179,10 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def enlarge(low_BCHW: Tensor, pixels: int) -> Tensor:
+def enlarge(low_BCHW: Tensor, size: Size) -> Tensor:
     """The low-resolution picture at full size, as a super-resolution stage is given it."""
     return torch.nn.functional.interpolate(
-        low_BCHW, size=(pixels, pixels), mode="bicubic", align_corners=False
+        low_BCHW, size=(size.height, size.width), mode="bicubic", align_corners=False
     )
 
 

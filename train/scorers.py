@@ -17,6 +17,7 @@ import torch
 
 from curate.errors import InputError, UsageError
 from train import data
+from train.size import Size
 
 Said = tuple[str, ...]  # ways of saying the same thing, the usual one first
 
@@ -87,13 +88,13 @@ class Reference:
     left_out: dict[str, str] = field(default_factory=dict)  # key -> why it is not among them
 
     @staticmethod
-    def load(shards: Path, pixels: int) -> "Reference":
-        """The shards' pictures at `pixels` a side.
+    def load(shards: Path, size: Size) -> "Reference":
+        """The shards' pictures at this size.
 
         Raises:
             InputError: no shards, or no usable picture in them.
         """
-        found = data.load(shards, pixels)
+        found = data.load(shards, size)
         pixels_NHWC = np.asarray(found.pixels_NHWC[: len(found)])
         made = Reference.of(pixels_NHWC, found.keys, found.captions)
         return replace(made, left_out=found.skipped)

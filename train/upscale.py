@@ -12,7 +12,7 @@ from train.checkpoint import Stage
 from train.data import Pictures, generator_at
 
 if TYPE_CHECKING:
-    from train.loop import Corpus
+    from train.batches import Corpus
 
 MARGIN = 0.5  # dB over bicubic below which a stage counts as not converged; our choice
 
@@ -33,12 +33,12 @@ def convergence(
         `psnr`, `bicubic`, `pictures` (how many were measured) and `converged`: at least `MARGIN`
         dB better than bicubic.
     """
-    from train.loop import reduce
+    from train.batches import reduce
 
     count = min(limit, len(pictures))
     images = pictures.images(range(count))
-    real = reduce(images, stage.pixels)
-    low = sampling.enlarge(reduce(images, stage.low_pixels or stage.pixels), stage.pixels)
+    real = reduce(images, stage.size)
+    low = sampling.enlarge(reduce(images, stage.low_size or stage.size), stage.size)
     text = corpus.text.take(
         torch.tensor([corpus.captions[c[0]] for c in pictures.captions[:count]])
     )

@@ -104,7 +104,7 @@ def run(  # noqa: PLR0913 one a documented parameter
     later, earlier = Drawer(checkpoint, load, device), None
     if before is not None:
         earlier = Drawer(before, load, device)
-    reference = Reference.load(shards, later.sampler.pixels)
+    reference = Reference.load(shards, later.sampler.size)
     shown = captions_of([trained] if isinstance(trained, Path) else trained) if trained else None
     asked = read_prompts(prompts) if prompts else None
     groups = group_prompts(reference, word, asked, shown, samples=samples, seed=seed)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-VERSION = "fubuki-model/1"
+VERSION = "fubuki-model/2"
 MODEL = "model.safetensors"  # within a run's folder
 STATE = "state.safetensors"  # there too, while the run is unfinished
 LARGEST_HEADER = 100_000_000  # bytes; the format's own limit
