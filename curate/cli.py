@@ -1,6 +1,5 @@
 """The command line: parse, make one call, print. Nothing is decided here."""
 
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from curate import cli_gaps
+from curate import cli_gaps, show
 from curate.errors import CurateError
 from curate.sources import pixabay
 
@@ -53,7 +52,7 @@ def fetch_folder(
     json: AsJson = False,
 ) -> None:
     """Take the pictures of a folder, with captions from metadata.csv, .txt files or file names."""
-    from curate import fetch, show
+    from curate import fetch
     from curate.dataset import Dataset
 
     manner = fetch.Manner(show.say, show.tracked)
@@ -108,7 +107,7 @@ def fetch_openverse(
 @sources_app.command("list")
 def sources_list(data: Data = DATA, json: AsJson = False) -> None:
     """List the sources, what they need and their terms."""
-    from curate import show, sources
+    from curate import sources
 
     known = sources.described(data)
     if json:
@@ -125,7 +124,7 @@ def sources_accept(
     data: Data = DATA,
 ) -> None:
     """Record that you accept a source's terms, and on what basis you use its pictures."""
-    from curate import show, sources
+    from curate import sources
     from curate.sources import terms
 
     source = sources.named(name)
@@ -145,7 +144,7 @@ def _fetch(
     data: Path,
     json: bool,
 ) -> None:
-    from curate import fetch, show, sources
+    from curate import fetch, sources
     from curate.dataset import Dataset
     from curate.net.guard import Endpoint
 
@@ -177,7 +176,6 @@ def _ask_terms(source: "Source") -> str | None:
 
 
 def _show_fetch(done: "Summary", json: bool) -> None:
-    from curate import show
 
     if json:
         show.as_json(done.as_json())
@@ -197,7 +195,6 @@ def dedup(
     json: AsJson = False,
 ) -> None:
     """Measure the pictures; drop the unreadable ones, and all copies of a picture but the best."""
-    from curate import show
     from curate.dataset import Dataset
     from curate.images.dedup import find_duplicates
 
@@ -216,7 +213,6 @@ def pack(
     json: AsJson = False,
 ) -> None:
     """Write the pictures that may be trained on, with their captions, as WebDataset shards."""
-    from curate import show
     from curate.dataset import Dataset
     from curate.shards.pack import pack
 
@@ -227,7 +223,7 @@ def pack(
 @app.command("check")
 def check_command(policy: Policy = "personal", data: Data = DATA, json: AsJson = False) -> None:
     """Decide by a policy what each picture may be used for: allow, hold or deny."""
-    from curate import build, show
+    from curate import build
     from curate.dataset import Dataset
 
     done = build.check(Dataset(data), policy=policy)
@@ -242,7 +238,7 @@ def caption_command(
     json: AsJson = False,
 ) -> None:
     """Write captions from the texts, titles, tags and file names that came with the pictures."""
-    from curate import build, show
+    from curate import build
     from curate.dataset import Dataset
 
     done = build.describe(Dataset(data), per_image=per_image)
@@ -258,7 +254,7 @@ def build_command(
     json: AsJson = False,
 ) -> None:
     """Check, dedup, caption and pack, one after the other."""
-    from curate import build, show
+    from curate import build
     from curate.dataset import Dataset
 
     done = build.build(
@@ -270,7 +266,6 @@ def build_command(
 @app.command("status")
 def status_command(data: Data = DATA, json: AsJson = False) -> None:
     """Show what a dataset holds: rows, drops, verdicts, licences, words, captions, shards."""
-    from curate import show
     from curate.dataset import Dataset
     from curate.status import status
 
@@ -284,7 +279,6 @@ def explain_command(
     json: AsJson = False,
 ) -> None:
     """Tell why a picture is in or out: where it is from, what was stated, what was decided."""
-    from curate import show
     from curate.dataset import Dataset
     from curate.explain import explain
 
@@ -301,7 +295,6 @@ def credits_command(data: Data = DATA, json: AsJson = False) -> None:
     """Say who made the pictures that may be trained on, and under which licence, in Markdown."""
     from dataclasses import asdict
 
-    from curate import show
     from curate.dataset import Dataset
     from curate.rights import credits
 
@@ -314,19 +307,12 @@ def credits_command(data: Data = DATA, json: AsJson = False) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command; a CurateError becomes one message on stderr and its exit code."""
-    _open_streams()
+    show.open_streams()
     try:
         app(args=argv, prog_name="curate")
     except CurateError as error:
         typer.echo(f"error: {error}", err=True)
         raise SystemExit(error.exit_code) from None
-
-
-def _open_streams() -> None:
-    """Lead output into nothing where it is closed (`>&-`): the exit code and files remain."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 to the end
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from curate.errors import storage_error
@@ -21,6 +22,13 @@ class Report(Protocol):
     def as_rows(self) -> Sequence[Sequence[object]]:
         """The lines of its table."""
         ...
+
+
+def open_streams() -> None:
+    """Lead output into nothing where it is closed (`>&-`): the exit code and files remain."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 to the end
 
 
 def say(message: str) -> None:

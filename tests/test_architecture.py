@@ -61,7 +61,10 @@ ROOMS = {
     "show": {"errors"},
 }
 TOP = {"cli", "cli_gaps"}  # may import every room of `curate`
-TRAIN_READS = {"curate.errors", "curate.files", "curate.shards.layout"}
+TRAIN_READS = {
+    *("curate.errors", "curate.files", "curate.show"),
+    *("curate.shards.layout", "curate.rights.kinds"),
+}
 PIPELINES_READ = {  # a recipe types commands; it reads what they wrote, and draws
     *("curate", "curate.errors", "curate.files", "curate.dataset", "curate.shards.layout"),
     *("train.drawing", "train.questions", "train.pictures"),

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from curate import show
 from curate.errors import CurateError, UsageError
 
 if TYPE_CHECKING:
@@ -180,6 +181,7 @@ def sizes(option: str, text: str | None) -> "tuple[Size, ...] | None":
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command; a CurateError becomes one message on stderr and its exit code."""
+    show.open_streams()
     options: dict[str, Any] = {"args": argv, "prog_name": "train"}
     try:
         app(**options)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from curate import show
 from train import cascade, checkpoint, loop, pictures
 from train.config import TrainConfig
 from train.sampling import Sampler
@@ -59,21 +60,20 @@ def _print_result(
         "licences": done.facts["licences"],
     }
     if as_json:
-        print(json.dumps(facts, indent=1, sort_keys=True))
+        show.as_json(facts)
         return
-    print(f"model\t{facts['model']}")
-    for name, loss in facts["loss"].items():
-        print(f"loss {name}\t{loss:.4f}")
+    lines = [f"model\t{facts['model']}"]
+    lines += [f"loss {name}\t{loss:.4f}" for name, loss in facts["loss"].items()]
     for size, c in facts["convergence"].items():
         on = "held-out" if c["held_out"] else "training"
-        print(f"PSNR {size} px\t{c['psnr']} dB, bicubic {c['bicubic']} dB, on {on} pictures")
+        lines.append(f"PSNR {size} px\t{c['psnr']} dB, bicubic {c['bicubic']} dB, on {on} pictures")
         if not c["converged"]:
-            print(
+            say(
                 f"{run}: the {size} px stage has not converged: {c['psnr']} dB against "
                 f"{c['bicubic']} dB for bicubic enlargement\n"
-                f"  fix: train finetune --init {run} --out NEW, with more images for that stage",
-                file=sys.stderr,
+                f"  fix: train finetune --init {run} --out NEW, with more images for that stage"
             )
+    show.result("".join(f"{line}\n" for line in lines))
 
 
 def log_points(path: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
