@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -16,6 +17,19 @@ def gaussian_denoiser(mean: float, std: float):
     return lambda x, sigma: (std**2 * x + sigma**2 * mean) / (std**2 + sigma**2)
 
 
+def gaussian_flow(mean: float, std: float, high: float):
+    """Where the exact probability flow takes high * noise: mean and slope in the noise."""
+    slope = std / math.sqrt(std**2 + high**2)
+    return mean * (1 - slope), high * slope
+
+
+def sampled_map(denoiser, sigmas):
+    """Sampling a Gaussian is affine in the noise: the output at noise 0 and its slope."""
+    noise = torch.tensor([0.0, 1.0], dtype=torch.float64).reshape(2, 1, 1, 1)
+    out = d.dpm_solver_pp_2m(denoiser, noise, sigmas).flatten()
+    return out[0].item(), (out[1] - out[0]).item()
+
+
 def test_sampling_a_gaussian_gives_its_mean_and_spread():
     noise = torch.randn(64, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     out = d.dpm_solver_pp_2m(gaussian_denoiser(0.3, 0.2), noise, d.karras_sigmas(30))
@@ -23,18 +37,60 @@ def test_sampling_a_gaussian_gives_its_mean_and_spread():
     assert out.std().item() == pytest.approx(0.2, rel=0.05)
 
 
-def test_more_steps_come_closer_to_the_exact_path():
-    noise = torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(1))
-    std, sigma_max = 0.5, d.SIGMA_MAX
-    exact = noise * sigma_max * std / math.sqrt(std**2 + sigma_max**2)  # flow of a centred Gaussian
-    error = [
-        (d.dpm_solver_pp_2m(gaussian_denoiser(0.0, std), noise, d.karras_sigmas(n)) - exact)
-        .abs()
-        .mean()
-        for n in (12, 24, 48, 96)
-    ]
-    assert error == sorted(error, reverse=True)
-    assert error[3] < error[2] / 2.5  # second order would be 4
+def test_the_sampler_converges_with_order_two():
+    exact_mean, exact_spread = gaussian_flow(0.3, 0.5, 80.0)
+    errors = []
+    for steps in (40, 80, 160):
+        # equal steps of ln sigma, down to so little noise that the last step costs nothing
+        sigmas = torch.logspace(math.log10(80), -6, steps, dtype=torch.float64)
+        sigmas = torch.cat([sigmas, sigmas.new_zeros(1)])
+        mean, spread = sampled_map(gaussian_denoiser(0.3, 0.5), sigmas)
+        errors.append((abs(mean - exact_mean), abs(spread - exact_spread)))
+    for coarse, fine in pairwise(errors):
+        assert coarse[0] / fine[0] == pytest.approx(4, rel=0.2)
+        assert coarse[1] / fine[1] == pytest.approx(4, rel=0.2)
+
+
+def test_karras_levels_bring_a_gaussian_near_in_a_dozen_steps():
+    exact_mean, exact_spread = gaussian_flow(0.3, 0.5, d.SIGMA_MAX)
+    mean, spread = sampled_map(gaussian_denoiser(0.3, 0.5), d.karras_sigmas(12).double())
+    assert mean == pytest.approx(exact_mean, abs=0.03)
+    assert spread == pytest.approx(exact_spread, rel=0.15)
+
+
+@given(st.integers(1, 30), st.floats(-1, 1))
+@settings(max_examples=30, deadline=None)
+def test_a_point_mass_is_reached_exactly_in_any_number_of_steps(steps, value):
+    point = lambda x, sigma: torch.full_like(x, value)  # noqa: E731
+    noise = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(steps))
+    sigmas = d.karras_sigmas(steps)
+    assert torch.equal(d.dpm_solver_pp_2m(point, noise, sigmas), torch.full_like(noise, value))
+    # and before the last step, the picture is the point plus noise of just the level reached
+    reached = d.dpm_solver_pp_2m(point, noise, sigmas[:-1])
+    assert torch.allclose(
+        reached, value * (1 - sigmas[-2] / sigmas[0]) + sigmas[-2] * noise, atol=1e-4
+    )
+
+
+def test_guidance_moves_a_gaussian_past_its_mean():
+    # equal spreads: the guided denoiser is that of N(m0 + scale (m1 - m0), std^2)
+    with_words, without = gaussian_denoiser(0.2, 0.1), gaussian_denoiser(0.05, 0.1)
+
+    def denoiser(x, sigma):
+        return d.guided(with_words(x, sigma), without(x, sigma), 3.0)
+
+    mean, _ = sampled_map(denoiser, d.karras_sigmas(40).double())
+    assert mean == pytest.approx(0.05 + 3 * 0.15, abs=0.01)
+
+
+def test_the_average_low_resolution_picture_starts_a_stage_that_begins_at_low_noise():
+    exact_mean, _ = gaussian_flow(0.3, 0.2, 1.0)
+    noise = torch.zeros(1, 1, 1, 1)
+    sigmas = d.karras_sigmas(40, low=0.01, high=1.0)
+    start = gaussian_denoiser(0.3, 0.2)
+    assert d.dpm_solver_pp_2m(start, noise, sigmas).item() == pytest.approx(exact_mean, abs=0.005)
+    shifted = d.dpm_solver_pp_2m(start, noise, sigmas, mean_BCHW=torch.full_like(noise, 0.3))
+    assert shifted.item() == pytest.approx(0.3, abs=1e-5)
 
 
 def test_preconditioning_keeps_unit_variance():
@@ -49,6 +105,28 @@ def test_preconditioning_keeps_unit_variance():
     assert torch.allclose(
         d.loss_weight(SIGMAS, sigma_data) * out**2, torch.ones(5, dtype=torch.float64)
     )
+
+
+@pytest.mark.parametrize("sigma", [0.05, 0.5, 5.0])
+def test_for_gaussian_data_silence_is_optimal_and_its_loss_is_one(sigma):
+    # E[x0 | x] of N(0, sigma_data^2) is c_skip x, and c_out^2 is its squared error
+    draws = torch.Generator().manual_seed(0)
+    sigma_B = torch.full((64,), sigma)
+    clean = 0.5 * torch.randn(64, 3, 16, 16, generator=draws)
+    noisy = clean + sigma * torch.randn(clean.shape, generator=draws)
+    assert torch.allclose(
+        d.c_skip(torch.tensor(sigma), 0.5) * noisy, gaussian_denoiser(0, 0.5)(noisy, sigma)
+    )
+
+    def loss(output: float) -> float:
+        network = lambda x, levels, text, mask: torch.full_like(x, output)  # noqa: E731
+        text = (torch.zeros(64, 1, 4), torch.ones(64, 1))
+        predicted = d.denoise(network, noisy, sigma_B, text, sigma_data=0.5)
+        return float(d.training_loss(predicted, clean, sigma_B, sigma_data=0.5).mean())
+
+    assert loss(0.0) == pytest.approx(1, rel=0.02)
+    # a network off by F adds F^2 at every noise level: the weight undoes c_out
+    assert loss(0.3) - loss(0.0) == pytest.approx(0.09, abs=0.01)
 
 
 def test_a_silent_network_predicts_the_skip():
@@ -126,3 +204,22 @@ def test_guidance_of_one_is_the_conditional_prediction():
     assert torch.allclose(d.guided(a, b, 1.0), a)
     assert torch.allclose(d.guided(a, b, 0.0), b)
     assert torch.allclose(d.guided(a, b, 3.0), b + 3 * (a - b))
+
+
+@pytest.mark.parametrize(
+    ("sigma", "scale"), [(0.1, 1.0), (0.15, 1.0), (0.2, 2.5), (19.0, 2.5), (20.0, 1.0), (80.0, 1.0)]
+)
+def test_guidance_acts_between_its_noise_levels(sigma, scale):
+    assert d.guidance_at(sigma, 2.5, low=0.15, high=20.0) == scale
+
+
+def test_an_oblong_size_has_the_noise_of_the_square_of_its_area():
+    assert d.noise_mean(Size(16, 64), conditioned=False) == pytest.approx(
+        d.noise_mean(Size(32, 32), conditioned=False)
+    )
+
+
+def test_drawn_noise_levels_stay_within_the_samplers():
+    sigma = d.draw_sigma(torch.tensor([0.0, 0.5, 1.0]), mean=4.0, std=3.0)
+    assert sigma.min() >= d.SIGMA_MIN and sigma.max() <= d.SIGMA_MAX
+    assert sigma[1].item() == pytest.approx(math.exp(4.0), rel=1e-5)

@@ -214,3 +214,14 @@ def guided(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
     Source: Ho and Salimans, arXiv:2207.12598, equation 6, with w = scale - 1.
     """
     return unconditional + scale * (conditional - unconditional)
+
+
+def guidance_at(sigma: float, scale: float, *, low: float, high: float) -> float:
+    """The scale of guidance at one noise level: `scale` where low < sigma < high, else 1.
+
+    At high noise guidance throws away what else a prompt may show, at low noise it changes nothing
+    that can be seen, and costs a second call of the network.
+
+    Source: Kynkaanniemi et al., arXiv:2404.07724, section 3.
+    """
+    return scale if low < sigma < high else 1.0
