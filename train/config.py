@@ -4,12 +4,14 @@ import difflib
 import tomllib
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
 from curate.errors import InputError, UsageError
+from train import optimizers
+from train.averages import LONGEST
 from train.networks import SIZES, network
 from train.size import Size
 from train.text import PACKAGED
@@ -26,6 +28,10 @@ class TrainConfig:
     encoder: str = PACKAGED
     seed: int = 0
     batch: int = 16  # images a step, over all processes; steps are what is scarce on a CPU
+    accumulate: int = 1  # pieces a batch is worked on in, one after the other, to save memory
+    recompute: bool = False  # forget what the backward pass needs and compute it again: less memory
+    optimizer: str = "adamw"  # a key of optimizers.OPTIONS
+    optimizer_options: Mapping[str, Any] = field(default_factory=dict)  # such as betas
     learning_rate: float = 2e-3  # from nothing; fine-tuning multiplies it by `finetune_rate`
     finetune_rate: float = 0.3
     warmup: int = 2_000  # images over which the rate rises
@@ -36,13 +42,21 @@ class TrainConfig:
     new: float = 1.0  # weights of the sets of shards in a batch, as far as they are given:
     replay: float = 1.0  # what is learnt, what was learnt before,
     prior: float = 1.0  # and what the model should go on drawing as it did
-    ema_gamma: float = 6.94  # power-function EMA: averages over about the last tenth of the run
+    averages: tuple[float, ...] = (0.05, 0.10)  # widths, as shares of the run, of the averages of
+    # the weights; the one with the lower held-out loss becomes the model
     low_noise: float = 0.5  # largest noise given to the low-resolution image of a later stage
     held_out: float = 0.05  # share of images, chosen by key, kept for the held-out loss
+    fit: str = "crop"  # to the stages' shape: "crop" the middle, or "pad" to the whole picture
+    flip: bool = False  # mirror half of the images; captions that say left or right become wrong
     crop: int = 64  # pixels; larger stages train on random crops of this side
+    cache_gigabytes: float = 8.0  # 10^9 bytes; larger sets are decoded anew whenever they are drawn
     precision: str = "bf16"  # "bf16" autocast with fp32 weights, or "fp32"
     log_every: int = 800  # images
-    save_every: int = 4_000  # images
+    save_every: int = 4_000  # images after which a run may be saved,
+    save_seconds: float = 30.0  # if that long passed since it last was
+    sample_every: int = 12_000  # images after which pictures are drawn into `samples`; 0: never
+    sample_prompts: tuple[str, ...] = ()  # what they show; by default captions, held-out ones first
+    tensorboard: bool = False  # write what log.jsonl holds for TensorBoard, too
 
     def __post_init__(self) -> None:
         """Stages may be given as numbers, as text or as pairs."""
@@ -84,22 +98,40 @@ def _checked(path: Path | None, name: str, value: Any, hints: Mapping[str, Any])
     if name not in hints:
         near = difflib.get_close_matches(name, hints, n=1)
         fix = f"did you mean {near[0]}?" if near else "settings: " + ", ".join(hints)
+        if any(name in options for options in optimizers.OPTIONS.values()):
+            fix = f"optimizer_options = {{ {name} = ... }}"
         raise InputError(f"{path}", f"no setting {name!r}", fix=fix)
-    hint = hints[name]
-    if hint == tuple[Size, ...]:
-        value, good = _sizes(value)
-    elif typing.get_origin(hint) is tuple and isinstance(value, list):
-        value = tuple(value)
-        good = all(type(v) is int for v in value)
-    else:
-        good = type(value) is hint or (hint is float and type(value) is int)
-    if not good:
-        kind = "a list of whole numbers" if typing.get_origin(hint) is tuple else hint.__name__
-        kind = (
-            'a list of sizes such as [16, 64] or ["16x32", "64x128"]' if name == "stages" else kind
-        )
+    value, kind = _converted(value, hints[name])
+    if kind:
         raise InputError(f"{path} {name}", f"{value!r} is not {kind}", fix=f"write {kind}")
     return value
+
+
+def _converted(value: Any, hint: Any) -> tuple[Any, str]:
+    """The value as the setting holds it, and what it should have been if it is not that."""
+    if hint == tuple[Size, ...]:
+        value, good = _sizes(value)
+        return value, "" if good else 'a list of sizes such as [16, 64] or ["16x32", "64x128"]'
+    if typing.get_origin(hint) is tuple:
+        inner = typing.get_args(hint)[0]
+        good = isinstance(value, list | tuple) and all(_is(v, inner) for v in value)
+        return tuple(value) if good else value, "" if good else f"a list of {_KINDS[inner][1]}"
+    if hint == Mapping[str, Any]:
+        good = isinstance(value, Mapping)
+        return value, "" if good else "a table such as { betas = [0.9, 0.99] }"
+    return value, "" if _is(value, hint) else _KINDS[hint][0]
+
+
+_KINDS: dict[Any, tuple[str, str]] = {  # one, several
+    int: ("a whole number", "whole numbers"),
+    float: ("a number", "numbers"),
+    str: ("a text in quotes", "texts in quotes"),
+    bool: ("true or false", "true or false"),
+}
+
+
+def _is(value: Any, kind: type) -> bool:
+    return type(value) is kind or (kind is float and type(value) is int)
 
 
 def _sizes(value: Any) -> tuple[Any, bool]:
@@ -116,23 +148,42 @@ def _check(config: TrainConfig) -> None:
     Raises:
         UsageError: the first that cannot.
     """
-    if config.size not in SIZES:
-        _refuse("size", f"no size {config.size!r}", "one of " + ", ".join(SIZES))
-    if config.precision not in ("bf16", "fp32"):
-        _refuse("precision", f"no precision {config.precision!r}", "bf16 or fp32")
+    _check_choices(config)
     _check_stages(config)
-    for name in ("batch", "crop", "log_every", "save_every"):
-        if getattr(config, name) < 1:
-            _refuse(name, f"{getattr(config, name)} is below 1", "a whole number from 1")
-    for name in ("learning_rate", "finetune_rate", "clip", "new"):
-        if not getattr(config, name) > 0:
-            _refuse(name, f"{getattr(config, name)} is not above 0", "a number above 0")
-    for name in ("warmup", "weight_decay", "low_noise", "ema_gamma", "replay", "prior"):
-        if not getattr(config, name) >= 0:
-            _refuse(name, f"{getattr(config, name)} is below 0", "0 or more")
+    for name, (least, above) in _LEAST.items():
+        value = getattr(config, name)
+        if not (value > least if above else value >= least):
+            wanted = f"a number above {least}" if above else f"{least} or more"
+            _refuse(name, f"{value} is {'not above' if above else 'below'} {least}", wanted)
     for name in ("caption_dropout", "held_out", "decay"):
         if not 0 <= getattr(config, name) < 1:
             _refuse(name, f"{getattr(config, name)} is not in [0, 1)", "a share such as 0.1")
+    if config.accumulate > config.batch:
+        problem = f"{config.accumulate} pieces of {config.batch} images"
+        _refuse("accumulate", problem, f"at most the batch, {config.batch}")
+    widths = config.averages
+    if not widths or not all(0 < w <= LONGEST for w in widths) or len({*widths}) < len(widths):
+        problem = f"{list(widths)} are not different shares of a run"
+        _refuse("averages", problem, f"numbers above 0, at most {LONGEST:.3f}: [0.05, 0.1]")
+
+
+_LEAST: dict[str, tuple[int, bool]] = {  # least value; whether it must be above that
+    **dict.fromkeys(("batch", "crop", "log_every", "save_every", "accumulate"), (1, False)),
+    **dict.fromkeys(("learning_rate", "finetune_rate", "clip", "new"), (0, True)),
+    **dict.fromkeys(("warmup", "weight_decay", "low_noise", "replay", "prior"), (0, False)),
+    **dict.fromkeys(("cache_gigabytes", "save_seconds", "sample_every"), (0, False)),
+    "mid_blocks": (-1, False),
+}
+
+
+def _check_choices(config: TrainConfig) -> None:
+    choices = {"size": tuple(SIZES), "precision": ("bf16", "fp32"), "fit": ("crop", "pad")}
+    for name, known in choices.items():
+        if (value := getattr(config, name)) not in known:
+            near = difflib.get_close_matches(value, known, n=1)
+            fix = f"did you mean {near[0]}?" if near else f"one of {', '.join(known)}"
+            _refuse(name, f"no {name} {value!r}", fix)
+    optimizers.check(config.optimizer, config.optimizer_options)
 
 
 def _check_stages(config: TrainConfig) -> None:
@@ -172,4 +223,6 @@ def to_json(config: TrainConfig) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, Size):
         return value.to_json()
-    return [_plain(v) for v in value] if isinstance(value, tuple) else value
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, tuple | list) else value

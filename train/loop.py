@@ -129,7 +129,7 @@ def train_stage(
         optimizer.step()
         seen, step = seen + count, step + 1
         with torch.no_grad():
-            kept = ema_weight(step, config.ema_gamma)
+            kept = ema_weight(step, 6.94)
             torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - kept)
         losses.append(_total(loss.detach(), run))
         run.progress(number, seen, losses[-1])
