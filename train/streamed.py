@@ -1,0 +1,69 @@
+"""Safetensors files written a tensor's part at a time: what they hold need not fit in memory."""
+
+import json
+import math
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from curate.files import replacing
+
+NAMES = {  # as the format calls them
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.uint8: "U8",
+}
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """A tensor that arrives in parts, which together hold its numbers in order."""
+
+    dtype: torch.dtype  # a key of NAMES
+    shape: tuple[int, ...]
+    parts: Iterable[Tensor]
+
+    @property
+    def bytes(self) -> int:
+        """Its length in the file."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def write(path: Path, tensors: Mapping[str, Streamed], facts: Mapping[str, str]) -> None:
+    """Write tensors, in this order, and facts about them; whole or not at all.
+
+    Raises:
+        InputError: the disk is full or not ours; the old file stays.
+        ValueError: the parts of a tensor are not as long as its shape says.
+    """
+    with replacing(path) as file:
+        file.write(_header(tensors, facts))
+        for name, tensor in tensors.items():
+            written = 0
+            for part in tensor.parts:
+                plain = part.detach().to("cpu", tensor.dtype).contiguous().reshape(-1)
+                written += file.write(plain.view(torch.uint8).numpy().data)
+            if written != tensor.bytes:
+                raise ValueError(f"{name} has {written} bytes, its shape says {tensor.bytes}")
+
+
+def _header(tensors: Mapping[str, Streamed], facts: Mapping[str, str]) -> bytes:
+    """Its length, then JSON. Source: the README of huggingface/safetensors, "Format"."""
+    described: dict[str, object] = {"__metadata__": dict(facts)} if facts else {}
+    start = 0
+    for name, tensor in tensors.items():
+        described[name] = {
+            "dtype": NAMES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [start, start + tensor.bytes],
+        }
+        start += tensor.bytes
+    text = json.dumps(described, ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text
