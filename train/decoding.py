@@ -1,0 +1,81 @@
+"""One stored picture as the pixels a cascade learns from."""
+
+import io
+import struct
+import zlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from train.size import Size
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+FITS = ("crop", "pad")
+GAP = 3  # a JPEG may be decoded reduced if that leaves this many times the pixels a side
+
+
+def fitted(data: bytes, size: Size, fit: str) -> np.ndarray | str:
+    """The picture at `size`, uint8 (H, W, 3), or why it cannot be had.
+
+    Nothing is ever enlarged: a super-resolution stage would learn blur. Reducing is Lanczos over
+    the whole footprint of a pixel. A JPEG that is reduced six times or more is first reduced by
+    2, 4 or 8 while it is decoded (the scaled inverse transform of libjpeg, Pillow's draft mode).
+
+    Args:
+        data: a JPEG, PNG or WebP file.
+        size: wanted.
+        fit: "crop" takes the largest central part of that shape; both sides of the picture must
+            be at least the wanted ones. "pad" takes the whole picture and fills what it leaves
+            free, half on each side, with the median colour of its outermost pixels; one side at
+            least must be as long as wanted.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP")) as image:
+            full = Size(*image.size)
+            shrink = _shrink(full, size, fit)
+            if shrink < 1:
+                return f"{full.width} x {full.height} px, smaller than {size}"
+            image.draft("RGB", Size(*(round(GAP * side / shrink) for side in full)))
+            picture = image.convert("RGB")
+    except (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error) as error:
+        return f"cannot be decoded ({error})"
+    except Image.DecompressionBombError as error:
+        return f"cannot be decoded ({error})"
+    reduced = round(full.width / picture.width)
+    if fit == "pad":
+        inner = Size(*(max(1, round(side / shrink)) for side in full))
+        return _framed(_resized(picture, (0, 0, *full), inner, reduced), size)
+    width, height = size.width * shrink, size.height * shrink
+    left, top = (full.width - width) // 2, (full.height - height) // 2
+    return _resized(picture, (left, top, left + width, top + height), size, reduced)
+
+
+def _shrink(full: Size, size: Size, fit: str) -> float:
+    """How many pixels of the picture become one."""
+    across, down = full.width / size.width, full.height / size.height
+    return max(across, down) if fit == "pad" else min(across, down)
+
+
+def _resized(
+    picture: "Image.Image", box: tuple[float, float, float, float], size: Size, reduced: int
+) -> np.ndarray:
+    """The part of a picture in `box`, in pixels of the file; it was `reduced` while decoded."""
+    from PIL.Image import Resampling
+
+    left, top, right, bottom = (edge / reduced for edge in box)
+    return np.asarray(picture.resize(size, Resampling.LANCZOS, box=(left, top, right, bottom)))
+
+
+def _framed(drawn_HWC: np.ndarray, size: Size) -> np.ndarray:
+    """In the middle of a canvas of the median colour of its outermost pixels."""
+    height, width = drawn_HWC.shape[:2]
+    edge = np.concatenate([drawn_HWC[0], drawn_HWC[-1], drawn_HWC[:, 0], drawn_HWC[:, -1]])
+    canvas = np.empty((size.height, size.width, 3), np.uint8)
+    canvas[:] = np.median(edge, axis=0).round()
+    left, top = (size.width - width) // 2, (size.height - height) // 2
+    canvas[top : top + height, left : left + width] = drawn_HWC
+    return canvas
