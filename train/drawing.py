@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from curate.files import replacing
-from train import checkpoint
+from train import checkpoint, sampling
 from train.questions import Sample
 from train.size import Size
 
@@ -42,8 +42,6 @@ class Drawer:
 
     def __init__(self, path: Path, load: Callable[[Path], Sampler] | None, device: str) -> None:
         """Read it; `load` is None for `train.sampling.load`."""
-        from train import sampling
-
         self.file = checkpoint.find(path)
         self.sampler = load(path) if load else sampling.load(path, device=device)
         with self.file.open("rb") as file:
@@ -62,6 +60,7 @@ class Drawer:
                 file = folder / "samples" / f"{hashlib.sha256(facts).hexdigest()[:24]}.npz"
                 images = _kept(file)
                 if images is None:
+                    self._read([s.prompt for s in plan[start:]])
                     images = self.sampler.generate(prompts, seeds)
                     _keep(file, images)
                 parts.append(images)
@@ -69,6 +68,11 @@ class Drawer:
             return np.concatenate(parts)
 
         return draw
+
+    def _read(self, prompts: Sequence[str]) -> None:
+        """Let the text encoder read every prompt at once: it is loaded once, and let go of."""
+        if isinstance(self.sampler, sampling.Sampler):
+            self.sampler.read(prompts)
 
 
 def on_bar(bar: Any) -> Progress:

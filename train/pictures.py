@@ -11,17 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+from PIL import Image, ImageDraw, PngImagePlugin
 
 from curate.files import write_bytes
+from train.lettering import Font, Lettering, own
 
 if TYPE_CHECKING:
-    Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
     Curves = Mapping[str, Sequence[tuple[int, float]]]  # "loss", "held_out" -> (images, value)
 
 MIN_CELL = 96  # pixels; smaller pictures are enlarged by a whole number, so that labels fit
-MARGIN = 12
+MARGIN, GAP = 12, 4
+LABEL, LABEL_LINES = 170, 12  # pixels wide, lines high at most
 FONT_SIZE = 13
+TEXT = Lettering(FONT_SIZE)
 PAPER, INK, GREY, LINE = "#ffffff", "#1f2328", "#6e7781", "#e6e8eb"
 COLOURS = ("#0969da", "#bc4c00", "#1a7f37", "#8250df")  # one a stage
 CHART = (760, 420)  # pixels
@@ -35,6 +37,15 @@ class Comparison:
     prompt: str
     before_NHWC: np.ndarray | None  # uint8; None where there is no earlier checkpoint
     after_NHWC: np.ndarray  # uint8
+
+
+@dataclass(frozen=True)
+class Row:
+    """Pictures that belong together, each group of them under a head of its own."""
+
+    label: str  # left of them
+    groups: Sequence[Sequence[np.ndarray]]  # pictures, uint8 (H, W, 3)
+    captions: Sequence[str] = ()  # beneath the pictures, all groups in turn; () for none
 
 
 def grid(
@@ -57,10 +68,9 @@ def grid(
         return Image.new("RGB", (2 * MARGIN, 2 * MARGIN), PAPER)
     columns = max(1, min(columns or math.ceil(math.sqrt(len(pictures))), len(pictures)))
     width, height = pictures[0].size
-    font = _font(FONT_SIZE)
-    lines = [_wrap(text, font, width) for text in captions or [""] * len(pictures)]
+    lines = [TEXT.wrap(text, width) for text in captions or [""] * len(pictures)]
     starts = range(0, len(pictures), columns)
-    depths = [max(map(len, lines[s : s + columns])) * _line_height(font) for s in starts]
+    depths = [max(map(len, lines[s : s + columns])) * TEXT.line_height for s in starts]
     total = MARGIN + sum(height + depth + MARGIN for depth in depths)
     sheet = Image.new("RGB", (MARGIN + columns * (width + MARGIN), total), PAPER)
     draw, top = ImageDraw.Draw(sheet), MARGIN
@@ -68,44 +78,66 @@ def grid(
         for column, number in enumerate(range(start, min(start + columns, len(pictures)))):
             left = MARGIN + column * (width + MARGIN)
             sheet.paste(pictures[number], (left, top))
-            _write(draw, (left, top + height), lines[number], font)
+            _write(draw, (left, top + height + 2), lines[number])
         top += height + depth + MARGIN
     return sheet
 
 
-def before_after(rows: Sequence[Comparison]) -> Image.Image:
-    """A row a prompt: the prompt, its pictures before, its pictures after."""
+def table(rows: Sequence[Row], heads: Sequence[str]) -> Image.Image:
+    """A row of pictures beneath another, each with its label on the left.
+
+    Pictures of several sizes are enlarged by whole numbers to the largest that fits the room of
+    the largest picture, so that the stages of a cascade can be compared.
+
+    Args:
+        rows: what to show; groups of the same number stand beneath each other.
+        heads: one a group, above it; "" for none.
+    """
     if not rows:
         return Image.new("RGB", (2 * MARGIN, 2 * MARGIN), PAPER)
-    font, head, label = _font(FONT_SIZE), _font(FONT_SIZE + 3), 170
-    drawn = [
-        (
-            row,
-            [_enlarged(i) for i in _none(row.before_NHWC)],
-            [_enlarged(i) for i in row.after_NHWC],
-        )
-        for row in rows
+    cell = _cell([picture for row in rows for group in row.groups for picture in group])
+    most = [max(len(row.groups[n]) for row in rows) for n in range(len(heads))]
+    widths = [count * (cell[0] + GAP) - GAP for count in most]
+    lefts = [LABEL + 2 * MARGIN]
+    for width in widths[:-1]:
+        lefts.append(lefts[-1] + width + (GAP if max(most) == 1 else 2 * MARGIN))
+    titles = [
+        TEXT.wrap(head, max(width, cell[0])) for head, width in zip(heads, widths, strict=True)
     ]
-    width, height = drawn[0][2][0].size
-    before = max(len(d[1]) for d in drawn) * (width + 4)
-    after = max(len(d[2]) for d in drawn) * (width + 4)
-    lefts = (MARGIN, 2 * MARGIN + label, 2 * MARGIN + label + (before + MARGIN if before else 0))
-    top = MARGIN + _line_height(head) + 4
-    sheet = Image.new(
-        "RGB", (lefts[2] + after - 4 + MARGIN, top + len(rows) * (height + MARGIN)), PAPER
-    )
+    top = MARGIN + max(map(len, titles)) * TEXT.line_height + (4 if any(heads) else 0)
+    under = TEXT.line_height if any(row.captions for row in rows) else 0
+    labels = [TEXT.wrap(row.label, LABEL, most=LABEL_LINES) for row in rows]
+    heights = [max(cell[1] + under, len(lines) * TEXT.line_height) for lines in labels]
+    total = (lefts[-1] + widths[-1] + MARGIN, top + sum(heights) + MARGIN * len(rows))
+    sheet = Image.new("RGB", total, PAPER)
     draw = ImageDraw.Draw(sheet)
-    for left, title in zip(lefts, ("prompt", "before" if before else "", "after"), strict=True):
-        if title:
-            draw.text((left, MARGIN), title, fill=GREY, font=head)
-    for row, earlier, later in drawn:
-        lines = _wrap(row.prompt, font, label)
-        _write(draw, (lefts[0], top + (height - len(lines) * _line_height(font)) // 2), lines, font)
-        for left, pictures in ((lefts[1], earlier), (lefts[2], later)):
-            for number, picture in enumerate(pictures):
-                sheet.paste(picture, (left + number * (width + 4), top))
+    for left, title in zip(lefts, titles, strict=True):
+        _write(draw, (left, MARGIN), title, GREY)
+    for row, lines, height in zip(rows, labels, heights, strict=True):
+        _write(draw, (MARGIN, top + max(0, cell[1] - len(lines) * TEXT.line_height) // 2), lines)
+        _draw_row(sheet, row, lefts, top, cell)
         top += height + MARGIN
     return sheet
+
+
+def table_pixels(size: tuple[int, int], groups: Sequence[int]) -> int:
+    """Pixels that a row of `table` takes, for pictures of `size` and so many in each group."""
+    width, height = _room(size)
+    side = LABEL + 4 * MARGIN + sum(groups) * (width + GAP) + len(groups) * 2 * MARGIN
+    return side * (max(height, LABEL_LINES * TEXT.line_height) + TEXT.line_height + MARGIN)
+
+
+def before_after(rows: Sequence[Comparison]) -> Image.Image:
+    """A row a prompt: the prompt, its pictures before, its pictures after."""
+    earlier = any(row.before_NHWC is not None for row in rows)
+    heads = ["before", "after"] if earlier else ["after"]
+    return table(
+        [
+            Row(row.prompt, [*([_none(row.before_NHWC)] if earlier else []), list(row.after_NHWC)])
+            for row in rows
+        ],
+        heads,
+    )
 
 
 def loss_curve(points_by_stage: "Mapping[str, Curves]", path: Path) -> None:
@@ -125,7 +157,7 @@ def loss_curve(points_by_stage: "Mapping[str, Curves]", path: Path) -> None:
     }
     every = [p for curves in kept.values() for points in curves.values() for p in points]
     sheet = Image.new("RGB", CHART, PAPER)
-    draw, font = ImageDraw.Draw(sheet), _font(FONT_SIZE)
+    draw, font = ImageDraw.Draw(sheet), own(FONT_SIZE)
     if not every:
         draw.text((PLOT[0], PLOT[1]), "nothing has been logged yet", fill=GREY, font=font)
         save_png(sheet, path, {})
@@ -171,7 +203,7 @@ class _Axes:
         return left + (right - left) * images / self.last, bottom - (bottom - top) * share
 
 
-def _draw_axes(draw: ImageDraw.ImageDraw, axes: _Axes, font: "Font") -> None:
+def _draw_axes(draw: ImageDraw.ImageDraw, axes: _Axes, font: Font) -> None:
     left, top, right, bottom = PLOT
     for value in _loss_ticks(axes.low, axes.high):
         y = axes.place(0, value)[1]
@@ -202,7 +234,7 @@ def _legend(
     stage: str,
     colour: str,
     held_out: bool,
-    font: "Font",
+    font: Font,
 ) -> int:
     """Draw one stage's entries and return where the next may begin."""
     left, top = place
@@ -239,9 +271,41 @@ def _image_ticks(last: int) -> list[int]:
     return list(range(0, last + 1, max(step, 1)))
 
 
-def _enlarged(image_HWC: np.ndarray) -> Image.Image:
+def _draw_row(
+    sheet: Image.Image, row: Row, lefts: Sequence[int], top: int, cell: tuple[int, int]
+) -> None:
+    """Paste a row's pictures, each with its caption."""
+    draw, number = ImageDraw.Draw(sheet), 0
+    for group, left in zip(row.groups, lefts, strict=True):
+        for column, image in enumerate(group):
+            picture = _enlarged(image, cell)
+            x = left + column * (cell[0] + GAP)
+            inset = (cell[0] - picture.width) // 2, (cell[1] - picture.height) // 2
+            sheet.paste(picture, (x + inset[0], top + inset[1]))
+            if row.captions:
+                caption = TEXT.wrap(row.captions[number], cell[0], most=1)
+                _write(draw, (x, top + cell[1] + 2), caption, GREY)
+            number += 1
+
+
+def _cell(images: Sequence[np.ndarray]) -> tuple[int, int]:
+    """Width and height that the largest of the pictures is shown in."""
+    height = max((image.shape[0] for image in images), default=1)
+    width = max((image.shape[1] for image in images), default=1)
+    return _room((width, height))
+
+
+def _room(size: tuple[int, int]) -> tuple[int, int]:
+    """Width and height that pictures of `size` are shown in."""
+    factor = max(1, math.ceil(MIN_CELL / max(size[0], 1)))
+    return size[0] * factor, size[1] * factor
+
+
+def _enlarged(image_HWC: np.ndarray, cell: tuple[int, int] | None = None) -> Image.Image:
+    """The picture, larger by the greatest whole number that fits the cell."""
     picture = Image.fromarray(np.ascontiguousarray(image_HWC), "RGB")
-    factor = max(1, math.ceil(MIN_CELL / max(picture.width, 1)))
+    width, height = cell or _room(picture.size)
+    factor = max(1, min(width // max(picture.width, 1), height // max(picture.height, 1)))
     size = (picture.width * factor, picture.height * factor)
     return picture.resize(size, Image.Resampling.NEAREST) if factor > 1 else picture
 
@@ -250,35 +314,8 @@ def _none(images: np.ndarray | None) -> Sequence[np.ndarray]:
     return [] if images is None else list(images)
 
 
-def _font(size: int) -> "Font":
-    """The font that Pillow carries, so that pictures are the same on every machine."""
-    return ImageFont.load_default(size=size)
-
-
-def _line_height(font: "Font") -> int:
-    return math.ceil(font.getbbox("Ágjy")[3]) + 3
-
-
-def _wrap(text: str, font: "Font", width: int) -> list[str]:
-    """Lines no wider than `width` pixels; a word that alone is wider is cut."""
-    lines: list[str] = []
-    for word in text.split():
-        joined = f"{lines[-1]} {word}" if lines else word
-        if lines and font.getlength(joined) <= width:
-            lines[-1] = joined
-            continue
-        while font.getlength(word) > width and len(word) > 1:
-            fits = next(
-                (n for n in range(len(word), 1, -1) if font.getlength(word[:n]) <= width), 1
-            )
-            lines.append(word[:fits])
-            word = word[fits:]
-        lines.append(word)
-    return lines
-
-
 def _write(
-    draw: ImageDraw.ImageDraw, place: tuple[int, int], lines: Sequence[str], font: "Font"
+    draw: ImageDraw.ImageDraw, place: tuple[int, int], lines: Sequence[str], fill: str = INK
 ) -> None:
     for number, line in enumerate(lines):
-        draw.text((place[0], place[1] + 2 + number * _line_height(font)), line, fill=INK, font=font)
+        TEXT.write(draw, (place[0], place[1] + number * TEXT.line_height), line, fill)

@@ -1,9 +1,10 @@
 """From prompts to pictures, through every stage of the cascade.
 
-Letters in names: B batch, C channels, H and W pixels.
+Letters in names: B batch, N pictures, C channels, H and W pixels, L text tokens, D text width.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,9 +19,13 @@ from train.data import generator_at
 from train.size import Size
 from train.text import Encoder
 
-BATCH = 64  # pictures made at a time
+TOGETHER = 64  # pictures made at a time, at most
+PIXELS = 2**20  # of the pictures made at a time: bounds the memory of large ones
 DYNAMIC_ABOVE = 3.0  # guidance from which thresholding is dynamic; below it, dividing by the range
 # would only turn white backgrounds grey (our choice)
+
+Say = Callable[[str], None]
+Watch = Callable[[int, float, Tensor], None]  # step from 0, its noise level, the noisy pictures
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,20 @@ class SamplingConfig:
     later_low: float = 0.5  # highest, and the lowest, from which it goes straight to the picture
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """Some of the pictures asked for, and how they came to be. Arrays are uint8 (N, H, W, 3)."""
+
+    first: int  # place of the first among those asked for
+    stages: list[np.ndarray]  # of every stage, base first
+    noise_NHWC: np.ndarray  # what the base stage began with
+    steps: list[np.ndarray]  # the noisy pictures of the steps that were to be shown
+
+    def __len__(self) -> int:
+        """How many pictures."""
+        return len(self.noise_NHWC)
+
+
 @dataclass
 class Sampler:
     """A cascade ready to draw. Picture i depends on prompt i and seed i alone, up to rounding."""
@@ -43,7 +62,7 @@ class Sampler:
     cascade: Cascade
     device: torch.device
     config: SamplingConfig = field(default_factory=SamplingConfig)
-    _encoder: Encoder | None = None
+    _states_LD: dict[str, Tensor] = field(default_factory=dict)  # prompt -> its token states
 
     @property
     def size(self) -> Size:
@@ -61,42 +80,104 @@ class Sampler:
         done: Callable[[int], None] = lambda count: None,
     ) -> list[np.ndarray]:
         """As `generate`, with the pictures of every stage; `done` hears how many are finished."""
+        parts = []
+        for drawn in self.draw(prompts, seeds):
+            parts.append(drawn.stages)
+            done(len(drawn))
+        sizes = [stage.size for stage in self.cascade.stages]
+        empty = [np.zeros((0, size.height, size.width, 3), np.uint8) for size in sizes]
+        return [np.concatenate(same) for same in zip(empty, *parts, strict=True)]
+
+    def read(self, prompts: Sequence[str], say: Say = lambda sentence: None) -> None:
+        """Run the text encoder over prompts that are to be drawn, and let go of it.
+
+        Whoever draws in several calls reads all prompts first, so that it is loaded once.
+
+        Raises:
+            InputError: the encoder cannot be loaded, or is not the one the model was taught with.
+        """
+        new = sorted(set(prompts) - self._states_LD.keys())
+        if not new:
+            return
+        encoder = Encoder(self.cascade.encoder, device=self.device)
+        if encoder.digest != self.cascade.encoder_digest:
+            raise InputError(
+                f"text encoder {self.cascade.encoder}",
+                "its weights are not those the model was taught with",
+                fix="restore the encoder, or train again",
+            )
+        for prompt in new if encoder.cut(new) else []:
+            if encoder.cut([prompt]):
+                say(f"{prompt[:40]!r}…: more than {encoder.limit} tokens; the rest is not read")
+        encoded = encoder.encode(new)
+        for row, prompt in enumerate(new):
+            states_BLD, mask_BL = encoded.take(torch.tensor([row]))
+            self._states_LD[prompt] = states_BLD[0, : int(mask_BL.sum())].clone()
+
+    def draw(
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        *,
+        shown: Sequence[int] = (),
+        stages: int | None = None,
+    ) -> Iterator[Drawn]:
+        """Draw one picture a (prompt, seed) pair, some at a time, in order.
+
+        Args:
+            prompts: what to draw; the empty prompt asks for nothing in particular.
+            seeds: one a prompt.
+            shown: steps of the base stage, from 0, whose noisy pictures are kept.
+            stages: how many stages to go through; None for all.
+
+        Raises:
+            InputError: as `read`.
+        """
         if len(prompts) != len(seeds):
             raise ValueError(f"{len(prompts)} prompts for {len(seeds)} seeds")
-        if self._encoder is None:
-            self._encoder = Encoder(self.cascade.encoder, device=self.device)
-            if self._encoder.digest != self.cascade.encoder_digest:
-                raise InputError(
-                    f"text encoder {self.cascade.encoder}",
-                    "its weights are not those the model was taught with",
-                    fix="restore the encoder, or train again",
-                )
-        known = sorted(set(prompts))
-        encoded = self._encoder.encode(known)
-        rows = torch.tensor([known.index(p) for p in prompts], dtype=torch.long)
-        parts: list[list[np.ndarray]] = [[] for _ in self.cascade.stages]
-        for start in range(0, len(prompts), BATCH):
-            text = encoded.take(rows[start : start + BATCH], device=self.device)
-            for part, images in zip(
-                parts, self._draw(text, seeds[start : start + BATCH]), strict=True
-            ):
-                part.append(_to_uint8(images))
-            done(len(text[0]))
-        return [
-            np.concatenate(p) if p else np.zeros((0, s.size.height, s.size.width, 3), np.uint8)
-            for p, s in zip(parts, self.cascade.stages, strict=True)
-        ]
+        self.read(prompts)
+        together = at_once(self.cascade.stages[:stages][-1].size)
+        for first in range(0, len(prompts), together):
+            part = slice(first, first + together)
+            yield self._draw(first, self._text(prompts[part]), seeds[part], shown, stages)
+
+    def _text(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Token states (B, L, D), zero beyond each prompt's end, and mask (B, L)."""
+        known = [self._states_LD[prompt] for prompt in prompts]
+        longest = max(1, *(len(states) for states in known))
+        states = torch.zeros(len(known), longest, known[0].shape[1])
+        mask = torch.zeros(len(known), longest)
+        for row, own in enumerate(known):
+            states[row, : len(own)], mask[row, : len(own)] = own, 1
+        return states.to(self.device), mask.to(self.device)
 
     @torch.inference_mode()
-    def _draw(self, text: tuple[Tensor, Tensor], seeds: Sequence[int]) -> list[Tensor]:
-        images: list[Tensor] = []
-        for number, stage in enumerate(self.cascade.stages):
-            shape = (6, stage.size.height, stage.size.width)
-            noise = [torch.randn(shape, generator=generator_at(s, number)) for s in seeds]
-            low = enlarge(images[-1], stage.size) if stage.low_size else None
+    def _draw(
+        self,
+        first: int,
+        text: tuple[Tensor, Tensor],
+        seeds: Sequence[int],
+        shown: Sequence[int],
+        stages: int | None,
+    ) -> Drawn:
+        steps: list[np.ndarray] = []
+        made: list[np.ndarray] = []
+        begun = np.zeros(0)
+
+        def watch(step: int, sigma: float, x_BCHW: Tensor) -> None:
+            if step in shown:
+                spread = self.cascade.stages[0].sigma_data
+                steps.append(_to_uint8(x_BCHW * spread / math.hypot(sigma, spread)))
+
+        images = torch.zeros(0)
+        for number, stage in enumerate(self.cascade.stages[:stages]):
+            noise = _noise(seeds, number, stage.size).to(self.device)
+            low = enlarge(images, stage.size) if number else None
             drawer = StageSampler(stage, self.device, self.config)
-            images.append(drawer.draw(text, torch.stack(noise).to(self.device), low))
-        return images
+            images = drawer.draw(text, noise, low, watch=None if number else watch)
+            begun = begun if number else _to_uint8(noise[:, :3] / 2)
+            made.append(_to_uint8(images))
+        return Drawn(first, made, begun, steps)
 
 
 @dataclass(frozen=True)
@@ -107,8 +188,18 @@ class StageSampler:
     device: torch.device
     config: SamplingConfig
 
+    @property
+    def steps(self) -> int:
+        """How often the network runs, guidance apart."""
+        return max(2, self.config.steps // 3) if self.stage.low_size else self.config.steps
+
     def draw(
-        self, text: tuple[Tensor, Tensor], noise_B6HW: Tensor, low_BCHW: Tensor | None
+        self,
+        text: tuple[Tensor, Tensor],
+        noise_B6HW: Tensor,
+        low_BCHW: Tensor | None,
+        *,
+        watch: Watch | None = None,
     ) -> Tensor:
         """Pictures (B, 3, H, W) in [-1, 1].
 
@@ -116,26 +207,28 @@ class StageSampler:
             text: token states and mask.
             noise_B6HW: standard normal; channels 3 to 5 are for the low-resolution picture.
             low_BCHW: that picture enlarged, for a later stage.
+            watch: is shown every step.
         """
         stage, config, count = self.stage, self.config, len(noise_B6HW)
-        low = None
+        low, seen = None, 0
         if low_BCHW is not None:
             level = torch.full((count,), config.low_noise, device=self.device)
             low = (low_BCHW + config.low_noise * noise_B6HW[:, 3:], level)
         both = (torch.cat([text[0]] * 2), torch.cat([text[1], torch.zeros_like(text[1])]))
+        dtype = precision(self.device)
 
         def denoiser(x_BCHW: Tensor, sigma: Tensor) -> Tensor:
-            guide = (
-                low is None
-                and config.guidance != 1
-                and bool(config.guidance_low < sigma < config.guidance_high)
-            )
+            nonlocal seen
+            if watch is not None:
+                watch(seen, float(sigma), x_BCHW)
+            seen += 1
+            guide = low is None and self._guides(float(sigma))
             x, words = (torch.cat([x_BCHW] * 2), both) if guide else (x_BCHW, text)
-            with torch.autocast(self.device.type, torch.bfloat16):
+            with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
                 x0 = diffusion.denoise(
                     stage.network,
                     x,
-                    sigma.expand(len(x)),
+                    torch.full((len(x),), float(sigma), device=self.device),
                     words,
                     sigma_data=stage.sigma_data,
                     low=low,
@@ -146,12 +239,16 @@ class StageSampler:
                 return diffusion.dynamic_threshold(x0)
             return x0.clamp(-1, 1)
 
-        steps = config.steps if low is None else max(2, config.steps // 3)
         ends = {} if low is None else {"low": config.later_low, "high": config.later_high}
-        sigmas = diffusion.karras_sigmas(steps, **ends).to(self.device)
+        sigmas = diffusion.karras_sigmas(self.steps, **ends)  # on the CPU: nothing waits for a GPU
         return diffusion.dpm_solver_pp_2m(
             denoiser, noise_B6HW[:, :3], sigmas, mean_BCHW=low and low[0]
         ).clamp(-1, 1)
+
+    def _guides(self, sigma: float) -> bool:
+        """Whether the network must also be asked without the prompt at this noise level."""
+        config = self.config
+        return config.guidance != 1 and config.guidance_low < sigma < config.guidance_high
 
 
 def load(path: Path, *, device: str = "auto", config: SamplingConfig | None = None) -> Sampler:
@@ -161,7 +258,9 @@ def load(path: Path, *, device: str = "auto", config: SamplingConfig | None = No
         InputError: it cannot be read.
     """
     place = pick_device(device)
-    return Sampler(checkpoint.load(path).to(place), place, config or SamplingConfig())
+    cascade = checkpoint.load(path).to(place)
+    _store(cascade, precision(place))
+    return Sampler(cascade, place, config or SamplingConfig())
 
 
 def pick_device(name: str) -> torch.device:
@@ -179,6 +278,34 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def precision(device: torch.device) -> torch.dtype:
+    """bfloat16 where the device computes in it, else float32 (GPUs before Ampere, plain CPUs)."""
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            able = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        here = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        able = here and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.bfloat16 if able else torch.float32
+
+
+def telling_steps(stage: Stage, steps: int, count: int) -> list[int]:
+    """The `count` steps, from 0, at which the picture comes out of the noise most evenly.
+
+    The share of picture in a noisy picture is taken as sigma_data / (sigma_data + sigma); most
+    steps are spent where it is near 0 or 1 and a person sees no change (our choice).
+    """
+    sigmas = diffusion.karras_sigmas(steps)[:-1]
+    share = stage.sigma_data / (stage.sigma_data + sigmas)
+    wanted = torch.linspace(0, 1, count + 2)[1:-1]
+    return sorted({int((share - w).abs().argmin()) for w in wanted})
+
+
+def at_once(size: Size) -> int:
+    """How many pictures of a size are made at a time, so that memory is bounded."""
+    return max(1, min(TOGETHER, PIXELS // (size.width * size.height)))
+
+
 def enlarge(low_BCHW: Tensor, size: Size) -> Tensor:
     """The low-resolution picture at full size, as a super-resolution stage is given it."""
     return torch.nn.functional.interpolate(
@@ -186,7 +313,24 @@ def enlarge(low_BCHW: Tensor, size: Size) -> Tensor:
     )
 
 
+def _store(cascade: Cascade, dtype: torch.dtype) -> None:
+    """Keep the weights that are multiplied with in the precision they are multiplied in.
+
+    Autocast would turn them into it at every step. The pictures are the same, bit for bit.
+    """
+    for stage in cascade.stages:
+        for layer in stage.network.modules():
+            if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
+                layer.to(dtype)
+
+
+def _noise(seeds: Sequence[int], stage: int, size: Size) -> Tensor:
+    """Standard normal noise (B, 6, H, W), each picture's from its own seed."""
+    shape = (6, size.height, size.width)
+    return torch.stack([torch.randn(shape, generator=generator_at(s, stage)) for s in seeds])
+
+
 def _to_uint8(images_BCHW: Tensor) -> np.ndarray:
-    scaled = ((images_BCHW.float().cpu() + 1) * 127.5).round().clamp(0, 255)
-    array: np.ndarray = scaled.to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    scaled = ((images_BCHW.float() + 1) * 127.5).round().clamp(0, 255)
+    array: np.ndarray = scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
     return array

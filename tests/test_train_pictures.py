@@ -9,18 +9,23 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from curate.errors import InputError
+from train.lettering import Lettering, missing
 from train.pictures import (
+    LABEL,
+    LABEL_LINES,
     MARGIN,
     MIN_CELL,
+    TEXT,
     Comparison,
-    _font,
+    Row,
     _image_ticks,
     _loss_ticks,
-    _wrap,
     before_after,
     grid,
     loss_curve,
     save_png,
+    table,
+    table_pixels,
 )
 
 
@@ -76,16 +81,34 @@ def test_an_empty_grid_is_an_empty_page():
 
 @settings(max_examples=30)
 @given(
-    st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=30)),
-    st.integers(20, 200),
+    st.lists(st.text(st.characters(codec="utf-8", categories=["L", "N", "P"]), max_size=30)),
+    st.integers(40, 200),
 )
 def test_wrapping_keeps_every_letter_and_the_width(words: list[str], width: int):
     text = " ".join(words)
-    lines = _wrap(text, _font(13), width)
+    lines = TEXT.wrap(text, width, most=10_000)
 
     assert "".join(lines).replace(" ", "") == "".join(text.split())
     for line in lines:
-        assert _font(13).getlength(line) <= width or len(line) == 1
+        assert TEXT.width(line) <= width + 1 or len(line) == 1
+
+
+def test_long_text_ends_in_dots():
+    lines = TEXT.wrap("word " * 500, 100, most=3)
+
+    assert len(lines) == 3
+    assert lines[2].endswith("…")
+
+
+def test_a_letter_that_no_font_has_is_written_as_its_number():
+    private = "\ue123"  # for private use: no font is asked for it
+    assert missing(f"abc {private}{private} def") == private
+    assert Lettering(13).width(private) == Lettering(13).width("[E123]")
+
+
+def test_what_only_steers_letters_is_not_drawn():
+    assert missing("a\u200db\ufe0f\n\x07") == ""
+    assert TEXT.width("a\u200db\ufe0f\x07") == TEXT.width("ab")
 
 
 def test_before_stands_left_of_after():
@@ -184,3 +207,50 @@ def test_the_image_axis_has_few_round_marks(last: int):
 
     assert ticks[0] == 0 and ticks[-1] <= last
     assert 2 <= len(ticks) <= 7
+
+
+def test_a_table_shows_groups_beneath_their_heads_and_captions_beneath_pictures():
+    row = Row("a mage", [[flat(RED)], [flat(GREEN), flat(BLUE)]], ["1", "2", "3"])
+    pixels = np.asarray(table([row, row], ["before", "after"]))
+
+    red, green, blue_ = (np.argwhere((pixels == c).all(-1)) for c in (RED, GREEN, BLUE))
+    assert len(red) == len(green) == len(blue_) == 2 * 100 * 100
+    assert red[:, 1].max() < green[:, 1].min() < green[:, 1].max() < blue_[:, 1].min()
+    assert red[:, 0].min() == green[:, 0].min() > MARGIN  # heads above
+    under = pixels[red[:, 0].max() + 1 :]
+    assert (under < 200).any()  # the captions of the last row
+
+
+def test_stages_of_a_cascade_are_shown_in_one_size():
+    small, large = flat(RED, 16), flat(GREEN, 128)
+    pixels = np.asarray(table([Row("p", [[small], [large]])], ["16 px", "128 px"]))
+
+    assert (pixels == RED).all(-1).sum() == (pixels == GREEN).all(-1).sum() == 128 * 128
+
+
+def test_oblong_pictures_keep_their_shape():
+    tall = np.full((64, 32, 3), RED, np.uint8)
+    shown = np.argwhere((np.asarray(table([Row("p", [[tall]])], [""])) == RED).all(-1))
+
+    height, width = np.ptp(shown, axis=0) + 1
+    assert height == 2 * width >= MIN_CELL
+
+
+def test_a_row_is_as_tall_as_its_label_and_no_taller_than_a_dozen_lines():
+    picture = [[flat(RED, 96)]]
+    short, long = table([Row("p", picture)], [""]), table([Row("p " * 2000, picture)], [""])
+
+    assert short.width == long.width
+    assert short.height < long.height <= LABEL_LINES * TEXT.line_height + 2 * MARGIN
+    assert long.width >= LABEL
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 3), st.integers(1, 3))
+@settings(max_examples=10)
+def test_the_size_of_a_row_is_not_underestimated(width, height, count, groups):
+    picture = np.zeros((height, width, 3), np.uint8)
+    row = Row("p " * 2000, [[picture] * count] * groups, ["c"] * count * groups)
+    one, two = table([row], ["h"] * groups), table([row, row], ["h"] * groups)
+
+    bound = table_pixels((width, height), [count] * groups)
+    assert (two.height - one.height) * two.width <= bound
