@@ -18,7 +18,7 @@ from tests.painters import CAPTIONS, COLOURS, SIDE, Painter, as_png, draw, shape
 from train import cascade, checkpoint, findings, questions, verify
 from train.config import TrainConfig
 from train.findings import ENTIRELY, FALSE, NEVER, OWN_WORD, SHOWN, WITH, WITHOUT, WORD, Rule
-from train.intervals import Share, difference, share, wilson
+from train.intervals import Share, difference, paired, share, student_95, wilson
 from train.learned import Learned, augment, learn
 from train.scorers import Accuracy, Nearest, OpenClip, Reference, Said, contains
 from train.size import Size
@@ -62,6 +62,45 @@ def test_wilson_matches_its_published_form():
     assert wilson(1, 29) == pytest.approx((0.0061, 0.1718), abs=5e-5)
 
 
+def test_paired_shares_match_the_published_form():
+    """The Wald interval with half a sample more in each cell of (20, 13, 5, 62)."""
+    # p = (13.5 - 5.5) / 102, variance ((13.5 + 5.5) - 8^2 / 102) / 102^2
+    assert paired(13, 5, 100) == pytest.approx((0.078431 - 0.082363, 0.078431 + 0.082363), abs=1e-5)
+    assert paired(200, 0, 200)[1] == 1.0
+    assert [-end for end in paired(5, 13, 100)[::-1]] == pytest.approx(paired(13, 5, 100))
+
+
+def test_students_points_are_those_of_the_tables():
+    tables = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 9: 2.262, 30: 2.042, 120: 1.980}
+    assert {v: round(student_95(v), 3) for v in tables} == pytest.approx(tables, rel=2e-3)
+
+
+def test_one_miss_more_never_raises_an_end():
+    """With all or almost all right, as after good training, ends must not jump about."""
+    groups = [n // 4 for n in range(200)]
+    lows = [share([n >= misses for n in range(200)], groups, seed=0).low for misses in range(5)]
+    highs = [
+        difference([True] * 200, [n >= rises for n in range(200)], groups, seed=0).high
+        for rises in range(5)
+    ]
+
+    assert lows == sorted(lows, reverse=True)
+    assert highs == sorted(highs)
+
+
+def test_two_prompts_that_differ_say_little_of_a_third():
+    found = share([True] * 100 + [False] * 20 + [True] * 80, [0] * 100 + [1] * 100, seed=0)
+    assert (found.low, found.high) == (0.8, 1.0)
+
+
+def test_prompts_with_one_seed_each_are_as_good_as_samples():
+    """A bootstrap over prompts is then one over samples, about as wide as Wilson's."""
+    hits = [n % 5 > 0 for n in range(200)]
+    found, alone = share(hits, range(200), seed=0), wilson(160, 200)
+
+    assert found.high - found.low == pytest.approx(alone[1] - alone[0], rel=0.08)
+
+
 def test_a_share_of_all_still_has_a_width():
     groups = [n % 10 for n in range(200)]
     every, none = share([True] * 200, groups, seed=0), share([False] * 200, groups, seed=0)
@@ -93,13 +132,14 @@ def test_prompts_that_differ_widen_the_interval():
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say():
     rng = np.random.default_rng(0)
-    held = 0
-    for _ in range(200):
-        chance = np.clip(rng.normal(0.8, 0.1, 20), 0, 1)
-        hits = rng.random((20, 10)) < chance[:, None]
-        found = share(hits.ravel(), np.repeat(range(20), 10), seed=1)
-        held += found.low <= 0.798 <= found.high  # the mean of the clipped normal
-    assert 180 <= held <= 200
+    for prompts, seeds in ((8, 25), (20, 10), (60, 4), (200, 1)):
+        held = 0
+        for _ in range(200):
+            chance = rng.beta(0.8 * 19, 0.2 * 19, prompts)  # correlation 0.05, mean 0.8
+            hits = rng.random((prompts, seeds)) < chance[:, None]
+            found = share(hits.ravel(), np.repeat(range(prompts), seeds), seed=1)
+            held += found.low <= 0.8 <= found.high
+        assert 182 <= held <= 198, (prompts, held)  # 91 to 99 %
 
 
 def test_differences_are_taken_in_pairs():
@@ -108,11 +148,12 @@ def test_differences_are_taken_in_pairs():
     after = before.copy()
     after[:4] = ~after[:4]
     groups = list(range(200))
-    paired = difference(after, before, groups, seed=0)
+    changed = difference(after, before, groups, seed=0)
 
-    assert paired.value == 0
-    assert paired.high - paired.low < 0.06
-    assert difference(before, before, groups, seed=0).low == pytest.approx(-wilson(0, 200)[1])
+    assert changed.value == 0
+    assert changed.high - changed.low < 0.06
+    same = difference(before, before, groups, seed=0)
+    assert (same.low, same.high) == pytest.approx(paired(0, 0, 200)) and same.high < 0.01
     gained = difference([True] * 200, [False] * 200, groups, seed=0)
     assert (gained.value, gained.high) == (1.0, 1.0) and 0.97 < gained.low < 1
 
@@ -618,9 +659,15 @@ def test_prompts_of_ones_own_leave_out_the_scorer_that_cannot_judge_them(
     options = {"prompts": tmp_path / "p.txt", "scorer": "nearest,learned", "say": said.append}
     report = check(weights, folder, **options)
 
-    assert [j.name for j in report.judges] == ["learned"]
+    assert [j.name for j in report.judges] == ["nearest", "learned"]
+    assert found(report, "nearest", WITH, WORD).prompts == 1
+    assert found(report, "learned", WITH, WORD).prompts == 2
     assert said == report.notes
-    assert "no picture of 'a large large blue star'" in said[0]
+    assert said[0] == (
+        "nearest leaves out 1 of 3 prompts, such as 'a large large blue star': no true picture has "
+        "this caption, or not alone"
+    )
+    assert "only 2 prompts with the word" in said[1]
 
 
 def test_what_no_scorer_can_judge_is_refused(

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from curate.errors import Exit
-from train.intervals import Share
+from train.intervals import FEW, Share
 from train.scorers import Accuracy
 
 TRUSTED = 0.9  # share of real pictures a scorer must have right before it is relied upon
@@ -37,6 +37,34 @@ class Figure:
     after: Share
     before: Share | None
     change: Share | None  # after minus before on the same prompts and seeds
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a scorer takes one picture for."""
+
+    caption: str
+    right: bool  # the caption holds what the group asks for: the word, or the prompt's own
+    entirely: bool  # the caption is the prompt
+
+
+@dataclass(frozen=True)
+class Look:
+    """One sample, drawn from the same seed after and before."""
+
+    seed: int
+    after: Seen
+    before: Seen | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """The samples of one prompt, as one scorer sees them."""
+
+    scorer: str
+    group: str  # SHOWN, NEVER, WITH or WITHOUT
+    prompt: str
+    looks: list[Look]
 
 
 @dataclass(frozen=True)
@@ -74,6 +102,7 @@ class Report:
     after: str = ""  # SHA-256 of the checkpoint
     before: str | None = None
     notes: list[str] = field(default_factory=list)  # what else a reader should know
+    rows: list[Row] = field(default_factory=list)  # every sample
 
     @property
     def exit_code(self) -> Exit:
@@ -139,6 +168,32 @@ def _demands(figure: Figure, judge: Judge, rule: Rule) -> list[tuple[bool, str]]
     return found
 
 
+def cautions(figures: Sequence[Figure], rule: Rule) -> list[str]:
+    """What the figures cannot tell: of few prompts, and of shares too close to a limit."""
+    found = []
+    by_group = {f.group: f for f in figures if f.measure in (WORD, OWN_WORD)}
+    for group in (WITH, WITHOUT):
+        if group in by_group and by_group[group].prompts < FEW:
+            count = by_group[group].prompts
+            found.append(
+                f"only {count} prompt{'s' * (count > 1)} {group}: the intervals tell of these, "
+                "and little of others"
+            )
+    decided = {WORD: rule.at_least, OWN_WORD: -rule.at_most_loss}
+    close = [
+        f"{f.scorer} on prompts {_named(f.group)}"
+        for f in figures
+        if f.measure in decided
+        and (one := f.after if f.measure == WORD else f.change)
+        and one.low < decided[f.measure] < one.high
+    ]
+    if close:
+        found.append(
+            f"too close to the limit to be sure, more samples would tell: {', '.join(close)}"
+        )
+    return found
+
+
 def show(report: Report, *, as_json: bool) -> None:
     """Print the report: a table on a terminal, one figure a line when piped, JSON if asked."""
     if as_json:
@@ -151,7 +206,7 @@ def show(report: Report, *, as_json: bool) -> None:
     for f in report.figures:
         cells = (_cell(f.before), _cell(f.after), _cell(f.change, signed=True))
         print(f.scorer, f.group, f.measure, f.after.n, f.prompts, *cells, sep="\t")
-    for line in (*_accuracies(report), *report.notes, *report.reasons):
+    for line in (*map(accuracy_of, report.judges), *report.notes, *report.reasons):
         print(line, file=sys.stderr)
     print(report.word, "works" if report.works else "does not work", sep="\t")
 
@@ -175,29 +230,27 @@ def _table(report: Report) -> None:
         cells = (_percent(f.before), _percent(f.after), _percent(f.change, signed=True))
         table.add_row(name, f"{f.group} ({f.prompts})", f.measure, str(f.after.n), *cells)
     Console().print(table)
-    for line in (*_accuracies(report), *report.notes):
+    for line in (*map(accuracy_of, report.judges), *report.notes):
         print(line, file=sys.stderr)
     for line in report.reasons:
         print(f"  {line}")
     print(f"{report.word} {'works' if report.works else 'does not work'}")
 
 
-def _accuracies(report: Report) -> list[str]:
-    lines = []
-    for judge in report.judges:
-        seen = judge.accuracy
-        line = (
-            f"{judge.name}: right on {seen.entirely:.1%} of {seen.n} {seen.on}, "
-            f"on their rarest word {seen.own_word:.1%}"
-        )
-        if judge.refit:
-            line += f"; on {judge.refit.n} {judge.refit.on}, {judge.refit.entirely:.1%}"
-        if not judge.knows_words:
-            line += f"; under {TRUSTED:.0%} on words, so it has no say in the verdict"
-        elif not judge.knows_captions:
-            line += f"; under {TRUSTED:.0%} on captions, so only its words count in the verdict"
-        lines.append(line)
-    return lines
+def accuracy_of(judge: Judge) -> str:
+    """How far a scorer is relied upon, as a sentence."""
+    seen = judge.accuracy
+    line = (
+        f"{judge.name}: right on {seen.entirely:.1%} of {seen.n} {seen.on}, "
+        f"on their rarest word {seen.own_word:.1%}"
+    )
+    if judge.refit:
+        line += f"; on {judge.refit.n} {judge.refit.on}, {judge.refit.entirely:.1%}"
+    if not judge.knows_words:
+        line += f"; under {TRUSTED:.0%} on words, so it has no say in the verdict"
+    elif not judge.knows_captions:
+        line += f"; under {TRUSTED:.0%} on captions, so only its words count in the verdict"
+    return line
 
 
 def _cell(share: Share | None, *, signed: bool = False) -> str:

@@ -1,15 +1,24 @@
 """Intervals for shares of samples that come in groups: several seeds of each prompt.
 
+Prompts differ, and so do the seeds of one prompt. An interval is the wider, at each end, of two:
+one that draws prompts anew, and one that takes every sample as independent, since few prompts by
+chance agree more than they should. Simulated with 200 samples of a share of 0.8 that differs from
+prompt to prompt (beta, correlation 0.05), it holds the truth in 92 to 96 % of the cases with 4 to
+200 prompts; with two prompts only in two thirds: nothing tells how others would differ.
+
 Letters in names: N samples, G groups, R resamplings.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import sqrt
+from statistics import NormalDist
 
 import numpy as np
 
 RESAMPLINGS = 2000
 Z_95 = 1.959963984540054  # 97.5 % point of the standard normal distribution
+FEW = 8  # groups below which the intervals are too narrow for groups other than these
 
 
 @dataclass(frozen=True)
@@ -39,23 +48,30 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
     )
 
 
+def paired(rises: int, falls: int, n: int) -> tuple[float, float]:
+    """The 95 % interval of a difference of two shares of the same samples.
+
+    Half a sample is added to each of the four cells of the table (both, neither, rise, fall).
+
+    Source: A. Agresti and Y. Min, "Simple improved confidence intervals for comparing matched
+    proportions", Statistics in Medicine 24 (2005), 729-740, the Wald interval with + 2.
+    """
+    change = (rises - falls) / (n + 2)
+    half = Z_95 * sqrt(rises + falls + 1 - (rises - falls) ** 2 / (n + 2)) / (n + 2)
+    return max(-1.0, change - half), min(1.0, change + half)
+
+
 def share(hits_N: Sequence[bool] | np.ndarray, groups_N: Sequence[int], *, seed: int) -> Share:
     """Share of hits with a 95 % interval that knows of the groups.
 
-    Two-stage percentile bootstrap: groups (prompts) are drawn with replacement, then samples
-    (seeds) within each (Davison and Hinkley, "Bootstrap Methods and their Application", 1997,
-    section 3.8). Where every sample agrees, any bootstrap has width zero, which claims too much:
-    there Wilson's interval is given instead. It takes the samples as independent, so with few
-    prompts it is the narrower side of the truth (our choice; the count of prompts is reported).
+    The wider of the bootstrap over groups and Wilson's interval, so a width is never zero and one
+    miss more never raises the lower end above that of none.
     """
     values = np.asarray(hits_N, dtype=np.float64)
     if len(values) == 0:
         return Share(float("nan"), 0.0, 1.0, 0)
-    mean, hits = float(values.mean()), int(values.sum())
-    if hits in (0, len(values)):
-        return Share(mean, *wilson(hits, len(values)), len(values))
-    low, high = _bootstrap(values, np.asarray(groups_N), seed)
-    return Share(mean, min(low, mean), max(high, mean), len(values))
+    alone = wilson(int(values.sum()), len(values))
+    return _wider(values, alone, _bootstrap(values, np.asarray(groups_N), seed))
 
 
 def difference(
@@ -67,31 +83,52 @@ def difference(
 ) -> Share:
     """After minus before on the same prompts and seeds, with a 95 % interval of the pairs.
 
-    As `share`, on the paired differences (each -1, 0 or 1). Where all are equal, the share of
-    pairs that could still differ is bounded by Wilson's interval for 0 of n (our choice).
+    As `share`, on the paired differences (each -1, 0 or 1), with `paired` for Wilson's.
     """
     values = np.asarray(after_N, dtype=np.float64) - np.asarray(before_N, dtype=np.float64)
     if len(values) == 0:
         return Share(float("nan"), -1.0, 1.0, 0)
-    mean, rest = float(values.mean()), wilson(0, len(values))[1]
-    if np.all(values == values[0]):
-        return Share(mean, max(-1.0, mean - rest), min(1.0, mean + rest), len(values))
-    low, high = _bootstrap(values, np.asarray(groups_N), seed)
-    return Share(mean, min(low, mean), max(high, mean), len(values))
+    alone = paired(int((values > 0).sum()), int((values < 0).sum()), len(values))
+    return _wider(values, alone, _bootstrap(values, np.asarray(groups_N), seed))
+
+
+def _wider(values_N: np.ndarray, one: tuple[float, float], other: tuple[float, float]) -> Share:
+    mean = float(values_N.mean())
+    return Share(mean, min(*one, *other, mean), max(*one, *other, mean), len(values_N))
 
 
 def _bootstrap(values_N: np.ndarray, groups_N: np.ndarray, seed: int) -> tuple[float, float]:
-    """Percentiles of the mean; values are -1, 0 or 1, so a group's redrawn sum is multinomial."""
-    rng = np.random.default_rng(seed)
+    """Percentiles of the mean where whole groups are drawn with replacement.
+
+    Samples within a group are kept, which comes closer to the spread of such data than drawing
+    them anew as well: A. C. Davison and D. V. Hinkley, "Bootstrap Methods and their Application",
+    1997, section 3.8. The percentiles are moved outwards for few groups: T. C. Hesterberg, "What
+    teachers should know about the bootstrap", The American Statistician 69 (2015), 371-386,
+    expanded percentile interval.
+    """
     _, group_N = np.unique(groups_N, return_inverse=True)
-    sizes_G = np.bincount(group_N)
-    rise_G = np.bincount(group_N, values_N > 0) / sizes_G
-    fall_G = np.bincount(group_N, values_N < 0) / sizes_G
-    drawn_RG = rng.integers(len(sizes_G), size=(RESAMPLINGS, len(sizes_G)))
-    count_RG = sizes_G[drawn_RG]
-    rises_RG = rng.binomial(count_RG, rise_G[drawn_RG])
-    rest_G = np.where(rise_G < 1, fall_G / np.maximum(1 - rise_G, 1e-12), 0.0)
-    falls_RG = rng.binomial(count_RG - rises_RG, np.minimum(rest_G, 1.0)[drawn_RG])
-    means_R = (rises_RG - falls_RG).sum(1) / count_RG.sum(1)
-    low, high = np.quantile(means_R, [0.025, 0.975])
+    sizes_G, sums_G = np.bincount(group_N), np.bincount(group_N, values_N)
+    groups = len(sizes_G)
+    if groups == 1:
+        return float(values_N.mean()), float(values_N.mean())
+    drawn_RG = np.random.default_rng(seed).integers(groups, size=(RESAMPLINGS, groups))
+    means_R = sums_G[drawn_RG].sum(1) / sizes_G[drawn_RG].sum(1)
+    tail = NormalDist().cdf(-sqrt(groups / (groups - 1)) * student_95(groups - 1))
+    low, high = np.quantile(means_R, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def student_95(freedom: int) -> float:
+    """97.5 % point of Student's t distribution, within 0.3 % from three degrees of freedom.
+
+    Source: Abramowitz and Stegun, "Handbook of Mathematical Functions", 26.7.5; one and two
+    degrees of freedom have closed forms.
+    """
+    if freedom < 3:
+        return (12.706204736, 4.302652730)[freedom - 1]
+    z, v = Z_95, freedom
+    first = (z**3 + z) / 4
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    fourth = (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160
+    return z + first / v + second / v**2 + third / v**3 + fourth / v**4

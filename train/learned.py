@@ -28,9 +28,19 @@ from torch import Tensor, nn
 
 from curate.errors import InputError
 from train import checkpoint
-from train.scorers import CHECKED, Accuracy, Reference, Said, measure, resize, spread, words_of
+from train.scorers import (
+    CHECKED,
+    Accuracy,
+    Reference,
+    Said,
+    chunks,
+    measure,
+    resize,
+    spread,
+    words_of,
+)
 
-VERSION = "fubuki-learned-scorer/2"
+VERSION = "fubuki-learned-scorer/3"
 HELD_OUT = 0.15  # share of pictures, by a hash of the key
 WIDTH = 96  # of a tower's answer
 SHAPE_WIDTHS = (32, 64, 96, 128)
@@ -130,6 +140,11 @@ class Learned:
         said = {w for texts in candidates for text in texts for w in words_of(text)}
         return sorted(said - self.words.keys())
 
+    def cannot(self, prompt: str) -> str | None:
+        """A word it never saw in a true caption means nothing to it."""
+        unknown = self.unknown([(prompt,)])
+        return f"no true caption holds {unknown[0]!r}" if unknown else None
+
     @torch.inference_mode()
     def scores(self, images_NHWC: np.ndarray, candidates: Sequence[Said]) -> np.ndarray:
         """Log probability among the candidates, averaged over views."""
@@ -137,7 +152,7 @@ class Learned:
         self.network.eval()
         parts = []
         for start in range(0, len(images_NHWC), CHUNK):
-            images = resize(images_NHWC[start : start + CHUNK], self.side)
+            images = resize(images_NHWC[start : start + CHUNK], (self.side, self.side))
             total = torch.zeros(len(images), len(candidates))
             views = list(product(VIEWS, SHIFTS))
             for weights, shift in views:
@@ -168,10 +183,11 @@ def learn(
         seed: of everything random.
         progress: told (images shown, images to show) after each step.
     """
+    side = max(16, min(64, max(reference.pixels_NHWC.shape[1:3]) // 16 * 16))
+    reference = _reduced(reference, side)
     count = len(reference.keys)
     images = images or max(count, min(30_000, max(4_000, 60 * count)))
     words = {w: n for n, w in enumerate(sorted(_words(reference.labels)))}
-    side = max(16, min(64, reference.pixels_NHWC.shape[1] // 16 * 16))
     digest = _digest(reference, [VERSION, images, seed, side])
     file = cache / f"learned-{digest[:24]}.safetensors" if cache else None
     if file and file.exists() and (found := _read(file, words, side)):
@@ -244,7 +260,7 @@ class _Trainer:
 
         A caption that is only ever wrong teaches that its words do not go together.
         """
-        images = resize(self.pixels_NHWC[rows_B.numpy()], self.side)
+        images = resize(self.pixels_NHWC[rows_B.numpy()], (self.side, self.side))
         if len(shown_C) > MOST_LABELS:
             drawn = torch.randint(len(shown_C), (MOST_LABELS,), generator=self.generator)
             shown_C = torch.unique(torch.cat([self.label_N[rows_B], shown_C[drawn]]))
@@ -318,10 +334,23 @@ def _bag(labels: Sequence[Said], words: dict[str, int]) -> Tensor:
     return bag_CW
 
 
+def _reduced(reference: Reference, side: int) -> Reference:
+    """Pictures in memory, squeezed to `side` pixels a side where they are larger than that."""
+    if max(reference.pixels_NHWC.shape[1:3]) <= side:
+        return replace(reference, pixels_NHWC=np.ascontiguousarray(reference.pixels_NHWC))
+    parts = [
+        ((resize(reference.pixels_NHWC[rows], (side, side)) + 0.5) * 255).round().clamp(0, 255)
+        for rows in chunks(np.arange(len(reference.keys)))
+    ]
+    pixels_NCHW = torch.cat([part.to(torch.uint8) for part in parts])
+    pixels_NHWC = np.ascontiguousarray(pixels_NCHW.permute(0, 2, 3, 1).numpy())
+    return replace(reference, pixels_NHWC=pixels_NHWC)
+
+
 def _digest(reference: Reference, settings: Sequence[object]) -> str:
     facts = json.dumps([settings, reference.keys, reference.labels, reference.label_N.tolist()])
     digest = hashlib.sha256(facts.encode())
-    digest.update(np.ascontiguousarray(reference.pixels_NHWC).tobytes())
+    digest.update(reference.pixels_NHWC.data)
     return digest.hexdigest()
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -19,10 +19,14 @@ from curate.errors import InputError, UsageError
 from train import data
 from train.size import Size
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 Said = tuple[str, ...]  # ways of saying the same thing, the usual one first
 
 WORD = re.compile(r"\w+(?:[-'’]\w+)*")
 NEAREST_SIDE = 64  # pixels; pictures are compared at this size or their own, whichever is smaller
+MOST_SIDE = 256  # pixels of the longer side that true pictures are read at; no scorer needs more
 CHUNK = 128  # pictures compared at a time
 CHECKED = 400  # real pictures that a scorer without a held-out set is checked on
 NAMES = ("nearest", "learned", "open_clip")
@@ -40,7 +44,7 @@ class Accuracy:
 
 
 class Scorer(Protocol):
-    """Compares pictures with captions."""
+    """Compares pictures with captions. `train.panel` also takes one of your own."""
 
     @property
     def name(self) -> str:
@@ -54,6 +58,10 @@ class Scorer(Protocol):
 
     def scores(self, images_NHWC: np.ndarray, candidates: Sequence[Said]) -> np.ndarray:
         """Float (N, C), higher where picture and caption fit better; no NaN."""
+        ...
+
+    def cannot(self, prompt: str) -> str | None:
+        """Why it cannot judge pictures of this prompt, in words; None if it can."""
         ...
 
 
@@ -81,7 +89,7 @@ class Reference:
     saying it.
     """
 
-    pixels_NHWC: np.ndarray  # uint8, square
+    pixels_NHWC: np.ndarray  # uint8, of one size, perhaps mapped from a file
     keys: list[str]
     labels: list[Said]  # distinct; the first caption first
     label_N: np.ndarray  # int64, into labels
@@ -89,14 +97,14 @@ class Reference:
 
     @staticmethod
     def load(shards: Path, size: Size) -> "Reference":
-        """The shards' pictures at this size.
+        """The shards' pictures at this size, or in proportion at `MOST_SIDE` if that is smaller.
 
         Raises:
             InputError: no shards, or no usable picture in them.
         """
-        found = data.load(shards, size)
-        pixels_NHWC = np.asarray(found.pixels_NHWC[: len(found)])
-        made = Reference.of(pixels_NHWC, found.keys, found.captions)
+        height, width = fitted((size.height, size.width), MOST_SIDE)
+        found = data.load(shards, Size(width, height))
+        made = Reference.of(found.pixels_NHWC, found.keys, found.captions)
         return replace(made, left_out=found.skipped)
 
     @staticmethod
@@ -163,16 +171,25 @@ class Nearest:
     name = "nearest"
 
     def __init__(self, reference: Reference, *, side: int = NEAREST_SIDE) -> None:
-        """Compare at `side` pixels, or at the pictures' own size if that is smaller."""
-        self.side = min(side, reference.pixels_NHWC.shape[1])
+        """Compare at `side` pixels of the longer side, or at the pictures' own if smaller."""
+        self.side = min(side, max(reference.pixels_NHWC.shape[1:3]))
         self._reference = reference
         self._rows = {said[0]: row for row, said in enumerate(reference.labels)}
+        self._shape = fitted(reference.pixels_NHWC.shape[1:3], self.side)
         self._true = self._flat(reference.pixels_NHWC)
         self._squares = self._true.square().sum(1)
         rows = spread(len(reference.keys), CHECKED)
-        scores = self.scores(_degraded(reference.pixels_NHWC[rows]), reference.labels)
+        random = np.random.default_rng(0)
+        degraded = (degrade(reference.pixels_NHWC[part], random) for part in chunks(rows))
+        scores = np.concatenate([self.scores(images, reference.labels) for images in degraded])
         on = f"real pictures, blurred and noised, at {self.side} px"
         self.accuracy = measure(scores, reference, rows, on)
+
+    def cannot(self, prompt: str) -> str | None:
+        """Without a true picture of it, it could only ever be wrong."""
+        if self._reference.find(prompt) is not None:
+            return None
+        return "no true picture has this caption, or not alone"
 
     def scores(self, images_NHWC: np.ndarray, candidates: Sequence[Said]) -> np.ndarray:
         """Minus the root mean square distance, in [0, 1] grey levels, to the nearest picture."""
@@ -193,7 +210,7 @@ class Nearest:
 
     def _flat(self, images_NHWC: np.ndarray) -> torch.Tensor:
         parts = np.array_split(images_NHWC, range(CHUNK, len(images_NHWC), CHUNK))
-        return torch.cat([resize(part, self.side).flatten(1) for part in parts])
+        return torch.cat([resize(part, self._shape).flatten(1) for part in parts])
 
 
 class OpenClip:
@@ -219,8 +236,12 @@ class OpenClip:
         self._device, self._texts = device, dict[str, torch.Tensor]()
         self._model, self._prepare, self._tokenize = _open_clip(model, pretrained, device)
         rows = spread(len(reference.keys), CHECKED)
-        scores = self.scores(reference.pixels_NHWC[rows], reference.labels)
-        self.accuracy = measure(scores, reference, rows, f"real pictures ({model}, {pretrained})")
+        seen = [self.scores(reference.pixels_NHWC[p], reference.labels) for p in chunks(rows)]
+        on = f"real pictures ({model}, {pretrained})"
+        self.accuracy = measure(np.concatenate(seen), reference, rows, on)
+
+    def cannot(self, prompt: str) -> None:
+        """It reads any prompt."""
 
     @torch.inference_mode()
     def scores(self, images_NHWC: np.ndarray, candidates: Sequence[Said]) -> np.ndarray:
@@ -233,7 +254,8 @@ class OpenClip:
         said_CD = torch.stack([self._embed(said) for said in candidates])
         parts = []
         for start in range(0, len(images_NHWC), CHUNK):
-            images = [self._prepare(Image.fromarray(i)) for i in images_NHWC[start : start + CHUNK]]
+            part = images_NHWC[start : start + CHUNK]
+            images = [self._prepare(_squared(Image.fromarray(image))) for image in part]
             seen_ND = self._model.encode_image(torch.stack(images).to(self._device), normalize=True)
             parts.append((seen_ND.float().cpu() @ said_CD.T).numpy())
         return np.concatenate(parts) if parts else np.zeros((0, len(candidates)), np.float32)
@@ -276,14 +298,34 @@ def _open_clip(model: str, pretrained: str, device: str) -> tuple[Any, Any, Any]
         ) from None
 
 
-def resize(images_NHWC: np.ndarray, side: int) -> torch.Tensor:
-    """Float (N, 3, side, side) in [-1/2, 1/2]; smaller by averaging, larger by bilinear filter."""
+def _squared(image: "Image.Image") -> "Image.Image":
+    """An oblong picture in the middle of a square of its first pixel's colour: nothing is cut."""
+    side = max(image.size)
+    if image.size == (side, side):
+        return image
+    square = image.resize((1, 1), box=(0, 0, 1, 1)).resize((side, side))
+    square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+    return square
+
+
+def resize(images_NHWC: np.ndarray, shape: tuple[int, int]) -> torch.Tensor:
+    """Float (N, 3, height, width) in [-1/2, 1/2]; `shape` is (height, width).
+
+    Smaller by averaging, larger by bilinear filter.
+    """
     images = torch.from_numpy(np.array(images_NHWC)).permute(0, 3, 1, 2).float() / 255 - 0.5
-    if images.shape[-2:] == (side, side):
+    if images.shape[-2:] == shape:
         return images
     return torch.nn.functional.interpolate(
-        images, size=(side, side), mode="bilinear", antialias=True, align_corners=False
+        images, size=shape, mode="bilinear", antialias=True, align_corners=False
     )
+
+
+def fitted(shape: Sequence[int], side: int) -> tuple[int, int]:
+    """(height, width) with the longer side at most `side`, in the same proportion."""
+    height, width = shape
+    factor = min(1.0, side / max(height, width))
+    return max(1, round(height * factor)), max(1, round(width * factor))
 
 
 def spread(count: int, most: int) -> np.ndarray:
@@ -291,12 +333,17 @@ def spread(count: int, most: int) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
 
 
-def _degraded(images_NHWC: np.ndarray) -> np.ndarray:
+def chunks(rows: np.ndarray) -> list[np.ndarray]:
+    """At most `CHUNK` of the rows each, so that no more pictures are in memory at a time."""
+    return np.array_split(rows, range(CHUNK, len(rows), CHUNK))
+
+
+def degrade(images_NHWC: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Halved and enlarged again, then noise of 10 grey levels: about what a small cascade makes."""
-    side = images_NHWC.shape[1]
-    halved = resize(images_NHWC, max(1, side // 2))
-    enlarged = torch.nn.functional.interpolate(halved, size=(side, side), mode="bilinear")
-    noise = np.random.default_rng(0).normal(0, 10, images_NHWC.shape)
+    height, width = images_NHWC.shape[1:3]
+    halved = resize(images_NHWC, (max(1, height // 2), max(1, width // 2)))
+    enlarged = torch.nn.functional.interpolate(halved, size=(height, width), mode="bilinear")
+    noise = random.normal(0, 10, images_NHWC.shape)
     blurred = (enlarged.permute(0, 2, 3, 1).numpy() + 0.5) * 255
     return np.clip(blurred + noise, 0, 255).astype(np.uint8)
 

@@ -1,59 +1,62 @@
 """Does the word work now? Draw with and without it, before and after, and let scorers look.
 
-Letters in names: N samples, H and W pixels, C candidate captions.
+Letters in names: N samples, H and W pixels.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
 from curate.errors import InputError, UsageError
 from curate.files import write_bytes
 from curate.shards import layout
-from train import pictures
-from train.drawing import Draw, Drawer, Progress, Sampler, on_bar
-from train.findings import (
-    ENTIRELY,
-    FALSE,
-    NEVER,
-    OWN_WORD,
-    SHOWN,
-    WITH,
-    WITHOUT,
-    WORD,
-    Figure,
-    Judge,
-    Report,
-    Rule,
-    show,
-    verdict,
-)
-from train.intervals import difference, share
-from train.learned import Learned, learn
+from train import checkpoint as checkpoints
+from train import panel, pictures, verify_page
+from train.album import Album
+from train.drawing import CHUNK, Draw, Drawer, Progress, Sampler, on_bar
+from train.findings import WITHOUT, Judge, Report, Rule, cautions, show, verdict
+from train.learned import Learned
+from train.marks import Asked, figures_of, rows_of
 from train.questions import Sample, captions_of, group_prompts, plan_samples, read_prompts
-from train.scorers import (
-    NAMES,
-    OPEN_CLIP,
-    Nearest,
-    OpenClip,
-    Reference,
-    Said,
-    Scorer,
-    contains,
-)
+from train.scorers import Reference, Scorer, contains
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Rule", "Sample", "on_bar", "run", "show", "verify"]
+__all__ = ["Rule", "Sample", "on_bar", "run", "run_all", "show", "verify"]
 
 PICTURED = (4, 4)  # rows of verify.png: prompts with the word and without it
 ABREAST = 4  # pictures a row, before and after
 
 Say = Callable[[str], None]
+
+
+def run_all(
+    checkpoint: Path, *, words: Sequence[str], out: Path | None = None, **options: object
+) -> list[Report]:
+    """Verify several words, each as `run` does, each in a folder of its own below `out`.
+
+    A word that is verified beside others does not count among their old words. One word alone is
+    written into `out` itself.
+
+    Raises:
+        UsageError: no word, or one word twice.
+        InputError: as `run`.
+    """
+    folders = [_folder_name(word) for word in words]
+    if not words or len(set(folders)) < len(folders):
+        raise UsageError("--word", "name each word once", fix="--word mage --word elf")
+    top = out or _beside(checkpoint)
+    reports = []
+    for word, name in zip(words, folders, strict=True):
+        folder = top if len(words) == 1 else top / name
+        apart = [other for other in words if other != word]
+        reports.append(run(checkpoint, word=word, apart=apart, out=folder, **options))  # type: ignore[arg-type]
+    return reports
 
 
 def run(  # noqa: PLR0913 one a documented parameter
@@ -69,15 +72,17 @@ def run(  # noqa: PLR0913 one a documented parameter
     out: Path | None = None,
     seed: int = 0,
     rule: Rule | None = None,
+    apart: Sequence[str] = (),
     device: str = "auto",
     load: Callable[[Path], Sampler] | None = None,
     progress: Progress = lambda what, done, total: None,
     say: Say = lambda sentence: None,
 ) -> Report:
-    """Verify a checkpoint and write `verify.json` and `verify.png`.
+    """Verify a checkpoint and write `verify.json`, `verify.html` and `verify.png`.
 
     Pictures are kept in `out` as they are drawn and the learned scorer beside the shards, so the
-    same command goes on where it was stopped.
+    same command goes on where it was stopped. One checkpoint and `train.drawing.CHUNK` pictures
+    are in memory at a time, besides what scorers keep of the true pictures.
 
     Args:
         checkpoint: run folder or model file after training.
@@ -85,12 +90,14 @@ def run(  # noqa: PLR0913 one a documented parameter
         shards: every true picture, the word's included: what scorers compare with.
         before: the checkpoint it was trained from.
         trained: shards it was trained on, which tell prompts shown from prompts never shown.
-        prompts: file of prompts, one a line; None for the captions of `shards`.
+        prompts: file of prompts, one a line; None for the captions of `shards`. If none of them is
+            without the word, the captions of `shards` are asked for as old words.
         samples: pictures behind each figure, at least.
-        scorer: names between commas; `open_clip:ARCHITECTURE:TAG_OR_FILE` chooses the model.
+        scorer: names between commas, as `train.panel.wanted` reads them.
         out: folder; None for `verify` beside the checkpoint.
         seed: of the samples and of the resampling.
         rule: when the word works.
+        apart: other new words, which are no old words.
         device: for drawing.
         load: reads a checkpoint; None for `train.sampling.load`.
         progress: told as the work goes on.
@@ -100,32 +107,35 @@ def run(  # noqa: PLR0913 one a documented parameter
         InputError: a checkpoint, shards or prompts cannot be used, or hold no such word.
         UsageError: no such scorer.
     """
-    chosen = _scorer_names(scorer)
-    later, earlier = Drawer(checkpoint, load, device), None
+    chosen = panel.wanted(scorer)
     if before is not None:
-        earlier = Drawer(before, load, device)
-    reference = Reference.load(shards, later.sampler.size)
+        checkpoints.find(before)
+    folder = out or _beside(checkpoint)
+    artists = _Artists(folder, load, device)
+    reference = Reference.load(shards, artists.open(checkpoint, "after").sampler.size)
     shown = captions_of([trained] if isinstance(trained, Path) else trained) if trained else None
     asked = read_prompts(prompts) if prompts else None
-    groups = group_prompts(reference, word, asked, shown, samples=samples, seed=seed)
-    cache = layout.find(shards) / ".cache"
-    notes: list[str] = []
-    if reference.left_out:
-        key, why = next(iter(reference.left_out.items()))
-        notes.append(f"{len(reference.left_out)} true pictures left out, such as {key}: {why}")
-    if before is None:
-        notes.append("no earlier checkpoint (--before): that old words are kept was not checked")
-    scorers = list(_scorers(chosen, reference, groups, cache, device, progress, notes))
+    groups = group_prompts(reference, word, asked, shown, samples=samples, seed=seed, apart=apart)
+    artists.prompts = [prompt for texts in groups.values() for prompt in texts]
+    notes = _notes(reference, groups, asked, before)
+    scorers = panel.seated(
+        chosen,
+        _telling(reference, word, shards),
+        groups,
+        cache=layout.find(shards) / ".cache",
+        device=device,
+        progress=progress,
+        notes=notes,
+    )
     if not scorers:
         raise InputError(
             prompts or shards, "; ".join(notes), fix="--scorer open_clip, or other prompts"
         )
     for note in notes:
         say(note)
-    folder = out or (checkpoint if checkpoint.is_dir() else checkpoint.parent) / "verify"
-    report, drawn = verify(
-        later.drawer(folder, "after", progress),
-        earlier.drawer(folder, "before", progress) if earlier else None,
+    report, album = verify(
+        artists.draw(checkpoint, "after"),
+        artists.draw(before, "before") if before else None,
         word=word,
         groups=groups,
         reference=reference,
@@ -133,17 +143,23 @@ def run(  # noqa: PLR0913 one a documented parameter
         samples=samples,
         seed=seed,
         rule=rule or Rule(),
+        progress=progress,
     )
-    report = replace(
-        report, after=later.digest, before=earlier.digest if earlier else None, notes=notes
-    )
+    after, earlier = artists.digests["after"], artists.digests.get("before")
+    found = list(report.notes)
+    if after == earlier:
+        found.append("--before is the same checkpoint: nothing can have changed")
+    for note in found:
+        say(note)
+    report = replace(report, after=after, before=earlier, notes=notes + found)
     write_bytes(folder / "verify.json", report.to_json())
-    facts = {"word": word, "seed": str(seed), "checkpoint": later.digest}
-    pictures.save_png(_sheet(*drawn), folder / "verify.png", facts)
+    facts = {"word": word, "seed": str(seed), "checkpoint": after}
+    pictures.save_png(_sheet(report, album), folder / "verify.png", facts)
+    write_bytes(folder / "verify.html", verify_page.render(report, album).encode())
     return report
 
 
-def verify(
+def verify(  # noqa: PLR0913 one a documented parameter
     after: Draw,
     before: Draw | None,
     *,
@@ -154,11 +170,13 @@ def verify(
     samples: int = 200,
     seed: int = 0,
     rule: Rule,
-) -> tuple[Report, tuple[list[Sample], np.ndarray, np.ndarray | None]]:
-    """Draw, score and judge; returns the report and the samples with their pictures.
+    progress: Progress = lambda what, done, total: None,
+) -> tuple[Report, Album]:
+    """Draw, score and judge; returns the report and some of the pictures.
 
     Args:
-        after, before: draw the samples they are given with one checkpoint.
+        after, before: draw the samples they are given with one checkpoint; `before` is not called
+            until `after` has drawn everything.
         word: the word.
         groups: group -> prompts, as `group_prompts` makes them.
         reference: the true pictures.
@@ -166,151 +184,178 @@ def verify(
         samples: pictures a group, at least.
         seed: of the samples and of the resampling.
         rule: when the word works.
+        progress: told as drawing goes on.
     """
     plan = plan_samples(groups, samples=samples, seed=seed)
-    later = after(plan)
-    earlier = before(plan) if before else None
-    candidates, truth_N = _candidates(reference, [s.prompt for s in plan])
-    figures: list[Figure] = []
+    album = Album.of(plan, reference)
+    sight = _Sight(Asked.of(plan, word, reference), list(scorers), album, progress)
+    later = sight.look(after, "after")
+    earlier = sight.look(before, "before") if before else None
+    figures, rows = [], []
     for scorer in scorers:
-        best_N = scorer.scores(later, candidates).argmax(1)
-        best_before_N = None if earlier is None else scorer.scores(earlier, candidates).argmax(1)
-        marks = [
-            None if best is None else _marks(best, truth_N, plan, candidates, reference, word)
-            for best in (best_N, best_before_N)
+        asked, judged_N = sight.asked, sight.judged[scorer.name]
+        best, was = [
+            None if found is None else (found[scorer.name], asked.marks(found[scorer.name]))
+            for found in (later, earlier)
         ]
-        figures += _figures(scorer.name, plan, marks[0] or {}, marks[1], seed)
+        assert best is not None
+        figures += figures_of(scorer.name, asked, judged_N, best[1], was and was[1], seed=seed)
+        rows += rows_of(scorer.name, asked, judged_N, best, was)
     judges = [
         Judge(s.name, s.accuracy, s.refit if isinstance(s, Learned) else None) for s in scorers
     ]
     works, reasons = verdict(figures, judges, rule)
-    asked = {group: list(texts) for group, texts in groups.items()}
-    report = Report(word, works, reasons, figures, judges, rule, samples, seed, asked)
-    return report, (plan, later, earlier)
+    prompts = {group: list(texts) for group, texts in groups.items()}
+    report = Report(word, works, reasons, figures, judges, rule, samples, seed, prompts)
+    return replace(report, rows=rows, notes=sight.notes + cautions(figures, rule)), album
 
 
-def _scorer_names(text: str) -> list[tuple[str, str, str]]:
-    """(name, architecture, weights) of each scorer named."""
-    chosen = []
-    for part in text.split(","):
-        name, _, rest = part.strip().partition(":")
-        model, _, weights = rest.partition(":")
-        if name not in NAMES or (rest and (name != "open_clip" or not weights)):
-            fix = (
-                f"one or more of {', '.join(NAMES)} between commas; open_clip:ARCHITECTURE:WEIGHTS"
+@dataclass
+class _Sight:
+    """Shows drawn pictures to all scorers, chunk by chunk."""
+
+    asked: Asked
+    scorers: list[Scorer]
+    album: Album
+    progress: Progress
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.judged = {scorer.name: self.asked.judged(scorer) for scorer in self.scorers}
+
+    def look(self, draw: Draw, when: str) -> dict[str, np.ndarray]:
+        """Scorer -> the candidate that it takes each sample for, int64 (N)."""
+        plan, flat = self.asked.plan, 0
+        best: dict[str, list[np.ndarray]] = {scorer.name: [] for scorer in self.scorers}
+        for start in range(0, len(plan), CHUNK):
+            part = plan[start : start + CHUNK]
+            images_NHWC = draw(part)
+            flat += int((np.ptp(images_NHWC.reshape(len(part), -1), axis=1) == 0).sum())
+            wrong_N = np.zeros(len(part), bool)
+            for scorer in self.scorers:
+                best_N = _best(scorer, images_NHWC, self.asked)
+                best[scorer.name].append(best_N)
+                right_N = self.asked.right(self.asked.marks(best_N, start=start), start=start)
+                wrong_N |= ~right_N & self.judged[scorer.name][start : start + len(part)]
+            if when == "after":
+                self.album.keep_after(part, images_NHWC, wrong_N)
+            else:
+                self.album.keep_before(part, images_NHWC)
+            self.progress(f"drawing {when}", start + len(part), len(plan))
+        if flat:
+            self.notes.append(
+                f"{flat} of {len(plan)} pictures drawn {when} training are one flat shade: "
+                "is the checkpoint whole?"
             )
-            raise UsageError("--scorer", f"no scorer {part.strip()!r}", fix=fix)
-        chosen.append((name, model or OPEN_CLIP[0], weights or OPEN_CLIP[1]))
-    return list(dict.fromkeys(chosen))
+        return {name: np.concatenate(parts) for name, parts in best.items()}
 
 
-def _scorers(
-    chosen: Sequence[tuple[str, str, str]],
+@runtime_checkable
+class Reads(Protocol):
+    """A sampler that encodes prompts before it draws them."""
+
+    def read(self, prompts: Sequence[str]) -> None:
+        """Encode those that it has not encoded yet."""
+        ...
+
+
+@dataclass
+class _Artists:
+    """Checkpoints that draw in turn: only the last one opened is in memory."""
+
+    folder: Path
+    load: Callable[[Path], Sampler] | None
+    device: str
+    prompts: list[str] = field(default_factory=list)  # all that will be drawn
+    digests: dict[str, str] = field(default_factory=dict)
+    _open: tuple[Path, Drawer] | None = None
+
+    def open(self, path: Path, when: str) -> Drawer:
+        """Read the checkpoint, unless it is the one in memory."""
+        if self._open is None or self._open[0] != path:
+            self._open = None  # before the next is read
+            self._open = path, Drawer(path, self.load, self.device)
+        self.digests[when] = self._open[1].digest
+        return self._open[1]
+
+    def draw(self, path: Path, when: str) -> Draw:
+        """Draws with this checkpoint, read when it is first needed."""
+
+        def draw(samples: Sequence[Sample]) -> np.ndarray:
+            drawer = self.open(path, when)
+            if isinstance(drawer.sampler, Reads):
+                drawer.sampler.read(self.prompts)  # its text encoder is loaded once, not per chunk
+            return drawer.drawer(self.folder, when, lambda what, done, of: None)(samples)
+
+        return draw
+
+
+def _best(scorer: Scorer, images_NHWC: np.ndarray, asked: Asked) -> np.ndarray:
+    scores = scorer.scores(images_NHWC, asked.candidates)
+    if scores.shape != (len(images_NHWC), len(asked.candidates)) or np.isnan(scores).any():
+        problem = f"gave scores of shape {scores.shape}, or some that are no numbers"
+        raise InputError(f"--scorer {scorer.name}", problem, fix="another scorer")
+    best: np.ndarray = scores.argmax(1)
+    return best
+
+
+def _telling(reference: Reference, word: str, shards: Path) -> Reference:
+    """The reference, if it shows anything without the word: else every scorer must say yes."""
+    if all(any(contains(text, word) for text in said) for said in reference.labels):
+        raise InputError(
+            shards,
+            f"every true picture shows {word!r}, so that no scorer could miss it",
+            fix="name shards that hold other pictures too",
+        )
+    return reference
+
+
+def _notes(
     reference: Reference,
     groups: Mapping[str, Sequence[str]],
-    cache: Path,
-    device: str,
-    progress: Progress,
-    notes: list[str],
-) -> Iterable[Scorer]:
-    """The scorers that can judge these prompts; `notes` says which cannot, and why."""
-    prompts = [prompt for texts in groups.values() for prompt in texts]
-    strange = [prompt for prompt in prompts if reference.find(prompt) is None]
-    for name, model, weights in chosen:
-        if name == "nearest" and strange:
-            notes.append(f"nearest is left out: the reference has no picture of {strange[0]!r}")
-        elif name == "nearest":
-            yield Nearest(reference)
-        elif name == "open_clip":
-            from train.sampling import pick_device
-
-            place = str(pick_device(device))
-            yield OpenClip(reference, model=model, pretrained=weights, device=place)
-        else:
-            scorer = learn(
-                reference, cache=cache, progress=lambda n, of: progress("learning to score", n, of)
-            )
-            unknown = scorer.unknown([(prompt,) for prompt in strange])
-            if not unknown:
-                yield scorer
-            else:
-                notes.append(f"learned is left out: no true caption holds {unknown[0]!r}")
+    asked: Sequence[str] | None,
+    before: Path | None,
+) -> list[str]:
+    notes = []
+    if reference.left_out:
+        key, why = next(iter(reference.left_out.items()))
+        notes.append(f"{len(reference.left_out)} true pictures left out, such as {key}: {why}")
+    old = groups.get(WITHOUT, ())
+    if not old:
+        notes.append(
+            "nothing was asked for without the word: that old words are kept was not checked"
+        )
+    elif asked is not None and not set(old) & set(asked):
+        notes.append("no prompt is without the word: old words are those of the true captions")
+    if before is None:
+        notes.append("no earlier checkpoint (--before): that old words are kept was not checked")
+    return notes
 
 
-def _candidates(reference: Reference, prompts: Sequence[str]) -> tuple[list[Said], np.ndarray]:
-    """All captions to choose from, and which of them each prompt means."""
-    candidates, rows = list(reference.labels), []
-    added: dict[str, int] = {}
-    for prompt in prompts:
-        label = reference.find(prompt)
-        if label is None:
-            label = added.setdefault(prompt, len(candidates))
-            if label == len(candidates):
-                candidates.append((prompt,))
-        rows.append(label)
-    return candidates, np.array(rows, dtype=np.int64)
+def _beside(checkpoint: Path) -> Path:
+    return (checkpoint if checkpoint.is_dir() else checkpoint.parent) / "verify"
 
 
-def _marks(
-    best_N: np.ndarray,
-    truth_N: np.ndarray,
-    plan: Sequence[Sample],
-    candidates: Sequence[Said],
-    reference: Reference,
-    word: str,
-) -> dict[str, np.ndarray]:
-    """For each sample: does its best caption hold the word, hold the prompt's own, equal it?"""
-    holds_C = np.array([any(contains(t, word) for t in said) for said in candidates])
-    own = [
-        all(any(contains(t, w) for t in candidates[b]) for w in reference.own_words(s.prompt))
-        for b, s in zip(best_N, plan, strict=True)
-    ]
-    return {WORD: holds_C[best_N], OWN_WORD: np.array(own, bool), ENTIRELY: best_N == truth_N}
+def _folder_name(word: str) -> str:
+    """The word itself where that is a plain file name, else with a hash of it."""
+    plain = "".join(c if c.isalnum() else "-" for c in word.casefold())[:40]
+    if plain == word:
+        return plain
+    return f"{plain}-{hashlib.sha256(word.encode('utf-8', 'replace')).hexdigest()[:8]}"
 
 
-def _figures(
-    scorer: str,
-    plan: Sequence[Sample],
-    after: Mapping[str, np.ndarray],
-    before: Mapping[str, np.ndarray] | None,
-    seed: int,
-) -> list[Figure]:
-    numbers = {prompt: n for n, prompt in enumerate(dict.fromkeys(s.prompt for s in plan))}
-    prompts_N = np.array([numbers[s.prompt] for s in plan], dtype=np.int64)
-    group_N = np.array([s.group for s in plan])
-    chosen = {group: group_N == group for group in (SHOWN, NEVER)}
-    chosen[WITH], chosen[WITHOUT] = group_N != WITHOUT, group_N == WITHOUT
-    figures = []
-    for group, rows in chosen.items():
-        if not rows.any():
-            continue
-        for measure in (OWN_WORD, ENTIRELY, FALSE) if group == WITHOUT else (WORD, ENTIRELY):
-            mark, of = (WORD if measure == FALSE else measure), prompts_N[rows].tolist()
-            later = after[mark][rows]
-            earlier = None if before is None else before[mark][rows]
-            figures.append(
-                Figure(
-                    scorer,
-                    group,
-                    measure,
-                    len(set(of)),
-                    share(later, of, seed=seed),
-                    None if earlier is None else share(earlier, of, seed=seed),
-                    None if earlier is None else difference(later, earlier, of, seed=seed),
-                )
-            )
-    return figures
-
-
-def _sheet(plan: Sequence[Sample], later: np.ndarray, earlier: np.ndarray | None) -> "Image":
+def _sheet(report: Report, album: Album) -> "Image":
     """Before and after of a few prompts with the word and a few without, evenly spread."""
-    with_word = list(dict.fromkeys(s.prompt for s in plan if s.group != WITHOUT))
-    without = list(dict.fromkeys(s.prompt for s in plan if s.group == WITHOUT))
+    kept: dict[bool, dict[str, list[int]]] = {True: {}, False: {}}
+    old = set(report.prompts.get(WITHOUT, ()))
+    for prompt, seed in album.after:
+        kept[prompt in old].setdefault(prompt, []).append(seed)
     rows = []
-    for prompts, count in zip((with_word, without), PICTURED, strict=True):
-        step = max(1, len(prompts) // count)
-        for prompt in prompts[::step][:count]:
-            of = [n for n, s in enumerate(plan) if s.prompt == prompt][:ABREAST]
-            before = None if earlier is None else earlier[of]
-            rows.append(pictures.Comparison(prompt, before, later[of]))
+    for is_old, count in zip((False, True), PICTURED, strict=True):
+        prompts = sorted(kept[is_old])
+        for prompt in prompts[:: max(1, len(prompts) // count)][:count]:
+            keys = [(prompt, seed) for seed in kept[is_old][prompt][:ABREAST]]
+            before = np.stack([album.before[key] for key in keys]) if album.before else None
+            after = np.stack([album.after[key] for key in keys])
+            rows.append(pictures.Comparison(prompt, before, after))
     return pictures.before_after(rows)
