@@ -3,8 +3,10 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +14,43 @@ import torch
 
 from curate.errors import InputError, UsageError
 from curate.files import locked, write_bytes
-from curate.shards import layout
-from train import checkpoint, config, data, loop, upscale
+from train import checkpoint, config, credits, data, journal, loop, state, upscale
 from train.batches import Corpus
 from train.checkpoint import MODEL, Cascade, Stage
 from train.config import TrainConfig
 from train.data import CACHE, Pictures
-from train.loop import Run
+from train.journal import Journal
+from train.loop import Lesson, Run
 from train.networks import network
+from train.previews import COUNT, Previews
 from train.sampling import pick_device
 from train.size import Size
-from train.text import TextScale, encode_cached
+from train.text import EncodedText, TextScale, encode_cached
 from train.unet import UNet, UNetConfig
 
 SETTINGS = "settings.json"
 FLAT = 0.05  # least spread of pictures assumed, so that a set of one colour stays finite
+FREE = {  # settings that may be changed while a run is under way
+    *("learning_rate", "finetune_rate", "clip", "accumulate", "recompute", "cache_gigabytes"),
+    *("log_every", "save_every", "save_seconds", "sample_every", "sample_prompts", "tensorboard"),
+}
 Progress = Callable[[int, int, float], None]  # stage number, images seen, loss
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One set of shards that a run draws from."""
+
+    name: str  # "new", "replay" or "prior"; also the setting that is its weight
+    shards: Path
+    pictures: Pictures
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the hashes of its shards."""
+        hashes = json.dumps([s.sha256 for s in self.pictures.index.shards])
+        return hashlib.sha256(hashes.encode()).hexdigest()
 
 
 def finetune(
@@ -38,6 +60,7 @@ def finetune(
     *,
     init: Path | None = None,
     replay: Path | None = None,
+    prior: Path | None = None,
     device: str = "auto",
     progress: Progress = lambda stage, seen, loss: None,
     say: Say = lambda sentence: None,
@@ -45,7 +68,8 @@ def finetune(
     """Train a cascade on `shards`, from nothing or from the checkpoint `init`.
 
     A finished run is returned as it is; an unfinished one goes on where it was last saved, and on
-    a CPU ends with the bytes an uninterrupted run would have written.
+    a CPU ends with the bytes an uninterrupted run would have written. Settings in `FREE` may be
+    others than before; the model's file then tells from when on.
 
     Args:
         shards: folder of shards, or the dataset folder that holds them.
@@ -53,49 +77,61 @@ def finetune(
         settings: how to train; with `init`, its stages and size are taken from there.
         init: checkpoint to start from.
         replay: shards of what `init` was trained on, mixed into every batch.
+        prior: shards of pictures that `init` drew, mixed in likewise, so that it goes on drawing
+            such pictures (prior preservation: Ruiz et al., arXiv:2208.12242, section 3.3).
         device: `auto`, `cpu` or `cuda`.
-        progress: told after every step.
+        progress: told how many images a stage has seen, and the latest loss.
         say: told in sentences what a user should know, such as pictures left out.
 
     Raises:
         InputError: shards, checkpoint or folder cannot be used; each says why.
     """
+    if settings.tensorboard:
+        journal.needs_tensorboard()
+    folders = {"new": shards, "replay": replay, "prior": prior}
     with _opened(folder, settings, pick_device(device), tuning=init is not None) as run:
-        run.progress = progress if run.rank == 0 else run.progress
-        start = checkpoint.load(init) if init else None
-        return _train(run, shards, replay, start, say if run.rank == 0 else lambda sentence: None)
+        first = run.rank == 0
+        run.progress = progress if first else run.progress
+        return _train(run, folders, init, say if first else lambda sentence: None)
 
 
-def _train(run: Run, shards: Path, replay: Path | None, start: Cascade | None, say: Say) -> Cascade:
+def _train(run: Run, folders: Mapping[str, Path | None], init: Path | None, say: Say) -> Cascade:
     settings, folder = run.config, run.folder
+    start = checkpoint.load(init) if init else None
     if run.rank:
         run.meet()  # the first process fills the caches
-    new = _pictures(shards, settings, say)
-    old = _pictures(replay, settings, say) if replay else None
-    _claim(run, settings, new, old, start)
+    sources = _sources(run, folders, say)
+    changed = _claim(run, sources, start, say)
     if (folder / MODEL).exists():
         say(f"{folder}: already trained; nothing to do")
         if run.rank == 0:
-            run.state.unlink(missing_ok=True)
+            state.remove(folder)
             run.meet()
         return checkpoint.load(folder)
-    corpus, held = _corpora(new, old, shards, settings, run.device, say)
+    lesson = _lesson(run, sources, say)
+    owed = _credits(sources, init) if run.rank == 0 else []
     if run.rank == 0:
+        _begin_journal(run, sources)
         run.meet()
-    cascade = start or _new_cascade(settings, corpus, run)
-    first = loop.restore_finished(run, cascade.stages)
-    for number, stage in enumerate(cascade.stages):
-        if number < first:
-            continue
-        loop.train_stage(run, corpus, held, stage, number, cascade.stages[:number])
-        if number + 1 < len(cascade.stages):
-            if run.rank == 0:
-                loop.save_state(run, number + 1, cascade.stages[: number + 1])
-            run.meet()
-    cascade.facts = _facts(cascade, new, old, start, (corpus, held), run)
+    cascade = start or _new_cascade(settings, lesson.corpus)
+    stages = cascade.stages
+    for number in range(state.restore_finished(folder, stages), len(stages)):
+        loop.train_stage(run, lesson, stages[number], number, stages[:number])
+        if run.rank == 0 and number + 1 < len(stages):
+            state.finish(folder, number, stages[number])
+        run.meet()
     if run.rank == 0:
-        checkpoint.save(folder / MODEL, cascade)
-        run.state.unlink(missing_ok=True)
+        before = start.facts if start else {}
+        cascade.facts = {
+            "settings": config.to_json(settings),
+            "changed": changed,
+            "init": start and start.digest,
+            **_shown(sources, before, owed),
+            "convergence": _convergence(cascade, lesson, run.device),
+        }
+        checkpoint.save(folder / MODEL, cascade, owed)
+        state.remove(folder)
+    run.journal.close()
     run.meet()
     return cascade
 
@@ -103,14 +139,20 @@ def _train(run: Run, shards: Path, replay: Path | None, start: Cascade | None, s
 def taken_over(init: Path, stated: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, Any]:
     """Settings stated in a file and typed, with stages and text encoder of the checkpoint `init`.
 
+    Where no images are stated and it has other stages than a new cascade, its base sees as many
+    as a new base, and each later stage as many as a new later stage.
+
     Raises:
         UsageError: a size was asked for; the network is the checkpoint's.
     """
     asked = {**stated, **{name: value for name, value in typed.items() if value is not None}}
     if "size" in asked:
         raise UsageError("--size", "the network is that of --init", fix="leave out the size")
-    start = checkpoint.load(init)
-    return {"stages": tuple(s.size for s in start.stages), "encoder": start.encoder, **asked}
+    found = checkpoint.description(init)
+    stages = tuple(Size.of(stage["size"]) for stage in found["stages"])
+    base, later = TrainConfig.images
+    images = (base, *[later] * (len(stages) - 1))
+    return {"stages": stages, "images": images, "encoder": found["encoder"], **asked}
 
 
 @contextmanager
@@ -134,88 +176,152 @@ def _opened(
         torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         with locked(folder) if rank == 0 else nullcontext():
-            yield Run(folder, settings, device, tuning, rank, world)
+            log = Journal(folder, settings.tensorboard)
+            yield Run(folder, settings, device, tuning, log, rank, world)
     finally:
         if world > 1:
             torch.distributed.destroy_process_group()
 
 
-def _pictures(shards: Path, settings: TrainConfig, say: Say) -> Pictures:
-    pictures = data.load(shards, settings.stages[-1])
-    if pictures.skipped:
-        key, why = next(iter(pictures.skipped.items()))
-        say(f"{shards}: {len(pictures.skipped)} pictures left out, such as {key}: {why}")
-    return pictures
+def _sources(run: Run, folders: Mapping[str, Path | None], say: Say) -> list[Source]:
+    """The sets of shards that have a part in every batch; says what is left out of each."""
+    settings, found = run.config, []
+    for name, shards in folders.items():
+        if shards is None or not getattr(settings, name):
+            continue
+        pictures = data.load(
+            shards,
+            settings.stages[-1],
+            fit=settings.fit,
+            limit=int(settings.cache_gigabytes * 1e9),
+            cache=run.folder / CACHE,
+        )
+        if pictures.skipped:
+            key, why = next(iter(pictures.skipped.items()))
+            say(f"{shards}: {len(pictures.skipped)} pictures left out, such as {key}: {why}")
+        found.append(Source(name, shards, pictures))
+    return found
 
 
 def _claim(
-    run: Run, settings: TrainConfig, new: Pictures, old: Pictures | None, start: Cascade | None
-) -> None:
-    """Note in the folder what the run is; refuse a folder that holds another run."""
+    run: Run, sources: Sequence[Source], start: Cascade | None, say: Say
+) -> list[dict[str, Any]]:
+    """Note in the folder what the run is; refuse a folder that holds another run.
+
+    Returns:
+        Settings that were changed while the run was under way: where it was, old and new values.
+    """
     if start:
-        if start.encoder != settings.encoder:
-            raise InputError(
-                "--init",
-                f"the checkpoint was taught with the text encoder {start.encoder}, asked for "
-                f"{settings.encoder}",
-                fix=f'in --config FILE, encoder = "{start.encoder}"',
-            )
-        found = tuple(s.size for s in start.stages)
-        if found != settings.stages:
-            raise InputError(
-                "--init",
-                f"the checkpoint has stages {_named(found)}, asked for {_named(settings.stages)}",
-                fix="leave out --stages, or train from nothing without --init",
-            )
+        _refuse_other_init(run.config, start)
+    digests = {source.name: source.digest for source in sources}
     facts: dict[str, Any] = {
-        "settings": config.to_json(settings),
-        "shards": _shard_digest(new.index),
-        "replay": old and _shard_digest(old.index),
+        "settings": config.to_json(run.config),
+        "shards": digests["new"],
+        "replay": digests.get("replay"),
+        "prior": digests.get("prior"),
         "init": start and start.digest,
+        "changed": [],
     }
-    text = json.dumps(facts, indent=1, sort_keys=True) + "\n"
-    path = run.folder / SETTINGS
-    begun = (run.folder / MODEL).exists() or run.state.exists()
-    if begun and path.exists() and path.read_text(encoding="utf-8") != text:
+    path, finished = run.folder / SETTINGS, (run.folder / MODEL).exists()
+    at = state.position(run.folder)
+    if path.exists() and (finished or at):
         was = json.loads(path.read_text(encoding="utf-8"))
-        changed = [k for k in facts["settings"] if was["settings"].get(k) != facts["settings"][k]]
-        changed += [k for k in ("shards", "replay", "init") if was[k] != facts[k]]
-        raise InputError(
-            run.folder,
-            f"holds another run (other {', '.join(changed)})",
-            fix="name a new folder with --out, or remove this one",
-        )
+        other = [k for k, v in facts["settings"].items() if was["settings"].get(k) != v]
+        others = [k for k in ("shards", "replay", "prior", "init") if was.get(k) != facts[k]]
+        if others or not set(other) <= FREE or (other and finished):
+            raise InputError(
+                run.folder,
+                f"holds another run (other {', '.join([*other, *others])})",
+                fix="name a new folder with --out, or remove this one",
+            )
+        facts["changed"] = was.get("changed", [])
+        if other and at:
+            values = {k: [was["settings"].get(k), facts["settings"][k]] for k in other}
+            facts["changed"] += [{"stage": at[0], "images": at[1], "settings": values}]
+            told = ", ".join(f"{k} = {new} (it was {old})" for k, (old, new) in values.items())
+            stage = run.config.stages[at[0]]
+            say(f"{run.folder}: goes on from {at[1]} images of stage {stage} with {told}")
     if run.rank == 0:
-        write_bytes(path, text.encode())
+        write_bytes(path, (json.dumps(facts, indent=1, sort_keys=True) + "\n").encode())
+    return list(facts["changed"])
 
 
-def _corpora(
-    new: Pictures,
-    old: Pictures | None,
-    shards: Path,
-    settings: TrainConfig,
-    device: torch.device,
-    say: Say,
-) -> tuple[Corpus, Corpus | None]:
-    sets = [new] if old is None else [new, old]
-    weights = [settings.new, settings.replay][: len(sets)]
-    shares = [weight / sum(weights) for weight in weights]
+def _refuse_other_init(settings: TrainConfig, start: Cascade) -> None:
+    """Refuse stages and text encoders other than those of the checkpoint to start from.
+
+    Raises:
+        InputError: with both named.
+    """
+    if start.encoder != settings.encoder:
+        raise InputError(
+            "--init",
+            f"the checkpoint was taught with the text encoder {start.encoder}, asked for "
+            f"{settings.encoder}",
+            fix=f'in --config FILE, encoder = "{start.encoder}"',
+        )
+    found = tuple(s.size for s in start.stages)
+    if found != settings.stages:
+        raise InputError(
+            "--init",
+            f"the checkpoint has stages {_named(found)}, asked for {_named(settings.stages)}",
+            fix="leave out --stages, or train from nothing without --init",
+        )
+
+
+def _lesson(run: Run, sources: Sequence[Source], say: Say) -> Lesson:
+    """Captions encoded, pictures divided into those to learn from and those held out."""
+    settings, sets = run.config, [source.pictures for source in sources]
+    weights = [getattr(settings, source.name) for source in sources]
     captions = data.distinct_captions(sets)
-    folder = layout.find(shards) / CACHE
-    text = encode_cached(captions, settings.encoder, folder, device=device, say=say)
+    cache = data.cache_folder(sources[0].shards, run.folder / CACHE)
+    text = encode_cached(captions, settings.encoder, cache, device=run.device, say=say)
     rows = {caption: row for row, caption in enumerate(captions)}
     parts = [data.split(pictures, settings.held_out) for pictures in sets]
-    held = max((h for _, h in parts), key=len)
-    kept = Corpus([t for t, _ in parts], shares, rows, text)
-    return kept, Corpus([held], [1.0], rows, text) if len(held) else None
+    corpus = Corpus([kept for kept, _ in parts], [w / sum(weights) for w in weights], rows, text)
+    names = [source.name for source in sources]
+    held = {
+        name: Corpus([part], [1.0], rows, text)
+        for name, (_, part) in zip(names, parts, strict=True)
+        if len(part)
+    }
+    shown, own = settings.sample_prompts, text
+    if shown:
+        own = encode_cached(sorted({*shown}), settings.encoder, cache, device=run.device, say=say)
+        rows = {prompt: row for row, prompt in enumerate(sorted({*shown}))}
+    else:
+        shown = _prompts([*(h.sets[0] for h in held.values()), *corpus.sets])
+    return Lesson(corpus, names, held, _previews(shown, own, rows))
 
 
-def _new_cascade(settings: TrainConfig, corpus: Corpus, run: Run) -> Cascade:
+def _prompts(sets: Sequence[Pictures]) -> tuple[str, ...]:
+    """The first captions of as many different pictures, of one set after the other."""
+    found = dict.fromkeys(texts[0] for pictures in sets for texts in pictures.captions)
+    return tuple(found)[:COUNT]
+
+
+def _previews(prompts: Sequence[str], text: EncodedText, rows: Mapping[str, int]) -> Previews:
+    return Previews(prompts, text.take(torch.tensor([rows[prompt] for prompt in prompts])))
+
+
+def _begin_journal(run: Run, sources: Sequence[Source]) -> None:
+    """Where a run begins, note which pictures it leaves out and why."""
+    if state.position(run.folder):
+        return
+    run.journal.restart()
+    size = str(run.config.stages[0])
+    for source in sources:
+        if skipped := source.pictures.skipped:
+            entry = {"stage": 0, "size": size, "images": 0, "set": source.name}
+            counts = data.reasons(skipped)
+            run.journal.write(entry | {"left_out": counts, "skipped": dict(skipped)})
+
+
+def _new_cascade(settings: TrainConfig, corpus: Corpus) -> Cascade:
     scale = TextScale.measure(corpus.text)
     stages = []
     for number, size in enumerate(settings.stages):
         torch.manual_seed(settings.seed + number)
-        unet = UNet(_shape(settings, number, corpus.text.states_NLD.shape[2]))
+        unet = UNet(_shape(settings, number, corpus.text.width))
         unet.load_state_dict(scale.buffers(), strict=False)
         unet.to(memory_format=torch.channels_last)
         batch = corpus.batch(settings, number, 0, 256)
@@ -225,37 +331,43 @@ def _new_cascade(settings: TrainConfig, corpus: Corpus, run: Run) -> Cascade:
     return Cascade(stages, settings.encoder, corpus.text.encoder_digest, {})
 
 
-def _facts(
-    cascade: Cascade,
-    new: Pictures,
-    old: Pictures | None,
-    start: Cascade | None,
-    corpora: tuple[Corpus, Corpus | None],
-    run: Run,
+def _credits(sources: Sequence[Source], init: Path | None) -> list[dict[str, str]]:
+    """Whom to credit for the pictures of these sets, and for those that `init` was taught with."""
+    before = [checkpoint.credits(init)] if init else []
+    own = [credits.of_shards(source.shards, source.pictures.keys) for source in sources]
+    return credits.merged([*before, *own])
+
+
+def _shown(
+    sources: Sequence[Source], before: Mapping[str, Any], owed: Sequence[Mapping[str, str]]
 ) -> dict[str, Any]:
-    """What the weights answer for: words, licences, hashes of the shards, convergence."""
-    corpus, held = corpora
-    measured = held or corpus
-    before = start.facts if start else {}
-    words, licences = dict(before.get("words", {})), dict(before.get("licences", {}))
-    digests = set(before.get("shards", []))
-    for pictures in filter(None, (new, old)):
-        if (digest := _shard_digest(pictures.index)) not in digests:
-            _add(words, pictures.index.words)
-            _add(licences, pictures.index.licences)
-            digests.add(digest)
-    return {
-        "words": words,
-        "licences": licences,
-        "shards": sorted(digests),
-        "convergence": {
-            str(stage.size): {
-                **upscale.convergence(stage, measured.sets[0], measured, run.device),
-                "held_out": held is not None,
-            }
-            for stage in cascade.stages[1:]
-        },
-    }
+    """What the weights answer for: words, licences, hashes of the shards; each set once.
+
+    Args:
+        sources: of this run.
+        before: facts of the checkpoint it started from.
+        owed: credits of all pictures.
+    """
+    words, digests = dict(before.get("words", {})), set(before.get("shards", []))
+    for source in sources:
+        if source.digest not in digests:
+            digests.add(source.digest)
+            for word, count in source.pictures.index.words.items():
+                words[word] = words.get(word, 0) + count
+    licences = Counter(credit["license"] or "unknown" for credit in owed)
+    return {"words": words, "licences": dict(licences), "shards": sorted(digests)}
+
+
+def _convergence(cascade: Cascade, lesson: Lesson, device: torch.device) -> dict[str, Any]:
+    """Of each later stage, its pictures against bicubic enlargement."""
+    held = max(lesson.held.values(), key=lambda corpus: len(corpus.sets[0]), default=None)
+    measured, found = held or lesson.corpus, {}
+    for stage in cascade.stages[1:]:
+        stage.network.to(device)
+        told = upscale.convergence(stage, measured.sets[0], measured, device)
+        found[str(stage.size)] = {**told, "held_out": held is not None}
+        stage.network.to("cpu")
+    return found
 
 
 def _shape(settings: TrainConfig, number: int, text_width: int) -> UNetConfig:
@@ -265,12 +377,3 @@ def _shape(settings: TrainConfig, number: int, text_width: int) -> UNetConfig:
 
 def _named(stages: tuple[Size, ...]) -> str:
     return ",".join(map(str, stages))
-
-
-def _add(counts: dict[str, int], more: Any) -> None:
-    for name, number in more.items():
-        counts[name] = counts.get(name, 0) + number
-
-
-def _shard_digest(index: layout.Index) -> str:
-    return hashlib.sha256(json.dumps([s.sha256 for s in index.shards]).encode()).hexdigest()

@@ -3,25 +3,33 @@
 Letters in names: B batch, C channels, H and W pixels.
 """
 
-import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from curate.errors import InputError, storage_error
-from curate.files import write_bytes
-from train import checkpoint, diffusion
+from curate.errors import InputError
+from train import averages, diffusion, optimizers, state, stream
+from train.averages import Average
 from train.batches import Batch, Corpus
 from train.checkpoint import STATE, Stage
 from train.config import TrainConfig
+from train.journal import LOG as LOG
+from train.journal import Journal
+from train.previews import Previews
+from train.tally import Tally, Unread
 from train.unet import UNet
 
-LOG = "log.jsonl"
+UNREAD = 32  # steps whose figures may wait on a GPU until they are read
+HELD_OUT = 64  # held-out pictures measured now and then, of each set
+HELD_OUT_LAST = 256  # and at the end, where an average of the weights is chosen
 
 
 def batch_loss(network: nn.Module, batch: Batch, sigma_data: float, precision: str) -> Tensor:
@@ -44,14 +52,6 @@ def learning_rate(config: TrainConfig, seen: int, total: int, *, tuning: bool) -
     return config.learning_rate * (config.finetune_rate if tuning else 1.0) * rise * fall
 
 
-def ema_weight(step: int, gamma: float) -> float:
-    """How much of the average is kept at `step`, from 1.
-
-    Source: the power function of Karras et al., arXiv:2312.02696, section 3.1.
-    """
-    return float((1 - 1 / step) ** (gamma + 1))
-
-
 @dataclass
 class Run:
     """Where a run writes, and what its processes share."""
@@ -60,9 +60,11 @@ class Run:
     config: TrainConfig
     device: torch.device
     tuning: bool
+    journal: Journal
     rank: int = 0
     world: int = 1
     progress: Callable[[int, int, float], None] = lambda stage, seen, loss: None
+    saved: float = -math.inf  # when this process last saved, time.monotonic()
 
     @property
     def state(self) -> Path:
@@ -75,188 +77,240 @@ class Run:
             torch.distributed.barrier()
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """What is learnt from, and what is measured and drawn meanwhile."""
+
+    corpus: Corpus
+    names: Sequence[str]  # of its sets: "new", "replay", "prior"
+    held: Mapping[str, Corpus]  # pictures held out, by the set they are from
+    previews: Previews
+
+
+@dataclass
+class Work:
+    """A stage at work."""
+
+    run: Run
+    lesson: Lesson
+    stage: Stage
+    number: int
+    network: UNet  # float32 weights, on the run's device
+    model: nn.Module  # the network, wrapped where there are several processes
+    tracks: list[Average]
+    tools: list[Optimizer]
+    seen: int  # images
+    tally: Tally  # since the last line of the log
+    unread: Unread
+    started: tuple[float, int]  # seconds, images: when and where this process began
+    latest: float = math.nan  # loss
+    rate: float = 0.0
+
+    @property
+    def working(self) -> state.Working:
+        """What a state holds."""
+        return self.network, self.tracks, self.tools
+
+
 def train_stage(
-    run: Run,
-    corpus: Corpus,
-    held: Corpus | None,
-    stage: Stage,
-    number: int,
-    finished: Sequence[Stage],
+    run: Run, lesson: Lesson, stage: Stage, number: int, finished: Sequence[Stage]
 ) -> None:
-    """Train one stage in place to its last image; on return it holds the averaged weights.
+    """Train one stage in place to its last image; on return it holds averaged weights, on the CPU.
 
     Raises:
         InputError: the loss is no longer a number, or the disk refuses; the last saved state
             stays, and the same command goes on from there.
     """
     config, total = run.config, run.config.images[number]
-    network, average = stage.network.to(run.device), _copy(stage.network).to(run.device)
-    network.train().requires_grad_(True)
-    optimizer = torch.optim.AdamW(
-        network.parameters(),
-        lr=0.0,
-        betas=(0.9, 0.99),
-        weight_decay=config.weight_decay,
-        fused=True,
-    )
-    seen = step = 0
-    losses: list[float] = []  # since the last line of the log
-    if run.state.exists():
-        seen, step, losses = _restore(run, network, average, optimizer)
-    _trim_log(run, number, seen)
-    model: nn.Module = network
-    if run.world > 1:
-        model = nn.parallel.DistributedDataParallel(network)
-    started, started_at = time.monotonic(), seen
-    while seen < total:
-        count = min(config.batch, total - seen)
-        batch = corpus.batch(
-            config, number, seen, count, rank=run.rank, world=run.world, device=run.device
+    work = _begun(run, lesson, stage, number)
+
+    def make(at: int, count: int) -> Batch:
+        return lesson.corpus.batch(
+            config, number, at, count, rank=run.rank, world=run.world, device=run.device
         )
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(config, seen, total, tuning=run.tuning)
-        loss = batch_loss(model, batch, stage.sigma_data, config.precision).sum() / count
-        optimizer.zero_grad(set_to_none=True)
-        (loss * run.world).backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(network.parameters(), config.clip)
-        if not math.isfinite(float(norm)):
-            raise InputError(
-                run.folder,
-                f"the loss of stage {config.stages[number]} is no longer a number after "
-                f"{seen} images",
-                fix="set a lower learning_rate in --config FILE and name a new --out",
-            )
-        optimizer.step()
-        seen, step = seen + count, step + 1
-        with torch.no_grad():
-            kept = ema_weight(step, 6.94)
-            torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - kept)
-        losses.append(_total(loss.detach(), run))
-        run.progress(number, seen, losses[-1])
-        if run.rank == 0 and (_crossed(seen, count, config.log_every) or seen == total):
-            entry = {
-                "stage": number,
-                "size": str(stage.size),
-                "images": seen,
-                "loss": round(sum(losses) / len(losses), 6),
-                "rate": round((seen - started_at) / (time.monotonic() - started), 2),
-            }
-            if held is not None and (_crossed(seen, count, 4 * config.log_every) or seen == total):
-                entry["held_out"] = round(held_out_loss(average, held, stage, run, number), 6)
-            _log(run, entry)
-            losses.clear()
-        if run.rank == 0 and _crossed(seen, count, config.save_every) and seen < total:
-            save_state(run, number, finished, (seen, step, losses), (network, average, optimizer))
-    stage.network = average.eval().requires_grad_(False)
+
+    steps = [(at, min(config.batch, total - at)) for at in range(work.seen, total, config.batch)]
+    with stream.ahead(make, steps) as batches:
+        for (at, count), batch in zip(steps, batches, strict=True):
+            work.rate = learning_rate(config, at, total, tuning=run.tuning)
+            optimizers.set_rate(work.tools, work.rate)
+            losses_B = _gradient(work.model, batch, stage.sigma_data, config, count / run.world)
+            norm = nn.utils.clip_grad_norm_(list(work.network.parameters()), config.clip)
+            for tool in work.tools:
+                tool.step()
+                tool.zero_grad()
+            seen = work.seen = at + count
+            for track in work.tracks:
+                track.add(work.network, seen, count)
+            work.unread.note(seen, norm, losses_B, batch.of_B)
+
+            last = seen == total
+            logs = last or _crossed(seen, count, config.log_every)
+            draws = config.sample_every > 0 and (last or _crossed(seen, count, config.sample_every))
+            saves = not last and _crossed(seen, count, config.save_every)
+            waiting = len(work.unread.rows)
+            if logs or draws or saves or waiting >= UNREAD or run.device.type == "cpu":
+                _check(work, thoroughly=saves or last)
+            if run.rank == 0:
+                if logs:
+                    measured = last or _crossed(seen, count, 4 * config.log_every)
+                    _log(work, held_out(work) if measured else {})
+                if draws:
+                    shown = replace(stage, network=work.tracks[-1].network)
+                    lesson.previews.write(run.folder, [*finished, shown], seen, run.device)
+                if saves:
+                    _save(work)
+    if total:
+        _choose(work)
+    stage.network.to("cpu").eval().requires_grad_(False)
     stage.images_seen += total
 
 
+def _begun(run: Run, lesson: Lesson, stage: Stage, number: int) -> Work:
+    """The stage as it was last saved, or as it was given."""
+    config, sets = run.config, len(lesson.corpus.sets)
+    network = stage.network.to(run.device).train().requires_grad_(True)
+    tracks = [averages.copied(network, length) for length in config.averages]
+    tools = optimizers.made(
+        config.optimizer, config.optimizer_options, network, weight_decay=config.weight_decay
+    )
+    working = (network, tracks, tools)
+    seen, tally = state.restore(run.folder, number, Tally.empty(sets), working)
+    if run.rank == 0:
+        run.journal.begin(number, str(stage.size), seen)
+    model: nn.Module = network
+    if run.world > 1:
+        model = nn.parallel.DistributedDataParallel(network, broadcast_buffers=False)
+    started = (time.monotonic(), seen)
+    return Work(
+        run,
+        lesson,
+        stage,
+        number,
+        network,
+        model,
+        tracks,
+        tools,
+        seen,
+        tally,
+        Unread(sets),
+        started,
+    )
+
+
+def _gradient(
+    model: nn.Module, batch: Batch, sigma_data: float, config: TrainConfig, count: float
+) -> Tensor:
+    """Add the gradient of the mean loss to the weights', a piece of the batch after the other.
+
+    Args:
+        model: the network, wrapped where there are several processes.
+        batch: this process's share.
+        sigma_data: of the stage.
+        config: says in how many pieces, and in which precision.
+        count: images of the whole batch, over the number of processes, whose mean is taken.
+
+    Returns:
+        The loss of each image (B).
+    """
+    losses, pieces = [], batch.pieces(config.accumulate)
+    for number, piece in enumerate(pieces):
+        waits = number + 1 < len(pieces) and isinstance(model, nn.parallel.DistributedDataParallel)
+        with model.no_sync() if waits else nullcontext():  # type: ignore[operator]
+            losses_B = batch_loss(model, piece, sigma_data, config.precision)
+            (losses_B.sum() / count).backward()  # type: ignore[no-untyped-call]
+        losses.append(losses_B.detach())
+    return torch.cat(losses)
+
+
+def _check(work: Work, *, thoroughly: bool) -> None:
+    """Read what waits on the device; every process comes here at the same step.
+
+    A broken run is never saved: figures are read, and weights looked at, before each save.
+
+    Raises:
+        InputError: a gradient, or a weight, is no finite number.
+    """
+    work.latest, broken = work.unread.read(work.tally, world=work.run.world)
+    if broken is None and thoroughly and not state.is_finite(work.network):
+        broken = work.seen
+    if broken is not None:
+        _stop(work, broken)
+    work.run.progress(work.number, work.seen, work.latest)
+
+
+def _log(work: Work, measured: Mapping[str, Any]) -> None:
+    seconds, images = time.monotonic() - work.started[0], work.seen - work.started[1]
+    entry = {"stage": work.number, "size": str(work.stage.size), "images": work.seen}
+    entry |= work.tally.means(work.lesson.names)
+    entry |= {"learning_rate": float(f"{work.rate:.4g}"), "rate": round(images / seconds, 2)}
+    work.run.journal.write(entry | dict(measured))
+    work.tally = Tally.empty(len(work.lesson.names))
+
+
+def _save(work: Work) -> None:
+    """Save, unless the last save is too short ago to be worth another."""
+    if time.monotonic() - work.run.saved >= work.run.config.save_seconds:
+        state.save(work.run.folder, work.number, work.seen, work.tally, work.working)
+        work.run.saved = time.monotonic()
+
+
+def _choose(work: Work) -> None:
+    """Make the average with the lowest held-out loss the stage; without one, that named last."""
+    measured = held_out(work, limit=HELD_OUT_LAST)
+    losses = measured.get("held_out_averages", {})
+    best = min(reversed(work.tracks), key=lambda track: losses.get(f"{track.length:g}", 0.0))
+    work.stage.network = best.network
+    work.stage.facts = {"average": best.length, **measured}
+
+
 @torch.no_grad()
-def held_out_loss(
-    network: UNet, held: Corpus, stage: Stage, run: Run, number: int, *, limit: int = 64
-) -> float:
-    """Mean loss over held-out pictures with fixed noise."""
-    count = min(limit, max(16, len(held.sets[0])))
-    quiet = replace(run.config, caption_dropout=0.0, seed=12345)
-    batch = held.batch(quiet, number, 0, count, device=run.device)
-    return float(batch_loss(network, batch, stage.sigma_data, run.config.precision).mean())
+def held_out(work: Work, *, limit: int = HELD_OUT) -> dict[str, Any]:
+    """Mean loss on held-out pictures with fixed noise, each with its caption.
+
+    Returns:
+        `held_out`, of the best average of the weights, every set counted the same;
+        `held_out_averages`, of each average by its length; `held_out_sets`, of the best average on
+        each set. Nothing where no picture is held out.
+    """
+    run, held = work.run, work.lesson.held
+    if not held:
+        return {}
+    quiet = replace(run.config, caption_dropout=0.0, flip=False, seed=12345)
+    found: dict[str, dict[str, float]] = {f"{track.length:g}": {} for track in work.tracks}
+    for name, corpus in held.items():
+        count = min(limit, max(16, len(corpus.sets[0])))
+        batch = corpus.batch(quiet, work.number, 0, count, device=run.device)
+        for track in work.tracks:
+            parts = [
+                batch_loss(track.network, piece, work.stage.sigma_data, run.config.precision)
+                for piece in batch.pieces(-(-count // run.config.batch))
+            ]
+            found[f"{track.length:g}"][name] = round(float(torch.cat(parts).mean()), 6)
+    means = {length: round(sum(v.values()) / len(v), 6) for length, v in found.items()}
+    best = min(means, key=lambda length: means[length])
+    told = {"held_out": means[best], "held_out_averages": means}
+    return told | ({"held_out_sets": found[best]} if len(held) > 1 else {})
 
 
 def _crossed(seen: int, count: int, every: int) -> bool:
     return seen // every > (seen - count) // every
 
 
-def _total(loss: Tensor, run: Run) -> float:
-    if run.world > 1:
-        torch.distributed.all_reduce(loss)
-    return float(loss)
+def _stop(work: Work, seen: int) -> NoReturn:
+    """Training has gone wrong; what was saved before is whole.
 
-
-def _copy(network: UNet) -> UNet:
-    twin = UNet(network.config).to(memory_format=torch.channels_last)
-    twin.load_state_dict(network.state_dict())
-    return twin.requires_grad_(False)
-
-
-def save_state(
-    run: Run,
-    number: int,
-    finished: Sequence[Stage],
-    progress: tuple[int, int, list[float]] = (0, 0, []),
-    working: tuple[UNet, UNet, torch.optim.Optimizer] | None = None,
-) -> None:
-    """Write what the same command needs to go on from here."""
-    tensors: dict[str, Tensor] = {}
-    if working is not None:
-        network, average, optimizer = working
-        for prefix, module in (("network", network), ("average", average)):
-            tensors |= {f"{prefix}/{k}": v for k, v in module.state_dict().items()}
-        for name, parameter in network.named_parameters():
-            for moment in ("exp_avg", "exp_avg_sq"):
-                tensors[f"{moment}/{name}"] = optimizer.state[parameter][moment]
-    for n, stage in enumerate(finished):
-        tensors |= {f"finished{n}/{k}": v for k, v in stage.network.state_dict().items()}
-    seen, step, losses = progress
-    described = {"stage": number, "seen": seen, "step": step, "losses": losses}
-    checkpoint.write_tensors(run.state, tensors, described)
-
-
-def restore_finished(run: Run, stages: Sequence[Stage]) -> int:
-    """Load the stages that an earlier call finished; return the number of the next one."""
-    if not run.state.exists():
-        return 0
-    tensors, described = checkpoint.read_tensors(run.state)
-    for n in range(described["stage"]):
-        stages[n].network.load_state_dict(under(tensors, f"finished{n}/"))
-        stages[n].network.eval().requires_grad_(False).to(run.device)
-        stages[n].images_seen += run.config.images[n]
-    return int(described["stage"])
-
-
-def _restore(
-    run: Run, network: UNet, average: UNet, optimizer: torch.optim.Optimizer
-) -> tuple[int, int, list[float]]:
-    """Continue the current stage: images seen, steps done, losses not logged yet."""
-    tensors, described = checkpoint.read_tensors(run.state)
-    seen, step = int(described["seen"]), int(described["step"])
-    if not seen:
-        return 0, 0, []
-    for prefix, module in (("network", network), ("average", average)):
-        module.load_state_dict(under(tensors, f"{prefix}/"))
-    for name, parameter in network.named_parameters():
-        # the fused step walks memory, so the moments must be laid out as the weights are
-        optimizer.state[parameter] = {
-            moment: torch.empty_like(parameter).copy_(tensors[f"{moment}/{name}"])
-            for moment in ("exp_avg", "exp_avg_sq")
-        } | {"step": torch.tensor(float(step), device=parameter.device)}
-    return seen, step, list(described["losses"])
-
-
-def _log(run: Run, entry: Mapping[str, object]) -> None:
-    path = run.folder / LOG
-    try:
-        with path.open("a", encoding="utf-8") as log:
-            log.write(json.dumps(entry) + "\n")
-    except OSError as error:
-        raise storage_error(path, error) from None
-
-
-def _trim_log(run: Run, number: int, seen: int) -> None:
-    """Take back the lines of what is about to be trained again, and any that was cut short."""
-    path = run.folder / LOG
-    if run.rank or not path.exists():
-        return
-    kept = []
-    for line in path.read_text().splitlines(keepends=True):
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue  # cut short when the process died
-        if entry["stage"] < number or (entry["stage"] == number and entry["images"] <= seen):
-            kept.append(line)
-    write_bytes(path, "".join(kept).encode())
-
-
-def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose names start with `prefix`, without it."""
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    Raises:
+        InputError: says so, and how to go on.
+    """
+    run, stage, rate = work.run, work.stage, work.run.config.learning_rate
+    at = state.position(run.folder)
+    where = "it begins again, for nothing was saved yet"
+    if at is not None:
+        where = f"it goes on from {run.state}, {at[1]} images of stage {run.config.stages[at[0]]}"
+    raise InputError(
+        run.folder,
+        f"the loss of stage {stage.size} is no longer a number after {seen} images",
+        fix=f"type the same command with learning_rate = {rate / 2:g} in --config FILE "
+        f"(it was {rate:g}); {where}",
+    )

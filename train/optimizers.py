@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from curate.errors import UsageError
+from train.muon import Muon
 
 # Options and their defaults; rate and weight decay are settings of their own.
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -16,7 +17,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "adafactor": {"beta2_decay": -0.8, "eps": (None, 1e-3), "d": 1.0},
     "muon": {"betas": (0.9, 0.99), "eps": 1e-8, "momentum": 0.95, "nesterov": True, "ns_steps": 5},
 }
-SINCE = {"adafactor": "Adafactor", "muon": "Muon"}  # not in every torch that serves otherwise
 
 
 def check(name: str, options: Mapping[str, Any]) -> None:
@@ -31,9 +31,6 @@ def check(name: str, options: Mapping[str, Any]) -> None:
     for option in options:
         if option not in OPTIONS[name]:
             raise _unknown(subject, f"option of {name}", option, OPTIONS[name])
-    if name in SINCE and not hasattr(torch.optim, SINCE[name]):
-        problem = f"torch {torch.__version__} has no {SINCE[name]}"
-        raise UsageError("optimizer in --config", problem, fix='"adamw", or a newer torch')
     try:
         _tried(name, options)
     except (ValueError, TypeError, RuntimeError) as error:
@@ -65,8 +62,8 @@ def made(
 ) -> list[Optimizer]:
     """The optimisers that together train every weight of `network`.
 
-    `muon` (arXiv:2502.16982) is for matrices: the other weights, convolutions among them, are
-    left to AdamW, and its steps are scaled to AdamW's size, so that one rate serves both.
+    `muon` is for matrices and kernels; norms, biases and other vectors are left to AdamW. Its steps
+    are scaled to AdamW's size, so that one rate serves both.
     """
     chosen = {**OPTIONS[name], **options}
     chosen = {k: tuple(v) if isinstance(v, list) else v for k, v in chosen.items()}
@@ -76,10 +73,9 @@ def made(
     adam = {"betas": chosen.pop("betas"), "eps": chosen.pop("eps")}
     made: list[Optimizer] = []
     if name == "muon":
-        matrices = [p for p in own if p.ndim == 2]
-        scaled: dict[str, Any] = {"adjust_lr_fn": "match_rms_adamw", "weight_decay": weight_decay}
-        made.append(torch.optim.Muon(matrices, lr=0.0, **scaled, **chosen))
-        own = [p for p in own if p.ndim != 2]
+        matrices = [p for p in own if p.ndim >= 2]
+        made.append(Muon(matrices, lr=0.0, weight_decay=weight_decay, **chosen))
+        own = [p for p in own if p.ndim < 2]
     made.append(torch.optim.AdamW(own, lr=0.0, weight_decay=weight_decay, fused=True, **adam))
     return made
 

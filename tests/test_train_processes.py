@@ -1,0 +1,25 @@
+# ruff: noqa: F401, F811 fixtures
+import subprocess
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.training import ALONE, command, encoder, losses, quick, settings_file, shards, torchrun
+from train import checkpoint
+
+
+def test_two_processes_equal_one(tmp_path, shards, quick):
+    exact = replace(quick, precision="fp32", images=(32, 16))
+    file = settings_file(tmp_path, exact)
+    one = command(shards, tmp_path / "one", file)
+    assert subprocess.run(one, capture_output=True, env=ALONE).returncode == 0
+    done = torchrun(2, command(shards, tmp_path / "two", file))
+    assert done.returncode == 0, done.stderr[-2000:]
+    for a, b in zip(losses(tmp_path / "one"), losses(tmp_path / "two"), strict=True):
+        assert a == pytest.approx(b, abs=1e-5)
+    # Adam divides by the size of a gradient, so where it vanishes rounding becomes a small step
+    one, two = (checkpoint.load(tmp_path / name) for name in ("one", "two"))
+    for a, b in zip(one.stages, two.stages, strict=True):
+        for name, value in a.network.state_dict().items():
+            assert torch.allclose(value, b.network.state_dict()[name], atol=5e-5), name

@@ -1,0 +1,66 @@
+"""Whom to credit for the pictures a model was taught with; carried inside the model's file."""
+
+import json
+import zlib
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from curate.shards import layout
+
+TENSOR = "credits"  # its name among the weights; a header may not hold so much
+_FIELDS = {  # name here -> name in a shard's record
+    "key": "key",
+    "title": "title",
+    "creator": "author",
+    "creator_url": "author_url",
+    "license": "license",
+    "license_url": "license_url",
+    "page_url": "page_url",
+}
+
+
+def of_shards(shards: Path, keys: Collection[str]) -> list[dict[str, str]]:
+    """Whom to credit for the pictures with these keys; "" where something is not stated.
+
+    The decision of the policy on sharing a model, `share_model`, comes with it.
+
+    Raises:
+        InputError: the shards cannot be read.
+    """
+    wanted = set(keys)
+    found = []
+    for key, _, record in layout.iterate(shards):
+        if key in wanted:
+            values = {name: str(record.get(own) or "") for name, own in _FIELDS.items()}
+            verdict = record.get("share_model")
+            decision = verdict["decision"] if verdict else ""
+            found.append(values | {"key": key, "share_model": decision})
+    return found
+
+
+def merged(lists: Iterable[list[dict[str, str]]]) -> list[dict[str, str]]:
+    """Each picture once, by its key, in the order of keys."""
+    by_key = {credit["key"]: credit for credits in lists for credit in credits}
+    return [by_key[key] for key in sorted(by_key)]
+
+
+def to_tensor(credits: list[dict[str, str]]) -> Tensor:
+    """As bytes (N), uint8: JSON, compressed with zlib."""
+    text = json.dumps(credits, ensure_ascii=False, sort_keys=True)
+    return torch.frombuffer(bytearray(zlib.compress(text.encode(), 9)), dtype=torch.uint8)
+
+
+def from_tensor(packed_N: Tensor) -> list[dict[str, str]]:
+    """What `to_tensor` was given.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    try:
+        found: list[dict[str, str]] = json.loads(zlib.decompress(packed_N.numpy().tobytes()))
+    except zlib.error as error:
+        raise ValueError(f"credits that cannot be unpacked: {error}") from None
+    return found

@@ -1,0 +1,108 @@
+"""What is written down while training: `log.jsonl` always, TensorBoard where asked for."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from curate.errors import InputError, storage_error
+from curate.files import write_bytes
+
+LOG = "log.jsonl"
+BOARD = "tensorboard"  # folder within a run's, with one of its own for each stage
+
+
+@dataclass
+class Journal:
+    """One line of JSON an entry: `stage` (its number), `images` it has seen, and what there is."""
+
+    folder: Path  # of the run
+    tensorboard: bool = False
+    _board: Any = field(default=None, repr=False)
+
+    def begin(self, stage: int, name: str, seen: int) -> None:
+        """Get ready to go on with a stage, of this number and name, from `seen` images.
+
+        Lines of what is about to be trained again are taken back, and any that was cut short when
+        the process died.
+
+        Raises:
+            InputError: TensorBoard is asked for and not there, or the disk refuses.
+        """
+        path = self.folder / LOG
+        if path.exists():
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+            kept = [line for line in lines if _past(line, stage, seen)]
+            write_bytes(path, "".join(kept).encode())
+        if self.tensorboard:
+            self.close()
+            self._board = _writer(self.folder / BOARD / name, seen)
+
+    def restart(self) -> None:
+        """Forget all lines: a run begins."""
+        (self.folder / LOG).unlink(missing_ok=True)
+
+    def write(self, entry: Mapping[str, Any]) -> None:
+        """Add one entry, with `stage` and `images`.
+
+        Raises:
+            InputError: the disk refuses.
+        """
+        path = self.folder / LOG
+        try:
+            with path.open("a", encoding="utf-8") as log:
+                log.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise storage_error(path, error) from None
+        if self._board is not None:
+            for name, value in _numbers(entry):
+                self._board.add_scalar(name, value, entry["images"])
+            self._board.flush()
+
+    def close(self) -> None:
+        """Let go of TensorBoard's file."""
+        if self._board is not None:
+            self._board.close()
+        self._board = None
+
+
+def _past(line: str, stage: int, seen: int) -> bool:
+    """Whether a line tells of something before this point; not so if it was cut short."""
+    try:
+        entry = json.loads(line)
+        return (entry["stage"], entry["images"]) <= (stage, seen)
+    except (ValueError, LookupError, TypeError):
+        return False
+
+
+def _numbers(entry: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, float]]:
+    """Every number of an entry, inner ones as OUTER/INNER."""
+    for name, value in entry.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(value, f"{before}{name}/")
+        elif isinstance(value, int | float) and name not in ("stage", "images"):
+            yield before + name, value
+
+
+def needs_tensorboard() -> None:
+    """Refuse early what could not be written later.
+
+    Raises:
+        InputError: TensorBoard is not installed.
+    """
+    try:
+        import torch.utils.tensorboard  # noqa: F401
+    except ImportError:
+        raise InputError(
+            "tensorboard = true",
+            "TensorBoard is not installed",
+            fix="pip install tensorboard, or leave the setting out; log.jsonl holds the same",
+        ) from None
+
+
+def _writer(folder: Path, seen: int) -> Any:
+    from torch.utils.tensorboard import SummaryWriter
+
+    make: Any = SummaryWriter
+    return make(str(folder), purge_step=seen + 1)

@@ -1,0 +1,91 @@
+"""Losses and gradients of a run as it goes: kept on the device, read now and then, summed up."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Tally:
+    """Sums since the last line of the log."""
+
+    loss: list[float]  # of each set's images
+    images: list[float]  # of each set
+    norm: float = 0.0  # of the gradients
+    steps: int = 0
+
+    @staticmethod
+    def empty(sets: int) -> "Tally":
+        """Nothing seen yet."""
+        return Tally([0.0] * sets, [0.0] * sets)
+
+    def add(self, norm: float, loss: Sequence[float], images: Sequence[float]) -> None:
+        """Take in one step."""
+        self.norm, self.steps = self.norm + norm, self.steps + 1
+        self.loss = [a + b for a, b in zip(self.loss, loss, strict=True)]
+        self.images = [a + b for a, b in zip(self.images, images, strict=True)]
+
+    def means(self, names: Sequence[str]) -> dict[str, Any]:
+        """Mean loss an image, of all and of each set that had any; mean norm of the gradient."""
+        sets = {
+            name: round(loss / count, 6)
+            for name, loss, count in zip(names, self.loss, self.images, strict=True)
+            if count
+        }
+        entry: dict[str, Any] = {"loss": round(sum(self.loss) / sum(self.images), 6)}
+        if len(names) > 1:
+            entry["losses"] = sets
+        return entry | {"gradient_norm": round(self.norm / self.steps, 6)}
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; floats come back from JSON as they were."""
+        return asdict(self)
+
+
+@dataclass
+class Unread:
+    """Figures of steps that are still on the device, so that no step waits for another."""
+
+    sets: int
+    rows: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)
+
+    def note(self, seen: int, norm: Tensor, losses_B: Tensor, of_B: Tensor) -> None:
+        """Keep the figures of the step after which `seen` images had been seen.
+
+        Args:
+            seen: images of this stage, this step's among them.
+            norm: of the gradient, before it was clipped.
+            losses_B: of this process's images.
+            of_B: which set each came from.
+        """
+        sums_2S = torch.zeros(2, self.sets, device=losses_B.device)
+        sums_2S[0].index_add_(0, of_B, losses_B.detach().float())
+        sums_2S[1].index_add_(0, of_B, torch.ones_like(losses_B, dtype=torch.float32))
+        self.rows.append((seen, norm.detach().float(), sums_2S))
+
+    def read(self, tally: Tally, *, world: int = 1) -> tuple[float, int | None]:
+        """Add all that waits to `tally`, over all processes.
+
+        Returns:
+            The latest mean loss, and the images seen before the first step whose gradient is no
+            finite number, None if there is none; nothing is added from that step on.
+        """
+        if not self.rows:
+            return math.nan, None
+        seen = [row[0] for row in self.rows]
+        norms = torch.stack([row[1] for row in self.rows])
+        sums_N2S = torch.stack([row[2] for row in self.rows])
+        if world > 1:
+            torch.distributed.all_reduce(sums_N2S)
+        self.rows = []
+        latest = math.nan
+        for at, norm, (loss, images) in zip(seen, norms.tolist(), sums_N2S.tolist(), strict=True):
+            if not math.isfinite(norm + sum(loss)):
+                return latest, at - round(sum(images))
+            tally.add(norm, loss, images)
+            latest = sum(loss) / sum(images)
+        return latest, None
