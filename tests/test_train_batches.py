@@ -166,7 +166,7 @@ def test_only_the_crop_and_its_margin_are_read():
 # batches
 
 
-@given(st.integers(0, 2), st.integers(0, 500), st.integers(1, 24), st.integers(1, 4))
+@given(st.integers(0, 2), st.integers(0, 500), st.integers(4, 24), st.integers(1, 4))
 @settings(max_examples=40)
 def test_the_shares_of_several_processes_are_the_batch_of_one(corpus, number, seen, count, world):
     alone = corpus.batch(CONFIG, number, seen, count)

@@ -80,7 +80,7 @@ class Corpus:
             config: of the run.
             number: of the stage.
             seen: images drawn before.
-            count: images in the batch, over all processes.
+            count: images in the batch, over all processes; at least one for each.
             rank: of this process, whose share is given.
             world: how many processes there are.
             device: where the share is wanted; from a thread, CUDA devices by number.
@@ -186,12 +186,10 @@ def reduce(images_BCHW: Tensor, size: Size) -> Tensor:
 
 def _noise(stream: Sequence[int], position_B: Tensor, layers: int, size: Size) -> Tensor:
     """Standard normal noise (B, layers, 3, H, W) of the images at these positions of a run."""
-    shape = (layers, 3, size.height, size.width)
-    drawn = [
-        torch.randn(shape, generator=data.generator_at(*stream, position))
-        for position in position_B.tolist()
-    ]
-    return torch.stack(drawn) if drawn else torch.empty(0, *shape)
+    noise = torch.empty(len(position_B), layers, 3, size.height, size.width)
+    for image, position in zip(noise, position_B.tolist(), strict=True):
+        image.normal_(generator=data.generator_at(*stream, position))
+    return noise
 
 
 def _mirrored(images_BCHW: Tensor, which_B: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ Letters in names: B batch, C channels, H and W pixels.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -20,11 +21,10 @@ TAPS = 2  # pixels on each side that bicubic interpolation looks at
 class Crops:
     """The way from stored pictures to the crops of one stage.
 
-    Only what is trained on is computed: of each picture a box around its crop is read, `TAPS`
-    low-resolution pixels wider where the picture goes on, and reduced; the part of the
-    low-resolution picture under the crop is enlarged with that margin, which is then cut off. At
-    the picture's border the margin repeats the outermost pixel, as enlarging the whole would. The
-    result is that of reducing and enlarging whole pictures and cropping last.
+    Only what is trained on is computed: of each picture a box is read that holds its crop and
+    `TAPS` low-resolution pixels around it, as far as the picture goes, and reduced; of the
+    low-resolution picture only the part under the crop is enlarged. The result is that of reducing
+    and enlarging whole pictures and cropping last.
 
     Corners lie on whole pixels of the low-resolution picture.
     """
@@ -99,37 +99,42 @@ class Crops:
         """
         start_B2 = self._starts(corner_B2)
         offset_B2 = (corner_B2 - start_B2) * self.factor
-        stage_scale = self.full.width // self.stage.width
-        clean = _windows(_reduced(boxes_BCHW, stage_scale), offset_B2, self.crop)
+        scale = self.full.width // self.stage.width
+        clean = _windows(_reduced(boxes_BCHW, scale), offset_B2, self.crop)
         if self.low is None:
             return clean, None
-        wide = Size(*(side // self.factor + 2 * self.margin for side in self.crop))
-        small = _reduced(boxes_BCHW, stage_scale * self.factor)
-        last = torch.tensor([self.grid.height - 1, self.grid.width - 1])
-        bounds = (-start_B2, last - start_B2)
-        under = _windows(small, corner_B2 - self.margin - start_B2, wide, bounds)
-        enlarged = enlarge(under, Size(*(side * self.factor for side in wide)))
-        edge = self.margin * self.factor
-        return clean, enlarged[..., edge:-edge, edge:-edge]
+        small = _reduced(boxes_BCHW, scale * self.factor)
+        down, across = (self._weights(axis, corner_B2, start_B2) for axis in (0, 1))
+        place = boxes_BCHW.device
+        return clean, down.to(place) @ small @ across.to(place).mT
+
+    def _weights(self, axis: int, corner_B2: Tensor, start_B2: Tensor) -> Tensor:
+        """How a side of each crop (B, 1, pixels, cells) is made of the cells of its box."""
+        whole = _bicubic(self.grid[1 - axis], self.factor)
+        pixels, cells = self.crop[1 - axis], self._cells[1 - axis]
+        places = zip((corner_B2 * self.factor)[:, axis], start_B2[:, axis], strict=True)
+        return torch.stack([whole[None, p : p + pixels, c : c + cells] for p, c in places])
+
+
+@lru_cache(maxsize=8)
+def _bicubic(length: int, factor: int) -> Tensor:
+    """The matrix (length * factor, length) that enlarges one side of a picture, edges included.
+
+    Bicubic interpolation is linear in the picture and works on each side alone, so two products
+    do it; they take a thirtieth of the time of `interpolate` on a CPU.
+    """
+    return enlarge(torch.eye(length)[None, None], Size(length, length * factor))[0, 0]
 
 
 def _reduced(images_BCHW: Tensor, factor: int) -> Tensor:
     return F.avg_pool2d(images_BCHW, factor) if factor > 1 else images_BCHW
 
 
-def _windows(
-    images_BCHW: Tensor,
-    corner_B2: Tensor,
-    size: Size,
-    bounds: tuple[Tensor, Tensor] | None = None,
-) -> Tensor:
-    """The part of `size` at each corner; with `bounds` (B, 2), pixels beyond repeat the last."""
-    images = torch.arange(len(images_BCHW))[:, None, None]
-    y_BH = corner_B2[:, :1] + torch.arange(size.height)
-    x_BW = corner_B2[:, 1:] + torch.arange(size.width)
-    if bounds is not None:
-        y_BH = y_BH.maximum(bounds[0][:, :1]).minimum(bounds[1][:, :1])
-        x_BW = x_BW.maximum(bounds[0][:, 1:]).minimum(bounds[1][:, 1:])
-    index = (images, y_BH[:, :, None], x_BW[:, None, :])
-    b, y, x = (part.to(images_BCHW.device, non_blocking=True) for part in index)
-    return images_BCHW.permute(0, 2, 3, 1)[b, y, x].permute(0, 3, 1, 2)
+def _windows(images_BCHW: Tensor, corner_B2: Tensor, size: Size) -> Tensor:
+    """The part of `size` at each corner, channels last in memory."""
+    images_BHWC, (width, height) = images_BCHW.permute(0, 2, 3, 1), size
+    parts = [
+        image[top : top + height, left : left + width]
+        for image, (top, left) in zip(images_BHWC, corner_B2.tolist(), strict=True)
+    ]
+    return torch.stack(parts).permute(0, 3, 1, 2)
