@@ -1,0 +1,52 @@
+"""Small cascades with random weights, as files: they draw, though nothing that means anything."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from train import checkpoint, networks
+from train.size import Size
+from train.text import Encoder
+from train.unet import UNet
+
+FACTS: dict[str, Any] = {
+    "words": {"red": 5, "green": 3, "circle": 2},
+    "licences": {"CC0-1.0": 8},
+    "shards": ["ab" * 32],
+    "convergence": {"16": {"psnr": 30.0, "bicubic": 25.0, "converged": True, "held_out": True}},
+}
+
+
+def write(
+    folder: Path,
+    encoder: str,
+    *,
+    stages: Sequence[int | str] = (8, 16),
+    facts: Mapping[str, Any] = FACTS,
+    credits: Sequence[Mapping[str, str]] = (),
+    seed: int = 0,
+) -> Path:
+    """A run's folder with a finished model; returns it."""
+    sizes = [Size.of(stage) for stage in stages]
+    generator = torch.Generator().manual_seed(seed)
+    reader, made = Encoder(encoder), []
+    for number, size in enumerate(sizes):
+        network = UNet(networks.network("tiny", sizes, number, reader.width))
+        for parameter in network.parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            with torch.no_grad():
+                parameter.add_(0.05 * noise)
+        low = sizes[number - 1] if number else None
+        made.append(checkpoint.Stage(size, low, network.eval(), 0.5, 100))
+    cascade = checkpoint.Cascade(made, encoder, reader.digest, dict(facts))
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint.save(folder / checkpoint.MODEL, cascade, credits)
+    return folder
+
+
+def credit(key: str, **values: str) -> dict[str, str]:
+    """What a model's file says of one picture."""
+    names = ("title", "creator", "creator_url", "license", "license_url", "page_url", "share_model")
+    return {"key": key, **dict.fromkeys(names, ""), **values}

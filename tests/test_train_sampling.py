@@ -1,0 +1,351 @@
+"""Drawing with a cascade, and the sheets that people look at."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from curate.errors import InputError, UsageError
+from tests import cascades, tiny_encoder
+from train import checkpoint, diffusion, sampling, sheets
+from train.sampling import Sampler, SamplingConfig
+from train.sheets import Artist, Wanted
+from train.size import Size
+from train.upscalers import Upscaler
+
+PROMPTS = ["a red circle", "a green square", "a blue triangle", ""]
+
+
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory) -> str:
+    return tiny_encoder.build(tmp_path_factory.mktemp("encoder"))
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory, encoder) -> Path:
+    return cascades.write(tmp_path_factory.mktemp("model"), encoder)
+
+
+@pytest.fixture(scope="session")
+def oblong(tmp_path_factory, encoder) -> Path:
+    folder = tmp_path_factory.mktemp("oblong")
+    return cascades.write(folder, encoder, stages=("8x16", "16x32"), facts={}, seed=1)
+
+
+def far(a: np.ndarray, b: np.ndarray) -> int:
+    """The largest difference of two pictures."""
+    return int(np.abs(a.astype(int) - b.astype(int)).max())
+
+
+def test_a_picture_depends_on_its_prompt_and_seed_alone(model):
+    sampler = sampling.load(model, device="cpu")
+    together = sampler.generate(PROMPTS, [1, 2, 3, 4])
+    turned = sampler.generate(PROMPTS[::-1], [4, 3, 2, 1])
+    alone = sampler.generate(PROMPTS[1:2], [2])
+    other = sampler.generate([PROMPTS[1], PROMPTS[0]], [7, 2])
+
+    assert far(together, turned[::-1]) <= 2
+    assert far(together[1:2], alone) <= 2
+    assert far(other[:1], alone) > 20  # another seed
+    assert far(other[1:], alone) > 2  # another prompt
+
+
+def test_many_pictures_are_made_in_parts_and_in_order(model):
+    sampler = sampling.load(model, device="cpu")
+    count = sampling.TOGETHER + 3
+    prompts = [PROMPTS[n % 4] for n in range(count)]
+    parts = list(sampler.draw(prompts, range(count)))
+
+    assert [part.first for part in parts] == [0, sampling.TOGETHER]
+    assert sum(map(len, parts)) == count
+    assert far(parts[1].stages[-1], sampler.generate(prompts[-3:], range(count)[-3:])) <= 2
+
+
+@given(st.integers(8, 2048), st.integers(8, 2048))
+def test_large_pictures_are_made_fewer_at_a_time(width, height):
+    together = sampling.at_once(Size(width, height))
+
+    assert 1 <= together <= sampling.TOGETHER
+    assert together == 1 or together * width * height <= sampling.PIXELS
+
+
+def test_pictures_of_every_stage_have_its_shape(oblong):
+    stages = sampling.load(oblong, device="cpu").stages(PROMPTS[:2], [0, 1])
+
+    assert [made.shape for made in stages] == [(2, 16, 8, 3), (2, 32, 16, 3)]
+    assert all(made.dtype == np.uint8 for made in stages)
+
+
+def test_no_prompts_give_no_pictures(oblong):
+    assert sampling.load(oblong, device="cpu").generate([], []).shape == (0, 32, 16, 3)
+
+
+def test_weights_kept_in_short_give_the_same_pictures(model):
+    device = torch.device("cpu")
+    long = Sampler(checkpoint.load(model), device).generate(PROMPTS, [1, 2, 3, 4])
+    short = sampling.load(model, device="cpu").generate(PROMPTS, [1, 2, 3, 4])
+
+    assert (long == short).all()
+
+
+def asked(sampler: Sampler, stage: int = 0) -> list[int]:
+    """How many pictures the network of a stage is asked for at each step, while two are drawn."""
+    seen: list[int] = []
+    network = sampler.cascade.stages[stage].network
+    handle = network.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
+    sampler.generate(PROMPTS[:2], [0, 1])
+    handle.remove()
+    return seen
+
+
+def test_the_network_is_asked_without_the_prompt_only_where_guidance_acts(model):
+    config = SamplingConfig(steps=9, guidance=2.0, guidance_low=0.5, guidance_high=10.0)
+    sampler = sampling.load(model, device="cpu", config=config)
+    within = [0.5 < float(sigma) < 10 for sigma in diffusion.karras_sigmas(9)[:-1]]
+
+    assert asked(sampler) == [4 if guided else 2 for guided in within]
+    assert set(asked(sampler, stage=1)) == {2}
+    sampler.config = replace(config, guidance=1.0)
+    assert asked(sampler) == [2] * 9
+
+
+def test_guidance_changes_pictures_and_its_absence_needs_no_interval(model):
+    def drawn(**changes) -> np.ndarray:
+        config = SamplingConfig(**changes)
+        return sampling.load(model, device="cpu", config=config).generate(PROMPTS[:1], [0])
+
+    plain = drawn(guidance=1.0)
+    assert (drawn(guidance=3.0, guidance_low=5.0, guidance_high=5.0) == plain).all()
+    assert far(drawn(guidance=3.0), plain) > 0
+
+
+def test_the_encoder_is_needed_only_while_prompts_are_read(tmp_path, encoder):
+    shutil.copytree(encoder, tmp_path / "encoder")
+    folder = cascades.write(tmp_path / "model", str(tmp_path / "encoder"))
+    sampler = sampling.load(folder, device="cpu")
+    sampler.read(PROMPTS)
+    shutil.rmtree(tmp_path / "encoder")
+
+    assert len(sampler.generate(PROMPTS[:2], [0, 1])) == 2
+    with pytest.raises(InputError, match="text encoder"):
+        sampler.generate(["a yellow circle"], [0])
+
+
+def test_prompts_that_are_too_long_are_named(model):
+    said: list[str] = []
+    sampling.load(model, device="cpu").read(["a red circle " * 30, "a red circle"], said.append)
+
+    assert len(said) == 1
+    assert said[0].startswith("'a red circle a red")
+    assert "64 tokens; the rest is not read" in said[0]
+
+
+def test_numbers_of_prompts_and_seeds_must_agree(model):
+    with pytest.raises(ValueError, match="2 prompts for 1 seeds"):
+        sampling.load(model, device="cpu").generate(PROMPTS[:2], [0])
+
+
+@given(st.integers(2, 60), st.integers(0, 12))
+def test_the_steps_shown_come_in_order_and_are_no_more_than_asked(steps, count):
+    class OfSpread:
+        sigma_data = 0.5
+
+    shown = sampling.telling_steps(OfSpread, steps, count)  # type: ignore[arg-type]
+
+    assert shown == sorted(set(shown))
+    assert len(shown) <= count
+    assert all(0 <= step < steps for step in shown)
+    assert bool(shown) == bool(count)
+
+
+def test_steps_go_from_the_noise_to_the_picture(model):
+    sampler = sampling.load(model, device="cpu")
+    (drawn,) = sampler.draw(PROMPTS[:2], [0, 1], shown=range(12))
+    base = drawn.stages[0]
+    distance = [np.abs(step.astype(int) - base.astype(int)).mean() for step in drawn.steps]
+
+    assert len(drawn.steps) == 12
+    assert far(drawn.steps[0], drawn.noise_NHWC) <= 2
+    assert distance[-1] < 2 < distance[0]
+
+
+def sample(model: Path, out: Path, prompts=PROMPTS, **options) -> list[str]:
+    """Draws as `train sample` does; what it says."""
+    said: list[str] = []
+    sheets.sample(model, prompts, out=out, device="cpu", say=said.append, **options)
+    return said
+
+
+def text(path: Path) -> dict[str, str]:
+    with Image.open(path) as image:
+        return image.text
+
+
+def test_a_sheet_carries_what_it_was_drawn_with(model, tmp_path):
+    said = sample(model, tmp_path / "a.png", ["a red circle", "雪"], count=3, seed=5)
+
+    assert text(tmp_path / "a.png") == {
+        "prompt": "a red circle\n雪",
+        "seed": "5 to 7",
+        "checkpoint": checkpoint.load(model).digest,
+        "steps": "12",
+        "guidance": "1.5",
+    }
+    assert not said or "no font here has 雪" in said[0]
+
+
+def test_equal_in_equal_bytes(model, tmp_path):
+    for name in ("a", "b"):
+        folder = tmp_path / name
+        sample(model, folder / "sheet.png", count=2, each=folder / "each", steps_shown=3)
+
+    names = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*.png"))
+    assert len(names) == 1 + 2 * len(PROMPTS)
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_each_picture_has_a_file_with_its_prompt_and_seed(oblong, tmp_path):
+    sample(oblong, tmp_path / "sheet.png", PROMPTS[:2], count=2, seed=3, each=tmp_path / "each")
+
+    files = sorted((tmp_path / "each").iterdir())
+    assert [f.name for f in files] == [
+        "0001-a-red-circle-seed-3.png",
+        "0002-a-red-circle-seed-4.png",
+        "0003-a-green-square-seed-3.png",
+        "0004-a-green-square-seed-4.png",
+    ]
+    assert text(files[3])["prompt"] == "a green square"
+    assert text(files[3])["seed"] == "4"
+    made = sampling.load(oblong, device="cpu").generate(["a green square"], [4])[0]
+    with Image.open(files[3]) as image:
+        assert far(np.asarray(image), made) <= 2
+
+
+def test_a_sheet_shows_before_and_after_with_the_same_seeds(model, oblong, tmp_path):
+    sample(model, tmp_path / "after.png", PROMPTS[:2], count=2)
+    sample(model, tmp_path / "both.png", PROMPTS[:2], count=2, before=oblong)
+
+    with Image.open(tmp_path / "after.png") as after, Image.open(tmp_path / "both.png") as both:
+        assert both.width > after.width
+    facts = text(tmp_path / "both.png")
+    assert facts["before"] == checkpoint.load(oblong).digest
+    assert facts["checkpoint"] == checkpoint.load(model).digest
+
+
+def test_two_of_the_same_checkpoint_look_the_same(model, tmp_path):
+    sample(model, tmp_path / "both.png", PROMPTS[:1], count=1, before=model)
+
+    pixels = np.asarray(Image.open(tmp_path / "both.png"))
+    side = 96  # 16 pixels, enlarged
+    places = np.flatnonzero((pixels[60:120] < 250).any((0, 2)))
+    left = places[places > 182].min()
+    right = places[places > left + side].min()
+    assert far(pixels[40:130, left : left + side], pixels[40:130, right : right + side]) == 0
+
+
+def test_before_and_steps_do_not_go_together(model, tmp_path):
+    with pytest.raises(UsageError, match="--before"):
+        sample(model, tmp_path / "a.png", before=model, steps_shown=2)
+
+
+def test_nothing_to_draw_is_refused(model, tmp_path):
+    with pytest.raises(UsageError, match="nothing to draw"):
+        sample(model, tmp_path / "a.png", [])
+    with pytest.raises(UsageError, match="nothing to draw"):
+        sheets.prompts_of([], None)
+    with pytest.raises(UsageError, match="not UTF-8"):
+        sample(model, tmp_path / "a.png", ["a \udcff circle"])
+    assert not (tmp_path / "a.png").exists()
+
+
+def test_prompts_come_from_the_command_line_and_a_file(tmp_path):
+    (tmp_path / "prompts.txt").write_text("a red circle\n\na green square\n")
+
+    found = sheets.prompts_of(["a blue triangle"], tmp_path / "prompts.txt")
+    assert found == ["a blue triangle", "a red circle", "a green square"]
+
+
+def test_prompts_that_do_not_fit_the_sheet_are_counted(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(sheets, "SHEET", 300_000)
+    said = sample(model, tmp_path / "a.png", [f"a red circle {n}" for n in range(9)], count=1)
+
+    assert len(said) == 1
+    assert "of 9 prompts; --each DIR writes every picture to a file" in said[0]
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.width * image.height <= 300_000
+
+
+@given(st.integers(1, 99999), st.text(max_size=200), st.integers(0, 2**31))
+def test_names_of_files_are_safe(number, prompt, seed):
+    name = sheets.file_name(number, prompt, seed)
+
+    assert Path(name).name == name
+    assert name.startswith(f"{number:04d}-") and name.endswith(f"seed-{seed}.png")
+    assert len(name.encode()) < 200
+    assert all(c.isalnum() or c in "-." for c in name)
+
+
+def poor(folder: Path, encoder: str) -> Path:
+    """A model whose last stage has not converged."""
+    told = {"psnr": 20.1, "bicubic": 20.9, "converged": False, "held_out": True}
+    return cascades.write(folder, encoder, facts={"convergence": {"16": told}})
+
+
+def test_a_stage_that_has_not_converged_is_said_with_the_offer(tmp_path, encoder):
+    folder = poor(tmp_path / "model", encoder)
+    (said,) = sample(folder, tmp_path / "a.png", PROMPTS[:1], count=1)
+
+    assert "the 16 px stage has not converged: 20.1 dB against 20.9 dB" in said
+    assert "fix: --upscaler realesrgan" in said
+
+
+def test_a_converged_cascade_says_nothing(model, tmp_path):
+    assert sample(model, tmp_path / "a.png", PROMPTS[:1], count=1) == []
+
+
+def repeating(scale: int = 4) -> Upscaler:
+    """Enlarges by repeating pixels."""
+
+    def network(x_BCHW: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.interpolate(x_BCHW, scale_factor=scale)
+
+    return Upscaler("repeating", scale, "00", network, torch.device("cpu"), torch.float32)
+
+
+def test_an_upscaler_stands_in_for_stages_that_have_not_converged(tmp_path, encoder):
+    sampler = sampling.load(poor(tmp_path / "model", encoder), device="cpu")
+    kept = sheets.unconverged(sampler.cascade)
+    artist = Artist(sampler, kept or 0, repeating())
+    (drawn,) = artist.draw(Wanted(PROMPTS[:1], 2))
+
+    assert kept == 1
+    assert artist.size == Size(16, 16)
+    assert [made.shape for made in drawn.stages] == [(2, 8, 8, 3), (2, 16, 16, 3)]
+
+
+def test_an_upscaler_enlarges_what_has_converged(model):
+    sampler = sampling.load(model, device="cpu")
+    assert sheets.unconverged(sampler.cascade) is None
+
+    artist = Artist(sampler, 2, repeating())
+    (drawn,) = artist.draw(Wanted(PROMPTS[:1], 1))
+    assert artist.size == Size(64, 64)
+    assert far(drawn.stages[-1][:, ::4, ::4], drawn.stages[-2]) == 0
+
+
+def test_an_unknown_upscaler_is_refused(model, tmp_path):
+    with pytest.raises(UsageError, match="no upscaler and no file 'nothing'"):
+        sample(model, tmp_path / "a.png", upscaler="nothing")
+
+
+def test_a_full_folder_is_a_sentence(model, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        sample(model, tmp_path / "file" / "a.png", PROMPTS[:1], count=1)
