@@ -1,0 +1,340 @@
+"""A model as a folder to give on: whole, honest about licences, and safe to look at."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from curate.errors import InputError, LicenceError, UsageError
+from tests import cascades, tiny_encoder
+from tests.cascades import credit
+from train import card, checkpoint, licence, sampling
+from train.export import export
+
+CREDITS = [
+    credit("a-1", title="A red circle", creator="Ann", license="CC-BY-4.0", page_url="https://a/1"),
+    credit("b-2", creator="Bob", creator_url="https://b/", license="CC0-1.0", share_model="allow"),
+]
+LICENCES = {"CC-BY-4.0": 1, "CC0-1.0": 1}
+
+
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory) -> str:
+    return tiny_encoder.build(tmp_path_factory.mktemp("encoder"))
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory, encoder) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    facts = {**cascades.FACTS, "licences": LICENCES, "settings": {"encoder": encoder, "batch": 16}}
+    return cascades.write(folder, encoder, facts=facts, credits=CREDITS)
+
+
+def front_matter(folder: Path) -> dict:
+    return yaml.safe_load((folder / "README.md").read_text().split("---")[1])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_the_folder_holds_weights_description_card_and_credits(model, tmp_path):
+    said: list[str] = []
+    files = export(model, tmp_path / "fox", say=said.append)
+    readme = (tmp_path / "fox" / "README.md").read_text()
+    config = json.loads((tmp_path / "fox" / "config.json").read_bytes())
+
+    assert sorted(f.name for f in files) == sorted(contents(tmp_path / "fox"))
+    assert (tmp_path / "fox" / "model.safetensors").read_bytes() == (
+        model / "model.safetensors"
+    ).read_bytes()
+    matter = front_matter(tmp_path / "fox")
+    assert matter["license"] == "cc-by-4.0"
+    assert matter["pipeline_tag"] == "text-to-image"
+    assert "license_name" not in matter
+    for sentence in (
+        "# fox",
+        "pictures of 16 x 16 pixels",
+        "2 pictures. [CREDITS.md]",
+        "red (5), green (3), circle (2)",
+        "| 16 x 16 |",
+        "30.0 | 25.0 | yes, on held-out pictures",
+        "Not measured.",
+        "Nobody has measured",
+    ):
+        assert sentence in readme
+    assert config["model"]["sha256"] == checkpoint.load(model).digest
+    assert config["facts"]["settings"]["batch"] == 16
+    assert [stage["size"] for stage in config["stages"]] == [[8, 8], [16, 16]]
+    assert len(said) == 1 and "the text encoder lies in" in said[0]
+
+
+def test_no_folder_of_this_machine_is_published(model, tmp_path, encoder):
+    export(model, tmp_path / "fox")
+
+    for name in ("README.md", "config.json", "CREDITS.md"):
+        assert str(Path(encoder).parent) not in (tmp_path / "fox" / name).read_text()
+
+
+def test_the_exported_folder_draws_the_same_pictures(model, tmp_path):
+    export(model, tmp_path / "fox")
+
+    def drawn(folder: Path) -> np.ndarray:
+        return sampling.load(folder, device="cpu").generate(["a red circle"], [3])
+
+    assert (drawn(model) == drawn(tmp_path / "fox")).all()
+    assert checkpoint.credits(tmp_path / "fox") == checkpoint.credits(model)
+
+
+def test_the_same_command_again_changes_nothing(model, tmp_path):
+    export(model, tmp_path / "fox")
+    first = contents(tmp_path / "fox")
+    export(model, tmp_path / "fox")
+    export(model, tmp_path / "other" / "fox")
+
+    assert contents(tmp_path / "fox") == contents(tmp_path / "other" / "fox") == first
+
+
+@pytest.mark.parametrize("there", ["a note", "a changed card", "a file"])
+def test_a_folder_that_holds_something_else_is_left_alone(model, tmp_path, there):
+    out = tmp_path / "fox"
+    if there == "a file":
+        out.write_text("mine")
+    else:
+        export(model, out)
+        name = "note.txt" if there == "a note" else "README.md"
+        (out / name).write_text("mine")
+    with pytest.raises(UsageError, match="holds something else"):
+        export(model, out)
+
+    kept = [out] if out.is_file() else list(out.iterdir())
+    assert [f.name for f in kept if f.read_bytes() == b"mine"] != []
+
+
+def test_a_failed_export_leaves_nothing(model, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        export(model, tmp_path / "file" / "fox")
+    (tmp_path / "gaps.json").write_text("{}")
+    with pytest.raises(InputError, match="not a report of curate vocab-gaps"):
+        export(model, tmp_path / "fox", gaps=tmp_path / "gaps.json")
+
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "gaps.json"]
+
+
+def test_what_a_killed_export_left_does_no_harm(model, tmp_path):
+    (tmp_path / ".fox.part").mkdir()
+    (tmp_path / ".fox.part" / "half").write_text("")
+    export(model, tmp_path / "fox")
+
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["fox"]
+    assert "half" not in contents(tmp_path / "fox")
+
+
+def test_an_unfinished_run_is_refused(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / checkpoint.STATE).write_bytes(b"")
+    with pytest.raises(InputError, match="not finished"):
+        export(tmp_path / "run", tmp_path / "fox")
+
+
+def test_pictures_that_ask_for_credit_must_have_it(tmp_path, encoder):
+    facts = {**cascades.FACTS, "licences": {"CC-BY-4.0": 3}}
+    folder = cascades.write(tmp_path / "model", encoder, facts=facts)
+    with pytest.raises(LicenceError, match=r"CC-BY-4\.0 asks for credit") as found:
+        export(folder, tmp_path / "fox")
+
+    assert found.value.exit_code == 5
+    assert not (tmp_path / "fox").exists()
+
+
+def test_what_the_policy_forbids_is_refused_and_what_it_holds_is_said(tmp_path, encoder):
+    def made(name: str, decision: str) -> Path:
+        owed = [credit("k", license="CC0-1.0", share_model=decision)]
+        return cascades.write(tmp_path / name, encoder, credits=owed)
+
+    said: list[str] = []
+    export(made("held", "hold"), tmp_path / "out", say=said.append)
+    assert "has not decided whether a model of 1 of" in " ".join(said)
+    assert "has not decided whether a model of 1 of" in (tmp_path / "out" / "README.md").read_text()
+    with pytest.raises(LicenceError, match="such as k"):
+        export(made("denied", "deny"), tmp_path / "never")
+
+
+def verify_report(folder: Path, digest: str, **changes) -> Path:
+    share = {"value": 0.9853, "low": 0.96, "high": 1.0, "n": 204}
+    figure = {
+        "scorer": "nearest",
+        "group": "with the word",
+        "measure": "word",
+        "prompts": 12,
+        "after": share,
+        "before": None,
+        "change": {**share, "value": None},
+    }
+    report = {"word": "mage", "works": True, "samples": 200, "reasons": ["it does"]}
+    folder.mkdir()
+    whole = {**report, "figures": [figure], "after": digest, **changes}
+    (folder / "verify.json").write_text(json.dumps(whole))
+    return folder
+
+
+def test_figures_of_a_verification_are_told_with_their_intervals(model, tmp_path):
+    report = verify_report(tmp_path / "verify", checkpoint.load(model).digest)
+    Image.new("RGB", (8, 8)).save(report / "verify.png")
+    export(model, tmp_path / "fox", verify=[report])
+    readme = (tmp_path / "fox" / "README.md").read_text()
+
+    assert "**mage** works" in readme
+    assert "| nearest | with the word (12) | word | 204 | - | 98.5 (96.0 to 100.0) | - |" in readme
+    assert "](verify-mage.png)" in readme
+    assert (tmp_path / "fox" / "verify-mage.png").exists()
+    assert "Not measured" not in readme and "Nobody has measured" not in readme
+
+
+def test_a_word_that_does_not_work_is_said_not_to(model, tmp_path):
+    report = verify_report(tmp_path / "verify", checkpoint.load(model).digest, works=False)
+    export(model, tmp_path / "fox", verify=[report / "verify.json"])
+
+    assert "**mage** does not work" in (tmp_path / "fox" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"after": "00"}, "verifies another model"),
+        ({"figures": [{}]}, "not a report of train verify"),
+        ({"figures": None}, "not a report of train verify"),
+    ],
+)
+def test_reports_that_do_not_fit_are_refused(model, tmp_path, changes, problem):
+    digest = checkpoint.load(model).digest
+    with pytest.raises(InputError, match=problem):
+        export(model, tmp_path / "fox", verify=[verify_report(tmp_path / "v", digest, **changes)])
+    (tmp_path / "list.json").write_text("[]")
+    with pytest.raises(InputError, match="is no report"):
+        export(model, tmp_path / "fox", verify=[tmp_path / "list.json"])
+
+
+def test_coverage_is_told_with_what_is_missing(model, tmp_path):
+    report = {
+        "schema": "vocab-gaps/1",
+        "prompts": {"count": 24, "path": "p"},
+        "data": {"images": 419},
+        "summary": {"covered": 11, "missing": 2},
+        "items": [
+            {"unit": "sna*re", "severity": "error"},
+            {"unit": "a", "severity": "info"},
+        ],
+    }
+    (tmp_path / "gaps.json").write_text(json.dumps(report))
+    export(model, tmp_path / "fox", gaps=tmp_path / "gaps.json")
+    readme = (tmp_path / "fox" / "README.md").read_text()
+
+    assert "24 prompts were compared with the captions of 419 training pictures" in readme
+    assert "| covered | 11 |" in readme
+    assert "Asked for and not, or hardly, taught: sna\\*re." in readme
+
+
+HOSTILE = (
+    "](javascript:alert(1)) <img src=x onerror=alert(1)> **b** `c` $x$ | cell\n# head\n---\n"
+    "www.evil.example https://evil.example \u202egnp.exe \ud800 &lt;"
+)
+
+
+def test_hostile_names_are_shown_as_they_are(tmp_path, encoder):
+    owed = [
+        credit(
+            "k|1",
+            title=HOSTILE,
+            creator=HOSTILE,
+            creator_url="javascript:alert(1)",
+            page_url="https://a/><script>|`",
+            license="CC0-1.0",
+        )
+    ]
+    facts = {**cascades.FACTS, "words": {"<b>": 2, "[x](y)": 1}}
+    folder = cascades.write(tmp_path / "model", encoder, facts=facts)
+    page = card.credits_page("<fox>", owed)
+    export(folder, tmp_path / "fox")
+    readme = (tmp_path / "fox" / "README.md").read_text()
+
+    assert page.splitlines()[0] == r"# Credits of \<fox\>"
+    assert len(page.splitlines()) == 7  # one line a picture
+    assert "(<javascript" not in page
+    assert "(<https://a/%3E%3Cscript%3E%7C%60>)" in page
+    row = page.splitlines()[-1]
+    assert len(re.findall(r"(?<!\\)\|", row)) == 5
+    assert not re.findall(r"(?<!\\)[*`$&]", row)
+    assert "\u202e" not in page
+    assert r"\<b\> (2), \[x\](y) (1)" in readme
+
+
+@given(st.text(max_size=400))
+def test_escaped_text_is_one_line_without_mark_up(text):
+    shown = card.escaped(text)
+
+    assert len(shown.splitlines()) <= 1
+    bare = re.sub(r"\\.", "", shown)
+    assert not set(bare) & card.MARKS
+    assert shown.encode().decode() == shown
+
+
+@pytest.mark.parametrize(
+    ("licences", "claimed"),
+    [
+        ({"CC0-1.0": 3, "CC-PDM-1.0": 1}, ("cc0-1.0", None)),
+        ({"MIT": 4, "CC0-1.0": 1}, ("mit", None)),
+        ({"MIT": 1, "Apache-2.0": 1}, ("other", "not-stated")),
+        ({"CC-BY-2.0": 1, "CC-BY-4.0": 2, "MIT": 1}, ("cc-by-4.0", None)),
+        ({"CC-BY-SA-4.0": 1, "CC-BY-4.0": 9}, ("cc-by-sa-4.0", None)),
+        ({"CC-BY-SA-2.0": 1}, ("other", "cc-by-sa-2.0")),
+        ({"CC-BY-SA-4.0": 1, "CC-BY-SA-3.0": 1}, ("other", "not-stated")),
+        ({"CC-BY-NC-4.0": 1, "CC-BY-SA-4.0": 1}, ("other", "not-stated")),
+        ({"CC-BY-NC-4.0": 1, "CC0-1.0": 1}, ("cc-by-nc-4.0", None)),
+        ({"CC-BY-ND-4.0": 1}, ("other", "not-stated")),
+        ({"GPL-3.0-or-later": 2}, ("other", "gpl-3.0-or-later")),
+        ({"GPL-3.0-or-later": 2, "CC-BY-4.0": 1}, ("other", "not-stated")),
+        ({"LicenseRef-CC-BY-family": 1}, ("other", "not-stated")),
+        ({"LicenseRef-Own": 2, "CC0-1.0": 1}, ("other", "not-stated")),
+        ({"LicenseRef-scancode-pixabay-content": 1}, ("other", "not-stated")),
+        ({"none": 1, "CC0-1.0": 99}, ("other", "not-stated")),
+        ({"LicenseRef-\n<b>": 1}, ("other", "not-stated")),
+        ({}, ("other", "not-stated")),
+    ],
+)
+def test_the_licence_claimed_is_one_the_pictures_allow(licences, claimed):
+    found = licence.claim(licences)
+
+    assert (found.license, found.name) == claimed
+    assert found.because.endswith(".")
+
+
+def test_a_licence_that_hubs_do_not_know_is_named_in_the_front_matter(tmp_path, encoder):
+    facts = {**cascades.FACTS, "licences": {"CC-BY-SA-2.0": 1}}
+    owed = [credit("k", license="CC-BY-SA-2.0")]
+    folder = cascades.write(tmp_path / "model", encoder, facts=facts, credits=owed)
+    said: list[str] = []
+    export(folder, tmp_path / "fox", say=said.append)
+    matter = front_matter(tmp_path / "fox")
+
+    assert matter["license"] == "other"
+    assert matter["license_name"] == "cc-by-sa-2.0"
+    assert matter["license_link"] == "https://creativecommons.org/licenses/by-sa/2.0/"
+
+
+def test_a_claim_that_cannot_be_made_is_said(tmp_path, encoder):
+    facts = {**cascades.FACTS, "licences": {"none": 2}}
+    folder = cascades.write(tmp_path / "model", encoder, facts=facts, credits=[credit("k")])
+    said: list[str] = []
+    export(folder, tmp_path / "fox", say=said.append)
+
+    assert "no licence is claimed for the weights" in " ".join(said)
+    assert front_matter(tmp_path / "fox")["license_name"] == "not-stated"
+    assert "| not stated | 2 |" in (tmp_path / "fox" / "README.md").read_text()

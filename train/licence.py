@@ -1,0 +1,93 @@
+"""Under which licence may a model be given on? What the licences of its pictures leave open.
+
+Whether a model is a work derived from its training pictures is not settled in law. The rule here
+is the careful one: as if it were. It is a record of what the pictures' licences ask, not legal
+advice.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from curate.rights.kinds import OWN, is_family, kinds_of, link
+
+FREE = {"cc0", "public-domain-mark", "public-domain"}  # kinds that ask for nothing
+LENIENT = {"permissive", "attribution"}  # kinds that ask for credit and notices
+KNOWN = {*LENIENT, "share-alike", "copyleft", "non-commercial"}  # kinds that may be passed on
+HUB = frozenset(  # licences that model hubs know by their id in lower case
+    "Apache-2.0 MIT BSD-2-Clause BSD-3-Clause BSL-1.0 ISC OFL-1.1 Unlicense Zlib CC0-1.0 "
+    "CC-BY-2.0 CC-BY-2.5 CC-BY-3.0 CC-BY-4.0 CC-BY-SA-3.0 CC-BY-SA-4.0 CC-BY-NC-2.0 "
+    "CC-BY-NC-3.0 CC-BY-NC-4.0 CC-BY-NC-SA-2.0 CC-BY-NC-SA-3.0 CC-BY-NC-SA-4.0".split()
+)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a model card may say of the model's licence."""
+
+    license: str  # as model hubs write it; "other" where none can be claimed or hubs know none
+    name: str | None  # with "other": a licence id in lower case, or "not-stated"
+    link: str | None  # with "other": the address of its text
+    because: str  # why, in a sentence
+
+
+def claim(licences: Mapping[str, int]) -> Claim:
+    """The licence that the licences of the training pictures leave for the model.
+
+    Pictures that ask for nothing (CC0, public domain) decide only where there is nothing else.
+    Otherwise the strictest decides, if there is one: attribution under permissive terms, or
+    share-alike and non-commercial, whose conditions nobody may take off. Where licences
+    contradict each other, are unknown, reserve rights or forbid changes, none is claimed.
+
+    Args:
+        licences: licence id ("none" or "unknown" where there is none) -> pictures.
+    """
+    if not licences:
+        return _none("The licences of the training pictures are not recorded.")
+    asked = {id for id in licences if not set(kinds_of(id)) <= FREE}
+    strange = sorted(id for id in asked if not set(kinds_of(id)) <= KNOWN or is_family(id))
+    if strange == [OWN]:
+        return _none(
+            "Pictures of the publisher's own are among the training pictures, and nothing is said "
+            "about the licence of what was made from them. The publisher may state one here."
+        )
+    if strange:
+        return _none(f"No licence can be claimed for what was made from {_listed(strange)}.")
+    if not asked:
+        return _stated("CC0-1.0", "Every training picture is in the public domain or CC0.")
+    strict = sorted(id for id in asked if not set(kinds_of(id)) <= LENIENT)
+    if not strict:
+        return _of_credited(asked)
+    alone = len(asked) == 1 or "copyleft" not in kinds_of(strict[0])
+    if len(strict) > 1 or not alone:
+        return _none(f"It is not certain that {_listed(sorted(asked))} can be met together.")
+    return _strictest(strict[0])
+
+
+def needs_credit(id: str) -> bool:
+    """Whether whoever gives on pictures of this licence must name their authors."""
+    return not set(kinds_of(id)) <= {*FREE, "own"}
+
+
+def _of_credited(asked: set[str]) -> Claim:
+    by = sorted(id for id in asked if "attribution" in kinds_of(id))
+    if not by and len(asked) > 1:
+        return _none(f"Several licences apply, each to its part: {_listed(sorted(asked))}.")
+    return _strictest(by[-1] if by else min(asked))  # of CC-BY, the latest version
+
+
+def _strictest(id: str) -> Claim:
+    return _stated(id, f"{id} is the strictest licence of the training pictures.")
+
+
+def _stated(id: str, because: str) -> Claim:
+    if id in HUB:
+        return Claim(id.lower(), None, None, because)
+    return Claim("other", id.lower(), link(id), because)
+
+
+def _none(because: str) -> Claim:
+    return Claim("other", "not-stated", None, because)
+
+
+def _listed(ids: list[str]) -> str:
+    return ", ".join("pictures without a licence" if id == "none" else id for id in ids)
