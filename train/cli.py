@@ -1,5 +1,6 @@
 """The command line: parse, make one call, print. Nothing is decided here."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +10,7 @@ from curate import show
 from curate.errors import CurateError, UsageError
 
 if TYPE_CHECKING:
+    from train.config import TrainConfig
     from train.size import Size
 
 app = typer.Typer(
@@ -19,55 +21,88 @@ app = typer.Typer(
 )
 
 Shards = Annotated[Path, typer.Option("--shards", help="Shards, or the dataset folder with them.")]
+Init = Annotated[
+    Path | None, typer.Option("--init", help="Checkpoint to start from; else from nothing.")
+]
+Stages = Annotated[
+    str | None, typer.Option("--stages", help="Pixels, base first: 16,64 or 16x32,64x128.")
+]
+Images = Annotated[
+    str | None, typer.Option("--images", help="Images seen by each stage: 48000,18000.")
+]
+NetworkSize = Annotated[
+    str | None, typer.Option("--size", help="Network: tiny, small, base or large.")
+]
+Config = Annotated[Path | None, typer.Option("--config", help="TOML file with any other setting.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@app.command()
+def plan(
+    stages: Stages = None,
+    images: Images = None,
+    size: NetworkSize = None,
+    init: Init = None,
+    settings: Config = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Say what a run will cost in memory and time, before it starts; exit 2 if it cannot fit."""
+    from train import plan as planning
+    from train import report
+
+    chosen = _settings(init, settings, stages=stages, images=images, size=size)
+    every = size is None and init is None and settings is None
+    found = planning.run(chosen, every_size=every, init=init, device=device, say=report.say)
+    planning.show(found, as_json=as_json)
 
 
 @app.command()
 def finetune(  # noqa: PLR0913 one a documented option
     shards: Shards,
     run: Annotated[Path, typer.Option("--out", help="Folder of this run.")] = Path("run"),
-    init: Annotated[
-        Path | None, typer.Option("--init", help="Checkpoint to start from; else from nothing.")
-    ] = None,
+    init: Init = None,
     replay: Annotated[
         Path | None, typer.Option("--replay", help="Old shards, mixed in so nothing is forgotten.")
     ] = None,
-    stages: Annotated[
-        str | None, typer.Option("--stages", help="Pixels, base first: 16,64 or 16x32,64x128.")
+    prior: Annotated[
+        Path | None,
+        typer.Option("--prior", help="Shards of pictures that --init drew, mixed in likewise."),
     ] = None,
-    images: Annotated[
-        str | None, typer.Option("--images", help="Images seen by each stage: 30000,12000.")
-    ] = None,
-    size: Annotated[
-        str | None, typer.Option("--size", help="Network: tiny, small, base or large.")
-    ] = None,
+    stages: Stages = None,
+    images: Images = None,
+    size: NetworkSize = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")] = None,
-    settings: Annotated[
-        Path | None, typer.Option("--config", help="TOML file with any other setting.")
-    ] = None,
+    settings: Config = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Train on shards; the same command again finishes what was interrupted."""
-    from train import cascade, config, report
+    from train import report
 
-    typed = {
-        "stages": sizes("--stages", stages),
-        "images": numbers("--images", images),
-        "size": size,
-        "seed": seed,
-    }
-    if init is not None:
-        typed = cascade.taken_over(init, config.read(settings), typed)
-    chosen = config.load(settings, typed)
-    report.finetune(shards, run, chosen, init=init, replay=replay, device=device, as_json=as_json)
+    chosen = _settings(init, settings, stages=stages, images=images, size=size, seed=seed)
+    report.finetune(
+        shards,
+        run,
+        chosen,
+        init=init,
+        replay=replay,
+        prior=prior,
+        device=device,
+        as_json=as_json,
+    )
 
 
 @app.command()
-def sample(
-    checkpoint: Annotated[Path, typer.Argument(help="Run folder or model file.")],
-    prompts: Annotated[list[str], typer.Argument(help="What to draw, each in quotes.")],
+def sample(  # noqa: PLR0913 one a documented option
+    checkpoint: Annotated[Path, typer.Argument(help="Run folder, exported folder or model file.")],
+    prompts: Annotated[
+        list[str] | None, typer.Argument(help="What to draw, each in quotes.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--prompts", help="More prompts, one a line.")
+    ] = None,
     count: Annotated[int, typer.Option("--count", min=1, help="Pictures a prompt.")] = 4,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the first picture.")] = 0,
     guidance: Annotated[
@@ -75,16 +110,45 @@ def sample(
         typer.Option("--guidance", min=0.0, help="How strictly to follow the prompt; 1 is off."),
     ] = 1.5,
     steps: Annotated[int, typer.Option("--steps", min=2, help="Steps of the base stage.")] = 12,
+    before: Annotated[
+        Path | None, typer.Option("--before", help="Checkpoint to draw beside it, same seeds.")
+    ] = None,
+    steps_shown: Annotated[
+        int | None,
+        typer.Option("--steps-shown", min=0, help="Show noise, so many steps, every stage."),
+    ] = None,
+    upscaler: Annotated[
+        str | None,
+        typer.Option("--upscaler", help="realesrgan (drawings) or a file that spandrel reads."),
+    ] = None,
     out: Annotated[Path, typer.Option("--out", help="PNG file to write.")] = Path("samples.png"),
+    each: Annotated[
+        Path | None, typer.Option("--each", help="Folder for one PNG a picture, besides.")
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Draw prompts into one labelled picture."""
-    from train import report, sampling
+    from train import drawing, report, sheets
+    from train.sampling import SamplingConfig
 
-    drawing = sampling.SamplingConfig(steps=steps, guidance=guidance)
-    sampler = sampling.load(checkpoint, device=device, config=drawing)
-    report.sample(sampler, prompts, count=count, seed=seed, out=out)
-    typer.echo(str(out))
+    asked = sheets.prompts_of(prompts or [], file)
+    with report.progress_bar() as bar:
+        files = sheets.sample(
+            checkpoint,
+            asked,
+            count=count,
+            seed=seed,
+            config=SamplingConfig(steps=steps, guidance=guidance),
+            before=before,
+            steps_shown=steps_shown,
+            upscaler=upscaler,
+            out=out,
+            each=each,
+            device=device,
+            progress=partial(drawing.on_bar(bar), "drawing"),
+            say=report.say,
+        )
+    show.result("".join(f"{path}\n" for path in files))
 
 
 @app.command()
@@ -117,7 +181,9 @@ def verify(  # noqa: PLR0913 one a documented option
     at_most_loss: Annotated[
         float, typer.Option("--at-most-loss", min=0, max=1, help="Share old words may lose.")
     ] = 0.02,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for pictures and JSON.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for page, pictures and JSON.")
+    ] = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -143,6 +209,36 @@ def verify(  # noqa: PLR0913 one a documented option
         )
     checking.show(found, as_json=as_json)
     raise typer.Exit(found.exit_code)
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="Run folder or model file.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write; new or empty.")],
+    verified: Annotated[
+        list[Path] | None, typer.Option("--verify", help="Report of train verify, one a word.")
+    ] = None,
+    gaps: Annotated[
+        Path | None, typer.Option("--gaps", help="JSON report of curate vocab-gaps.")
+    ] = None,
+) -> None:
+    """Write a folder to publish: weights, settings, model card with credits and figures."""
+    from train import export as publishing
+    from train import report
+
+    files = publishing.export(checkpoint, out, verify=verified or [], gaps=gaps, say=report.say)
+    show.result("".join(f"{path}\n" for path in files))
+
+
+def _settings(init: Path | None, file: Path | None, **typed: Any) -> "TrainConfig":
+    """What was typed over what the file says over what the checkpoint is."""
+    from train import cascade, config
+
+    typed |= {"stages": sizes("--stages", typed["stages"])}
+    typed |= {"images": numbers("--images", typed["images"])}
+    if init is not None:
+        typed = cascade.taken_over(init, config.read(file), typed)
+    return config.load(file, typed)
 
 
 def numbers(option: str, text: str | None) -> tuple[int, ...] | None:

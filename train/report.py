@@ -3,14 +3,13 @@
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from curate import show
 from train import cascade, checkpoint, loop, pictures
 from train.config import TrainConfig
-from train.sampling import Sampler
 
 FIRST = os.environ.get("RANK", "0") == "0"  # of several processes, the one that speaks
 
@@ -22,6 +21,7 @@ def finetune(
     *,
     init: Path | None,
     replay: Path | None,
+    prior: Path | None,
     device: str,
     as_json: bool,
 ) -> None:
@@ -37,6 +37,7 @@ def finetune(
             settings,
             init=init,
             replay=replay,
+            prior=prior,
             device=device,
             progress=lambda stage, seen, loss: bar.update(tasks[stage], completed=seen, loss=loss),
             say=say,
@@ -86,19 +87,6 @@ def log_points(path: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
             if kind in entry:
                 stage[kind].append((entry["images"], entry[kind]))
     return points
-
-
-def sample(sampler: Sampler, prompts: Sequence[str], *, count: int, seed: int, out: Path) -> None:
-    """Draw `count` pictures a prompt, seeds `seed` and up, as one labelled PNG."""
-    asked = [prompt for prompt in prompts for _ in range(count)]
-    seeds = [seed + n for _ in prompts for n in range(count)]
-    with progress_bar() as bar:
-        task = bar.add_task("drawing", total=len(asked), loss=None)
-        made = sampler.stages(asked, seeds, done=lambda number: bar.advance(task, number))[-1]
-    labels = [f"{prompt} ({s})" for prompt, s in zip(asked, seeds, strict=True)]
-    sheet = pictures.grid(made, labels, columns=count)
-    facts = {"prompt": "\n".join(prompts), "seed": str(seed), "checkpoint": sampler.cascade.digest}
-    pictures.save_png(sheet, out, facts)
 
 
 def say(sentence: str) -> None:
