@@ -3,6 +3,7 @@
 Letters in names: B batch, C channels, H and W pixels, h and w those of low-resolution pictures.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -93,18 +94,24 @@ def convergence(
 
 
 def restored(
-    stage: Stage, pairs: Pairs, device: torch.device, config: SamplingConfig, seeds: list[int]
+    stage: Stage, pairs: Pairs, device: torch.device, config: SamplingConfig, seeds: Sequence[int]
 ) -> Tensor:
-    """The pictures (B, C, H, W) that a stage draws from low-resolution ones, on the CPU.
+    """What `train sample` would make of low-resolution pictures, (B, C, H, W) on the CPU.
 
-    Drawn as `train sample` draws them. A picture that is not a number is grey.
+    A picture that is not a number is grey.
     """
+    return consistent(drawn(stage, pairs, device, config, seeds).nan_to_num(0), pairs.low_BChw)
+
+
+def drawn(
+    stage: Stage, pairs: Pairs, device: torch.device, config: SamplingConfig, seeds: Sequence[int]
+) -> Tensor:
+    """The pictures as the stage leaves them, before they are made consistent."""
     shape = (6, *pairs.real_BCHW.shape[2:])
     noise = torch.stack([torch.randn(shape, generator=generator_at(NOISE, s)) for s in seeds])
     text = (pairs.text[0].to(device), pairs.text[1].to(device))
     drawer = StageSampler(stage, device, config)
-    made = drawer.draw(text, noise.to(device), pairs.enlarged_BCHW.to(device)).cpu()
-    return consistent(made.nan_to_num(0), pairs.low_BChw)
+    return drawer.draw(text, noise.to(device), pairs.enlarged_BCHW.to(device)).cpu()
 
 
 def _pairs(stage: Stage, pictures: Pictures, corpus: Corpus, rows: list[int]) -> Pairs:
@@ -121,7 +128,7 @@ def _pairs(stage: Stage, pictures: Pictures, corpus: Corpus, rows: list[int]) ->
 def _measured(stage: Stage, pairs: Pairs, device: torch.device, first: int) -> dict[str, Tensor]:
     """Figures of each picture."""
     real, plain = pairs.real_BCHW, pairs.enlarged_BCHW.clamp(-1, 1)
-    seeds = list(range(first, first + len(real)))
+    seeds = range(first, first + len(real))
     exact = restored(stage, pairs, device, SamplingConfig(low_noise=0.0), seeds)
     drawn = restored(stage, pairs, device, SamplingConfig(), seeds)
     return {
