@@ -199,13 +199,12 @@ def write_folder(figures: Figures, folder: Path) -> None:
     (folder / "metadata.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def sheet(figures: Figures, columns: int = 16, scale: int = 4) -> Image.Image:
-    """The figures side by side, enlarged."""
-    images = figures.images_NHWC
-    height, width = images.shape[1:3]
-    rows = -(-len(images) // columns)
+def sheet(images_NHWC: np.ndarray, columns: int = 16, scale: int = 4) -> Image.Image:
+    """Pictures side by side, enlarged."""
+    height, width = images_NHWC.shape[1:3]
+    rows = -(-len(images_NHWC) // columns)
     canvas = np.full((rows * height, columns * width, 3), 255, np.uint8)
-    for n, image in enumerate(images):
+    for n, image in enumerate(images_NHWC):
         top, left = n // columns * height, n % columns * width
         canvas[top : top + height, left : left + width] = image
     return Image.fromarray(canvas).resize((columns * width * scale, rows * height * scale), 0)
@@ -228,7 +227,7 @@ def main() -> None:
     write_shards(figures.select(figures.seen_N), given.out / "seen-data")
     write_shards(figures, given.out / "truth-data")
     some = figures.select(np.random.default_rng(0).permutation(len(figures))[:128])
-    sheet(some).save(given.out / "figures.png")
+    sheet(some.images_NHWC).save(given.out / "figures.png")
     print(f"{len(figures)} figures, {int((~figures.seen_N).sum())} of them of hidden pairs")
     for noise in (10, 25, 50):
         share = right_share(figures, noise)
