@@ -86,7 +86,7 @@ def test_configuration_survives_json():
 def test_text_is_standardised_with_measured_numbers():
     states = torch.randn(40, 6, 8) * 3 + 5
     lengths = torch.randint(1, 7, (40,))
-    text = EncodedText((states * (torch.arange(6) < lengths[:, None])[..., None]).half(), lengths)
+    text = EncodedText.of((states * (torch.arange(6) < lengths[:, None])[..., None]).half(), lengths)
     network = UNet(CONFIG)
     network.load_state_dict(TextScale.measure(text).buffers(), strict=False)
     tokens, pooled = network._text(*text.take(torch.arange(40)))
@@ -96,7 +96,7 @@ def test_text_is_standardised_with_measured_numbers():
 
 
 def test_one_caption_gives_finite_scale():
-    text = EncodedText(torch.ones(1, 3, 8).half(), torch.tensor([3]))
+    text = EncodedText.of(torch.ones(1, 3, 8).half(), torch.tensor([3]))
     assert all(
         torch.isfinite(v).all() and (k.endswith("mean") or (v > 0).all())
         for k, v in TextScale.measure(text).buffers().items()

@@ -1,20 +1,30 @@
 """The compact Efficient U-Net: convolutions high up, text cross-attention at the bottom.
 
-Letters in names: B batch, C channels, H and W pixels, L text tokens, D text width.
+Letters in names: B batch, C channels, H and W pixels, T pixels in a row, L text tokens, D text
+width, K keys. Inside, channels come last (`x_BHWC`), as layer norms and matrix products want them;
+convolutions see the same memory as channels-last pictures.
 
-Ideas and where they come from: pixel-unshuffle stem (Shi et al., arXiv:1609.05158); skips scaled
-by 2^-0.5 and few blocks at high resolution (Imagen's Efficient U-Net, arXiv:2205.11487, appendix
-B); residual blocks modulated by the noise level and pooled text (ADM, arXiv:2105.05233); noise
-level embedded by Fourier features (Tancik et al., arXiv:2006.10739).
+Ideas and where they come from: pixel-unshuffle stem (Shi et al., arXiv:1609.05158); few blocks at
+high resolution, shrinking before and growing after them (Imagen's Efficient U-Net,
+arXiv:2205.11487, appendix B); blocks modulated by the noise level and pooled text (ADM,
+arXiv:2105.05233); noise level embedded by Fourier features (Tancik et al., arXiv:2006.10739);
+one normalisation and one activation a block (ConvNeXt, Liu et al., arXiv:2201.03545, section 2.6).
+Every normalisation is over the channels of one pixel, so that what a network without
+self-attention makes of a place does not depend on how much else it is shown.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from train.kernels import attend, convolve, normed, shuffled, unshuffled
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -27,11 +37,13 @@ class UNetConfig:
     out_channels: int = 3
     patch: int = 2  # pixels a side folded into channels at the stem
     widths: tuple[int, ...] = (96, 192)  # channels a level, high to low resolution
-    blocks: tuple[int, ...] = (2, 2)  # residual blocks a level, each way
-    mid_blocks: int = 2  # transformer blocks in the middle: self-attention, text, feed-forward
+    blocks: tuple[int, ...] = (2, 2)  # convolution blocks a level, each way
+    mid_blocks: int = 2  # transformer blocks in the middle: attention to text, feed-forward
     text_width: int = 384  # D
     heads: int = 6
     noise_levels: int = 1  # 2 where the low-resolution image has a noise level of its own
+    self_attention: bool = True  # pixels at the bottom attend to each other, not to text alone
+    recompute: bool = False  # blocks are computed again in the backward pass, to save memory
 
     @property
     def multiple(self) -> int:
@@ -71,65 +83,60 @@ class NoiseEmbedding(nn.Module):
         return F.silu(self.out(F.silu(hidden)))
 
 
-class ResBlock(nn.Module):
-    """Norm, convolution, modulated norm, convolution; starts as the identity."""
+class ConvBlock(nn.Module):
+    """Norm, convolution, modulation, convolution; starts as the identity."""
 
-    def __init__(self, width_in: int, width: int, embedding: int) -> None:
-        """A 1x1 convolution carries the input over where the widths differ."""
+    def __init__(self, width: int, embedding: int) -> None:
+        """`width` channels in and out; `embedding` is the width of the noise embedding."""
         super().__init__()
-        self.norm1 = nn.GroupNorm(_groups(width_in), width_in)
-        self.conv1 = nn.Conv2d(width_in, width, 3, padding=1)
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
         self.modulation = nn.Linear(embedding, 2 * width)
-        self.norm2 = nn.GroupNorm(_groups(width), width)
         self.conv2 = _zero(nn.Conv2d(width, width, 3, padding=1))
-        self.carry = nn.Conv2d(width_in, width, 1) if width_in != width else nn.Identity()
 
-    def forward(self, x_BCHW: Tensor, embedding_BC: Tensor) -> Tensor:
-        """Same height and width, `width` channels."""
-        scale, shift = self.modulation(embedding_BC)[:, :, None, None].chunk(2, 1)
-        h = self.conv1(F.silu(self.norm1(x_BCHW)))
-        h = self.conv2(F.silu(torch.addcmul(shift, self.norm2(h), scale + 1)))
-        out: Tensor = self.carry(x_BCHW) + h
-        return out
+    def forward(self, x_BHWC: Tensor, embedding_BC: Tensor) -> Tensor:
+        """Same shape."""
+        scale, shift = self.modulation(embedding_BC)[:, None, None].chunk(2, -1)
+        hidden = convolve(normed(x_BHWC), self.conv1)
+        hidden = F.silu(torch.addcmul(shift, hidden, scale + 1))
+        return x_BHWC + convolve(hidden, self.conv2)
 
 
 class TransformerBlock(nn.Module):
     """Self-attention and cross-attention to the text side by side, then a feed-forward layer.
 
     Keys and values of pixels and text tokens are concatenated, so one attention serves both, as
-    in Imagen (arXiv:2205.11487).
+    in Imagen (arXiv:2205.11487). Without self-attention, those of the text stand alone.
     """
 
-    def __init__(self, width: int, text_width: int, heads: int, embedding: int) -> None:
+    def __init__(
+        self, width: int, text_width: int, heads: int, embedding: int, *, self_attention: bool
+    ) -> None:
         """`width` must be a multiple of `heads`."""
         super().__init__()
         self.heads = heads
-        self.norm1 = nn.LayerNorm(width)
-        self.qkv = nn.Linear(width, 3 * width)
-        self.text_norm = nn.LayerNorm(text_width)
+        self.qkv = nn.Linear(width, 3 * width if self_attention else width)
         self.text_kv = nn.Linear(text_width, 2 * width)
         self.out = _zero(nn.Linear(width, width))
-        self.norm2 = nn.LayerNorm(width)
         self.modulation = nn.Linear(embedding, 2 * width)
         self.up = nn.Linear(width, 3 * width)
         self.down = _zero(nn.Linear(3 * width, width))
 
     def forward(
-        self, x_BCHW: Tensor, embedding_BC: Tensor, text_BLD: Tensor, bias_B11K: Tensor
+        self, x_BHWC: Tensor, embedding_BC: Tensor, text_BLD: Tensor, bias_B11K: Tensor
     ) -> Tensor:
         """`bias_B11K` is added to the scores: 0 for pixels and words, -inf for padding."""
-        b, c, h, w = x_BCHW.shape
-        x = x_BCHW.flatten(2).transpose(1, 2)
-        q, k, v = self.qkv(self.norm1(x)).chunk(3, -1)
-        text_k, text_v = self.text_kv(self.text_norm(text_BLD)).chunk(2, -1)
-        k, v = torch.cat([k, text_k], 1), torch.cat([v, text_v], 1)
+        x_BTC = x_BHWC.flatten(1, 2)
+        k, v = self.text_kv(text_BLD).chunk(2, -1)
+        q, *own = self.qkv(normed(x_BTC)).split(x_BTC.shape[-1], -1)
+        if own:
+            k, v = torch.cat([own[0], k], 1), torch.cat([own[1], v], 1)
         q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias_B11K.to(q.dtype))
-        x = x + self.out(mixed.transpose(1, 2).flatten(2))
+        mixed = attend(q, k, v, bias_B11K.to(q.dtype))
+        x_BTC = x_BTC + self.out(mixed.transpose(1, 2).flatten(2))
         scale, shift = self.modulation(embedding_BC)[:, None].chunk(2, -1)
-        x = x + self.down(F.silu(self.up(torch.addcmul(shift, self.norm2(x), scale + 1))))
-        image: Tensor = x.transpose(1, 2).reshape(b, c, h, w)
-        return image.contiguous(memory_format=torch.channels_last)
+        hidden = torch.addcmul(shift, normed(x_BTC), scale + 1)
+        out: Tensor = x_BTC + self.down(F.silu(self.up(hidden)))
+        return out.view_as(x_BHWC)
 
 
 class UNet(nn.Module):
@@ -139,46 +146,39 @@ class UNet(nn.Module):
         """Build the network; the last convolution starts at zero."""
         super().__init__()
         self.config = config
-        widths, embedding = config.widths, 4 * config.widths[0]
-        self.embedding = NoiseEmbedding(embedding, config.text_width, config.noise_levels)
-        self.null_text = nn.Parameter(torch.zeros(config.text_width))
+        widths, text_width, patch = config.widths, config.text_width, config.patch
+        bottom = widths[-1]
+        self.embedding = NoiseEmbedding(bottom, text_width, config.noise_levels)
+        self.null_text = nn.Parameter(torch.zeros(text_width))
         self.token_mean: Tensor
         self.token_std: Tensor
         self.pooled_mean: Tensor
         self.pooled_std: Tensor
         for name in ("token_mean", "pooled_mean"):
-            self.register_buffer(name, torch.zeros(config.text_width))
+            self.register_buffer(name, torch.zeros(text_width))
         for name in ("token_std", "pooled_std"):
-            self.register_buffer(name, torch.ones(config.text_width))
-        self.stem = nn.Conv2d(config.in_channels * config.patch**2, widths[0], 3, padding=1)
-        self.down = nn.ModuleList()
-        self.shrink = nn.ModuleList()
-        skips = [widths[0]]
-        width = widths[0]
-        for level, count in enumerate(config.blocks):
-            for _ in range(count):
-                self.down.append(ResBlock(width, widths[level], embedding))
-                width = widths[level]
-                skips.append(width)
-            if level + 1 < len(widths):
-                self.shrink.append(nn.Conv2d(width, widths[level + 1], 2, stride=2))
-                width = widths[level + 1]
-                skips.append(width)
+            self.register_buffer(name, torch.ones(text_width))
+        self.stem = nn.Conv2d(config.in_channels * patch**2, widths[0], 3, padding=1)
+        self.down, self.up = self._levels(), self._levels()
+        steps = list(pairwise(widths))  # from each level to the one below
+        self.shrink = nn.ModuleList(nn.Linear(4 * high, low) for high, low in steps)
         self.mid = nn.ModuleList(
-            TransformerBlock(width, config.text_width, config.heads, embedding)
+            TransformerBlock(
+                bottom, text_width, config.heads, bottom, self_attention=config.self_attention
+            )
             for _ in range(config.mid_blocks)
         )
-        self.up = nn.ModuleList()
-        self.grow = nn.ModuleList()
-        for level in reversed(range(len(widths))):
-            for _ in range(config.blocks[level] + 1):
-                self.up.append(ResBlock(width + skips.pop(), widths[level], embedding))
-                width = widths[level]
-            if level:
-                self.grow.append(nn.Conv2d(width, 4 * widths[level - 1], 1))
-                width = widths[level - 1]
-        self.out_norm = nn.GroupNorm(_groups(width), width)
-        self.out = _zero(nn.Conv2d(width, config.out_channels * config.patch**2, 3, padding=1))
+        self.grow = nn.ModuleList(nn.Linear(low, 4 * high) for high, low in steps)
+        self.fuse = nn.ModuleList(nn.Linear(2 * high, high) for high, _ in steps)
+        self.out = _zero(nn.Conv2d(widths[0], config.out_channels * patch**2, 3, padding=1))
+
+    def _levels(self) -> nn.ModuleList:
+        """The blocks of each level, one way."""
+        widths, counts = self.config.widths, self.config.blocks
+        return nn.ModuleList(
+            nn.ModuleList(ConvBlock(width, widths[-1]) for _ in range(count))
+            for width, count in zip(widths, counts, strict=True)
+        )
 
     def forward(
         self, x_BCHW: Tensor, levels_BN: Tensor, text_BLD: Tensor, mask_BL: Tensor
@@ -196,28 +196,33 @@ class UNet(nn.Module):
         with torch.autocast(x_BCHW.device.type, enabled=False):
             text, pooled = self._text(text_BLD.float(), mask_BL)
         embedding = self.embedding(levels_BN, pooled)
-        x = F.pixel_unshuffle(x_BCHW, self.config.patch)
-        x = self.stem(x.contiguous(memory_format=torch.channels_last))
-        skips, shrink, down = [x], iter(self.shrink), iter(self.down)
-        for level, count in enumerate(self.config.blocks):
-            for _ in range(count):
-                x = next(down)(x, embedding)
-                skips.append(x)
-            if level + 1 < len(self.config.blocks):
-                x = next(shrink)(x)
-                skips.append(x)
-        pixels = x.shape[2] * x.shape[3]
-        bias = self._bias(mask_BL, pixels)
-        for block in self.mid:
-            x = block(x, embedding, text, bias)
-        grow, up = iter(self.grow), iter(self.up)
-        for level in reversed(range(len(self.config.blocks))):
-            for _ in range(self.config.blocks[level] + 1):
-                x = next(up)(torch.cat([x, skips.pop() * 2**-0.5], 1), embedding)
+        x = convolve(unshuffled(x_BCHW.permute(0, 2, 3, 1), self.config.patch), self.stem)
+        skips = []
+        for level, blocks in enumerate(self.down):
             if level:
-                x = F.pixel_shuffle(next(grow)(x), 2)
-        out = self.out(F.silu(self.out_norm(x)))
-        return F.pixel_shuffle(out, self.config.patch)
+                skips.append(x)
+                x = self.shrink[level - 1](unshuffled(x, 2))
+            for block in blocks.children():
+                x = self._through(block, x, embedding)
+        text = normed(text).to(x.dtype)
+        bias = self._bias(mask_BL, x.shape[1] * x.shape[2] if self.config.self_attention else 0)
+        for block in self.mid:
+            x = self._through(block, x, embedding, text, bias)
+        for level in reversed(range(len(self.up))):
+            for block in self.up[level].children():
+                x = self._through(block, x, embedding)
+            if level:
+                grown = shuffled(self.grow[level - 1](x), 2)
+                x = self.fuse[level - 1](torch.cat([grown, skips.pop()], -1))
+        x = convolve(F.silu(normed(x)), self.out)
+        return shuffled(x, self.config.patch).permute(0, 3, 1, 2)
+
+    def _through(self, block: Callable[..., Tensor], *given: Tensor) -> Tensor:
+        """The block's output; its insides are kept for the backward pass, or computed again."""
+        if self.config.recompute and torch.is_grad_enabled():
+            again: Tensor = checkpoint(block, *given, use_reentrant=False)
+            return again
+        return block(*given)
 
     def _text(self, text_BLD: Tensor, mask_BL: Tensor) -> tuple[Tensor, Tensor]:
         mask = mask_BL.to(text_BLD.dtype)[..., None]
@@ -235,11 +240,6 @@ class UNet(nn.Module):
         mask[:, 0] |= ~mask.any(1)
         bias = torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, float("-inf"))
         return F.pad(bias, (pixels, 0))[:, None, None]
-
-
-def _groups(width: int) -> int:
-    """Groups of at least 16 channels, at most 32 groups."""
-    return math.gcd(width, max(1, min(32, width // 16)))
 
 
 def _zero(module: M) -> M:
