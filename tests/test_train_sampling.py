@@ -82,6 +82,14 @@ def test_pictures_of_every_stage_have_its_shape(oblong):
     assert all(made.dtype == np.uint8 for made in stages)
 
 
+def test_a_later_stage_adds_details_and_changes_no_colours(model):
+    base, made = sampling.load(model, device="cpu").stages(PROMPTS, [0, 1, 2, 3])
+    reduced = made.reshape(4, 8, 2, 8, 2, 3).mean((2, 4))
+
+    assert np.abs(reduced.mean((0, 1, 2)) - base.mean((0, 1, 2))).max() < 1  # of 255
+    assert np.abs(reduced - base).mean() < 3
+
+
 def test_no_prompts_give_no_pictures(oblong):
     assert sampling.load(oblong, device="cpu").generate([], []).shape == (0, 32, 16, 3)
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from curate.errors import InputError, UsageError
 from train import checkpoint, diffusion
 from train.checkpoint import Cascade, Stage
+from train.consistency import consistent
 from train.data import generator_at
 from train.size import Size
 from train.text import Encoder
@@ -32,7 +33,8 @@ Watch = Callable[[int, float, Tensor], None]  # step from 0, its noise level, th
 class SamplingConfig:
     """How pictures are drawn; the defaults are our choice, measured on small cascades."""
 
-    steps: int = 12  # of the base stage; later stages take a third
+    steps: int = 12  # of the base stage
+    later_steps: int = 2  # of each later stage; more make no better pictures
     guidance: float = 1.5  # 1 is off
     guidance_low: float = 0.15  # noise levels between which guidance acts,
     guidance_high: float = 20.0  # Kynkaanniemi et al., arXiv:2404.07724
@@ -174,7 +176,8 @@ class Sampler:
             noise = _noise(seeds, number, stage.size).to(self.device)
             low = enlarge(images, stage.size) if number else None
             drawer = StageSampler(stage, self.device, self.config)
-            images = drawer.draw(text, noise, low, watch=None if number else watch)
+            drawn = drawer.draw(text, noise, low, watch=None if number else watch)
+            images = consistent(drawn, images) if number else drawn
             begun = begun if number else _to_uint8(noise[:, :3] / 2)
             made.append(_to_uint8(images))
         return Drawn(first, made, begun, steps)
@@ -191,7 +194,7 @@ class StageSampler:
     @property
     def steps(self) -> int:
         """How often the network runs, guidance apart."""
-        return max(2, self.config.steps // 3) if self.stage.low_size else self.config.steps
+        return self.config.later_steps if self.stage.low_size else self.config.steps
 
     def draw(
         self,
