@@ -76,6 +76,16 @@ def test_a_shift_of_colours_is_taken_back_and_details_stay(size_and_factor, seed
     torch.testing.assert_close(back, real, atol=1e-5, rtol=0)
 
 
+@given(sizes, st.integers(0, 99))
+def test_a_round_adds_what_is_left_enlarged_as_a_stage_is_given_it(size_and_factor, seed):
+    low_size, factor = size_and_factor
+    size = Size(low_size.width * factor, low_size.height * factor)
+    low = 0.4 * drawn(2, 3, low_size.height, low_size.width, seed=seed)
+    images = 0.4 * drawn(2, 3, size.height, size.width, seed=seed + 1)
+    one = images + enlarge(low - reduce(images, low_size), size)
+    torch.testing.assert_close(consistent(images, low, rounds=1), one, atol=1e-5, rtol=0)
+
+
 def test_pictures_stay_within_their_range_and_consistent_ones_stay_as_they_are():
     real = smooth(3, Size(32, 16))
     low = reduce(real, Size(8, 4))

