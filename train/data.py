@@ -177,7 +177,8 @@ def load(
         reader = Mapped(np.memmap(pixels, np.uint8, "r", shape=shape))
     else:
         files = [index.root / shard.name for shard in index.shards]
-        reader = Tars(files, [Place(*p) for p in found["places"]], size, fit, _workers())
+        places = np.array(found["places"], np.int64)
+        reader = Tars(files, places, size, fit, _workers())
     captions, skipped = found["captions"], found["skipped"]
     return Pictures(size, reader, list(range(count)), found["keys"], captions, skipped, index)
 

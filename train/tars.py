@@ -1,5 +1,7 @@
 """Pictures read straight from the shards, any of them at any time.
 
+Letters in names: N pictures, B batch, H and W pixels.
+
 A WebDataset tar is not compressed, so a picture is a run of bytes at a known place. With the
 places listed once, a set larger than memory and disk cache can be drawn from in a true random
 order, a permutation of all pictures anew each epoch. The usual way to read such tars (Aizman,
@@ -63,7 +65,7 @@ class Tars:
     """Reads pictures by row from the tars where they lie, decoded on several threads."""
 
     files: list[Path]  # the tars, by number
-    places: list[Place]  # of each row
+    places_N4: np.ndarray  # int64, a `Place` a row
     size: Size
     fit: str
     workers: int  # threads
@@ -89,7 +91,7 @@ class Tars:
         return out
 
     def _picture(self, row: int) -> np.ndarray:
-        place = self.places[row]
+        place = Place(*self.places_N4[row].tolist())
         file = self.files[place.shard]
         try:
             with file.open("rb", buffering=0) as tar:
