@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from curate.errors import InputError, UsageError
-from train import realesrgan, tiles
+from train import realesrgan, sampling, tiles
 from train.size import Size
 
 REALESRGAN = "realesrgan"
@@ -78,7 +78,7 @@ def upscaler(name: str, *, device: torch.device) -> Upscaler:
         InputError: its weights are missing or cannot be used.
     """
     if name == REALESRGAN:
-        dtype = torch.half if device.type == "cuda" else torch.float32
+        dtype = torch.half if device.type == "cuda" else sampling.precision(device)
         network = realesrgan.published().to(device, dtype).to(memory_format=torch.channels_last)
         return Upscaler(name, realesrgan.SCALE, realesrgan.SHA256, network, device, dtype)
     if not Path(name).is_file():
@@ -111,7 +111,9 @@ def _from_file(path: Path, device: torch.device) -> Upscaler:
     channels = (found.input_channels, found.output_channels)
     if found.purpose != "SR" or found.scale < 2 or channels != (3, 3):
         raise _unusable(path, f"{found.architecture.name} does not enlarge colour pictures")
-    dtype = torch.half if device.type == "cuda" and found.supports_half else torch.float32
+    dtype = torch.half if device.type == "cuda" else sampling.precision(device)
+    if not (found.supports_half if device.type == "cuda" else found.supports_bfloat16):
+        dtype = torch.float32
     found.to(device, dtype).eval()
 
     def one_by_one(images_BCHW: Tensor) -> Tensor:  # as spandrel asks
