@@ -75,6 +75,16 @@ def test_the_folder_holds_weights_description_card_and_credits(model, tmp_path):
     assert len(said) == 1 and "the text encoder lies in" in said[0]
 
 
+def test_the_most_frequent_and_the_rarest_words_are_named(tmp_path, encoder):
+    words = {f"word{n:02d}": n for n in range(1, 31)}
+    export(cascades.write(tmp_path / "model", encoder, facts={"words": words}), tmp_path / "fox")
+    readme = (tmp_path / "fox" / "README.md").read_text()
+
+    assert "- most frequent (pictures): word30 (30), word29 (29)" in readme
+    assert "- rarest (pictures): word01 (1), word02 (2)" in readme
+    assert "shown 30 different words" in readme
+
+
 def test_no_folder_of_this_machine_is_published(model, tmp_path, encoder):
     export(model, tmp_path / "fox")
 
@@ -178,7 +188,9 @@ def verify_report(folder: Path, digest: str, **changes) -> Path:
         "before": None,
         "change": {**share, "value": None},
     }
+    accuracy = {"entirely": 0.9425, "own_word": 1.0, "n": 400, "on": "real pictures"}
     report = {"word": "mage", "works": True, "samples": 200, "reasons": ["it does"]}
+    report["judges"] = [{"name": "nearest", "accuracy": accuracy}]
     folder.mkdir()
     whole = {**report, "figures": [figure], "after": digest, **changes}
     (folder / "verify.json").write_text(json.dumps(whole))
@@ -193,6 +205,7 @@ def test_figures_of_a_verification_are_told_with_their_intervals(model, tmp_path
 
     assert "**mage** works" in readme
     assert "| nearest | with the word (12) | word | 204 | - | 98.5 (96.0 to 100.0) | - |" in readme
+    assert "- nearest is itself right on 94.2 % of 400 real pictures." in readme
     assert "](verify-mage.png)" in readme
     assert (tmp_path / "fox" / "verify-mage.png").exists()
     assert "Not measured" not in readme and "Nobody has measured" not in readme
@@ -211,6 +224,7 @@ def test_a_word_that_does_not_work_is_said_not_to(model, tmp_path):
         ({"after": "00"}, "verifies another model"),
         ({"figures": [{}]}, "not a report of train verify"),
         ({"figures": None}, "not a report of train verify"),
+        ({"judges": [{}]}, "not a report of train verify"),
     ],
 )
 def test_reports_that_do_not_fit_are_refused(model, tmp_path, changes, problem):

@@ -13,7 +13,8 @@ from PIL import Image
 
 from curate.errors import InputError, UsageError
 from tests import cascades, tiny_encoder
-from train import checkpoint, diffusion, sampling, sheets
+from train import checkpoint, diffusion, drawing, sampling, sheets
+from train.questions import Sample
 from train.sampling import Sampler, SamplingConfig
 from train.sheets import Artist, Wanted
 from train.size import Size
@@ -357,3 +358,20 @@ def test_a_full_folder_is_a_sentence(model, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
         sample(model, tmp_path / "file" / "a.png", PROMPTS[:1], count=1)
+
+
+def test_samples_of_a_verification_are_kept_and_the_encoder_is_loaded_once(tmp_path, encoder):
+    shutil.copytree(encoder, tmp_path / "encoder")
+    folder = cascades.write(tmp_path / "model", str(tmp_path / "encoder"))
+    count = drawing.CHUNK + 2
+    prompts = [PROMPTS[n % 2] if n < drawing.CHUNK else PROMPTS[2] for n in range(count)]
+    plan = [Sample(prompt, n, "with the word") for n, prompt in enumerate(prompts)]
+
+    def gone(what: str, done: int, total: int) -> None:  # after the first chunk
+        shutil.rmtree(tmp_path / "encoder", ignore_errors=True)
+
+    first = drawing.Drawer(folder, None, "cpu").drawer(tmp_path, "after", gone)(plan)
+    again = drawing.Drawer(folder, None, "cpu").drawer(tmp_path, "after", gone)(plan)
+
+    assert len(first) == count
+    assert (first == again).all()

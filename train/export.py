@@ -28,6 +28,7 @@ from train.size import Size
 VERSION = "fubuki-export/1"
 CONFIG, CARD, CREDITS = "config.json", "README.md", "CREDITS.md"
 COVERAGE = "vocab-gaps/1"  # reports of coverage that are understood
+TOLD = ("word", "works", "samples", "figures", "judges", "reasons")  # of a verification
 MISSING_NAMED = 20  # words that the card names as not taught
 
 Say = Callable[[str], None]
@@ -117,7 +118,9 @@ def _verified(path: Path, digest: str) -> tuple[dict[str, Any], Path | None]:
     file = path / "verify.json" if path.is_dir() else path
     report = _json(file, "train verify CHECKPOINT --word WORD --shards DIR")
     try:
-        kept = {name: report[name] for name in ("word", "works", "samples", "figures", "reasons")}
+        kept = {name: report[name] for name in TOLD}
+        for judge in kept["judges"]:
+            _ = judge["name"], judge["accuracy"]["entirely"], judge["accuracy"]["n"]
         for figure in kept["figures"]:
             for share in (figure["after"], figure["before"], figure["change"]):
                 _ = share and (share["value"], share["low"], share["high"], share["n"])
@@ -197,6 +200,7 @@ def _facts(
         "shown": shown,
         "licences": sorted(licences.items(), key=lambda pair: (-pair[1], pair[0])),
         "words": sorted(words.items(), key=lambda pair: (-pair[1], pair[0])),
+        "rarest": sorted(words.items(), key=lambda pair: (pair[1], pair[0])),
         "verified": list(verified),
         "coverage": coverage,
     }

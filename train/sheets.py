@@ -23,6 +23,7 @@ from train.upscalers import Upscaler
 
 ABREAST = 8  # pictures side by side on a sheet
 SHEET = 64_000_000  # pixels of a sheet at most; viewers refuse larger ones
+SMALL = 64  # pixels a side below which upscalers invent more than they see (our observation)
 NAMED = 40  # letters of a prompt in a file's name
 Progress = Callable[[int, int], None]  # pictures done, of how many
 
@@ -175,7 +176,8 @@ def artist(
     last = cascade.stages[kept - 1].size
     instead = f"stands in for the stages above {last} pixels, which have not converged"
     usual = f"enlarges the finished pictures of {last} pixels {found.scale} times"
-    say(f"{upscaler}: {usual if poor is None else instead}")
+    small = " (little to go by: it is made for larger ones)" if max(last) < SMALL else ""
+    say(f"{upscaler}: {usual if poor is None else instead}{small}")
     return Artist(sampler, kept, found, facts | {"upscaler": f"{found.name} {found.digest}"})
 
 
