@@ -21,6 +21,7 @@ What was measured is kept in the folder; the same command again goes on from the
 
 import argparse
 import json
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -169,18 +170,17 @@ def ours(
 ) -> dict[str, Any]:
     """Train for so many CPU-seconds with `--config` and `changes`, then measure."""
     asked = {"stages": (task.size,), "sample_every": 0, **changes}
-    plain = config.load(given.config, {**asked, "images": (CALIBRATION,)})
-    rate = trained(task, folder.with_name("calibration") / folder.name, plain)[2]
-    images = max(plain.batch, round(rate * seconds / plain.batch) * plain.batch)
+    short = config.load(given.config, {**asked, "images": (CALIBRATION,)})
+    named = "-".join(["calibration", *(f"{k}-{v}" for k, v in changes.items())])
+    rate = trained(task, folder.with_name(named), short)[1]["images_a_second"]
+    images = max(short.batch, round(rate * seconds / short.batch) * short.batch)
     settings = config.load(given.config, {**asked, "images": (images,)})
-    cascade, cpu, rate = trained(task, folder, settings)
+    cascade, cost = trained(task, folder, settings)
     stage = cascade.stages[0]
     measured: dict[str, Any] = {
         "parameters": sum(p.numel() for p in stage.network.parameters()),
         "images": images,
-        "cpu_seconds": cpu,
-        "images_a_second": rate,
-        "batch": settings.batch,
+        **cost,
     }
     for kind, rows in halves(task, given.samples):
         measured[f"error_{kind}"] = {s: our_error(cascade, task, rows, s) for s in SIGMAS}
@@ -193,17 +193,23 @@ def ours(
     return measured | sampled(task, draw, given.samples, folder)
 
 
-def trained(task: Task, folder: Path, settings: TrainConfig) -> tuple[Cascade, float, float]:
-    """A finished run, its CPU-seconds of training steps, and images a CPU-second."""
-    clock: list[tuple[int, float]] = []
+def trained(task: Task, folder: Path, settings: TrainConfig) -> tuple[Cascade, dict[str, float]]:
+    """A finished run, and what its steps cost: CPU-seconds, and images a CPU-second."""
 
-    def progress(stage: int, seen: int, loss: float) -> None:
-        clock.append((seen, time.process_time()))
+    def timed() -> dict[str, float]:
+        shutil.rmtree(folder, ignore_errors=True)  # an unfinished run's cost is not known
+        clock: list[tuple[int, float]] = []
 
-    cascade = finetune(task.shards, folder, settings, device="cpu", progress=progress)
-    (first, began), (last, ended) = clock[0], clock[-1]
-    rate = (last - first) / (ended - began)
-    return cascade, last / rate, rate
+        def progress(stage: int, seen: int, loss: float) -> None:
+            clock.append((seen, time.process_time()))
+
+        finetune(task.shards, folder, settings, device="cpu", progress=progress)
+        (first, began), (last, ended) = clock[0], clock[-1]
+        rate = (last - first) / (ended - began)
+        return {"cpu_seconds": last / rate, "images_a_second": rate}
+
+    cost = once(folder / "cost", timed)
+    return finetune(task.shards, folder, settings, device="cpu"), cost
 
 
 def our_error(cascade: Cascade, task: Task, rows: Sequence[int], sigma: float) -> float:
