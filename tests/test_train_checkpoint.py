@@ -57,3 +57,105 @@ def test_training_again_on_the_same_pictures_counts_their_words_once(
 ):
     model = cascade.finetune(shards, tmp_path, quick, init=trained, device="cpu")
     assert model.facts["words"]["red"] == 3 and model.facts["licences"] == {"CC0-1.0": 6}
+
+
+def changed_tensor(source, target, name, value):
+    tensors, described = checkpoint.read_tensors(source)
+    tensors[name] = tensors[name].clone()
+    tensors[name].view(-1)[3] = value
+    checkpoint.write_tensors(target, tensors, described)
+    return target
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_finite_numbers_are_refused_by_name(tmp_path, trained, value):
+    file = trained / checkpoint.MODEL
+    bent = changed_tensor(file, tmp_path / "bent.safetensors", "16/stem.weight", value)
+    with pytest.raises(InputError, match=r"weights 16/stem\.weight are not all finite numbers"):
+        checkpoint.load(bent)
+
+
+def test_a_state_that_holds_no_finite_numbers_is_refused_too(tmp_path, shards, quick):
+    class Killed(Exception):
+        pass
+
+    def kill(stage, seen, loss):
+        if seen == 24:
+            raise Killed
+
+    with pytest.raises(Killed):
+        cascade.finetune(shards, tmp_path, quick, device="cpu", progress=kill)
+    file = tmp_path / checkpoint.STATE
+    changed_tensor(file, file, "average1/out.weight", float("nan"))
+    with pytest.raises(InputError, match=r"average1/out\.weight are not all finite"):
+        cascade.finetune(shards, tmp_path, quick, device="cpu")
+
+
+def test_an_older_file_is_refused_with_what_to_do(tmp_path, trained):
+    tensors, described = checkpoint.read_tensors(trained / checkpoint.MODEL)
+    older = described | {"version": "fubuki-model/1"}
+    checkpoint.write_tensors(tmp_path / "x.safetensors", tensors, older)
+    with pytest.raises(InputError) as error:
+        checkpoint.load(tmp_path / "x.safetensors")
+    assert "written as fubuki-model/1, this reads fubuki-model/2\n  fix: train it" in str(
+        error.value
+    )
+    checkpoint.write_tensors(tmp_path / "y.safetensors", {}, {"version": checkpoint.VERSION})
+    with pytest.raises(InputError, match="its description cannot be understood"):
+        checkpoint.load(tmp_path / "y.safetensors")
+
+
+def test_files_are_those_of_the_safetensors_library(tmp_path):
+    import hashlib
+
+    from safetensors.torch import load_file
+
+    file = tmp_path / "x.safetensors"
+    tensors = {
+        "odd": torch.frombuffer(bytearray(b"abc"), dtype=torch.uint8),
+        "kernel": torch.randn(3, 4, 2, 2).to(memory_format=torch.channels_last),
+        "number": torch.tensor(3.0),
+        "none": torch.zeros(0, 2),
+        "half": torch.randn(5).bfloat16(),
+        "counts": torch.tensor([1, 2]),
+    }
+    digest = checkpoint.write_tensors(file, tensors, {"word": "吹雪"})
+    assert digest == hashlib.sha256(file.read_bytes()).hexdigest()
+    read = load_file(file)
+    assert read.keys() == tensors.keys()
+    for name, value in tensors.items():
+        assert torch.equal(read[name], value) and read[name].dtype == value.dtype
+    assert checkpoint.read_tensors(file)[1] == {"word": "吹雪"}
+
+
+def test_a_model_carries_the_credits_of_its_pictures(tmp_path, trained, shards, quick):
+    found = checkpoint.credits(trained)
+    assert [c["key"] for c in found] == sorted(key for key, _, _ in shapes("red", "green"))
+    assert found[0] == {
+        "key": "green-circle-0",
+        "title": "",
+        "creator": "",
+        "creator_url": "",
+        "license": "CC0-1.0",
+        "license_url": "",
+        "page_url": "",
+        "share_model": "",
+    }
+    new = write_shards(tmp_path / "new", shapes("blue"))
+    tiny = replace(quick, images=(8, 8))
+    run = tmp_path / "run"
+    cascade.finetune(new, run, tiny, init=trained, replay=shards, device="cpu")
+    keys = [key for key, _, _ in shapes("red", "green", "blue")]
+    assert [c["key"] for c in checkpoint.credits(run)] == sorted(keys)  # each set once
+
+
+def test_credits_come_from_the_records_and_survive_packing():
+    from train import credits
+
+    one = {"key": "b", "title": "雪", "creator": 'A. "B"', "license": "CC-BY-4.0"}
+    two = {"key": "a", "title": "", "creator": "", "license": ""}
+    merged = credits.merged([[one], [two, one]])
+    assert merged == [two, one]
+    assert credits.from_tensor(credits.to_tensor(merged)) == merged
+    with pytest.raises(ValueError, match="cannot be unpacked"):
+        credits.from_tensor(torch.zeros(4, dtype=torch.uint8))

@@ -1,4 +1,6 @@
 # ruff: noqa: F401, F811 fixtures
+from dataclasses import replace
+
 import pytest
 
 from curate.errors import CurateError
@@ -26,6 +28,16 @@ def test_unknown_settings_name_the_nearest(tmp_path):
         ({"held_out": 1.0}, r"1.0 is not in \[0, 1\)"),
         ({"stages": (16, 24)}, "2 or 4 times"),
         ({"precision": "fp8"}, "no precision 'fp8'"),
+        ({"precision": "fp23"}, "did you mean fp32"),
+        ({"optimizer": "adamv"}, "did you mean adamw"),
+        ({"optimizer_options": {"beta": [0.9, 0.99]}}, "did you mean betas"),
+        ({"optimizer_options": {"betas": [2.0, 0.99]}}, "Invalid beta parameter"),
+        ({"averages": (0.1, 0.5)}, "not different shares of a run"),
+        ({"averages": ()}, "not different shares of a run"),
+        ({"accumulate": 0}, "0 is below 1"),
+        ({"accumulate": 17}, "17 pieces of 16 images"),
+        ({"fit": "squeeze"}, "one of crop, pad"),
+        ({"learning_rate": float("nan")}, "nan is not above 0"),
         ({"stages": (32, 128), "crop": 60}, "60 does not fit"),
     ],
 )
@@ -39,3 +51,28 @@ def test_stages_come_from_the_checkpoint(trained, shards, tmp_path, quick, capsy
     assert config.load(None, taken).stages == ((8, 8), (16, 16))
     with pytest.raises(CurateError, match="network is that of --init"):
         cascade.taken_over(trained, {}, {"size": "small"})
+
+
+@pytest.mark.parametrize(
+    "line, problem",
+    [
+        ("betas = [0.9, 0.99]", r"fix: optimizer_options = \{ betas = ... \}"),
+        ("optimizer_options = 3", "is not a table such as"),
+        ("averages = ['long']", "is not a list of numbers"),
+        ("sample_prompts = 'a cat'", "is not a list of texts in quotes"),
+        ("tensorboard = 1", "1 is not true or false"),
+    ],
+)
+def test_a_file_with_the_wrong_kind_of_value_says_which_it_should_be(tmp_path, line, problem):
+    (tmp_path / "a.toml").write_text(line)
+    with pytest.raises(CurateError, match=problem):
+        config.load(tmp_path / "a.toml", {})
+
+
+def test_a_checkpoint_of_three_stages_takes_images_for_each(tmp_path, shards, quick):
+    three = replace(quick, stages=(8, 16, 32), images=(0, 0, 0))
+    cascade.finetune(shards, tmp_path, three, device="cpu")
+    taken = cascade.taken_over(tmp_path, {}, {})
+    assert config.load(None, taken).images == (48_000, 18_000, 18_000)
+    stated = cascade.taken_over(tmp_path, {"images": (1, 2, 3)}, {})
+    assert config.load(None, stated).images == (1, 2, 3)

@@ -9,8 +9,10 @@ from tests.training import ALONE, command, encoder, losses, quick, settings_file
 from train import checkpoint
 
 
-def test_two_processes_equal_one(tmp_path, shards, quick):
-    exact = replace(quick, precision="fp32", images=(32, 16))
+@pytest.mark.parametrize("batch, accumulate", [(8, 1), (7, 2)])  # even and uneven parts
+def test_two_processes_equal_one(tmp_path, shards, quick, batch, accumulate):
+    exact = replace(quick, precision="fp32", batch=batch, accumulate=accumulate)
+    exact = replace(exact, images=(4 * batch, 2 * batch))
     file = settings_file(tmp_path, exact)
     one = command(shards, tmp_path / "one", file)
     assert subprocess.run(one, capture_output=True, env=ALONE).returncode == 0

@@ -25,9 +25,10 @@ def test_the_same_command_again_changes_nothing(trained, shards, quick):
 
 def test_killed_again_and_again_equals_uninterrupted(tmp_path, trained, shards, quick):
     moments = random.Random(4)
-    where, file = tmp_path / "run", settings_file(tmp_path, replace(quick, save_every=8))
+    config = replace(quick, save_every=8, accumulate=2, crop=8, averages=(0.05, 0.2))
+    where, file = tmp_path / "run", settings_file(tmp_path, config)
     whole = tmp_path / "whole"
-    cascade.finetune(shards, whole, replace(quick, save_every=8), device="cpu")
+    cascade.finetune(shards, whole, config, device="cpu")
     kills = 0
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     for _ in range(5):
@@ -80,46 +81,116 @@ def test_a_folder_holds_one_run(trained, shards, quick, change, message):
     assert message in str(error.value) and "--out" in str(error.value)
 
 
-def test_a_loss_that_is_no_number_stops_the_run(tmp_path, shards, quick):
-    with pytest.raises(InputError, match="no longer a number"):
-        cascade.finetune(
-            shards, tmp_path, replace(quick, learning_rate=1e30, warmup=0), device="cpu"
-        )
+class Killed(Exception):
+    pass
 
 
-def test_a_full_disk_is_a_sentence_and_keeps_the_old_state(tmp_path, shards, quick):
+def killed_at(shards, run, config, where):
+    """A run that dies when it gets to this (stage, images)."""
+
+    def kill(stage, seen, loss):
+        if (stage, seen) == where:
+            raise Killed
+
+    with pytest.raises(Killed):
+        cascade.finetune(shards, run, config, device="cpu", progress=kill)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_a_lower_rate_goes_on(tmp_path, shards, quick):
+    killed_at(shards, tmp_path, quick, (0, 24))
+    saved = (tmp_path / checkpoint.STATE).read_bytes()
+    with pytest.raises(InputError) as error:
+        cascade.finetune(shards, tmp_path, replace(quick, learning_rate=1e30), device="cpu")
+    told = str(error.value)
+    assert "the loss of stage 8 is no longer a number after 24 images" in told
+    assert "learning_rate = 5e+29 in --config FILE (it was 1e+30)" in told
+    assert f"it goes on from {tmp_path / checkpoint.STATE}, 16 images of stage 8" in told
+    assert (tmp_path / checkpoint.STATE).read_bytes() == saved
+
+    said: list[str] = []
+    lower = replace(quick, learning_rate=1e-4)
+    model = cascade.finetune(shards, tmp_path, lower, device="cpu", say=said.append)
+    assert said[-1].endswith(
+        "goes on from 16 images of stage 8 with learning_rate = 0.0001 (it was 1e+30)"
+    )
+    assert [c["settings"] for c in model.facts["changed"]] == [
+        {"learning_rate": [0.002, 1e30]},
+        {"learning_rate": [1e30, 1e-4]},
+    ]
+    assert [images for _, images, _ in losses(tmp_path)] == [16, 32, 48, 16, 32]
+
+
+def test_a_broken_run_is_never_saved(tmp_path, shards, quick):
+    config = replace(quick, learning_rate=1e30, warmup=0, save_every=8)
+    with pytest.raises(InputError, match="it begins again, for nothing was saved yet"):
+        cascade.finetune(shards, tmp_path, config, device="cpu")
+    assert not (tmp_path / checkpoint.STATE).exists()
+
+
+def test_other_settings_may_not_change_under_way(tmp_path, shards, quick):
+    killed_at(shards, tmp_path, quick, (0, 24))
+    for change in ({"batch": 4}, {"averages": (0.1,)}, {"precision": "fp32"}):
+        with pytest.raises(InputError, match=f"other {next(iter(change))}"):
+            cascade.finetune(shards, tmp_path, replace(quick, **change), device="cpu")
+
+
+def test_a_full_disk_is_a_sentence_and_keeps_the_old_state(tmp_path, trained, shards, quick):
+    run = tmp_path / "run"
+    killed_at(shards, run, quick, (0, 24))
+    before = (run / checkpoint.STATE).read_bytes()
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000));"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before) // 2}, {len(before) // 2}));"
         "from train.cli import main; main(sys.argv[1:])"
     )
-    words = command(shards, tmp_path / "run", settings_file(tmp_path, quick))[3:]
+    words = command(shards, run, settings_file(tmp_path, quick))[3:]
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
     assert done.returncode == 3 and "cannot be written" in done.stderr, done.stderr
-    assert [p.name for p in (tmp_path / "run").iterdir() if p.suffix == ".part"] == []
+    assert "free some space" in done.stderr
+    assert (run / checkpoint.STATE).read_bytes() == before
+    assert [p.name for p in run.iterdir() if p.suffix == ".part"] == []
+    cascade.finetune(shards, run, quick, device="cpu")
+    assert (run / checkpoint.MODEL).read_bytes() == (trained / checkpoint.MODEL).read_bytes()
+
+
+def test_finished_stages_are_written_once_and_gone_in_the_end(tmp_path, trained, shards, quick):
+    killed_at(shards, tmp_path, quick, (1, 24))
+    finished = tmp_path / "finished-0.safetensors"
+    assert (tmp_path / checkpoint.STATE).exists() and finished.exists()
+    cascade.finetune(shards, tmp_path, quick, device="cpu")
+    assert (tmp_path / checkpoint.MODEL).read_bytes() == (trained / checkpoint.MODEL).read_bytes()
+    assert list(tmp_path.glob("*.safetensors")) == [tmp_path / checkpoint.MODEL]
+
+
+def test_saves_lie_some_seconds_apart_and_change_nothing(tmp_path, trained, shards, quick):
+    seldom = replace(quick, save_seconds=3600.0)
+    killed_at(shards, tmp_path, seldom, (0, 40))
+    with checkpoint.opened(tmp_path / checkpoint.STATE) as (_, described):
+        assert described["seen"] == 16  # the first one is not put off
+    cascade.finetune(shards, tmp_path, seldom, device="cpu")
+    one, two = (checkpoint.load(p) for p in (tmp_path, trained))
+    for a, b in zip(one.stages, two.stages, strict=True):
+        for x, y in zip(a.network.parameters(), b.network.parameters(), strict=True):
+            assert torch.equal(x, y)
 
 
 def test_a_log_cut_short_before_the_first_save_is_mended(tmp_path, shards, quick):
-    lines = '{"stage": 8, "images": 16, "loss": 9.0, "rate": 1.0}\n{"stage": 8, "ima'
+    lines = '{"stage": 0, "images": 16, "loss": 9.0, "rate": 1.0}\n{"stage": 0, "ima'
     (tmp_path / "log.jsonl").write_text(lines)
     cascade.finetune(shards, tmp_path, quick, device="cpu")
     assert [images for _, images, _ in losses(tmp_path)] == [16, 32, 48, 16, 32]
     assert all(loss < 9 for _, _, loss in losses(tmp_path))
 
 
-def test_resuming_between_two_log_lines_gives_the_same_line(tmp_path, trained, shards, quick):
-    class Killed(Exception):
-        pass
-
-    def kill(stage, seen, loss):
-        if (stage, seen) == (0, 32):
-            raise Killed
-
-    often = replace(quick, save_every=24)
-    with pytest.raises(Killed):
-        cascade.finetune(shards, tmp_path, often, device="cpu", progress=kill)
-    cascade.finetune(shards, tmp_path, often, device="cpu")
-    assert losses(tmp_path) == losses(trained)
+@pytest.mark.parametrize("optimizer", ["adamw", "adafactor", "muon"])
+def test_stopped_between_two_log_lines_goes_on_bit_for_bit(tmp_path, shards, quick, optimizer):
+    config = replace(quick, save_every=24, optimizer=optimizer, accumulate=3, averages=(0.1, 0.2))
+    killed_at(shards, tmp_path / "killed", config, (0, 32))
+    for name in ("killed", "whole"):
+        cascade.finetune(shards, tmp_path / name, config, device="cpu")
+    one, two = tmp_path / "killed", tmp_path / "whole"
+    assert losses(one) == losses(two)
+    assert (one / checkpoint.MODEL).read_bytes() == (two / checkpoint.MODEL).read_bytes()
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path, shards, quick):

@@ -171,6 +171,7 @@ def _begun(run: Run, lesson: Lesson, stage: Stage, number: int) -> Work:
     config, sets = run.config, len(lesson.corpus.sets)
     network = stage.network.to(run.device).train().requires_grad_(True)
     tracks = [averages.copied(network, length) for length in config.averages]
+    network.config = replace(network.config, recompute=config.recompute)
     tools = optimizers.made(
         config.optimizer, config.optimizer_options, network, weight_decay=config.weight_decay
     )

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from train import pictures, sampling
 from train.checkpoint import Stage
+from train.consistency import consistent
 from train.data import generator_at
 
 FOLDER = "samples"  # within a run's folder
@@ -49,7 +50,8 @@ class Previews:
             noise = [torch.randn(shape, generator=generator_at(n, number)) for n in seeds]
             low = sampling.enlarge(images, stage.size) if number else None
             drawer = sampling.StageSampler(stage, device, config)
-            images = drawer.draw(text, torch.stack(noise).to(device), low)
+            drawn = drawer.draw(text, torch.stack(noise).to(device), low)
+            images = consistent(drawn, images) if number else drawn
             stage.network.to(home)
         scaled = ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
         return np.asarray(scaled.permute(0, 2, 3, 1).cpu())
