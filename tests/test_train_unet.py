@@ -1,6 +1,10 @@
+from dataclasses import replace
+
 import pytest
 import torch
+import torch.nn.functional as F
 
+from train.kernels import attend, convolve, shuffled, unshuffled
 from train.text import EncodedText, TextScale
 from train.unet import UNet, UNetConfig
 
@@ -80,13 +84,122 @@ def test_bf16_autocast_stays_close_to_fp32():
 
 def test_configuration_survives_json():
     assert UNetConfig.from_json(CONFIG.to_json()) == CONFIG
-    assert sum(p.numel() for p in UNet(CONFIG).parameters()) > 100_000
+
+
+@pytest.mark.parametrize("text_alone", [False, True])
+def test_without_self_attention_a_place_does_not_depend_on_how_much_else_is_shown(text_alone):
+    network = awake(replace(CONFIG, self_attention=not text_alone))
+    _, levels, text, mask = inputs(CONFIG, batch=1)
+    whole = torch.randn(1, 3, 112, 112, generator=torch.Generator().manual_seed(1))
+    cut = (..., slice(16, 96), slice(16, 96))
+    inner = (..., slice(32, -32), slice(32, -32))  # convolutions reach this far
+    with torch.inference_mode():
+        of_whole = network(whole, levels, text, mask)[cut][inner]
+        of_crop = network(whole[cut], levels, text, mask)[inner]
+    assert torch.allclose(of_whole, of_crop, atol=1e-5) == text_alone
+
+
+def test_without_self_attention_padding_and_absence_work_as_well():
+    config = replace(CONFIG, self_attention=False)
+    network, (x, levels, text, mask) = awake(config), inputs(config)
+    mask[:, 3:] = 0
+    with torch.inference_mode():
+        out = network(x, levels, text, mask)
+        assert torch.allclose(network(x, levels, text[:, :3], mask[:, :3]), out, atol=1e-5)
+        none = network(x, levels, text, mask * 0)
+        assert not torch.allclose(none, out, atol=1e-3) and none.isfinite().all()
+
+
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_any_number_of_blocks_in_the_middle(number):
+    config = replace(CONFIG, mid_blocks=number)
+    network, given = awake(config), inputs(config)
+    assert network(*given).shape == (2, 3, 16, 16) and len(network.mid) == number
+
+
+def gradients(network: UNet, given, *, autocast: bool = False) -> list[torch.Tensor]:
+    network.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        out = network(*given)
+    out.float().square().mean().backward()
+    return [p.grad for p in network.parameters() if p.grad is not None]
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_computing_again_instead_of_keeping_gives_the_same_gradients(autocast):
+    kept, given = awake(CONFIG), inputs(CONFIG)
+    again = UNet(replace(CONFIG, recompute=True))
+    again.load_state_dict(kept.state_dict())
+    found = zip(
+        gradients(kept, given, autocast=autocast), gradients(again, given, autocast=autocast)
+    )
+    assert all(torch.equal(a, b) for a, b in found)
+
+
+def test_memory_layout_changes_nothing():
+    plain, given = awake(CONFIG), inputs(CONFIG)
+    last = awake(CONFIG).to(memory_format=torch.channels_last)
+    x, *rest = given
+    for a, b in zip(
+        gradients(plain, given),
+        gradients(last, (x.contiguous(memory_format=torch.channels_last), *rest)),
+        strict=True,
+    ):
+        assert torch.allclose(a, b, atol=1e-5)
+
+
+def test_gradients_in_bf16_point_where_those_in_fp32_do():
+    network, given = awake(CONFIG), inputs(CONFIG)
+    exact = torch.cat([g.flatten() for g in gradients(network, given)])
+    rough = torch.cat([g.flatten() for g in gradients(network, given, autocast=True)])
+    assert F.cosine_similarity(exact, rough, dim=0) > 0.999
+
+
+@pytest.mark.parametrize("side", [4, 8, 15, 16])
+def test_narrow_convolutions_have_the_gradients_of_convolutions(side):
+    conv = torch.nn.Conv2d(6, 10, 3, padding=1).double()
+    x = torch.randn(3, 5, side, 6, dtype=torch.double, requires_grad=True)
+    wanted = F.conv2d(x.permute(0, 3, 1, 2), conv.weight, conv.bias, padding=1).permute(0, 2, 3, 1)
+    out, towards = convolve(x, conv), torch.randn(3, 5, side, 10, dtype=torch.double)
+    assert torch.equal(out, wanted)
+    given = (x, conv.weight, conv.bias)
+    for a, b in zip(
+        torch.autograd.grad(out, given, towards),
+        torch.autograd.grad(wanted, given, towards),
+        strict=True,
+    ):
+        assert torch.allclose(a, b, atol=1e-12)
+
+
+def test_frozen_weights_get_no_gradient_and_pass_it_on():
+    conv = torch.nn.Conv2d(6, 6, 3, padding=1).requires_grad_(False)
+    x = torch.randn(2, 8, 8, 6, requires_grad=True)
+    convolve(x, conv).sum().backward()
+    assert x.grad is not None and x.grad.any() and conv.weight.grad is None
+
+
+def test_attention_for_training_and_for_drawing_agree():
+    q, k, v = torch.randn(3, 2, 4, 9, 8, dtype=torch.double).unbind()
+    bias = torch.zeros(2, 1, 1, 9, dtype=torch.double)
+    bias[0, ..., 6:] = -torch.inf
+    drawn = attend(q, k, v, bias)
+    trained = attend(q.requires_grad_(), k, v, bias)
+    assert torch.allclose(drawn, trained, atol=1e-12)
+
+
+def test_shuffling_undoes_unshuffling_and_agrees_with_pytorch():
+    x = torch.randn(2, 6, 8, 3)
+    assert torch.equal(shuffled(unshuffled(x, 2), 2), x)
+    theirs = F.pixel_unshuffle(x.permute(0, 3, 1, 2), 2)  # channels before places in the square
+    ours = unshuffled(x, 2).permute(0, 3, 1, 2)
+    assert torch.equal(ours.unflatten(1, (4, 3)).transpose(1, 2).flatten(1, 2), theirs)
 
 
 def test_text_is_standardised_with_measured_numbers():
     states = torch.randn(40, 6, 8) * 3 + 5
     lengths = torch.randint(1, 7, (40,))
-    text = EncodedText.of((states * (torch.arange(6) < lengths[:, None])[..., None]).half(), lengths)
+    real = (torch.arange(6) < lengths[:, None])[..., None]
+    text = EncodedText.of((states * real).half(), lengths)
     network = UNet(CONFIG)
     network.load_state_dict(TextScale.measure(text).buffers(), strict=False)
     tokens, pooled = network._text(*text.take(torch.arange(40)))

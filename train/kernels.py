@@ -36,7 +36,7 @@ def normed(x: Tensor) -> Tensor:
     the sums are taken in float32 all the same.
     """
     with torch.autocast(x.device.type, enabled=False):
-        return F.layer_norm(x, x.shape[-1:])
+        return torch.layer_norm(x, x.shape[-1:])
 
 
 def convolve(x_BHWC: Tensor, conv: nn.Conv2d) -> Tensor:
