@@ -130,10 +130,8 @@ def test_computing_again_instead_of_keeping_gives_the_same_gradients(autocast):
     kept, given = awake(CONFIG), inputs(CONFIG)
     again = UNet(replace(CONFIG, recompute=True))
     again.load_state_dict(kept.state_dict())
-    found = zip(
-        gradients(kept, given, autocast=autocast), gradients(again, given, autocast=autocast)
-    )
-    assert all(torch.equal(a, b) for a, b in found)
+    found = [gradients(network, given, autocast=autocast) for network in (kept, again)]
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
 def test_memory_layout_changes_nothing():
