@@ -721,7 +721,7 @@ def test_a_piped_report_is_tab_separated(
     folder: Path, weights: Weights, capsys: pytest.CaptureFixture[str]
 ):
     report = check(weights, folder)
-    findings.show(report, as_json=False)
+    verify.show(report, as_json=False)
     out, err = capsys.readouterr()
     lines = [line.split("\t") for line in out.splitlines()]
 
@@ -741,7 +741,7 @@ def test_a_report_on_a_terminal_is_a_table(
     terminal = Terminal()
     monkeypatch.setattr("sys.stdout", terminal)
     monkeypatch.setenv("COLUMNS", "140")
-    findings.show(check(weights, folder), as_json=False)
+    verify.show(check(weights, folder), as_json=False)
 
     assert "star works" in terminal.getvalue()
     assert "never" not in terminal.getvalue()  # nobody said what was shown
@@ -752,10 +752,33 @@ def test_json_is_whole_and_has_no_nan(
 ):
     report = check(weights, folder)
     hollow = replace(report.figures[0], after=share([], [], seed=0))
-    findings.show(replace(report, figures=[hollow]), as_json=True)
+    verify.show(replace(report, figures=[hollow]), as_json=True)
 
     values = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
     assert values["figures"][0]["after"]["value"] is None
+
+
+def test_several_words_are_one_list_in_json(
+    folder: Path, weights: Weights, capsys: pytest.CaptureFixture[str]
+):
+    report = check(weights, folder)
+    verify.show(report, replace(report, word="cross"), as_json=True)
+
+    assert [value["word"] for value in json.loads(capsys.readouterr().out)] == ["star", "cross"]
+
+
+def test_a_word_is_no_markup(folder: Path, weights: Weights, monkeypatch: pytest.MonkeyPatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    monkeypatch.setenv("COLUMNS", "140")
+    verify.show(replace(check(weights, folder), word="[red]x[/]"), as_json=False)
+
+    assert "[red]x[/]: percent" in terminal.getvalue()
+    assert "100.0 [" in terminal.getvalue()  # intervals stay
 
 
 def test_colours_are_told_apart():

@@ -1,8 +1,7 @@
-"""What a verification found, the rule that turns it into a verdict, and how it is shown."""
+"""What a verification found, and the rule that turns it into a verdict."""
 
 import json
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -194,49 +193,6 @@ def cautions(figures: Sequence[Figure], rule: Rule) -> list[str]:
     return found
 
 
-def show(report: Report, *, as_json: bool) -> None:
-    """Print the report: a table on a terminal, one figure a line when piped, JSON if asked."""
-    if as_json:
-        sys.stdout.write(report.to_json().decode())
-        return
-    if sys.stdout.isatty():
-        _table(report)
-        return
-    print("scorer", "group", "measure", "n", "prompts", "before", "after", "change", sep="\t")
-    for f in report.figures:
-        cells = (_cell(f.before), _cell(f.after), _cell(f.change, signed=True))
-        print(f.scorer, f.group, f.measure, f.after.n, f.prompts, *cells, sep="\t")
-    for line in (*map(accuracy_of, report.judges), *report.notes, *report.reasons):
-        print(line, file=sys.stderr)
-    print(report.word, "works" if report.works else "does not work", sep="\t")
-
-
-def _table(report: Report) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(
-        title=f"{report.word}: percent of samples, with 95 % intervals", title_justify="left"
-    )
-    for name in ("scorer", "prompts", "what is right"):
-        table.add_column(name)
-    for name in ("n", "before", "after", "change"):
-        table.add_column(name, justify="right", no_wrap=True)
-    last = ""
-    for f in report.figures:
-        if f.scorer != last and last:
-            table.add_section()
-        name, last = (f.scorer if f.scorer != last else ""), f.scorer
-        cells = (_percent(f.before), _percent(f.after), _percent(f.change, signed=True))
-        table.add_row(name, f"{f.group} ({f.prompts})", f.measure, str(f.after.n), *cells)
-    Console().print(table)
-    for line in (*map(accuracy_of, report.judges), *report.notes):
-        print(line, file=sys.stderr)
-    for line in report.reasons:
-        print(f"  {line}")
-    print(f"{report.word} {'works' if report.works else 'does not work'}")
-
-
 def accuracy_of(judge: Judge) -> str:
     """How far a scorer is relied upon, as a sentence."""
     seen = judge.accuracy
@@ -251,21 +207,6 @@ def accuracy_of(judge: Judge) -> str:
     elif not judge.knows_captions:
         line += f"; under {TRUSTED:.0%} on captions, so only its words count in the verdict"
     return line
-
-
-def _cell(share: Share | None, *, signed: bool = False) -> str:
-    if share is None or math.isnan(share.value):
-        return "-"
-    sign = "+" if signed else ""
-    return f"{share.value:{sign}.3f} [{share.low:{sign}.3f}, {share.high:{sign}.3f}]"
-
-
-def _percent(share: Share | None, *, signed: bool = False) -> str:
-    if share is None or math.isnan(share.value):
-        return "-"
-    sign = "+" if signed else ""
-    low, high = (f"{100 * bound:{sign}.1f}" for bound in (share.low, share.high))
-    return f"{100 * share.value:{sign}.1f} [{low}, {high}]"
 
 
 def _signed(change: Share) -> str:

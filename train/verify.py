@@ -18,11 +18,12 @@ from train import checkpoint as checkpoints
 from train import panel, pictures, verify_page
 from train.album import Album
 from train.drawing import CHUNK, Draw, Drawer, Progress, Sampler, on_bar
-from train.findings import WITHOUT, Judge, Report, Rule, cautions, show, verdict
+from train.findings import WITHOUT, Judge, Report, Rule, cautions, verdict
 from train.learned import Learned
 from train.marks import Asked, figures_of, rows_of
 from train.questions import Sample, captions_of, group_prompts, plan_samples, read_prompts
 from train.scorers import Reference, Scorer, contains
+from train.verify_text import show
 
 if TYPE_CHECKING:
     from PIL.Image import Image
