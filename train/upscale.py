@@ -76,7 +76,7 @@ def convergence(
         tells whether `psnr` exceeds `back_projected` by at least `MARGIN`.
     """
     rows = torch.linspace(0, len(pictures) - 1, min(limit, len(pictures))).round().long().tolist()
-    together = max(1, PIXELS // (stage.size.width * stage.size.height))
+    together = max(1, PIXELS // (pictures.size.width * pictures.size.height))
     figures: dict[str, list[Tensor]] = {}
     for start in range(0, len(rows), together):
         pairs = _pairs(stage, pictures, corpus, rows[start : start + together])
