@@ -96,14 +96,16 @@ class Reference:
     left_out: dict[str, str] = field(default_factory=dict)  # key -> why it is not among them
 
     @staticmethod
-    def load(shards: Path, size: Size) -> "Reference":
+    def load(shards: Path, size: Size, *, cache: Path | None = None) -> "Reference":
         """The shards' pictures at this size, or in proportion at `MOST_SIDE` if that is smaller.
+
+        Decoded pictures are kept beside the shards, or in `cache` where that is not allowed.
 
         Raises:
             InputError: no shards, or no usable picture in them.
         """
         height, width = fitted((size.height, size.width), MOST_SIDE)
-        found = data.load(shards, Size(width, height))
+        found = data.load(shards, Size(width, height), cache=cache)
         made = Reference.of(found.pixels_NHWC, found.keys, found.captions)
         return replace(made, left_out=found.skipped)
 

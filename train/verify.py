@@ -13,9 +13,8 @@ import numpy as np
 
 from curate.errors import InputError, UsageError
 from curate.files import write_bytes
-from curate.shards import layout
 from train import checkpoint as checkpoints
-from train import panel, pictures, verify_page
+from train import data, panel, pictures, verify_page
 from train.album import Album
 from train.drawing import CHUNK, Draw, Drawer, Progress, Sampler, on_bar
 from train.findings import WITHOUT, Judge, Report, Rule, cautions, verdict
@@ -82,7 +81,8 @@ def run(  # noqa: PLR0913 one a documented parameter
     """Verify a checkpoint and write `verify.json`, `verify.html` and `verify.png`.
 
     Pictures are kept in `out` as they are drawn and the learned scorer beside the shards, so the
-    same command goes on where it was stopped. One checkpoint and `train.drawing.CHUNK` pictures
+    same command goes on where it was stopped (in `out` where the shards' folder is not ours to
+    write). One checkpoint and `train.drawing.CHUNK` pictures
     are in memory at a time, besides what scorers keep of the true pictures.
 
     Args:
@@ -113,7 +113,8 @@ def run(  # noqa: PLR0913 one a documented parameter
         checkpoints.find(before)
     folder = out or _beside(checkpoint)
     artists = _Artists(folder, load, device)
-    reference = Reference.load(shards, artists.open(checkpoint, "after").sampler.size)
+    size, own_cache = artists.open(checkpoint, "after").sampler.size, folder / data.CACHE
+    reference = Reference.load(shards, size, cache=own_cache)
     shown = captions_of([trained] if isinstance(trained, Path) else trained) if trained else None
     asked = read_prompts(prompts) if prompts else None
     groups = group_prompts(reference, word, asked, shown, samples=samples, seed=seed, apart=apart)
@@ -123,7 +124,7 @@ def run(  # noqa: PLR0913 one a documented parameter
         chosen,
         _telling(reference, word, shards),
         groups,
-        cache=layout.find(shards) / ".cache",
+        cache=data.cache_folder(shards, own_cache),
         device=device,
         progress=progress,
         notes=notes,
