@@ -73,7 +73,7 @@ def load(name: str, device: torch.device) -> "tuple[PreTrainedModel, PreTrainedT
 def precision(device: torch.device, stored: torch.dtype) -> torch.dtype:
     """bfloat16 on a card that has it; elsewhere as stored, but never float16, in which T5
     overflows."""
-    if device.type == "cuda" and torch.cuda.is_bf16_supported():
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.bfloat16
     return torch.float32 if stored == torch.float16 else stored
 

@@ -1,0 +1,251 @@
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from torch.profiler import ProfilerActivity, profile
+
+from curate.errors import UsageError
+from train import config, costs, loop, machine, plan, tracing
+from train.networks import network
+from train.size import Size
+from train.tracing import Pass
+from train.unet import UNet
+
+STAGES = (Size(16, 16), Size(64, 64))
+TEXT = 32  # width
+CPU = torch.device("cpu")
+RUN = config.load(None, {"size": "tiny", "stages": STAGES, "images": (3000, 1000), "batch": 8})
+ONE = replace(RUN, stages=STAGES[:1], images=(3000,), batch=4)
+
+
+def shape(number=0, size="tiny"):
+    return network(size, STAGES, number, TEXT)
+
+
+def work(number=0, **more):
+    return Pass(**{"shape": shape(number), "size": STAGES[0], "images": 8, "tokens": 8, **more})
+
+
+def free(monkeypatch, tmp_path, number):
+    """A machine with so many bytes to spare."""
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text(f"MemTotal: 99 kB\nMemAvailable: {number // 1024} kB\n")
+    monkeypatch.setattr(machine, "MEMINFO", meminfo)
+    monkeypatch.setattr(machine, "GROUPS", tmp_path / "none")
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_parameters_are_those_of_the_network(number):
+    assert tracing.parameters(shape(number)) == sum(
+        p.numel() for p in UNet(shape(number)).parameters()
+    )
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_count_is_what_the_allocator_gives_out(number):
+    given = work(number, images=32)
+    made, batch = UNet(given.shape).to(memory_format=torch.channels_last), tracing.batch(given)
+
+    def step():
+        loop.batch_loss(made, batch, 0.5, "bf16").sum().backward()
+
+    step()
+    made.zero_grad(set_to_none=True)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        step()
+    events = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]
+    now = peak = 0
+    for event in sorted(events, key=lambda e: e.start_ns()):
+        now += event.nbytes()
+        peak = max(peak, now)
+    counted = tracing.training(given)
+    assert 0.85 < peak / (counted.total - counted.inputs) < 1.05
+
+
+def test_a_backward_pass_does_twice_the_arithmetic_of_a_forward_pass():
+    assert tracing.training(work()).flops / tracing.sampling(work()).flops == pytest.approx(3, 0.05)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_activations_grow_with_images_and_weights_do_not(number):
+    few, many = tracing.training(work(number)), tracing.training(work(number, images=32))
+    assert many.flops == 4 * few.flops and many.inputs == 4 * few.inputs
+    assert many.casts + many.gradients <= 6 * tracing.parameters(shape(number))
+    assert many.activations > 3.5 * few.activations
+
+
+def test_inputs_are_counted_by_hand():
+    pictures, text = 8 * 3 * 16 * 16 * 4, 8 * 8 * TEXT * 4
+    counted = tracing.training(work()).inputs
+    assert counted == 2 * pictures + text + 8 * (8 * 4 + 4 + 8)  # mask, sigma, set
+
+
+def test_full_precision_casts_nothing():
+    assert tracing.training(work(precision="fp32")).casts == 0
+    assert tracing.stored(shape(), "fp32") == 4 * tracing.parameters(shape())
+    assert 2 < tracing.stored(shape()) / tracing.parameters(shape()) < 2.1
+
+
+def test_recomputing_takes_less_memory_and_more_time():
+    chosen = replace(RUN, recompute=True, batch=32)
+    usual, less = (
+        tracing.training(costs.one_pass(c, shape(size="small"), 0))
+        for c in (replace(chosen, recompute=False), chosen)
+    )
+    assert less.activations < 0.8 * usual.activations
+    assert 1.2 < less.flops / usual.flops < 1.34
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "least", "most"), [("adamw", 8, 8.01), ("muon", 4, 8), ("adafactor", 0.01, 4)]
+)
+def test_moments_are_what_the_optimiser_keeps(optimizer, least, most):
+    found = tracing.moments(shape(), optimizer) / tracing.parameters(shape())
+    assert least <= found <= most
+
+
+def test_a_plan_adds_up():
+    made = costs.planned(RUN, TEXT, cuda=False)
+    weights = [4 * tracing.parameters(shape(n)) for n in (0, 1)]
+    for stage, own, other in zip(made.stages, weights, weights[::-1], strict=True):
+        memory = stage.training
+        assert (memory.weights, memory.averages, memory.other_stages) == (own, 2 * own, other)
+        assert memory.moments == pytest.approx(2 * own, rel=0.001)
+        rest = memory.casts + memory.activations + memory.gradients + memory.inputs
+        assert memory.total == own + 2 * own + memory.moments + other + rest
+        assert memory.gradients + memory.casts + memory.activations + memory.inputs >= own
+    assert [s.images for s in made.stages] == [3000, 1000] and made.duration is None
+    assert made.training == max(s.training.needed for s in made.stages)
+    assert replace(made, encoder=10**12).training == 10**12
+
+
+def test_later_stages_are_counted_on_crops_and_drawn_whole():
+    large = replace(RUN, stages=(Size(64, 64), Size(256, 128)), images=(1, 1))
+    nets = costs.made(large, TEXT)
+    assert costs.one_pass(large, nets[1], 1).size == Size(64, 64)
+    assert costs.one_pass(large, nets[0], 0).size == Size(64, 64)
+    stage = costs.planned(large, TEXT, cuda=True).stages[1]
+    assert stage.together == 2**20 // (256 * 128)
+    assert stage.training.other_stages == 0  # a finished stage leaves the card
+
+
+@given(st.integers(1, 64), st.integers(1, 64), st.integers(1, 4))
+@examples(max_examples=50, deadline=None)
+def test_a_pass_is_the_largest_piece_of_the_largest_share(batch, accumulate, world):
+    if accumulate > batch or world > batch:
+        return
+    chosen = replace(RUN, batch=batch, accumulate=accumulate)
+    images = costs.one_pass(chosen, shape(), 0, world=world).images
+    share = max(len(part) for part in torch.arange(batch).tensor_split(world))
+    pieces = torch.arange(share).tensor_split(min(accumulate, share))
+    assert images == max(len(piece) for piece in pieces)
+
+
+def test_what_fits_is_let_through_and_what_is_tight_is_said(monkeypatch, tmp_path):
+    needed = costs.planned(ONE, TEXT, cuda=False).training
+    said = []
+    free(monkeypatch, tmp_path, 2 * needed)
+    plan.refuse_what_cannot_fit(ONE, TEXT, CPU, said.append)
+    assert said == []
+    free(monkeypatch, tmp_path, round(1.05 * needed) + 2048)
+    plan.refuse_what_cannot_fit(ONE, TEXT, CPU, said.append)
+    assert len(said) == 1 and said[0].startswith("training will need about 0.")
+
+
+def test_what_cannot_fit_is_refused_with_what_would(monkeypatch, tmp_path):
+    chosen = replace(ONE, size="small", batch=32)
+    pieces = costs.planned(replace(chosen, accumulate=4), TEXT, cuda=False).training
+    assert pieces < costs.planned(chosen, TEXT, cuda=False).training
+    free(monkeypatch, tmp_path, pieces + 2048)
+    with pytest.raises(UsageError, match="--size small --stages 16: training needs") as caught:
+        plan.refuse_what_cannot_fit(chosen, TEXT, CPU, print)
+    assert caught.value.fix.startswith("in --config FILE, accumulate = 4 (0.")
+    assert "accumulate = 2 (" not in caught.value.fix
+    assert "recompute = true (0." in caught.value.fix and "--size tiny (0." in caught.value.fix
+
+
+def test_two_processes_on_a_cpu_need_twice_as_much(monkeypatch, tmp_path):
+    one = costs.planned(ONE, TEXT, cuda=False).training
+    free(monkeypatch, tmp_path, round(1.2 * one))
+    plan.refuse_what_cannot_fit(ONE, TEXT, CPU, print)
+    with pytest.raises(UsageError):
+        plan.refuse_what_cannot_fit(ONE, TEXT, CPU, print, world=2)
+
+
+def test_nothing_fits_into_nothing(monkeypatch, tmp_path):
+    free(monkeypatch, tmp_path, 4096)
+    with pytest.raises(UsageError, match=r"fix: smaller --stages, or a machine"):
+        plan.refuse_what_cannot_fit(ONE, TEXT, CPU, print)
+    with pytest.raises(UsageError, match=r"--init with stages 16: training needs"):
+        nets = costs.made(ONE, TEXT)
+        plan.refuse_what_cannot_fit(ONE, TEXT, CPU, print, shapes=nets)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_control_groups_limit_counts(monkeypatch, tmp_path, version):
+    free(monkeypatch, tmp_path, 10**9)
+    top = tmp_path / "groups" if version == 2 else tmp_path / "groups" / "memory"
+    own = top / "service" / "run"
+    own.mkdir(parents=True)
+    limit, used, stat = machine.LIMITS[2 - version]
+    for folder, allowed in ((own, "max"), (own.parent, str(3 * 10**8))):
+        (folder / limit).write_text(allowed)
+        (folder / used).write_text(str(2 * 10**8))
+        (folder / stat).write_text(f"anon 1\ninactive_file {5 * 10**7}\n")
+    (tmp_path / "cgroup").write_text(
+        "0::/service/run\n" if version == 2 else "4:memory:/service/run\n"
+    )
+    monkeypatch.setattr(machine, "GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(machine, "MEMBERSHIP", tmp_path / "cgroup")
+    assert machine.free_memory(CPU) == 15 * 10**7
+
+
+def test_this_machine_has_memory_and_time():
+    assert machine.free_memory(CPU) > 10**7
+    assert 1e-5 < machine.seconds_per_image(RUN, work(), CPU, patience=0.01) < 10
+
+
+def test_a_report_names_every_stage_and_its_time(tmp_path, capsys):
+    from tests import tiny_encoder
+
+    chosen = replace(RUN, encoder=tiny_encoder.build(tmp_path))
+    capsys.readouterr()
+    told = []
+    report = plan.run(chosen, device="cpu", say=told.append)
+    plan.show(report, as_json=False)
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [row[:2] for row in rows] == [["tiny", "16"], ["tiny", "64"], ["tiny", "all"]]
+    assert rows[0][2] == f"{tracing.parameters(shape()) / 1e6:.1f} M" and rows[0][7] == "3000"
+    assert float(rows[0][6]) > 0 and rows[2][7] == "4000" and rows[2][8]
+    assert len(told) == 1 and "estimate" in told[0]
+    plan.show(report, as_json=True)
+    found = json.loads(capsys.readouterr().out)
+    stage = found["sizes"][0]["stages"][0]
+    assert found["fits"] and stage["parameters"] == tracing.parameters(shape())
+    seconds = [s["seconds"] * s["images"] for s in found["sizes"][0]["stages"]]
+    assert found["sizes"][0]["seconds"] == pytest.approx(sum(seconds))
+
+
+def test_a_plan_that_cannot_fit_is_printed_then_refused(monkeypatch, tmp_path, capsys):
+    from tests import tiny_encoder
+
+    chosen = replace(RUN, encoder=tiny_encoder.build(tmp_path))
+    free(monkeypatch, tmp_path, 4096)
+    capsys.readouterr()
+    report = plan.run(chosen, device="cpu")
+    with pytest.raises(UsageError, match="training needs"):
+        plan.show(report, as_json=False)
+    rows = capsys.readouterr().out.splitlines()
+    assert len(rows) == 3 and rows[2].endswith("\t4000\t")  # no time: it was not tried
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(None, ""), (12.4, "12 s"), (90, "2 min"), (3600, "1 h 0 min"), (5399, "1 h 30 min")],
+)
+def test_durations_read_as_a_person_says_them(seconds, words):
+    assert plan.duration(seconds) == words
