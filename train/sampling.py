@@ -40,7 +40,7 @@ class SamplingConfig:
     guidance_high: float = 20.0  # Kynkaanniemi et al., arXiv:2404.07724
     low_noise: float = 0.05  # noise added to the low-resolution picture of a later stage
     later_high: float = 5.0  # noise levels of a later stage, whose unknown part is small: the
-    later_low: float = 0.5  # highest, and the lowest, from which it goes straight to the picture
+    later_low: float = 1.0  # highest, and the lowest, from which it goes straight to the picture
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,7 @@ class Sampler:
         new = sorted(set(prompts) - self._states_LD.keys())
         if not new:
             return
+        self.cascade.to("cpu")  # a large encoder and the cascade need not fit a card together
         encoder = Encoder(self.cascade.encoder, device=self.device)
         if encoder.digest != self.cascade.encoder_digest:
             raise InputError(
@@ -138,6 +139,7 @@ class Sampler:
         if len(prompts) != len(seeds):
             raise ValueError(f"{len(prompts)} prompts for {len(seeds)} seeds")
         self.read(prompts)
+        self.cascade.to(self.device)
         together = at_once(self.cascade.stages[:stages][-1].size)
         for first in range(0, len(prompts), together):
             part = slice(first, first + together)
@@ -261,7 +263,7 @@ def load(path: Path, *, device: str = "auto", config: SamplingConfig | None = No
         InputError: it cannot be read.
     """
     place = pick_device(device)
-    cascade = checkpoint.load(path).to(place)
+    cascade = checkpoint.load(path)
     _store(cascade, precision(place))
     return Sampler(cascade, place, config or SamplingConfig())
 
