@@ -8,7 +8,7 @@ from train.unet import UNetConfig
 
 SIZES: dict[str, dict[str, Any]] = {  # the base stage; a super-resolution stage is derived from it
     "tiny": {"widths": (32, 64), "blocks": (1, 1), "mid_blocks": 1, "heads": 2},
-    "small": {"widths": (64, 160), "blocks": (1, 2), "mid_blocks": 4, "heads": 5},
+    "small": {"widths": (64, 128), "blocks": (1, 2), "mid_blocks": 3, "heads": 4},
     "base": {"widths": (128, 256, 512), "blocks": (2, 2, 2), "mid_blocks": 5, "heads": 8},
     "large": {"widths": (256, 512, 1024), "blocks": (2, 3, 3), "mid_blocks": 9, "heads": 16},
 }
