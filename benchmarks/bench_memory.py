@@ -133,14 +133,14 @@ def cards(sizes: list[str], lists: list[str]) -> None:
 
 
 def largest_batch(chosen: config.TrainConfig, number: int) -> int:
-    """Images of one piece that fit the card, from the growth between 8 and 16; 0 if not one."""
+    """Images of one piece that fit the card, from the growth between 256 and 512; 0 if not one."""
 
     def need(batch: int) -> int:
         nets = costs.made(chosen, TEXT)
         return costs.training(replace(chosen, batch=batch), nets, number, cuda=True).needed
 
-    few, many = need(8), need(16)
-    return max(0, int(8 + 8 * (CARD - few) / (many - few)))
+    few, many = need(256), need(512)
+    return max(0, int(256 + 256 * (CARD - few) / (many - few)))
 
 
 def drawing(chosen: config.TrainConfig, number: int, images: int) -> int:

@@ -156,6 +156,18 @@ def test_states_stay_in_the_file_until_they_are_taken(tmp_path):
     assert not encoded.take(last)[0][0, -1].any()
 
 
+def test_sets_are_kept_apart_and_share_their_captions(tmp_path):
+    name = tiny_encoder.build(tmp_path / "encoder")
+    old = (["a red circle", "a square"], tmp_path / "old")
+    text.encode_sets([old], name)
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "old").iterdir()}
+    new = (["a blue square", "a square"], tmp_path / "new")
+    encoded, rows = text.encode_sets([new, old], name)
+    assert rows == {"a blue square": 0, "a square": 1, "a red circle": 2}
+    assert encoded.lengths_N.tolist() == [3, 2, 3, 2]
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "old").iterdir()} == kept
+
+
 def test_texts_of_several_folders_are_joined_without_copies(tmp_path):
     name = tiny_encoder.build(tmp_path / "encoder")
     new = encode_cached(["a red circle", ""], name, tmp_path / "new")
@@ -175,8 +187,12 @@ def test_captions_longer_than_the_encoder_takes_are_cut_and_counted(tmp_path):
     assert encoder.cut(["a red circle", long]) == 1
     assert encoder.encode([long]).lengths_N.tolist() == [text.MAX_TOKENS]
     told = []
-    encode_cached(["a red circle", long], str(tmp_path), tmp_path / "cache", say=told.append)
-    assert told == ["1 of 2 captions have more than 64 tokens; the rest of each is not read"]
+    for _ in range(2):  # encoded, and read again
+        encode_cached(["a red circle", long], str(tmp_path), tmp_path / "cache", say=told.append)
+    assert len(told) == 2 and told[0] == told[1]
+    assert told[0].startswith("1 of 2 captions are longer than what the text encoder")
+    encode_cached(["a red circle"], str(tmp_path), tmp_path / "cache", say=told.append)
+    assert len(told) == 2
 
 
 def test_states_are_padded_to_the_longest_of_the_batch():

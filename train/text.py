@@ -8,7 +8,7 @@ import gc
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,97 +17,16 @@ from torch import Tensor
 
 from train import encoders, streamed
 from train.encoders import PACKAGED as PACKAGED
+from train.states import EncodedText as EncodedText
 from train.streamed import Streamed
 
 MAX_TOKENS = 64  # longer captions are cut; training says how many
 BATCH = 64  # captions encoded at a time
-VERSION = 2  # of the files of encoded text
+VERSION = 3  # of the files of encoded text
 NAME = 16  # bytes of a caption's hash that stand for it there
 LARGEST = 65504.0  # of float16
 MEASURED = 256  # captions looked at a time
 Progress = Callable[[int, int], None]  # captions encoded, of how many
-
-
-@dataclass(frozen=True)
-class EncodedText:
-    """Token states of captions, as many as each has tokens; memory-mapped where read from files."""
-
-    files: tuple[Tensor, ...]  # token states in a row (T, D), float16
-    file_N: Tensor  # which of them holds a caption
-    starts_N: Tensor  # its first row there
-    lengths_N: Tensor  # int64, tokens; 0 for the empty caption
-    encoder_digest: str = ""  # SHA-256 of the encoder that made them
-
-    @staticmethod
-    def of(states_NLD: Tensor, lengths_N: Tensor, encoder_digest: str = "") -> "EncodedText":
-        """From states padded to one length."""
-        mask = torch.arange(states_NLD.shape[1]) < lengths_N[:, None]
-        return EncodedText.row(states_NLD[mask].half(), lengths_N, encoder_digest)
-
-    @staticmethod
-    def row(states_TD: Tensor, lengths_N: Tensor, encoder_digest: str = "") -> "EncodedText":
-        """From the states of all captions, one caption after the other."""
-        starts = lengths_N.cumsum(0) - lengths_N
-        return EncodedText(
-            (states_TD,), torch.zeros_like(starts), starts, lengths_N, encoder_digest
-        )
-
-    @staticmethod
-    def joined(parts: "Sequence[EncodedText]") -> "EncodedText":
-        """The captions of all parts in order, without copying their states.
-
-        Raises:
-            ValueError: other encoders made them.
-        """
-        if len({(part.encoder_digest, part.width) for part in parts}) != 1:
-            raise ValueError("encoded by different encoders")
-        before = [sum(len(p.files) for p in parts[:n]) for n in range(len(parts))]
-        return EncodedText(
-            tuple(file for part in parts for file in part.files),
-            torch.cat([p.file_N + first for p, first in zip(parts, before, strict=True)]),
-            torch.cat([p.starts_N for p in parts]),
-            torch.cat([p.lengths_N for p in parts]),
-            parts[0].encoder_digest,
-        )
-
-    def select(self, rows: Sequence[int]) -> "EncodedText":
-        """Only the named captions, in that order; their states stay where they are."""
-        picked = torch.tensor(rows, dtype=torch.long)
-        return replace(
-            self,
-            file_N=self.file_N[picked],
-            starts_N=self.starts_N[picked],
-            lengths_N=self.lengths_N[picked],
-        )
-
-    def __len__(self) -> int:
-        """How many captions."""
-        return len(self.lengths_N)
-
-    @property
-    def width(self) -> int:
-        """D."""
-        return self.files[0].shape[1]
-
-    @property
-    def states_NLD(self) -> Tensor:
-        """Every caption's states, padded."""
-        return self.take(torch.arange(min(1, len(self))))[0]
-
-    def take(self, rows: Tensor, *, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
-        """States (B, L, D) in float32 and mask (B, L) of the named rows.
-
-        L is that of the longest caption among them, at least 1; beyond a caption's end states
-        are zero.
-        """
-        lengths = self.lengths_N[rows]
-        longest = max(1, int(lengths.max())) if len(rows) else 1
-        states = torch.zeros(len(rows), longest, self.width, dtype=torch.float16)
-        places = zip(self.file_N[rows].tolist(), self.starts_N[rows].tolist(), strict=True)
-        for n, ((file, start), length) in enumerate(zip(places, lengths.tolist(), strict=True)):
-            states[n, :length] = self.files[file][start : start + length]
-        mask = torch.arange(longest) < lengths[:, None]
-        return states.to(device).float(), mask.float().to(device)
 
 
 @dataclass(frozen=True)
@@ -253,19 +172,13 @@ class Encoder:
 
     def cut(self, captions: Sequence[str]) -> int:
         """How many captions are longer than the encoder is given."""
-        tokens = self.tokenizer(
-            list(captions), truncation=True, max_length=self.limit + 1, padding=False
-        )
-        return sum(len(row) > self.limit for row in tokens["input_ids"])
+        return sum(self.too_long(captions))
 
-    def cut_sentence(self, captions: Sequence[str]) -> str:
-        """What a user should know of captions that are too long; empty if none is."""
-        if not (cut := self.cut(captions)):
-            return ""
-        return (
-            f"{cut} of {len(captions)} captions have more than {self.limit} tokens; "
-            "the rest of each is not read"
-        )
+    def too_long(self, captions: Sequence[str]) -> list[bool]:
+        """Which captions are longer than the encoder is given."""
+        options: dict[str, Any] = {"truncation": True, "max_length": self.limit + 1}
+        tokens = self.tokenizer(list(captions), padding=False, **options) if captions else None
+        return [len(row) > self.limit for row in tokens["input_ids"]] if tokens else []
 
 
 def _by_length(tokens: Sequence[Sequence[int]]) -> list[int]:
@@ -297,19 +210,47 @@ def encode_cached(
     """
     files = _stored(folder, name)
     names = [_name(caption) for caption in captions]
-    if files and _unknown(names, files) == []:
-        return _looked_up(names, files)
-    encoder = Encoder(name, device=device)
-    files = [file for file in files if file.text.encoder_digest == encoder.digest]
-    missing = [captions[n] for n in _unknown(names, files)]
-    if cut := encoder.cut_sentence(missing):
-        say(cut)
-    written = _write(_path(folder, name, missing), encoder, missing, progress)
-    del encoder
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    return _looked_up(names, [*files, written])
+    if not files or _unknown(names, files):
+        encoder = Encoder(name, device=device)
+        files = [file for file in files if file.text.encoder_digest == encoder.digest]
+        missing = [captions[n] for n in _unknown(names, files)]
+        files.append(_write(_path(folder, name, missing), encoder, missing, progress))
+        del encoder
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    if cut := sum(name in file.cut for file in files for name in set(names)):
+        say(
+            f"{cut} of {len(captions)} captions are longer than what the text encoder is given, "
+            f"{MAX_TOKENS} tokens at most; the rest of each is not read"
+        )
+    return _looked_up(names, files)
+
+
+def encode_sets(
+    sets: Sequence[tuple[Sequence[str], Path]],
+    name: str,
+    *,
+    device: torch.device | str = "cpu",
+    say: Callable[[str], None] = lambda sentence: None,
+    progress: Progress = lambda done, total: None,
+) -> tuple[EncodedText, dict[str, int]]:
+    """Token states of several sets of captions, each kept in a folder of its own, and the row of
+    every caption; a set that was encoded before is not encoded again beside a new one.
+
+    Args:
+        sets: captions without repeats, and where their states are kept.
+        name: of the encoder.
+        device: where to run it.
+        say: told how many captions are cut.
+        progress: told how many captions of a set are encoded, of how many that have to be.
+    """
+    options: dict[str, Any] = {"device": device, "say": say, "progress": progress}
+    parts = [encode_cached(captions, name, folder, **options) for captions, folder in sets]
+    rows: dict[str, int] = {}
+    for row, caption in enumerate(c for captions, _ in sets for c in captions):
+        rows.setdefault(caption, row)
+    return EncodedText.joined(parts), rows
 
 
 @dataclass(frozen=True)
@@ -318,6 +259,7 @@ class _File:
 
     text: EncodedText
     names: list[bytes]
+    cut: set[bytes]  # those that were too long
 
 
 def _name(caption: str) -> bytes:
@@ -362,12 +304,14 @@ def _write(path: Path, encoder: Encoder, captions: Sequence[str], progress: Prog
     order = _by_length(tokens)
     lengths = torch.tensor([len(tokens[n]) for n in order]).long()
     names = [torch.tensor(list(_name(captions[n])), dtype=torch.uint8) for n in order]
+    long = torch.tensor(encoder.too_long([captions[n] for n in order])).to(torch.uint8)
     states = encoder.states(tokens, order, progress)
     streamed.write(
         path,
         {
             "lengths": Streamed(torch.int64, (len(order),), [lengths]),
             "names": Streamed(torch.uint8, (len(order), NAME), names),
+            "cut": Streamed(torch.uint8, (len(order),), [long]),
             "states": Streamed(torch.float16, (int(lengths.sum()), encoder.width), states),
         },
         {"encoder": encoder.digest},
@@ -383,9 +327,10 @@ def _read(path: Path) -> _File | None:
 
     try:
         with safe_open(path, framework="pt") as file:
-            states, lengths, names = (file.get_tensor(n) for n in ("states", "lengths", "names"))
+            read = {name: file.get_tensor(name) for name in ("states", "lengths", "names", "cut")}
             digest = file.metadata()["encoder"]
     except (SafetensorError, KeyError, TypeError):
         return None
-    text = EncodedText.row(states, lengths, digest)
-    return _File(text, [bytes(name) for name in names.numpy()])
+    names = [bytes(name) for name in read["names"].numpy()]
+    cut = {name for name, long in zip(names, read["cut"].tolist(), strict=True) if long}
+    return _File(EncodedText.row(read["states"], read["lengths"], digest), names, cut)
