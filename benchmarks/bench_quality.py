@@ -116,7 +116,7 @@ def people(given: argparse.Namespace) -> Task:
     known = {w for c in words for w in c.split()}
     rows = [r for r, texts in enumerate(every.captions) if set(texts[0].split()) <= known]
     captions = [every.captions[r][0] for r in rows]
-    images = np.stack([every.pixels_NHWC[every.rows[r]] for r in rows])
+    images = np.asarray(every.select(rows).pixels_NHWC)
     seen = np.array([c in words for c in captions])
     true = Figures(images, captions, np.zeros((len(rows), 4), int), seen)
     return Task("people", given.people / "people-data", true, encoded(true, given.out))
