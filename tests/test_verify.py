@@ -200,6 +200,17 @@ def test_nearest_finds_the_picture_that_was_blurred_and_noised():
     assert nearest.accuracy.own_word > 0.95
 
 
+def test_small_pictures_with_small_differences_are_told_apart():
+    """At 16 px a hat is a few pixels: half the size would leave nothing of it."""
+    rng = np.random.default_rng(0)
+    hats = rng.integers(0, 256, (24, 2, 3, 3))
+    pixels = np.full((24, 16, 16, 3), 144, np.uint8)
+    pixels[:, 2:4, 7:10] = hats
+    true = Reference.of(pixels, [f"k{n}" for n in range(24)], [[f"hat {n}"] for n in range(24)])
+
+    assert Nearest(true).accuracy.entirely > 0.95
+
+
 def test_nearest_of_a_true_picture_is_itself_at_distance_nought():
     true = reference()
     scores = Nearest(true).scores(true.pixels_NHWC, true.labels)

@@ -28,6 +28,7 @@ WORD = re.compile(r"\w+(?:[-'’]\w+)*")
 NEAREST_SIDE = 64  # pixels; pictures are compared at this size or their own, whichever is smaller
 MOST_SIDE = 256  # pixels of the longer side that true pictures are read at; no scorer needs more
 CHUNK = 128  # pictures compared at a time
+SHARP = 32  # pixels of the longer side that a base stage draws without blur
 CHECKED = 400  # real pictures that a scorer without a held-out set is checked on
 NAMES = ("nearest", "learned", "open_clip")
 OPEN_CLIP = ("ViT-B-32", "laion2b_s34b_b79k")
@@ -341,9 +342,13 @@ def chunks(rows: np.ndarray) -> list[np.ndarray]:
 
 
 def degrade(images_NHWC: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Halved and enlarged again, then noise of 10 grey levels: about what a small cascade makes."""
+    """Blurred, then noise of 10 grey levels: about what a small cascade makes.
+
+    Blurred by half the size and back, but not from below `SHARP` pixels: so much a base stage draws
+    itself, and of smaller pictures half would leave too little to tell them apart.
+    """
     height, width = images_NHWC.shape[1:3]
-    halved = resize(images_NHWC, (max(1, height // 2), max(1, width // 2)))
+    halved = resize(images_NHWC, fitted((height, width), max(SHARP, max(height, width) // 2)))
     enlarged = torch.nn.functional.interpolate(halved, size=(height, width), mode="bilinear")
     noise = random.normal(0, 10, images_NHWC.shape)
     blurred = (enlarged.permute(0, 2, 3, 1).numpy() + 0.5) * 255
