@@ -315,6 +315,12 @@ def test_a_stage_that_has_not_converged_is_said_with_the_offer(tmp_path, encoder
     assert "fix: --upscaler realesrgan" in said
 
 
+def test_a_sheet_says_which_prompts_are_cut(model, tmp_path):
+    (said,) = sample(model, tmp_path / "a.png", ["a red circle " * 30, "a red circle"], count=1)
+
+    assert "64 tokens; the rest is not read" in said
+
+
 def test_a_converged_cascade_says_nothing(model, tmp_path):
     assert sample(model, tmp_path / "a.png", PROMPTS[:1], count=1) == []
 

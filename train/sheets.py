@@ -126,6 +126,7 @@ def sample(  # noqa: PLR0913 one a documented option
         del old
     done_before = total - len(wanted.pairs)
     new = artist(checkpoint, config, upscaler, device, say)
+    new.sampler.read(wanted.prompts, say)
     made = _drawn(new, wanted, steps_shown, each, lambda done: progress(done_before + done, total))
     rows = made.rows if earlier is None else _beside(earlier, made)
     heads = made.heads if earlier is None else ["before", "after"]
@@ -308,7 +309,7 @@ def _warning(checkpoint: Path, cascade: Cascade, number: int) -> str:
         f"{checkpoint}: the {size} px stage has not converged: {found['psnr']} dB against "
         f"{found['bicubic']} dB for bicubic enlargement\n"
         f"  fix: --upscaler {upscalers.REALESRGAN} (for drawings), or train finetune --init "
-        f"{checkpoint} with more images for that stage"
+        f"{checkpoint} --out NEW, with more images for that stage"
     )
 
 
