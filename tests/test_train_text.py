@@ -190,7 +190,7 @@ def test_captions_longer_than_the_encoder_takes_are_cut_and_counted(tmp_path):
     for _ in range(2):  # encoded, and read again
         encode_cached(["a red circle", long], str(tmp_path), tmp_path / "cache", say=told.append)
     assert len(told) == 2 and told[0] == told[1]
-    assert told[0].startswith("1 of 2 captions are longer than what the text encoder")
+    assert told[0].startswith("1 of 2 captions have more than 64 tokens; the rest")
     encode_cached(["a red circle"], str(tmp_path), tmp_path / "cache", say=told.append)
     assert len(told) == 2
 

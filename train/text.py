@@ -22,7 +22,7 @@ from train.streamed import Streamed
 
 MAX_TOKENS = 64  # longer captions are cut; training says how many
 BATCH = 64  # captions encoded at a time
-VERSION = 3  # of the files of encoded text
+VERSION = 4  # of the files of encoded text
 NAME = 16  # bytes of a caption's hash that stand for it there
 LARGEST = 65504.0  # of float16
 MEASURED = 256  # captions looked at a time
@@ -221,8 +221,8 @@ def encode_cached(
             torch.cuda.empty_cache()
     if cut := sum(name in file.cut for file in files for name in set(names)):
         say(
-            f"{cut} of {len(captions)} captions are longer than what the text encoder is given, "
-            f"{MAX_TOKENS} tokens at most; the rest of each is not read"
+            f"{cut} of {len(captions)} captions have more than {files[0].limit} tokens; "
+            "the rest of each is not read"
         )
     return _looked_up(names, files)
 
@@ -260,6 +260,7 @@ class _File:
     text: EncodedText
     names: list[bytes]
     cut: set[bytes]  # those that were too long
+    limit: int  # tokens of a caption that were read
 
 
 def _name(caption: str) -> bytes:
@@ -314,7 +315,7 @@ def _write(path: Path, encoder: Encoder, captions: Sequence[str], progress: Prog
             "cut": Streamed(torch.uint8, (len(order),), [long]),
             "states": Streamed(torch.float16, (int(lengths.sum()), encoder.width), states),
         },
-        {"encoder": encoder.digest},
+        {"encoder": encoder.digest, "limit": str(encoder.limit)},
     )
     written = _read(path)
     assert written is not None
@@ -328,9 +329,10 @@ def _read(path: Path) -> _File | None:
     try:
         with safe_open(path, framework="pt") as file:
             read = {name: file.get_tensor(name) for name in ("states", "lengths", "names", "cut")}
-            digest = file.metadata()["encoder"]
+            facts = file.metadata()
+            digest, limit = facts["encoder"], int(facts["limit"])
     except (SafetensorError, KeyError, TypeError):
         return None
     names = [bytes(name) for name in read["names"].numpy()]
     cut = {name for name, long in zip(names, read["cut"].tolist(), strict=True) if long}
-    return _File(EncodedText.row(read["states"], read["lengths"], digest), names, cut)
+    return _File(EncodedText.row(read["states"], read["lengths"], digest), names, cut, limit)
