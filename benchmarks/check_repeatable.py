@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -67,12 +68,7 @@ def made(folder: Path, given: Path | None) -> list[str]:
     for option, names in colours.items():
         own = write_shards(folder / option.strip("-"), shapes(*names, copies=4))
         words += [option, str(given if given and option == "--shards" else own)]
-    return words if "--prior" in told("finetune", "--help") else words[:4]
-
-
-def told(*words: str) -> str:
-    python = [sys.executable, "-m", "train.cli", *words]
-    return subprocess.run(python, capture_output=True, text=True, check=True).stdout
+    return words
 
 
 def command(folder: Path, sets: list[str], run: str, changes: Mapping[str, Any]) -> list[str]:
@@ -94,34 +90,45 @@ def quiet() -> dict[str, str]:
 
 
 def killed(folder: Path, sets: list[str], kills: int, moments: random.Random) -> bool:
-    """One run uninterrupted, one killed again and again; whether the files are the same."""
-    begun = time.monotonic()
+    """One run uninterrupted, others killed again and again; whether the files are the same."""
+    whole, where = folder / "whole", folder / "killed"
     run(command(folder, sets, "whole", {}))
-    seconds = time.monotonic() - begun
-    words, where = command(folder, sets, "killed", {}), folder / "killed"
-    done, reached = 0, []
-    while done < kills:
+    words = command(folder, sets, "killed", {})
+    seconds = (whole / checkpoint.MODEL).stat().st_mtime - (whole / "settings.json").stat().st_mtime
+    reached, apart = [], []
+    while len(reached) < kills:
         process = subprocess.Popen(
             [sys.executable, *words], env=quiet(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
         while process.poll() is None and not (where / "settings.json").exists():
             time.sleep(0.01)
         try:
-            process.wait(moments.uniform(0, seconds))
-            break  # it came to its end: nothing is left to kill
+            process.wait(moments.uniform(0, seconds / 2))
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            done += 1
             reached.append(images(where))
+        else:  # it came to its end before it was killed: compare, and begin anew
+            apart.append(compared(whole, where))
+            shutil.rmtree(where)
     run(words)
-    one, two = (folder / name / checkpoint.MODEL for name in ("whole", "killed"))
-    same = one.read_bytes() == two.read_bytes() and logged(one.parent) == logged(two.parent)
-    print(f"killed {done} times (after {', '.join(map(str, reached))} images logged) and resumed:")
-    print(f"  model, bytes that differ        {different(one.read_bytes(), two.read_bytes())}")
-    print(f"  largest difference of a weight  {weights_apart(one, two):.1e}")
-    print(f"  lines of the log that differ    {lines_apart(one.parent, two.parent)}")
-    return same
+    apart.append(compared(whole, where))
+    told = ", ".join(map(str, reached))
+    print(
+        f"killed {len(reached)} times (after {told} images), {len(apart)} runs resumed to the end:"
+    )
+    for what, numbers in zip(
+        ("bytes of the model", "weight", "lines"), zip(*apart, strict=True), strict=True
+    ):
+        print(f"  largest difference: {what:20} {max(numbers):g}")
+    return not any(map(any, apart))
+
+
+def compared(whole: Path, other: Path) -> tuple[float, float, float]:
+    """Bytes of the model that differ, largest difference of a weight, lines of the log likewise."""
+    one, two = whole / checkpoint.MODEL, other / checkpoint.MODEL
+    size = different(one.read_bytes(), two.read_bytes())
+    return size, weights_apart(one, two), lines_apart(whole, other)
 
 
 def shared(folder: Path, sets: list[str]) -> bool:
@@ -140,9 +147,9 @@ def shared(folder: Path, sets: list[str]) -> bool:
             abs(a["loss"] - b["loss"]) for a, b in zip(logged(one), logged(two), strict=True)
         )
         print(f"two processes, batch {batch} in {accumulate} pieces each, against one:")
-        print(f"  largest difference of a loss    {apart:.1e}")
+        print(f"  largest difference: {'loss':20} {apart:.1e}")
         files = (one / checkpoint.MODEL, two / checkpoint.MODEL)
-        print(f"  largest difference of a weight  {weights_apart(*files):.1e}")
+        print(f"  largest difference: {'weight':20} {weights_apart(*files):.1e}")
         near = near and apart <= BOUND
     return near
 

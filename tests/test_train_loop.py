@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from curate.errors import InputError
+from curate.errors import InputError, UsageError
 from tests.drawings import drawing, shapes, write_shards
 from tests.training import QUICK, encoder, entries, losses, quick, shards, trained
 from train import cascade, checkpoint, loop, sampling
@@ -237,6 +237,13 @@ def test_computing_again_what_was_forgotten_changes_nothing(tmp_path, trained, s
         assert a.network.config == b.network.config
         for x, y in zip(a.network.parameters(), b.network.parameters(), strict=True):
             assert torch.allclose(x, y, atol=1e-6)
+
+
+def test_what_cannot_fit_is_refused_before_it_begins(tmp_path, shards, quick):
+    huge = replace(quick, batch=400_000, images=(400_000, 400_000))
+    with pytest.raises(UsageError, match="training needs about"):
+        cascade.finetune(shards, tmp_path / "run", huge, device="cpu")
+    assert not (tmp_path / "run" / "log.jsonl").exists()
 
 
 def test_tensorboard_is_asked_for_at_once(tmp_path, shards, quick, monkeypatch):

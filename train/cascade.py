@@ -14,7 +14,7 @@ import torch
 
 from curate.errors import InputError, UsageError
 from curate.files import locked, write_bytes
-from train import checkpoint, config, credits, data, journal, loop, state, upscale
+from train import checkpoint, config, credits, data, journal, loop, plan, state, upscale
 from train.batches import Corpus
 from train.checkpoint import MODEL, Cascade, Stage
 from train.config import TrainConfig
@@ -109,8 +109,10 @@ def _train(run: Run, folders: Mapping[str, Path | None], init: Path | None, say:
             run.meet()
         return checkpoint.load(folder)
     lesson = _lesson(run, sources, say)
-    owed = _credits(sources, init) if run.rank == 0 else []
+    owed: list[dict[str, str]] = []
     if run.rank == 0:
+        _refuse_too_large(run, lesson, start, say)
+        owed = _credits(sources, init)
         _begin_journal(run, sources)
         run.meet()
     cascade = start or _new_cascade(settings, lesson.corpus)
@@ -137,7 +139,7 @@ def _train(run: Run, folders: Mapping[str, Path | None], init: Path | None, say:
 
 
 def taken_over(init: Path, stated: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings stated in a file and typed, with stages and text encoder of the checkpoint `init`.
+    """Settings stated in a file and typed, with stages, network and text encoder of `init`.
 
     Where no images are stated and it has other stages than a new cascade, its base sees as many
     as a new base, and each later stage as many as a new later stage.
@@ -152,7 +154,9 @@ def taken_over(init: Path, stated: Mapping[str, Any], typed: Mapping[str, Any]) 
     stages = tuple(Size.of(stage["size"]) for stage in found["stages"])
     base, later = TrainConfig.images
     images = (base, *[later] * (len(stages) - 1))
-    return {"stages": stages, "images": images, "encoder": found["encoder"], **asked}
+    was = found["facts"].get("settings", {})
+    own = {name: was[name] for name in ("size", "mid_blocks") if name in was}
+    return {"stages": stages, "images": images, "encoder": found["encoder"], **own, **asked}
 
 
 @contextmanager
@@ -301,6 +305,12 @@ def _prompts(sets: Sequence[Pictures]) -> tuple[str, ...]:
 
 def _previews(prompts: Sequence[str], text: EncodedText, rows: Mapping[str, int]) -> Previews:
     return Previews(prompts, text.take(torch.tensor([rows[prompt] for prompt in prompts])))
+
+
+def _refuse_too_large(run: Run, lesson: Lesson, start: Cascade | None, say: Say) -> None:
+    shapes = [stage.network.config for stage in start.stages] if start else None
+    width = lesson.corpus.text.width
+    plan.refuse_what_cannot_fit(run.config, width, run.device, say, shapes=shapes, world=run.world)
 
 
 def _begin_journal(run: Run, sources: Sequence[Source]) -> None:

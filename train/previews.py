@@ -43,7 +43,7 @@ class Previews:
         text = (self.text[0].to(device), self.text[1].to(device))
         images, config = torch.zeros(0), sampling.SamplingConfig()
         for number, stage in enumerate(stages):
-            home = stage.network.null_text.device
+            home = next(stage.network.parameters()).device
             stage.network.to(device)
             shape = (6, stage.size.height, stage.size.width)
             seeds = range(len(self.prompts))
