@@ -11,11 +11,14 @@ import importlib
 import math
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+Forward = Callable[[Tensor, tuple[Tensor, Tensor]], Tensor]  # picture, text and mask
 
 SMALL = {"dim": 48, "dim_mults": (1, 2, 4)}  # about 9 M parameters; all else is the default
 BATCH = 16  # images a step, as ours; the library names none
@@ -181,6 +184,67 @@ class ImagenPeer:
             network = self.imagen.get_unet(1)
             network.eval()
             yield network
+
+
+def imagen_network(text_width: int, *, enlarging: bool = False) -> tuple[nn.Module, Forward]:
+    """Its U-Net of about 8 M parameters and how to call it, with attention as its readme has it.
+
+    Attention at full size too, the constructor's default, takes five times as long. A
+    super-resolution network (`enlarging`) is of its memory-efficient kind, with attention at the
+    bottom alone, as its `SRUnet256`.
+    """
+    if enlarging:
+        layers = {"layer_attns": (False, False, True), "layer_cross_attns": (False, False, True)}
+        kind = {**layers, "memory_efficient": True, "lowres_cond": True}
+    else:
+        kind = {"layer_attns": (False, True, True), "layer_cross_attns": (False, True, True)}
+    network = imagen_pytorch().Unet(text_embed_dim=text_width, **SMALL, **kind)
+
+    def forward(x_BCHW: Tensor, text: tuple[Tensor, Tensor]) -> Tensor:
+        noise = x_BCHW[:, 0, 0, 0]  # any numbers will do
+        low = {"lowres_cond_img": x_BCHW[:, 3:], "lowres_noise_times": noise} if enlarging else {}
+        return network(
+            x_BCHW[:, :3],
+            noise,
+            text_embeds=text[0],
+            text_mask=text[1].bool(),
+            cond_drop_prob=0.1,
+            **low,
+        )
+
+    return network, forward
+
+
+def diffusers_network(text_width: int, *, enlarging: bool = False) -> tuple[nn.Module, Forward]:
+    """The U-Net of its DeepFloyd IF pipeline, at 10 M parameters, and how to call it."""
+    from diffusers import UNet2DConditionModel
+
+    widths = (64, 96, 160)
+    network = UNet2DConditionModel(
+        in_channels=6 if enlarging else 3,
+        out_channels=3,
+        block_out_channels=widths,
+        layers_per_block=2,
+        down_block_types=("ResnetDownsampleBlock2D", *("SimpleCrossAttnDownBlock2D",) * 2),
+        mid_block_type="UNetMidBlock2DSimpleCrossAttn",
+        up_block_types=(*("SimpleCrossAttnUpBlock2D",) * 2, "ResnetUpsampleBlock2D"),
+        cross_attention_dim=widths[-1],
+        encoder_hid_dim=text_width,
+        encoder_hid_dim_type="text_proj",
+        addition_embed_type="text",
+        addition_embed_type_num_heads=8,
+        attention_head_dim=32,
+        act_fn="gelu",
+        resnet_time_scale_shift="scale_shift",
+        resnet_out_scale_factor=math.sqrt(2),
+        time_embedding_act_fn="gelu",
+    )
+
+    def forward(x_BCHW: Tensor, text: tuple[Tensor, Tensor]) -> Tensor:
+        steps = torch.full((len(x_BCHW),), 500)
+        return network(x_BCHW, steps, text[0], encoder_attention_mask=text[1]).sample
+
+    return network, forward
 
 
 def cosine_time(sigma: float, *, offset: float = 0.008) -> float:
