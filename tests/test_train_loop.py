@@ -10,7 +10,7 @@ import torch
 from curate.errors import InputError, UsageError
 from tests.drawings import drawing, shapes, write_shards
 from tests.training import QUICK, encoder, entries, losses, quick, shards, trained
-from train import cascade, checkpoint, loop, sampling
+from train import cascade, checkpoint, loop, machine, sampling
 
 
 def test_a_run_leaves_a_model_its_log_and_what_it_answers_for(trained, shards):
@@ -240,7 +240,8 @@ def test_computing_again_what_was_forgotten_changes_nothing(tmp_path, trained, s
 
 
 def test_what_cannot_fit_is_refused_before_it_begins(tmp_path, shards, quick):
-    huge = replace(quick, batch=400_000, images=(400_000, 400_000))
+    batch = machine.free_memory(torch.device("cpu")) // 700_000  # each takes about 1.1 MB
+    huge = replace(quick, batch=batch, images=(batch, batch))
     with pytest.raises(UsageError, match="training needs about"):
         cascade.finetune(shards, tmp_path / "run", huge, device="cpu")
     assert not (tmp_path / "run" / "log.jsonl").exists()
