@@ -97,13 +97,14 @@ def killed(folder: Path, sets: list[str], kills: int, moments: random.Random) ->
     seconds = (whole / checkpoint.MODEL).stat().st_mtime - (whole / "settings.json").stat().st_mtime
     reached, apart = [], []
     while len(reached) < kills:
+        before = inode(where / "log.jsonl")
         process = subprocess.Popen(
             [sys.executable, *words], env=quiet(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
-        while process.poll() is None and not (where / "settings.json").exists():
-            time.sleep(0.01)
+        while process.poll() is None and inode(where / "log.jsonl") == before:
+            time.sleep(0.01)  # once it trains, lines of what is trained again are taken back
         try:
-            process.wait(moments.uniform(0, seconds / 2))
+            process.wait(moments.uniform(0, seconds / 4))
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -122,6 +123,10 @@ def killed(folder: Path, sets: list[str], kills: int, moments: random.Random) ->
     ):
         print(f"  largest difference: {what:20} {max(numbers):g}")
     return not any(map(any, apart))
+
+
+def inode(path: Path) -> int | None:
+    return path.stat().st_ino if path.exists() else None
 
 
 def compared(whole: Path, other: Path) -> tuple[float, float, float]:

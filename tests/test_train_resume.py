@@ -198,3 +198,9 @@ def test_two_runs_do_not_share_a_folder(tmp_path, shards, quick):
 
     with locked(tmp_path), pytest.raises(CurateError, match="another command is writing here"):
         cascade.finetune(shards, tmp_path, quick, device="cpu")
+
+
+def test_a_state_of_another_version_is_refused(tmp_path, shards, quick):
+    checkpoint.write_tensors(tmp_path / checkpoint.STATE, {}, {"version": "fubuki-state/1"})
+    with pytest.raises(InputError, match="written as fubuki-state/1, this reads fubuki-state/2"):
+        cascade.finetune(shards, tmp_path, quick, device="cpu")
