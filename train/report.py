@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from curate import show
-from train import cascade, checkpoint, loop, pictures
+from train import cascade, checkpoint, loop, pictures, sampling
 from train.config import TrainConfig
 
 FIRST = os.environ.get("RANK", "0") == "0"  # of several processes, the one that speaks
@@ -70,8 +70,7 @@ def _print_result(
         lines.append(f"PSNR {size} px\t{c['psnr']} dB, bicubic {c['bicubic']} dB, on {on} pictures")
         if not c["converged"]:
             say(
-                f"{run}: the {size} px stage has not converged: {c['psnr']} dB against "
-                f"{c['bicubic']} dB for bicubic enlargement\n"
+                f"{run}: {sampling.poor(size, c)}\n"
                 f"  fix: train finetune --init {run} --out NEW, with more images for that stage"
             )
     show.result("".join(f"{line}\n" for line in lines))

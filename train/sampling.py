@@ -4,7 +4,7 @@ Letters in names: B batch, N pictures, C channels, H and W pixels, L text tokens
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -266,6 +266,14 @@ def load(path: Path, *, device: str = "auto", config: SamplingConfig | None = No
     cascade = checkpoint.load(path)
     _store(cascade, precision(place))
     return Sampler(cascade, place, config or SamplingConfig())
+
+
+def poor(size: Size | str, measured: Mapping[str, float]) -> str:
+    """That a stage of this size has not converged, by the figures that its training measured."""
+    return (
+        f"the {size} px stage has not converged: {measured['psnr']} dB, where enlargement that has "
+        f"learnt nothing reaches {measured['back_projected']} dB"
+    )
 
 
 def pick_device(name: str) -> torch.device:

@@ -306,8 +306,7 @@ def _warning(checkpoint: Path, cascade: Cascade, number: int) -> str:
     size = cascade.stages[number].size
     found = cascade.facts["convergence"][str(size)]
     return (
-        f"{checkpoint}: the {size} px stage has not converged: {found['psnr']} dB against "
-        f"{found['bicubic']} dB for bicubic enlargement\n"
+        f"{checkpoint}: {sampling.poor(size, found)}\n"
         f"  fix: --upscaler {upscalers.REALESRGAN} (for drawings), or train finetune --init "
         f"{checkpoint} --out NEW, with more images for that stage"
     )
