@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch.profiler import ProfilerActivity, profile
 
 from curate.errors import UsageError
-from train import config, costs, loop, machine, plan, tracing
+from train import checkpoint, config, costs, loop, machine, plan, tracing
+from train.checkpoint import Cascade, Stage
 from train.networks import network
 from train.size import Size
 from train.tracing import Pass
@@ -249,3 +250,46 @@ def test_a_plan_that_cannot_fit_is_printed_then_refused(monkeypatch, tmp_path, c
 )
 def test_durations_read_as_a_person_says_them(seconds, words):
     assert plan.duration(seconds) == words
+
+
+def test_sizes_that_cannot_make_the_stages_are_left_out(tmp_path, monkeypatch):
+    from tests import tiny_encoder
+
+    encoder = tiny_encoder.build(tmp_path)
+    sides = [s for s in range(2, 66, 2) if s % network("large", [Size(s, s)], 0, TEXT).multiple]
+    free(monkeypatch, tmp_path, 4096)  # nothing is tried
+    chosen = replace(ONE, stages=(Size(sides[0], sides[0]),), encoder=encoder)
+    told = []
+    report = plan.run(chosen, every_size=True, device="cpu", say=told.append)
+    assert "large" not in [p.size for p in report.plans] and report.plans
+    assert any("--size large cannot make" in sentence for sentence in told)
+
+
+def test_from_a_checkpoint_the_plan_is_that_of_its_networks(tmp_path):
+    from tests import tiny_encoder
+
+    own = replace(shape(), widths=(32, 96), text_width=TEXT)
+    made = Stage(STAGES[0], None, UNet(own), 0.5)
+    encoder = tiny_encoder.build(tmp_path / "encoder")
+    checkpoint.save(tmp_path / checkpoint.MODEL, Cascade([made], encoder, "00", {}))
+    chosen = replace(ONE, encoder=encoder)
+    report = plan.run(chosen, init=tmp_path, every_size=True, device="cpu")
+    assert [p.stages[0].parameters for p in report.plans] == [tracing.parameters(own)]
+
+
+def test_the_command_prints_the_plan_and_exits_with_2_where_it_cannot_fit(
+    tmp_path, monkeypatch, capsys
+):
+    from tests import tiny_encoder
+    from train.cli import main
+
+    encoder = tiny_encoder.build(tmp_path / "encoder")
+    (tmp_path / "run.toml").write_text(f'encoder = "{encoder}"\nbatch = 4\n')
+    free(monkeypatch, tmp_path, 4096)  # nothing is tried
+    capsys.readouterr()
+    typed = ["plan", "--stages", "16", "--images", "100", "--device", "cpu"]
+    with pytest.raises(SystemExit) as caught:
+        main([*typed, "--size", "tiny", "--config", str(tmp_path / "run.toml")])
+    out, err = capsys.readouterr()
+    assert caught.value.code == 2 and "error: --size tiny --stages 16: training needs" in err
+    assert [line.split("\t")[:2] for line in out.splitlines()] == [["tiny", "16"], ["tiny", "all"]]

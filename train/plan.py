@@ -130,6 +130,9 @@ def run(
     plans = []
     for chosen in (replace(settings, size=size) for size in sizes):
         nets = shapes or costs.made(chosen, encoder.width)
+        if every_size and not _suit(chosen, nets):
+            say(f"--size {chosen.size} cannot make stages of these sides")
+            continue
         plan = costs.planned(
             chosen,
             encoder.width,
@@ -149,6 +152,12 @@ def run(
         "is an estimate from a few steps, without loading, saving and drawing"
     )
     return Report(plans, str(place), free, refusal)
+
+
+def _suit(config: TrainConfig, nets: Sequence[UNetConfig]) -> bool:
+    """Whether networks can work on pictures of the stages' sides."""
+    pairs = zip(nets, config.stages, strict=True)
+    return all(side % net.multiple == 0 for net, size in pairs for side in size)
 
 
 def show(report: Report, *, as_json: bool) -> None:
