@@ -15,7 +15,15 @@ FACTS: dict[str, Any] = {
     "words": {"red": 5, "green": 3, "circle": 2},
     "licences": {"CC0-1.0": 8},
     "shards": ["ab" * 32],
-    "convergence": {"16": {"psnr": 30.0, "bicubic": 25.0, "converged": True, "held_out": True}},
+    "convergence": {
+        "16": {
+            "psnr": 30.0,
+            "bicubic": 25.0,
+            "back_projected": 26.0,
+            "converged": True,
+            "held_out": True,
+        }
+    },
 }
 
 
