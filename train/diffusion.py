@@ -57,10 +57,10 @@ def noise_mean(size: Size, *, conditioned: bool) -> float:
     averaging over an area of side r divides noise by r, so the mean rises with ln(side)
     (Hoogeboom et al., arXiv:2301.11093, section 3.1). 0.3 at 32 pixels is our choice: at equal
     images, EDM's -1.2 learns the words' finer distinctions later. A stage that is given the
-    low-resolution image has these things settled; -0.5, our choice too, is best for the noise
-    levels at which it is sampled.
+    low-resolution image has these things settled; 0.5, our choice too, suits the noise levels
+    at which it is sampled.
     """
-    return -0.5 if conditioned else 0.3 + math.log(size.side / 32)
+    return 0.5 if conditioned else 0.3 + math.log(size.side / 32)
 
 
 def draw_sigma(uniform_B: Tensor, *, mean: float, std: float = 1.3) -> Tensor:
@@ -94,7 +94,7 @@ def denoise(
 
     A super-resolution stage preconditions the difference to the enlarged low-resolution image
     rather than the image: a network that says nothing then returns that image at high noise, so
-    training starts at the quality of plain enlargement and colours cannot drift (our choice).
+    training starts at the quality of plain enlargement (our choice).
 
     Args:
         network: predicts F.
