@@ -104,7 +104,12 @@ def sample(  # noqa: PLR0913 one a documented option
         Path | None, typer.Option("--prompts", help="More prompts, one a line.")
     ] = None,
     count: Annotated[int, typer.Option("--count", min=1, help="Pictures a prompt.")] = 4,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the first picture.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(
+            "--seed", min=0, help="Seed of each prompt's first picture; the others follow."
+        ),
+    ] = 0,
     guidance: Annotated[
         float,
         typer.Option("--guidance", min=0.0, help="How strictly to follow the prompt; 1 is off."),
@@ -115,7 +120,11 @@ def sample(  # noqa: PLR0913 one a documented option
     ] = None,
     steps_shown: Annotated[
         int | None,
-        typer.Option("--steps-shown", min=0, help="Show noise, so many steps, every stage."),
+        typer.Option(
+            "--steps-shown",
+            min=0,
+            help="Show how each picture comes to be: noise, N steps, every stage.",
+        ),
     ] = None,
     upscaler: Annotated[
         str | None,
@@ -123,7 +132,8 @@ def sample(  # noqa: PLR0913 one a documented option
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="PNG file to write.")] = Path("samples.png"),
     each: Annotated[
-        Path | None, typer.Option("--each", help="Folder for one PNG a picture, besides.")
+        Path | None,
+        typer.Option("--each", help="Write every picture to a PNG of its own here, too."),
     ] = None,
     device: Device = "auto",
 ) -> None:
