@@ -164,7 +164,9 @@ def sample(  # noqa: PLR0913 one a documented option
 @app.command()
 def verify(  # noqa: PLR0913 one a documented option
     checkpoint: Annotated[Path, typer.Argument(help="Run folder or model file, after training.")],
-    word: Annotated[str, typer.Option("--word", help="The word to check.")],
+    words: Annotated[
+        list[str], typer.Option("--word", help="Word to check; again for more words.")
+    ],
     shards: Annotated[
         Path,
         typer.Option("--shards", help="True pictures, the word's among them, to compare with."),
@@ -183,7 +185,10 @@ def verify(  # noqa: PLR0913 one a documented option
         int, typer.Option("--samples", min=1, help="Pictures behind each figure, at least.")
     ] = 200,
     scorer: Annotated[
-        str, typer.Option("--scorer", help="nearest, learned, open_clip:MODEL:WEIGHTS; commas.")
+        str,
+        typer.Option(
+            "--scorer", help="nearest, learned, open_clip:MODEL:WEIGHTS, MODULE:FUNCTION; commas."
+        ),
     ] = "nearest,learned",
     at_least: Annotated[
         float, typer.Option("--at-least", min=0, max=1, help="Share that must show the word.")
@@ -202,9 +207,9 @@ def verify(  # noqa: PLR0913 one a documented option
     from train import verify as checking
 
     with report.progress_bar() as bar:
-        found = checking.run(
+        found = checking.run_all(
             checkpoint,
-            word=word,
+            words=words,
             shards=shards,
             before=before,
             trained=trained,
@@ -217,8 +222,8 @@ def verify(  # noqa: PLR0913 one a documented option
             progress=checking.on_bar(bar),
             say=report.say,
         )
-    checking.show(found, as_json=as_json)
-    raise typer.Exit(found.exit_code)
+    checking.show(*found, as_json=as_json)
+    raise typer.Exit(max(one.exit_code for one in found))
 
 
 @app.command()
