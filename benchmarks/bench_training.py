@@ -44,7 +44,7 @@ BASE = {"text_width": TEXT_WIDTH, "heads": 4}
 LATER = {**BASE, "in_channels": 6, "noise_levels": 2, "patch": 4, "self_attention": False}
 OURS = {
     "base": {
-        "quick": UNetConfig(widths=(96, 256), blocks=(2, 2), mid_blocks=3, **BASE),
+        "quick": UNetConfig(widths=(96, 256), blocks=(1, 2), mid_blocks=3, **BASE),
         "dense": UNetConfig(widths=(256, 256), blocks=(2, 1), mid_blocks=1, **BASE),
     },
     "super-resolution": {
