@@ -27,10 +27,9 @@ from torch import Tensor
 
 from curate.errors import InputError
 from train import cascade, checkpoint, config, data, upscale
-from train.batches import reduce
 from train.checkpoint import Stage
 from train.config import TrainConfig
-from train.consistency import consistent
+from train.resizing import consistent, reduce
 from train.sampling import SamplingConfig
 from train.size import Size
 from train.text import Encoder

@@ -16,11 +16,11 @@ from torch import Tensor
 from curate.shards import layout
 from tests.drawings import drawing, shapes, write_shards
 from train import data
-from train.batches import Batch, Corpus, reduce
+from train.batches import Batch, Corpus
 from train.config import TrainConfig
 from train.crops import Crops
 from train.data import CACHE_BYTES, Pictures
-from train.sampling import enlarge
+from train.resizing import enlarge, reduce
 from train.size import Size
 from train.text import EncodedText
 

@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 from tests.drawings import shapes, write_shards
 from tests.training import encoder, quick
 from train import cascade, data, upscale
-from train.batches import Corpus, reduce
+from train.batches import Corpus
 from train.checkpoint import Stage
-from train.consistency import consistent
 from train.data import Pictures
 from train.networks import network
-from train.sampling import enlarge
+from train.resizing import consistent, enlarge, reduce
 from train.size import Size
 from train.text import EncodedText
 from train.unet import UNet

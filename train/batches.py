@@ -14,6 +14,7 @@ from train import data, diffusion
 from train.config import TrainConfig
 from train.crops import Crops
 from train.data import Pictures
+from train.randomness import generator_at
 from train.size import Size
 from train.text import EncodedText
 
@@ -87,7 +88,7 @@ class Corpus:
         """
         place = torch.device(device)
         mine = torch.arange(count).tensor_split(world)[rank]
-        generator = data.generator_at(config.seed, number, seen)
+        generator = generator_at(config.seed, number, seen)
         strata_B = diffusion.stratified(count, generator)[mine]
         chance_6B = torch.rand(6, count, generator=generator)
         of_B, row_B = self._rows(config, number, seen, count)
@@ -178,17 +179,11 @@ def augmented(clean_BCHW: Tensor, level_B: Tensor, noise_BCHW: Tensor) -> Tensor
     return clean_BCHW + level_B[:, None, None, None] * noise_BCHW
 
 
-def reduce(images_BCHW: Tensor, size: Size) -> Tensor:
-    """Average over squares down to `size`; pictures of that size are unchanged."""
-    factor = images_BCHW.shape[-1] // size.width
-    return F.avg_pool2d(images_BCHW, factor) if factor > 1 else images_BCHW
-
-
 def _noise(stream: Sequence[int], position_B: Tensor, layers: int, size: Size) -> Tensor:
     """Standard normal noise (B, layers, 3, H, W) of the images at these positions of a run."""
     noise = torch.empty(len(position_B), layers, 3, size.height, size.width)
     for image, position in zip(noise, position_B.tolist(), strict=True):
-        image.normal_(generator=data.generator_at(*stream, position))
+        image.normal_(generator=generator_at(*stream, position))
     return noise
 
 

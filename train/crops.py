@@ -5,13 +5,11 @@ Letters in names: B batch, C channels, H and W pixels.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from train.sampling import enlarge
+from train.resizing import bicubic, shrink
 from train.size import Size
 
 TAPS = 2  # pixels on each side that bicubic interpolation looks at
@@ -100,34 +98,20 @@ class Crops:
         start_B2 = self._starts(corner_B2)
         offset_B2 = (corner_B2 - start_B2) * self.factor
         scale = self.full.width // self.stage.width
-        clean = _windows(_reduced(boxes_BCHW, scale), offset_B2, self.crop)
+        clean = _windows(shrink(boxes_BCHW, scale), offset_B2, self.crop)
         if self.low is None:
             return clean, None
-        small = _reduced(boxes_BCHW, scale * self.factor)
+        small = shrink(boxes_BCHW, scale * self.factor)
         down, across = (self._weights(axis, corner_B2, start_B2) for axis in (0, 1))
         place = boxes_BCHW.device
         return clean, down.to(place) @ small @ across.to(place).mT
 
     def _weights(self, axis: int, corner_B2: Tensor, start_B2: Tensor) -> Tensor:
         """How a side of each crop (B, 1, pixels, cells) is made of the cells of its box."""
-        whole = _bicubic(self.grid[1 - axis], self.factor)
+        whole = bicubic(self.grid[1 - axis], self.factor)
         pixels, cells = self.crop[1 - axis], self._cells[1 - axis]
         places = zip((corner_B2 * self.factor)[:, axis], start_B2[:, axis], strict=True)
         return torch.stack([whole[None, p : p + pixels, c : c + cells] for p, c in places])
-
-
-@lru_cache(maxsize=8)
-def _bicubic(length: int, factor: int) -> Tensor:
-    """The matrix (length * factor, length) that enlarges one side of a picture, edges included.
-
-    Bicubic interpolation is linear in the picture and works on each side alone, so two products
-    do it; they take a thirtieth of the time of `interpolate` on a CPU.
-    """
-    return enlarge(torch.eye(length)[None, None], Size(length, length * factor))[0, 0]
-
-
-def _reduced(images_BCHW: Tensor, factor: int) -> Tensor:
-    return F.avg_pool2d(images_BCHW, factor) if factor > 1 else images_BCHW
 
 
 def _windows(images_BCHW: Tensor, corner_B2: Tensor, size: Size) -> Tensor:

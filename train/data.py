@@ -25,6 +25,7 @@ from curate.files import replacing, write_bytes
 from curate.shards import layout
 from train import tars
 from train.decoding import fitted
+from train.randomness import generator_at
 from train.size import Size
 from train.stream import mapped, threads
 from train.tars import Place, Tars
@@ -297,7 +298,7 @@ def distinct_captions(sets: Sequence[Pictures]) -> list[str]:
 
 @lru_cache(maxsize=8)
 def _order(count: int, seed: int, stream: int, epoch: int) -> Tensor:
-    generator = torch.Generator().manual_seed(_mix(seed, stream, epoch, 1))
+    generator = generator_at(seed, stream, epoch, 1)
     return torch.randperm(count, generator=generator)
 
 
@@ -349,13 +350,3 @@ def interleaved(shares: Sequence[float], start: int, number: int) -> tuple[Tenso
 
 def _turns(position_B: Tensor, share: float) -> Tensor:
     return (position_B.double() * share + 0.5).floor().long()
-
-
-def generator_at(*numbers: int) -> torch.Generator:
-    """A generator that depends on these numbers alone, such as (seed, stage, images seen)."""
-    return torch.Generator().manual_seed(_mix(*numbers))
-
-
-def _mix(*numbers: int) -> int:
-    digest = hashlib.sha256(",".join(map(str, numbers)).encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from train import pictures, sampling
 from train.checkpoint import Stage
-from train.consistency import consistent
-from train.data import generator_at
+from train.randomness import generator_at
+from train.resizing import consistent, enlarge
 
 FOLDER = "samples"  # within a run's folder
 COUNT = 8  # pictures, where no prompts are named
@@ -48,7 +48,7 @@ class Previews:
             shape = (6, stage.size.height, stage.size.width)
             seeds = range(len(self.prompts))
             noise = [torch.randn(shape, generator=generator_at(n, number)) for n in seeds]
-            low = sampling.enlarge(images, stage.size) if number else None
+            low = enlarge(images, stage.size) if number else None
             drawer = sampling.StageSampler(stage, device, config)
             drawn = drawer.draw(text, torch.stack(noise).to(device), low)
             images = consistent(drawn, images) if number else drawn

@@ -15,8 +15,8 @@ from torch import Tensor
 from curate.errors import InputError, UsageError
 from train import checkpoint, diffusion
 from train.checkpoint import Cascade, Stage
-from train.consistency import consistent
-from train.data import generator_at
+from train.randomness import generator_at
+from train.resizing import consistent, enlarge
 from train.size import Size
 from train.text import Encoder
 
@@ -317,13 +317,6 @@ def telling_steps(stage: Stage, steps: int, count: int) -> list[int]:
 def at_once(size: Size) -> int:
     """How many pictures of a size are made at a time, so that memory is bounded."""
     return max(1, min(TOGETHER, PIXELS // (size.width * size.height)))
-
-
-def enlarge(low_BCHW: Tensor, size: Size) -> Tensor:
-    """The low-resolution picture at full size, as a super-resolution stage is given it."""
-    return torch.nn.functional.interpolate(
-        low_BCHW, size=(size.height, size.width), mode="bicubic", align_corners=False
-    )
 
 
 def _store(cascade: Cascade, dtype: torch.dtype) -> None:

@@ -10,11 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from train.batches import Corpus, reduce
+from train.batches import Corpus
 from train.checkpoint import Stage
-from train.consistency import consistent
-from train.data import Pictures, generator_at
-from train.sampling import SamplingConfig, StageSampler, enlarge
+from train.data import Pictures
+from train.randomness import generator_at
+from train.resizing import consistent, enlarge, reduce
+from train.sampling import SamplingConfig, StageSampler
 from train.size import Size
 
 MARGIN = 0.5  # dB by which a converged stage beats the best enlargement that has learnt nothing
