@@ -187,7 +187,7 @@ class ImagenPeer:
 
 
 def imagen_network(text_width: int, *, enlarging: bool = False) -> tuple[nn.Module, Forward]:
-    """Its U-Net of about 8 M parameters and how to call it, with attention as its readme has it.
+    """Its U-Net of about 8 M parameters and how to call it, with attention below full size.
 
     Attention at full size too, the constructor's default, takes five times as long. A
     super-resolution network (`enlarging`) is of its memory-efficient kind, with attention at the
