@@ -2,7 +2,7 @@
 
     pip install imagen-pytorch==2.1.0      # in an environment that also holds `train`
     python benchmarks/bench_quality.py --tiles tiles-cc0.tar.gz --out quality [--people demo]
-        [--minutes 10] [--fractions 0.1,0.2,1] [--samples 240] [--peer-samples 24]
+        [--hidden-shift 1] [--minutes 10] [--fractions 0.1,0.2,1] [--samples 240] [--peer-samples 24]
 
 Two sets of pictures: the figures of `stacked_figures.py`, and, with `--people`, the emoji of
 `pipelines/emoji_people.py` (a folder that holds `people-data` and `truth-data`). Both sides see
@@ -87,6 +87,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--people", type=Path, help="folder with people-data and truth-data")
     parser.add_argument("--out", type=Path, required=True, help="folder for runs and results")
     parser.add_argument("--pixels", type=int, default=16)
+    parser.add_argument("--hidden-shift", type=int, default=0, help="other hidden pairs: 1 to 6")
     parser.add_argument("--config", type=Path, help="TOML file with settings of ours")
     parser.add_argument("--minutes", type=float, default=10, help="CPU-minutes of training")
     parser.add_argument("--fractions", default="0.1,0.2,1", help="of the minutes, for ours")
@@ -101,7 +102,7 @@ def options() -> argparse.Namespace:
 
 
 def figures(given: argparse.Namespace) -> Task:
-    true = stacked_figures.compose(given.tiles, given.pixels)
+    true = stacked_figures.compose(given.tiles, given.pixels, given.hidden_shift)
     learnt = true.select(true.seen_N)
     shards = stacked_figures.write_shards(learnt, given.out / f"figures-{given.pixels}")
     return Task("figures", shards, true, encoded(true, given.out))

@@ -97,13 +97,14 @@ class Figures:
         )
 
 
-def compose(tiles: Path, pixels: int = 16) -> Figures:
+def compose(tiles: Path, pixels: int = 16, hidden_shift: int = 0) -> Figures:
     """Every figure, the same ones in the same order always.
 
     Args:
         tiles: the archive, or the folder it was unpacked to.
         pixels: side of the pictures; 32 is that of the layers, others are scaled (box filter
             down, nearest up).
+        hidden_shift: which pairs are hidden: 0 for those that settings were chosen on.
 
     Raises:
         InputError: a layer is missing, or of another size.
@@ -116,13 +117,13 @@ def compose(tiles: Path, pixels: int = 16) -> Figures:
         images.append(stacked([layers[path] for path in paths], pixels))
         captions.append("{} in {} with {} and {}".format(*words))
         attributes.append(rows)
-        seen.append(not is_hidden(rows[1], rows[2]))
+        seen.append(not is_hidden(rows[1], rows[2], hidden_shift))
     return Figures(np.stack(images), captions, np.array(attributes), np.array(seen))
 
 
-def is_hidden(armour: int, head: int) -> bool:
+def is_hidden(armour: int, head: int, shift: int = 0) -> bool:
     """Whether this pair is never shown: each armour and each headgear lacks one or two partners."""
-    return (armour + 3 * head) % HIDDEN_EVERY == 0
+    return (armour + 3 * head + shift) % HIDDEN_EVERY == 0
 
 
 def read_layers(tiles: Path, names: Sequence[str]) -> dict[str, Image.Image]:

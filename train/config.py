@@ -34,7 +34,7 @@ class TrainConfig:
     optimizer_options: Mapping[str, Any] = field(default_factory=dict)  # such as betas
     learning_rate: float = 2e-3  # from nothing; fine-tuning multiplies it by `finetune_rate`
     finetune_rate: float = 0.3
-    warmup: int = 2_000  # images over which the rate rises
+    warmup: int = 2_000  # images over which the rate rises, at most a tenth of the run
     decay: float = 0.3  # last part of the run over which the rate falls to zero
     weight_decay: float = 0.01
     clip: float = 1.0  # largest norm of the gradient

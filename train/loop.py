@@ -45,8 +45,12 @@ def batch_loss(network: nn.Module, batch: Batch, sigma_data: float, precision: s
 
 
 def learning_rate(config: TrainConfig, seen: int, total: int, *, tuning: bool) -> float:
-    """Rises over `warmup` images, holds, and falls to zero over the last `decay` of the run."""
-    rise = min(1.0, (seen + config.batch) / config.warmup) if config.warmup else 1.0
+    """Rises over `warmup` images, holds, and falls to zero over the last `decay` of the run.
+
+    It rises over at most a tenth of the run, which short runs would else spend rising.
+    """
+    warmup = min(config.warmup, total / 10)
+    rise = min(1.0, (seen + config.batch) / warmup) if warmup else 1.0
     left = 1 - seen / total
     fall = min(1.0, left / config.decay) if config.decay else 1.0
     return config.learning_rate * (config.finetune_rate if tuning else 1.0) * rise * fall
