@@ -2,7 +2,8 @@
 
     pip install imagen-pytorch==2.1.0      # in an environment that also holds `train`
     python benchmarks/bench_quality.py --tiles tiles-cc0.tar.gz --out quality [--people demo]
-        [--hidden-shift 1] [--minutes 10] [--fractions 0.1,0.2,1] [--samples 240] [--peer-samples 24]
+        [--hidden-shift 1] [--minutes 10] [--fractions 0.1,0.2,1] [--samples 240]
+        [--peer-samples 24]
 
 Two sets of pictures: the figures of `stacked_figures.py`, and, with `--people`, the emoji of
 `pipelines/emoji_people.py` (a folder that holds `people-data` and `truth-data`). Both sides see
