@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from train.networks import network
 from train.previews import COUNT, Previews
 from train.sampling import pick_device
 from train.size import Size
-from train.text import EncodedText, TextScale, encode_cached
+from train.text import EncodedText, TextScale, encode_sets
 from train.unet import UNet, UNetConfig
 
 SETTINGS = "settings.json"
@@ -35,6 +36,7 @@ FREE = {  # settings that may be changed while a run is under way
     *("log_every", "save_every", "save_seconds", "sample_every", "sample_prompts", "tensorboard"),
 }
 Progress = Callable[[int, int, float], None]  # stage number, images seen, loss
+Working = Callable[[str, int, int], None]  # what, how much of it is done, of how much
 Say = Callable[[str], None]
 
 
@@ -53,7 +55,7 @@ class Source:
         return hashlib.sha256(hashes.encode()).hexdigest()
 
 
-def finetune(
+def finetune(  # noqa: PLR0913 one a documented parameter
     shards: Path,
     folder: Path,
     settings: TrainConfig,
@@ -63,6 +65,7 @@ def finetune(
     prior: Path | None = None,
     device: str = "auto",
     progress: Progress = lambda stage, seen, loss: None,
+    working: Working = lambda what, done, total: None,
     say: Say = lambda sentence: None,
 ) -> Cascade:
     """Train a cascade on `shards`, from nothing or from the checkpoint `init`.
@@ -81,6 +84,7 @@ def finetune(
             such pictures (prior preservation: Ruiz et al., arXiv:2208.12242, section 3.3).
         device: `auto`, `cpu` or `cuda`.
         progress: told how many images a stage has seen, and the latest loss.
+        working: told, before the first stage, what is being done and how much of it is.
         say: told in sentences what a user should know, such as pictures left out.
 
     Raises:
@@ -92,6 +96,7 @@ def finetune(
     with _opened(folder, settings, pick_device(device), tuning=init is not None) as run:
         first = run.rank == 0
         run.progress = progress if first else run.progress
+        run.working = working if first else run.working
         return _train(run, folders, init, say if first else lambda sentence: None)
 
 
@@ -199,7 +204,10 @@ def _sources(run: Run, folders: Mapping[str, Path | None], say: Say) -> list[Sou
             fit=settings.fit,
             limit=int(settings.cache_gigabytes * 1e9),
             cache=run.folder / CACHE,
+            progress=partial(run.working, "decoding pictures"),
         )
+        if pictures.streamed:
+            say(f"{shards}: too large for the cache, read from the shards as they are drawn")
         if pictures.skipped:
             key, why = next(iter(pictures.skipped.items()))
             say(f"{shards}: {len(pictures.skipped)} pictures left out, such as {key}: {why}")
@@ -276,10 +284,15 @@ def _lesson(run: Run, sources: Sequence[Source], say: Say) -> Lesson:
     """Captions encoded, pictures divided into those to learn from and those held out."""
     settings, sets = run.config, [source.pictures for source in sources]
     weights = [getattr(settings, source.name) for source in sources]
-    captions = data.distinct_captions(sets)
-    cache = data.cache_folder(sources[0].shards, run.folder / CACHE)
-    text = encode_cached(captions, settings.encoder, cache, device=run.device, say=say)
-    rows = {caption: row for row, caption in enumerate(captions)}
+    caches = [data.cache_folder(source.shards, run.folder / CACHE) for source in sources]
+    said = [data.distinct_captions([pictures]) for pictures in sets]
+    text, rows = encode_sets(
+        list(zip(said, caches, strict=True)),
+        settings.encoder,
+        device=run.device,
+        say=say,
+        progress=partial(run.working, "reading captions"),
+    )
     parts = [data.split(pictures, settings.held_out) for pictures in sets]
     corpus = Corpus([kept for kept, _ in parts], [w / sum(weights) for w in weights], rows, text)
     names = [source.name for source in sources]
@@ -290,8 +303,9 @@ def _lesson(run: Run, sources: Sequence[Source], say: Say) -> Lesson:
     }
     shown, own = settings.sample_prompts, text
     if shown:
-        own = encode_cached(sorted({*shown}), settings.encoder, cache, device=run.device, say=say)
-        rows = {prompt: row for row, prompt in enumerate(sorted({*shown}))}
+        own, rows = encode_sets(
+            [(sorted({*shown}), caches[0])], settings.encoder, device=run.device, say=say
+        )
     else:
         shown = _prompts([*(h.sets[0] for h in held.values()), *corpus.sets])
     return Lesson(corpus, names, held, _previews(shown, own, rows))

@@ -68,6 +68,7 @@ class Run:
     rank: int = 0
     world: int = 1
     progress: Callable[[int, int, float], None] = lambda stage, seen, loss: None
+    working: Callable[[str, int, int], None] = lambda what, done, total: None
     saved: float = -math.inf  # when this process last saved, time.monotonic()
 
     @property

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from train import pictures, sampling
 from train.checkpoint import Stage
-from train.randomness import generator_at
-from train.resizing import consistent, enlarge
 
 FOLDER = "samples"  # within a run's folder
 COUNT = 8  # pictures, where no prompts are named
@@ -41,17 +39,12 @@ class Previews:
     def _drawn(self, stages: Sequence[Stage], device: torch.device) -> np.ndarray:
         """Pictures of the last stage, uint8 (N, H, W, 3); picture n has seed n."""
         text = (self.text[0].to(device), self.text[1].to(device))
-        images, config = torch.zeros(0), sampling.SamplingConfig()
-        for number, stage in enumerate(stages):
-            home = next(stage.network.parameters()).device
-            stage.network.to(device)
-            shape = (6, stage.size.height, stage.size.width)
-            seeds = range(len(self.prompts))
-            noise = [torch.randn(shape, generator=generator_at(n, number)) for n in seeds]
-            low = enlarge(images, stage.size) if number else None
-            drawer = sampling.StageSampler(stage, device, config)
-            drawn = drawer.draw(text, torch.stack(noise).to(device), low)
-            images = consistent(drawn, images) if number else drawn
-            stage.network.to(home)
-        scaled = ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-        return np.asarray(scaled.permute(0, 2, 3, 1).cpu())
+        networks = [stage.network for stage in stages]
+        homes = [next(network.parameters()).device for network in networks]
+        for network in networks:
+            network.to(device)
+        seeds, config = range(len(self.prompts)), sampling.SamplingConfig()
+        *_, last = sampling.staged(stages, text, seeds, device=device, config=config)
+        for network, home in zip(networks, homes, strict=True):
+            network.to(home)
+        return sampling.to_uint8(last)

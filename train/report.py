@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from curate import show
-from train import cascade, checkpoint, loop, pictures, sampling
+from train import cascade, checkpoint, drawing, loop, pictures, sampling
 from train.config import TrainConfig
 
 FIRST = os.environ.get("RANK", "0") == "0"  # of several processes, the one that speaks
@@ -40,6 +40,7 @@ def finetune(
             prior=prior,
             device=device,
             progress=lambda stage, seen, loss: bar.update(tasks[stage], completed=seen, loss=loss),
+            working=drawing.on_bar(bar),
             say=say,
         )
     if not FIRST:

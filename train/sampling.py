@@ -165,24 +165,46 @@ class Sampler:
         stages: int | None,
     ) -> Drawn:
         steps: list[np.ndarray] = []
-        made: list[np.ndarray] = []
-        begun = np.zeros(0)
 
         def watch(step: int, sigma: float, x_BCHW: Tensor) -> None:
             if step in shown:
                 spread = self.cascade.stages[0].sigma_data
-                steps.append(_to_uint8(x_BCHW * spread / math.hypot(sigma, spread)))
+                steps.append(to_uint8(x_BCHW * spread / math.hypot(sigma, spread)))
 
-        images = torch.zeros(0)
-        for number, stage in enumerate(self.cascade.stages[:stages]):
-            noise = _noise(seeds, number, stage.size).to(self.device)
-            low = enlarge(images, stage.size) if number else None
-            drawer = StageSampler(stage, self.device, self.config)
-            drawn = drawer.draw(text, noise, low, watch=None if number else watch)
-            images = consistent(drawn, images) if number else drawn
-            begun = begun if number else _to_uint8(noise[:, :3] / 2)
-            made.append(_to_uint8(images))
+        chosen = self.cascade.stages[:stages]
+        begun = to_uint8(_noise(seeds, 0, chosen[0].size)[:, :3] / 2)
+        drawn = staged(chosen, text, seeds, device=self.device, config=self.config, watch=watch)
+        made = [to_uint8(images) for images in drawn]
         return Drawn(first, made, begun, steps)
+
+
+def staged(
+    stages: Sequence[Stage],
+    text: tuple[Tensor, Tensor],
+    seeds: Sequence[int],
+    *,
+    device: torch.device,
+    config: SamplingConfig,
+    watch: Watch | None = None,
+) -> Iterator[Tensor]:
+    """The pictures of each stage (B, 3, H, W) in [-1, 1], base first.
+
+    Args:
+        stages: of one cascade, the first its base; their networks are on `device`.
+        text: token states and mask of each picture's prompt, there too.
+        seeds: of each picture.
+        device: where to draw.
+        config: how to draw.
+        watch: told of each step of the base stage.
+    """
+    images = torch.zeros(0)
+    for number, stage in enumerate(stages):
+        noise = _noise(seeds, number, stage.size).to(device)
+        low = enlarge(images, stage.size) if number else None
+        drawer = StageSampler(stage, device, config)
+        drawn = drawer.draw(text, noise, low, watch=None if number else watch)
+        images = consistent(drawn, images) if number else drawn
+        yield images
 
 
 @dataclass(frozen=True)
@@ -227,7 +249,8 @@ class StageSampler:
             if watch is not None:
                 watch(seen, float(sigma), x_BCHW)
             seen += 1
-            guide = low is None and self._guides(float(sigma))
+            scale = 1.0 if low is not None else self._guidance(float(sigma))
+            guide = scale != 1
             x, words = (torch.cat([x_BCHW] * 2), both) if guide else (x_BCHW, text)
             with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
                 x0 = diffusion.denoise(
@@ -250,10 +273,11 @@ class StageSampler:
             denoiser, noise_B6HW[:, :3], sigmas, mean_BCHW=low and low[0]
         ).clamp(-1, 1)
 
-    def _guides(self, sigma: float) -> bool:
-        """Whether the network must also be asked without the prompt at this noise level."""
+    def _guidance(self, sigma: float) -> float:
+        """How strictly to follow the prompt at this noise level; 1 asks the network only once."""
         config = self.config
-        return config.guidance != 1 and config.guidance_low < sigma < config.guidance_high
+        low, high = config.guidance_low, config.guidance_high
+        return diffusion.guidance_at(sigma, config.guidance, low=low, high=high)
 
 
 def load(path: Path, *, device: str = "auto", config: SamplingConfig | None = None) -> Sampler:
@@ -336,7 +360,8 @@ def _noise(seeds: Sequence[int], stage: int, size: Size) -> Tensor:
     return torch.stack([torch.randn(shape, generator=generator_at(s, stage)) for s in seeds])
 
 
-def _to_uint8(images_BCHW: Tensor) -> np.ndarray:
+def to_uint8(images_BCHW: Tensor) -> np.ndarray:
+    """Pictures (B, C, H, W) in [-1, 1] as uint8 (B, H, W, C)."""
     scaled = ((images_BCHW.float() + 1) * 127.5).round().clamp(0, 255)
     array: np.ndarray = scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
     return array
