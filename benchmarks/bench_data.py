@@ -38,12 +38,12 @@ import webdataset
 from PIL import Image
 
 from curate.shards import layout
-from train import data
-from train.batches import Corpus
 from train.config import TrainConfig
+from train.feed import data
+from train.feed.batches import Corpus
+from train.feed.stream import ahead
+from train.language.text import EncodedText
 from train.size import Size
-from train.stream import ahead
-from train.text import EncodedText
 
 BATCH = 16
 BUFFER = 1_000  # pictures; webdataset's own examples use 1,000

@@ -19,9 +19,11 @@ from pathlib import Path
 
 import torch
 
-from train import averages, config, costs, loop, optimizers, tracing
+from train import config
+from train.learn import costs, loop, tracing
+from train.model import averages, optimizers
+from train.model.unet import UNet
 from train.size import Size
-from train.unet import UNet
 
 STAGES = ["16,64", "32,128", "64,256", "64x128,256x512"]
 CARD = 24 * 2**30 - 600_000_000  # bytes; the driver takes about 0.6 GB

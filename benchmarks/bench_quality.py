@@ -8,8 +8,8 @@
 Two sets of pictures: the figures of `stacked_figures.py`, and, with `--people`, the emoji of
 `pipelines/emoji_people.py` (a folder that holds `people-data` and `truth-data`). Both sides see
 the same pictures, the same token states of MiniLM and the same CPU-seconds (`process_time`,
-training steps only). Ours is `train.cascade.finetune` on shards with the settings' defaults, once
-for each fraction of the time, each a whole run of its own.
+training steps only). Ours is `train.learn.cascade.finetune` on shards with the settings'
+defaults, once for each fraction of the time, each a whole run of its own.
 
 Measured, on what was never shown together ("never") and on what was ("seen"):
 - error: mean squared error of the expected clean picture at several noise levels, in [-1, 1],
@@ -36,14 +36,16 @@ import torch
 from stacked_figures import Figures
 
 from curate.files import write_bytes
-from train import config, data, diffusion
-from train.cascade import finetune
-from train.checkpoint import Cascade
+from train import config
+from train.check.intervals import wilson
 from train.config import TrainConfig
-from train.intervals import wilson
-from train.sampling import Sampler, SamplingConfig
+from train.draw.sampling import Sampler, SamplingConfig
+from train.feed import data
+from train.language.text import PACKAGED, EncodedText, encode_cached
+from train.learn.cascade import finetune
+from train.model import diffusion
 from train.size import Size
-from train.text import PACKAGED, EncodedText, encode_cached
+from train.weights.checkpoint import Cascade
 
 SIGMAS = (0.5, 1.0, 2.0, 5.0, 15.0)
 CHUNK = 64  # pictures denoised at a time

@@ -24,17 +24,20 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from train.learn.upscale import Pairs
 
 from curate.errors import InputError
-from train import cascade, checkpoint, config, data, upscale
-from train.checkpoint import Stage
+from train import config
 from train.config import TrainConfig
+from train.draw.sampling import SamplingConfig
+from train.draw.upscalers import Upscaler, upscaler
+from train.feed import data
+from train.language.text import Encoder
+from train.learn import cascade, convergence
 from train.resizing import consistent, reduce
-from train.sampling import SamplingConfig
 from train.size import Size
-from train.text import Encoder
-from train.upscale import Pairs
-from train.upscalers import Upscaler, upscaler
+from train.weights import checkpoint
+from train.weights.checkpoint import Stage
 
 CPU = torch.device("cpu")
 ABOVE, SHIFT = 2.0, 1.0  # dB over bicubic and 255ths that must be reached
@@ -52,9 +55,9 @@ class Method:
     shown: Tensor | None = None  # the first pictures
 
     def add(self, made: Tensor, pairs: Pairs) -> None:
-        self.psnr.append(upscale.psnr(made, pairs.real_BCHW))
+        self.psnr.append(convergence.psnr(made, pairs.real_BCHW))
         self.sharpness.append(detail(made, pairs) / detail(pairs.real_BCHW, pairs))
-        self.difference.append(upscale.channel_difference(made, pairs.real_BCHW))
+        self.difference.append(convergence.channel_difference(made, pairs.real_BCHW))
         self.shown = made[:SHOWN] if self.shown is None else self.shown
 
     @property
@@ -170,13 +173,13 @@ def seeds(pairs: Pairs, number: int) -> list[int]:
 
 @torch.inference_mode()
 def drawn(stage: Stage, pairs: Pairs, sampling: SamplingConfig, number: int) -> Tensor:
-    return upscale.restored(stage, pairs, CPU, sampling, seeds(pairs, number))
+    return convergence.restored(stage, pairs, CPU, sampling, seeds(pairs, number))
 
 
 @torch.inference_mode()
 def loose(stage: Stage, pairs: Pairs, number: int) -> Tensor:
     """As the network leaves them."""
-    return upscale.drawn(stage, pairs, CPU, SamplingConfig(), seeds(pairs, number))
+    return convergence.drawn(stage, pairs, CPU, SamplingConfig(), seeds(pairs, number))
 
 
 def ready_made(network: Upscaler, pairs: Pairs) -> Tensor:

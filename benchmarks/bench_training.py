@@ -35,8 +35,8 @@ from peers import Forward, diffusers_network, imagen_network
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from train import diffusion
-from train.unet import UNet, UNetConfig
+from train.model import diffusion
+from train.model.unet import UNet, UNetConfig
 
 TEXT_WIDTH, TOKENS = 384, 12
 SIDE = {"base": 32, "super-resolution": 64}  # pixels

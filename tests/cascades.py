@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 
-from train import checkpoint, networks
+from train.language.text import Encoder
+from train.model import networks
+from train.model.unet import UNet
 from train.size import Size
-from train.text import Encoder
-from train.unet import UNet
+from train.weights import checkpoint
 
 FACTS: dict[str, Any] = {
     "words": {"red": 5, "green": 3, "circle": 2},

@@ -4,8 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train import averages
-from train.unet import UNet, UNetConfig
+from train.model import averages
+from train.model.unet import UNet, UNetConfig
 
 TINY = UNetConfig(patch=1, widths=(16, 16), blocks=(1, 1), mid_blocks=1, text_width=8, heads=2)
 

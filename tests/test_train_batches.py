@@ -15,14 +15,14 @@ from torch import Tensor
 
 from curate.shards import layout
 from tests.drawings import drawing, shapes, write_shards
-from train import data
-from train.batches import Batch, Corpus
 from train.config import TrainConfig
-from train.crops import Crops
-from train.data import CACHE_BYTES, Pictures
+from train.feed import data
+from train.feed.batches import Batch, Corpus
+from train.feed.crops import Crops
+from train.feed.data import CACHE_BYTES, Pictures
+from train.language.text import EncodedText
 from train.resizing import enlarge, reduce
 from train.size import Size
-from train.text import EncodedText
 
 CONFIG = TrainConfig(stages=(8, 16, 32), images=(100,) * 3, crop=16, caption_dropout=0.0)
 PLAIN = replace(CONFIG, low_noise=0.0)

@@ -9,7 +9,9 @@ from curate.errors import InputError
 from tests import tiny_encoder
 from tests.drawings import shapes, write_shards
 from tests.training import encoder, quick, shards, trained
-from train import cascade, checkpoint, sampling
+from train.draw import sampling
+from train.learn import cascade
+from train.weights import checkpoint
 
 
 def test_a_checkpoint_of_another_shape_is_refused(tmp_path, trained, shards, quick):
@@ -150,7 +152,7 @@ def test_a_model_carries_the_credits_of_its_pictures(tmp_path, trained, shards, 
 
 
 def test_credits_come_from_the_records_and_survive_packing():
-    from train import credits
+    from train.weights import credits
 
     one = {"key": "b", "title": "雪", "creator": 'A. "B"', "license": "CC-BY-4.0"}
     two = {"key": "a", "title": "", "creator": "", "license": ""}

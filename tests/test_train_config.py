@@ -5,7 +5,8 @@ import pytest
 
 from curate.errors import CurateError
 from tests.training import encoder, quick, shards, trained
-from train import cascade, config
+from train import config
+from train.learn import cascade
 
 
 def test_unknown_settings_name_the_nearest(tmp_path):

@@ -19,8 +19,8 @@ from PIL import Image, ImageFilter
 from curate.errors import InputError
 from curate.shards import layout
 from tests.drawings import drawing, shapes, write_shards
-from train import data
-from train.decoding import FITS, fitted
+from train.feed import data
+from train.feed.decoding import FITS, fitted
 from train.size import Size
 
 SMALL = Size(16, 16)

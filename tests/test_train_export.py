@@ -14,8 +14,10 @@ from PIL import Image
 from curate.errors import InputError, LicenceError, UsageError
 from tests import cascades, tiny_encoder
 from tests.cascades import credit
-from train import card, checkpoint, licence, sampling
-from train.export import export
+from train.draw import sampling
+from train.publish import card, licence
+from train.publish.export import export
+from train.weights import checkpoint
 
 CREDITS = [
     credit("a-1", title="A red circle", creator="Ann", license="CC-BY-4.0", page_url="https://a/1"),

@@ -10,7 +10,9 @@ import torch
 from curate.errors import InputError, UsageError
 from tests.drawings import drawing, shapes, write_shards
 from tests.training import QUICK, encoder, entries, losses, quick, shards, trained
-from train import cascade, checkpoint, loop, machine, sampling
+from train.draw import sampling
+from train.learn import cascade, loop, machine
+from train.weights import checkpoint
 
 
 def test_a_run_leaves_a_model_its_log_and_what_it_answers_for(trained, shards):
@@ -127,9 +129,9 @@ def test_train_sample_draws_as_the_library_does():
 
 
 def test_a_batch_in_pieces_has_the_gradient_of_the_whole(trained, shards, quick):
-    from train.batches import Corpus
-    from train.data import distinct_captions, load
-    from train.text import EncodedText
+    from train.feed.batches import Corpus
+    from train.feed.data import distinct_captions, load
+    from train.language.text import EncodedText
 
     pictures = load(shards, quick.stages[-1])
     captions = distinct_captions([pictures])

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from train.muon import Muon, orthogonal
+from train.model.muon import Muon, orthogonal
 
 
 def test_an_orthogonal_matrix_is_near_the_polar_factor():

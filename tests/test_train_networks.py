@@ -3,9 +3,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.networks import SIZES, network
+from train.model.networks import SIZES, network
+from train.model.unet import UNet
 from train.size import Size
-from train.unet import UNet
 
 sides = st.integers(1, 40).map(lambda n: 8 * n)
 

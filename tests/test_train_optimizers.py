@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from curate.errors import UsageError
-from train import optimizers
+from train.model import optimizers
 
 
 def network() -> nn.Module:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from curate.errors import InputError
-from train.lettering import Lettering, missing
-from train.pictures import (
+from train.draw.lettering import Lettering, missing
+from train.draw.pictures import (
     LABEL,
     LABEL_LINES,
     MARGIN,

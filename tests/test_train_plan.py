@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 from torch.profiler import ProfilerActivity, profile
 
 from curate.errors import UsageError
-from train import checkpoint, config, costs, loop, machine, plan, tracing
-from train.checkpoint import Cascade, Stage
-from train.networks import network
+from train import config
+from train.learn import costs, loop, machine, plan, tracing
+from train.learn.tracing import Pass
+from train.model.networks import network
+from train.model.unet import UNet
 from train.size import Size
-from train.tracing import Pass
-from train.unet import UNet
+from train.weights import checkpoint
+from train.weights.checkpoint import Cascade, Stage
 
 STAGES = (Size(16, 16), Size(64, 64))
 TEXT = 32  # width

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.training import ALONE, command, encoder, losses, quick, settings_file, shards, torchrun
-from train import checkpoint
+from train.weights import checkpoint
 
 
 @pytest.mark.parametrize("batch, accumulate", [(8, 1), (7, 2)])  # even and uneven parts

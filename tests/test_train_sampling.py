@@ -13,12 +13,15 @@ from PIL import Image
 
 from curate.errors import InputError, UsageError
 from tests import cascades, tiny_encoder
-from train import checkpoint, diffusion, drawing, sampling, sheets
-from train.questions import Sample
-from train.sampling import Sampler, SamplingConfig
-from train.sheets import Artist, Wanted
+from train.check import drawing
+from train.check.questions import Sample
+from train.draw import sampling, sheets
+from train.draw.sampling import Sampler, SamplingConfig
+from train.draw.sheets import Artist, Wanted
+from train.draw.upscalers import Upscaler
+from train.model import diffusion
 from train.size import Size
-from train.upscalers import Upscaler
+from train.weights import checkpoint
 
 PROMPTS = ["a red circle", "a green square", "a blue triangle", ""]
 

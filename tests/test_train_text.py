@@ -6,9 +6,10 @@ from safetensors.torch import load_file, save_file
 
 from curate.errors import InputError
 from tests import tiny_encoder
-from train import encoders, streamed, text
+from train import streamed
+from train.language import encoders, text
+from train.language.text import EncodedText, Encoder, TextScale, encode_cached
 from train.streamed import Streamed
-from train.text import EncodedText, Encoder, TextScale, encode_cached
 
 KINDS = ["bert", "t5", "umt5", "bart", "gpt2", "clip", "clip_text"]
 

@@ -15,13 +15,15 @@ from PIL import Image
 from curate.errors import Exit, InputError, UsageError
 from tests import drawings, tiny_encoder
 from tests.painters import CAPTIONS, COLOURS, SIDE, Painter, as_png, draw, shapes
-from train import cascade, checkpoint, findings, questions, verify
+from train.check import findings, questions, verify
+from train.check.findings import ENTIRELY, FALSE, NEVER, OWN_WORD, SHOWN, WITH, WITHOUT, WORD, Rule
+from train.check.intervals import Share, difference, paired, share, student_95, wilson
+from train.check.learned import Learned, augment, learn
+from train.check.scorers import Accuracy, Nearest, OpenClip, Reference, Said, contains
 from train.config import TrainConfig
-from train.findings import ENTIRELY, FALSE, NEVER, OWN_WORD, SHOWN, WITH, WITHOUT, WORD, Rule
-from train.intervals import Share, difference, paired, share, student_95, wilson
-from train.learned import Learned, augment, learn
-from train.scorers import Accuracy, Nearest, OpenClip, Reference, Said, contains
+from train.learn import cascade
 from train.size import Size
+from train.weights import checkpoint
 
 # --- words ------------------------------------------------------------------------------------
 

@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 from tests.painters import CAPTIONS, Painter, draw, shapes
-from train import album, findings, verify, verify_page
-from train.album import Album
-from train.findings import WITH, WITHOUT, WORD, Judge, Look, Report, Row, Rule, Seen
-from train.intervals import Share
-from train.questions import Sample
-from train.scorers import Accuracy, Reference
+from train.check import album, findings, verify, verify_page
+from train.check.album import Album
+from train.check.findings import WITH, WITHOUT, WORD, Judge, Look, Report, Row, Rule, Seen
+from train.check.intervals import Share
+from train.check.questions import Sample
+from train.check.scorers import Accuracy, Reference
 
 STARS = [text for text in CAPTIONS if "star" in text]
 GOOD = Accuracy(0.97, 1.0, 60, "real pictures")

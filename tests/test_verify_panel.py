@@ -10,11 +10,11 @@ import pytest
 from curate.errors import InputError, UsageError
 from tests.drawings import write_shards
 from tests.painters import CAPTIONS, SIDE, Painter, as_png, draw, shapes
-from train import learned, panel, scorers, verify
-from train.findings import NEVER, OWN_WORD, SHOWN, WITH, WITHOUT, WORD, Report
-from train.panel import Wanted
-from train.questions import group_prompts
-from train.scorers import Accuracy, Nearest, Reference, Said, fitted
+from train.check import learned, panel, scorers, verify
+from train.check.findings import NEVER, OWN_WORD, SHOWN, WITH, WITHOUT, WORD, Report
+from train.check.panel import Wanted
+from train.check.questions import group_prompts
+from train.check.scorers import Accuracy, Nearest, Reference, Said, fitted
 from train.size import Size
 
 STARS = [text for text in CAPTIONS if "star" in text]

@@ -13,8 +13,8 @@ import pytest
 
 from tests import tiny_encoder
 from tests.drawings import shapes, write_shards
-from train import cascade
 from train.config import TrainConfig, to_json
+from train.learn import cascade
 
 QUICK = TrainConfig(
     stages=(8, 16),

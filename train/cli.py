@@ -49,8 +49,8 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Say what a run will cost in memory and time, before it starts; exit 2 if it cannot fit."""
-    from train import plan as planning
     from train import report
+    from train.learn import plan as planning
 
     chosen = _settings(init, settings, stages=stages, images=images, size=size)
     every = size is None and init is None and settings is None
@@ -138,8 +138,10 @@ def sample(  # noqa: PLR0913 one a documented option
     device: Device = "auto",
 ) -> None:
     """Draw prompts into one labelled picture."""
-    from train import drawing, report, sheets
-    from train.sampling import SamplingConfig
+    from train import report
+    from train.check import drawing
+    from train.draw import sheets
+    from train.draw.sampling import SamplingConfig
 
     asked = sheets.prompts_of(prompts or [], file)
     with report.progress_bar() as bar:
@@ -204,7 +206,7 @@ def verify(  # noqa: PLR0913 one a documented option
 ) -> None:
     """Draw with and without the word, before and after; exit 1 if it does not work."""
     from train import report
-    from train import verify as checking
+    from train.check import verify as checking
 
     with report.progress_bar() as bar:
         found = checking.run_all(
@@ -238,8 +240,8 @@ def export(
     ] = None,
 ) -> None:
     """Write a folder to publish: weights, settings, model card with credits and figures."""
-    from train import export as publishing
     from train import report
+    from train.publish import export as publishing
 
     files = publishing.export(checkpoint, out, verify=verified or [], gaps=gaps, say=report.say)
     show.result("".join(f"{path}\n" for path in files))
@@ -247,7 +249,8 @@ def export(
 
 def _settings(init: Path | None, file: Path | None, **typed: Any) -> "TrainConfig":
     """What was typed over what the file says over what the checkpoint is."""
-    from train import cascade, config
+    from train import config
+    from train.learn import cascade
 
     typed |= {"stages": sizes("--stages", typed["stages"])}
     typed |= {"images": numbers("--images", typed["images"])}

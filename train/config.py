@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from curate.errors import InputError, UsageError
-from train import optimizers
-from train.averages import LONGEST
-from train.networks import SIZES, network
+from train.language.text import PACKAGED
+from train.model import optimizers
+from train.model.averages import LONGEST
+from train.model.networks import SIZES, network
 from train.size import Size
-from train.text import PACKAGED
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from curate import show
-from train import cascade, checkpoint, drawing, loop, pictures, sampling
+from train.check import drawing
 from train.config import TrainConfig
+from train.draw import pictures, sampling
+from train.learn import cascade, loop
+from train.weights import checkpoint
 
 FIRST = os.environ.get("RANK", "0") == "0"  # of several processes, the one that speaks
 

@@ -1,0 +1,1 @@
+"""Does the word work now?"""

@@ -1,0 +1,105 @@
+"""Drawing samples with a checkpoint, each chunk kept, so that a stopped verification goes on.
+
+Letters in names: N samples, H and W pixels.
+"""
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from curate.files import replacing
+from train.check.questions import Sample
+from train.draw import sampling
+from train.size import Size
+from train.weights import checkpoint
+
+CHUNK = 64  # pictures drawn, and kept, at a time
+
+Draw = Callable[[Sequence[Sample]], np.ndarray]
+Progress = Callable[[str, int, int], None]  # what is being done, how much of it, of how much
+
+
+class Sampler(Protocol):
+    """What is verified: `train.draw.sampling.load` returns one."""
+
+    @property
+    def size(self) -> Size:
+        """Of the pictures."""
+        ...
+
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
+        """One picture a (prompt, seed) pair, uint8 (N, H, W, 3)."""
+        ...
+
+
+class Drawer:
+    """A checkpoint that draws, keeping what it has drawn."""
+
+    def __init__(self, path: Path, load: Callable[[Path], Sampler] | None, device: str) -> None:
+        """Read it; `load` is None for `train.draw.sampling.load`."""
+        self.file = checkpoint.find(path)
+        self.sampler = load(path) if load else sampling.load(path, device=device)
+        with self.file.open("rb") as file:
+            self.digest = hashlib.file_digest(file, "sha256").hexdigest()
+
+    def drawer(self, folder: Path, name: str, progress: Progress) -> Draw:
+        """Draws samples in chunks, each kept in `folder` under the hash of all it depends on."""
+        settings = repr(getattr(self.sampler, "config", None))
+
+        def draw(plan: Sequence[Sample]) -> np.ndarray:
+            parts = []
+            for start in range(0, len(plan), CHUNK):
+                chunk = plan[start : start + CHUNK]
+                prompts, seeds = [s.prompt for s in chunk], [s.seed for s in chunk]
+                facts = json.dumps([self.digest, settings, prompts, seeds]).encode()
+                file = folder / "samples" / f"{hashlib.sha256(facts).hexdigest()[:24]}.npz"
+                images = _kept(file)
+                if images is None:
+                    self._read([s.prompt for s in plan[start:]])
+                    images = self.sampler.generate(prompts, seeds)
+                    _keep(file, images)
+                parts.append(images)
+                progress(f"drawing {name}", start + len(chunk), len(plan))
+            return np.concatenate(parts)
+
+        return draw
+
+    def _read(self, prompts: Sequence[str]) -> None:
+        """Let the text encoder read every prompt at once: it is loaded once, and let go of."""
+        if isinstance(self.sampler, sampling.Sampler):
+            self.sampler.read(prompts)
+
+
+def on_bar(bar: Any) -> Progress:
+    """Shows each kind of work as a line of its own on a rich progress bar."""
+    tasks: dict[str, Any] = {}
+
+    def tell(what: str, done: int, total: int) -> None:
+        if what not in tasks:
+            tasks[what] = bar.add_task(what, total=total)
+        bar.update(tasks[what], completed=min(done, total), total=total)
+
+    return tell
+
+
+def _kept(file: Path) -> np.ndarray | None:
+    """Pictures of an earlier run; None if the file is broken, so that they are drawn again."""
+    try:
+        with np.load(io.BytesIO(file.read_bytes())) as arrays:
+            images: np.ndarray = arrays["images"]
+            return images
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def _keep(file: Path, images: np.ndarray) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, images=images)
+    with replacing(file) as stream:
+        stream.write(buffer.getvalue())

@@ -1,0 +1,1 @@
+"""Text as a frozen encoder sees it."""

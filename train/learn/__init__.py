@@ -1,0 +1,1 @@
+"""A run: what it costs, the loop, what is kept of it."""

@@ -1,0 +1,50 @@
+"""Pictures drawn while training, always of the same prompts and seeds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from train.draw import pictures, sampling
+from train.weights.checkpoint import Stage
+
+FOLDER = "samples"  # within a run's folder
+COUNT = 8  # pictures, where no prompts are named
+
+
+@dataclass(frozen=True)
+class Previews:
+    """What is drawn each time."""
+
+    prompts: Sequence[str]
+    text: tuple[Tensor, Tensor]  # token states and mask of each
+
+    def write(self, folder: Path, stages: Sequence[Stage], seen: int, device: torch.device) -> None:
+        """Draw with these stages into samples/SIZE-IMAGES.png, the last as of `seen` images.
+
+        Raises:
+            InputError: the disk refuses.
+        """
+        if not self.prompts:
+            return
+        size = stages[-1].size
+        sheet = pictures.grid(self._drawn(stages, device), self.prompts)
+        facts = {"prompt": "\n".join(self.prompts), "seed": "0", "images": f"{size}: {seen}"}
+        pictures.save_png(sheet, folder / FOLDER / f"{size}-{seen}.png", facts)
+
+    @torch.inference_mode()
+    def _drawn(self, stages: Sequence[Stage], device: torch.device) -> np.ndarray:
+        """Pictures of the last stage, uint8 (N, H, W, 3); picture n has seed n."""
+        text = (self.text[0].to(device), self.text[1].to(device))
+        networks = [stage.network for stage in stages]
+        homes = [next(network.parameters()).device for network in networks]
+        for network in networks:
+            network.to(device)
+        seeds, config = range(len(self.prompts)), sampling.SamplingConfig()
+        *_, last = sampling.staged(stages, text, seeds, device=device, config=config)
+        for network, home in zip(networks, homes, strict=True):
+            network.to(home)
+        return sampling.to_uint8(last)

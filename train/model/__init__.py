@@ -1,0 +1,1 @@
+"""What learns: networks, the formulas of diffusion, averages of weights, optimisers."""

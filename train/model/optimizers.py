@@ -1,0 +1,126 @@
+"""Optimisers by name, each with the options it knows; their states by the weights' names."""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from curate.errors import UsageError
+from train.model.muon import Muon
+
+# Options and their defaults; rate and weight decay are settings of their own.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "adamw": {"betas": (0.9, 0.99), "eps": 1e-8},
+    "adafactor": {"beta2_decay": -0.8, "eps": (None, 1e-3), "d": 1.0},
+    "muon": {"betas": (0.9, 0.99), "eps": 1e-8, "momentum": 0.95, "nesterov": True, "ns_steps": 5},
+}
+
+
+def check(name: str, options: Mapping[str, Any]) -> None:
+    """Refuse an optimiser, or an option of it, that is not known or cannot work.
+
+    Raises:
+        UsageError: with the nearest name, or with what is wrong with the value.
+    """
+    if name not in OPTIONS:
+        raise _unknown("optimizer in --config", "optimiser", name, OPTIONS)
+    subject = "optimizer_options in --config"
+    for option in options:
+        if option not in OPTIONS[name]:
+            raise _unknown(subject, f"option of {name}", option, OPTIONS[name])
+    try:
+        _tried(name, options)
+    except (ValueError, TypeError, RuntimeError) as error:
+        values = ", ".join(f"{k} = {_written(v)}" for k, v in OPTIONS[name].items())
+        raise UsageError(subject, str(error), fix=f"values such as {values}") from None
+
+
+def _tried(name: str, options: Mapping[str, Any]) -> None:
+    layer = nn.Linear(2, 2)
+    layer(torch.ones(1, 2)).sum().backward()
+    for optimizer in made(name, options, layer, weight_decay=0.0):
+        optimizer.step()
+
+
+def _unknown(subject: str, what: str, name: str, known: Mapping[str, Any]) -> UsageError:
+    near = difflib.get_close_matches(name, known, n=1)
+    fix = f"did you mean {near[0]}?" if near else "one of " + ", ".join(known)
+    return UsageError(subject, f"no {what} {name!r}", fix=fix)
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_written, value))}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def made(
+    name: str, options: Mapping[str, Any], network: nn.Module, *, weight_decay: float
+) -> list[Optimizer]:
+    """The optimisers that together train every weight of `network`.
+
+    `muon` is for matrices and kernels; norms, biases and other vectors are left to AdamW. Its steps
+    are scaled to AdamW's size, so that one rate serves both.
+    """
+    chosen = {**OPTIONS[name], **options}
+    chosen = {k: tuple(v) if isinstance(v, list) else v for k, v in chosen.items()}
+    own = [p for p in network.parameters() if p.requires_grad]
+    if name == "adafactor":
+        return [torch.optim.Adafactor(own, lr=0.0, weight_decay=weight_decay, **chosen)]
+    adam = {"betas": chosen.pop("betas"), "eps": chosen.pop("eps")}
+    made: list[Optimizer] = []
+    if name == "muon":
+        matrices = [p for p in own if p.ndim >= 2]
+        made.append(Muon(matrices, lr=0.0, weight_decay=weight_decay, **chosen))
+        own = [p for p in own if p.ndim < 2]
+    made.append(torch.optim.AdamW(own, lr=0.0, weight_decay=weight_decay, fused=True, **adam))
+    return made
+
+
+def set_rate(optimizers: Sequence[Optimizer], rate: float) -> None:
+    """The learning rate of the next step."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+
+
+def states(optimizers: Sequence[Optimizer], network: nn.Module) -> dict[str, Tensor]:
+    """What the optimisers remember, as WEIGHT/NAME."""
+    return {
+        f"{weight}/{name}": value
+        for weight, state in _by_weight(optimizers, network)
+        for name, value in state.items()
+    }
+
+
+def restore(
+    optimizers: Sequence[Optimizer], network: nn.Module, tensors: Mapping[str, Tensor]
+) -> None:
+    """Give back what `states` returned, each tensor laid out in memory as a run would have it."""
+    owners = {p: o for o in optimizers for group in o.param_groups for p in group["params"]}
+    weights = dict(network.named_parameters())
+    for key, value in tensors.items():
+        weight, _, name = key.rpartition("/")
+        parameter = weights[weight]
+        # the fused step walks memory, so its moments must be laid out as the weights are
+        like = parameter if value.shape == parameter.shape else value
+        place = parameter.device if _follows(owners[parameter], name) else "cpu"
+        own = torch.empty_like(like, dtype=value.dtype, device=place).copy_(value)
+        owners[parameter].state[parameter][name] = own
+
+
+def _follows(optimizer: Optimizer, name: str) -> bool:
+    """Whether this part of the state lies where the weights lie; counts of steps often do not."""
+    return name != "step" or bool(optimizer.param_groups[0].get("fused"))
+
+
+def _by_weight(
+    optimizers: Sequence[Optimizer], network: nn.Module
+) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
+    for name, parameter in network.named_parameters():
+        for optimizer in optimizers:
+            if parameter in optimizer.state:
+                yield name, optimizer.state[parameter]

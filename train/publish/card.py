@@ -1,0 +1,129 @@
+"""What is said of a model that is given on: its model card and its credits, as Markdown.
+
+Everything that comes from elsewhere (titles, names, words) is escaped: every value is, unless it
+is marked as Markdown that was made here.
+"""
+
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from curate.rights.kinds import link
+
+LONGEST = 300  # characters of a title or name that are kept
+MARKS = frozenset("\\`*_[]<>#|&~$!:@{}^=")  # what Markdown, HTML and formulas may be made of
+TURNS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def readme(facts: Mapping[str, Any]) -> str:
+    """The model card: front matter as model hubs read it, then what a user should know.
+
+    Args:
+        facts: the names in `card.md.j2`, as `train.publish.export` gathers them.
+    """
+    page = Environment(  # noqa: S701  (Markdown, not HTML; `finalize` escapes every value)
+        loader=PackageLoader("train.publish", ""),
+        finalize=lambda value: value if isinstance(value, Markup) else escaped(str(value)),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    page.filters["verbatim"] = lambda value: Markup(value)  # noqa: S704  (made by us; see export)
+    page.globals |= {
+        "share": _share,
+        "decibel": _decibel,
+        "converged": _converged,
+        "licence_link": licence_link,
+        "counted": lambda words: _listed(f"{escaped(word)} ({n})" for word, n in words),
+        "listed": lambda words: _listed(map(escaped, words)),
+    }
+    return page.get_template("card.md.j2").render(facts)
+
+
+def credits_page(name: str, credits: Sequence[Mapping[str, str]]) -> str:
+    """`CREDITS.md`: a row a picture with title, page, creator and licence, in order of keys.
+
+    Args:
+        name: of the model.
+        credits: of each picture, as `train.weights.checkpoint.credits` gives them.
+    """
+    lines = [
+        f"# Credits of {escaped(name)}",
+        "",
+        f"The {len(credits)} pictures it was trained on. Each was cropped and resized for that.",
+        "",
+        "| picture | creator | licence | key |",
+        "| --- | --- | --- | --- |",
+    ]
+    for credit in credits:
+        license, address = credit["license"], link(credit["license"]) or credit["license_url"]
+        cells = (
+            linked(credit["title"] or credit["key"], credit["page_url"]),
+            linked(credit["creator"] or "unknown", credit["creator_url"]),
+            linked(license or "not stated", address if license else None),
+            escaped(credit["key"]),
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def escaped(text: str) -> str:
+    """Text that shows as itself within a line of Markdown: no mark-up, one line, no turned order.
+
+    Characters that reorder what follows, control characters and half characters are left out;
+    longer text than `LONGEST` ends in "…".
+    """
+    line = " ".join(text.split())
+    line = "".join(
+        c for c in line if c not in TURNS and unicodedata.category(c) not in ("Cc", "Cs")
+    )
+    if len(line) > LONGEST:
+        line = line[: LONGEST - 1] + "…"
+    line = "".join(f"\\{c}" if c in MARKS else c for c in line)
+    return line.replace("www.", "www\\.")
+
+
+def linked(text: str, url: str | None) -> Markup:
+    """A link in Markdown; the text alone where the address is none of the web."""
+    shown = escaped(text)
+    if not url or not url.startswith(("https://", "http://")):
+        return Markup(shown)  # noqa: S704  (escaped above)
+    address = "".join(_percent(c) if c in '<>"\\|`' or not c.isprintable() else c for c in url)
+    return Markup(f"[{shown}](<{address.replace(' ', '%20')}>)")  # noqa: S704  (escaped above)
+
+
+def licence_link(id: str) -> Markup:
+    """A licence by its id, with the address of its text where it has one."""
+    known = {"none": "not stated", "unknown": "not stated"}
+    return linked(known.get(id, id), None if id in known else link(id))
+
+
+def _listed(parts: Iterable[str]) -> Markup:
+    return Markup(", ".join(parts))  # noqa: S704  (escaped by the caller)
+
+
+def _percent(character: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "replace"))
+
+
+def _share(share: Mapping[str, Any] | None, signed: bool = False) -> str:
+    if share is None or share["value"] is None:
+        return "-"
+    sign = "+" if signed else ""
+    value, low, high = (100 * share[name] for name in ("value", "low", "high"))
+    return f"{value:{sign}.1f} ({low:{sign}.1f} to {high:{sign}.1f})"
+
+
+def _decibel(convergence: Mapping[str, Any] | None, name: str) -> str:
+    return f"{convergence[name]:.1f}" if convergence and convergence.get(name) is not None else "-"
+
+
+def _converged(convergence: Mapping[str, Any] | None) -> str:
+    if convergence is None:
+        return "-"
+    where = "held-out" if convergence.get("held_out") else "training"
+    return f"{'yes' if convergence['converged'] else 'no'}, on {where} pictures"

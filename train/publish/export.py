@@ -1,0 +1,291 @@
+"""A trained model as a folder that can be given on: weights, description, card, credits.
+
+    model.safetensors   the run's file, byte for byte
+    config.json         stages, text encoder, words, licences, convergence, settings, figures
+    README.md           the model card
+    CREDITS.md          each training picture's title, creator, licence and page
+    verify-WORD.png     pictures before and after, where a verification has them
+
+The folder is whole or not there, and equal inputs give equal bytes.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from curate.errors import InputError, LicenceError, UsageError, storage_error
+from curate.files import replacing, write_bytes
+from train.draw.sampling import SamplingConfig
+from train.publish import card, licence
+from train.size import Size
+from train.weights import checkpoint
+from train.weights.checkpoint import MODEL, Cascade
+
+VERSION = "fubuki-export/1"
+CONFIG, CARD, CREDITS = "config.json", "README.md", "CREDITS.md"
+COVERAGE = "vocab-gaps/1"  # reports of coverage that are understood
+TOLD = ("word", "works", "samples", "figures", "judges", "reasons")  # of a verification
+MISSING_NAMED = 20  # words that the card names as not taught
+
+Say = Callable[[str], None]
+
+
+def export(
+    run: Path,
+    out: Path,
+    *,
+    verify: Sequence[Path] = (),
+    gaps: Path | None = None,
+    say: Say = lambda sentence: None,
+) -> list[Path]:
+    """Write the folder `out` from a finished run; returns the files in it.
+
+    The same command again changes nothing.
+
+    Args:
+        run: run folder or model file.
+        out: folder to write; must not exist, be empty, or hold exactly this.
+        verify: folders or `verify.json` files of `train verify` for this model, one a word.
+        gaps: report of `curate vocab-gaps --json FILE`.
+        say: told in sentences what a user should know.
+
+    Raises:
+        InputError: an unfinished run, a report of another model or of another kind, a full disk.
+        LicenceError: a licence asks for credit, and the model's file names no creators; or a
+            picture may not be given on in a model.
+        UsageError: `out` holds something else.
+    """
+    file = checkpoint.find(run)
+    cascade = checkpoint.load(file)
+    credits = checkpoint.credits(file)
+    _refuse_forbidden(file, cascade, credits)
+    checked = [_verified(path, cascade.digest) for path in verify]
+    coverage = _coverage(gaps) if gaps else None
+    facts = _facts(out, cascade, credits, [report for report, _ in checked], coverage)
+    config = _config(file, cascade, facts)
+    written: dict[str, bytes | Path] = {
+        MODEL: file,
+        CONFIG: json.dumps(config, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n",
+        CARD: card.readme(facts).encode("utf-8", "replace"),
+        CREDITS: card.credits_page(facts["name"], credits).encode("utf-8", "replace"),
+        **{report["picture"]: picture for report, picture in checked if picture},
+    }
+    _write(out, written)
+    if facts["claim"].name == "not-stated":
+        say(f"{out / CARD}: no licence is claimed for the weights. {facts['claim'].because}")
+    if facts["encoder_in_folder"]:
+        say(
+            f"{out}: the text encoder lies in {cascade.encoder}; whoever draws needs it at "
+            "the same place. An encoder named as on a model hub is found by itself"
+        )
+    if facts["held"]:
+        say(
+            f"{out / CARD}: the policy has not decided whether a model of {facts['held']} of these "
+            "pictures may be given on; it says so"
+        )
+    return [out / name for name in written]
+
+
+def _refuse_forbidden(file: Path, cascade: Cascade, credits: Sequence[Mapping[str, str]]) -> None:
+    """Refuse what the pictures' licences or the policy forbid.
+
+    Raises:
+        LicenceError: names the first picture or licence.
+    """
+    denied = [c["key"] for c in credits if c["share_model"] == "deny"]
+    if denied:
+        raise LicenceError(
+            file,
+            f"the policy forbids to give on a model of {len(denied)} of its pictures, such as "
+            f"{denied[0]}",
+            fix="train without them: curate check --policy POLICY, then curate pack",
+        )
+    asking = sorted(filter(licence.needs_credit, cascade.facts.get("licences", {})))
+    if asking and not credits:
+        raise LicenceError(
+            file,
+            f"{asking[0]} asks for credit, and this file names no creators",
+            fix="train again: newer model files carry the credits of their pictures",
+        )
+
+
+def _verified(path: Path, digest: str) -> tuple[dict[str, Any], Path | None]:
+    """What a report of `train verify` found, and its pictures where there are some."""
+    file = path / "verify.json" if path.is_dir() else path
+    report = _json(file, "train verify CHECKPOINT --word WORD --shards DIR")
+    try:
+        kept = {name: report[name] for name in TOLD}
+        for judge in kept["judges"]:
+            _ = judge["name"], judge["accuracy"]["entirely"], judge["accuracy"]["n"]
+        for figure in kept["figures"]:
+            for share in (figure["after"], figure["before"], figure["change"]):
+                _ = share and (share["value"], share["low"], share["high"], share["n"])
+        of = report["after"]
+    except (KeyError, TypeError):
+        raise InputError(
+            file, "not a report of train verify", fix="name its verify.json or the folder with it"
+        ) from None
+    if of != digest:
+        raise InputError(
+            file,
+            "verifies another model than the one to be exported",
+            fix="type train verify for this model again",
+        )
+    picture = file.with_suffix(".png")
+    name = f"verify-{_plain(str(kept['word'])) or 'word'}.png" if picture.is_file() else None
+    return {**kept, "picture": name}, picture if name else None
+
+
+def _coverage(path: Path) -> dict[str, Any]:
+    """What a report of `curate vocab-gaps` found, as the card tells it."""
+    report = _json(path, "curate vocab-gaps PROMPTS --json FILE")
+    if report.get("schema") != COVERAGE:
+        raise InputError(
+            path, "not a report of curate vocab-gaps", fix="curate vocab-gaps PROMPTS --json FILE"
+        )
+    missing = [item["unit"] for item in report["items"] if item["severity"] == "error"]
+    return {
+        "prompts": report["prompts"]["count"],
+        "images": report["data"]["images"],
+        "summary": sorted(report["summary"].items(), key=lambda pair: (-pair[1], pair[0])),
+        "missing": missing[:MISSING_NAMED],
+        "more": len(missing) > MISSING_NAMED,
+    }
+
+
+def _json(path: Path, command: str) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InputError(path, f"cannot be read ({error})", fix=command) from None
+    if not isinstance(value, dict):
+        raise InputError(path, "is no report", fix=command)
+    return value
+
+
+def _facts(
+    out: Path,
+    cascade: Cascade,
+    credits: Sequence[Mapping[str, str]],
+    verified: Sequence[Mapping[str, Any]],
+    coverage: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """What the card says, by the names of its template."""
+    name, facts = out.resolve().name, cascade.facts
+    licences, words = facts.get("licences", {}), facts.get("words", {})
+    shown = sum(licences.values())
+    return {
+        "name": name,
+        "folder": name if re.fullmatch(r"[\w.-]+", name) else "FOLDER",
+        "claim": licence.claim(licences),
+        "held": sum(c["share_model"] == "hold" for c in credits),
+        "encoder": _encoder(cascade.encoder),
+        "encoder_in_folder": Path(cascade.encoder).is_absolute(),
+        "encoder_digest": cascade.encoder_digest,
+        "size": _pixels(cascade.stages[-1].size),
+        "stages": [
+            {
+                "size": _pixels(stage.size),
+                "parameters": sum(p.numel() for p in stage.network.parameters()),
+                "images_seen": stage.images_seen,
+                "convergence": facts.get("convergence", {}).get(str(stage.size)),
+            }
+            for stage in cascade.stages
+        ],
+        "pictures": len(credits) or shown,
+        "shown": shown,
+        "licences": sorted(licences.items(), key=lambda pair: (-pair[1], pair[0])),
+        "words": sorted(words.items(), key=lambda pair: (-pair[1], pair[0])),
+        "rarest": sorted(words.items(), key=lambda pair: (pair[1], pair[0])),
+        "verified": list(verified),
+        "coverage": coverage,
+    }
+
+
+def _without_places(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts of a model, its settings without a folder of this machine."""
+    settings = dict(facts.get("settings", {}))
+    if "encoder" in settings:
+        settings["encoder"] = _encoder(settings["encoder"])
+    return {**facts, "settings": settings}
+
+
+def _encoder(name: str) -> str:
+    """Its name; of one in a folder of this machine, the folder's own name."""
+    return Path(name).name if Path(name).is_absolute() else name
+
+
+def _pixels(size: Size) -> str:
+    return f"{size.width} x {size.height}"
+
+
+def _config(file: Path, cascade: Cascade, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """`config.json`: everything about the model but its weights and its credits."""
+    return {
+        "format": VERSION,
+        "model": {"file": MODEL, "sha256": cascade.digest, "bytes": file.stat().st_size},
+        "encoder": facts["encoder"],
+        "encoder_digest": cascade.encoder_digest,
+        "stages": [
+            {
+                "size": [stage.size.width, stage.size.height],
+                "sigma_data": stage.sigma_data,
+                "unet": stage.network.config.to_json(),
+                "images_seen": told["images_seen"],
+                "parameters": told["parameters"],
+            }
+            for stage, told in zip(cascade.stages, facts["stages"], strict=True)
+        ],
+        "sampling": asdict(SamplingConfig()),
+        "license": asdict(facts["claim"]),
+        "facts": _without_places(cascade.facts),
+        "verified": facts["verified"],
+        "coverage": facts["coverage"],
+    }
+
+
+def _write(out: Path, files: Mapping[str, bytes | Path]) -> None:
+    """Put the folder there in one step; leave one alone that holds exactly this."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if not out.is_dir() or not _same(out, files):
+            raise UsageError(out, "holds something else", fix="remove it or name a new --out")
+        return
+    part = out.parent / f".{out.name}.part"
+    try:
+        shutil.rmtree(part, ignore_errors=True)  # of a killed export
+        part.mkdir(parents=True)
+        for name, content in files.items():
+            if isinstance(content, bytes):
+                write_bytes(part / name, content)
+            else:
+                with replacing(part / name) as target, content.open("rb") as source:
+                    shutil.copyfileobj(source, target, 2**20)
+        part.rename(out)
+    except OSError as error:
+        raise storage_error(out, error) from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _same(out: Path, files: Mapping[str, bytes | Path]) -> bool:
+    """Whether the folder holds these files, byte for byte, and no others."""
+    if {p.name for p in out.iterdir()} != set(files):
+        return False
+    return all(_digest(out / name) == _digest(content) for name, content in files.items())
+
+
+def _digest(content: bytes | Path) -> str:
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
+    with content.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _plain(text: str) -> str:
+    """Letters and digits, joined by hyphens: safe in a file name and in a link."""
+    return "-".join(re.findall(r"[^\W_]+", text.casefold()))[:40]

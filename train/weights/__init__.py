@@ -1,0 +1,1 @@
+"""Weights in files: what they hold, what they answer for."""
