@@ -6,7 +6,7 @@ a caption with each word. Nothing but the header is read here: no weights, no to
 What the numbers mean. `curate pack` counts distinct pictures (by pixels) a word; a word is a run
 of letters in lower case, joined by apostrophes and hyphens, so that words with digits are not
 counted. Pictures held out of training are among them. Trainings add up: each folder of shards is
-added once, and a picture that lies in two of them is counted twice. Inflections cannot be added
+added once, and the words of a picture that lies in two of them are counted twice. Inflections cannot be added
 either, for one picture may have a caption with "dog" and one with "dogs". So every count given here
 is the least number of distinct pictures that the file's numbers allow.
 """
@@ -45,13 +45,13 @@ class Checkpoint:
     path: Path  # the file
     words: Mapping[str, int]  # word as packed -> pictures, added over all sets of shards
     sets: int  # folders of shards it was trained on, one after the other or mixed
-    licences: Mapping[str, int]  # licence -> pictures, added likewise
+    licences: Mapping[str, int]  # licence -> pictures, each counted once by its key
     encoder: str  # name of its text encoder
 
     @property
     def images(self) -> int:
-        """The least number of distinct pictures it can have been trained on."""
-        return self.at_least(sum(self.licences.values()))
+        """Pictures it was trained on, each counted once by its key."""
+        return sum(self.licences.values())
 
     def at_least(self, added: int) -> int:
         """The fewest distinct pictures behind a number that was added over the sets of shards.
