@@ -24,7 +24,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from train.learn.upscale import Pairs
 
 from curate.errors import InputError
 from train import config
@@ -34,6 +33,7 @@ from train.draw.upscalers import Upscaler, upscaler
 from train.feed import data
 from train.language.text import Encoder
 from train.learn import cascade, convergence
+from train.learn.convergence import Pairs
 from train.resizing import consistent, reduce
 from train.size import Size
 from train.weights import checkpoint

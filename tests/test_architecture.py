@@ -184,6 +184,17 @@ def test_the_design_names_every_room_and_no_other() -> None:
     assert rooms - TRAIN_TOP == TRAIN_ROOMS.keys()
 
 
+def test_what_benchmarks_and_tools_import_of_ours_is_there() -> None:
+    """Nobody runs them every day: one that names a module that was moved fails here."""
+    gone = [
+        f"{path.name} imports {imported}"
+        for path in modules("benchmarks", "tools")
+        for imported in imports(ast.parse(path.read_text()))
+        if imported.split(".")[0] in OURS and imported not in MODULES
+    ]
+    assert gone == []
+
+
 def test_heavy_libraries_wait_in_the_function_that_needs_them() -> None:
     early = []
     for name in MODULES:
