@@ -1,5 +1,6 @@
 """Safetensors files written a tensor's part at a time: what they hold need not fit in memory."""
 
+import hashlib
 import json
 import math
 import struct
@@ -13,11 +14,14 @@ from torch import Tensor
 from curate.files import replacing
 
 NAMES = {  # as the format calls them
+    torch.float64: "F64",
     torch.float32: "F32",
     torch.float16: "F16",
     torch.bfloat16: "BF16",
     torch.int64: "I64",
+    torch.int32: "I32",
     torch.uint8: "U8",
+    torch.bool: "BOOL",
 }
 
 
@@ -35,22 +39,32 @@ class Streamed:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-def write(path: Path, tensors: Mapping[str, Streamed], facts: Mapping[str, str]) -> None:
+def write(path: Path, tensors: Mapping[str, Streamed], facts: Mapping[str, str]) -> str:
     """Write tensors, in this order, and facts about them; whole or not at all.
+
+    Equal input gives equal bytes. A part that lies on the CPU in order is not copied.
+
+    Returns:
+        SHA-256 of the file.
 
     Raises:
         InputError: the disk is full or not ours; the old file stays.
         ValueError: the parts of a tensor are not as long as its shape says.
     """
+    header = _header(tensors, facts)
+    digest = hashlib.sha256(header)
     with replacing(path) as file:
-        file.write(_header(tensors, facts))
+        file.write(header)
         for name, tensor in tensors.items():
             written = 0
             for part in tensor.parts:
                 plain = part.detach().to("cpu", tensor.dtype).contiguous().reshape(-1)
-                written += file.write(plain.view(torch.uint8).numpy().data)
+                data = plain.view(torch.uint8).numpy().data
+                digest.update(data)
+                written += file.write(data)
             if written != tensor.bytes:
                 raise ValueError(f"{name} has {written} bytes, its shape says {tensor.bytes}")
+    return digest.hexdigest()
 
 
 def _header(tensors: Mapping[str, Streamed], facts: Mapping[str, str]) -> bytes:

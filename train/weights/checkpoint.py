@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +17,15 @@ import torch
 from torch import Tensor
 
 from curate.errors import InputError
-from curate.files import replacing
+from train import streamed
 from train.model.unet import UNet, UNetConfig
 from train.size import Size
+from train.streamed import Streamed
 from train.weights.credits import TENSOR, from_tensor, to_tensor
 
 VERSION = "fubuki-model/2"
 MODEL = "model.safetensors"  # within a run's folder
 STATE = "state.safetensors"  # there too, while the run is unfinished
-_DTYPES = {  # as safetensors names them
-    torch.float64: "F64",
-    torch.float32: "F32",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.int64: "I64",
-    torch.int32: "I32",
-    torch.uint8: "U8",
-    torch.bool: "BOOL",
-}
 
 
 @dataclass
@@ -227,28 +217,9 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], described: Mapping[
         InputError: the disk is full or not ours; the old file stays.
     """
     text = json.dumps(described, sort_keys=True, ensure_ascii=False)
-    header: dict[str, Any] = {"__metadata__": {"fubuki": text}}
     order = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))  # aligned
-    end = 0
-    for name in order:
-        tensor, start = tensors[name], end
-        end += tensor.numel() * tensor.element_size()
-        kind, shape = _DTYPES[tensor.dtype], list(tensor.shape)
-        header[name] = {"dtype": kind, "shape": shape, "data_offsets": [start, end]}
-    head = json.dumps(header, ensure_ascii=False).encode()
-    head += b" " * (-len(head) % 8)
-    digest = hashlib.sha256()
-    with replacing(path) as file:
-        start_of_file = [len(head).to_bytes(8, "little"), head]
-        for part in chain(start_of_file, (_bytes(tensors[name]) for name in order)):
-            digest.update(part)
-            file.write(part)
-    return digest.hexdigest()
-
-
-def _bytes(tensor: Tensor) -> Any:
-    """The tensor's own memory, if it lies on the CPU in order; else a copy's."""
-    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+    whole = {n: Streamed(tensors[n].dtype, tuple(tensors[n].shape), [tensors[n]]) for n in order}
+    return streamed.write(path, whole, {"fubuki": text})
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
