@@ -620,6 +620,31 @@ def test_a_verification_that_was_stopped_draws_only_the_rest(folder: Path, weigh
     assert 0 < drawn <= 2 * 64
 
 
+class Reader(Painter):
+    """Notes which prompts it was asked to encode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[list[str]] = []
+
+    def read(self, prompts: Sequence[str]) -> None:
+        self.told.append(sorted(set(prompts)))
+
+
+def test_every_prompt_is_encoded_before_the_first_picture_and_none_for_kept_ones(
+    tmp_path: Path, folder: Path
+):
+    weights = Weights(tmp_path, before=Painter(NO_STARS), after=Reader())
+    reader = weights.painters["after"]
+    assert isinstance(reader, Reader)
+    report = check(weights, folder)
+    assert reader.told[0] == sorted({row.prompt for row in report.rows})
+
+    reader.told.clear()
+    assert check(weights, folder) == report
+    assert reader.told == []
+
+
 def test_another_checkpoint_under_the_same_name_is_drawn_anew(folder: Path, weights: Weights):
     out = weights.files["after"].parent / "out"
     check(weights, folder, out=out)

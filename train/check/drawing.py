@@ -9,7 +9,7 @@ import json
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -38,6 +38,15 @@ class Sampler(Protocol):
         ...
 
 
+@runtime_checkable
+class Reads(Protocol):
+    """A sampler that encodes prompts before it draws them."""
+
+    def read(self, prompts: Sequence[str]) -> None:
+        """Encode those that it has not encoded yet."""
+        ...
+
+
 class Drawer:
     """A checkpoint that draws, keeping what it has drawn."""
 
@@ -48,21 +57,36 @@ class Drawer:
         with self.file.open("rb") as file:
             self.digest = hashlib.file_digest(file, "sha256").hexdigest()
 
-    def drawer(self, folder: Path, name: str, progress: Progress) -> Draw:
-        """Draws samples in chunks, each kept in `folder` under the hash of all it depends on."""
+    def drawer(
+        self,
+        folder: Path,
+        name: str,
+        progress: Progress = lambda what, done, total: None,
+        *,
+        prompts: Sequence[str] = (),
+    ) -> Draw:
+        """Draws samples in chunks, each kept in `folder` under the hash of all it depends on.
+
+        Args:
+            folder: where chunks are kept.
+            name: of the checkpoint, as `progress` is told.
+            progress: told as chunks are done.
+            prompts: all that will be drawn in several calls, so that a text encoder is loaded
+                once, and not at all where every chunk is kept.
+        """
         settings = repr(getattr(self.sampler, "config", None))
 
         def draw(plan: Sequence[Sample]) -> np.ndarray:
             parts = []
             for start in range(0, len(plan), CHUNK):
                 chunk = plan[start : start + CHUNK]
-                prompts, seeds = [s.prompt for s in chunk], [s.seed for s in chunk]
-                facts = json.dumps([self.digest, settings, prompts, seeds]).encode()
+                texts, seeds = [s.prompt for s in chunk], [s.seed for s in chunk]
+                facts = json.dumps([self.digest, settings, texts, seeds]).encode()
                 file = folder / "samples" / f"{hashlib.sha256(facts).hexdigest()[:24]}.npz"
                 images = _kept(file)
                 if images is None:
-                    self._read([s.prompt for s in plan[start:]])
-                    images = self.sampler.generate(prompts, seeds)
+                    self._read([*prompts, *(s.prompt for s in plan[start:])])
+                    images = self.sampler.generate(texts, seeds)
                     _keep(file, images)
                 parts.append(images)
                 progress(f"drawing {name}", start + len(chunk), len(plan))
@@ -72,7 +96,7 @@ class Drawer:
 
     def _read(self, prompts: Sequence[str]) -> None:
         """Let the text encoder read every prompt at once: it is loaded once, and let go of."""
-        if isinstance(self.sampler, sampling.Sampler):
+        if isinstance(self.sampler, Reads):
             self.sampler.read(prompts)
 
 

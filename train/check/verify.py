@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -85,8 +85,8 @@ def run(  # noqa: PLR0913 one a documented parameter
 
     Pictures are kept in `out` as they are drawn and the learned scorer beside the shards, so the
     same command goes on where it was stopped (in `out` where the shards' folder is not ours to
-    write). One checkpoint and `train.check.drawing.CHUNK` pictures
-    are in memory at a time, besides what scorers keep of the true pictures.
+    write). One checkpoint and `train.check.drawing.CHUNK` pictures are in memory at a time,
+    besides what scorers keep of the true pictures.
 
     Args:
         checkpoint: run folder or model file after training.
@@ -255,15 +255,6 @@ class _Sight:
         return {name: np.concatenate(parts) for name, parts in best.items()}
 
 
-@runtime_checkable
-class Reads(Protocol):
-    """A sampler that encodes prompts before it draws them."""
-
-    def read(self, prompts: Sequence[str]) -> None:
-        """Encode those that it has not encoded yet."""
-        ...
-
-
 @dataclass
 class _Artists:
     """Checkpoints that draw in turn: only the last one opened is in memory."""
@@ -288,9 +279,7 @@ class _Artists:
 
         def draw(samples: Sequence[Sample]) -> np.ndarray:
             drawer = self.open(path, when)
-            if isinstance(drawer.sampler, Reads):
-                drawer.sampler.read(self.prompts)  # its text encoder is loaded once, not per chunk
-            return drawer.drawer(self.folder, when, lambda what, done, of: None)(samples)
+            return drawer.drawer(self.folder, when, prompts=self.prompts)(samples)
 
         return draw
 
