@@ -15,6 +15,7 @@ from PIL import Image
 from curate.errors import Exit, InputError, UsageError
 from tests import drawings, tiny_encoder
 from tests.painters import CAPTIONS, COLOURS, SIDE, Painter, as_png, draw, shapes
+from train import report as reporting
 from train.check import findings, questions, verify
 from train.check.findings import ENTIRELY, FALSE, NEVER, OWN_WORD, SHOWN, WITH, WITHOUT, WORD, Rule
 from train.check.intervals import Share, difference, paired, share, student_95, wilson
@@ -672,7 +673,7 @@ def test_progress_is_a_line_for_each_kind_of_work(folder: Path, weights: Weights
     from rich.progress import Progress
 
     bar = Progress(disable=True)
-    check(weights, folder, progress=verify.on_bar(bar))
+    check(weights, folder, progress=reporting.on_bar(bar))
 
     lines = [(t.description, t.completed, t.total) for t in bar.tasks]
     assert lines == [("drawing after", 104, 104), ("drawing before", 104, 104)]

@@ -139,7 +139,6 @@ def sample(  # noqa: PLR0913 one a documented option
 ) -> None:
     """Draw prompts into one labelled picture."""
     from train import report
-    from train.check import drawing
     from train.draw import sheets
     from train.draw.sampling import SamplingConfig
 
@@ -157,7 +156,7 @@ def sample(  # noqa: PLR0913 one a documented option
             out=out,
             each=each,
             device=device,
-            progress=partial(drawing.on_bar(bar), "drawing"),
+            progress=partial(report.on_bar(bar), "drawing"),
             say=report.say,
         )
     show.result("".join(f"{path}\n" for path in files))
@@ -221,7 +220,7 @@ def verify(  # noqa: PLR0913 one a documented option
             out=out,
             device=device,
             rule=checking.Rule(at_least, at_most_loss),
-            progress=checking.on_bar(bar),
+            progress=report.on_bar(bar),
             say=report.say,
         )
     checking.show(*found, as_json=as_json)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from curate import show
-from train.check import drawing
 from train.config import TrainConfig
 from train.draw import pictures, sampling
-from train.learn import cascade, loop
+from train.learn import cascade
+from train.learn.journal import LOG
+from train.learn.loop import Working
 from train.weights import checkpoint
 
 FIRST = os.environ.get("RANK", "0") == "0"  # of several processes, the one that speaks
@@ -43,12 +44,12 @@ def finetune(
             prior=prior,
             device=device,
             progress=lambda stage, seen, loss: bar.update(tasks[stage], completed=seen, loss=loss),
-            working=drawing.on_bar(bar),
+            working=on_bar(bar),
             say=say,
         )
     if not FIRST:
         return
-    points = log_points(run / loop.LOG)
+    points = log_points(run / LOG)
     pictures.loss_curve(points, run / "loss.png")
     _print_result(run, done, points, as_json)
 
@@ -138,3 +139,15 @@ def progress_bar() -> Any:
         console=console,
         disable=not (FIRST and console.is_terminal),
     )
+
+
+def on_bar(bar: Any) -> Working:
+    """Shows each kind of work as a line of its own on a rich progress bar."""
+    tasks: dict[str, Any] = {}
+
+    def tell(what: str, done: int, total: int) -> None:
+        if what not in tasks:
+            tasks[what] = bar.add_task(what, total=total)
+        bar.update(tasks[what], completed=min(done, total), total=total)
+
+    return tell

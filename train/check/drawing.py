@@ -9,7 +9,7 @@ import json
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -98,18 +98,6 @@ class Drawer:
         """Let the text encoder read every prompt at once: it is loaded once, and let go of."""
         if isinstance(self.sampler, Reads):
             self.sampler.read(prompts)
-
-
-def on_bar(bar: Any) -> Progress:
-    """Shows each kind of work as a line of its own on a rich progress bar."""
-    tasks: dict[str, Any] = {}
-
-    def tell(what: str, done: int, total: int) -> None:
-        if what not in tasks:
-            tasks[what] = bar.add_task(what, total=total)
-        bar.update(tasks[what], completed=min(done, total), total=total)
-
-    return tell
 
 
 def _kept(file: Path) -> np.ndarray | None:

@@ -15,7 +15,7 @@ from curate.errors import InputError, UsageError
 from curate.files import write_bytes
 from train.check import panel, verify_page
 from train.check.album import Album
-from train.check.drawing import CHUNK, Draw, Drawer, Progress, Sampler, on_bar
+from train.check.drawing import CHUNK, Draw, Drawer, Progress, Sampler
 from train.check.findings import WITHOUT, Judge, Report, Rule, cautions, verdict
 from train.check.learned import Learned
 from train.check.marks import Asked, figures_of, rows_of
@@ -30,7 +30,7 @@ from train.weights import checkpoint as checkpoints
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Rule", "Sample", "on_bar", "run", "run_all", "show", "verify"]
+__all__ = ["Rule", "Sample", "run", "run_all", "show", "verify"]
 
 PICTURED = (4, 4)  # rows of verify.png: prompts with the word and without it
 ABREAST = 4  # pictures a row, before and after

@@ -20,7 +20,6 @@ from train.config import TrainConfig
 from train.feed import stream
 from train.feed.batches import Batch, Corpus
 from train.learn import state
-from train.learn.journal import LOG as LOG
 from train.learn.journal import Journal
 from train.learn.previews import Previews
 from train.learn.tally import Tally, Unread
@@ -115,7 +114,7 @@ class Work:
     rate: float = 0.0
 
     @property
-    def working(self) -> state.Working:
+    def learner(self) -> state.Learner:
         """What a state holds."""
         return self.network, self.tracks, self.tools
 
@@ -183,8 +182,8 @@ def _begun(run: Run, lesson: Lesson, stage: Stage, number: int) -> Work:
     tools = optimizers.made(
         config.optimizer, config.optimizer_options, network, weight_decay=config.weight_decay
     )
-    working = (network, tracks, tools)
-    seen, tally = state.restore(run.folder, number, Tally.empty(sets), working)
+    learner = (network, tracks, tools)
+    seen, tally = state.restore(run.folder, number, Tally.empty(sets), learner)
     if run.rank == 0:
         run.journal.begin(number, str(stage.size), seen)
     model: nn.Module = network
@@ -260,7 +259,7 @@ def _log(work: Work, measured: Mapping[str, Any]) -> None:
 def _save(work: Work) -> None:
     """Save, unless the last save is too short ago to be worth another."""
     if time.monotonic() - work.run.saved >= work.run.config.save_seconds:
-        state.save(work.run.folder, work.number, work.seen, work.tally, work.working)
+        state.save(work.run.folder, work.number, work.seen, work.tally, work.learner)
         work.run.saved = time.monotonic()
 
 

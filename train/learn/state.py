@@ -21,16 +21,16 @@ from train.weights import checkpoint
 from train.weights.checkpoint import STATE, Stage
 
 VERSION = "fubuki-state/2"
-Working = tuple[UNet, Sequence[Average], Sequence[Optimizer]]
+Learner = tuple[UNet, Sequence[Average], Sequence[Optimizer]]
 
 
-def save(folder: Path, number: int, seen: int, tally: Tally, working: Working) -> None:
+def save(folder: Path, number: int, seen: int, tally: Tally, learner: Learner) -> None:
     """Write where stage `number` is; the old state stays until the new one is whole.
 
     Raises:
         InputError: the disk is full or not ours.
     """
-    network, averages, tools = working
+    network, averages, tools = learner
     tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
     for n, average in enumerate(averages):
         values = average.network.state_dict().items()
@@ -60,7 +60,7 @@ def _position(file: Path, described: dict[str, Any]) -> tuple[int, int]:
     return int(described["stage"]), int(described["seen"])
 
 
-def restore(folder: Path, number: int, tally: Tally, working: Working) -> tuple[int, Tally]:
+def restore(folder: Path, number: int, tally: Tally, learner: Learner) -> tuple[int, Tally]:
     """Continue stage `number`: images seen, and what was not logged yet.
 
     Raises:
@@ -73,7 +73,7 @@ def restore(folder: Path, number: int, tally: Tally, working: Working) -> tuple[
         stage, seen = _position(file, described)
         if stage != number or not seen:
             return 0, tally
-        network, averages, tools = working
+        network, averages, tools = learner
         checkpoint.fill(network, reader, "network/", file)
         for n, average in enumerate(averages):
             checkpoint.fill(average.network, reader, f"average{n}/", file)
