@@ -6,9 +6,9 @@ a caption with each word. Nothing but the header is read here: no weights, no to
 What the numbers mean. `curate pack` counts distinct pictures (by pixels) a word; a word is a run
 of letters in lower case, joined by apostrophes and hyphens, so that words with digits are not
 counted. Pictures held out of training are among them. Trainings add up: each folder of shards is
-added once, and the words of a picture that lies in two of them are counted twice. Inflections cannot be added
-either, for one picture may have a caption with "dog" and one with "dogs". So every count given here
-is the least number of distinct pictures that the file's numbers allow.
+added once, and the words of a picture that lies in two of them are counted twice. Inflections
+cannot be added either, for one picture may have a caption with "dog" and one with "dogs". So every
+count given here is the least number of distinct pictures that the file's numbers allow.
 """
 
 import json
