@@ -1,7 +1,6 @@
 """A whole run: build the stages, train each in turn, write the model and its pictures."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -18,7 +17,7 @@ from train.draw.sampling import pick_device
 from train.feed import data
 from train.feed.batches import Corpus
 from train.language.text import TextScale
-from train.learn import convergence, journal, loop, plan, state
+from train.learn import convergence, journal, loop, plan, processes, state
 from train.learn.journal import Journal
 from train.learn.loop import Lesson, Run, Working
 from train.learn.sources import Say, Source, lesson_of, sources_of
@@ -151,7 +150,7 @@ def _opened(
     folder: Path, settings: TrainConfig, device: torch.device, *, tuning: bool
 ) -> Iterator[Run]:
     """The run's folder, held by this run alone, and the processes that share the work."""
-    world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    rank, world = processes.share()
     last = min((n % settings.batch or settings.batch for n in settings.images if n), default=world)
     if last < world:
         raise UsageError(
@@ -159,19 +158,12 @@ def _opened(
             f"the last batch has {last} images for {world} processes",
             fix=f"multiples of the batch of {settings.batch}",
         )
-    if device.type == "cuda" and (world > 1 or device.index is None):
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    device = processes.own(device, world)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    if world > 1:
-        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
-        with locked(folder) if rank == 0 else nullcontext():
-            log = Journal(folder, settings.tensorboard)
-            yield Run(folder, settings, device, tuning, log, rank, world)
-    finally:
-        if world > 1:
-            torch.distributed.destroy_process_group()
+    with processes.together(device, world), locked(folder) if rank == 0 else nullcontext():
+        log = Journal(folder, settings.tensorboard)
+        yield Run(folder, settings, device, tuning, log, rank, world)
 
 
 def _claim(
