@@ -331,3 +331,11 @@ def test_pixels_stay_in_the_layout_that_convolutions_like(corpus):
     batch = corpus.batch(CONFIG, 2, 0, 4)
     assert batch.low is not None
     assert batch.clean_BCHW.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("number", [0, 2])
+def test_all_that_is_made_of_pixels_is_made_on_the_device(corpus, number):
+    there = corpus.batch(CONFIG, number, 0, 4, device="meta")  # mixing devices is an error
+    here = corpus.batch(CONFIG, number, 0, 4)
+    assert all(tensor.is_meta for tensor in tensors(there))
+    assert [t.shape for t in tensors(there)] == [t.shape for t in tensors(here)]

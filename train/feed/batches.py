@@ -14,6 +14,7 @@ from train.config import TrainConfig
 from train.feed import data
 from train.feed.crops import Crops
 from train.feed.data import Pictures
+from train.feed.stream import moved
 from train.language.text import EncodedText
 from train.model import diffusion
 from train.randomness import generator_at
@@ -100,29 +101,29 @@ class Corpus:
         crops = Crops.of(self.sets[0].size, config.stages, number, config.crop)
         corner_B2 = crops.corners(torch.stack(chance_2B))
         pixels = self._pixels(of_B, row_B, crops.starts(corner_B2), crops.box)
-        clean, under = crops.cut(data.scaled(_moved(pixels, place)), corner_B2)
+        clean, under = crops.cut(data.scaled(moved(pixels, place)), corner_B2)
         if config.flip:
-            which_B = _moved(mirrored_B < 0.5, place)
+            which_B = moved(mirrored_B < 0.5, place)
             clean = _mirrored(clean, which_B)
             under = None if under is None else _mirrored(under, which_B)
 
         mean = diffusion.noise_mean(config.stages[number], conditioned=number > 0)
         layers = 1 if under is None else 2
-        noise = _moved(_noise((config.seed, number), seen + mine, layers, crops.crop), place)
+        noise = moved(_noise((config.seed, number), seen + mine, layers, crops.crop), place)
         low = None
         if under is not None:
-            level_B = _moved(level_B * config.low_noise, place)
+            level_B = moved(level_B * config.low_noise, place)
             low = (augmented(under, level_B, noise[:, 1]), level_B)
         return Batch(
             clean,
             noise[:, 0],
-            _moved(diffusion.draw_sigma(strata_B, mean=mean), place),
+            moved(diffusion.draw_sigma(strata_B, mean=mean), place),
             (
-                _moved(states, place),
-                _moved(mask * (dropped_B >= config.caption_dropout)[:, None], place),
+                moved(states, place),
+                moved(mask * (dropped_B >= config.caption_dropout)[:, None], place),
             ),
             low,
-            _moved(of_B, place),
+            moved(of_B, place),
         )
 
     def _rows(
@@ -190,10 +191,3 @@ def _noise(stream: Sequence[int], position_B: Tensor, layers: int, size: Size) -
 
 def _mirrored(images_BCHW: Tensor, which_B: Tensor) -> Tensor:
     return torch.where(which_B[:, None, None, None], images_BCHW.flip(-1), images_BCHW)
-
-
-def _moved(tensor: Tensor, device: torch.device) -> Tensor:
-    """On the device; to CUDA by way of pinned memory, so that nobody waits for the copy."""
-    if device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)

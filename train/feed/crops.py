@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from train.feed.stream import moved
 from train.resizing import bicubic, shrink
 from train.size import Size
 
@@ -104,7 +105,7 @@ class Crops:
         small = shrink(boxes_BCHW, scale * self.factor)
         down, across = (self._weights(axis, corner_B2, start_B2) for axis in (0, 1))
         place = boxes_BCHW.device
-        return clean, down.to(place) @ small @ across.to(place).mT
+        return clean, moved(down, place) @ small @ moved(across, place).mT
 
     def _weights(self, axis: int, corner_B2: Tensor, start_B2: Tensor) -> Tensor:
         """How a side of each crop (B, 1, pixels, cells) is made of the cells of its box."""

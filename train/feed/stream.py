@@ -1,4 +1,5 @@
-"""Work done ahead of the moment it is needed, in order: batches on one thread, decoding on many."""
+"""Work done ahead of the moment it is needed, in order: batches on one thread, decoding on many;
+and tensors sent to a card, for which nobody waits."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -6,6 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
+
+import torch
+from torch import Tensor
 
 T = TypeVar("T")
 
@@ -81,3 +85,15 @@ def _mapped(
     while waiting:
         waiting.extend(pool.submit(function, *item) for item in islice(items, 1))
         yield waiting.popleft().result()
+
+
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """On the device; to CUDA by way of pinned memory.
+
+    A copy from other memory waits until the card has done all it was asked to before. Copies made
+    here are in the order of the card's other work, whichever thread asks for them, and pinned
+    memory is kept until they are done.
+    """
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
