@@ -184,6 +184,12 @@ def test_the_design_names_every_room_and_no_other() -> None:
     assert rooms - TRAIN_TOP == TRAIN_ROOMS.keys()
 
 
+def test_the_document_names_every_module_of_the_trainer() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text().partition("## The trainer")[2]
+    parts = {name.split(".")[-1] for name in MODULES if name.startswith("train.")}
+    assert [name for name in sorted(parts) if f"`{name}`" not in text] == []
+
+
 def test_what_benchmarks_and_tools_import_of_ours_is_there() -> None:
     """Nobody runs them every day: one that names a module that was moved fails here."""
     gone = [

@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import tomllib
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import typer
 
 import curate.cli
 import train.cli
+from train import config
 
 ROOT = Path(__file__).parent.parent
 APPS = {"curate": curate.cli.app, "train": train.cli.app}
@@ -45,3 +48,9 @@ def test_the_documents_show_every_command():
         commands = [c.name or c.callback.__name__ for c in app.registered_commands]
         for word in commands:
             assert f"{name} {word}" in text, f"no document shows `{name} {word}`"
+
+
+def test_the_settings_shown_are_all_of_them_with_their_defaults():
+    after = (ROOT / "docs" / "training.md").read_text().partition("with their defaults:")[2]
+    lines = list(takewhile(lambda line: not line or line[0] == " ", after.splitlines()))
+    assert tomllib.loads("\n".join(lines)) == config.to_json(config.TrainConfig())

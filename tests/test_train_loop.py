@@ -14,6 +14,8 @@ from train.draw import sampling
 from train.learn import cascade, loop, machine
 from train.weights import checkpoint
 
+GOLDEN = [1.249413, 1.084138, 0.998523, 1.147643, 0.948728]  # losses of `quick` in float32
+
 
 def test_a_run_leaves_a_model_its_log_and_what_it_answers_for(trained, shards):
     model = checkpoint.load(trained)
@@ -33,6 +35,13 @@ def test_training_learns(tmp_path, shards, quick):
     cascade.finetune(shards, tmp_path, longer, device="cpu")
     curve = [loss for _, _, loss in losses(tmp_path)]
     assert curve[3] < curve[0] / 2
+
+
+def test_the_loss_curve_is_the_golden_one(tmp_path, shards, quick):
+    """A change that claims to alter nothing leaves these as they are; the tolerance is a CPU's."""
+    cascade.finetune(shards, tmp_path, replace(quick, precision="fp32"), device="cpu")
+    found = losses(tmp_path)
+    assert [loss for _, _, loss in found] == pytest.approx(GOLDEN, rel=1e-3)
 
 
 def test_fine_tuning_starts_from_the_checkpoint_and_adds_its_words(
