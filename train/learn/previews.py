@@ -35,16 +35,22 @@ class Previews:
         facts = {"prompt": "\n".join(self.prompts), "seed": "0", "images": f"{size}: {seen}"}
         pictures.save_png(sheet, folder / FOLDER / f"{size}-{seen}.png", facts)
 
-    @torch.inference_mode()
     def _drawn(self, stages: Sequence[Stage], device: torch.device) -> np.ndarray:
         """Pictures of the last stage, uint8 (N, H, W, 3); picture n has seed n."""
-        text = (self.text[0].to(device), self.text[1].to(device))
         networks = [stage.network for stage in stages]
         homes = [next(network.parameters()).device for network in networks]
-        for network in networks:
+        for network in networks:  # not in inference mode: what moves there can never learn again
             network.to(device)
-        seeds, config = range(len(self.prompts)), sampling.SamplingConfig()
-        *_, last = sampling.staged(stages, text, seeds, device=device, config=config)
+        together = sampling.at_once(stages[-1].size)
+        firsts = range(0, len(self.prompts), together)
+        parts = [self._part(stages, slice(n, n + together), device) for n in firsts]
         for network, home in zip(networks, homes, strict=True):
             network.to(home)
+        return np.concatenate(parts)
+
+    @torch.inference_mode()
+    def _part(self, stages: Sequence[Stage], part: slice, device: torch.device) -> np.ndarray:
+        text = (self.text[0][part].to(device), self.text[1][part].to(device))
+        seeds, config = range(len(self.prompts))[part], sampling.SamplingConfig()
+        *_, last = sampling.staged(stages, text, seeds, device=device, config=config)
         return sampling.to_uint8(last)
