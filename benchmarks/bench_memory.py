@@ -92,7 +92,7 @@ def resident(name: str) -> int:
 
 def steps(chosen: config.TrainConfig, number: int, pieces: int) -> None:
     """Training steps as the loop takes them, on random pictures."""
-    shape = costs.made(chosen, TEXT)[number]
+    shape = costs.shapes_of(chosen, TEXT)[number]
     work = costs.one_pass(chosen, shape, number)
     network = UNet(shape).to(memory_format=torch.channels_last)
     kept = [averages.copied(network, length) for length in chosen.averages]
@@ -138,7 +138,7 @@ def largest_batch(chosen: config.TrainConfig, number: int) -> int:
     """Images of one piece that fit the card, from the growth between 256 and 512; 0 if not one."""
 
     def need(batch: int) -> int:
-        nets = costs.made(chosen, TEXT)
+        nets = costs.shapes_of(chosen, TEXT)
         return costs.training(replace(chosen, batch=batch), nets, number, cuda=True).needed
 
     few, many = need(256), need(512)
@@ -146,7 +146,7 @@ def largest_batch(chosen: config.TrainConfig, number: int) -> int:
 
 
 def drawing(chosen: config.TrainConfig, number: int, images: int) -> int:
-    shape = costs.made(chosen, TEXT)[number]
+    shape = costs.shapes_of(chosen, TEXT)[number]
     seen = images * (1 if number else 2)  # with guidance the base is asked twice
     return tracing.sampling(tracing.Pass(shape, chosen.stages[number], seen)).total
 

@@ -128,7 +128,7 @@ def test_a_plan_adds_up():
 
 def test_later_stages_are_counted_on_crops_and_drawn_whole():
     large = replace(RUN, stages=(Size(64, 64), Size(256, 128)), images=(1, 1))
-    nets = costs.made(large, TEXT)
+    nets = costs.shapes_of(large, TEXT)
     assert costs.one_pass(large, nets[1], 1).size == Size(64, 64)
     assert costs.one_pass(large, nets[0], 0).size == Size(64, 64)
     stage = costs.planned(large, TEXT, cuda=True).stages[1]
@@ -184,7 +184,7 @@ def test_nothing_fits_into_nothing(monkeypatch, tmp_path):
     with pytest.raises(UsageError, match=r"fix: smaller --stages, or a machine"):
         plan.refuse_what_cannot_fit(ONE, TEXT, CPU, print)
     with pytest.raises(UsageError, match=r"--init with stages 16: training needs"):
-        nets = costs.made(ONE, TEXT)
+        nets = costs.shapes_of(ONE, TEXT)
         plan.refuse_what_cannot_fit(ONE, TEXT, CPU, print, shapes=nets)
 
 

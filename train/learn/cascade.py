@@ -17,12 +17,11 @@ from train.draw.sampling import pick_device
 from train.feed import data
 from train.feed.batches import Corpus
 from train.language.text import TextScale
-from train.learn import convergence, journal, loop, plan, processes, state
+from train.learn import convergence, costs, journal, loop, plan, processes, state
 from train.learn.journal import Journal
 from train.learn.loop import Lesson, Run, Working
 from train.learn.sources import Say, Source, lesson_of, sources_of
-from train.model.networks import network
-from train.model.unet import UNet, UNetConfig
+from train.model.unet import UNet
 from train.size import Size
 from train.weights import checkpoint, credits
 from train.weights.checkpoint import MODEL, Cascade, Stage
@@ -70,6 +69,7 @@ def finetune(  # noqa: PLR0913 one a documented parameter
 
     Raises:
         InputError: shards, checkpoint or folder cannot be used; each says why.
+        UsageError: it cannot fit into memory, or batches cannot be split among the processes.
     """
     if settings.tensorboard:
         journal.needs_tensorboard()
@@ -253,9 +253,10 @@ def _begin_journal(run: Run, sources: Sequence[Source]) -> None:
 def _new_cascade(settings: TrainConfig, corpus: Corpus) -> Cascade:
     scale = TextScale.measure(corpus.text)
     stages = []
-    for number, size in enumerate(settings.stages):
+    shapes = costs.shapes_of(settings, corpus.text.width)
+    for number, (size, shape) in enumerate(zip(settings.stages, shapes, strict=True)):
         torch.manual_seed(settings.seed + number)
-        unet = UNet(_shape(settings, number, corpus.text.width))
+        unet = UNet(shape)
         unet.load_state_dict(scale.buffers(), strict=False)
         unet.to(memory_format=torch.channels_last)
         batch = corpus.batch(settings, number, 0, 256)
@@ -293,7 +294,7 @@ def _shown(
 
 
 def _convergence(cascade: Cascade, lesson: Lesson, device: torch.device) -> dict[str, Any]:
-    """Of each later stage, its pictures against bicubic enlargement."""
+    """Of each later stage, by its size: how well it restores pictures, held-out ones if any are."""
     held = max(lesson.held.values(), key=lambda corpus: len(corpus.sets[0]), default=None)
     measured, found = held or lesson.corpus, {}
     for stage in cascade.stages[1:]:
@@ -302,11 +303,6 @@ def _convergence(cascade: Cascade, lesson: Lesson, device: torch.device) -> dict
         found[str(stage.size)] = {**told, "held_out": held is not None}
         stage.network.to("cpu")
     return found
-
-
-def _shape(settings: TrainConfig, number: int, text_width: int) -> UNetConfig:
-    blocks = None if settings.mid_blocks < 0 else settings.mid_blocks
-    return network(settings.size, settings.stages, number, text_width, mid_blocks=blocks)
 
 
 def _named(stages: tuple[Size, ...]) -> str:

@@ -1,4 +1,4 @@
-"""Is a super-resolution stage worth having? Its pictures against plain bicubic enlargement.
+"""Is a super-resolution stage worth having? Pictures restored by it, and by learning nothing.
 
 Letters in names: B batch, C channels, H and W pixels, h and w those of low-resolution pictures.
 """

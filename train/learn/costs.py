@@ -106,7 +106,7 @@ def planned(
         world: processes that share the work.
         encoder: bytes of the text encoder's weights.
     """
-    nets = list(shapes or made(config, text_width))
+    nets = list(shapes or shapes_of(config, text_width))
     kept = sum(tracing.stored(shape) for shape in nets)
     stages = []
     for number, (size, shape) in enumerate(zip(config.stages, nets, strict=True)):
@@ -168,7 +168,7 @@ def lasting(
     )
 
 
-def made(config: TrainConfig, text_width: int) -> list[UNetConfig]:
+def shapes_of(config: TrainConfig, text_width: int) -> list[UNetConfig]:
     """The networks of a run from nothing."""
     blocks = None if config.mid_blocks < 0 else config.mid_blocks
     return [

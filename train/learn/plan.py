@@ -131,7 +131,7 @@ def run(
     free = machine.free_memory(place)
     plans = []
     for chosen in (replace(settings, size=size) for size in sizes):
-        nets = shapes or costs.made(chosen, encoder.width)
+        nets = shapes or costs.shapes_of(chosen, encoder.width)
         if every_size and not _suit(chosen, nets):
             say(f"--size {chosen.size} cannot make stages of these sides")
             continue
@@ -210,7 +210,7 @@ def refuse_what_cannot_fit(
     where = {"cuda": device.type == "cuda", "world": world}
 
     def need(changed: TrainConfig, kind: Callable[..., costs.Memory] = costs.training) -> int:
-        nets = shapes or costs.made(changed, text_width)
+        nets = shapes or costs.shapes_of(changed, text_width)
         stages = [kind(changed, nets, number, **where).needed for number in range(len(nets))]
         return max(stages) * (1 if device.type == "cuda" else world)
 
