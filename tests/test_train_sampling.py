@@ -267,6 +267,13 @@ def test_before_and_steps_do_not_go_together(model, tmp_path):
         sample(model, tmp_path / "a.png", before=model, steps_shown=2)
 
 
+def test_a_sheet_is_a_png_file(model, tmp_path):
+    with pytest.raises(UsageError, match=r"is not a PNG file\n  fix: --out .*/a.png"):
+        sheets.sample(tmp_path / "model.safetensors", ["a cat"], out=tmp_path / "a.jpg")
+    with pytest.raises(UsageError, match=r"is not a PNG file\n  fix: --out .*/samples.png"):
+        sheets.sample(tmp_path / "model.safetensors", ["a cat"], out=tmp_path)
+
+
 def test_nothing_to_draw_is_refused(model, tmp_path):
     with pytest.raises(UsageError, match="nothing to draw"):
         sample(model, tmp_path / "a.png", [])

@@ -16,6 +16,8 @@ from train.model.averages import LONGEST
 from train.model.networks import SIZES, network
 from train.size import Size
 
+LARGEST_SEED = 2**62  # torch takes 64 bits, and each stage adds its number
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -86,8 +88,11 @@ def read(path: Path | None) -> dict[str, Any]:
     if path is not None:
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise InputError(path, f"cannot be read ({error})", fix="correct the file") from None
+        except OSError as error:
+            problem = f"cannot be read ({error.strerror or error})"
+            raise InputError(path, problem, fix="name a TOML file, or leave out --config") from None
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise InputError(path, f"is not TOML ({error})", fix="correct the file") from None
     hints = typing.get_type_hints(TrainConfig)
     for name, value in values.items():
         values[name] = _checked(path, name, value, hints)
@@ -161,6 +166,9 @@ def _check(config: TrainConfig) -> None:
     if config.accumulate > config.batch:
         problem = f"{config.accumulate} pieces of {config.batch} images"
         _refuse("accumulate", problem, f"at most the batch, {config.batch}")
+    if not 0 <= config.seed <= LARGEST_SEED:
+        problem = f"{config.seed} is not between 0 and {LARGEST_SEED}"
+        _refuse("seed", problem, "a smaller number, such as --seed 1")
     widths = config.averages
     if not widths or not all(0 < w <= LONGEST for w in widths) or len({*widths}) < len(widths):
         problem = f"{list(widths)} are not different shares of a run"
@@ -211,7 +219,7 @@ def _named(config: TrainConfig) -> str:
 
 
 def _refuse(name: str, problem: str, fix: str) -> NoReturn:
-    typed = name in ("size", "stages", "images")
+    typed = name in ("size", "stages", "images", "seed")
     raise UsageError(f"--{name}" if typed else f"{name} in --config", problem, fix=fix)
 
 

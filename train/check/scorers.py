@@ -278,7 +278,7 @@ def _open_clip(model: str, pretrained: str, device: str) -> tuple[Any, Any, Any]
         import open_clip
     except ImportError:
         raise UsageError(
-            "--scorer open_clip", "open_clip is not installed", fix='pip install "fubuki[clip]"'
+            "--scorer open_clip", "open_clip is not installed", fix="pip install open_clip_torch"
         ) from None
     if model not in open_clip.list_models() and ":" not in model:
         raise UsageError(

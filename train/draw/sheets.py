@@ -117,6 +117,9 @@ def sample(  # noqa: PLR0913 one a documented option
     wanted = Wanted(_checked(prompts), count, seed)
     if before is not None and steps_shown is not None:
         raise UsageError("--before", "cannot be shown step by step", fix="leave out --steps-shown")
+    if out.suffix.lower() != ".png" or out.is_dir():
+        meant = out / "samples.png" if out.is_dir() else out.with_suffix(".png")
+        raise UsageError("--out", f"{out} is not a PNG file", fix=f"--out {meant}")
     config = config or SamplingConfig()
     total = len(wanted.pairs) * (1 if before is None else 2)
     earlier: Sheet | None = None

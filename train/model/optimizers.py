@@ -35,7 +35,8 @@ def check(name: str, options: Mapping[str, Any]) -> None:
         _tried(name, options)
     except (ValueError, TypeError, RuntimeError) as error:
         values = ", ".join(f"{k} = {_written(v)}" for k, v in OPTIONS[name].items())
-        raise UsageError(subject, str(error), fix=f"values such as {values}") from None
+        problem = f"{name} cannot use {dict(options)} ({error})"
+        raise UsageError(subject, problem, fix=f"values such as {values}") from None
 
 
 def _tried(name: str, options: Mapping[str, Any]) -> None:

@@ -241,10 +241,11 @@ def opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
     """
     from safetensors import SafetensorError, safe_open
 
+    fix = "name a folder of train finetune"
+    if path.name != MODEL and (path.parent / STATE).exists():  # a part of an unfinished run
+        fix = "remove this run's folder, or name a new --out"
     try:
         with safe_open(path, framework="pt") as reader:
             yield reader, json.loads((reader.metadata() or {}).get("fubuki", "{}"))
     except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(
-            path, f"not a readable checkpoint ({error})", fix="name a folder of train finetune"
-        ) from None
+        raise InputError(path, f"not a readable checkpoint ({error})", fix=fix) from None
