@@ -199,6 +199,22 @@ def test_the_average_with_the_lowest_held_out_loss_becomes_the_model(large):
         assert stage.facts["held_out"] == losses_by_length[f"{stage.facts['average']:g}"]
 
 
+def test_held_out_pictures_take_no_more_room_than_those_that_are_learnt(
+    large, tmp_path, quick, monkeypatch
+):
+    together, batch_loss = [], loop.batch_loss
+
+    def watched(network, batch, *rest):
+        together.append(len(batch.clean_BCHW))
+        return batch_loss(network, batch, *rest)
+
+    monkeypatch.setattr(loop, "batch_loss", watched)
+    settings = replace(quick, images=(8, 0), accumulate=4, averages=(0.1,))
+    cascade.finetune(large[0].parent / "new", tmp_path, settings, device="cpu")
+    assert len(together) > 4 + 4  # those of the one step, and the held-out ones
+    assert max(together) == 2
+
+
 def test_without_held_out_pictures_the_average_named_last_becomes_the_model(trained):
     assert [s.facts for s in checkpoint.load(trained).stages] == [{"average": 0.1}] * 2
 

@@ -285,6 +285,7 @@ def held_out(work: Work, *, limit: int = HELD_OUT) -> dict[str, Any]:
     if not held:
         return {}
     quiet = replace(run.config, caption_dropout=0.0, flip=False, seed=12345)
+    together = max(1, run.config.batch // run.config.accumulate)  # as many as training has room for
     found: dict[str, dict[str, float]] = {f"{track.length:g}": {} for track in work.tracks}
     for name, corpus in held.items():
         count = min(limit, max(16, len(corpus.sets[0])))
@@ -292,7 +293,7 @@ def held_out(work: Work, *, limit: int = HELD_OUT) -> dict[str, Any]:
         for track in work.tracks:
             parts = [
                 batch_loss(track.network, piece, work.stage.sigma_data, run.config.precision)
-                for piece in batch.pieces(-(-count // run.config.batch))
+                for piece in batch.pieces(-(-count // together))
             ]
             found[f"{track.length:g}"][name] = round(float(torch.cat(parts).mean()), 6)
     means = {length: round(sum(v.values()) / len(v), 6) for length, v in found.items()}
