@@ -54,8 +54,11 @@ class Drawer:
         """Read it; `load` is None for `train.draw.sampling.load`."""
         self.file = checkpoint.find(path)
         self.sampler = load(path) if load else sampling.load(path, device=device)
-        with self.file.open("rb") as file:
-            self.digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if isinstance(self.sampler, sampling.Sampler):
+            self.digest = self.sampler.cascade.digest
+        else:
+            with self.file.open("rb") as file:
+                self.digest = hashlib.file_digest(file, "sha256").hexdigest()
 
     def drawer(
         self,

@@ -115,8 +115,8 @@ def run(  # noqa: PLR0913 one a documented parameter
     if before is not None:
         checkpoints.find(before)
     folder = out or _beside(checkpoint)
-    artists = _Artists(folder, load, device)
-    size, own_cache = artists.open(checkpoint, "after").sampler.size, folder / data.CACHE
+    artists, own_cache = _Artists(folder, load, device), folder / data.CACHE
+    size = artists.open(checkpoint, "after").sampler.size
     reference = Reference.load(shards, size, cache=own_cache)
     shown = captions_of([trained] if isinstance(trained, Path) else trained) if trained else None
     asked = read_prompts(prompts) if prompts else None
@@ -157,10 +157,7 @@ def run(  # noqa: PLR0913 one a documented parameter
     for note in found:
         say(note)
     report = replace(report, after=after, before=earlier, notes=notes + found)
-    write_bytes(folder / "verify.json", report.to_json())
-    facts = {"word": word, "seed": str(seed), "checkpoint": after}
-    pictures.save_png(_sheet(report, album), folder / "verify.png", facts)
-    write_bytes(folder / "verify.html", verify_page.render(report, album).encode())
+    _write(folder, report, album)
     return report
 
 
@@ -324,6 +321,14 @@ def _notes(
     if before is None:
         notes.append("no earlier checkpoint (--before): that old words are kept was not checked")
     return notes
+
+
+def _write(folder: Path, report: Report, album: Album) -> None:
+    """The report as JSON, as a page, and its first pictures as a sheet."""
+    write_bytes(folder / "verify.json", report.to_json())
+    facts = {"word": report.word, "seed": str(report.seed), "checkpoint": report.after}
+    pictures.save_png(_sheet(report, album), folder / "verify.png", facts)
+    write_bytes(folder / "verify.html", verify_page.render(report, album).encode())
 
 
 def _beside(checkpoint: Path) -> Path:

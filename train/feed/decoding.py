@@ -12,7 +12,6 @@ from train.size import Size
 if TYPE_CHECKING:
     from PIL import Image
 
-FITS = ("crop", "pad")
 GAP = 3  # a JPEG may be decoded reduced if that leaves this many times the pixels a side
 
 
