@@ -277,8 +277,6 @@ def test_a_sheet_is_a_png_file(model, tmp_path):
 def test_nothing_to_draw_is_refused(model, tmp_path):
     with pytest.raises(UsageError, match="nothing to draw"):
         sample(model, tmp_path / "a.png", [])
-    with pytest.raises(UsageError, match="nothing to draw"):
-        sheets.prompts_of([], None)
     with pytest.raises(UsageError, match="not UTF-8"):
         sample(model, tmp_path / "a.png", ["a \udcff circle"])
     assert not (tmp_path / "a.png").exists()

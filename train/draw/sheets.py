@@ -145,13 +145,9 @@ def prompts_of(typed: Sequence[str], file: Path | None) -> list[str]:
     """The prompts typed, then those of a file, one a line.
 
     Raises:
-        UsageError: none at all.
         InputError: the file cannot be read or holds none.
     """
-    found = [*typed, *(read_prompts(file) if file else [])]
-    if not found:
-        raise UsageError("PROMPTS", "nothing to draw", fix="type a prompt in quotes, or --prompts")
-    return found
+    return [*typed, *(read_prompts(file) if file else [])]
 
 
 def artist(
@@ -186,7 +182,7 @@ def artist(
 
 
 def unconverged(cascade: Cascade) -> int | None:
-    """The first stage whose pictures are no better than plain enlargement, by its facts."""
+    """The first stage that was not found worth having when it was trained; None if all are."""
     measured: dict[str, Any] = cascade.facts.get("convergence", {})
     for number, stage in enumerate(cascade.stages):
         if number and measured.get(str(stage.size), {}).get("converged") is False:
