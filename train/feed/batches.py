@@ -3,7 +3,7 @@
 Letters in names: B batch, C channels, H and W pixels.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -38,16 +38,16 @@ class Batch:
         return [self._cut(number, piece) for piece in range(number)]
 
     def _cut(self, parts: int, part: int) -> "Batch":
-        return self._each(lambda tensor: tensor.tensor_split(parts)[part])
+        def cut(tensor: Tensor) -> Tensor:
+            return tensor.tensor_split(parts)[part]
 
-    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         return Batch(
-            change(self.clean_BCHW),
-            change(self.noise_BCHW),
-            change(self.sigma_B),
-            (change(self.text[0]), change(self.text[1])),
-            self.low and (change(self.low[0]), change(self.low[1])),
-            change(self.of_B),
+            cut(self.clean_BCHW),
+            cut(self.noise_BCHW),
+            cut(self.sigma_B),
+            (cut(self.text[0]), cut(self.text[1])),
+            self.low and (cut(self.low[0]), cut(self.low[1])),
+            cut(self.of_B),
         )
 
 
