@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from curate.errors import UsageError
-from train.learn import loop, processes, tracing
+from train.learn import loop, machine, processes, tracing
 from train.learn.tally import Unread
 from train.learn.tracing import Pass
 from train.model import optimizers
@@ -93,3 +93,11 @@ def test_processes_part_where_one_has_failed(monkeypatch):
         torch.distributed.barrier()
         raise OSError("full")
     assert not torch.distributed.is_initialized()
+
+
+def test_a_card_without_bfloat16_is_told_of():
+    told = machine.slow_precision("bf16", CARD, torch.float32)
+    assert told and 'precision = "fp32"' in told
+    assert machine.slow_precision("bf16", CARD, torch.bfloat16) is None
+    assert machine.slow_precision("fp32", CARD, torch.float32) is None
+    assert machine.slow_precision("bf16", torch.device("cpu"), torch.float32) is None

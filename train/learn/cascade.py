@@ -13,11 +13,11 @@ from curate.errors import InputError, UsageError
 from curate.files import locked, write_bytes
 from train import config
 from train.config import TrainConfig
-from train.draw.sampling import pick_device
+from train.draw.sampling import pick_device, precision
 from train.feed import data
 from train.feed.batches import Corpus
 from train.language.text import TextScale
-from train.learn import convergence, costs, journal, loop, plan, processes, state
+from train.learn import convergence, costs, journal, loop, machine, plan, processes, state
 from train.learn.journal import Journal
 from train.learn.loop import Lesson, Run, Working
 from train.learn.sources import Say, Source, lesson_of, sources_of
@@ -95,6 +95,8 @@ def _train(run: Run, folders: Mapping[str, Path | None], init: Path | None, say:
             run.meet()
         return checkpoint.load(folder)
     lesson = lesson_of(run, sources, say)
+    if told := machine.slow_precision(settings.precision, run.device, precision(run.device)):
+        say(told)
     owed: list[dict[str, str]] = []
     if run.rank == 0:
         _refuse_too_large(run, lesson, start, say)

@@ -32,6 +32,19 @@ def free_memory(device: torch.device) -> int:
     return min([_available(), *_left_to_groups()])
 
 
+def slow_precision(precision: str, device: torch.device, able: torch.dtype) -> str | None:
+    """What a user should know whose card has no bfloat16 of its own (those before Ampere).
+
+    Args:
+        precision: as in the settings.
+        device: where the run trains.
+        able: the shortest type the device computes in, as `train.draw.sampling.precision` tells.
+    """
+    if precision != "bf16" or device.type != "cuda" or able == torch.bfloat16:
+        return None
+    return f'{device} has no bfloat16; precision = "fp32" in --config FILE is likely faster there'
+
+
 def _available() -> int:
     if not MEMINFO.exists():
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
