@@ -22,6 +22,7 @@ from train.check.intervals import Share, difference, paired, share, student_95, 
 from train.check.learned import Learned, augment, learn
 from train.check.scorers import Accuracy, Nearest, OpenClip, Reference, Said, contains
 from train.config import TrainConfig
+from train.draw.prompts import read_prompts
 from train.learn import cascade
 from train.size import Size
 from train.weights import checkpoint
@@ -421,15 +422,15 @@ def test_of_too_many_prompts_some_are_chosen_whatever_their_order():
 def test_a_prompts_file_that_cannot_be_used_says_so(tmp_path: Path, content: bytes, problem: str):
     (tmp_path / "p.txt").write_bytes(content)
     with pytest.raises(InputError) as error:
-        questions.read_prompts(tmp_path / "p.txt")
+        read_prompts(tmp_path / "p.txt")
     assert error.value.problem == problem
 
 
 def test_prompts_are_read_one_a_line_once_each(tmp_path: Path):
     (tmp_path / "p.txt").write_text("\ufeffa  mage\n\n a cat \na mage\n", "utf-8")
-    assert questions.read_prompts(tmp_path / "p.txt") == ["a mage", "a cat"]
+    assert read_prompts(tmp_path / "p.txt") == ["a mage", "a cat"]
     with pytest.raises(InputError, match="cannot be read"):
-        questions.read_prompts(tmp_path / "none.txt")
+        read_prompts(tmp_path / "none.txt")
 
 
 # --- the verdict ------------------------------------------------------------------------------
