@@ -236,6 +236,11 @@ def test_reports_that_do_not_fit_are_refused(model, tmp_path, changes, problem):
     (tmp_path / "list.json").write_text("[]")
     with pytest.raises(InputError, match="is no report"):
         export(model, tmp_path / "fox", verify=[tmp_path / "list.json"])
+    with pytest.raises(InputError, match=r"cannot be read \(No such file"):
+        export(model, tmp_path / "fox", verify=[tmp_path / "none.json"])
+    (tmp_path / "text.json").write_text("batch = 8")
+    with pytest.raises(InputError, match=r"is not JSON \(Expecting value"):
+        export(model, tmp_path / "fox", verify=[tmp_path / "text.json"])
 
 
 def test_coverage_is_told_with_what_is_missing(model, tmp_path):

@@ -209,13 +209,18 @@ def refuse_what_cannot_fit(
     """
     where = {"cuda": device.type == "cuda", "world": world}
 
-    def need(changed: TrainConfig, kind: Callable[..., costs.Memory] = costs.training) -> int:
+    def needs(changed: TrainConfig, kind: Callable[..., costs.Memory]) -> Iterator[int]:
         nets = shapes or costs.shapes_of(changed, text_width)
-        stages = [kind(changed, nets, number, **where).needed for number in range(len(nets))]
-        return max(stages) * (1 if device.type == "cuda" else world)
+        together = 1 if device.type == "cuda" else world
+        for number in range(len(nets)):
+            yield kind(changed, nets, number, **where).needed * together
 
-    def fits(changed: TrainConfig) -> bool:
-        return need(changed, costs.lasting) <= free and need(changed) <= free
+    def need(changed: TrainConfig) -> int:
+        return max(needs(changed, costs.training))
+
+    def fits(changed: TrainConfig) -> bool:  # a stage takes a second to count: the first is enough
+        counted = (n for kind in (costs.lasting, costs.training) for n in needs(changed, kind))
+        return all(number <= free for number in counted)
 
     needed, free = need(config), machine.free_memory(device)
     if needed > free:

@@ -161,8 +161,11 @@ def _coverage(path: Path) -> dict[str, Any]:
 def _json(path: Path, command: str) -> dict[str, Any]:
     try:
         value = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise InputError(path, f"cannot be read ({error})", fix=command) from None
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror or error})"
+        raise InputError(path, problem, fix=command) from None
+    except ValueError as error:
+        raise InputError(path, f"is not JSON ({error})", fix=command) from None
     if not isinstance(value, dict):
         raise InputError(path, "is no report", fix=command)
     return value
