@@ -25,3 +25,23 @@ def test_two_processes_equal_one(tmp_path, shards, quick, batch, accumulate):
     for a, b in zip(one.stages, two.stages, strict=True):
         for name, value in a.network.state_dict().items():
             assert torch.allclose(value, b.network.state_dict()[name], atol=5e-5), name
+
+
+def test_processes_that_see_different_folders_do_not_wait_for_each_other(tmp_path):
+    script = tmp_path / "apart.py"
+    script.write_text(
+        "from pathlib import Path\n"
+        "import torch\n"
+        "from curate.errors import InputError\n"
+        "from train.learn import processes\n"
+        "rank, world = processes.share()\n"
+        "with processes.together(torch.device('cpu'), world):\n"
+        "    processes.refuse_other_folder(Path('run'), 8, world)\n"
+        "    try:\n"
+        "        processes.refuse_other_folder(Path('run'), 8 * rank, world)\n"
+        "    except InputError as error:\n"
+        "        print(error)\n"
+    )
+    done = torchrun(2, ["python", str(script)])
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("run: the processes found different states here (0 to 8 images)") == 2

@@ -19,7 +19,7 @@ from curate.errors import InputError
 from train.config import TrainConfig
 from train.feed import stream
 from train.feed.batches import Batch, Corpus
-from train.learn import state
+from train.learn import processes, state
 from train.learn.journal import Journal
 from train.learn.previews import Previews
 from train.learn.tally import Tally, Unread
@@ -184,6 +184,7 @@ def _begun(run: Run, lesson: Lesson, stage: Stage, number: int) -> Work:
     )
     learner = (network, tracks, tools)
     seen, tally = state.restore(run.folder, number, Tally.empty(sets), learner)
+    processes.refuse_other_folder(run.folder, seen, run.world)
     if run.rank == 0:
         run.journal.begin(number, str(stage.size), seen)
     model: nn.Module = network

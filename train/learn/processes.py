@@ -4,10 +4,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 
-from curate.errors import UsageError
+from curate.errors import InputError, UsageError
 
 # The first process decodes, reads captions, draws and measures while the others wait. After ten
 # minutes NCCL would kill them; `torchrun` ends them at once where a process dies.
@@ -35,6 +36,24 @@ def own(device: torch.device, world: int) -> torch.device:
             fix=f"--nproc-per-node {cards}, or --device cpu",
         )
     return torch.device("cuda", number)
+
+
+def refuse_other_folder(folder: Path, seen: int, world: int) -> None:
+    """Stop where processes found different states, instead of waiting for each other for ever.
+
+    Raises:
+        InputError: `seen` images are not the same everywhere.
+    """
+    if world == 1:
+        return
+    found: list[int] = [0] * world
+    torch.distributed.all_gather_object(found, seen)
+    if len(set(found)) > 1:
+        raise InputError(
+            folder,
+            f"the processes found different states here ({min(found)} to {max(found)} images)",
+            fix="name an --out that all machines share",
+        )
 
 
 @contextmanager
