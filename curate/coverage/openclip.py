@@ -186,7 +186,7 @@ def _loaded(model: str, weights: Path) -> tuple[Any, Any, Any, dict[str, Any]]:
     try:
         import open_clip
     except ImportError:
-        fix = "pip install -e '.[clip]' in the project's folder"
+        fix = "pip install open_clip_torch"
         raise UsageError(OPTION, "open_clip is not installed", fix=fix) from None
     if model not in open_clip.list_models():
         raise UsageError(OPTION, f"no architecture {model!r}", fix=_FIX)
