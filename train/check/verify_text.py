@@ -37,7 +37,7 @@ def _lines(report: Report) -> None:
         cells = (_cell(f.before), _cell(f.after), _cell(f.change, signed=True))
         lines.append((f.scorer, f.group, f.measure, str(f.after.n), str(f.prompts), *cells))
     lines.append((report.word, "works" if report.works else "does not work"))
-    for line in (*map(accuracy_of, report.judges), *report.notes, *report.reasons):
+    for line in (*map(accuracy_of, report.judges), *report.reasons):
         output.say(line)
     output.result("".join("\t".join(line) + "\n" for line in lines))
 
@@ -63,7 +63,7 @@ def _table(report: Report) -> None:
         texts = (escape(name), f"{f.group} ({f.prompts})", f.measure, str(f.after.n))
         table.add_row(*texts, *map(escape, cells))
     Console().print(table)
-    for line in (*map(accuracy_of, report.judges), *report.notes):
+    for line in map(accuracy_of, report.judges):
         output.say(line)
     verdict = f"{report.word} {'works' if report.works else 'does not work'}"
     output.result("".join(f"{line}\n" for line in (*(f"  {r}" for r in report.reasons), verdict)))
