@@ -54,7 +54,15 @@ def plan(
 
     chosen = _settings(init, settings, stages=stages, images=images, size=size)
     every = size is None and init is None and settings is None
-    found = planning.run(chosen, every_size=every, init=init, device=device, say=report.say)
+    with report.progress_bar() as bar:
+        found = planning.run(
+            chosen,
+            every_size=every,
+            init=init,
+            device=device,
+            working=report.on_bar(bar),
+            say=report.say,
+        )
     planning.show(found, as_json=as_json)
 
 

@@ -18,6 +18,7 @@ from train.draw.sampling import pick_device
 from train.language import encoders
 from train.learn import costs, machine
 from train.learn.costs import Plan
+from train.learn.loop import Working
 from train.model.networks import SIZES
 from train.model.unet import UNetConfig
 from train.weights import checkpoint
@@ -109,6 +110,7 @@ def run(
     every_size: bool = False,
     init: Path | None = None,
     device: str = "auto",
+    working: Working = lambda what, done, total: None,
     say: Say = lambda sentence: None,
 ) -> Report:
     """Count the memory of a run and measure its time on `device`.
@@ -118,6 +120,7 @@ def run(
         every_size: plan the same run at every size, for a user who has yet to choose one.
         init: checkpoint it would start from.
         device: `auto`, `cpu` or `cuda`.
+        working: told, size by size, how many are counted and timed.
         say: told what the figures are.
 
     Raises:
@@ -130,7 +133,8 @@ def run(
     sizes = list(SIZES) if every_size and shapes is None else [settings.size]
     free = machine.free_memory(place)
     plans = []
-    for chosen in (replace(settings, size=size) for size in sizes):
+    for number, chosen in enumerate(replace(settings, size=size) for size in sizes):
+        working("counting and timing", number, len(sizes))
         nets = shapes or costs.shapes_of(chosen, encoder.width)
         if every_size and not _suit(chosen, nets):
             say(f"--size {chosen.size} cannot make stages of these sides")
