@@ -68,7 +68,10 @@ class NoiseEmbedding(nn.Module):
     def __init__(self, width: int, text_width: int, noise_levels: int) -> None:
         """Frequencies are fixed, spread geometrically from 0.1 to 4 periods a unit."""
         super().__init__()
-        frequencies = 2 * math.pi * torch.exp(torch.linspace(math.log(0.1), math.log(4.0), 32))
+        # named, since transformers may have torch's device contexts remember a linspace of its own
+        place = torch.get_default_device()
+        logarithms = torch.linspace(math.log(0.1), math.log(4.0), 32, device=place)
+        frequencies = 2 * math.pi * torch.exp(logarithms)
         self.register_buffer("frequencies", frequencies, persistent=False)
         self.frequencies: Tensor
         self.noise = nn.Linear(64 * noise_levels, width)
