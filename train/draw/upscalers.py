@@ -92,7 +92,7 @@ def upscaler(name: str, *, device: torch.device) -> Upscaler:
 
 def _from_file(path: Path, device: torch.device) -> Upscaler:
     try:
-        import spandrel  # type: ignore[import-not-found, unused-ignore]
+        import spandrel
         from safetensors import SafetensorError
     except ImportError:
         raise UsageError(
