@@ -185,7 +185,7 @@ def test_texts_of_several_folders_are_joined_without_copies(tmp_path):
 def test_captions_longer_than_the_encoder_takes_are_cut_and_counted(tmp_path):
     encoder = Encoder(tiny_encoder.build(tmp_path))
     long = "red " * 200
-    assert encoder.cut(["a red circle", long]) == 1
+    assert encoder.too_long(["a red circle", long]) == [False, True]
     assert encoder.encode([long]).lengths_N.tolist() == [text.MAX_TOKENS]
     told = []
     for _ in range(2):  # encoded, and read again

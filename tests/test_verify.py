@@ -771,16 +771,23 @@ def test_a_piped_report_is_tab_separated(
     assert "nearest: right on" in err
 
 
-def test_a_report_on_a_terminal_is_a_table(
-    folder: Path, weights: Weights, monkeypatch: pytest.MonkeyPatch
-):
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
+
+def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """What is printed as if to a person."""
     terminal = Terminal()
     monkeypatch.setattr("sys.stdout", terminal)
     monkeypatch.setenv("COLUMNS", "140")
+    return terminal
+
+
+def test_a_report_on_a_terminal_is_a_table(
+    folder: Path, weights: Weights, monkeypatch: pytest.MonkeyPatch
+):
+    terminal = on_terminal(monkeypatch)
     verify.show(check(weights, folder), as_json=False)
 
     assert "star works" in terminal.getvalue()
@@ -808,13 +815,7 @@ def test_several_words_are_one_list_in_json(
 
 
 def test_a_word_is_no_markup(folder: Path, weights: Weights, monkeypatch: pytest.MonkeyPatch):
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    terminal = Terminal()
-    monkeypatch.setattr("sys.stdout", terminal)
-    monkeypatch.setenv("COLUMNS", "140")
+    terminal = on_terminal(monkeypatch)
     verify.show(replace(check(weights, folder), word="[red]x[/]"), as_json=False)
 
     assert "[red]x[/]: percent" in terminal.getvalue()

@@ -14,7 +14,7 @@ from train.language.text import PACKAGED
 from train.model import optimizers
 from train.model.averages import LONGEST
 from train.model.networks import SIZES, network
-from train.size import Size
+from train.size import Size, listed
 
 LARGEST_SEED = 2**62  # torch takes 64 bits, and each stage adds its number
 
@@ -196,7 +196,7 @@ def _check_choices(config: TrainConfig) -> None:
 
 def _check_stages(config: TrainConfig) -> None:
     if not config.stages or any(side < 8 or side % 8 for size in config.stages for side in size):
-        _refuse("stages", f"{_named(config)} are not multiples of 8 pixels", "such as 16,64")
+        _refuse("stages", f"{listed(config.stages)} are not multiples of 8 pixels", "such as 16,64")
     if any(later.over(earlier) not in (2, 4) for earlier, later in pairwise(config.stages)):
         _refuse("stages", "each stage must be 2 or 4 times the one before", "such as 16,64")
     if len(config.images) != len(config.stages):
@@ -212,10 +212,6 @@ def _check_stages(config: TrainConfig) -> None:
             )
         if number and max(size) > config.crop and config.crop % multiple:
             _refuse("crop", f"{config.crop} does not fit the stages", f"multiples of {multiple}")
-
-
-def _named(config: TrainConfig) -> str:
-    return ",".join(map(str, config.stages))
 
 
 def _refuse(name: str, problem: str, fix: str) -> NoReturn:

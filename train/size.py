@@ -1,7 +1,7 @@
 """How large a picture is: width before height, as in `64x128`."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 
@@ -45,3 +45,8 @@ class Size(NamedTuple):
     def to_json(self) -> int | str:
         """As it is written in settings: a number where square."""
         return self.width if self.width == self.height else str(self)
+
+
+def listed(sizes: Iterable[Size]) -> str:
+    """Sizes as they are typed: `16,64`."""
+    return ",".join(map(str, sizes))

@@ -110,8 +110,8 @@ class Sampler:
                 "its weights are not those the model was taught with",
                 fix="restore the encoder, or train again",
             )
-        for prompt in new if encoder.cut(new) else []:
-            if encoder.cut([prompt]):
+        for prompt, long in zip(new, encoder.too_long(new), strict=True):
+            if long:
                 say(f"{prompt[:40]!r}…: more than {encoder.limit} tokens; the rest is not read")
         encoded = encoder.encode(new)
         for row, prompt in enumerate(new):

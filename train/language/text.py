@@ -171,10 +171,6 @@ class Encoder:
         half: Tensor = states.half().cpu()
         return half
 
-    def cut(self, captions: Sequence[str]) -> int:
-        """How many captions are longer than the encoder is given."""
-        return sum(self.too_long(captions))
-
     def too_long(self, captions: Sequence[str]) -> list[bool]:
         """Which captions are longer than the encoder is given."""
         options: dict[str, Any] = {"truncation": True, "max_length": self.limit + 1}

@@ -22,7 +22,7 @@ from train.learn.journal import Journal
 from train.learn.loop import Lesson, Run, Working
 from train.learn.sources import Say, Source, lesson_of, sources_of
 from train.model.unet import UNet
-from train.size import Size
+from train.size import Size, listed
 from train.weights import checkpoint, credits
 from train.weights.checkpoint import MODEL, Cascade, Stage
 
@@ -228,7 +228,7 @@ def _refuse_other_init(settings: TrainConfig, start: Cascade) -> None:
     if found != settings.stages:
         raise InputError(
             "--init",
-            f"the checkpoint has stages {_named(found)}, asked for {_named(settings.stages)}",
+            f"the checkpoint has stages {listed(found)}, asked for {listed(settings.stages)}",
             fix="leave out --stages, or train from nothing without --init",
         )
 
@@ -305,7 +305,3 @@ def _convergence(cascade: Cascade, lesson: Lesson, device: torch.device) -> dict
         found[str(stage.size)] = {**told, "held_out": held is not None}
         stage.network.to("cpu")
     return found
-
-
-def _named(stages: tuple[Size, ...]) -> str:
-    return ",".join(map(str, stages))

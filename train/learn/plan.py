@@ -21,6 +21,7 @@ from train.learn.costs import Plan
 from train.learn.loop import Working
 from train.model.networks import SIZES
 from train.model.unet import UNetConfig
+from train.size import listed
 from train.weights import checkpoint
 
 HEADINGS = (
@@ -129,7 +130,8 @@ def run(
     place = pick_device(device)
     shapes, encoder = None, encoders.facts(settings.encoder)
     if init is not None:
-        shapes = [stage.network.config for stage in checkpoint.load(init).stages]
+        stages = checkpoint.description(init)["stages"]  # without the weights
+        shapes = [UNetConfig.from_json(stage["unet"]) for stage in stages]
     sizes = list(SIZES) if every_size and shapes is None else [settings.size]
     free = machine.free_memory(place)
     plans = []
@@ -235,7 +237,7 @@ def refuse_what_cannot_fit(
         fitting = [
             f"{words} ({gigabytes(need(changed))})" for words, changed in filter(None, found)
         ]
-        stages = ",".join(map(str, config.stages))
+        stages = listed(config.stages)
         raise UsageError(
             f"--init with stages {stages}" if shapes else f"--size {config.size} --stages {stages}",
             f"training needs about {gigabytes(needed)}, {gigabytes(free)} are free on {device}",

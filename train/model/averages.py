@@ -6,6 +6,7 @@ width of an average as a share of the run: 0.10 averages over about the last ten
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from train.model.unet import UNet
 LONGEST = 12**-0.5  # the width of a plain mean over the whole run, gamma = 0
 
 
+@lru_cache(maxsize=16)  # asked for in every step
 def gamma(length: float) -> float:
     """The exponent of the power function of this width.
 
