@@ -7,16 +7,15 @@ that makes it from the true pictures, `--scorer my_package.my_module:my_function
 """
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from curate.errors import InputError, UsageError
+from train.check.drawing import Progress
 from train.check.findings import WITHOUT
 from train.check.learned import learn
 from train.check.scorers import NAMES, OPEN_CLIP, Nearest, OpenClip, Reference, Scorer
-
-Progress = Callable[[str, int, int], None]  # what is being done, how much of it, of how much
 
 
 @dataclass(frozen=True)

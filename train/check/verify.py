@@ -24,6 +24,7 @@ from train.check.scorers import Reference, Scorer, contains
 from train.check.verify_text import show
 from train.draw import pictures
 from train.draw.prompts import read_prompts
+from train.draw.sampling import Say
 from train.feed import data
 from train.weights import checkpoint as checkpoints
 
@@ -34,8 +35,6 @@ __all__ = ["Rule", "Sample", "run", "run_all", "show", "verify"]
 
 PICTURED = (4, 4)  # rows of verify.png: prompts with the word and without it
 ABREAST = 4  # pictures a row, before and after
-
-Say = Callable[[str], None]
 
 
 def run_all(

@@ -13,14 +13,14 @@ from curate.errors import InputError, UsageError
 from curate.files import locked, write_bytes
 from train import config
 from train.config import TrainConfig
-from train.draw.sampling import pick_device, precision
+from train.draw.sampling import Say, pick_device, precision
 from train.feed import data
 from train.feed.batches import Corpus
 from train.language.text import TextScale
 from train.learn import convergence, costs, journal, loop, machine, plan, processes, state
 from train.learn.journal import Journal
 from train.learn.loop import Lesson, Run, Working
-from train.learn.sources import Say, Source, lesson_of, sources_of
+from train.learn.sources import Source, lesson_of, sources_of
 from train.model.unet import UNet
 from train.size import Size, listed
 from train.weights import checkpoint, credits

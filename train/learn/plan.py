@@ -14,7 +14,7 @@ import torch
 from curate import show as printing
 from curate.errors import UsageError
 from train.config import TrainConfig
-from train.draw.sampling import pick_device
+from train.draw.sampling import Say, pick_device
 from train.language import encoders
 from train.learn import costs, machine
 from train.learn.costs import Plan
@@ -30,7 +30,6 @@ HEADINGS = (
 )
 TIGHT = 0.9  # share of the free memory from which a user is told
 ALL = "all"  # in the row of a size, in place of a stage
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

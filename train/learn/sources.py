@@ -2,21 +2,20 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
 
+from train.draw.sampling import Say
 from train.feed import data
 from train.feed.batches import Corpus
 from train.feed.data import CACHE, Pictures
 from train.language.text import EncodedText, encode_sets
 from train.learn.loop import Lesson, Run
 from train.learn.previews import COUNT, Previews
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

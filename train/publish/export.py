@@ -13,14 +13,14 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from curate.errors import InputError, LicenceError, UsageError, storage_error
 from curate.files import replacing, write_bytes
-from train.draw.sampling import SamplingConfig
+from train.draw.sampling import SamplingConfig, Say
 from train.publish import card, licence
 from train.size import Size
 from train.weights import checkpoint
@@ -31,8 +31,6 @@ CONFIG, CARD, CREDITS = "config.json", "README.md", "CREDITS.md"
 COVERAGE = "vocab-gaps/1"  # reports of coverage that are understood
 TOLD = ("word", "works", "samples", "figures", "judges", "reasons")  # of a verification
 MISSING_NAMED = 20  # words that the card names as not taught
-
-Say = Callable[[str], None]
 
 
 def export(
