@@ -15,7 +15,7 @@ from pathlib import Path
 import bench_quality
 import torch
 
-from curate.files import write_bytes
+from curate.system.files import write_bytes
 
 
 def main() -> None:

@@ -35,7 +35,7 @@ import stacked_figures
 import torch
 from stacked_figures import Figures
 
-from curate.files import write_bytes
+from curate.system.files import write_bytes
 from train import config
 from train.check.intervals import wilson
 from train.config import TrainConfig

@@ -33,7 +33,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from stacked_figures import HEADGEAR, Figures
 
-from curate.files import write_bytes
+from curate.system.files import write_bytes
 from train.check import verify
 from train.check.findings import ENTIRELY, FALSE, NEVER, OWN_WORD, SHOWN, WITHOUT, WORD, Report
 from train.config import TrainConfig

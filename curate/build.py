@@ -9,7 +9,7 @@ from curate.dataset import Dataset
 from curate.rights import policy as policies
 from curate.sample import live
 from curate.status import reason_counts, verdict_counts
-from curate.workers import Track, untracked
+from curate.system.sandbox import Track, untracked
 
 if TYPE_CHECKING:
     from curate.images.dedup import Summary as Deduplicated

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from curate import cli_gaps, show
+from curate import cli_gaps
 from curate.errors import CurateError
 from curate.sources import pixabay
+from curate.system import terminal
 
 if TYPE_CHECKING:
     from curate.collection import Summary
@@ -55,7 +56,7 @@ def fetch_folder(
     from curate import fetch
     from curate.dataset import Dataset
 
-    manner = fetch.Manner(show.say, show.tracked)
+    manner = fetch.Manner(terminal.say, terminal.tracked)
     done = fetch.fetch_folder(Dataset(data), folder, license=license, author=author, manner=manner)
     _show_fetch(done, json)
 
@@ -111,10 +112,10 @@ def sources_list(data: Data = DATA, json: AsJson = False) -> None:
 
     known = sources.described(data)
     if json:
-        show.as_json(known)
+        terminal.as_json(known)
     else:
         columns = ("name", "summary", "needs", "terms_url")
-        show.table(columns, [[source[name] for name in columns] for source in known])
+        terminal.table(columns, [[source[name] for name in columns] for source in known])
 
 
 @sources_app.command("accept")
@@ -130,7 +131,7 @@ def sources_accept(
     source = sources.named(name)
     given = terms.accept(data, source, basis)
     for point in source.terms:
-        show.say(f"  - {point}")
+        terminal.say(f"  - {point}")
     typer.echo(f"{name}: {given.who} accepts {given.terms_url} ({given.terms_version})")
 
 
@@ -157,7 +158,7 @@ def _fetch(
         limit=limit,
         options=options,
         allow_ai=allow_ai,
-        manner=fetch.Manner(show.say, show.tracked, ask, stand),
+        manner=fetch.Manner(terminal.say, terminal.tracked, ask, stand),
     )
     _show_fetch(done, json)
 
@@ -178,9 +179,9 @@ def _ask_terms(source: "Source") -> str | None:
 def _show_fetch(done: "Summary", json: bool) -> None:
 
     if json:
-        show.as_json(done.as_json())
+        terminal.as_json(done.as_json())
     else:
-        show.table(("", "pictures"), done.as_rows())
+        terminal.table(("", "pictures"), done.as_rows())
 
 
 app.command("vocab-gaps", cls=cli_gaps.JsonMayStandAlone)(cli_gaps.vocab_gaps)
@@ -198,10 +199,10 @@ def dedup(
     from curate.dataset import Dataset
     from curate.images.dedup import find_duplicates
 
-    done = find_duplicates(Dataset(data), max_distance=max_distance, track=show.tracked)
+    done = find_duplicates(Dataset(data), max_distance=max_distance, track=terminal.tracked)
     for note in done.notes():
-        show.say(note)
-    show.report(done, ("", "pictures"), json=json)
+        terminal.say(note)
+    terminal.report(done, ("", "pictures"), json=json)
 
 
 @app.command("pack")
@@ -216,8 +217,10 @@ def pack(
     from curate.dataset import Dataset
     from curate.shards.pack import pack
 
-    done = pack(Dataset(data), size=size, format=format, background=background, track=show.tracked)
-    show.report(done, ("", "count"), json=json)
+    done = pack(
+        Dataset(data), size=size, format=format, background=background, track=terminal.tracked
+    )
+    terminal.report(done, ("", "count"), json=json)
 
 
 @app.command("check")
@@ -227,8 +230,8 @@ def check_command(policy: Policy = "personal", data: Data = DATA, json: AsJson =
     from curate.dataset import Dataset
 
     done = build.check(Dataset(data), policy=policy)
-    show.say(f"{done.rows} pictures in use, decided by {done.policy}")
-    show.report(done, ("use", "allow", "hold", "deny"), json=json)
+    terminal.say(f"{done.rows} pictures in use, decided by {done.policy}")
+    terminal.report(done, ("use", "allow", "hold", "deny"), json=json)
 
 
 @app.command("caption")
@@ -242,7 +245,7 @@ def caption_command(
     from curate.dataset import Dataset
 
     done = build.describe(Dataset(data), per_image=per_image)
-    show.report(done, ("", "count"), json=json)
+    terminal.report(done, ("", "count"), json=json)
 
 
 @app.command("build")
@@ -258,9 +261,14 @@ def build_command(
     from curate.dataset import Dataset
 
     done = build.build(
-        Dataset(data), policy=policy, size=size, format=format, say=show.say, track=show.tracked
+        Dataset(data),
+        policy=policy,
+        size=size,
+        format=format,
+        say=terminal.say,
+        track=terminal.tracked,
     )
-    show.report(done, ("step", "", "count"), json=json)
+    terminal.report(done, ("step", "", "count"), json=json)
 
 
 @app.command("status")
@@ -269,7 +277,7 @@ def status_command(data: Data = DATA, json: AsJson = False) -> None:
     from curate.dataset import Dataset
     from curate.status import status
 
-    show.report(status(Dataset(data)), ("", "pictures"), json=json)
+    terminal.report(status(Dataset(data)), ("", "pictures"), json=json)
 
 
 @app.command("explain")
@@ -284,9 +292,9 @@ def explain_command(
 
     told = explain(Dataset(data), key)
     if json:
-        show.as_json(told.as_json())
+        terminal.as_json(told.as_json())
     else:
-        show.table(("", key), told.facts)
+        terminal.table(("", key), told.facts)
         typer.echo(told.conclusion)
 
 
@@ -300,14 +308,14 @@ def credits_command(data: Data = DATA, json: AsJson = False) -> None:
 
     found = credits.of_dataset(Dataset(data))
     if json:
-        show.as_json([asdict(credit) for credit in found])
+        terminal.as_json([asdict(credit) for credit in found])
     else:
         typer.echo("\n".join(credits.markdown(found)))
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command; a CurateError becomes one message on stderr and its exit code."""
-    show.open_streams()
+    terminal.open_streams()
     try:
         app(args=argv, prog_name="curate")
     except CurateError as error:

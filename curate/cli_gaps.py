@@ -75,9 +75,9 @@ def vocab_gaps(  # noqa: PLR0913 one a documented option
     jobs: Annotated[int, typer.Option(min=1, help="Processes that index the data.")] = 1,
 ) -> None:
     """List what your prompts ask for and the pictures cannot teach, worst first."""
-    from curate import show
     from curate.coverage import report as coverage
     from curate.coverage import told
+    from curate.system import terminal
 
     coverage.check_fail_on(fail_on)
     files = told.Files(Path(json) if json and json != "-" else None, html, plan, junit)
@@ -85,16 +85,16 @@ def vocab_gaps(  # noqa: PLR0913 one a documented option
     found = coverage.vocab_gaps(
         prompts, data=data or (), checkpoint=checkpoint, profile=profile, minimum=minimum,
         target=target, syntax=syntax, pairs=pairs, aliases=aliases, images=images,
-        baseline=baseline, jobs=jobs, tracked=show.tracked,
+        baseline=baseline, jobs=jobs, tracked=terminal.tracked,
     )  # fmt: skip
-    show.say(told.summary(found))
-    for name in told.write(found, files, budget=budget, tracked=show.tracked):
-        show.say(f"wrote {name}")
+    terminal.say(told.summary(found))
+    for name in told.write(found, files, budget=budget, tracked=terminal.tracked):
+        terminal.say(f"wrote {name}")
     if json == "-":
-        show.as_json(coverage.to_json(found))
+        terminal.as_json(coverage.to_json(found))
     elif github:
-        show.result(told.annotated(found))
+        terminal.result(told.annotated(found))
     else:
         most = told.COMBINATIONS_SHOWN if sys.stdout.isatty() else None
-        show.table(told.HEADINGS, told.rows(found, most=most))
+        terminal.table(told.HEADINGS, told.rows(found, most=most))
     raise typer.Exit(found.exit_code(fail_on))

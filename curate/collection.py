@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from curate.dataset import Dataset, command, failed, merge
-from curate.files import remove_leftovers
 from curate.sample import Sample
+from curate.system.files import remove_leftovers
 
 STATED = (  # what a source says of an image
     "file_name", "page_url", "author", "author_url", "title", "tags", "language", "texts",

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from curate import manifest
 from curate.errors import InputError, storage_error
-from curate.files import locked, write_bytes
 from curate.manifest import Manifest
 from curate.sample import Sample, from_record, to_record
 from curate.store import Store
+from curate.system.files import locked, write_bytes
 
 if TYPE_CHECKING:
     import daft

@@ -9,8 +9,8 @@ from typing import Any
 
 from curate import __version__
 from curate.errors import InputError
-from curate.files import replacing
 from curate.sample import Sample, arrow_schema, from_record, to_record
+from curate.system.files import replacing
 
 VERSION = "fubuki-manifest/1"
 FETCH = "fetch"  # how the names of those steps begin that bring new rows

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curate.errors import InputError
-from curate.files import write_bytes
+from curate.system.files import write_bytes
 
 
 @dataclass(frozen=True)

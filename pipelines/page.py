@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from curate.dataset import Dataset
 from curate.errors import CurateError, InputError
-from curate.files import replacing, write_bytes
 from curate.shards import layout
+from curate.system.files import replacing, write_bytes
 
 if TYPE_CHECKING:
     import numpy as np

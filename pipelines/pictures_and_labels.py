@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import CurateError, InputError, SourceError
-from curate.files import write_bytes
+from curate.system.files import write_bytes
 
 ROLES = (
     "health worker, student, teacher, judge, farmer, cook, mechanic, factory worker, office worker,"

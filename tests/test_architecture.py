@@ -80,11 +80,11 @@ TRAIN_ROOMS = {  # of `train`, along the way from captions to a published model
 }
 TRAIN_TOP = {"cli", "report"}
 TRAIN_READS = {
-    *("curate.errors", "curate.files", "curate.show"),
+    *("curate.errors", "curate.system.files", "curate.system.terminal"),
     *("curate.shards.layout", "curate.rights.kinds"),
 }
 PIPELINES_READ = {  # a recipe types commands; it reads what they wrote, and draws
-    *("curate", "curate.errors", "curate.files", "curate.dataset", "curate.shards.layout"),
+    *("curate", "curate.errors", "curate.system.files", "curate.dataset", "curate.shards.layout"),
     *("train.check.drawing", "train.check.questions", "train.draw.pictures"),
 }
 HEAVY = {"torch", "daft", "transformers", "open_clip", "pandas", "jinja2", "requests", "datasets"}

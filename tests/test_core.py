@@ -14,7 +14,6 @@ from rows import row, samples, some_samples, words
 from curate import manifest
 from curate.dataset import write_json
 from curate.errors import CurateError, Exit, InputError, UsageError, storage_error
-from curate.files import remove_leftovers, replacing, write_bytes
 from curate.manifest import Manifest
 from curate.sample import (
     Sample,
@@ -29,6 +28,7 @@ from curate.sample import (
     utc_now,
 )
 from curate.store import Store
+from curate.system.files import remove_leftovers, replacing, write_bytes
 
 # the row
 

@@ -12,13 +12,14 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageDraw
 
-from curate import engine, workers
+from curate import engine
 from curate.errors import InputError
 from curate.header import PIXELS
 from curate.images.inspect import facts, measure, sharpness, thumbnail
 from curate.pictures import RefusedError, decode, over, pixel_sha256
 from curate.sample import Sample
 from curate.store import Store
+from curate.system import sandbox
 
 INTERPRET = "timeit:timeit"  # a function of the standard library that runs what it is given
 
@@ -318,7 +319,7 @@ def test_a_missing_file_stops_the_run_with_a_sentence(tmp_path: Path) -> None:
 
 def run(*statements: str, seconds: int = 5, memory: int = 256 << 20) -> list[object]:
     jobs = [{"stmt": s, "number": 1} for s in statements]
-    return list(workers.run(INTERPRET, jobs, processes=1, seconds=seconds, memory=memory))
+    return list(sandbox.run(INTERPRET, jobs, processes=1, seconds=seconds, memory=memory))
 
 
 def test_a_worker_that_dies_costs_one_job(tmp_path: Path) -> None:
@@ -326,25 +327,25 @@ def test_a_worker_that_dies_costs_one_job(tmp_path: Path) -> None:
     one = {"root": str(tmp_path), "sha256": store.put(encoded(noise()))}
     died = run("__import__('os').abort()", "__import__('os')._exit(3)")
     assert died == [
-        workers.Died("decoder died (SIGABRT)"),
-        workers.Died("decoder died (exit code 3)"),
+        sandbox.Died("decoder died (SIGABRT)"),
+        sandbox.Died("decoder died (exit code 3)"),
     ]
-    answers = list(workers.run("curate.images.inspect:_measure_stored", [one] * 9, processes=2))
+    answers = list(sandbox.run("curate.images.inspect:_measure_stored", [one] * 9, processes=2))
     assert len(answers) == 9 and all(a == answers[0] for a in answers)
 
 
 def test_a_job_may_not_take_all_memory_or_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run("bytearray(10**10)") == [workers.Died("needs more than 256 MiB")]
-    assert run("while True: pass", seconds=1) == [workers.Died("took more than 1 s")]
+    assert run("bytearray(10**10)") == [sandbox.Died("needs more than 256 MiB")]
+    assert run("while True: pass", seconds=1) == [sandbox.Died("took more than 1 s")]
     monkeypatch.setattr(workers, "PATIENCE", 1)
-    assert run("__import__('time').sleep(60)", seconds=1) == [workers.Died("took more than 1 s")]
+    assert run("__import__('time').sleep(60)", seconds=1) == [sandbox.Died("took more than 1 s")]
 
 
 def test_a_bug_keeps_its_traceback() -> None:
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
         run("1 / 0")
     with pytest.raises(RuntimeError, match="did not start"):
-        list(workers.run("curate.nowhere:function", [{}]))
+        list(sandbox.run("curate.nowhere:function", [{}]))
 
 
 def test_what_a_decoder_prints_is_no_answer(capfd: pytest.CaptureFixture[str]) -> None:
@@ -354,7 +355,7 @@ def test_what_a_decoder_prints_is_no_answer(capfd: pytest.CaptureFixture[str]) -
 
 
 def test_no_jobs_start_no_worker() -> None:
-    assert list(workers.run("curate.nowhere:function", [])) == []
+    assert list(sandbox.run("curate.nowhere:function", [])) == []
 
 
 # real files

@@ -195,7 +195,7 @@ def test_stopped_between_two_log_lines_goes_on_bit_for_bit(tmp_path, shards, qui
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path, shards, quick):
-    from curate.files import locked
+    from curate.system.files import locked
 
     with locked(tmp_path), pytest.raises(CurateError, match="another command is writing here"):
         cascade.finetune(shards, tmp_path, quick, device="cpu")

@@ -34,7 +34,7 @@ from word_relations import Candidate, candidates
 from wordnet_files import WordNet, read, read_exceptions
 
 from curate.errors import CurateError, Exit, InputError
-from curate.files import write_bytes
+from curate.system.files import write_bytes
 from curate.words.wordnet import FORMAT, GATE, KINDS, TABLE
 
 HERE = Path(__file__).parent

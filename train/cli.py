@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from curate import show
 from curate.errors import CurateError, UsageError
+from curate.system import terminal
 
 if TYPE_CHECKING:
     from train.config import TrainConfig
@@ -167,7 +167,7 @@ def sample(  # noqa: PLR0913 one a documented option
             progress=partial(report.on_bar(bar), "drawing"),
             say=report.say,
         )
-    show.result("".join(f"{path}\n" for path in files))
+    terminal.result("".join(f"{path}\n" for path in files))
 
 
 @app.command()
@@ -251,7 +251,7 @@ def export(
     from train.publish import export as publishing
 
     files = publishing.export(checkpoint, out, verify=verified or [], gaps=gaps, say=report.say)
-    show.result("".join(f"{path}\n" for path in files))
+    terminal.result("".join(f"{path}\n" for path in files))
 
 
 def _settings(init: Path | None, file: Path | None, **typed: Any) -> "TrainConfig":
@@ -302,7 +302,7 @@ def sizes(option: str, text: str | None) -> "tuple[Size, ...] | None":
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command; a CurateError becomes one message on stderr and its exit code."""
-    show.open_streams()
+    terminal.open_streams()
     options: dict[str, Any] = {"args": argv, "prog_name": "train"}
     try:
         app(**options)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from curate import show
+from curate.system import terminal
 from train.config import TrainConfig
 from train.draw import pictures, sampling
 from train.learn import cascade
@@ -66,7 +66,7 @@ def _print_result(
         "licences": done.facts["licences"],
     }
     if as_json:
-        show.as_json(facts)
+        terminal.as_json(facts)
         return
     lines = [f"model\t{facts['model']}"]
     lines += [f"loss {name}\t{loss:.4f}" for name, loss in facts["loss"].items()]
@@ -78,7 +78,7 @@ def _print_result(
                 f"{run}: {sampling.poor(size, c)}\n"
                 f"  fix: train finetune --init {run} --out NEW, with more images for that stage"
             )
-    show.result("".join(f"{line}\n" for line in lines))
+    terminal.result("".join(f"{line}\n" for line in lines))
 
 
 def log_points(path: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from curate.files import replacing
+from curate.system.files import replacing
 
 NAMES = {  # as the format calls them
     torch.float64: "F64",

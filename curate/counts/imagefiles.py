@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from curate import manifest, workers
+from curate import manifest
 from curate.counts import whereabouts
 from curate.counts.parts import Reading
 from curate.counts.records import Origin
@@ -16,6 +16,7 @@ from curate.pictures import RefusedError, decode, over
 from curate.sample import Sample
 from curate.shards import layout
 from curate.store import Store
+from curate.system import sandbox
 
 Captions = Mapping[str, Sequence[str]]  # key -> what is said of the picture
 
@@ -71,8 +72,8 @@ def pixels(
         {"file": str(p.file), "offset": p.offset, "size": p.size, "sha256": p.sha256, "side": side}
         for p in wanted
     )
-    for answer in workers.run(f"{__name__}:_shrunk", jobs, processes=processes) if wanted else ():
-        if isinstance(answer, workers.Died):
+    for answer in sandbox.run(f"{__name__}:_shrunk", jobs, processes=processes) if wanted else ():
+        if isinstance(answer, sandbox.Died):
             yield answer.reason
         elif "refused" in answer[0]:
             yield str(answer[0]["refused"])
@@ -144,7 +145,7 @@ def _of_list(origin: Origin, said: Captions) -> Iterator[Picture]:
         yield Picture(key, tuple(captions), file, sha256)
 
 
-def _shrunk(file: str, offset: int, size: int | None, sha256: str, side: int) -> workers.Answer:
+def _shrunk(file: str, offset: int, size: int | None, sha256: str, side: int) -> sandbox.Answer:
     """A picture's pixels on white, its shorter side at most `side`; for `workers.run`."""
     from PIL import Image
 

@@ -17,7 +17,7 @@ from curate.counts.building import Tracked, untracked
 from curate.counts.imagefiles import Picture, pixels
 from curate.coverage.imagesearch import Search, batches
 from curate.errors import InputError, UsageError
-from curate.files import remove_leftovers, write_bytes
+from curate.system.files import remove_leftovers, write_bytes
 
 if TYPE_CHECKING:
     import numpy as np

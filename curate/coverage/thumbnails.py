@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from curate import workers
 from curate.counts import whereabouts
 from curate.counts.index import Tracked, untracked
 from curate.counts.records import Origin
@@ -19,6 +18,7 @@ from curate.counts.whereabouts import Place
 from curate.errors import InputError
 from curate.pictures import RefusedError, decode, over
 from curate.store import Store
+from curate.system import sandbox
 
 SIDE = 96  # pixels, longer side of a thumbnail; smaller pictures stay as they are
 QUALITY = 75  # of WebP
@@ -71,15 +71,15 @@ def of(
     places = whereabouts.find(origin, wanted)
     held = [key for key in wanted if key in places and places[key].reason is None]
     jobs = (places[key].job() for key in held[:most])
-    answers = workers.run(f"{__name__}:_small", jobs, processes=processes) if held[:most] else ()
+    answers = sandbox.run(f"{__name__}:_small", jobs, processes=processes) if held[:most] else ()
     shown = tracked(answers, len(held[:most]), "thumbnails")
     made = dict(zip(held[:most], shown, strict=True))
     return {key: _finished(places[key], made.get(key)) for key in wanted if key in places}
 
 
-def _finished(place: Place, answer: workers.Answer | workers.Died | None) -> Thumbnail:
+def _finished(place: Place, answer: sandbox.Answer | sandbox.Died | None) -> Thumbnail:
     uri, reason = None, place.reason
-    if isinstance(answer, workers.Died):
+    if isinstance(answer, sandbox.Died):
         reason = answer.reason
     elif answer is None:
         reason = reason or _ENOUGH
@@ -90,7 +90,7 @@ def _finished(place: Place, answer: workers.Answer | workers.Died | None) -> Thu
     return Thumbnail(uri, place.license, place.source, place.page_url, place.author, reason)
 
 
-def _small(file: str = "", data: str | None = None, sha256: str = "") -> workers.Answer:
+def _small(file: str = "", data: str | None = None, sha256: str = "") -> sandbox.Answer:
     """A small picture as WebP, from base64, a store or a file; or why there is none."""
     from PIL import Image
 

@@ -14,7 +14,7 @@ from curate.coverage.report import Report, to_json
 from curate.coverage.verdicts import VERDICTS, Item
 from curate.dataset import write_json
 from curate.errors import InputError, UsageError
-from curate.files import write_bytes
+from curate.system.files import write_bytes
 
 COMBINATIONS_SHOWN = 20  # pairs and bindings on a terminal; every other form lists them all
 HEADINGS = ("verdict", "what", "images", "prompts", "closed by")

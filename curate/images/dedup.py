@@ -15,7 +15,7 @@ from curate.images.hashing import near_pairs
 from curate.images.inspect import UNREADABLE, measure, thumbnails
 from curate.sample import DUPLICATE, Sample, drop, live, reinstate
 from curate.store import Store
-from curate.workers import Track, untracked
+from curate.system.sandbox import Track, untracked
 
 if TYPE_CHECKING:
     import daft

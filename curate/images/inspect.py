@@ -5,11 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate import engine, workers
+from curate import engine
 from curate.pictures import RefusedError, decode, over, pixel_sha256
 from curate.sample import Sample, drop, reinstate
 from curate.store import Store
-from curate.workers import Track, untracked
+from curate.system import sandbox
+from curate.system.sandbox import Track, untracked
 
 if TYPE_CHECKING:
     import daft
@@ -56,14 +57,14 @@ def measured_bytes(store: Store, hashes: Sequence[str]) -> Iterator[dict[str, An
     """For each stored picture its measured facts by field name, or why it cannot be decoded."""
     jobs = [{"root": str(store.root), "sha256": h} for h in hashes]
     function = f"{__name__}:_measure_stored"
-    for answer in workers.run(function, jobs) if jobs else ():
-        if isinstance(answer, workers.Died):
+    for answer in sandbox.run(function, jobs) if jobs else ():
+        if isinstance(answer, sandbox.Died):
             yield answer.reason
         else:
             yield answer[0].get("refused") or answer[0]["facts"]
 
 
-def _measure_stored(root: str, sha256: str) -> workers.Answer:
+def _measure_stored(root: str, sha256: str) -> sandbox.Answer:
     data = Store(Path(root)).get(sha256)
     try:
         return {"facts": facts(decode(data))}, b""
@@ -115,16 +116,16 @@ def thumbnails(store: Store, samples: Iterable[Sample]) -> "Mapping[str, NDArray
 
     asked = [s for s in samples if s.sha256]
     jobs = [{"root": str(store.root), "sha256": s.sha256} for s in asked]
-    answers = workers.run(f"{__name__}:_stored_thumbnail", jobs) if jobs else ()
+    answers = sandbox.run(f"{__name__}:_stored_thumbnail", jobs) if jobs else ()
     found: dict[str, NDArray[np.int16]] = {}
     for sample, answer in zip(asked, answers, strict=True):
-        if not isinstance(answer, workers.Died) and answer[1]:
+        if not isinstance(answer, sandbox.Died) and answer[1]:
             values = np.frombuffer(answer[1], dtype=np.uint8).astype(np.int16)
             found[sample.key] = values.reshape(THUMB, THUMB, 4)
     return found
 
 
-def _stored_thumbnail(root: str, sha256: str) -> workers.Answer:
+def _stored_thumbnail(root: str, sha256: str) -> sandbox.Answer:
     try:
         image = decode(Store(Path(root)).get(sha256))
     except RefusedError:

@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from curate.errors import InputError
-from curate.files import write_bytes
 from curate.net.redact import Url
 from curate.sample import utc_now
 from curate.store import Store
+from curate.system.files import write_bytes
 
 LIFE = timedelta(hours=24)  # what Pixabay asks for, and fair to the others
 HEADERS = (  # kept with an answer: what bears on rights, and nothing that differs run to run

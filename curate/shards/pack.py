@@ -11,14 +11,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from curate import workers
 from curate.dataset import Dataset, command
 from curate.errors import InputError, UsageError, storage_error
-from curate.files import remove_leftovers, write_bytes
 from curate.sample import Sample
 from curate.shards.layout import FORMATS, INDEX, Index, Record, Shard, shard_name
 from curate.store import Store
-from curate.workers import Track, untracked
+from curate.system import sandbox
+from curate.system.files import remove_leftovers, write_bytes
+from curate.system.sandbox import Track, untracked
 
 SHARD_SIZE = 256 << 20  # bytes of members after which a new shard is begun
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
@@ -181,14 +181,14 @@ def _nothing(dataset: Dataset, left_out: Mapping[str, int]) -> InputError:
 
 def _rendered(
     store: Store, samples: Sequence[Sample], settings: Mapping[str, Any]
-) -> Iterator[workers.Answer | str]:
+) -> Iterator[sandbox.Answer | str]:
     """For each sample its facts and bytes as packed, or why it cannot be."""
     jobs = [
         {"root": str(store.root), "sha256": s.sha256, "known": s.pixel_sha256, **settings}
         for s in samples
     ]
-    for answer in workers.run("curate.shards.render:render_stored", jobs):
-        if isinstance(answer, workers.Died):
+    for answer in sandbox.run("curate.shards.render:render_stored", jobs):
+        if isinstance(answer, sandbox.Died):
             yield "unreadable"
         else:
             yield answer[0].get("refused") or answer

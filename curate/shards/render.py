@@ -10,7 +10,7 @@ from curate.store import Store
 if TYPE_CHECKING:
     from PIL import Image
 
-    from curate.workers import Answer
+    from curate.system.sandbox import Answer
 
 ENCODINGS: dict[str, tuple[str, dict[str, Any], str]] = {
     "jpg": ("JPEG", {"quality": 95, "subsampling": 0, "optimize": True}, "JPEG, quality 95"),

@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from curate.files import replacing
+from curate.system.files import replacing
 from train.check.questions import Sample
 from train.draw import sampling
 from train.size import Size

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from curate.errors import InputError, UsageError
-from curate.files import write_bytes
+from curate.system.files import write_bytes
 from train.check import panel, verify_page
 from train.check.album import Album
 from train.check.drawing import CHUNK, Draw, Drawer, Progress, Sampler

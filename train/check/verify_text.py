@@ -5,7 +5,7 @@ import math
 import sys
 from typing import Any
 
-from curate import show as output
+from curate.system import terminal as output
 from train.check.findings import Report, accuracy_of
 from train.check.intervals import Share
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, PngImagePlugin
 
-from curate.files import write_bytes
+from curate.system.files import write_bytes
 from train.draw.lettering import Font, Lettering, own
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from curate.errors import InputError
-from curate.files import replacing, write_bytes
 from curate.shards import layout
+from curate.system.files import replacing, write_bytes
 from train.feed import tars
 from train.feed.decoding import fitted
 from train.feed.stream import mapped, threads

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from curate.errors import InputError, UsageError
-from curate.files import locked, write_bytes
+from curate.system.files import locked, write_bytes
 from train import config
 from train.config import TrainConfig
 from train.draw.sampling import Say, pick_device, precision

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import InputError, storage_error
-from curate.files import write_bytes
+from curate.system.files import write_bytes
 
 LOG = "log.jsonl"
 BOARD = "tensorboard"  # folder within a run's, with one of its own for each stage

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from curate import show as printing
 from curate.errors import UsageError
+from curate.system import terminal as printing
 from train.config import TrainConfig
 from train.draw.sampling import Say, pick_device
 from train.language import encoders

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import InputError, LicenceError, UsageError, storage_error
-from curate.files import replacing, write_bytes
+from curate.system.files import replacing, write_bytes
 from train.draw.sampling import SamplingConfig, Say
 from train.publish import card, licence
 from train.size import Size
