@@ -20,10 +20,10 @@ import numpy as np
 from PIL import Image
 from webdataset.writer import TarWriter
 
-from curate.dataset import Dataset
+from curate.dataset.folder import Dataset
+from curate.dataset.manifest import Manifest
+from curate.dataset.sample import Caption, Sample, Verdict
 from curate.images.dedup import find_duplicates
-from curate.manifest import Manifest
-from curate.sample import Caption, Sample, Verdict
 from curate.shards.pack import pack
 
 

@@ -28,7 +28,7 @@ import numpy as np
 from PIL import Image
 
 from curate import build
-from curate.dataset import Dataset
+from curate.dataset.folder import Dataset
 from curate.errors import InputError
 from curate.fetch import fetch_folder
 from curate.shards.pack import pack

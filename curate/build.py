@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from curate.captions.words import caption
-from curate.dataset import Dataset
+from curate.dataset.folder import Dataset
+from curate.dataset.sample import live
 from curate.rights import policy as policies
-from curate.sample import live
 from curate.status import reason_counts, verdict_counts
 from curate.system.sandbox import Track, untracked
 

@@ -54,7 +54,7 @@ def fetch_folder(
 ) -> None:
     """Take the pictures of a folder, with captions from metadata.csv, .txt files or file names."""
     from curate import fetch
-    from curate.dataset import Dataset
+    from curate.dataset.folder import Dataset
 
     manner = fetch.Manner(terminal.say, terminal.tracked)
     done = fetch.fetch_folder(Dataset(data), folder, license=license, author=author, manner=manner)
@@ -146,7 +146,7 @@ def _fetch(
     json: bool,
 ) -> None:
     from curate import fetch, sources
-    from curate.dataset import Dataset
+    from curate.dataset.folder import Dataset
     from curate.net.guard import Endpoint
 
     ask = _ask_terms if sys.stdin.isatty() and sys.stderr.isatty() else None
@@ -196,7 +196,7 @@ def dedup(
     json: AsJson = False,
 ) -> None:
     """Measure the pictures; drop the unreadable ones, and all copies of a picture but the best."""
-    from curate.dataset import Dataset
+    from curate.dataset.folder import Dataset
     from curate.images.dedup import find_duplicates
 
     done = find_duplicates(Dataset(data), max_distance=max_distance, track=terminal.tracked)
@@ -214,7 +214,7 @@ def pack(
     json: AsJson = False,
 ) -> None:
     """Write the pictures that may be trained on, with their captions, as WebDataset shards."""
-    from curate.dataset import Dataset
+    from curate.dataset.folder import Dataset
     from curate.shards.pack import pack
 
     done = pack(
@@ -227,7 +227,7 @@ def pack(
 def check_command(policy: Policy = "personal", data: Data = DATA, json: AsJson = False) -> None:
     """Decide by a policy what each picture may be used for: allow, hold or deny."""
     from curate import build
-    from curate.dataset import Dataset
+    from curate.dataset.folder import Dataset
 
     done = build.check(Dataset(data), policy=policy)
     terminal.say(f"{done.rows} pictures in use, decided by {done.policy}")
@@ -242,7 +242,7 @@ def caption_command(
 ) -> None:
     """Write captions from the texts, titles, tags and file names that came with the pictures."""
     from curate import build
-    from curate.dataset import Dataset
+    from curate.dataset.folder import Dataset
 
     done = build.describe(Dataset(data), per_image=per_image)
     terminal.report(done, ("", "count"), json=json)
@@ -258,7 +258,7 @@ def build_command(
 ) -> None:
     """Check, dedup, caption and pack, one after the other."""
     from curate import build
-    from curate.dataset import Dataset
+    from curate.dataset.folder import Dataset
 
     done = build.build(
         Dataset(data),
@@ -274,7 +274,7 @@ def build_command(
 @app.command("status")
 def status_command(data: Data = DATA, json: AsJson = False) -> None:
     """Show what a dataset holds: rows, drops, verdicts, licences, words, captions, shards."""
-    from curate.dataset import Dataset
+    from curate.dataset.folder import Dataset
     from curate.status import status
 
     terminal.report(status(Dataset(data)), ("", "pictures"), json=json)
@@ -287,7 +287,7 @@ def explain_command(
     json: AsJson = False,
 ) -> None:
     """Tell why a picture is in or out: where it is from, what was stated, what was decided."""
-    from curate.dataset import Dataset
+    from curate.dataset.folder import Dataset
     from curate.explain import explain
 
     told = explain(Dataset(data), key)
@@ -303,7 +303,7 @@ def credits_command(data: Data = DATA, json: AsJson = False) -> None:
     """Say who made the pictures that may be trained on, and under which licence, in Markdown."""
     from dataclasses import asdict
 
-    from curate.dataset import Dataset
+    from curate.dataset.folder import Dataset
     from curate.rights import credits
 
     found = credits.of_dataset(Dataset(data))

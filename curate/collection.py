@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from curate.dataset import Dataset, command, failed, merge
-from curate.sample import Sample
+from curate.dataset.folder import Dataset, command, failed, merge
+from curate.dataset.sample import Sample
 from curate.system.files import remove_leftovers
 
 STATED = (  # what a source says of an image

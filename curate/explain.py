@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from curate.dataset import Dataset
+from curate.dataset.folder import Dataset
+from curate.dataset.sample import DUPLICATE, Sample, Verdict, to_record
+from curate.dataset.store import Store
 from curate.errors import InputError
 from curate.rights.kinds import TERMS
 from curate.rights.policy import USES, read, shipped
-from curate.sample import DUPLICATE, Sample, Verdict, to_record
 from curate.shards import layout
-from curate.store import Store
 
 DECISIVE = {"licence-family", "licence-conflict", "licence-nd"}  # beside these nothing else helps
 Facts = list[tuple[str, str]]  # name and value, in the order they are told

@@ -8,7 +8,8 @@ from typing import Any
 
 from curate import header
 from curate.collection import STATED, Collection, Say, Summary, quiet
-from curate.dataset import Dataset, command, failed
+from curate.dataset.folder import Dataset, command, failed
+from curate.dataset.sample import Sample, make_key, utc_now
 from curate.errors import SourceError, UsageError
 from curate.net.answers import Answers
 from curate.net.client import Client, EndOfResults, Limits
@@ -17,7 +18,6 @@ from curate.net.redact import Secret
 from curate.net.transport import Failed
 from curate.rights.names import identify
 from curate.rights.signals import robots_tag
-from curate.sample import Sample, make_key, utc_now
 from curate.sources import folder, terms
 from curate.sources.base import Found, Source
 

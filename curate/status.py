@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from curate.dataset import Dataset
+from curate.dataset.folder import Dataset
+from curate.dataset.sample import Sample, Verdict, live
 from curate.rights.policy import USES
-from curate.sample import Sample, Verdict, live
 from curate.shards import layout
 
 DECISIONS = ("allow", "hold", "deny", "unchecked")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.dataset import Dataset
+from curate.dataset.folder import Dataset
 from curate.errors import CurateError, InputError
 from curate.shards import layout
 from curate.system.files import replacing, write_bytes

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from curate import __version__
-from curate.dataset import write_json
+from curate.dataset.folder import write_json
 from curate.errors import CurateError, UsageError
 
 

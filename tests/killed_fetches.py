@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from curate.dataset import Dataset
+from curate.dataset.folder import Dataset
 from curate.fetch import Manner, fetch, fetch_folder
 from curate.net.client import Limits
 from curate.net.guard import Endpoint

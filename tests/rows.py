@@ -4,12 +4,7 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from curate.sample import (
-    Caption,
-    Sample,
-    Verdict,
-    make_key,
-)
+from curate.dataset.sample import Caption, Sample, Verdict, make_key
 
 words = st.text(max_size=8)
 verdicts = st.none() | st.builds(

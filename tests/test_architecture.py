@@ -19,9 +19,9 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from PIL import Image
 
-from curate import engine
-from curate.sample import Caption, Sample, Verdict
-from curate.store import Store
+from curate.dataset import engine
+from curate.dataset.sample import Caption, Sample, Verdict
+from curate.dataset.store import Store
 
 ROOT = Path(__file__).parent.parent
 MODULE_LINES = 400
@@ -84,7 +84,13 @@ TRAIN_READS = {
     *("curate.shards.layout", "curate.rights.kinds"),
 }
 PIPELINES_READ = {  # a recipe types commands; it reads what they wrote, and draws
-    *("curate", "curate.errors", "curate.system.files", "curate.dataset", "curate.shards.layout"),
+    *(
+        "curate",
+        "curate.errors",
+        "curate.system.files",
+        "curate.dataset.folder",
+        "curate.shards.layout",
+    ),
     *("train.check.drawing", "train.check.questions", "train.draw.pictures"),
 }
 HEAVY = {"torch", "daft", "transformers", "open_clip", "pandas", "jinja2", "requests", "datasets"}
@@ -158,13 +164,13 @@ def test_every_arrow_is_one_the_design_allows() -> None:
 
 def test_the_check_of_arrows_sees_wrong_ones() -> None:
     for importer, imported in [
-        ("curate.sample", "curate.manifest"),
+        ("curate.dataset.sample", "curate.dataset.manifest"),
         ("curate.rights.policy", "curate.images.hashing"),
         ("curate.images.dedup", "curate.cli"),
         ("curate.counts.index", "curate.shards.pack"),
         ("curate.fetch", "curate.rights.policy"),
         ("curate.cli", "train.config"),
-        ("train.learn.loop", "curate.sample"),
+        ("train.learn.loop", "curate.dataset.sample"),
         ("train.learn.loop", "curate.shards.pack"),
         ("train.model.unet", "train.weights.checkpoint"),
         ("train.feed.data", "train.draw.sampling"),

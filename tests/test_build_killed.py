@@ -14,7 +14,7 @@ import pytest
 from servers import picture
 
 from curate import build
-from curate.dataset import Dataset
+from curate.dataset.folder import Dataset
 from curate.fetch import fetch_folder
 from curate.images.dedup import find_duplicates
 

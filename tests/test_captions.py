@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate import engine
 from curate.captions.words import (
     caption,
     captions_for,
@@ -16,8 +15,9 @@ from curate.captions.words import (
     tag_words,
     title_words,
 )
+from curate.dataset import engine
+from curate.dataset.sample import Caption, Sample, Verdict
 from curate.errors import UsageError
-from curate.sample import Caption, Sample, Verdict
 
 
 def picture(key: str = "test-1", **fields: object) -> Sample:

@@ -11,11 +11,10 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from rows import row, samples, some_samples, words
 
-from curate import manifest
-from curate.dataset import write_json
-from curate.errors import CurateError, Exit, InputError, UsageError, storage_error
-from curate.manifest import Manifest
-from curate.sample import (
+from curate.dataset import manifest
+from curate.dataset.folder import write_json
+from curate.dataset.manifest import Manifest
+from curate.dataset.sample import (
     Sample,
     Verdict,
     arrow_schema,
@@ -27,7 +26,8 @@ from curate.sample import (
     to_record,
     utc_now,
 )
-from curate.store import Store
+from curate.dataset.store import Store
+from curate.errors import CurateError, Exit, InputError, UsageError, storage_error
 from curate.system.files import remove_leftovers, replacing, write_bytes
 
 # the row

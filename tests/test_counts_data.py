@@ -15,10 +15,10 @@ from PIL import Image
 from curate.counts import index, lists, records
 from curate.counts.hugging import row_names
 from curate.counts.index import Index
-from curate.dataset import Dataset
+from curate.dataset.folder import Dataset
+from curate.dataset.manifest import Manifest
+from curate.dataset.sample import Caption, Sample, Verdict
 from curate.errors import InputError
-from curate.manifest import Manifest
-from curate.sample import Caption, Sample, Verdict
 from curate.shards import layout
 
 

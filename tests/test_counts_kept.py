@@ -15,9 +15,9 @@ from captioned_shards import THREE, write_shards
 from curate.counts import building, cache, index, records, sharded
 from curate.counts.index import Index
 from curate.counts.parts import Described, Reading
-from curate.dataset import Dataset
-from curate.manifest import Manifest
-from curate.sample import Caption, Sample
+from curate.dataset.folder import Dataset
+from curate.dataset.manifest import Manifest
+from curate.dataset.sample import Caption, Sample
 
 
 @pytest.fixture(autouse=True)

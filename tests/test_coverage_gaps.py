@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from curate.coverage import report, told
-from curate.dataset import Dataset
-from curate.manifest import Manifest
-from curate.sample import Caption, Sample, Verdict
+from curate.dataset.folder import Dataset
+from curate.dataset.manifest import Manifest
+from curate.dataset.sample import Caption, Sample, Verdict
 from tests.gaps_command import run
 
 PROMPTS = "a woman mage with medium-dark skin tone\na man firefighter, <lora:x> --no hat\n"

@@ -19,7 +19,7 @@ from curate.counts.imagefiles import Picture, pictures, pixels
 from curate.coverage import imagesearch, openclip
 from curate.coverage.imagesearch import Findings, Search
 from curate.coverage.openclip import OpenClip
-from curate.dataset import Dataset
+from curate.dataset.folder import Dataset
 from curate.errors import InputError, UsageError
 from curate.fetch import fetch_folder
 from tests.drawings import COLOURS, SHAPES, drawing, write_shards

@@ -22,7 +22,7 @@ from curate.coverage import baseline
 from curate.coverage.budget import MOST, Gap, fetches, split
 from curate.coverage.plan import Plan, plan, script
 from curate.coverage.report import to_json, vocab_gaps
-from curate.dataset import Dataset
+from curate.dataset.folder import Dataset
 from curate.errors import Exit
 
 

@@ -18,9 +18,9 @@ from curate.counts import records
 from curate.counts.hugging import row_names
 from curate.coverage import thumbnails
 from curate.coverage.thumbnails import Thumbnail
-from curate.dataset import Dataset
-from curate.manifest import Manifest
-from curate.sample import Caption
+from curate.dataset.folder import Dataset
+from curate.dataset.manifest import Manifest
+from curate.dataset.sample import Caption
 
 RIGHTS = {
     "license": "CC-BY-4.0",

@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import settings as examples
 from rows import row, some_samples
 
-from curate import engine
-from curate.dataset import Dataset, failed, merge
+from curate.dataset import engine
+from curate.dataset.folder import Dataset, failed, merge
+from curate.dataset.manifest import Manifest
+from curate.dataset.sample import Sample
 from curate.errors import InputError, UsageError
-from curate.manifest import Manifest
-from curate.sample import Sample
 
 # the dataset folder
 
@@ -106,7 +106,7 @@ def test_a_second_writer_is_refused_and_a_later_one_is_not(tmp_path: Path) -> No
 
 def test_the_lock_ends_with_its_process(tmp_path: Path) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from curate.dataset import Dataset\n"
+        "import sys, time; from pathlib import Path; from curate.dataset.folder import Dataset\n"
         "with Dataset(Path(sys.argv[1])).lock(): print('held', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen(

@@ -19,12 +19,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from servers import picture
 
-from curate import manifest
 from curate.cli import main
-from curate.dataset import Dataset
+from curate.dataset import manifest
+from curate.dataset.folder import Dataset
+from curate.dataset.sample import Sample, Verdict
 from curate.errors import InputError
 from curate.fetch import Manner, Summary, fetch_folder
-from curate.sample import Sample, Verdict
 from curate.sources import folder, metadata
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from servers import KEY, Answer, Pixabay, picture, serving
 
-from curate import manifest
-from curate.dataset import Dataset
+from curate.dataset import manifest
+from curate.dataset.folder import Dataset
 from curate.fetch import fetch_folder
 
 PROGRAM = Path(__file__).with_name("killed_fetches.py")

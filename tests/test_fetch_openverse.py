@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from servers import Answer, Server, picture, serving
 
-from curate.dataset import Dataset
+from curate.dataset.folder import Dataset
 from curate.errors import SourceError, UsageError
 from curate.fetch import Manner, Summary, fetch
 from curate.net.guard import Endpoint

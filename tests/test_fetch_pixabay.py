@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 from servers import KEY, Answer, Pixabay, Server, picture, serving
 
-from curate import build, manifest
+from curate import build
 from curate.cli import main
-from curate.dataset import Dataset
+from curate.dataset import manifest
+from curate.dataset.folder import Dataset
+from curate.dataset.sample import Sample, Verdict
 from curate.errors import InputError, LicenceError, SourceError, UsageError
 from curate.fetch import Manner, Summary, fetch
 from curate.net.client import Limits
 from curate.net.guard import Endpoint
-from curate.sample import Sample, Verdict
 from curate.sources import openverse, pixabay, terms
 
 QUICK = replace(pixabay.SOURCE, requests_per_minute=1_000_000, seconds_between=0.0)

@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance
 
 from curate import cli
-from curate.dataset import Dataset
+from curate.dataset.folder import Dataset
+from curate.dataset.sample import Sample, Verdict, live
 from curate.images.dedup import drop_duplicates, find_duplicates, preference, same_picture
 from curate.images.hashing import near_pairs
 from curate.images.inspect import facts, thumbnail
 from curate.pictures import decode
-from curate.sample import Sample, Verdict, live
 
 Thumbs = Mapping[str, NDArray[np.int16]]
 

@@ -12,13 +12,13 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageDraw
 
-from curate import engine
+from curate.dataset import engine
+from curate.dataset.sample import Sample
+from curate.dataset.store import Store
 from curate.errors import InputError
 from curate.header import PIXELS
 from curate.images.inspect import facts, measure, sharpness, thumbnail
 from curate.pictures import RefusedError, decode, over, pixel_sha256
-from curate.sample import Sample
-from curate.store import Store
 from curate.system import sandbox
 
 INTERPRET = "timeit:timeit"  # a function of the standard library that runs what it is given

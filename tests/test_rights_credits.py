@@ -1,7 +1,7 @@
 """Credit lines."""
 
+from curate.dataset.sample import Sample
 from curate.rights.credits import Credit, credits, markdown
-from curate.sample import Sample
 
 
 def picture(key: str, **fields: object) -> Sample:
@@ -71,9 +71,10 @@ def test_the_order_of_rows_changes_nothing():
 
 
 def test_the_command_credits_only_what_may_be_trained_on(tmp_path, capsys):
-    from curate import cli, manifest
-    from curate.manifest import Manifest
-    from curate.sample import Verdict
+    from curate import cli
+    from curate.dataset import manifest
+    from curate.dataset.manifest import Manifest
+    from curate.dataset.sample import Verdict
 
     allow, hold = Verdict("allow", ("licence:CC-BY-4.0",)), Verdict("hold", ("licence-unknown",))
     rows = [

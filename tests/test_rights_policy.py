@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate import engine
+from curate.dataset import engine
+from curate.dataset.sample import Sample, Verdict
 from curate.errors import InputError, UsageError
 from curate.rights import policy
 from curate.rights.kinds import KINDS
 from curate.rights.policy import USES, check, judged, read
-from curate.sample import Sample, Verdict
 
 PIXABAY = "LicenseRef-scancode-pixabay-content"
 FILLED = set(policy.FILLS)

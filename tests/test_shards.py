@@ -24,10 +24,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from curate import cli
-from curate.dataset import Dataset
+from curate.dataset.folder import Dataset
+from curate.dataset.manifest import Manifest
+from curate.dataset.sample import Caption, Sample, Verdict
 from curate.errors import InputError, UsageError
-from curate.manifest import Manifest
-from curate.sample import Caption, Sample, Verdict
 from curate.shards import layout
 from curate.shards.pack import pack, why_not, words
 from curate.shards.render import render, scaled

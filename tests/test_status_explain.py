@@ -14,12 +14,12 @@ from PIL import Image
 
 from curate import build
 from curate.cli import main
-from curate.dataset import Dataset
+from curate.dataset.folder import Dataset
+from curate.dataset.manifest import Manifest
+from curate.dataset.sample import Caption, Sample, Verdict
 from curate.errors import InputError
 from curate.explain import explain
-from curate.manifest import Manifest
 from curate.rights.policy import USES, judged, read
-from curate.sample import Caption, Sample, Verdict
 from curate.status import DECISIONS, reason_counts, status, verdict_counts, word_counts
 
 PICTURES = {  # name -> colour seed, text, licence

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from curate.dataset.sample import DUPLICATE, Caption, Sample
 from curate.errors import UsageError
-from curate.sample import DUPLICATE, Caption, Sample
 
 if TYPE_CHECKING:
     import daft
@@ -70,7 +70,7 @@ def caption(rows: "daft.DataFrame", *, per_image: int = 4) -> "daft.DataFrame":
     Raises:
         UsageError: `per_image` is below 1.
     """
-    from curate import engine
+    from curate.dataset import engine
 
     if per_image < 1:
         raise UsageError("--per-image", f"{per_image} is below 1", fix="--per-image 4")
@@ -88,7 +88,7 @@ def _copies(rows: "daft.DataFrame") -> dict[str, list[Sample]]:
     """Key of a picture that stays -> its copies that may be trained on themselves, by key."""
     import daft
 
-    from curate import engine
+    from curate.dataset import engine
 
     found = defaultdict(list)
     dropped = engine.samples(rows.where(daft.col("dropped").startswith(f"{DUPLICATE}:")))

@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from curate import manifest
 from curate.counts import whereabouts
 from curate.counts.parts import Reading
 from curate.counts.records import Origin
-from curate.dataset import Dataset
+from curate.dataset import manifest
+from curate.dataset.folder import Dataset
+from curate.dataset.sample import Sample
+from curate.dataset.store import Store
 from curate.errors import InputError
 from curate.pictures import RefusedError, decode, over
-from curate.sample import Sample
 from curate.shards import layout
-from curate.store import Store
 from curate.system import sandbox
 
 Captions = Mapping[str, Sequence[str]]  # key -> what is said of the picture

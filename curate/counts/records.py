@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from curate import manifest
 from curate.counts import hugging, lists, sharded
 from curate.counts.parts import Described, Part, Reading
-from curate.dataset import Dataset
+from curate.dataset import manifest
+from curate.dataset.folder import Dataset
+from curate.dataset.sample import Sample, live
 from curate.errors import InputError
-from curate.sample import Sample, live
 from curate.shards import layout
 
 DEFAULT = Path("data")  # the dataset folder when none is named

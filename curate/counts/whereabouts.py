@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate.counts import hugging
 from curate.counts.records import Origin
-from curate.dataset import Dataset
+from curate.dataset.folder import Dataset
 from curate.errors import InputError
 from curate.shards import layout
 

@@ -12,7 +12,7 @@ from curate.coverage.legend import counted
 from curate.coverage.prompts import PIPED
 from curate.coverage.report import Report, to_json
 from curate.coverage.verdicts import VERDICTS, Item
-from curate.dataset import write_json
+from curate.dataset.folder import write_json
 from curate.errors import InputError, UsageError
 from curate.system.files import write_bytes
 

@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from curate import engine
-from curate.dataset import Dataset
+from curate.dataset import engine
+from curate.dataset.folder import Dataset
+from curate.dataset.sample import DUPLICATE, Sample, drop, live, reinstate
+from curate.dataset.store import Store
 from curate.images.hashing import near_pairs
 from curate.images.inspect import UNREADABLE, measure, thumbnails
-from curate.sample import DUPLICATE, Sample, drop, live, reinstate
-from curate.store import Store
 from curate.system.sandbox import Track, untracked
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate import engine
+from curate.dataset import engine
+from curate.dataset.sample import Sample, drop, reinstate
+from curate.dataset.store import Store
 from curate.pictures import RefusedError, decode, over, pixel_sha256
-from curate.sample import Sample, drop, reinstate
-from curate.store import Store
 from curate.system import sandbox
 from curate.system.sandbox import Track, untracked
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from curate.dataset.sample import utc_now
+from curate.dataset.store import Store
 from curate.errors import InputError
 from curate.net.redact import Url
-from curate.sample import utc_now
-from curate.store import Store
 from curate.system.files import write_bytes
 
 LIFE = timedelta(hours=24)  # what Pixabay asks for, and fair to the others

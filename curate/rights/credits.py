@@ -4,9 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from curate.dataset import Dataset
+from curate.dataset.folder import Dataset
+from curate.dataset.sample import Sample
 from curate.rights.kinds import link
-from curate.sample import Sample
 
 MODIFIED = "modified: resized"
 

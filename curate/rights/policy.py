@@ -11,10 +11,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from curate.dataset.sample import Sample, Verdict
 from curate.errors import InputError, UsageError
 from curate.rights.kinds import COPYLEFT, KINDS, OWN, PERMISSIVE, TERMS, is_family, kinds_of
 from curate.rights.names import Licence, identify
-from curate.sample import Sample, Verdict
 
 if TYPE_CHECKING:
     import daft
@@ -63,7 +63,7 @@ def check(rows: "daft.DataFrame", *, policy: str = "personal") -> "daft.DataFram
         UsageError: there is no shipped policy of that name.
         InputError: the file cannot be read, or says something that is not understood.
     """
-    from curate import engine
+    from curate.dataset import engine
 
     rules = read(policy)
     return engine.each(rows, lambda sample: judged(sample, rules), fills=FILLS)

@@ -4,8 +4,8 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from curate.dataset.store import Store
 from curate.pictures import RefusedError, decode, over, pixel_sha256
-from curate.store import Store
 
 if TYPE_CHECKING:
     from PIL import Image

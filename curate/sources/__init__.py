@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from curate.dataset import command
+from curate.dataset.folder import command
 from curate.errors import UsageError
 from curate.sources import folder, openverse, pixabay, terms
 from curate.sources.base import Source

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from curate.dataset import command, write_json
+from curate.dataset.folder import command, write_json
+from curate.dataset.sample import utc_now
 from curate.errors import InputError, LicenceError, UsageError
-from curate.sample import utc_now
 from curate.sources.base import Source
 
 Ask = Callable[[Source], str | None]  # shows the points; returns the basis, None for no

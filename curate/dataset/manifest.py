@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from curate import __version__
+from curate.dataset.sample import Sample, arrow_schema, from_record, to_record
 from curate.errors import InputError
-from curate.sample import Sample, arrow_schema, from_record, to_record
 from curate.system.files import replacing
 
 VERSION = "fubuki-manifest/1"

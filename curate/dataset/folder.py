@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from curate import manifest
+from curate.dataset import manifest
+from curate.dataset.manifest import Manifest
+from curate.dataset.sample import Sample, from_record, to_record
+from curate.dataset.store import Store
 from curate.errors import InputError, storage_error
-from curate.manifest import Manifest
-from curate.sample import Sample, from_record, to_record
-from curate.store import Store
 from curate.system.files import locked, write_bytes
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class Dataset:
         Returns:
             The samples as they are now.
         """
-        from curate import engine
+        from curate.dataset import engine
 
         stored = self.stored()
         before = self._known(stored)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from curate.sample import Sample, arrow_schema, from_record, to_record
+from curate.dataset.sample import Sample, arrow_schema, from_record, to_record
 
 if TYPE_CHECKING:
     import daft

@@ -1,0 +1,1 @@
+"""The row, the manifest of rows, the store of bytes, where tables run, the folder that holds them."""
