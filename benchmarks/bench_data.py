@@ -37,7 +37,7 @@ import torch
 import webdataset
 from PIL import Image
 
-from curate.shards import layout
+from curate.formats import shards as layout
 from train.config import TrainConfig
 from train.feed import data
 from train.feed.batches import Corpus

@@ -10,9 +10,9 @@ from curate.dataset.folder import Dataset
 from curate.dataset.sample import DUPLICATE, Sample, Verdict, to_record
 from curate.dataset.store import Store
 from curate.errors import InputError
+from curate.formats import shards as layout
 from curate.rights.kinds import TERMS
 from curate.rights.policy import USES, read, shipped
-from curate.shards import layout
 
 DECISIVE = {"licence-family", "licence-conflict", "licence-nd"}  # beside these nothing else helps
 Facts = list[tuple[str, str]]  # name and value, in the order they are told

@@ -7,8 +7,8 @@ from typing import Any
 
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import Sample, Verdict, live
+from curate.formats import shards as layout
 from curate.rights.policy import USES
-from curate.shards import layout
 
 DECISIONS = ("allow", "hold", "deny", "unchecked")
 TOP = 20  # words shown

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate.dataset.folder import Dataset
 from curate.errors import CurateError, InputError
-from curate.shards import layout
+from curate.formats import shards as layout
 from curate.system.files import replacing, write_bytes
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from curate.shards import layout
+from curate.formats import shards as layout
 
 
 def write_shards(folder: Path, shards: Sequence[Mapping[str, Sequence[str]]]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from curate.shards import layout
+from curate.formats import shards as layout
 
 COLOURS = {"red": "#d22", "green": "#2a2", "blue": "#23d", "yellow": "#dd2", "black": "#111"}
 SHAPES = ("circle", "square", "triangle")

@@ -81,7 +81,7 @@ TRAIN_ROOMS = {  # of `train`, along the way from captions to a published model
 TRAIN_TOP = {"cli", "report"}
 TRAIN_READS = {
     *("curate.errors", "curate.system.files", "curate.system.terminal"),
-    *("curate.shards.layout", "curate.rights.kinds"),
+    *("curate.formats.shards", "curate.rights.kinds"),
 }
 PIPELINES_READ = {  # a recipe types commands; it reads what they wrote, and draws
     *(
@@ -89,7 +89,7 @@ PIPELINES_READ = {  # a recipe types commands; it reads what they wrote, and dra
         "curate.errors",
         "curate.system.files",
         "curate.dataset.folder",
-        "curate.shards.layout",
+        "curate.formats.shards",
     ),
     *("train.check.drawing", "train.check.questions", "train.draw.pictures"),
 }

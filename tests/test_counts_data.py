@@ -19,7 +19,7 @@ from curate.dataset.folder import Dataset
 from curate.dataset.manifest import Manifest
 from curate.dataset.sample import Caption, Sample, Verdict
 from curate.errors import InputError
-from curate.shards import layout
+from curate.formats import shards as layout
 
 
 @pytest.fixture(autouse=True)

@@ -28,7 +28,7 @@ from curate.dataset.folder import Dataset
 from curate.dataset.manifest import Manifest
 from curate.dataset.sample import Caption, Sample, Verdict
 from curate.errors import InputError, UsageError
-from curate.shards import layout
+from curate.formats import shards as layout
 from curate.shards.pack import pack, why_not, words
 from curate.shards.render import render, scaled
 

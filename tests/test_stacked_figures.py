@@ -67,7 +67,7 @@ def test_the_nearest_true_figure_survives_noise(figures):
 
 
 def test_packed_figures_are_the_figures(figures, tmp_path):
-    from curate.shards import layout
+    from curate.formats import shards as layout
 
     some = figures.select(np.arange(0, len(figures), 300))
     folder = stacked_figures.write_shards(some, tmp_path / "data")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from curate.shards import layout
+from curate.formats import shards as layout
 from tests.drawings import drawing, shapes, write_shards
 from train.config import TrainConfig
 from train.feed import data

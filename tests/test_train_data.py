@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
 from curate.errors import InputError
-from curate.shards import layout
+from curate.formats import shards as layout
 from tests.drawings import drawing, shapes, write_shards
 from train.feed import data
 from train.feed.decoding import fitted

@@ -14,8 +14,8 @@ from curate.dataset.folder import Dataset
 from curate.dataset.sample import Sample
 from curate.dataset.store import Store
 from curate.errors import InputError
+from curate.formats import shards as layout
 from curate.pictures import RefusedError, decode, over
-from curate.shards import layout
 from curate.system import sandbox
 
 Captions = Mapping[str, Sequence[str]]  # key -> what is said of the picture

@@ -11,7 +11,7 @@ from curate.dataset import manifest
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import Sample, live
 from curate.errors import InputError
-from curate.shards import layout
+from curate.formats import shards as layout
 
 DEFAULT = Path("data")  # the dataset folder when none is named
 _LISTS = {".jsonl": lists.json_lines, ".csv": lists.table, ".tsv": lists.table}

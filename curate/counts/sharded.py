@@ -10,7 +10,7 @@ from typing import Any
 
 from curate.counts.parts import Described, Part, Reading
 from curate.errors import InputError
-from curate.shards import layout
+from curate.formats import shards as layout
 
 GROUP = 100_000  # images that consecutive shards are counted together for
 

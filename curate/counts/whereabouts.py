@@ -12,7 +12,7 @@ from curate.counts import hugging
 from curate.counts.records import Origin
 from curate.dataset.folder import Dataset
 from curate.errors import InputError
-from curate.shards import layout
+from curate.formats import shards as layout
 
 if TYPE_CHECKING:
     import pyarrow as pa

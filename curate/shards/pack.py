@@ -15,7 +15,7 @@ from curate.dataset.folder import Dataset, command
 from curate.dataset.sample import Sample
 from curate.dataset.store import Store
 from curate.errors import InputError, UsageError, storage_error
-from curate.shards.layout import FORMATS, INDEX, Index, Record, Shard, shard_name
+from curate.formats.shards import FORMATS, INDEX, Index, Record, Shard, shard_name
 from curate.system import sandbox
 from curate.system.files import remove_leftovers, write_bytes
 from curate.system.sandbox import Track, untracked

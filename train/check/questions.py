@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curate.errors import InputError
-from curate.shards import layout
+from curate.formats import shards as layout
 from train.check.findings import NEVER, SHOWN, WITH, WITHOUT
 from train.check.scorers import Reference, contains, plain, words_of
 

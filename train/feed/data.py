@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from curate.errors import InputError
-from curate.shards import layout
+from curate.formats import shards as layout
 from curate.system.files import replacing, write_bytes
 from train.feed import tars
 from train.feed.decoding import fitted

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from curate.errors import InputError
-from curate.shards import layout
+from curate.formats import shards as layout
 from train.feed.decoding import fitted
 from train.feed.stream import threads
 from train.size import Size

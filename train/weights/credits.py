@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from curate.shards import layout
+from curate.formats import shards as layout
 
 TENSOR = "credits"  # its name among the weights; a header may not hold so much
 _FIELDS = {  # name here -> name in a shard's record
