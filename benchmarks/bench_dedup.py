@@ -17,9 +17,9 @@ import imagehash
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
+from curate.images.decode import decode
 from curate.images.hashing import near_pairs
 from curate.images.inspect import facts
-from curate.pictures import decode
 
 T = TypeVar("T")
 

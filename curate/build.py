@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from curate.captions.words import caption
+from curate.captions.clean import caption
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import live
 from curate.rights import policy as policies

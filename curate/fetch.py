@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from curate import header
 from curate.collection import STATED, Collection, Say, Summary, quiet
 from curate.dataset.folder import Dataset, command, failed
 from curate.dataset.sample import Sample, make_key, utc_now
 from curate.errors import SourceError, UsageError
+from curate.images import sniff
 from curate.net.answers import Answers
 from curate.net.client import Client, EndOfResults, Limits
 from curate.net.guard import Endpoint
@@ -231,7 +231,7 @@ def _downloaded(row: Sample, client: Client, dataset: Dataset) -> Sample:
     if picture.opt_outs:
         found = tuple(dict.fromkeys(row.opt_outs + picture.opt_outs))
         return replace(row, opt_outs=found, dropped=f"opt-out:{picture.opt_outs[0]}")
-    if header.kind(picture.data[:32]) in ("HTML", "text") or not picture.data:
+    if sniff.kind(picture.data[:32]) in ("HTML", "text") or not picture.data:
         return replace(row, dropped="download:a text instead of a picture")
     return _received(row, picture.data, dataset)
 
@@ -241,14 +241,14 @@ def _received(row: Sample, data: bytes, dataset: Dataset) -> Sample:
 
     Not synced here: 7 ms a picture, where once before the manifest is written does as well.
     """
-    dropped = row.dropped or header.refusal(data)
+    dropped = row.dropped or sniff.refusal(data)
     if dropped:
         return replace(row, dropped=dropped)
     return replace(
         row,
         sha256=dataset.store.put(data, sync=False),
         byte_count=len(data),
-        format=header.kind(data[:32]),
+        format=sniff.kind(data[:32]),
     )
 
 

@@ -7,14 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.captions.words import (
-    caption,
-    captions_for,
-    name_words,
-    plain,
-    tag_words,
-    title_words,
-)
+from curate.captions.clean import caption, captions_for, name_words, plain, tag_words, title_words
 from curate.dataset import engine
 from curate.dataset.sample import Caption, Sample, Verdict
 from curate.errors import UsageError

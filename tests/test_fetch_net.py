@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from servers import Answer, picture, serving
 
-from curate import header
+from curate.images import sniff
 from curate.net.budget import Budget, asked_wait
 from curate.net.guard import (
     Endpoint,
@@ -287,12 +287,12 @@ def test_no_text_keeps_the_key(before, after):
     assert "canary-key.1" not in secret.scrub(f"{before}cANARY-kEY.1{after}").lower()
 
 
-@pytest.mark.parametrize("kind", header.READ)
+@pytest.mark.parametrize("kind", sniff.READ)
 def test_pictures_are_told_by_content(kind):
     data = picture(1, kind=kind)
-    assert header.kind(data[:32]) == kind
-    assert header.refusal(data) is None
-    assert header.refusal(data[:14]) in (
+    assert sniff.kind(data[:32]) == kind
+    assert sniff.refusal(data) is None
+    assert sniff.refusal(data[:14]) in (
         f"not-an-image:{kind} with an unreadable header",
         None if kind == "JPEG" else "",
     )
@@ -312,7 +312,7 @@ def test_pictures_are_told_by_content(kind):
     ],
 )
 def test_what_is_no_picture_is_named(data, why):
-    assert header.refusal(data) == why
+    assert sniff.refusal(data) == why
 
 
 def test_a_huge_picture_is_refused_by_its_header():
@@ -321,11 +321,11 @@ def test_a_huge_picture_is_refused_by_its_header():
     import zlib
 
     data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
-    assert header.refusal(bytes(data)).startswith("too-large:")
+    assert sniff.refusal(bytes(data)).startswith("too-large:")
 
 
 @given(st.binary(max_size=80))
 def test_no_bytes_break_the_sniffer(data):
     for start in (b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF\x10\x00\x00\x00WEBP"):
-        refused = header.refusal(start + data)
+        refused = sniff.refusal(start + data)
         assert refused is None or refused.split(":")[0] in ("empty", "not-an-image", "too-large")

@@ -23,10 +23,10 @@ from PIL import Image, ImageDraw, ImageEnhance
 from curate import cli
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import Sample, Verdict, live
+from curate.images.decode import decode
 from curate.images.dedup import drop_duplicates, find_duplicates, preference, same_picture
 from curate.images.hashing import near_pairs
 from curate.images.inspect import facts, thumbnail
-from curate.pictures import decode
 
 Thumbs = Mapping[str, NDArray[np.int16]]
 

@@ -16,9 +16,9 @@ from curate.dataset import engine
 from curate.dataset.sample import Sample
 from curate.dataset.store import Store
 from curate.errors import InputError
-from curate.header import PIXELS
+from curate.images.decode import RefusedError, decode, over, pixel_sha256
 from curate.images.inspect import facts, measure, sharpness, thumbnail
-from curate.pictures import RefusedError, decode, over, pixel_sha256
+from curate.images.sniff import PIXELS
 from curate.system import sandbox
 
 INTERPRET = "timeit:timeit"  # a function of the standard library that runs what it is given

@@ -15,7 +15,7 @@ from curate.dataset.sample import Sample
 from curate.dataset.store import Store
 from curate.errors import InputError
 from curate.formats import shards as layout
-from curate.pictures import RefusedError, decode, over
+from curate.images.decode import RefusedError, decode, over
 from curate.system import sandbox
 
 Captions = Mapping[str, Sequence[str]]  # key -> what is said of the picture

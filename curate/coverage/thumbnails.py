@@ -17,7 +17,7 @@ from curate.counts.records import Origin
 from curate.counts.whereabouts import Place
 from curate.dataset.store import Store
 from curate.errors import InputError
-from curate.pictures import RefusedError, decode, over
+from curate.images.decode import RefusedError, decode, over
 from curate.system import sandbox
 
 SIDE = 96  # pixels, longer side of a thumbnail; smaller pictures stay as they are

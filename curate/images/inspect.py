@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from curate.dataset import engine
 from curate.dataset.sample import Sample, drop, reinstate
 from curate.dataset.store import Store
-from curate.pictures import RefusedError, decode, over, pixel_sha256
+from curate.images.decode import RefusedError, decode, over, pixel_sha256
 from curate.system import sandbox
 from curate.system.sandbox import Track, untracked
 

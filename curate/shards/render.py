@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.dataset.store import Store
-from curate.pictures import RefusedError, decode, over, pixel_sha256
+from curate.images.decode import RefusedError, decode, over, pixel_sha256
 
 if TYPE_CHECKING:
     from PIL import Image

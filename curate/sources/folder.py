@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from curate import header
 from curate.errors import InputError
+from curate.images import sniff
 from curate.sources import metadata
 from curate.sources.base import Found, Source
 from curate.sources.metadata import Line
@@ -217,7 +217,7 @@ def _is_picture(path: Path) -> bool:
         if not stat.S_ISREG(path.stat().st_mode):
             return False
         with path.open("rb") as file:
-            return header.kind(file.read(32)) in header.READ
+            return sniff.kind(file.read(32)) in sniff.READ
     except OSError:
         return False
 

@@ -13,7 +13,7 @@ import zlib
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from curate.header import PIXELS, READ, kind
+from curate.images.sniff import PIXELS, READ, kind
 
 if TYPE_CHECKING:
     from PIL import Image, ImageCms
