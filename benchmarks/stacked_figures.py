@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from curate import build
+from curate.commands import build
 from curate.dataset.folder import Dataset
 from curate.errors import InputError
 from curate.fetch import fetch_folder

@@ -226,7 +226,7 @@ def pack(
 @app.command("check")
 def check_command(policy: Policy = "personal", data: Data = DATA, json: AsJson = False) -> None:
     """Decide by a policy what each picture may be used for: allow, hold or deny."""
-    from curate import build
+    from curate.commands import build
     from curate.dataset.folder import Dataset
 
     done = build.check(Dataset(data), policy=policy)
@@ -241,7 +241,7 @@ def caption_command(
     json: AsJson = False,
 ) -> None:
     """Write captions from the texts, titles, tags and file names that came with the pictures."""
-    from curate import build
+    from curate.commands import build
     from curate.dataset.folder import Dataset
 
     done = build.describe(Dataset(data), per_image=per_image)
@@ -257,7 +257,7 @@ def build_command(
     json: AsJson = False,
 ) -> None:
     """Check, dedup, caption and pack, one after the other."""
-    from curate import build
+    from curate.commands import build
     from curate.dataset.folder import Dataset
 
     done = build.build(
@@ -274,8 +274,8 @@ def build_command(
 @app.command("status")
 def status_command(data: Data = DATA, json: AsJson = False) -> None:
     """Show what a dataset holds: rows, drops, verdicts, licences, words, captions, shards."""
+    from curate.commands.status import status
     from curate.dataset.folder import Dataset
-    from curate.status import status
 
     terminal.report(status(Dataset(data)), ("", "pictures"), json=json)
 
@@ -287,8 +287,8 @@ def explain_command(
     json: AsJson = False,
 ) -> None:
     """Tell why a picture is in or out: where it is from, what was stated, what was decided."""
+    from curate.commands.explain import explain
     from curate.dataset.folder import Dataset
-    from curate.explain import explain
 
     told = explain(Dataset(data), key)
     if json:

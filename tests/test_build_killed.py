@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from servers import picture
 
-from curate import build
+from curate.commands import build
 from curate.dataset.folder import Dataset
 from curate.fetch import fetch_folder
 from curate.images.dedup import find_duplicates

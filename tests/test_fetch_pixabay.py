@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from servers import KEY, Answer, Pixabay, Server, picture, serving
 
-from curate import build
 from curate.cli import main
+from curate.commands import build
 from curate.dataset import manifest
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import Sample, Verdict

@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from curate import build
 from curate.cli import main
+from curate.commands import build
+from curate.commands.explain import explain
+from curate.commands.status import DECISIONS, reason_counts, status, verdict_counts, word_counts
 from curate.dataset.folder import Dataset
 from curate.dataset.manifest import Manifest
 from curate.dataset.sample import Caption, Sample, Verdict
 from curate.errors import InputError
-from curate.explain import explain
 from curate.rights.policy import USES, judged, read
-from curate.status import DECISIONS, reason_counts, status, verdict_counts, word_counts
 
 PICTURES = {  # name -> colour seed, text, licence
     "mage.png": (1, "a mage in a blue robe", "CC BY 4.0"),

@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from curate.captions.clean import caption
+from curate.commands.status import reason_counts, verdict_counts
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import live
 from curate.rights import policy as policies
-from curate.status import reason_counts, verdict_counts
 from curate.system.sandbox import Track, untracked
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""What joins rooms: one module a command that needs several of them."""
