@@ -30,7 +30,7 @@ from PIL import Image
 from curate.commands import build
 from curate.dataset.folder import Dataset
 from curate.errors import InputError
-from curate.fetch import fetch_folder
+from curate.fetch.run import fetch_folder
 from curate.shards.pack import pack
 
 BODIES = {

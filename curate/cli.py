@@ -13,7 +13,7 @@ from curate.sources import pixabay
 from curate.system import terminal
 
 if TYPE_CHECKING:
-    from curate.collection import Summary
+    from curate.fetch.account import Summary
     from curate.sources.base import Source
 
 app = typer.Typer(
@@ -53,11 +53,11 @@ def fetch_folder(
     json: AsJson = False,
 ) -> None:
     """Take the pictures of a folder, with captions from metadata.csv, .txt files or file names."""
-    from curate import fetch
     from curate.dataset.folder import Dataset
+    from curate.fetch import run
 
-    manner = fetch.Manner(terminal.say, terminal.tracked)
-    done = fetch.fetch_folder(Dataset(data), folder, license=license, author=author, manner=manner)
+    manner = run.Manner(terminal.say, terminal.tracked)
+    done = run.fetch_folder(Dataset(data), folder, license=license, author=author, manner=manner)
     _show_fetch(done, json)
 
 
@@ -145,20 +145,21 @@ def _fetch(
     data: Path,
     json: bool,
 ) -> None:
-    from curate import fetch, sources
+    from curate import sources
     from curate.dataset.folder import Dataset
+    from curate.fetch import run
     from curate.net.guard import Endpoint
 
     ask = _ask_terms if sys.stdin.isatty() and sys.stderr.isatty() else None
     stand = Endpoint.parse(endpoint) if endpoint else None
-    done = fetch.fetch(
+    done = run.fetch(
         Dataset(data),
         sources.named(name),
         query,
         limit=limit,
         options=options,
         allow_ai=allow_ai,
-        manner=fetch.Manner(terminal.say, terminal.tracked, ask, stand),
+        manner=run.Manner(terminal.say, terminal.tracked, ask, stand),
     )
     _show_fetch(done, json)
 

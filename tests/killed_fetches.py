@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from curate.dataset.folder import Dataset
-from curate.fetch import Manner, fetch, fetch_folder
+from curate.fetch.run import Manner, fetch, fetch_folder
 from curate.net.client import Limits
 from curate.net.guard import Endpoint
 from curate.sources import pixabay, terms

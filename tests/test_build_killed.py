@@ -15,7 +15,7 @@ from servers import picture
 
 from curate.commands import build
 from curate.dataset.folder import Dataset
-from curate.fetch import fetch_folder
+from curate.fetch.run import fetch_folder
 from curate.images.dedup import find_duplicates
 
 SIZE = 32  # pixels

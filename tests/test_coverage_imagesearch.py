@@ -21,7 +21,7 @@ from curate.coverage.imagesearch import Findings, Search
 from curate.coverage.openclip import OpenClip
 from curate.dataset.folder import Dataset
 from curate.errors import InputError, UsageError
-from curate.fetch import fetch_folder
+from curate.fetch.run import fetch_folder
 from tests.drawings import COLOURS, SHAPES, drawing, write_shards
 
 ARCHITECTURE = "fubuki-search"

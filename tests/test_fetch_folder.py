@@ -24,7 +24,7 @@ from curate.dataset import manifest
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import Sample, Verdict
 from curate.errors import InputError
-from curate.fetch import Manner, Summary, fetch_folder
+from curate.fetch.run import Manner, Summary, fetch_folder
 from curate.sources import folder, metadata
 
 

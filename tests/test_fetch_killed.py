@@ -10,7 +10,7 @@ from servers import KEY, Answer, Pixabay, picture, serving
 
 from curate.dataset import manifest
 from curate.dataset.folder import Dataset
-from curate.fetch import fetch_folder
+from curate.fetch.run import fetch_folder
 
 PROGRAM = Path(__file__).with_name("killed_fetches.py")
 

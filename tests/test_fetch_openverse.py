@@ -9,7 +9,7 @@ from servers import Answer, Server, picture, serving
 
 from curate.dataset.folder import Dataset
 from curate.errors import SourceError, UsageError
-from curate.fetch import Manner, Summary, fetch
+from curate.fetch.run import Manner, Summary, fetch
 from curate.net.guard import Endpoint
 from curate.sources import named, openverse
 

@@ -16,7 +16,7 @@ from curate.dataset import manifest
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import Sample, Verdict
 from curate.errors import InputError, LicenceError, SourceError, UsageError
-from curate.fetch import Manner, Summary, fetch
+from curate.fetch.run import Manner, Summary, fetch
 from curate.net.client import Limits
 from curate.net.guard import Endpoint
 from curate.sources import openverse, pixabay, terms

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from curate.collection import STATED, Collection, Say, Summary, quiet
 from curate.dataset.folder import Dataset, command, failed
 from curate.dataset.sample import Sample, make_key, utc_now
 from curate.errors import SourceError, UsageError
+from curate.fetch.account import STATED, Collection, Say, Summary, quiet
 from curate.images import sniff
 from curate.net.answers import Answers
 from curate.net.client import Client, EndOfResults, Limits
