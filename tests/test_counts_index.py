@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from curate.counts import building, index, numbering, postings
 from curate.counts.index import Evidence, Index
 from curate.counts.parts import Described, Part
-from curate.words import lexicon
+from curate.text import lemmas as lexicon
 
 WORDS = "dog dogs snow snowy Ice ice-dragon dragon dragons painting painted elf's the red".split()
 caption = st.lists(st.sampled_from(WORDS), max_size=6).map(" ".join)
@@ -409,7 +409,7 @@ def test_the_search_for_bindings_ends_when_enough_are_found():
 
 
 def scanned_binding(said: Mapping[str, Sequence[str]], adjective: str, noun: str) -> list[str]:
-    from curate.words import bindings
+    from curate.text import bindings
 
     def binds(text: str) -> bool:
         there = [lexicon.normal(s) for s in lexicon.surfaces(text)]

@@ -167,7 +167,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from curate.counts import index, lists, postings, records
-from curate.words import lexicon
+from curate.text import lexicon
 
 def killing(*arguments, **named):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -7,7 +7,7 @@ import pytest
 
 from curate.coverage.report import Report, vocab_gaps
 from curate.coverage.verdicts import Item
-from curate.words import bindings, dictionary
+from curate.text import bindings, dictionary
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.words import bindings, lexicon
+from curate.text import bindings
+from curate.text import lemmas as lexicon
 
 # a run of words | the bindings in it
 SENTENCES = """

@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 
 from curate.coverage import aliases
 from curate.errors import Exit, InputError
-from curate.words import classes
-from curate.words.lexicon import normal, surfaces
+from curate.text import stopwords
+from curate.text.lemmas import normal, surfaces
 
 
 def marked(text: str) -> tuple[str, str]:
     """The boosters and the function words of a prompt."""
     forms = [normal(surface) for surface in surfaces(text)]
-    found = (classes.boosters(forms), classes.function_words(forms))
+    found = (stopwords.boosters(forms), stopwords.function_words(forms))
     return tuple(" ".join(forms[n] for n in sorted(places)) for places in found)  # type: ignore[return-value]
 
 
@@ -58,9 +58,9 @@ def test_boosters_change_quality_alone(text: str, boosters: str):
 def test_the_user_may_name_boosters():
     forms = "the best girls of a girl guide, best moon-lit".replace(",", "").split()
 
-    assert classes.boosters(forms) == frozenset()
-    assert classes.boosters(forms, own=frozenset(["best girl"])) == {1, 2}
-    assert classes.boosters(forms, own=frozenset(["moon lit"])) == {8}
+    assert stopwords.boosters(forms) == frozenset()
+    assert stopwords.boosters(forms, own=frozenset(["best girl"])) == {1, 2}
+    assert stopwords.boosters(forms, own=frozenset(["moon lit"])) == {8}
 
 
 @pytest.mark.parametrize(
@@ -94,9 +94,9 @@ def test_function_words_stand_in_their_context(text: str, function_words: str):
 
 @given(st.lists(st.sampled_from("a can of best quality in front on top the 8k dog".split())))
 def test_positions_are_those_of_words(forms: list[str]):
-    for places in (classes.boosters(forms), classes.function_words(forms)):
+    for places in (stopwords.boosters(forms), stopwords.function_words(forms)):
         assert places <= set(range(len(forms)))
-    assert classes.boosters([*forms, "dog"]) >= classes.boosters(forms) - {len(forms) - 1}
+    assert stopwords.boosters([*forms, "dog"]) >= stopwords.boosters(forms) - {len(forms) - 1}
 
 
 def test_reads_what_the_user_says(tmp_path: Path):
@@ -154,6 +154,6 @@ def test_says_that_aliases_are_missing_or_no_text(tmp_path: Path):
 
 def test_can_be_is_no_can():
     words = "the keys are released and can be regulated".split()
-    assert words.index("can") in classes.function_words(words)
+    assert words.index("can") in stopwords.function_words(words)
     words = "a bottle and a can of soda".split()
-    assert words.index("can") not in classes.function_words(words)
+    assert words.index("can") not in stopwords.function_words(words)

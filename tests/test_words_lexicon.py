@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.words import lexicon
-from curate.words.lexicon import forms, is_function_word, lemmas, normal, surfaces, unit
-from curate.words.nearest import Vocabulary, edit_distance
+from curate.text import lemmas as lexicon
+from curate.text.lemmas import forms, is_function_word, lemmas, normal, surfaces, unit
+from curate.text.spelling import Vocabulary, edit_distance
 
 # what a prompt may name, with its plural
 PLURALS = """

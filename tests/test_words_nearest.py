@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.words.nearest import Near, Vocabulary, did_you_mean, slips
+from curate.text.spelling import Near, Vocabulary, did_you_mean, slips
 
 WORDS = frozenset(
     "blizzard elephant elegant guard gourd castle knight refrigerator skate board skateboard dragon"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.words import phrases
+from curate.text import phrases
 
 
 def find(text: str, *own: str) -> list[tuple[int, int, str]]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.words import senses
+from curate.text import senses
 
 # A word, a prompt that asks for it, captions of that sense, and captions of another.
 CASES = """

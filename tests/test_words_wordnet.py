@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import InputError
-from curate.words import wordnet
-from curate.words.wordnet import GATE, exceptions, is_visual, known, parts_of_speech, phrases
-from curate.words.wordnet import related as all_related
+from curate.text import wordnet
+from curate.text.wordnet import GATE, exceptions, is_visual, known, parts_of_speech, phrases
+from curate.text.wordnet import related as all_related
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
@@ -269,7 +269,7 @@ def test_the_gate_is_the_one_that_was_measured():
 
 def test_reads_in_a_moment_and_then_answers_from_memory():
     code = (
-        "import time; from curate.words import wordnet as w\n"
+        "import time; from curate.text import wordnet as w\n"
         "start = time.process_time(); w.known('dog'); w.related('dog')\n"
         "print(time.process_time() - start)\n"
         "start = time.process_time()\n"
@@ -284,7 +284,7 @@ def test_reads_in_a_moment_and_then_answers_from_memory():
 
 
 def test_asking_reads_nothing_before_the_first_question():
-    code = "from curate.words import wordnet as w; print(w._words.cache_info().currsize)"
+    code = "from curate.text import wordnet as w; print(w._words.cache_info().currsize)"
     command = [sys.executable, "-c", code]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "0\n"
 

@@ -1,4 +1,4 @@
-"""Build the word table that `curate vocab-gaps` ships: `curate/words/words.zip`.
+"""Build the word table that `curate vocab-gaps` ships: `curate/text/words.zip`.
 
     python tools/build_words.py --wordnet DIR --exceptions DIR [--check]
 
@@ -35,7 +35,7 @@ from wordnet_files import WordNet, read, read_exceptions
 
 from curate.errors import CurateError, Exit, InputError
 from curate.system.files import write_bytes
-from curate.words.wordnet import FORMAT, GATE, KINDS, TABLE
+from curate.text.wordnet import FORMAT, GATE, KINDS, TABLE
 
 HERE = Path(__file__).parent
 TEMPLATE = "a photo of a {}"

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from wordnet_files import Key, WordNet, read
 
-from curate.words import lexicon
+from curate.text import lemmas as lexicon
 
 HEADER = (
     "# word, sense, clues, weaker clues. Built by tools/word_senses.py from word_senses.txt,"

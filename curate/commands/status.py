@@ -89,7 +89,7 @@ def reason_counts(samples: Iterable[Sample]) -> dict[str, int]:
 
 def word_counts(samples: Iterable[Sample]) -> dict[str, int]:
     """Words in lower case -> pictures whose captions hold them, most frequent first."""
-    from curate.words.lexicon import is_function_word, normal, surfaces
+    from curate.text.lemmas import is_function_word, normal, surfaces
 
     counts: Counter[str] = Counter()
     for sample in samples:

@@ -38,7 +38,7 @@ def _rules() -> str:
     """Hash of all that decides what is counted: an index by other rules is not believed."""
     whole = hashlib.sha256(f"{postings.RULES} {sqlite3.sqlite_version}".encode())
     whole.update(version("simplemma").encode())
-    for package in ("curate.counts", "curate.words"):
+    for package in ("curate.counts", "curate.text"):
         for file in sorted(resources.files(package).iterdir(), key=lambda entry: entry.name):
             if file.name in _DECIDING or file.name.endswith(_LISTS):
                 whole.update(file.read_bytes())

@@ -16,8 +16,9 @@ from curate.counts import building, numbering, postings, records
 from curate.counts.building import Tracked, untracked
 from curate.counts.parts import Described, Part
 from curate.counts.postings import Segment
-from curate.words import bindings, lexicon
-from curate.words.nearest import Vocabulary
+from curate.text import bindings
+from curate.text import lemmas as lexicon
+from curate.text.spelling import Vocabulary
 
 if TYPE_CHECKING:
     import numpy as np

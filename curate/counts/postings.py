@@ -16,7 +16,8 @@ from operator import lt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.words import characters, lexicon
+from curate.text import lemmas as lexicon
+from curate.text import scripts
 
 if TYPE_CHECKING:
     import numpy as np

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import InputError
-from curate.words import lexicon
+from curate.text import lemmas
 
 _KEYS = ("alias", "typo", "phrases", "meta", "not-visual")
 _EXAMPLES = {
@@ -79,7 +79,7 @@ def read(path: Path) -> Aliases:
 
 def _unit(words: str) -> str:
     *heads, last = words.split(" ")
-    return " ".join([*heads, lexicon.unit(last)])
+    return " ".join([*heads, lemmas.unit(last)])
 
 
 def _toml(path: Path) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def _meant(path: Path, name: str, value: object) -> str:
 
 def _word(path: Path, where: str, text: str) -> str:
     """The normal forms of the words in `text`, one blank between."""
-    found = " ".join(map(lexicon.normal, lexicon.surfaces(text)))
+    found = " ".join(map(lemmas.normal, lemmas.surfaces(text)))
     if not found:
         raise InputError(f"{path} {where}", f"{text!r} holds no word", fix="write a word there")
     return found

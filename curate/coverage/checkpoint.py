@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from curate.counts.index import Evidence
 from curate.errors import InputError
-from curate.words import lexicon
-from curate.words.nearest import Vocabulary
+from curate.text import lemmas as lexicon
+from curate.text.spelling import Vocabulary
 
 if TYPE_CHECKING:
     import numpy as np

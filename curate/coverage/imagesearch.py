@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from curate.counts.imagefiles import Picture
-from curate.words import lexicon
+from curate.text import lemmas as lexicon
 
 if TYPE_CHECKING:
     import numpy as np

@@ -26,7 +26,8 @@ from curate.coverage.verdicts import (
     Via,
     worst_first,
 )
-from curate.words import dictionary, lexicon, nearest, senses, wordnet
+from curate.text import dictionary, senses, spelling, wordnet
+from curate.text import lemmas as lexicon
 
 if TYPE_CHECKING:
     import numpy as np
@@ -275,14 +276,14 @@ class Judge:
         left.sort(key=lambda one: (-one.related.similarity, one.related.unit))
         return counted, tuple(left[:EVIDENCE])
 
-    def _meant(self, unit: str) -> tuple[nearest.Near, ...]:
+    def _meant(self, unit: str) -> tuple[spelling.Near, ...]:
         """What may have been meant by a word that no dictionary has, and its images."""
         apart = dictionary.written_apart(unit)
         if apart:
-            return (nearest.Near(apart, len(self.index.shown(apart))),)
+            return (spelling.Near(apart, len(self.index.shown(apart))),)
         if dictionary.is_part(unit):
             return ()
-        found = nearest.did_you_mean(unit, dictionary.is_entry, self.index.vocabulary)
+        found = spelling.did_you_mean(unit, dictionary.is_entry, self.index.vocabulary)
         return tuple(found)
 
     def _named(self, related: str) -> "Numbers":

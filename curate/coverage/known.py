@@ -5,7 +5,7 @@ from functools import reduce
 from typing import TYPE_CHECKING, Protocol
 
 from curate.counts.index import Evidence
-from curate.words.nearest import Vocabulary
+from curate.text.spelling import Vocabulary
 
 if TYPE_CHECKING:
     import numpy as np

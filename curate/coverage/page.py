@@ -18,7 +18,7 @@ from curate.coverage.legend import KINDS, MEANINGS
 from curate.coverage.prompts import Prompt
 from curate.coverage.thumbnails import Thumbnail
 from curate.coverage.verdicts import RELATIONS, SEVERITIES
-from curate.words import lexicon
+from curate.text import lemmas as lexicon
 
 STATIC_GAPS = 200  # rows that stand in the page without its script
 CHANGES = 500  # of each kind that the page lists

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 
-from curate.words import wordnet
+from curate.text import wordnet
 
 REACH = 3  # words between which the noun is looked for
 Votes = defaultdict[str, Counter[str]]

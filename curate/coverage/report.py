@@ -19,7 +19,7 @@ from curate.coverage.judge import Judge, lines_of
 from curate.coverage.known import Known
 from curate.coverage.verdicts import RELATIONS, SEVERITIES, Item, Targets, Via
 from curate.errors import Exit, UsageError
-from curate.words import phrases
+from curate.text import phrases
 
 FAIL_ON = ("error", "warning", "never")
 CHECKED = 10  # times a verdict must have been given before its share of right ones is told

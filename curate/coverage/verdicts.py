@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 from curate.counts.index import Evidence
 from curate.errors import UsageError
-from curate.words.nearest import Near
-from curate.words.senses import SenseRisk
-from curate.words.wordnet import Related
+from curate.text.senses import SenseRisk
+from curate.text.spelling import Near
+from curate.text.wordnet import Related
 
 PROFILES = {"scratch": (20, 200), "finetune": (5, 30), "lora": (1, 5)}  # images: warn, target
 SEVERITIES = ("error", "warning", "info")  # worst first

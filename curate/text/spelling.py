@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from curate.words import lexicon
+from curate.text import lemmas as lexicon
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _SHORTEST = 4  # letters of a word that is corrected

@@ -9,7 +9,8 @@ import re
 from collections.abc import Sequence
 from functools import cached_property
 
-from curate.words import classes, lexicon
+from curate.text import lemmas as lexicon
+from curate.text import stopwords
 
 Span = tuple[int, int]
 
@@ -72,7 +73,7 @@ class _Denials:
 
     @cached_property
     def function_words(self) -> frozenset[int]:
-        return classes.function_words(self.forms)
+        return stopwords.function_words(self.forms)
 
     def find(self) -> list[int]:
         found: list[int] = []

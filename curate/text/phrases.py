@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from itertools import pairwise
 
-from curate.words import bindings, lexicon, wordnet
+from curate.text import bindings, wordnet
+from curate.text import lemmas as lexicon
 
 TOGETHER = 5  # images that show two nouns side by side before captions can make them a phrase
 MATERIALS = frozenset(

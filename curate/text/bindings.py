@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 
-from curate.words import lexicon, wordnet
+from curate.text import lemmas as lexicon
+from curate.text import wordnet
 
 # The letters. Nouns: N, S (plural); those that can be verbs: M (dragon attack), Y (attacks); those
 # that mostly are: B (play), Z (plays); O (a possessive). Modifiers: J, K (colour), H (shade), and

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from curate.words import lexicon
+from curate.text import lemmas as lexicon
 
 CLUE, WEAK = 2, 1  # what a word says for a sense
 SPEAKS = 2  # least sum for a vote
@@ -106,7 +106,7 @@ def _lemmas(text: str) -> frozenset[str]:
 
 @cache
 def _table() -> dict[str, tuple[Sense, ...]]:
-    packed = resources.files("curate.words").joinpath("senses.tsv.gz").read_bytes()
+    packed = resources.files("curate.text").joinpath("senses.tsv.gz").read_bytes()
     found: dict[str, tuple[Sense, ...]] = {}
     _, *lines = gzip.decompress(packed).decode().splitlines()  # the first says where from
     for line in lines:

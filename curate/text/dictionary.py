@@ -1,6 +1,7 @@
 """What the word table says of a unit, which may have several lemmas or parts."""
 
-from curate.words import lexicon, wordnet
+from curate.text import lemmas as lexicon
+from curate.text import wordnet
 
 
 def is_known(unit: str) -> bool:

@@ -7,8 +7,8 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from curate.words import characters, wordnet
-from curate.words.characters import EAST_ASIAN, EMOJI
+from curate.text import scripts, wordnet
+from curate.text.scripts import EAST_ASIAN, EMOJI
 
 if TYPE_CHECKING:
     from simplemma.strategies import DictionaryLookupStrategy
@@ -138,7 +138,7 @@ def is_listed(form: str) -> bool:
 
 def listed(name: str) -> Iterator[str]:
     """The lines of one of our word lists, without comments and empty ones."""
-    text = resources.files("curate.words").joinpath(name).read_text("utf-8")
+    text = resources.files("curate.text").joinpath(name).read_text("utf-8")
     return (line for line in text.splitlines() if line.strip() and not line.startswith("#"))
 
 
@@ -180,7 +180,7 @@ def lemmas(form: str) -> frozenset[str]:
     if form in NOT_PARTICIPLES or form in NO_FORMS or form in NO_PLURALS:
         return frozenset([form])
     if not form.isascii():
-        form = characters.without_tone(form)
+        form = scripts.without_tone(form)
     if form in CORRECTED:
         return frozenset([form, CORRECTED[form]])
     found = set(_plural_lemmas(form))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from curate.words import lexicon
+from curate.text import lemmas as lexicon
 
 _END = "$"  # in a list: the end of the prompt, or a further word of the list
 
