@@ -103,10 +103,11 @@ def count_words(file: Path) -> dict[str, object]:
 
 
 def build(file: Path, kept: Path) -> dict[str, object]:
-    from curate.counts import index, records
+    from curate.corpora import corpus
+    from curate.index import index
 
     os.environ["XDG_CACHE_HOME"] = str(kept)
-    return {"images": index.open_index(records.find(file)).images}
+    return {"images": index.open_index(corpus.find(file)).images}
 
 
 def judge(file: Path, kept: Path, asked: int) -> dict[str, object]:

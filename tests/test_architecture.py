@@ -167,7 +167,7 @@ def test_the_check_of_arrows_sees_wrong_ones() -> None:
         ("curate.dataset.sample", "curate.dataset.manifest"),
         ("curate.rights.policy", "curate.images.hashing"),
         ("curate.images.dedup", "curate.cli"),
-        ("curate.counts.index", "curate.shards.pack"),
+        ("curate.index.index", "curate.shards.pack"),
         ("curate.fetch.run", "curate.rights.policy"),
         ("curate.cli", "train.config"),
         ("train.learn.loop", "curate.dataset.sample"),

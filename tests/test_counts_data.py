@@ -12,14 +12,15 @@ import pytest
 from captioned_shards import THREE, write_shards
 from PIL import Image
 
-from curate.counts import index, lists, records
-from curate.counts.hugging import row_names
-from curate.counts.index import Index
+from curate.corpora import corpus, tables
+from curate.corpora.huggingface import row_names
 from curate.dataset.folder import Dataset
 from curate.dataset.manifest import Manifest
 from curate.dataset.sample import Caption, Sample, Verdict
 from curate.errors import InputError
 from curate.formats import shards as layout
+from curate.index import index
+from curate.index.index import Index
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +29,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 
 def opened(path: Path) -> Index:
-    return index.open_index(records.find(path))
+    return index.open_index(corpus.find(path))
 
 
 def shown(found: Index, unit: str) -> list[str]:
@@ -80,19 +81,19 @@ def test_says_nothing_of_rows_where_all_can_teach(tmp_path: Path):
 def test_several_data_are_counted_together(tmp_path: Path):
     (tmp_path / "a.csv").write_text("image,caption\n1,a dog\n2,snow\n")
     (tmp_path / "b.csv").write_text("image,caption\n2,dogs\n3,a dog\n")
-    origin = records.find_all([tmp_path / "a.csv", tmp_path / "b.csv"])
+    origin = corpus.find_all([tmp_path / "a.csv", tmp_path / "b.csv"])
     found = index.open_index(origin)
 
     assert (origin.kind, [o.path.name for o in origin.members]) == ("several", ["a.csv", "b.csv"])
     assert (found.images, found.captions) == (3, 4)
     assert shown(found, "dog") == ["1", "2", "3"]
-    both = index.open_index(records.find_all([tmp_path / "a.csv", tmp_path / "a.csv"]))
+    both = index.open_index(corpus.find_all([tmp_path / "a.csv", tmp_path / "a.csv"]))
     assert (both.images, both.captions) == (2, 2)
 
 
 def test_without_a_dataset_nothing_is_covered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    found = index.open_index(records.find())
+    found = index.open_index(corpus.find())
 
     assert (found.images, found.captions, found.incomplete) == (0, 0, ())
     assert len(found.shown("dog")) == len(found.bound("red", "dog")) == 0
@@ -175,7 +176,7 @@ def test_says_what_is_wrong_with_a_list(tmp_path: Path, name: str, data: bytes, 
 
 
 def test_a_line_of_a_megabyte_is_read(tmp_path: Path):
-    text = "dog " * ((lists.LONGEST - 100) // 4)
+    text = "dog " * ((tables.LONGEST - 100) // 4)
     (tmp_path / "c.jsonl").write_text(json.dumps({"image": "a", "captions": [text, "x"]}))
 
     assert shown(opened(tmp_path / "c.jsonl"), "dog") == ["a"]
@@ -302,7 +303,7 @@ def test_reads_what_save_to_disk_wrote(tmp_path: Path):
     saved = saved.cast_column("image", datasets.Image())
     saved.save_to_disk(tmp_path / "saved", num_shards=2)
 
-    origin = records.find(tmp_path / "saved")
+    origin = corpus.find(tmp_path / "saved")
     found = index.open_index(origin)
     assert (origin.kind, len(origin.parts)) == ("hugging-face", 2)
     assert [re.sub("@[0-9a-f]{8}#", "#", key) for key in shown(found, "dog")] == [
@@ -317,9 +318,9 @@ def test_rows_without_names_are_other_images_in_another_file_of_the_same_name(tm
         (tmp_path / name).mkdir()
         table([caption]).to_parquet(tmp_path / name / "train.parquet")
 
-    both = index.open_index(records.find_all([tmp_path / "a", tmp_path / "b"]))
+    both = index.open_index(corpus.find_all([tmp_path / "a", tmp_path / "b"]))
     assert (both.images, len(both.shown("dog")), len(both.shown("wolf"))) == (2, 1, 1)
-    same = index.open_index(records.find_all([tmp_path / "a", tmp_path / "copy"]))
+    same = index.open_index(corpus.find_all([tmp_path / "a", tmp_path / "copy"]))
     assert same.images == 1
 
 

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.counts import building, index, numbering, postings
-from curate.counts.index import Evidence, Index
-from curate.counts.parts import Described, Part
+from curate.corpora.partition import Described, Part
+from curate.index import build, document_ids, index
+from curate.index import segment as postings
+from curate.index.index import Evidence, Index
 from curate.text import lemmas as lexicon
 
 WORDS = "dog dogs snow snowy Ice ice-dragon dragon dragons painting painted elf's the red".split()
@@ -56,7 +57,7 @@ def in_pieces(rows: Sequence[Described], pieces: int) -> Index:
     found = [
         segment
         for n in range(pieces)
-        for segment in building.in_memory(Part(lambda reading, n=n: iter(rows[n::pieces])))
+        for segment in build.in_memory(Part(lambda reading, n=n: iter(rows[n::pieces])))
     ]
     return Index(found)
 
@@ -363,13 +364,13 @@ def test_evidence_is_by_key_and_the_caption_that_shows_most():
 
 def test_files_whose_keys_do_not_overlap_are_joined_without_reading_keys(monkeypatch):
     parts = [[("a", ["dog"]), ("b", ["cat"])], [("c", ["dog"])]]
-    segments = [s for rows in parts for s in building.in_memory(Part(lambda r, x=rows: iter(x)))]
+    segments = [s for rows in parts for s in build.in_memory(Part(lambda r, x=rows: iter(x)))]
 
     def fail(self: object) -> None:
         raise AssertionError("keys were read")
 
     monkeypatch.setattr(postings.Segment, "keys", fail)
-    joined = numbering.Numbering(reversed(segments))
+    joined = document_ids.Numbering(reversed(segments))
     assert joined.images == 3
     assert [joined.image(n)[0] for n in range(3)] == ["a", "b", "c"]
 

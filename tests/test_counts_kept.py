@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 from captioned_shards import THREE, write_shards
 
-from curate.counts import building, cache, index, records, sharded
-from curate.counts.index import Index
-from curate.counts.parts import Described, Reading
+from curate.corpora import corpus, shards
+from curate.corpora.partition import Described, Reading
 from curate.dataset.folder import Dataset
 from curate.dataset.manifest import Manifest
 from curate.dataset.sample import Caption, Sample
+from curate.index import build, cache, index
+from curate.index.index import Index
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
 
 
 def opened(path: Path, *, jobs: int = 1) -> Index:
-    return index.open_index(records.find(path), jobs=jobs)
+    return index.open_index(corpus.find(path), jobs=jobs)
 
 
 def unread(path: Path) -> Index:
@@ -38,7 +39,7 @@ def unread(path: Path) -> Index:
     def fail(reading: Reading) -> Iterator[Described]:
         raise AssertionError("read again")
 
-    origin = records.find(path)
+    origin = corpus.find(path)
     return index.open_index(
         replace(origin, parts=tuple(replace(p, read=fail) for p in origin.parts))
     )
@@ -88,7 +89,7 @@ def test_a_changed_shard_rebuilds_its_group_only(
 ):
     monkeypatch.setattr(sharded, "GROUP", 4)
     write_shards(tmp_path, [*THREE, {"t-6": ["a dog"]}, {"t-7": ["a cat"]}])
-    assert [len(part.files) for part in records.find(tmp_path).parts] == [2, 2, 1]
+    assert [len(part.files) for part in corpus.find(tmp_path).parts] == [2, 2, 1]
     opened(tmp_path)
     before = {path.name: path.stat().st_ino for path in folder.iterdir()}
 
@@ -166,7 +167,7 @@ def test_memory_is_bounded_by_text_too(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from curate.counts import index, lists, postings, records
+from curate.index import index, lists, postings, records
 from curate.text import lexicon
 
 def killing(*arguments, **named):
@@ -281,4 +282,4 @@ def test_an_error_in_another_process_is_the_same_sentence(tmp_path: Path):
     bad.write_bytes(b"image,caption\na,\xff\n")
     for jobs in (1, 2):
         with pytest.raises(InputError, match=r"b\.csv line 2: byte 3 \(0xff\) is not UTF-8"):
-            index.open_index(records.find_all([good, bad]), jobs=jobs)
+            index.open_index(corpus.find_all([good, bad]), jobs=jobs)

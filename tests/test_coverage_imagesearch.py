@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from curate.cli import main
-from curate.counts import records
-from curate.counts.imagefiles import Picture, pictures, pixels
+from curate.corpora import corpus
+from curate.corpora.pixels import Picture, pictures, pixels
 from curate.coverage import imagesearch, openclip
 from curate.coverage.imagesearch import Findings, Search
 from curate.coverage.openclip import OpenClip
@@ -98,7 +98,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def found(weights: Path, shards: Path) -> Findings:
     search = openclip.search(f"{ARCHITECTURE}:{weights}")
-    return search.shown(["red", "blue", "triangle"], pictures(records.find(shards)))
+    return search.shown(["red", "blue", "triangle"], pictures(corpus.find(shards)))
 
 
 def test_a_colour_that_no_caption_says_is_found_in_the_pictures(found: Findings):
@@ -150,7 +150,7 @@ def test_a_model_that_knows_nothing_is_not_used(weights: Path, shards: Path, tmp
     torch.manual_seed(1)
     torch.save(open_clip.create_model(ARCHITECTURE).state_dict(), tmp_path / "untaught.pt")
     search = openclip.search(f"{ARCHITECTURE}:{tmp_path / 'untaught.pt'}")
-    done = search.shown(["red"], pictures(records.find(shards)))
+    done = search.shown(["red"], pictures(corpus.find(shards)))
     assert not done.trust.usable and done.found == {}
     assert "not used, for on this data it is no better than chance" in done.sentences()[0]
 
@@ -159,14 +159,14 @@ def test_too_few_words_measure_nothing(weights: Path, tmp_path: Path):
     few = [(f"k{n}", drawing("red", "square", 32, n % 5), ["a square"]) for n in range(5)]
     folder = write_shards(tmp_path / "few", few)
     done = openclip.search(f"{ARCHITECTURE}:{weights}").shown(
-        ["red"], pictures(records.find(folder))
+        ["red"], pictures(corpus.find(folder))
     )
     assert done.found == {} and "captions say only 0 words often enough" in done.sentences()[0]
     assert Search(OpenClip(ARCHITECTURE, weights)).shown(["red"], []).found == {}
 
 
 def test_vectors_are_computed_once(weights: Path, shards: Path, tmp_path: Path):
-    shown = pictures(records.find(shards))
+    shown = pictures(corpus.find(shards))
     counts: Counter[str] = Counter()
 
     def track(given, total, label=""):
@@ -193,7 +193,7 @@ def test_other_weights_have_other_vectors(weights: Path, shards: Path, tmp_path:
 
     state = torch.load(weights)
     torch.save({k: v * 1.01 for k, v in state.items()}, tmp_path / "other.pt")
-    shown = pictures(records.find(shards))[:3]
+    shown = pictures(corpus.find(shards))[:3]
     for file in (weights, tmp_path / "other.pt"):
         OpenClip(ARCHITECTURE, file, cache=tmp_path / "cache").images(shown)
     assert len(list((tmp_path / "cache").iterdir())) == 2
@@ -238,13 +238,13 @@ def test_pictures_of_a_dataset_a_list_and_shards_are_the_same(tmp_path: Path):
     (folder / "list.jsonl").write_text("\n".join(rows))
     write_shards(tmp_path / "shards", some)
     places = (tmp_path / "data", folder / "list.jsonl", tmp_path / "shards")
-    found = [pictures(records.find(place)) for place in places]
+    found = [pictures(corpus.find(place)) for place in places]
     for one in found:
         assert {p.sha256 for p in one} == {p.sha256 for p in found[0]} and len(one) == 4
         assert sorted(p.captions[:1] for p in one) == sorted(tuple(c) for _, _, c in some)
         shown = {p.sha256: s for p, s in zip(one, pixels(one, 16), strict=True)}
         assert all(not isinstance(s, str) and s[:2] == (16, 16) for s in shown.values())
-    together = pictures(records.find_all([places[0], places[2]]))
+    together = pictures(corpus.find_all([places[0], places[2]]))
     assert len(together) == 4  # equal bytes are one picture
 
 
@@ -253,14 +253,14 @@ def test_equal_pictures_are_one_with_all_that_is_said(tmp_path: Path):
     (tmp_path / "a.png").write_bytes(data)
     (tmp_path / "b.png").write_bytes(data)
     (tmp_path / "list.csv").write_text("image,caption\nb.png,a square\na.png,red\nb.png,red\n")
-    (one,) = pictures(records.find(tmp_path / "list.csv"))
+    (one,) = pictures(corpus.find(tmp_path / "list.csv"))
     assert one.key == "a.png" and one.captions == ("red", "a square")
 
 
 def test_a_picture_that_cannot_be_read_is_counted(weights: Path, shards: Path, tmp_path: Path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"\x89PNG\r\n\x1a\n and no more")
-    shown = pictures(records.find(shards))
+    shown = pictures(corpus.find(shards))
     bad = replace(shown[0], key="bad", file=broken, offset=0, size=None, sha256="0" * 64)
     done = openclip.search(f"{ARCHITECTURE}:{weights}").shown(["red"], [*shown, bad])
     assert (done.pictures, done.unread) == (105, 1)

@@ -14,8 +14,8 @@ from drawings import drawing, write_shards
 from PIL import Image
 from rows import row
 
-from curate.counts import records
-from curate.counts.hugging import row_names
+from curate.corpora import corpus
+from curate.corpora.huggingface import row_names
 from curate.coverage import thumbnails
 from curate.coverage.thumbnails import Thumbnail
 from curate.dataset.folder import Dataset
@@ -37,7 +37,7 @@ def opened(thumbnail: Thumbnail) -> Image.Image:
 
 
 def of(path: Path, *keys: str, **settings: object) -> dict[str, Thumbnail]:
-    return thumbnails.of(records.find(path), keys, processes=1, **settings)  # type: ignore[arg-type]
+    return thumbnails.of(corpus.find(path), keys, processes=1, **settings)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_shards_with_a_broken_picture(tmp_path: Path):
 def test_shards_that_are_cut_short_or_gone(tmp_path: Path):
     pictures = [(f"t-{c}", drawing("red", "square", 64), [c]) for c in "abc"]
     folder = write_shards(tmp_path / "shards", pictures)
-    origin = records.find(folder)
+    origin = corpus.find(folder)
     tar = folder / "train-000000.tar"
     tar.write_bytes(tar.read_bytes()[:3000])
     found = thumbnails.of(origin, ["t-a", "t-c"], processes=1)
@@ -191,7 +191,7 @@ def test_an_image_folder_with_metadata(tmp_path: Path):
 def test_several_kinds_together(tmp_path: Path, dataset: Dataset):
     (tmp_path / "a.png").write_bytes(drawing("red", "circle"))
     (tmp_path / "list.csv").write_text("image,caption\na.png,a\ntest-red,b\n")
-    origin = records.find_all([tmp_path / "list.csv", dataset.root])
+    origin = corpus.find_all([tmp_path / "list.csv", dataset.root])
     found = thumbnails.of(origin, ["a.png", "test-later"], processes=1)
     assert all(one.data_uri for one in found.values()) and len(found) == 2
 
@@ -228,17 +228,17 @@ def test_progress_is_told(dataset: Dataset):
         told.append((total, label))
         return iter(items)
 
-    thumbnails.of(records.find(dataset.root), ["test-red", "test-none"], tracked, processes=1)
+    thumbnails.of(corpus.find(dataset.root), ["test-red", "test-none"], tracked, processes=1)
     assert told == [(1, "thumbnails")]
 
 
 def test_without_data_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    assert thumbnails.of(records.find(), ["test-a"]) == {}
+    assert thumbnails.of(corpus.find(), ["test-a"]) == {}
 
 
 def test_data_that_went_away_holds_none(dataset: Dataset):
-    origin = records.find(dataset.root)
+    origin = corpus.find(dataset.root)
     shutil.rmtree(dataset.root)
     assert thumbnails.of(origin, ["test-red"]) == {}
 

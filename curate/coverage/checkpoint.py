@@ -21,8 +21,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.counts.index import Evidence
 from curate.errors import InputError
+from curate.index.index import Evidence
 from curate.text import lemmas as lexicon
 from curate.text.spelling import Vocabulary
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from curate.counts.imagefiles import Picture
+from curate.corpora.pixels import Picture
 from curate.text import lemmas as lexicon
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from itertools import product
 from math import log2
 from typing import TYPE_CHECKING
 
-from curate.counts.index import Evidence
 from curate.coverage import queries
 from curate.coverage.aliases import NONE, Aliases
 from curate.coverage.imagesearch import Found
@@ -26,6 +25,7 @@ from curate.coverage.verdicts import (
     Via,
     worst_first,
 )
+from curate.index.index import Evidence
 from curate.text import dictionary, senses, spelling, wordnet
 from curate.text import lemmas as lexicon
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Protocol
 
-from curate.counts.index import Evidence
+from curate.index.index import Evidence
 from curate.text.spelling import Vocabulary
 
 if TYPE_CHECKING:

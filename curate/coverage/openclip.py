@@ -13,10 +13,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.counts.building import Tracked, untracked
-from curate.counts.imagefiles import Picture, pixels
+from curate.corpora.pixels import Picture, pixels
 from curate.coverage.imagesearch import Search, batches
 from curate.errors import InputError, UsageError
+from curate.index.build import Tracked, untracked
 from curate.system.files import remove_leftovers, write_bytes
 
 if TYPE_CHECKING:

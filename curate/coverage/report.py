@@ -9,8 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from curate.counts import cache, records
-from curate.counts.index import Tracked, open_index, untracked
+from curate.corpora import corpus
 from curate.coverage import aliases as declared
 from curate.coverage import baseline as earlier
 from curate.coverage import checkpoint as trained
@@ -19,6 +18,8 @@ from curate.coverage.judge import Judge, lines_of
 from curate.coverage.known import Known
 from curate.coverage.verdicts import RELATIONS, SEVERITIES, Item, Targets, Via
 from curate.errors import Exit, UsageError
+from curate.index import cache
+from curate.index.index import Tracked, open_index, untracked
 from curate.text import phrases
 
 FAIL_ON = ("error", "warning", "never")
@@ -33,7 +34,7 @@ class Report:
     prompts: list[prompts.Prompt]
     items: list[Item]  # worst first
     targets: Targets
-    origin: records.Origin
+    origin: corpus.Origin
     images: int  # distinct, with words
     captions: int
     left_out: Mapping[str, int]  # reason -> rows
@@ -148,16 +149,16 @@ def vocab_gaps(  # noqa: PLR0913 one a documented setting
 
 def _opened(
     data: Sequence[Path], checkpoint: Path | None, jobs: int, tracked: Tracked
-) -> tuple[records.Origin, Known, list[str]]:
+) -> tuple[corpus.Origin, Known, list[str]]:
     """What prompts are judged against, the index of it, and what a reader must know of that."""
     if checkpoint is None:
-        origin = records.find_all(data)
+        origin = corpus.find_all(data)
         return origin, open_index(origin, tracked, jobs=jobs), []
     if data:
         problem = "data and a checkpoint cannot be judged together"
         raise UsageError("--checkpoint", problem, fix="leave out --data or --checkpoint")
     known = trained.CheckpointIndex(trained.read(checkpoint))
-    origin = records.Origin(checkpoint, "checkpoint", ())
+    origin = corpus.Origin(checkpoint, "checkpoint", ())
     return origin, known, list(known.notes)
 
 
@@ -172,22 +173,22 @@ def _of_scripts(asked: Sequence[prompts.Prompt]) -> list[str]:
 
 
 def _looked_into_pictures(
-    items: list[Item], judge: Judge, origin: records.Origin, model: str, tracked: Tracked
+    items: list[Item], judge: Judge, origin: corpus.Origin, model: str, tracked: Tracked
 ) -> tuple[list[Item], list[str]]:
     """Words that pictures show though captions do not say so, and how far to believe it."""
-    from curate.counts import imagefiles
+    from curate.corpora import pixels
     from curate.coverage import openclip
 
     search = openclip.search(model, cache=_vectors(origin), track=tracked)
     short = [i.unit for i in items if i.kind == "word" and i.severity == "error"]
-    pictures = imagefiles.pictures(origin)
+    pictures = pixels.pictures(origin)
     findings = search.shown(short, pictures)
     said = {picture.key: "; ".join(picture.captions) for picture in pictures}
     found = [judge.uncaptioned(item, findings.found.get(item.unit), said) for item in items]
     return sorted(found, key=verdicts.worst_first), findings.sentences()
 
 
-def _vectors(origin: records.Origin) -> Path:
+def _vectors(origin: corpus.Origin) -> Path:
     """The folder in which vectors of pictures are kept."""
     return origin.path / "index" if origin.kind == "dataset" else cache.folder()
 

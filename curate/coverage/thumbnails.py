@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from curate.counts import whereabouts
-from curate.counts.index import Tracked, untracked
-from curate.counts.records import Origin
-from curate.counts.whereabouts import Place
+from curate.corpora import locate
+from curate.corpora.corpus import Origin
+from curate.corpora.locate import Place
 from curate.dataset.store import Store
 from curate.errors import InputError
 from curate.images.decode import RefusedError, decode, over
+from curate.index.index import Tracked, untracked
 from curate.system import sandbox
 
 SIDE = 96  # pixels, longer side of a thumbnail; smaller pictures stay as they are
@@ -68,7 +68,7 @@ def of(
         processes: workers side by side; the number of CPUs unless given.
     """
     wanted = list(dict.fromkeys(keys))
-    places = whereabouts.find(origin, wanted)
+    places = locate.find(origin, wanted)
     held = [key for key in wanted if key in places and places[key].reason is None]
     jobs = (places[key].job() for key in held[:most])
     answers = sandbox.run(f"{__name__}:_small", jobs, processes=processes) if held[:most] else ()

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from curate.counts.index import Evidence
 from curate.errors import UsageError
+from curate.index.index import Evidence
 from curate.text.senses import SenseRisk
 from curate.text.spelling import Near
 from curate.text.wordnet import Related

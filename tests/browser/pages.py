@@ -9,7 +9,7 @@ from pathlib import Path
 from coverage_reports import HOSTILE, complete, large
 from drawings import COLOURS, SHAPES, drawing
 
-from curate.counts import records
+from curate.corpora import corpus
 from curate.coverage import page, thumbnails
 
 ROOT = Path(__file__).parent.parent.parent
@@ -54,7 +54,7 @@ def full(folder: Path) -> Path:
     (folder / "t-1").write_bytes(drawing("red", "circle", 300))
     (folder / "t-2").write_bytes(drawing("red", "circle", 300)[:99])
     (folder / "t.csv").write_text("image,caption\nt-1,a dog\nt-2,a blizzard demon\n")
-    origin = records.find(folder / "t.csv")
+    origin = corpus.find(folder / "t.csv")
     pictures = thumbnails.of(origin, thumbnails.keys_of(report), processes=1)
     (dog,) = (item for item in report["items"] if item["unit"] == "dog")
     dog["evidence"][0] |= {
@@ -71,7 +71,7 @@ def many(folder: Path) -> Path:
     keys = thumbnails.keys_of(report)
     (folder / "shape.png").write_bytes(drawing("blue", "circle", 96))
     (folder / "l.csv").write_text("image,caption\nshape.png,a\n")
-    (one,) = thumbnails.of(records.find(folder / "l.csv"), ["shape.png"], processes=1).values()
+    (one,) = thumbnails.of(corpus.find(folder / "l.csv"), ["shape.png"], processes=1).values()
     file = folder / "large.html"
     pictures = dict.fromkeys(keys[: thumbnails.MOST], one)
     file.write_text(page.render(report, prompts, pictures=pictures), "utf-8")

@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curate.counts import lists
-from curate.counts.parts import Described, Part, Reading
+from curate.corpora import tables
+from curate.corpora.partition import Described, Part, Reading
 from curate.errors import InputError
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _rows(file: Path, name: str) -> Iterator[Described]:
     split = split_of(name)
     if file.suffix == ".csv":
         columns = (image or "file_name", caption)
-        yield from lists.table(file, Reading(), columns=columns, prefix=split)
+        yield from tables.table(file, Reading(), columns=columns, prefix=split)
         return
     number, own = 0, ""
     for captions, keys in _batches(file, caption, image):
@@ -204,7 +204,7 @@ def _arrow(file: Path) -> "pa.RecordBatchStreamReader":
 
 
 def _json_records(file: Path) -> Iterator[tuple[int, dict[str, object]]]:
-    for number, line in lists.numbered(file):
+    for number, line in tables.numbered(file):
         if line.strip():
             try:
                 record = json.loads(line)
@@ -235,7 +235,7 @@ def columns_of(file: Path) -> tuple[str, str | None]:
 def _kinds(file: Path) -> dict[str, str]:
     """Each column by name: "text", "texts" (lists of them), "number" or "other"."""
     if file.suffix == ".csv":
-        first = next(lists.numbered(file), (1, ""))[1]
+        first = next(tables.numbered(file), (1, ""))[1]
         return {name.strip(): "text" for name in next(csv.reader([first]), [])}
     if file.suffix == ".jsonl":
         record = next(_json_records(file), (0, {}))[1]

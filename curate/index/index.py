@@ -12,10 +12,12 @@ from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING
 
-from curate.counts import building, numbering, postings, records
-from curate.counts.building import Tracked, untracked
-from curate.counts.parts import Described, Part
-from curate.counts.postings import Segment
+from curate.corpora import corpus
+from curate.corpora.partition import Described, Part
+from curate.index import build, document_ids
+from curate.index import segment as postings
+from curate.index.build import Tracked, untracked
+from curate.index.segment import Segment
 from curate.text import bindings
 from curate.text import lemmas as lexicon
 from curate.text.spelling import Vocabulary
@@ -50,7 +52,7 @@ class Index:
             segments: the files, in any order.
             missing: sentences: what could not be counted at all.
         """
-        self._places = numbering.Numbering(segments)
+        self._places = document_ids.Numbering(segments)
         self._found: dict[tuple[str, ...], NDArray[np.int32]] = {}
         self._common: dict[str, int] = {}
         self._forms: dict[tuple[Segment, str], list[str]] = {}
@@ -279,7 +281,7 @@ class Index:
         return Evidence(key, max(captions, key=shown))
 
 
-def open_index(origin: records.Origin, tracked: Tracked = untracked, *, jobs: int = 1) -> Index:
+def open_index(origin: corpus.Origin, tracked: Tracked = untracked, *, jobs: int = 1) -> Index:
     """The index of an origin: what is kept of it while the data is unchanged, the rest counted.
 
     Args:
@@ -290,7 +292,7 @@ def open_index(origin: records.Origin, tracked: Tracked = untracked, *, jobs: in
     Raises:
         InputError: the data cannot be read, or holds no caption at all.
     """
-    found = Index(building.segments(origin.parts, tracked, jobs=jobs), origin.missing)
+    found = Index(build.segments(origin.parts, tracked, jobs=jobs), origin.missing)
     if not found.images and origin.kind != "none":
         raise origin.no_captions(found.incomplete[0] if found.incomplete else "")
     return found
@@ -298,7 +300,7 @@ def open_index(origin: records.Origin, tracked: Tracked = untracked, *, jobs: in
 
 def of(rows: Iterable[Described]) -> Index:
     """The index of these images, in memory."""
-    return Index(building.in_memory(Part(lambda reading: iter(rows))))
+    return Index(build.in_memory(Part(lambda reading: iter(rows))))
 
 
 def _lemmas(unit: str) -> list[frozenset[str]]:

@@ -16,7 +16,7 @@ from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
 
-from curate.counts import postings
+from curate.index import segment
 
 MOST = 4 << 30  # bytes kept in the user's folder; files in use are kept beyond it
 _DECIDING = (  # what is read, how it is cut into words, and which lemmas these have
@@ -38,7 +38,7 @@ def _rules() -> str:
     """Hash of all that decides what is counted: an index by other rules is not believed."""
     whole = hashlib.sha256(f"{postings.RULES} {sqlite3.sqlite_version}".encode())
     whole.update(version("simplemma").encode())
-    for package in ("curate.counts", "curate.text"):
+    for package in ("curate.index", "curate.text"):
         for file in sorted(resources.files(package).iterdir(), key=lambda entry: entry.name):
             if file.name in _DECIDING or file.name.endswith(_LISTS):
                 whole.update(file.read_bytes())
@@ -58,7 +58,7 @@ def kept(place: Path, name: str) -> list[Path] | None:
         if not whole:
             return None
         found.append(whole[0])
-        if not postings.reopen(whole[0]).facts["more"]:
+        if not segment.reopen(whole[0]).facts["more"]:
             return found
 
 

@@ -8,9 +8,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from curate.counts import cache, postings
-from curate.counts.parts import Described, Part, Reading
-from curate.counts.postings import Segment
+from curate.corpora.partition import Described, Part, Reading
+from curate.index import cache
+from curate.index import segment as postings
+from curate.index.segment import Segment
 
 Row = TypeVar("Row")
 MOST_IMAGES = 1 << 19  # in one file, so that memory is bounded

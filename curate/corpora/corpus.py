@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from curate.counts import hugging, lists, sharded
-from curate.counts.parts import Described, Part, Reading
+from curate.corpora import huggingface, tables
+from curate.corpora import shards as sharded
+from curate.corpora.partition import Described, Part, Reading
 from curate.dataset import manifest
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import Sample, live
@@ -14,9 +15,9 @@ from curate.errors import InputError
 from curate.formats import shards as layout
 
 DEFAULT = Path("data")  # the dataset folder when none is named
-_LISTS = {".jsonl": lists.json_lines, ".csv": lists.table, ".tsv": lists.table}
+_LISTS = {".jsonl": tables.json_lines, ".csv": tables.table, ".tsv": tables.table}
 _DESCRIBE = {
-    "captions": lists.FIX,
+    "captions": tables.FIX,
     "shards": "pack them anew from their dataset DIR: curate caption --data DIR, then curate pack "
     "--data DIR",
     "manifest": "curate caption --data DIR, with the dataset folder DIR that it is of",
@@ -68,9 +69,9 @@ def _folder(path: Path) -> Origin:
         parts, missing = sharded.parts(path)
         index = layout.find(path) / layout.INDEX
         return Origin(path, "shards", tuple(parts), (index,), missing=tuple(missing))
-    files = hugging.files(path)
+    files = huggingface.files(path)
     if files:
-        parts, missing = hugging.parts(path, files)
+        parts, missing = huggingface.parts(path, files)
         return Origin(path, "hugging-face", tuple(parts), tuple(files), missing=tuple(missing))
     problem, fix = "neither a dataset nor shards here", f"curate fetch folder DIR --data {path}"
     raise InputError(path, problem, fix=fix)
@@ -78,7 +79,7 @@ def _folder(path: Path) -> Origin:
 
 def _file(path: Path) -> Origin:
     if path.suffix == ".parquet":
-        if hugging.is_foreign(path):
+        if huggingface.is_foreign(path):
             return _foreign(path)
         part = Part(partial(_manifest, path), (path,), "manifest")
         return Origin(path, "manifest", (part,), (path,))
@@ -92,7 +93,7 @@ def _file(path: Path) -> Origin:
 
 def _foreign(path: Path) -> Origin:
     try:
-        parts, _ = hugging.parts(path.parent, [path])
+        parts, _ = huggingface.parts(path.parent, [path])
     except InputError as error:
         problem = f"neither a manifest nor a table of captions: {error.problem}"
         raise InputError(path, problem, fix=error.fix) from None

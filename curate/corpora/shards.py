@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from curate.counts.parts import Described, Part, Reading
+from curate.corpora.partition import Described, Part, Reading
 from curate.errors import InputError
 from curate.formats import shards as layout
 

@@ -6,8 +6,8 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from curate.counts import postings
-from curate.counts.postings import Segment
+from curate.index import segment as postings
+from curate.index.segment import Segment
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.counts import hugging
-from curate.counts.records import Origin
+from curate.corpora import huggingface
+from curate.corpora.corpus import Origin
 from curate.dataset.folder import Dataset
 from curate.errors import InputError
 from curate.formats import shards as layout
@@ -165,9 +165,9 @@ def _file(folder: Path, name: str) -> Place:
 def _in_foreign(path: Path, keys: Collection[str]) -> Placed:
     """Pictures of a Hugging Face dataset: in a column, or files named by an image folder."""
     folder = path if path.is_dir() else path.parent
-    for file in hugging.files(path) if path.is_dir() else [path]:
+    for file in huggingface.files(path) if path.is_dir() else [path]:
         name = file.relative_to(folder).as_posix()
-        if file.suffix in (".arrow", ".parquet") and file.name not in hugging.METADATA:
+        if file.suffix in (".arrow", ".parquet") and file.name not in huggingface.METADATA:
             yield from _in_table(file, name, keys)
     if path.is_dir():
         yield from ((key, place) for key in sorted(keys) if (place := _file(folder, key)).file)
@@ -178,7 +178,7 @@ def _in_table(file: Path, name: str, keys: Collection[str]) -> Placed:
 
     number = 0
     try:
-        split, own = hugging.split_of(name), hugging.row_names(file, name)
+        split, own = huggingface.split_of(name), huggingface.row_names(file, name)
         for names, read in _groups(file):
             named = [
                 f"{own}{number + n}" if k is None else f"{split}{k}" for n, k in enumerate(names)
@@ -199,7 +199,7 @@ def _groups(file: Path) -> Iterator[tuple[list[Any], Read]]:
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
-    _, named = hugging.columns_of(file)
+    _, named = huggingface.columns_of(file)
     if file.suffix == ".arrow":
         with pa.ipc.open_stream(pa.memory_map(str(file))) as batches:
             columns = _shown(batches.schema)

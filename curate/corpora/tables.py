@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from curate.counts.parts import Described, Reading, unreadable
+from curate.corpora.partition import Described, Reading, unreadable
 from curate.errors import InputError
 
 LONGEST = 1 << 20  # bytes of a line; a caption is a sentence or a few

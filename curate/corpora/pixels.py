@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from curate.counts import whereabouts
-from curate.counts.parts import Reading
-from curate.counts.records import Origin
+from curate.corpora import locate
+from curate.corpora.corpus import Origin
+from curate.corpora.partition import Reading
 from curate.dataset import manifest
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import Sample
@@ -134,7 +134,7 @@ def _of_shards(origin: Origin, said: Captions) -> Iterator[Picture]:
 def _of_list(origin: Origin, said: Captions) -> Iterator[Picture]:
     """The names in a list are those of files beside it."""
     for key, captions in said.items():
-        file = whereabouts.beside(origin.path.parent, key)
+        file = locate.beside(origin.path.parent, key)
         if file is None:
             continue
         try:

@@ -1,0 +1,1 @@
+"""Captions of an image and where its bytes are, one file a format."""

@@ -1,1 +1,0 @@
-"""Data and what its captions say: which images show which words."""
