@@ -5,7 +5,7 @@ from collections import Counter
 from itertools import pairwise
 from typing import Any
 
-from curate.coverage.prompts import Prompt
+from curate.prompts.reader import Prompt
 
 HOSTILE = "</script><img src=x onerror=document.title='hit'>"
 COMMAND = "curate fetch openverse --query 'it'\"'\"'s <b>'"

@@ -13,8 +13,8 @@ from xml.etree import ElementTree
 import pytest
 from captioned_shards import write_shards
 
-from curate.coverage import prompts
 from curate.errors import InputError
+from curate.prompts import reader
 from tests.gaps_command import run
 
 CAPTIONS = ["a white dog runs", "two cats", "a red car in snow"]
@@ -211,16 +211,16 @@ def test_lines_may_end_as_on_any_system(tmp_path: Path):
     file = tmp_path / "prompts.txt"
     for end in ("\n", "\r\n", "\r"):
         file.write_bytes(f"a dog{end}{end}red wolf{end}".encode())
-        assert [(p.line, p.text) for p in prompts.read(file)] == [(1, "a dog"), (3, "red wolf")]
+        assert [(p.line, p.text) for p in reader.read(file)] == [(1, "a dog"), (3, "red wolf")]
 
 
 def test_a_line_of_the_longest_kind_is_read(tmp_path: Path):
     file = tmp_path / "prompts.txt"
-    file.write_text("dog " * (prompts.LONGEST // 4))
-    assert len(prompts.read(file)[0].tokens) == prompts.LONGEST // 4
-    file.write_text("dog " * (prompts.LONGEST // 4) + "x")
+    file.write_text("dog " * (reader.LONGEST // 4))
+    assert len(reader.read(file)[0].tokens) == reader.LONGEST // 4
+    file.write_text("dog " * (reader.LONGEST // 4) + "x")
     with pytest.raises(InputError, match="line 1: 100,001 characters"):
-        prompts.read(file)
+        reader.read(file)
 
 
 @pytest.mark.parametrize("options", [[], ["--json"], ["--github"]])

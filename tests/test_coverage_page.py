@@ -11,9 +11,9 @@ from coverage_reports import HOSTILE, complete, item, large, report
 
 from curate.coverage import page
 from curate.coverage.legend import KINDS, MEANINGS
-from curate.coverage.prompts import Prompt
 from curate.coverage.thumbnails import Thumbnail
 from curate.coverage.verdicts import VERDICTS
+from curate.prompts.reader import Prompt
 
 
 class Read(HTMLParser):

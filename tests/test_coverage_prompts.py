@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.coverage.prompts import CONTROL, NEGATED, WANTED, parse, read
 from curate.errors import Exit, InputError
+from curate.prompts.reader import CONTROL, NEGATED, WANTED, parse, read
 
 
 def words(line: str, role: str = WANTED) -> list[str]:

@@ -1,10 +1,10 @@
 import pytest
 
-from curate.coverage import prompts, queries, units
+from curate.prompts import queries, reader, units
 
 
 def searched(*lines: str) -> dict[str, str]:
-    read = [prompts.parse(line, number) for number, line in enumerate(lines, 1)]
+    read = [reader.parse(line, number) for number, line in enumerate(lines, 1)]
     return queries.chosen(units.asked(read).votes)
 
 

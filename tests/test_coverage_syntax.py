@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from curate.coverage.prompts import CONTROL, NEGATED, SYNTAXES, WANTED, parse, read
 from curate.errors import Exit, InputError, UsageError
+from curate.prompts.reader import CONTROL, NEGATED, SYNTAXES, WANTED, parse, read
 
 
 def words(line: str, role: str = WANTED, syntax: str = "auto") -> str:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.coverage import aliases
 from curate.errors import Exit, InputError
+from curate.prompts import aliases
 from curate.text import stopwords
 from curate.text.lemmas import normal, surfaces
 

@@ -8,12 +8,8 @@ from itertools import product
 from math import log2
 from typing import TYPE_CHECKING
 
-from curate.coverage import queries
-from curate.coverage.aliases import NONE, Aliases
 from curate.coverage.imagesearch import Found
 from curate.coverage.known import Known, union, without
-from curate.coverage.prompts import CONTROL, NEGATED, Prompt
-from curate.coverage.units import FUNCTION, META, TYPO, Asked, Place
 from curate.coverage.verdicts import (
     RARE,
     RELATIONS,
@@ -26,6 +22,10 @@ from curate.coverage.verdicts import (
     worst_first,
 )
 from curate.index.index import Evidence
+from curate.prompts import queries
+from curate.prompts.aliases import NONE, Aliases
+from curate.prompts.reader import CONTROL, NEGATED, Prompt
+from curate.prompts.units import FUNCTION, META, TYPO, Asked, Place
 from curate.text import dictionary, senses, spelling, wordnet
 from curate.text import lemmas as lexicon
 

@@ -15,9 +15,9 @@ from types import MappingProxyType
 from typing import Any
 
 from curate.coverage.legend import KINDS, MEANINGS
-from curate.coverage.prompts import Prompt
 from curate.coverage.thumbnails import Thumbnail
 from curate.coverage.verdicts import RELATIONS, SEVERITIES
+from curate.prompts.reader import Prompt
 from curate.text import lemmas as lexicon
 
 STATIC_GAPS = 200  # rows that stand in the page without its script

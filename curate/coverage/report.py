@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from curate.corpora import corpus
-from curate.coverage import aliases as declared
 from curate.coverage import baseline as earlier
 from curate.coverage import checkpoint as trained
-from curate.coverage import prompts, queries, units, verdicts
+from curate.coverage import verdicts
 from curate.coverage.judge import Judge, lines_of
 from curate.coverage.known import Known
 from curate.coverage.verdicts import RELATIONS, SEVERITIES, Item, Targets, Via
 from curate.errors import Exit, UsageError
 from curate.index import cache
 from curate.index.index import Tracked, open_index, untracked
+from curate.prompts import aliases as declared
+from curate.prompts import queries, reader, units
 from curate.text import phrases
 
 FAIL_ON = ("error", "warning", "never")
@@ -31,7 +32,7 @@ class Report:
     """What a file of prompts asks for, judged against data."""
 
     path: Path  # of the prompts
-    prompts: list[prompts.Prompt]
+    prompts: list[reader.Prompt]
     items: list[Item]  # worst first
     targets: Targets
     origin: corpus.Origin
@@ -120,7 +121,7 @@ def vocab_gaps(  # noqa: PLR0913 one a documented setting
         raise UsageError("--images", problem, fix="leave out --images or --checkpoint")
     before = earlier.read(baseline) if baseline else None
     agreed = declared.read(aliases) if aliases else declared.NONE
-    asked = prompts.read(path, syntax=syntax)
+    asked = reader.read(path, syntax=syntax)
     origin, index, notes = _opened(data, checkpoint, jobs, tracked)
     taken = units.asked(
         asked,
@@ -162,9 +163,9 @@ def _opened(
     return origin, known, list(known.notes)
 
 
-def _of_scripts(asked: Sequence[prompts.Prompt]) -> list[str]:
+def _of_scripts(asked: Sequence[reader.Prompt]) -> list[str]:
     """What words are where no blanks stand between them."""
-    found = len(prompts.unspaced(asked))
+    found = len(reader.unspaced(asked))
     sentence = (
         f"prompts without blanks between words: {found:,}; what stands between blanks or signs "
         "counts as one word there, and is found only where a caption says just that"

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from curate.coverage import annotations, page, plan, thumbnails
 from curate.coverage.legend import counted
-from curate.coverage.prompts import PIPED
 from curate.coverage.report import Report, to_json
 from curate.coverage.verdicts import VERDICTS, Item
 from curate.dataset.folder import write_json
 from curate.errors import InputError, UsageError
 from curate.index.index import Tracked, untracked
+from curate.prompts.reader import PIPED
 from curate.system.files import write_bytes
 
 COMBINATIONS_SHOWN = 20  # pairs and bindings on a terminal; every other form lists them all

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from curate.coverage import aliases, queries
-from curate.coverage.prompts import CONTROL, NEGATED, WANTED, Prompt, Token
+from curate.prompts import aliases, queries
+from curate.prompts.reader import CONTROL, NEGATED, WANTED, Prompt, Token
 from curate.text import bindings, dictionary, lemmas, phrases, stopwords
 
 PAIRS = ("off", "nouns", "all")

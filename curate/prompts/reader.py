@@ -16,8 +16,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from curate.coverage.syntax import SYNTAXES, Choice, Reading, Span, scan
 from curate.errors import InputError, UsageError
+from curate.prompts.syntax import SYNTAXES, Choice, Reading, Span, scan
 from curate.text import lemmas, negation
 
 __all__ = [
