@@ -112,7 +112,7 @@ def build(file: Path, kept: Path) -> dict[str, object]:
 
 def judge(file: Path, kept: Path, asked: int) -> dict[str, object]:
     """The whole report, its index opened again: of sentences, and of lists of ten nouns each."""
-    from curate.coverage import report
+    from curate.report import report
 
     os.environ["XDG_CACHE_HOME"] = str(kept)
     prompts = kept / "prompts.txt"

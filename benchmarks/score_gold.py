@@ -3,7 +3,7 @@
     python benchmarks/score_gold.py [--half a|b|both] [--quiet] [--json] [--checked FILE]
 
 Tune on half a only; half b says how well the report does on prompts nobody has tuned on, so
-print its totals with --quiet. `--half b --checked curate/coverage/checked.json` writes how often
+print its totals with --quiet. `--half b --checked curate/report/checked.json` writes how often
 each verdict was right there, which the report tells as `p_correct`. Labels and their definitions:
 benchmarks/gold/README.md.
 """
@@ -313,7 +313,7 @@ def write_captions(captions: Sequence[Caption], path: Path) -> Path:
 
 def run(half: str, folder: Path) -> tuple[list[Prompt], Mapping[str, Any]]:
     """The report that the command makes of a half's prompts."""
-    from curate.coverage.report import to_json, vocab_gaps
+    from curate.report.report import to_json, vocab_gaps
 
     prompts = read_prompts(GOLD / f"half_{half}.txt")
     data = write_captions(read_captions(), folder / "captions.jsonl")

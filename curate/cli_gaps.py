@@ -13,7 +13,7 @@ class JsonMayStandAlone(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Fill in what `--json` alone means, then parse as ever."""
-        from curate.coverage.told import spelled_out
+        from curate.report.text import spelled_out
 
         return super().parse_args(ctx, spelled_out(args))
 
@@ -75,26 +75,26 @@ def vocab_gaps(  # noqa: PLR0913 one a documented option
     jobs: Annotated[int, typer.Option(min=1, help="Processes that index the data.")] = 1,
 ) -> None:
     """List what your prompts ask for and the pictures cannot teach, worst first."""
-    from curate.coverage import report as coverage
-    from curate.coverage import told
+    from curate.report import report as coverage
+    from curate.report import text
     from curate.system import terminal
 
     coverage.check_fail_on(fail_on)
-    files = told.Files(Path(json) if json and json != "-" else None, html, plan, junit)
+    files = text.Files(Path(json) if json and json != "-" else None, html, plan, junit)
     files.check((prompts, checkpoint, aliases, *(data or ())))
     found = coverage.vocab_gaps(
         prompts, data=data or (), checkpoint=checkpoint, profile=profile, minimum=minimum,
         target=target, syntax=syntax, pairs=pairs, aliases=aliases, images=images,
         baseline=baseline, jobs=jobs, tracked=terminal.tracked,
     )  # fmt: skip
-    terminal.say(told.summary(found))
-    for name in told.write(found, files, budget=budget, tracked=terminal.tracked):
+    terminal.say(text.summary(found))
+    for name in text.write(found, files, budget=budget, tracked=terminal.tracked):
         terminal.say(f"wrote {name}")
     if json == "-":
         terminal.as_json(coverage.to_json(found))
     elif github:
-        terminal.result(told.annotated(found))
+        terminal.result(text.annotated(found))
     else:
-        most = told.COMBINATIONS_SHOWN if sys.stdout.isatty() else None
-        terminal.table(told.HEADINGS, told.rows(found, most=most))
+        most = text.COMBINATIONS_SHOWN if sys.stdout.isatty() else None
+        terminal.table(text.HEADINGS, text.rows(found, most=most))
     raise typer.Exit(found.exit_code(fail_on))

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.coverage.annotations import github, junit
+from curate.report.ci import github, junit
 
 SEVERITY = {"missing": "error", "low": "warning", "covered": "info", "function-word": "info"}
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.coverage import baseline
-from curate.coverage.baseline import compare
 from curate.errors import InputError
+from curate.report import baseline
+from curate.report.baseline import compare
 
 SEVERITY = {
     "missing": "error", "thin": "error", "low": "warning", "covered": "info", "negated": "info",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.coverage.report import Report, vocab_gaps
+from curate.report.report import Report, vocab_gaps
 
 pytestmark = pytest.mark.corpora
 

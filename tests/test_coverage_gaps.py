@@ -3,10 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from curate.coverage import report, told
 from curate.dataset.folder import Dataset
 from curate.dataset.manifest import Manifest
 from curate.dataset.sample import Caption, Sample, Verdict
+from curate.report import report
+from curate.report import text as told
 from tests.gaps_command import run
 
 PROMPTS = "a woman mage with medium-dark skin tone\na man firefighter, <lora:x> --no hat\n"

@@ -16,12 +16,13 @@ from PIL import Image
 from curate.cli import main
 from curate.corpora import corpus
 from curate.corpora.pixels import Picture, pictures, pixels
-from curate.coverage import imagesearch, openclip
-from curate.coverage.imagesearch import Findings, Search
-from curate.coverage.openclip import OpenClip
 from curate.dataset.folder import Dataset
 from curate.errors import InputError, UsageError
 from curate.fetch.run import fetch_folder
+from curate.vision import clip
+from curate.vision import search as imagesearch
+from curate.vision.clip import OpenClip
+from curate.vision.search import Findings, Search
 from tests.drawings import COLOURS, SHAPES, drawing, write_shards
 
 ARCHITECTURE = "fubuki-search"
@@ -97,7 +98,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def found(weights: Path, shards: Path) -> Findings:
-    search = openclip.search(f"{ARCHITECTURE}:{weights}")
+    search = clip.search(f"{ARCHITECTURE}:{weights}")
     return search.shown(["red", "blue", "triangle"], pictures(corpus.find(shards)))
 
 
@@ -149,7 +150,7 @@ def test_a_model_that_knows_nothing_is_not_used(weights: Path, shards: Path, tmp
 
     torch.manual_seed(1)
     torch.save(open_clip.create_model(ARCHITECTURE).state_dict(), tmp_path / "untaught.pt")
-    search = openclip.search(f"{ARCHITECTURE}:{tmp_path / 'untaught.pt'}")
+    search = clip.search(f"{ARCHITECTURE}:{tmp_path / 'untaught.pt'}")
     done = search.shown(["red"], pictures(corpus.find(shards)))
     assert not done.trust.usable and done.found == {}
     assert "not used, for on this data it is no better than chance" in done.sentences()[0]
@@ -158,9 +159,7 @@ def test_a_model_that_knows_nothing_is_not_used(weights: Path, shards: Path, tmp
 def test_too_few_words_measure_nothing(weights: Path, tmp_path: Path):
     few = [(f"k{n}", drawing("red", "square", 32, n % 5), ["a square"]) for n in range(5)]
     folder = write_shards(tmp_path / "few", few)
-    done = openclip.search(f"{ARCHITECTURE}:{weights}").shown(
-        ["red"], pictures(corpus.find(folder))
-    )
+    done = clip.search(f"{ARCHITECTURE}:{weights}").shown(["red"], pictures(corpus.find(folder)))
     assert done.found == {} and "captions say only 0 words often enough" in done.sentences()[0]
     assert Search(OpenClip(ARCHITECTURE, weights)).shown(["red"], []).found == {}
 
@@ -211,14 +210,14 @@ def test_other_weights_have_other_vectors(weights: Path, shards: Path, tmp_path:
 )
 def test_a_model_that_is_not_there_is_named(spec: str, error: type[Exception], said: str):
     with pytest.raises(error, match=said):
-        openclip.search(spec)
+        clip.search(spec)
 
 
 @pytest.mark.parametrize("content", [b"", b"no weights", b"PK\x03\x04", b"\x80\x02K\x01."])
 def test_a_file_that_is_no_weights_is_named(weights: Path, tmp_path: Path, content: bytes):
     (tmp_path / "bad.pt").write_bytes(content)
     with pytest.raises(InputError, match="weights cannot be loaded") as error:
-        openclip.search(f"{ARCHITECTURE}:{tmp_path / 'bad.pt'}")
+        clip.search(f"{ARCHITECTURE}:{tmp_path / 'bad.pt'}")
     assert "weights_only" not in str(error.value)  # which would run whatever code is in it
 
 
@@ -262,7 +261,7 @@ def test_a_picture_that_cannot_be_read_is_counted(weights: Path, shards: Path, t
     broken.write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     shown = pictures(corpus.find(shards))
     bad = replace(shown[0], key="bad", file=broken, offset=0, size=None, sha256="0" * 64)
-    done = openclip.search(f"{ARCHITECTURE}:{weights}").shown(["red"], [*shown, bad])
+    done = clip.search(f"{ARCHITECTURE}:{weights}").shown(["red"], [*shown, bad])
     assert (done.pictures, done.unread) == (105, 1)
     assert "1 pictures could not be read" in done.sentences()[-1]
 

@@ -9,11 +9,11 @@ from html.parser import HTMLParser
 import pytest
 from coverage_reports import HOSTILE, complete, item, large, report
 
-from curate.coverage import page
 from curate.coverage.legend import KINDS, MEANINGS
-from curate.coverage.thumbnails import Thumbnail
 from curate.coverage.verdicts import VERDICTS
 from curate.prompts.reader import Prompt
+from curate.report import page
+from curate.report.thumbnails import Thumbnail
 
 
 class Read(HTMLParser):

@@ -18,12 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from servers import Answer, Server, picture, serving
 
-from curate.coverage import baseline
-from curate.coverage.budget import MOST, Gap, fetches, split
-from curate.coverage.plan import Plan, plan, script
-from curate.coverage.report import to_json, vocab_gaps
 from curate.dataset.folder import Dataset
 from curate.errors import Exit
+from curate.report import baseline
+from curate.report.budget import MOST, Gap, fetches, split
+from curate.report.plan import Plan, plan, script
+from curate.report.report import to_json, vocab_gaps
 
 
 def item(

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from curate.coverage.report import Report, vocab_gaps
 from curate.coverage.verdicts import Item
+from curate.report.report import Report, vocab_gaps
 from curate.text import bindings, dictionary
 
 

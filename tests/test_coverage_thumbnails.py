@@ -16,11 +16,11 @@ from rows import row
 
 from curate.corpora import corpus
 from curate.corpora.huggingface import row_names
-from curate.coverage import thumbnails
-from curate.coverage.thumbnails import Thumbnail
 from curate.dataset.folder import Dataset
 from curate.dataset.manifest import Manifest
 from curate.dataset.sample import Caption
+from curate.report import thumbnails
+from curate.report.thumbnails import Thumbnail
 
 RIGHTS = {
     "license": "CC-BY-4.0",

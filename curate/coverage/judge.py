@@ -8,7 +8,6 @@ from itertools import product
 from math import log2
 from typing import TYPE_CHECKING
 
-from curate.coverage.imagesearch import Found
 from curate.coverage.known import Known, union, without
 from curate.coverage.verdicts import (
     RARE,
@@ -28,6 +27,7 @@ from curate.prompts.reader import CONTROL, NEGATED, Prompt
 from curate.prompts.units import FUNCTION, META, TYPO, Asked, Place
 from curate.text import dictionary, senses, spelling, wordnet
 from curate.text import lemmas as lexicon
+from curate.vision.search import Found
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,7 +10,7 @@ from coverage_reports import HOSTILE, complete, large
 from drawings import COLOURS, SHAPES, drawing
 
 from curate.corpora import corpus
-from curate.coverage import page, thumbnails
+from curate.report import page, thumbnails
 
 ROOT = Path(__file__).parent.parent.parent
 PROMPTS = f"""a red circle beside a blue square

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from curate.coverage import annotations, page, plan, thumbnails
 from curate.coverage.legend import counted
-from curate.coverage.report import Report, to_json
 from curate.coverage.verdicts import VERDICTS, Item
 from curate.dataset.folder import write_json
 from curate.errors import InputError, UsageError
 from curate.index.index import Tracked, untracked
 from curate.prompts.reader import PIPED
+from curate.report import ci, page, plan, thumbnails
+from curate.report.report import Report, to_json
 from curate.system.files import write_bytes
 
 COMBINATIONS_SHOWN = 20  # pairs and bindings on a terminal; every other form lists them all
@@ -87,7 +87,7 @@ def write(
         write_bytes(to.plan, plan.script(chosen).encode())
         yield str(to.plan)
     if to.junit:
-        write_bytes(to.junit, annotations.junit(told).encode())
+        write_bytes(to.junit, ci.junit(told).encode())
         yield str(to.junit)
 
 
@@ -103,7 +103,7 @@ def _check_folder(path: Path) -> None:
 
 def annotated(report: Report) -> str:
     """The report as annotations of GitHub's workflows."""
-    return annotations.github(to_json(report))
+    return ci.github(to_json(report))
 
 
 def summary(report: Report) -> str:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.corpora.pixels import Picture, pixels
-from curate.coverage.imagesearch import Search, batches
 from curate.errors import InputError, UsageError
 from curate.index.build import Tracked, untracked
 from curate.system.files import remove_leftovers, write_bytes
+from curate.vision.search import Search, batches
 
 if TYPE_CHECKING:
     import numpy as np

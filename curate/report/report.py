@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from curate.corpora import corpus
-from curate.coverage import baseline as earlier
 from curate.coverage import checkpoint as trained
 from curate.coverage import verdicts
 from curate.coverage.judge import Judge, lines_of
@@ -21,6 +20,7 @@ from curate.index import cache
 from curate.index.index import Tracked, open_index, untracked
 from curate.prompts import aliases as declared
 from curate.prompts import queries, reader, units
+from curate.report import baseline as earlier
 from curate.text import phrases
 
 FAIL_ON = ("error", "warning", "never")
@@ -178,9 +178,9 @@ def _looked_into_pictures(
 ) -> tuple[list[Item], list[str]]:
     """Words that pictures show though captions do not say so, and how far to believe it."""
     from curate.corpora import pixels
-    from curate.coverage import openclip
+    from curate.vision import clip
 
-    search = openclip.search(model, cache=_vectors(origin), track=tracked)
+    search = clip.search(model, cache=_vectors(origin), track=tracked)
     short = [i.unit for i in items if i.kind == "word" and i.severity == "error"]
     pictures = pixels.pictures(origin)
     findings = search.shown(short, pictures)
@@ -298,6 +298,6 @@ def _via(via: Via) -> dict[str, Any]:
 @lru_cache
 def _checked() -> dict[str, tuple[int, int]]:
     """Verdict -> how often it was right, how often it was given."""
-    text = resources.files("curate.coverage").joinpath("checked.json").read_text("utf-8")
+    text = resources.files("curate.report").joinpath("checked.json").read_text("utf-8")
     verdicts: dict[str, tuple[int, int]] = json.loads(text)["verdicts"]
     return verdicts

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import Any
 
-from curate.coverage.budget import A_DAY, FETCHABLE, PAGE, URGENT, Fetch, Gap, fetches, served
 from curate.coverage.legend import counted
 from curate.prompts import queries
+from curate.report.budget import A_DAY, FETCHABLE, PAGE, URGENT, Fetch, Gap, fetches, served
 
 BUDGET = 1_000  # pictures, unless told otherwise
 INTO = "data"  # dataset folder that is fetched into where the report names none

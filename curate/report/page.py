@@ -15,9 +15,9 @@ from types import MappingProxyType
 from typing import Any
 
 from curate.coverage.legend import KINDS, MEANINGS
-from curate.coverage.thumbnails import Thumbnail
 from curate.coverage.verdicts import RELATIONS, SEVERITIES
 from curate.prompts.reader import Prompt
+from curate.report.thumbnails import Thumbnail
 from curate.text import lemmas as lexicon
 
 STATIC_GAPS = 200  # rows that stand in the page without its script
@@ -40,7 +40,7 @@ def render(
     from markupsafe import Markup
 
     environment = Environment(
-        loader=PackageLoader("curate.coverage", ""),
+        loader=PackageLoader("curate.report", ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -217,7 +217,7 @@ def _embedded(value: object) -> str:
 
 
 def _file(name: str) -> str:
-    return resources.files("curate.coverage").joinpath(name).read_text("utf-8")
+    return resources.files("curate.report").joinpath(name).read_text("utf-8")
 
 
 def _hash(text: str) -> str:

@@ -1,0 +1,1 @@
+"""Image-text models: one wrapper of open_clip, and search with it."""
