@@ -39,11 +39,11 @@ from PIL import Image
 
 from curate.formats import shards as layout
 from train.config import TrainConfig
-from train.feed import data
-from train.feed.batches import Corpus
-from train.feed.stream import ahead
-from train.language.text import EncodedText
+from train.data import dataset as data
+from train.data.batches import Corpus
+from train.data.prefetch import ahead
 from train.size import Size
+from train.text_encoder.embeddings import EncodedText
 
 BATCH = 16
 BUFFER = 1_000  # pictures; webdataset's own examples use 1,000

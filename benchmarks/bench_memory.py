@@ -20,10 +20,10 @@ from pathlib import Path
 import torch
 
 from train import config
-from train.learn import costs, loop, tracing
-from train.model import averages, optimizers
+from train.model import ema, optimizers
 from train.model.unet import UNet
 from train.size import Size
+from train.training import loop, memory, tracing
 
 STAGES = ["16,64", "32,128", "64,256", "64x128,256x512"]
 CARD = 24 * 2**30 - 600_000_000  # bytes; the driver takes about 0.6 GB
@@ -61,7 +61,7 @@ def settings(size: str, stages: str, batch: int = 16, **more: object) -> config.
 
 def one(size: str, stages: str, number: int, batch: int, pieces: int) -> None:
     chosen = settings(size, stages, batch, accumulate=pieces)
-    stage = costs.planned(chosen, TEXT, cuda=False).stages[number]
+    stage = memory.planned(chosen, TEXT, cuda=False).stages[number]
     counted = stage.training.total - stage.training.other_stages
     facts = {"size": size, "stages": stages, "number": number, "batch": batch, "pieces": pieces}
     command = [sys.executable, __file__, "--child", json.dumps(facts)]
@@ -92,10 +92,10 @@ def resident(name: str) -> int:
 
 def steps(chosen: config.TrainConfig, number: int, pieces: int) -> None:
     """Training steps as the loop takes them, on random pictures."""
-    shape = costs.shapes_of(chosen, TEXT)[number]
-    work = costs.one_pass(chosen, shape, number)
+    shape = memory.shapes_of(chosen, TEXT)[number]
+    work = memory.one_pass(chosen, shape, number)
     network = UNet(shape).to(memory_format=torch.channels_last)
-    kept = [averages.copied(network, length) for length in chosen.averages]
+    kept = [ema.copied(network, length) for length in chosen.averages]
     steppers = optimizers.made("adamw", {}, network, weight_decay=0.01)
     batch = tracing.batch(work)
     for step in range(STEPS):
@@ -120,7 +120,7 @@ def cards(sizes: list[str], lists: list[str]) -> None:
     for size in sizes:
         for stages in lists:
             chosen = settings(size, stages)
-            planned = costs.planned(chosen, TEXT, cuda=True)
+            planned = memory.planned(chosen, TEXT, cuda=True)
             for number, stage in enumerate(planned.stages):
                 largest = [largest_batch(replace(chosen, recompute=r), number) for r in (0, 1)]
                 one = stage.sampling.weights + drawing(chosen, number, 1)
@@ -138,15 +138,15 @@ def largest_batch(chosen: config.TrainConfig, number: int) -> int:
     """Images of one piece that fit the card, from the growth between 256 and 512; 0 if not one."""
 
     def need(batch: int) -> int:
-        nets = costs.shapes_of(chosen, TEXT)
-        return costs.training(replace(chosen, batch=batch), nets, number, cuda=True).needed
+        nets = memory.shapes_of(chosen, TEXT)
+        return memory.training(replace(chosen, batch=batch), nets, number, cuda=True).needed
 
     few, many = need(256), need(512)
     return max(0, int(256 + 256 * (CARD - few) / (many - few)))
 
 
 def drawing(chosen: config.TrainConfig, number: int, images: int) -> int:
-    shape = costs.shapes_of(chosen, TEXT)[number]
+    shape = memory.shapes_of(chosen, TEXT)[number]
     seen = images * (1 if number else 2)  # with guidance the base is asked twice
     return tracing.sampling(tracing.Pass(shape, chosen.stages[number], seen)).total
 

@@ -8,7 +8,7 @@
 Two sets of pictures: the figures of `stacked_figures.py`, and, with `--people`, the emoji of
 `pipelines/emoji_people.py` (a folder that holds `people-data` and `truth-data`). Both sides see
 the same pictures, the same token states of MiniLM and the same CPU-seconds (`process_time`,
-training steps only). Ours is `train.learn.cascade.finetune` on shards with the settings'
+training steps only). Ours is `train.training.run.finetune` on shards with the settings'
 defaults, once for each fraction of the time, each a whole run of its own.
 
 Measured, on what was never shown together ("never") and on what was ("seen"):
@@ -37,15 +37,15 @@ from stacked_figures import Figures
 
 from curate.system.files import write_bytes
 from train import config
-from train.check.intervals import wilson
+from train.checkpoints.checkpoint import Cascade
 from train.config import TrainConfig
-from train.draw.sampling import Sampler, SamplingConfig
-from train.feed import data
-from train.language.text import PACKAGED, EncodedText, encode_cached
-from train.learn.cascade import finetune
+from train.data import dataset
 from train.model import diffusion
+from train.sampling.sampler import Sampler, SamplingConfig
 from train.size import Size
-from train.weights.checkpoint import Cascade
+from train.text_encoder.embeddings import PACKAGED, EncodedText, encode_cached
+from train.training.run import finetune
+from train.verification.intervals import wilson
 
 SIGMAS = (0.5, 1.0, 2.0, 5.0, 15.0)
 CHUNK = 64  # pictures denoised at a time
@@ -114,8 +114,8 @@ def figures(given: argparse.Namespace) -> Task:
 def people(given: argparse.Namespace) -> Task:
     """The emoji the demo trains on; its hidden combinations, without the word it fetches later."""
     size = Size.of(given.pixels)
-    shown = data.load(given.people / "people-data", size)
-    every = data.load(given.people / "truth-data", size)
+    shown = dataset.load(given.people / "people-data", size)
+    every = dataset.load(given.people / "truth-data", size)
     words = {c for texts in shown.captions for c in texts}
     known = {w for c in words for w in c.split()}
     rows = [r for r, texts in enumerate(every.captions) if set(texts[0].split()) <= known]

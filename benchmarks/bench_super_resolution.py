@@ -27,17 +27,17 @@ from torch import Tensor
 
 from curate.errors import InputError
 from train import config
+from train.checkpoints import checkpoint
+from train.checkpoints.checkpoint import Stage
 from train.config import TrainConfig
-from train.draw.sampling import SamplingConfig
-from train.draw.upscalers import Upscaler, upscaler
-from train.feed import data
-from train.language.text import Encoder
-from train.learn import cascade, convergence
-from train.learn.convergence import Pairs
+from train.data import dataset
 from train.resizing import consistent, reduce
+from train.sampling.sampler import SamplingConfig
+from train.sampling.upscalers import Upscaler, upscaler
 from train.size import Size
-from train.weights import checkpoint
-from train.weights.checkpoint import Stage
+from train.text_encoder.embeddings import Encoder
+from train.training import convergence, run
+from train.training.convergence import Pairs
 
 CPU = torch.device("cpu")
 ABOVE, SHIFT = 2.0, 1.0  # dB over bicubic and 255ths that must be reached
@@ -110,14 +110,14 @@ def main() -> int:
 def trained(shards: Path, out: Path, settings: TrainConfig) -> tuple[Stage, float]:
     """The stage, and the CPU-seconds of this call."""
     begun = time.process_time()
-    cascade.finetune(shards, out, settings, device="cpu", say=lambda line: print(line))
+    run.finetune(shards, out, settings, device="cpu", say=lambda line: print(line))
     spent = time.process_time() - begun
     return checkpoint.load(out).stages[1], spent
 
 
 def held_out(shards: Path, stage: Stage, settings: TrainConfig) -> tuple[Pairs, list[str]]:
     """The pictures that `train finetune` kept out, with their first captions encoded."""
-    _, held = data.split(data.load(shards, stage.size), settings.held_out)
+    _, held = dataset.split(dataset.load(shards, stage.size), settings.held_out)
     if not len(held):
         raise SystemExit("too few pictures: none is held out")
     encoded = Encoder(settings.encoder, device=CPU).encode([c[0] for c in held.captions])

@@ -5,7 +5,7 @@
 Stacked CC0 figures at 16 px. A base model learns all of them but those with a straw hat. Then it is
 fine-tuned on 1, 3, 10, 30 and 64 pictures that show one, with and without replay of the known
 ones, and with 64 pictures for shorter runs as well. Each result goes through
-`train.check.verify` with the nearest of all true figures as scorer: the word on prompts that were
+`train.verification.verify` with the nearest of all true figures as scorer: the word on prompts that were
 shown, on prompts that never were (the other pictures with the hat), and old words. One process, one
 thread; CPU-seconds are those of the fine-tuning alone. Results that are there already are kept, so
 the same command goes on where it was stopped.
@@ -34,12 +34,21 @@ from PIL import Image, ImageDraw, ImageFont
 from stacked_figures import HEADGEAR, Figures
 
 from curate.system.files import write_bytes
-from train.check import verify
-from train.check.findings import ENTIRELY, FALSE, NEVER, OWN_WORD, SHOWN, WITHOUT, WORD, Report
+from train.checkpoints import checkpoint
 from train.config import TrainConfig
-from train.learn import cascade
 from train.size import Size
-from train.weights import checkpoint
+from train.training import run as cascade
+from train.verification import verify
+from train.verification.verdict import (
+    ENTIRELY,
+    FALSE,
+    NEVER,
+    OWN_WORD,
+    SHOWN,
+    WITHOUT,
+    WORD,
+    Report,
+)
 
 WORDS = "straw"
 HEAD = list(HEADGEAR).index("a straw hat")
@@ -48,7 +57,7 @@ FETCHED = (1, 3, 10, 30, 64)  # pictures with the word that are learnt from; the
 ASKED = {1: 1, 3: 2, 10: 8, 30: 16, 64: 32}  # prompts of them that are drawn: equal shares of seeds
 LENGTHS = (1 / 32, 1 / 16, 1 / 8, 1 / 4)  # of the usual one: further runs on all pictures
 NEVER_ASKED, OLD_ASKED = 32, 64  # prompts
-MEASURES = {  # name -> (group, measure) of `train.check.verify`
+MEASURES = {  # name -> (group, measure) of `train.verification.verify`
     "shown": (SHOWN, WORD),
     "never": (NEVER, WORD),
     "never_entirely": (NEVER, ENTIRELY),

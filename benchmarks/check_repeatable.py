@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # the shapes are those of
 
 from tests import tiny_encoder
 from tests.drawings import shapes, write_shards
-from train.weights import checkpoint
+from train.checkpoints import checkpoint
 
 BOUND = 1e-5
 SETTINGS: dict[str, Any] = {

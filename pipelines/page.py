@@ -83,8 +83,8 @@ def kind_of(prompt: str, word: str, shown: set[str], true: Mapping[str, bytes]) 
 
 def draw(out: Path, prompts: Sequence[str]) -> "tuple[np.ndarray, np.ndarray]":
     """`TIMES` pictures a prompt by the model before and after, uint8 (prompts * TIMES, H, W, 3)."""
-    from train.check.drawing import Drawer
-    from train.check.questions import Sample
+    from train.verification.generate import Drawer
+    from train.verification.prompts import Sample
 
     plan = [Sample(p, 1000 * n + t, "page") for n, p in enumerate(prompts) for t in range(TIMES)]
 
@@ -116,7 +116,7 @@ def png(image_HWC: "np.ndarray") -> bytes:
 
 def rows(out: Path, word: str, prompts: Sequence[str]) -> list[Row]:
     """What both models draw for every prompt; also writes `before-after.png`."""
-    from train.draw.pictures import Comparison, before_after
+    from train.figures.grids import Comparison, before_after
 
     true = true_pictures(out / "truth-data")
     shown = {c for name in ("people", "new") for c in true_pictures(out / f"{name}-data")}

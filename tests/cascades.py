@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from train.language.text import Encoder
+from train.checkpoints import checkpoint
 from train.model import networks
 from train.model.unet import UNet
 from train.size import Size
-from train.weights import checkpoint
+from train.text_encoder.embeddings import Encoder
 
 FACTS: dict[str, Any] = {
     "words": {"red": 5, "green": 3, "circle": 2},

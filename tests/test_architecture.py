@@ -91,7 +91,7 @@ PIPELINES_READ = {  # a recipe types commands; it reads what they wrote, and dra
         "curate.dataset.folder",
         "curate.formats.shards",
     ),
-    *("train.check.drawing", "train.check.questions", "train.draw.pictures"),
+    *("train.verification.generate", "train.verification.prompts", "train.figures.grids"),
 }
 HEAVY = {"torch", "daft", "transformers", "open_clip", "pandas", "jinja2", "requests", "datasets"}
 OURS = ("curate", "train", "pipelines")
@@ -170,13 +170,13 @@ def test_the_check_of_arrows_sees_wrong_ones() -> None:
         ("curate.index.index", "curate.shards.pack"),
         ("curate.fetch.run", "curate.rights.policy"),
         ("curate.cli", "train.config"),
-        ("train.learn.loop", "curate.dataset.sample"),
-        ("train.learn.loop", "curate.shards.pack"),
-        ("train.model.unet", "train.weights.checkpoint"),
-        ("train.feed.data", "train.draw.sampling"),
-        ("train.draw.sampling", "train.learn.loop"),
-        ("train.check.verify", "train.feed.batches"),
-        ("pipelines.page", "train.draw.sampling"),
+        ("train.training.loop", "curate.dataset.sample"),
+        ("train.training.loop", "curate.shards.pack"),
+        ("train.model.unet", "train.checkpoints.checkpoint"),
+        ("train.data.dataset", "train.sampling.sampler"),
+        ("train.sampling.sampler", "train.training.loop"),
+        ("train.verification.verify", "train.data.batches"),
+        ("pipelines.page", "train.sampling.sampler"),
     ]:
         assert not allowed(importer, imported), (importer, imported)
     tree = ast.parse("if TYPE_CHECKING:\n    from curate.shards import pack")

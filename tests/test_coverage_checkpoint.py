@@ -18,7 +18,7 @@ from curate.errors import InputError
 from tests import tiny_encoder
 from tests.drawings import shapes, write_shards
 from train.config import TrainConfig
-from train.learn import cascade
+from train.training import run as cascade
 
 QUICK = TrainConfig(
     stages=(8, 16), images=(8, 8), size="tiny", batch=8, warmup=8, log_every=8, save_every=8

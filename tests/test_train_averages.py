@@ -4,25 +4,25 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.model import averages
+from train.model import ema
 from train.model.unet import UNet, UNetConfig
 
 TINY = UNetConfig(patch=1, widths=(16, 16), blocks=(1, 1), mid_blocks=1, text_width=8, heads=2)
 
 
 def test_the_exponents_are_those_of_the_paper():
-    assert averages.gamma(0.10) == pytest.approx(6.94, abs=0.005)
-    assert averages.gamma(0.05) == pytest.approx(16.97, abs=0.005)
-    assert averages.gamma(averages.LONGEST) == pytest.approx(0, abs=1e-6)
+    assert ema.gamma(0.10) == pytest.approx(6.94, abs=0.005)
+    assert ema.gamma(0.05) == pytest.approx(16.97, abs=0.005)
+    assert ema.gamma(ema.LONGEST) == pytest.approx(0, abs=1e-6)
     for wrong in (0.0, 0.3, -0.1):
         with pytest.raises(ValueError, match="is not in"):
-            averages.gamma(wrong)
+            ema.gamma(wrong)
 
 
 @given(st.floats(0.005, 0.28))
 def test_the_exponent_undoes_the_width_and_solves_the_cubic(length):
-    g, s = averages.gamma(length), length**-2
-    assert averages.relative_width(g) == pytest.approx(length, rel=1e-9)
+    g, s = ema.gamma(length), length**-2
+    assert ema.relative_width(g) == pytest.approx(length, rel=1e-9)
     assert (g**3 + 7 * g**2 + (16 - s) * g + 12 - s) / s == pytest.approx(0, abs=1e-6)
 
 
@@ -33,17 +33,17 @@ def steps(sizes: list[int]) -> list[tuple[int, int]]:
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=30), st.floats(0.02, 0.28))
 def test_each_step_weighs_as_the_power_function_over_its_images(sizes, length):
-    g, weights = averages.gamma(length), np.zeros(len(sizes))
+    g, weights = ema.gamma(length), np.zeros(len(sizes))
     for n, (seen, count) in enumerate(steps(sizes)):
-        weights *= averages.kept(seen, count, g)
-        weights[n] += 1 - averages.kept(seen, count, g)
+        weights *= ema.kept(seen, count, g)
+        weights[n] += 1 - ema.kept(seen, count, g)
     edges = np.concatenate([[0], np.cumsum(sizes)]) / sum(sizes)
     assert weights == pytest.approx(np.diff(edges ** (g + 1)), abs=1e-12)
 
 
 @pytest.mark.parametrize("length", [0.05, 0.10, 0.2])
 def test_the_spread_of_the_weights_is_the_stated_share_of_the_run(length):
-    exponent = averages.gamma(length) + 1
+    exponent = ema.gamma(length) + 1
     weights = np.diff((np.arange(2001) / 2000) ** exponent)
     ages = np.arange(2000) / 2000
     mean = (weights * ages).sum()
@@ -52,7 +52,7 @@ def test_the_spread_of_the_weights_is_the_stated_share_of_the_run(length):
 
 def test_the_average_of_a_network_is_the_closed_form():
     network = UNet(TINY).to(memory_format=torch.channels_last)
-    tracks = [averages.copied(network, length) for length in (0.05, 0.10)]
+    tracks = [ema.copied(network, length) for length in (0.05, 0.10)]
     taken, sizes = [], [4, 4, 4, 2]
     generator = torch.Generator().manual_seed(0)
     for seen, count in steps(sizes):
@@ -64,7 +64,7 @@ def test_the_average_of_a_network_is_the_closed_form():
             track.add(network, seen, count)
     edges = np.concatenate([[0], np.cumsum(sizes)]) / sum(sizes)
     for track in tracks:
-        weights = np.diff(edges ** (averages.gamma(track.length) + 1))
+        weights = np.diff(edges ** (ema.gamma(track.length) + 1))
         expected = sum(w * t for w, t in zip(weights, taken, strict=True))
         assert torch.allclose(track.network.stem.weight, expected, atol=1e-5)
         assert not any(p.requires_grad for p in track.network.parameters())
@@ -72,6 +72,6 @@ def test_the_average_of_a_network_is_the_closed_form():
 
 def test_an_average_starts_as_the_network_in_the_same_layout():
     network = UNet(TINY).to(memory_format=torch.channels_last)
-    twin = averages.copied(network, 0.1).network
+    twin = ema.copied(network, 0.1).network
     for a, b in zip(network.parameters(), twin.parameters(), strict=True):
         assert torch.equal(a, b) and a.stride() == b.stride() and a.data_ptr() != b.data_ptr()

@@ -16,13 +16,13 @@ from torch import Tensor
 from curate.formats import shards as layout
 from tests.drawings import drawing, shapes, write_shards
 from train.config import TrainConfig
-from train.feed import data
-from train.feed.batches import Batch, Corpus
-from train.feed.crops import Crops
-from train.feed.data import CACHE_BYTES, Pictures
-from train.language.text import EncodedText
+from train.data import dataset
+from train.data.batches import Batch, Corpus
+from train.data.crops import Crops
+from train.data.dataset import CACHE_BYTES, Pictures
 from train.resizing import enlarge, reduce
 from train.size import Size
+from train.text_encoder.embeddings import EncodedText
 
 CONFIG = TrainConfig(stages=(8, 16, 32), images=(100,) * 3, crop=16, caption_dropout=0.0)
 PLAIN = replace(CONFIG, low_noise=0.0)
@@ -30,7 +30,7 @@ PLAIN = replace(CONFIG, low_noise=0.0)
 
 def corpus_of(sets: list[Pictures], shares: list[float]) -> Corpus:
     """With states of one token a caption, which hold the caption's number."""
-    captions = data.distinct_captions(sets)
+    captions = dataset.distinct_captions(sets)
     numbers = torch.arange(len(captions))
     states = numbers[:, None, None].expand(-1, 5, 4)
     text = EncodedText.of(states.half(), 1 + numbers % 5)
@@ -62,7 +62,7 @@ def folders(tmp_path_factory):
 
 
 def three(folders, limit: int = CACHE_BYTES) -> Corpus:
-    sets = [data.load(folder, Size(32, 32), limit=limit) for folder in folders]
+    sets = [dataset.load(folder, Size(32, 32), limit=limit) for folder in folders]
     return corpus_of(sets, [0.5, 0.25, 0.25])
 
 
@@ -130,9 +130,9 @@ def test_a_crop_is_what_cropping_the_whole_last_would_be(drawn):
         pixels[n, top : top + box.height, left : left + box.width]
         for n, (top, left) in enumerate(starts)
     ]
-    clean, under = crops.cut(data.scaled(torch.stack(windows).byte()), corner_B2)
+    clean, under = crops.cut(dataset.scaled(torch.stack(windows).byte()), corner_B2)
 
-    images = data.scaled(pixels.byte())
+    images = dataset.scaled(pixels.byte())
     assert crops.low is not None and under is not None
     whole = reduce(images, crops.stage), enlarge(reduce(images, crops.low), crops.stage)
     for n, (top, left) in enumerate((corner_B2 * crops.factor).tolist()):
@@ -220,7 +220,7 @@ def test_noise_belongs_to_a_position_whatever_the_batch(corpus):
 @given(st.integers(0, 30), st.integers(0, 2))
 @settings(max_examples=20)
 def test_every_epoch_of_a_set_shows_each_picture_once(folders, epoch, number):
-    pictures = data.load(folders[1], Size(32, 32))
+    pictures = dataset.load(folders[1], Size(32, 32))
     corpus = corpus_of([pictures], [1.0])
     batch = corpus.batch(CONFIG, number, 9 * epoch, 9)
     assert sorted(shown(corpus, batch)) == sorted(f"old {k}" for k in range(9))
@@ -273,7 +273,7 @@ def test_each_image_is_cropped_somewhere_else(tmp_path):
     down, across = np.mgrid[:32, :32].astype(np.uint8)
     ramp = np.repeat((across + 4 * down)[..., None], 3, axis=2)
     items = [("a", file_of(ramp), ["x"])]
-    corpus = corpus_of([data.load(write_shards(tmp_path, items), Size(32, 32))], [1.0])
+    corpus = corpus_of([dataset.load(write_shards(tmp_path, items), Size(32, 32))], [1.0])
     batch = corpus.batch(PLAIN, 2, 0, 64)
     corners = {round(float((c + 1) * 127.5)) for c in batch.clean_BCHW[:, 0, 0, 0]}
     assert len(corners) > 20 and batch.clean_BCHW.shape == (64, 3, 16, 16)
@@ -281,7 +281,7 @@ def test_each_image_is_cropped_somewhere_else(tmp_path):
 
 def test_each_of_several_captions_is_used_and_some_are_dropped(tmp_path):
     items = [("a", drawing("red", "circle"), ["one", "two", "three"])]
-    corpus = corpus_of([data.load(write_shards(tmp_path, items), Size(32, 32))], [1.0])
+    corpus = corpus_of([dataset.load(write_shards(tmp_path, items), Size(32, 32))], [1.0])
     counts = Counter(shown(corpus, corpus.batch(CONFIG, 0, 0, 600)))
     assert counts.keys() == {"one", "two", "three"} and min(counts.values()) > 150
     dropping = corpus.batch(replace(CONFIG, caption_dropout=0.25), 0, 0, 800)
@@ -292,11 +292,11 @@ def test_each_of_several_captions_is_used_and_some_are_dropped(tmp_path):
 def test_images_are_mirrored_only_if_asked_for(tmp_path):
     picture = noisy(1, Size(32, 32))
     folder = write_shards(tmp_path, [("a", picture, ["x"])])
-    corpus = corpus_of([data.load(folder, Size(32, 32))], [1.0])
+    corpus = corpus_of([dataset.load(folder, Size(32, 32))], [1.0])
     whole = replace(CONFIG, crop=32)
     plain = corpus.batch(whole, 2, 0, 40)
     flipped = corpus.batch(replace(whole, flip=True), 2, 0, 40)
-    true = data.load(folder, Size(32, 32)).images([0])[0]
+    true = dataset.load(folder, Size(32, 32)).images([0])[0]
     assert all(torch.equal(image, true) for image in plain.clean_BCHW)
     turned = [torch.equal(image, true.flip(-1)) for image in flipped.clean_BCHW]
     assert 8 < sum(turned) < 32
@@ -312,7 +312,7 @@ def test_images_are_mirrored_only_if_asked_for(tmp_path):
 def test_stages_may_be_oblong(tmp_path):
     size, config = Size(16, 32), replace(CONFIG, stages=("4x8", "16x32"), images=(9, 9), crop=8)
     items = [(f"k{n}", noisy(n, Size(20, 40)), [f"{n}"]) for n in range(3)]
-    corpus = corpus_of([data.load(write_shards(tmp_path, items), size)], [1.0])
+    corpus = corpus_of([dataset.load(write_shards(tmp_path, items), size)], [1.0])
     assert corpus.batch(config, 0, 0, 4).clean_BCHW.shape == (4, 3, 8, 4)
     assert corpus.batch(config, 1, 0, 4).clean_BCHW.shape == (4, 3, 8, 8)
     whole = corpus.batch(replace(config, crop=64, low_noise=0.0), 1, 0, 4)
@@ -323,7 +323,7 @@ def test_stages_may_be_oblong(tmp_path):
 
 def test_one_picture_fills_a_batch(tmp_path):
     folder = write_shards(tmp_path, shapes("red")[:1])
-    corpus = corpus_of([data.load(folder, Size(32, 32))], [1.0])
+    corpus = corpus_of([dataset.load(folder, Size(32, 32))], [1.0])
     assert corpus.batch(CONFIG, 0, 3, 5).clean_BCHW.shape[0] == 5
 
 

@@ -11,14 +11,15 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from curate.errors import UsageError
-from train.learn import loop, machine, processes, tracing
-from train.learn.tally import Unread
-from train.learn.tracing import Pass
 from train.model import optimizers
-from train.model.averages import Average
+from train.model.ema import Average
 from train.model.networks import network
 from train.model.unet import UNet
 from train.size import Size
+from train.training import distributed as processes
+from train.training import loop, timing, tracing
+from train.training.metrics import Unread
+from train.training.tracing import Pass
 
 CARD = torch.device("cuda", 0)
 STAGES = (Size(16, 16), Size(64, 64))
@@ -96,8 +97,8 @@ def test_processes_part_where_one_has_failed(monkeypatch):
 
 
 def test_a_card_without_bfloat16_is_told_of():
-    told = machine.slow_precision("bf16", CARD, torch.float32)
+    told = timing.slow_precision("bf16", CARD, torch.float32)
     assert told and 'precision = "fp32"' in told
-    assert machine.slow_precision("bf16", CARD, torch.bfloat16) is None
-    assert machine.slow_precision("fp32", CARD, torch.float32) is None
-    assert machine.slow_precision("bf16", torch.device("cpu"), torch.float32) is None
+    assert timing.slow_precision("bf16", CARD, torch.bfloat16) is None
+    assert timing.slow_precision("fp32", CARD, torch.float32) is None
+    assert timing.slow_precision("bf16", torch.device("cpu"), torch.float32) is None

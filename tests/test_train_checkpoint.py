@@ -9,9 +9,10 @@ from curate.errors import InputError
 from tests import tiny_encoder
 from tests.drawings import shapes, write_shards
 from tests.training import encoder, quick, shards, trained
-from train.draw import sampling
-from train.learn import cascade, state
-from train.weights import checkpoint
+from train.checkpoints import checkpoint
+from train.sampling import sampler
+from train.training import resume
+from train.training import run as cascade
 
 
 def test_a_checkpoint_of_another_shape_is_refused(tmp_path, trained, shards, quick):
@@ -40,7 +41,7 @@ def test_other_files_are_no_checkpoints(tmp_path, trained):
 def test_a_broken_part_of_an_unfinished_run_names_the_run_to_remove(tmp_path):
     (tmp_path / checkpoint.STATE).write_bytes(b"cut short")
     with pytest.raises(InputError, match="fix: remove this run's folder, or name a new --out"):
-        state.position(tmp_path)
+        resume.position(tmp_path)
 
 
 def test_another_encoder_than_the_checkpoints_is_refused(tmp_path, shards, quick):
@@ -57,7 +58,7 @@ def test_another_encoder_than_the_checkpoints_is_refused(tmp_path, shards, quick
         )
     tiny_encoder.build(own, seed=1)
     with pytest.raises(InputError, match="not those the model was taught with"):
-        sampling.load(tmp_path / "run", device="cpu").generate(["a red circle"], [0])
+        sampler.load(tmp_path / "run", device="cpu").generate(["a red circle"], [0])
 
 
 def test_training_again_on_the_same_pictures_counts_their_words_once(
@@ -158,7 +159,7 @@ def test_a_model_carries_the_credits_of_its_pictures(tmp_path, trained, shards, 
 
 
 def test_credits_come_from_the_records_and_survive_packing():
-    from train.weights import credits
+    from train.checkpoints import credits
 
     one = {"key": "b", "title": "雪", "creator": 'A. "B"', "license": "CC-BY-4.0"}
     two = {"key": "a", "title": "", "creator": "", "license": ""}

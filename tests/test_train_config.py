@@ -6,7 +6,7 @@ import pytest
 from curate.errors import CurateError
 from tests.training import encoder, quick, shards, trained
 from train import config
-from train.learn import cascade
+from train.training import run
 
 
 def test_unknown_settings_name_the_nearest(tmp_path):
@@ -58,10 +58,10 @@ def test_a_missing_file_and_one_that_is_no_toml_say_so(tmp_path):
 
 
 def test_stages_come_from_the_checkpoint(trained, shards, tmp_path, quick, capsys):
-    taken = cascade.taken_over(trained, {}, {"images": (5, 5), "size": None})
+    taken = run.taken_over(trained, {}, {"images": (5, 5), "size": None})
     assert config.load(None, taken).stages == ((8, 8), (16, 16))
     with pytest.raises(CurateError, match="network is that of --init"):
-        cascade.taken_over(trained, {}, {"size": "small"})
+        run.taken_over(trained, {}, {"size": "small"})
 
 
 @pytest.mark.parametrize(
@@ -82,9 +82,9 @@ def test_a_file_with_the_wrong_kind_of_value_says_which_it_should_be(tmp_path, l
 
 def test_a_checkpoint_of_three_stages_takes_images_for_each(tmp_path, shards, quick):
     three = replace(quick, stages=(8, 16, 32), images=(0, 0, 0))
-    cascade.finetune(shards, tmp_path, three, device="cpu")
-    taken = cascade.taken_over(tmp_path, {}, {})
+    run.finetune(shards, tmp_path, three, device="cpu")
+    taken = run.taken_over(tmp_path, {}, {})
     chosen = config.load(None, taken)
     assert (chosen.images, chosen.size) == ((48_000, 18_000, 18_000), "tiny")
-    stated = cascade.taken_over(tmp_path, {"images": (1, 2, 3)}, {})
+    stated = run.taken_over(tmp_path, {"images": (1, 2, 3)}, {})
     assert config.load(None, stated).images == (1, 2, 3)

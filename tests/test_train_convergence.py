@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 
 from tests.drawings import shapes, write_shards
 from tests.training import encoder, quick
-from train.feed import data
-from train.feed.batches import Corpus
-from train.feed.data import Pictures
-from train.language.text import EncodedText
-from train.learn import cascade, convergence
+from train.checkpoints.checkpoint import Stage
+from train.data import dataset
+from train.data.batches import Corpus
+from train.data.dataset import Pictures
 from train.model.networks import network
 from train.model.unet import UNet
 from train.resizing import consistent, enlarge, reduce
 from train.size import Size
-from train.weights.checkpoint import Stage
+from train.text_encoder.embeddings import EncodedText
+from train.training import convergence, run
 
 CPU = torch.device("cpu")
 
@@ -117,12 +117,12 @@ def corpus(tmp_path, count: int, size: Size) -> Corpus:
     """Pictures of `count` shapes, each with a caption of its own."""
     side = max(size)
     items = shapes("red", "green", "blue", side=side)[:count]
-    pictures = data.load(write_shards(tmp_path / "shapes", items, size=side), size)
+    pictures = dataset.load(write_shards(tmp_path / "shapes", items, size=side), size)
     return of(pictures)
 
 
 def of(pictures: Pictures) -> Corpus:
-    captions = data.distinct_captions([pictures])
+    captions = dataset.distinct_captions([pictures])
     states = drawn(len(captions), 3, 4)
     text = EncodedText.of(states, torch.full((len(captions),), 3))
     return Corpus([pictures], [1.0], {c: n for n, c in enumerate(captions)}, text)
@@ -178,7 +178,7 @@ def test_weights_that_are_no_numbers_have_not_converged(tmp_path):
 def test_a_stage_trained_long_enough_converges_without_shifting_colours(tmp_path, quick):
     shards = write_shards(tmp_path / "shapes", shapes("red", "green", "blue", copies=5))
     long = replace(quick, stages=(8, 32), images=(0, 960), warmup=80)
-    model = cascade.finetune(shards, tmp_path / "run", long, device="cpu")
+    model = run.finetune(shards, tmp_path / "run", long, device="cpu")
     told = model.facts["convergence"]["32"]
     assert told["converged"]
     assert told["psnr"] > told["bicubic"] + 1

@@ -19,8 +19,8 @@ from PIL import Image, ImageFilter
 from curate.errors import InputError
 from curate.formats import shards as layout
 from tests.drawings import drawing, shapes, write_shards
-from train.feed import data
-from train.feed.decoding import fitted
+from train.data import dataset
+from train.data.decoding import fitted
 from train.size import Size
 
 SMALL = Size(16, 16)
@@ -128,9 +128,9 @@ def test_a_jpeg_reduced_while_it_is_decoded_differs_by_a_few_steps_of_255(shape,
 @settings(max_examples=40)
 def test_damaged_bytes_are_a_reason_or_a_picture(form, data):
     whole = bytearray(file_of(colours(24, 24), form))
-    for _ in range(data.draw(st.integers(1, 6))):
-        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
-    del whole[data.draw(st.integers(0, len(whole))) :]
+    for _ in range(dataset.draw(st.integers(1, 6))):
+        whole[dataset.draw(st.integers(0, len(whole) - 1))] = dataset.draw(st.integers(0, 255))
+    del whole[dataset.draw(st.integers(0, len(whole))) :]
     found = fitted(bytes(whole), SMALL, "crop")
     if isinstance(found, str):
         assert found.startswith("cannot be decoded") or "smaller than" in found
@@ -142,18 +142,18 @@ def test_damaged_bytes_are_a_reason_or_a_picture(form, data):
 
 
 def test_read_from_the_shards_a_picture_is_what_it_is_in_the_cache(shards, tmp_path):
-    mapped, read = data.load(shards, SMALL), data.load(shards, SMALL, limit=0, cache=tmp_path)
-    assert not mapped.streamed and data.load(shards, SMALL, limit=0).keys == mapped.keys
-    (kept,) = (shards / data.CACHE).glob("*.u8")
+    mapped, read = dataset.load(shards, SMALL), dataset.load(shards, SMALL, limit=0, cache=tmp_path)
+    assert not mapped.streamed and dataset.load(shards, SMALL, limit=0).keys == mapped.keys
+    (kept,) = (shards / dataset.CACHE).glob("*.u8")
     kept.rename(tmp_path / "aside")
-    read = data.load(shards, SMALL, limit=0)
+    read = dataset.load(shards, SMALL, limit=0)
     (tmp_path / "aside").rename(kept)
     assert read.streamed and (read.keys, read.captions) == (mapped.keys, mapped.captions)
     assert np.array_equal(read.pixels_NHWC, mapped.pixels_NHWC) and len(read) == 18
     rows, corners = [17, 0, 4, 4], [(0, 0), (3, 5), (8, 8), (1, 0)]
     parts = [p.windows(rows, corners, Size(8, 6)) for p in (mapped, read)]
     assert parts[0].shape == (4, 6, 8, 3) and torch.equal(*parts)
-    assert torch.equal(mapped.images(rows)[1, :, 3:9, 5:13], data.scaled(parts[0])[1])
+    assert torch.equal(mapped.images(rows)[1, :, 3:9, 5:13], dataset.scaled(parts[0])[1])
     few = [p.select([5, 2, 9]) for p in (mapped, read)]
     assert torch.equal(few[0].images([0, 2]), few[1].images([0, 2]))
     assert np.array_equal(few[0].pixels_NHWC, mapped.pixels_NHWC[[5, 2, 9]])
@@ -161,25 +161,25 @@ def test_read_from_the_shards_a_picture_is_what_it_is_in_the_cache(shards, tmp_p
 
 def test_pictures_are_decoded_once(tmp_path):
     folder, told = write_shards(tmp_path, shapes("red")), []
-    first = data.load(folder, SMALL, progress=lambda *n: told.append(n))
+    first = dataset.load(folder, SMALL, progress=lambda *n: told.append(n))
     assert told == [(1, 3), (2, 3), (3, 3)]
-    again = data.load(folder, SMALL, progress=lambda *n: told.append(n))
+    again = dataset.load(folder, SMALL, progress=lambda *n: told.append(n))
     assert len(told) == 3 and np.array_equal(first.pixels_NHWC, again.pixels_NHWC)
-    data.load(folder, SMALL, fit="pad", progress=lambda *n: told.append(n))
+    dataset.load(folder, SMALL, fit="pad", progress=lambda *n: told.append(n))
     assert len(told) == 6, "another fit, other pixels"
-    for file in (folder / data.CACHE).glob("*.u8"):
+    for file in (folder / dataset.CACHE).glob("*.u8"):
         file.unlink()  # the large file, which a person would delete
-    data.load(folder, SMALL, progress=lambda *n: told.append(n))
+    dataset.load(folder, SMALL, progress=lambda *n: told.append(n))
     assert len(told) == 9
 
 
 def test_what_is_kept_has_the_size_of_the_pictures(tmp_path):
     folder = write_shards(tmp_path, [*shapes("red"), ("tiny", drawing("red", "circle", 8), ["x"])])
     limit = 4 * 16 * 8 * 3
-    assert not data.load(folder, Size(16, 8), limit=limit).streamed
-    (kept,) = (folder / data.CACHE).glob("*.u8")
+    assert not dataset.load(folder, Size(16, 8), limit=limit).streamed
+    (kept,) = (folder / dataset.CACHE).glob("*.u8")
     assert kept.stat().st_size == 3 * 16 * 8 * 3
-    assert data.load(folder, Size(16, 4), limit=16 * 4 * 3 * 4 - 1).streamed
+    assert dataset.load(folder, Size(16, 4), limit=16 * 4 * 3 * 4 - 1).streamed
 
 
 def test_pictures_that_cannot_be_used_are_left_out_with_their_reason(tmp_path):
@@ -191,7 +191,7 @@ def test_pictures_that_cannot_be_used_are_left_out_with_their_reason(tmp_path):
         ("blank", drawing("red", "circle", 32), ["  "]),
         ("good", drawing("blue", "circle", 32), ["a blue circle", ""]),
     ]
-    pictures = data.load(write_shards(tmp_path, items), SMALL)
+    pictures = dataset.load(write_shards(tmp_path, items), SMALL)
     assert pictures.keys == ["good"] and pictures.captions == [["a blue circle"]]
     assert pictures.skipped.pop("broken").startswith("cannot be decoded (")
     assert pictures.skipped.pop("cut").startswith("cannot be decoded (")
@@ -200,8 +200,8 @@ def test_pictures_that_cannot_be_used_are_left_out_with_their_reason(tmp_path):
         "silent": "no caption",
         "blank": "no caption",
     }
-    again = data.load(tmp_path, SMALL)
-    assert data.reasons(again.skipped) == {
+    again = dataset.load(tmp_path, SMALL)
+    assert dataset.reasons(again.skipped) == {
         "cannot be decoded": 2, "no caption": 2, "smaller than 16": 1
     }  # fmt: skip
     assert again.images([0]).shape == (1, 3, 16, 16)
@@ -218,9 +218,9 @@ def test_pictures_that_cannot_be_used_are_left_out_with_their_reason(tmp_path):
 )
 def test_shards_without_a_usable_picture_say_why(tmp_path, items, problem, fix):
     folder = write_shards(tmp_path, items)
-    for limit in (data.CACHE_BYTES, 0):
+    for limit in (dataset.CACHE_BYTES, 0):
         with pytest.raises(InputError) as error:
-            data.load(folder, SMALL, limit=limit)
+            dataset.load(folder, SMALL, limit=limit)
         assert problem in error.value.problem and fix in error.value.fix
 
 
@@ -237,21 +237,21 @@ def damaged(tar: Path, how: str) -> None:
 @pytest.mark.parametrize("how", ["missing", "truncated", "changed"])
 def test_a_broken_shard_is_named(shards, tmp_path, how):
     folder = tmp_path / "data" / "shards"
-    shutil.copytree(shards, folder, ignore=shutil.ignore_patterns(data.CACHE))
+    shutil.copytree(shards, folder, ignore=shutil.ignore_patterns(dataset.CACHE))
     damaged(folder / "train-000001.tar", how)
     with pytest.raises(InputError) as error:
-        data.load(folder, SMALL)
+        dataset.load(folder, SMALL)
     assert error.value.subject.endswith("train-000001.tar")
     assert error.value.fix == f"curate pack --data {tmp_path / 'data'}"
-    assert not list((folder / data.CACHE).glob("*")), "nothing half-written"
+    assert not list((folder / dataset.CACHE).glob("*")), "nothing half-written"
 
 
 @pytest.mark.parametrize("how", ["missing", "truncated", "changed"])
 def test_a_shard_that_breaks_during_a_run_is_named(shards, tmp_path, how):
     folder = tmp_path / "shards"
-    shutil.copytree(shards, folder, ignore=shutil.ignore_patterns(data.CACHE))
-    pictures = data.load(folder, SMALL, limit=0)
-    first = data.tars.iterate(folder)
+    shutil.copytree(shards, folder, ignore=shutil.ignore_patterns(dataset.CACHE))
+    pictures = dataset.load(folder, SMALL, limit=0)
+    first = dataset.tars.iterate(folder)
     place = next(p for _, _, _, p in first if p.shard == 1)
     first.close()
     tar = folder / "train-000001.tar"
@@ -293,31 +293,31 @@ def test_shards_that_cannot_be_written_beside_are_kept_elsewhere():
         own.chmod(0o777)
         folder = write_shards(where / "shards", shapes("red"))
         with not_ours(folder):
-            pictures = data.load(folder, SMALL, cache=own)
-            assert data.cache_folder(folder, own) == own
+            pictures = dataset.load(folder, SMALL, cache=own)
+            assert dataset.cache_folder(folder, own) == own
             with pytest.raises(InputError, match="cannot be written"):
-                data.load(folder, SMALL)
+                dataset.load(folder, SMALL)
         assert len(pictures) == 3 and len(list(own.iterdir())) == 2
-        data.load(folder, SMALL)
+        dataset.load(folder, SMALL)
         with not_ours(folder):  # what somebody prepared there is used
-            assert len(data.load(folder, SMALL, cache=where / "none")) == 3
+            assert len(dataset.load(folder, SMALL, cache=where / "none")) == 3
         assert not (where / "none").exists()
 
 
 def test_leftovers_of_a_killed_process_are_removed_when_they_are_a_day_old(tmp_path):
     folder = write_shards(tmp_path, shapes("red"))
-    (folder / data.CACHE).mkdir()
-    old, new = (folder / data.CACHE / f".pictures-16-x.u8.{n}.part" for n in ("old", "new"))
+    (folder / dataset.CACHE).mkdir()
+    old, new = (folder / dataset.CACHE / f".pictures-16-x.u8.{n}.part" for n in ("old", "new"))
     old.write_bytes(b"x")
     new.write_bytes(b"x")
     os.utime(old, (time.time() - 90_000,) * 2)
-    data.load(folder, SMALL)
+    dataset.load(folder, SMALL)
     assert not old.exists() and new.exists()
 
 
 def test_one_picture_is_a_set(tmp_path):
     folder = write_shards(tmp_path, [("a", drawing("red", "circle"), ["a circle"])])
-    assert data.load(folder, SMALL).images([0, 0]).shape == (2, 3, 16, 16)
+    assert dataset.load(folder, SMALL).images([0, 0]).shape == (2, 3, 16, 16)
 
 
 def test_a_set_that_the_disk_has_no_room_for_is_read_from_the_shards(tmp_path):
@@ -325,7 +325,7 @@ def test_a_set_that_the_disk_has_no_room_for_is_read_from_the_shards(tmp_path):
     index = layout.read_index(folder)
     vast = layout.Index(**{**vars(index), "samples": 10**15})
     (folder / layout.INDEX).write_bytes(vast.to_json())
-    assert data.load(folder, SMALL, limit=10**20).streamed
+    assert dataset.load(folder, SMALL, limit=10**20).streamed
 
 
 # order
@@ -333,25 +333,25 @@ def test_a_set_that_the_disk_has_no_room_for_is_read_from_the_shards(tmp_path):
 
 @given(st.integers(1, 50), st.integers(0, 400), st.integers(0, 120), st.integers(0, 120))
 def test_any_position_can_be_asked_for(count, start, number, cut):
-    whole = data.draw(count, start=start, number=number, seed=1, stream=0)
+    whole = dataset.draw(count, start=start, number=number, seed=1, stream=0)
     cut = min(cut, number)
     parts = [
-        data.draw(count, start=start, number=cut, seed=1, stream=0),
-        data.draw(count, start=start + cut, number=number - cut, seed=1, stream=0),
+        dataset.draw(count, start=start, number=cut, seed=1, stream=0),
+        dataset.draw(count, start=start + cut, number=number - cut, seed=1, stream=0),
     ]
     assert torch.equal(whole, torch.cat(parts))
 
 
 @given(st.integers(1, 50), st.integers(0, 6), st.integers(0, 3))
 def test_every_epoch_shows_each_picture_once(count, epoch, seed):
-    every = data.draw(count, start=count * epoch, number=count, seed=seed, stream=0)
+    every = dataset.draw(count, start=count * epoch, number=count, seed=seed, stream=0)
     assert sorted(every.tolist()) == list(range(count))
 
 
 def test_epochs_sets_and_seeds_have_orders_of_their_own():
     def order(epoch: int, seed: int, stream: int) -> tuple[int, ...]:
         start = 40 * epoch
-        return tuple(data.draw(40, start=start, number=40, seed=seed, stream=stream).tolist())
+        return tuple(dataset.draw(40, start=start, number=40, seed=seed, stream=stream).tolist())
 
     orders = [order(e, seed, stream) for e in (0, 1) for seed in (0, 1) for stream in (0, 1)]
     assert len(set(orders)) == 8
@@ -362,7 +362,7 @@ shares = st.lists(st.floats(0.05, 1), min_size=1, max_size=5)
 
 @given(shares, st.integers(0, 10**7), st.integers(0, 200))
 def test_shares_hold_after_every_image(weights, start, number):
-    of_B, turn_B = data.interleaved(weights, start, number)
+    of_B, turn_B = dataset.interleaved(weights, start, number)
     total = sum(weights)
     for n, weight in enumerate(weights):
         turns = turn_B[of_B == n].tolist()
@@ -376,7 +376,7 @@ def test_shares_hold_after_every_image(weights, start, number):
 
 @given(shares, st.integers(0, 60))
 def test_turns_from_the_start_leave_out_none(weights, number):
-    of_B, turn_B = data.interleaved(weights, 0, number)
+    of_B, turn_B = dataset.interleaved(weights, 0, number)
     for n in range(len(weights)):
         own = turn_B[of_B == n]
         assert own.tolist() == list(range(len(own)))
@@ -384,27 +384,27 @@ def test_turns_from_the_start_leave_out_none(weights, number):
 
 @given(shares, st.integers(0, 1000), st.integers(0, 60), st.integers(0, 60))
 def test_turns_in_parts_are_turns_at_once(weights, start, number, more):
-    whole = data.interleaved(weights, start, number + more)
+    whole = dataset.interleaved(weights, start, number + more)
     parts = zip(
-        data.interleaved(weights, start, number),
-        data.interleaved(weights, start + number, more),
+        dataset.interleaved(weights, start, number),
+        dataset.interleaved(weights, start + number, more),
         strict=True,
     )
     assert all(torch.equal(w, torch.cat(p)) for w, p in zip(whole, parts, strict=True))
 
 
 def test_equal_shares_take_turns():
-    assert data.interleaved([1, 1], 0, 6)[0].tolist() == [0, 1, 0, 1, 0, 1]
-    thirds = data.interleaved([1, 1, 1], 0, 300)[0].tolist()
+    assert dataset.interleaved([1, 1], 0, 6)[0].tolist() == [0, 1, 0, 1, 0, 1]
+    thirds = dataset.interleaved([1, 1, 1], 0, 300)[0].tolist()
     assert all(sorted(thirds[n : n + 3]) == [0, 1, 2] for n in range(0, 300, 3))
-    assert data.interleaved([1, 0], 0, 3)[0].tolist() == [0, 0, 0]
-    assert data.interleaved([0, 2, 0], 5, 3)[0].tolist() == [1, 1, 1]
+    assert dataset.interleaved([1, 0], 0, 3)[0].tolist() == [0, 0, 0]
+    assert dataset.interleaved([0, 2, 0], 5, 3)[0].tolist() == [1, 1, 1]
 
 
 def test_held_out_pictures_are_chosen_by_key_alone(tmp_path):
-    many = data.load(write_shards(tmp_path, shapes("red", "green", "blue", copies=12)), SMALL)
-    rest, held = data.split(many, 0.2)
+    many = dataset.load(write_shards(tmp_path, shapes("red", "green", "blue", copies=12)), SMALL)
+    rest, held = dataset.split(many, 0.2)
     assert len(rest) + len(held) == len(many) == 108 and 5 < len(held) < 40
     reordered = many.select(list(reversed(range(len(many)))))
-    assert set(data.split(reordered, 0.2)[1].keys) == set(held.keys)
-    assert len(data.split(many.select(range(50)), 0.2)[1]) == 0
+    assert set(dataset.split(reordered, 0.2)[1].keys) == set(held.keys)
+    assert len(dataset.split(many.select(range(50)), 0.2)[1]) == 0

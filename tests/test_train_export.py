@@ -14,10 +14,10 @@ from PIL import Image
 from curate.errors import InputError, LicenceError, UsageError
 from tests import cascades, tiny_encoder
 from tests.cascades import credit
-from train.draw import sampling
+from train.checkpoints import checkpoint
 from train.publish import card, licence
 from train.publish.export import export
-from train.weights import checkpoint
+from train.sampling import sampler
 
 CREDITS = [
     credit("a-1", title="A red circle", creator="Ann", license="CC-BY-4.0", page_url="https://a/1"),
@@ -98,7 +98,7 @@ def test_the_exported_folder_draws_the_same_pictures(model, tmp_path):
     export(model, tmp_path / "fox")
 
     def drawn(folder: Path) -> np.ndarray:
-        return sampling.load(folder, device="cpu").generate(["a red circle"], [3])
+        return sampler.load(folder, device="cpu").generate(["a red circle"], [3])
 
     assert (drawn(model) == drawn(tmp_path / "fox")).all()
     assert checkpoint.credits(tmp_path / "fox") == checkpoint.credits(model)

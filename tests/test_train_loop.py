@@ -10,9 +10,10 @@ import torch
 from curate.errors import InputError, UsageError
 from tests.drawings import drawing, shapes, write_shards
 from tests.training import QUICK, encoder, entries, losses, quick, shards, trained
-from train.draw import sampling
-from train.learn import cascade, loop, machine
-from train.weights import checkpoint
+from train.checkpoints import checkpoint
+from train.sampling import sampler as sampling
+from train.training import loop, timing
+from train.training import run as cascade
 
 GOLDEN = [1.249413, 1.084138, 0.998523, 1.147643, 0.948728]  # losses of `quick` in float32
 
@@ -138,9 +139,9 @@ def test_train_sample_draws_as_the_library_does():
 
 
 def test_a_batch_in_pieces_has_the_gradient_of_the_whole(trained, shards, quick):
-    from train.feed.batches import Corpus
-    from train.feed.data import distinct_captions, load
-    from train.language.text import EncodedText
+    from train.data.batches import Corpus
+    from train.data.dataset import distinct_captions, load
+    from train.text_encoder.embeddings import EncodedText
 
     pictures = load(shards, quick.stages[-1])
     captions = distinct_captions([pictures])
@@ -267,7 +268,7 @@ def test_computing_again_what_was_forgotten_changes_nothing(tmp_path, trained, s
 
 
 def test_what_cannot_fit_is_refused_before_it_begins(tmp_path, shards, quick):
-    batch = machine.free_memory(torch.device("cpu")) // 700_000  # each takes about 1.1 MB
+    batch = timing.free_memory(torch.device("cpu")) // 700_000  # each takes about 1.1 MB
     huge = replace(quick, batch=batch, images=(batch, batch))
     with pytest.raises(UsageError, match="training needs about"):
         cascade.finetune(shards, tmp_path / "run", huge, device="cpu")

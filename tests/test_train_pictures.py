@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from curate.errors import InputError
-from train.draw.lettering import Lettering, missing
-from train.draw.pictures import (
+from train.figures.grids import (
     LABEL,
     LABEL_LINES,
     MARGIN,
@@ -27,6 +26,7 @@ from train.draw.pictures import (
     table,
     table_pixels,
 )
+from train.figures.lettering import Lettering, missing
 
 
 def flat(colour: tuple[int, int, int], side: int = 100) -> np.ndarray:

@@ -10,13 +10,14 @@ from torch.profiler import ProfilerActivity, profile
 
 from curate.errors import UsageError
 from train import config
-from train.learn import costs, loop, machine, plan, tracing
-from train.learn.tracing import Pass
+from train.checkpoints import checkpoint
+from train.checkpoints.checkpoint import Cascade, Stage
 from train.model.networks import network
 from train.model.unet import UNet
 from train.size import Size
-from train.weights import checkpoint
-from train.weights.checkpoint import Cascade, Stage
+from train.training import loop, plan, timing, tracing
+from train.training import memory as costs
+from train.training.tracing import Pass
 
 STAGES = (Size(16, 16), Size(64, 64))
 TEXT = 32  # width
@@ -194,7 +195,7 @@ def test_a_control_groups_limit_counts(monkeypatch, tmp_path, version):
     top = tmp_path / "groups" if version == 2 else tmp_path / "groups" / "memory"
     own = top / "service" / "run"
     own.mkdir(parents=True)
-    limit, used, stat = machine.LIMITS[2 - version]
+    limit, used, stat = timing.LIMITS[2 - version]
     for folder, allowed in ((own, "max"), (own.parent, str(3 * 10**8))):
         (folder / limit).write_text(allowed)
         (folder / used).write_text(str(2 * 10**8))
@@ -204,12 +205,12 @@ def test_a_control_groups_limit_counts(monkeypatch, tmp_path, version):
     )
     monkeypatch.setattr(machine, "GROUPS", tmp_path / "groups")
     monkeypatch.setattr(machine, "MEMBERSHIP", tmp_path / "cgroup")
-    assert machine.free_memory(CPU) == 15 * 10**7
+    assert timing.free_memory(CPU) == 15 * 10**7
 
 
 def test_this_machine_has_memory_and_time():
-    assert machine.free_memory(CPU) > 10**7
-    assert 1e-5 < machine.seconds_per_image(RUN, work(), CPU, patience=0.01) < 10
+    assert timing.free_memory(CPU) > 10**7
+    assert 1e-5 < timing.seconds_per_image(RUN, work(), CPU, patience=0.01) < 10
 
 
 def test_a_report_names_every_stage_and_its_time(tmp_path, capsys):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.training import ALONE, command, encoder, losses, quick, settings_file, shards, torchrun
-from train.weights import checkpoint
+from train.checkpoints import checkpoint
 
 
 @pytest.mark.parametrize("batch, accumulate", [(8, 1), (7, 2)])  # even and uneven parts
@@ -33,7 +33,7 @@ def test_processes_that_see_different_folders_do_not_wait_for_each_other(tmp_pat
         "from pathlib import Path\n"
         "import torch\n"
         "from curate.errors import InputError\n"
-        "from train.learn import processes\n"
+        "from train.training import processes\n"
         "rank, world = processes.share()\n"
         "with processes.together(torch.device('cpu'), world):\n"
         "    processes.refuse_other_folder(Path('run'), 8, world)\n"

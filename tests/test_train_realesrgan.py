@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from curate.errors import InputError, UsageError
-from train.draw import realesrgan, tiles, upscalers
-from train.draw.realesrgan import RRDBNet
-from train.draw.upscalers import Upscaler, upscaler
+from train.sampling import realesrgan, tiles, upscalers
+from train.sampling.realesrgan import RRDBNet
+from train.sampling.upscalers import Upscaler, upscaler
 from train.size import Size
 
 CPU = torch.device("cpu")

@@ -14,8 +14,8 @@ import torch
 
 from curate.errors import CurateError, InputError
 from tests.training import command, encoder, entries, losses, quick, settings_file, shards, trained
-from train.learn import cascade
-from train.weights import checkpoint
+from train.checkpoints import checkpoint
+from train.training import run as cascade
 
 
 def test_the_same_command_again_changes_nothing(trained, shards, quick):

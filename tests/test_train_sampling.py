@@ -13,15 +13,16 @@ from PIL import Image
 
 from curate.errors import InputError, UsageError
 from tests import cascades, tiny_encoder
-from train.check import drawing
-from train.check.questions import Sample
-from train.draw import sampling, sheets
-from train.draw.sampling import Sampler, SamplingConfig
-from train.draw.sheets import Artist, Wanted
-from train.draw.upscalers import Upscaler
+from train.checkpoints import checkpoint
 from train.model import diffusion
+from train.sampling import sampler as sampling
+from train.sampling import sheets
+from train.sampling.sampler import Sampler, SamplingConfig
+from train.sampling.sheets import Artist, Wanted
+from train.sampling.upscalers import Upscaler
 from train.size import Size
-from train.weights import checkpoint
+from train.verification import generate as drawing
+from train.verification.prompts import Sample
 
 PROMPTS = ["a red circle", "a green square", "a blue triangle", ""]
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.feed.stream import ahead, mapped, threads
+from train.data.prefetch import ahead, mapped, threads
 
 
 @given(st.lists(st.tuples(st.integers(), st.integers()), max_size=12), st.integers(1, 5))
@@ -90,7 +90,7 @@ def test_a_result_is_given_up_with_the_next(recwarn):
 SCRIPT = """
 import sys, time
 from itertools import count
-from train.feed.stream import ahead
+from train.data.prefetch import ahead
 def make(n, _):
     time.sleep(0.05)
     return n

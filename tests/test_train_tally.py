@@ -3,8 +3,8 @@ import math
 
 import torch
 
-from train.learn.journal import Journal
-from train.learn.tally import Tally, Unread
+from train.training.log import Journal
+from train.training.metrics import Tally, Unread
 
 
 def test_figures_of_several_steps_are_read_at_once_by_set():

@@ -7,9 +7,9 @@ from safetensors.torch import load_file, save_file
 from curate.errors import InputError
 from tests import tiny_encoder
 from train import streamed
-from train.language import encoders, text
-from train.language.text import EncodedText, Encoder, TextScale, encode_cached
 from train.streamed import Streamed
+from train.text_encoder import embeddings, encoders
+from train.text_encoder.embeddings import EncodedText, Encoder, TextScale, encode_cached
 
 KINDS = ["bert", "t5", "umt5", "bart", "gpt2", "clip", "clip_text"]
 
@@ -160,10 +160,10 @@ def test_states_stay_in_the_file_until_they_are_taken(tmp_path):
 def test_sets_are_kept_apart_and_share_their_captions(tmp_path):
     name = tiny_encoder.build(tmp_path / "encoder")
     old = (["a red circle", "a square"], tmp_path / "old")
-    text.encode_sets([old], name)
+    embeddings.encode_sets([old], name)
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "old").iterdir()}
     new = (["a blue square", "a square"], tmp_path / "new")
-    encoded, rows = text.encode_sets([new, old], name)
+    encoded, rows = embeddings.encode_sets([new, old], name)
     assert rows == {"a blue square": 0, "a square": 1, "a red circle": 2}
     assert encoded.lengths_N.tolist() == [3, 2, 3, 2]
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "old").iterdir()} == kept
@@ -186,7 +186,7 @@ def test_captions_longer_than_the_encoder_takes_are_cut_and_counted(tmp_path):
     encoder = Encoder(tiny_encoder.build(tmp_path))
     long = "red " * 200
     assert encoder.too_long(["a red circle", long]) == [False, True]
-    assert encoder.encode([long]).lengths_N.tolist() == [text.MAX_TOKENS]
+    assert encoder.encode([long]).lengths_N.tolist() == [embeddings.MAX_TOKENS]
     told = []
     for _ in range(2):  # encoded, and read again
         encode_cached(["a red circle", long], str(tmp_path), tmp_path / "cache", say=told.append)

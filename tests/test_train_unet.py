@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from train.language.text import EncodedText, TextScale
 from train.model.kernels import attend, convolve, shuffled, unshuffled
 from train.model.unet import UNet, UNetConfig
+from train.text_encoder.embeddings import EncodedText, TextScale
 
 CONFIG = UNetConfig(widths=(32, 64), blocks=(1, 1), mid_blocks=1, text_width=8, heads=2)
 

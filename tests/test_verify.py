@@ -16,16 +16,28 @@ from curate.errors import Exit, InputError, UsageError
 from tests import drawings, tiny_encoder
 from tests.painters import CAPTIONS, COLOURS, SIDE, Painter, as_png, draw, shapes
 from train import report as reporting
-from train.check import findings, questions, verify
-from train.check.findings import ENTIRELY, FALSE, NEVER, OWN_WORD, SHOWN, WITH, WITHOUT, WORD, Rule
-from train.check.intervals import Share, difference, paired, share, student_95, wilson
-from train.check.learned import Learned, augment, learn
-from train.check.scorers import Accuracy, Nearest, OpenClip, Reference, Said, contains
+from train.checkpoints import checkpoint
 from train.config import TrainConfig
-from train.draw.prompts import read_prompts
-from train.learn import cascade
+from train.sampling.prompts import read_prompts
 from train.size import Size
-from train.weights import checkpoint
+from train.training import run as cascade
+from train.verification import prompts as questions
+from train.verification import verdict as findings
+from train.verification import verify
+from train.verification.contrastive import Learned, augment, learn
+from train.verification.intervals import Share, difference, paired, share, student_95, wilson
+from train.verification.scorers import Accuracy, Nearest, OpenClip, Reference, Said, contains
+from train.verification.verdict import (
+    ENTIRELY,
+    FALSE,
+    NEVER,
+    OWN_WORD,
+    SHOWN,
+    WITH,
+    WITHOUT,
+    WORD,
+    Rule,
+)
 
 # --- words ------------------------------------------------------------------------------------
 

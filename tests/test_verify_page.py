@@ -12,12 +12,13 @@ import pytest
 from PIL import Image
 
 from tests.painters import CAPTIONS, Painter, draw, shapes
-from train.check import album, findings, verify, verify_page
-from train.check.album import Album
-from train.check.findings import WITH, WITHOUT, WORD, Judge, Look, Report, Row, Rule, Seen
-from train.check.intervals import Share
-from train.check.questions import Sample
-from train.check.scorers import Accuracy, Reference
+from train.verification import gallery, verdict, verify
+from train.verification import page as verify_page
+from train.verification.gallery import Album
+from train.verification.intervals import Share
+from train.verification.prompts import Sample
+from train.verification.scorers import Accuracy, Reference
+from train.verification.verdict import WITH, WITHOUT, WORD, Judge, Look, Report, Row, Rule, Seen
 
 STARS = [text for text in CAPTIONS if "star" in text]
 GOOD = Accuracy(0.97, 1.0, 60, "real pictures")
@@ -84,8 +85,8 @@ def report(word: str = "mage", prompt: str = "a red mage", *, before: bool = Tru
         Row("nearest", WITHOUT, "a red cook", old if before else [replace(old[0], before=None)]),
     ]
     share = Share(0.667, 0.2, 0.95, 3)
-    figure = findings.Figure("nearest", WITH, WORD, 1, share, share, Share(0.1, -0.2, 0.4, 3))
-    nothing = findings.Figure("learned", WITH, WORD, 0, Share(float("nan"), 0, 1, 0), None, None)
+    figure = verdict.Figure("nearest", WITH, WORD, 1, share, share, Share(0.1, -0.2, 0.4, 3))
+    nothing = verdict.Figure("learned", WITH, WORD, 0, Share(float("nan"), 0, 1, 0), None, None)
     judges = [Judge("nearest", GOOD), Judge("learned", GOOD)]
     prompts = {WITH: [prompt], WITHOUT: ["a red cook"]}
     reasons, notes = ["the word shows in 66.7%"], ["only 1 prompt"]
@@ -259,7 +260,7 @@ def test_the_album_is_bounded_and_takes_prompts_from_everywhere():
         part = plan[start : start + 64]
         kept.keep_after(part, np.zeros((len(part), 8, 8, 3), np.uint8), np.ones(len(part), bool))
 
-    assert len(kept.after) == album.MOST
+    assert len(kept.after) == gallery.MOST
     assert {"p0", "p2999"} <= {prompt for prompt, _ in kept.after}
 
 
@@ -268,7 +269,7 @@ def test_the_album_is_bounded_and_takes_prompts_from_everywhere():
     [((8, 8), (8, 8)), ((512, 512), (96, 96)), ((128, 64), (96, 48)), ((1, 1000), (1, 96))],
 )
 def test_large_pictures_are_made_small(shape: tuple[int, int], small: tuple[int, int]):
-    assert album.small(np.zeros((*shape, 3), np.uint8)).shape == (*small, 3)
+    assert gallery.small(np.zeros((*shape, 3), np.uint8)).shape == (*small, 3)
 
 
 # --- the whole way ----------------------------------------------------------------------------

@@ -10,12 +10,12 @@ import pytest
 from curate.errors import InputError, UsageError
 from tests.drawings import write_shards
 from tests.painters import CAPTIONS, SIDE, Painter, as_png, draw, shapes
-from train.check import learned, panel, scorers, verify
-from train.check.findings import NEVER, OWN_WORD, SHOWN, WITH, WITHOUT, WORD, Report
-from train.check.panel import Wanted
-from train.check.questions import group_prompts
-from train.check.scorers import Accuracy, Nearest, Reference, Said, fitted
 from train.size import Size
+from train.verification import choose_scorers, contrastive, scorers, verify
+from train.verification.choose_scorers import Wanted
+from train.verification.prompts import group_prompts
+from train.verification.scorers import Accuracy, Nearest, Reference, Said, fitted
+from train.verification.verdict import NEVER, OWN_WORD, SHOWN, WITH, WITHOUT, WORD, Report
 
 STARS = [text for text in CAPTIONS if "star" in text]
 CROSSES = [text for text in CAPTIONS if "cross" in text]
@@ -85,18 +85,18 @@ def prompt_file(folder: Path, prompts: Sequence[str]) -> Path:
 
 
 def test_scorers_are_read_as_they_are_typed():
-    assert panel.wanted(" nearest, open_clip:ViT-B-32:a:b ,nearest,my.mine:make") == [
+    assert choose_scorers.wanted(" nearest, open_clip:ViT-B-32:a:b ,nearest,my.mine:make") == [
         Wanted("nearest"),
         Wanted("open_clip", "ViT-B-32", "a:b"),
         Wanted("my.mine", "make"),
     ]
-    assert panel.wanted("open_clip") == [Wanted("open_clip")]
+    assert choose_scorers.wanted("open_clip") == [Wanted("open_clip")]
 
 
 @pytest.mark.parametrize("text", ["", "near", "learned:x", "my.mine:", "my mine:make", "a.b:c:d"])
 def test_what_names_no_scorer_is_refused(text: str):
     with pytest.raises(UsageError, match="no scorer"):
-        panel.wanted(text)
+        choose_scorers.wanted(text)
 
 
 def test_a_scorer_of_ones_own_is_named_by_its_module(tmp_path: Path, truth: Path):
@@ -320,7 +320,7 @@ def test_the_learned_scorer_takes_oblong_pictures():
     pixels = np.stack([oblong(t, n) for n in range(2) for t in CAPTIONS[:12]])
     texts = [[t] for t in CAPTIONS[:12]] * 2
     true = Reference.of(pixels, [f"k{n}" for n in range(24)], texts)
-    scorer = learned.learn(true, images=1200)
+    scorer = contrastive.learn(true, images=1200)
 
     assert scorer.scores(pixels, true.labels).argmax(1).tolist() == true.label_N.tolist()
 
@@ -365,6 +365,6 @@ def test_large_true_pictures_are_read_small(tmp_path: Path):
     assert nearest.side == 64
     large = np.stack([draw(CAPTIONS[n], n, 512) for n in range(3)])
     assert nearest.scores(large, true.labels).argmax(1).tolist() == [0, 1, 2]
-    reduced = learned._reduced(true, 64)
+    reduced = contrastive._reduced(true, 64)
     assert reduced.pixels_NHWC.shape == (3, 64, 64, 3)
     assert np.abs(reduced.pixels_NHWC.mean((1, 2)) - true.pixels_NHWC.mean((1, 2))).max() < 1

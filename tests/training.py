@@ -14,7 +14,7 @@ import pytest
 from tests import tiny_encoder
 from tests.drawings import shapes, write_shards
 from train.config import TrainConfig, to_json
-from train.learn import cascade
+from train.training import run as cascade
 
 QUICK = TrainConfig(
     stages=(8, 16),

@@ -159,7 +159,7 @@ def minilm(name: str) -> tuple[Encode, str]:
     """Mean token states of length 1 by a text encoder, and its digest."""
     import torch
 
-    from train.language.text import Encoder
+    from train.text_encoder.embeddings import Encoder
 
     encoder = Encoder(name)
 

@@ -50,7 +50,7 @@ def plan(
 ) -> None:
     """Say what a run will cost in memory and time, before it starts; exit 2 if it cannot fit."""
     from train import report
-    from train.learn import plan as planning
+    from train.training import plan as planning
 
     chosen = _settings(init, settings, stages=stages, images=images, size=size)
     every = size is None and init is None and settings is None
@@ -147,8 +147,8 @@ def sample(  # noqa: PLR0913 one a documented option
 ) -> None:
     """Draw prompts into one labelled picture."""
     from train import report
-    from train.draw import sheets
-    from train.draw.sampling import SamplingConfig
+    from train.sampling import sheets
+    from train.sampling.sampler import SamplingConfig
 
     asked = sheets.prompts_of(prompts or [], file)
     with report.progress_bar() as bar:
@@ -213,7 +213,7 @@ def verify(  # noqa: PLR0913 one a documented option
 ) -> None:
     """Draw with and without the word, before and after; exit 1 if it does not work."""
     from train import report
-    from train.check import verify as checking
+    from train.verification import verify as checking
 
     with report.progress_bar() as bar:
         found = checking.run_all(
@@ -257,7 +257,7 @@ def export(
 def _settings(init: Path | None, file: Path | None, **typed: Any) -> "TrainConfig":
     """What was typed over what the file says over what the checkpoint is."""
     from train import config
-    from train.learn import cascade
+    from train.training import run as cascade
 
     typed |= {"stages": sizes("--stages", typed["stages"])}
     typed |= {"images": numbers("--images", typed["images"])}

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from curate.errors import InputError, UsageError
-from train.language.text import PACKAGED
 from train.model import optimizers
-from train.model.averages import LONGEST
+from train.model.ema import LONGEST
 from train.model.networks import SIZES, network
 from train.size import Size, listed
+from train.text_encoder.embeddings import PACKAGED
 
 LARGEST_SEED = 2**62  # torch takes 64 bits, and each stage adds its number
 

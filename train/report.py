@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from curate.system import terminal
+from train.checkpoints import checkpoint
 from train.config import TrainConfig
-from train.draw import pictures, sampling
-from train.learn import cascade
-from train.learn.journal import LOG
-from train.learn.loop import Working
-from train.weights import checkpoint
+from train.figures import grids
+from train.sampling import sampler
+from train.training import run as cascade
+from train.training.log import LOG
+from train.training.loop import Working
 
 FIRST = os.environ.get("RANK", "0") == "0"  # of several processes, the one that speaks
 
@@ -50,7 +51,7 @@ def finetune(
     if not FIRST:
         return
     points = log_points(run / LOG)
-    pictures.loss_curve(points, run / "loss.png")
+    grids.loss_curve(points, run / "loss.png")
     _print_result(run, done, points, as_json)
 
 

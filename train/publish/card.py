@@ -49,7 +49,7 @@ def credits_page(name: str, credits: Sequence[Mapping[str, str]]) -> str:
 
     Args:
         name: of the model.
-        credits: of each picture, as `train.weights.checkpoint.credits` gives them.
+        credits: of each picture, as `train.checkpoints.checkpoint.credits` gives them.
     """
     lines = [
         f"# Credits of {escaped(name)}",

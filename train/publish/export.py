@@ -20,11 +20,11 @@ from typing import Any
 
 from curate.errors import InputError, LicenceError, UsageError, storage_error
 from curate.system.files import replacing, write_bytes
-from train.draw.sampling import SamplingConfig, Say
+from train.checkpoints import checkpoint
+from train.checkpoints.checkpoint import MODEL, Cascade
 from train.publish import card, licence
+from train.sampling.sampler import SamplingConfig, Say
 from train.size import Size
-from train.weights import checkpoint
-from train.weights.checkpoint import MODEL, Cascade
 
 VERSION = "fubuki-export/1"
 CONFIG, CARD, CREDITS = "config.json", "README.md", "CREDITS.md"

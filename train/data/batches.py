@@ -1,0 +1,193 @@
+"""Batches: pictures drawn by position, cropped, reduced, noised, with their captions' states.
+
+Letters in names: B batch, C channels, H and W pixels.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from train.config import TrainConfig
+from train.data import dataset
+from train.data.crops import Crops
+from train.data.dataset import Pictures
+from train.data.prefetch import moved
+from train.model import diffusion
+from train.randomness import generator_at
+from train.size import Size
+from train.text_encoder.embeddings import EncodedText
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step needs; a function of (seed, stage, images seen) alone."""
+
+    clean_BCHW: Tensor
+    noise_BCHW: Tensor
+    sigma_B: Tensor
+    text: tuple[Tensor, Tensor]
+    low: tuple[Tensor, Tensor] | None  # enlarged low-resolution picture with noise, its level
+    of_B: Tensor  # int64: which set each image came from
+
+    def pieces(self, number: int) -> "list[Batch]":
+        """The images in `number` parts of about equal size, in order; fewer if there are fewer."""
+        number = min(number, len(self.clean_BCHW))
+        return [self._cut(number, piece) for piece in range(number)]
+
+    def _cut(self, parts: int, part: int) -> "Batch":
+        def cut(tensor: Tensor) -> Tensor:
+            return tensor.tensor_split(parts)[part]
+
+        return Batch(
+            cut(self.clean_BCHW),
+            cut(self.noise_BCHW),
+            cut(self.sigma_B),
+            (cut(self.text[0]), cut(self.text[1])),
+            self.low and (cut(self.low[0]), cut(self.low[1])),
+            cut(self.of_B),
+        )
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Pictures to draw from, with the share of a batch each set gets, and their encoded text."""
+
+    sets: list[Pictures]  # of one size
+    shares: list[float]  # sum 1
+    captions: Mapping[str, int]  # caption -> row of `text`
+    text: EncodedText
+
+    def batch(
+        self,
+        config: TrainConfig,
+        number: int,
+        seen: int,
+        count: int,
+        *,
+        rank: int = 0,
+        world: int = 1,
+        device: torch.device | str = "cpu",
+    ) -> Batch:
+        """The images at positions seen … seen + count - 1 of a stage's run.
+
+        Every random number is drawn on the CPU: those of which an image needs one, for the whole
+        batch, from (seed, stage, seen); its noise from (seed, stage, position). So shares of
+        several processes, one after the other, are the batch of one, on any device. Each process
+        reads, and draws noise for, its own images alone. Pixels travel to the device as bytes;
+        the arithmetic is done there.
+
+        Args:
+            config: of the run.
+            number: of the stage.
+            seen: images drawn before.
+            count: images in the batch, over all processes; at least one for each.
+            rank: of this process, whose share is given.
+            world: how many processes there are.
+            device: where the share is wanted; from a thread, CUDA devices by number.
+        """
+        place = torch.device(device)
+        mine = torch.arange(count).tensor_split(world)[rank]
+        generator = generator_at(config.seed, number, seen)
+        strata_B = diffusion.stratified(count, generator)[mine]
+        chance_6B = torch.rand(6, count, generator=generator)
+        of_B, row_B = self._rows(config, number, seen, count)
+        states, mask = self._text(of_B, row_B, chance_6B[0], mine)
+        of_B, row_B = of_B[mine], row_B[mine]
+        dropped_B, level_B, mirrored_B, *chance_2B = chance_6B[1:, mine]
+
+        crops = Crops.of(self.sets[0].size, config.stages, number, config.crop)
+        corner_B2 = crops.corners(torch.stack(chance_2B))
+        pixels = self._pixels(of_B, row_B, crops.starts(corner_B2), crops.box)
+        clean, under = crops.cut(dataset.scaled(moved(pixels, place)), corner_B2)
+        if config.flip:
+            which_B = moved(mirrored_B < 0.5, place)
+            clean = _mirrored(clean, which_B)
+            under = None if under is None else _mirrored(under, which_B)
+
+        mean = diffusion.noise_mean(config.stages[number], conditioned=number > 0)
+        layers = 1 if under is None else 2
+        noise = moved(_noise((config.seed, number), seen + mine, layers, crops.crop), place)
+        low = None
+        if under is not None:
+            level_B = moved(level_B * config.low_noise, place)
+            low = (augmented(under, level_B, noise[:, 1]), level_B)
+        return Batch(
+            clean,
+            noise[:, 0],
+            moved(diffusion.draw_sigma(strata_B, mean=mean), place),
+            (
+                moved(states, place),
+                moved(mask * (dropped_B >= config.caption_dropout)[:, None], place),
+            ),
+            low,
+            moved(of_B, place),
+        )
+
+    def _rows(
+        self, config: TrainConfig, number: int, seen: int, count: int
+    ) -> tuple[Tensor, Tensor]:
+        """Set and row (B, each) of every image of the batch."""
+        of_B, turn_B = dataset.interleaved(self.shares, seen, count)
+        row_B = torch.empty_like(of_B)
+        for n, pictures in enumerate(self.sets):
+            turns = turn_B[of_B == n]  # one after the other, without gaps
+            if len(turns):
+                row_B[of_B == n] = dataset.draw(
+                    len(pictures),
+                    start=int(turns[0]),
+                    number=len(turns),
+                    seed=config.seed,
+                    stream=number * len(self.sets) + n,
+                )
+        return of_B, row_B
+
+    def _pixels(self, of_B: Tensor, row_B: Tensor, start_B2: Tensor, box: Size) -> Tensor:
+        pixels_BHWC = torch.empty(len(of_B), box.height, box.width, 3, dtype=torch.uint8)
+        for n, pictures in enumerate(self.sets):
+            own = of_B == n
+            if own.any():
+                corners = [(top, left) for top, left in start_B2[own].tolist()]
+                pixels_BHWC[own] = pictures.windows(row_B[own].tolist(), corners, box)
+        return pixels_BHWC
+
+    def _text(
+        self, of_B: Tensor, row_B: Tensor, chance_B: Tensor, mine: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """States and mask of one caption of each image of this process.
+
+        Each caption of an image is equally likely. Padded to the longest of the whole batch, so
+        that every process sees the same shape.
+        """
+        drawn = []
+        for of, row, chance in zip(of_B.tolist(), row_B.tolist(), chance_B.tolist(), strict=True):
+            texts = self.sets[of].captions[row]
+            drawn.append(self.captions[texts[int(chance * len(texts))]])
+        rows = torch.tensor(drawn, dtype=torch.long)
+        states, mask = self.text.take(rows[mine])
+        missing = max(1, int(self.text.lengths_N[rows].max())) - mask.shape[1]
+        return F.pad(states, (0, 0, 0, missing)), F.pad(mask, (0, missing))
+
+
+def augmented(clean_BCHW: Tensor, level_B: Tensor, noise_BCHW: Tensor) -> Tensor:
+    """The low-resolution picture as a later stage is given it: with noise of a level it is told.
+
+    The level is drawn for each picture, not for each batch. Noise conditioning augmentation: Ho et
+    al., arXiv:2106.15282, section 3; without noise, a stage trained on real low-resolution
+    pictures takes every flaw of a drawn one for truth.
+    """
+    return clean_BCHW + level_B[:, None, None, None] * noise_BCHW
+
+
+def _noise(stream: Sequence[int], position_B: Tensor, layers: int, size: Size) -> Tensor:
+    """Standard normal noise (B, layers, 3, H, W) of the images at these positions of a run."""
+    noise = torch.empty(len(position_B), layers, 3, size.height, size.width)
+    for image, position in zip(noise, position_B.tolist(), strict=True):
+        image.normal_(generator=generator_at(*stream, position))
+    return noise
+
+
+def _mirrored(images_BCHW: Tensor, which_B: Tensor) -> Tensor:
+    return torch.where(which_B[:, None, None, None], images_BCHW.flip(-1), images_BCHW)

@@ -1,0 +1,125 @@
+"""Which part of a picture a later stage is trained on, and what it is given of the stage before.
+
+Letters in names: B batch, C channels, H and W pixels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from train.data.prefetch import moved
+from train.resizing import bicubic, shrink
+from train.size import Size
+
+TAPS = 2  # pixels on each side that bicubic interpolation looks at
+
+
+@dataclass(frozen=True)
+class Crops:
+    """The way from stored pictures to the crops of one stage.
+
+    Only what is trained on is computed: of each picture a box is read that holds its crop and
+    `TAPS` low-resolution pixels around it, as far as the picture goes, and reduced; of the
+    low-resolution picture only the part under the crop is enlarged. The result is that of reducing
+    and enlarging whole pictures and cropping last.
+
+    Corners lie on whole pixels of the low-resolution picture.
+    """
+
+    full: Size  # of stored pictures
+    stage: Size  # of the stage; `full` is a whole multiple of it
+    low: Size | None  # of the stage before; `stage` is a whole multiple of it
+    crop: Size  # what is trained on
+
+    @staticmethod
+    def of(full: Size, stages: Sequence[Size], number: int, side: int) -> "Crops":
+        """Those of a stage: a base stage sees whole pictures, a later one at most `side` pixels."""
+        stage = stages[number]
+        if not number:
+            return Crops(full, stage, None, stage)
+        crop = Size(min(side, stage.width), min(side, stage.height))
+        return Crops(full, stage, stages[number - 1], crop)
+
+    @property
+    def grid(self) -> Size:
+        """The pixels that corners lie on."""
+        return self.low or self.stage
+
+    @property
+    def factor(self) -> int:
+        """Pixels of the stage to one of the grid, along a side."""
+        return self.stage.width // self.grid.width
+
+    @property
+    def margin(self) -> int:
+        """Of the box around a crop, in pixels of the grid."""
+        return TAPS if self.low else 0
+
+    @property
+    def box(self) -> Size:
+        """What is read around each crop, in stored pixels."""
+        scale = self.full.width // self.grid.width
+        return Size(*(scale * side for side in self._cells))
+
+    @property
+    def _cells(self) -> Size:
+        """The box in pixels of the grid."""
+        across, down = (side // self.factor + 2 * self.margin for side in self.crop)
+        return Size(min(across, self.grid.width), min(down, self.grid.height))
+
+    def corners(self, chance_2B: Tensor) -> Tensor:
+        """Top and left (B, 2) of each crop in pixels of the grid, every place equally likely.
+
+        Args:
+            chance_2B: uniform numbers in [0, 1).
+        """
+        down = (self.stage.height - self.crop.height) // self.factor + 1
+        across = (self.stage.width - self.crop.width) // self.factor + 1
+        return (chance_2B.T.double() * torch.tensor([down, across])).long()
+
+    def starts(self, corner_B2: Tensor) -> Tensor:
+        """Top and left (B, 2) of each box in stored pixels; boxes do not leave the picture."""
+        return self._starts(corner_B2) * (self.full.width // self.grid.width)
+
+    def _starts(self, corner_B2: Tensor) -> Tensor:
+        last = torch.tensor(
+            [self.grid.height - self._cells.height, self.grid.width - self._cells.width]
+        )
+        return (corner_B2 - self.margin).clamp(min=0).minimum(last)
+
+    def cut(self, boxes_BCHW: Tensor, corner_B2: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The crops, and for a later stage the enlarged low-resolution picture under them.
+
+        Args:
+            boxes_BCHW: what was read from `starts` on, `box` large, float32 on any device.
+            corner_B2: as `corners` gave them, on the CPU.
+        """
+        start_B2 = self._starts(corner_B2)
+        offset_B2 = (corner_B2 - start_B2) * self.factor
+        scale = self.full.width // self.stage.width
+        clean = _windows(shrink(boxes_BCHW, scale), offset_B2, self.crop)
+        if self.low is None:
+            return clean, None
+        small = shrink(boxes_BCHW, scale * self.factor)
+        down, across = (self._weights(axis, corner_B2, start_B2) for axis in (0, 1))
+        place = boxes_BCHW.device
+        return clean, moved(down, place) @ small @ moved(across, place).mT
+
+    def _weights(self, axis: int, corner_B2: Tensor, start_B2: Tensor) -> Tensor:
+        """How a side of each crop (B, 1, pixels, cells) is made of the cells of its box."""
+        whole = bicubic(self.grid[1 - axis], self.factor)
+        pixels, cells = self.crop[1 - axis], self._cells[1 - axis]
+        places = zip((corner_B2 * self.factor)[:, axis], start_B2[:, axis], strict=True)
+        return torch.stack([whole[None, p : p + pixels, c : c + cells] for p, c in places])
+
+
+def _windows(images_BCHW: Tensor, corner_B2: Tensor, size: Size) -> Tensor:
+    """The part of `size` at each corner, channels last in memory."""
+    images_BHWC, (width, height) = images_BCHW.permute(0, 2, 3, 1), size
+    parts = [
+        image[top : top + height, left : left + width]
+        for image, (top, left) in zip(images_BHWC, corner_B2.tolist(), strict=True)
+    ]
+    return torch.stack(parts).permute(0, 3, 1, 2)

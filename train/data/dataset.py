@@ -1,0 +1,352 @@
+"""From shards to pictures: found, decoded or read as needed, and drawn by position.
+
+Letters in names: N pictures, B batch, C channels, H and W pixels.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from time import time
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from curate.errors import InputError
+from curate.formats import shards as layout
+from curate.system.files import replacing, write_bytes
+from train.data import tars
+from train.data.decoding import fitted
+from train.data.prefetch import mapped, threads
+from train.data.tars import Place, Tars
+from train.randomness import generator_at
+from train.size import Size
+
+CACHE = ".cache"  # folder beside the shards
+VERSION = 3  # of how pictures are decoded; part of the cache's file names
+CACHE_BYTES = 8_000_000_000  # of decoded pictures; larger sets are read from the shards
+STALE = 86_400  # seconds after which a file in the making is taken for one left by a dead process
+FIXES = {  # by how a reason for leaving a picture out begins
+    "no caption": "curate caption, then curate pack",
+    "smaller": "curate pack with a larger --size, or smaller --stages",
+    "cannot be decoded": "curate pack",
+}
+
+
+class Reader(Protocol):
+    """Where pixels come from: a file of decoded pictures, or the shards."""
+
+    def windows(
+        self, rows: Sequence[int], corners: Sequence[tuple[int, int]], size: Size
+    ) -> np.ndarray:
+        """A part of each named picture, uint8 (B, H, W, 3), from its (top, left) corner."""
+        ...
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """Decoded pictures in one file, mapped into memory: only what is asked for is read."""
+
+    pixels_NHWC: np.ndarray  # uint8
+
+    def windows(
+        self, rows: Sequence[int], corners: Sequence[tuple[int, int]], size: Size
+    ) -> np.ndarray:
+        """A part of each named picture, uint8 (B, H, W, 3), from its (top, left) corner."""
+        out = np.empty((len(rows), size.height, size.width, 3), np.uint8)
+        for n, (row, (top, left)) in enumerate(zip(rows, corners, strict=True)):
+            out[n] = self.pixels_NHWC[row, top : top + size.height, left : left + size.width]
+        return out
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures of one size with their captions, from one folder of shards.
+
+    Keys and captions are held in memory, pixels are not.
+    """
+
+    size: Size
+    reader: Reader  # of more pictures than these perhaps
+    rows: list[int]  # which of them, in order
+    keys: list[str]
+    captions: list[list[str]]
+    skipped: dict[str, str]  # key -> why it cannot be trained on
+    index: layout.Index
+
+    def __len__(self) -> int:
+        """How many pictures."""
+        return len(self.keys)
+
+    @property
+    def streamed(self) -> bool:
+        """Whether pictures are read from the shards, and decoded, each time they are needed."""
+        return not isinstance(self.reader, Mapped)
+
+    def windows(
+        self, rows: Sequence[int], corners: Sequence[tuple[int, int]], size: Size
+    ) -> Tensor:
+        """A part of each named picture, uint8 (B, H, W, 3), from its (top, left) corner."""
+        taken = self.reader.windows([self.rows[row] for row in rows], corners, size)
+        return torch.from_numpy(taken)
+
+    def images(self, rows: Sequence[int] | Tensor) -> Tensor:
+        """The named pictures (B, 3, H, W), float32 in [-1, 1]."""
+        named = [int(row) for row in rows]
+        return scaled(self.windows(named, [(0, 0)] * len(named), self.size))
+
+    @property
+    def pixels_NHWC(self) -> np.ndarray:
+        """All of them, uint8; a view where that can be, else a copy in memory."""
+        if isinstance(self.reader, Mapped) and self.rows == list(range(len(self))):
+            return self.reader.pixels_NHWC[: len(self)]
+        return self.reader.windows(self.rows, [(0, 0)] * len(self), self.size)
+
+    def select(self, rows: Sequence[int]) -> "Pictures":
+        """Only the named rows."""
+        return replace(
+            self,
+            rows=[self.rows[r] for r in rows],
+            keys=[self.keys[r] for r in rows],
+            captions=[self.captions[r] for r in rows],
+        )
+
+
+def scaled(pixels_BHWC: Tensor) -> Tensor:
+    """Stored pixels, uint8, as the networks see them: (B, 3, H, W), float32 in [-1, 1]."""
+    return pixels_BHWC.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+
+def load(
+    shards: Path,
+    size: Size,
+    *,
+    fit: str = "crop",
+    limit: int = CACHE_BYTES,
+    cache: Path | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Pictures:
+    """The shards' pictures at `size`; which, and in what order, the shards alone decide.
+
+    The first time each picture is decoded, to see that it can be, and its place in the shards is
+    noted. Where all of them take at most `limit` bytes, and the disk has room, their pixels are
+    kept in one file, which later runs map into memory; else they are read from the shards as they
+    are needed (see `feed.tars`). Both ways give the same pixels. Pictures smaller than `size` are
+    left out rather than enlarged, since a super-resolution stage would learn blur.
+
+    Args:
+        shards: folder of shards, or the dataset folder that holds it.
+        size: wanted.
+        fit: "crop" or "pad"; see `train.data.decoding.fitted`.
+        limit: bytes of decoded pictures that may be kept.
+        cache: folder to keep things in where the one beside the shards cannot be written.
+        progress: told how many pictures of how many have been decoded.
+
+    Raises:
+        InputError: no shards, another version, a broken, missing or truncated tar, no usable
+            picture, or nowhere to keep things.
+    """
+    index = layout.read_index(shards)
+    facts = json.dumps([VERSION, [s.sha256 for s in index.shards], size, fit])
+    name = f"pictures-{size}-{hashlib.sha256(facts.encode()).hexdigest()[:24]}"
+    needed = index.samples * size.width * size.height * 3
+    wanted = [f"{name}.json", *([f"{name}.u8"] if needed <= limit else [])]
+    folder = index.root / CACHE
+    if not all((folder / file).exists() for file in wanted):
+        folder = cache_folder(shards, cache)
+    listing, pixels = folder / f"{name}.json", folder / f"{name}.u8"
+    kept = pixels.exists() or (needed <= limit and needed < _free(folder))
+    if not listing.exists() or (kept and not pixels.exists()):
+        _remove_stale(folder)
+        found = _decode(shards, index, (size, fit), pixels if kept else None, progress)
+        write_bytes(listing, json.dumps(found, ensure_ascii=False).encode())
+    found = json.loads(listing.read_bytes())
+    if not found["keys"]:
+        raise _nothing(shards, size, found["skipped"])
+    count = len(found["keys"])
+    shape = (count, size.height, size.width, 3)
+    reader: Reader
+    if kept:
+        reader = Mapped(np.memmap(pixels, np.uint8, "r", shape=shape))
+    else:
+        files = [index.root / shard.name for shard in index.shards]
+        places = np.array(found["places"], np.int64)
+        reader = Tars(files, places, size, fit, _workers())
+    captions, skipped = found["captions"], found["skipped"]
+    return Pictures(size, reader, list(range(count)), found["keys"], captions, skipped, index)
+
+
+def cache_folder(shards: Path, otherwise: Path | None) -> Path:
+    """Where what is worked out from shards may be kept: beside them, or `otherwise`.
+
+    The second is for shards on a disk, or of an owner, that does not let us write.
+
+    Raises:
+        InputError: no shards.
+    """
+    root = layout.find(shards)
+    beside = root / CACHE
+    if otherwise is None or _writable(beside if beside.exists() else root):
+        return beside
+    return otherwise
+
+
+def _writable(folder: Path) -> bool:
+    return os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+def reasons(skipped: Mapping[str, str]) -> dict[str, int]:
+    """How many pictures were left out for each reason, the most frequent first.
+
+    Sizes and messages of decoders are left away: "smaller than 64", "no caption", "cannot be
+    decoded".
+    """
+    kinds = Counter(why.partition(" (")[0].split(", ")[-1] for why in skipped.values())
+    return dict(kinds.most_common())
+
+
+def _nothing(shards: Path, size: Size, skipped: Mapping[str, str]) -> InputError:
+    counts = reasons(skipped)
+    causes = ", ".join(f"{count} {reason}" for reason, count in counts.items())
+    main = next(iter(counts), "no caption")
+    return InputError(
+        shards,
+        f"no picture can be used at {size} px ({causes or 'the shards hold none'})",
+        fix=next(fix for begins, fix in FIXES.items() if main.startswith(begins)),
+    )
+
+
+def _decode(
+    shards: Path,
+    index: layout.Index,
+    form: tuple[Size, str],
+    target: Path | None,
+    progress: Callable[[int, int], None],
+) -> dict[str, Any]:
+    """Decode every picture; write those that can be used to `target`, list them and the others."""
+    keys, captions, places = [], [], []
+    skipped: dict[str, str] = {}
+
+    def one(
+        key: str, data: bytes, record: layout.Record, place: Place
+    ) -> tuple[str, list[str], Place, np.ndarray | str]:
+        texts = [c["text"] for c in record["captions"] if c["text"].strip()]
+        return key, texts, place, fitted(data, *form) if texts else "no caption"
+
+    with replacing(target) if target else nullcontext() as file, threads(_workers()) as pool:
+        samples = tars.iterate(shards)
+        for key, texts, place, picture in mapped(pool, one, samples, depth=8 * _workers()):
+            if isinstance(picture, str):
+                skipped[key] = picture
+            else:
+                if file:
+                    file.write(picture.tobytes())
+                keys.append(key)
+                captions.append(texts)
+                places.append(place)
+            progress(len(keys) + len(skipped), index.samples)
+    return {"keys": keys, "captions": captions, "places": places, "skipped": skipped}
+
+
+def _workers() -> int:
+    """Threads to decode with: the processors given to this process."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _free(folder: Path) -> int:
+    """Bytes free on the disk that holds, or would hold, `folder`."""
+    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    return shutil.disk_usage(there).free
+
+
+def _remove_stale(folder: Path) -> None:
+    """Delete what processes that were killed while decoding left behind."""
+    for part in folder.glob(".pictures-*.part"):
+        if part.stat().st_mtime < time() - STALE:
+            part.unlink(missing_ok=True)
+
+
+def split(pictures: Pictures, share: float) -> tuple[Pictures, Pictures]:
+    """Pictures to train on, and about `share` of them held out, chosen by a hash of the key.
+
+    The choice does not depend on what else is in the set. Sets under 100 pictures hold out none:
+    each picture is worth more as a teacher.
+    """
+    held = [
+        row
+        for row, key in enumerate(pictures.keys)
+        if int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) / 2**32 < share
+    ]
+    if len(pictures) < 100:
+        held = []
+    rest = sorted(set(range(len(pictures))) - set(held))
+    return pictures.select(rest), pictures.select(held)
+
+
+def distinct_captions(sets: Sequence[Pictures]) -> list[str]:
+    """Every caption once, sorted."""
+    return sorted({c for pictures in sets for texts in pictures.captions for c in texts})
+
+
+@lru_cache(maxsize=8)
+def _order(count: int, seed: int, stream: int, epoch: int) -> Tensor:
+    generator = generator_at(seed, stream, epoch, 1)
+    return torch.randperm(count, generator=generator)
+
+
+def draw(count: int, *, start: int, number: int, seed: int, stream: int) -> Tensor:
+    """Rows at positions start … start + number - 1 of an endless, shuffled run over `count` rows.
+
+    Each pass over the rows has an order of its own, in which each row comes once (random
+    reshuffling, which converges faster than drawing with repeats: Mishchenko et al.,
+    arXiv:2006.05988). Any position can be asked for directly, so a resumed run draws what an
+    uninterrupted one draws.
+    """
+    rows = []
+    while number:
+        epoch, at = divmod(start, count)
+        part = _order(count, seed, stream, epoch)[at : at + number]
+        rows.append(part)
+        start, number = start + len(part), number - len(part)
+    return torch.cat(rows) if rows else torch.zeros(0, dtype=torch.long)
+
+
+def interleaved(shares: Sequence[float], start: int, number: int) -> tuple[Tensor, Tensor]:
+    """Which set each of the positions start … start + number - 1 is drawn from, and its turn there.
+
+    Sets take turns evenly: after any number of images, n, a set with share s has had its turn
+    n * s times, within one image for two sets or three. The first set's turns are spread over all
+    positions, the second's over those that are left, and so on; a position's set depends on the
+    position alone, so a run can be resumed anywhere.
+
+    Args:
+        shares: of the sets, 0 or more, not all 0; they need not sum to 1.
+        start: first position, 0 or more.
+        number: how many positions.
+
+    Returns:
+        Number of the set (B), and how many images it gave before (B), both int64.
+    """
+    position_B = torch.arange(start, start + number)
+    set_B = torch.full((number,), len(shares) - 1)
+    for n, share in enumerate(shares[:-1]):
+        part = share / rest if (rest := sum(shares[n:])) else 0.0
+        before = _turns(position_B, part)
+        taken = (set_B == len(shares) - 1) & (_turns(position_B + 1, part) > before)
+        set_B[taken] = n
+        waiting = set_B == len(shares) - 1
+        position_B = torch.where(waiting, position_B - before, position_B)
+        position_B[taken] = before[taken]
+    return set_B, position_B
+
+
+def _turns(position_B: Tensor, share: float) -> Tensor:
+    return (position_B.double() * share + 0.5).floor().long()

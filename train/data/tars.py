@@ -1,0 +1,112 @@
+"""Pictures read straight from the shards, any of them at any time.
+
+Letters in names: N pictures, B batch, H and W pixels.
+
+A WebDataset tar is not compressed, so a picture is a run of bytes at a known place. With the
+places listed once, a set larger than memory and disk cache can be drawn from in a true random
+order, a permutation of all pictures anew each epoch. The usual way to read such tars (Aizman,
+Maltby and Breuel, arXiv:2001.01858) is from end to end through a shuffle buffer, for the sake of
+disks that are slow to seek. A picture then comes out about where it went in: what lies together in
+a shard is learned together, which can cost accuracy and convergence (Xu et al., arXiv:2206.05830,
+sections 1 and 3), and the buffer must be filled again, and another way, when a run is resumed.
+Random reads need a disk without a seek time (SSD, or a file cache); from others, raise
+`cache_gigabytes` so that the set is decoded into one file.
+"""
+
+import tarfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from curate.errors import InputError
+from curate.formats import shards as layout
+from train.data.decoding import fitted
+from train.data.prefetch import threads
+from train.size import Size
+
+
+class Place(NamedTuple):
+    """Where the bytes of a picture lie."""
+
+    shard: int  # number of the tar in the index
+    offset: int  # bytes from its start
+    length: int  # bytes
+    crc: int  # CRC-32 of the bytes, so that a change is seen
+
+
+def iterate(shards: Path) -> Iterator[tuple[str, bytes, layout.Record, Place]]:
+    """As `layout.iterate`, which checks each shard's SHA-256 first, with the picture's place.
+
+    Raises:
+        InputError: as `layout.iterate`.
+    """
+    index = layout.read_index(shards)
+    for (key, data, record), (shard, offset) in zip(
+        layout.iterate(shards), _offsets(index), strict=True
+    ):
+        yield key, data, record, Place(shard, offset, len(data), zlib.crc32(data))
+
+
+def _offsets(index: layout.Index) -> Iterator[tuple[int, int]]:
+    """Number of the shard and offset of each picture, in the order they are stored."""
+    for number, shard in enumerate(index.shards):
+        with tarfile.open(index.root / shard.name, "r:") as tar:
+            for member in tar:
+                if member.name.endswith(f".{index.format}"):
+                    yield number, member.offset_data
+
+
+@dataclass(frozen=True)
+class Tars:
+    """Reads pictures by row from the tars where they lie, decoded on several threads."""
+
+    files: list[Path]  # the tars, by number
+    places_N4: np.ndarray  # int64, a `Place` a row
+    size: Size
+    fit: str
+    workers: int  # threads
+
+    def windows(
+        self, rows: Sequence[int], corners: Sequence[tuple[int, int]], size: Size
+    ) -> np.ndarray:
+        """A part of each named picture, uint8 (B, H, W, 3).
+
+        Args:
+            rows: which pictures.
+            corners: top and left pixel of each part.
+            size: of the parts.
+
+        Raises:
+            InputError: a tar cannot be read, or is not the one whose pictures were listed.
+        """
+        out = np.empty((len(rows), size.height, size.width, 3), np.uint8)
+        with threads(min(self.workers, max(1, len(rows)))) as pool:
+            for n, picture in enumerate(pool.map(self._picture, rows)):
+                top, left = corners[n]
+                out[n] = picture[top : top + size.height, left : left + size.width]
+        return out
+
+    def _picture(self, row: int) -> np.ndarray:
+        place = Place(*self.places_N4[row].tolist())
+        file = self.files[place.shard]
+        try:
+            with file.open("rb", buffering=0) as tar:
+                tar.seek(place.offset)
+                data = tar.read(place.length)
+        except OSError as error:
+            raise _unreadable(file, f"cannot be read ({error.strerror or error})") from None
+        if zlib.crc32(data) != place.crc:
+            raise _unreadable(file, "was changed after its pictures were listed")
+        picture = fitted(data, self.size, self.fit)
+        assert isinstance(picture, np.ndarray), "it could be decoded when it was listed"
+        return picture
+
+
+def _unreadable(file: Path, problem: str) -> InputError:
+    return InputError(
+        file, problem, fix="restore the shard, or curate pack; then type the same command again"
+    )

@@ -1,0 +1,1 @@
+"""Pictures that are looked at: grids of samples, curves, lettering."""

@@ -1,0 +1,368 @@
+"""From prompts to pictures, through every stage of the cascade.
+
+Letters in names: B batch, N pictures, C channels, H and W pixels, L text tokens, D text width.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from curate.errors import InputError, UsageError
+from train.checkpoints import checkpoint
+from train.checkpoints.checkpoint import Cascade, Stage
+from train.model import diffusion
+from train.randomness import generator_at
+from train.resizing import consistent, enlarge
+from train.size import Size
+from train.text_encoder.embeddings import Encoder
+
+TOGETHER = 64  # pictures made at a time, at most
+PIXELS = 2**20  # of the pictures made at a time: bounds the memory of large ones
+DYNAMIC_ABOVE = 3.0  # guidance from which thresholding is dynamic; below it, dividing by the range
+# would only turn white backgrounds grey (our choice)
+
+Say = Callable[[str], None]
+Watch = Callable[[int, float, Tensor], None]  # step from 0, its noise level, the noisy pictures
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How pictures are drawn; the defaults are our choice, measured on small cascades."""
+
+    steps: int = 12  # of the base stage
+    later_steps: int = 2  # of each later stage; more make no better pictures
+    guidance: float = 1.5  # 1 is off
+    guidance_low: float = 0.15  # noise levels between which guidance acts,
+    guidance_high: float = 20.0  # Kynkaanniemi et al., arXiv:2404.07724
+    low_noise: float = 0.05  # noise added to the low-resolution picture of a later stage
+    later_high: float = 5.0  # noise levels of a later stage, whose unknown part is small: the
+    later_low: float = 1.0  # highest, and the lowest, from which it goes straight to the picture
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Some of the pictures asked for, and how they came to be. Arrays are uint8 (N, H, W, 3)."""
+
+    first: int  # place of the first among those asked for
+    stages: list[np.ndarray]  # of every stage, base first
+    noise_NHWC: np.ndarray  # what the base stage began with
+    steps: list[np.ndarray]  # the noisy pictures of the steps that were to be shown
+
+    def __len__(self) -> int:
+        """How many pictures."""
+        return len(self.noise_NHWC)
+
+
+@dataclass
+class Sampler:
+    """A cascade ready to draw. Picture i depends on prompt i and seed i alone, up to rounding."""
+
+    cascade: Cascade
+    device: torch.device
+    config: SamplingConfig = field(default_factory=SamplingConfig)
+    _states_LD: dict[str, Tensor] = field(default_factory=dict)  # prompt -> its token states
+
+    @property
+    def size(self) -> Size:
+        """Of the pictures."""
+        return self.cascade.stages[-1].size
+
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
+        """One picture a (prompt, seed) pair, uint8 (N, H, W, 3)."""
+        return self.stages(prompts, seeds)[-1]
+
+    def stages(
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        done: Callable[[int], None] = lambda count: None,
+    ) -> list[np.ndarray]:
+        """As `generate`, with the pictures of every stage; `done` hears how many are finished."""
+        parts = []
+        for drawn in self.draw(prompts, seeds):
+            parts.append(drawn.stages)
+            done(len(drawn))
+        sizes = [stage.size for stage in self.cascade.stages]
+        empty = [np.zeros((0, size.height, size.width, 3), np.uint8) for size in sizes]
+        return [np.concatenate(same) for same in zip(empty, *parts, strict=True)]
+
+    def read(self, prompts: Sequence[str], say: Say = lambda sentence: None) -> None:
+        """Run the text encoder over prompts that are to be drawn, and let go of it.
+
+        Whoever draws in several calls reads all prompts first, so that it is loaded once.
+
+        Raises:
+            InputError: the encoder cannot be loaded, or is not the one the model was taught with.
+        """
+        new = sorted(set(prompts) - self._states_LD.keys())
+        if not new:
+            return
+        self.cascade.to("cpu")  # a large encoder and the cascade need not fit a card together
+        encoder = Encoder(self.cascade.encoder, device=self.device)
+        if encoder.digest != self.cascade.encoder_digest:
+            raise InputError(
+                f"text encoder {self.cascade.encoder}",
+                "its weights are not those the model was taught with",
+                fix="restore the encoder, or train again",
+            )
+        for prompt, long in zip(new, encoder.too_long(new), strict=True):
+            if long:
+                say(f"{prompt[:40]!r}…: more than {encoder.limit} tokens; the rest is not read")
+        encoded = encoder.encode(new)
+        for row, prompt in enumerate(new):
+            states_BLD, mask_BL = encoded.take(torch.tensor([row]))
+            self._states_LD[prompt] = states_BLD[0, : int(mask_BL.sum())].clone()
+
+    def draw(
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        *,
+        shown: Sequence[int] = (),
+        stages: int | None = None,
+    ) -> Iterator[Drawn]:
+        """Draw one picture a (prompt, seed) pair, some at a time, in order.
+
+        Args:
+            prompts: what to draw; the empty prompt asks for nothing in particular.
+            seeds: one a prompt.
+            shown: steps of the base stage, from 0, whose noisy pictures are kept.
+            stages: how many stages to go through; None for all.
+
+        Raises:
+            InputError: as `read`.
+        """
+        if len(prompts) != len(seeds):
+            raise ValueError(f"{len(prompts)} prompts for {len(seeds)} seeds")
+        self.read(prompts)
+        self.cascade.to(self.device)
+        together = at_once(self.cascade.stages[:stages][-1].size)
+        for first in range(0, len(prompts), together):
+            part = slice(first, first + together)
+            yield self._draw(first, self._text(prompts[part]), seeds[part], shown, stages)
+
+    def _text(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Token states (B, L, D), zero beyond each prompt's end, and mask (B, L)."""
+        known = [self._states_LD[prompt] for prompt in prompts]
+        longest = max(1, *(len(states) for states in known))
+        states = torch.zeros(len(known), longest, known[0].shape[1])
+        mask = torch.zeros(len(known), longest)
+        for row, own in enumerate(known):
+            states[row, : len(own)], mask[row, : len(own)] = own, 1
+        return states.to(self.device), mask.to(self.device)
+
+    @torch.inference_mode()
+    def _draw(
+        self,
+        first: int,
+        text: tuple[Tensor, Tensor],
+        seeds: Sequence[int],
+        shown: Sequence[int],
+        stages: int | None,
+    ) -> Drawn:
+        steps: list[np.ndarray] = []
+
+        def watch(step: int, sigma: float, x_BCHW: Tensor) -> None:
+            if step in shown:
+                spread = self.cascade.stages[0].sigma_data
+                steps.append(to_uint8(x_BCHW * spread / math.hypot(sigma, spread)))
+
+        chosen = self.cascade.stages[:stages]
+        begun = to_uint8(_noise(seeds, 0, chosen[0].size)[:, :3] / 2)
+        drawn = staged(chosen, text, seeds, device=self.device, config=self.config, watch=watch)
+        made = [to_uint8(images) for images in drawn]
+        return Drawn(first, made, begun, steps)
+
+
+def staged(
+    stages: Sequence[Stage],
+    text: tuple[Tensor, Tensor],
+    seeds: Sequence[int],
+    *,
+    device: torch.device,
+    config: SamplingConfig,
+    watch: Watch | None = None,
+) -> Iterator[Tensor]:
+    """The pictures of each stage (B, 3, H, W) in [-1, 1], base first.
+
+    Args:
+        stages: of one cascade, the first its base; their networks are on `device`.
+        text: token states and mask of each picture's prompt, there too.
+        seeds: of each picture.
+        device: where to draw.
+        config: how to draw.
+        watch: told of each step of the base stage.
+    """
+    images = torch.zeros(0)
+    for number, stage in enumerate(stages):
+        noise = _noise(seeds, number, stage.size).to(device)
+        low = enlarge(images, stage.size) if number else None
+        drawer = StageSampler(stage, device, config)
+        drawn = drawer.draw(text, noise, low, watch=None if number else watch)
+        images = consistent(drawn, images) if number else drawn
+        yield images
+
+
+@dataclass(frozen=True)
+class StageSampler:
+    """Draws with one stage."""
+
+    stage: Stage
+    device: torch.device
+    config: SamplingConfig
+
+    @property
+    def steps(self) -> int:
+        """How often the network runs, guidance apart."""
+        return self.config.later_steps if self.stage.low_size else self.config.steps
+
+    def draw(
+        self,
+        text: tuple[Tensor, Tensor],
+        noise_B6HW: Tensor,
+        low_BCHW: Tensor | None,
+        *,
+        watch: Watch | None = None,
+    ) -> Tensor:
+        """Pictures (B, 3, H, W) in [-1, 1].
+
+        Args:
+            text: token states and mask.
+            noise_B6HW: standard normal; channels 3 to 5 are for the low-resolution picture.
+            low_BCHW: that picture enlarged, for a later stage.
+            watch: is shown every step.
+        """
+        stage, config, count = self.stage, self.config, len(noise_B6HW)
+        low, seen = None, 0
+        if low_BCHW is not None:
+            level = torch.full((count,), config.low_noise, device=self.device)
+            low = (low_BCHW + config.low_noise * noise_B6HW[:, 3:], level)
+        both = (torch.cat([text[0]] * 2), torch.cat([text[1], torch.zeros_like(text[1])]))
+        dtype = precision(self.device)
+
+        def denoiser(x_BCHW: Tensor, sigma: Tensor) -> Tensor:
+            nonlocal seen
+            if watch is not None:
+                watch(seen, float(sigma), x_BCHW)
+            seen += 1
+            scale = 1.0 if low is not None else self._guidance(float(sigma))
+            guide = scale != 1
+            x, words = (torch.cat([x_BCHW] * 2), both) if guide else (x_BCHW, text)
+            with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
+                x0 = diffusion.denoise(
+                    stage.network,
+                    x,
+                    torch.full((len(x),), float(sigma), device=self.device),
+                    words,
+                    sigma_data=stage.sigma_data,
+                    low=low,
+                )
+            if guide:
+                x0 = diffusion.guided(x0[:count], x0[count:], config.guidance)
+            if guide and config.guidance > DYNAMIC_ABOVE:
+                return diffusion.dynamic_threshold(x0)
+            return x0.clamp(-1, 1)
+
+        ends = {} if low is None else {"low": config.later_low, "high": config.later_high}
+        sigmas = diffusion.karras_sigmas(self.steps, **ends)  # on the CPU: nothing waits for a GPU
+        return diffusion.dpm_solver_pp_2m(
+            denoiser, noise_B6HW[:, :3], sigmas, mean_BCHW=low and low[0]
+        ).clamp(-1, 1)
+
+    def _guidance(self, sigma: float) -> float:
+        """How strictly to follow the prompt at this noise level; 1 asks the network only once."""
+        config = self.config
+        low, high = config.guidance_low, config.guidance_high
+        return diffusion.guidance_at(sigma, config.guidance, low=low, high=high)
+
+
+def load(path: Path, *, device: str = "auto", config: SamplingConfig | None = None) -> Sampler:
+    """Read a checkpoint and make it ready to draw.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    place = pick_device(device)
+    cascade = checkpoint.load(path)
+    _store(cascade, precision(place))
+    return Sampler(cascade, place, config or SamplingConfig())
+
+
+def poor(size: Size | str, measured: Mapping[str, float]) -> str:
+    """That a stage of this size has not converged, by the figures that its training measured."""
+    return (
+        f"the {size} px stage has not converged: {measured['psnr']} dB, where enlargement that has "
+        f"learnt nothing reaches {measured['back_projected']} dB"
+    )
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is CUDA where there is one, else the CPU."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError("--device", f"no device {name!r}", fix="auto, cpu or cuda") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError("--device", f"{name!r} is not supported", fix="auto, cpu or cuda")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError("--device", f"no {name!r} here", fix="--device cpu")
+    return device
+
+
+def precision(device: torch.device) -> torch.dtype:
+    """bfloat16 where the device computes in it, else float32 (GPUs before Ampere, plain CPUs)."""
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            able = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        here = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        able = here and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.bfloat16 if able else torch.float32
+
+
+def telling_steps(stage: Stage, steps: int, count: int) -> list[int]:
+    """The `count` steps, from 0, at which the picture comes out of the noise most evenly.
+
+    The share of picture in a noisy picture is taken as sigma_data / (sigma_data + sigma); most
+    steps are spent where it is near 0 or 1 and a person sees no change (our choice).
+    """
+    sigmas = diffusion.karras_sigmas(steps)[:-1]
+    share = stage.sigma_data / (stage.sigma_data + sigmas)
+    wanted = torch.linspace(0, 1, count + 2)[1:-1]
+    return sorted({int((share - w).abs().argmin()) for w in wanted})
+
+
+def at_once(size: Size) -> int:
+    """How many pictures of a size are made at a time, so that memory is bounded."""
+    return max(1, min(TOGETHER, PIXELS // (size.width * size.height)))
+
+
+def _store(cascade: Cascade, dtype: torch.dtype) -> None:
+    """Keep the weights that are multiplied with in the precision they are multiplied in.
+
+    Autocast would turn them into it at every step. The pictures are the same, bit for bit.
+    """
+    for stage in cascade.stages:
+        for layer in stage.network.modules():
+            if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
+                layer.to(dtype)
+
+
+def _noise(seeds: Sequence[int], stage: int, size: Size) -> Tensor:
+    """Standard normal noise (B, 6, H, W), each picture's from its own seed."""
+    shape = (6, size.height, size.width)
+    return torch.stack([torch.randn(shape, generator=generator_at(s, stage)) for s in seeds])
+
+
+def to_uint8(images_BCHW: Tensor) -> np.ndarray:
+    """Pictures (B, C, H, W) in [-1, 1] as uint8 (B, H, W, C)."""
+    scaled = ((images_BCHW.float() + 1) * 127.5).round().clamp(0, 255)
+    array: np.ndarray = scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return array

@@ -1,0 +1,325 @@
+"""`train sample`: prompts drawn, laid out on one sheet, and each in a file of its own.
+
+Letters in names: N pictures, H and W pixels.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from curate.errors import UsageError
+from train.checkpoints.checkpoint import Cascade
+from train.figures import grids, lettering
+from train.figures.grids import Row
+from train.sampling import sampler as sampling
+from train.sampling import upscalers
+from train.sampling.prompts import read_prompts
+from train.sampling.sampler import Drawn, Sampler, SamplingConfig, Say
+from train.sampling.upscalers import Upscaler
+from train.size import Size
+
+ABREAST = 8  # pictures side by side on a sheet
+SHEET = 64_000_000  # pixels of a sheet at most; viewers refuse larger ones
+SMALL = 64  # pixels a side below which upscalers invent more than they see (our observation)
+NAMED = 40  # letters of a prompt in a file's name
+Progress = Callable[[int, int], None]  # pictures done, of how many
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to draw: every prompt, with the same seeds for each."""
+
+    prompts: Sequence[str]
+    count: int = 4  # pictures a prompt
+    seed: int = 0  # of the first of them
+
+    @property
+    def pairs(self) -> list[tuple[str, int]]:
+        """(prompt, seed) of every picture, prompt by prompt."""
+        return [(p, self.seed + n) for p in self.prompts for n in range(self.count)]
+
+
+@dataclass(frozen=True)
+class Artist:
+    """A checkpoint that draws, and what enlarges its pictures."""
+
+    sampler: Sampler
+    stages: int  # how many it goes through
+    upscaler: Upscaler | None = None
+    facts: dict[str, str] = field(default_factory=dict)  # that its pictures carry
+
+    @property
+    def size(self) -> Size:
+        """Of the finished pictures."""
+        drawn = self.sampler.cascade.stages[self.stages - 1].size
+        if self.upscaler is None:
+            return drawn
+        whole = self.stages == len(self.sampler.cascade.stages)
+        scale = self.upscaler.scale
+        return Size(drawn.width * scale, drawn.height * scale) if whole else self.sampler.size
+
+    def draw(self, wanted: Wanted, shown: Sequence[int] = ()) -> Iterator[Drawn]:
+        """The pictures wanted, some at a time; an enlarged picture counts as one more stage."""
+        prompts, seeds = zip(*wanted.pairs, strict=True)
+        for drawn in self.sampler.draw(prompts, seeds, shown=shown, stages=self.stages):
+            if self.upscaler is None:
+                yield drawn
+            else:
+                large = self.upscaler.enlarge_to(drawn.stages[-1], self.size)
+                yield replace(drawn, stages=[*drawn.stages, large])
+
+
+def sample(  # noqa: PLR0913 one a documented option
+    checkpoint: Path,
+    prompts: Sequence[str],
+    *,
+    count: int = 4,
+    seed: int = 0,
+    config: SamplingConfig | None = None,
+    before: Path | None = None,
+    steps_shown: int | None = None,
+    upscaler: str | None = None,
+    out: Path = Path("samples.png"),
+    each: Path | None = None,
+    device: str = "auto",
+    progress: Progress = lambda done, total: None,
+    say: Say = lambda sentence: None,
+) -> list[Path]:
+    """Draw prompts and write one labelled sheet; returns the files written.
+
+    Every PNG carries, as text, prompt, seed, hash of the checkpoint and how it was drawn; equal
+    inputs give equal bytes, on one machine.
+
+    Args:
+        checkpoint: run folder, exported folder or model file.
+        prompts: what to draw; "" asks for nothing in particular. Repeats are drawn once.
+        count: pictures a prompt, with seeds `seed`, `seed` + 1, …
+        seed: of each prompt's first picture.
+        config: how to draw.
+        before: another checkpoint, drawn with the same prompts and seeds, beside the first.
+        steps_shown: show how each picture comes to be: its noise, so many steps of the base
+            stage, and every stage. None for the finished pictures only.
+        upscaler: `realesrgan` or a file: stands in for the stages from the first that has not
+            converged, or enlarges the finished pictures where all have.
+        out: the sheet. It holds as many prompts as fit; `say` tells if that is not all.
+        each: folder for one PNG a picture of `checkpoint`, besides.
+        device: `auto`, `cpu` or `cuda`.
+        progress: told as pictures are done.
+        say: told in sentences what a user should know.
+
+    Raises:
+        UsageError: no prompt, one that is not text, or options that do not go together.
+        InputError: a checkpoint or upscaler cannot be used, or a file cannot be written.
+    """
+    wanted = Wanted(_checked(prompts), count, seed)
+    if before is not None and steps_shown is not None:
+        raise UsageError("--before", "cannot be shown step by step", fix="leave out --steps-shown")
+    if out.suffix.lower() != ".png" or out.is_dir():
+        meant = out / "samples.png" if out.is_dir() else out.with_suffix(".png")
+        raise UsageError("--out", f"{out} is not a PNG file", fix=f"--out {meant}")
+    config = config or SamplingConfig()
+    total = len(wanted.pairs) * (1 if before is None else 2)
+    earlier: Sheet | None = None
+    if before is not None:  # drawn first and let go of: one cascade at a time is in memory
+        old = artist(before, config, upscaler, device, say)
+        earlier = _drawn(old, wanted, None, None, lambda done: progress(done, total))
+        del old
+    done_before = total - len(wanted.pairs)
+    new = artist(checkpoint, config, upscaler, device, say)
+    new.sampler.read(wanted.prompts, say)
+    made = _drawn(new, wanted, steps_shown, each, lambda done: progress(done_before + done, total))
+    rows = made.rows if earlier is None else _beside(earlier, made)
+    heads = made.heads if earlier is None else ["before", "after"]
+    facts = new.facts | {"prompt": "\n".join(wanted.prompts), "seed": _seeds(wanted)}
+    if earlier is not None:
+        facts["before"] = earlier.checkpoint
+    grids.save_png(grids.table(rows, heads), out, facts)
+    _say_what_is_missing(out, wanted, made.prompts, each, say)
+    return [out, *made.files]
+
+
+def prompts_of(typed: Sequence[str], file: Path | None) -> list[str]:
+    """The prompts typed, then those of a file, one a line.
+
+    Raises:
+        InputError: the file cannot be read or holds none.
+    """
+    return [*typed, *(read_prompts(file) if file else [])]
+
+
+def artist(
+    checkpoint: Path, config: SamplingConfig, upscaler: str | None, device: str, say: Say
+) -> Artist:
+    """A checkpoint ready to draw; says which of its stages has not converged.
+
+    Raises:
+        InputError: it, or the upscaler, cannot be used.
+        UsageError: no such device or upscaler.
+    """
+    sampler = sampling.load(checkpoint, device=device, config=config)
+    cascade = sampler.cascade
+    poor, total = unconverged(cascade), len(cascade.stages)
+    facts = {
+        "checkpoint": cascade.digest,
+        "steps": str(config.steps),
+        "guidance": f"{config.guidance:g}",
+    }
+    if upscaler is None:
+        if poor is not None:
+            say(_warning(checkpoint, cascade, poor))
+        return Artist(sampler, total, None, facts)
+    found = upscalers.upscaler(upscaler, device=sampler.device)
+    kept = total if poor is None else poor
+    last = cascade.stages[kept - 1].size
+    instead = f"stands in for the stages above {last} pixels, which have not converged"
+    usual = f"enlarges the finished pictures of {last} pixels {found.scale} times"
+    small = " (little to go by: it is made for larger ones)" if max(last) < SMALL else ""
+    say(f"{upscaler}: {usual if poor is None else instead}{small}")
+    return Artist(sampler, kept, found, facts | {"upscaler": f"{found.name} {found.digest}"})
+
+
+def unconverged(cascade: Cascade) -> int | None:
+    """The first stage that was not found worth having when it was trained; None if all are."""
+    measured: dict[str, Any] = cascade.facts.get("convergence", {})
+    for number, stage in enumerate(cascade.stages):
+        if number and measured.get(str(stage.size), {}).get("converged") is False:
+            return number
+    return None
+
+
+def file_name(number: int, prompt: str, seed: int) -> str:
+    """Of one picture: `0001-a-woman-mage-seed-7.png`; letters and digits of the prompt only."""
+    words = "-".join(re.findall(r"[^\W_]+", prompt))[:NAMED].strip("-")
+    while len(words.encode()) > 3 * NAMED:
+        words = words[:-1]
+    return "-".join(filter(None, [f"{number:04d}", words, f"seed-{seed}"])) + ".png"
+
+
+@dataclass
+class Sheet:
+    """What was drawn, as far as it fits."""
+
+    checkpoint: str  # SHA-256
+    rows: list[Row]
+    heads: list[str]
+    prompts: int  # how many of them are on the sheet
+    files: list[Path]
+
+
+def _drawn(
+    by: Artist,
+    wanted: Wanted,
+    steps_shown: int | None,
+    each: Path | None,
+    progress: Callable[[int], None],
+) -> Sheet:
+    """Draw everything; keep what fits on a sheet, write each picture if that is asked."""
+    config = by.sampler.config
+    base = by.sampler.cascade.stages[0]
+    shown = sampling.telling_steps(base, config.steps, steps_shown or 0)
+    heads = [""]
+    if steps_shown is not None:
+        heads = ["noise", *(f"after {s} of {config.steps} steps" for s in shown), *_stages(by)]
+    groups = [1] * len(heads) if len(heads) > 1 else [min(wanted.count, ABREAST)]
+    lines = wanted.count if len(heads) > 1 else -(-wanted.count // ABREAST)
+    room = max(1, SHEET // (grids.table_pixels(by.size, groups) * lines))
+    fitting = min(room, len(wanted.prompts))
+    kept: list[list[np.ndarray]] = []  # of each picture on the sheet, what is shown of it
+    files: list[Path] = []
+    for drawn in by.draw(wanted, shown):
+        for n in range(len(drawn)):
+            number = drawn.first + n
+            finished = drawn.stages[-1][n]
+            if each is not None:
+                files.append(_write(each, by, wanted, number, finished))
+            if number < fitting * wanted.count:
+                whole = [drawn.noise_NHWC, *drawn.steps, *drawn.stages]
+                kept.append([finished] if steps_shown is None else [part[n] for part in whole])
+        progress(drawn.first + len(drawn))
+    rows = list(_rows(wanted, kept))
+    return Sheet(by.sampler.cascade.digest, rows, heads, fitting, files)
+
+
+def _rows(wanted: Wanted, kept: Sequence[Sequence[np.ndarray]]) -> Iterator[Row]:
+    """A row a picture where its steps are shown, else `ABREAST` pictures a row."""
+    for start in range(0, len(kept), wanted.count):
+        prompt = wanted.prompts[start // wanted.count] or "(no prompt)"
+        of_prompt = kept[start : start + wanted.count]
+        if len(of_prompt[0]) > 1:
+            for n, parts in enumerate(of_prompt):
+                yield Row(f"{prompt} (seed {wanted.seed + n})", [[part] for part in parts])
+            continue
+        for first in range(0, wanted.count, ABREAST):
+            part = [parts[0] for parts in of_prompt[first : first + ABREAST]]
+            seeds = [f"seed {wanted.seed + first + n}" for n in range(len(part))]
+            yield Row("" if first else prompt, [part], seeds)
+
+
+def _beside(before: Sheet, after: Sheet) -> list[Row]:
+    """Rows of both, the same prompts and seeds side by side."""
+    return [
+        Row(new.label, [*old.groups, *new.groups], [*old.captions, *new.captions])
+        for old, new in zip(before.rows, after.rows, strict=False)
+    ]
+
+
+def _stages(by: Artist) -> list[str]:
+    """Names of the stages that are gone through."""
+    named = [f"{stage.size} px" for stage in by.sampler.cascade.stages[: by.stages]]
+    return [*named, f"{by.upscaler.name}, {by.size} px"] if by.upscaler else named
+
+
+def _write(folder: Path, by: Artist, wanted: Wanted, number: int, image: np.ndarray) -> Path:
+    """One picture as a file of its own."""
+    prompt, seed = wanted.pairs[number]
+    path = folder / file_name(number + 1, prompt, seed)
+    grids.save_png(Image.fromarray(image), path, by.facts | {"prompt": prompt, "seed": f"{seed}"})
+    return path
+
+
+def _checked(prompts: Sequence[str]) -> list[str]:
+    """The prompts, each once and in one line.
+
+    Raises:
+        UsageError: none, or one that is not text.
+    """
+    if not prompts:
+        raise UsageError("PROMPTS", "nothing to draw", fix="type a prompt in quotes, or --prompts")
+    for prompt in prompts:
+        if not prompt.isascii() and any("\ud800" <= letter <= "\udfff" for letter in prompt):
+            raise UsageError(repr(prompt), "is not UTF-8 text", fix="type it again, or --prompts")
+    return list(dict.fromkeys(" ".join(prompt.split()) for prompt in prompts))
+
+
+def _seeds(wanted: Wanted) -> str:
+    last = wanted.seed + wanted.count - 1
+    return str(last) if wanted.count == 1 else f"{wanted.seed} to {last}"
+
+
+def _warning(checkpoint: Path, cascade: Cascade, number: int) -> str:
+    size = cascade.stages[number].size
+    found = cascade.facts["convergence"][str(size)]
+    return (
+        f"{checkpoint}: {sampling.poor(size, found)}\n"
+        f"  fix: --upscaler {upscalers.REALESRGAN} (for drawings), or train finetune --init "
+        f"{checkpoint} --out NEW, with more images for that stage"
+    )
+
+
+def _say_what_is_missing(
+    out: Path, wanted: Wanted, fitting: int, each: Path | None, say: Say
+) -> None:
+    """Say which prompts are not on the sheet, and which letters could not be drawn."""
+    if fitting < len(wanted.prompts):
+        where = f"all are in {each}" if each else "--each DIR writes every picture to a file"
+        say(f"{out}: shows {fitting} of {len(wanted.prompts)} prompts; {where}")
+    if lacking := lettering.missing("".join(wanted.prompts[:fitting])):
+        say(
+            f"{out}: no font here has {lacking[:20]}; their numbers are written instead (the PNG "
+            "text has the prompts as they are)\n  fix: install a font such as Noto Sans CJK"
+        )

@@ -1,0 +1,127 @@
+"""Ready-made networks that enlarge finished pictures: Real-ESRGAN, or any file spandrel reads.
+
+They stand in for a super-resolution stage that has not been trained well enough. They know
+nothing of the prompt. Letters in names: N pictures, B batch, C channels, H and W pixels.
+"""
+
+import hashlib
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from curate.errors import InputError, UsageError
+from train.sampling import realesrgan, sampler, tiles
+from train.size import Size
+
+REALESRGAN = "realesrgan"
+
+
+@dataclass(frozen=True)
+class Upscaler:
+    """A network that enlarges pictures by a whole factor."""
+
+    name: str  # "realesrgan", or the name of a file
+    scale: int
+    digest: str  # SHA-256 of the file of weights
+    network: Callable[[Tensor], Tensor]  # RGB in [0, 1], (B, 3, H, W), on `device` in `dtype`
+    device: torch.device
+    dtype: torch.dtype
+
+    @torch.inference_mode()
+    def enlarge(self, images_NHWC: np.ndarray) -> np.ndarray:
+        """Pictures `scale` times as large: uint8 (N, H, W, 3) to uint8 (N, scale H, scale W, 3).
+
+        Large pictures are made in pieces, so memory is bounded; see `tiles.enlarged`.
+        """
+        count, height, width = images_NHWC.shape[:3]
+        made = np.zeros((count, self.scale * height, self.scale * width, 3), np.uint8)
+        together = max(1, tiles.TILE**2 // (height * width))
+        for start in range(0, count, together):
+            part = torch.tensor(images_NHWC[start : start + together])
+            given = part.to(self.device).permute(0, 3, 1, 2).to(self.dtype) / 255
+            large = tiles.enlarged(self.network, given, self.scale).float().clamp(0, 1)
+            whole = (large * 255).round().to(torch.uint8)
+            made[start : start + together] = whole.permute(0, 2, 3, 1).cpu().numpy()
+        return made
+
+    def enlarge_to(self, images_NHWC: np.ndarray, size: Size) -> np.ndarray:
+        """Pictures of `size`: enlarged until they are no smaller, then reduced (Lanczos).
+
+        Returns:
+            uint8 (N, size.height, size.width, 3); pictures of that size already are unchanged.
+        """
+        from PIL import Image
+
+        while images_NHWC.shape[1] < size.height or images_NHWC.shape[2] < size.width:
+            images_NHWC = self.enlarge(images_NHWC)
+        if images_NHWC.shape[1:3] == (size.height, size.width):
+            return images_NHWC
+        reduced = np.zeros((len(images_NHWC), size.height, size.width, 3), np.uint8)
+        for number, image in enumerate(images_NHWC):
+            picture = Image.fromarray(image).resize(
+                (size.width, size.height), Image.Resampling.LANCZOS
+            )
+            reduced[number] = np.asarray(picture)
+        return reduced
+
+
+def upscaler(name: str, *, device: torch.device) -> Upscaler:
+    """The upscaler called `realesrgan`, or the one in a file that spandrel reads.
+
+    Raises:
+        UsageError: neither; or a file, and spandrel is not installed.
+        InputError: its weights are missing or cannot be used.
+    """
+    if name == REALESRGAN:
+        dtype = torch.half if device.type == "cuda" else sampler.precision(device)
+        network = realesrgan.published().to(device, dtype).to(memory_format=torch.channels_last)
+        return Upscaler(name, realesrgan.SCALE, realesrgan.SHA256, network, device, dtype)
+    if not Path(name).is_file():
+        raise UsageError(
+            "--upscaler",
+            f"no upscaler and no file {name!r}",
+            fix=f"{REALESRGAN}, or a file that spandrel reads, such as model.safetensors",
+        )
+    return _from_file(Path(name), device)
+
+
+def _from_file(path: Path, device: torch.device) -> Upscaler:
+    try:
+        import spandrel
+        from safetensors import SafetensorError
+    except ImportError:
+        raise UsageError(
+            f"--upscaler {path}",
+            "spandrel, which reads such files, is not installed",
+            fix="pip install spandrel",
+        ) from None
+    broken = (ValueError, RuntimeError, OSError, EOFError, pickle.UnpicklingError, SafetensorError)
+    try:
+        found = spandrel.ModelLoader(torch.device("cpu")).load_from_file(path)
+    except spandrel.UnsupportedModelError:
+        raise _unusable(path, "spandrel knows no network with these weights") from None
+    except broken as error:
+        why = (str(error) or type(error).__name__).splitlines()[0]
+        raise _unusable(path, f"spandrel cannot read it ({why})") from None
+    channels = (found.input_channels, found.output_channels)
+    if found.purpose != "SR" or found.scale < 2 or channels != (3, 3):
+        raise _unusable(path, f"{found.architecture.name} does not enlarge colour pictures")
+    dtype = torch.half if device.type == "cuda" else sampler.precision(device)
+    if not (found.supports_half if device.type == "cuda" else found.supports_bfloat16):
+        dtype = torch.float32
+    found.to(device, dtype).eval()
+
+    def one_by_one(images_BCHW: Tensor) -> Tensor:  # as spandrel asks
+        return torch.cat([found(images_BCHW[n : n + 1]) for n in range(len(images_BCHW))])
+
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Upscaler(path.name, found.scale, digest, one_by_one, device, dtype)
+
+
+def _unusable(path: Path, problem: str) -> InputError:
+    return InputError(path, problem, fix=f"name a super-resolution model, or {REALESRGAN}")

@@ -1,0 +1,335 @@
+"""Text as a frozen encoder sees it: run once, kept beside the shards, never resident in training.
+
+Letters in names: N captions, T tokens of all captions in a row, B batch, L tokens of a caption,
+D width of the encoder.
+"""
+
+import gc
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from train import streamed
+from train.streamed import Streamed
+from train.text_encoder import encoders
+from train.text_encoder.encoders import PACKAGED as PACKAGED
+from train.text_encoder.states import EncodedText as EncodedText
+
+MAX_TOKENS = 64  # longer captions are cut; training says how many
+BATCH = 64  # captions encoded at a time
+VERSION = 4  # of the files of encoded text
+NAME = 16  # bytes of a caption's hash that stand for it there
+LARGEST = 65504.0  # of float16
+MEASURED = 256  # captions looked at a time
+Progress = Callable[[int, int], None]  # captions encoded, of how many
+
+
+@dataclass(frozen=True)
+class TextScale:
+    """Mean and spread of an encoder's token states and of their means over a caption.
+
+    A language model's states share a large common part; what tells captions apart is small
+    beside it. Standardising both inputs of the U-Net with fixed numbers, measured once on the
+    captions of the first training run and kept with the weights, lets it see the difference.
+    """
+
+    token_mean_D: Tensor
+    token_std_D: Tensor
+    pooled_mean_D: Tensor
+    pooled_std_D: Tensor
+
+    @staticmethod
+    def measure(text: EncodedText) -> "TextScale":
+        """Mean and standard deviation over all captions; spreads below 1 % of the mean spread are
+        raised to it, so that a set of one caption stays finite."""
+        token, pooled = _Moments(text.width), _Moments(text.width)
+        for start in range(0, len(text), MEASURED):
+            rows = torch.arange(start, min(start + MEASURED, len(text)))
+            states, mask = text.take(rows)
+            token.add(states[mask.bool()])
+            pooled.add(states.sum(1) / mask.sum(1, keepdim=True).clamp(min=1))
+        std, pooled_std = token.std(), pooled.std()
+        std = std.clamp(min=max(0.01 * std.mean().item(), 1e-4))
+        floor = max(0.05 * pooled_std.mean().item(), 0.05 * std.mean().item())
+        return TextScale(token.mean(), std, pooled.mean(), pooled_std.clamp(min=floor))
+
+    def buffers(self) -> dict[str, Tensor]:
+        """By the names of a U-Net's buffers."""
+        return {name.removesuffix("_D"): value for name, value in vars(self).items()}
+
+
+class _Moments:
+    """Mean and standard deviation of rows that come in parts.
+
+    Source: Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing
+    sample variances" (1979), equation 2.1b.
+    """
+
+    def __init__(self, width: int) -> None:
+        self.count = 0
+        self._mean = torch.zeros(width, dtype=torch.float64)
+        self._squares = torch.zeros(width, dtype=torch.float64)
+
+    def add(self, rows_ND: Tensor) -> None:
+        if not len(rows_ND):
+            return
+        rows, count = rows_ND.double(), len(rows_ND)
+        mean, before = rows.mean(0), self.count
+        self.count += count
+        away = mean - self._mean
+        self._mean = self._mean + away * (count / self.count)
+        within = ((rows - mean) ** 2).sum(0)
+        self._squares = self._squares + within + away**2 * (before * count / self.count)
+
+    def mean(self) -> Tensor:
+        return self._mean.float()
+
+    def std(self) -> Tensor:
+        return (self._squares / max(1, self.count)).sqrt().float()
+
+
+class Encoder:
+    """A frozen text encoder of `transformers`: T5 and BERT families, the text part of CLIP and
+    its kin, encoders of encoder-decoder models, decoder-only models.
+
+    It runs in bfloat16 on a card that has it, on a CPU in the precision it is stored in.
+
+    Args:
+        name: a folder, a model hub's name, or `all-MiniLM-L6-v2` for the packaged model.
+        device: where to run it.
+
+    Raises:
+        InputError: the model cannot be loaded, or is not an encoder of text.
+    """
+
+    def __init__(self, name: str = PACKAGED, *, device: torch.device | str = "cpu") -> None:
+        """Load tokenizer and weights; only the encoder of an encoder-decoder model."""
+        self.name, self.device = name, torch.device(device)
+        self.model, self.tokenizer, self.digest = encoders.load(name, self.device)
+        places = getattr(self.model.config, "max_position_embeddings", None) or MAX_TOKENS
+        self.limit = min(MAX_TOKENS, int(places))  # tokens of a caption that are read
+
+    @property
+    def width(self) -> int:
+        """D."""
+        return encoders.width(self.model)
+
+    def encode(
+        self, captions: Sequence[str], progress: Progress = lambda done, total: None
+    ) -> EncodedText:
+        """Token states of each caption; the empty caption has none."""
+        tokens = self.tokens(captions)
+        order, lengths = _by_length(tokens), torch.tensor([len(ids) for ids in tokens]).long()
+        parts = list(self.states(tokens, order, progress))
+        states = torch.cat(parts) if parts else torch.zeros(0, self.width).half()
+        placed = torch.tensor(order, dtype=torch.long)
+        return EncodedText.row(states, lengths[placed], self.digest).select(
+            placed.argsort().tolist()
+        )
+
+    def tokens(self, captions: Sequence[str]) -> list[list[int]]:
+        """Token numbers of each caption, cut at the encoder's limit; none for a blank caption."""
+        known = [n for n, caption in enumerate(captions) if caption.strip()]
+        found: list[list[int]] = [[] for _ in captions]
+        if known:
+            options: dict[str, Any] = {"truncation": True, "max_length": self.limit}
+            read = self.tokenizer([captions[n] for n in known], padding=False, **options)
+            for n, ids in zip(known, read["input_ids"], strict=True):
+                found[n] = list(ids)
+        return found
+
+    def states(
+        self,
+        tokens: Sequence[Sequence[int]],
+        order: Sequence[int],
+        progress: Progress = lambda done, total: None,
+    ) -> Iterator[Tensor]:
+        """Token states in parts, one caption after the other in the given order: (T, D), float16.
+
+        Ids are padded here, on the right, with a mask: an encoder needs no padding token.
+        """
+        for start in range(0, len(order), BATCH):
+            part = [tokens[n] for n in order[start : start + BATCH] if tokens[n]]
+            if part:
+                yield self._run(part)
+            progress(min(start + BATCH, len(order)), len(order))
+
+    @torch.inference_mode()
+    def _run(self, tokens: Sequence[Sequence[int]]) -> Tensor:
+        lengths = torch.tensor([len(ids) for ids in tokens])
+        mask = torch.arange(int(lengths.max())) < lengths[:, None]
+        ids = torch.full(mask.shape, self.tokenizer.pad_token_id or 0)
+        ids[mask] = torch.tensor([one for row in tokens for one in row])
+        out = self.model(input_ids=ids.to(self.device), attention_mask=mask.long().to(self.device))
+        states = out.last_hidden_state[mask.to(self.device)].float().clamp(-LARGEST, LARGEST)
+        half: Tensor = states.half().cpu()
+        return half
+
+    def too_long(self, captions: Sequence[str]) -> list[bool]:
+        """Which captions are longer than the encoder is given."""
+        options: dict[str, Any] = {"truncation": True, "max_length": self.limit + 1}
+        tokens = self.tokenizer(list(captions), padding=False, **options) if captions else None
+        return [len(row) > self.limit for row in tokens["input_ids"]] if tokens else []
+
+
+def _by_length(tokens: Sequence[Sequence[int]]) -> list[int]:
+    return sorted(range(len(tokens)), key=lambda n: len(tokens[n]))
+
+
+def encode_cached(
+    captions: Sequence[str],
+    name: str,
+    folder: Path,
+    *,
+    device: torch.device | str = "cpu",
+    say: Callable[[str], None] = lambda sentence: None,
+    progress: Progress = lambda done, total: None,
+) -> EncodedText:
+    """Token states of `captions`; those that the same encoder saw before are read from `folder`.
+
+    Only captions that no file there holds are encoded, into a file of their own. The encoder is
+    gone from memory on return. An encoder in a folder is the same while its files keep their sizes
+    and times; one from a hub or a package while it keeps its name.
+
+    Args:
+        captions: what to encode, without repeats.
+        name: of the encoder.
+        folder: where results are kept.
+        device: where to run the encoder.
+        say: told how many captions are cut.
+        progress: told how many captions are encoded, of how many that have to be.
+    """
+    files = _stored(folder, name)
+    names = [_name(caption) for caption in captions]
+    if not files or _unknown(names, files):
+        encoder = Encoder(name, device=device)
+        files = [file for file in files if file.text.encoder_digest == encoder.digest]
+        missing = [captions[n] for n in _unknown(names, files)]
+        files.append(_write(_path(folder, name, missing), encoder, missing, progress))
+        del encoder
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    if cut := sum(name in file.cut for file in files for name in set(names)):
+        say(
+            f"{cut} of {len(captions)} captions have more than {files[0].limit} tokens; "
+            "the rest of each is not read"
+        )
+    return _looked_up(names, files)
+
+
+def encode_sets(
+    sets: Sequence[tuple[Sequence[str], Path]],
+    name: str,
+    *,
+    device: torch.device | str = "cpu",
+    say: Callable[[str], None] = lambda sentence: None,
+    progress: Progress = lambda done, total: None,
+) -> tuple[EncodedText, dict[str, int]]:
+    """Token states of several sets of captions, each kept in a folder of its own, and the row of
+    every caption; a set that was encoded before is not encoded again beside a new one.
+
+    Args:
+        sets: captions without repeats, and where their states are kept.
+        name: of the encoder.
+        device: where to run it.
+        say: told how many captions are cut.
+        progress: told how many captions of a set are encoded, of how many that have to be.
+    """
+    options: dict[str, Any] = {"device": device, "say": say, "progress": progress}
+    parts = [encode_cached(captions, name, folder, **options) for captions, folder in sets]
+    rows: dict[str, int] = {}
+    for row, caption in enumerate(c for captions, _ in sets for c in captions):
+        rows.setdefault(caption, row)
+    return EncodedText.joined(parts), rows
+
+
+@dataclass(frozen=True)
+class _File:
+    """Captions encoded together, in the order in which they lie in the file."""
+
+    text: EncodedText
+    names: list[bytes]
+    cut: set[bytes]  # those that were too long
+    limit: int  # tokens of a caption that were read
+
+
+def _name(caption: str) -> bytes:
+    return hashlib.sha256(caption.encode()).digest()[:NAME]
+
+
+def _path(folder: Path, encoder: str, captions: Sequence[str]) -> Path:
+    listed = hashlib.sha256(b"".join(map(_name, captions))).hexdigest()[:16]
+    return folder / f"{_prefix(encoder)}{listed}.safetensors"
+
+
+def _prefix(encoder: str) -> str:
+    facts = json.dumps([VERSION, encoder, encoders.stamp(encoder), MAX_TOKENS])
+    return f"text-{hashlib.sha256(facts.encode()).hexdigest()[:16]}-"
+
+
+def _stored(folder: Path, encoder: str) -> list[_File]:
+    """The files of this encoder; those that are not whole are removed."""
+    found = []
+    for path in sorted(folder.glob(f"{_prefix(encoder)}*.safetensors")):
+        if (file := _read(path)) is None:
+            path.unlink(missing_ok=True)
+        else:
+            found.append(file)
+    return found
+
+
+def _unknown(names: Sequence[bytes], files: Sequence[_File]) -> list[int]:
+    known = {name for file in files for name in file.names}
+    return [n for n, name in enumerate(names) if name not in known]
+
+
+def _looked_up(names: Sequence[bytes], files: Sequence[_File]) -> EncodedText:
+    everything = EncodedText.joined([file.text for file in files])
+    rows = {name: row for row, name in enumerate(n for file in files for n in file.names)}
+    return everything.select([rows[name] for name in names])
+
+
+def _write(path: Path, encoder: Encoder, captions: Sequence[str], progress: Progress) -> _File:
+    """Encode captions into a file, shortest first, a part at a time."""
+    tokens = encoder.tokens(captions)
+    order = _by_length(tokens)
+    lengths = torch.tensor([len(tokens[n]) for n in order]).long()
+    names = [torch.tensor(list(_name(captions[n])), dtype=torch.uint8) for n in order]
+    long = torch.tensor(encoder.too_long([captions[n] for n in order])).to(torch.uint8)
+    states = encoder.states(tokens, order, progress)
+    streamed.write(
+        path,
+        {
+            "lengths": Streamed(torch.int64, (len(order),), [lengths]),
+            "names": Streamed(torch.uint8, (len(order), NAME), names),
+            "cut": Streamed(torch.uint8, (len(order),), [long]),
+            "states": Streamed(torch.float16, (int(lengths.sum()), encoder.width), states),
+        },
+        {"encoder": encoder.digest, "limit": str(encoder.limit)},
+    )
+    written = _read(path)
+    assert written is not None
+    return written
+
+
+def _read(path: Path) -> _File | None:
+    """Map a file into memory; None if it is not whole, or not ours."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            read = {name: file.get_tensor(name) for name in ("states", "lengths", "names", "cut")}
+            facts = file.metadata()
+            digest, limit = facts["encoder"], int(facts["limit"])
+    except (SafetensorError, KeyError, TypeError):
+        return None
+    names = [bytes(name) for name in read["names"].numpy()]
+    cut = {name for name, long in zip(names, read["cut"].tolist(), strict=True) if long}
+    return _File(EncodedText.row(read["states"], read["lengths"], digest), names, cut, limit)

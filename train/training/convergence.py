@@ -1,0 +1,141 @@
+"""Is a super-resolution stage worth having? Pictures restored by it, and by learning nothing.
+
+Letters in names: B batch, C channels, H and W pixels, h and w those of low-resolution pictures.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from train.checkpoints.checkpoint import Stage
+from train.data.batches import Corpus
+from train.data.dataset import Pictures
+from train.randomness import generator_at
+from train.resizing import consistent, enlarge, reduce
+from train.sampling.sampler import SamplingConfig, StageSampler
+from train.size import Size
+
+MARGIN = 0.5  # dB by which a converged stage beats the best enlargement that has learnt nothing
+PIXELS = 2**18  # of all pictures worked on at a time: 64 of 64 px, one of 512 px
+NOISE = 7  # stream of random numbers of this module
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Real pictures, what they are reduced to, and their captions' states and masks."""
+
+    real_BCHW: Tensor
+    low_BChw: Tensor
+    text: tuple[Tensor, Tensor]
+
+    @property
+    def enlarged_BCHW(self) -> Tensor:
+        """The low-resolution pictures as a stage is given them (bicubic)."""
+        height, width = self.real_BCHW.shape[2:]
+        return enlarge(self.low_BChw, Size(width, height))
+
+
+def psnr(a_BCHW: Tensor, b_BCHW: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of each image in dB (B), for values in [-1, 1] (peak 2).
+
+    At most 106 dB, for equal images.
+    """
+    error = F.mse_loss(a_BCHW, b_BCHW, reduction="none").flatten(1).mean(1)
+    return 10 * torch.log10(4 / error.clamp(min=1e-10))
+
+
+def channel_difference(a_BCHW: Tensor, b_BCHW: Tensor) -> Tensor:
+    """Mean of a - b in each channel of each image (B, C), in 255ths of the range of values.
+
+    Averaged over many images it tells a colour shift from noise.
+    """
+    return (a_BCHW - b_BCHW).mean((2, 3)) * 127.5
+
+
+@torch.inference_mode()
+def convergence(
+    stage: Stage, pictures: Pictures, corpus: Corpus, device: torch.device, *, limit: int = 64
+) -> dict[str, float | int | bool]:
+    """How well a stage restores real pictures that were reduced to what it is given.
+
+    Args:
+        stage: a later stage of a cascade, on `device`.
+        pictures: whole pictures of the cascade's last size; at least one.
+        corpus: holds the captions' states.
+        device: where the stage draws.
+        limit: how many pictures are measured, spread evenly over all.
+
+    Returns:
+        Means over pictures, in dB: `psnr` of the stage given the low-resolution picture itself,
+        `psnr_as_sampled` given it with the noise that `train sample` adds, `bicubic` of plain
+        enlargement, `back_projected` of the latter made consistent with the low-resolution
+        picture as the stage's pictures are. `colour_shift` is the largest mean difference of a
+        channel to the real pictures, as sampled, in 255ths. `pictures` were measured. `converged`
+        tells whether `psnr` exceeds `back_projected` by at least `MARGIN`.
+    """
+    rows = torch.linspace(0, len(pictures) - 1, min(limit, len(pictures))).round().long().tolist()
+    together = max(1, PIXELS // (pictures.size.width * pictures.size.height))
+    figures: dict[str, list[Tensor]] = {}
+    for start in range(0, len(rows), together):
+        pairs = _pairs(stage, pictures, corpus, rows[start : start + together])
+        for name, values in _measured(stage, pairs, device, start).items():
+            figures.setdefault(name, []).append(values)
+    told = {name: torch.cat(values).mean(0) for name, values in figures.items()}
+    shift = float(told.pop("shift_C").abs().max())
+    decibels = {name: round(float(value), 3) for name, value in told.items()}
+    return {
+        **decibels,
+        "colour_shift": round(shift, 3),
+        "pictures": len(rows),
+        "converged": decibels["psnr"] >= decibels["back_projected"] + MARGIN,
+    }
+
+
+def restored(
+    stage: Stage, pairs: Pairs, device: torch.device, config: SamplingConfig, seeds: Sequence[int]
+) -> Tensor:
+    """What `train sample` would make of low-resolution pictures, (B, C, H, W) on the CPU.
+
+    A picture that is not a number is grey.
+    """
+    return consistent(drawn(stage, pairs, device, config, seeds).nan_to_num(0), pairs.low_BChw)
+
+
+def drawn(
+    stage: Stage, pairs: Pairs, device: torch.device, config: SamplingConfig, seeds: Sequence[int]
+) -> Tensor:
+    """The pictures as the stage leaves them, before they are made consistent."""
+    shape = (6, *pairs.real_BCHW.shape[2:])
+    noise = torch.stack([torch.randn(shape, generator=generator_at(NOISE, s)) for s in seeds])
+    text = (pairs.text[0].to(device), pairs.text[1].to(device))
+    drawer = StageSampler(stage, device, config)
+    return drawer.draw(text, noise.to(device), pairs.enlarged_BCHW.to(device)).cpu()
+
+
+def _pairs(stage: Stage, pictures: Pictures, corpus: Corpus, rows: list[int]) -> Pairs:
+    assert stage.low_size is not None, "a base stage enlarges nothing"
+    images = pictures.images(rows)
+    captions = [corpus.captions[pictures.captions[row][0]] for row in rows]
+    return Pairs(
+        reduce(images, stage.size),
+        reduce(images, stage.low_size),
+        corpus.text.take(torch.tensor(captions)),
+    )
+
+
+def _measured(stage: Stage, pairs: Pairs, device: torch.device, first: int) -> dict[str, Tensor]:
+    """Figures of each picture."""
+    real, plain = pairs.real_BCHW, pairs.enlarged_BCHW.clamp(-1, 1)
+    seeds = range(first, first + len(real))
+    exact = restored(stage, pairs, device, SamplingConfig(low_noise=0.0), seeds)
+    drawn = restored(stage, pairs, device, SamplingConfig(), seeds)
+    return {
+        "psnr": psnr(exact, real),
+        "psnr_as_sampled": psnr(drawn, real),
+        "bicubic": psnr(plain, real),
+        "back_projected": psnr(consistent(plain, pairs.low_BChw), real),
+        "shift_C": channel_difference(drawn, real),
+    }

@@ -1,0 +1,267 @@
+"""What a run will cost in memory and time, before it starts; what cannot fit is refused.
+
+Memory is counted (`learn.costs`); time is measured on a few real steps with random pictures, and
+so is an estimate. 1 GB is 10^9 bytes.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from curate.errors import UsageError
+from curate.system import terminal as printing
+from train.checkpoints import checkpoint
+from train.config import TrainConfig
+from train.model.networks import SIZES
+from train.model.unet import UNetConfig
+from train.sampling.sampler import Say, pick_device
+from train.size import listed
+from train.text_encoder import encoders
+from train.training import memory as costs
+from train.training import timing
+from train.training.loop import Working
+from train.training.memory import Plan
+
+HEADINGS = (
+    *("size", "stage", "parameters", "GFLOP/image", "training", "drawing"),
+    *("s/1,000 images", "images", "time"),
+)
+TIGHT = 0.9  # share of the free memory from which a user is told
+ALL = "all"  # in the row of a size, in place of a stage
+
+
+@dataclass(frozen=True)
+class Report:
+    """The cost of a run, or of the same run at every size."""
+
+    plans: list[Plan]
+    device: str
+    free: int  # bytes
+    refusal: UsageError | None  # why the run cannot be
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, bytes and seconds."""
+        return {
+            "device": self.device,
+            "free": self.free,
+            "fits": self.refusal is None,
+            "sizes": [_plain(plan) for plan in self.plans],
+        }
+
+    def as_rows(self) -> list[tuple[object, ...]]:
+        """A line a stage, and one for all stages of a size together."""
+        return [row for plan in self.plans for row in _rows(plan)]
+
+
+def _plain(plan: Plan) -> dict[str, Any]:
+    stages = [
+        {
+            **asdict(stage),
+            "size": stage.size.to_json(),
+            "training": {**asdict(stage.training), "needed": stage.training.needed},
+            "sampling": {**asdict(stage.sampling), "needed": stage.sampling.needed},
+        }
+        for stage in plan.stages
+    ]
+    whole = {"training": plan.training, "sampling": plan.sampling, "seconds": plan.duration}
+    return {"size": plan.size, "encoder": plan.encoder, "stages": stages, **whole}
+
+
+def _rows(plan: Plan) -> Iterator[tuple[object, ...]]:
+    for stage in plan.stages:
+        yield (
+            plan.size,
+            stage.size,
+            f"{stage.parameters / 1e6:.1f} M",
+            f"{stage.flops / 1e9:.1f}",
+            gigabytes(stage.training.needed),
+            gigabytes(stage.sampling.needed),
+            "" if stage.seconds is None else f"{1000 * stage.seconds:.1f}",
+            stage.images,
+            duration(stage.duration),
+        )
+    parameters = sum(stage.parameters for stage in plan.stages)
+    memory = gigabytes(plan.training), gigabytes(plan.sampling)
+    images = sum(stage.images for stage in plan.stages)
+    total = f"{parameters / 1e6:.1f} M"
+    yield plan.size, ALL, total, "", *memory, "", images, duration(plan.duration)
+
+
+def gigabytes(number: float) -> str:
+    """Bytes as a person reads them; 1 GB is 10^9 bytes."""
+    return f"{number / 1e9:.2f} GB" if number < 1e10 else f"{number / 1e9:.1f} GB"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as a person reads them; empty where they are not known."""
+    if seconds is None:
+        return ""
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+
+
+def run(
+    settings: TrainConfig,
+    *,
+    every_size: bool = False,
+    init: Path | None = None,
+    device: str = "auto",
+    working: Working = lambda what, done, total: None,
+    say: Say = lambda sentence: None,
+) -> Report:
+    """Count the memory of a run and measure its time on `device`.
+
+    Args:
+        settings: how the run would train; with `init`, its stages are those of the checkpoint.
+        every_size: plan the same run at every size, for a user who has yet to choose one.
+        init: checkpoint it would start from.
+        device: `auto`, `cpu` or `cuda`.
+        working: told, size by size, how many are counted and timed.
+        say: told what the figures are.
+
+    Raises:
+        InputError: the checkpoint or the text encoder cannot be found.
+    """
+    place = pick_device(device)
+    shapes, encoder = None, encoders.facts(settings.encoder)
+    if init is not None:
+        stages = checkpoint.description(init)["stages"]  # without the weights
+        shapes = [UNetConfig.from_json(stage["unet"]) for stage in stages]
+    sizes = list(SIZES) if every_size and shapes is None else [settings.size]
+    free = timing.free_memory(place)
+    plans = []
+    for number, chosen in enumerate(replace(settings, size=size) for size in sizes):
+        working("counting and timing", number, len(sizes))
+        nets = shapes or costs.shapes_of(chosen, encoder.width)
+        if every_size and not _suit(chosen, nets):
+            say(f"--size {chosen.size} cannot make stages of these sides")
+            continue
+        plan = costs.planned(
+            chosen,
+            encoder.width,
+            cuda=place.type == "cuda",
+            shapes=nets,
+            encoder=encoder.bytes_on(place),
+        )
+        plans.append(timed(plan, chosen, nets, place) if plan.training <= free else plan)
+    refusal = None
+    if len(sizes) == 1:
+        try:
+            refuse_what_cannot_fit(settings, encoder.width, place, say, shapes=shapes)
+        except UsageError as error:
+            refusal = error
+    say(
+        f"{gigabytes(free)} are free on {place}. Memory is counted, with a quarter to spare; time "
+        "is an estimate from a few steps, without loading, saving and drawing"
+    )
+    return Report(plans, str(place), free, refusal)
+
+
+def _suit(config: TrainConfig, nets: Sequence[UNetConfig]) -> bool:
+    """Whether networks can work on pictures of the stages' sides."""
+    pairs = zip(nets, config.stages, strict=True)
+    return all(side % net.multiple == 0 for net, size in pairs for side in size)
+
+
+def show(report: Report, *, as_json: bool) -> None:
+    """Print a report, then refuse a run that cannot fit.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    printing.report(report, HEADINGS, json=as_json)
+    if report.refusal is not None:
+        raise report.refusal
+
+
+def timed(
+    plan: Plan, config: TrainConfig, nets: Sequence[UNetConfig], device: torch.device
+) -> Plan:
+    """The plan with the time of each stage measured on `device`."""
+    stages = []
+    for number, (stage, shape) in enumerate(zip(plan.stages, nets, strict=True)):
+        work = costs.one_pass(config, shape, number)
+        seconds = timing.seconds_per_image(config, work, device)
+        stages.append(replace(stage, seconds=seconds))
+    return replace(plan, stages=stages)
+
+
+def refuse_what_cannot_fit(
+    config: TrainConfig,
+    text_width: int,
+    device: torch.device,
+    say: Say,
+    *,
+    shapes: Sequence[UNetConfig] | None = None,
+    world: int = 1,
+) -> None:
+    """Stop a run that would run out of memory, before it starts.
+
+    Args:
+        config: of the run.
+        text_width: of the text encoder.
+        device: where it will run.
+        say: told if it will be tight.
+        shapes: networks of the checkpoint it starts from; None for those of `config.size`.
+        world: processes that share the work; on a CPU they share its memory.
+
+    Raises:
+        UsageError: it cannot fit; the fix names what would.
+    """
+    where = {"cuda": device.type == "cuda", "world": world}
+
+    def needs(changed: TrainConfig, kind: Callable[..., costs.Memory]) -> Iterator[int]:
+        nets = shapes or costs.shapes_of(changed, text_width)
+        together = 1 if device.type == "cuda" else world
+        for number in range(len(nets)):
+            yield kind(changed, nets, number, **where).needed * together
+
+    def need(changed: TrainConfig) -> int:
+        return max(needs(changed, costs.training))
+
+    def fits(changed: TrainConfig) -> bool:  # a stage takes a second to count: the first is enough
+        counted = (n for kind in (costs.lasting, costs.training) for n in needs(changed, kind))
+        return all(number <= free for number in counted)
+
+    needed, free = need(config), timing.free_memory(device)
+    if needed > free:
+        found = [
+            next((pair for pair in group if fits(pair[1])), None)
+            for group in _smaller(config, sizes=shapes is None)
+        ]
+        fitting = [
+            f"{words} ({gigabytes(need(changed))})" for words, changed in filter(None, found)
+        ]
+        stages = listed(config.stages)
+        raise UsageError(
+            f"--init with stages {stages}" if shapes else f"--size {config.size} --stages {stages}",
+            f"training needs about {gigabytes(needed)}, {gigabytes(free)} are free on {device}",
+            fix=" or ".join(fitting) or "smaller --stages, or a machine with more memory",
+        )
+    if needed > TIGHT * free:
+        amounts = f"{gigabytes(needed)} of {gigabytes(free)} free"
+        say(f"training will need about {amounts} on {device}; leave the rest of it alone")
+
+
+def _smaller(config: TrainConfig, *, sizes: bool) -> list[list[tuple[str, TrainConfig]]]:
+    """Runs that need less, in groups, each from the least change: those that train the same model
+    in smaller pieces, those that recompute, smaller networks."""
+    pieces = [config.accumulate * 2**n for n in range(20)]
+    pieces = [number for number in pieces if number <= config.batch]
+    groups = []
+    for recompute in sorted({config.recompute, True}):
+        group = []
+        for number in pieces:
+            changed = replace(config, accumulate=number, recompute=recompute)
+            words = [f"accumulate = {number}"] * (number != config.accumulate)
+            words += ["recompute = true"] * (recompute != config.recompute)
+            group.append((f"in --config FILE, {', '.join(words)}", changed))
+        groups.append([pair for pair in group if pair[1] != config])
+    names = list(SIZES)
+    below = reversed(names[: names.index(config.size)] if sizes else [])
+    return [*groups, [(f"--size {name}", replace(config, size=name)) for name in below]]

@@ -1,0 +1,57 @@
+"""Pictures drawn while training, always of the same prompts and seeds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from train.checkpoints.checkpoint import Stage
+from train.figures import grids
+from train.sampling import sampler
+
+FOLDER = "samples"  # within a run's folder
+COUNT = 8  # pictures, where no prompts are named
+
+
+@dataclass(frozen=True)
+class Previews:
+    """What is drawn each time."""
+
+    prompts: Sequence[str]
+    text: tuple[Tensor, Tensor]  # token states and mask of each
+
+    def write(self, folder: Path, stages: Sequence[Stage], seen: int, device: torch.device) -> None:
+        """Draw with these stages into samples/SIZE-IMAGES.png, the last as of `seen` images.
+
+        Raises:
+            InputError: the disk refuses.
+        """
+        if not self.prompts:
+            return
+        size = stages[-1].size
+        sheet = grids.grid(self._drawn(stages, device), self.prompts)
+        facts = {"prompt": "\n".join(self.prompts), "seed": "0", "images": f"{size}: {seen}"}
+        grids.save_png(sheet, folder / FOLDER / f"{size}-{seen}.png", facts)
+
+    def _drawn(self, stages: Sequence[Stage], device: torch.device) -> np.ndarray:
+        """Pictures of the last stage, uint8 (N, H, W, 3); picture n has seed n."""
+        networks = [stage.network for stage in stages]
+        homes = [next(network.parameters()).device for network in networks]
+        for network in networks:  # not in inference mode: what moves there can never learn again
+            network.to(device)
+        together = sampler.at_once(stages[-1].size)
+        firsts = range(0, len(self.prompts), together)
+        parts = [self._part(stages, slice(n, n + together), device) for n in firsts]
+        for network, home in zip(networks, homes, strict=True):
+            network.to(home)
+        return np.concatenate(parts)
+
+    @torch.inference_mode()
+    def _part(self, stages: Sequence[Stage], part: slice, device: torch.device) -> np.ndarray:
+        text = (self.text[0][part].to(device), self.text[1][part].to(device))
+        seeds, config = range(len(self.prompts))[part], sampler.SamplingConfig()
+        *_, last = sampler.staged(stages, text, seeds, device=device, config=config)
+        return sampler.to_uint8(last)

@@ -1,0 +1,127 @@
+"""An unfinished run on disk: the stage at work in one file, each finished stage in one of its own.
+
+A finished stage is written once. `state.safetensors` holds the weights, their averages and the
+optimisers' memory of the stage at work, as of so many images seen.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from curate.errors import InputError
+from train.checkpoints import checkpoint
+from train.checkpoints.checkpoint import STATE, Stage
+from train.model import optimizers
+from train.model.ema import Average
+from train.model.unet import UNet
+from train.training.metrics import Tally
+
+VERSION = "fubuki-state/2"
+Learner = tuple[UNet, Sequence[Average], Sequence[Optimizer]]
+
+
+def save(folder: Path, number: int, seen: int, tally: Tally, learner: Learner) -> None:
+    """Write where stage `number` is; the old state stays until the new one is whole.
+
+    Raises:
+        InputError: the disk is full or not ours.
+    """
+    network, averages, tools = learner
+    tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
+    for n, average in enumerate(averages):
+        values = average.network.state_dict().items()
+        tensors |= {f"average{n}/{name}": value for name, value in values}
+    memory = optimizers.states(tools, network).items()
+    tensors |= {f"optimizer/{name}": value for name, value in memory}
+    described = {"version": VERSION, "stage": number, "seen": seen, "tally": tally.to_json()}
+    checkpoint.write_tensors(folder / STATE, tensors, described)
+
+
+def position(folder: Path) -> tuple[int, int] | None:
+    """Number of the stage at work and images it has seen; None if nothing was saved.
+
+    Raises:
+        InputError: the state cannot be read.
+    """
+    if not (folder / STATE).exists():
+        return None
+    with checkpoint.opened(folder / STATE) as (_, described):
+        return _position(folder / STATE, described)
+
+
+def _position(file: Path, described: dict[str, Any]) -> tuple[int, int]:
+    if described.get("version") != VERSION:
+        problem = f"written as {described.get('version', 'something else')}, this reads {VERSION}"
+        raise InputError(file, problem, fix="remove this run's folder, or name a new --out")
+    return int(described["stage"]), int(described["seen"])
+
+
+def restore(folder: Path, number: int, tally: Tally, learner: Learner) -> tuple[int, Tally]:
+    """Continue stage `number`: images seen, and what was not logged yet.
+
+    Raises:
+        InputError: the state cannot be read, or is not one of this network.
+    """
+    file = folder / STATE
+    if not file.exists():
+        return 0, tally
+    with checkpoint.opened(file) as (reader, described):
+        stage, seen = _position(file, described)
+        if stage != number or not seen:
+            return 0, tally
+        network, averages, tools = learner
+        checkpoint.fill(network, reader, "network/", file)
+        for n, average in enumerate(averages):
+            checkpoint.fill(average.network, reader, f"average{n}/", file)
+        names = [n for n in reader.keys() if n.startswith("optimizer/")]  # noqa: SIM118
+        memory = {n.removeprefix("optimizer/"): reader.get_tensor(n) for n in names}
+        optimizers.restore(tools, network, memory)
+        return seen, Tally(**described["tally"])
+
+
+def finish(folder: Path, number: int, stage: Stage) -> None:
+    """Write a finished stage, then that the next one is to begin.
+
+    Raises:
+        InputError: the disk is full or not ours.
+    """
+    described = {"version": VERSION, **stage.to_json()}
+    checkpoint.write_tensors(_finished(folder, number), stage.network.state_dict(), described)
+    start = {"version": VERSION, "stage": number + 1, "seen": 0}
+    checkpoint.write_tensors(folder / STATE, {}, start)
+
+
+def restore_finished(folder: Path, stages: Sequence[Stage]) -> int:
+    """Read the stages that an earlier call finished; return the number of the next one.
+
+    Raises:
+        InputError: one cannot be read.
+    """
+    at = position(folder)
+    first = at[0] if at else 0
+    for number, stage in enumerate(stages[:first]):
+        file = _finished(folder, number)
+        with checkpoint.opened(file) as (reader, described):
+            checkpoint.fill(stage.network, reader, "", file)
+            stage.network.eval().requires_grad_(False)
+            stage.images_seen, stage.facts = described["images_seen"], described["facts"]
+    return first
+
+
+def remove(folder: Path) -> None:
+    """Delete all of it: the run is finished."""
+    for file in (folder / STATE, *folder.glob("finished-*.safetensors")):
+        file.unlink(missing_ok=True)
+
+
+def _finished(folder: Path, number: int) -> Path:
+    return folder / f"finished-{number}.safetensors"
+
+
+def is_finite(network: nn.Module) -> bool:
+    """Whether all weights are finite numbers; waits for the device once."""
+    return bool(torch.isfinite(nn.utils.get_total_norm(list(network.parameters()))))

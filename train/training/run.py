@@ -1,0 +1,308 @@
+"""A whole run: build the stages, train each in turn, write the model and its pictures."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from curate.errors import InputError, UsageError
+from curate.system.files import locked, write_bytes
+from train import config
+from train.checkpoints import checkpoint, credits
+from train.checkpoints.checkpoint import MODEL, Cascade, Stage
+from train.config import TrainConfig
+from train.data import dataset
+from train.data.batches import Corpus
+from train.model.unet import UNet
+from train.sampling.sampler import Say, pick_device, precision
+from train.size import Size, listed
+from train.text_encoder.embeddings import TextScale
+from train.training import convergence, distributed, loop, memory, plan, resume, timing
+from train.training import log as journal
+from train.training.log import Journal
+from train.training.loop import Lesson, Run, Working
+from train.training.sets import Source, lesson_of, sources_of
+
+SETTINGS = "settings.json"
+FLAT = 0.05  # least spread of pictures assumed, so that a set of one colour stays finite
+FREE = {  # settings that may be changed while a run is under way
+    *("learning_rate", "finetune_rate", "clip", "accumulate", "recompute", "cache_gigabytes"),
+    *("log_every", "save_every", "save_seconds", "sample_every", "sample_prompts", "tensorboard"),
+}
+Progress = Callable[[int, int, float], None]  # stage number, images seen, loss
+
+
+def finetune(  # noqa: PLR0913 one a documented parameter
+    shards: Path,
+    folder: Path,
+    settings: TrainConfig,
+    *,
+    init: Path | None = None,
+    replay: Path | None = None,
+    prior: Path | None = None,
+    device: str = "auto",
+    progress: Progress = lambda stage, seen, loss: None,
+    working: Working = lambda what, done, total: None,
+    say: Say = lambda sentence: None,
+) -> Cascade:
+    """Train a cascade on `shards`, from nothing or from the checkpoint `init`.
+
+    A finished run is returned as it is; an unfinished one goes on where it was last saved, and on
+    a CPU ends with the bytes an uninterrupted run would have written. Settings in `FREE` may be
+    others than before; the model's file then tells from when on.
+
+    Args:
+        shards: folder of shards, or the dataset folder that holds them.
+        folder: where the run writes.
+        settings: how to train; with `init`, its stages and size are taken from there.
+        init: checkpoint to start from.
+        replay: shards of what `init` was trained on, mixed into every batch.
+        prior: shards of pictures that `init` drew, mixed in likewise, so that it goes on drawing
+            such pictures (prior preservation: Ruiz et al., arXiv:2208.12242, section 3.3).
+        device: `auto`, `cpu` or `cuda`.
+        progress: told how many images a stage has seen, and the latest loss.
+        working: told, before the first stage, what is being done and how much of it is.
+        say: told in sentences what a user should know, such as pictures left out.
+
+    Raises:
+        InputError: shards, checkpoint or folder cannot be used; each says why.
+        UsageError: it cannot fit into memory, or batches cannot be split among the processes.
+    """
+    if settings.tensorboard:
+        journal.needs_tensorboard()
+    folders = {"new": shards, "replay": replay, "prior": prior}
+    with _opened(folder, settings, pick_device(device), tuning=init is not None) as run:
+        first = run.rank == 0
+        run.progress = progress if first else run.progress
+        run.working = working if first else run.working
+        return _train(run, folders, init, say if first else lambda sentence: None)
+
+
+def _train(run: Run, folders: Mapping[str, Path | None], init: Path | None, say: Say) -> Cascade:
+    settings, folder = run.config, run.folder
+    start = checkpoint.load(init) if init else None
+    if run.rank:
+        run.meet()  # the first process fills the caches
+    sources = sources_of(run, folders, say)
+    changed = _claim(run, sources, start, say)
+    if (folder / MODEL).exists():
+        say(f"{folder}: already trained; nothing to do")
+        if run.rank == 0:
+            resume.remove(folder)
+            run.meet()
+        return checkpoint.load(folder)
+    lesson = lesson_of(run, sources, say)
+    if told := timing.slow_precision(settings.precision, run.device, precision(run.device)):
+        say(told)
+    owed: list[dict[str, str]] = []
+    if run.rank == 0:
+        _refuse_too_large(run, lesson, start, say)
+        owed = _credits(sources, init)
+        _begin_journal(run, sources)
+        run.meet()
+    cascade = start or _new_cascade(settings, lesson.corpus)
+    stages = cascade.stages
+    for number in range(resume.restore_finished(folder, stages), len(stages)):
+        loop.train_stage(run, lesson, stages[number], number, stages[:number])
+        if run.rank == 0 and number + 1 < len(stages):
+            resume.finish(folder, number, stages[number])
+        run.meet()
+    if run.rank == 0:
+        before = start.facts if start else {}
+        cascade.facts = {
+            "settings": config.to_json(settings),
+            "changed": changed,
+            "init": start and start.digest,
+            **_shown(sources, before, owed),
+            "convergence": _convergence(cascade, lesson, run.device),
+        }
+        checkpoint.save(folder / MODEL, cascade, owed)
+        resume.remove(folder)
+    run.journal.close()
+    run.meet()
+    return cascade
+
+
+def taken_over(init: Path, stated: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings stated in a file and typed, with stages, network and text encoder of `init`.
+
+    Where no images are stated and it has other stages than a new cascade, its base sees as many
+    as a new base, and each later stage as many as a new later stage.
+
+    Raises:
+        UsageError: a size was asked for; the network is the checkpoint's.
+    """
+    asked = {**stated, **{name: value for name, value in typed.items() if value is not None}}
+    if "size" in asked:
+        raise UsageError("--size", "the network is that of --init", fix="leave out the size")
+    found = checkpoint.description(init)
+    stages = tuple(Size.of(stage["size"]) for stage in found["stages"])
+    base, later = TrainConfig.images
+    images = (base, *[later] * (len(stages) - 1))
+    was = found["facts"].get("settings", {})
+    own = {name: was[name] for name in ("size", "mid_blocks") if name in was}
+    return {"stages": stages, "images": images, "encoder": found["encoder"], **own, **asked}
+
+
+@contextmanager
+def _opened(
+    folder: Path, settings: TrainConfig, device: torch.device, *, tuning: bool
+) -> Iterator[Run]:
+    """The run's folder, held by this run alone, and the processes that share the work."""
+    rank, world = distributed.share()
+    last = min((n % settings.batch or settings.batch for n in settings.images if n), default=world)
+    if last < world:
+        raise UsageError(
+            "--images",
+            f"the last batch has {last} images for {world} processes",
+            fix=f"multiples of the batch of {settings.batch}",
+        )
+    device = distributed.own(device, world)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    with distributed.together(device, world), locked(folder) if rank == 0 else nullcontext():
+        log = Journal(folder, settings.tensorboard)
+        yield Run(folder, settings, device, tuning, log, rank, world)
+
+
+def _claim(
+    run: Run, sources: Sequence[Source], start: Cascade | None, say: Say
+) -> list[dict[str, Any]]:
+    """Note in the folder what the run is; refuse a folder that holds another run.
+
+    Returns:
+        Settings that were changed while the run was under way: where it was, old and new values.
+    """
+    if start:
+        _refuse_other_init(run.config, start)
+    digests = {source.name: source.digest for source in sources}
+    facts: dict[str, Any] = {
+        "settings": config.to_json(run.config),
+        "shards": digests["new"],
+        "replay": digests.get("replay"),
+        "prior": digests.get("prior"),
+        "init": start and start.digest,
+        "changed": [],
+    }
+    path, finished = run.folder / SETTINGS, (run.folder / MODEL).exists()
+    at = resume.position(run.folder)
+    if path.exists() and (finished or at):
+        was = json.loads(path.read_text(encoding="utf-8"))
+        other = [k for k, v in facts["settings"].items() if was["settings"].get(k) != v]
+        others = [k for k in ("shards", "replay", "prior", "init") if was.get(k) != facts[k]]
+        if others or not set(other) <= FREE or (other and finished):
+            raise InputError(
+                run.folder,
+                f"holds another run (other {', '.join([*other, *others])})",
+                fix="name a new folder with --out, or remove this one",
+            )
+        facts["changed"] = was.get("changed", [])
+        if other and at:
+            values = {k: [was["settings"].get(k), facts["settings"][k]] for k in other}
+            facts["changed"] += [{"stage": at[0], "images": at[1], "settings": values}]
+            told = ", ".join(f"{k} = {new} (it was {old})" for k, (old, new) in values.items())
+            stage = run.config.stages[at[0]]
+            say(f"{run.folder}: goes on from {at[1]} images of stage {stage} with {told}")
+    if run.rank == 0:
+        write_bytes(path, (json.dumps(facts, indent=1, sort_keys=True) + "\n").encode())
+    return list(facts["changed"])
+
+
+def _refuse_other_init(settings: TrainConfig, start: Cascade) -> None:
+    """Refuse stages and text encoders other than those of the checkpoint to start from.
+
+    Raises:
+        InputError: with both named.
+    """
+    if start.encoder != settings.encoder:
+        raise InputError(
+            "--init",
+            f"the checkpoint was taught with the text encoder {start.encoder}, asked for "
+            f"{settings.encoder}",
+            fix=f'in --config FILE, encoder = "{start.encoder}"',
+        )
+    found = tuple(s.size for s in start.stages)
+    if found != settings.stages:
+        raise InputError(
+            "--init",
+            f"the checkpoint has stages {listed(found)}, asked for {listed(settings.stages)}",
+            fix="leave out --stages, or train from nothing without --init",
+        )
+
+
+def _refuse_too_large(run: Run, lesson: Lesson, start: Cascade | None, say: Say) -> None:
+    shapes = [stage.network.config for stage in start.stages] if start else None
+    width = lesson.corpus.text.width
+    plan.refuse_what_cannot_fit(run.config, width, run.device, say, shapes=shapes, world=run.world)
+
+
+def _begin_journal(run: Run, sources: Sequence[Source]) -> None:
+    """Where a run begins, note which pictures it leaves out and why."""
+    if resume.position(run.folder):
+        return
+    run.journal.restart()
+    size = str(run.config.stages[0])
+    for source in sources:
+        if skipped := source.pictures.skipped:
+            entry = {"stage": 0, "size": size, "images": 0, "set": source.name}
+            counts = dataset.reasons(skipped)
+            run.journal.write(entry | {"left_out": counts, "skipped": dict(skipped)})
+
+
+def _new_cascade(settings: TrainConfig, corpus: Corpus) -> Cascade:
+    scale = TextScale.measure(corpus.text)
+    stages = []
+    shapes = memory.shapes_of(settings, corpus.text.width)
+    for number, (size, shape) in enumerate(zip(settings.stages, shapes, strict=True)):
+        torch.manual_seed(settings.seed + number)
+        unet = UNet(shape)
+        unet.load_state_dict(scale.buffers(), strict=False)
+        unet.to(memory_format=torch.channels_last)
+        batch = corpus.batch(settings, number, 0, 256)
+        spread = batch.clean_BCHW if batch.low is None else batch.clean_BCHW - batch.low[0]
+        low = settings.stages[number - 1] if number else None
+        stages.append(Stage(size, low, unet, max(FLAT, round(float(spread.std()), 4))))
+    return Cascade(stages, settings.encoder, corpus.text.encoder_digest, {})
+
+
+def _credits(sources: Sequence[Source], init: Path | None) -> list[dict[str, str]]:
+    """Whom to credit for the pictures of these sets, and for those that `init` was taught with."""
+    before = [checkpoint.credits(init)] if init else []
+    own = [credits.of_shards(source.shards, source.pictures.keys) for source in sources]
+    return credits.merged([*before, *own])
+
+
+def _shown(
+    sources: Sequence[Source], before: Mapping[str, Any], owed: Sequence[Mapping[str, str]]
+) -> dict[str, Any]:
+    """What the weights answer for: words, licences, hashes of the shards; each set once.
+
+    Args:
+        sources: of this run.
+        before: facts of the checkpoint it started from.
+        owed: credits of all pictures.
+    """
+    words, digests = dict(before.get("words", {})), set(before.get("shards", []))
+    for source in sources:
+        if source.digest not in digests:
+            digests.add(source.digest)
+            for word, count in source.pictures.index.words.items():
+                words[word] = words.get(word, 0) + count
+    licences = Counter(credit["license"] or "unknown" for credit in owed)
+    return {"words": words, "licences": dict(licences), "shards": sorted(digests)}
+
+
+def _convergence(cascade: Cascade, lesson: Lesson, device: torch.device) -> dict[str, Any]:
+    """Of each later stage, by its size: how well it restores pictures, held-out ones if any are."""
+    held = max(lesson.held.values(), key=lambda corpus: len(corpus.sets[0]), default=None)
+    measured, found = held or lesson.corpus, {}
+    for stage in cascade.stages[1:]:
+        stage.network.to(device)
+        told = convergence.convergence(stage, measured.sets[0], measured, device)
+        found[str(stage.size)] = {**told, "held_out": held is not None}
+        stage.network.to("cpu")
+    return found

@@ -1,0 +1,146 @@
+"""What this machine has to give: free memory, and the time its real steps take."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from train.config import TrainConfig
+from train.model import ema, optimizers
+from train.model.unet import UNet
+from train.training import loop, tracing
+from train.training.tracing import Pass
+
+SHORT = 2e11  # operations in one pass while measuring on a CPU, about: a few seconds
+GROUPS = Path("/sys/fs/cgroup")
+MEMBERSHIP = Path("/proc/self/cgroup")
+MEMINFO = Path("/proc/meminfo")
+LIMITS = (  # files of a control group: what it may use, what it uses; version 2, version 1
+    ("memory.max", "memory.current", "memory.stat"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "memory.stat"),
+)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can still be taken on a card, or in memory within the control group's limit."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return min([_available(), *_left_to_groups()])
+
+
+def slow_precision(precision: str, device: torch.device, able: torch.dtype) -> str | None:
+    """What a user should know whose card has no bfloat16 of its own (those before Ampere).
+
+    Args:
+        precision: as in the settings.
+        device: where the run trains.
+        able: the shortest type the device computes in, as `train.sampling.sampler.precision` tells.
+    """
+    if precision != "bf16" or device.type != "cuda" or able == torch.bfloat16:
+        return None
+    return f'{device} has no bfloat16; precision = "fp32" in --config FILE is likely faster there'
+
+
+def _available() -> int:
+    if not MEMINFO.exists():
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    lines = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines())
+    return int(lines["MemAvailable"].split()[0]) * 1024
+
+
+def _left_to_groups() -> list[int]:
+    """What each control group above this process still allows; pages of files can be given back."""
+    left = []
+    for folder in _groups():
+        for limit, used, stat in LIMITS:
+            try:
+                allowed = int((folder / limit).read_text())
+                files = dict(line.split() for line in (folder / stat).read_text().splitlines())
+                given_back = int(files.get("inactive_file", 0))
+                left.append(allowed - int((folder / used).read_text()) + given_back)
+            except (OSError, ValueError):
+                continue  # not this version, or "max": no limit
+    return left
+
+
+def _groups() -> list[Path]:
+    """Folders of the control groups of this process, up to the root of each tree."""
+    roots = [GROUPS, GROUPS / "memory"]
+    paths = [line.split(":", 2)[2] for line in _lines(MEMBERSHIP) if line.count(":") >= 2]
+    found = {
+        folder
+        for root in roots
+        for path in [*paths, "/"]
+        for folder in ((root / path.lstrip("/")), *(root / path.lstrip("/")).parents)
+        if folder == root or root in folder.parents
+    }
+    return sorted(found)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []
+
+
+def seconds_per_image(
+    config: TrainConfig, work: Pass, device: torch.device, *, patience: float = 2.0
+) -> float:
+    """Time of training on one image, from a few real steps on random pictures.
+
+    A pass over one piece of a batch is timed, and the step of the optimisers that ends a batch.
+    On a CPU a piece is cut down to a pass of a few seconds.
+
+    Args:
+        config: of the run.
+        work: a pass over one piece.
+        device: where to run it.
+        patience: seconds for which passes are repeated.
+    """
+    count = work.images
+    if device.type == "cpu":
+        flops = tracing.training(work).flops / work.images
+        count = max(1, min(count, int(SHORT / flops)))
+    network = UNet(work.shape).to(device)
+    network.to(memory_format=torch.channels_last)
+    kept = [ema.copied(network, length) for length in config.averages]
+    steppers = optimizers.made(
+        config.optimizer, config.optimizer_options, network, weight_decay=config.weight_decay
+    )
+    batch = tracing.batch(replace(work, images=count), device)
+
+    def piece() -> None:
+        loss = loop.batch_loss(network, batch, 0.5, config.precision).mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def finish() -> None:
+        nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+        for stepper in steppers:
+            stepper.step()
+        for average in kept:
+            average.add(network, 2 * count, count)
+
+    piece()
+    finish()  # the first of each makes what the others find
+    ending = _timed(finish, device, 0.0)
+    return _timed(piece, device, patience) / count + ending / config.batch
+
+
+def _timed(work: Callable[[], None], device: torch.device, patience: float) -> float:
+    """Seconds of one call, the mean over calls until `patience` is over."""
+    started, done = _now(device), 0
+    while not done or _now(device) - started < patience:
+        work()
+        done += 1
+    return (_now(device) - started) / done
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.monotonic()

@@ -1,0 +1,135 @@
+"""Which scorers look at a word, and which prompts each of them can judge.
+
+A scorer of your own is an object with what `train.verification.scorers.Scorer` asks for. Name a function
+that makes it from the true pictures, `--scorer my_package.my_module:my_function`:
+
+    def my_function(reference: train.verification.scorers.Reference) -> train.verification.scorers.Scorer: ...
+"""
+
+import importlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from curate.errors import InputError, UsageError
+from train.verification.contrastive import learn
+from train.verification.generate import Progress
+from train.verification.scorers import NAMES, OPEN_CLIP, Nearest, OpenClip, Reference, Scorer
+from train.verification.verdict import WITHOUT
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A scorer as it was typed."""
+
+    name: str  # one of NAMES, or a module
+    first: str = ""  # open_clip: the architecture; a module: the function
+    second: str = ""  # open_clip: the weights
+
+
+def wanted(text: str) -> list[Wanted]:
+    """The scorers named between commas, each once.
+
+    Raises:
+        UsageError: no such scorer.
+    """
+    found = []
+    for part in text.split(","):
+        name, _, rest = part.strip().partition(":")
+        first, _, second = rest.partition(":")
+        if name == "open_clip":
+            good = bool(second) or not rest
+        elif name in NAMES:
+            good = not rest
+        else:
+            good = bool(first) and not second and all(p.isidentifier() for p in name.split("."))
+        if not good:
+            fix = (
+                f"one or more of {', '.join(NAMES)} between commas; open_clip:ARCHITECTURE:WEIGHTS "
+                "names the model, MODULE:FUNCTION a scorer of your own"
+            )
+            raise UsageError("--scorer", f"no scorer {part.strip()!r}", fix=fix)
+        found.append(Wanted(name, first, second))
+    return list(dict.fromkeys(found))
+
+
+def seated(
+    chosen: Iterable[Wanted],
+    reference: Reference,
+    groups: Mapping[str, Sequence[str]],
+    *,
+    cache: Path,
+    device: str,
+    progress: Progress,
+    notes: list[str],
+) -> list[Scorer]:
+    """The scorers that can judge some prompt with the word.
+
+    Args:
+        chosen: what was typed.
+        reference: the true pictures.
+        groups: group -> prompts, as `train.verification.prompts.group_prompts` makes them.
+        cache: folder of the learned scorer.
+        device: of open_clip.
+        progress: told while the learned scorer learns.
+        notes: gets a sentence for each scorer that cannot judge everything.
+    """
+    found = []
+    for one in chosen:
+        scorer = _made(one, reference, cache, device, progress)
+        without = set(groups.get(WITHOUT, ()))
+        prompts = [prompt for texts in groups.values() for prompt in texts]
+        refused = {p: why for p in prompts if (why := scorer.cannot(p)) is not None}
+        if all(p in refused for p in prompts if p not in without):
+            prompt = next(p for p in prompts if p not in without)
+            why = refused[prompt]
+            notes.append(
+                f"{scorer.name} is left out: it can judge no prompt with the word, such as "
+                f"{prompt!r} ({why})"
+            )
+            continue
+        if refused:
+            prompt, why = next(iter(refused.items()))
+            notes.append(
+                f"{scorer.name} leaves out {len(refused)} of {len(prompts)} prompts, such as "
+                f"{prompt!r}: {why}"
+            )
+        found.append(scorer)
+    return found
+
+
+def _made(
+    one: Wanted, reference: Reference, cache: Path, device: str, progress: Progress
+) -> Scorer:
+    if one.name == "nearest":
+        return Nearest(reference)
+    if one.name == "learned":
+        return learn(
+            reference, cache=cache, progress=lambda n, of: progress("learning to score", n, of)
+        )
+    if one.name == "open_clip":
+        from train.sampling.sampler import pick_device
+
+        model, weights = one.first or OPEN_CLIP[0], one.second or OPEN_CLIP[1]
+        place = str(pick_device(device))
+        return OpenClip(reference, model=model, pretrained=weights, device=place)
+    return _own(one.name, one.first, reference)
+
+
+def _own(module: str, function: str, reference: Reference) -> Scorer:
+    try:
+        make = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(
+            f"--scorer {module}:{function}",
+            f"cannot be imported ({error})",
+            fix="a module that Python finds (PYTHONPATH), and a function of it",
+        ) from None
+    made: Scorer = make(reference)
+    if missing := [n for n in ("name", "accuracy", "scores", "cannot") if not hasattr(made, n)]:
+        raise InputError(
+            f"--scorer {module}:{function}",
+            f"what it makes has no {missing[0]!r}",
+            fix="give what train.verification.scorers.Scorer asks for",
+        )
+    return made

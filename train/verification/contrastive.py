@@ -1,0 +1,367 @@
+"""A scorer learnt from the shards' own pictures, for sets that no public model knows.
+
+Two towers look at a picture and one table of words looks at its caption. A caption is the sum of
+its words, so a combination that was never shown is still understood. The first tower sees shapes:
+one grey channel, mixed from the colours with random weights of either sign, so that it cannot
+lean on what is light or dark. The second sees colours at 16 pixels, too coarse for shapes to
+matter. Each is trained to be right alone as well as together (the split is our choice: one tower
+alone learns each combination by heart and is right on far fewer unseen ones).
+
+A picture is told from the captions of the pictures that are learnt from, never from those of
+held-out ones. In a set of one picture a caption, a held-out caption could only ever be wrong, and
+what is learnt from that is that its words do not go together.
+
+Letters in names: N pictures, B batch, C captions, D width, W words, H and W pixels.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise, product
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from curate.errors import InputError
+from train.checkpoints import checkpoint
+from train.verification.scorers import (
+    CHECKED,
+    Accuracy,
+    Reference,
+    Said,
+    chunks,
+    measure,
+    resize,
+    spread,
+    words_of,
+)
+
+VERSION = "fubuki-learned-scorer/3"
+HELD_OUT = 0.15  # share of pictures, by a hash of the key
+WIDTH = 96  # of a tower's answer
+SHAPE_WIDTHS = (32, 64, 96, 128)
+COLOUR_WIDTHS = (48, 96)
+COLOUR_SIDE = 16  # pixels
+DROPOUT = 0.1
+BATCH = 32
+RATE, WARM_STEPS, DECAY = 3e-3, 30, 0.05
+REFIT = 0.2  # of the images, once more on all pictures
+MOST_LABELS = 1024  # captions a picture is told from in one step of training
+VIEWS = (  # weights of red, green and blue that the shape tower is shown, answers averaged
+    (0.3, 0.59, 0.11),
+    (1.0, 0.0, 0.0),
+    (0.0, 1.0, 0.0),
+    (0.0, 0.0, 1.0),
+    (1.0, -1.0, 0.0),
+    (0.0, 1.0, -1.0),
+    (1.0, 0.0, -1.0),
+)
+SHIFTS = ((0, 0), (1, 1))  # pixels; further views
+CHUNK = 128  # pictures scored at a time
+
+
+class _Shrink(nn.Module):
+    """Half the height and width, then one residual pair of convolutions."""
+
+    def __init__(self, width_in: int, width: int) -> None:
+        super().__init__()
+        self.down = nn.Conv2d(width_in, width, 3, 2, 1, bias=False)
+        self.first = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.second = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(width) for _ in range(3))
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Same batch, `width` channels."""
+        x = F.relu(self.norms[0](self.down(x_BCHW)))
+        return F.relu(x + self.norms[2](self.second(F.relu(self.norms[1](self.first(x))))))
+
+
+def _tower(stem: nn.Conv2d, widths: Sequence[int]) -> nn.Sequential:
+    shrinks = [_Shrink(a, b) for a, b in pairwise(widths)]
+    head = [nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Dropout(DROPOUT)]
+    return nn.Sequential(
+        stem,
+        nn.BatchNorm2d(widths[0]),
+        nn.ReLU(),
+        *shrinks,
+        *head,
+        nn.Linear(16 * widths[-1], WIDTH),
+    )
+
+
+class Network(nn.Module):
+    """Picture towers and word table."""
+
+    def __init__(self, words: int) -> None:
+        """`words`: how many words are known."""
+        super().__init__()
+        self.shape = _tower(nn.Conv2d(1, SHAPE_WIDTHS[0], 4, 2, 1, bias=False), SHAPE_WIDTHS)
+        self.colour = _tower(nn.Conv2d(3, COLOUR_WIDTHS[0], 3, 1, 1, bias=False), COLOUR_WIDTHS)
+        self.words_WD = nn.Parameter(torch.randn(words, 2 * WIDTH) * WIDTH**-0.5)
+
+    def forward(
+        self, images_BCHW: Tensor, mix_BC11: Tensor, bag_CW: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Scores (B, C) of each tower, float32.
+
+        Args:
+            images_BCHW: in [-1/2, 1/2].
+            mix_BC11: weights that make the grey picture; B may be 1.
+            bag_CW: 1 where the caption holds the word.
+        """
+        grey = (images_BCHW * mix_BC11).sum(1, keepdim=True)
+        mean, spread = grey.mean((2, 3), keepdim=True), grey.std((2, 3), keepdim=True)
+        grey = ((grey - mean) / (spread + 0.025)).contiguous(memory_format=torch.channels_last)
+        coarse = F.adaptive_avg_pool2d(images_BCHW, COLOUR_SIDE)
+        with torch.autocast(images_BCHW.device.type, torch.bfloat16):
+            shape = self.shape(grey)
+            colour = self.colour(coarse.contiguous(memory_format=torch.channels_last))
+        said_CD = bag_CW @ self.words_WD
+        return shape.float() @ said_CD[:, :WIDTH].T, colour.float() @ said_CD[:, WIDTH:].T
+
+
+@dataclass(frozen=True)
+class Learned:
+    """The scorer. `accuracy` is of the pictures it had not seen; it then also learnt those."""
+
+    network: Network
+    words: dict[str, int]  # word -> row of the table
+    side: int  # pixels
+    accuracy: Accuracy
+    refit: Accuracy  # after learning from all pictures, on all pictures
+    name: str = "learned"
+
+    def unknown(self, candidates: Sequence[Said]) -> list[str]:
+        """Words of the candidates that no true caption holds, so that it cannot judge them."""
+        said = {w for texts in candidates for text in texts for w in words_of(text)}
+        return sorted(said - self.words.keys())
+
+    def cannot(self, prompt: str) -> str | None:
+        """A word it never saw in a true caption means nothing to it."""
+        unknown = self.unknown([(prompt,)])
+        return f"no true caption holds {unknown[0]!r}" if unknown else None
+
+    @torch.inference_mode()
+    def scores(self, images_NHWC: np.ndarray, candidates: Sequence[Said]) -> np.ndarray:
+        """Log probability among the candidates, averaged over views."""
+        bag_CW = _bag(candidates, self.words)
+        self.network.eval()
+        parts = []
+        for start in range(0, len(images_NHWC), CHUNK):
+            images = resize(images_NHWC[start : start + CHUNK], (self.side, self.side))
+            total = torch.zeros(len(images), len(candidates))
+            views = list(product(VIEWS, SHIFTS))
+            for weights, shift in views:
+                mix = torch.tensor(weights)[None, :, None, None]
+                shape, colour = self.network(images.roll(shift, (2, 3)), mix, bag_CW)
+                total += (shape + colour).log_softmax(1)
+            parts.append((total / len(views)).numpy())
+        return np.concatenate(parts) if parts else np.zeros((0, len(candidates)), np.float32)
+
+
+def learn(
+    reference: Reference,
+    *,
+    cache: Path | None = None,
+    images: int | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Learned:
+    """Train the scorer on the reference's pictures, or read it from `cache`.
+
+    First without the held-out pictures, to measure it on them; then on all.
+
+    Args:
+        reference: the true pictures.
+        cache: folder for the result, named by a hash of the pictures, captions and settings.
+        images: images shown before the refit; None for 60 times the pictures, within 4,000 to
+            30,000, or once each if that is more.
+        seed: of everything random.
+        progress: told (images shown, images to show) after each step.
+    """
+    side = max(16, min(64, max(reference.pixels_NHWC.shape[1:3]) // 16 * 16))
+    reference = _reduced(reference, side)
+    count = len(reference.keys)
+    images = images or max(count, min(30_000, max(4_000, 60 * count)))
+    words = {w: n for n, w in enumerate(sorted(_words(reference.labels)))}
+    digest = _digest(reference, [VERSION, images, seed, side])
+    file = cache / f"learned-{digest[:24]}.safetensors" if cache else None
+    if file and file.exists() and (found := _read(file, words, side)):
+        return found
+    with torch.random.fork_rng(devices=[]):  # weights and dropout draw from the global generator
+        torch.manual_seed(seed)
+        scorer = _learn(reference, words, side, images, seed, progress)
+    if file:
+        described = {"accuracy": asdict(scorer.accuracy), "refit": asdict(scorer.refit)}
+        checkpoint.write_tensors(file, scorer.network.state_dict(), described)
+    return scorer
+
+
+def _learn(
+    reference: Reference,
+    words: dict[str, int],
+    side: int,
+    images: int,
+    seed: int,
+    progress: Callable[[int, int], None],
+) -> Learned:
+    count, more = len(reference.keys), int(REFIT * images)
+    network = Network(len(words)).to(memory_format=torch.channels_last)
+    taught, held = _split(reference)
+    trainer = _Trainer(network, reference, _bag(reference.labels, words), side, seed)
+    nothing = Accuracy(0.0, 0.0, 0, "")
+    scorer = Learned(network, words, side, nothing, nothing)
+    trainer.train(taught, images, RATE, lambda n: progress(n, images + more))
+    accuracy = _check(scorer, reference, held, "held-out real pictures")
+    trainer.train(np.arange(count), more, RATE / 4, lambda n: progress(images + n, images + more))
+    rows = spread(count, CHECKED)
+    refit = _check(scorer, reference, rows, "real pictures, after learning from all")
+    return replace(scorer, accuracy=accuracy, refit=refit)
+
+
+class _Trainer:
+    """What a training run needs besides its rows; draws everything from one generator."""
+
+    def __init__(
+        self, network: Network, reference: Reference, bag_CW: Tensor, side: int, seed: int
+    ) -> None:
+        self.network, self.bag_CW, self.side = network, bag_CW, side
+        self.pixels_NHWC, self.label_N = reference.pixels_NHWC, torch.from_numpy(reference.label_N)
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def train(
+        self, rows: np.ndarray, images: int, rate: float, progress: Callable[[int], None]
+    ) -> None:
+        """Show `images` pictures of `rows`."""
+        network = self.network.train()
+        optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=DECAY, fused=True)
+        steps, order = max(1, images // BATCH), torch.empty(0, dtype=torch.long)
+        shown = torch.from_numpy(np.unique(self.label_N[rows]))
+        for step in range(steps):
+            cosine = 0.5 + 0.5 * np.cos(np.pi * step / steps)
+            optimizer.param_groups[0]["lr"] = rate * min(1, (step + 1) / WARM_STEPS) * cosine
+            while len(order) < BATCH:
+                shuffled = torch.randperm(len(rows), generator=self.generator)
+                order = torch.cat([order, torch.from_numpy(rows)[shuffled]])
+            loss = self._loss(network, order[:BATCH], shown)
+            order = order[BATCH:]
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            progress((step + 1) * BATCH)
+        network.eval()
+
+    def _loss(self, network: Network, rows_B: Tensor, shown_C: Tensor) -> Tensor:
+        """Told from captions of pictures that are shown, and from no others.
+
+        A caption that is only ever wrong teaches that its words do not go together.
+        """
+        images = resize(self.pixels_NHWC[rows_B.numpy()], (self.side, self.side))
+        if len(shown_C) > MOST_LABELS:
+            drawn = torch.randint(len(shown_C), (MOST_LABELS,), generator=self.generator)
+            shown_C = torch.unique(torch.cat([self.label_N[rows_B], shown_C[drawn]]))
+        truth, bag_CW = torch.searchsorted(shown_C, self.label_N[rows_B]), self.bag_CW[shown_C]
+        mix = torch.randn(len(images), 3, 1, 1, generator=self.generator)
+        shape, colour = network(augment(images, self.generator), mix, bag_CW)
+        alone = F.cross_entropy(shape, truth) + F.cross_entropy(colour, truth)
+        return F.cross_entropy(shape + colour, truth) + 0.5 * alone
+
+
+def augment(images_BCHW: Tensor, generator: torch.Generator) -> Tensor:
+    """Move, turn, scale, blur, tint and noise pictures in [-1/2, 1/2] a little.
+
+    Little enough that a skin tone stays the one it was, since what a caption says must remain true:
+    5 % in size, 3 % of the side in place, 0.04 radians, 3 % in brightness, up to 4 grey levels of
+    noise a channel on average; one batch in six is blurred.
+    """
+    count = len(images_BCHW)
+
+    def drawn(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(count, 1, 1, 1, generator=generator)
+
+    scale, angle = drawn(0.95, 1.05).flatten(), drawn(-0.04, 0.04).flatten()
+    right, down = drawn(-0.06, 0.06).flatten(), drawn(-0.06, 0.06).flatten()
+    first = torch.stack([scale * angle.cos(), -angle.sin(), right], 1)
+    second = torch.stack([angle.sin(), scale * angle.cos(), down], 1)
+    where = F.affine_grid(
+        torch.stack([first, second], 1), list(images_BCHW.shape), align_corners=False
+    )
+    x = F.grid_sample(images_BCHW, where, padding_mode="border", align_corners=False)
+    blur = int(torch.randint(12, (1,), generator=generator))
+    if blur == 0:
+        x = F.interpolate(F.avg_pool2d(x, 2), scale_factor=2, mode="bilinear")
+    elif blur == 1:
+        x = F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
+    x = x * drawn(0.97, 1.03) + drawn(-0.01, 0.01)
+    noise = torch.randn(x.shape, generator=generator)
+    return (x + drawn(0, 0.03) * noise).contiguous(memory_format=torch.channels_last)
+
+
+def _split(reference: Reference) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to learn from and rows held out; words that would go unseen are given back."""
+    share = [
+        int(hashlib.sha256(f"held:{k}".encode()).hexdigest()[:8], 16) / 2**32
+        for k in reference.keys
+    ]
+    held = [row for row, value in enumerate(share) if value < HELD_OUT]
+    taught = sorted(set(range(len(share))) - set(held))
+    seen = _words([reference.labels[reference.label_N[row]] for row in taught])
+    for row in list(held):
+        if not _words([reference.labels[reference.label_N[row]]]) <= seen:
+            held.remove(row)
+            taught.append(row)
+    return np.array(sorted(taught), dtype=np.int64), np.array(held, dtype=np.int64)
+
+
+def _check(scorer: Learned, reference: Reference, rows: np.ndarray, on: str) -> Accuracy:
+    scores = scorer.scores(reference.pixels_NHWC[rows], reference.labels)
+    return measure(scores, reference, rows, on)
+
+
+def _words(labels: Sequence[Said]) -> set[str]:
+    return {word for said in labels for text in said for word in words_of(text)}
+
+
+def _bag(labels: Sequence[Said], words: dict[str, int]) -> Tensor:
+    bag_CW = torch.zeros(len(labels), len(words))
+    for row, said in enumerate(labels):
+        for word in _words([said]) & words.keys():
+            bag_CW[row, words[word]] = 1
+    return bag_CW
+
+
+def _reduced(reference: Reference, side: int) -> Reference:
+    """Pictures in memory, squeezed to `side` pixels a side where they are larger than that."""
+    if max(reference.pixels_NHWC.shape[1:3]) <= side:
+        return replace(reference, pixels_NHWC=np.ascontiguousarray(reference.pixels_NHWC))
+    parts = [
+        ((resize(reference.pixels_NHWC[rows], (side, side)) + 0.5) * 255).round().clamp(0, 255)
+        for rows in chunks(np.arange(len(reference.keys)))
+    ]
+    pixels_NCHW = torch.cat([part.to(torch.uint8) for part in parts])
+    pixels_NHWC = np.ascontiguousarray(pixels_NCHW.permute(0, 2, 3, 1).numpy())
+    return replace(reference, pixels_NHWC=pixels_NHWC)
+
+
+def _digest(reference: Reference, settings: Sequence[object]) -> str:
+    facts = json.dumps([settings, reference.keys, reference.labels, reference.label_N.tolist()])
+    digest = hashlib.sha256(facts.encode())
+    digest.update(reference.pixels_NHWC.data)
+    return digest.hexdigest()
+
+
+def _read(file: Path, words: dict[str, int], side: int) -> Learned | None:
+    """The cached scorer; None if the file is broken, so that it is learnt again."""
+    try:
+        tensors, described = checkpoint.read_tensors(file)
+        network = Network(len(words))
+        network.load_state_dict(tensors)
+    except (InputError, RuntimeError):
+        return None
+    accuracy, refit = (Accuracy(**described[name]) for name in ("accuracy", "refit"))
+    network = network.to(memory_format=torch.channels_last).eval()
+    return Learned(network, words, side, accuracy, refit)

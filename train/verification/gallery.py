@@ -1,0 +1,75 @@
+"""The pictures that the page shows: some of each prompt, and more of those that are wrong.
+
+Letters in names: N samples, H and W pixels, C channels.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image
+
+from train.verification.prompts import Sample
+from train.verification.scorers import Reference, spread
+
+SIDE = 96  # pixels of the longer side at most
+EACH = 4  # pictures of a prompt; more where fewer of them are wrong than could be
+MOST = 400  # pictures of one checkpoint
+
+Key = tuple[str, int]  # prompt, seed
+
+
+@dataclass
+class Album:
+    """Small pictures by prompt and seed, and a true picture of each prompt that has one."""
+
+    allowed: frozenset[str]  # prompts that are shown
+    each: int
+    after: dict[Key, np.ndarray] = field(default_factory=dict)  # uint8 HWC
+    before: dict[Key, np.ndarray] = field(default_factory=dict)
+    true: dict[str, np.ndarray] = field(default_factory=dict)
+    _kept: Counter[str] = field(default_factory=Counter)
+    _wrong: Counter[str] = field(default_factory=Counter)
+
+    @staticmethod
+    def of(plan: Sequence[Sample], reference: Reference) -> "Album":
+        """An empty album for these samples, with the true pictures."""
+        prompts = list(dict.fromkeys(sample.prompt for sample in plan))
+        kept = [prompts[place] for place in spread(len(prompts), MOST)]
+        album = Album(frozenset(kept), max(1, min(EACH, MOST // max(1, len(kept)))))
+        for prompt in kept:
+            label = reference.find(prompt)
+            if label is not None:
+                row = int(np.flatnonzero(reference.label_N == label)[0])
+                album.true[prompt] = small(reference.pixels_NHWC[row])
+        return album
+
+    def keep_after(
+        self, samples: Sequence[Sample], images_NHWC: np.ndarray, wrong_N: np.ndarray
+    ) -> None:
+        """Keep the first pictures of each prompt, and the first that are wrong."""
+        for sample, image, wrong in zip(samples, images_NHWC, wrong_N, strict=True):
+            prompt, is_wrong = sample.prompt, bool(wrong)
+            early = self._kept[prompt] < self.each
+            more = is_wrong and self._wrong[prompt] < self.each
+            if prompt in self.allowed and (early or more) and len(self.after) < MOST:
+                self._kept[prompt] += 1
+                self._wrong[prompt] += is_wrong
+                self.after[prompt, sample.seed] = small(image)
+
+    def keep_before(self, samples: Sequence[Sample], images_NHWC: np.ndarray) -> None:
+        """Keep what an earlier checkpoint drew where the later one's picture is kept."""
+        for sample, image in zip(samples, images_NHWC, strict=True):
+            if (sample.prompt, sample.seed) in self.after:
+                self.before[sample.prompt, sample.seed] = small(image)
+
+
+def small(image_HWC: np.ndarray) -> np.ndarray:
+    """At most `SIDE` pixels on the longer side."""
+    height, width = image_HWC.shape[:2]
+    factor = SIDE / max(height, width)
+    if factor >= 1:
+        return np.array(image_HWC)
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return np.asarray(Image.fromarray(np.array(image_HWC)).resize(size, Image.Resampling.LANCZOS))

@@ -1,0 +1,120 @@
+"""Drawing samples with a checkpoint, each chunk kept, so that a stopped verification goes on.
+
+Letters in names: N samples, H and W pixels.
+"""
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from curate.system.files import replacing
+from train.checkpoints import checkpoint
+from train.sampling import sampler as sampling
+from train.size import Size
+from train.verification.prompts import Sample
+
+CHUNK = 64  # pictures drawn, and kept, at a time
+
+Draw = Callable[[Sequence[Sample]], np.ndarray]
+Progress = Callable[[str, int, int], None]  # what is being done, how much of it, of how much
+
+
+class Sampler(Protocol):
+    """What is verified: `train.sampling.sampler.load` returns one."""
+
+    @property
+    def size(self) -> Size:
+        """Of the pictures."""
+        ...
+
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
+        """One picture a (prompt, seed) pair, uint8 (N, H, W, 3)."""
+        ...
+
+
+@runtime_checkable
+class Reads(Protocol):
+    """A sampler that encodes prompts before it draws them."""
+
+    def read(self, prompts: Sequence[str]) -> None:
+        """Encode those that it has not encoded yet."""
+        ...
+
+
+class Drawer:
+    """A checkpoint that draws, keeping what it has drawn."""
+
+    def __init__(self, path: Path, load: Callable[[Path], Sampler] | None, device: str) -> None:
+        """Read it; `load` is None for `train.sampling.sampler.load`."""
+        self.file = checkpoint.find(path)
+        self.sampler = load(path) if load else sampling.load(path, device=device)
+        if isinstance(self.sampler, sampling.Sampler):
+            self.digest = self.sampler.cascade.digest
+        else:
+            with self.file.open("rb") as file:
+                self.digest = hashlib.file_digest(file, "sha256").hexdigest()
+
+    def drawer(
+        self,
+        folder: Path,
+        name: str,
+        progress: Progress = lambda what, done, total: None,
+        *,
+        prompts: Sequence[str] = (),
+    ) -> Draw:
+        """Draws samples in chunks, each kept in `folder` under the hash of all it depends on.
+
+        Args:
+            folder: where chunks are kept.
+            name: of the checkpoint, as `progress` is told.
+            progress: told as chunks are done.
+            prompts: all that will be drawn in several calls, so that a text encoder is loaded
+                once, and not at all where every chunk is kept.
+        """
+        settings = repr(getattr(self.sampler, "config", None))
+
+        def draw(plan: Sequence[Sample]) -> np.ndarray:
+            parts = []
+            for start in range(0, len(plan), CHUNK):
+                chunk = plan[start : start + CHUNK]
+                texts, seeds = [s.prompt for s in chunk], [s.seed for s in chunk]
+                facts = json.dumps([self.digest, settings, texts, seeds]).encode()
+                file = folder / "samples" / f"{hashlib.sha256(facts).hexdigest()[:24]}.npz"
+                images = _kept(file)
+                if images is None:
+                    self._read([*prompts, *(s.prompt for s in plan[start:])])
+                    images = self.sampler.generate(texts, seeds)
+                    _keep(file, images)
+                parts.append(images)
+                progress(f"drawing {name}", start + len(chunk), len(plan))
+            return np.concatenate(parts)
+
+        return draw
+
+    def _read(self, prompts: Sequence[str]) -> None:
+        """Let the text encoder read every prompt at once: it is loaded once, and let go of."""
+        if isinstance(self.sampler, Reads):
+            self.sampler.read(prompts)
+
+
+def _kept(file: Path) -> np.ndarray | None:
+    """Pictures of an earlier run; None if the file is broken, so that they are drawn again."""
+    try:
+        with np.load(io.BytesIO(file.read_bytes())) as arrays:
+            images: np.ndarray = arrays["images"]
+            return images
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def _keep(file: Path, images: np.ndarray) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, images=images)
+    with replacing(file) as stream:
+        stream.write(buffer.getvalue())

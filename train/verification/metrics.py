@@ -1,0 +1,148 @@
+"""From what scorers take pictures for to figures, and to a table of prompts.
+
+Letters in names: N samples, C candidate captions.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+import numpy as np
+
+from train.verification.intervals import difference, share
+from train.verification.prompts import Sample
+from train.verification.scorers import Reference, Said, Scorer, contains
+from train.verification.verdict import (
+    ENTIRELY,
+    FALSE,
+    NEVER,
+    OWN_WORD,
+    SHOWN,
+    WITH,
+    WITHOUT,
+    WORD,
+    Figure,
+    Look,
+    Row,
+    Seen,
+)
+
+Marks = Mapping[str, np.ndarray]  # WORD, OWN_WORD, ENTIRELY -> bool (N)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked for, and the captions that scorers choose from."""
+
+    plan: list[Sample]
+    word: str
+    reference: Reference
+    candidates: list[Said]  # those of the reference first
+    truth_N: np.ndarray  # int64: which candidate each sample's prompt means
+
+    @staticmethod
+    def of(plan: Sequence[Sample], word: str, reference: Reference) -> "Asked":
+        """Prompts that the reference does not know become candidates of their own."""
+        candidates, rows = list(reference.labels), []
+        added: dict[str, int] = {}
+        for sample in plan:
+            label = reference.find(sample.prompt)
+            if label is None:
+                label = added.setdefault(sample.prompt, len(candidates))
+                if label == len(candidates):
+                    candidates.append((sample.prompt,))
+            rows.append(label)
+        return Asked(list(plan), word, reference, candidates, np.array(rows, dtype=np.int64))
+
+    def marks(self, best_N: np.ndarray, *, start: int = 0) -> Marks:
+        """What the best captions of the samples from `start` on hold, and if they are right."""
+        own_words = cache(self.reference.own_words)
+        own = [
+            all(any(contains(t, w) for t in self.candidates[b]) for w in own_words(s.prompt))
+            for b, s in zip(best_N, self.plan[start : start + len(best_N)], strict=True)
+        ]
+        return {
+            WORD: self._holds_C[best_N],
+            OWN_WORD: np.array(own, bool),
+            ENTIRELY: best_N == self.truth_N[start : start + len(best_N)],
+        }
+
+    def right(self, marks: Marks, *, start: int = 0) -> np.ndarray:
+        """Whether each sample shows what its group asks for: the word, or the prompt's own."""
+        part = self.plan[start : start + len(marks[WORD])]
+        old_N = np.array([sample.group == WITHOUT for sample in part], bool)
+        return np.where(old_N, marks[OWN_WORD], marks[WORD])
+
+    def judged(self, scorer: Scorer) -> np.ndarray:
+        """Bool (N): the samples whose prompt the scorer can judge."""
+        prompts = dict.fromkeys(sample.prompt for sample in self.plan)
+        known = {prompt: scorer.cannot(prompt) is None for prompt in prompts}
+        return np.array([known[sample.prompt] for sample in self.plan], bool)
+
+    @cached_property
+    def _holds_C(self) -> np.ndarray:
+        return np.array([any(contains(t, self.word) for t in c) for c in self.candidates], bool)
+
+
+def figures_of(
+    scorer: str,
+    asked: Asked,
+    judged_N: np.ndarray,
+    after: Marks,
+    before: Marks | None,
+    *,
+    seed: int,
+) -> list[Figure]:
+    """The shares of each group that one scorer can judge."""
+    numbers = {p: n for n, p in enumerate(dict.fromkeys(s.prompt for s in asked.plan))}
+    prompts_N = np.array([numbers[s.prompt] for s in asked.plan], dtype=np.int64)
+    group_N = np.array([s.group for s in asked.plan])
+    chosen = {group: group_N == group for group in (SHOWN, NEVER)}
+    chosen[WITH], chosen[WITHOUT] = group_N != WITHOUT, group_N == WITHOUT
+    figures = []
+    for group, members_N in chosen.items():
+        rows = members_N & judged_N
+        if not rows.any():
+            continue
+        for measure in (OWN_WORD, ENTIRELY, FALSE) if group == WITHOUT else (WORD, ENTIRELY):
+            mark, of = (WORD if measure == FALSE else measure), prompts_N[rows].tolist()
+            later = after[mark][rows]
+            earlier = None if before is None else before[mark][rows]
+            figures.append(
+                Figure(
+                    scorer,
+                    group,
+                    measure,
+                    len(set(of)),
+                    share(later, of, seed=seed),
+                    None if earlier is None else share(earlier, of, seed=seed),
+                    None if earlier is None else difference(later, earlier, of, seed=seed),
+                )
+            )
+    return figures
+
+
+def rows_of(
+    scorer: str,
+    asked: Asked,
+    judged_N: np.ndarray,
+    after: tuple[np.ndarray, Marks],
+    before: tuple[np.ndarray, Marks] | None,
+) -> list[Row]:
+    """Every sample of every prompt that one scorer can judge; best captions and marks go in."""
+    later = _seen(asked, *after)
+    earlier = [None] * len(later) if before is None else _seen(asked, *before)
+    rows: dict[str, Row] = {}
+    for number, sample in enumerate(asked.plan):
+        if judged_N[number]:
+            row = rows.setdefault(sample.prompt, Row(scorer, sample.group, sample.prompt, []))
+            row.looks.append(Look(sample.seed, later[number], earlier[number]))
+    return list(rows.values())
+
+
+def _seen(asked: Asked, best_N: np.ndarray, marks: Marks) -> list[Seen]:
+    right_N = asked.right(marks)
+    return [
+        Seen(asked.candidates[best][0], bool(right), bool(entirely))
+        for best, right, entirely in zip(best_N, right_N, marks[ENTIRELY], strict=True)
+    ]

@@ -1,0 +1,259 @@
+"""A verification as one HTML page: verdict, figures, and pictures of every prompt.
+
+Everything is in the file: pictures are data URIs, the style is inline, and there is no script; the
+filters are radio buttons that the style reads.
+"""
+
+import base64
+import hashlib
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from train.verification.gallery import Album
+from train.verification.intervals import Share
+from train.verification.verdict import (
+    ENTIRELY,
+    FALSE,
+    OWN_WORD,
+    WITH,
+    WITHOUT,
+    WORD,
+    Figure,
+    Look,
+    Report,
+    Row,
+    Seen,
+    accuracy_of,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SHOW = {  # filter -> its title; what a row must have to be shown
+    "all": "all",
+    "wrong": "wrong after",
+    "inexact": "not entirely right after",
+    "forgotten": "right before, wrong after",
+    "new": "with the word",
+    "old": "without the word",
+}
+
+
+def render(report: Report, album: Album) -> str:
+    """The page of a report, with the pictures of the album."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=PackageLoader("train.verification", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    scorers = [judge.name for judge in report.judges]
+    rows = _rows(report, album, scorers)
+    style = _style(len(scorers))
+    page = environment.get_template("verify_page.html.j2").render(
+        report=report,
+        percent=_percent,
+        judged=[
+            (judge.name, accuracy_of(judge), _figures(report, judge.name))
+            for judge in report.judges
+        ],
+        scorers=scorers,
+        filters=_filters(rows, len(scorers)),
+        rows=rows,
+        shown_sentence=_shown(report, rows),
+        style=Markup(style),  # noqa: S704  (our own file, no input in it)
+        style_hash="sha256-" + base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+    )
+    return page.encode("utf-8", "replace").decode()  # a word typed in a terminal need not be text
+
+
+def _figures(report: Report, scorer: str) -> list[dict[str, Any]]:
+    found = []
+    for f in (f for f in report.figures if f.scorer == scorer):
+        bars = [("earlier", 12, f.before), ("later", 28, f.after)]
+        found.append(
+            {
+                "what": _what(f, report.word),
+                "size": f"{f.prompts:,} prompt{'s' * (f.prompts != 1)}, {f.after.n:,} samples",
+                "before": _cell(f.before),
+                "after": _cell(f.after),
+                "change": _cell(f.change, signed=True),
+                "limit": round(1000 * report.rule.at_least) if f.measure == WORD else None,
+                "bars": [
+                    (kind, y, *(round(1000 * edge) for edge in (s.low, s.high, s.value)))
+                    for kind, y, s in bars
+                    if s is not None and math.isfinite(s.value)
+                ],
+            }
+        )
+    return found
+
+
+def _what(figure: Figure, word: str) -> str:
+    asked = figure.group if figure.group in (WITH, WITHOUT) else f"{WITH}, {figure.group}"
+    seen = {
+        WORD: f"{word} is seen",
+        FALSE: f"{word} is seen all the same",
+        OWN_WORD: "the prompt's own word is seen",
+        ENTIRELY: "entirely right",
+    }
+    return f"{asked}: {seen[figure.measure]}"
+
+
+@dataclass(frozen=True)
+class _Card:
+    """A prompt on the page."""
+
+    prompt: str
+    group: str
+    classes: str  # what the filters look for
+    scores: list[str]  # a sentence a scorer
+    true: str | None  # data URI
+    strips: list[tuple[str, list[dict[str, Any]]]]  # "before", "after" -> pictures
+    right: float  # share of its samples
+
+
+def _rows(report: Report, album: Album, scorers: Sequence[str]) -> list[_Card]:
+    """The prompts that have pictures: those with the word first, the worst first."""
+    by_prompt: dict[str, dict[str, Row]] = {}
+    for row in report.rows:
+        by_prompt.setdefault(row.prompt, {})[row.scorer] = row
+    seeds: dict[str, list[int]] = {}
+    for prompt, seed in album.after:
+        seeds.setdefault(prompt, []).append(seed)
+    cards = [
+        _card(by_prompt[prompt], seeds[prompt], album, scorers)
+        for prompt in seeds
+        if prompt in by_prompt
+    ]
+    return sorted(cards, key=lambda card: (card.group == WITHOUT, card.right, card.prompt))
+
+
+def _card(
+    rows: Mapping[str, Row], seeds: Sequence[int], album: Album, scorers: Sequence[str]
+) -> _Card:
+    first = next(iter(rows.values()))
+    looks = {name: {look.seed: look for look in row.looks} for name, row in rows.items()}
+    states, classes = [], ["old" if first.group == WITHOUT else "new"]
+    for number, name in enumerate(scorers):
+        seen = rows[name].looks if name in rows else []
+        wrong = [look for look in seen if not look.after.right]
+        lost = [look for look in wrong if look.before and look.before.right]
+        inexact = [look for look in seen if not look.after.entirely]
+        found = {"wrong": wrong, "inexact": inexact, "forgotten": lost}
+        classes += [f"{state}{number}" for state, which in found.items() if which]
+        states.append(_score(seen))
+    strips = [
+        (when, [_picture(when, first.prompt, seed, album, looks, scorers) for seed in seeds])
+        for when in (("before", "after") if album.before else ("after",))
+    ]
+    true = album.true.get(first.prompt)
+    rights = [look.after.right for row in rows.values() for look in row.looks]
+    return _Card(
+        first.prompt,
+        first.group,
+        " ".join(classes),
+        states,
+        None if true is None else _data_uri(true),
+        strips,
+        sum(rights) / max(1, len(rights)),
+    )
+
+
+def _score(looks: Sequence[Look]) -> str:
+    if not looks:
+        return "not judged"
+    right = sum(look.after.right for look in looks)
+    earlier = [look.before.right for look in looks if look.before]
+    was = f", {sum(earlier)} before" if earlier else ""
+    return f"{right} of {len(looks)} right{was}"
+
+
+def _picture(
+    when: str,
+    prompt: str,
+    seed: int,
+    album: Album,
+    looks: Mapping[str, Mapping[int, Look]],
+    scorers: Sequence[str],
+) -> dict[str, Any]:
+    image = (album.before if when == "before" else album.after)[prompt, seed]
+    told = []
+    for name in scorers:
+        look = looks.get(name, {}).get(seed)
+        told.append(_told(None if look is None else getattr(look, when)))
+    return {"uri": _data_uri(image), "seed": seed, "looks": told}
+
+
+def _told(seen: Seen | None) -> dict[str, str]:
+    if seen is None:
+        return {"class": "", "taken": ""}
+    if seen.entirely:
+        return {"class": "good", "taken": ""}
+    return {"class": "warn" if seen.right else "bad", "taken": seen.caption}
+
+
+def _filters(rows: Sequence[_Card], scorers: int) -> list[tuple[str, str, list[int]]]:
+    """(id, title, prompts a scorer) of each filter that shows something."""
+    found = []
+    for name, title in SHOW.items():
+        counts = []
+        for number in range(scorers):
+            wanted = {"all": "", "new": "new", "old": "old"}.get(name, f"{name}{number}")
+            counts.append(sum(not wanted or wanted in row.classes.split() for row in rows))
+        if any(counts):
+            found.append((name, title, counts))
+    return found
+
+
+def _shown(report: Report, rows: Sequence[_Card]) -> str:
+    drawn = {(row.prompt, look.seed) for row in report.rows for look in row.looks}
+    prompts = {prompt for prompt, _ in drawn}
+    pictured = sum(len(row.strips[-1][1]) for row in rows)
+    return (
+        f"{pictured:,} of {len(drawn):,} samples and {len(rows):,} of {len(prompts):,} prompts "
+        "are shown: the first seeds of each, and the first that are wrong; the worst prompts first."
+    )
+
+
+def _style(scorers: int) -> str:
+    """Our style, with the rules of the filters for so many scorers."""
+    rules = [resources.files("train.verification").joinpath("verify_page.css").read_text("utf-8")]
+    for number in range(scorers):
+        chosen = f":has(#s{number}:checked)" if scorers > 1 else ""
+        if scorers > 1:
+            rules.append(f"body{chosen} .by:not(.by{number}) {{ display: none }}")
+        for name in ("wrong", "inexact", "forgotten"):
+            rules.append(
+                f"body:has(#{name}:checked){chosen} .row:not(.{name}{number}) {{ display: none }}"
+            )
+    rules += [f"body:has(#{n}:checked) .row:not(.{n}) {{ display: none }}" for n in ("new", "old")]
+    return "\n".join(rules)
+
+
+def _cell(share: Share | None, *, signed: bool = False) -> tuple[str, str] | None:
+    if share is None or not math.isfinite(share.value):
+        return None
+    sign = "+" if signed else ""
+    low, high = (f"{100 * bound:{sign}.1f}" for bound in (share.low, share.high))
+    return f"{100 * share.value:{sign}.1f}", f"[{low}, {high}]"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:g} %"
+
+
+def _data_uri(image_HWC: "np.ndarray") -> str:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(image_HWC).save(file, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

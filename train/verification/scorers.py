@@ -1,0 +1,360 @@
+"""Who says what a picture shows: scorers that pick the best of many captions.
+
+A scorer is believed only as far as it is right on real pictures, so each carries its `Accuracy`.
+Letters in names: N pictures, H and W pixels, C candidate captions, D width.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+
+from curate.errors import InputError, UsageError
+from train.data import dataset
+from train.size import Size
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Said = tuple[str, ...]  # ways of saying the same thing, the usual one first
+
+WORD = re.compile(r"\w+(?:[-'’]\w+)*")
+NEAREST_SIDE = 64  # pixels; pictures are compared at this size or their own, whichever is smaller
+MOST_SIDE = 256  # pixels of the longer side that true pictures are read at; no scorer needs more
+CHUNK = 128  # pictures compared at a time
+SHARP = 32  # pixels of the longer side that a base stage draws without blur
+CHECKED = 400  # real pictures that a scorer without a held-out set is checked on
+NAMES = ("nearest", "learned", "open_clip")
+OPEN_CLIP = ("ViT-B-32", "laion2b_s34b_b79k")
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How often a scorer is right on real pictures, among all captions of the reference."""
+
+    entirely: float  # the best caption is the picture's own
+    own_word: float  # the best caption holds the rarest word of the picture's own
+    n: int  # pictures
+    on: str  # which pictures
+
+
+class Scorer(Protocol):
+    """Compares pictures with captions. `train.verification.choose_scorers` also takes one of your own."""
+
+    @property
+    def name(self) -> str:
+        """As typed after `--scorer`."""
+        ...
+
+    @property
+    def accuracy(self) -> Accuracy:
+        """How often it is right on real pictures."""
+        ...
+
+    def scores(self, images_NHWC: np.ndarray, candidates: Sequence[Said]) -> np.ndarray:
+        """Float (N, C), higher where picture and caption fit better; no NaN."""
+        ...
+
+    def cannot(self, prompt: str) -> str | None:
+        """Why it cannot judge pictures of this prompt, in words; None if it can."""
+        ...
+
+
+def words_of(text: str) -> list[str]:
+    """Words in lower case; a hyphen or apostrophe inside a word belongs to it."""
+    return WORD.findall(text.lower())
+
+
+def contains(text: str, word: str) -> bool:
+    """Whether the text holds the word, or words in a row, as a whole and in any case.
+
+    A hyphened word is one word: `medium-dark` does not hold `dark`.
+    """
+    wanted, held = words_of(word), words_of(text)
+    return bool(wanted) and any(
+        held[start : start + len(wanted)] == wanted for start in range(len(held))
+    )
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Every true picture with what it shows: what generated pictures are compared with.
+
+    Pictures that share their first caption show the same; their other captions are other ways of
+    saying it.
+    """
+
+    pixels_NHWC: np.ndarray  # uint8, of one size, perhaps mapped from a file
+    keys: list[str]
+    labels: list[Said]  # distinct; the first caption first
+    label_N: np.ndarray  # int64, into labels
+    left_out: dict[str, str] = field(default_factory=dict)  # key -> why it is not among them
+
+    @staticmethod
+    def load(shards: Path, size: Size, *, cache: Path | None = None) -> "Reference":
+        """The shards' pictures at this size, or in proportion at `MOST_SIDE` if that is smaller.
+
+        Decoded pictures are kept beside the shards, or in `cache` where that is not allowed.
+
+        Raises:
+            InputError: no shards, or no usable picture in them.
+        """
+        height, width = fitted((size.height, size.width), MOST_SIDE)
+        found = dataset.load(shards, Size(width, height), cache=cache)
+        made = Reference.of(found.pixels_NHWC, found.keys, found.captions)
+        return replace(made, left_out=found.skipped)
+
+    @staticmethod
+    def of(
+        pixels_NHWC: np.ndarray, keys: Sequence[str], captions: Sequence[Sequence[str]]
+    ) -> "Reference":
+        """Group pictures by their first caption."""
+        said: dict[str, dict[str, None]] = {}
+        for texts in captions:
+            said.setdefault(texts[0], {}).update(dict.fromkeys(texts))
+        rows = {first: row for row, first in enumerate(said)}
+        label_N = np.array([rows[texts[0]] for texts in captions], dtype=np.int64)
+        return Reference(pixels_NHWC, list(keys), [tuple(s) for s in said.values()], label_N)
+
+    def find(self, prompt: str) -> int | None:
+        """The label that a prompt names; None if there is none, or more than one."""
+        return self._by_text.get(plain(prompt))
+
+    def own_words(self, text: str) -> list[str]:
+        """The words of a caption that the fewest labels hold; several if equally rare.
+
+        For one of many people who differ in role, sex and tone, this is the role.
+        """
+        words = sorted(set(words_of(text)))
+        fewest = min((self._counts[w] for w in words), default=0)
+        return [w for w in words if self._counts[w] == fewest]
+
+    @cached_property
+    def _by_text(self) -> dict[str, int | None]:
+        found: dict[str, int | None] = {}
+        for row, said in enumerate(self.labels):
+            for text in said:
+                key = plain(text)
+                found[key] = row if found.get(key, row) == row else None
+        return found
+
+    @cached_property
+    def _counts(self) -> Counter[str]:
+        return Counter(w for said in self.labels for w in set(words_of(said[0])))
+
+
+def measure(
+    scorer_scores: np.ndarray, reference: Reference, rows: Sequence[int] | np.ndarray, on: str
+) -> Accuracy:
+    """Accuracy from the scores (N, labels) of the reference pictures `rows`."""
+    best = scorer_scores.argmax(1)
+    truth = reference.label_N[np.asarray(rows)]
+    own = [
+        all(any(contains(t, w) for t in reference.labels[b]) for w in reference.own_words(text))
+        for b, text in zip(best, (reference.labels[t][0] for t in truth), strict=True)
+    ]
+    if len(own) == 0:
+        return Accuracy(0.0, 0.0, 0, on)
+    return Accuracy(float(np.mean(best == truth)), float(np.mean(own)), len(own), on)
+
+
+class Nearest:
+    """The caption of the nearest true picture, by the distance of their pixels.
+
+    Exact where the reference holds every picture that could have been meant; a caption of which
+    it has no picture cannot win.
+    """
+
+    name = "nearest"
+
+    def __init__(self, reference: Reference, *, side: int = NEAREST_SIDE) -> None:
+        """Compare at `side` pixels of the longer side, or at the pictures' own if smaller."""
+        self.side = min(side, max(reference.pixels_NHWC.shape[1:3]))
+        self._reference = reference
+        self._rows = {said[0]: row for row, said in enumerate(reference.labels)}
+        self._shape = fitted(reference.pixels_NHWC.shape[1:3], self.side)
+        self._true = self._flat(reference.pixels_NHWC)
+        self._squares = self._true.square().sum(1)
+        rows = spread(len(reference.keys), CHECKED)
+        random = np.random.default_rng(0)
+        degraded = (degrade(reference.pixels_NHWC[part], random) for part in chunks(rows))
+        scores = np.concatenate([self.scores(images, reference.labels) for images in degraded])
+        on = f"real pictures, blurred and noised, at {self.side} px"
+        self.accuracy = measure(scores, reference, rows, on)
+
+    def cannot(self, prompt: str) -> str | None:
+        """Without a true picture of it, it could only ever be wrong."""
+        if self._reference.find(prompt) is not None:
+            return None
+        return "no true picture has this caption, or not alone"
+
+    def scores(self, images_NHWC: np.ndarray, candidates: Sequence[Said]) -> np.ndarray:
+        """Minus the root mean square distance, in [0, 1] grey levels, to the nearest picture."""
+        labels = torch.from_numpy(self._reference.label_N)
+        parts = []
+        for start in range(0, len(images_NHWC), CHUNK):
+            images = self._flat(images_NHWC[start : start + CHUNK])
+            squares = self._squares - 2 * images @ self._true.T + images.square().sum(1)[:, None]
+            nearest = torch.full((len(images), len(self._reference.labels)), torch.inf)
+            nearest.scatter_reduce_(1, labels.expand(len(images), -1), squares, "amin")
+            parts.append(-(nearest.clamp(min=0) / self._true.shape[1]).sqrt())
+        by_label = torch.cat(parts).numpy() if parts else np.zeros((0, len(self._rows)), np.float32)
+        result = np.full((len(images_NHWC), len(candidates)), -np.inf, dtype=np.float32)
+        for column, said in enumerate(candidates):
+            if said[0] in self._rows:
+                result[:, column] = by_label[:, self._rows[said[0]]]
+        return result
+
+    def _flat(self, images_NHWC: np.ndarray) -> torch.Tensor:
+        parts = np.array_split(images_NHWC, range(CHUNK, len(images_NHWC), CHUNK))
+        return torch.cat([resize(part, self._shape).flatten(1) for part in parts])
+
+
+class OpenClip:
+    """A contrastive image-text model of open_clip; needs the extra `fubuki[clip]` and weights."""
+
+    name = "open_clip"
+
+    def __init__(
+        self, reference: Reference, *, model: str, pretrained: str, device: str = "cpu"
+    ) -> None:
+        """Load the model.
+
+        Args:
+            reference: what its accuracy is measured on.
+            model: architecture, as open_clip names it.
+            pretrained: a tag of that architecture, or a file of weights.
+            device: torch device.
+
+        Raises:
+            UsageError: open_clip is missing, or knows no such architecture.
+            InputError: the weights cannot be had or read.
+        """
+        self._device, self._texts = device, dict[str, torch.Tensor]()
+        self._model, self._prepare, self._tokenize = _open_clip(model, pretrained, device)
+        rows = spread(len(reference.keys), CHECKED)
+        seen = [self.scores(reference.pixels_NHWC[p], reference.labels) for p in chunks(rows)]
+        on = f"real pictures ({model}, {pretrained})"
+        self.accuracy = measure(np.concatenate(seen), reference, rows, on)
+
+    def cannot(self, prompt: str) -> None:
+        """It reads any prompt."""
+
+    @torch.inference_mode()
+    def scores(self, images_NHWC: np.ndarray, candidates: Sequence[Said]) -> np.ndarray:
+        """Cosine; several ways of saying the same are averaged.
+
+        Source: Radford et al., arXiv:2103.00020, section 3.1.4 (ensembling in embedding space).
+        """
+        from PIL import Image
+
+        said_CD = torch.stack([self._embed(said) for said in candidates])
+        parts = []
+        for start in range(0, len(images_NHWC), CHUNK):
+            part = images_NHWC[start : start + CHUNK]
+            images = [self._prepare(_squared(Image.fromarray(image))) for image in part]
+            seen_ND = self._model.encode_image(torch.stack(images).to(self._device), normalize=True)
+            parts.append((seen_ND.float().cpu() @ said_CD.T).numpy())
+        return np.concatenate(parts) if parts else np.zeros((0, len(candidates)), np.float32)
+
+    def _embed(self, said: Said) -> torch.Tensor:
+        missing = [text for text in said if text not in self._texts]
+        if missing:
+            tokens = self._tokenize(missing).to(self._device)
+            embedded = self._model.encode_text(tokens, normalize=True).float().cpu()
+            self._texts.update(zip(missing, embedded, strict=True))
+        mean = torch.stack([self._texts[text] for text in said]).mean(0)
+        return torch.nn.functional.normalize(mean, dim=0)
+
+
+def _open_clip(model: str, pretrained: str, device: str) -> tuple[Any, Any, Any]:
+    try:
+        import open_clip
+    except ImportError:
+        raise UsageError(
+            "--scorer open_clip", "open_clip is not installed", fix="pip install open_clip_torch"
+        ) from None
+    if model not in open_clip.list_models() and ":" not in model:
+        raise UsageError(
+            "--scorer open_clip",
+            f"no architecture {model!r}",
+            fix="--scorer open_clip:ARCHITECTURE:TAG_OR_FILE, such as "
+            + ":".join(("open_clip", *OPEN_CLIP)),
+        )
+    try:
+        network, _, prepare = open_clip.create_model_and_transforms(
+            model, pretrained=pretrained, device=device
+        )
+        return network.eval(), prepare, open_clip.get_tokenizer(model)
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        problem = f"weights {pretrained!r} cannot be loaded ({str(error).splitlines()[0][:200]})"
+        raise InputError(
+            f"--scorer open_clip:{model}",
+            problem,
+            fix="name a file of weights, open_clip:ARCHITECTURE:FILE, or use --scorer learned",
+        ) from None
+
+
+def _squared(image: "Image.Image") -> "Image.Image":
+    """An oblong picture in the middle of a square of its first pixel's colour: nothing is cut."""
+    side = max(image.size)
+    if image.size == (side, side):
+        return image
+    square = image.resize((1, 1), box=(0, 0, 1, 1)).resize((side, side))
+    square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+    return square
+
+
+def resize(images_NHWC: np.ndarray, shape: tuple[int, int]) -> torch.Tensor:
+    """Float (N, 3, height, width) in [-1/2, 1/2]; `shape` is (height, width).
+
+    Smaller by averaging, larger by bilinear filter.
+    """
+    images = torch.from_numpy(np.array(images_NHWC)).permute(0, 3, 1, 2).float() / 255 - 0.5
+    if images.shape[-2:] == shape:
+        return images
+    return torch.nn.functional.interpolate(
+        images, size=shape, mode="bilinear", antialias=True, align_corners=False
+    )
+
+
+def fitted(shape: Sequence[int], side: int) -> tuple[int, int]:
+    """(height, width) with the longer side at most `side`, in the same proportion."""
+    height, width = shape
+    factor = min(1.0, side / max(height, width))
+    return max(1, round(height * factor)), max(1, round(width * factor))
+
+
+def spread(count: int, most: int) -> np.ndarray:
+    """At most `most` of the numbers below `count`, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
+
+
+def chunks(rows: np.ndarray) -> list[np.ndarray]:
+    """At most `CHUNK` of the rows each, so that no more pictures are in memory at a time."""
+    return np.array_split(rows, range(CHUNK, len(rows), CHUNK))
+
+
+def degrade(images_NHWC: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Blurred, then noise of 10 grey levels: about what a small cascade makes.
+
+    Blurred by half the size and back, but not from below `SHARP` pixels: so much a base stage draws
+    itself, and of smaller pictures half would leave too little to tell them apart.
+    """
+    height, width = images_NHWC.shape[1:3]
+    halved = resize(images_NHWC, fitted((height, width), max(SHARP, max(height, width) // 2)))
+    enlarged = torch.nn.functional.interpolate(halved, size=(height, width), mode="bilinear")
+    noise = random.normal(0, 10, images_NHWC.shape)
+    blurred = (enlarged.permute(0, 2, 3, 1).numpy() + 0.5) * 255
+    return np.clip(blurred + noise, 0, 255).astype(np.uint8)
+
+
+def plain(text: str) -> str:
+    """A caption without differences in case and spacing."""
+    return " ".join(text.casefold().split())

@@ -1,0 +1,359 @@
+"""Does the word work now? Draw with and without it, before and after, and let scorers look.
+
+Letters in names: N samples, H and W pixels.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from curate.errors import InputError, UsageError
+from curate.system.files import write_bytes
+from train.checkpoints import checkpoint as checkpoints
+from train.data import dataset
+from train.figures import grids
+from train.sampling.prompts import read_prompts
+from train.sampling.sampler import Say
+from train.verification import choose_scorers, page
+from train.verification.contrastive import Learned
+from train.verification.gallery import Album
+from train.verification.generate import CHUNK, Draw, Drawer, Progress, Sampler
+from train.verification.metrics import Asked, figures_of, rows_of
+from train.verification.prompts import Sample, captions_of, group_prompts, plan_samples
+from train.verification.scorers import Reference, Scorer, contains
+from train.verification.text import show
+from train.verification.verdict import WITHOUT, Judge, Report, Rule, cautions, verdict
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["Rule", "Sample", "run", "run_all", "show", "verify"]
+
+PICTURED = (4, 4)  # rows of verify.png: prompts with the word and without it
+ABREAST = 4  # pictures a row, before and after
+
+
+def run_all(
+    checkpoint: Path, *, words: Sequence[str], out: Path | None = None, **options: object
+) -> list[Report]:
+    """Verify several words, each as `run` does, each in a folder of its own below `out`.
+
+    A word that is verified beside others does not count among their old words. One word alone is
+    written into `out` itself.
+
+    Raises:
+        UsageError: no word, or one word twice.
+        InputError: as `run`.
+    """
+    folders = [_folder_name(word) for word in words]
+    if not words or len(set(folders)) < len(folders):
+        raise UsageError("--word", "name each word once", fix="--word mage --word elf")
+    top = out or _beside(checkpoint)
+    reports = []
+    for word, name in zip(words, folders, strict=True):
+        folder = top if len(words) == 1 else top / name
+        apart = [other for other in words if other != word]
+        reports.append(run(checkpoint, word=word, apart=apart, out=folder, **options))  # type: ignore[arg-type]
+    return reports
+
+
+def run(  # noqa: PLR0913 one a documented parameter
+    checkpoint: Path,
+    *,
+    word: str,
+    shards: Path,
+    before: Path | None = None,
+    trained: Path | Sequence[Path] | None = None,
+    prompts: Path | None = None,
+    samples: int = 200,
+    scorer: str = "nearest,learned",
+    out: Path | None = None,
+    seed: int = 0,
+    rule: Rule | None = None,
+    apart: Sequence[str] = (),
+    device: str = "auto",
+    load: Callable[[Path], Sampler] | None = None,
+    progress: Progress = lambda what, done, total: None,
+    say: Say = lambda sentence: None,
+) -> Report:
+    """Verify a checkpoint and write `verify.json`, `verify.html` and `verify.png`.
+
+    Pictures are kept in `out` as they are drawn and the learned scorer beside the shards, so the
+    same command goes on where it was stopped (in `out` where the shards' folder is not ours to
+    write). One checkpoint and `train.verification.generate.CHUNK` pictures are in memory at a time,
+    besides what scorers keep of the true pictures.
+
+    Args:
+        checkpoint: run folder or model file after training.
+        word: the word, or words in a row.
+        shards: every true picture, the word's included: what scorers compare with.
+        before: the checkpoint it was trained from.
+        trained: shards it was trained on, which tell prompts shown from prompts never shown.
+        prompts: file of prompts, one a line; None for the captions of `shards`. If none of them is
+            without the word, the captions of `shards` are asked for as old words.
+        samples: pictures behind each figure, at least.
+        scorer: names between commas, as `train.verification.choose_scorers.wanted` reads them.
+        out: folder; None for `verify` beside the checkpoint.
+        seed: of the samples and of the resampling.
+        rule: when the word works.
+        apart: other new words, which are no old words.
+        device: for drawing.
+        load: reads a checkpoint; None for `train.sampling.sampler.load`.
+        progress: told as the work goes on.
+        say: told in sentences what a user should know.
+
+    Raises:
+        InputError: a checkpoint, shards or prompts cannot be used, or hold no such word.
+        UsageError: no such scorer.
+    """
+    chosen = choose_scorers.wanted(scorer)
+    if before is not None:
+        checkpoints.find(before)
+    folder = out or _beside(checkpoint)
+    artists, own_cache = _Artists(folder, load, device), folder / dataset.CACHE
+    size = artists.open(checkpoint, "after").sampler.size
+    reference = Reference.load(shards, size, cache=own_cache)
+    shown = captions_of([trained] if isinstance(trained, Path) else trained) if trained else None
+    asked = read_prompts(prompts) if prompts else None
+    groups = group_prompts(reference, word, asked, shown, samples=samples, seed=seed, apart=apart)
+    artists.prompts = [prompt for texts in groups.values() for prompt in texts]
+    notes = _notes(reference, groups, asked, before)
+    scorers = choose_scorers.seated(
+        chosen,
+        _telling(reference, word, shards),
+        groups,
+        cache=dataset.cache_folder(shards, own_cache),
+        device=device,
+        progress=progress,
+        notes=notes,
+    )
+    if not scorers:
+        raise InputError(
+            prompts or shards, "; ".join(notes), fix="--scorer open_clip, or other prompts"
+        )
+    for note in notes:
+        say(note)
+    report, album = verify(
+        artists.draw(checkpoint, "after"),
+        artists.draw(before, "before") if before else None,
+        word=word,
+        groups=groups,
+        reference=reference,
+        scorers=scorers,
+        samples=samples,
+        seed=seed,
+        rule=rule or Rule(),
+        progress=progress,
+    )
+    after, earlier = artists.digests["after"], artists.digests.get("before")
+    found = list(report.notes)
+    if after == earlier:
+        found.append("--before is the same checkpoint: nothing can have changed")
+    for note in found:
+        say(note)
+    report = replace(report, after=after, before=earlier, notes=notes + found)
+    _write(folder, report, album)
+    return report
+
+
+def verify(  # noqa: PLR0913 one a documented parameter
+    after: Draw,
+    before: Draw | None,
+    *,
+    word: str,
+    groups: Mapping[str, Sequence[str]],
+    reference: Reference,
+    scorers: Sequence[Scorer],
+    samples: int = 200,
+    seed: int = 0,
+    rule: Rule,
+    progress: Progress = lambda what, done, total: None,
+) -> tuple[Report, Album]:
+    """Draw, score and judge; returns the report and some of the pictures.
+
+    Args:
+        after, before: draw the samples they are given with one checkpoint; `before` is not called
+            until `after` has drawn everything.
+        word: the word.
+        groups: group -> prompts, as `group_prompts` makes them.
+        reference: the true pictures.
+        scorers: who looks; each weighs as its accuracy allows.
+        samples: pictures a group, at least.
+        seed: of the samples and of the resampling.
+        rule: when the word works.
+        progress: told as drawing goes on.
+    """
+    plan = plan_samples(groups, samples=samples, seed=seed)
+    album = Album.of(plan, reference)
+    sight = _Sight(Asked.of(plan, word, reference), list(scorers), album, progress)
+    later = sight.look(after, "after")
+    earlier = sight.look(before, "before") if before else None
+    figures, rows = [], []
+    for scorer in scorers:
+        asked, judged_N = sight.asked, sight.judged[scorer.name]
+        best, was = [
+            None if found is None else (found[scorer.name], asked.marks(found[scorer.name]))
+            for found in (later, earlier)
+        ]
+        assert best is not None
+        figures += figures_of(scorer.name, asked, judged_N, best[1], was and was[1], seed=seed)
+        rows += rows_of(scorer.name, asked, judged_N, best, was)
+    judges = [
+        Judge(s.name, s.accuracy, s.refit if isinstance(s, Learned) else None) for s in scorers
+    ]
+    works, reasons = verdict(figures, judges, rule)
+    prompts = {group: list(texts) for group, texts in groups.items()}
+    report = Report(word, works, reasons, figures, judges, rule, samples, seed, prompts)
+    return replace(report, rows=rows, notes=sight.notes + cautions(figures, rule)), album
+
+
+@dataclass
+class _Sight:
+    """Shows drawn pictures to all scorers, chunk by chunk."""
+
+    asked: Asked
+    scorers: list[Scorer]
+    album: Album
+    progress: Progress
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.judged = {scorer.name: self.asked.judged(scorer) for scorer in self.scorers}
+
+    def look(self, draw: Draw, when: str) -> dict[str, np.ndarray]:
+        """Scorer -> the candidate that it takes each sample for, int64 (N)."""
+        plan, flat = self.asked.plan, 0
+        best: dict[str, list[np.ndarray]] = {scorer.name: [] for scorer in self.scorers}
+        for start in range(0, len(plan), CHUNK):
+            part = plan[start : start + CHUNK]
+            images_NHWC = draw(part)
+            flat += int((np.ptp(images_NHWC.reshape(len(part), -1), axis=1) == 0).sum())
+            wrong_N = np.zeros(len(part), bool)
+            for scorer in self.scorers:
+                best_N = _best(scorer, images_NHWC, self.asked)
+                best[scorer.name].append(best_N)
+                right_N = self.asked.right(self.asked.marks(best_N, start=start), start=start)
+                wrong_N |= ~right_N & self.judged[scorer.name][start : start + len(part)]
+            if when == "after":
+                self.album.keep_after(part, images_NHWC, wrong_N)
+            else:
+                self.album.keep_before(part, images_NHWC)
+            self.progress(f"drawing {when}", start + len(part), len(plan))
+        if flat:
+            self.notes.append(
+                f"{flat} of {len(plan)} pictures drawn {when} training are one flat shade: "
+                "is the checkpoint whole?"
+            )
+        return {name: np.concatenate(parts) for name, parts in best.items()}
+
+
+@dataclass
+class _Artists:
+    """Checkpoints that draw in turn: only the last one opened is in memory."""
+
+    folder: Path
+    load: Callable[[Path], Sampler] | None
+    device: str
+    prompts: list[str] = field(default_factory=list)  # all that will be drawn
+    digests: dict[str, str] = field(default_factory=dict)
+    _open: tuple[Path, Drawer] | None = None
+
+    def open(self, path: Path, when: str) -> Drawer:
+        """Read the checkpoint, unless it is the one in memory."""
+        if self._open is None or self._open[0] != path:
+            self._open = None  # before the next is read
+            self._open = path, Drawer(path, self.load, self.device)
+        self.digests[when] = self._open[1].digest
+        return self._open[1]
+
+    def draw(self, path: Path, when: str) -> Draw:
+        """Draws with this checkpoint, read when it is first needed."""
+
+        def draw(samples: Sequence[Sample]) -> np.ndarray:
+            drawer = self.open(path, when)
+            return drawer.drawer(self.folder, when, prompts=self.prompts)(samples)
+
+        return draw
+
+
+def _best(scorer: Scorer, images_NHWC: np.ndarray, asked: Asked) -> np.ndarray:
+    scores = scorer.scores(images_NHWC, asked.candidates)
+    if scores.shape != (len(images_NHWC), len(asked.candidates)) or np.isnan(scores).any():
+        problem = f"gave scores of shape {scores.shape}, or some that are no numbers"
+        raise InputError(f"--scorer {scorer.name}", problem, fix="another scorer")
+    best: np.ndarray = scores.argmax(1)
+    return best
+
+
+def _telling(reference: Reference, word: str, shards: Path) -> Reference:
+    """The reference, if it shows anything without the word: else every scorer must say yes."""
+    if all(any(contains(text, word) for text in said) for said in reference.labels):
+        raise InputError(
+            shards,
+            f"every true picture shows {word!r}, so that no scorer could miss it",
+            fix="name shards that hold other pictures too",
+        )
+    return reference
+
+
+def _notes(
+    reference: Reference,
+    groups: Mapping[str, Sequence[str]],
+    asked: Sequence[str] | None,
+    before: Path | None,
+) -> list[str]:
+    notes = []
+    if reference.left_out:
+        key, why = next(iter(reference.left_out.items()))
+        notes.append(f"{len(reference.left_out)} true pictures left out, such as {key}: {why}")
+    old = groups.get(WITHOUT, ())
+    if not old:
+        notes.append(
+            "nothing was asked for without the word: that old words are kept was not checked"
+        )
+    elif asked is not None and not set(old) & set(asked):
+        notes.append("no prompt is without the word: old words are those of the true captions")
+    if before is None:
+        notes.append("no earlier checkpoint (--before): that old words are kept was not checked")
+    return notes
+
+
+def _write(folder: Path, report: Report, album: Album) -> None:
+    """The report as JSON, as a page, and its first pictures as a sheet."""
+    write_bytes(folder / "verify.json", report.to_json())
+    facts = {"word": report.word, "seed": str(report.seed), "checkpoint": report.after}
+    grids.save_png(_sheet(report, album), folder / "verify.png", facts)
+    write_bytes(folder / "verify.html", page.render(report, album).encode())
+
+
+def _beside(checkpoint: Path) -> Path:
+    return (checkpoint if checkpoint.is_dir() else checkpoint.parent) / "verify"
+
+
+def _folder_name(word: str) -> str:
+    """The word itself where that is a plain file name, else with a hash of it."""
+    plain = "".join(c if c.isalnum() else "-" for c in word.casefold())[:40]
+    if plain == word:
+        return plain
+    return f"{plain}-{hashlib.sha256(word.encode('utf-8', 'replace')).hexdigest()[:8]}"
+
+
+def _sheet(report: Report, album: Album) -> "Image":
+    """Before and after of a few prompts with the word and a few without, evenly spread."""
+    kept: dict[bool, dict[str, list[int]]] = {True: {}, False: {}}
+    old = set(report.prompts.get(WITHOUT, ()))
+    for prompt, seed in album.after:
+        kept[prompt in old].setdefault(prompt, []).append(seed)
+    rows = []
+    for is_old, count in zip((False, True), PICTURED, strict=True):
+        prompts = sorted(kept[is_old])
+        for prompt in prompts[:: max(1, len(prompts) // count)][:count]:
+            keys = [(prompt, seed) for seed in kept[is_old][prompt][:ABREAST]]
+            before = np.stack([album.before[key] for key in keys]) if album.before else None
+            after = np.stack([album.after[key] for key in keys])
+            rows.append(grids.Comparison(prompt, before, after))
+    return grids.before_after(rows)
