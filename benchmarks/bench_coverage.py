@@ -112,7 +112,7 @@ def build(file: Path, kept: Path) -> dict[str, object]:
 
 def judge(file: Path, kept: Path, asked: int) -> dict[str, object]:
     """The whole report, its index opened again: of sentences, and of lists of ten nouns each."""
-    from curate.report import report
+    from curate.commands import gaps
 
     os.environ["XDG_CACHE_HOME"] = str(kept)
     prompts = kept / "prompts.txt"
@@ -120,7 +120,7 @@ def judge(file: Path, kept: Path, asked: int) -> dict[str, object]:
     for name, written in (("sentences", SENTENCE), ("lists of nouns", LIST)):
         lines = (written.format(*line.split()) for line in islice(captions_of(file), asked))
         prompts.write_text("".join(f"{line}\n" for line in lines))
-        took, found = timed(lambda: report.vocab_gaps(prompts, data=[file]))
+        took, found = timed(lambda: gaps.vocab_gaps(prompts, data=[file]))
         kinds = Counter(item.kind for item in found.items)
         answer[name] = {"cpu_s": took, **dict(sorted(kinds.items()))}
     item = next(item for item in found.items if item.verdict == "covered" and item.kind == "word")

@@ -127,7 +127,7 @@ def cards(sizes: list[str], lists: list[str]) -> None:
                 print(
                     *(size, stages, stage.size, f"{stage.parameters / 1e6:.1f}"),
                     *(f"{stage.training.needed / 1e9:.2f}", *largest),
-                    *(f"{one * (1 + costs.SPARE) / 1e9:.2f}",),
+                    *(f"{one * (1 + memory.SPARE) / 1e9:.2f}",),
                     *(f"{stage.sampling.needed / 1e9:.2f}", stage.together),
                     sep="\t",
                     flush=True,

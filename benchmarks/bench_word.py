@@ -2,13 +2,13 @@
 
     python benchmarks/bench_word.py --tiles tiles-cc0.tar.gz --out word
 
-Stacked CC0 figures at 16 px. A base model learns all of them but those with a straw hat. Then it is
-fine-tuned on 1, 3, 10, 30 and 64 pictures that show one, with and without replay of the known
+Stacked CC0 figures at 16 px. A base model learns all of them but those with a straw hat. Then it
+is fine-tuned on 1, 3, 10, 30 and 64 pictures that show one, with and without replay of the known
 ones, and with 64 pictures for shorter runs as well. Each result goes through
-`train.verification.verify` with the nearest of all true figures as scorer: the word on prompts that were
-shown, on prompts that never were (the other pictures with the hat), and old words. One process, one
-thread; CPU-seconds are those of the fine-tuning alone. Results that are there already are kept, so
-the same command goes on where it was stopped.
+`train.verification.verify`, the nearest of all true figures being the scorer: the word on prompts
+that were shown, on prompts that never were (the other pictures with the hat), and old words. One
+process, one thread; CPU-seconds are those of the fine-tuning alone. Results that are there
+already are kept, so the same command goes on where it was stopped.
 
 Written are `word.json`, `word.png` and a table.
 """

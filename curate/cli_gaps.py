@@ -75,6 +75,7 @@ def vocab_gaps(  # noqa: PLR0913 one a documented option
     jobs: Annotated[int, typer.Option(min=1, help="Processes that index the data.")] = 1,
 ) -> None:
     """List what your prompts ask for and the pictures cannot teach, worst first."""
+    from curate.commands import gaps
     from curate.report import report as coverage
     from curate.report import text
     from curate.system import terminal
@@ -82,7 +83,7 @@ def vocab_gaps(  # noqa: PLR0913 one a documented option
     coverage.check_fail_on(fail_on)
     files = text.Files(Path(json) if json and json != "-" else None, html, plan, junit)
     files.check((prompts, checkpoint, aliases, *(data or ())))
-    found = coverage.vocab_gaps(
+    found = gaps.vocab_gaps(
         prompts, data=data or (), checkpoint=checkpoint, profile=profile, minimum=minimum,
         target=target, syntax=syntax, pairs=pairs, aliases=aliases, images=images,
         baseline=baseline, jobs=jobs, tracked=terminal.tracked,

@@ -87,7 +87,7 @@ def test_the_name_of_the_file_does_not_matter_its_content_does(tmp_path: Path, f
 def test_a_changed_shard_rebuilds_its_group_only(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(sharded, "GROUP", 4)
+    monkeypatch.setattr(shards, "GROUP", 4)
     write_shards(tmp_path, [*THREE, {"t-6": ["a dog"]}, {"t-7": ["a cat"]}])
     assert [len(part.files) for part in corpus.find(tmp_path).parts] == [2, 2, 1]
     opened(tmp_path)
@@ -141,7 +141,7 @@ def test_a_damaged_file_is_counted_anew(tmp_path: Path, folder: Path, how: str):
 def test_large_data_is_kept_in_several_files(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(building, "MOST_IMAGES", 6)
+    monkeypatch.setattr(build, "MOST_IMAGES", 6)
     file = listed(tmp_path / "c.csv", [*reversed(ROWS), *ROWS[:3]])
     found = opened(file)
     whole = kept(folder)
@@ -159,7 +159,7 @@ def test_large_data_is_kept_in_several_files(
 def test_memory_is_bounded_by_text_too(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(building, "MOST_TEXT", 50)
+    monkeypatch.setattr(build, "MOST_TEXT", 50)
     assert opened(listed(tmp_path / "c.csv", ROWS)).captions == 20
     assert len(kept(folder)) == 5
 
@@ -167,15 +167,15 @@ def test_memory_is_bounded_by_text_too(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from curate.index import index, lists, postings, records
-from curate.text import lexicon
+from curate.corpora import corpus, tables
+from curate.index import index, segment
 
 def killing(*arguments, **named):
     os.kill(os.getpid(), signal.SIGKILL)
 
-setattr({"reading": lists.csv, "filling": postings, "naming": Path}[sys.argv[2]],
+setattr({"reading": tables.csv, "filling": segment, "naming": Path}[sys.argv[2]],
         {"reading": "reader", "filling": "_finish", "naming": "replace"}[sys.argv[2]], killing)
-index.open_index(records.find(Path(sys.argv[1])))
+index.open_index(corpus.find(Path(sys.argv[1])))
 """
 
 
@@ -256,7 +256,7 @@ def test_other_rules_are_another_index(tmp_path: Path, monkeypatch: pytest.Monke
 def test_two_processes_make_the_same_files_as_one(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, writable: bool
 ):
-    monkeypatch.setattr(sharded, "GROUP", 2)
+    monkeypatch.setattr(shards, "GROUP", 2)
     write_shards(tmp_path, THREE)
     one = opened(tmp_path)
     alone = kept(folder)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from curate.report.report import Report, vocab_gaps
+from curate.commands.gaps import vocab_gaps
+from curate.report.report import Report
 
 pytestmark = pytest.mark.corpora
 

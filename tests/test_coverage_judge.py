@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from curate.commands.gaps import vocab_gaps
 from curate.coverage.verdicts import Item
 from curate.errors import Exit, UsageError
-from curate.report.report import Report, to_json, vocab_gaps
+from curate.report.report import Report, to_json
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ from tempfile import TemporaryDirectory
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.commands.gaps import vocab_gaps
 from curate.coverage.verdicts import SEVERITIES, VERDICTS
-from curate.report.report import Report, to_json, vocab_gaps
+from curate.report.report import Report, to_json
 
 # Words with related words, other spellings, phrases and no second sense that could be mistaken.
 WORDS = (

@@ -9,8 +9,7 @@ from html.parser import HTMLParser
 import pytest
 from coverage_reports import HOSTILE, complete, item, large, report
 
-from curate.coverage.legend import KINDS, MEANINGS
-from curate.coverage.verdicts import VERDICTS
+from curate.coverage.verdicts import MEANINGS, UNIT_KINDS, VERDICTS
 from curate.prompts.reader import Prompt
 from curate.report import page
 from curate.report.thumbnails import Thumbnail
@@ -188,7 +187,7 @@ def test_changes_since_a_baseline_are_listed():
 
 def test_every_verdict_and_kind_has_a_meaning():
     assert MEANINGS.keys() == VERDICTS.keys()
-    assert KINDS.keys() == {"word", "phrase", "bind", "pair", "token"}
+    assert UNIT_KINDS.keys() == {"word", "phrase", "bind", "pair", "token"}
 
 
 def test_a_report_without_items_or_data_has_a_page():

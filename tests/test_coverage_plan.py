@@ -18,12 +18,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from servers import Answer, Server, picture, serving
 
+from curate.commands.gaps import vocab_gaps
 from curate.dataset.folder import Dataset
 from curate.errors import Exit
 from curate.report import baseline
 from curate.report.budget import MOST, Gap, fetches, split
 from curate.report.plan import Plan, plan, script
-from curate.report.report import to_json, vocab_gaps
+from curate.report.report import to_json
 
 
 def item(

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from curate.commands.gaps import vocab_gaps
 from curate.coverage.verdicts import Item
-from curate.report.report import Report, vocab_gaps
+from curate.report.report import Report
 from curate.text import bindings, dictionary
 
 

@@ -337,7 +337,7 @@ def test_a_worker_that_dies_costs_one_job(tmp_path: Path) -> None:
 def test_a_job_may_not_take_all_memory_or_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("bytearray(10**10)") == [sandbox.Died("needs more than 256 MiB")]
     assert run("while True: pass", seconds=1) == [sandbox.Died("took more than 1 s")]
-    monkeypatch.setattr(workers, "PATIENCE", 1)
+    monkeypatch.setattr(sandbox, "PATIENCE", 1)
     assert run("__import__('time').sleep(60)", seconds=1) == [sandbox.Died("took more than 1 s")]
 
 

@@ -21,12 +21,12 @@ from train.figures.grids import (
     _loss_ticks,
     before_after,
     grid,
-    loss_curve,
     save_png,
     table,
     table_pixels,
 )
 from train.figures.lettering import Lettering, missing
+from train.figures.loss_curve import loss_curve
 
 
 def flat(colour: tuple[int, int, int], side: int = 100) -> np.ndarray:

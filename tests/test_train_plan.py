@@ -38,8 +38,8 @@ def free(monkeypatch, tmp_path, number):
     """A machine with so many bytes to spare."""
     meminfo = tmp_path / "meminfo"
     meminfo.write_text(f"MemTotal: 99 kB\nMemAvailable: {number // 1024} kB\n")
-    monkeypatch.setattr(machine, "MEMINFO", meminfo)
-    monkeypatch.setattr(machine, "GROUPS", tmp_path / "none")
+    monkeypatch.setattr(timing, "MEMINFO", meminfo)
+    monkeypatch.setattr(timing, "GROUPS", tmp_path / "none")
 
 
 @pytest.mark.parametrize("number", [0, 1])
@@ -203,8 +203,8 @@ def test_a_control_groups_limit_counts(monkeypatch, tmp_path, version):
     (tmp_path / "cgroup").write_text(
         "0::/service/run\n" if version == 2 else "4:memory:/service/run\n"
     )
-    monkeypatch.setattr(machine, "GROUPS", tmp_path / "groups")
-    monkeypatch.setattr(machine, "MEMBERSHIP", tmp_path / "cgroup")
+    monkeypatch.setattr(timing, "GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(timing, "MEMBERSHIP", tmp_path / "cgroup")
     assert timing.free_memory(CPU) == 15 * 10**7
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from curate.errors import InputError, UsageError
-from train.sampling import realesrgan, tiles, upscalers
+from train.sampling import realesrgan, upscalers
 from train.sampling.realesrgan import RRDBNet
 from train.sampling.upscalers import Upscaler, upscaler
 from train.size import Size
@@ -99,7 +99,7 @@ def test_a_name_that_is_no_file_is_a_usage_error(tmp_path):
 @given(st.integers(1, 300), st.integers(0, 9), st.integers(1, 40))
 def test_pieces_cover_a_side_once_and_none_is_larger_than_allowed(length, context, more):
     tile = 2 * context + more
-    found = list(tiles.spans(length, tile, context))
+    found = list(upscalers.tile_spans(length, tile, context))
     assert [n for start, _, end, _ in found for n in range(start, end)] == list(range(length))
     for start, given_start, end, given_end in found:
         assert given_end - given_start <= tile
@@ -112,7 +112,7 @@ def test_pieces_make_the_picture_that_the_whole_makes(height, width):
     network = tiny()  # looks 20 pixels far
     images = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(3))
     whole = network(images)
-    pieces = tiles.enlarged(network, images, 4, tile=64, context=22)
+    pieces = upscalers.enlarge_in_tiles(network, images, 4, tile=64, context=22)
     assert pieces.shape == (2, 3, 4 * height, 4 * width)
     torch.testing.assert_close(pieces, whole, atol=1e-5, rtol=0)
 
@@ -126,8 +126,8 @@ def test_no_piece_given_to_the_network_is_larger_than_a_tile():
 
     made = Upscaler("double", 2, "", record, CPU, torch.float32).enlarge(noise(2, 300, 520, 3))
     assert made.shape == (2, 600, 1040, 3)
-    assert max(b * h * w for b, _, h, w in given) <= tiles.TILE**2
-    assert max(max(h, w) for _, _, h, w in given) <= tiles.TILE
+    assert max(b * h * w for b, _, h, w in given) <= upscalers.TILE**2
+    assert max(max(h, w) for _, _, h, w in given) <= upscalers.TILE
 
 
 def test_bytes_in_are_bytes_out():

@@ -118,7 +118,7 @@ def test_only_captions_never_seen_before_are_encoded(tmp_path, monkeypatch):
     assert more.lengths_N.tolist() == [2, 3, 3]
     assert torch.equal(more.take(torch.tensor([2]))[0], first.take(torch.tensor([0]))[0])
 
-    monkeypatch.setattr(text, "Encoder", None)  # a third encoding would fail
+    monkeypatch.setattr(embeddings, "Encoder", None)  # a third encoding would fail
     again = encode_cached(["the blue triangle", "a square"], name, folder)
     assert torch.equal(padded(again)[0], padded(more)[1])
     assert again.encoder_digest == first.encoder_digest
@@ -208,7 +208,7 @@ def test_the_scale_is_mean_and_spread_of_tokens_and_of_captions(monkeypatch):
     torch.manual_seed(0)
     lengths = torch.randint(1, 6, (40,))
     states = torch.randn(40, 5, 8).half() * 3 + 100
-    monkeypatch.setattr(text, "MEASURED", 7)  # several parts
+    monkeypatch.setattr(embeddings, "MEASURED", 7)  # several parts
     scale = TextScale.measure(EncodedText.of(states, lengths))
     rows = [states[n, : lengths[n]].double() for n in range(40)]
     tokens, pooled = torch.cat(rows), torch.stack([row.mean(0) for row in rows])

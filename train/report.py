@@ -10,7 +10,7 @@ from typing import Any
 from curate.system import terminal
 from train.checkpoints import checkpoint
 from train.config import TrainConfig
-from train.figures import grids
+from train.figures import loss_curve
 from train.sampling import sampler
 from train.training import run as cascade
 from train.training.log import LOG
@@ -51,7 +51,7 @@ def finetune(
     if not FIRST:
         return
     points = log_points(run / LOG)
-    grids.loss_curve(points, run / "loss.png")
+    loss_curve.loss_curve(points, run / "loss.png")
     _print_result(run, done, points, as_json)
 
 
@@ -76,7 +76,7 @@ def _print_result(
         lines.append(f"PSNR {size} px\t{c['psnr']} dB, bicubic {c['bicubic']} dB, on {on} pictures")
         if not c["converged"]:
             say(
-                f"{run}: {sampling.poor(size, c)}\n"
+                f"{run}: {sampler.poor(size, c)}\n"
                 f"  fix: train finetune --init {run} --out NEW, with more images for that stage"
             )
     terminal.result("".join(f"{line}\n" for line in lines))

@@ -19,9 +19,48 @@ _BY_SEVERITY = {  # each worst first
     " meta negated function-word control-token",
 }
 VERDICTS = {v: s for s in SEVERITIES for v in _BY_SEVERITY[s].split()}  # name -> severity
-KINDS = ("word", "phrase", "bind", "pair", "token")
 RELATIONS = ("synonym", "narrower", "derivation")  # from the nearest to the farthest
 RARE = 5  # images below which a pair or a binding is rare
+MEANINGS = {  # verdict -> one sentence; worst first
+    "missing": "No caption names it.",
+    "unknown-word": "No caption names it and no dictionary knows it: a name, an invention or a "
+    "misspelling. Pictures of your own can teach it.",
+    "phrase-missing": "No caption names the words side by side.",
+    "thin": "Fewer images than the least that can teach it.",
+    "uncaptioned": "Hardly any caption names it, but a search of the pictures finds it: write "
+    "better captions.",
+    "sense-risk": "Captions name it often, but mean something else by it.",
+    "covered-by-derivation": "Too few images name it; with those of a word derived from it, "
+    "enough. Accept that once in aliases.toml, or fetch.",
+    "covered-by-narrower": "Too few images name it; with those of a narrower word, enough. Accept "
+    "that once in aliases.toml, or fetch.",
+    "covered-by-synonym": "Too few images name it; with those of a synonym, enough. Accept that "
+    "once in aliases.toml, or fetch.",
+    "low": "Enough images to begin with, fewer than the target.",
+    "phrase-thin": "Few captions name the words side by side.",
+    "unseen-binding": "Both words are known, but no caption says the one of the other.",
+    "rare-binding": "Fewer than five images say the one of the other.",
+    "unseen-pair": "Both words are known, but no image shows them together.",
+    "rare-pair": "Fewer than five images show them together.",
+    "typo": "Your aliases.toml names it as a misspelling.",
+    "covered-by-variant": "Enough images, most under another spelling.",
+    "covered": "As many images as the target, or more.",
+    "phrase-covered": "Enough images name the words side by side.",
+    "seen-binding": "Five images or more say the one of the other.",
+    "seen-pair": "Five images or more show them together.",
+    "not-visual": "No picture can show it.",
+    "meta": "Asks for quality, not for a thing.",
+    "negated": "To stay out of the picture.",
+    "function-word": "Grammar; nothing to show.",
+    "control-token": "An instruction to the program, no word.",
+}
+UNIT_KINDS = {  # kind -> how a person reads it; from the simplest on
+    "word": "word",
+    "phrase": "phrase",
+    "bind": "word with its adjective",
+    "pair": "pair of nouns",
+    "token": "control token",
+}
 _RANK = {verdict: n for n, verdict in enumerate(VERDICTS)}
 
 
@@ -80,7 +119,7 @@ class Item:
     """A unit of the prompts and what the captions say about it."""
 
     unit: str
-    kind: str  # one of KINDS
+    kind: str  # one of UNIT_KINDS
     verdict: str  # one of VERDICTS
     mentions: tuple[Mention, ...]
     levels: Levels = Levels()
@@ -140,10 +179,15 @@ def worst_first(item: Item) -> tuple[object, ...]:
     """The order of items in a report."""
     return (
         SEVERITIES.index(item.severity),
-        KINDS.index(item.kind),
+        tuple(UNIT_KINDS).index(item.kind),
         _RANK[item.verdict],
         -(item.expected or 0),
         -item.prompts,
         item.images,
         item.unit,
     )
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 image`, `1,200 images`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

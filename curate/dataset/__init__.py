@@ -1,1 +1,1 @@
-"""The row, the manifest of rows, the store of bytes, where tables run, the folder that holds them."""
+"""The row, the manifest of rows, the store of bytes, where tables run, the folder of all."""

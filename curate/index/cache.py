@@ -20,8 +20,8 @@ from curate.index import segment
 
 MOST = 4 << 30  # bytes kept in the user's folder; files in use are kept beyond it
 _DECIDING = (  # what is read, how it is cut into words, and which lemmas these have
-    *("building.py", "characters.py", "hugging.py", "lexicon.py", "lists.py", "parts.py"),
-    *("postings.py", "records.py", "sharded.py", "wordnet.py"),
+    *("build.py", "corpus.py", "huggingface.py", "lemmas.py", "partition.py", "scripts.py"),
+    *("segment.py", "shards.py", "tables.py", "wordnet.py"),
 )
 _LISTS = (".txt", ".zip", ".gz", ".tsv", ".json")  # of words
 
@@ -36,9 +36,9 @@ def folder() -> Path:
 @cache
 def _rules() -> str:
     """Hash of all that decides what is counted: an index by other rules is not believed."""
-    whole = hashlib.sha256(f"{postings.RULES} {sqlite3.sqlite_version}".encode())
+    whole = hashlib.sha256(f"{segment.RULES} {sqlite3.sqlite_version}".encode())
     whole.update(version("simplemma").encode())
-    for package in ("curate.index", "curate.text"):
+    for package in ("curate.corpora", "curate.index", "curate.text"):
         for file in sorted(resources.files(package).iterdir(), key=lambda entry: entry.name):
             if file.name in _DECIDING or file.name.endswith(_LISTS):
                 whole.update(file.read_bytes())

@@ -45,7 +45,7 @@ _APART = re.compile(r"[;!?|()\[\]\n]|[,:](?![0-9])|(?<!\b[A-Z][a-z])(?<!Mrs)\.(?
 # the same in two steps that are quick for what most captions hold
 _COMMA = re.compile(",(?![0-9])")
 _MARKED = re.compile(r"[;!?|()\[\]\n:]|\.\s")  # whether anything else may hold words apart
-_EAST_ASIAN = re.compile(f"([{characters.EAST_ASIAN}])")
+_EAST_ASIAN = re.compile(f"([{scripts.EAST_ASIAN}])")
 
 
 def words(form: str) -> list[str]:

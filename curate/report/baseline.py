@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from curate.coverage.legend import counted
-from curate.coverage.verdicts import KINDS, SEVERITIES
+from curate.coverage.verdicts import SEVERITIES, UNIT_KINDS, counted
 from curate.errors import InputError
 
 SCHEMA = "vocab-gaps/1"
@@ -183,7 +182,8 @@ def _order(before: Mapping[Key, State], now: Mapping[Key, State]) -> Any:
 
     def place(key: Key) -> tuple[int, int, Key]:
         severity = (now.get(key) or before[key]).severity
-        kind = KINDS.index(key[0]) if key[0] in KINDS else len(KINDS)
+        kinds = tuple(UNIT_KINDS)
+        kind = kinds.index(key[0]) if key[0] in kinds else len(kinds)
         return SEVERITIES.index(severity), kind, key
 
     return place

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-from curate.coverage.legend import counted
+from curate.coverage.verdicts import counted
 
 SHOWN = 10  # annotations of each severity that GitHub shows of one step
 LINES = 12  # lines of the prompts that a text lists

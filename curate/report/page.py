@@ -14,8 +14,7 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Any
 
-from curate.coverage.legend import KINDS, MEANINGS
-from curate.coverage.verdicts import RELATIONS, SEVERITIES
+from curate.coverage.verdicts import MEANINGS, RELATIONS, SEVERITIES, UNIT_KINDS
 from curate.prompts.reader import Prompt
 from curate.report.thumbnails import Thumbnail
 from curate.text import lemmas as lexicon
@@ -58,7 +57,7 @@ def render(
         words=_words(report["items"]),
         bar=_BAR,
         meanings=_meanings(report),
-        kinds=KINDS,
+        kinds=UNIT_KINDS,
         incomplete=report["data"].get("incomplete") or [],
         baseline=baseline,
         changes=_changes(baseline) if baseline else [],
@@ -95,7 +94,7 @@ def payload(
         "profile": report["profile"],
         "severities": SEVERITIES,
         "meanings": {verdict: meaning for verdict, _, meaning in _meanings(report)},
-        "kinds": KINDS,
+        "kinds": UNIT_KINDS,
         "prompts": [[prompt.line, prompt.text] for prompt in prompts],
         "items": items,
         "texts": [[places[key], caption] for key, caption in texts],

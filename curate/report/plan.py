@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import Any
 
-from curate.coverage.legend import counted
+from curate.coverage.verdicts import counted
 from curate.prompts import queries
 from curate.report.budget import A_DAY, FETCHABLE, PAGE, URGENT, Fetch, Gap, fetches, served
 

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from curate.coverage.legend import counted
-from curate.coverage.verdicts import VERDICTS, Item
+from curate.coverage.verdicts import VERDICTS, Item, counted
 from curate.dataset.folder import write_json
 from curate.errors import InputError, UsageError
 from curate.index.index import Tracked, untracked

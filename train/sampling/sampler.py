@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from curate.errors import InputError, UsageError
+from curate.errors import InputError
 from train.checkpoints import checkpoint
 from train.checkpoints.checkpoint import Cascade, Stage
+from train.device import pick_device, precision
 from train.model import diffusion
 from train.randomness import generator_at
 from train.resizing import consistent, enlarge
@@ -299,32 +300,6 @@ def poor(size: Size | str, measured: Mapping[str, float]) -> str:
         f"the {size} px stage has not converged: {measured['psnr']} dB, where enlargement that has "
         f"learnt nothing reaches {measured['back_projected']} dB"
     )
-
-
-def pick_device(name: str) -> torch.device:
-    """`auto` is CUDA where there is one, else the CPU."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UsageError("--device", f"no device {name!r}", fix="auto, cpu or cuda") from None
-    if device.type not in ("cpu", "cuda"):
-        raise UsageError("--device", f"{name!r} is not supported", fix="auto, cpu or cuda")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UsageError("--device", f"no {name!r} here", fix="--device cpu")
-    return device
-
-
-def precision(device: torch.device) -> torch.dtype:
-    """bfloat16 where the device computes in it, else float32 (GPUs before Ampere, plain CPUs)."""
-    if device.type == "cuda":
-        with torch.cuda.device(device):
-            able = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        here = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-        able = here and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return torch.bfloat16 if able else torch.float32
 
 
 def telling_steps(stage: Stage, steps: int, count: int) -> list[int]:

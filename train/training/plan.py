@@ -15,9 +15,10 @@ from curate.errors import UsageError
 from curate.system import terminal as printing
 from train.checkpoints import checkpoint
 from train.config import TrainConfig
+from train.device import pick_device
 from train.model.networks import SIZES
 from train.model.unet import UNetConfig
-from train.sampling.sampler import Say, pick_device
+from train.sampling.sampler import Say
 from train.size import listed
 from train.text_encoder import encoders
 from train.training import memory as costs

@@ -17,8 +17,9 @@ from train.checkpoints.checkpoint import MODEL, Cascade, Stage
 from train.config import TrainConfig
 from train.data import dataset
 from train.data.batches import Corpus
+from train.device import pick_device, precision
 from train.model.unet import UNet
-from train.sampling.sampler import Say, pick_device, precision
+from train.sampling.sampler import Say
 from train.size import Size, listed
 from train.text_encoder.embeddings import TextScale
 from train.training import convergence, distributed, loop, memory, plan, resume, timing

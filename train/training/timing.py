@@ -38,7 +38,7 @@ def slow_precision(precision: str, device: torch.device, able: torch.dtype) -> s
     Args:
         precision: as in the settings.
         device: where the run trains.
-        able: the shortest type the device computes in, as `train.sampling.sampler.precision` tells.
+        able: the shortest type the device computes in, as `train.device.precision` tells.
     """
     if precision != "bf16" or device.type != "cuda" or able == torch.bfloat16:
         return None

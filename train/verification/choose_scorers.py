@@ -1,9 +1,9 @@
 """Which scorers look at a word, and which prompts each of them can judge.
 
-A scorer of your own is an object with what `train.verification.scorers.Scorer` asks for. Name a function
-that makes it from the true pictures, `--scorer my_package.my_module:my_function`:
+A scorer of your own is an object with what `train.verification.scorers.Scorer` asks for. Name a
+function that makes it from the true pictures, `--scorer my_package.my_module:my_function`:
 
-    def my_function(reference: train.verification.scorers.Reference) -> train.verification.scorers.Scorer: ...
+    def my_function(reference: scorers.Reference) -> scorers.Scorer: ...
 """
 
 import importlib
@@ -108,7 +108,7 @@ def _made(
             reference, cache=cache, progress=lambda n, of: progress("learning to score", n, of)
         )
     if one.name == "open_clip":
-        from train.sampling.sampler import pick_device
+        from train.device import pick_device
 
         model, weights = one.first or OPEN_CLIP[0], one.second or OPEN_CLIP[1]
         place = str(pick_device(device))

@@ -45,7 +45,7 @@ class Accuracy:
 
 
 class Scorer(Protocol):
-    """Compares pictures with captions. `train.verification.choose_scorers` also takes one of your own."""
+    """Compares pictures with captions. `choose_scorers` also takes one of your own."""
 
     @property
     def name(self) -> str:

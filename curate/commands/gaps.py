@@ -1,0 +1,150 @@
+"""`curate vocab-gaps`: prompts read, data indexed, a verdict for each unit."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from curate.corpora import corpus
+from curate.coverage import checkpoint as trained
+from curate.coverage import verdicts
+from curate.coverage.judge import Judge, lines_of
+from curate.coverage.known import Known
+from curate.coverage.verdicts import Item
+from curate.errors import UsageError
+from curate.index import cache
+from curate.index.index import Tracked, open_index, untracked
+from curate.prompts import aliases as declared
+from curate.prompts import queries, reader, units
+from curate.report import baseline as earlier
+from curate.report.report import Report
+from curate.text import phrases
+
+
+def vocab_gaps(  # noqa: PLR0913 one a documented setting
+    path: Path,
+    *,
+    data: Sequence[Path] = (),
+    checkpoint: Path | None = None,
+    profile: str = "finetune",
+    minimum: int | None = None,
+    target: int | None = None,
+    syntax: str = "auto",
+    pairs: str = "nouns",
+    aliases: Path | None = None,
+    images: str | None = None,
+    baseline: Path | None = None,
+    jobs: int = 1,
+    tracked: Tracked = untracked,
+) -> Report:
+    """Judge everything the prompts in `path` ask for by the captions in `data`.
+
+    Args:
+        path: text file, one prompt a line.
+        data: dataset folders, shards, manifests, Hugging Face datasets or lists of captions, taken
+            together; none for `./data`, which may not exist yet: then nothing is covered.
+        checkpoint: a run or checkpoint of `train finetune`, judged in place of data by the words it
+            was trained on.
+        profile: "scratch", "finetune" or "lora"; how many images a word needs.
+        minimum: images below which a word is thin, in place of the profile's.
+        target: images that are enough, in place of the profile's.
+        syntax: how prompts are written: "auto", "plain", "a1111" or "compel".
+        pairs: of "nouns", of "all" words within a prompt, or "off".
+        aliases: a file of aliases, typos, phrases and words that steer style only.
+        images: MODEL:WEIGHTS of open_clip, to look into pictures for words no caption says.
+        baseline: an earlier report as JSON; the result says what changed since.
+        jobs: processes that index the data.
+        tracked: shows how far the reading of captions is.
+
+    Raises:
+        UsageError: a setting that does not exist, or that does not go with another.
+        InputError: the prompts or the data cannot be read.
+    """
+    wanted = verdicts.targets(profile, minimum=minimum, target=target)
+    if pairs not in units.PAIRS:
+        raise UsageError("--pairs", f"no choice {pairs!r}", fix=f"one of {', '.join(units.PAIRS)}")
+    if checkpoint and images:
+        problem = "a checkpoint holds no pictures to look into"
+        raise UsageError("--images", problem, fix="leave out --images or --checkpoint")
+    before = earlier.read(baseline) if baseline else None
+    agreed = declared.read(aliases) if aliases else declared.NONE
+    asked = reader.read(path, syntax=syntax)
+    origin, index, notes = _opened(data, checkpoint, jobs, tracked)
+    taken = units.asked(
+        asked,
+        pairs=pairs,
+        agreed=agreed,
+        together=lambda unit: index.beside(unit, cohesion=phrases.COHESION),
+    )
+    if checkpoint:
+        taken = taken.words_alone()
+    searched = queries.chosen(taken.votes)
+    judge = Judge(index, wanted, origin.options, agreed, lines_of(asked), searched)
+    items = judge.items(taken)
+    if images:
+        items, said = _looked_into_pictures(items, judge, origin, images, tracked)
+        notes += said
+    notes += _of_scripts(asked)
+    typed = _typed(
+        data=data, checkpoint=checkpoint, profile=profile, min=minimum, target=target,
+        syntax=syntax, pairs=pairs, aliases=aliases, images=images,
+    )  # fmt: skip
+    return Report(
+        path, asked, items, wanted, origin, index.images, index.captions, index.left_out,
+        index.incomplete, tuple(notes), tuple(taken.crowded), typed, before,
+    )  # fmt: skip
+
+
+def _opened(
+    data: Sequence[Path], checkpoint: Path | None, jobs: int, tracked: Tracked
+) -> tuple[corpus.Origin, Known, list[str]]:
+    """What prompts are judged against, the index of it, and what a reader must know of that."""
+    if checkpoint is None:
+        origin = corpus.find_all(data)
+        return origin, open_index(origin, tracked, jobs=jobs), []
+    if data:
+        problem = "data and a checkpoint cannot be judged together"
+        raise UsageError("--checkpoint", problem, fix="leave out --data or --checkpoint")
+    known = trained.CheckpointIndex(trained.read(checkpoint))
+    origin = corpus.Origin(checkpoint, "checkpoint", ())
+    return origin, known, list(known.notes)
+
+
+def _of_scripts(asked: Sequence[reader.Prompt]) -> list[str]:
+    """What words are where no blanks stand between them."""
+    found = len(reader.unspaced(asked))
+    sentence = (
+        f"prompts without blanks between words: {found:,}; what stands between blanks or signs "
+        "counts as one word there, and is found only where a caption says just that"
+    )
+    return [sentence] if found else []
+
+
+def _looked_into_pictures(
+    items: list[Item], judge: Judge, origin: corpus.Origin, model: str, tracked: Tracked
+) -> tuple[list[Item], list[str]]:
+    """Words that pictures show though captions do not say so, and how far to believe it."""
+    from curate.corpora import pixels
+    from curate.vision import clip
+
+    search = clip.search(model, cache=_vectors(origin), track=tracked)
+    short = [i.unit for i in items if i.kind == "word" and i.severity == "error"]
+    pictures = pixels.pictures(origin)
+    findings = search.shown(short, pictures)
+    said = {picture.key: "; ".join(picture.captions) for picture in pictures}
+    found = [judge.uncaptioned(item, findings.found.get(item.unit), said) for item in items]
+    return sorted(found, key=verdicts.worst_first), findings.sentences()
+
+
+def _vectors(origin: corpus.Origin) -> Path:
+    """The folder in which vectors of pictures are kept."""
+    return origin.path / "index" if origin.kind == "dataset" else cache.folder()
+
+
+def _typed(**settings: object) -> tuple[str, ...]:
+    """Options that lead to these settings, defaults left out."""
+    usual = {"profile": "finetune", "syntax": "auto", "pairs": "nouns"}
+    found: list[str] = []
+    for name, value in settings.items():
+        for one in value if isinstance(value, Sequence) and not isinstance(value, str) else [value]:
+            if one is not None and usual.get(name) != one:
+                found += [f"--{name}", str(one)]
+    return tuple(found)
