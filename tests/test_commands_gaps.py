@@ -6,6 +6,7 @@ import pytest
 from curate.dataset.folder import Dataset
 from curate.dataset.manifest import Manifest
 from curate.dataset.sample import Caption, Sample, Verdict
+from curate.prompts import reader
 from curate.report import report
 from curate.report import text as told
 from tests.gaps_command import run
@@ -182,7 +183,7 @@ def test_json_holds_every_word_with_its_place(folder: Path, capsys: pytest.Captu
     assert items["medium-dark + tone"]["expected"] == 15.0
     assert items["<lora:x>"]["kind"] == "token"
     assert len(items["skin"]["evidence"]) == 6
-    words = [token.text for p in report.prompts.read(Path("prompts.txt")) for token in p.tokens]
+    words = [token.text for p in reader.read(Path("prompts.txt")) for token in p.tokens]
     single = [item for item in found["items"] if item["kind"] in ("word", "token")]
     named = [m["text"] for item in single for m in item["prompts"]]
     assert sorted(named) == sorted(words)

@@ -218,7 +218,7 @@ def test_the_shares_that_the_report_tells_are_those_of_half_b(tmp_path):
     prompts, told = score_gold.run("b", tmp_path)
     outcomes = score_gold.score(prompts, told, gold_files.read_inflections())
     shipped = json.loads(
-        (BENCHMARKS.parent / "curate" / "coverage" / "checked.json").read_text("utf-8")
+        (BENCHMARKS.parent / "curate" / "report" / "checked.json").read_text("utf-8")
     )
     again = "python benchmarks/score_gold.py --half b --checked curate/report/checked.json"
     assert score_gold.checked(outcomes) == shipped["verdicts"], again

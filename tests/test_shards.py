@@ -476,8 +476,8 @@ def test_members_that_are_no_sample_are_named(shards: Path) -> None:
 
 def test_the_layout_needs_the_standard_library_only(shards: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from curate.shards import layout; "
-        "print(len(list(layout.iterate(Path(sys.argv[1])))), "
+        "import sys; from pathlib import Path; from curate.formats import shards; "
+        "print(len(list(shards.iterate(Path(sys.argv[1])))), "
         "[m for m in ('numpy', 'PIL', 'daft', 'pyarrow', 'webdataset') if m in sys.modules])"
     )
     done = subprocess.run(

@@ -128,9 +128,9 @@ def test_a_jpeg_reduced_while_it_is_decoded_differs_by_a_few_steps_of_255(shape,
 @settings(max_examples=40)
 def test_damaged_bytes_are_a_reason_or_a_picture(form, data):
     whole = bytearray(file_of(colours(24, 24), form))
-    for _ in range(dataset.draw(st.integers(1, 6))):
-        whole[dataset.draw(st.integers(0, len(whole) - 1))] = dataset.draw(st.integers(0, 255))
-    del whole[dataset.draw(st.integers(0, len(whole))) :]
+    for _ in range(data.draw(st.integers(1, 6))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    del whole[data.draw(st.integers(0, len(whole))) :]
     found = fitted(bytes(whole), SMALL, "crop")
     if isinstance(found, str):
         assert found.startswith("cannot be decoded") or "smaller than" in found

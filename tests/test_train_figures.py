@@ -17,8 +17,6 @@ from train.figures.grids import (
     TEXT,
     Comparison,
     Row,
-    _image_ticks,
-    _loss_ticks,
     before_after,
     grid,
     save_png,
@@ -26,7 +24,7 @@ from train.figures.grids import (
     table_pixels,
 )
 from train.figures.lettering import Lettering, missing
-from train.figures.loss_curve import loss_curve
+from train.figures.loss_curve import _image_ticks, _loss_ticks, loss_curve
 
 
 def flat(colour: tuple[int, int, int], side: int = 100) -> np.ndarray:
