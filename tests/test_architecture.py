@@ -48,7 +48,7 @@ ROOMS = {
     # the way of the words, from captions to a report
     "corpora": {*CORE, "formats", "images"},
     "index": {*CORE, "text", "corpora"},
-    "prompts": {"errors", "text"},
+    "prompts": {"errors", "system", "text"},
     "vision": {*CORE, "text", "corpora", "index"},
     "coverage": {"errors", "formats", "text", "index", "prompts", "vision.search"},
     "report": {*CORE, "images", "text", "corpora", "index", "prompts", "coverage", "vision"},

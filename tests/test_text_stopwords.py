@@ -124,13 +124,16 @@ def test_reads_what_the_user_says(tmp_path: Path):
         ("[aliases]", "{file}: no setting 'aliases'\n  fix: did you mean alias?"),
         ("zzz = 1", "{file}: no setting 'zzz'\n  fix: one of alias, typo, phrases"),
         ("not_visual = []", "{file}: no setting 'not_visual'\n  fix: did you mean not-visual?"),
-        ('[alias]\nice = "snow"', "{file} [alias] ice: not a list of words\n  fix: blizzard = ["),
-        ("[typo]\nice = 3", "{file} [typo] ice: not a word\n  fix: blizard = "),
-        ('[typo]\nice = "!"', "{file} [typo] ice: '!' holds no word\n  fix: write a word"),
-        ("alias = []", "{file} alias: not a table\n  fix: [alias] on a line of its own"),
-        ("meta = 'best'", "{file} meta: not a list of words\n  fix: meta = ["),
+        (
+            '[alias]\nice = "snow"',
+            "{file} alias.ice: 'snow' is not a list of texts in quotes\n  fix: write",
+        ),
+        ("[typo]\nice = 3", "{file} typo.ice: 3 is not a text in quotes\n  fix: write a text"),
+        ('[typo]\nice = "!"', "{file} typo.ice: '!' holds no word\n  fix: write a word"),
+        ("alias = []", "{file} alias: [] is not a table [alias]\n  fix: write a table"),
+        ("meta = 'best'", "{file} meta: 'best' is not a list of texts in quotes\n  fix: write a"),
         ("phrases = ['elf']", "{file} phrases: 'elf' is a single word\n  fix: phrases have two"),
-        ("a = [", "{file}: not TOML: "),
+        ("a = [", "{file}: not TOML (Invalid value"),
     ],
 )
 def test_says_what_is_wrong_with_aliases(tmp_path: Path, text: str, message: str):

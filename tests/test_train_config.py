@@ -50,10 +50,10 @@ def test_settings_that_cannot_work_are_refused(setting, problem):
 
 
 def test_a_missing_file_and_one_that_is_no_toml_say_so(tmp_path):
-    with pytest.raises(CurateError, match=r"none.toml: cannot be read \(No such file"):
+    with pytest.raises(CurateError, match=r"none.toml: no such file"):
         config.load(tmp_path / "none.toml", {})
     (tmp_path / "a.toml").write_text("a b c")
-    with pytest.raises(CurateError, match=r"a.toml: is not TOML \(Expected"):
+    with pytest.raises(CurateError, match=r"a.toml: not TOML \(Expected"):
         config.load(tmp_path / "a.toml", {})
 
 
@@ -68,7 +68,8 @@ def test_stages_come_from_the_checkpoint(trained, shards, tmp_path, quick, capsy
     "line, problem",
     [
         ("betas = [0.9, 0.99]", r"fix: optimizer_options = \{ betas = ... \}"),
-        ("optimizer_options = 3", "is not a table such as"),
+        ("optimizer_options = 3", "3 is not a table .*\n  fix: a table such as"),
+        ("stages = [1.5]", r"\[1.5\] is not a list of sizes\n  fix: such as \[16, 64\]"),
         ("averages = ['long']", "is not a list of numbers"),
         ("sample_prompts = 'a cat'", "is not a list of texts in quotes"),
         ("tensorboard = 1", "1 is not true or false"),

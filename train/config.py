@@ -1,7 +1,5 @@
 """The settings of a run: one frozen dataclass, from one TOML file and the command line."""
 
-import difflib
-import tomllib
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -10,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from curate.errors import InputError, UsageError
+from curate.system import settings
 from train.model import optimizers
 from train.model.ema import LONGEST
 from train.model.networks import SIZES, network
@@ -33,7 +32,7 @@ class TrainConfig:
     accumulate: int = 1  # pieces a batch is worked on in, one after the other, to save memory
     recompute: bool = False  # forget what the backward pass needs and compute it again: less memory
     optimizer: str = "adamw"  # a key of optimizers.OPTIONS
-    optimizer_options: Mapping[str, Any] = field(default_factory=dict)  # such as betas
+    optimizer_options: dict[str, Any] = field(default_factory=dict)  # such as betas
     learning_rate: float = 2e-3  # from nothing; fine-tuning multiplies it by `finetune_rate`
     finetune_rate: float = 0.3
     warmup: int = 2_000  # images over which the rate rises, at most a tenth of the run
@@ -84,67 +83,29 @@ def read(path: Path | None) -> dict[str, Any]:
     Raises:
         InputError: the file is not TOML, or has an unknown key or a value of another type.
     """
-    values: dict[str, Any] = {}
-    if path is not None:
+    if path is None:
+        return {}
+    values = settings.read_toml(path, fix="name a TOML file, or leave out --config")
+    hints = typing.get_type_hints(TrainConfig) | {"stages": list}
+    values = settings.check_settings(path, values, hints, _FIXES)
+    if "stages" in values:
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            problem = f"cannot be read ({error.strerror or error})"
-            raise InputError(path, problem, fix="name a TOML file, or leave out --config") from None
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise InputError(path, f"is not TOML ({error})", fix="correct the file") from None
-    hints = typing.get_type_hints(TrainConfig)
-    for name, value in values.items():
-        values[name] = _checked(path, name, value, hints)
+            values["stages"] = tuple(map(Size.of, values["stages"]))
+        except (TypeError, ValueError):
+            problem = f"{values['stages']} is not a list of sizes"
+            raise InputError(f"{path} stages", problem, fix=_FIXES["stages"]) from None
     return values
 
 
-def _checked(path: Path | None, name: str, value: Any, hints: Mapping[str, Any]) -> Any:
-    if name not in hints:
-        near = difflib.get_close_matches(name, hints, n=1)
-        fix = f"did you mean {near[0]}?" if near else "settings: " + ", ".join(hints)
-        if any(name in options for options in optimizers.OPTIONS.values()):
-            fix = f"optimizer_options = {{ {name} = ... }}"
-        raise InputError(f"{path}", f"no setting {name!r}", fix=fix)
-    value, kind = _converted(value, hints[name])
-    if kind:
-        raise InputError(f"{path} {name}", f"{value!r} is not {kind}", fix=f"write {kind}")
-    return value
-
-
-def _converted(value: Any, hint: Any) -> tuple[Any, str]:
-    """The value as the setting holds it, and what it should have been if it is not that."""
-    if hint == tuple[Size, ...]:
-        value, good = _sizes(value)
-        return value, "" if good else 'a list of sizes such as [16, 64] or ["16x32", "64x128"]'
-    if typing.get_origin(hint) is tuple:
-        inner = typing.get_args(hint)[0]
-        good = isinstance(value, list | tuple) and all(_is(v, inner) for v in value)
-        return tuple(value) if good else value, "" if good else f"a list of {_KINDS[inner][1]}"
-    if hint == Mapping[str, Any]:
-        good = isinstance(value, Mapping)
-        return value, "" if good else "a table such as { betas = [0.9, 0.99] }"
-    return value, "" if _is(value, hint) else _KINDS[hint][0]
-
-
-_KINDS: dict[Any, tuple[str, str]] = {  # one, several
-    int: ("a whole number", "whole numbers"),
-    float: ("a number", "numbers"),
-    str: ("a text in quotes", "texts in quotes"),
-    bool: ("true or false", "true or false"),
+_FIXES = {
+    "stages": 'such as [16, 64] or ["16x32", "64x128"]',
+    "optimizer_options": "a table such as { betas = [0.9, 0.99] }",
+    **{  # options of optimisers are no settings of a run
+        option: f"optimizer_options = {{ {option} = ... }}"
+        for options in optimizers.OPTIONS.values()
+        for option in options
+    },
 }
-
-
-def _is(value: Any, kind: type) -> bool:
-    return type(value) is kind or (kind is float and type(value) is int)
-
-
-def _sizes(value: Any) -> tuple[Any, bool]:
-    """The sizes of a list, and whether it is one."""
-    try:
-        return tuple(Size.of(v) for v in value), isinstance(value, list)
-    except (TypeError, ValueError):
-        return value, False
 
 
 def _check(config: TrainConfig) -> None:
@@ -188,9 +149,7 @@ def _check_choices(config: TrainConfig) -> None:
     choices = {"size": tuple(SIZES), "precision": ("bf16", "fp32"), "fit": ("crop", "pad")}
     for name, known in choices.items():
         if (value := getattr(config, name)) not in known:
-            near = difflib.get_close_matches(value, known, n=1)
-            fix = f"did you mean {near[0]}?" if near else f"one of {', '.join(known)}"
-            _refuse(name, f"no {name} {value!r}", fix)
+            _refuse(name, f"no {name} {value!r}", settings.suggest(value, known))
     optimizers.check(config.optimizer, config.optimizer_options)
 
 

@@ -4,10 +4,8 @@ This records and applies a policy; it is not legal advice.
 """
 
 import hashlib
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +13,7 @@ from curate.dataset.sample import Sample, Verdict
 from curate.errors import InputError, UsageError
 from curate.rights.kinds import COPYLEFT, KINDS, OWN, PERMISSIVE, TERMS, is_family, kinds_of
 from curate.rights.names import Licence, identify
+from curate.system.settings import check_settings, read_toml, suggest
 
 if TYPE_CHECKING:
     import daft
@@ -95,30 +94,21 @@ def shipped() -> list[str]:
 def read(policy: str) -> Policy:
     """Read a shipped policy by name, or a policy file by path."""
     path = FOLDER / f"{policy}.toml" if policy in shipped() else Path(policy)
-    try:
-        data = path.read_bytes()
-        document = tomllib.loads(data.decode())
-    except FileNotFoundError:
-        near = get_close_matches(policy, shipped(), 1)
-        fix = f"did you mean {near[0]}?" if near else f"choose {', '.join(shipped())} or a file"
-        raise UsageError(f"--policy {policy}", "no such policy", fix=fix) from None
-    except OSError as error:
-        fix = f"choose {', '.join(shipped())} or a readable file"
-        raise InputError(path, f"cannot be read ({error.strerror})", fix=fix) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        fix = f"correct it; {FOLDER / 'personal.toml'} is an example"
-        raise InputError(path, f"not a TOML file ({error})", fix=fix) from None
-    _only(path, document, (*USES, "sources", "permissions"))
-    lists = {use: _table(path, document, use, ("allow", "deny")) for use in USES}
-    tables = _table(path, document, "sources")
-    sources = {name: _rules(path, name, tables) for name in tables}
+    choices = f"choose {', '.join(shipped())} or a file such as {FOLDER / 'personal.toml'}"
+    if not path.exists():
+        fix = suggest(policy, shipped(), choices)
+        raise UsageError(f"--policy {policy}", "no such policy", fix=fix)
+    document = check_settings(path, read_toml(path, fix=choices), _TABLES)
+    lists = {use: _lists(path, use, document.get(use, {})) for use in USES}
+    tables = document.get("sources", {})
+    sources = {name: _rules(path, name, rules) for name, rules in tables.items()}
     return Policy(
         path=path,
-        sha256=hashlib.sha256(data).hexdigest(),
-        allow={use: _licences(f"{path} {use}.allow", lists[use].get("allow", [])) for use in USES},
-        deny={use: _licences(f"{path} {use}.deny", lists[use].get("deny", [])) for use in USES},
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        allow={use: lists[use].get("allow", frozenset()) for use in USES},
+        deny={use: lists[use].get("deny", frozenset()) for use in USES},
         sources=sources,
-        permissions=tuple(_permissions(path, document.get("permissions", []), sources)),
+        permissions=tuple(_permissions(path, document.get("permissions", ()), sources)),
     )
 
 
@@ -179,51 +169,40 @@ def _held(*codes: str) -> Verdict:
     return Verdict("hold", codes)
 
 
-def _only(subject: object, table: Mapping[str, Any], names: Sequence[str]) -> None:
-    """Refuse a key that is not among `names`, with the nearest that is."""
-    for key in table:
-        if key not in names:
-            near = get_close_matches(key, names, 1)
-            fix = f"did you mean {near[0]}?" if near else f"use {', '.join(names)}"
-            raise InputError(subject, f"no setting {key!r}", fix=fix)
+_TABLES = {
+    **dict.fromkeys(USES, dict),
+    "sources": dict[str, dict[str, Any]],
+    "permissions": tuple[dict[str, Any], ...],
+}
 
 
-def _table(
-    path: Path, document: Mapping[str, Any], name: str, keys: Sequence[str] = ()
-) -> Mapping[str, Any]:
-    table = document.get(name, {})
-    if not isinstance(table, dict):
-        raise InputError(f"{path} {name}", "is not a table", fix=f"write it as [{name}]")
-    if keys:
-        _only(f"{path} [{name}]", table, keys)
-    return table
+def _lists(path: Path, use: str, table: Mapping[str, Any]) -> dict[str, frozenset[str]]:
+    """What a use allows and denies: kinds and ids, each of them known."""
+    label = f"{path} [{use}]"
+    lists = check_settings(label, table, dict.fromkeys(("allow", "deny"), tuple[str, ...]))
+    for key, names in lists.items():
+        for name in names:
+            _refuse_unknown(f"{label} {key}", name)
+    return {key: frozenset(names) for key, names in lists.items()}
 
 
-def _licences(subject: str, names: object) -> frozenset[str]:
-    """The kinds and ids of a list, each of them known."""
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise InputError(subject, "is not a list of names", fix='write it as ["cc0", "MIT"]')
-    for name in names:
-        if name == "terms" or name in TERMS:
-            fix = "write a [sources.NAME] table instead"
-            raise InputError(subject, f"{name!r} cannot be decided by licence", fix=fix)
-        if name in KINDS or (identify(name, None).id == name and not is_family(name)):
-            continue
-        near = get_close_matches(name, [*KINDS, *PERMISSIVE, *COPYLEFT, "CC0-1.0", "CC-BY-4.0"], 1)
-        fix = f"did you mean {near[0]}?" if near else f"use {', '.join(KINDS)}, or an SPDX id"
+def _refuse_unknown(subject: str, name: str) -> None:
+    if name == "terms" or name in TERMS:
+        fix = "write a [sources.NAME] table instead"
+        raise InputError(subject, f"{name!r} cannot be decided by licence", fix=fix)
+    if name not in KINDS and (identify(name, None).id != name or is_family(name)):
+        known = [*KINDS, *PERMISSIVE, *COPYLEFT, "CC0-1.0", "CC-BY-4.0"]
+        fix = suggest(name, known, f"use {', '.join(KINDS)}, or an SPDX id")
         raise InputError(subject, f"{name!r} is neither a kind of licence nor an id", fix=fix)
-    return frozenset(names)
 
 
-def _rules(path: Path, name: str, sources: Mapping[str, Any]) -> Mapping[str, str]:
-    label = f"sources.{name}"
-    rules = _table(path, {label: sources[name]}, label, USES)
+def _rules(path: Path, name: str, table: Mapping[str, Any]) -> Mapping[str, str]:
+    label = f"{path} [sources.{name}]"
+    rules = check_settings(label, table, dict.fromkeys(USES, str))
     for use, rule in rules.items():
-        subject = f"{path} [{label}] {use}"
+        subject = f"{label} {use}"
         if rule not in RULES:
-            near = get_close_matches(str(rule), RULES, 1)
-            fix = f"did you mean {near[0]}?" if near else f"use {', '.join(RULES)}"
-            raise InputError(subject, f"no rule {rule!r}", fix=fix)
+            raise InputError(subject, f"no rule {rule!r}", fix=suggest(rule, RULES))
         if name in TERMS.values() and use == "share_dataset" and rule != "deny":
             problem = f"the terms of {name} forbid giving its pictures on"
             raise InputError(subject, problem, fix='write "deny"')
@@ -234,24 +213,21 @@ def _rules(path: Path, name: str, sources: Mapping[str, Any]) -> Mapping[str, st
 
 
 def _permissions(
-    path: Path, entries: object, sources: Mapping[str, Mapping[str, str]]
+    path: Path, entries: Sequence[Mapping[str, Any]], sources: Mapping[str, Mapping[str, str]]
 ) -> list[Permission]:
     """The permissions, after comparing each document with the hash that is stated for it."""
-    if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
-        raise InputError(
-            f"{path} permissions", "is not a list of tables", fix="write [[permissions]]"
-        )
     found = []
     for number, entry in enumerate(entries, 1):
         subject = f"{path} permissions entry {number}"
-        _only(subject, entry, ("source", "path", "sha256", "uses"))
-        for name in ("source", "path", "sha256"):
-            if not isinstance(entry.get(name), str):
+        hints = dict.fromkeys(("source", "path", "sha256"), str)
+        check_settings(subject, entry, {**hints, "uses": tuple[str, ...]})
+        for name in hints:
+            if name not in entry:
                 raise InputError(subject, f"names no {name}", fix=f'add {name} = "…"')
         uses = entry.get("uses", ["train"])
         rules = {use: _rule(sources, entry["source"], use) for use in USES}
         possible = [use for use, rule in rules.items() if rule not in ("licence", "deny")]
-        if not isinstance(uses, list) or not uses or not set(map(str, uses)) <= set(possible):
+        if not uses or not set(uses) <= set(possible):
             asked = f"[sources.{entry['source']}] asks for none"
             fix = (
                 f"name some of {', '.join(possible)}"

@@ -1,6 +1,5 @@
 """Optimisers by name, each with the options it knows; their states by the weights' names."""
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from curate.errors import UsageError
+from curate.system.settings import suggest
 from train.model.muon import Muon
 
 # Options and their defaults; rate and weight decay are settings of their own.
@@ -26,11 +26,13 @@ def check(name: str, options: Mapping[str, Any]) -> None:
         UsageError: with the nearest name, or with what is wrong with the value.
     """
     if name not in OPTIONS:
-        raise _unknown("optimizer in --config", "optimiser", name, OPTIONS)
+        fix = suggest(name, OPTIONS)
+        raise UsageError("optimizer in --config", f"no optimiser {name!r}", fix=fix)
     subject = "optimizer_options in --config"
     for option in options:
         if option not in OPTIONS[name]:
-            raise _unknown(subject, f"option of {name}", option, OPTIONS[name])
+            fix = suggest(option, OPTIONS[name])
+            raise UsageError(subject, f"no option of {name} {option!r}", fix=fix)
     try:
         _tried(name, options)
     except (ValueError, TypeError, RuntimeError) as error:
@@ -44,12 +46,6 @@ def _tried(name: str, options: Mapping[str, Any]) -> None:
     layer(torch.ones(1, 2)).sum().backward()
     for optimizer in made(name, options, layer, weight_decay=0.0):
         optimizer.step()
-
-
-def _unknown(subject: str, what: str, name: str, known: Mapping[str, Any]) -> UsageError:
-    near = difflib.get_close_matches(name, known, n=1)
-    fix = f"did you mean {near[0]}?" if near else "one of " + ", ".join(known)
-    return UsageError(subject, f"no {what} {name!r}", fix=fix)
 
 
 def _written(value: Any) -> str:
