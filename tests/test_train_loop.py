@@ -91,7 +91,7 @@ def test_errors_of_the_command_line(tmp_path, shards, capsys):
         (
             ["finetune", "--shards", str(shards), "--config", str(tmp_path / "no.toml")],
             3,
-            "cannot be read",
+            "no such file",
         ),
         (["sample", str(tmp_path), "a cat"], 3, "no checkpoint here"),
     ]
