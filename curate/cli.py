@@ -56,8 +56,10 @@ def fetch_folder(
     from curate.dataset.folder import Dataset
     from curate.fetch import run
 
-    manner = run.Manner(terminal.say, terminal.tracked)
-    done = run.fetch_folder(Dataset(data), folder, license=license, author=author, manner=manner)
+    with terminal.TerminalProgress() as progress:
+        done = run.fetch_folder(
+            Dataset(data), folder, license=license, author=author, progress=progress
+        )
     _show_fetch(done, json)
 
 
@@ -152,15 +154,17 @@ def _fetch(
 
     ask = _ask_terms if sys.stdin.isatty() and sys.stderr.isatty() else None
     stand = Endpoint.parse(endpoint) if endpoint else None
-    done = run.fetch(
-        Dataset(data),
-        sources.named(name),
-        query,
-        limit=limit,
-        options=options,
-        allow_ai=allow_ai,
-        manner=run.Manner(terminal.say, terminal.tracked, ask, stand),
-    )
+    with terminal.TerminalProgress() as progress:
+        done = run.fetch(
+            Dataset(data),
+            sources.named(name),
+            query,
+            limit=limit,
+            options=options,
+            allow_ai=allow_ai,
+            fetch_options=run.FetchOptions(ask, stand),
+            progress=progress,
+        )
     _show_fetch(done, json)
 
 
@@ -200,7 +204,8 @@ def dedup(
     from curate.dataset.folder import Dataset
     from curate.images.dedup import find_duplicates
 
-    done = find_duplicates(Dataset(data), max_distance=max_distance, track=terminal.tracked)
+    with terminal.TerminalProgress() as progress:
+        done = find_duplicates(Dataset(data), max_distance=max_distance, progress=progress)
     for note in done.notes():
         terminal.say(note)
     terminal.report(done, ("", "pictures"), json=json)
@@ -218,9 +223,10 @@ def pack(
     from curate.dataset.folder import Dataset
     from curate.shards.pack import pack
 
-    done = pack(
-        Dataset(data), size=size, format=format, background=background, track=terminal.tracked
-    )
+    with terminal.TerminalProgress() as progress:
+        done = pack(
+            Dataset(data), size=size, format=format, background=background, progress=progress
+        )
     terminal.report(done, ("", "count"), json=json)
 
 
@@ -261,14 +267,10 @@ def build_command(
     from curate.commands import build
     from curate.dataset.folder import Dataset
 
-    done = build.build(
-        Dataset(data),
-        policy=policy,
-        size=size,
-        format=format,
-        say=terminal.say,
-        track=terminal.tracked,
-    )
+    with terminal.TerminalProgress() as progress:
+        done = build.build(
+            Dataset(data), policy=policy, size=size, format=format, progress=progress
+        )
     terminal.report(done, ("step", "", "count"), json=json)
 
 

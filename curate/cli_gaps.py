@@ -83,14 +83,15 @@ def vocab_gaps(  # noqa: PLR0913 one a documented option
     coverage.check_fail_on(fail_on)
     files = text.Files(Path(json) if json and json != "-" else None, html, plan, junit)
     files.check((prompts, checkpoint, aliases, *(data or ())))
-    found = gaps.vocab_gaps(
-        prompts, data=data or (), checkpoint=checkpoint, profile=profile, minimum=minimum,
-        target=target, syntax=syntax, pairs=pairs, aliases=aliases, images=images,
-        baseline=baseline, jobs=jobs, tracked=terminal.tracked,
-    )  # fmt: skip
-    terminal.say(text.summary(found))
-    for name in text.write(found, files, budget=budget, tracked=terminal.tracked):
-        terminal.say(f"wrote {name}")
+    with terminal.TerminalProgress() as progress:
+        found = gaps.vocab_gaps(
+            prompts, data=data or (), checkpoint=checkpoint, profile=profile, minimum=minimum,
+            target=target, syntax=syntax, pairs=pairs, aliases=aliases, images=images,
+            baseline=baseline, jobs=jobs, progress=progress,
+        )  # fmt: skip
+        progress.say(text.summary(found))
+        for name in text.write(found, files, budget=budget, progress=progress):
+            progress.say(f"wrote {name}")
     if json == "-":
         terminal.as_json(coverage.to_json(found))
     elif github:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from curate.dataset.folder import Dataset
-from curate.fetch.run import Manner, fetch, fetch_folder
+from curate.fetch.run import FetchOptions, fetch, fetch_folder
 from curate.net.client import Limits
 from curate.net.guard import Endpoint
 from curate.sources import pixabay, terms
@@ -45,9 +45,9 @@ def fetching(root: Path, what: str) -> Callable[[], object]:
     if not what.startswith("http"):
         return lambda: fetch_folder(data, Path(what), license="CC0-1.0")
     source = replace(pixabay.SOURCE, requests_per_minute=1_000_000, seconds_between=0.0)
-    manner = Manner(endpoint=Endpoint.parse(what), limits=Limits(backoff_s=0.01))
+    chosen = FetchOptions(endpoint=Endpoint.parse(what), limits=Limits(backoff_s=0.01))
     terms.accept(root, source, "a permission")
-    return lambda: fetch(data, source, "blizzard", manner=manner)
+    return lambda: fetch(data, source, "blizzard", fetch_options=chosen)
 
 
 def main(work: Path, seed: int, kills: int, what: str) -> None:

@@ -17,6 +17,7 @@ import pyarrow.parquet as parquet
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from recorded_progress import RecordedProgress
 from servers import picture
 
 from curate.cli import main
@@ -24,7 +25,7 @@ from curate.dataset import manifest
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import Sample, Verdict
 from curate.errors import InputError
-from curate.fetch.run import Manner, Summary, fetch_folder
+from curate.fetch.run import Summary, fetch_folder
 from curate.sources import folder, metadata
 
 
@@ -48,8 +49,8 @@ def rows(data: Dataset) -> dict[str, Sample]:
 
 
 def take(data: Dataset, root: Path, **more) -> tuple[Summary, list[str]]:
-    said: list[str] = []
-    return fetch_folder(data, root, manner=Manner(said.append), **more), said
+    progress = RecordedProgress()
+    return fetch_folder(data, root, progress=progress, **more), progress.said
 
 
 def test_file_names_stand_in_for_captions(data, pictures):
@@ -178,8 +179,7 @@ def test_every_bad_file_is_a_row_that_says_why(data, pictures):
 def test_a_licence_that_nobody_knows_is_said(data, tmp_path, licence, known):
     (tmp_path / "odd").mkdir()
     (tmp_path / "odd" / "1.png").write_bytes(picture(1))
-    said: list[str] = []
-    fetch_folder(data, tmp_path / "odd", license=licence, manner=Manner(said.append))
+    _, said = take(data, tmp_path / "odd", license=licence)
     assert known != ("--license Frobnicate: names no licence" in "\n".join(said))
 
 
@@ -345,7 +345,7 @@ def test_on_a_terminal_there_is_a_bar_and_a_table(pictures, tmp_path):
         while chunk := file.read(4096):
             shown += chunk
     assert running.wait(60) == 0
-    assert b"2/2" in shown and b"pictures" in shown
+    assert b"images" in shown and b"0 of 2" in shown
     assert re.search(rb"rows in the dataset +2", shown)
 
 

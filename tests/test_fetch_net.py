@@ -137,7 +137,7 @@ def test_headers_that_drip_meet_the_deadline():
         dripping = threading.Thread(target=drip)
         dripping.start()
         port = listening.getsockname()[1]
-        transport = Transport(Guard(Endpoint("127.0.0.1", port)), Budget(lambda message: None))
+        transport = Transport(Guard(Endpoint("127.0.0.1", port)), Budget())
         may = Allowance(("127.0.0.1",), gap_s=0, total_s=0.3, silence_s=1.0, most_bytes=1000)
         started = time.monotonic()
         with transport, pytest.raises(Failed, match=r"download:not finished after 0\.3 s"):
@@ -147,7 +147,7 @@ def test_headers_that_drip_meet_the_deadline():
 
 
 def transport_to(server) -> tuple[Transport, Allowance]:
-    transport = Transport(Guard(Endpoint.parse(server.url)), Budget(lambda message: None))
+    transport = Transport(Guard(Endpoint.parse(server.url)), Budget())
     may = Allowance(("127.0.0.1",), gap_s=0, total_s=5, silence_s=2, most_bytes=1000)
     return transport, may
 
@@ -222,7 +222,7 @@ class Clock:
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 5), st.floats(0, 9))))
 def test_no_host_is_asked_sooner_than_its_gap_allows(requests):
     clock = Clock()
-    budget = Budget(lambda message: None, clock, clock.sleep)
+    budget = Budget(clock=clock, sleep=clock.sleep)
     allowed: dict[str, float] = {}
     for host, gap, passes in requests:
         clock.now += passes

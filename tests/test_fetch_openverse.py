@@ -9,7 +9,7 @@ from servers import Answer, Server, picture, serving
 
 from curate.dataset.folder import Dataset
 from curate.errors import SourceError, UsageError
-from curate.fetch.run import Manner, Summary, fetch
+from curate.fetch.run import FetchOptions, Summary, fetch
 from curate.net.guard import Endpoint
 from curate.sources import named, openverse
 
@@ -62,8 +62,8 @@ def pages(server: Server, results: list[dict[str, object]], size: int = 20) -> N
 
 
 def run(root: Path, server: Server, **more: object) -> Summary:
-    manner = Manner(endpoint=Endpoint.parse(server.url))
-    return fetch(Dataset(root), QUICK, "blizzard", manner=manner, **more)
+    chosen = FetchOptions(endpoint=Endpoint.parse(server.url))
+    return fetch(Dataset(root), QUICK, "blizzard", fetch_options=chosen, **more)
 
 
 def test_takes_what_the_catalogue_states(tmp_path, server):

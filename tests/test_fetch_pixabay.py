@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from recorded_progress import RecordedProgress
 from servers import KEY, Answer, Pixabay, Server, picture, serving
 
 from curate.cli import main
@@ -16,10 +17,11 @@ from curate.dataset import manifest
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import Sample, Verdict
 from curate.errors import InputError, LicenceError, SourceError, UsageError
-from curate.fetch.run import Manner, Summary, fetch
+from curate.fetch.run import FetchOptions, Summary, fetch
 from curate.net.client import Limits
 from curate.net.guard import Endpoint
 from curate.sources import openverse, pixabay, terms
+from curate.system import terminal
 
 QUICK = replace(pixabay.SOURCE, requests_per_minute=1_000_000, seconds_between=0.0)
 LIMITS = Limits(silence_s=2.0, picture_s=3.0, grace_s=0.2, backoff_s=0.01)
@@ -41,9 +43,10 @@ def data(tmp_path, monkeypatch):
 
 
 def run(data: Dataset, server: Server, *, source=QUICK, limits=LIMITS, **more) -> Summary:
-    said: list[str] = more.pop("said", [])
-    manner = Manner(said.append, endpoint=Endpoint.parse(server.url), limits=limits)
-    return fetch(data, source, "blizzard", manner=manner, **more)
+    progress = RecordedProgress()
+    progress.said = more.pop("said", [])
+    chosen = FetchOptions(endpoint=Endpoint.parse(server.url), limits=limits)
+    return fetch(data, source, "blizzard", fetch_options=chosen, progress=progress, **more)
 
 
 def rows(data: Dataset) -> dict[str, Sample]:
@@ -400,9 +403,9 @@ def test_terms_are_shown_and_asked_for_where_someone_is_there(tmp_path, server, 
         asked.append(source.name)
         return "own studio's account"
 
-    manner = Manner(ask=ask, endpoint=Endpoint.parse(server.url))
-    assert fetch(data, QUICK, "blizzard", manner=manner).new == 1
-    assert fetch(data, QUICK, "blizzard", manner=manner).known == 1
+    chosen = FetchOptions(ask=ask, endpoint=Endpoint.parse(server.url))
+    assert fetch(data, QUICK, "blizzard", fetch_options=chosen).new == 1
+    assert fetch(data, QUICK, "blizzard", fetch_options=chosen).known == 1
     assert asked == ["pixabay"]
     assert rows(data)["pixabay-1000"].basis == "own studio's account"
     record = json.loads((tmp_path / "terms.json").read_text())["pixabay"]
@@ -412,9 +415,9 @@ def test_terms_are_shown_and_asked_for_where_someone_is_there(tmp_path, server, 
 
 @pytest.mark.parametrize("ask", [None, lambda source: None])
 def test_without_acceptance_nothing_is_asked_of_the_source(tmp_path, server, ask):
-    manner = Manner(ask=ask, endpoint=Endpoint.parse(server.url))
+    chosen = FetchOptions(ask=ask, endpoint=Endpoint.parse(server.url))
     with pytest.raises(LicenceError, match="are not accepted") as caught:
-        fetch(Dataset(tmp_path), QUICK, "blizzard", manner=manner)
+        fetch(Dataset(tmp_path), QUICK, "blizzard", fetch_options=chosen)
     assert "curate sources accept pixabay --basis TEXT" in caught.value.fix
     assert f"curate fetch openverse --query blizzard --data {tmp_path}" in caught.value.fix
     assert server.asked == []
@@ -514,8 +517,9 @@ def test_the_key_is_in_no_file_and_no_output(data, server, capsys, caplog):
         server.routes["/api/"] = fault
         limits = replace(LIMITS, tries=1)
         try:
-            manner = Manner(print, endpoint=Endpoint.parse(server.url), limits=limits)
-            fetch(data, QUICK, f"blizzard {number}", manner=manner)
+            chosen = FetchOptions(endpoint=Endpoint.parse(server.url), limits=limits)
+            progress = terminal.TerminalProgress()
+            fetch(data, QUICK, f"blizzard {number}", fetch_options=chosen, progress=progress)
         except SourceError as error:
             told += f"{error!r} {error} {error.__cause__!r}"
     assert cli("fetch", "pixabay", "--query", "blizzard 1", *where) in (0, 4)

@@ -12,6 +12,7 @@ import pyarrow.parquet as parquet
 import pytest
 from drawings import drawing, write_shards
 from PIL import Image
+from recorded_progress import RecordedProgress
 from rows import row
 
 from curate.corpora import corpus
@@ -222,14 +223,9 @@ def test_transparent_pixels_are_shown_on_white(tmp_path: Path):
 
 
 def test_progress_is_told(dataset: Dataset):
-    told = []
-
-    def tracked(items, total, label):
-        told.append((total, label))
-        return iter(items)
-
-    thumbnails.of(corpus.find(dataset.root), ["test-red", "test-none"], tracked, processes=1)
-    assert told == [(1, "thumbnails")]
+    progress = RecordedProgress()
+    thumbnails.of(corpus.find(dataset.root), ["test-red", "test-none"], progress, processes=1)
+    assert progress.counts == [("thumbnails", 0, 1), ("thumbnails", 1, 1)]
 
 
 def test_without_data_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

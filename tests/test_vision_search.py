@@ -3,7 +3,6 @@
 import io
 import json
 import random
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from recorded_progress import RecordedProgress
 
 from curate.cli import main
 from curate.corpora import corpus
@@ -166,24 +166,19 @@ def test_too_few_words_measure_nothing(weights: Path, tmp_path: Path):
 
 def test_vectors_are_computed_once(weights: Path, shards: Path, tmp_path: Path):
     shown = pictures(corpus.find(shards))
-    counts: Counter[str] = Counter()
-
-    def track(given, total, label=""):
-        counts[label] += total
-        return iter(given)
-
-    first = OpenClip(ARCHITECTURE, weights, cache=tmp_path, track=track).images(shown[:50])
-    again = OpenClip(ARCHITECTURE, weights, cache=tmp_path, track=track).images(shown)
-    assert counts == {"pictures searched": len(shown)}  # 50, then the rest
+    progress = RecordedProgress()
+    first = OpenClip(ARCHITECTURE, weights, cache=tmp_path, progress=progress).images(shown[:50])
+    again = OpenClip(ARCHITECTURE, weights, cache=tmp_path, progress=progress).images(shown)
+    assert progress.counted("images searched") == len(shown)  # 50, then the rest
     assert np.array_equal(first, again[:50])
     assert np.allclose(np.linalg.norm(again, axis=1), 1, atol=1e-2)
     kept = sorted(tmp_path.rglob("*.npz"))
     assert len(kept) == 2
     kept[0].write_bytes(b"PK not whole")
     kept[1].write_bytes(kept[1].read_bytes()[:-40])
-    counts.clear()
-    repaired = OpenClip(ARCHITECTURE, weights, cache=tmp_path, track=track).images(shown)
-    assert counts["pictures searched"] == len(shown)
+    progress.counts.clear()
+    repaired = OpenClip(ARCHITECTURE, weights, cache=tmp_path, progress=progress).images(shown)
+    assert progress.counted("images searched") == len(shown)
     assert np.array_equal(repaired, again)
 
 

@@ -1,6 +1,6 @@
 """From fetched pictures to shards: check, dedup, caption and pack, alone and in a row."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ from curate.commands.status import reason_counts, verdict_counts
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import live
 from curate.rights import policy as policies
-from curate.system.sandbox import Track, untracked
+from curate.system.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from curate.images.dedup import Summary as Deduplicated
@@ -129,8 +129,7 @@ def build(
     policy: str = "personal",
     size: int = 512,
     format: str = "jpg",
-    say: Callable[[str], None] = lambda _: None,
-    track: Track = untracked,
+    progress: Progress = SILENT,
 ) -> Built:
     """Check, drop copies, caption and pack, in this order; the command `curate build`.
 
@@ -139,8 +138,7 @@ def build(
         policy: as in `check`.
         size: pixels of the shorter side, as in `pack`.
         format: of the packed pictures, as in `pack`.
-        say: is told which step is at work.
-        track: shows progress.
+        progress: is told which step is at work, and counts images.
 
     Raises:
         InputError: as each of the four; what was finished before stays.
@@ -151,14 +149,14 @@ def build(
 
     dataset.require()
     check_settings(size, format)  # before the three steps that take time
-    say(f"1 of 4: check by {policies.read(policy).path}")
+    progress.say(f"1 of 4: check by {policies.read(policy).path}")
     checked = check(dataset, policy=policy)
-    say("2 of 4: dedup")
-    deduplicated = find_duplicates(dataset, track=track)
+    progress.say("2 of 4: dedup")
+    deduplicated = find_duplicates(dataset, progress=progress)
     for note in deduplicated.notes():
-        say(note)
-    say("3 of 4: caption")
+        progress.say(note)
+    progress.say("3 of 4: caption")
     captioned = describe(dataset)
-    say("4 of 4: pack")
-    packed = pack(dataset, size=size, format=format, track=track)
+    progress.say("4 of 4: pack")
+    packed = pack(dataset, size=size, format=format, progress=progress)
     return Built(checked, deduplicated, captioned, packed)

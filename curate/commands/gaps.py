@@ -11,11 +11,12 @@ from curate.coverage.known import Known
 from curate.coverage.verdicts import Item
 from curate.errors import UsageError
 from curate.index import cache
-from curate.index.index import Tracked, open_index, untracked
+from curate.index.index import open_index
 from curate.prompts import aliases as declared
 from curate.prompts import queries, reader, units
 from curate.report import baseline as earlier
 from curate.report.report import Report
+from curate.system.progress import SILENT, Progress
 from curate.text import phrases
 
 
@@ -33,7 +34,7 @@ def vocab_gaps(  # noqa: PLR0913 one a documented setting
     images: str | None = None,
     baseline: Path | None = None,
     jobs: int = 1,
-    tracked: Tracked = untracked,
+    progress: Progress = SILENT,
 ) -> Report:
     """Judge everything the prompts in `path` ask for by the captions in `data`.
 
@@ -52,7 +53,7 @@ def vocab_gaps(  # noqa: PLR0913 one a documented setting
         images: MODEL:WEIGHTS of open_clip, to look into pictures for words no caption says.
         baseline: an earlier report as JSON; the result says what changed since.
         jobs: processes that index the data.
-        tracked: shows how far the reading of captions is.
+        progress: counts captions, and images that are looked into.
 
     Raises:
         UsageError: a setting that does not exist, or that does not go with another.
@@ -67,7 +68,7 @@ def vocab_gaps(  # noqa: PLR0913 one a documented setting
     before = earlier.read(baseline) if baseline else None
     agreed = declared.read(aliases) if aliases else declared.NONE
     asked = reader.read(path, syntax=syntax)
-    origin, index, notes = _opened(data, checkpoint, jobs, tracked)
+    origin, index, notes = _opened(data, checkpoint, jobs, progress)
     taken = units.asked(
         asked,
         pairs=pairs,
@@ -80,7 +81,7 @@ def vocab_gaps(  # noqa: PLR0913 one a documented setting
     judge = Judge(index, wanted, origin.options, agreed, lines_of(asked), searched)
     items = judge.items(taken)
     if images:
-        items, said = _looked_into_pictures(items, judge, origin, images, tracked)
+        items, said = _looked_into_pictures(items, judge, origin, images, progress)
         notes += said
     notes += _of_scripts(asked)
     typed = _typed(
@@ -94,12 +95,12 @@ def vocab_gaps(  # noqa: PLR0913 one a documented setting
 
 
 def _opened(
-    data: Sequence[Path], checkpoint: Path | None, jobs: int, tracked: Tracked
+    data: Sequence[Path], checkpoint: Path | None, jobs: int, progress: Progress
 ) -> tuple[corpus.Origin, Known, list[str]]:
     """What prompts are judged against, the index of it, and what a reader must know of that."""
     if checkpoint is None:
         origin = corpus.find_all(data)
-        return origin, open_index(origin, tracked, jobs=jobs), []
+        return origin, open_index(origin, progress, jobs=jobs), []
     if data:
         problem = "data and a checkpoint cannot be judged together"
         raise UsageError("--checkpoint", problem, fix="leave out --data or --checkpoint")
@@ -119,13 +120,13 @@ def _of_scripts(asked: Sequence[reader.Prompt]) -> list[str]:
 
 
 def _looked_into_pictures(
-    items: list[Item], judge: Judge, origin: corpus.Origin, model: str, tracked: Tracked
+    items: list[Item], judge: Judge, origin: corpus.Origin, model: str, progress: Progress
 ) -> tuple[list[Item], list[str]]:
     """Words that pictures show though captions do not say so, and how far to believe it."""
     from curate.corpora import pixels
     from curate.vision import clip
 
-    search = clip.search(model, cache=_vectors(origin), track=tracked)
+    search = clip.search(model, cache=_vectors(origin), progress=progress)
     short = [i.unit for i in items if i.kind == "word" and i.severity == "error"]
     pictures = pixels.pictures(origin)
     findings = search.shown(short, pictures)

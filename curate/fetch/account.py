@@ -1,25 +1,20 @@
 """The rows of a dataset while pictures are added to it, and the account of what was done."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from curate.dataset.folder import Dataset, command, failed, merge
 from curate.dataset.sample import Sample
 from curate.system.files import remove_leftovers
+from curate.system.progress import SILENT, Progress
 
 STATED = (  # what a source says of an image
     "file_name", "page_url", "author", "author_url", "title", "tags", "language", "texts",
     "license_text", "license_url", "license_by",
 )  # fmt: skip
 DECIDED = ("license", "license_how", "train", "share_dataset", "share_model", "policy")
-
-Say = Callable[[str], None]
-
-
-def quiet(message: str) -> None:
-    """Say nothing."""
 
 
 @dataclass
@@ -62,7 +57,7 @@ class Collection:
     source: str
     step: str
     settings: Mapping[str, Any]
-    say: Say = quiet
+    progress: Progress = SILENT
     summary: Summary = field(default_factory=Summary)
 
     def __post_init__(self) -> None:
@@ -95,7 +90,7 @@ class Collection:
         if failed(sample):
             self.summary.failed += 1
             reason = (sample.dropped or "").partition(":")[2]
-            self.say(f"{sample.key}: {reason}; the next fetch tries again")
+            self.progress.say(f"{sample.key}: {reason}; the next fetch tries again")
         elif sample.dropped:
             self.summary.refused[sample.dropped.split(":")[0]] += 1
         else:
@@ -127,7 +122,7 @@ class Collection:
         self.summary.updated += 1
         said = ", ".join(fresh.opt_outs)
         build = command(self.dataset.root, "build")
-        self.say(f"{known.key}: its source now says {said}; {build} takes it out")
+        self.progress.say(f"{known.key}: its source now says {said}; {build} takes it out")
 
     def finish(self) -> Summary:
         """Write the manifest and close the account."""

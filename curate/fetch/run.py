@@ -1,7 +1,7 @@
 """From a source into the dataset: each picture fetched once, each one accounted for."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from curate.dataset.folder import Dataset, command, failed
 from curate.dataset.sample import Sample, make_key, utc_now
 from curate.errors import SourceError, UsageError
-from curate.fetch.account import STATED, Collection, Say, Summary, quiet
+from curate.fetch.account import STATED, Collection, Summary
 from curate.images import sniff
 from curate.net.answers import Answers
 from curate.net.client import Client, EndOfResults, Limits
@@ -20,6 +20,7 @@ from curate.rights.names import identify
 from curate.rights.signals import robots_tag
 from curate.sources import folder, terms
 from curate.sources.base import Found, Source
+from curate.system.progress import SILENT, Progress, track
 
 FAILURES = 10  # downloads that may fail in a row before the fetch stops
 AI = "ai-generated"
@@ -32,20 +33,11 @@ LEFT_OUT = {  # reason why a file of a folder is not used, in words
     "unreadable": "cannot be read",
 }
 
-Watch = Callable[[Iterable[Found], int], Iterable[Found]]  # shows progress of at most so many
-
-
-def unwatched(found: Iterable[Found], total: int) -> Iterable[Found]:
-    """Show nothing."""
-    return found
-
 
 @dataclass(frozen=True)
-class Manner:
+class FetchOptions:
     """How a fetch deals with the user and with the network; nothing here changes its result."""
 
-    say: Say = quiet  # told about what is left out, waits and failures
-    watch: Watch = unwatched
     ask: terms.Ask | None = None  # asks the user to accept terms; None: nobody is there
     endpoint: Endpoint | None = None  # a server on this machine that is asked instead
     limits: Limits = field(default_factory=Limits)
@@ -57,7 +49,7 @@ def fetch_folder(
     *,
     license: str | None = None,
     author: str | None = None,
-    manner: Manner = Manner(),
+    progress: Progress = SILENT,
 ) -> Summary:
     """Take the pictures of a folder, and what is said of them, into the dataset.
 
@@ -69,17 +61,19 @@ def fetch_folder(
     """
     listing = folder.listed(path, without=dataset.root)
     for note in listing.notes:
-        manner.say(note)
+        progress.say(note)
     settings = {"folder": path.resolve().name, "license": license, "author": author}
     stated = {name: value for name, value in settings.items() if value is not None}
     if license and identify(license, None).id is None:
-        manner.say(f"--license {license}: names no licence known here; curate check will hold them")
+        progress.say(
+            f"--license {license}: names no licence known here; curate check will hold them"
+        )
     left_out: dict[str, list[str]] = {}
     bare = 0
     with dataset.lock():
-        work = Collection(dataset, "folder", "fetch folder", stated, manner.say)
+        work = Collection(dataset, "folder", "fetch folder", stated, progress)
         found = folder.read(listing, license=license, author=author)
-        for item in manner.watch(found, len(listing.entries)):
+        for item in track(found, len(listing.entries), "images", progress):
             fresh = _received(_row("folder", item), item.data or b"", dataset)
             if fresh.dropped:
                 reason = fresh.dropped.partition(":")[0]
@@ -91,9 +85,9 @@ def fetch_folder(
             else:
                 work.add(fresh)
         for reason, names in sorted(left_out.items()):
-            manner.say(f"{LEFT_OUT.get(reason, reason)} ({len(names)}): {_few(names)}")
+            progress.say(f"{LEFT_OUT.get(reason, reason)} ({len(names)}): {_few(names)}")
         if bare:
-            manner.say(
+            progress.say(
                 f"{bare} of {len(listing.entries)} pictures have no caption: their names are used"
             )
         return work.finish()
@@ -107,7 +101,8 @@ def fetch(
     limit: int = 200,
     options: Mapping[str, Any] | None = None,
     allow_ai: bool = False,
-    manner: Manner = Manner(),
+    fetch_options: FetchOptions = FetchOptions(),
+    progress: Progress = SILENT,
 ) -> Summary:
     """Take the first `limit` pictures that `source` finds for `query` into the dataset.
 
@@ -122,7 +117,8 @@ def fetch(
         limit: pictures to take, and the most that are downloaded.
         options: further arguments of the source's `search`.
         allow_ai: take pictures stated to be AI-made, too.
-        manner: how to talk, and how long to wait.
+        fetch_options: who accepts terms, and how long to wait.
+        progress: counts images; told what is left out, of waits and of failures.
 
     Raises:
         LicenceError: the source's terms are not accepted.
@@ -138,23 +134,25 @@ def fetch(
     chosen = {name: value for name, value in (options or {}).items() if value is not None}
     settings = {"query": query, "limit": limit, "allow_ai": allow_ai, **chosen}
     with dataset.lock():
-        basis = terms.basis_for(dataset.root, source, query, manner.ask)
+        basis = terms.basis_for(dataset.root, source, query, fetch_options.ask)
         way_out = _way_out(dataset, query)
         key = _key(source, way_out)
         answers = Answers(dataset.evidence)
-        work = Collection(dataset, source.name, f"fetch {source.name}", settings, manner.say)
-        with Client(source, answers, key, manner.endpoint, manner.say, manner.limits) as client:
+        work = Collection(dataset, source.name, f"fetch {source.name}", settings, progress)
+        limits, endpoint = fetch_options.limits, fetch_options.endpoint
+        with Client(source, answers, key, endpoint, progress, limits) as client:
             found = _explained(source, client, source.search(client.get_json, query, **chosen))
+            wanted = _wanted(found, limit, allow_ai=allow_ai)
             rows = (
                 replace(_row(source.name, item), query=query, basis=basis, evidence=client.evidence)
-                for item in manner.watch(_wanted(found, limit, allow_ai=allow_ai), limit)
+                for item in track(wanted, limit, "images", progress)
             )
             try:
                 met = _collect(work, rows, client, allow_ai=allow_ai)
             except SourceError as error:
                 raise _with_way_out(error, source, way_out) from None
         if not met:
-            manner.say(f"{source.name}: nothing found for {query!r}")
+            progress.say(f"{source.name}: nothing found for {query!r}")
         return work.finish()
 
 

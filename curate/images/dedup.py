@@ -15,7 +15,7 @@ from curate.dataset.sample import DUPLICATE, Sample, drop, live, reinstate
 from curate.dataset.store import Store
 from curate.images.hashing import near_pairs
 from curate.images.inspect import UNREADABLE, measure, thumbnails
-from curate.system.sandbox import Track, untracked
+from curate.system.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     import daft
@@ -66,7 +66,7 @@ def find_duplicates(
     *,
     max_distance: int = 4,
     mirrors: bool = False,
-    track: Track = untracked,
+    progress: Progress = SILENT,
 ) -> Summary:
     """Measure every picture of a dataset and drop the copies; the command `curate dedup`.
 
@@ -77,7 +77,7 @@ def find_duplicates(
     store = dataset.store
 
     def step(rows: "daft.DataFrame", **settings: Any) -> "daft.DataFrame":
-        return dedup(measure(rows, store=store, track=track), store=store, **settings)
+        return dedup(measure(rows, store=store, progress=progress), store=store, **settings)
 
     with dataset.lock(existing=True):
         settings = {"max_distance": max_distance, "mirrors": mirrors}

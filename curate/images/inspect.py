@@ -10,7 +10,7 @@ from curate.dataset.sample import Sample, drop, reinstate
 from curate.dataset.store import Store
 from curate.images.decode import RefusedError, decode, over, pixel_sha256
 from curate.system import sandbox
-from curate.system.sandbox import Track, untracked
+from curate.system.progress import SILENT, Progress, track
 
 if TYPE_CHECKING:
     import daft
@@ -22,7 +22,9 @@ UNREADABLE = "unreadable"
 THUMB = 16  # pixels, side of a thumbnail
 
 
-def measure(rows: "daft.DataFrame", *, store: Store, track: Track = untracked) -> "daft.DataFrame":
+def measure(
+    rows: "daft.DataFrame", *, store: Store, progress: Progress = SILENT
+) -> "daft.DataFrame":
     """Fill in size, pixel hash, perceptual hashes and sharpness of every picture not yet measured.
 
     A picture that cannot be decoded is dropped as `unreadable:WHY`; those are tried again each
@@ -31,16 +33,16 @@ def measure(rows: "daft.DataFrame", *, store: Store, track: Track = untracked) -
     Raises:
         InputError: a stored file is missing or has changed.
     """
-    return engine.whole(rows, lambda samples: _measured(samples, store, track))
+    return engine.whole(rows, lambda samples: _measured(samples, store, progress))
 
 
-def _measured(samples: Sequence[Sample], store: Store, track: Track) -> list[Sample]:
+def _measured(samples: Sequence[Sample], store: Store, progress: Progress) -> list[Sample]:
     stored = {s.key for s in samples if s.sha256}
     again = {s.key: s for s in reinstate(samples, UNREADABLE) if s.key in stored}
     samples = [again.get(s.key, s) for s in samples]
     todo = [s for s in samples if s.sha256 and s.dropped is None and s.pixel_sha256 is None]
     hashes = sorted({s.sha256 for s in todo if s.sha256})
-    shown = track(measured_bytes(store, hashes), len(hashes), "pictures measured")
+    shown = track(measured_bytes(store, hashes), len(hashes), "images measured", progress)
     found = dict(zip(hashes, shown, strict=True))
     wanted = {s.key for s in todo}
     filled, reasons = [], {}

@@ -6,40 +6,25 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from curate.corpora.partition import Described, Part, Reading
 from curate.index import cache
 from curate.index import segment as postings
 from curate.index.segment import Segment
+from curate.system.progress import SILENT, Progress, track
 
-Row = TypeVar("Row")
 MOST_IMAGES = 1 << 19  # in one file, so that memory is bounded
 MOST_TEXT = 1 << 26  # characters in one file
 Chunk = tuple[dict[str, str | list[str]], bool]  # captions by key, whether more follow
 
 
-class Tracked(Protocol):
-    """Passes items on, and shows how far they are."""
-
-    def __call__(self, items: Iterable[Row], total: int | None, label: str) -> Iterator[Row]:
-        """The items; `total` is None while unknown."""
-        ...
-
-
-def untracked(items: Iterable[Row], total: int | None, label: str) -> Iterator[Row]:
-    """Pass the items on and show nothing."""
-    return iter(items)
-
-
-def segments(
-    parts: Sequence[Part], tracked: Tracked = untracked, *, jobs: int = 1
-) -> list[Segment]:
+def segments(parts: Sequence[Part], progress: Progress = SILENT, *, jobs: int = 1) -> list[Segment]:
     """The files of all parts, open; those not kept are written, or held in memory.
 
     Args:
         parts: what to count.
-        tracked: shows how far the reading is.
+        progress: counts captions, and parts where there are several.
         jobs: processes that count side by side.
 
     Raises:
@@ -49,9 +34,11 @@ def segments(
     found = {name: _open(part, name) for part, name in zip(parts, names, strict=True)}
     missing = {name: p for p, name in zip(parts, names, strict=True) if found[name] is None}
     if jobs > 1 and len(missing) > 1:
-        built = _side_by_side(missing, tracked, jobs)
+        built = _side_by_side(missing, progress, jobs)
     else:
-        built = {name: build(part, name, tracked) for name, part in missing.items()}
+        each: Iterable[tuple[str, Part]] = missing.items()
+        each = track(each, len(missing), "parts", progress) if len(missing) > 1 else each
+        built = {name: build(part, name, progress) for name, part in each}
     for name, made in built.items():
         found[name] = [_opened(one) for one in made]
     _forget(parts, names)
@@ -74,13 +61,13 @@ def _forget(parts: Sequence[Part], names: Sequence[str]) -> None:
 
 
 def _side_by_side(
-    missing: dict[str, Part], tracked: Tracked, jobs: int
+    missing: dict[str, Part], progress: Progress, jobs: int
 ) -> dict[str, Sequence[Segment | Path | bytes]]:
     # a fresh interpreter: a copy of this one would share its threads and open files
     fresh = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(jobs, len(missing)), mp_context=fresh) as pool:
         answers = pool.map(_portable, missing.values(), missing)
-        made = list(tracked(answers, len(missing), "parts"))
+        made = list(track(answers, len(missing), "parts", progress))
     return dict(zip(missing, made, strict=True))
 
 
@@ -100,13 +87,13 @@ def _opened(made: Segment | Path | bytes) -> Segment:
     return made
 
 
-def build(part: Part, name: str, tracked: Tracked = untracked) -> Sequence[Segment | Path]:
+def build(part: Part, name: str, progress: Progress = SILENT) -> Sequence[Segment | Path]:
     """Count the words of a part: into kept files, or in memory where none can be written.
 
     What could not be read in full is not kept, since it may be whole the next time.
     """
     reading = Reading()
-    rows = tracked(part.read(reading), None, "captions")
+    rows = track(part.read(reading), None, "captions", progress)
     made: list[Segment | Path] = []
     with ExitStack() as stack:
         for images, more in _chunks(rows, reading):
@@ -120,11 +107,11 @@ def build(part: Part, name: str, tracked: Tracked = untracked) -> Sequence[Segme
         ]
 
 
-def in_memory(part: Part, tracked: Tracked = untracked) -> list[Segment]:
+def in_memory(part: Part) -> list[Segment]:
     """Count the words of a part and keep nothing."""
     reading = Reading()
     made = []
-    for images, more in _chunks(tracked(part.read(reading), None, "captions"), reading):
+    for images, more in _chunks(part.read(reading), reading):
         sql = sqlite3.connect(":memory:")
         postings.fill(sql, images, {"more": more, **({} if more else _said(reading))})
         made.append(Segment(sql))

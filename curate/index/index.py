@@ -16,8 +16,8 @@ from curate.corpora import corpus
 from curate.corpora.partition import Described, Part
 from curate.index import build, document_ids
 from curate.index import segment as postings
-from curate.index.build import Tracked, untracked
 from curate.index.segment import Segment
+from curate.system.progress import SILENT, Progress
 from curate.text import bindings
 from curate.text import lemmas as lexicon
 from curate.text.spelling import Vocabulary
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["BOUND", "Evidence", "Index", "Tracked", "of", "open_index", "untracked"]
+__all__ = ["BOUND", "Evidence", "Index", "of", "open_index"]
 
 BOUND = 5  # images that `bound` looks for; below it, its answer is exact
 COMMON = 16  # words in more than one image of so many are common: pairs of them take longest
@@ -281,18 +281,18 @@ class Index:
         return Evidence(key, max(captions, key=shown))
 
 
-def open_index(origin: corpus.Origin, tracked: Tracked = untracked, *, jobs: int = 1) -> Index:
+def open_index(origin: corpus.Origin, progress: Progress = SILENT, *, jobs: int = 1) -> Index:
     """The index of an origin: what is kept of it while the data is unchanged, the rest counted.
 
     Args:
         origin: the data.
-        tracked: shows how far the reading is.
+        progress: counts captions, and parts where there are several.
         jobs: processes that count parts side by side; the result is the same.
 
     Raises:
         InputError: the data cannot be read, or holds no caption at all.
     """
-    found = Index(build.segments(origin.parts, tracked, jobs=jobs), origin.missing)
+    found = Index(build.segments(origin.parts, progress, jobs=jobs), origin.missing)
     if not found.images and origin.kind != "none":
         raise origin.no_captions(found.incomplete[0] if found.incomplete else "")
     return found

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 
+from curate.system.progress import SILENT, Progress
+
 LONGEST_WAIT = 120.0  # seconds we sit out; asked for more, the fetch stops
 _EPOCH = 100_000_000  # a reset beyond this is a time, not a number of seconds
 
@@ -13,7 +15,7 @@ _EPOCH = 100_000_000  # a reset beyond this is a time, not a number of seconds
 class Budget:
     """Keeps requests to one host a minimum time apart. One request at a time, no threads."""
 
-    say: Callable[[str], None]
+    progress: Progress = SILENT
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     _earliest: dict[str, float] = field(default_factory=dict)  # host -> clock time
@@ -34,7 +36,9 @@ class Budget:
         if headers.get("X-RateLimit-Remaining", "").strip() == "0":
             seconds = min(_seconds(headers.get("X-RateLimit-Reset", "")) or 0.0, LONGEST_WAIT)
             if seconds:
-                self.say(f"{host}: the allowance is used up; next request in {seconds:.0f} s")
+                self.progress.say(
+                    f"{host}: the allowance is used up; next request in {seconds:.0f} s"
+                )
             self.hold(host, seconds)
 
 

@@ -12,6 +12,7 @@ from curate.net.budget import LONGEST_WAIT, Budget, asked_wait
 from curate.net.guard import Endpoint, Guard, Refused
 from curate.net.redact import Secret, Url
 from curate.net.transport import Allowance, Broken, Failed, OptOuts, Reply, Transport
+from curate.system.progress import SILENT, Progress
 
 AGAIN = "type the same command again; finished work is kept"
 LATER = "type the same command again after that; finished work is kept"
@@ -92,7 +93,7 @@ class Client:
         answers: where answers are kept.
         key: sent with API requests, nowhere else.
         endpoint: a server on this machine that is asked instead of the source.
-        say: told about waits.
+        progress: told about waits.
         limits: when to give up.
     """
 
@@ -100,13 +101,13 @@ class Client:
     answers: Answers
     key: Secret | None = None
     endpoint: Endpoint | None = None
-    say: Callable[[str], None] = field(default=lambda message: None)
+    progress: Progress = SILENT
     limits: Limits = field(default_factory=Limits)
     evidence: str | None = None  # SHA-256 of the answer that `get_json` gave last
 
     def __post_init__(self) -> None:
         """Prepare the connection; nothing is asked yet."""
-        self._budget = Budget(self.say)
+        self._budget = Budget(self.progress)
         self._transport = Transport(Guard(self.endpoint), self._budget, self.key)
 
     def __enter__(self) -> Self:
@@ -226,7 +227,9 @@ class Client:
             seconds, host = asked_wait(reply.headers), str(urlsplit(url).hostname)
             if seconds > LONGEST_WAIT:
                 raise _StayAway(f"{host} asks us to stay away for {seconds:.0f} s")
-            self.say(f"{self.service.name}: too many requests; waiting {seconds:.0f} s as asked")
+            self.progress.say(
+                f"{self.service.name}: too many requests; waiting {seconds:.0f} s as asked"
+            )
             self._budget.hold(host, seconds)
             return True
         if reply.status >= 500:

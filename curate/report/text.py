@@ -9,11 +9,11 @@ from pathlib import Path
 from curate.coverage.verdicts import VERDICTS, Item, counted
 from curate.dataset.folder import write_json
 from curate.errors import InputError, UsageError
-from curate.index.index import Tracked, untracked
 from curate.prompts.reader import PIPED
 from curate.report import ci, page, plan, thumbnails
 from curate.report.report import Report, to_json
 from curate.system.files import write_bytes
+from curate.system.progress import SILENT, Progress
 
 COMBINATIONS_SHOWN = 20  # pairs and bindings on a terminal; every other form lists them all
 HEADINGS = ("verdict", "what", "images", "prompts", "closed by")
@@ -60,7 +60,7 @@ class Files:
 
 
 def write(
-    report: Report, to: Files, *, budget: int = plan.BUDGET, tracked: Tracked = untracked
+    report: Report, to: Files, *, budget: int = plan.BUDGET, progress: Progress = SILENT
 ) -> Iterator[str]:
     """Write the report to the files asked for; yield their names.
 
@@ -68,7 +68,7 @@ def write(
         report: what to write.
         to: the files.
         budget: pictures that the plan may fetch.
-        tracked: shows how far the pictures of the page are.
+        progress: counts the images of the page.
 
     Raises:
         InputError: a file cannot be written.
@@ -78,7 +78,7 @@ def write(
         write_json(to.json, told)
         yield str(to.json)
     if to.html:
-        pictures = thumbnails.of(report.origin, thumbnails.keys_of(told), tracked)
+        pictures = thumbnails.of(report.origin, thumbnails.keys_of(told), progress)
         write_bytes(to.html, page.render(told, report.prompts, pictures=pictures).encode())
         yield str(to.html)
     if to.plan:

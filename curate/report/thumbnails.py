@@ -17,8 +17,8 @@ from curate.corpora.locate import Place
 from curate.dataset.store import Store
 from curate.errors import InputError
 from curate.images.decode import RefusedError, decode, over
-from curate.index.index import Tracked, untracked
 from curate.system import sandbox
+from curate.system.progress import SILENT, Progress, track
 
 SIDE = 96  # pixels, longer side of a thumbnail; smaller pictures stay as they are
 QUALITY = 75  # of WebP
@@ -53,7 +53,7 @@ def keys_of(report: Mapping[str, Any]) -> list[str]:
 def of(
     origin: Origin,
     keys: Sequence[str],
-    tracked: Tracked = untracked,
+    progress: Progress = SILENT,
     *,
     most: int = MOST,
     processes: int | None = None,
@@ -63,7 +63,7 @@ def of(
     Args:
         origin: where the captions came from.
         keys: of images, the most important first.
-        tracked: shows how far the work is.
+        progress: counts thumbnails.
         most: pictures to decode; of the others only the rights are told.
         processes: workers side by side; the number of CPUs unless given.
     """
@@ -72,7 +72,7 @@ def of(
     held = [key for key in wanted if key in places and places[key].reason is None]
     jobs = (places[key].job() for key in held[:most])
     answers = sandbox.run(f"{__name__}:_small", jobs, processes=processes) if held[:most] else ()
-    shown = tracked(answers, len(held[:most]), "thumbnails")
+    shown = track(answers, len(held[:most]), "thumbnails", progress)
     made = dict(zip(held[:most], shown, strict=True))
     return {key: _finished(places[key], made.get(key)) for key in wanted if key in places}
 

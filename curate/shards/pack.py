@@ -18,7 +18,7 @@ from curate.errors import InputError, UsageError, storage_error
 from curate.formats.shards import FORMATS, INDEX, Index, Record, Shard, shard_name
 from curate.system import sandbox
 from curate.system.files import remove_leftovers, write_bytes
-from curate.system.sandbox import Track, untracked
+from curate.system.progress import SILENT, Progress, track
 
 SHARD_SIZE = 256 << 20  # bytes of members after which a new shard is begun
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
@@ -56,7 +56,7 @@ def pack(
     background: str = "white",
     shard_size: int = SHARD_SIZE,
     split: str = "train",
-    track: Track = untracked,
+    progress: Progress = SILENT,
 ) -> Summary:
     """Write the rows that may be trained on, and have captions, as shards; `curate pack`.
 
@@ -73,7 +73,7 @@ def pack(
         background: a colour name or #rrggbb.
         shard_size: bytes of members after which a new shard is begun.
         split: first part of the shards' names.
-        track: shows progress.
+        progress: counts images.
 
     Raises:
         UsageError: a setting cannot be used, or another command is at work there.
@@ -91,7 +91,8 @@ def pack(
         try:
             writer.prepare()
             answers = _rendered(dataset.store, chosen, settings)
-            for sample, answer in track(zip(chosen, answers, strict=True), len(chosen)):
+            both = zip(chosen, answers, strict=True)
+            for sample, answer in track(both, len(chosen), "images", progress):
                 if isinstance(answer, str):
                     left_out[answer] += 1
                 else:

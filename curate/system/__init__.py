@@ -1,1 +1,1 @@
-"""What a program needs of its machine: files, processes for untrusted bytes, a terminal."""
+"""What a program needs of its machine: files, processes, progress, a terminal."""

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from curate.errors import InputError
 
@@ -30,22 +30,8 @@ SECONDS = 60  # of CPU a job may take
 PATIENCE = 10  # times SECONDS on the clock before a job that only waits is given up
 _HEAD = struct.Struct(">II")  # lengths of the JSON part and of the bytes that follow it
 
-T = TypeVar("T")
 Answer = tuple[dict[str, Any], bytes]
 Job = Mapping[str, Any]
-
-
-class Track(Protocol):
-    """Passes items on and may show how many of `total` have gone by."""
-
-    def __call__(self, items: Iterable[T], total: int, label: str = ...) -> Iterator[T]:
-        """The items."""
-        ...
-
-
-def untracked(items: Iterable[T], total: int, label: str = "") -> Iterator[T]:
-    """The items; nothing is shown."""
-    return iter(items)
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,19 @@
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TextIO
 
 from curate.errors import storage_error
 
-T = TypeVar("T")
+FIRST_LINE = 10.0  # seconds of counting after which a line tells how far it is
+LINES = 30.0  # seconds between lines after that
+REDRAWN = 0.1  # seconds between two looks of a bar
 
 
 class Report(Protocol):
@@ -25,10 +31,23 @@ class Report(Protocol):
 
 
 def open_streams() -> None:
-    """Lead output into nothing where it is closed (`>&-`): the exit code and files remain."""
+    """Make output that cannot be written as it is no reason to fail.
+
+    Where it is closed (`>&-`), it is led into nothing: the exit code and files remain. Letters
+    that its encoding lacks are written as escapes, `\\xe9` for é.
+    """
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
+        stream = getattr(sys, name)
+        if stream is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 to the end
+        elif isinstance(stream, TextIOWrapper) and not (
+            stream.errors == "surrogateescape" and _holds_every_letter(stream)
+        ):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _holds_every_letter(stream: TextIO) -> bool:
+    return (stream.encoding or "utf-8").lower().replace("-", "") == "utf8"
 
 
 def say(message: str) -> None:
@@ -71,7 +90,8 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 def as_json(value: object) -> None:
     """Print plain values as JSON, sorted, indented."""
-    result(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    escaped = not _holds_every_letter(sys.stdout)  # as JSON does it
+    result(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=escaped) + "\n")
 
 
 def report(done: Report, headings: Sequence[str], *, json: bool) -> None:
@@ -82,36 +102,122 @@ def report(done: Report, headings: Sequence[str], *, json: bool) -> None:
         table(headings, done.as_rows())
 
 
-def tracked(items: Iterable[T], total: int | None, label: str = "pictures") -> Iterator[T]:
-    """The items, with a bar, a rate and the time left on stderr if that is a terminal.
+@dataclass
+class _Count:
+    """One count under way."""
 
-    Without a total, a moving bar and no time left.
+    begun: float  # seconds on the clock
+    first: int  # done before: no part of the rate
+    done: int = 0
+    total: int | None = None
+    shown: Mapping[str, float] = field(default_factory=dict)
+    told: bool = False  # whether it has had a line
+    bar: Any = None  # rich's number of its bar, once it has one
+
+    def facts(self, now: float) -> str:
+        """Such as "1,200 of 10,000, 35.2/s, loss 0.123, 0:04:10 left"."""
+        seconds = now - self.begun
+        rate = (self.done - self.first) / seconds if seconds > 0 else 0.0
+        parts = [f"{self.done:,}" if self.total is None else f"{self.done:,} of {self.total:,}"]
+        if rate:
+            parts.append(f"{rate:,.1f}/s" if rate >= 1 else f"{rate:.2g}/s")
+        parts += [f"{name} {value:.3f}" for name, value in self.shown.items()]
+        if self.done == self.total:
+            parts.append(f"took {timedelta(seconds=round(seconds))}")
+        elif rate and self.total is not None:
+            left = (self.total - self.done) / rate
+            parts.append(f"{timedelta(seconds=round(left))} left")
+        return ", ".join(parts)
+
+
+class TerminalProgress:
+    """Progress for a person who looks at stderr.
+
+    On a terminal a bar for each count under way. Elsewhere a line for each now and then: after
+    `FIRST_LINE` seconds of counting, then every `LINES`. A count that lasted so long gets a last
+    line, on a terminal as well, where all bars are gone in the end.
     """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Nothing is shown before the first count."""
+        self._clock = clock
+        self._counts: dict[str, _Count] = {}
+        self._bars: Any = None
+        self._line = self._look = 0.0  # when the next line is due, when anything is to be shown
+
+    def __enter__(self) -> Self:
+        """Open."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the bars away, whatever happened."""
+        if self._bars:
+            self._bars.stop()
+
+    def say(self, sentence: str) -> None:
+        """One line on stderr, above the bars."""
+        say(sentence)
+
+    def count(self, what: str, done: int, total: int | None, **shown: float) -> None:
+        """Show how much of it is done; called for every caption of millions, so most do little."""
+        now = self._clock()
+        count = self._counts.get(what)
+        if count is None or done < count.done:
+            count = self._begin(what, done, now)
+        count.done, count.total, count.shown = done, total, shown
+        if total is not None and done >= total:
+            count.done = total
+            self._end(what, now)
+        elif now >= self._look:
+            self._show(now)
+
+    def _begin(self, what: str, done: int, now: float) -> _Count:
+        if not self._counts:
+            self._line = now + FIRST_LINE
+            self._bars = _bars()
+        bar = self._counts[what].bar if what in self._counts else None
+        self._counts[what] = _Count(now, done, bar=bar)
+        self._look = now if self._bars else self._line
+        return self._counts[what]
+
+    def _show(self, now: float) -> None:
+        for what, count in self._counts.items():
+            if self._bars:
+                looks = {"total": count.total, "completed": count.done, "facts": count.facts(now)}
+                if count.bar is None:
+                    count.bar = self._bars.add_task(what, **looks)
+                self._bars.update(count.bar, **looks)
+            if now >= self._line:
+                count.told = True
+                if not self._bars:
+                    say(f"{what}: {count.facts(now)}")
+        if now >= self._line:
+            self._line = now + LINES
+        self._look = now + REDRAWN if self._bars else self._line
+
+    def _end(self, what: str, now: float) -> None:
+        count = self._counts.pop(what)
+        if self._bars:
+            if count.bar is not None:
+                self._bars.remove_task(count.bar)
+            if not self._counts:
+                self._bars.stop()
+        if count.told or now >= self._line:
+            say(f"{what}: {count.facts(now)}")
+
+
+def _bars() -> Any:
+    """Bars of rich, shown from now on; None where stderr is no terminal that can redraw."""
     if not sys.stderr.isatty():
-        yield from items
-        return
+        return None
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-    from rich.text import Text
+    from rich.progress import BarColumn, Progress, TextColumn
 
-    class Rate(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            return Text(f"{task.speed:.1f} a second" if task.speed else "")
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        Rate(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        yield from progress.track(items, total=total, description=label)
+    console = Console(stderr=True)
+    if not console.is_interactive:
+        return None
+    facts = TextColumn("{task.fields[facts]}", markup=False)
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), facts
+    bars = Progress(*columns, console=console, transient=True, redirect_stdout=False)
+    bars.start()
+    return bars

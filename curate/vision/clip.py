@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from curate.corpora.pixels import Picture, pixels
 from curate.errors import InputError, UsageError
-from curate.index.build import Tracked, untracked
 from curate.system.files import remove_leftovers, write_bytes
+from curate.system.progress import SILENT, Progress, track
 from curate.vision.search import Search, batches
 
 if TYPE_CHECKING:
@@ -40,13 +40,13 @@ _BROKEN = (
 _FIX = "--images ARCHITECTURE:FILE, such as --images ViT-B-32:weights/vit_b_32.safetensors"
 
 
-def search(spec: str, *, cache: Path | None = None, track: Tracked = untracked) -> Search:
+def search(spec: str, *, cache: Path | None = None, progress: Progress = SILENT) -> Search:
     """The search that `--images MODEL:WEIGHTS` names.
 
     Args:
         spec: an architecture as open_clip names it, and a file of its weights.
         cache: folder in which vectors of pictures are kept; None for nowhere.
-        track: shows how far the pictures are.
+        progress: counts images.
 
     Raises:
         UsageError: open_clip is missing, or knows no such architecture.
@@ -55,14 +55,14 @@ def search(spec: str, *, cache: Path | None = None, track: Tracked = untracked) 
     model, _, weights = spec.partition(":")
     if not model or not weights:
         raise UsageError(f"{OPTION} {spec}", "names no model with its weights", fix=_FIX)
-    return Search(OpenClip(model, Path(weights), cache=cache, track=track))
+    return Search(OpenClip(model, Path(weights), cache=cache, progress=progress))
 
 
 class OpenClip:
     """A contrastive image-text model of open_clip."""
 
     def __init__(
-        self, model: str, weights: Path, *, cache: Path | None = None, track: Tracked = untracked
+        self, model: str, weights: Path, *, cache: Path | None = None, progress: Progress = SILENT
     ) -> None:
         """Load the model.
 
@@ -70,7 +70,7 @@ class OpenClip:
             model: architecture, as open_clip names it.
             weights: file of its weights.
             cache: folder in which vectors of pictures are kept; None for nowhere.
-            track: shows how far the pictures are.
+            progress: counts images.
 
         Raises:
             UsageError: open_clip is missing, or knows no such architecture.
@@ -83,7 +83,7 @@ class OpenClip:
         self._folder = cache / f"clip-{name}" if cache else None
         if self._folder:
             remove_leftovers(self._folder)
-        self._track = track
+        self._progress = progress
         size = self._model.visual.image_size
         self._side = int(size if isinstance(size, int) else max(size))
 
@@ -113,7 +113,7 @@ class OpenClip:
 
         known = dict(self._kept())
         todo = [p for p in pictures if p.sha256 not in known]
-        shown = self._track(self._embedded(todo), len(todo), "pictures searched")
+        shown = track(self._embedded(todo), len(todo), "images searched", self._progress)
         fresh: dict[str, NDArray[np.float16]] = {}
         for picture, vector in shown:
             if vector is None:

@@ -1,0 +1,52 @@
+"""How long work tells what it does and how far it is, whoever listens."""
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Progress(Protocol):
+    """Who is told of work that takes long; every function that does such work takes one."""
+
+    def say(self, sentence: str) -> None:
+        """Hear what a user should know about the work, such as images left out."""
+        ...
+
+    def count(self, what: str, done: int, total: int | None, **shown: float) -> None:
+        """Hear how much is done. The first call begins a count, the one with all done ends it.
+
+        Args:
+            what: names the count, such as "drawing"; several may be under way.
+            done: so far; less than before begins the count anew.
+            total: how much there is; None while nobody knows.
+            shown: further figures of the moment, such as loss=0.12.
+        """
+        ...
+
+
+class _Silent:
+    """Says and shows nothing."""
+
+    def say(self, sentence: str) -> None:
+        """Say nothing."""
+
+    def count(self, what: str, done: int, total: int | None, **shown: float) -> None:
+        """Show nothing."""
+
+
+SILENT: Progress = _Silent()
+
+
+def track(items: Iterable[T], total: int | None, what: str, progress: Progress) -> Iterator[T]:
+    """The items, each counted when the next one is asked for.
+
+    Should there be more than `total`, it is no longer known how many there are.
+    """
+    done = 0
+    progress.count(what, done, total)
+    for done, item in enumerate(items, 1):
+        yield item
+        if done != total:  # else it may be the last
+            progress.count(what, done, None if total is None or done > total else total)
+    progress.count(what, done, done)
