@@ -14,7 +14,8 @@ from curate.corpora.partition import Described, Part
 from curate.index import build, document_ids, index
 from curate.index import segment as postings
 from curate.index.index import Evidence, Index
-from curate.text import lemmas as lexicon
+from curate.text import tokens
+from curate.text.lemmas import lemmas_of, unit_of
 
 WORDS = "dog dogs snow snowy Ice ice-dragon dragon dragons painting painted elf's the red".split()
 caption = st.lists(st.sampled_from(WORDS), max_size=6).map(" ".join)
@@ -204,7 +205,7 @@ def test_punctuation_and_script_within_words():
     assert exact(found, "caf\u00e9") == ["e", "f"]
     assert exact(found, "cafe") == []
     assert exact(found, "quoted") == ["f"]
-    assert exact(found, "🐉") == exact(found, lexicon.normal("❤\ufe0f")) == ["g"]
+    assert exact(found, "🐉") == exact(found, tokens.normal("❤\ufe0f")) == ["g"]
 
 
 def test_odd_texts_are_counted():
@@ -218,9 +219,9 @@ def test_odd_texts_are_counted():
 
 
 def words(text: str) -> list[str]:
-    """The words of a caption, by the regular expression of `lexicon`; hyphens separate."""
+    """The words of a caption, by the regular expression of `tokens`; hyphens separate."""
     clean = postings.clean(text)
-    forms = [f for s in lexicon.surfaces(clean) for f in lexicon.parts(lexicon.normal(s))]
+    forms = [f for s in tokens.surfaces(clean) for f in tokens.parts(tokens.normal(s))]
     return [word for form in forms for word in postings.words(form)]
 
 
@@ -241,11 +242,11 @@ def test_counts_equal_a_scan(said: dict[str, list[str]], pieces: int):
     for form in forms:
         scanned = [k for k in sorted(said) if any(form in words(text) for text in said[k])]
         assert exact(found, form) == scanned, form
-        lemmas = lexicon.lemmas(form)
+        lemmas = lemmas_of(form)
         by_lemma = [
             k
             for k in sorted(said)
-            if any(form == w or lexicon.lemmas(w) & lemmas for text in said[k] for w in words(text))
+            if any(form == w or lemmas_of(w) & lemmas for text in said[k] for w in words(text))
         ]
         assert shown(found, form) == by_lemma, form
     counted = found._places.forms()
@@ -342,7 +343,7 @@ def test_order_repetition_and_parts_change_nothing(said: dict[str, list[str]], c
 def test_one_more_image_adds_one_to_its_words_and_takes_none(said: dict[str, list[str]], word: str):
     before = index.of(said.items())
     after = index.of({**said, "new": [f"one {word} more"]}.items())
-    unit = lexicon.unit(lexicon.normal(word))
+    unit = unit_of(tokens.normal(word))
 
     assert shown(after, unit) == [*shown(before, unit), "new"]
     for other in ("dog", "snow", "ice-dragon", "red"):
@@ -413,13 +414,12 @@ def scanned_binding(said: Mapping[str, Sequence[str]], adjective: str, noun: str
     from curate.text import bindings
 
     def binds(text: str) -> bool:
-        there = [lexicon.normal(s) for s in lexicon.surfaces(text)]
+        there = [tokens.normal(s) for s in tokens.surfaces(text)]
         beside = zip(words(text), words(text)[1:], strict=False)
         return any(
-            lexicon.lemmas(a) & lexicon.lemmas(adjective)
-            and lexicon.lemmas(b) & lexicon.lemmas(noun)
+            lemmas_of(a) & lemmas_of(adjective) and lemmas_of(b) & lemmas_of(noun)
             for a, b in beside
-        ) or bindings.binds(there, lexicon.lemmas(adjective), lexicon.lemmas(noun))
+        ) or bindings.binds(there, lemmas_of(adjective), lemmas_of(noun))
 
     return [key for key in sorted(said) if any(map(binds, said[key]))]
 

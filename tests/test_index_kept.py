@@ -252,6 +252,14 @@ def test_other_rules_are_another_index(tmp_path: Path, monkeypatch: pytest.Monke
         unread(file)
 
 
+def test_the_rules_name_every_module_that_cuts_words():
+    code = "import sys, curate.index.segment; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    _, *modules = sorted(m for m in done.stdout.split() if m.startswith("curate.text"))
+    assert "curate.text.tokens" in modules
+    assert {f"{m.rpartition('.')[2]}.py" for m in modules} <= set(cache._DECIDING)
+
+
 @pytest.mark.parametrize("writable", [True, False])
 def test_two_processes_make_the_same_files_as_one(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, writable: bool

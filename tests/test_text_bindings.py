@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.text import bindings
-from curate.text import lemmas as lexicon
+from curate.text import bindings, tokens
+from curate.text.lemmas import lemmas_of
 
 # a run of words | the bindings in it
 SENTENCES = """
@@ -130,7 +130,7 @@ def test_an_adjective_behind_its_noun_is_said_of_it(words: list[str]):
 @given(runs)
 def test_a_caption_in_the_words_of_the_prompt_binds_what_the_prompt_binds(words: list[str]):
     for adjective, noun in bindings.find(words):
-        one, other = lexicon.lemmas(words[adjective]), lexicon.lemmas(words[noun])
+        one, other = lemmas_of(words[adjective]), lemmas_of(words[noun])
         assert bindings.binds(words, one, other)
 
 
@@ -143,7 +143,7 @@ def test_words_behind_a_full_stop_change_nothing(words: list[str], more: list[st
 
 
 def binds(caption: str, adjective: str, noun: str) -> bool:
-    return bindings.binds(caption.split(), lexicon.lemmas(adjective), lexicon.lemmas(noun))
+    return bindings.binds(caption.split(), lemmas_of(adjective), lemmas_of(noun))
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_a_comma_between_adjectives_of_one_noun(before: str, after: str, expecte
 
 def test_captions_are_read_by_the_tens_of_thousands_a_second():
     caption = "a small dog runs after a big red sports car on the wet street".split()
-    red, car = lexicon.lemmas("red"), lexicon.lemmas("car")
+    red, car = lemmas_of("red"), lemmas_of("car")
     start = time.process_time()
     assert all(bindings.binds(caption, red, car) for _ in range(5000))
     assert 5000 / (time.process_time() - start) > 10_000
@@ -220,5 +220,5 @@ def test_time_grows_with_the_length_of_a_run(word: str):
 
 @given(st.text(max_size=60))
 def test_any_text_has_an_answer(text: str):
-    words = [lexicon.normal(surface) for surface in lexicon.surfaces(text)]
+    words = [tokens.normal(surface) for surface in tokens.surfaces(text)]
     assert all(a < len(words) and n < len(words) for a, n in bindings.find(words))

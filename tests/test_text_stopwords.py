@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from curate.errors import Exit, InputError
 from curate.prompts import aliases
 from curate.text import stopwords
-from curate.text.lemmas import normal, surfaces
+from curate.text.tokens import normal, surfaces
 
 
 def marked(text: str) -> tuple[str, str]:

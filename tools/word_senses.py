@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from wordnet_files import Key, WordNet, read
 
-from curate.text import lemmas as lexicon
+from curate.text import tokens
+from curate.text.lemmas import is_function_word, unit_of
 
 HEADER = (
     "# word, sense, clues, weaker clues. Built by tools/word_senses.py from word_senses.txt,"
@@ -122,8 +123,8 @@ def lexical_clues(wn: WordNet, key: Key) -> set[str]:
     around = [key, *wn[key].to("@", "~", "%p", "#p", ";c")]
     around += [sister for parent in wn[key].to("@") for sister in wn[parent].to("~")]
     words = {lemma.lower() for k in around for lemma in wn[k].lemmas}
-    words |= {lexicon.unit(lexicon.normal(s)) for s in lexicon.surfaces(wn[key].definition)}
-    return {w for w in words if w.isalpha() and len(w) > 2 and not lexicon.is_function_word(w)}
+    words |= {unit_of(tokens.normal(s)) for s in tokens.surfaces(wn[key].definition)}
+    return {w for w in words if w.isalpha() and len(w) > 2 and not is_function_word(w)}
 
 
 def vocabulary(wn: WordNet) -> list[str]:
@@ -131,13 +132,13 @@ def vocabulary(wn: WordNet) -> list[str]:
     seen: Counter[str] = Counter()
     for synset in wn.synsets.values():
         if synset.file.partition(".")[2] in PICTURED:
-            words = {lexicon.normal(s) for s in lexicon.surfaces(synset.gloss)}
-            seen.update({lexicon.unit(w) for w in words})
+            words = {tokens.normal(s) for s in tokens.surfaces(synset.gloss)}
+            seen.update({unit_of(w) for w in words})
     return sorted(
         w
         for w, n in seen.items()
         if n >= COMMON and w.isalpha() and len(w) > 2 and wn.senses(w) and w not in VAGUE
-        if not lexicon.is_function_word(w)
+        if not is_function_word(w)
     )
 
 

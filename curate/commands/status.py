@@ -89,11 +89,12 @@ def reason_counts(samples: Iterable[Sample]) -> dict[str, int]:
 
 def word_counts(samples: Iterable[Sample]) -> dict[str, int]:
     """Words in lower case -> pictures whose captions hold them, most frequent first."""
-    from curate.text.lemmas import is_function_word, normal, surfaces
+    from curate.text import tokens
+    from curate.text.lemmas import is_function_word
 
     counts: Counter[str] = Counter()
     for sample in samples:
-        counts.update({normal(w) for c in sample.captions for w in surfaces(c.text)})
+        counts.update({tokens.normal(w) for c in sample.captions for w in tokens.surfaces(c.text)})
     return _counted({w: n for w, n in counts.items() if not is_function_word(w)})
 
 

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from curate.errors import InputError
 from curate.index.index import Evidence
-from curate.text import lemmas as lexicon
+from curate.text import tokens
+from curate.text.lemmas import is_shown_by, lemmas_of
 from curate.text.spelling import Vocabulary
 
 if TYPE_CHECKING:
@@ -151,8 +152,8 @@ class CheckpointIndex:
         if self.why_unknown(unit):
             return 0, 0
         exact = self._most([unit])
-        alike = {f for lemma in lexicon.lemmas(unit) for f in self._by_lemma.get(lemma, ())}
-        shown = [form for form in alike if lexicon.is_shown_by(unit, form)]
+        alike = {f for lemma in lemmas_of(unit) for f in self._by_lemma.get(lemma, ())}
+        shown = [form for form in alike if is_shown_by(unit, form)]
         return exact, max(exact, self._most(shown)) - exact
 
     def _most(self, forms: Any) -> int:
@@ -166,7 +167,7 @@ class CheckpointIndex:
         """Form -> words as packed that show it: itself, and hyphenated ones it is a part of."""
         found: dict[str, list[str]] = defaultdict(list)
         for word in self.checkpoint.words:
-            for form in lexicon.forms(word):
+            for form in tokens.forms(word):
                 found[form].append(word)
         return dict(found)
 
@@ -174,7 +175,7 @@ class CheckpointIndex:
     def _by_lemma(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = defaultdict(list)
         for form in self._packed:
-            for lemma in lexicon.lemmas(form):
+            for lemma in lemmas_of(form):
                 found[lemma].append(form)
         return dict(found)
 

@@ -26,7 +26,7 @@ from curate.prompts.aliases import NONE, Aliases
 from curate.prompts.reader import CONTROL, NEGATED, Prompt
 from curate.prompts.units import FUNCTION, META, TYPO, Asked, Place
 from curate.text import dictionary, senses, spelling, wordnet
-from curate.text import lemmas as lexicon
+from curate.text.lemmas import lemmas_of
 from curate.vision.search import Found
 
 if TYPE_CHECKING:
@@ -291,7 +291,7 @@ class Judge:
 
         *Greens* are vegetables, what is *green* is none; *papers* are documents, *paper* is not.
         """
-        if " " in related or lexicon.lemmas(related) == {related}:
+        if " " in related or lemmas_of(related) == {related}:
             return self.index.shown(related)
         return union([self.index.exact(related), self.index.exact(f"{related}s")])
 

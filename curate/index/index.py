@@ -18,8 +18,8 @@ from curate.index import build, document_ids
 from curate.index import segment as postings
 from curate.index.segment import Segment
 from curate.system.progress import SILENT, Progress
-from curate.text import bindings
-from curate.text import lemmas as lexicon
+from curate.text import bindings, tokens
+from curate.text.lemmas import OF_BODIES, is_shown_by, lemmas_of
 from curate.text.spelling import Vocabulary
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ class Index:
 
     def _phrases(self, segment: Segment, unit: str, how: str) -> list[tuple[str, ...]]:
         """Every row of words in a segment that shows the unit."""
-        parts = [part for word in unit.split() for part in lexicon.parts(word)]
+        parts = [part for word in unit.split() for part in tokens.parts(word)]
         inflected = how == "shown"
         hyphenated = " " not in unit
         choices: list[list[str]] = []
@@ -196,7 +196,7 @@ class Index:
             any_form = inflected and (hyphenated or place == len(parts) - 1)
             if any_form and len(cut) == 1:
                 last = hyphenated and 0 < place == len(parts) - 1
-                of_body = [lexicon.OF_BODIES[part]] if last and part in lexicon.OF_BODIES else []
+                of_body = [OF_BODIES[part]] if last and part in OF_BODIES else []
                 choices.append([*self._inflections(segment, part), *of_body])
             else:
                 choices += [[word] for word in cut]
@@ -206,8 +206,8 @@ class Index:
         """The forms in a segment that are one word with this one, and the form as it stands."""
         known = (segment, form)
         if known not in self._forms:
-            alike = segment.readings(lexicon.lemmas(form))
-            found = {form, *(other for other in alike if lexicon.is_shown_by(form, other))}
+            alike = segment.readings(lemmas_of(form))
+            found = {form, *(other for other in alike if is_shown_by(form, other))}
             self._forms[known] = sorted(found)
         return self._forms[known]
 
@@ -215,7 +215,7 @@ class Index:
         """Those of the images in whose captions a hyphenated unit stands with its hyphen."""
         import numpy as np
 
-        wanted = [lexicon.normal(word) for word in unit.split()]
+        wanted = [tokens.normal(word) for word in unit.split()]
         kept = [
             number
             for number in numbers.tolist()
@@ -261,7 +261,7 @@ class Index:
                 yield a, b
 
     def _binds(self, number: int, adjective: str, noun: str) -> bool:
-        lemmas = lexicon.lemmas(adjective), lexicon.lemmas(noun)
+        lemmas = lemmas_of(adjective), lemmas_of(noun)
         said = (run for caption in self._places.image(number)[1] for run in _runs(caption))
         return any(
             bindings.binds(words, *lemmas) or bindings.has(words, adjective, lemmas[1])
@@ -305,12 +305,12 @@ def of(rows: Iterable[Described]) -> Index:
 
 def _lemmas(unit: str) -> list[frozenset[str]]:
     """The lemmas of each word of a unit."""
-    parts = (part for word in unit.split() for part in lexicon.parts(word))
-    return [lexicon.lemmas(word) for part in parts for word in postings.words(part)]
+    parts = (part for word in unit.split() for part in tokens.parts(word))
+    return [lemmas_of(word) for part in parts for word in postings.words(part)]
 
 
 def _normal_words(caption: str) -> list[str]:
-    return [lexicon.normal(surface) for surface in lexicon.surfaces(caption)]
+    return [tokens.normal(surface) for surface in tokens.surfaces(caption)]
 
 
 def _runs(caption: str) -> Iterator[list[str]]:

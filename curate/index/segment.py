@@ -1,6 +1,6 @@
 """One file of the index: some images, their captions, and where each word stands in them.
 
-An image is one row of an FTS5 table whose tokens are the words of its captions as `lexicon` cuts
+An image is one row of an FTS5 table whose tokens are the words of its captions as `tokens` cuts
 them, hyphenated words in their parts and East Asian characters one by one; a token of
 its own stands between captions and for commas, ends of sentences and brackets, so that no phrase
 reaches across: tags "hot, dog" are no hot dog. SQLite cuts ASCII text itself, by the same rule;
@@ -16,8 +16,8 @@ from operator import lt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.text import lemmas as lexicon
-from curate.text import scripts
+from curate.text import scripts, tokens
+from curate.text.lemmas import lemmas_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,13 +51,13 @@ _EAST_ASIAN = re.compile(f"([{scripts.EAST_ASIAN}])")
 def words(form: str) -> list[str]:
     """The words by which a normal form is counted: `["ice", "dragon"]`, `["吹", "雪"]`."""
     if form.isascii():
-        return lexicon.parts(form) if "-" in form else [form]
-    return [word for part in lexicon.parts(form) for word in _EAST_ASIAN.sub(r" \1 ", part).split()]
+        return tokens.parts(form) if "-" in form else [form]
+    return [word for part in tokens.parts(form) for word in _EAST_ASIAN.sub(r" \1 ", part).split()]
 
 
 def words_of(caption: str) -> list[str]:
     """The words of a caption in order, as they are counted."""
-    return [w for surface in lexicon.surfaces(caption) for w in words(lexicon.normal(surface))]
+    return [w for surface in tokens.surfaces(caption) for w in words(tokens.normal(surface))]
 
 
 def apart(caption: str) -> list[str]:
@@ -86,7 +86,7 @@ class _Cut(dict[str, str]):
     """Word as written -> its tokens."""
 
     def __missing__(self, surface: str) -> str:
-        found = " ".join(word.translate(_STORED) for word in words(lexicon.normal(surface)))
+        found = " ".join(word.translate(_STORED) for word in words(tokens.normal(surface)))
         self[surface] = found
         return found
 
@@ -102,7 +102,7 @@ def _tokens(captions: Iterable[str]) -> Iterator[str]:
                 text = _COMMA.sub(between, text)
             yield _APART.sub(between, text) if _MARKED.search(text) else text
         else:
-            runs = ([cut[surface] for surface in lexicon.surfaces(run)] for run in apart(text))
+            runs = ([cut[surface] for surface in tokens.surfaces(run)] for run in apart(text))
             yield between.join(map(" ".join, runs))
 
 
@@ -138,7 +138,7 @@ def _finish(sql: sqlite3.Connection, facts: Mapping[str, Any]) -> None:
     found = sql.execute("SELECT term, doc FROM counted WHERE term <> ?", (BREAK,))
     forms = sorted((term.translate(_AS_FORM), number) for term, number in found)
     sql.executemany("INSERT INTO form VALUES (?, ?)", forms)
-    readings = sorted((lemma, form) for form, _ in forms for lemma in lexicon.lemmas(form))
+    readings = sorted((lemma, form) for form, _ in forms for lemma in lemmas_of(form))
     sql.executemany("INSERT INTO reading VALUES (?, ?)", readings)
     named = ((name, json.dumps(facts[name])) for name in sorted(facts))
     sql.executemany("INSERT INTO fact VALUES (?, ?)", named)
@@ -235,6 +235,6 @@ def in_a_row(said: Sequence[str], wanted: Sequence[frozenset[str]]) -> bool:
     """Whether words with the wanted lemmas follow one another."""
     windows = zip(*(said[n:] for n in range(len(wanted))), strict=False)
     return any(
-        all(lexicon.lemmas(word) & lemmas for word, lemmas in zip(window, wanted, strict=True))
+        all(lemmas_of(word) & lemmas for word, lemmas in zip(window, wanted, strict=True))
         for window in windows
     )

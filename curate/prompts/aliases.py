@@ -16,7 +16,8 @@ from pathlib import Path
 
 from curate.errors import InputError
 from curate.system.settings import check_settings, read_toml
-from curate.text import lemmas
+from curate.text import tokens
+from curate.text.lemmas import unit_of
 
 _LISTS = ("phrases", "meta", "not-visual")
 _TYPES = {
@@ -30,7 +31,7 @@ _TYPES = {
 class Aliases:
     """Normal forms; those of several words have one blank between.
 
-    Units are named as items are (`lexicon.unit`, of the last word), so that *blizzards* in the
+    Units are named as items are (`lemmas.unit_of`, of the last word), so that *blizzards* in the
     file speaks of the item *blizzard*.
     """
 
@@ -72,12 +73,12 @@ def read(path: Path) -> Aliases:
 
 def _unit(words: str) -> str:
     *heads, last = words.split(" ")
-    return " ".join([*heads, lemmas.unit(last)])
+    return " ".join([*heads, unit_of(last)])
 
 
 def _word(path: Path, where: str, text: str) -> str:
     """The normal forms of the words in `text`, one blank between."""
-    found = " ".join(map(lemmas.normal, lemmas.surfaces(text)))
+    found = " ".join(map(tokens.normal, tokens.surfaces(text)))
     if not found:
         raise InputError(f"{path} {where}", f"{text!r} holds no word", fix="write a word there")
     return found

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from curate.errors import InputError, UsageError
 from curate.prompts.syntax import SYNTAXES, Choice, Reading, Span, scan
-from curate.text import lemmas, negation
+from curate.text import negation, tokens
 
 __all__ = [
     "CONTROL",
@@ -140,7 +140,7 @@ def _parse(line: str, number: int, syntax: str, *, negative: bool = False) -> Pr
 
 def _words(line: str, masked: str, number: int, reading: Reading) -> Iterator[Token]:
     """The words with their roles and alternatives."""
-    spans = lemmas.spans(masked)
+    spans = tokens.spans(masked)
     if not reading.negated and not reading.choices:
         for a, b in spans:
             yield Token(number, a, b, line[a:b], WANTED)

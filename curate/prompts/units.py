@@ -8,7 +8,8 @@ from itertools import combinations
 
 from curate.prompts import aliases, queries
 from curate.prompts.reader import CONTROL, NEGATED, WANTED, Prompt, Token
-from curate.text import bindings, dictionary, lemmas, phrases, stopwords
+from curate.text import bindings, dictionary, phrases, stopwords, tokens
+from curate.text.lemmas import is_function_word, unit_of
 
 PAIRS = ("off", "nouns", "all")
 MOST_PAIRED = 60  # words of one prompt whose pairs are listed; the rest would be noise
@@ -71,7 +72,7 @@ def asked(
         for word in words:
             found.words[word.unit, word.role].append((word.token, word.token))
             if word.role == TYPO:
-                right = lemmas.unit(lemmas.normal(agreed.typo[word.form]))
+                right = unit_of(tokens.normal(agreed.typo[word.form]))
                 found.words[right, WANTED].append((word.token, word.token))
         nouns, named = _combined(found, prompt, words, agreed, together)
         if pairs != "off":
@@ -91,18 +92,18 @@ def _names(prompts: Sequence[Prompt]) -> frozenset[str]:
         if not prompt.text.isupper()
         for token in prompt.tokens
         if token.role == WANTED and token.text.endswith("S") and len(token.text) > 1
-        if not dictionary.is_known(form := lemmas.normal(token.text))
+        if not dictionary.is_known(form := tokens.normal(token.text))
     )
 
 
 def _words(prompt: Prompt, agreed: aliases.Aliases, names: frozenset[str]) -> list[_Word]:
-    tokens = [token for token in prompt.tokens if token.role == WANTED]
-    forms = [lemmas.normal(token.text) for token in tokens]
+    wanted = [token for token in prompt.tokens if token.role == WANTED]
+    forms = [tokens.normal(token.text) for token in wanted]
     boosters = stopwords.boosters(forms, own=agreed.meta)
     particles = stopwords.function_words(forms)
     found = []
-    for place, (token, form) in enumerate(zip(tokens, forms, strict=True)):
-        unit, role = form if form in names else lemmas.unit(form), WANTED
+    for place, (token, form) in enumerate(zip(wanted, forms, strict=True)):
+        unit, role = form if form in names else unit_of(form), WANTED
         if place in boosters:
             role = META
         elif place in particles:
@@ -210,10 +211,10 @@ def _place(a: _Word, b: _Word) -> Place:
 
 
 def _unit_of(token: Token) -> str:
-    return token.text if token.role == CONTROL else lemmas.unit(lemmas.normal(token.text))
+    return token.text if token.role == CONTROL else unit_of(tokens.normal(token.text))
 
 
 def _unwanted(token: Token) -> str:
-    if token.role == NEGATED and lemmas.is_function_word(lemmas.normal(token.text)):
+    if token.role == NEGATED and is_function_word(tokens.normal(token.text)):
         return FUNCTION
     return token.role

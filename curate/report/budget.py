@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from curate.text import lemmas
+from curate.text.lemmas import unit_of
 
 MOST = 240  # results of a query that the source shows without an account
 PAGE = 20  # of them in one request
@@ -147,7 +147,7 @@ def served(fetches: Iterable[Fetch], gaps: Iterable[Gap]) -> dict[Gap, int]:
     for fetch in fetches:
         if fetch.gap.compound:
             words = fetch.gap.query.split()
-            for word in {*words, *map(lemmas.unit, words)}:
+            for word in {*words, *map(unit_of, words)}:
                 brought[word] = brought.get(word, 0) + fetch.pictures
     single = [gap for gap in gaps if not gap.compound and gap.query in brought]
     return {gap: min(gap.need, brought[gap.query]) for gap in single}

@@ -17,7 +17,8 @@ from typing import Any
 from curate.coverage.verdicts import MEANINGS, RELATIONS, SEVERITIES, UNIT_KINDS
 from curate.prompts.reader import Prompt
 from curate.report.thumbnails import Thumbnail
-from curate.text import lemmas as lexicon
+from curate.text import tokens
+from curate.text.lemmas import lemmas_of
 
 STATIC_GAPS = 200  # rows that stand in the page without its script
 CHANGES = 500  # of each kind that the page lists
@@ -153,14 +154,14 @@ def _wanted(item: Mapping[str, Any]) -> list[frozenset[str]]:
     """The lemmas to mark in the evidence: of the unit, and of the related words that count."""
     via = [unit for name in RELATIONS for unit in item["levels"][name]["via"]]
     written = [item["unit"].replace(" + ", " "), *via]
-    forms = [part for text in written for word in text.split() for part in lexicon.parts(word)]
-    return [lexicon.lemmas(form) for form in dict.fromkeys(forms)]
+    forms = [part for text in written for word in text.split() for part in tokens.parts(word)]
+    return [lemmas_of(form) for form in dict.fromkeys(forms)]
 
 
 def _marks(caption: str, wanted: Sequence[frozenset[str]]) -> Iterator[int]:
     """Start and end of each word of a caption that shows a wanted lemma."""
-    for start, end in lexicon.spans(caption):
-        found = [lexicon.lemmas(form) for form in lexicon.forms(caption[start:end])]
+    for start, end in tokens.spans(caption):
+        found = [lemmas_of(form) for form in tokens.forms(caption[start:end])]
         if any(one & lemmas for one in found for lemmas in wanted):
             yield start
             yield end

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 
-from curate.text import lemmas as lexicon
-from curate.text import wordnet
+from curate.text import tokens, wordnet
+from curate.text.lemmas import OF_BODIES, is_function_word, lemmas_of
 
 # The letters. Nouns: N, S (plural); those that can be verbs: M (dragon attack), Y (attacks); those
 # that mostly are: B (play), Z (plays); O (a possessive). Modifiers: J, K (colour), H (shade), and
@@ -147,13 +147,13 @@ def binds(words: Sequence[str], adjective: frozenset[str], noun: frozenset[str])
         adjective: lemmas of the adjective.
         noun: lemmas of the noun.
     """
-    nouns = {n for n, word in enumerate(words) if not noun.isdisjoint(lexicon.lemmas(word))}
+    nouns = {n for n, word in enumerate(words) if not noun.isdisjoint(lemmas_of(word))}
     if not nouns:
         return False
-    said = {n for n, word in enumerate(words) if not adjective.isdisjoint(lexicon.lemmas(word))}
+    said = {n for n, word in enumerate(words) if not adjective.isdisjoint(lemmas_of(word))}
     for one in adjective:
         if "-" in one:
-            said |= set(_written_apart(words, lexicon.parts(one)))
+            said |= set(_written_apart(words, tokens.parts(one)))
     if not said:
         return False
     letters = _letters(words, ())
@@ -167,16 +167,16 @@ def has(words: Sequence[str], adjective: str, noun: frozenset[str]) -> bool:
 
     Args:
         words: as for `binds`.
-        adjective: a unit; only compounds with a word of `lexicon.OF_BODIES` are told so.
+        adjective: a unit; only compounds with a word of `OF_BODIES` are told so.
         noun: lemmas.
     """
     first, *rest = adjective.split("-")
-    if not rest or rest[-1] not in lexicon.OF_BODIES:
+    if not rest or rest[-1] not in OF_BODIES:
         return False
-    wanted = [first, *rest[:-1], lexicon.OF_BODIES[rest[-1]]]
+    wanted = [first, *rest[:-1], OF_BODIES[rest[-1]]]
     for n, word in enumerate(words[:-1]):
         verb = min(n + 1 + (words[n + 1] in ("that", "who")), len(words) - 1)
-        if words[verb] in _HAVING and lexicon.lemmas(word) & noun:
+        if words[verb] in _HAVING and lemmas_of(word) & noun:
             near = words[verb + 1 : verb + 3 + len(wanted)]  # two other words at most
             if any(list(near[k:][: len(wanted)]) == wanted for k in range(3)):
                 return True
@@ -325,7 +325,7 @@ def _letter(word: str) -> str:
         return "J" if word.endswith(("ed", "-old")) else "U"
     if "-" in word:
         return _hyphenated(word)
-    if lexicon.is_function_word(word):
+    if is_function_word(word):
         return "V"
     if word.endswith("'s"):
         return "O"
@@ -335,7 +335,7 @@ def _letter(word: str) -> str:
 
 
 def _hyphenated(word: str) -> str:
-    *first, last = lexicon.parts(word) or [word]
+    *first, last = tokens.parts(word) or [word]
     if _letter(last) in "JKHEICXT" or last.endswith("ed") or last in _MADE:
         return "J"
     if first and _letter(first[-1]) in "JKHU" and _letter(last) in _NOUN:
@@ -345,7 +345,7 @@ def _hyphenated(word: str) -> str:
 
 def _open_class(word: str) -> str:
     own = wordnet.parts_of_speech(word)
-    lemmas = [lemma for lemma in sorted(lexicon.lemmas(word)) if lemma != word]
+    lemmas = [lemma for lemma in sorted(lemmas_of(word)) if lemma != word]
     inherited = {p for lemma in lemmas for p in wordnet.parts_of_speech(lemma)}
     if word.endswith("ing") and "v" in inherited:
         return "I"

@@ -1,7 +1,7 @@
 """What the word table says of a unit, which may have several lemmas or parts."""
 
-from curate.text import lemmas as lexicon
-from curate.text import wordnet
+from curate.text import tokens, wordnet
+from curate.text.lemmas import in_dictionary, lemmas_of
 
 
 def is_known(unit: str) -> bool:
@@ -11,15 +11,15 @@ def is_known(unit: str) -> bool:
     """
     if unit[:1].isdigit() or wordnet.known(unit.removesuffix("like")):
         return True
-    if any(wordnet.known(one) or lexicon.is_listed(one) for one in lexicon.lemmas(unit)):
+    if any(wordnet.known(one) or in_dictionary(one) for one in lemmas_of(unit)):
         return True
-    parts = lexicon.parts(unit) if "-" in unit else []
+    parts = tokens.parts(unit) if "-" in unit else []
     return len(parts) > 1 and all(map(is_known, parts))
 
 
 def is_entry(unit: str) -> bool:
     """Whether the word table has a lemma of the unit: what misspelt words are corrected to."""
-    return any(map(wordnet.known, lexicon.lemmas(unit)))
+    return any(map(wordnet.known, lemmas_of(unit)))
 
 
 def is_part(unit: str) -> bool:
@@ -37,7 +37,7 @@ def is_visual(unit: str) -> bool:
     """Whether a picture can show the unit, by itself or, unknown as it stands, by a lemma."""
     if wordnet.known(unit):
         return wordnet.is_visual(unit)
-    return any(wordnet.is_visual(one) for one in lexicon.lemmas(unit))
+    return any(wordnet.is_visual(one) for one in lemmas_of(unit))
 
 
 def related(unit: str) -> list[wordnet.Related]:
@@ -47,7 +47,7 @@ def related(unit: str) -> list[wordnet.Related]:
     *leaping* has pictures of *jump*, but *rocking* none of a *boulder*. Another form that is a
     word of its own (*bare*, *weed*) has nothing of the word it may come from.
     """
-    own = {unit, *lexicon.lemmas(unit), *wordnet.variants(unit)}
+    own = {unit, *lemmas_of(unit), *wordnet.variants(unit)}
     best: dict[str, wordnet.Related] = {}
     for lemma in sorted(own):
         for one in wordnet.related(lemma):
@@ -61,7 +61,7 @@ def related(unit: str) -> list[wordnet.Related]:
 
 def _is_meant(unit: str, lemma: str, other: str) -> bool:
     """Whether a word related to a lemma of a unit is related to the unit in this form."""
-    if lemma == unit or lemma not in lexicon.lemmas(unit):
+    if lemma == unit or lemma not in lemmas_of(unit):
         return True
     if unit.endswith(("ing", "ed")):
         verbs = wordnet.parts_of_speech(lemma)[:1], *wordnet.parts_of_speech(other)

@@ -1,14 +1,11 @@
-"""Words of a text, and every lemma a word form can have."""
+"""Every lemma a word form can have, and the name under which it is counted."""
 
-import re
-import unicodedata
 from collections.abc import Iterator
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
 from curate.text import scripts, wordnet
-from curate.text.scripts import EAST_ASIAN, EMOJI
 
 if TYPE_CHECKING:
     from simplemma.strategies import DictionaryLookupStrategy
@@ -86,57 +83,16 @@ NO_PLURALS = frozenset(  # that look like some
 )
 ANOTHER_PLURAL = frozenset(["media"])  # no longer shown by what is medium
 NOT_COMPARATIVES = frozenset(["archer"])
-_PLAIN = str.maketrans(
-    {"\u2010": "-", "\u2011": "-", "\u2019": "'", "\u00ad": None, "\ufe0f": None}
-)
 _CLITICS = ("'s", "'ve", "'re", "'ll", "'d", "'m")
 _SIBILANTS = ("ches", "shes", "xes", "sses", "zzes")
 
 
-def spans(text: str) -> Iterator[tuple[int, int]]:
-    """Yield [start, end) of each word: letters and digits, joined by `'`, `-` or a decimal point.
-
-    An underscore ends a word, as in file names. An emoji is a word, and so is each run of Chinese,
-    Japanese or Korean script.
-    """
-    for match in _pattern(text.isascii()).finditer(text):
-        yield match.span()
-
-
-def surfaces(text: str) -> list[str]:
-    """The words of `text` as they are written."""
-    found: list[str] = _pattern(text.isascii()).findall(text)
-    return found
-
-
-def normal(surface: str) -> str:
-    """The form under which a word is counted: compatibility forms and case folded.
-
-    Source: Unicode, default caseless matching after NFKC (The Unicode Standard, 3.13, D147).
-    """
-    if surface.isascii():
-        return surface.lower()
-    folded = unicodedata.normalize("NFKC", surface).casefold()
-    return unicodedata.normalize("NFKC", folded).translate(_PLAIN)
-
-
-def forms(surface: str) -> tuple[str, ...]:
-    """What a caption's word counts as: itself and, if hyphenated, each of its parts."""
-    form = normal(surface)
-    return (form, *dict.fromkeys(parts(form))) if "-" in form else (form,)
-
-
-def parts(form: str) -> list[str]:
-    """The words that hyphens join: `["dark", "skinned"]`; the form itself without one."""
-    return [part.rstrip("'") for part in form.split("-") if part]
-
-
-def is_listed(form: str) -> bool:
+def in_dictionary(form: str) -> bool:
     """Whether simplemma's English dictionary holds the form."""
-    return _lookup(form) is not None
+    return _dictionary_lemma(form) is not None
 
 
-def listed(name: str) -> Iterator[str]:
+def read_list(name: str) -> Iterator[str]:
     """The lines of one of our word lists, without comments and empty ones."""
     text = resources.files("curate.text").joinpath(name).read_text("utf-8")
     return (line for line in text.splitlines() if line.strip() and not line.startswith("#"))
@@ -151,7 +107,7 @@ def is_function_word(form: str) -> bool:
 
 
 @cache
-def unit(form: str) -> str:
+def unit_of(form: str) -> str:
     """The name of the item a prompt's word belongs to.
 
     Its lemma, when every lemma of the form is one of that lemma too (*dogs*: dog, *wore*: wear).
@@ -160,13 +116,13 @@ def unit(form: str) -> str:
     """
     if "-" in form:
         *heads, tail = form.split("-")
-        return "-".join([*heads, unit(tail)])
-    found = lemmas(form)
-    return min((one for one in found if lemmas(one) == found), default=form)
+        return "-".join([*heads, unit_of(tail)])
+    found = lemmas_of(form)
+    return min((one for one in found if lemmas_of(one) == found), default=form)
 
 
 @cache
-def lemmas(form: str) -> frozenset[str]:
+def lemmas_of(form: str) -> frozenset[str]:
     """Every lemma that the form can have; never empty.
 
     Readings come from simplemma's English dictionary, from WordNet's irregular forms, from a list
@@ -176,7 +132,7 @@ def lemmas(form: str) -> frozenset[str]:
     stays among its lemmas.
     """
     if form.endswith("'s"):
-        return lemmas(form[:-2])
+        return lemmas_of(form[:-2])
     if form in NOT_PARTICIPLES or form in NO_FORMS or form in NO_PLURALS:
         return frozenset([form])
     if not form.isascii():
@@ -184,7 +140,7 @@ def lemmas(form: str) -> frozenset[str]:
     if form in CORRECTED:
         return frozenset([form, CORRECTED[form]])
     found = set(_plural_lemmas(form))
-    known = _lookup(form)
+    known = _dictionary_lemma(form)
     plural = bool(found) or (known not in (None, form) and form.endswith("s"))
     if known and known != form and not (found and _is_mistaken(form, known)):
         found.add(known)
@@ -194,7 +150,7 @@ def lemmas(form: str) -> frozenset[str]:
             found |= set(_verb_lemmas(form))
         if _is_inflected(form, found - {form}):
             found.remove(form)
-    return frozenset(found).union(*(lemmas(one) for one in found if len(one) < len(form)))
+    return frozenset(found).union(*(lemmas_of(one) for one in found if len(one) < len(form)))
 
 
 def is_shown_by(form: str, other: str) -> bool:
@@ -208,7 +164,7 @@ def is_shown_by(form: str, other: str) -> bool:
         return form == other
     if not _is_doing(form) or _is_doing(other) or form in HAVING:
         return True
-    shared = lemmas(form) & lemmas(other)
+    shared = lemmas_of(form) & lemmas_of(other)
     return form in shared or any(wordnet.parts_of_speech(one)[:1] in "v" for one in shared)
 
 
@@ -252,7 +208,7 @@ def _plural_lemmas(form: str) -> list[str]:
     """Singulars of which the form may be the plural."""
     if form in IRREGULAR_PLURALS:
         return [IRREGULAR_PLURALS[form]]
-    known = _lookup(form)
+    known = _dictionary_lemma(form)
     for plural, singular in IRREGULAR_PLURALS.items() if known not in (None, form) else ():
         if form.endswith(plural) and known == form.removesuffix(plural) + singular:
             return [known]  # snowmen
@@ -265,7 +221,7 @@ def _plural_lemmas(form: str) -> list[str]:
         choices = [form[:-2], form[:-1]]
     else:
         choices = [form[:-1], form[:-2]] if form.endswith("es") else [form[:-1]]
-    believed = [one for one in choices if _lookup(one) == one]
+    believed = [one for one in choices if _dictionary_lemma(one) == one]
     believed += [one for one in choices if wordnet.known(one)]
     return believed[:1] if believed or known else choices[:1]
 
@@ -280,7 +236,7 @@ def _verb_lemmas(form: str) -> list[str]:
     for ending in ("ing", "ed"):
         if form.endswith(ending) and len(form) - len(ending) >= 3:
             stems = _known_stems(form[: -len(ending)])
-            if _lookup(form) is None:
+            if _dictionary_lemma(form) is None:
                 return stems
             return [one for one in stems if wordnet.parts_of_speech(one).startswith("v")]
     return []
@@ -297,7 +253,7 @@ def _comparative_lemmas(form: str) -> list[str]:
     for ending, other in (("er", "est"), ("est", "er")):
         if form.endswith(ending) and len(form) - len(ending) >= 3:
             stem = form[: -len(ending)]
-            return [one for one in _known_stems(stem) if _lookup(stem + other) == one]
+            return [one for one in _known_stems(stem) if _dictionary_lemma(stem + other) == one]
     return []
 
 
@@ -307,16 +263,16 @@ def _known_stems(stem: str) -> list[str]:
     choices = [stem, stem + "e"] + ([stem[:-1]] if doubled else [])
     if stem.endswith("i"):
         choices.append(stem[:-1] + "y")
-    return [one for one in choices if _lookup(one) == one]
+    return [one for one in choices if _dictionary_lemma(one) == one]
 
 
-def _lookup(form: str) -> str | None:
+def _dictionary_lemma(form: str) -> str | None:
     """The dictionary's lemma, case folded; None for a form it does not hold."""
     found = _dictionary().get_lemma(form, "en") if form else None
     return found.casefold() if found else None
 
 
-def dictionary() -> Iterator[str]:
+def dictionary_forms() -> Iterator[str]:
     """Every English form in the dictionary of lemmas that is one word of plain small letters."""
     from simplemma.strategies.dictionaries.dictionary_factory import DEFAULT_DICTIONARY_FACTORY
 
@@ -333,22 +289,4 @@ def _dictionary() -> "DictionaryLookupStrategy":
 
 @cache
 def _function_words() -> frozenset[str]:
-    return frozenset(word for line in listed("function_words.txt") for word in line.split())
-
-
-@cache
-def _pattern(ascii_only: bool) -> re.Pattern[str]:
-    """Words as a regular expression; both forms agree on ASCII text."""
-    letter = "[0-9A-Za-z]" if ascii_only else f"[^\\W_{EAST_ASIAN}][{_marks()}]*"
-    apostrophe, hyphen = ("'", "-") if ascii_only else ("['\u2019]", "[-\u2010\u2011]")
-    joint = f"{apostrophe}?{hyphen}|{apostrophe}|(?<=[0-9])\\.(?=[0-9])"
-    word = f"(?:{letter})+(?:(?:{joint})(?:{letter})+)*"
-    if ascii_only:
-        return re.compile(word)
-    return re.compile(f"{EMOJI}|(?:[{EAST_ASIAN}][{_marks()}]*)+|{word}")
-
-
-def _marks() -> str:
-    """Characters that belong to the letter before them: accents, vowel signs, joiners."""
-    marks = (chr(n) for n in range(0x300, 0x20000) if unicodedata.category(chr(n))[0] == "M")
-    return "\u00ad\u200c\u200d" + "".join(map(re.escape, marks))
+    return frozenset(word for line in read_list("function_words.txt") for word in line.split())

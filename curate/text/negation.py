@@ -9,8 +9,8 @@ import re
 from collections.abc import Sequence
 from functools import cached_property
 
-from curate.text import lemmas as lexicon
-from curate.text import stopwords
+from curate.text import stopwords, tokens
+from curate.text.lemmas import lemmas_of, unit_of
 
 Span = tuple[int, int]
 
@@ -67,7 +67,7 @@ class _Denials:
     def __init__(self, text: str, words: Sequence[Span], control: Sequence[Span]) -> None:
         self.text = text
         self.words = words
-        self.forms = [lexicon.normal(text[a:b]) for a, b in words]
+        self.forms = [tokens.normal(text[a:b]) for a, b in words]
         self.ends = frozenset(start for start, _ in control)
         self.quotes = [match.start() for match in _QUOTE.finditer(text)]
 
@@ -164,10 +164,8 @@ class _Denials:
         form = self.forms[place]
         after = self._form(place + 1)
         if form.endswith("ing") and form not in _NOUNS:
-            return len(lexicon.lemmas(form)) > 1
+            return len(lemmas_of(form)) > 1
         if form.endswith("ed"):
             ends = not after or place + 1 in self.function_words
-            return ends and len(lexicon.lemmas(form)) > 1
-        return (
-            single and form.endswith("s") and not form.endswith("ss") and lexicon.unit(form) != form
-        )
+            return ends and len(lemmas_of(form)) > 1
+        return single and form.endswith("s") and not form.endswith("ss") and unit_of(form) != form

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from itertools import pairwise
 
-from curate.text import bindings, wordnet
-from curate.text import lemmas as lexicon
+from curate.text import bindings, tokens, wordnet
+from curate.text.lemmas import is_function_word, lemmas_of, read_list, unit_of
 
 TOGETHER = 5  # images that show two nouns side by side before captions can make them a phrase
 MATERIALS = frozenset(
@@ -118,12 +118,12 @@ def find(
 
 
 def _parts(words: Sequence[str]) -> list[Part]:
-    return [(part, n, n + 1) for n, word in enumerate(words) for part in lexicon.parts(word)]
+    return [(part, n, n + 1) for n, word in enumerate(words) for part in tokens.parts(word)]
 
 
 def _entries(forms: Sequence[str], own: frozenset[str]) -> Iterator[tuple[tuple[str, ...], bool]]:
     """Phrases that may begin with these two forms, and whether they are the user's."""
-    for first in dict.fromkeys((forms[0], lexicon.unit(forms[0]), "-".join(forms))):
+    for first in dict.fromkeys((forms[0], unit_of(forms[0]), "-".join(forms))):
         for phrase in _by_first_word(own).get(first, ()):
             yield phrase, True
         for phrase in _lexical(first):
@@ -133,14 +133,14 @@ def _entries(forms: Sequence[str], own: frozenset[str]) -> Iterator[tuple[tuple[
 @cache
 def _lexical(first: str) -> tuple[tuple[str, ...], ...]:
     """Phrases of the lexicon that begin with this word."""
-    split = (tuple(p for w in entry for p in lexicon.parts(w)) for entry in wordnet.phrases(first))
+    split = (tuple(p for w in entry for p in tokens.parts(w)) for entry in wordnet.phrases(first))
     return (*_by_first_word(_compounds()).get(first, ()), *filter(_means_one_thing, split))
 
 
 def _means_one_thing(phrase: tuple[str, ...]) -> bool:
     """Whether an entry of the lexicon names what its words do not name by themselves."""
     first, last = phrase[0], phrase[-1]
-    if lexicon.is_function_word(first) or lexicon.is_function_word(last):
+    if is_function_word(first) or is_function_word(last):
         return False
     if len(phrase) == 2 and first in bindings.COLOURS:
         return last in _COLOURED.get(first, ())
@@ -151,7 +151,7 @@ def _means_one_thing(phrase: tuple[str, ...]) -> bool:
 
 @cache
 def _compounds() -> frozenset[str]:
-    return frozenset(lexicon.listed("compounds.txt"))
+    return frozenset(read_list("compounds.txt"))
 
 
 @lru_cache(maxsize=4)
@@ -175,7 +175,7 @@ def _stands(parts: Sequence[Part], start: int, phrase: Sequence[str]) -> bool:
     return (
         whole
         and all(
-            form == one or lexicon.unit(form) == one
+            form == one or unit_of(form) == one
             for form, one in zip(inner, phrase[:-1], strict=True)
         )
         and _inflects(last, phrase[-1])
@@ -184,7 +184,7 @@ def _stands(parts: Sequence[Part], start: int, phrase: Sequence[str]) -> bool:
 
 def _inflects(form: str, noun: str) -> bool:
     """Whether the form is the noun, its plural or its possessive, but not a verb's (bearing)."""
-    return form == noun or (noun in lexicon.lemmas(form) and not form.endswith(("ing", "ed")))
+    return form == noun or (noun in lemmas_of(form) and not form.endswith(("ing", "ed")))
 
 
 def _apart(found: Iterable[Found]) -> list[Found]:
@@ -208,13 +208,13 @@ def _collocations(
     """
     found = []
     for n, (a, b) in enumerate(pairwise(words)):
-        nouns = bindings.is_noun(a) and bindings.is_noun(b) and lexicon.unit(a) not in MATERIALS
+        nouns = bindings.is_noun(a) and bindings.is_noun(b) and unit_of(a) not in MATERIALS
         if taken & {n, n + 1} or not nouns:
             continue
-        unit = f"{a} {lexicon.unit(b)}"
+        unit = f"{a} {unit_of(b)}"
         both = together(unit)
         if both >= TOGETHER:
-            cosine = both / (together(a) * together(lexicon.unit(b))) ** 0.5
+            cosine = both / (together(a) * together(unit_of(b))) ** 0.5
             if cosine >= COHESION:
                 found.append((-cosine, n, unit))
     return [(n, n + 2, unit) for _, n, unit in sorted(found)]

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from curate.text import lemmas as lexicon
+from curate.text import tokens
+from curate.text.lemmas import lemmas_of
 
 CLUE, WEAK = 2, 1  # what a word says for a sense
 SPEAKS = 2  # least sum for a vote
@@ -86,7 +87,7 @@ class _Votes:
         self._words: dict[int, Counter[str]] = {n: Counter() for n in range(len(senses))}
         for text in texts:
             self.texts += 1
-            lemmas = _lemmas(text) - lexicon.lemmas(unit)
+            lemmas = _lemmas(text) - lemmas_of(unit)
             said = [{w: s.clues[w] for w in lemmas & s.clues.keys()} for s in senses]
             best, *rest = sorted((sum(one.values()), n) for n, one in enumerate(said))[::-1]
             if best[0] >= SPEAKS and best[0] >= LEAD * max((x for x, _ in rest), default=0):
@@ -100,8 +101,8 @@ class _Votes:
 
 
 def _lemmas(text: str) -> frozenset[str]:
-    forms = (form for surface in lexicon.surfaces(text) for form in lexicon.forms(surface))
-    return frozenset(lemma for form in forms for lemma in lexicon.lemmas(form))
+    forms = (form for surface in tokens.surfaces(text) for form in tokens.forms(surface))
+    return frozenset(lemma for form in forms for lemma in lemmas_of(form))
 
 
 @cache

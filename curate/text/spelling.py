@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from curate.text import lemmas as lexicon
+from curate.text import tokens
+from curate.text.lemmas import dictionary_forms, is_function_word, lemmas_of
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _SHORTEST = 4  # letters of a word that is corrected
@@ -28,7 +29,7 @@ class Vocabulary:
 
     def __init__(self, images: Mapping[str, int]) -> None:
         """Take the images of each form."""
-        self._images = {f: n for f, n in images.items() if not lexicon.is_function_word(f)}
+        self._images = {f: n for f, n in images.items() if not is_function_word(f)}
         self._sorted = sorted(self._images)
         self._alike = _Alike(self._sorted)
 
@@ -47,7 +48,7 @@ class Vocabulary:
         For a hyphenated unit: those of its parts that are known.
         """
         if "-" in unit:
-            known = [part for part in lexicon.parts(unit) if part in self._images]
+            known = [part for part in tokens.parts(unit) if part in self._images]
             return [Near(part, self._images[part]) for part in dict.fromkeys(known)]
         ranked: dict[str, int] = {}
         for form in self._alike_at_the_start(unit):
@@ -130,7 +131,7 @@ def did_you_mean(unit: str, known: Callable[[str], bool], vocabulary: Vocabulary
     """
     if len(unit) < _SHORTEST or not (unit.isascii() and unit.isalpha()):
         return []
-    if any(known(lemma) for lemma in lexicon.lemmas(unit)):
+    if any(known(lemma) for lemma in lemmas_of(unit)):
         return []
     images = vocabulary.images
     costs = {form: _cost(unit, form) for form in _candidates(unit, known, vocabulary)}
@@ -141,7 +142,7 @@ def did_you_mean(unit: str, known: Callable[[str], bool], vocabulary: Vocabulary
     limit = min(costs[form] for form in likely) + _MARGIN
     likely = [form for form in likely if costs[form] < limit]
     best = min(likely, key=lambda form: (-images(form), costs[form], form))
-    others = [form for form in likely if not lexicon.lemmas(form) & lexicon.lemmas(best)]
+    others = [form for form in likely if not lemmas_of(form) & lemmas_of(best)]
     leads = images(best) >= max(_IMAGES, 5 * max(map(images, others), default=0))
     sure = leads if others or _joined(unit, known) else True
     return [Near(best, images(best))] if sure else []
@@ -179,7 +180,7 @@ def _candidates(unit: str, known: Callable[[str], bool], vocabulary: Vocabulary)
     near = {form for form in _one_slip(unit, 1) if real(form)}
     near.update(form for form in vocabulary.alike(unit, 2) if edit_distance(unit, form) <= 3)
     for form in _dictionary().find(unit, 2):
-        if edit_distance(unit, form) <= 3 and any(map(known, lexicon.lemmas(form))):
+        if edit_distance(unit, form) <= 3 and any(map(known, lemmas_of(form))):
             near.add(form)
     return near - {unit}
 
@@ -222,7 +223,7 @@ class _Alike:
 @cache
 def _dictionary() -> _Alike:
     """Long words of the lemma dictionary."""
-    return _Alike(form for form in lexicon.dictionary() if len(form) >= _LONG - 2)
+    return _Alike(form for form in dictionary_forms() if len(form) >= _LONG - 2)
 
 
 def _letters(form: str) -> int:

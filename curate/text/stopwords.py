@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from curate.text import lemmas as lexicon
+from curate.text import tokens
+from curate.text.lemmas import is_function_word, lemmas_of, read_list
 
 _END = "$"  # in a list: the end of the prompt, or a further word of the list
 
@@ -60,12 +61,12 @@ def boosters(forms: Sequence[str], *, own: frozenset[str] = frozenset()) -> froz
 
 def _own(booster: str, words: Sequence[str]) -> set[int]:
     """Positions of the words of a booster, its last word in any inflection."""
-    *heads, last = (part for word in booster.split() for part in lexicon.parts(word))
-    wanted = lexicon.lemmas(last)
+    *heads, last = (part for word in booster.split() for part in tokens.parts(word))
+    wanted = lemmas_of(last)
     return {
         place
         for end in range(len(heads), len(words))
-        if list(words[end - len(heads) : end]) == heads and lexicon.lemmas(words[end]) & wanted
+        if list(words[end - len(heads) : end]) == heads and lemmas_of(words[end]) & wanted
         for place in range(end - len(heads), end + 1)
     }
 
@@ -73,7 +74,7 @@ def _own(booster: str, words: Sequence[str]) -> set[int]:
 def function_words(forms: Sequence[str]) -> frozenset[int]:
     """Positions of the words that hold the prompt together and name nothing.
 
-    Those of `lexicon.is_function_word`, save where they name a thing (*a can of soda*), and the
+    Those of `is_function_word`, save where they name a thing (*a can of soda*), and the
     words of phrases such as *in front of*.
 
     Args:
@@ -82,7 +83,7 @@ def function_words(forms: Sequence[str]) -> frozenset[int]:
     words, owners = _split(forms)
     phrases, things = _function_phrases()
     named = _whole(things.find(words), owners)
-    single = {n for n, form in enumerate(forms) if lexicon.is_function_word(form)}
+    single = {n for n, form in enumerate(forms) if is_function_word(form)}
     return frozenset(single - named) | (_whole(phrases.find(words), owners) - named)
 
 
@@ -91,7 +92,7 @@ def _split(forms: Sequence[str]) -> tuple[list[str], list[int]]:
     words: list[str] = []
     owners: list[int] = []
     for place, form in enumerate(forms):
-        parts = lexicon.parts(form) if "-" in form else [form]
+        parts = tokens.parts(form) if "-" in form else [form]
         words += parts
         owners += [place] * len(parts)
     return words, owners
@@ -119,13 +120,13 @@ def _matches(phrase: _Phrase, words: Sequence[str], place: int, *, ends: bool = 
 
 @cache
 def _boosters() -> _Phrases:
-    return _phrases(list(lexicon.listed("boosters.txt")))
+    return _phrases(list(read_list("boosters.txt")))
 
 
 @cache
 def _function_phrases() -> tuple[_Phrases, _Phrases]:
     """Phrases of function words, and places where a function word names something."""
-    lines = list(lexicon.listed("function_phrases.txt"))
+    lines = list(read_list("function_phrases.txt"))
     things = [line.removeprefix("!") for line in lines if line.startswith("!")]
     return _phrases([line for line in lines if not line.startswith("!")]), _phrases(things)
 

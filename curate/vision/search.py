@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from curate.corpora.pixels import Picture
-from curate.text import lemmas as lexicon
+from curate.text import tokens
+from curate.text.lemmas import is_function_word, lemmas_of, unit_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -152,9 +153,9 @@ def frequent(pictures: Sequence[Picture], most: int) -> list[str]:
     """
     counts: Counter[str] = Counter()
     for picture in pictures:
-        forms = {f for c in picture.captions for s in lexicon.surfaces(c) for f in lexicon.forms(s)}
-        content = {f for f in forms if not lexicon.is_function_word(f) and f.isalpha()}
-        counts.update({lexicon.unit(form) for form in content})
+        forms = {f for c in picture.captions for s in tokens.surfaces(c) for f in tokens.forms(s)}
+        content = {f for f in forms if not is_function_word(f) and f.isalpha()}
+        counts.update({unit_of(form) for form in content})
     return sorted(counts, key=lambda unit: (-counts[unit], unit))[:most]
 
 
@@ -173,13 +174,13 @@ def _captioned(pictures: Sequence[Picture], units: Sequence[str]) -> "NDArray[np
 
     columns: dict[str, set[int]] = defaultdict(set)
     for column, unit in enumerate(units):
-        for lemma in lexicon.lemmas(unit) | {unit}:
+        for lemma in lemmas_of(unit) | {unit}:
             columns[lemma].add(column)
     result = np.zeros((len(pictures), len(units)), dtype=bool)
     for row, picture in enumerate(pictures):
-        surfaces = {s for caption in picture.captions for s in lexicon.surfaces(caption)}
-        forms = {form for surface in surfaces for form in lexicon.forms(surface)}
-        lemmas = {lemma for form in forms for lemma in lexicon.lemmas(form)} | forms
+        surfaces = {s for caption in picture.captions for s in tokens.surfaces(caption)}
+        forms = {form for surface in surfaces for form in tokens.forms(surface)}
+        lemmas = {lemma for form in forms for lemma in lemmas_of(form)} | forms
         shown = {column for lemma in lemmas for column in columns.get(lemma, ())}
         result[row, list(shown)] = True
     return result
@@ -197,7 +198,7 @@ class _Tally:
         self._other_WT = np.zeros(shape, dtype=np.int64)  # found, and captions do not
         self._said_W = np.zeros(len(units), dtype=np.int64)  # pictures whose captions say it
         self._best: list[list[tuple[float, str]]] = [[] for _ in units]
-        same = [lexicon.lemmas(unit) | {unit} for unit in units]
+        same = [lemmas_of(unit) | {unit} for unit in units]
         self._same_CW = np.array(
             [[bool(a & b) for b in same] for a in same[:contrast]], dtype=float
         )

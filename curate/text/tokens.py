@@ -1,0 +1,71 @@
+"""What a word is: one definition for captions, prompts, packed shards, models and verification.
+
+Only the standard library is used here, so that both halves read it at no cost.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import cache
+
+from curate.text.scripts import EAST_ASIAN, EMOJI
+
+_PLAIN = str.maketrans(
+    {"\u2010": "-", "\u2011": "-", "\u2019": "'", "\u00ad": None, "\ufe0f": None}
+)
+
+
+def spans(text: str) -> Iterator[tuple[int, int]]:
+    """Yield [start, end) of each word: letters and digits, joined by `'`, `-` or a decimal point.
+
+    An underscore ends a word, as in file names. An emoji is a word, and so is each run of Chinese,
+    Japanese or Korean script.
+    """
+    for match in _pattern(text.isascii()).finditer(text):
+        yield match.span()
+
+
+def surfaces(text: str) -> list[str]:
+    """The words of `text` as they are written."""
+    found: list[str] = _pattern(text.isascii()).findall(text)
+    return found
+
+
+def normal(surface: str) -> str:
+    """The form under which a word is counted: compatibility forms and case folded.
+
+    Source: Unicode, default caseless matching after NFKC (The Unicode Standard, 3.13, D147).
+    """
+    if surface.isascii():
+        return surface.lower()
+    folded = unicodedata.normalize("NFKC", surface).casefold()
+    return unicodedata.normalize("NFKC", folded).translate(_PLAIN)
+
+
+def forms(surface: str) -> tuple[str, ...]:
+    """What a caption's word counts as: itself and, if hyphenated, each of its parts."""
+    form = normal(surface)
+    return (form, *dict.fromkeys(parts(form))) if "-" in form else (form,)
+
+
+def parts(form: str) -> list[str]:
+    """The words that hyphens join: `["dark", "skinned"]`; the form itself without one."""
+    return [part.rstrip("'") for part in form.split("-") if part]
+
+
+@cache
+def _pattern(ascii_only: bool) -> re.Pattern[str]:
+    """Words as a regular expression; both forms agree on ASCII text."""
+    letter = "[0-9A-Za-z]" if ascii_only else f"[^\\W_{EAST_ASIAN}][{_marks()}]*"
+    apostrophe, hyphen = ("'", "-") if ascii_only else ("['\u2019]", "[-\u2010\u2011]")
+    joint = f"{apostrophe}?{hyphen}|{apostrophe}|(?<=[0-9])\\.(?=[0-9])"
+    word = f"(?:{letter})+(?:(?:{joint})(?:{letter})+)*"
+    if ascii_only:
+        return re.compile(word)
+    return re.compile(f"{EMOJI}|(?:[{EAST_ASIAN}][{_marks()}]*)+|{word}")
+
+
+def _marks() -> str:
+    """Characters that belong to the letter before them: accents, vowel signs, joiners."""
+    marks = (chr(n) for n in range(0x300, 0x20000) if unicodedata.category(chr(n))[0] == "M")
+    return "\u00ad\u200c\u200d" + "".join(map(re.escape, marks))
