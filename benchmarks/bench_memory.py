@@ -37,7 +37,7 @@ def main() -> None:
     options.add_argument("--stages", default="16,64")
     options.add_argument("--batch", type=int, default=16)
     options.add_argument("--counted", default="tiny,small,base,large")
-    options.add_argument("--pieces", type=int, default=1)
+    options.add_argument("--microbatches", type=int, default=1)
     options.add_argument("--child", help=argparse.SUPPRESS)
     given = options.parse_args()
     torch.set_num_threads(1)
@@ -48,22 +48,25 @@ def main() -> None:
     print("size\tstage\tparameters M\tmeasured\tcounted\tratio")
     for size in given.sizes.split(","):
         for number in range(len(given.stages.split(","))):
-            one(size, given.stages, number, given.batch, given.pieces)
+            one(size, given.stages, number, given.batch, given.microbatches)
     cards(given.counted.split(","), STAGES)
 
 
 def settings(size: str, stages: str, batch: int = 16, **more: object) -> config.TrainConfig:
     sizes = tuple(map(Size.of, stages.split(",")))
     return config.load(
-        None, {"size": size, "stages": sizes, "images": (1,) * len(sizes), "batch": batch, **more}
+        None,
+        {"model_size": size, "stages": sizes, "images": (1,) * len(sizes), "batch_size": batch}
+        | more,
     )
 
 
-def one(size: str, stages: str, number: int, batch: int, pieces: int) -> None:
-    chosen = settings(size, stages, batch, accumulate=pieces)
+def one(size: str, stages: str, number: int, batch: int, microbatches: int) -> None:
+    chosen = settings(size, stages, batch, gradient_accumulation=microbatches)
     stage = memory.planned(chosen, TEXT, cuda=False).stages[number]
     counted = stage.training.total - stage.training.other_stages
-    facts = {"size": size, "stages": stages, "number": number, "batch": batch, "pieces": pieces}
+    facts = {"size": size, "stages": stages, "number": number, "batch": batch}
+    facts |= {"microbatches": microbatches}
     command = [sys.executable, __file__, "--child", json.dumps(facts)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
@@ -75,13 +78,13 @@ def one(size: str, stages: str, number: int, batch: int, pieces: int) -> None:
     )
 
 
-def measured(size: str, stages: str, number: int, batch: int, pieces: int) -> int:
+def measured(size: str, stages: str, number: int, batch: int, microbatches: int) -> int:
     """Bytes of resident memory at the peak of a few steps, over those held before."""
-    chosen = settings(size, stages, batch, accumulate=pieces)
-    steps(settings("tiny", "16", 2), 0, pieces=1)  # libraries load their kernels
+    chosen = settings(size, stages, batch, gradient_accumulation=microbatches)
+    steps(settings("tiny", "16", 2), 0, microbatches=1)  # libraries load their kernels
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
     before = resident("VmRSS")
-    steps(chosen, number, pieces)
+    steps(chosen, number, microbatches)
     return resident("VmHWM") - before
 
 
@@ -90,18 +93,18 @@ def resident(name: str) -> int:
     return int(lines[name].split()[0]) * 1024
 
 
-def steps(chosen: config.TrainConfig, number: int, pieces: int) -> None:
+def steps(chosen: config.TrainConfig, number: int, microbatches: int) -> None:
     """Training steps as the loop takes them, on random pictures."""
     shape = memory.shapes_of(chosen, TEXT)[number]
     work = memory.one_pass(chosen, shape, number)
     network = UNet(shape).to(memory_format=torch.channels_last)
-    kept = [ema.copied(network, length) for length in chosen.averages]
+    kept = [ema.copied(network, sigma_rel) for sigma_rel in chosen.ema_sigma_rel]
     steppers = optimizers.made("adamw", {}, network, weight_decay=0.01)
     batch = tracing.batch(work)
     for step in range(STEPS):
         for stepper in steppers:
             stepper.zero_grad(set_to_none=True)
-        for _ in range(pieces):
+        for _ in range(microbatches):
             loop.batch_loss(network, batch, 0.5, chosen.precision).mean().backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         for stepper in steppers:
@@ -112,17 +115,18 @@ def steps(chosen: config.TrainConfig, number: int, pieces: int) -> None:
 
 def cards(sizes: list[str], lists: list[str]) -> None:
     print(
-        "\ncounted, with a quarter to spare, GB: training at batch 16, and the largest batch that"
+        "\ncounted, with a quarter to spare, GB: training at batch 16, and the largest batch that\n"
+        "fits a card with 24 GB, as it is and with gradient checkpointing; drawing one image, and\n"
+        "as many as are drawn at a time, beside 10 GB"
     )
-    print("fits a card with 24 GB, as it is and with recompute = true; drawing one picture, and as")
-    print("many as are drawn at a time, beside 10 GB")
-    print("size\tstages\tstage\tM\ttraining\tbatch\trecomputed\tone\tdrawing\tat a time")
+    print("size\tstages\tstage\tM\ttraining\tbatch\tcheckpointed\tone\tdrawing\tat a time")
     for size in sizes:
         for stages in lists:
             chosen = settings(size, stages)
             planned = memory.planned(chosen, TEXT, cuda=True)
             for number, stage in enumerate(planned.stages):
-                largest = [largest_batch(replace(chosen, recompute=r), number) for r in (0, 1)]
+                ways = [replace(chosen, gradient_checkpointing=again) for again in (False, True)]
+                largest = [largest_batch(way, number) for way in ways]
                 one = stage.sampling.weights + drawing(chosen, number, 1)
                 print(
                     *(size, stages, stage.size, f"{stage.parameters / 1e6:.1f}"),
@@ -135,11 +139,11 @@ def cards(sizes: list[str], lists: list[str]) -> None:
 
 
 def largest_batch(chosen: config.TrainConfig, number: int) -> int:
-    """Images of one piece that fit the card, from the growth between 256 and 512; 0 if not one."""
+    """Images of a microbatch that fit the card, from the growth between 256 and 512, or 0."""
 
     def need(batch: int) -> int:
         nets = memory.shapes_of(chosen, TEXT)
-        return memory.training(replace(chosen, batch=batch), nets, number, cuda=True).needed
+        return memory.training(replace(chosen, batch_size=batch), nets, number, cuda=True).needed
 
     few, many = need(256), need(512)
     return max(0, int(256 + 256 * (CARD - few) / (many - few)))

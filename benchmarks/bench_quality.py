@@ -177,7 +177,7 @@ def ours(
     short = config.load(given.config, {**asked, "images": (CALIBRATION,)})
     named = "-".join(["calibration", *(f"{k}-{v}" for k, v in changes.items())])
     rate = trained(task, folder.with_name(named), short)[1]["images_a_second"]
-    images = max(short.batch, round(rate * seconds / short.batch) * short.batch)
+    images = max(short.batch_size, round(rate * seconds / short.batch_size) * short.batch_size)
     settings = config.load(given.config, {**asked, "images": (images,)})
     cascade, cost = trained(task, folder, settings)
     stage = cascade.stages[0]

@@ -120,7 +120,7 @@ def held_out(shards: Path, stage: Stage, settings: TrainConfig) -> tuple[Pairs, 
     _, held = dataset.split(dataset.load(shards, stage.size), settings.held_out)
     if not len(held):
         raise SystemExit("too few pictures: none is held out")
-    encoded = Encoder(settings.encoder, device=CPU).encode([c[0] for c in held.captions])
+    encoded = Encoder(settings.text_encoder, device=CPU).encode([c[0] for c in held.captions])
     images = held.images(range(len(held)))
     low = stage.low_size or stage.size
     text = encoded.take(torch.arange(len(held)))
@@ -144,9 +144,9 @@ def compared(stage: Stage, pairs: Pairs, samples: int) -> dict[str, Method]:
         )
     except InputError as error:
         print(error)
-    exact = replace(sampling, low_noise=0.0)
+    exact = replace(sampling, noise_augmentation=0.0)
     measured(found, "ours", pairs, lambda n: drawn(stage, pairs, sampling, n), rounds)
-    measured(found, "ours, low_noise 0", pairs, lambda n: drawn(stage, pairs, exact, n), 3)
+    measured(found, "ours, noise_augmentation 0", pairs, lambda n: drawn(stage, pairs, exact, n), 3)
     measured(found, "ours, not made consistent", pairs, lambda n: loose(stage, pairs, n), 3)
     return found
 

@@ -138,7 +138,7 @@ def write_data(figures: Figures, fetched: Sequence[str], out: Path) -> None:
 
 def base(out: Path, images: int) -> float:
     """Train the base model unless it is there; returns its CPU-seconds."""
-    settings = TrainConfig(stages=(PIXELS,), images=(images,), size="small")
+    settings = TrainConfig(stages=(PIXELS,), images=(images,), model_size="small")
     spent = out / "base" / "cpu_seconds"
     start = time.process_time()
     cascade.finetune(out / "known", out / "base", settings, device="cpu", say=print)
@@ -149,7 +149,7 @@ def base(out: Path, images: int) -> float:
 
 def warm_up(out: Path) -> None:
     """A first fine-tuning that is thrown away, so that no run pays for imports and caches."""
-    quick = TrainConfig(stages=(PIXELS,), images=(16,), size="small", warmup=0)
+    quick = TrainConfig(stages=(PIXELS,), images=(16,), model_size="small", warmup=0)
     shards, replay = out / f"fetched-{FETCHED[-1]}", out / "known"
     with tempfile.TemporaryDirectory() as folder:
         cascade.finetune(
@@ -170,7 +170,10 @@ def kept(
     file = folder / "result.json"
     if not file.exists():
         settings = TrainConfig(
-            stages=(PIXELS,), images=(plan.images,), size="small", warmup=min(800, plan.images // 4)
+            stages=(PIXELS,),
+            images=(plan.images,),
+            model_size="small",
+            warmup=min(800, plan.images // 4),
         )
         start = time.process_time()
         cascade.finetune(

@@ -31,11 +31,11 @@ from train.checkpoints import checkpoint
 BOUND = 1e-5
 SETTINGS: dict[str, Any] = {
     "stages": [16, 32],
-    "size": "tiny",
-    "batch": 8,
+    "model_size": "tiny",
+    "batch_size": 8,
     "warmup": 80,
-    "accumulate": 2,
-    "averages": [0.05, 0.1],
+    "gradient_accumulation": 2,
+    "ema_sigma_rel": [0.05, 0.1],
     "crop": 16,
     "log_every": 40,
     "save_every": 40,
@@ -55,7 +55,7 @@ def main() -> int:
         folder = Path(name)
         sets = made(folder, given.shards)
         SETTINGS["images"] = [int(n) for n in given.images.split(",")]
-        SETTINGS["encoder"] = tiny_encoder.build(folder / "encoder")
+        SETTINGS["text_encoder"] = tiny_encoder.build(folder / "encoder")
         same = killed(folder, sets, given.kills, random.Random(given.seed))
         near = shared(folder, sets)
     return 0 if same and near else 1
@@ -63,7 +63,7 @@ def main() -> int:
 
 def made(folder: Path, given: Path | None) -> list[str]:
     """What is trained on: new pictures, and others to replay and to preserve."""
-    colours = {"--shards": ("red", "green"), "--replay": ("blue",), "--prior": ("black",)}
+    colours = {"--shards": ("red", "green"), "--replay": ("blue",), "--regularization": ("black",)}
     words = []
     for option, names in colours.items():
         own = write_shards(folder / option.strip("-"), shapes(*names, copies=4))
@@ -141,9 +141,10 @@ def shared(folder: Path, sets: list[str]) -> bool:
     near = True
     launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
     launcher += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"]
-    for batch, accumulate in ((8, 1), (8, 2), (7, 3)):
-        name = f"{batch}-{accumulate}"
-        values = {"precision": "fp32", "batch": batch, "accumulate": accumulate}
+    for batch, microbatches in ((8, 1), (8, 2), (7, 3)):
+        name = f"{batch}-{microbatches}"
+        values = {"precision": "fp32", "batch_size": batch}
+        values |= {"gradient_accumulation": microbatches}
         values["images"] = [batch * 20, batch * 10]
         run(command(folder, sets, f"one-{name}", values))
         run([*launcher, *command(folder, sets, f"two-{name}", values)])
@@ -151,7 +152,7 @@ def shared(folder: Path, sets: list[str]) -> bool:
         apart = max(
             abs(a["loss"] - b["loss"]) for a, b in zip(logged(one), logged(two), strict=True)
         )
-        print(f"two processes, batch {batch} in {accumulate} pieces each, against one:")
+        print(f"two processes, batch {batch} in {microbatches} microbatches each, against one:")
         print(f"  largest difference: {'loss':20} {apart:.1e}")
         files = (one / checkpoint.MODEL, two / checkpoint.MODEL)
         print(f"  largest difference: {'weight':20} {weights_apart(*files):.1e}")

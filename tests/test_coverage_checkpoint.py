@@ -21,7 +21,13 @@ from train.config import TrainConfig
 from train.training import run as cascade
 
 QUICK = TrainConfig(
-    stages=(8, 16), images=(8, 8), size="tiny", batch=8, warmup=8, log_every=8, save_every=8
+    stages=(8, 16),
+    images=(8, 8),
+    model_size="tiny",
+    batch_size=8,
+    warmup=8,
+    log_every=8,
+    save_every=8,
 )
 
 
@@ -29,7 +35,7 @@ QUICK = TrainConfig(
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Two trainings of the real code: on red and green, then on green and blue from there."""
     folder = tmp_path_factory.mktemp("runs")
-    quick = replace(QUICK, encoder=tiny_encoder.build(folder / "encoder"))
+    quick = replace(QUICK, text_encoder=tiny_encoder.build(folder / "encoder"))
     first = write_shards(folder / "first", shapes("red", "green"))
     second = write_shards(folder / "second", shapes("green", "blue"))
     cascade.finetune(first, folder / "one", quick, device="cpu")

@@ -25,7 +25,7 @@ from train.size import Size
 from train.text_encoder.embeddings import EncodedText
 
 CONFIG = TrainConfig(stages=(8, 16, 32), images=(100,) * 3, crop=16, caption_dropout=0.0)
-PLAIN = replace(CONFIG, low_noise=0.0)
+PLAIN = replace(CONFIG, noise_augmentation=0.0)
 
 
 def corpus_of(sets: list[Pictures], shares: list[float]) -> Corpus:
@@ -51,7 +51,7 @@ def file_of(pixels_HWC: np.ndarray) -> bytes:
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     where, size = tmp_path_factory.mktemp("noise"), Size(32, 32)
-    names = ("new", "old", "prior")
+    names = ("new", "old", "drawn")
     return [
         write_shards(
             where / name,
@@ -178,11 +178,11 @@ def test_the_shares_of_several_processes_are_the_batch_of_one(corpus, number, se
 
 @given(st.integers(1, 20), st.integers(1, 25))
 @settings(max_examples=20)
-def test_pieces_of_a_batch_are_the_batch(corpus, count, number):
+def test_microbatches_of_a_batch_are_the_batch(corpus, count, number):
     batch = corpus.batch(CONFIG, 1, 7, count)
-    pieces = batch.pieces(number)
-    assert same(together(pieces), batch) and len(pieces) == min(count, number)
-    lengths = [len(p.of_B) for p in pieces]
+    parts = batch.microbatches(number)
+    assert same(together(parts), batch) and len(parts) == min(count, number)
+    lengths = [len(part.of_B) for part in parts]
     assert max(lengths) - min(lengths) <= 1
 
 
@@ -228,7 +228,7 @@ def test_every_epoch_of_a_set_shows_each_picture_once(folders, epoch, number):
 
 def test_sets_come_in_their_shares_and_say_so(corpus):
     batch = corpus.batch(CONFIG, 0, 0, 40)
-    names = ("new", "old", "prior")
+    names = ("new", "old", "drawn")
     assert [c.split()[0] for c in shown(corpus, batch)] == [names[n] for n in batch.of_B.tolist()]
     for n in range(1, 41):
         counts = Counter(batch.of_B[:n].tolist())
@@ -303,7 +303,7 @@ def test_images_are_mirrored_only_if_asked_for(tmp_path):
     kept = [torch.equal(image, true) for image in flipped.clean_BCHW]
     assert [not t for t in turned] == kept
     assert torch.equal(plain.noise_BCHW, flipped.noise_BCHW)
-    low = corpus.batch(replace(whole, flip=True, low_noise=0.0), 2, 0, 40)
+    low = corpus.batch(replace(whole, flip=True, noise_augmentation=0.0), 2, 0, 40)
     assert low.low is not None
     reduced = F.avg_pool2d(low.clean_BCHW, 2)
     assert torch.allclose(low.low[0], enlarge(reduced, Size(32, 32)), atol=1e-6)
@@ -315,7 +315,7 @@ def test_stages_may_be_oblong(tmp_path):
     corpus = corpus_of([dataset.load(write_shards(tmp_path, items), size)], [1.0])
     assert corpus.batch(config, 0, 0, 4).clean_BCHW.shape == (4, 3, 8, 4)
     assert corpus.batch(config, 1, 0, 4).clean_BCHW.shape == (4, 3, 8, 8)
-    whole = corpus.batch(replace(config, crop=64, low_noise=0.0), 1, 0, 4)
+    whole = corpus.batch(replace(config, crop=64, noise_augmentation=0.0), 1, 0, 4)
     assert whole.clean_BCHW.shape == (4, 3, 32, 16) and whole.low is not None
     small = F.avg_pool2d(whole.clean_BCHW, 4)
     assert torch.allclose(whole.low[0], enlarge(small, size), atol=1e-6)

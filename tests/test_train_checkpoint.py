@@ -46,13 +46,13 @@ def test_a_broken_part_of_an_unfinished_run_names_the_run_to_remove(tmp_path):
 
 def test_another_encoder_than_the_checkpoints_is_refused(tmp_path, shards, quick):
     own, other = tmp_path / "own", tmp_path / "other"
-    config = replace(quick, images=(8, 8), encoder=tiny_encoder.build(own))
+    config = replace(quick, images=(8, 8), text_encoder=tiny_encoder.build(own))
     cascade.finetune(shards, tmp_path / "run", config, device="cpu")
     with pytest.raises(InputError, match="was taught with the text encoder"):
         cascade.finetune(
             shards,
             tmp_path / "next",
-            replace(config, encoder=tiny_encoder.build(other)),
+            replace(config, text_encoder=tiny_encoder.build(other)),
             init=tmp_path / "run",
             device="cpu",
         )

@@ -9,9 +9,9 @@ from tests.training import ALONE, command, encoder, losses, quick, settings_file
 from train.checkpoints import checkpoint
 
 
-@pytest.mark.parametrize("batch, accumulate", [(8, 1), (7, 2)])  # even and uneven parts
-def test_two_processes_equal_one(tmp_path, shards, quick, batch, accumulate):
-    exact = replace(quick, precision="fp32", batch=batch, accumulate=accumulate)
+@pytest.mark.parametrize("batch, microbatches", [(8, 1), (7, 2)])  # even and uneven parts
+def test_two_processes_equal_one(tmp_path, shards, quick, batch, microbatches):
+    exact = replace(quick, precision="fp32", batch_size=batch, gradient_accumulation=microbatches)
     exact = replace(exact, images=(4 * batch, 2 * batch))
     file = settings_file(tmp_path, exact)
     one = command(shards, tmp_path / "one", file)

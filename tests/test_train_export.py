@@ -34,7 +34,8 @@ def encoder(tmp_path_factory) -> str:
 @pytest.fixture(scope="session")
 def model(tmp_path_factory, encoder) -> Path:
     folder = tmp_path_factory.mktemp("model")
-    facts = {**cascades.FACTS, "licences": LICENCES, "settings": {"encoder": encoder, "batch": 16}}
+    settings = {"text_encoder": encoder, "batch_size": 16}
+    facts = {**cascades.FACTS, "licences": LICENCES, "settings": settings}
     return cascades.write(folder, encoder, facts=facts, credits=CREDITS)
 
 
@@ -72,7 +73,7 @@ def test_the_folder_holds_weights_description_card_and_credits(model, tmp_path):
     ):
         assert sentence in readme
     assert config["model"]["sha256"] == checkpoint.load(model).digest
-    assert config["facts"]["settings"]["batch"] == 16
+    assert config["facts"]["settings"]["batch_size"] == 16
     assert [stage["size"] for stage in config["stages"]] == [[8, 8], [16, 16]]
     assert len(said) == 1 and "the text encoder lies in" in said[0]
 

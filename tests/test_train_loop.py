@@ -61,7 +61,7 @@ def test_fine_tuning_starts_from_the_checkpoint_and_adds_its_words(
 
 
 def test_the_rate_rises_holds_and_falls():
-    config = replace(QUICK, batch=10, warmup=100, decay=0.5, learning_rate=1.0)
+    config = replace(QUICK, batch_size=10, warmup=100, decay=0.5, learning_rate=1.0)
     rates = [
         loop.learning_rate(config, seen, 1000, tuning=False) for seen in (0, 90, 400, 750, 990)
     ]
@@ -84,7 +84,7 @@ def test_errors_of_the_command_line(tmp_path, shards, capsys):
 
     cases = [
         (["finetune", "--shards", str(tmp_path / "none")], 3, "no such folder"),
-        (["finetune", "--shards", str(shards), "--size", "huge"], 2, "no size 'huge'"),
+        (["finetune", "--shards", str(shards), "--model-size", "huge"], 2, "no model size 'huge'"),
         (["finetune", "--shards", str(shards), "--stages", "32;64"], 2, "not sizes"),
         (["finetune", "--shards", str(shards), "--images", "5"], 2, "1 numbers for 2 stages"),
         (["finetune", "--shards", str(shards), "--device", "abacus"], 2, "no device 'abacus'"),
@@ -138,7 +138,7 @@ def test_train_sample_draws_as_the_library_does():
     assert (typed["guidance"].default, typed["steps"].default) == (own.guidance, own.steps)
 
 
-def test_a_batch_in_pieces_has_the_gradient_of_the_whole(trained, shards, quick):
+def test_a_batch_in_microbatches_has_the_gradient_of_the_whole(trained, shards, quick):
     from train.data.batches import Corpus
     from train.data.dataset import distinct_captions, load
     from train.text_encoder.embeddings import EncodedText
@@ -151,8 +151,8 @@ def test_a_batch_in_pieces_has_the_gradient_of_the_whole(trained, shards, quick)
     corpus = Corpus([pictures], [1.0], {c: n for n, c in enumerate(captions)}, text)
     stage, found = checkpoint.load(trained).stages[1], []
     stage.network.requires_grad_(True)
-    for pieces in (1, 2, 3, 50):
-        config = replace(quick, accumulate=pieces, precision="fp32")
+    for count in (1, 2, 3, 50):
+        config = replace(quick, gradient_accumulation=count, precision="fp32")
         batch = corpus.batch(config, 1, 0, 7)
         stage.network.zero_grad()
         losses_B = loop._gradient(stage.network, batch, stage.sigma_data, config, 7)
@@ -170,12 +170,17 @@ def large(tmp_path_factory, quick):
     new = write_shards(folder / "new", shapes("red", "green", "blue", copies=12))
     items = [*shapes("black"), ("small", drawing("black", "circle", 8), ["a black circle"])]
     old = write_shards(folder / "old", items)
-    prior = write_shards(folder / "prior", shapes("yellow", copies=12))
+    drawn = write_shards(folder / "drawn", shapes("yellow", copies=12))
     settings = replace(
-        quick, images=(32, 16), accumulate=2, sample_every=16, averages=(0.05, 0.1, 0.2), prior=0.5
+        quick,
+        images=(32, 16),
+        gradient_accumulation=2,
+        sample_every=16,
+        ema_sigma_rel=(0.05, 0.1, 0.2),
+        regularization=0.5,
     )
     run = folder / "run"
-    model = cascade.finetune(new, run, settings, replay=old, prior=prior, device="cpu")
+    model = cascade.finetune(new, run, settings, replay=old, regularization=drawn, device="cpu")
     return run, model
 
 
@@ -185,7 +190,7 @@ def test_the_log_tells_each_sets_loss_the_held_out_loss_and_what_was_left_out(la
     assert first["skipped"]["small"].startswith("8 x 8 px")
     assert [(e["stage"], e["images"]) for e in others] == [(0, 16), (0, 32), (1, 16)]
     for entry in others:
-        assert entry["losses"].keys() == {"new", "replay", "prior"}
+        assert entry["losses"].keys() == {"new", "replay", "regularization"}
         assert min(entry["losses"].values()) < entry["loss"] < max(entry["losses"].values())
         assert entry["gradient_norm"] > 0 and entry["learning_rate"] > 0
     last = others[-1]
@@ -210,7 +215,7 @@ def test_held_out_pictures_take_no_more_room_than_those_that_are_learnt(
         return batch_loss(network, batch, *rest)
 
     monkeypatch.setattr(loop, "batch_loss", watched)
-    settings = replace(quick, images=(8, 0), accumulate=4, averages=(0.1,))
+    settings = replace(quick, images=(8, 0), gradient_accumulation=4, ema_sigma_rel=(0.1,))
     cascade.finetune(large[0].parent / "new", tmp_path, settings, device="cpu")
     assert len(together) > 4 + 4  # those of the one step, and the held-out ones
     assert max(together) == 2
@@ -242,7 +247,7 @@ def test_pictures_are_drawn_meanwhile(large, tmp_path, shards, quick):
 
 def test_the_model_answers_for_every_set(large):
     run, model = large
-    assert model.facts["settings"]["accumulate"] == 2 and model.facts["changed"] == []
+    assert model.facts["settings"]["gradient_accumulation"] == 2 and model.facts["changed"] == []
     assert model.facts["words"]["yellow"] == 36 and model.facts["licences"] == {"CC0-1.0": 147}
     assert len(model.facts["shards"]) == 3
     assert model.digest == checkpoint.load(run).digest != ""
@@ -259,7 +264,7 @@ def test_other_optimisers_learn(tmp_path, shards, quick, optimizer):
 
 
 def test_computing_again_what_was_forgotten_changes_nothing(tmp_path, trained, shards, quick):
-    cascade.finetune(shards, tmp_path, replace(quick, recompute=True), device="cpu")
+    cascade.finetune(shards, tmp_path, replace(quick, gradient_checkpointing=True), device="cpu")
     one, two = (checkpoint.load(p) for p in (tmp_path, trained))
     for a, b in zip(one.stages, two.stages, strict=True):
         assert a.network.config == b.network.config
@@ -269,7 +274,7 @@ def test_computing_again_what_was_forgotten_changes_nothing(tmp_path, trained, s
 
 def test_what_cannot_fit_is_refused_before_it_begins(tmp_path, shards, quick):
     batch = timing.free_memory(torch.device("cpu")) // 700_000  # each takes about 1.1 MB
-    huge = replace(quick, batch=batch, images=(batch, batch))
+    huge = replace(quick, batch_size=batch, images=(batch, batch))
     with pytest.raises(UsageError, match="training needs about"):
         cascade.finetune(shards, tmp_path / "run", huge, device="cpu")
     assert not (tmp_path / "run" / "log.jsonl").exists()

@@ -22,8 +22,9 @@ from train.training.tracing import Pass
 STAGES = (Size(16, 16), Size(64, 64))
 TEXT = 32  # width
 CPU = torch.device("cpu")
-RUN = config.load(None, {"size": "tiny", "stages": STAGES, "images": (3000, 1000), "batch": 8})
-ONE = replace(RUN, stages=STAGES[:1], images=(3000,), batch=4)
+ASKED = {"model_size": "tiny", "stages": STAGES, "images": (3000, 1000), "batch_size": 8}
+RUN = config.load(None, ASKED)
+ONE = replace(RUN, stages=STAGES[:1], images=(3000,), batch_size=4)
 
 
 def shape(number=0, size="tiny"):
@@ -95,10 +96,10 @@ def test_full_precision_casts_nothing():
 
 
 def test_recomputing_takes_less_memory_and_more_time():
-    chosen = replace(RUN, recompute=True, batch=32)
+    chosen = replace(RUN, gradient_checkpointing=True, batch_size=32)
     usual, less = (
         tracing.training(costs.one_pass(c, shape(size="small"), 0))
-        for c in (replace(chosen, recompute=False), chosen)
+        for c in (replace(chosen, gradient_checkpointing=False), chosen)
     )
     assert less.activations < 0.8 * usual.activations
     assert 1.2 < less.flops / usual.flops < 1.34
@@ -139,14 +140,14 @@ def test_later_stages_are_counted_on_crops_and_drawn_whole():
 
 @given(st.integers(1, 64), st.integers(1, 64), st.integers(1, 4))
 @examples(max_examples=50, deadline=None)
-def test_a_pass_is_the_largest_piece_of_the_largest_share(batch, accumulate, world):
-    if accumulate > batch or world > batch:
+def test_a_pass_is_the_largest_microbatch_of_the_largest_share(batch, microbatches, world):
+    if microbatches > batch or world > batch:
         return
-    chosen = replace(RUN, batch=batch, accumulate=accumulate)
+    chosen = replace(RUN, batch_size=batch, gradient_accumulation=microbatches)
     images = costs.one_pass(chosen, shape(), 0, world=world).images
     share = max(len(part) for part in torch.arange(batch).tensor_split(world))
-    pieces = torch.arange(share).tensor_split(min(accumulate, share))
-    assert images == max(len(piece) for piece in pieces)
+    parts = torch.arange(share).tensor_split(min(microbatches, share))
+    assert images == max(map(len, parts))
 
 
 def test_what_fits_is_let_through_and_what_is_tight_is_said(monkeypatch, tmp_path):
@@ -161,15 +162,18 @@ def test_what_fits_is_let_through_and_what_is_tight_is_said(monkeypatch, tmp_pat
 
 
 def test_what_cannot_fit_is_refused_with_what_would(monkeypatch, tmp_path):
-    chosen = replace(ONE, size="small", batch=32)
-    pieces = costs.planned(replace(chosen, accumulate=4), TEXT, cuda=False).training
-    assert pieces < costs.planned(chosen, TEXT, cuda=False).training
-    free(monkeypatch, tmp_path, pieces + 2048)
-    with pytest.raises(UsageError, match="--size small --stages 16: training needs") as caught:
+    chosen = replace(ONE, model_size="small", batch_size=32)
+    less = costs.planned(replace(chosen, gradient_accumulation=4), TEXT, cuda=False).training
+    assert less < costs.planned(chosen, TEXT, cuda=False).training
+    free(monkeypatch, tmp_path, less + 2048)
+    with pytest.raises(
+        UsageError, match="--model-size small --stages 16: training needs"
+    ) as caught:
         plan.refuse_what_cannot_fit(chosen, TEXT, CPU, print)
-    assert caught.value.fix.startswith("in --config FILE, accumulate = 4 (0.")
-    assert "accumulate = 2 (" not in caught.value.fix
-    assert "recompute = true (0." in caught.value.fix and "--size tiny (0." in caught.value.fix
+    assert caught.value.fix.startswith("in --config FILE, gradient_accumulation = 4 (0.")
+    assert "gradient_accumulation = 2 (" not in caught.value.fix
+    assert "gradient_checkpointing = true (0." in caught.value.fix
+    assert "--model-size tiny (0." in caught.value.fix
 
 
 def test_two_processes_on_a_cpu_need_twice_as_much(monkeypatch, tmp_path):
@@ -216,7 +220,7 @@ def test_this_machine_has_memory_and_time():
 def test_a_report_names_every_stage_and_its_time(tmp_path, capsys):
     from tests import tiny_encoder
 
-    chosen = replace(RUN, encoder=tiny_encoder.build(tmp_path))
+    chosen = replace(RUN, text_encoder=tiny_encoder.build(tmp_path))
     capsys.readouterr()
     told = []
     report = plan.run(chosen, device="cpu", say=told.append)
@@ -237,7 +241,7 @@ def test_a_report_names_every_stage_and_its_time(tmp_path, capsys):
 def test_a_plan_that_cannot_fit_is_printed_then_refused(monkeypatch, tmp_path, capsys):
     from tests import tiny_encoder
 
-    chosen = replace(RUN, encoder=tiny_encoder.build(tmp_path))
+    chosen = replace(RUN, text_encoder=tiny_encoder.build(tmp_path))
     free(monkeypatch, tmp_path, 4096)
     capsys.readouterr()
     report = plan.run(chosen, device="cpu")
@@ -261,11 +265,11 @@ def test_sizes_that_cannot_make_the_stages_are_left_out(tmp_path, monkeypatch):
     encoder = tiny_encoder.build(tmp_path)
     sides = [s for s in range(2, 66, 2) if s % network("large", [Size(s, s)], 0, TEXT).multiple]
     free(monkeypatch, tmp_path, 4096)  # nothing is tried
-    chosen = replace(ONE, stages=(Size(sides[0], sides[0]),), encoder=encoder)
+    chosen = replace(ONE, stages=(Size(sides[0], sides[0]),), text_encoder=encoder)
     told = []
     report = plan.run(chosen, every_size=True, device="cpu", say=told.append)
     assert "large" not in [p.size for p in report.plans] and report.plans
-    assert any("--size large cannot make" in sentence for sentence in told)
+    assert any("--model-size large cannot make" in sentence for sentence in told)
 
 
 def test_from_a_checkpoint_the_plan_is_that_of_its_networks(tmp_path):
@@ -275,7 +279,7 @@ def test_from_a_checkpoint_the_plan_is_that_of_its_networks(tmp_path):
     made = Stage(STAGES[0], None, UNet(own), 0.5)
     encoder = tiny_encoder.build(tmp_path / "encoder")
     checkpoint.save(tmp_path / checkpoint.MODEL, Cascade([made], encoder, "00", {}))
-    chosen = replace(ONE, encoder=encoder)
+    chosen = replace(ONE, text_encoder=encoder)
     report = plan.run(chosen, init=tmp_path, every_size=True, device="cpu")
     assert [p.stages[0].parameters for p in report.plans] == [tracing.parameters(own)]
 
@@ -287,12 +291,12 @@ def test_the_command_prints_the_plan_and_exits_with_2_where_it_cannot_fit(
     from train.cli import main
 
     encoder = tiny_encoder.build(tmp_path / "encoder")
-    (tmp_path / "run.toml").write_text(f'encoder = "{encoder}"\nbatch = 4\n')
+    (tmp_path / "run.toml").write_text(f'text_encoder = "{encoder}"\nbatch_size = 4\n')
     free(monkeypatch, tmp_path, 4096)  # nothing is tried
     capsys.readouterr()
     typed = ["plan", "--stages", "16", "--images", "100", "--device", "cpu"]
     with pytest.raises(SystemExit) as caught:
-        main([*typed, "--size", "tiny", "--config", str(tmp_path / "run.toml")])
+        main([*typed, "--model-size", "tiny", "--config", str(tmp_path / "run.toml")])
     out, err = capsys.readouterr()
-    assert caught.value.code == 2 and "error: --size tiny --stages 16: training needs" in err
+    assert caught.value.code == 2 and "error: --model-size tiny --stages 16: training needs" in err
     assert [line.split("\t")[:2] for line in out.splitlines()] == [["tiny", "16"], ["tiny", "all"]]

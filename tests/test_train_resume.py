@@ -15,6 +15,7 @@ import torch
 from curate.errors import CurateError, InputError
 from tests.training import command, encoder, entries, losses, quick, settings_file, shards, trained
 from train.checkpoints import checkpoint
+from train.config import RENAMED
 from train.training import run as cascade
 
 
@@ -26,7 +27,8 @@ def test_the_same_command_again_changes_nothing(trained, shards, quick):
 
 def test_killed_again_and_again_equals_uninterrupted(tmp_path, trained, shards, quick):
     moments = random.Random(4)
-    config = replace(quick, save_every=8, accumulate=2, crop=8, averages=(0.05, 0.2))
+    config = replace(quick, save_every=8, gradient_accumulation=2, crop=8)
+    config = replace(config, ema_sigma_rel=(0.05, 0.2))
     where, file = tmp_path / "run", settings_file(tmp_path, config)
     whole = tmp_path / "whole"
     cascade.finetune(shards, whole, config, device="cpu")
@@ -82,6 +84,21 @@ def test_a_folder_holds_one_run(trained, shards, quick, change, message):
     assert message in str(error.value) and "--out" in str(error.value)
 
 
+def test_a_run_whose_settings_had_other_names_is_told_apart(trained, tmp_path, shards, quick):
+    folder = shutil.copytree(trained, tmp_path / "run")
+    facts = json.loads((folder / "settings.json").read_text())
+    names = {new: old for old, new in RENAMED.items()}
+    facts["settings"] = {names.get(k, k): v for k, v in facts["settings"].items()}
+    (folder / "settings.json").write_text(json.dumps(facts, sort_keys=True))
+    with pytest.raises(InputError) as error:
+        cascade.finetune(shards, folder, quick, device="cpu")
+    listed = ", ".join(sorted(RENAMED))
+    assert str(error.value) == (
+        f"{folder}: holds a run of another version, with other settings ({listed})\n"
+        "  fix: name a new folder with --out, or remove this one"
+    )
+
+
 class Killed(Exception):
     pass
 
@@ -130,7 +147,7 @@ def test_a_broken_run_is_never_saved(tmp_path, shards, quick):
 
 def test_other_settings_may_not_change_under_way(tmp_path, shards, quick):
     killed_at(shards, tmp_path, quick, (0, 24))
-    for change in ({"batch": 4}, {"averages": (0.1,)}, {"precision": "fp32"}):
+    for change in ({"batch_size": 4}, {"ema_sigma_rel": (0.1,)}, {"precision": "fp32"}):
         with pytest.raises(InputError, match=f"other {next(iter(change))}"):
             cascade.finetune(shards, tmp_path, replace(quick, **change), device="cpu")
 
@@ -185,7 +202,8 @@ def test_a_log_cut_short_before_the_first_save_is_mended(tmp_path, shards, quick
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adafactor", "muon"])
 def test_stopped_between_two_log_lines_goes_on_bit_for_bit(tmp_path, shards, quick, optimizer):
-    config = replace(quick, save_every=24, optimizer=optimizer, accumulate=3, averages=(0.1, 0.2))
+    config = replace(quick, save_every=24, optimizer=optimizer, gradient_accumulation=3)
+    config = replace(config, ema_sigma_rel=(0.1, 0.2))
     killed_at(shards, tmp_path / "killed", config, (0, 32))
     for name in ("killed", "whole"):
         cascade.finetune(shards, tmp_path / name, config, device="cpu")

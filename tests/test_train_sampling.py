@@ -118,7 +118,7 @@ def asked(sampler: Sampler, stage: int = 0) -> list[int]:
 
 
 def test_the_network_is_asked_without_the_prompt_only_where_guidance_acts(model):
-    config = SamplingConfig(steps=9, guidance=2.0, guidance_low=0.5, guidance_high=10.0)
+    config = SamplingConfig(steps=9, guidance=2.0, guidance_sigma_min=0.5, guidance_sigma_max=10.0)
     sampler = sampling.load(model, device="cpu", config=config)
     within = [0.5 < float(sigma) < 10 for sigma in diffusion.karras_sigmas(9)[:-1]]
 
@@ -134,7 +134,7 @@ def test_guidance_changes_pictures_and_its_absence_needs_no_interval(model):
         return sampling.load(model, device="cpu", config=config).generate(PROMPTS[:1], [0])
 
     plain = drawn(guidance=1.0)
-    assert (drawn(guidance=3.0, guidance_low=5.0, guidance_high=5.0) == plain).all()
+    assert (drawn(guidance=3.0, guidance_sigma_min=5.0, guidance_sigma_max=5.0) == plain).all()
     assert far(drawn(guidance=3.0), plain) > 0
 
 

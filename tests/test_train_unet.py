@@ -128,7 +128,7 @@ def gradients(network: UNet, given, *, autocast: bool = False) -> list[torch.Ten
 @pytest.mark.parametrize("autocast", [False, True])
 def test_computing_again_instead_of_keeping_gives_the_same_gradients(autocast):
     kept, given = awake(CONFIG), inputs(CONFIG)
-    again = UNet(replace(CONFIG, recompute=True))
+    again = UNet(replace(CONFIG, gradient_checkpointing=True))
     again.load_state_dict(kept.state_dict())
     found = [gradients(network, given, autocast=autocast) for network in (kept, again)]
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))

@@ -846,7 +846,8 @@ def test_a_cascade_that_learnt_nothing_yet_is_verified_from_its_folder(tmp_path:
     """The whole way with a real checkpoint: read, drawn from, scored, written, judged."""
     shards = drawings.write_shards(tmp_path / "shards", drawings.shapes("red", "green"))
     encoder = tiny_encoder.build(tmp_path / "encoder")
-    quick = TrainConfig(stages=(8, 16), images=(16, 16), size="tiny", batch=8, encoder=encoder)
+    quick = TrainConfig(stages=(8, 16), images=(16, 16), model_size="tiny", batch_size=8)
+    quick = replace(quick, text_encoder=encoder)
     cascade.finetune(shards, tmp_path / "run", quick, device="cpu")
     report = verify.run(
         tmp_path / "run",

@@ -19,8 +19,8 @@ from train.training import run as cascade
 QUICK = TrainConfig(
     stages=(8, 16),
     images=(48, 32),
-    size="tiny",
-    batch=8,
+    model_size="tiny",
+    batch_size=8,
     warmup=16,
     log_every=16,
     save_every=16,
@@ -36,7 +36,7 @@ def encoder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def quick(encoder):
-    return replace(QUICK, encoder=encoder)
+    return replace(QUICK, text_encoder=encoder)
 
 
 @pytest.fixture(scope="session")

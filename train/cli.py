@@ -1,5 +1,7 @@
 """The command line: parse, make one call, print. Nothing is decided here."""
 
+import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,8 +32,8 @@ Stages = Annotated[
 Images = Annotated[
     str | None, typer.Option("--images", help="Images seen by each stage: 48000,18000.")
 ]
-NetworkSize = Annotated[
-    str | None, typer.Option("--size", help="Network: tiny, small, base or large.")
+ModelSize = Annotated[
+    str | None, typer.Option("--model-size", help="Network: tiny, small, base or large.")
 ]
 Config = Annotated[Path | None, typer.Option("--config", help="TOML file with any other setting.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
@@ -42,7 +44,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 def plan(
     stages: Stages = None,
     images: Images = None,
-    size: NetworkSize = None,
+    model_size: ModelSize = None,
     init: Init = None,
     settings: Config = None,
     device: Device = "auto",
@@ -52,8 +54,8 @@ def plan(
     from train import report
     from train.training import plan as planning
 
-    chosen = _settings(init, settings, stages=stages, images=images, size=size)
-    every = size is None and init is None and settings is None
+    chosen = _settings(init, settings, stages=stages, images=images, model_size=model_size)
+    every = model_size is None and init is None and settings is None
     with report.progress_bar() as bar:
         found = planning.run(
             chosen,
@@ -74,13 +76,13 @@ def finetune(  # noqa: PLR0913 one a documented option
     replay: Annotated[
         Path | None, typer.Option("--replay", help="Old shards, mixed in so nothing is forgotten.")
     ] = None,
-    prior: Annotated[
+    regularization: Annotated[
         Path | None,
-        typer.Option("--prior", help="Shards of pictures that --init drew, mixed in likewise."),
+        typer.Option("--regularization", help="Shards of images that --init drew, mixed in too."),
     ] = None,
     stages: Stages = None,
     images: Images = None,
-    size: NetworkSize = None,
+    model_size: ModelSize = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")] = None,
     settings: Config = None,
     device: Device = "auto",
@@ -89,14 +91,16 @@ def finetune(  # noqa: PLR0913 one a documented option
     """Train on shards; the same command again finishes what was interrupted."""
     from train import report
 
-    chosen = _settings(init, settings, stages=stages, images=images, size=size, seed=seed)
+    chosen = _settings(
+        init, settings, stages=stages, images=images, model_size=model_size, seed=seed
+    )
     report.finetune(
         shards,
         run,
         chosen,
         init=init,
         replay=replay,
-        prior=prior,
+        regularization=regularization,
         device=device,
         as_json=as_json,
     )
@@ -300,11 +304,26 @@ def sizes(option: str, text: str | None) -> "tuple[Size, ...] | None":
         ) from None
 
 
+RENAMED = {  # options, by their command and the name they had
+    ("plan", "--size"): "--model-size",
+    ("finetune", "--size"): "--model-size",
+    ("finetune", "--prior"): "--regularization",
+}
+
+
+def _refuse_renamed(words: Sequence[str]) -> None:
+    for word in words:
+        old = word.partition("=")[0]
+        if new := RENAMED.get((words[0], old)):
+            raise UsageError(old, "no such option", fix=f"it is called {new} now")
+
+
 def main(argv: list[str] | None = None) -> None:
     """Run the command; a CurateError becomes one message on stderr and its exit code."""
     terminal.open_streams()
     options: dict[str, Any] = {"args": argv, "prog_name": "train"}
     try:
+        _refuse_renamed(sys.argv[1:] if argv is None else argv)
         app(**options)
     except CurateError as error:
         typer.echo(f"error: {error}", err=True)

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from curate.errors import InputError, UsageError
 from curate.system import settings
 from train.model import optimizers
-from train.model.ema import LONGEST
+from train.model.ema import LARGEST_SIGMA_REL
 from train.model.networks import SIZES, network
 from train.size import Size, listed
 from train.text_encoder.embeddings import PACKAGED
@@ -24,13 +24,13 @@ class TrainConfig:
 
     stages: tuple[Size, ...] = (Size(16, 16), Size(64, 64))  # pixels; the first is the base
     images: tuple[int, ...] = (48_000, 18_000)  # images seen by each stage
-    size: str = "small"  # a key of networks.SIZES
-    mid_blocks: int = -1  # transformer blocks in the middle of the base; -1 is what size says
-    encoder: str = PACKAGED
+    model_size: str = "small"  # a key of networks.SIZES
+    mid_blocks: int = -1  # transformer blocks in the middle of the base; -1: as model_size has it
+    text_encoder: str = PACKAGED
     seed: int = 0
-    batch: int = 16  # images a step, over all processes; steps are what is scarce on a CPU
-    accumulate: int = 1  # pieces a batch is worked on in, one after the other, to save memory
-    recompute: bool = False  # forget what the backward pass needs and compute it again: less memory
+    batch_size: int = 16  # images a step, over all processes; steps are what is scarce on a CPU
+    gradient_accumulation: int = 1  # microbatches a batch is worked on in, to save memory
+    gradient_checkpointing: bool = False  # compute activations again backwards, to save memory
     optimizer: str = "adamw"  # a key of optimizers.OPTIONS
     optimizer_options: dict[str, Any] = field(default_factory=dict)  # such as betas
     learning_rate: float = 2e-3  # from nothing; fine-tuning multiplies it by `finetune_rate`
@@ -38,14 +38,14 @@ class TrainConfig:
     warmup: int = 2_000  # images over which the rate rises, at most a tenth of the run
     decay: float = 0.3  # last part of the run over which the rate falls to zero
     weight_decay: float = 0.01
-    clip: float = 1.0  # largest norm of the gradient
+    max_grad_norm: float = 1.0  # largest norm of the gradient
     caption_dropout: float = 0.1  # share of images trained without their caption
     new: float = 1.0  # weights of the sets of shards in a batch, as far as they are given:
     replay: float = 1.0  # what is learnt, what was learnt before,
-    prior: float = 1.0  # and what the model should go on drawing as it did
-    averages: tuple[float, ...] = (0.05, 0.10)  # widths, as shares of the run, of the averages of
+    regularization: float = 1.0  # and what the model should go on drawing as it did
+    ema_sigma_rel: tuple[float, ...] = (0.05, 0.10)  # widths, as shares of the run, of the EMAs of
     # the weights; the one with the lower held-out loss becomes the model
-    low_noise: float = 0.5  # largest noise given to the low-resolution image of a later stage
+    noise_augmentation: float = 0.5  # largest noise on what a super-resolution stage is given
     held_out: float = 0.05  # share of images, chosen by key, kept for the held-out loss
     fit: str = "crop"  # to the stages' shape: "crop" the middle, or "pad" to the whole picture
     flip: bool = False  # mirror half of the images; captions that say left or right become wrong
@@ -97,7 +97,19 @@ def read(path: Path | None) -> dict[str, Any]:
     return values
 
 
+RENAMED = {  # settings, by the names they had
+    "size": "model_size",
+    "encoder": "text_encoder",
+    "batch": "batch_size",
+    "accumulate": "gradient_accumulation",
+    "recompute": "gradient_checkpointing",
+    "clip": "max_grad_norm",
+    "prior": "regularization",
+    "averages": "ema_sigma_rel",
+    "low_noise": "noise_augmentation",
+}
 _FIXES = {
+    **{old: f"it is called {new} now" for old, new in RENAMED.items()},
     "stages": 'such as [16, 64] or ["16x32", "64x128"]',
     "optimizer_options": "a table such as { betas = [0.9, 0.99] }",
     **{  # options of optimisers are no settings of a run
@@ -124,32 +136,36 @@ def _check(config: TrainConfig) -> None:
     for name in ("caption_dropout", "held_out", "decay"):
         if not 0 <= getattr(config, name) < 1:
             _refuse(name, f"{getattr(config, name)} is not in [0, 1)", "a share such as 0.1")
-    if config.accumulate > config.batch:
-        problem = f"{config.accumulate} pieces of {config.batch} images"
-        _refuse("accumulate", problem, f"at most the batch, {config.batch}")
+    if config.gradient_accumulation > config.batch_size:
+        problem = f"{config.gradient_accumulation} microbatches of {config.batch_size} images"
+        _refuse("gradient_accumulation", problem, f"at most the batch_size, {config.batch_size}")
     if not 0 <= config.seed <= LARGEST_SEED:
         problem = f"{config.seed} is not between 0 and {LARGEST_SEED}"
         _refuse("seed", problem, "a smaller number, such as --seed 1")
-    widths = config.averages
-    if not widths or not all(0 < w <= LONGEST for w in widths) or len({*widths}) < len(widths):
+    widths = config.ema_sigma_rel
+    possible = all(0 < width <= LARGEST_SIGMA_REL for width in widths)
+    if not widths or not possible or len({*widths}) < len(widths):
         problem = f"{list(widths)} are not different shares of a run"
-        _refuse("averages", problem, f"numbers above 0, at most {LONGEST:.3f}: [0.05, 0.1]")
+        fix = f"numbers above 0, at most {LARGEST_SIGMA_REL:.3f}: [0.05, 0.1]"
+        _refuse("ema_sigma_rel", problem, fix)
 
 
 _LEAST: dict[str, tuple[int, bool]] = {  # least value; whether it must be above that
-    **dict.fromkeys(("batch", "crop", "log_every", "save_every", "accumulate"), (1, False)),
-    **dict.fromkeys(("learning_rate", "finetune_rate", "clip", "new"), (0, True)),
-    **dict.fromkeys(("warmup", "weight_decay", "low_noise", "replay", "prior"), (0, False)),
+    **dict.fromkeys(("batch_size", "gradient_accumulation", "crop"), (1, False)),
+    **dict.fromkeys(("log_every", "save_every"), (1, False)),
+    **dict.fromkeys(("learning_rate", "finetune_rate", "max_grad_norm", "new"), (0, True)),
+    **dict.fromkeys(("warmup", "weight_decay", "noise_augmentation"), (0, False)),
+    **dict.fromkeys(("replay", "regularization"), (0, False)),
     **dict.fromkeys(("cache_gigabytes", "save_seconds", "sample_every"), (0, False)),
     "mid_blocks": (-1, False),
 }
 
 
 def _check_choices(config: TrainConfig) -> None:
-    choices = {"size": tuple(SIZES), "precision": ("bf16", "fp32"), "fit": ("crop", "pad")}
+    choices = {"model_size": tuple(SIZES), "precision": ("bf16", "fp32"), "fit": ("crop", "pad")}
     for name, known in choices.items():
         if (value := getattr(config, name)) not in known:
-            _refuse(name, f"no {name} {value!r}", settings.suggest(value, known))
+            _refuse(name, f"no {name.replace('_', ' ')} {value!r}", settings.suggest(value, known))
     optimizers.check(config.optimizer, config.optimizer_options)
 
 
@@ -164,18 +180,18 @@ def _check_stages(config: TrainConfig) -> None:
     if min(config.images) < 0:
         _refuse("images", "must not be negative", "such as 48000,18000")
     for number, size in enumerate(config.stages):
-        multiple = network(config.size, config.stages, number, 1).multiple
+        multiple = network(config.model_size, config.stages, number, 1).multiple
         if any(side % multiple for side in size):
-            _refuse(
-                "stages", f"{size} does not fit --size {config.size}", f"multiples of {multiple}"
-            )
+            problem = f"{size} does not fit --model-size {config.model_size}"
+            _refuse("stages", problem, f"multiples of {multiple}")
         if number and max(size) > config.crop and config.crop % multiple:
             _refuse("crop", f"{config.crop} does not fit the stages", f"multiples of {multiple}")
 
 
 def _refuse(name: str, problem: str, fix: str) -> NoReturn:
-    typed = name in ("size", "stages", "images", "seed")
-    raise UsageError(f"--{name}" if typed else f"{name} in --config", problem, fix=fix)
+    typed = name in ("model_size", "stages", "images", "seed")
+    option = f"--{name.replace('_', '-')}"
+    raise UsageError(option if typed else f"{name} in --config", problem, fix=fix)
 
 
 def to_json(config: TrainConfig) -> dict[str, Any]:

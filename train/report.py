@@ -26,7 +26,7 @@ def finetune(
     *,
     init: Path | None,
     replay: Path | None,
-    prior: Path | None,
+    regularization: Path | None,
     device: str,
     as_json: bool,
 ) -> None:
@@ -42,7 +42,7 @@ def finetune(
             settings,
             init=init,
             replay=replay,
-            prior=prior,
+            regularization=regularization,
             device=device,
             progress=lambda stage, seen, loss: bar.update(tasks[stage], completed=seen, loss=loss),
             working=on_bar(bar),

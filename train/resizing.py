@@ -25,7 +25,7 @@ def shrink(images_BCHW: Tensor, factor: int) -> Tensor:
 
 
 def enlarge(low_BChw: Tensor, size: Size) -> Tensor:
-    """The low-resolution picture at full size (bicubic), as a later stage is given it."""
+    """The low-resolution picture at full size (bicubic), as the stage above is given it."""
     return F.interpolate(
         low_BChw, size=(size.height, size.width), mode="bicubic", align_corners=False
     )

@@ -32,7 +32,7 @@ class Batch:
     low: tuple[Tensor, Tensor] | None  # enlarged low-resolution picture with noise, its level
     of_B: Tensor  # int64: which set each image came from
 
-    def pieces(self, number: int) -> "list[Batch]":
+    def microbatches(self, number: int) -> "list[Batch]":
         """The images in `number` parts of about equal size, in order; fewer if there are fewer."""
         number = min(number, len(self.clean_BCHW))
         return [self._cut(number, piece) for piece in range(number)]
@@ -112,7 +112,7 @@ class Corpus:
         noise = moved(_noise((config.seed, number), seen + mine, layers, crops.crop), place)
         low = None
         if under is not None:
-            level_B = moved(level_B * config.low_noise, place)
+            level_B = moved(level_B * config.noise_augmentation, place)
             low = (augmented(under, level_B, noise[:, 1]), level_B)
         return Batch(
             clean,
@@ -172,7 +172,7 @@ class Corpus:
 
 
 def augmented(clean_BCHW: Tensor, level_B: Tensor, noise_BCHW: Tensor) -> Tensor:
-    """The low-resolution picture as a later stage is given it: with noise of a level it is told.
+    """What a super-resolution stage is given: the image before, with noise of a level it is told.
 
     The level is drawn for each picture, not for each batch. Noise conditioning augmentation: Ho et
     al., arXiv:2106.15282, section 3; without noise, a stage trained on real low-resolution

@@ -1,4 +1,4 @@
-"""Which part of a picture a later stage is trained on, and what it is given of the stage before.
+"""Which part of an image a super-resolution stage trains on, and what it is given of the last one.
 
 Letters in names: B batch, C channels, H and W pixels.
 """
@@ -35,7 +35,7 @@ class Crops:
 
     @staticmethod
     def of(full: Size, stages: Sequence[Size], number: int, side: int) -> "Crops":
-        """Those of a stage: a base stage sees whole pictures, a later one at most `side` pixels."""
+        """Those of a stage: a base sees whole images, the stages above at most `side` pixels."""
         stage = stages[number]
         if not number:
             return Crops(full, stage, None, stage)
@@ -90,7 +90,7 @@ class Crops:
         return (corner_B2 - self.margin).clamp(min=0).minimum(last)
 
     def cut(self, boxes_BCHW: Tensor, corner_B2: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The crops, and for a later stage the enlarged low-resolution picture under them.
+        """The crops, and above a base stage the enlarged low-resolution image under them.
 
         Args:
             boxes_BCHW: what was read from `starts` on, `box` large, float32 on any device.

@@ -1,7 +1,7 @@
 """Averages of the weights over a run, weighted by a power of how far it had come.
 
-All formulas: Karras et al., arXiv:2312.02696, section 3.1. `length` is that paper's sigma_rel, the
-width of an average as a share of the run: 0.10 averages over about the last tenth.
+All formulas: Karras et al., arXiv:2312.02696, section 3.1. sigma_rel is the width of an
+average as a share of the run: 0.10 averages over about the last tenth.
 """
 
 import math
@@ -13,15 +13,15 @@ from torch import Tensor
 
 from train.model.unet import UNet
 
-LONGEST = 12**-0.5  # the width of a plain mean over the whole run, gamma = 0
+LARGEST_SIGMA_REL = 12**-0.5  # the width of a plain mean over the whole run, gamma = 0
 
 
 @lru_cache(maxsize=16)  # asked for in every step
-def gamma(length: float) -> float:
+def gamma(sigma_rel: float) -> float:
     """The exponent of the power function of this width.
 
     Args:
-        length: sigma_rel, above 0 and at most 12^-0.5, about 0.2887.
+        sigma_rel: above 0 and at most 12^-0.5, about 0.2887.
 
     Returns:
         0 or more; 6.94 for 0.10, 16.97 for 0.05.
@@ -29,14 +29,14 @@ def gamma(length: float) -> float:
     Raises:
         ValueError: no such power function.
 
-    Source: arXiv:2312.02696, equation 3, solved for gamma: with s = length^-2, the positive root of
-    gamma^3 + 7 gamma^2 + (16 - s) gamma + 12 - s, by bisection.
+    Source: arXiv:2312.02696, equation 3, solved for gamma: with s = sigma_rel^-2, the positive
+    root of gamma^3 + 7 gamma^2 + (16 - s) gamma + 12 - s, by bisection.
     """
-    if not 0 < length <= LONGEST:
-        raise ValueError(f"length {length} is not in (0, {LONGEST:.4f}]")
-    low, high = 0.0, 2 / length  # relative_width falls as gamma rises, and is below 1 / gamma
+    if not 0 < sigma_rel <= LARGEST_SIGMA_REL:
+        raise ValueError(f"sigma_rel {sigma_rel} is not in (0, {LARGEST_SIGMA_REL:.4f}]")
+    low, high = 0.0, 2 / sigma_rel  # relative_width falls as gamma rises, and is below 1 / gamma
     while (middle := (low + high) / 2) not in (low, high):
-        low, high = (middle, high) if relative_width(middle) > length else (low, middle)
+        low, high = (middle, high) if relative_width(middle) > sigma_rel else (low, middle)
     return middle
 
 
@@ -69,7 +69,7 @@ def kept(seen: int, count: int, exponent: float) -> float:
 class Average:
     """One average of a network's weights."""
 
-    length: float  # sigma_rel
+    sigma_rel: float
     network: UNet  # on the same device; holds the average
 
     def add(self, network: UNet, seen: int, count: int) -> None:
@@ -77,12 +77,12 @@ class Average:
         own: list[Tensor] = list(self.network.parameters())
         new: list[Tensor] = list(network.parameters())
         with torch.no_grad():
-            torch._foreach_lerp_(own, new, 1 - kept(seen, count, gamma(self.length)))
+            torch._foreach_lerp_(own, new, 1 - kept(seen, count, gamma(self.sigma_rel)))
 
 
-def copied(network: UNet, length: float) -> Average:
+def copied(network: UNet, sigma_rel: float) -> Average:
     """An average that starts as the network."""
     twin = UNet(network.config).to(memory_format=torch.channels_last)
     twin.load_state_dict(network.state_dict())
     device = next(network.parameters()).device
-    return Average(length, twin.eval().requires_grad_(False).to(device))
+    return Average(sigma_rel, twin.eval().requires_grad_(False).to(device))

@@ -25,7 +25,7 @@ def network(
     *,
     mid_blocks: int | None = None,
 ) -> UNetConfig:
-    """The network of the stage with this number; later stages see a low-resolution image.
+    """The network of the stage with this number; stages above the base see a low-resolution image.
 
     A super-resolution stage has one block a level and a third of the transformer blocks. They
     attend to the text alone: trained on crops, it draws whole pictures, and attention over pixels

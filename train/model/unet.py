@@ -43,7 +43,7 @@ class UNetConfig:
     heads: int = 6
     noise_levels: int = 1  # 2 where the low-resolution image has a noise level of its own
     self_attention: bool = True  # pixels at the bottom attend to each other, not to text alone
-    recompute: bool = False  # blocks are computed again in the backward pass, to save memory
+    gradient_checkpointing: bool = False  # compute blocks again in the backward pass
 
     @property
     def multiple(self) -> int:
@@ -222,7 +222,7 @@ class UNet(nn.Module):
 
     def _through(self, block: Callable[..., Tensor], *given: Tensor) -> Tensor:
         """The block's output; its insides are kept for the backward pass, or computed again."""
-        if self.config.recompute and torch.is_grad_enabled():
+        if self.config.gradient_checkpointing and torch.is_grad_enabled():
             again: Tensor = checkpoint(block, *given, use_reentrant=False)
             return again
         return block(*given)

@@ -211,8 +211,8 @@ def _facts(
 def _without_places(facts: Mapping[str, Any]) -> dict[str, Any]:
     """The facts of a model, its settings without a folder of this machine."""
     settings = dict(facts.get("settings", {}))
-    if "encoder" in settings:
-        settings["encoder"] = _encoder(settings["encoder"])
+    if "text_encoder" in settings:
+        settings["text_encoder"] = _encoder(settings["text_encoder"])
     return {**facts, "settings": settings}
 
 

@@ -36,13 +36,13 @@ class SamplingConfig:
     """How pictures are drawn; the defaults are our choice, measured on small cascades."""
 
     steps: int = 12  # of the base stage
-    later_steps: int = 2  # of each later stage; more make no better pictures
+    super_resolution_steps: int = 2  # of each super-resolution stage; more make no better pictures
     guidance: float = 1.5  # 1 is off
-    guidance_low: float = 0.15  # noise levels between which guidance acts,
-    guidance_high: float = 20.0  # Kynkaanniemi et al., arXiv:2404.07724
-    low_noise: float = 0.05  # noise added to the low-resolution picture of a later stage
-    later_high: float = 5.0  # noise levels of a later stage, whose unknown part is small: the
-    later_low: float = 1.0  # highest, and the lowest, from which it goes straight to the picture
+    guidance_sigma_min: float = 0.15  # noise levels between which guidance acts,
+    guidance_sigma_max: float = 20.0  # Kynkaanniemi et al., arXiv:2404.07724
+    noise_augmentation: float = 0.05  # noise on the image that such a stage is given
+    super_resolution_sigma_max: float = 5.0  # its noise levels, whose unknown part is small:
+    super_resolution_sigma_min: float = 1.0  # from the lowest it goes straight to the image
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ class StageSampler:
     @property
     def steps(self) -> int:
         """How often the network runs, guidance apart."""
-        return self.config.later_steps if self.stage.low_size else self.config.steps
+        return self.config.super_resolution_steps if self.stage.low_size else self.config.steps
 
     def draw(
         self,
@@ -235,14 +235,14 @@ class StageSampler:
         Args:
             text: token states and mask.
             noise_B6HW: standard normal; channels 3 to 5 are for the low-resolution picture.
-            low_BCHW: that picture enlarged, for a later stage.
+            low_BCHW: that picture enlarged, for a super-resolution stage.
             watch: is shown every step.
         """
         stage, config, count = self.stage, self.config, len(noise_B6HW)
         low, seen = None, 0
         if low_BCHW is not None:
-            level = torch.full((count,), config.low_noise, device=self.device)
-            low = (low_BCHW + config.low_noise * noise_B6HW[:, 3:], level)
+            level = torch.full((count,), config.noise_augmentation, device=self.device)
+            low = (low_BCHW + config.noise_augmentation * noise_B6HW[:, 3:], level)
         both = (torch.cat([text[0]] * 2), torch.cat([text[1], torch.zeros_like(text[1])]))
         dtype = precision(self.device)
 
@@ -269,7 +269,14 @@ class StageSampler:
                 return diffusion.dynamic_threshold(x0)
             return x0.clamp(-1, 1)
 
-        ends = {} if low is None else {"low": config.later_low, "high": config.later_high}
+        ends = (
+            {}
+            if low is None
+            else {
+                "low": config.super_resolution_sigma_min,
+                "high": config.super_resolution_sigma_max,
+            }
+        )
         sigmas = diffusion.karras_sigmas(self.steps, **ends)  # on the CPU: nothing waits for a GPU
         return diffusion.dpm_solver_pp_2m(
             denoiser, noise_B6HW[:, :3], sigmas, mean_BCHW=low and low[0]
@@ -278,7 +285,7 @@ class StageSampler:
     def _guidance(self, sigma: float) -> float:
         """How strictly to follow the prompt at this noise level; 1 asks the network only once."""
         config = self.config
-        low, high = config.guidance_low, config.guidance_high
+        low, high = config.guidance_sigma_min, config.guidance_sigma_max
         return diffusion.guidance_at(sigma, config.guidance, low=low, high=high)
 
 

@@ -132,7 +132,7 @@ def _sentence(name: str) -> Iterator[None]:
         raise InputError(
             f"text encoder {name}",
             f"cannot be loaded ({why})",
-            fix=f'in --config FILE, encoder = "{PACKAGED}" or the folder of a model',
+            fix=f'in --config FILE, text_encoder = "{PACKAGED}" or the folder of a model',
         ) from None
 
 

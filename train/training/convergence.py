@@ -62,7 +62,7 @@ def convergence(
     """How well a stage restores real pictures that were reduced to what it is given.
 
     Args:
-        stage: a later stage of a cascade, on `device`.
+        stage: a super-resolution stage of a cascade, on `device`.
         pictures: whole pictures of the cascade's last size; at least one.
         corpus: holds the captions' states.
         device: where the stage draws.
@@ -130,7 +130,7 @@ def _measured(stage: Stage, pairs: Pairs, device: torch.device, first: int) -> d
     """Figures of each picture."""
     real, plain = pairs.real_BCHW, pairs.enlarged_BCHW.clamp(-1, 1)
     seeds = range(first, first + len(real))
-    exact = restored(stage, pairs, device, SamplingConfig(low_noise=0.0), seeds)
+    exact = restored(stage, pairs, device, SamplingConfig(noise_augmentation=0.0), seeds)
     drawn = restored(stage, pairs, device, SamplingConfig(), seeds)
     return {
         "psnr": psnr(exact, real),

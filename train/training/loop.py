@@ -53,7 +53,7 @@ def learning_rate(config: TrainConfig, seen: int, total: int, *, tuning: bool) -
     It rises over at most a tenth of the run, which short runs would else spend rising.
     """
     warmup = min(config.warmup, total / 10)
-    rise = min(1.0, (seen + config.batch) / warmup) if warmup else 1.0
+    rise = min(1.0, (seen + config.batch_size) / warmup) if warmup else 1.0
     left = 1 - seen / total
     fall = min(1.0, left / config.decay) if config.decay else 1.0
     return config.learning_rate * (config.finetune_rate if tuning else 1.0) * rise * fall
@@ -90,7 +90,7 @@ class Lesson:
     """What is learnt from, and what is measured and drawn meanwhile."""
 
     corpus: Corpus
-    names: Sequence[str]  # of its sets: "new", "replay", "prior"
+    names: Sequence[str]  # of its sets: "new", "replay", "regularization"
     held: Mapping[str, Corpus]  # pictures held out, by the set they are from
     previews: Previews
 
@@ -137,13 +137,14 @@ def train_stage(
             config, number, at, count, rank=run.rank, world=run.world, device=run.device
         )
 
-    steps = [(at, min(config.batch, total - at)) for at in range(work.seen, total, config.batch)]
+    starts = range(work.seen, total, config.batch_size)
+    steps = [(at, min(config.batch_size, total - at)) for at in starts]
     with prefetch.ahead(make, steps) as batches:
         for (at, count), batch in zip(steps, batches, strict=True):
             work.rate = learning_rate(config, at, total, tuning=run.tuning)
             optimizers.set_rate(work.tools, work.rate)
             losses_B = _gradient(work.model, batch, stage.sigma_data, config, count / run.world)
-            norm = nn.utils.clip_grad_norm_(list(work.network.parameters()), config.clip)
+            norm = nn.utils.clip_grad_norm_(list(work.network.parameters()), config.max_grad_norm)
             for tool in work.tools:
                 tool.step()
                 tool.zero_grad()
@@ -178,8 +179,8 @@ def _begun(run: Run, lesson: Lesson, stage: Stage, number: int) -> Work:
     """The stage as it was last saved, or as it was given."""
     config, sets = run.config, len(lesson.corpus.sets)
     network = stage.network.to(run.device).train().requires_grad_(True)
-    tracks = [ema.copied(network, length) for length in config.averages]
-    network.config = replace(network.config, recompute=config.recompute)
+    tracks = [ema.copied(network, sigma_rel) for sigma_rel in config.ema_sigma_rel]
+    network.config = replace(network.config, gradient_checkpointing=config.gradient_checkpointing)
     tools = optimizers.made(
         config.optimizer, config.optimizer_options, network, weight_decay=config.weight_decay
     )
@@ -211,23 +212,23 @@ def _begun(run: Run, lesson: Lesson, stage: Stage, number: int) -> Work:
 def _gradient(
     model: nn.Module, batch: Batch, sigma_data: float, config: TrainConfig, count: float
 ) -> Tensor:
-    """Add the gradient of the mean loss to the weights', a piece of the batch after the other.
+    """Add the gradient of the mean loss to the weights', a microbatch after the other.
 
     Args:
         model: the network, wrapped where there are several processes.
         batch: this process's share.
         sigma_data: of the stage.
-        config: says in how many pieces, and in which precision.
+        config: says in how many microbatches, and in which precision.
         count: images of the whole batch, over the number of processes, whose mean is taken.
 
     Returns:
         The loss of each image (B).
     """
-    losses, pieces = [], batch.pieces(config.accumulate)
-    for number, piece in enumerate(pieces):
-        waits = number + 1 < len(pieces) and isinstance(model, nn.parallel.DistributedDataParallel)
+    losses, parts = [], batch.microbatches(config.gradient_accumulation)
+    for number, part in enumerate(parts):
+        waits = number + 1 < len(parts) and isinstance(model, nn.parallel.DistributedDataParallel)
         with model.no_sync() if waits else nullcontext():  # type: ignore[operator]
-            losses_B = batch_loss(model, piece, sigma_data, config.precision)
+            losses_B = batch_loss(model, part, sigma_data, config.precision)
             (losses_B.sum() / count).backward()  # type: ignore[no-untyped-call]
         losses.append(losses_B.detach())
     return torch.cat(losses)
@@ -269,9 +270,9 @@ def _choose(work: Work) -> None:
     """Make the average with the lowest held-out loss the stage; without one, that named last."""
     measured = held_out(work, limit=HELD_OUT_LAST)
     losses = measured.get("held_out_averages", {})
-    best = min(reversed(work.tracks), key=lambda track: losses.get(f"{track.length:g}", 0.0))
+    best = min(reversed(work.tracks), key=lambda track: losses.get(f"{track.sigma_rel:g}", 0.0))
     work.stage.network = best.network
-    work.stage.facts = {"average": best.length, **measured}
+    work.stage.facts = {"average": best.sigma_rel, **measured}
 
 
 @torch.no_grad()
@@ -280,26 +281,27 @@ def held_out(work: Work, *, limit: int = HELD_OUT) -> dict[str, Any]:
 
     Returns:
         `held_out`, of the best average of the weights, every set counted the same;
-        `held_out_averages`, of each average by its length; `held_out_sets`, of the best average on
-        each set. Nothing where no picture is held out.
+        `held_out_averages`, of each average by its sigma_rel; `held_out_sets`, of the best average
+        on each set. Nothing where no picture is held out.
     """
     run, held = work.run, work.lesson.held
     if not held:
         return {}
     quiet = replace(run.config, caption_dropout=0.0, flip=False, seed=12345)
-    together = max(1, run.config.batch // run.config.accumulate)  # as many as training has room for
-    found: dict[str, dict[str, float]] = {f"{track.length:g}": {} for track in work.tracks}
+    # as many at a time as training has room for
+    together = max(1, run.config.batch_size // run.config.gradient_accumulation)
+    found: dict[str, dict[str, float]] = {f"{track.sigma_rel:g}": {} for track in work.tracks}
     for name, corpus in held.items():
         count = min(limit, max(16, len(corpus.sets[0])))
         batch = corpus.batch(quiet, work.number, 0, count, device=run.device)
         for track in work.tracks:
             parts = [
-                batch_loss(track.network, piece, work.stage.sigma_data, run.config.precision)
-                for piece in batch.pieces(-(-count // together))
+                batch_loss(track.network, microbatch, work.stage.sigma_data, run.config.precision)
+                for microbatch in batch.microbatches(-(-count // together))
             ]
-            found[f"{track.length:g}"][name] = round(float(torch.cat(parts).mean()), 6)
-    means = {length: round(sum(v.values()) / len(v), 6) for length, v in found.items()}
-    best = min(means, key=lambda length: means[length])
+            found[f"{track.sigma_rel:g}"][name] = round(float(torch.cat(parts).mean()), 6)
+    means = {width: round(sum(v.values()) / len(v), 6) for width, v in found.items()}
+    best = min(means, key=lambda width: means[width])
     told = {"held_out": means[best], "held_out_averages": means}
     return told | ({"held_out_sets": found[best]} if len(held) > 1 else {})
 

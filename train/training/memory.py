@@ -102,7 +102,7 @@ def planned(
         config: of the run.
         text_width: of the text encoder.
         cuda: whether it will run on a card.
-        shapes: networks of the checkpoint it starts from; None for those of `config.size`.
+        shapes: networks of the checkpoint it starts from; None for those of `config.model_size`.
         world: processes that share the work.
         encoder: bytes of the text encoder's weights.
     """
@@ -116,14 +116,14 @@ def planned(
             StagePlan(
                 size,
                 tracing.parameters(shape),
-                tracing.training(work, again=config.accumulate > 1).flops / work.images,
+                tracing.training(work, again=config.gradient_accumulation > 1).flops / work.images,
                 training(config, nets, number, cuda=cuda, world=world),
                 replace(drawing, weights=kept),
                 together,
                 config.images[number],
             )
         )
-    return Plan(config.size, stages, encoder)
+    return Plan(config.model_size, stages, encoder)
 
 
 def training(
@@ -139,9 +139,9 @@ def training(
         world: processes that share a batch.
     """
     work = one_pass(config, nets[number], number, world=world)
-    step = tracing.training(work, again=config.accumulate > 1)
+    step = tracing.training(work, again=config.gradient_accumulation > 1)
     state = lasting(config, nets, number, cuda=cuda, world=world)
-    share = -(-config.batch // world)
+    share = -(-config.batch_size // world)
     rest = step.casts + step.activations + step.inputs
     return replace(
         state,
@@ -160,7 +160,7 @@ def lasting(
     own = weights[number]
     return Memory(
         weights=own,
-        averages=own * len(config.averages),
+        averages=own * len(config.ema_sigma_rel),
         moments=tracing.moments(nets[number], config.optimizer, _options(config)),
         gradients=own,
         buckets=own if world > 1 else 0,
@@ -172,20 +172,20 @@ def shapes_of(config: TrainConfig, text_width: int) -> list[UNetConfig]:
     """The networks of a run from nothing."""
     blocks = None if config.mid_blocks < 0 else config.mid_blocks
     return [
-        network(config.size, config.stages, number, text_width, mid_blocks=blocks)
+        network(config.model_size, config.stages, number, text_width, mid_blocks=blocks)
         for number in range(len(config.stages))
     ]
 
 
 def one_pass(config: TrainConfig, shape: UNetConfig, number: int, *, world: int = 1) -> Pass:
-    """The largest pass of a stage: one piece of one process's share of a batch."""
+    """The largest pass of a stage: one microbatch of one process's share of a batch."""
     size = config.stages[number]
     seen = Size(*(min(side, config.crop) for side in size)) if number else size
-    share = -(-config.batch // world)
+    share = -(-config.batch_size // world)
     return Pass(
-        replace(shape, recompute=config.recompute),
+        replace(shape, gradient_checkpointing=config.gradient_checkpointing),
         seen,
-        images=-(-share // min(config.accumulate, share)),
+        images=-(-share // min(config.gradient_accumulation, share)),
         precision=config.precision,
     )
 

@@ -129,18 +129,18 @@ def run(
         InputError: the checkpoint or the text encoder cannot be found.
     """
     place = pick_device(device)
-    shapes, encoder = None, encoders.facts(settings.encoder)
+    shapes, encoder = None, encoders.facts(settings.text_encoder)
     if init is not None:
         stages = checkpoint.description(init)["stages"]  # without the weights
         shapes = [UNetConfig.from_json(stage["unet"]) for stage in stages]
-    sizes = list(SIZES) if every_size and shapes is None else [settings.size]
+    sizes = list(SIZES) if every_size and shapes is None else [settings.model_size]
     free = timing.free_memory(place)
     plans = []
-    for number, chosen in enumerate(replace(settings, size=size) for size in sizes):
+    for number, chosen in enumerate(replace(settings, model_size=size) for size in sizes):
         working("counting and timing", number, len(sizes))
         nets = shapes or costs.shapes_of(chosen, encoder.width)
         if every_size and not _suit(chosen, nets):
-            say(f"--size {chosen.size} cannot make stages of these sides")
+            say(f"--model-size {chosen.model_size} cannot make stages of these sides")
             continue
         plan = costs.planned(
             chosen,
@@ -208,7 +208,7 @@ def refuse_what_cannot_fit(
         text_width: of the text encoder.
         device: where it will run.
         say: told if it will be tight.
-        shapes: networks of the checkpoint it starts from; None for those of `config.size`.
+        shapes: networks of the checkpoint it starts from; None for those of `config.model_size`.
         world: processes that share the work; on a CPU they share its memory.
 
     Raises:
@@ -238,9 +238,9 @@ def refuse_what_cannot_fit(
         fitting = [
             f"{words} ({gigabytes(need(changed))})" for words, changed in filter(None, found)
         ]
-        stages = listed(config.stages)
+        options = "--init with stages" if shapes else f"--model-size {config.model_size} --stages"
         raise UsageError(
-            f"--init with stages {stages}" if shapes else f"--size {config.size} --stages {stages}",
+            f"{options} {listed(config.stages)}",
             f"training needs about {gigabytes(needed)}, {gigabytes(free)} are free on {device}",
             fix=" or ".join(fitting) or "smaller --stages, or a machine with more memory",
         )
@@ -251,18 +251,19 @@ def refuse_what_cannot_fit(
 
 def _smaller(config: TrainConfig, *, sizes: bool) -> list[list[tuple[str, TrainConfig]]]:
     """Runs that need less, in groups, each from the least change: those that train the same model
-    in smaller pieces, those that recompute, smaller networks."""
-    pieces = [config.accumulate * 2**n for n in range(20)]
-    pieces = [number for number in pieces if number <= config.batch]
+    in smaller microbatches, those with gradient checkpointing, smaller networks."""
+    counts = [config.gradient_accumulation * 2**n for n in range(20)]
     groups = []
-    for recompute in sorted({config.recompute, True}):
+    for again in sorted({config.gradient_checkpointing, True}):
         group = []
-        for number in pieces:
-            changed = replace(config, accumulate=number, recompute=recompute)
-            words = [f"accumulate = {number}"] * (number != config.accumulate)
-            words += ["recompute = true"] * (recompute != config.recompute)
+        for count in counts:
+            if count > config.batch_size:
+                break
+            changed = replace(config, gradient_accumulation=count, gradient_checkpointing=again)
+            words = [f"gradient_accumulation = {count}"] * (count != config.gradient_accumulation)
+            words += ["gradient_checkpointing = true"] * (again != config.gradient_checkpointing)
             group.append((f"in --config FILE, {', '.join(words)}", changed))
         groups.append([pair for pair in group if pair[1] != config])
     names = list(SIZES)
-    below = reversed(names[: names.index(config.size)] if sizes else [])
-    return [*groups, [(f"--size {name}", replace(config, size=name)) for name in below]]
+    below = reversed(names[: names.index(config.model_size)] if sizes else [])
+    return [*groups, [(f"--model-size {name}", replace(config, model_size=name)) for name in below]]

@@ -31,7 +31,8 @@ from train.training.sets import Source, lesson_of, sources_of
 SETTINGS = "settings.json"
 FLAT = 0.05  # least spread of pictures assumed, so that a set of one colour stays finite
 FREE = {  # settings that may be changed while a run is under way
-    *("learning_rate", "finetune_rate", "clip", "accumulate", "recompute", "cache_gigabytes"),
+    *("learning_rate", "finetune_rate", "max_grad_norm", "cache_gigabytes"),
+    *("gradient_accumulation", "gradient_checkpointing"),
     *("log_every", "save_every", "save_seconds", "sample_every", "sample_prompts", "tensorboard"),
 }
 Progress = Callable[[int, int, float], None]  # stage number, images seen, loss
@@ -44,7 +45,7 @@ def finetune(  # noqa: PLR0913 one a documented parameter
     *,
     init: Path | None = None,
     replay: Path | None = None,
-    prior: Path | None = None,
+    regularization: Path | None = None,
     device: str = "auto",
     progress: Progress = lambda stage, seen, loss: None,
     working: Working = lambda what, done, total: None,
@@ -62,8 +63,8 @@ def finetune(  # noqa: PLR0913 one a documented parameter
         settings: how to train; with `init`, its stages and size are taken from there.
         init: checkpoint to start from.
         replay: shards of what `init` was trained on, mixed into every batch.
-        prior: shards of pictures that `init` drew, mixed in likewise, so that it goes on drawing
-            such pictures (prior preservation: Ruiz et al., arXiv:2208.12242, section 3.3).
+        regularization: shards of images that `init` drew, mixed in likewise, so that it goes on
+            drawing such images (prior preservation: Ruiz et al., arXiv:2208.12242, section 3.3).
         device: `auto`, `cpu` or `cuda`.
         progress: told how many images a stage has seen, and the latest loss.
         working: told, before the first stage, what is being done and how much of it is.
@@ -75,7 +76,7 @@ def finetune(  # noqa: PLR0913 one a documented parameter
     """
     if settings.tensorboard:
         journal.needs_tensorboard()
-    folders = {"new": shards, "replay": replay, "prior": prior}
+    folders = {"new": shards, "replay": replay, "regularization": regularization}
     with _opened(folder, settings, pick_device(device), tuning=init is not None) as run:
         first = run.rank == 0
         run.progress = progress if first else run.progress
@@ -132,21 +133,21 @@ def taken_over(init: Path, stated: Mapping[str, Any], typed: Mapping[str, Any]) 
     """Settings stated in a file and typed, with stages, network and text encoder of `init`.
 
     Where no images are stated and it has other stages than a new cascade, its base sees as many
-    as a new base, and each later stage as many as a new later stage.
+    as a new base, and each super-resolution stage as many as a new one.
 
     Raises:
         UsageError: a size was asked for; the network is the checkpoint's.
     """
     asked = {**stated, **{name: value for name, value in typed.items() if value is not None}}
-    if "size" in asked:
-        raise UsageError("--size", "the network is that of --init", fix="leave out the size")
+    if "model_size" in asked:
+        raise UsageError("--model-size", "the network is that of --init", fix="leave out the size")
     found = checkpoint.description(init)
     stages = tuple(Size.of(stage["size"]) for stage in found["stages"])
-    base, later = TrainConfig.images
-    images = (base, *[later] * (len(stages) - 1))
+    base, above = TrainConfig.images
+    images = (base, *[above] * (len(stages) - 1))
     was = found["facts"].get("settings", {})
-    own = {name: was[name] for name in ("size", "mid_blocks") if name in was}
-    return {"stages": stages, "images": images, "encoder": found["encoder"], **own, **asked}
+    own = {name: was[name] for name in ("model_size", "mid_blocks") if name in was}
+    return {"stages": stages, "images": images, "text_encoder": found["encoder"], **own, **asked}
 
 
 @contextmanager
@@ -155,12 +156,13 @@ def _opened(
 ) -> Iterator[Run]:
     """The run's folder, held by this run alone, and the processes that share the work."""
     rank, world = distributed.share()
-    last = min((n % settings.batch or settings.batch for n in settings.images if n), default=world)
+    batch = settings.batch_size
+    last = min((n % batch or batch for n in settings.images if n), default=world)
     if last < world:
         raise UsageError(
             "--images",
             f"the last batch has {last} images for {world} processes",
-            fix=f"multiples of the batch of {settings.batch}",
+            fix=f"multiples of the batch of {batch}",
         )
     device = distributed.own(device, world)
     if device.type == "cuda":
@@ -185,7 +187,7 @@ def _claim(
         "settings": config.to_json(run.config),
         "shards": digests["new"],
         "replay": digests.get("replay"),
-        "prior": digests.get("prior"),
+        "regularization": digests.get("regularization"),
         "init": start and start.digest,
         "changed": [],
     }
@@ -193,14 +195,15 @@ def _claim(
     at = resume.position(run.folder)
     if path.exists() and (finished or at):
         was = json.loads(path.read_text(encoding="utf-8"))
+        gone = [k for k in was["settings"] if k not in facts["settings"]]
         other = [k for k, v in facts["settings"].items() if was["settings"].get(k) != v]
-        others = [k for k in ("shards", "replay", "prior", "init") if was.get(k) != facts[k]]
-        if others or not set(other) <= FREE or (other and finished):
-            raise InputError(
-                run.folder,
-                f"holds another run (other {', '.join([*other, *others])})",
-                fix="name a new folder with --out, or remove this one",
-            )
+        others = [k for k in facts if k not in ("settings", "changed") and was.get(k) != facts[k]]
+        if gone or others or not set(other) <= FREE or (other and finished):
+            which = f"another run (other {', '.join([*other, *others])})"
+            if gone:
+                which = f"a run of another version, with other settings ({', '.join(gone)})"
+            fix = "name a new folder with --out, or remove this one"
+            raise InputError(run.folder, f"holds {which}", fix=fix)
         facts["changed"] = was.get("changed", [])
         if other and at:
             values = {k: [was["settings"].get(k), facts["settings"][k]] for k in other}
@@ -219,12 +222,12 @@ def _refuse_other_init(settings: TrainConfig, start: Cascade) -> None:
     Raises:
         InputError: with both named.
     """
-    if start.encoder != settings.encoder:
+    if start.encoder != settings.text_encoder:
         raise InputError(
             "--init",
             f"the checkpoint was taught with the text encoder {start.encoder}, asked for "
-            f"{settings.encoder}",
-            fix=f'in --config FILE, encoder = "{start.encoder}"',
+            f"{settings.text_encoder}",
+            fix=f'in --config FILE, text_encoder = "{start.encoder}"',
         )
     found = tuple(s.size for s in start.stages)
     if found != settings.stages:
@@ -267,7 +270,7 @@ def _new_cascade(settings: TrainConfig, corpus: Corpus) -> Cascade:
         spread = batch.clean_BCHW if batch.low is None else batch.clean_BCHW - batch.low[0]
         low = settings.stages[number - 1] if number else None
         stages.append(Stage(size, low, unet, max(FLAT, round(float(spread.std()), 4))))
-    return Cascade(stages, settings.encoder, corpus.text.encoder_digest, {})
+    return Cascade(stages, settings.text_encoder, corpus.text.encoder_digest, {})
 
 
 def _credits(sources: Sequence[Source], init: Path | None) -> list[dict[str, str]]:
@@ -298,7 +301,7 @@ def _shown(
 
 
 def _convergence(cascade: Cascade, lesson: Lesson, device: torch.device) -> dict[str, Any]:
-    """Of each later stage, by its size: how well it restores pictures, held-out ones if any are."""
+    """How well each super-resolution stage, by size, restores images, held-out ones if any are."""
     held = max(lesson.held.values(), key=lambda corpus: len(corpus.sets[0]), default=None)
     measured, found = held or lesson.corpus, {}
     for stage in cascade.stages[1:]:

@@ -22,7 +22,7 @@ from train.training.previews import COUNT, Previews
 class Source:
     """One set of shards that a run draws from."""
 
-    name: str  # "new", "replay" or "prior"; also the setting that is its weight
+    name: str  # "new", "replay" or "regularization"; also the setting that is its weight
     shards: Path
     pictures: Pictures
 
@@ -64,7 +64,7 @@ def lesson_of(run: Run, sources: Sequence[Source], say: Say) -> Lesson:
     said = [dataset.distinct_captions([pictures]) for pictures in sets]
     text, rows = encode_sets(
         list(zip(said, caches, strict=True)),
-        settings.encoder,
+        settings.text_encoder,
         device=run.device,
         say=say,
         progress=partial(run.working, "reading captions"),
@@ -80,7 +80,7 @@ def lesson_of(run: Run, sources: Sequence[Source], say: Say) -> Lesson:
     shown, own = settings.sample_prompts, text
     if shown:
         own, rows = encode_sets(
-            [(sorted({*shown}), caches[0])], settings.encoder, device=run.device, say=say
+            [(sorted({*shown}), caches[0])], settings.text_encoder, device=run.device, say=say
         )
     else:
         shown = _prompts([*(h.sets[0] for h in held.values()), *corpus.sets])

@@ -108,7 +108,7 @@ def seconds_per_image(
         count = max(1, min(count, int(SHORT / flops)))
     network = UNet(work.shape).to(device)
     network.to(memory_format=torch.channels_last)
-    kept = [ema.copied(network, length) for length in config.averages]
+    kept = [ema.copied(network, sigma_rel) for sigma_rel in config.ema_sigma_rel]
     steppers = optimizers.made(
         config.optimizer, config.optimizer_options, network, weight_decay=config.weight_decay
     )
@@ -119,7 +119,7 @@ def seconds_per_image(
         loss.backward()  # type: ignore[no-untyped-call]
 
     def finish() -> None:
-        nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+        nn.utils.clip_grad_norm_(network.parameters(), config.max_grad_norm)
         for stepper in steppers:
             stepper.step()
         for average in kept:
@@ -128,7 +128,7 @@ def seconds_per_image(
     piece()
     finish()  # the first of each makes what the others find
     ending = _timed(finish, device, 0.0)
-    return _timed(piece, device, patience) / count + ending / config.batch
+    return _timed(piece, device, patience) / count + ending / config.batch_size
 
 
 def _timed(work: Callable[[], None], device: torch.device, patience: float) -> float:
