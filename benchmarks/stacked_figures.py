@@ -30,8 +30,9 @@ from PIL import Image
 from curate.commands import build
 from curate.dataset.folder import Dataset
 from curate.errors import InputError
-from curate.fetch.run import fetch_folder
+from curate.fetch.run import fetch
 from curate.shards.pack import pack
+from curate.sources.folder import SOURCE as FOLDER
 
 BODIES = {
     "a human": "base/human_m",
@@ -182,7 +183,7 @@ def write_shards(figures: Figures, folder: Path) -> Path:
             source = Path(made) / "figures"
             write_folder(figures, source)
             dataset = Dataset(folder)
-            fetch_folder(dataset, source, **RIGHTS)
+            fetch(dataset, FOLDER, source, options=RIGHTS)
         build.check(dataset)
         build.describe(dataset, per_image=1)
         pack(dataset, size=figures.images_NHWC.shape[1], format="png")

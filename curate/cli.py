@@ -1,20 +1,20 @@
 """The command line: parse, make one call, print. Nothing is decided here."""
 
+import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
 from curate import cli_gaps
+from curate.dataset.folder import Dataset
 from curate.errors import CurateError
-from curate.sources import pixabay
+from curate.net.guard import Endpoint
+from curate.sources import SOURCES, find_source, list_sources, terms
+from curate.sources.base import Source
 from curate.system import terminal
-
-if TYPE_CHECKING:
-    from curate.fetch.account import Summary
-    from curate.sources.base import Source
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,85 +34,57 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 Policy = Annotated[
     str, typer.Option(help="personal, research, commercial, or a policy file.", show_default=True)
 ]
-Query = Annotated[str, typer.Option("--query", help="What to look for, up to 100 characters.")]
 Limit = Annotated[int, typer.Option(min=1, help="Pictures to take from the top of the results.")]
 Stand = Annotated[
-    str | None,
-    typer.Option("--endpoint", help="Ask this server on 127.0.0.1 instead.", hidden=True),
+    Endpoint | None,
+    typer.Option(parser=Endpoint.parse, help="Ask this server on 127.0.0.1 instead.", hidden=True),
 ]
 
 
-@fetch_app.command("folder")
-def fetch_folder(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of pictures.")],
-    license: Annotated[
-        str | None, typer.Option(help="Licence of what states none, e.g. CC0-1.0.")
-    ] = None,
-    author: Annotated[str | None, typer.Option(help="Author of what names none.")] = None,
-    data: Data = DATA,
-    json: AsJson = False,
-) -> None:
-    """Take the pictures of a folder, with captions from metadata.csv, .txt files or file names."""
-    from curate.dataset.folder import Dataset
-    from curate.fetch import run
+def _fetch_command(source: Source) -> Callable[..., None]:
+    """The command that fetches from a source, with the options which its function declares."""
 
-    with terminal.TerminalProgress() as progress:
-        done = run.fetch_folder(
-            Dataset(data), folder, license=license, author=author, progress=progress
-        )
-    _show_fetch(done, json)
+    def fetch(
+        *,
+        limit: Limit = source.limit,
+        allow_ai: Annotated[bool, typer.Option("--allow-ai", help="AI-made ones, too.")] = False,
+        endpoint: Stand = None,
+        data: Data = DATA,
+        json: AsJson = False,
+        **declared: Any,
+    ) -> None:
+        from curate.fetch import run
 
+        ask = _ask_terms if sys.stdin.isatty() and sys.stderr.isatty() else None
+        with terminal.TerminalProgress() as progress:
+            done = run.fetch(
+                Dataset(data), source, declared.pop(what.name), limit=limit, options=declared,
+                allow_ai=allow_ai, fetch_options=run.FetchOptions(ask, endpoint), progress=progress,
+            )  # fmt: skip
+        terminal.report(done, ("", "pictures"), json=json)
 
-@fetch_app.command("pixabay")
-def fetch_pixabay(  # noqa: PLR0913 one a documented parameter
-    query: Query,
-    limit: Limit = 200,
-    image_type: Annotated[pixabay.ImageType, typer.Option(help="Kind of picture.")] = "all",
-    orientation: Annotated[pixabay.Orientation, typer.Option(help="Shape.")] = "all",
-    category: Annotated[pixabay.Category | None, typer.Option(help="Subject.")] = None,
-    colors: Annotated[pixabay.Colour | None, typer.Option(help="Main colour.")] = None,
-    min_width: Annotated[int, typer.Option(min=0, help="Of the original, pixels.")] = 0,
-    min_height: Annotated[int, typer.Option(min=0, help="Of the original, pixels.")] = 0,
-    editors_choice: Annotated[
-        bool, typer.Option("--editors-choice", help="Only Editor's Choice.")
-    ] = False,
-    order: Annotated[pixabay.Order, typer.Option(help="Which results come first.")] = "popular",
-    lang: Annotated[pixabay.Language, typer.Option(help="Language of the query.")] = "en",
-    allow_ai: Annotated[bool, typer.Option("--allow-ai", help="AI-made ones, too.")] = False,
-    endpoint: Stand = None,
-    data: Data = DATA,
-    json: AsJson = False,
-) -> None:
-    """Take pictures from Pixabay: needs PIXABAY_API_KEY, and its terms accepted with a basis."""
-    options = {
-        "image_type": image_type, "orientation": orientation, "category": category,
-        "colors": colors, "min_width": min_width, "min_height": min_height,
-        "editors_choice": editors_choice, "order": order, "lang": lang,
-    }  # fmt: skip
-    _fetch("pixabay", query, limit, options, allow_ai, endpoint, data, json)
+    function = source.search or source.listing
+    assert function is not None, "a source has a search or a listing"
+    _, what, *options = inspect.signature(function).parameters.values()
+    limit, allow_ai, endpoint, *common, _ = inspect.signature(fetch).parameters.values()
+    if source.search:
+        ai = [allow_ai] if source.states_ai else []
+        shown = [what, limit, *options, *ai, endpoint, *common]
+    else:
+        shown = [what, *options, *common]
+    shown = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in shown]
+    fetch.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+    return fetch
 
 
-@fetch_app.command("openverse")
-def fetch_openverse(
-    query: Query,
-    limit: Limit = 100,
-    license: Annotated[
-        str, typer.Option(help="Licences, by the API's names, separated by commas.")
-    ] = "cc0,pdm,by",
-    endpoint: Stand = None,
-    data: Data = DATA,
-    json: AsJson = False,
-) -> None:
-    """Take openly licensed pictures from Openverse; no account needed."""
-    _fetch("openverse", query, limit, {"license": license}, False, endpoint, data, json)
+for _source in SOURCES:
+    fetch_app.command(_source.name, help=_source.help)(_fetch_command(_source))
 
 
 @sources_app.command("list")
 def sources_list(data: Data = DATA, json: AsJson = False) -> None:
     """List the sources, what they need and their terms."""
-    from curate import sources
-
-    known = sources.described(data)
+    known = list_sources(data)
     if json:
         terminal.as_json(known)
     else:
@@ -127,48 +99,14 @@ def sources_accept(
     data: Data = DATA,
 ) -> None:
     """Record that you accept a source's terms, and on what basis you use its pictures."""
-    from curate import sources
-    from curate.sources import terms
-
-    source = sources.named(name)
+    source = find_source(name)
     given = terms.accept(data, source, basis)
     for point in source.terms:
         terminal.say(f"  - {point}")
     typer.echo(f"{name}: {given.who} accepts {given.terms_url} ({given.terms_version})")
 
 
-def _fetch(
-    name: str,
-    query: str,
-    limit: int,
-    options: Mapping[str, object],
-    allow_ai: bool,
-    endpoint: str | None,
-    data: Path,
-    json: bool,
-) -> None:
-    from curate import sources
-    from curate.dataset.folder import Dataset
-    from curate.fetch import run
-    from curate.net.guard import Endpoint
-
-    ask = _ask_terms if sys.stdin.isatty() and sys.stderr.isatty() else None
-    stand = Endpoint.parse(endpoint) if endpoint else None
-    with terminal.TerminalProgress() as progress:
-        done = run.fetch(
-            Dataset(data),
-            sources.named(name),
-            query,
-            limit=limit,
-            options=options,
-            allow_ai=allow_ai,
-            fetch_options=run.FetchOptions(ask, stand),
-            progress=progress,
-        )
-    _show_fetch(done, json)
-
-
-def _ask_terms(source: "Source") -> str | None:
+def _ask_terms(source: Source) -> str | None:
     typer.echo(f"{source.name}: terms at {source.terms_url}", err=True)
     for point in source.terms:
         typer.echo(f"  - {point}", err=True)
@@ -179,14 +117,6 @@ def _ask_terms(source: "Source") -> str | None:
         err=True,
     )
     return answer.strip() or None
-
-
-def _show_fetch(done: "Summary", json: bool) -> None:
-
-    if json:
-        terminal.as_json(done.as_json())
-    else:
-        terminal.table(("", "pictures"), done.as_rows())
 
 
 app.command("vocab-gaps", cls=cli_gaps.JsonMayStandAlone)(cli_gaps.vocab_gaps)
@@ -201,7 +131,6 @@ def dedup(
     json: AsJson = False,
 ) -> None:
     """Measure the pictures; drop the unreadable ones, and all copies of a picture but the best."""
-    from curate.dataset.folder import Dataset
     from curate.images.dedup import find_duplicates
 
     with terminal.TerminalProgress() as progress:
@@ -220,7 +149,6 @@ def pack(
     json: AsJson = False,
 ) -> None:
     """Write the pictures that may be trained on, with their captions, as WebDataset shards."""
-    from curate.dataset.folder import Dataset
     from curate.shards.pack import pack
 
     with terminal.TerminalProgress() as progress:
@@ -234,7 +162,6 @@ def pack(
 def check_command(policy: Policy = "personal", data: Data = DATA, json: AsJson = False) -> None:
     """Decide by a policy what each picture may be used for: allow, hold or deny."""
     from curate.commands import build
-    from curate.dataset.folder import Dataset
 
     done = build.check(Dataset(data), policy=policy)
     terminal.say(f"{done.rows} pictures in use, decided by {done.policy}")
@@ -249,7 +176,6 @@ def caption_command(
 ) -> None:
     """Write captions from the texts, titles, tags and file names that came with the pictures."""
     from curate.commands import build
-    from curate.dataset.folder import Dataset
 
     done = build.describe(Dataset(data), per_image=per_image)
     terminal.report(done, ("", "count"), json=json)
@@ -265,7 +191,6 @@ def build_command(
 ) -> None:
     """Check, dedup, caption and pack, one after the other."""
     from curate.commands import build
-    from curate.dataset.folder import Dataset
 
     with terminal.TerminalProgress() as progress:
         done = build.build(
@@ -278,7 +203,6 @@ def build_command(
 def status_command(data: Data = DATA, json: AsJson = False) -> None:
     """Show what a dataset holds: rows, drops, verdicts, licences, words, captions, shards."""
     from curate.commands.status import status
-    from curate.dataset.folder import Dataset
 
     terminal.report(status(Dataset(data)), ("", "pictures"), json=json)
 
@@ -291,7 +215,6 @@ def explain_command(
 ) -> None:
     """Tell why a picture is in or out: where it is from, what was stated, what was decided."""
     from curate.commands.explain import explain
-    from curate.dataset.folder import Dataset
 
     told = explain(Dataset(data), key)
     if json:
@@ -306,7 +229,6 @@ def credits_command(data: Data = DATA, json: AsJson = False) -> None:
     """Say who made the pictures that may be trained on, and under which licence, in Markdown."""
     from dataclasses import asdict
 
-    from curate.dataset.folder import Dataset
     from curate.rights import credits
 
     found = credits.of_dataset(Dataset(data))

@@ -15,10 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from curate.dataset.folder import Dataset
-from curate.fetch.run import FetchOptions, fetch, fetch_folder
+from curate.fetch.run import FetchOptions, fetch
 from curate.net.client import Limits
 from curate.net.guard import Endpoint
-from curate.sources import pixabay, terms
+from curate.sources import folder, pixabay, terms
 
 
 def begun(work: Callable[[], object]) -> int:
@@ -43,7 +43,7 @@ def fetching(root: Path, what: str) -> Callable[[], object]:
     """The fetch of a folder, or of a server that answers as Pixabay does."""
     data = Dataset(root)
     if not what.startswith("http"):
-        return lambda: fetch_folder(data, Path(what), license="CC0-1.0")
+        return lambda: fetch(data, folder.SOURCE, what, options={"license": "CC0-1.0"})
     source = replace(pixabay.SOURCE, requests_per_minute=1_000_000, seconds_between=0.0)
     chosen = FetchOptions(endpoint=Endpoint.parse(what), limits=Limits(backoff_s=0.01))
     terms.accept(root, source, "a permission")

@@ -15,8 +15,9 @@ from servers import picture
 
 from curate.commands import build
 from curate.dataset.folder import Dataset
-from curate.fetch.run import fetch_folder
+from curate.fetch.run import fetch
 from curate.images.dedup import find_duplicates
+from curate.sources.folder import SOURCE
 
 SIZE = 32  # pixels
 
@@ -32,7 +33,7 @@ def fetched(tmp_path_factory: pytest.TempPathFactory) -> Path:
         lines.append(f"{number}.png,picture {number},{'MIT' if number % 4 else ''}")
     (folder / "metadata.csv").write_text("\n".join(lines))
     root = tmp_path_factory.mktemp("fetched") / "data"
-    fetch_folder(Dataset(root), folder)
+    fetch(Dataset(root), SOURCE, folder)
     return root
 
 

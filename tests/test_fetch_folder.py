@@ -25,7 +25,7 @@ from curate.dataset import manifest
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import Sample, Verdict
 from curate.errors import InputError
-from curate.fetch.run import Summary, fetch_folder
+from curate.fetch.run import Summary, fetch
 from curate.sources import folder, metadata
 
 
@@ -50,7 +50,8 @@ def rows(data: Dataset) -> dict[str, Sample]:
 
 def take(data: Dataset, root: Path, **more) -> tuple[Summary, list[str]]:
     progress = RecordedProgress()
-    return fetch_folder(data, root, progress=progress, **more), progress.said
+    done = fetch(data, folder.SOURCE, root, options=more, progress=progress)
+    return done, progress.said
 
 
 def test_file_names_stand_in_for_captions(data, pictures):

@@ -11,7 +11,7 @@ from curate.dataset.folder import Dataset
 from curate.errors import SourceError, UsageError
 from curate.fetch.run import FetchOptions, Summary, fetch
 from curate.net.guard import Endpoint
-from curate.sources import named, openverse
+from curate.sources import openverse
 
 QUICK = replace(openverse.SOURCE, requests_per_minute=1_000_000, seconds_between=0.0)
 
@@ -136,12 +136,6 @@ def test_a_busy_picture_host_costs_the_picture_only(tmp_path, server):
     assert (done.new, done.failed) == (1, 1)
 
 
-def test_sources_go_by_name():
-    assert named("openverse") is openverse.SOURCE
-    with pytest.raises(UsageError, match="flickr: no such source"):
-        named("flickr")
-
-
 @pytest.mark.parametrize("query", ["", "  ", "x" * 101])
 def test_a_query_has_1_to_100_characters(tmp_path, query):
     with pytest.raises(UsageError, match="1 to 100"):
@@ -154,11 +148,6 @@ def test_a_licence_that_the_api_does_not_know_is_said_before_it_is_asked(tmp_pat
     with pytest.raises(UsageError, match=r"--license: '.*' is no licence of the API"):
         run(tmp_path, server, options={"license": names})
     assert server.paths() == []
-
-
-def test_a_folder_is_not_asked_by_words(tmp_path):
-    with pytest.raises(UsageError, match="folder: is not asked by words"):
-        fetch(Dataset(tmp_path), named("folder"), "blizzard")
 
 
 @pytest.mark.corpora

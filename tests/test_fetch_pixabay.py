@@ -425,8 +425,8 @@ def test_without_acceptance_nothing_is_asked_of_the_source(tmp_path, server, ask
 
 def test_acceptance_of_older_terms_does_not_count(data):
     newer = replace(pixabay.SOURCE, terms_version="2030-01-01")
-    assert terms.accepted(data.root, pixabay.SOURCE)
-    assert terms.accepted(data.root, newer) is None
+    assert terms.find_acceptance(data.root, pixabay.SOURCE)
+    assert terms.find_acceptance(data.root, newer) is None
 
 
 def test_a_picture_host_that_sends_us_away_ends_the_fetch(data, server):
@@ -449,7 +449,7 @@ def test_a_basis_must_say_something_and_be_asked_for(tmp_path):
 def test_a_damaged_acceptance_is_no_acceptance(tmp_path, content):
     (tmp_path / "terms.json").write_text(content)
     with pytest.raises(InputError, match=r"terms\.json: is not readable"):
-        terms.accepted(tmp_path, pixabay.SOURCE)
+        terms.find_acceptance(tmp_path, pixabay.SOURCE)
 
 
 def cli(*words: str) -> int:

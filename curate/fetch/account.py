@@ -2,19 +2,13 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from curate.dataset.folder import Dataset, command, failed, merge
 from curate.dataset.sample import Sample
 from curate.system.files import remove_leftovers
 from curate.system.progress import SILENT, Progress
-
-STATED = (  # what a source says of an image
-    "file_name", "page_url", "author", "author_url", "title", "tags", "language", "texts",
-    "license_text", "license_url", "license_by",
-)  # fmt: skip
-DECIDED = ("license", "license_how", "train", "share_dataset", "share_model", "policy")
 
 
 @dataclass
@@ -31,15 +25,7 @@ class Summary:
 
     def as_json(self) -> dict[str, Any]:
         """The summary as plain values."""
-        return {
-            "new": self.new,
-            "updated": self.updated,
-            "known": self.known,
-            "failed": self.failed,
-            "refused": dict(sorted(self.refused.items())),
-            "rows": self.rows,
-            "dropped": dict(sorted(self.dropped.items())),
-        }
+        return dict(vars(self))
 
     def as_rows(self) -> list[tuple[str, int]]:
         """The summary as lines: what, how many."""
@@ -71,13 +57,9 @@ class Collection:
             if sample.sha256 and not store.repair(sample.sha256):
                 self.rows.pop(sample.key, None)
 
-    def old(self, key: str) -> Sample | None:
-        """What is known under this key, unless it is to be tried again or its picture is lost."""
-        row = self.rows.get(key)
-        if row is None or failed(row):
-            return None
-        lost = row.sha256 and not self.dataset.store.path(row.sha256).exists()
-        return None if lost else row
+    def is_lost(self, row: Sample) -> bool:
+        """Whether a row's image has vanished from the store."""
+        return bool(row.sha256) and not self.dataset.store.path(row.sha256 or "").exists()
 
     def add(self, sample: Sample) -> None:
         """Journal a new row and count it."""
@@ -96,33 +78,20 @@ class Collection:
         else:
             self.summary.new += 1
 
-    def restate(self, known: Sample, fresh: Sample) -> None:
-        """Take over what the source now says of a known image.
+    def update(self, row: Sample) -> None:
+        """Count a known image; take its row over if that says something else now.
 
-        A changed licence takes the verdicts with it. Nothing is journaled: the same fetch finds
-        the same again.
+        Nothing is journaled: the same fetch finds the same again.
         """
-        said: dict[str, Any] = {name: getattr(fresh, name) for name in STATED}
-        if all(getattr(known, name) == value for name, value in said.items()):
+        known = self.rows[row.key]
+        if row == known:
             self.summary.known += 1
             return
-        undecided: dict[str, Any] = dict.fromkeys(DECIDED)
-        self.rows[known.key] = replace(known, **said, **undecided)
+        self.rows[row.key] = row
         self.summary.updated += 1
-
-    def met_again(self, fresh: Sample) -> None:
-        """Count a known image; take over what its source has said against training since."""
-        known = self.rows[fresh.key]
-        signals = tuple(dict.fromkeys(known.opt_outs + fresh.opt_outs))
-        if signals == known.opt_outs:
-            self.summary.known += 1
-            return
-        undecided: dict[str, Any] = dict.fromkeys(DECIDED)
-        self.rows[known.key] = replace(known, opt_outs=signals, **undecided)
-        self.summary.updated += 1
-        said = ", ".join(fresh.opt_outs)
-        build = command(self.dataset.root, "build")
-        self.progress.say(f"{known.key}: its source now says {said}; {build} takes it out")
+        if said := ", ".join(s for s in row.opt_outs if s not in known.opt_outs):
+            build = command(self.dataset.root, "build")
+            self.progress.say(f"{row.key}: its source now says {said}; {build} takes it out")
 
     def finish(self) -> Summary:
         """Write the manifest and close the account."""

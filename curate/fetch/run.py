@@ -1,15 +1,17 @@
-"""From a source into the dataset: each picture fetched once, each one accounted for."""
+"""From a source into the dataset: each image fetched once, each one accounted for."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from curate.dataset.folder import Dataset, command, failed
-from curate.dataset.sample import Sample, make_key, utc_now
+from curate.dataset.sample import Sample, utc_now
 from curate.errors import SourceError, UsageError
-from curate.fetch.account import STATED, Collection, Summary
+from curate.fetch import plan
+from curate.fetch.account import Collection, Summary
 from curate.images import sniff
 from curate.net.answers import Answers
 from curate.net.client import Client, EndOfResults, Limits
@@ -18,12 +20,11 @@ from curate.net.redact import Secret
 from curate.net.transport import Failed
 from curate.rights.names import identify
 from curate.rights.signals import robots_tag
-from curate.sources import folder, terms
+from curate.sources import terms
 from curate.sources.base import Found, Source
 from curate.system.progress import SILENT, Progress, track
 
 FAILURES = 10  # downloads that may fail in a row before the fetch stops
-AI = "ai-generated"
 LEFT_OUT = {  # reason why a file of a folder is not used, in words
     "missing": "named in the metadata, but not there",
     "outside": "named in the metadata, but outside of the folder",
@@ -43,95 +44,46 @@ class FetchOptions:
     limits: Limits = field(default_factory=Limits)
 
 
-def fetch_folder(
-    dataset: Dataset,
-    path: Path,
-    *,
-    license: str | None = None,
-    author: str | None = None,
-    progress: Progress = SILENT,
-) -> Summary:
-    """Take the pictures of a folder, and what is said of them, into the dataset.
-
-    Done again, it takes what is new and what is said anew; `license` and `author` fill only
-    rows that state none.
-
-    Raises:
-        InputError: no folder, no picture in it, or a broken metadata file.
-    """
-    listing = folder.listed(path, without=dataset.root)
-    for note in listing.notes:
-        progress.say(note)
-    settings = {"folder": path.resolve().name, "license": license, "author": author}
-    stated = {name: value for name, value in settings.items() if value is not None}
-    if license and identify(license, None).id is None:
-        progress.say(
-            f"--license {license}: names no licence known here; curate check will hold them"
-        )
-    left_out: dict[str, list[str]] = {}
-    bare = 0
-    with dataset.lock():
-        work = Collection(dataset, "folder", "fetch folder", stated, progress)
-        found = folder.read(listing, license=license, author=author)
-        for item in track(found, len(listing.entries), "images", progress):
-            fresh = _received(_row("folder", item), item.data or b"", dataset)
-            if fresh.dropped:
-                reason = fresh.dropped.partition(":")[0]
-                left_out.setdefault(reason, []).append(str(item.file_name))
-            bare += not item.texts
-            known = work.old(fresh.key)
-            if known:
-                work.restate(known, fresh)
-            else:
-                work.add(fresh)
-        for reason, names in sorted(left_out.items()):
-            progress.say(f"{LEFT_OUT.get(reason, reason)} ({len(names)}): {_few(names)}")
-        if bare:
-            progress.say(
-                f"{bare} of {len(listing.entries)} pictures have no caption: their names are used"
-            )
-        return work.finish()
-
-
 def fetch(
     dataset: Dataset,
     source: Source,
-    query: str,
+    what: str | Path,
     *,
-    limit: int = 200,
+    limit: int | None = None,
     options: Mapping[str, Any] | None = None,
     allow_ai: bool = False,
     fetch_options: FetchOptions = FetchOptions(),
     progress: Progress = SILENT,
 ) -> Summary:
-    """Take the first `limit` pictures that `source` finds for `query` into the dataset.
+    """Take what `source` finds for a query, or lists at a path, into the dataset.
 
-    Pictures that may not be used become rows that say so, and do not count towards the limit;
-    known ones do, so that the same fetch again takes nothing further. Failed downloads are tried
-    again.
+    Images that may not be used become rows that say so. Done again, it takes what is new, tries
+    failed downloads again and takes over what is said anew: everything of a listing, of a query's
+    results what is said against training.
 
     Args:
         dataset: where to.
-        source: whom to ask.
-        query: what for.
-        limit: pictures to take, and the most that are downloaded.
-        options: further arguments of the source's `search`.
-        allow_ai: take pictures stated to be AI-made, too.
+        source: whom to ask, or what lies at the path.
+        what: a query, or a path.
+        limit: the most images of a query that are taken, known ones included, refused ones not;
+            None: the source's own.
+        options: further arguments of the source's `search` or `listing`.
+        allow_ai: take images stated to be AI-made, too; of a query.
         fetch_options: who accepts terms, and how long to wait.
         progress: counts images; told what is left out, of waits and of failures.
 
     Raises:
+        InputError: nothing usable at the path.
         LicenceError: the source's terms are not accepted.
         UsageError: a key is missing.
         SourceError: the source refused, failed or changed; finished rows are kept.
     """
+    chosen = {name: value for name, value in (options or {}).items() if value is not None}
     if source.search is None:
-        raise UsageError(
-            source.name, "is not asked by words", fix=f"curate fetch {source.name} --help"
-        )
+        return _fetch_listing(dataset, source, Path(what), chosen, progress)
+    limit, query = source.limit if limit is None else limit, str(what)
     if not query.strip() or len(query) > 100:
         raise UsageError("--query", "needs 1 to 100 characters", fix="--query WORD")
-    chosen = {name: value for name, value in (options or {}).items() if value is not None}
     settings = {"query": query, "limit": limit, "allow_ai": allow_ai, **chosen}
     with dataset.lock():
         basis = terms.basis_for(dataset.root, source, query, fetch_options.ask)
@@ -141,34 +93,73 @@ def fetch(
         work = Collection(dataset, source.name, f"fetch {source.name}", settings, progress)
         limits, endpoint = fetch_options.limits, fetch_options.endpoint
         with Client(source, answers, key, endpoint, progress, limits) as client:
-            found = _explained(source, client, source.search(client.get_json, query, **chosen))
-            wanted = _wanted(found, limit, allow_ai=allow_ai)
-            rows = (
-                replace(_row(source.name, item), query=query, basis=basis, evidence=client.evidence)
-                for item in track(wanted, limit, "images", progress)
-            )
+            found = _explain_errors(source, client, source.search(client.get_json, query, **chosen))
+            selected = plan.select(found, limit, allow_ai=allow_ai)
+            tracked = track(selected, limit, "images", progress)
+            made = (plan.make_row(source.name, item, utc_now()) for item in tracked)
+            rows = (replace(r, query=query, basis=basis, evidence=client.evidence) for r in made)
             try:
-                met = _collect(work, rows, client, allow_ai=allow_ai)
+                met = _collect(work, rows, plan.update_signals, client, allow_ai=allow_ai)
             except SourceError as error:
-                raise _with_way_out(error, source, way_out) from None
+                raise _add_way_out(error, source, way_out) from None
         if not met:
             progress.say(f"{source.name}: nothing found for {query!r}")
         return work.finish()
 
 
-def _collect(work: Collection, rows: Iterable[Sample], client: Client, *, allow_ai: bool) -> int:
-    """Download what is due, one after the other; how many rows there were.
+def _fetch_listing(
+    dataset: Dataset, source: Source, path: Path, chosen: Mapping[str, Any], progress: Progress
+) -> Summary:
+    """Take what lies at a path, and what is said of it."""
+    assert source.listing is not None, "a source has a search or a listing"
+    listing = source.listing(dataset.root, path, **chosen)
+    for note in listing.notes:
+        progress.say(note)
+    license = chosen.get("license")
+    if license and identify(license, None).id is None:
+        progress.say(
+            f"--license {license}: names no licence known here; curate check will hold them"
+        )
+    settings = {source.name: path.resolve().name, **chosen}  # where it lies is nobody's business
+    with dataset.lock():
+        work = Collection(dataset, source.name, f"fetch {source.name}", settings, progress)
+        rows = (
+            _receive(plan.make_row(source.name, item, utc_now()), item.data or b"", dataset)
+            for item in track(listing.found, listing.total, "images", progress)
+        )
+        met = _collect(work, rows, plan.update_metadata)
+        left_out: dict[str, list[str]] = defaultdict(list)
+        for row in met:
+            if row.dropped:
+                left_out[row.dropped.partition(":")[0]].append(str(row.file_name))
+        for reason, names in sorted(left_out.items()):
+            progress.say(f"{LEFT_OUT.get(reason, reason)} ({len(names)}): {_few(names)}")
+        if bare := sum(not row.texts for row in met):
+            progress.say(f"{bare} of {len(met)} pictures have no caption: their names are used")
+        return work.finish()
+
+
+def _collect(
+    work: Collection,
+    rows: Iterable[Sample],
+    update: Callable[[Sample, Sample], Sample],
+    client: Client | None = None,
+    *,
+    allow_ai: bool = False,
+) -> list[Sample]:
+    """Take what is due, one after the other, and `update` what is known; the rows as they came.
 
     Raises:
         SourceError: too many downloads in a row failed.
     """
-    met = in_a_row = 0
+    met, in_a_row = [], 0
     for row in rows:
-        met += 1
-        if not _is_due(work, row, allow_ai=allow_ai):
-            work.met_again(row)
+        met.append(row)
+        known = work.rows.get(row.key)
+        if known and not plan.is_due(known, lost=work.is_lost(known), allow_ai=allow_ai):
+            work.update(update(known, row))
             continue
-        finished = row if row.dropped else _downloaded(row, client, work.dataset)
+        finished = _download(row, client, work.dataset) if client and not row.dropped else row
         work.add(finished)
         in_a_row = in_a_row + 1 if failed(finished) else 0
         if in_a_row == FAILURES:
@@ -180,46 +171,7 @@ def _collect(work: Collection, rows: Iterable[Sample], client: Client, *, allow_
     return met
 
 
-def _wanted(found: Iterable[Found], limit: int, *, allow_ai: bool) -> Iterator[Found]:
-    """What is found, marked where it may not be used, until `limit` pictures may be."""
-    left = limit
-    met: set[str] = set()
-    for item in found:
-        if item.id in met:
-            continue  # results move between pages while we read them
-        met.add(item.id)
-        if item.opt_outs and not item.dropped:
-            item = replace(item, dropped=f"opt-out:{item.opt_outs[0].partition(':')[2]}")
-        elif item.ai_generated and not allow_ai and not item.dropped:
-            item = replace(item, dropped=AI)
-        left -= item.dropped is None
-        yield item
-        if not left:
-            return  # before the next page is asked for
-
-
-def _is_due(work: Collection, row: Sample, *, allow_ai: bool) -> bool:
-    """Whether this row is new, has failed before, or was refused as AI-made and now is not."""
-    known = work.old(row.key)
-    return known is None or (known.dropped == AI and allow_ai)
-
-
-def _row(source: str, item: Found) -> Sample:
-    """The row of an image before its bytes are known."""
-    said: dict[str, Any] = {name: getattr(item, name) for name in STATED}
-    return Sample(
-        key=make_key(source, item.id),
-        source=source,
-        image_url=item.image_url,
-        retrieved=utc_now(),
-        opt_outs=item.opt_outs,
-        ai_generated=item.ai_generated,
-        dropped=item.dropped,
-        **said,
-    )
-
-
-def _downloaded(row: Sample, client: Client, dataset: Dataset) -> Sample:
+def _download(row: Sample, client: Client, dataset: Dataset) -> Sample:
     """The row with its picture in the store, or with the reason why there is none."""
     try:
         picture = client.get_picture(row.image_url or "", robots_tag)
@@ -231,10 +183,10 @@ def _downloaded(row: Sample, client: Client, dataset: Dataset) -> Sample:
         return replace(row, opt_outs=found, dropped=f"opt-out:{picture.opt_outs[0]}")
     if sniff.kind(picture.data[:32]) in ("HTML", "text") or not picture.data:
         return replace(row, dropped="download:a text instead of a picture")
-    return _received(row, picture.data, dataset)
+    return _receive(row, picture.data, dataset)
 
 
-def _received(row: Sample, data: bytes, dataset: Dataset) -> Sample:
+def _receive(row: Sample, data: bytes, dataset: Dataset) -> Sample:
     """The row with its bytes in the store, unless they are no picture that we store.
 
     Not synced here: 7 ms a picture, where once before the manifest is written does as well.
@@ -250,7 +202,7 @@ def _received(row: Sample, data: bytes, dataset: Dataset) -> Sample:
     )
 
 
-def _explained(source: Source, client: Client, found: Iterator[Found]) -> Iterator[Found]:
+def _explain_errors(source: Source, client: Client, found: Iterator[Found]) -> Iterator[Found]:
     """Turn a missing field of an answer into a sentence, and the end of the pages into the end."""
     try:
         yield from found
@@ -274,7 +226,7 @@ def _key(source: Source, way_out: str) -> Secret | None:
     return Secret.read(source.key_env, value, fix=fix)
 
 
-def _with_way_out(error: SourceError, source: Source, way_out: str) -> SourceError:
+def _add_way_out(error: SourceError, source: Source, way_out: str) -> SourceError:
     """The error; where the source's terms bind, with the open way to the same pictures."""
     if not source.needs_acceptance:
         return error

@@ -11,7 +11,7 @@ from curate.sources.base import Source
 SOURCES: tuple[Source, ...] = (folder.SOURCE, openverse.SOURCE, pixabay.SOURCE)
 
 
-def named(name: str) -> Source:
+def find_source(name: str) -> Source:
     """The source with this name.
 
     Raises:
@@ -23,7 +23,7 @@ def named(name: str) -> Source:
     raise UsageError(name, "no such source", fix="curate sources list")
 
 
-def described(root: Path) -> list[dict[str, object]]:
+def list_sources(root: Path) -> list[dict[str, object]]:
     """Every source as plain values: what it is, what it still needs here, and its terms."""
     return [
         {
@@ -39,7 +39,7 @@ def described(root: Path) -> list[dict[str, object]]:
 
 def _needs(source: Source, root: Path) -> list[str]:
     needs = []
-    if source.needs_acceptance and terms.accepted(root, source) is None:
+    if source.needs_acceptance and terms.find_acceptance(root, source) is None:
         needs.append(command(root, "sources", "accept", source.name, "--basis", "TEXT"))
     if source.key_env and not os.environ.get(source.key_env):
         needs.append(f"a key in {source.key_env}")

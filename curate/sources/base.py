@@ -1,8 +1,10 @@
 """What a source is, and what it yields."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
+
+import typer
 
 T = TypeVar("T")
 GetJson = Callable[[str, Mapping[str, object]], dict[str, Any]]
@@ -28,12 +30,27 @@ class Found:
     license_by: str | None = None  # "source" or "user"
     opt_outs: tuple[str, ...] = ()  # e.g. "api:noAiTraining"
     ai_generated: bool | None = None  # as stated
-    dropped: str | None = None  # why there is no picture to be had, REASON:DETAIL
+    dropped: str | None = None  # why there is no image to be had, REASON:DETAIL
 
 
-# search(get_json, query, **options): what a query finds, best match first, as lazily as the pages
-# come. A field that is missing from an answer leaves it as a KeyError.
+@dataclass(frozen=True)
+class Listing:
+    """What lies at a path: each image is read when its turn comes."""
+
+    found: Iterator[Found]
+    total: int  # images
+    notes: Sequence[str] = ()  # what was left out, as sentences
+
+
+# A source is asked by words, or lists what lies at a path. The first argument is handed in; all
+# others are the user's: their types, defaults and help are the options of `curate fetch NAME`.
+#   search(get_json, query, **options): what a query finds, best match first, as lazily as the
+#       pages come. A field that is missing from an answer leaves it as a KeyError.
+#   listing(without, path, **options): what is there, except in the folder `without`. An option
+#       `license` is the user's word on what states none.
 Search = Callable[..., Iterator[Found]]
+ListPath = Callable[..., Listing]
+Query = Annotated[str, typer.Option("--query", help="What to look for, up to 100 characters.")]
 
 
 def no_particular_meaning(status: int, body: str) -> Exception | None:
@@ -47,8 +64,12 @@ class Source:
 
     name: str
     summary: str  # one line for `curate sources list`
+    help: str  # one line for `curate fetch --help`
     terms_url: str | None = None
-    search: Search | None = None  # None: not asked by words
+    search: Search | None = None  # either this …
+    listing: ListPath | None = None  # … or that
+    limit: int = 200  # images to take from the top of the results, unless asked otherwise
+    states_ai: bool = False  # whether it says which images are AI-made
     terms: tuple[str, ...] = ()  # the points that a user should know
     terms_version: str | None = None  # their date, if acceptance is asked for
     key_env: str | None = None  # environment variable that holds the key

@@ -8,14 +8,17 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Annotated
+
+import typer
 
 from curate.errors import InputError
 from curate.images import sniff
 from curate.sources import metadata
-from curate.sources.base import Found, Source
+from curate.sources.base import Found, Listing, Source
 from curate.sources.metadata import Line
 
 SUFFIXES = frozenset(
@@ -34,55 +37,61 @@ class Entry:
     side_car: Path | None
 
 
-@dataclass
-class Listing:
-    """What a folder holds, before any picture is read."""
-
-    root: Path
-    entries: list[Entry] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)  # what was left out, as sentences
-
-
-def listed(folder: Path, *, without: Path | None = None) -> Listing:
+def listing(
+    without: Path,
+    path: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of pictures.")],
+    *,
+    license: Annotated[
+        str | None, typer.Option(help="Licence of what states none, e.g. CC0-1.0.")
+    ] = None,
+    author: Annotated[str | None, typer.Option(help="Author of what names none.")] = None,
+) -> Listing:
     """List a folder and all below it, except what is hidden and the folder `without`.
 
     Raises:
         InputError: there is no such folder, nothing in it, no picture in it, or a metadata
             file is broken.
     """
+    entries, notes = _list_entries(path, without)
+    return Listing(_read_entries(path, entries, license, author), len(entries), notes)
+
+
+def _list_entries(folder: Path, without: Path) -> tuple[list[Entry], list[str]]:
+    """What a folder holds, before any image is read, and what was left out, as sentences."""
     if not folder.is_dir():
         problem = "is not a folder" if folder.exists() else "no such folder"
         raise InputError(folder, problem, fix="curate fetch folder DIR")
     files, hidden = _files(folder, without)
     if not files and not hidden:
         raise InputError(folder, "the folder is empty", fix="put pictures into it")
-    listing = Listing(folder)
-    named = _metadata_lines(listing, files)
-    others = []
+    lines, notes = _metadata_lines(files)
+    entries, others = [], []
     for relative, path in files.items():
-        line = named.pop(relative, None)
+        line = lines.pop(relative, None)
         if line or path.suffix.lower() in SUFFIXES or _is_picture(path):
             side_car = path.with_suffix(".txt")
             has_side_car = side_car.is_file() and side_car != path
-            listing.entries.append(Entry(path, relative, line, side_car if has_side_car else None))
+            entries.append(Entry(path, relative, line, side_car if has_side_car else None))
         elif path.name not in metadata.NAMES and path.suffix != ".txt":
             others.append(path.name)
-    listing.entries += [Entry(folder / r, r, line, None) for r, line in named.items()]
-    listing.entries.sort(key=lambda entry: os.fsencode(entry.relative))
-    if not listing.entries:
+    entries += [Entry(folder / r, r, line, None) for r, line in lines.items()]
+    entries.sort(key=lambda entry: os.fsencode(entry.relative))
+    if not entries:
         raise InputError(folder, "holds no picture", fix="put JPEG, PNG or WebP files into it")
     if hidden:
-        listing.notes.append(f"{hidden} hidden files skipped")
+        notes.append(f"{hidden} hidden files skipped")
     if others:
-        listing.notes.append(f"{len(others)} other files skipped ({', '.join(sorted(others)[:3])})")
-    return listing
+        notes.append(f"{len(others)} other files skipped ({', '.join(sorted(others)[:3])})")
+    return entries, notes
 
 
-def read(listing: Listing, *, license: str | None, author: str | None) -> Iterator[Found]:
-    """Read one picture after the other; `license` and `author` fill only what is not stated."""
-    name = listing.root.resolve().name or "root"
-    for entry in listing.entries:
-        data, dropped = _bytes(entry, listing.root)
+def _read_entries(
+    root: Path, entries: Sequence[Entry], license: str | None, author: str | None
+) -> Iterator[Found]:
+    """Read one image after the other; `license` and `author` fill only what is not stated."""
+    name = root.resolve().name or "root"
+    for entry in entries:
+        data, dropped = _bytes(entry)
         line = entry.line or Line("", entry.relative)
         stated = line.license is not None or line.license_url is not None
         by = "source" if stated else "user" if license else None
@@ -116,11 +125,10 @@ def _identity(folder: str, relative: str, data: bytes) -> str:
     return f"{stem}-{digest[:16]}" if stem else digest[:16]
 
 
-def _files(folder: Path, without: Path | None) -> tuple[dict[str, Path], int]:
+def _files(folder: Path, without: Path) -> tuple[dict[str, Path], int]:
     """Every file by its relative path, and how many hidden ones there are."""
     found: dict[str, Path] = {}
-    hidden = 0
-    skip = without.resolve() if without else None
+    hidden, skip = 0, without.resolve()
 
     def refuse(error: OSError) -> None:
         raise InputError(
@@ -143,9 +151,10 @@ def _files(folder: Path, without: Path | None) -> tuple[dict[str, Path], int]:
     return found, hidden
 
 
-def _metadata_lines(listing: Listing, files: dict[str, Path]) -> dict[str, Line]:
-    """What the metadata files say, by path relative to the folder; rows of one file merged."""
+def _metadata_lines(files: dict[str, Path]) -> tuple[dict[str, Line], list[str]]:
+    """What the metadata files say, by path relative to the folder, and remarks about them."""
     merged: dict[str, Line] = {}
+    notes: list[str] = []
     twice = 0
     folders: dict[str, str] = {}
     for relative, path in sorted(files.items()):
@@ -161,19 +170,17 @@ def _metadata_lines(listing: Listing, files: dict[str, Path]) -> dict[str, Line]
         folders[inside] = path.name
         lines, unused = metadata.read(path)
         if unused:
-            listing.notes.append(f"{path}: columns not used: {', '.join(unused)}")
+            notes.append(f"{path}: columns not used: {', '.join(unused)}")
         for line in lines:
             target = os.path.normpath(f"{inside}/{line.file_name}".removeprefix("./"))
             twice += target in merged
-            merged[target] = _joined(merged[target], line) if target in merged else line
+            merged[target] = _join(merged[target], line) if target in merged else line
     if twice:
-        listing.notes.append(
-            f"{twice} metadata rows name a picture again; their captions are added"
-        )
-    return merged
+        notes.append(f"{twice} metadata rows name a picture again; their captions are added")
+    return merged, notes
 
 
-def _joined(first: Line, second: Line) -> Line:
+def _join(first: Line, second: Line) -> Line:
     """Two rows about one file: all captions and tags, and the first row's word on the rest."""
     fields = {
         name: getattr(first, name) or getattr(second, name) for name in Line.__dataclass_fields__
@@ -185,7 +192,7 @@ def _joined(first: Line, second: Line) -> Line:
     return Line(**fields)
 
 
-def _bytes(entry: Entry, root: Path) -> tuple[bytes, str | None]:
+def _bytes(entry: Entry) -> tuple[bytes, str | None]:
     """The file's bytes, or why there are none."""
     shown = _shown(entry.relative)
     if entry.relative.startswith(("../", "/")) or entry.relative == "..":
@@ -230,5 +237,8 @@ def _shown(name: str) -> str:
 SOURCE = Source(
     name="folder",
     summary="your own pictures, with captions beside them",
+    help="Take the pictures of a folder, with captions from metadata.csv, .txt files or file "
+    "names.",
+    listing=listing,
     terms=("You state the licence of what states none: --license ID.",),
 )

@@ -7,10 +7,12 @@ picture's own collection is kept with every row, so that they can be checked the
 
 from collections.abc import Iterator
 from itertools import count
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from curate.errors import SourceError, UsageError
-from curate.sources.base import Found, GetJson, Source, optional, required
+from curate.sources.base import Found, GetJson, Query, Source, optional, required
 
 URL = "https://api.openverse.org/v1/images/"
 PAGE = 20  # results; the most without an account
@@ -23,19 +25,16 @@ NAMES = {"cc0": "CC0", "pdm": "Public Domain Mark"}  # as its own attribution li
 
 def search(
     get_json: GetJson,
-    query: str,
+    query: Query,
     *,
-    license: str = "cc0,pdm,by",
+    license: Annotated[
+        str, typer.Option(help="Licences, by the API's names, separated by commas.")
+    ] = "cc0,pdm,by",
 ) -> Iterator[Found]:
-    """Yield every result for `query`, best match first; mature ones are left out by the API.
-
-    Args:
-        get_json: asks the API.
-        query: words, all of which must match.
-        license: the API's short names, separated by commas: cc0, pdm, by, by-sa, …
+    """Yield every result that matches all words, best match first; mature ones are left out.
 
     Raises:
-        UsageError: another name.
+        UsageError: `license` names what is none of `LICENCES`.
     """
     for name in license.split(","):
         if name not in LICENCES:
@@ -82,6 +81,7 @@ def _refusal(status: int, body: str) -> Exception | None:
 SOURCE = Source(
     name="openverse",
     summary="openly licensed pictures of many collections; no account needed",
+    help="Take openly licensed pictures from Openverse; no account needed.",
     terms_url="https://docs.openverse.org/terms_of_service.html",
     terms=(
         "Licences are as the catalogue states them; the page of each picture is kept.",
@@ -90,5 +90,6 @@ SOURCE = Source(
     requests_per_minute=20,
     media_hosts=None,
     search=search,
+    limit=100,
     refusal=_refusal,
 )

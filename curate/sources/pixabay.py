@@ -7,19 +7,18 @@ Error answers are plain text.
 
 from collections.abc import Iterator
 from itertools import count
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import typer
 
 from curate.errors import SourceError
 from curate.net.client import EndOfResults
-from curate.sources.base import Found, GetJson, Source, optional, required
+from curate.sources.base import Found, GetJson, Query, Source, optional, required
 
 URL = "https://pixabay.com/api/"
 PAGE = 200  # hits; the API's maximum
 KEY_URL = "https://pixabay.com/api/docs/#api_search_images"
 
-ImageType = Literal["all", "photo", "illustration", "vector"]
-Orientation = Literal["all", "horizontal", "vertical"]
-Order = Literal["popular", "latest"]
 Category = Literal[
     "backgrounds", "fashion", "nature", "science", "education", "feelings", "health", "people",
     "religion", "places", "animals", "industry", "computer", "food", "sports", "transportation",
@@ -37,17 +36,25 @@ Colour = Literal[
 
 def search(  # noqa: PLR0913 one a documented parameter
     get_json: GetJson,
-    query: str,
+    query: Query,
     *,
-    image_type: ImageType = "all",
-    orientation: Orientation = "all",
-    category: Category | None = None,
-    colors: Colour | None = None,
-    min_width: int = 0,
-    min_height: int = 0,
-    editors_choice: bool = False,
-    order: Order = "popular",
-    lang: Language = "en",
+    image_type: Annotated[
+        Literal["all", "photo", "illustration", "vector"], typer.Option(help="Kind of picture.")
+    ] = "all",
+    orientation: Annotated[
+        Literal["all", "horizontal", "vertical"], typer.Option(help="Shape.")
+    ] = "all",
+    category: Annotated[Category | None, typer.Option(help="Subject.")] = None,
+    colors: Annotated[Colour | None, typer.Option(help="Main colour.")] = None,
+    min_width: Annotated[int, typer.Option(min=0, help="Of the original, pixels.")] = 0,
+    min_height: Annotated[int, typer.Option(min=0, help="Of the original, pixels.")] = 0,
+    editors_choice: Annotated[
+        bool, typer.Option("--editors-choice", help="Only Editor's Choice.")
+    ] = False,
+    order: Annotated[
+        Literal["popular", "latest"], typer.Option(help="Which results come first.")
+    ] = "popular",
+    lang: Annotated[Language, typer.Option(help="Language of the query.")] = "en",
 ) -> Iterator[Found]:
     """Yield every hit for `query` (at most 100 characters), best match first."""
     asked: dict[str, object] = {
@@ -106,6 +113,7 @@ def _refusal(status: int, body: str) -> Exception | None:
 SOURCE = Source(
     name="pixabay",
     summary="photographs, illustrations and vectors; key, accepted terms and a basis needed",
+    help="Take pictures from Pixabay: needs PIXABAY_API_KEY, and its terms accepted with a basis.",
     terms_url="https://pixabay.com/service/terms/",
     terms=(
         "The Content License is not CC0: pictures may not be passed on as they are, "
@@ -122,5 +130,6 @@ SOURCE = Source(
     requests_per_minute=100,
     media_hosts=("pixabay.com", "cdn.pixabay.com"),
     search=search,
+    states_ai=True,
     refusal=_refusal,
 )

@@ -52,7 +52,7 @@ def accept(root: Path, source: Source, basis: str) -> Acceptance:
     return given
 
 
-def accepted(root: Path, source: Source) -> Acceptance | None:
+def find_acceptance(root: Path, source: Source) -> Acceptance | None:
     """The acceptance of the source's present terms, if there is one."""
     record = _read(root).get(source.name)
     if record is None:
@@ -78,7 +78,7 @@ def basis_for(root: Path, source: Source, query: str, ask: Ask | None) -> str | 
     """
     if not source.needs_acceptance:
         return None
-    given = accepted(root, source)
+    given = find_acceptance(root, source)
     if given is None and ask is not None:
         basis = ask(source)
         given = accept(root, source, basis) if basis else None

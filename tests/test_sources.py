@@ -1,0 +1,101 @@
+"""A source is one file and one tuple entry: the rest follows from what it declares."""
+
+import json
+import runpy
+from typing import Annotated, Literal
+
+import pytest
+import typer
+from servers import Answer, picture, serving
+
+from curate import cli, sources
+from curate.dataset.folder import Dataset
+from curate.errors import UsageError
+from curate.sources.base import Found, Query, Source
+
+URL = "https://postcards.example/cards"
+
+
+def search(
+    get_json,
+    query: Query,
+    *,
+    age: Annotated[Literal["old", "new"], typer.Option(help="Of the card.")] = "old",
+    min_width: Annotated[int, typer.Option(min=0, help="In pixels.")] = 0,
+    stamped: Annotated[bool, typer.Option("--stamped", help="Only with a stamp.")] = False,
+    place: Annotated[str | None, typer.Option(help="Where it was posted.")] = None,
+):
+    asked = {"q": query, "age": age, "width": min_width, "stamped": stamped, "place": place}
+    for card in get_json(URL, asked)["cards"]:
+        yield Found(id=card["id"], image_url=card["url"], title=card["title"])
+
+
+POSTCARDS = Source("postcards", "cards of old", "Take postcards.", search=search, limit=2)
+
+
+@pytest.fixture
+def curate(monkeypatch):
+    """The command line as it is when `POSTCARDS` stands in the tuple."""
+    monkeypatch.setattr(sources, "SOURCES", (*sources.SOURCES, POSTCARDS))
+    main = runpy.run_path(cli.__file__)["main"]
+
+    def type_words(*words: str) -> int:
+        with pytest.raises(SystemExit) as ended:
+            main(list(words))
+        return ended.value.code
+
+    return type_words
+
+
+def test_a_new_source_is_fetched_with_the_options_that_it_declares(curate, tmp_path):
+    where = ("--data", str(tmp_path))
+    with serving() as server:
+        cards = [
+            {"id": n, "url": f"{server.url}/{n}.png", "title": f"card {n}"} for n in ("a", "b", "c")
+        ]
+        server.routes["/cards"] = lambda query: Answer(json.dumps({"cards": cards}).encode())
+        for number, card in enumerate(cards):
+            server.routes[f"/{card['id']}.png"] = lambda query, n=number: Answer(picture(n))
+        options = ("--age", "new", "--min-width", "9", "--stamped", "--endpoint", server.url)
+        assert curate("fetch", "postcards", "--query", "sea", *options, *where) == 0
+        _, path, asked = server.asked[0]
+    assert path == "/cards"
+    assert asked == {"q": "sea", "age": "new", "width": "9", "stamped": "True"}
+    assert [row.title for row in Dataset(tmp_path).read().samples] == ["card a", "card b"]
+    (step,) = Dataset(tmp_path).read().history
+    assert step["settings"] == {
+        "query": "sea", "limit": 2, "allow_ai": False,
+        "age": "new", "min_width": 9, "stamped": True,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("--age", "middle"), "'middle' is not one of 'old', 'new'"),
+        (("--min-width", "-1"), "greater than or equal to 0"),
+        (("--stamped", "no"), "unexpected extra argument"),
+        (("--allow-ai",), "No such option: --allow-ai"),  # it does not say which are AI-made
+    ],
+)
+def test_what_a_new_source_does_not_declare_is_refused(curate, tmp_path, capsys, words, problem):
+    data = tmp_path / "data"
+    assert curate("fetch", "postcards", "--query", "sea", "--data", str(data), *words) == 2
+    assert problem in capsys.readouterr().err
+    assert not data.exists()
+
+
+def test_help_and_list_tell_of_a_new_source(curate, tmp_path, capsys):
+    assert curate("fetch", "--help") == 0
+    assert "Take postcards." in capsys.readouterr().out
+    assert curate("fetch", "postcards", "--help") == 0
+    shown = capsys.readouterr().out
+    assert "Where it was posted." in shown and "[default: 2]" in shown
+    assert curate("sources", "list", "--data", str(tmp_path)) == 0
+    assert "postcards\tcards of old\tnothing" in capsys.readouterr().out
+
+
+def test_sources_go_by_name():
+    assert sources.find_source("openverse").name == "openverse"
+    with pytest.raises(UsageError, match="flickr: no such source"):
+        sources.find_source("flickr")
