@@ -23,7 +23,7 @@ help:
 	@echo 'make demo                     fetch pictures, find the gap, teach the word, measure'
 	@echo 'make test                     lint, type check, tests with coverage'
 	@echo 'make test-corpora CORPORA=DIR the tests that read a folder of real pictures and answers'
-	@echo 'make test-browser             the page of vocab-gaps, in headless Chromium'
+	@echo 'make test-browser             the pages, in headless Chromium'
 	@echo 'make clean                    remove .venv and demo'
 
 demo: $(VENV)/.installed-demo

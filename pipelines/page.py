@@ -1,13 +1,11 @@
-"""The end of the recipe: one page and one picture that show what changed, from files on disk.
+"""The end of the recipe: one page and one image that show what changed, from files on disk.
 
 Every figure is read from what the commands wrote (`gaps-*.json`, `verify/verify.json`,
-`status.json`, `stages/*.json`); nothing is computed here but pictures, drawn by both models from
+`status.json`, `stages/*.json`); nothing is computed here but images, drawn by both models from
 the same seeds.
 """
 
 import argparse
-import base64
-import io
 import json
 import sys
 from collections import Counter
@@ -19,13 +17,15 @@ from typing import TYPE_CHECKING, Any
 from curate.dataset.folder import Dataset
 from curate.errors import CurateError, InputError
 from curate.formats import shards as layout
+from curate.system import web_page
 from curate.system.files import replacing, write_bytes
+from curate.system.web_page import data_uri
 
 if TYPE_CHECKING:
     import numpy as np
 
-TIMES = 3  # pictures a prompt
-ROWS_IN_PICTURE = 8  # prompts in before-after.png
+TIMES = 3  # images a prompt
+ROWS_IN_IMAGE = 8  # prompts in before-after.png
 DATASETS = ("people", "new", "truth")
 
 
@@ -35,9 +35,7 @@ class Row:
 
     prompt: str
     kind: str  # "new word", "new word, combination never shown", "combination never shown", ""
-    before: list[str]  # data URIs
-    after: list[str]
-    true: str | None  # data URI of the true picture, where there is one
+    strips: dict[str, list[str]]  # data URIs "before" and "after", and "true" where there is one
 
 
 def read_json(path: Path) -> Any:
@@ -64,12 +62,12 @@ def coverage(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[s
     return sorted(found, key=lambda r: (severities.index(r["before"]["severity"]), r["word"]))
 
 
-def true_pictures(data: Path) -> dict[str, bytes]:
-    """Caption -> picture, of every caption in the shards of a dataset."""
+def true_images(data: Path) -> dict[str, bytes]:
+    """Caption -> image, of every caption in the shards of a dataset."""
     found: dict[str, bytes] = {}
-    for _, picture, record in layout.iterate(data):
+    for _, image, record in layout.iterate(data):
         for caption in record["captions"]:
-            found.setdefault(caption["text"], picture)
+            found.setdefault(caption["text"], image)
     return found
 
 
@@ -82,7 +80,7 @@ def kind_of(prompt: str, word: str, shown: set[str], true: Mapping[str, bytes]) 
 
 
 def draw(out: Path, prompts: Sequence[str]) -> "tuple[np.ndarray, np.ndarray]":
-    """`TIMES` pictures a prompt by the model before and after, uint8 (prompts * TIMES, H, W, 3)."""
+    """`TIMES` images a prompt by the model before and after, uint8 (prompts * TIMES, H, W, 3)."""
     from train.verification.generate import Drawer
     from train.verification.prompts import Sample
 
@@ -100,44 +98,29 @@ def say(what: str, done: int, total: int) -> None:
     print(f"  {what}: {done} of {total}", file=sys.stderr)
 
 
-def data_uri(picture: bytes, kind: str = "png") -> str:
-    """Bytes as an address that a page can hold."""
-    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
-
-
-def png(image_HWC: "np.ndarray") -> bytes:
-    """A picture as PNG bytes."""
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(image_HWC).save(file, "PNG", optimize=True)
-    return file.getvalue()
-
-
 def rows(out: Path, word: str, prompts: Sequence[str]) -> list[Row]:
     """What both models draw for every prompt; also writes `before-after.png`."""
     from train.figures.grids import Comparison, before_after
 
-    true = true_pictures(out / "truth-data")
-    shown = {c for name in ("people", "new") for c in true_pictures(out / f"{name}-data")}
+    true = true_images(out / "truth-data")
+    shown = {c for name in ("people", "new") for c in true_images(out / f"{name}-data")}
     before, after = draw(out, prompts)
     spans = [slice(n * TIMES, (n + 1) * TIMES) for n in range(len(prompts))]
     kinds = [kind_of(p, word, shown, true) for p in prompts]
     chosen = sorted(range(len(prompts)), key=lambda n: ("never" not in kinds[n], n))
-    new = [n for n in chosen if kinds[n].startswith("new")][: ROWS_IN_PICTURE - 3]
-    old = [n for n in chosen if not kinds[n].startswith("new")][: ROWS_IN_PICTURE - len(new)]
-    picture = before_after(
+    new = [n for n in chosen if kinds[n].startswith("new")][: ROWS_IN_IMAGE - 3]
+    old = [n for n in chosen if not kinds[n].startswith("new")][: ROWS_IN_IMAGE - len(new)]
+    image = before_after(
         [Comparison(prompts[n], before[spans[n]], after[spans[n]]) for n in (*new, *old)]
     )
     with replacing(out / "before-after.png") as file:
-        picture.save(file, "PNG", optimize=True)
+        image.save(file, "PNG", optimize=True)
     return [
         Row(
             prompt,
             kind,
-            [data_uri(png(i)) for i in before[span]],
-            [data_uri(png(i)) for i in after[span]],
-            data_uri(true[prompt]) if prompt in true else None,
+            {"before": [*map(data_uri, before[span])], "after": [*map(data_uri, after[span])]}
+            | ({"true": [data_uri(true[prompt])]} if prompt in true else {}),
         )
         for prompt, kind, span in zip(prompts, kinds, spans, strict=True)
     ]
@@ -172,20 +155,11 @@ def stages(out: Path) -> list[dict[str, Any]]:
 
 def write(out: Path, word: str, prompts_file: Path) -> None:
     """Write `index.html` and `before-after.png` into `out`."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
     lines = [line.strip() for line in prompts_file.read_text().splitlines()]
     credit = out / "pictures" / "people" / "CREDITS.txt"
     losses = [(name, out / name / "loss.png") for name in ("base", "taught")]
-    text = environment.get_template("page.html.j2").render(
+    text = web_page.render(
+        "pipelines/page.html.j2",
         word=word,
         rows=rows(out, word, [line for line in lines if line]),
         coverage=coverage(read_json(out / "gaps-before.json"), read_json(out / "gaps-after.json")),

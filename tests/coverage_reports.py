@@ -78,8 +78,8 @@ def complete() -> tuple[dict[str, Any], list[Prompt]]:
                 {"unit": "storm", "relation": "synonym", "similarity": 0.6, "n_images": 12}
             ],
             evidence=[
-                {"key": "t-2", "caption": "a blizzard demon", "license": "CC0-1.0"},
-                {"key": "t-3", "caption": "snowstorms", "page_url": "javascript:alert(1)"},
+                {"key": "t-2", "caption": "a blizzard demon"},
+                {"key": "t-3", "caption": "snowstorms"},
             ],
             nearest=[{"unit": "wizard", "n_images": 40}],
             did_you_mean=[{"unit": "blizzards", "n_images": 2}],

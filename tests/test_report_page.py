@@ -47,17 +47,18 @@ class Read(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def pictures() -> dict[str, Thumbnail]:
+def thumbnails() -> dict[str, Thumbnail]:
     return {
         "t-1": Thumbnail("data:image/webp;base64,AAAA", "MIT", "folder", "https://a.test/1", "Ann"),
-        "t-2": Thumbnail(None, None, None, None, None, "broken data stream"),
+        "t-2": Thumbnail(None, "CC0-1.0", None, None, None, "broken data stream"),
+        "t-3": Thumbnail(page_url="javascript:alert(1)"),
     }
 
 
 @pytest.fixture(scope="module")
-def text(pictures: dict[str, Thumbnail]) -> str:
+def text(thumbnails: dict[str, Thumbnail]) -> str:
     made, prompts = complete()
-    return page.render(made, prompts, pictures=pictures)
+    return page.render(made, prompts, thumbnails=thumbnails)
 
 
 def test_the_page_stands_alone(text: str):
@@ -87,8 +88,8 @@ def test_hostile_texts_stay_texts(text: str):
     assert read.named("img") == []
     assert len(read.named("script")) == 2
     data = read.data()
-    assert HOSTILE in data["prompts"][0][1]
-    assert any(HOSTILE in caption for _, caption in data["texts"])
+    assert HOSTILE in data["prompts"][0]["text"]
+    assert any(HOSTILE in one["caption"] for one in whole_items(data)[4]["evidence"])
     assert all(HOSTILE not in value for _, attributes in read.tags for value in attributes.values())
 
 
@@ -103,47 +104,59 @@ def test_names_of_files_are_escaped_too():
     page.render(made, prompts).encode()
 
 
-def test_an_item_is_told_in_full(text: str):
+def whole_items(data: dict) -> list[dict]:
+    """The items as the page's script makes them whole again."""
+
+    def fill(blank: dict, given: dict) -> dict:
+        nested = {k: fill(v, given.get(k, {})) for k, v in blank.items() if isinstance(v, dict)}
+        return blank | given | nested
+
+    items = data["report"]["items"]
+    return [fill(data["blank"], data["verdicts"][item["verdict"]] | item) for item in items]
+
+
+def test_the_page_holds_the_published_report(text: str):
     data = Read(text).data()
-    blizzard, bear, bat, car, pair, dog, *_ = data["items"]
-    assert blizzard["u"] == "blizzard" and blizzard["n"] == 1 and blizzard["s"] == 0
-    assert blizzard["l"] == [1, 0, 2, [3, "snowstorm"], [0], [0]]
-    assert blizzard["m"] == [4, 9, 17]
-    assert (blizzard["p"], blizzard["b"], blizzard["q"]) == (0.93, 57, 29)
-    assert blizzard["r"] == [["storm", "synonym", 12]]
-    assert blizzard["d"] == [["blizzards", 2]] and blizzard["y"] == [["wizard", 40]]
-    assert bear["k"] == "phrase" and "e" not in bear and "f" not in bear
-    assert bat["g"] == ["sense-risk"] and bat["z"]["shown"] == "a club"
-    assert (car["x"], car["i"]) == (3.5, -2.25)
-    assert pair["e"][0][0] == dog["e"][0][0], "one caption is held once"
+    made, _ = complete()
+    items = whole_items(data)
+    for one in items:
+        del one["description"]
+        for evidence in one["evidence"]:
+            del evidence["marks"]
+    for one in made["items"]:
+        for mention in one["prompts"]:
+            del mention["text"]  # the page has the prompts
+    assert {**data["report"], "items": items} == made | {"baseline": None}
+    assert "expected" not in data["report"]["items"][0], "what is blank is left out"
 
 
 def test_words_of_the_unit_are_marked_by_characters(text: str):
-    data = Read(text).data()
-    marks = {}
-    for one in data["items"]:
-        for place, *spans in one.get("e", ()):
-            caption = data["texts"][place][1]
-            marks.setdefault(one["u"], []).extend(
-                caption[a:b] for a, b in zip(spans[::2], spans[1::2], strict=True)
-            )
+    marks: dict[str, list[str]] = {}
+    for one in whole_items(Read(text).data()):
+        marks[one["unit"]] = [
+            shown["caption"][a:b] for shown in one["evidence"] for a, b in shown["marks"]
+        ]
     assert marks["dog"] == ["dogs"]
     assert marks["blizzard"] == ["blizzard", "snowstorms"], "and related words that count"
 
 
-def test_rights_and_reasons_stand_beside_pictures(text: str):
-    pictures = {key: rest for key, *rest in Read(text).data()["pictures"]}
-    uri, *rights = pictures["t-1"]
-    assert uri == "data:image/webp;base64,AAAA"
-    assert rights == ["MIT", "folder", "https://a.test/1", "Ann", None]
-    assert pictures["t-2"] == [None, "CC0-1.0", None, None, None, "broken data stream"]
-    assert pictures["t-3"][3] is None, "only http and https are links"
+def test_rights_and_reasons_stand_beside_images(text: str):
+    images = Read(text).data()["thumbnails"]
+    assert images["t-1"] == {
+        "data_uri": "data:image/webp;base64,AAAA",
+        "license": "MIT",
+        "source": "folder",
+        "page_url": "https://a.test/1",
+        "author": "Ann",
+    }
+    assert images["t-2"] == {"license": "CC0-1.0", "reason": "broken data stream"}
+    assert images["t-3"] == {}, "only http and https are links"
 
 
-def test_the_same_report_gives_the_same_bytes(text: str, pictures: dict[str, Thumbnail]):
+def test_the_same_report_gives_the_same_bytes(text: str, thumbnails: dict[str, Thumbnail]):
     made, prompts = complete()
-    again = dict(reversed(pictures.items()))
-    assert page.render(made, prompts, pictures=again) == text
+    again = dict(reversed(thumbnails.items()))
+    assert page.render(made, prompts, thumbnails=again) == text
 
 
 def test_without_scripts_the_worst_gaps_are_there():
@@ -177,11 +190,11 @@ def test_changes_since_a_baseline_are_listed():
         "changed": [change | {"unit": f"w{n}", "before": thin, "now": None} for n in range(501)],
         "notes": ["the profile was lora, now it is finetune"],
     }
-    told = " ".join(" ".join(text for _, text in Read(page.render(made, prompts)).texts).split())
-    assert "No new gap." in told
-    assert "snow thin 1 → now covered 31" in told
-    assert "w499 thin 1 → now no longer asked for and 1 more; the JSON lists all" in told
-    assert "the profile was lora" in told
+    seen = " ".join(" ".join(text for _, text in Read(page.render(made, prompts)).texts).split())
+    assert "No new gap." in seen
+    assert "snow thin 1 → now covered 31" in seen
+    assert "w499 thin 1 → now no longer asked for and 1 more; the JSON lists all" in seen
+    assert "the profile was lora" in seen
     assert "tab-changes" not in page.render(*complete())
 
 
@@ -201,7 +214,7 @@ def test_two_thousand_prompts_stay_under_ten_megabytes():
     made, prompts = large()
     assert len(prompts) == 2000 and len(made["items"]) >= 30000
     uri = "data:image/webp;base64," + "A" * 3000
-    pictures = {
+    images = {
         f"t-{n}": Thumbnail(uri, "CC0-1.0", "openverse", None, "A. Uthor") for n in range(600)
     }
-    assert len(page.render(made, prompts, pictures=pictures).encode()) < 10_000_000
+    assert len(page.render(made, prompts, thumbnails=images).encode()) < 10_000_000

@@ -63,11 +63,11 @@ def test_the_folder_holds_weights_description_card_and_credits(model, tmp_path):
     assert "license_name" not in matter
     for sentence in (
         "# fox",
-        "pictures of 16 x 16 pixels",
-        "2 pictures. [CREDITS.md]",
+        "images of 16 x 16 pixels",
+        "2 images. [CREDITS.md]",
         "red (5), green (3), circle (2)",
         "| 16 x 16 |",
-        "30.0 | 25.0 | 26.0 | yes, on held-out pictures",
+        "30.0 | 25.0 | 26.0 | yes, on held-out images",
         "Not measured.",
         "Nobody has measured",
     ):
@@ -83,8 +83,8 @@ def test_the_most_frequent_and_the_rarest_words_are_named(tmp_path, encoder):
     export(cascades.write(tmp_path / "model", encoder, facts={"words": words}), tmp_path / "fox")
     readme = (tmp_path / "fox" / "README.md").read_text()
 
-    assert "- most frequent (pictures): word30 (30), word29 (29)" in readme
-    assert "- rarest (pictures): word01 (1), word02 (2)" in readme
+    assert "- most frequent (images): word30 (30), word29 (29)" in readme
+    assert "- rarest (images): word01 (1), word02 (2)" in readme
     assert "shown 30 different words" in readme
 
 
@@ -259,7 +259,7 @@ def test_coverage_is_told_with_what_is_missing(model, tmp_path):
     export(model, tmp_path / "fox", gaps=tmp_path / "gaps.json")
     readme = (tmp_path / "fox" / "README.md").read_text()
 
-    assert "24 prompts were compared with the captions of 419 training pictures" in readme
+    assert "24 prompts were compared with the captions of 419 training images" in readme
     assert "| covered | 11 |" in readme
     assert "Asked for and not, or hardly, taught: sna\\*re." in readme
 

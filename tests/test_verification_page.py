@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from curate.system import web_page
 from tests.painters import CAPTIONS, Painter, draw, shapes
 from train.verification import gallery, verdict, verify
 from train.verification import page as verify_page
@@ -144,7 +145,7 @@ def test_each_picture_says_what_it_was_taken_for():
 
 def test_filters_count_prompts_as_each_scorer_sees_them():
     found = page(report())
-    rules = verify_page._style(2)
+    rules = verify_page._filter_rules(2)
     radios = [a["id"] for a in found.all("input")]
 
     assert radios == ["s0", "s1", "all", "wrong", "inexact", "forgotten", "new", "old"]
@@ -303,5 +304,5 @@ def test_a_verification_writes_its_page(tmp_path: Path):
     assert len(found.all("article")) == 8 + 24  # of each group, as many prompts as samples
     (row,) = [r for r in made.rows if r.prompt == "a small pink star"]
     assert [look.after.caption for look in row.looks] == ["a small pink cross"] * 3
-    true = {a["src"] for a in found.all("img") if a["alt"] == "a true picture of a small pink star"}
-    assert true == {verify_page._data_uri(draw("a small pink star"))}
+    true = {a["src"] for a in found.all("img") if a["alt"] == "a true image of a small pink star"}
+    assert true == {web_page.data_uri(draw("a small pink star"))}

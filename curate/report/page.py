@@ -1,153 +1,116 @@
-"""The report as one HTML page: everything in the file, nothing from elsewhere.
+"""The report as one HTML page, for looking.
 
-The page holds the report once, as one block of compact JSON; its script makes what is looked at.
+The page holds the report as its JSON names it (`vocab-gaps/1`); its script makes what is looked at.
 Without scripts it shows the summary and the worst gaps.
 """
 
-import base64
-import hashlib
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
+from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any
 
-from curate.coverage.verdicts import MEANINGS, RELATIONS, SEVERITIES, UNIT_KINDS
+from curate.coverage.verdicts import MEANINGS, RELATIONS, UNIT_KINDS, Item
 from curate.prompts.reader import Prompt
-from curate.report.thumbnails import Thumbnail
+from curate.report.report import item_json
+from curate.report.thumbnails import Thumbnail, keys_of
+from curate.system import web_page
 from curate.text import tokens
 from curate.text.lemmas import lemmas_of
 
 STATIC_GAPS = 200  # rows that stand in the page without its script
 CHANGES = 500  # of each kind that the page lists
-SCRIPTS = tuple(  # in this order
-    f"report{part}.js" for part in ("", "_prompts", "_item", "_controls", "_map")
-)
-_BAR = 1000  # units of the drawing that shows the words by verdict
-_NO_PICTURES: Mapping[str, Thumbnail] = MappingProxyType({})
+SCRIPTS = [
+    f"curate.report/report{part}.js" for part in ("", "_prompts", "_item", "_controls", "_map")
+]
+_NO_THUMBNAILS: Mapping[str, Thumbnail] = MappingProxyType({})
 
 
 def render(
     report: dict[str, Any],
     prompts: Sequence[Prompt],
     *,
-    pictures: Mapping[str, Thumbnail] = _NO_PICTURES,
+    thumbnails: Mapping[str, Thumbnail] = _NO_THUMBNAILS,
 ) -> str:
-    """The page for a report in its JSON form, with the pictures of its evidence by key."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(
-        loader=PackageLoader("curate.report", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    baseline = report.get("baseline")
-    style = _file("report.css")
-    script = "\n".join(map(_file, SCRIPTS))
-    gaps = [item for item in report["items"] if item["severity"] != "info"]
-    page = environment.get_template("report.html.j2").render(
+    """The page for a report in its JSON form, with the images of its evidence by key."""
+    items = report["items"]
+    gaps = [item for item in items if item["severity"] != "info"]
+    present = {item["kind"] for item in items}
+    verdicts = _verdicts(items)
+    return web_page.render(
+        "curate.report/report.html.j2",
+        scripts=SCRIPTS,
+        data=_page_data(report, prompts, thumbnails, verdicts),
         report=report,
-        gaps=[(item, _asked(item)) for item in gaps[:STATIC_GAPS]],
-        gaps_in_all=len(gaps),
-        by_severity=Counter(item["severity"] for item in report["items"]),
-        words=_words(report["items"]),
-        bar=_BAR,
-        meanings=_meanings(report),
-        kinds=UNIT_KINDS,
-        incomplete=report["data"].get("incomplete") or [],
-        baseline=baseline,
-        changes=_changes(baseline) if baseline else [],
-        style=Markup(style),  # noqa: S704  (our own files, no input in them)
-        script=Markup(script),  # noqa: S704
-        style_hash=_hash(style),
-        script_hash=_hash(script),
-        data=Markup(_embedded(payload(report, prompts, pictures))),  # noqa: S704  (has no "<")
+        baseline=report.get("baseline"),
+        most_changes=CHANGES,
+        gaps=gaps[:STATIC_GAPS],
+        total_gaps=len(gaps),
+        by_severity=Counter(item["severity"] for item in items),
+        words=_words(items),
+        verdicts=verdicts,
+        choices={
+            "Kind": {kind: title for kind, title in UNIT_KINDS.items() if kind in present},
+            "Verdict": {name: name for name in verdicts},
+        },
     )
-    return page.encode("utf-8", "replace").decode()  # a file name need not be text
 
 
-def payload(
-    report: Mapping[str, Any], prompts: Sequence[Prompt], pictures: Mapping[str, Thumbnail]
+def _page_data(
+    report: Mapping[str, Any],
+    prompts: Sequence[Prompt],
+    thumbnails: Mapping[str, Thumbnail],
+    verdicts: Mapping[str, dict[str, Any]],
 ) -> dict[str, Any]:
-    """What the script reads. Fields that are empty are left out; spans count characters.
+    """What the script reads: the report, and beside it the prompts and the images by key.
 
-    An item: u unit, k kind, v verdict, s severity (0 error to 2 info), n images, l levels
-    [exact, inflection, variant, [n, via…] for synonym, narrower, derivation], e evidence
-    [text, start, end, …] with the words to mark, m mentions [line, start, end, …], x expected,
-    i PMI, p p_correct, b upper bound, r related words not counted, d did you mean, y nearest,
-    g badges, z senses, f commands, q images short of the target.
+    Most items are pairs, and most of their fields are null, zero or empty. A field that says what
+    `blank` says, or `verdicts` of the item's verdict, is left out; the script fills it in.
+    Evidence has one more field, `marks`: the spans of the words that it shows, in characters.
     """
-    texts: dict[tuple[str, str], int] = {}  # (key, caption) -> its place
-    rights: dict[str, list[str | None]] = {}
-    items = []
-    for item in report["items"]:
-        for one in item["evidence"]:
-            texts.setdefault((one["key"], one["caption"]), len(texts))
-            rights.setdefault(one["key"], _picture(one, pictures.get(one["key"])))
-        items.append(_compact(item, texts))
-    places = {key: n for n, key in enumerate(rights)}
+    blank = item_json(Item("", "pair", next(iter(MEANINGS)), ()))
     return {
-        "profile": report["profile"],
-        "severities": SEVERITIES,
-        "meanings": {verdict: meaning for verdict, _, meaning in _meanings(report)},
+        "report": {
+            **report,
+            "items": [_short(item, blank | verdicts[item["verdict"]]) for item in report["items"]],
+            "baseline": None,  # stands in the page already
+        },
+        "blank": blank,
+        "verdicts": verdicts,
         "kinds": UNIT_KINDS,
-        "prompts": [[prompt.line, prompt.text] for prompt in prompts],
-        "items": items,
-        "texts": [[places[key], caption] for key, caption in texts],
-        "pictures": [[key, *values] for key, values in rights.items()],
+        "prompts": [{"line": prompt.line, "text": prompt.text} for prompt in prompts],
+        "thumbnails": {
+            key: _thumbnail(thumbnails[key]) for key in keys_of(report) if key in thumbnails
+        },
     }
 
 
-def _compact(item: Mapping[str, Any], texts: Mapping[tuple[str, str], int]) -> dict[str, Any]:
-    levels, fix = item["levels"], item["fix"]
-    exact = [levels["exact"], levels["inflection"], levels["variant"]]
-    related = [[levels[name]["n"], *levels[name]["via"]] for name in RELATIONS]
-    wanted = _wanted(item)
-    optional = {
-        "l": [*exact, *related] if any(exact[1:]) or any(one[0] for one in related) else None,
-        "e": [
-            [texts[one["key"], one["caption"]], *_marks(one["caption"], wanted)]
-            for one in item["evidence"]
-        ],
-        "i": item.get("pmi"),
-        "x": item.get("expected"),
-        "p": item.get("p_correct"),
-        "b": item.get("upper_bound_visible_95"),
-        "r": [[r["unit"], r["relation"], r["n_images"]] for r in item["related_not_counted"]],
-        "d": [[near["unit"], near["n_images"]] for near in item.get("did_you_mean") or ()],
-        "y": [[near["unit"], near["n_images"]] for near in item["nearest"]],
-        "g": item.get("badges"),
-        "z": item.get("senses"),
-        "f": fix["fetch"],
-        "q": fix["need"] or None,
+def _short(item: Mapping[str, Any], blank: Mapping[str, Any]) -> dict[str, Any]:
+    """An item without what `blank` says as well, its evidence marked."""
+    wanted = _wanted(item) if item["evidence"] else ()
+    whole = {
+        **item,
+        "prompts": [{"line": m["line"], "span": m["span"]} for m in item["prompts"]],
+        "evidence": [e | {"marks": list(_marks(e["caption"], wanted))} for e in item["evidence"]],
     }
+    return _differences(whole, blank)
+
+
+def _differences(value: Mapping[str, Any], blank: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "u": item["unit"],
-        "k": item["kind"],
-        "v": item["verdict"],
-        "s": SEVERITIES.index(item["severity"]),
-        "n": item["n_images"],
-        "m": [number for m in item["prompts"] for number in (m["line"], *m["span"])],
-    } | {name: value for name, value in optional.items() if value not in (None, [], (), {})}
+        name: _differences(one, blank[name]) if isinstance(blank.get(name), dict) else one
+        for name, one in value.items()
+        if one != blank.get(name)
+    }
 
 
-def _picture(evidence: Mapping[str, Any], picture: Thumbnail | None) -> list[str | None]:
-    """Data URI, licence, source, page, author and the reason why there is no picture."""
-    known = picture or Thumbnail()
-    page_url = evidence.get("page_url") or known.page_url
-    return [
-        known.data_uri,
-        evidence.get("license") or known.license,
-        evidence.get("source") or known.source,
-        page_url if page_url and re.match(r"https?://", page_url, re.IGNORECASE) else None,
-        known.author,
-        known.reason,
-    ]
+def _thumbnail(image: Thumbnail) -> dict[str, str]:
+    """What is known of an image; an address that is none of the web is not given on."""
+    known = {name: value for name, value in asdict(image).items() if value is not None}
+    if not re.match(r"https?://", known.get("page_url", ""), re.IGNORECASE):
+        known.pop("page_url", None)
+    return known
 
 
 def _wanted(item: Mapping[str, Any]) -> list[frozenset[str]]:
@@ -158,68 +121,31 @@ def _wanted(item: Mapping[str, Any]) -> list[frozenset[str]]:
     return [lemmas_of(form) for form in dict.fromkeys(forms)]
 
 
-def _marks(caption: str, wanted: Sequence[frozenset[str]]) -> Iterator[int]:
-    """Start and end of each word of a caption that shows a wanted lemma."""
+def _marks(caption: str, wanted: Sequence[frozenset[str]]) -> Iterator[tuple[int, int]]:
+    """The span of each word of a caption that shows a wanted lemma."""
     for start, end in tokens.spans(caption):
         found = [lemmas_of(form) for form in tokens.forms(caption[start:end])]
         if any(one & lemmas for one in found for lemmas in wanted):
-            yield start
-            yield end
+            yield start, end
 
 
-def _asked(item: Mapping[str, Any]) -> int:
-    """Prompts that ask for an item."""
-    return len({mention["line"] for mention in item["prompts"]})
-
-
-def _words(items: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, int, float, float]]:
-    """(verdict, severity, words, left edge, width) of the words that pictures can show."""
+def _words(items: Sequence[Mapping[str, Any]]) -> Counter[str]:
+    """How many words that images can show have each verdict."""
     silent = {"function-word", "control-token", "negated", "meta", "not-visual"}
-    shown = [i for i in items if i["kind"] == "word" and i["verdict"] not in silent]
-    counts = Counter(item["verdict"] for item in shown)
-    severities = {item["verdict"]: item["severity"] for item in shown}
-    reached, found = 0.0, []
-    for verdict in [*MEANINGS, *sorted(counts.keys() - MEANINGS.keys())]:
-        if counts[verdict]:
-            width = _BAR * counts[verdict] / len(shown)
-            found.append(
-                (verdict, severities[verdict], counts[verdict], round(reached, 2), round(width, 2))
-            )
-            reached += width
-    return found
+    return Counter(
+        i["verdict"] for i in items if i["kind"] == "word" and i["verdict"] not in silent
+    )
 
 
-def _meanings(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Verdict, severity and meaning of every verdict in the report, worst first."""
-    severities = {item["verdict"]: item["severity"] for item in report["items"]}
-    names = [*MEANINGS, *sorted(severities.keys() - MEANINGS.keys())]
-    return [(v, severities[v], MEANINGS.get(v, "")) for v in names if v in severities]
-
-
-def _changes(baseline: Mapping[str, Any]) -> list[tuple[str, str, str, list[Any], int]]:
-    """Of each kind of change: its title, words for none, the first entries and how many in all."""
-    titles = {
-        "new": ("New gaps", "No new gap."),
-        "closed": ("Closed", "No gap was closed."),
-        "changed": ("Changed otherwise", "Nothing else has changed."),
+def _verdicts(items: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What the report says of each verdict in it, worst first."""
+    first = {item["verdict"]: item for item in reversed(items)}
+    return {
+        name: {
+            "severity": first[name]["severity"],
+            "p_correct": first[name]["p_correct"],
+            "description": MEANINGS.get(name, ""),
+        }
+        for name in [*MEANINGS, *sorted(first.keys() - MEANINGS.keys())]
+        if name in first
     }
-    found = []
-    for name, (title, none) in titles.items():
-        entries = baseline[name]
-        found.append((name, title, none, entries[:CHANGES], len(entries)))
-    return found
-
-
-def _embedded(value: object) -> str:
-    """JSON that can stand inside a script element: nothing in it ends or opens a tag."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _file(name: str) -> str:
-    return resources.files("curate.report").joinpath(name).read_text("utf-8")
-
-
-def _hash(text: str) -> str:
-    """The name of an inline script or style in a content security policy."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

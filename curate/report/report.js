@@ -3,21 +3,23 @@
 // text node or an attribute, never as markup.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
-const ITEMS = DATA.items;
 const SLICE = 100; // rows made at a time
-const JOINED = new Set(["pair", "bind", "phrase"]);
+const JOINS = new Set(["pair", "bind", "phrase"]);
 const byId = id => document.getElementById(id);
-const count = (n, one, many) => n.toLocaleString("en") + " " + (n === 1 ? one : many || one + "s");
+const format = n => n.toLocaleString("en");
+const count = (n, noun) => format(n) + " " + noun + (n === 1 ? "" : "s");
+const isGap = item => item.severity !== "info";
+const isPair = item => item.kind === "pair" || item.kind === "bind";
 
 function h(tag, attributes, ...children) {
-  const made = document.createElement(tag);
+  const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes || {})) {
-    if (typeof value === "function") made.addEventListener(name, value);
-    else if (value === true) made.setAttribute(name, "");
-    else if (value !== false && value !== null && value !== undefined) made.setAttribute(name, value);
+    if (typeof value === "function") element.addEventListener(name, value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value);
   }
-  made.append(...children.flat(Infinity).filter(child => child !== null && child !== undefined));
-  return made;
+  element.append(...children.flat(Infinity).filter(child => child !== null && child !== undefined));
+  return element;
 }
 
 // Spans count characters; strings of this language count in halves of those beyond U+FFFF.
@@ -27,134 +29,116 @@ function cutter(text) {
   return (a, b) => characters.slice(a, b).join("");
 }
 
-// --- what follows from the data, once
-const LINES = new Map(DATA.prompts.map(([line, text], place) => [line, { line, text, place, items: [], spans: [], joins: [] }]));
-const PROMPTS = Array.from(LINES.values());
-ITEMS.forEach((item, number) => {
-  item.id = number;
-  item.find = item.u.toLowerCase();
-  let last = null;
-  item.a = 0;
-  for (let i = 0; i < item.m.length; i += 3) {
-    const prompt = LINES.get(item.m[i]);
-    if (!prompt) continue;
-    const start = item.m[i + 1], end = item.m[i + 2];
-    if (item.k === "pair" || item.k === "bind") {
-      if (prompt !== last) prompt.joins.push(number);
-    } else {
-      prompt.spans.push([start, end, number]);
-      if (item.k === "phrase" && prompt !== last) prompt.joins.push(number);
-    }
-    if (prompt !== last) { item.a += 1; prompt.items.push(number); }
-    last = prompt;
+// --- the report, with what the page leaves out because it is blank or follows from the verdict
+function fill(blank, given = {}) {
+  const whole = { ...blank, ...given };
+  for (const name in blank) {
+    if (blank[name]?.constructor === Object) whole[name] = fill(blank[name], given[name]);
   }
-});
-for (const prompt of PROMPTS) {
-  prompt.find = prompt.text.toLowerCase();
-  const worst = [0, 0, 0];
-  for (const id of prompt.items) worst[ITEMS[id].s] += 1;
-  prompt.worst = worst;
+  return whole;
 }
-const WORST_FIRST = PROMPTS.slice().sort((a, b) =>
-  Math.sign(b.worst[0]) - Math.sign(a.worst[0]) || b.worst[0] - a.worst[0] ||
-  b.worst[1] - a.worst[1] || a.place - b.place);
+
+const ITEMS = DATA.report.items.map((item, id) => ({ ...fill(DATA.blank, { ...DATA.verdicts[item.verdict], ...item }), id, find: item.unit.toLowerCase(), asked: 0 }));
+const PROMPTS = DATA.prompts.map(({ line, text }, place) => ({ line, text, place, find: text.toLowerCase(), items: [], words: [], joins: [] }));
+const LINES = new Map(PROMPTS.map(prompt => [prompt.line, prompt]));
+for (const item of ITEMS) {
+  let last = null;
+  for (const { line, span: [start, end] } of item.prompts) {
+    const prompt = LINES.get(line);
+    if (!prompt) continue;
+    if (!isPair(item)) prompt.words.push({ start, end, item });
+    if (prompt === last) continue;
+    last = prompt;
+    item.asked += 1;
+    prompt.items.push(item);
+    if (JOINS.has(item.kind)) prompt.joins.push(item);
+  }
+}
+for (const prompt of PROMPTS) {
+  const number = severity => prompt.items.filter(item => item.severity === severity).length;
+  [prompt.errors, prompt.warnings] = [number("error"), number("warning")];
+}
+const WORST_FIRST = PROMPTS.slice().sort((a, b) => b.errors - a.errors || b.warnings - a.warnings || a.place - b.place);
 
 // --- state
-const state = { view: "prompts", q: "", severities: [true, true, false], kind: "", verdict: "", sort: "", down: false, order: "worst" };
-let passing = new Uint8Array(ITEMS.length);
-let shownItems = [], shownPrompts = [];
-let madeItems = 0, madePrompts = 0;
+const SEVERITIES = ["error", "warning", "info"];
+const state = { view: "prompts", q: "", severities: new Set(), kind: "", verdict: "", sort: "verdict", down: false, order: "worst" };
+let items = [], prompts = []; // those that fit
+let itemRows = 0, promptRows = 0; // of them, made so far
 
 function choose() {
   const text = state.q.trim().toLowerCase();
-  const bySeverity = new Uint8Array(ITEMS.length);
-  shownItems = [];
-  for (let i = 0; i < ITEMS.length; i++) {
-    const item = ITEMS[i];
-    const fits = state.severities[item.s] && (!state.kind || item.k === state.kind) && (!state.verdict || item.v === state.verdict);
-    bySeverity[i] = fits ? 1 : 0;
-    passing[i] = fits && (!text || item.find.includes(text)) ? 1 : 0;
-    if (passing[i]) shownItems.push(item);
-  }
-  const prompts = state.order === "worst" ? WORST_FIRST : PROMPTS;
-  const narrowed = state.kind || state.verdict || !state.severities.every(Boolean);
-  shownPrompts = prompts.filter(prompt => {
-    if (narrowed && !prompt.items.some(id => bySeverity[id])) return false;
-    return !text || prompt.find.includes(text) || prompt.items.some(id => passing[id]);
-  });
+  const fits = ITEMS.map(item => state.severities.has(item.severity) && (!state.kind || item.kind === state.kind) && (!state.verdict || item.verdict === state.verdict));
+  const match = ITEMS.map(item => fits[item.id] && (!text || item.find.includes(text)));
+  const all = !state.kind && !state.verdict && state.severities.size === SEVERITIES.length;
+  items = ITEMS.filter(item => match[item.id]);
+  prompts = (state.order === "worst" ? WORST_FIRST : PROMPTS).filter(prompt =>
+    (all || prompt.items.some(item => fits[item.id])) &&
+    (!text || prompt.find.includes(text) || prompt.items.some(item => match[item.id])));
   sortItems();
   showItems();
   showPrompts();
-  tellCounts();
+  showCounts();
 }
+
+const SORT_KEYS = { unit: item => item.find, n_images: item => item.n_images, expected: item => item.expected ?? -1, prompts: item => item.asked, need: item => item.fix.need };
 
 function sortItems() {
-  if (!state.sort) return;
+  const key = SORT_KEYS[state.sort];
   const sign = state.down ? -1 : 1;
-  const name = state.sort;
-  if (name === "v") { if (state.down) shownItems.reverse(); return; } // as given: worst first
-  const known = item => (item[name] === undefined ? -1 : item[name]);
-  const compare = name === "u"
-    ? (a, b) => (a.find < b.find ? -1 : a.find > b.find ? 1 : 0)
-    : (a, b) => known(a) - known(b);
-  shownItems.sort((a, b) => sign * compare(a, b) || a.id - b.id);
+  if (key) items.sort((a, b) => sign * ((key(a) > key(b)) - (key(a) < key(b))) || a.id - b.id);
+  else if (state.down) items.reverse(); // as they stand: worst first
 }
 
-function tellCounts() {
-  const items = count(shownItems.length, "item") + " of " + ITEMS.length.toLocaleString("en");
-  const prompts = count(shownPrompts.length, "prompt") + " of " + PROMPTS.length.toLocaleString("en");
-  byId("count").textContent = state.view === "prompts" ? prompts : state.view === "items" ? items : "";
-  const commands = commandsShown().length;
-  byId("copy-all").textContent = "Copy " + count(commands, "command");
-  byId("copy-all").disabled = !commands;
+function showCounts() {
+  const message = (some, noun, total) => count(some.length, noun) + " of " + format(total.length);
+  byId("count").textContent = state.view === "prompts" ? message(prompts, "prompt", PROMPTS) : state.view === "items" ? message(items, "item", ITEMS) : "";
+  const number = commands().length;
+  byId("copy-all").textContent = "Copy " + count(number, "command");
+  byId("copy-all").disabled = !number;
 }
 
-function commandsShown() {
-  return Array.from(new Set(shownItems.flatMap(item => item.f || [])));
-}
+const commands = () => Array.from(new Set(items.flatMap(item => item.fix.fetch)));
 
 // --- the table
 const BODY = document.querySelector("#items tbody");
 
 function showItems() {
   BODY.replaceChildren();
-  madeItems = 0;
+  itemRows = 0;
   moreItems();
-  byId("nothing").hidden = shownItems.length > 0;
+  byId("nothing").hidden = items.length > 0;
   byId("nothing").textContent = ITEMS.length ? "Nothing fits this search and these filters." : "The prompts ask for nothing.";
 }
 
 function moreItems(focus) {
-  const next = shownItems.slice(madeItems, madeItems + SLICE);
-  const rows = next.map(row);
+  const rows = items.slice(itemRows, itemRows + SLICE).map(itemRow);
   BODY.append(...rows);
-  madeItems += next.length;
-  moreButton("more-items", shownItems.length - madeItems);
+  itemRows += rows.length;
+  moreButton("more-items", items.length - itemRows);
   if (focus && rows.length) rows[0].querySelector("button").focus();
 }
 
 function moreButton(id, left) {
-  const button = byId(id);
-  button.hidden = left <= 0;
-  button.textContent = "Show " + Math.min(SLICE, left) + " more of " + left.toLocaleString("en");
+  byId(id).hidden = left <= 0;
+  byId(id).textContent = "Show " + Math.min(SLICE, left) + " more of " + format(left);
 }
 
-function row(item) {
+function itemRow(item) {
   const number = (name, value) => h("td", { role: "cell", class: "number", "data-name": value === "" ? null : name }, value);
-  const made = h("tr", { role: "row", class: DATA.severities[item.s] + (item.id === openId ? " on" : ""), "data-id": item.id },
+  return h("tr", { role: "row", class: item.id === openId ? "on" : null, "data-id": item.id },
     h("td", { role: "cell" }, verdict(item)),
-    h("td", { role: "cell", class: "unit" }, h("button", { type: "button" }, item.u),
-      item.k === "word" ? null : h("span", { class: "kind" }, item.k === "bind" ? "binding" : item.k),
-      (item.g || []).map(badge)),
-    number("images", item.n.toLocaleString("en")),
-    number("expected", item.x === undefined ? "" : item.x.toLocaleString("en")),
-    number("prompts", item.a.toLocaleString("en")),
-    number("short of", item.q ? item.q.toLocaleString("en") : ""),
-    h("td", { role: "cell", class: "command" }, (item.f || []).map(command)));
-  return made;
+    h("td", { role: "cell", class: "unit" }, h("button", { type: "button" }, item.unit),
+      item.kind === "word" ? null : h("span", { class: "kind" }, item.kind === "bind" ? "binding" : item.kind),
+      item.badges.map(badge)),
+    number("images", format(item.n_images)),
+    number("expected", item.expected === null ? "" : format(item.expected)),
+    number("prompts", format(item.asked)),
+    number("short of", item.fix.need ? format(item.fix.need) : ""),
+    h("td", { role: "cell", class: "command" }, item.fix.fetch.map(command)));
 }
 
-const verdict = item => h("span", { class: "verdict " + DATA.severities[item.s] + " " + item.v }, item.v);
+const verdict = item => h("span", { class: "verdict " + item.severity + " " + item.verdict }, item.verdict);
 const badge = name => h("span", { class: "badge" }, name);
 
 function command(text) {
@@ -166,27 +150,25 @@ function command(text) {
 BODY.addEventListener("click", event => {
   if (event.target.closest(".copy")) return;
   if (!event.target.closest("button") && String(getSelection())) return; // a text being selected
-  const found = event.target.closest("tr");
-  if (found && found.dataset.id) openItem(Number(found.dataset.id), found.querySelector("button"), shownItems);
+  const row = event.target.closest("tr");
+  if (row && row.dataset.id) openItem(ITEMS[row.dataset.id], row.querySelector("button"), items);
 });
 
-for (const head of document.querySelectorAll("#items th[data-sort]")) {
+const HEADS = Array.from(document.querySelectorAll("#items th[data-sort]"));
+for (const head of HEADS) {
   const name = head.textContent;
   head.replaceChildren(h("button", { type: "button", click: () => {
-    const again = state.sort === head.dataset.sort;
-    const numbers = head.classList.contains("number");
-    state.down = again ? !state.down : numbers;
+    state.down = state.sort === head.dataset.sort ? !state.down : head.classList.contains("number");
     state.sort = head.dataset.sort;
-    tellSort();
+    showSort();
     choose();
     keep();
     say("Sorted by " + name + ", " + (state.down ? "descending" : "ascending"));
   } }, name));
 }
 
-function tellSort() {
-  for (const head of document.querySelectorAll("#items th[data-sort]")) {
-    const on = head.dataset.sort === (state.sort || "v");
-    head.setAttribute("aria-sort", on ? (state.down ? "descending" : "ascending") : "none");
+function showSort() {
+  for (const head of HEADS) {
+    head.setAttribute("aria-sort", head.dataset.sort !== state.sort ? "none" : state.down ? "descending" : "ascending");
   }
 }

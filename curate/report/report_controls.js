@@ -16,7 +16,7 @@ function view(name, focus) {
   byId("controls").hidden = state.view !== "prompts" && state.view !== "items";
   byId("count").hidden = byId("controls").hidden;
   if (state.view === "map") showMaps();
-  tellCounts();
+  showCounts();
 }
 
 for (const name of VIEWS) {
@@ -33,22 +33,16 @@ for (const name of VIEWS) {
   });
 }
 
-function fill(select, values, names) {
-  for (const value of values) select.append(h("option", { value }, names[value] || value));
-}
-
-const PRESENT = name => Array.from(new Set(ITEMS.map(item => item[name])));
-fill(byId("kind"), Object.keys(DATA.kinds).filter(kind => PRESENT("k").includes(kind)), DATA.kinds);
-fill(byId("verdict"), Object.keys(DATA.meanings).concat(PRESENT("v").filter(v => !(v in DATA.meanings))), {});
-
 const BOXES = Array.from(document.querySelectorAll(".severities input"));
-BOXES.forEach((box, severity) => box.addEventListener("change", () => { state.severities[severity] = box.checked; choose(); keep(); }));
+for (const box of BOXES) {
+  box.addEventListener("change", () => { state.severities = new Set(BOXES.filter(one => one.checked).map(one => one.value)); choose(); keep(); });
+}
 byId("find").addEventListener("input", event => { state.q = event.target.value; choose(); keep(); });
 byId("kind").addEventListener("change", event => { state.kind = event.target.value; choose(); keep(); });
 byId("verdict").addEventListener("change", event => {
   state.verdict = event.target.value;
-  const found = ITEMS.find(item => item.v === state.verdict);
-  if (found && !state.severities[found.s]) BOXES[found.s].checked = state.severities[found.s] = true;
+  const box = BOXES.find(one => one.value === DATA.verdicts[state.verdict]?.severity);
+  if (box) { box.checked = true; state.severities.add(box.value); }
   choose();
   keep();
 });
@@ -60,7 +54,7 @@ byId("filters").addEventListener("click", event => {
 byId("more-items").addEventListener("click", () => moreItems(true));
 byId("more-prompts").addEventListener("click", () => morePrompts(true));
 byId("copy-all").addEventListener("click", () => {
-  const all = commandsShown();
+  const all = commands();
   copy(all.join("\n") + "\n", count(all.length, "command") + " copied");
 });
 
@@ -85,7 +79,7 @@ function say(text) {
   setTimeout(() => { byId("live").textContent = text; }, 30);
 }
 
-async function copy(text, told) {
+async function copy(text, message) {
   let done = false;
   try {
     await navigator.clipboard.writeText(text);
@@ -101,7 +95,7 @@ async function copy(text, told) {
     box.remove();
     if (before) before.focus();
   }
-  say(done ? told : "Could not copy; select the text instead");
+  say(done ? message : "Could not copy; select the text instead");
   return done;
 }
 
@@ -114,15 +108,13 @@ document.addEventListener("click", async event => {
 });
 
 // --- the address keeps the state
+const USUAL = { view: "prompts", q: "", show: "error,warning", kind: "", verdict: "", sort: "verdict", order: "worst" };
+
 function keep() {
+  const show = SEVERITIES.filter(severity => state.severities.has(severity)).join();
+  const values = { ...state, show, sort: (state.down ? "-" : "") + state.sort };
   const kept = new URLSearchParams();
-  if (state.view !== "prompts") kept.set("view", state.view);
-  if (state.q) kept.set("q", state.q);
-  const severities = "ewi".split("").filter((_, n) => state.severities[n]).join("");
-  if (severities !== "ew") kept.set("show", severities);
-  for (const name of ["kind", "verdict"]) if (state[name]) kept.set(name, state[name]);
-  if (state.sort) kept.set("sort", (state.down ? "-" : "") + state.sort);
-  if (state.order !== "worst") kept.set("order", state.order);
+  for (const name in USUAL) if (values[name] !== USUAL[name]) kept.set(name, values[name]);
   if (openId !== null) kept.set("item", String(openId));
   try {
     history.replaceState(null, "", "#" + kept);
@@ -133,22 +125,16 @@ function keep() {
 
 function restore() {
   const kept = new URLSearchParams(location.hash.slice(1));
-  state.q = kept.get("q") || "";
-  const shown = kept.has("show") ? kept.get("show") : "ew";
-  state.severities = ["e", "w", "i"].map(letter => shown.includes(letter));
-  state.kind = kept.get("kind") || "";
-  state.verdict = kept.get("verdict") || "";
-  const sort = kept.get("sort") || "";
-  state.down = sort.startsWith("-");
-  state.sort = "vunxaq".includes(sort.replace("-", "")) ? sort.replace("-", "") : "";
-  state.order = kept.get("order") === "file" ? "file" : "worst";
+  const { view: name, show, sort, ...values } = { ...USUAL, ...Object.fromEntries(kept) };
+  Object.assign(state, values, { severities: new Set(show.split(",")), down: sort.startsWith("-"), sort: sort.replace("-", "") });
+  if (!HEADS.some(head => head.dataset.sort === state.sort)) state.sort = USUAL.sort;
   byId("find").value = state.q;
   byId("kind").value = state.kind;
   byId("verdict").value = state.verdict;
-  BOXES.forEach((box, n) => { box.checked = state.severities[n]; });
-  tellSort();
-  view(kept.get("view") || "prompts");
+  for (const box of BOXES) box.checked = state.severities.has(box.value);
+  showSort();
+  view(name);
   choose();
-  const item = kept.get("item");
-  if (item !== null && ITEMS[Number(item)]) openItem(Number(item), null, shownItems);
+  const item = ITEMS[values.item];
+  if (item) openItem(item, null, items);
 }

@@ -3,13 +3,12 @@
 let openId = null, opener = null, around = [];
 const DETAIL = byId("detail");
 const WIDE = matchMedia("(min-width: 70rem)");
-const EVIDENCE_LINES = 12; // prompts told before the rest is asked for
+const PLACES = 12; // prompts listed before the rest is asked for
 
-function openItem(id, from, among) {
+function openItem(item, from, among) {
   if (from) opener = from;
   if (among) around = among;
-  openId = id;
-  const item = ITEMS[id];
+  openId = item.id;
   DETAIL.replaceChildren(bar(item), sheet(item));
   DETAIL.scrollTop = 0;
   if (!DETAIL.open) {
@@ -31,12 +30,12 @@ function closeItem(back) {
 
 DETAIL.addEventListener("close", () => {
   document.body.classList.remove("open");
-  const closed = openId;
+  const id = openId;
   openId = null;
   markOpen();
   keep();
   if (opener && !opener.isConnected) {
-    const again = document.querySelector('tr[data-id="' + closed + '"] button, [data-id="' + closed + '"]');
+    const again = document.querySelector('tr[data-id="' + id + '"] button, [data-id="' + id + '"]');
     if (again && document.activeElement === document.body) again.focus();
   }
 });
@@ -48,186 +47,168 @@ DETAIL.addEventListener("keydown", event => {
   if (event.key === "k") step(-1);
 });
 document.addEventListener("keydown", event => { if (event.key === "Escape" && DETAIL.open) closeItem(); });
-WIDE.addEventListener("change", () => { if (DETAIL.open) { const id = openId; DETAIL.close(); openItem(id); } });
+WIDE.addEventListener("change", () => { if (DETAIL.open) { const item = ITEMS[openId]; DETAIL.close(); openItem(item); } });
 
 function markOpen() {
   for (const old of document.querySelectorAll(".on")) old.classList.remove("on");
   if (openId === null) return;
-  for (const found of document.querySelectorAll('tr[data-id="' + openId + '"], .w[data-id="' + openId + '"]')) found.classList.add("on");
+  for (const one of document.querySelectorAll('tr[data-id="' + openId + '"], .w[data-id="' + openId + '"]')) one.classList.add("on");
 }
 
 function step(by) {
-  const at = around.findIndex(item => item.id === openId);
-  const next = around[at + by];
+  const next = around[around.findIndex(item => item.id === openId) + by];
   if (!next) { say(by > 0 ? "That was the last" : "That was the first"); return; }
-  const made = document.querySelector('tr[data-id="' + next.id + '"]');
-  if (made && state.view === "items") { opener = made.querySelector("button"); made.scrollIntoView({ block: "nearest" }); }
-  openItem(next.id);
+  const row = document.querySelector('tr[data-id="' + next.id + '"]');
+  if (row && state.view === "items") { opener = row.querySelector("button"); row.scrollIntoView({ block: "nearest" }); }
+  openItem(next);
 }
 
 function bar(item) {
-  const at = around.findIndex(one => one.id === item.id);
-  const place = at < 0 ? "" : (at + 1).toLocaleString("en") + " of " + around.length.toLocaleString("en");
+  const at = around.indexOf(item);
   const button = (text, label, action, off) => h("button", { type: "button", class: "quiet", "aria-label": label, disabled: off, click: action }, text);
-  return h("div", { class: "bar" }, h("span", { class: "place" }, place),
+  return h("div", { class: "bar" }, h("span", { class: "place" }, at < 0 ? "" : format(at + 1) + " of " + format(around.length)),
     button("↑", "Previous item", () => step(-1), at <= 0),
     button("↓", "Next item", () => step(1), at < 0 || at + 1 >= around.length),
     button("Close", "Close, Escape", () => closeItem()));
 }
 
 function sheet(item) {
-  const kind = DATA.kinds[item.k] || item.k;
   return h("div", { class: "sheet" },
-    h("h2", { id: "detail-title", tabindex: "-1" }, item.u),
-    h("div", null, verdict(item), " ", h("span", { class: "kind" }, kind), (item.g || []).map(badge)),
-    h("p", { class: "meaning" }, DATA.meanings[item.v] || null),
-    item.k === "token" || item.v === "function-word" ? null : [counted(item), hints(item)],
-    closing(item), senses(item), evidence(item), relatives(item), combinations(item), wanting(item));
+    h("h2", { id: "detail-title", tabindex: "-1" }, item.unit),
+    h("div", null, verdict(item), " ", h("span", { class: "kind" }, DATA.kinds[item.kind] || item.kind), item.badges.map(badge)),
+    h("p", { class: "description" }, item.description),
+    item.kind === "token" || item.verdict === "function-word" ? null : [counts(item), hints(item)],
+    closing(item), senses(item), evidence(item), relatives(item), combinations(item), places(item));
 }
 
 const part = (title, ...content) => [h("h3", null, title), ...content];
+const list = (...entries) => h("ul", { class: "list" }, entries);
+const soft = (...content) => h("p", { class: "soft" }, content);
 
-function counted(item) {
-  const target = DATA.profile.target, least = DATA.profile.min;
-  const single = item.k === "word";
-  const made = [h("p", { class: "big" }, h("b", null, item.n.toLocaleString("en")), item.n === 1 ? " image" : " images",
-    single ? " of " + target + " wanted" : null)];
-  const levels = item.l || [item.n, 0, 0, [0], [0], [0]];
-  if (single) made.push(gauge(levels, least, target));
-  if (item.l) made.push(levelTable(item));
-  else if (single && item.n) made.push(h("p", { class: "soft" }, "All name it as it is written here."));
-  if (item.x !== undefined) {
-    made.push(h("p", null, item.x.toLocaleString("en") + " expected if the words were independent of each other",
-      item.i === undefined ? "." : "; pointwise mutual information " + item.i.toLocaleString("en", { maximumFractionDigits: 2 }) + "."));
-  }
-  if (item.b !== undefined) {
-    made.push(h("p", { class: "soft" }, "Captions are silent about much that is seen: up to " + count(Math.round(item.b), "image") + " may show it unnamed (upper bound, 95 %)."));
-  }
-  if (item.p !== undefined) made.push(h("p", { class: "soft" }, "Verdicts of this kind were right in " + Math.round(item.p * 100) + " % of the cases that could be checked."));
-  return made;
+function counts(item) {
+  const { levels, n_images: n } = item, { min, target } = DATA.report.profile;
+  const single = item.kind === "word";
+  const related = ["synonym", "narrower", "derivation"].reduce((sum, name) => sum + levels[name].n, 0);
+  return [h("p", { class: "big" }, h("b", null, format(n)), n === 1 ? " image" : " images", single ? " of " + target + " wanted" : null),
+    single ? gauge(levels, related, min, target) : null,
+    levels.inflection + levels.variant + related ? levelTable(levels) : single && n ? soft("All name it as it is written here.") : null,
+    item.expected === null ? null : h("p", null, format(item.expected) + " expected if the words were independent of each other",
+      item.pmi === null ? "." : "; pointwise mutual information " + item.pmi.toLocaleString("en", { maximumFractionDigits: 2 }) + "."),
+    item.upper_bound_visible_95 === null ? null : soft("Captions are silent about much that is seen: up to " + count(Math.round(item.upper_bound_visible_95), "image") + " may show it unnamed (upper bound, 95 %)."),
+    item.p_correct === null ? null : soft("Verdicts of this kind were right in " + Math.round(item.p_correct * 100) + " % of the cases that could be checked.")];
 }
 
-function gauge(levels, least, target) {
-  const related = levels.slice(3).reduce((sum, one) => sum + one[0], 0);
-  const most = Math.max(target, levels[0] + levels[1] + levels[2] + related);
+function gauge({ exact, inflection, variant }, related, min, target) {
+  const most = Math.max(target, exact + inflection + variant + related);
   const stretch = (name, n) => { const s = h("span", { class: name }); s.style.width = (100 * n) / most + "%"; return n ? s : null; };
   const at = (n, text) => { const m = h("em", { class: n / most > .6 ? "late" : null }, h("i", null, text)); m.style.left = (100 * n) / most + "%"; return m; };
-  return h("div", { class: "gauge", "aria-hidden": "true" }, stretch("counted", levels[0]), stretch("inflected", levels[1] + levels[2]), stretch("related", related),
-    target / most - least / most > .25 ? at(least, "min " + least) : null, at(target, "target " + target));
+  return h("div", { class: "gauge", "aria-hidden": "true" }, stretch("exact", exact), stretch("inflection", inflection + variant), stretch("related", related),
+    target / most - min / most > .25 ? at(min, "min " + min) : null, at(target, "target " + target));
 }
 
-function levelTable(item) {
-  const names = ["as written", "in another form", "in another spelling", "synonym", "narrower word", "derived word"];
-  const rows = item.l.map((level, n) => {
-    const [number, ...via] = n < 3 ? [level] : level;
-    if (!number && n > 0) return null;
-    return h("tr", null, h("th", { scope: "row" }, names[n]), h("td", { class: "number" }, number.toLocaleString("en")),
-      h("td", { class: "soft" }, (via.length ? "via " + via.join(", ") + "; " : "") + (n < 3 ? "" : "not counted as the word")));
+const LEVELS = { exact: "as written", inflection: "in another form", variant: "in another spelling", synonym: "synonym", narrower: "narrower word", derivation: "derived word" };
+
+function levelTable(levels) {
+  const rows = Object.entries(LEVELS).map(([name, title]) => {
+    const level = levels[name], n = level.n ?? level, via = level.via;
+    if (!n && name !== "exact") return null;
+    return h("tr", null, h("th", { scope: "row" }, title), h("td", { class: "number" }, format(n)),
+      h("td", { class: "soft" }, via ? (via.length ? "via " + via.join(", ") + "; " : "") + "not counted as the word" : ""));
   });
   return h("table", { class: "levels" }, h("caption", { class: "unseen" }, "Images by how the captions name it"), h("tbody", null, rows));
 }
 
-function hints(item) {
-  if (!item.d) return null;
-  return part("Did you mean", h("p", null, item.d.flatMap(([unit, n], place) => [place ? ", " : "", h("b", null, unit), " (" + count(n, "image") + ")"])));
+function hints({ did_you_mean: near }) {
+  return near.length ? part("Did you mean", h("p", null, near.map(({ unit, n_images }, place) => [place ? ", " : "", h("b", null, unit), " (" + count(n_images, "image") + ")"]))) : null;
 }
 
-function senses(item) {
-  if (!item.z) return null;
-  return part("Another sense", h("dl", { class: "senses" }, h("dt", null, "asked for"), h("dd", null, item.z.asked), h("dt", null, "captions show"), h("dd", null, item.z.shown)));
+function senses({ senses: found }) {
+  return found && part("Another sense", h("dl", { class: "senses" }, h("dt", null, "asked for"), h("dd", null, found.asked), h("dt", null, "captions show"), h("dd", null, found.shown)));
 }
 
-function closing(item) {
-  if (!item.f) return null;
-  const short = item.q ? h("p", { class: "soft" }, count(item.q, "image") + " short of the target.") : null;
-  return part("What closes it", short, item.f.map(command));
+function closing({ fix }) {
+  return fix.fetch.length ? part("What closes it", fix.need ? soft(count(fix.need, "image") + " short of the target.") : null, fix.fetch.map(command)) : null;
 }
 
 function evidence(item) {
-  if (!item.e) return null;
-  return part("Captions that show it", h("ul", { class: "evidence" }, item.e.map(([text, ...spans]) => {
-    const [place, caption] = DATA.texts[text];
-    return h("li", null, frame(DATA.pictures[place]), h("div", null, h("p", null, marked(caption, spans)), credit(DATA.pictures[place])));
+  if (!item.evidence.length) return null;
+  return part("Captions that show it", h("ul", { class: "evidence" }, item.evidence.map(({ key, caption, marks }) => {
+    const image = DATA.thumbnails[key] || {};
+    return h("li", null, frame(key, image), h("div", null, h("p", null, highlight(caption, marks)), credit(key, image)));
   })));
 }
 
-function frame([key, uri, , , , , reason]) {
-  if (!uri || !uri.startsWith("data:image/webp;base64,")) return h("div", { class: "frame" }, h("span", null, reason ? "no picture: " + reason : "no picture"));
-  const image = h("img", { src: uri, alt: "picture " + key, decoding: "async" });
+function frame(key, { data_uri, reason }) {
+  if (!data_uri) return h("div", { class: "frame" }, h("span", null, reason ? "no image: " + reason : "no image"));
+  const image = h("img", { src: data_uri, alt: "image " + key, decoding: "async" });
   image.addEventListener("load", () => { if (Math.max(image.naturalWidth, image.naturalHeight) <= 48) image.classList.add("small"); });
   return h("div", { class: "frame" }, image);
 }
 
-function credit([key, , licence, source, page, author]) {
-  const said = [licence || "licence unknown", author ? "by " + author : null].filter(Boolean).join(", ");
-  const from = page && /^https?:\/\//i.test(page)
-    ? h("a", { href: page, rel: "noopener noreferrer", target: "_blank" }, source || "source")
-    : source ? h("span", null, source) : null;
-  return h("p", { class: "credit" }, said, from ? [", ", from] : null, h("br"), key);
+function credit(key, { license, source, page_url, author }) {
+  const from = page_url ? h("a", { href: page_url, rel: "noopener noreferrer", target: "_blank" }, source || "source") : source || null;
+  return h("p", { class: "credit" }, license || "licence unknown", author ? ", by " + author : null, from ? [", ", from] : null, h("br"), key);
 }
 
-function marked(text, spans) {
+function highlight(text, marks) {
   const cut = cutter(text);
-  const made = [];
   let reached = 0;
-  for (let i = 0; i < spans.length; i += 2) {
-    made.push(cut(reached, spans[i]), h("mark", null, cut(spans[i], spans[i + 1])));
-    reached = spans[i + 1];
-  }
-  made.push(cut(reached, text.length));
-  return made;
+  const parts = marks.map(([start, end]) => {
+    const before = cut(reached, start);
+    reached = end;
+    return [before, h("mark", null, cut(start, end))];
+  });
+  return [parts, cut(reached, text.length)];
 }
 
-function relatives(item) {
-  const made = [];
-  if (item.r) made.push(...part("Related words, not counted", h("ul", { class: "list" }, item.r.map(([unit, relation, n]) => h("li", null, unit, h("span", { class: "soft" }, " " + relation + ", " + count(n, "image")))))));
-  if (item.y) made.push(...part("Known words that look like it", h("p", null, item.y.map(([unit, n]) => unit + " (" + n.toLocaleString("en") + ")").join(", "))));
-  return made;
+function relatives({ related_not_counted: related, nearest }) {
+  return [
+    related.length ? part("Related words, not counted", list(related.map(({ unit, relation, n_images }) => h("li", null, unit, h("span", { class: "soft" }, " " + relation + ", " + count(n_images, "image")))))) : null,
+    nearest.length ? part("Known words that look like it", h("p", null, nearest.map(({ unit, n_images }) => unit + " (" + format(n_images) + ")").join(", "))) : null,
+  ];
 }
 
-let joinedBy = null; // word -> items that combine it with others
+const wordsOf = item => item.kind === "word" ? [] : item.unit.split(item.kind === "phrase" ? " " : " + ");
+let joinsOf = null; // word -> items that combine it with others
+
 function combinations(item) {
-  if (item.k === "token") return null;
-  if (!joinedBy) {
-    joinedBy = new Map();
-    for (const one of ITEMS) {
-      if (!JOINED.has(one.k)) continue;
-      for (const word of one.u.split(one.k === "phrase" ? " " : " + ")) {
-        if (!joinedBy.has(word)) joinedBy.set(word, []);
-        joinedBy.get(word).push(one);
+  if (item.kind === "token") return null;
+  if (!joinsOf) {
+    joinsOf = new Map();
+    for (const one of ITEMS.filter(one => JOINS.has(one.kind))) {
+      for (const word of wordsOf(one)) {
+        if (!joinsOf.has(word)) joinsOf.set(word, []);
+        joinsOf.get(word).push(one);
       }
     }
   }
-  const words = item.k === "word" ? [] : item.u.split(item.k === "phrase" ? " " : " + ");
-  const parts = words.map(word => ITEMS.find(one => one.k !== "pair" && one.k !== "bind" && one.u === word && one !== item)).filter(Boolean);
-  const found = parts.concat(item.k === "word" || item.k === "phrase" ? joinedBy.get(item.u) || [] : []).filter(one => one !== item);
+  const words = wordsOf(item);
+  const parts = words.map(word => ITEMS.find(one => !isPair(one) && one.unit === word)).filter(Boolean);
+  const found = parts.concat(isPair(item) ? [] : joinsOf.get(item.unit) || []).filter(one => one !== item);
   if (!found.length) return null;
-  const shown = found.slice(0, 10);
-  return part(words.length ? "Its words, and where else it stands" : "In combination", h("ul", { class: "list" },
-    shown.map(one => h("li", null, h("button", { type: "button", click: () => openItem(one.id) }, one.u), " ", h("span", { class: "soft" }, one.v + ", " + count(one.n, "image")))),
-    found.length > shown.length ? h("li", { class: "soft" }, "and " + (found.length - shown.length).toLocaleString("en") + " more: find “" + item.u + "” in the list") : null));
+  const first = found.slice(0, 10);
+  return part(words.length ? "Its words, and where else it stands" : "In combination", list(
+    first.map(one => h("li", null, h("button", { type: "button", click: () => openItem(one) }, one.unit), " ", h("span", { class: "soft" }, one.verdict + ", " + count(one.n_images, "image")))),
+    found.length > first.length ? h("li", { class: "soft" }, "and " + format(found.length - first.length) + " more: find “" + item.unit + "” in the list") : null));
 }
 
-function wanting(item) {
-  const places = [];
-  for (let i = 0; i < item.m.length; i += 3) places.push(item.m.slice(i, i + 3));
-  const list = h("ul", { class: "list" });
-  const more = (from, to) => list.append(...places.slice(from, to).map(([line, start, end]) => {
+function places(item) {
+  const entries = list();
+  const add = (from, to) => entries.append(...item.prompts.slice(from, to).map(({ line, span }) => {
     const prompt = LINES.get(line);
-    if (!prompt) return h("li", null, "line " + line);
-    return h("li", { dir: "auto" }, h("span", { class: "where" }, "line " + line), " ", clipped(prompt.text, start, end));
+    return h("li", { dir: "auto" }, h("span", { class: "where" }, "line " + line), " ", prompt ? excerpt(prompt.text, ...span) : null);
   }));
-  more(0, EVIDENCE_LINES);
-  const rest = places.length - EVIDENCE_LINES;
-  const button = rest > 0 ? h("button", { type: "button", class: "quiet", click: event => { more(EVIDENCE_LINES); event.currentTarget.remove(); } }, "Show " + rest.toLocaleString("en") + " more") : null;
-  return part("Asked for in " + count(item.a, "prompt"), list, button);
+  add(0, PLACES);
+  const rest = item.prompts.length - PLACES;
+  const button = rest > 0 ? h("button", { type: "button", class: "quiet", click: event => { add(PLACES); event.currentTarget.remove(); } }, "Show " + format(rest) + " more") : null;
+  return part("Asked for in " + count(item.asked, "prompt"), entries, button);
 }
 
-// A long prompt is told around the words that matter.
-function clipped(text, start, end) {
-  const all = Array.from(text), room = 90;
-  const from = start > room ? start - room : 0;
-  const to = Math.min(all.length, end + room);
-  const cut = (a, b) => all.slice(a, b).join("");
-  return [(from ? "… " : "") + cut(from, start), h("mark", null, cut(start, end)), cut(end, to) + (to < all.length ? " …" : "")];
+// Of a long prompt, what stands around the words that matter.
+function excerpt(text, start, end) {
+  const length = Array.from(text).length, room = 90;
+  const from = Math.max(0, start - room);
+  const to = Math.min(length, end + room);
+  const cut = cutter(text);
+  return [(from ? "… " : "") + cut(from, start), h("mark", null, cut(start, end)), cut(end, to) + (to < length ? " …" : "")];
 }

@@ -1,26 +1,26 @@
 // The pair map and the map of bindings: how many images show two words together.
 
 const MAP_WORDS = 24; // words on a side
-let mapsMade = false;
+let mapsReady = false;
 
 function showMaps() {
-  if (mapsMade) return;
-  mapsMade = true;
+  if (mapsReady) return;
+  mapsReady = true;
   const maps = [];
-  const pairs = ITEMS.filter(item => item.k === "pair");
-  const bindings = ITEMS.filter(item => item.k === "bind");
+  const pairs = ITEMS.filter(item => item.kind === "pair");
+  const bindings = ITEMS.filter(item => item.kind === "bind");
   if (pairs.length) {
-    const words = mostAsked(pairs.flatMap(item => item.u.split(" + ").map(word => [word, item.a])));
+    const words = mostAsked(pairs.flatMap(item => item.unit.split(" + ").map(word => [word, item.asked])));
     maps.push(...map("Nouns asked for together", "pair", words, words, pairs, true));
   }
   if (bindings.length) {
-    const split = bindings.map(item => [item.u.split(" + "), item.a]);
+    const split = bindings.map(item => [item.unit.split(" + "), item.asked]);
     const rows = mostAsked(split.map(([[adjective], n]) => [adjective, n]));
     const columns = mostAsked(split.filter(([[adjective]]) => rows.includes(adjective)).map(([[, noun], n]) => [noun, n]));
     maps.push(...map("Adjectives at their nouns", "binding", rows, columns, bindings, false));
   }
   if (!maps.length) maps.push(h("p", { class: "soft" }, "No prompt asks for two words together that captions know."));
-  else maps.unshift(mapLegend());
+  else maps.unshift(mapKey());
   byId("maps").replaceChildren(...maps);
 }
 
@@ -30,32 +30,32 @@ function mostAsked(asked) {
   return Array.from(sums).sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).slice(0, MAP_WORDS).map(([word]) => word);
 }
 
-function mapLegend() {
-  const swatch = (name, sample, text) => h("li", null, h("span", { class: "map-swatch " + name, "aria-hidden": "true" }, sample), text);
+function mapKey() {
+  const swatch = (name, sample, text) => h("li", null, h("span", { class: name, "aria-hidden": "true" }, sample), text);
   return h("ul", { class: "swatches" }, swatch("zero", "0", "unseen"), swatch("zero due", "0", "unseen, though one or more were to be expected"), swatch("rare", "3", "rare, fewer than 5 images"), swatch("seen", "12", "seen"), swatch("many", "99", "seen in as many as the target, or more"), h("li", null, "empty: no prompt asks for both"));
 }
 
 function map(title, noun, rows, columns, items, symmetric) {
   const found = new Map();
   for (const item of items) {
-    const [a, b] = item.u.split(" + ");
+    const [a, b] = item.unit.split(" + ");
     found.set(a + "\n" + b, item);
     if (symmetric) found.set(b + "\n" + a, item);
   }
-  const alone = new Map(ITEMS.filter(item => item.k === "word").map(item => [item.u, item.n]));
+  const alone = new Map(ITEMS.filter(item => item.kind === "word").map(item => [item.unit, item.n_images]));
   const cells = rows.map(row => columns.map(column => found.get(row + "\n" + column)));
   const readout = h("p", { class: "readout", "aria-hidden": "true" }, "Point at a number, or move with the arrow keys, to read it.");
   const inMap = new Set(cells.flat().filter(Boolean));
-  const chosen = items.filter(item => inMap.has(item));
+  const among = items.filter(item => inMap.has(item));
   const body = cells.map((line, y) => h("tr", null, h("th", { scope: "row", title: rows[y] }, rows[y]),
     line.map((item, x) => cell(item, rows[y], columns[x], symmetric && x === y ? alone.get(rows[y]) : undefined))));
   const table = h("table", { role: "grid", "aria-label": title + ", numbers of images" },
     h("thead", null, h("tr", null, h("td"), columns.map(word => h("th", { scope: "col", title: word }, h("span", null, word))))),
     h("tbody", null, body));
-  const tell = target => { const at = target.closest("td[data-id]"); if (at) readout.textContent = spoken(ITEMS[Number(at.dataset.id)], noun); };
+  const tell = target => { const at = target.closest("td[data-id]"); if (at) readout.textContent = cellText(ITEMS[at.dataset.id], noun); };
   table.addEventListener("mouseover", event => tell(event.target));
   table.addEventListener("focusin", event => tell(event.target));
-  table.addEventListener("click", event => { const at = event.target.closest("td[data-id]"); if (at) openItem(Number(at.dataset.id), at, chosen); });
+  table.addEventListener("click", event => { const at = event.target.closest("td[data-id]"); if (at) openItem(ITEMS[at.dataset.id], at, among); });
   table.addEventListener("keydown", event => walk(event, table));
   const first = table.querySelector("td.cell");
   if (first) first.tabIndex = 0;
@@ -65,16 +65,16 @@ function map(title, noun, rows, columns, items, symmetric) {
 
 function cell(item, row, column, alone) {
   if (!item) return h("td", { class: alone === undefined ? null : "self", title: alone === undefined ? null : row + ": " + count(alone, "image") }, alone === undefined ? "" : short(alone));
-  const name = item.n === 0 ? (item.x >= 1 ? "zero due" : "zero") : item.s < 2 ? "rare" : item.n >= DATA.profile.target ? "many" : "seen";
-  const noun = item.k === "bind" ? "binding" : "pair";
-  return h("td", { class: "cell " + name, "data-id": item.id, tabindex: "-1", title: spoken(item, noun), "aria-label": spoken(item, noun) }, short(item.n));
+  const name = item.n_images === 0 ? (item.expected >= 1 ? "zero due" : "zero") : isGap(item) ? "rare" : item.n_images >= DATA.report.profile.target ? "many" : "seen";
+  const noun = item.kind === "bind" ? "binding" : "pair";
+  return h("td", { class: "cell " + name, "data-id": item.id, tabindex: "-1", title: cellText(item, noun), "aria-label": cellText(item, noun) }, short(item.n_images));
 }
 
 const short = n => (n >= 10000 ? Math.round(n / 1000) + "k" : String(n));
 
-function spoken(item, noun) {
-  const expected = item.x === undefined ? "" : ", " + item.x.toLocaleString("en") + " expected if independent";
-  return item.u + ": " + count(item.n, "image") + expected + "; " + item.v.replace("-", " ") + ", asked for in " + count(item.a, "prompt") + ". Enter opens the " + noun + ".";
+function cellText(item, noun) {
+  const expected = item.expected === null ? "" : ", " + format(item.expected) + " expected if independent";
+  return item.unit + ": " + count(item.n_images, "image") + expected + "; " + item.verdict.replace("-", " ") + ", asked for in " + count(item.asked, "prompt") + ". Enter opens the " + noun + ".";
 }
 
 function walk(event, table) {

@@ -1,11 +1,12 @@
 // The prompts, their words as links to the items.
 
+const ORDERS = { worst: "worst first", file: "as in the file" };
+
 function showPrompts() {
   byId("prompts").replaceChildren();
-  madePrompts = 0;
+  promptRows = 0;
   morePrompts();
-  const orders = [["worst", "worst first"], ["file", "as in the file"]];
-  byId("prompt-order").replaceChildren("Order: ", ...orders.map(([name, text]) =>
+  byId("prompt-order").replaceChildren("Order: ", ...Object.entries(ORDERS).map(([name, text]) =>
     h("button", { type: "button", "aria-pressed": String(state.order === name), click: () => {
       state.order = name; choose(); keep();
       byId("prompt-order").querySelector("[aria-pressed=true]").focus();
@@ -13,67 +14,66 @@ function showPrompts() {
 }
 
 function morePrompts(focus) {
-  const next = shownPrompts.slice(madePrompts, madePrompts + SLICE);
-  const rows = next.map(promptRow);
+  const rows = prompts.slice(promptRows, promptRows + SLICE).map(promptRow);
   byId("prompts").append(...rows);
-  madePrompts += next.length;
-  moreButton("more-prompts", shownPrompts.length - madePrompts);
-  const first = focus && rows.length && rows[0].querySelector("a,button");
-  if (first) first.focus();
+  promptRows += rows.length;
+  moreButton("more-prompts", prompts.length - promptRows);
+  if (focus && rows.length) rows[0].querySelector("a,button")?.focus();
 }
 
 function promptRow(prompt) {
-  const joins = prompt.joins.map(id => ITEMS[id]).filter(item => item.s < 2).sort((a, b) => a.id - b.id);
-  const some = (from, to) => joins.slice(from, to).map(item => h("button", { type: "button", class: DATA.severities[item.s], "data-id": item.id }, item.v.replace("-", " ") + ": " + item.u));
-  const shown = h("div", { class: "joins" }, some(0, 4));
+  const joins = prompt.joins.filter(isGap);
+  const buttons = some => some.map(item => h("button", { type: "button", class: item.severity, "data-id": item.id }, item.verdict.replace("-", " ") + ": " + item.unit));
+  const first = h("div", { class: "joins" }, buttons(joins.slice(0, 4)));
   if (joins.length > 4) {
-    shown.append(h("button", { type: "button", class: "rest", click: event => {
-      const first = some(4);
-      event.currentTarget.replaceWith(...first);
-      first[0].focus();
+    first.append(h("button", { type: "button", class: "rest", click: event => {
+      const rest = buttons(joins.slice(4));
+      event.currentTarget.replaceWith(...rest);
+      rest[0].focus();
     } }, "and " + (joins.length - 4) + " more"));
   }
   return h("li", null,
     h("div", { class: "where" }, h("span", { class: "unseen" }, "line "), String(prompt.line)),
-    h("div", null, h("div", { class: "text", dir: "auto" }, pieces(prompt)), joins.length ? shown : null));
+    h("div", null, h("div", { class: "text", dir: "auto" }, linkedText(prompt)), joins.length ? first : null));
 }
 
 // The text of a prompt, its words as links; words of a phrase share a line under them.
-function pieces(prompt) {
+function linkedText(prompt) {
   const cut = cutter(prompt.text);
-  const inner = prompt.spans.filter(s => ITEMS[s[2]].k !== "phrase").sort((a, b) => a[0] - b[0] || b[1] - a[1]);
-  const phrases = prompt.spans.filter(s => ITEMS[s[2]].k === "phrase").sort((a, b) => a[0] - b[0] || b[1] - a[1]);
-  const made = [];
-  let reached = 0, box = made, boxEnd = -1, wrapped = null;
-  const close = () => { if (wrapped) { wrapped.append(...box); made.push(wrapped); wrapped = null; box = made; } };
+  const inOrder = prompt.words.slice().sort((a, b) => a.start - b.start || b.end - a.end);
+  const phrases = inOrder.filter(word => word.item.kind === "phrase");
+  const parts = [];
+  let reached = 0, box = parts, phrase = null;
   const upTo = end => { if (end > reached) { box.push(cut(reached, end)); reached = end; } };
-  for (const [start, end, id] of inner) {
-    if (start < reached) continue;
-    if (wrapped && start >= boxEnd) { upTo(boxEnd); close(); }
-    const phrase = !wrapped && phrases.find(p => p[0] <= start && start < p[1] && p[0] >= reached);
-    if (phrase) {
-      upTo(phrase[0]);
-      const item = ITEMS[phrase[2]];
-      wrapped = h("span", { class: "phrase " + DATA.severities[item.s], title: item.u + ": " + item.v });
+  const close = () => {
+    if (!phrase) return;
+    upTo(phrase.end);
+    parts.push(h("span", { class: "phrase " + phrase.item.severity, title: phrase.item.unit + ": " + phrase.item.verdict }, box));
+    box = parts;
+    phrase = null;
+  };
+  for (const { start, end, item } of inOrder) {
+    if (item.kind === "phrase" || start < reached) continue;
+    if (phrase && start >= phrase.end) close();
+    const opens = !phrase && phrases.find(one => one.start <= start && start < one.end && one.start >= reached);
+    if (opens) {
+      upTo(opens.start);
+      phrase = opens;
       box = [];
-      boxEnd = phrase[1];
     }
     upTo(start);
-    const item = ITEMS[id];
-    const severity = DATA.severities[item.s];
-    box.push(h("a", { class: "w " + severity + " " + item.v, href: "#item=" + id, "data-id": id, tabindex: item.s < 2 ? null : "-1", title: item.u + ": " + item.v + ", " + count(item.n, "image") }, cut(start, end)));
+    box.push(h("a", { class: "w " + item.severity + " " + item.verdict, href: "#item=" + item.id, "data-id": item.id, tabindex: isGap(item) ? null : "-1", title: item.unit + ": " + item.verdict + ", " + count(item.n_images, "image") }, cut(start, end)));
     reached = end;
   }
-  if (wrapped) { upTo(boxEnd); close(); }
+  close();
   upTo(Array.from(prompt.text).length);
-  return made;
+  return parts;
 }
 
 byId("prompts").addEventListener("click", event => {
   const word = event.target.closest("[data-id]");
   if (!word || event.ctrlKey || event.metaKey) return;
   event.preventDefault();
-  const prompt = word.closest("li");
-  const around = Array.from(prompt.querySelectorAll("[data-id]"), w => ITEMS[Number(w.dataset.id)]);
-  openItem(Number(word.dataset.id), word, Array.from(new Set(around)));
+  const among = new Set(Array.from(word.closest("li").querySelectorAll("[data-id]"), one => ITEMS[one.dataset.id]));
+  openItem(ITEMS[word.dataset.id], word, Array.from(among));
 });

@@ -78,8 +78,8 @@ def write(
         write_json(to.json, told)
         yield str(to.json)
     if to.html:
-        pictures = thumbnails.of(report.origin, thumbnails.keys_of(told), progress)
-        write_bytes(to.html, page.render(told, report.prompts, pictures=pictures).encode())
+        images = thumbnails.of(report.origin, thumbnails.keys_of(told), progress)
+        write_bytes(to.html, page.render(told, report.prompts, thumbnails=images).encode())
         yield str(to.html)
     if to.plan:
         chosen = plan.plan(told, budget=budget, options=report.typed)

@@ -1,1 +1,1 @@
-"""Checks of the coverage page in a real browser: `python -m tests.browser`."""
+"""Checks of the pages in a real browser: `python -m tests.browser`."""

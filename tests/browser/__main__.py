@@ -1,4 +1,4 @@
-"""Drive headless Chromium over the coverage page: `python -m tests.browser [--keep FOLDER]`.
+"""Drive headless Chromium over the pages: `python -m tests.browser [--keep FOLDER]`.
 
 Needs Chromium and the package playwright (`pip install playwright`; its own browsers are not
 needed). What is missing is said and is a failure: nothing is skipped.
@@ -60,7 +60,7 @@ def opened(browser: object, file: Path, **settings: object) -> Iterator[Watch]:
 
 def main() -> int:
     words = argparse.ArgumentParser(prog="python -m tests.browser", description=__doc__)
-    words.add_argument("--keep", type=Path, help="folder for the pages and their pictures")
+    words.add_argument("--keep", type=Path, help="folder for the pages and their screenshots")
     words.add_argument("names", nargs="*", help="checks to run, by a part of their name")
     given = words.parse_args()
     program = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -91,17 +91,17 @@ def run(browser: object, made: dict[str, Path], chosen: list, keep: Path | None)
     """Run the checks; return how many failed."""
     failed = 0
     for check in chosen:
-        begun = time.monotonic()
+        start = time.monotonic()
         try:
             with opened(browser, made[check.page], **check.settings) as watch:
-                told = check(watch)
+                result = check(watch)
                 if keep:
                     watch.tab.screenshot(path=keep / f"{check.__name__}.png")
         except Exception:
             failed += 1
             print(f"FAILED  {check.__name__}\n{traceback.format_exc()}")
         else:
-            print(f"ok  {time.monotonic() - begun:5.1f} s  {check.__name__}  {told or ''}")
+            print(f"ok  {time.monotonic() - start:5.1f} s  {check.__name__}  {result or ''}")
     return failed
 
 

@@ -1,16 +1,20 @@
-"""The pages that are looked at: one by the real command, one with every field, one large."""
+"""The pages that are looked at: reports by the real command, with every field, and large ones; a
+verification."""
 
 import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import test_verification_page as verification
 from coverage_reports import HOSTILE, complete, large
 from drawings import COLOURS, SHAPES, drawing
 
 from curate.corpora import corpus
 from curate.report import page, thumbnails
+from train.verification import page as verify_page
 
 ROOT = Path(__file__).parent.parent.parent
 PROMPTS = f"""a red circle beside a blue square
@@ -24,11 +28,24 @@ the blizzard over the castle
 
 def write_all(folder: Path) -> dict[str, Path]:
     """Name -> file of each page."""
-    return {"real": real(folder), "complete": full(folder), "large": many(folder)}
+    return {
+        "real": real(folder),
+        "complete": full(folder),
+        "large": many(folder),
+        "verification": verified(folder),
+    }
+
+
+def verified(folder: Path) -> Path:
+    """A verification with two scorers, each with an opinion of its own."""
+    made = verification.report()
+    file = folder / "verification.html"
+    file.write_text(verify_page.render(made, verification.filled(made)), "utf-8")
+    return file
 
 
 def real(folder: Path) -> Path:
-    """What the command writes for a list of drawings, told by name and colour."""
+    """What the command writes for a list of drawings, named by shape and colour."""
     (folder / "prompts.txt").write_text(PROMPTS, "utf-8")
     with (folder / "captions.jsonl").open("w") as file:
         for colour in COLOURS:
@@ -49,30 +66,30 @@ def real(folder: Path) -> Path:
 
 
 def full(folder: Path) -> Path:
-    """Every field of a report, with pictures: whole ones, a broken one, one of unknown rights."""
+    """Every field of a report, with images: whole ones, a broken one, one of unknown rights."""
     report, prompts = complete()
     (folder / "t-1").write_bytes(drawing("red", "circle", 300))
     (folder / "t-2").write_bytes(drawing("red", "circle", 300)[:99])
     (folder / "t.csv").write_text("image,caption\nt-1,a dog\nt-2,a blizzard demon\n")
     origin = corpus.find(folder / "t.csv")
-    pictures = thumbnails.of(origin, thumbnails.keys_of(report), processes=1)
-    (dog,) = (item for item in report["items"] if item["unit"] == "dog")
-    dog["evidence"][0] |= {
-        "license": "CC-BY-4.0", "source": "openverse", "page_url": "https://a.test/1",
-    }  # fmt: skip
+    images = thumbnails.of(origin, thumbnails.keys_of(report), processes=1)
+    known = {"license": "CC-BY-4.0", "source": "openverse", "page_url": "https://a.test/1"}
+    images["t-1"] = replace(images["t-1"], **known)
+    images["t-2"] = replace(images["t-2"], license="CC0-1.0")
+    images["t-3"] = replace(images["t-3"], page_url="javascript:alert(1)")
     file = folder / "complete.html"
-    file.write_text(page.render(report, prompts, pictures=pictures), "utf-8")
+    file.write_text(page.render(report, prompts, thumbnails=images), "utf-8")
     return file
 
 
 def many(folder: Path) -> Path:
-    """2,000 prompts, 30,000 items, 600 pictures."""
+    """2,000 prompts, 30,000 items, 600 images."""
     report, prompts = large()
     keys = thumbnails.keys_of(report)
     (folder / "shape.png").write_bytes(drawing("blue", "circle", 96))
     (folder / "l.csv").write_text("image,caption\nshape.png,a\n")
     (one,) = thumbnails.of(corpus.find(folder / "l.csv"), ["shape.png"], processes=1).values()
     file = folder / "large.html"
-    pictures = dict.fromkeys(keys[: thumbnails.MOST], one)
-    file.write_text(page.render(report, prompts, pictures=pictures), "utf-8")
+    images = dict.fromkeys(keys[: thumbnails.MOST], one)
+    file.write_text(page.render(report, prompts, thumbnails=images), "utf-8")
     return file

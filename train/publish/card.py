@@ -8,10 +8,10 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from curate.rights.kinds import link
+from curate.system import web_page
 
 LONGEST = 300  # characters of a title or name that are kept
 MARKS = frozenset("\\`*_[]<>#|&~$!:@{}^=")  # what Markdown, HTML and formulas may be made of
@@ -24,39 +24,30 @@ def readme(facts: Mapping[str, Any]) -> str:
     Args:
         facts: the names in `card.md.j2`, as `train.publish.export` gathers them.
     """
-    page = Environment(  # noqa: S701  (Markdown, not HTML; `finalize` escapes every value)
-        loader=PackageLoader("train.publish", ""),
-        finalize=lambda value: value if isinstance(value, Markup) else escaped(str(value)),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    page.filters["verbatim"] = lambda value: Markup(value)  # noqa: S704  (made by us; see export)
-    page.globals |= {
+    helpers = {
         "share": _share,
         "decibel": _decibel,
         "converged": _converged,
         "licence_link": licence_link,
-        "counted": lambda words: _listed(f"{escaped(word)} ({n})" for word, n in words),
-        "listed": lambda words: _listed(map(escaped, words)),
+        "with_counts": lambda words: _join(f"{escaped(word)} ({n})" for word, n in words),
+        "join": lambda words: _join(map(escaped, words)),
     }
-    return page.get_template("card.md.j2").render(facts)
+    return web_page.render_markdown("train.publish/card.md.j2", escaped, **helpers, **facts)
 
 
 def credits_page(name: str, credits: Sequence[Mapping[str, str]]) -> str:
-    """`CREDITS.md`: a row a picture with title, page, creator and licence, in order of keys.
+    """`CREDITS.md`: a row an image with title, page, creator and licence, in order of keys.
 
     Args:
         name: of the model.
-        credits: of each picture, as `train.checkpoints.checkpoint.credits` gives them.
+        credits: of each image, as `train.checkpoints.checkpoint.credits` gives them.
     """
     lines = [
         f"# Credits of {escaped(name)}",
         "",
-        f"The {len(credits)} pictures it was trained on. Each was cropped and resized for that.",
+        f"The {len(credits)} images it was trained on. Each was cropped and resized for that.",
         "",
-        "| picture | creator | licence | key |",
+        "| image | creator | licence | key |",
         "| --- | --- | --- | --- |",
     ]
     for credit in credits:
@@ -102,7 +93,7 @@ def licence_link(id: str) -> Markup:
     return linked(known.get(id, id), None if id in known else link(id))
 
 
-def _listed(parts: Iterable[str]) -> Markup:
+def _join(parts: Iterable[str]) -> Markup:
     return Markup(", ".join(parts))  # noqa: S704  (escaped by the caller)
 
 
@@ -126,4 +117,4 @@ def _converged(convergence: Mapping[str, Any] | None) -> str:
     if convergence is None:
         return "-"
     where = "held-out" if convergence.get("held_out") else "training"
-    return f"{'yes' if convergence['converged'] else 'no'}, on {where} pictures"
+    return f"{'yes' if convergence['converged'] else 'no'}, on {where} images"

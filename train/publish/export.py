@@ -198,7 +198,7 @@ def _facts(
             }
             for stage in cascade.stages
         ],
-        "pictures": len(credits) or shown,
+        "images": len(credits) or shown,
         "shown": shown,
         "licences": sorted(licences.items(), key=lambda pair: (-pair[1], pair[0])),
         "words": sorted(words.items(), key=lambda pair: (-pair[1], pair[0])),

@@ -1,18 +1,14 @@
-"""A verification as one HTML page: verdict, figures, and pictures of every prompt.
+"""A verification as one HTML page: verdict, figures, and images of every prompt.
 
-Everything is in the file: pictures are data URIs, the style is inline, and there is no script; the
-filters are radio buttons that the style reads.
+There is no script: the filters are radio buttons that the style reads.
 """
 
-import base64
-import hashlib
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from curate.system import web_page
 from train.verification.gallery import Album
 from train.verification.intervals import Share
 from train.verification.verdict import (
@@ -30,10 +26,7 @@ from train.verification.verdict import (
     accuracy_of,
 )
 
-if TYPE_CHECKING:
-    import numpy as np
-
-SHOW = {  # filter -> its title; what a row must have to be shown
+FILTERS = {  # filter -> its title; what a row must have to be shown
     "all": "all",
     "wrong": "wrong after",
     "inexact": "not entirely right after",
@@ -44,35 +37,23 @@ SHOW = {  # filter -> its title; what a row must have to be shown
 
 
 def render(report: Report, album: Album) -> str:
-    """The page of a report, with the pictures of the album."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(
-        loader=PackageLoader("train.verification", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    """The page of a report, with the images of the album."""
     scorers = [judge.name for judge in report.judges]
     rows = _rows(report, album, scorers)
-    style = _style(len(scorers))
-    page = environment.get_template("verify_page.html.j2").render(
+    return web_page.render(
+        "train.verification/page.html.j2",
+        style=_filter_rules(len(scorers)),
         report=report,
-        percent=_percent,
-        judged=[
+        figures=[
             (judge.name, accuracy_of(judge), _figures(report, judge.name))
             for judge in report.judges
         ],
+        at_least=f"{100 * report.rule.at_least:g} %",
         scorers=scorers,
         filters=_filters(rows, len(scorers)),
         rows=rows,
-        shown_sentence=_shown(report, rows),
-        style=Markup(style),  # noqa: S704  (our own file, no input in it)
-        style_hash="sha256-" + base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+        selection=_selection(report, rows),
     )
-    return page.encode("utf-8", "replace").decode()  # a word typed in a terminal need not be text
 
 
 def _figures(report: Report, scorer: str) -> list[dict[str, Any]]:
@@ -117,12 +98,12 @@ class _Card:
     classes: str  # what the filters look for
     scores: list[str]  # a sentence a scorer
     true: str | None  # data URI
-    strips: list[tuple[str, list[dict[str, Any]]]]  # "before", "after" -> pictures
+    strips: list[tuple[str, list[dict[str, Any]]]]  # "before", "after" -> images
     right: float  # share of its samples
 
 
 def _rows(report: Report, album: Album, scorers: Sequence[str]) -> list[_Card]:
-    """The prompts that have pictures: those with the word first, the worst first."""
+    """The prompts that have images: those with the word first, the worst first."""
     by_prompt: dict[str, dict[str, Row]] = {}
     for row in report.rows:
         by_prompt.setdefault(row.prompt, {})[row.scorer] = row
@@ -152,7 +133,7 @@ def _card(
         classes += [f"{state}{number}" for state, which in found.items() if which]
         states.append(_score(seen))
     strips = [
-        (when, [_picture(when, first.prompt, seed, album, looks, scorers) for seed in seeds])
+        (when, [_image(when, first.prompt, seed, album, looks, scorers) for seed in seeds])
         for when in (("before", "after") if album.before else ("after",))
     ]
     true = album.true.get(first.prompt)
@@ -162,7 +143,7 @@ def _card(
         first.group,
         " ".join(classes),
         states,
-        None if true is None else _data_uri(true),
+        None if true is None else web_page.data_uri(true),
         strips,
         sum(rights) / max(1, len(rights)),
     )
@@ -177,7 +158,7 @@ def _score(looks: Sequence[Look]) -> str:
     return f"{right} of {len(looks)} right{was}"
 
 
-def _picture(
+def _image(
     when: str,
     prompt: str,
     seed: int,
@@ -186,25 +167,24 @@ def _picture(
     scorers: Sequence[str],
 ) -> dict[str, Any]:
     image = (album.before if when == "before" else album.after)[prompt, seed]
-    told = []
-    for name in scorers:
-        look = looks.get(name, {}).get(seed)
-        told.append(_told(None if look is None else getattr(look, when)))
-    return {"uri": _data_uri(image), "seed": seed, "looks": told}
+    found = [looks.get(name, {}).get(seed) for name in scorers]
+    labels = [_label(None if look is None else getattr(look, when)) for look in found]
+    return {"uri": web_page.data_uri(image), "seed": seed, "labels": labels}
 
 
-def _told(seen: Seen | None) -> dict[str, str]:
+def _label(seen: Seen | None) -> dict[str, str]:
+    """How right an image is, as a class of the style sheet, and what it is taken for if wrong."""
     if seen is None:
-        return {"class": "", "taken": ""}
+        return {"class": "", "caption": ""}
     if seen.entirely:
-        return {"class": "good", "taken": ""}
-    return {"class": "warn" if seen.right else "bad", "taken": seen.caption}
+        return {"class": "good", "caption": ""}
+    return {"class": "warning" if seen.right else "bad", "caption": seen.caption}
 
 
 def _filters(rows: Sequence[_Card], scorers: int) -> list[tuple[str, str, list[int]]]:
     """(id, title, prompts a scorer) of each filter that shows something."""
     found = []
-    for name, title in SHOW.items():
+    for name, title in FILTERS.items():
         counts = []
         for number in range(scorers):
             wanted = {"all": "", "new": "new", "old": "old"}.get(name, f"{name}{number}")
@@ -214,19 +194,20 @@ def _filters(rows: Sequence[_Card], scorers: int) -> list[tuple[str, str, list[i
     return found
 
 
-def _shown(report: Report, rows: Sequence[_Card]) -> str:
+def _selection(report: Report, rows: Sequence[_Card]) -> str:
+    """Which samples the page shows, as a sentence."""
     drawn = {(row.prompt, look.seed) for row in report.rows for look in row.looks}
     prompts = {prompt for prompt, _ in drawn}
-    pictured = sum(len(row.strips[-1][1]) for row in rows)
+    images = sum(len(row.strips[-1][1]) for row in rows)
     return (
-        f"{pictured:,} of {len(drawn):,} samples and {len(rows):,} of {len(prompts):,} prompts "
+        f"{images:,} of {len(drawn):,} samples and {len(rows):,} of {len(prompts):,} prompts "
         "are shown: the first seeds of each, and the first that are wrong; the worst prompts first."
     )
 
 
-def _style(scorers: int) -> str:
-    """Our style, with the rules of the filters for so many scorers."""
-    rules = [resources.files("train.verification").joinpath("verify_page.css").read_text("utf-8")]
+def _filter_rules(scorers: int) -> str:
+    """The style of the filters, for so many scorers."""
+    rules = []
     for number in range(scorers):
         chosen = f":has(#s{number}:checked)" if scorers > 1 else ""
         if scorers > 1:
@@ -245,15 +226,3 @@ def _cell(share: Share | None, *, signed: bool = False) -> tuple[str, str] | Non
     sign = "+" if signed else ""
     low, high = (f"{100 * bound:{sign}.1f}" for bound in (share.low, share.high))
     return f"{100 * share.value:{sign}.1f}", f"[{low}, {high}]"
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:g} %"
-
-
-def _data_uri(image_HWC: "np.ndarray") -> str:
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(image_HWC).save(file, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
