@@ -18,6 +18,7 @@ from curate.dataset.store import Store
 from curate.errors import InputError
 from curate.images.decode import RefusedError, decode, over
 from curate.system import sandbox
+from curate.system.web_page import data_uri
 from curate.system.progress import SILENT, Progress, track
 
 SIDE = 96  # pixels, longer side of a thumbnail; smaller pictures stay as they are
@@ -84,7 +85,7 @@ def _finished(place: Place, answer: sandbox.Answer | sandbox.Died | None) -> Thu
     elif answer is None:
         reason = reason or _ENOUGH
     elif answer[1]:
-        uri = f"data:image/webp;base64,{base64.b64encode(answer[1]).decode()}"
+        uri = data_uri(answer[1], "webp")
     else:
         reason = answer[0]["refused"]
     return Thumbnail(uri, place.license, place.source, place.page_url, place.author, reason)
