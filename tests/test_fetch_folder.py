@@ -378,7 +378,7 @@ def test_jsonl_and_parquet_read_back_what_was_written(tmp_path_factory, given_ro
         (n.strip(), tuple(dict.fromkeys(t.strip() for t in ts))) for n, ts in given_rows.items()
     ]
     for name in ("metadata.jsonl", "metadata.parquet"):
-        lines, unused = metadata.read(root / name)
+        lines, unused = metadata.read_metadata(root / name)
         assert [(line.file_name, line.texts) for line in lines] == wanted
         assert unused == []
 

@@ -1,4 +1,4 @@
-"""The rows of a dataset while pictures are added to it, and the account of what was done."""
+"""The rows of a dataset while images are added to it, and the account of what was done."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ class Summary:
 
 @dataclass
 class Collection:
-    """The rows of a dataset while pictures are added to it; the caller holds the lock."""
+    """The rows of a dataset while images are added to it; the caller holds the lock."""
 
     dataset: Dataset
     source: str
@@ -65,7 +65,7 @@ class Collection:
         """Journal a new row and count it."""
         known = self.rows.get(sample.key)
         if known and known.sha256 and known.sha256 == sample.sha256:
-            self.summary.known += 1  # its picture was lost and is back
+            self.summary.known += 1  # its image was lost and is back
             return
         self.dataset.append(sample)
         self.rows[sample.key] = sample

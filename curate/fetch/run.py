@@ -21,7 +21,7 @@ from curate.net.transport import Failed
 from curate.rights.names import identify
 from curate.rights.signals import robots_tag
 from curate.sources import terms
-from curate.sources.base import Found, Source
+from curate.sources.base import Found, Listing, Source
 from curate.system.progress import SILENT, Progress, track
 
 FAILURES = 10  # downloads that may fail in a row before the fetch stops
@@ -79,9 +79,27 @@ def fetch(
         SourceError: the source refused, failed or changed; finished rows are kept.
     """
     chosen = {name: value for name, value in (options or {}).items() if value is not None}
-    if source.search is None:
-        return _fetch_listing(dataset, source, Path(what), chosen, progress)
-    limit, query = source.limit if limit is None else limit, str(what)
+    if source.listing is not None:
+        listing = source.listing(dataset.root, Path(what), **chosen)
+        settings = {source.name: Path(what).resolve().name, **chosen}  # where it lies stays here
+        return _fetch_listing(dataset, source.name, listing, settings, progress)
+    return _fetch_search(
+        dataset, source, str(what), limit or source.limit, chosen, allow_ai, fetch_options, progress
+    )
+
+
+def _fetch_search(
+    dataset: Dataset,
+    source: Source,
+    query: str,
+    limit: int,
+    chosen: Mapping[str, Any],
+    allow_ai: bool,
+    fetch_options: FetchOptions,
+    progress: Progress,
+) -> Summary:
+    """Take what a query finds."""
+    assert source.search is not None, "a source has a search or a listing"
     if not query.strip() or len(query) > 100:
         raise UsageError("--query", "needs 1 to 100 characters", fix="--query WORD")
     settings = {"query": query, "limit": limit, "allow_ai": allow_ai, **chosen}
@@ -108,23 +126,20 @@ def fetch(
 
 
 def _fetch_listing(
-    dataset: Dataset, source: Source, path: Path, chosen: Mapping[str, Any], progress: Progress
+    dataset: Dataset, source: str, listing: Listing, settings: Mapping[str, Any], progress: Progress
 ) -> Summary:
     """Take what lies at a path, and what is said of it."""
-    assert source.listing is not None, "a source has a search or a listing"
-    listing = source.listing(dataset.root, path, **chosen)
     for note in listing.notes:
         progress.say(note)
-    license = chosen.get("license")
+    license = settings.get("license")
     if license and identify(license, None).id is None:
         progress.say(
             f"--license {license}: names no licence known here; curate check will hold them"
         )
-    settings = {source.name: path.resolve().name, **chosen}  # where it lies is nobody's business
     with dataset.lock():
-        work = Collection(dataset, source.name, f"fetch {source.name}", settings, progress)
+        work = Collection(dataset, source, f"fetch {source}", settings, progress)
         rows = (
-            _receive(plan.make_row(source.name, item, utc_now()), item.data or b"", dataset)
+            _receive(plan.make_row(source, item, utc_now()), item.data or b"", dataset)
             for item in track(listing.found, listing.total, "images", progress)
         )
         met = _collect(work, rows, plan.update_metadata)
@@ -172,7 +187,7 @@ def _collect(
 
 
 def _download(row: Sample, client: Client, dataset: Dataset) -> Sample:
-    """The row with its picture in the store, or with the reason why there is none."""
+    """The row with its image in the store, or with the reason why there is none."""
     try:
         picture = client.get_picture(row.image_url or "", robots_tag)
     except Failed as error:
@@ -187,9 +202,9 @@ def _download(row: Sample, client: Client, dataset: Dataset) -> Sample:
 
 
 def _receive(row: Sample, data: bytes, dataset: Dataset) -> Sample:
-    """The row with its bytes in the store, unless they are no picture that we store.
+    """The row with its bytes in the store, unless they are no image that we store.
 
-    Not synced here: 7 ms a picture, where once before the manifest is written does as well.
+    Not synced here: 7 ms an image, where once before the manifest is written does as well.
     """
     dropped = row.dropped or sniff.refusal(data)
     if dropped:
@@ -227,7 +242,7 @@ def _key(source: Source, way_out: str) -> Secret | None:
 
 
 def _add_way_out(error: SourceError, source: Source, way_out: str) -> SourceError:
-    """The error; where the source's terms bind, with the open way to the same pictures."""
+    """The error; where the source's terms bind, with the open way to the same images."""
     if not source.needs_acceptance:
         return error
     return SourceError(error.subject, error.problem, fix=f"{error.fix}; {way_out}")

@@ -1,6 +1,6 @@
-"""A folder of pictures: captions from metadata files, `.txt` files beside them, or their names.
+"""A folder of images: captions from metadata files, `.txt` files beside them, or their names.
 
-Pictures are told by their content, not their names; what looks like one by name and is none
+Images are told by their content, not their names; what looks like one by name and is none
 still becomes a row that says so.
 """
 
@@ -49,7 +49,7 @@ def listing(
     """List a folder and all below it, except what is hidden and the folder `without`.
 
     Raises:
-        InputError: there is no such folder, nothing in it, no picture in it, or a metadata
+        InputError: there is no such folder, nothing in it, no image in it, or a metadata
             file is broken.
     """
     entries, notes = _list_entries(path, without)
@@ -68,7 +68,7 @@ def _list_entries(folder: Path, without: Path) -> tuple[list[Entry], list[str]]:
     entries, others = [], []
     for relative, path in files.items():
         line = lines.pop(relative, None)
-        if line or path.suffix.lower() in SUFFIXES or _is_picture(path):
+        if line or path.suffix.lower() in SUFFIXES or _is_image(path):
             side_car = path.with_suffix(".txt")
             has_side_car = side_car.is_file() and side_car != path
             entries.append(Entry(path, relative, line, side_car if has_side_car else None))
@@ -117,7 +117,7 @@ def _identity(folder: str, relative: str, data: bytes) -> str:
     """An id from the folder's name, the path in it and the bytes.
 
     Where the folder lies does not matter. The bytes belong to it because two folders named
-    `images` may both hold a `1.png`; so an edited picture is a new one.
+    `images` may both hold a `1.png`; so an edited image is a new one.
     """
     parts = (folder.encode("utf-8", "surrogateescape"), os.fsencode(relative))
     digest = hashlib.sha256(b"\0".join([*parts, hashlib.sha256(data).digest()])).hexdigest()
@@ -168,7 +168,7 @@ def _metadata_lines(files: dict[str, Path]) -> tuple[dict[str, Line], list[str]]
                 fix="keep one of the two",
             )
         folders[inside] = path.name
-        lines, unused = metadata.read(path)
+        lines, unused = metadata.read_metadata(path)
         if unused:
             notes.append(f"{path}: columns not used: {', '.join(unused)}")
         for line in lines:
@@ -218,8 +218,8 @@ def _side_car_lines(entry: Entry) -> list[str]:
     ]
 
 
-def _is_picture(path: Path) -> bool:
-    """Whether a file of any name starts as a picture that we store."""
+def _is_image(path: Path) -> bool:
+    """Whether a file of any name starts as an image that we store."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             return False

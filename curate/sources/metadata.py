@@ -1,6 +1,6 @@
-"""What is said about the pictures of a folder: `metadata.csv`, `.jsonl` or `.parquet`.
+"""What is said about the images of a folder: `metadata.csv`, `.jsonl` or `.parquet`.
 
-The convention is that of Hugging Face's imagefolder: a row a picture, `file_name` relative to
+The convention is that of Hugging Face's imagefolder: a row an image, `file_name` relative to
 the metadata file, `text` its caption.
 """
 
@@ -40,7 +40,7 @@ class Line:
     page_url: str | None = None
 
 
-def read(path: Path) -> tuple[list[Line], list[str]]:
+def read_metadata(path: Path) -> tuple[list[Line], list[str]]:
     """The rows of a metadata file, and the names of the columns that nothing here uses.
 
     Raises:

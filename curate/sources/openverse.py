@@ -1,8 +1,8 @@
-"""Openverse: openly licensed pictures of many collections, found through one catalogue.
+"""Openverse: openly licensed images of many collections, found through one catalogue.
 
 API: https://api.openverse.org/v1/ (without an account: 20 results a page, 20 requests a minute,
 200 a day, about 240 results of a query). The catalogue does not verify licences: the page of the
-picture's own collection is kept with every row, so that they can be checked there.
+image's own collection is kept with every row, so that they can be checked there.
 """
 
 from collections.abc import Iterator

@@ -48,13 +48,13 @@ def accept(root: Path, source: Source, basis: str) -> Acceptance:
     except KeyError:
         who = str(user)  # no entry, as in some containers
     given = Acceptance(source.terms_url, source.terms_version, utc_now(), who, basis.strip())
-    write_json(_file(root), {**_read(root), source.name: asdict(given)})
+    write_json(_terms_file(root), {**_read_terms(root), source.name: asdict(given)})
     return given
 
 
 def find_acceptance(root: Path, source: Source) -> Acceptance | None:
     """The acceptance of the source's present terms, if there is one."""
-    record = _read(root).get(source.name)
+    record = _read_terms(root).get(source.name)
     if record is None:
         return None
     try:
@@ -94,15 +94,15 @@ def basis_for(root: Path, source: Source, query: str, ask: Ask | None) -> str | 
     return given.basis
 
 
-def _file(root: Path) -> Path:
+def _terms_file(root: Path) -> Path:
     return root / "terms.json"
 
 
-def _read(root: Path) -> dict[str, dict[str, str]]:
-    if not _file(root).exists():
+def _read_terms(root: Path) -> dict[str, dict[str, str]]:
+    if not _terms_file(root).exists():
         return {}
     try:
-        value = json.loads(_file(root).read_bytes())
+        value = json.loads(_terms_file(root).read_bytes())
     except (OSError, ValueError):
         raise _unreadable(root) from None
     if not isinstance(value, dict):
@@ -111,4 +111,6 @@ def _read(root: Path) -> dict[str, dict[str, str]]:
 
 
 def _unreadable(root: Path) -> InputError:
-    return InputError(_file(root), "is not readable", fix="remove it, then accept the terms again")
+    return InputError(
+        _terms_file(root), "is not readable", fix="remove it, then accept the terms again"
+    )
