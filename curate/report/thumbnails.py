@@ -18,8 +18,8 @@ from curate.dataset.store import Store
 from curate.errors import InputError
 from curate.images.decode import RefusedError, decode, over
 from curate.system import sandbox
-from curate.system.web_page import data_uri
 from curate.system.progress import SILENT, Progress, track
+from curate.system.web_page import data_uri
 
 SIDE = 96  # pixels, longer side of a thumbnail; smaller pictures stay as they are
 QUALITY = 75  # of WebP
