@@ -122,7 +122,7 @@ def held_out(shards: Path, stage: Stage, settings: TrainConfig) -> tuple[Pairs, 
         raise SystemExit("too few pictures: none is held out")
     encoded = Encoder(settings.text_encoder, device=CPU).encode([c[0] for c in held.captions])
     images = held.images(range(len(held)))
-    low = stage.low_size or stage.size
+    low = stage.conditioning_size or stage.size
     text = encoded.take(torch.arange(len(held)))
     return Pairs(images, reduce(images, low), text), held.keys
 

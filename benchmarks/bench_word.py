@@ -33,8 +33,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from stacked_figures import HEADGEAR, Figures
 
+from curate.formats.model import find_model
 from curate.system.files import write_bytes
-from train.checkpoints import checkpoint
 from train.config import TrainConfig
 from train.size import Size
 from train.training import run as cascade
@@ -209,7 +209,7 @@ def write_prompts(
 
 def checked(out: Path, plan: Plan, folder: Path, samples: int) -> Report:
     return verify.run(
-        checkpoint.find(folder),
+        find_model(folder),
         word=WORDS,
         shards=out / "truth",
         before=out / "base",

@@ -1,11 +1,13 @@
 """Small cascades with random weights, as files: they draw, though nothing that means anything."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from curate.formats.model import MODEL, NO_FACTS
 from train.checkpoints import checkpoint
 from train.model import networks
 from train.model.unet import UNet
@@ -49,9 +51,9 @@ def write(
                 parameter.add_(0.05 * noise)
         low = sizes[number - 1] if number else None
         made.append(checkpoint.Stage(size, low, network.eval(), 0.5, 100))
-    cascade = checkpoint.Cascade(made, encoder, reader.digest, dict(facts))
+    cascade = checkpoint.Cascade(made, encoder, reader.digest, replace(NO_FACTS, **facts))
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint.save(folder / checkpoint.MODEL, cascade, credits)
+    checkpoint.save(folder / MODEL, cascade, credits)
     return folder
 
 

@@ -1,20 +1,18 @@
 """What a trained model was shown, read from the file that training wrote."""
 
 import json
-import struct
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.cli import main
-from curate.coverage.checkpoint import Checkpoint, CheckpointIndex, read
-from curate.errors import InputError
+from curate.coverage.checkpoint import CheckpointIndex
+from curate.formats.model import NO_FACTS, ModelRecord, read_model
 from tests import tiny_encoder
 from tests.drawings import shapes, write_shards
 from train.config import TrainConfig
@@ -44,13 +42,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def test_a_real_checkpoint_says_what_it_was_shown(runs: dict[str, Path]):
-    index = CheckpointIndex(read(runs["one"]))
+    index = CheckpointIndex(read_model(runs["one"]))
     assert (index.images, index.captions, index.incomplete) == (6, 0, ())
     assert index.count("red") == (3, 0) and index.count("triangle") == (2, 0)
     assert index.count("triangles") == (0, 2)
     assert index.count("blue") == (0, 0)
-    assert index.checkpoint.licences == {"CC0-1.0": 6}
-    assert index.checkpoint == read(runs["one"] / "model.safetensors")
+    assert index.checkpoint.facts.licences == {"CC0-1.0": 6}
+    assert index.checkpoint == read_model(runs["one"] / "model.safetensors")
     assert {n.unit for n in index.vocabulary.nearest("circel")} == {"circle"}
 
 
@@ -65,7 +63,7 @@ def test_the_command_answers_for_a_model(runs: dict[str, Path], tmp_path: Path, 
     assert stopped.value.code == 1
     assert {item["kind"] for item in found["items"]} == {"word"}  # no phrase, pair or binding
     items = {item["unit"]: item for item in found["items"]}
-    index = CheckpointIndex(read(run))
+    index = CheckpointIndex(read_model(run))
     assert items["green"]["n_images"] == sum(index.count("green")) > 0
     assert items["castle"]["verdict"] == "missing"
     assert "a checkpoint counts single words only" in err
@@ -97,9 +95,9 @@ def test_its_page_and_plan_speak_of_training(runs: dict[str, Path], tmp_path: Pa
 
 def test_trainings_add_up_to_a_lower_bound(runs: dict[str, Path]):
     """Six pictures and six more, three of them the same: words are added, pictures are not."""
-    index = CheckpointIndex(read(runs["two"]))
-    assert index.checkpoint.sets == 2  # replayed shards are counted once
-    assert index.checkpoint.words["green"] == 6  # of 3 distinct ones
+    index = CheckpointIndex(read_model(runs["two"]))
+    assert len(index.checkpoint.facts.shards) == 2  # replayed shards are counted once
+    assert index.checkpoint.facts.words["green"] == 6  # of 3 distinct ones
     assert index.count("green") == (3, 0)
     assert index.count("red") == (2, 0)  # truly 3
     assert index.count("blue") == (2, 0) and index.images == 9
@@ -107,7 +105,8 @@ def test_trainings_add_up_to_a_lower_bound(runs: dict[str, Path]):
 
 
 def index(words: dict[str, int], sets: int = 1, images: int = 99) -> CheckpointIndex:
-    return CheckpointIndex(Checkpoint(Path("m"), words, sets, {"MIT": images}, "e"))
+    shown = {"words": words, "licences": {"MIT": images}, "shards": ["ab"] * sets}
+    return CheckpointIndex(ModelRecord(Path("m"), "e", "cd", [], replace(NO_FACTS, **shown)))
 
 
 def test_inflections_are_not_added_up():
@@ -167,84 +166,11 @@ def test_a_count_never_exceeds_the_truth(folders, shared):
         assert (exact + more > 0) == any(said & alike for said in truth.values())
 
 
-# files that are none
-
-
-def file(described: Any, **tensors: Any) -> bytes:
-    text = described if isinstance(described, str) else json.dumps(described)
-    header = json.dumps({"__metadata__": {"fubuki": text}, **tensors}).encode()
-    return struct.pack("<Q", len(header)) + header + b"\0" * 8
-
-
-FACTS = {"words": {"fox": 3}, "licences": {"MIT": 3}, "shards": ["ab"]}
-MODEL = {"version": "fubuki-model/2", "encoder": "e", "facts": FACTS}
-
-
-def test_the_least_that_is_a_checkpoint(tmp_path: Path):
-    (tmp_path / "m.safetensors").write_bytes(file(MODEL))
-    assert read(tmp_path / "m.safetensors").words == {"fox": 3}
-
-
-def changed(**facts: Any) -> dict[str, Any]:
-    return MODEL | {"facts": FACTS | facts}
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (b"", "not a safetensors file, or one that is cut short"),
-        (b"PK\x03\x04 a zip", "not a safetensors file"),
-        (struct.pack("<Q", 2**63) + b"{}", "not a safetensors file"),
-        (file(MODEL)[:60], "cut short"),
-        (struct.pack("<Q", 8) + b"no json!", "its header is not JSON"),
-        (struct.pack("<Q", 60000) + b"[" * 60000, "its header is not JSON"),
-        (struct.pack("<Q", 2) + b"{}", "says nothing of its training"),
-        (struct.pack("<Q", 2) + b"[]", "says nothing of its training"),
-        (file("not json"), "its header is not JSON"),
-        (file([1]), "its header is not one of ours"),
-        (file({"version": "fubuki-model/9"}), "written as 'fubuki-model/9'"),
-        (file({}), "no model of train finetune"),
-        (file(MODEL | {"facts": {}}), "does not say which words"),
-        (file(changed(words={"fox": -1})), "words are not numbers of pictures"),
-        (file(changed(words={"fox": True})), "words are not numbers of pictures"),
-        (file(changed(words={"fox": 1.5})), "words are not numbers of pictures"),
-        (file(changed(licences=None)), "licences are not numbers of pictures"),
-        (file(changed(shards=None)), "does not say what it was trained on"),
-    ],
-)
-def test_other_files_are_refused_in_a_sentence(tmp_path: Path, content: bytes, said: str):
-    (tmp_path / "model.safetensors").write_bytes(content)
-    with pytest.raises(InputError, match=said) as error:
-        read(tmp_path)
-    assert error.value.fix
-
-
-@given(st.binary(max_size=40))
-def test_no_bytes_break_the_reader(tmp_path_factory, data):
-    path = tmp_path_factory.mktemp("bytes") / "m.safetensors"
-    whole = file(MODEL)
-    path.write_bytes(whole[:8] + data + whole[8 + len(data) :])
-    try:
-        read(path)
-    except InputError as error:
-        assert error.fix
-
-
-def test_a_folder_without_a_model_says_why(tmp_path: Path):
-    with pytest.raises(InputError, match="no such file or folder"):
-        read(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="no checkpoint here"):
-        read(tmp_path)
-    (tmp_path / "state.safetensors").write_bytes(b"")
-    with pytest.raises(InputError, match="not finished") as error:
-        read(tmp_path)
-    assert "train finetune" in error.value.fix
-
-
 def test_neither_torch_nor_safetensors_is_needed(runs: dict[str, Path]):
     code = (
         "import sys; from pathlib import Path; from curate.coverage import checkpoint as c;"
-        f"c.CheckpointIndex(c.read(Path({str(runs['one'])!r}))).count('red');"
+        "from curate.formats import model;"
+        f"c.CheckpointIndex(model.read_model(Path({str(runs['one'])!r}))).count('red');"
         "assert not {'torch', 'safetensors', 'train'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -179,7 +179,7 @@ def test_a_stage_trained_long_enough_converges_without_shifting_colours(tmp_path
     shards = write_shards(tmp_path / "shapes", shapes("red", "green", "blue", copies=5))
     long = replace(quick, stages=(8, 32), images=(0, 960), warmup=80)
     model = run.finetune(shards, tmp_path / "run", long, device="cpu")
-    told = model.facts["convergence"]["32"]
+    told = model.facts.convergence["32"]
     assert told["converged"]
     assert told["psnr"] > told["bicubic"] + 1
     assert told["colour_shift"] < 1

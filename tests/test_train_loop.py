@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from curate.errors import InputError, UsageError
+from curate.formats.model import STATE
 from tests.drawings import drawing, shapes, write_shards
 from tests.training import QUICK, encoder, entries, losses, quick, shards, trained
 from train.checkpoints import checkpoint
@@ -22,13 +23,13 @@ def test_a_run_leaves_a_model_its_log_and_what_it_answers_for(trained, shards):
     model = checkpoint.load(trained)
     assert [s.size for s in model.stages] == [(8, 8), (16, 16)]
     assert [s.images_seen for s in model.stages] == [48, 32]
-    assert model.facts["words"]["red"] == 3 and model.facts["licences"] == {"CC0-1.0": 6}
-    measured = model.facts["convergence"]["16"]
+    assert model.facts.words["red"] == 3 and model.facts.licences == {"CC0-1.0": 6}
+    measured = model.facts.convergence["16"]
     assert {"psnr", "bicubic", "converged"} <= measured.keys()
     assert measured["pictures"] == 6 and not measured["held_out"]
     stages = [entry["stage"] for entry in entries(trained)]
     assert stages == [0, 0, 0, 1, 1]
-    assert not (trained / checkpoint.STATE).exists()
+    assert not (trained / STATE).exists()
 
 
 def test_training_learns(tmp_path, shards, quick):
@@ -52,8 +53,8 @@ def test_fine_tuning_starts_from_the_checkpoint_and_adds_its_words(
     model = cascade.finetune(
         new, tmp_path / "run", quick, init=trained, replay=shards, device="cpu"
     )
-    assert model.facts["words"]["blue"] == 3 and model.facts["words"]["red"] == 3
-    assert model.facts["licences"] == {"CC0-1.0": 9}
+    assert model.facts.words["blue"] == 3 and model.facts.words["red"] == 3
+    assert model.facts.licences == {"CC0-1.0": 9}
     assert model.stages[0].images_seen == 96
     start = checkpoint.load(trained)
     moved = model.stages[0].network.stem.weight - start.stages[0].network.stem.weight
@@ -247,9 +248,9 @@ def test_pictures_are_drawn_meanwhile(large, tmp_path, shards, quick):
 
 def test_the_model_answers_for_every_set(large):
     run, model = large
-    assert model.facts["settings"]["gradient_accumulation"] == 2 and model.facts["changed"] == []
-    assert model.facts["words"]["yellow"] == 36 and model.facts["licences"] == {"CC0-1.0": 147}
-    assert len(model.facts["shards"]) == 3
+    assert model.facts.settings["gradient_accumulation"] == 2 and model.facts.changed == []
+    assert model.facts.words["yellow"] == 36 and model.facts.licences == {"CC0-1.0": 147}
+    assert len(model.facts.shards) == 3
     assert model.digest == checkpoint.load(run).digest != ""
 
 

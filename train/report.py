@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from curate.formats.model import MODEL
 from curate.system import terminal
-from train.checkpoints import checkpoint
+from train.checkpoints.checkpoint import Cascade
 from train.config import TrainConfig
 from train.figures import loss_curve
 from train.sampling import sampler
@@ -55,16 +56,14 @@ def finetune(
     _print_result(run, done, points, as_json)
 
 
-def _print_result(
-    run: Path, done: checkpoint.Cascade, points: Mapping[str, Any], as_json: bool
-) -> None:
-    facts = {
-        "model": str(run / checkpoint.MODEL),
+def _print_result(run: Path, done: Cascade, points: Mapping[str, Any], as_json: bool) -> None:
+    facts: dict[str, Any] = {
+        "model": str(run / MODEL),
         "stages": [s.size.to_json() for s in done.stages],
         "loss": {name: values["loss"][-1][1] for name, values in points.items() if values["loss"]},
-        "convergence": done.facts["convergence"],
-        "words": len(done.facts["words"]),
-        "licences": done.facts["licences"],
+        "convergence": done.facts.convergence,
+        "words": len(done.facts.words),
+        "licences": done.facts.licences,
     }
     if as_json:
         terminal.as_json(facts)

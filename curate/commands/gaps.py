@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from curate.corpora import corpus
-from curate.coverage import checkpoint as trained
 from curate.coverage import verdicts
+from curate.coverage.checkpoint import CheckpointIndex
 from curate.coverage.judge import Judge, lines_of
 from curate.coverage.known import Known
 from curate.coverage.verdicts import Item
 from curate.errors import UsageError
+from curate.formats.model import read_model
 from curate.index import cache
 from curate.index.index import open_index
 from curate.prompts import aliases as declared
@@ -104,7 +105,7 @@ def _opened(
     if data:
         problem = "data and a checkpoint cannot be judged together"
         raise UsageError("--checkpoint", problem, fix="leave out --data or --checkpoint")
-    known = trained.CheckpointIndex(trained.read(checkpoint))
+    known = CheckpointIndex(read_model(checkpoint))
     origin = corpus.Origin(checkpoint, "checkpoint", ())
     return origin, known, list(known.notes)
 

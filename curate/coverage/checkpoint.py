@@ -11,17 +11,13 @@ cannot be added either, for one picture may have a caption with "dog" and one wi
 count given here is the least number of distinct pictures that the file's numbers allow.
 """
 
-import json
 import re
-import struct
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.errors import InputError
+from curate.formats.model import ModelRecord
 from curate.index.index import Evidence
 from curate.text import tokens
 from curate.text.lemmas import is_shown_by, lemmas_of
@@ -31,35 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-VERSION = "fubuki-model/2"
-MODEL = "model.safetensors"  # within a run's folder
-STATE = "state.safetensors"  # there too, while the run is unfinished
-LARGEST_HEADER = 100_000_000  # bytes; the format's own limit
 _COUNTED = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")  # what `curate pack` takes for a word
-_AGAIN = "restore the file, or train again: train finetune --shards DIR"
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """What a model's file says it was taught with."""
-
-    path: Path  # the file
-    words: Mapping[str, int]  # word as packed -> pictures, added over all sets of shards
-    sets: int  # folders of shards it was trained on, one after the other or mixed
-    licences: Mapping[str, int]  # licence -> pictures, each counted once by its key
-    encoder: str  # name of its text encoder
-
-    @property
-    def images(self) -> int:
-        """Pictures it was trained on, each counted once by its key."""
-        return sum(self.licences.values())
-
-    def at_least(self, added: int) -> int:
-        """The fewest distinct pictures behind a number that was added over the sets of shards.
-
-        In the set that holds most of them there are at least as many as the mean.
-        """
-        return -(-added // max(1, self.sets))
 
 
 class CheckpointIndex:
@@ -72,15 +40,16 @@ class CheckpointIndex:
     captions = 0  # a checkpoint keeps none
     left_out: Mapping[str, int] = {}
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: ModelRecord) -> None:
         """Answer for this checkpoint."""
         self.checkpoint = checkpoint
         self.images = checkpoint.images
+        self._sets = len(checkpoint.facts.shards)  # trained on one after the other, or mixed
 
     @property
     def incomplete(self) -> tuple[str, ...]:
         """What keeps the words from being counted at all."""
-        if self.checkpoint.words:
+        if self.checkpoint.facts.words:
             return ()
         return (f"{self.checkpoint.path}: no word was counted in its training captions",)
 
@@ -89,9 +58,9 @@ class CheckpointIndex:
         """What a reader must know of the numbers."""
         said = ["Phrases, pairs and bindings are not judged: a checkpoint counts single words only"]
         said.append("Pictures held out of training are counted, too")
-        if self.checkpoint.sets > 1:
+        if self._sets > 1:
             said.append(
-                f"It was trained on {self.checkpoint.sets} sets of shards, which may share "
+                f"It was trained on {self._sets} sets of shards, which may share "
                 "pictures: the least number of distinct pictures is given"
             )
         return tuple(said)
@@ -157,16 +126,20 @@ class CheckpointIndex:
         return exact, max(exact, self._most(shown)) - exact
 
     def _most(self, forms: Any) -> int:
-        """The fewest pictures that show any of the forms: as many as the commonest one's."""
+        """The fewest images that show any of the forms: as many as the commonest one's.
+
+        Its number was added over the sets of shards: in the set that holds most of them there are
+        at least as many as the mean.
+        """
         packed = {word for form in forms for word in self._packed.get(form, ())}
-        added = max((self.checkpoint.words[word] for word in packed), default=0)
-        return self.checkpoint.at_least(added)
+        added = max((self.checkpoint.facts.words[word] for word in packed), default=0)
+        return -(-added // max(1, self._sets))
 
     @cached_property
     def _packed(self) -> dict[str, list[str]]:
         """Form -> words as packed that show it: itself, and hyphenated ones it is a part of."""
         found: dict[str, list[str]] = defaultdict(list)
-        for word in self.checkpoint.words:
+        for word in self.checkpoint.facts.words:
             for form in tokens.forms(word):
                 found[form].append(word)
         return dict(found)
@@ -178,80 +151,3 @@ class CheckpointIndex:
             for lemma in lemmas_of(form):
                 found[lemma].append(form)
         return dict(found)
-
-
-def read(path: Path) -> Checkpoint:
-    """What the checkpoint in a run's folder, or in a `.safetensors` file, was taught with.
-
-    Raises:
-        InputError: there is none, the run is not finished, or the file is not one of ours.
-    """
-    file = _find(path)
-    described = _described(file)
-    version = described.get("version")
-    if version != VERSION:
-        was = f"written as {version!r}" if version else "no model of train finetune"
-        fix = "name a run folder of train finetune"
-        raise InputError(file, f"{was}; this reads {VERSION!r}", fix=fix)
-    facts = described.get("facts")
-    if not isinstance(facts, dict) or not isinstance(facts.get("words"), dict):
-        raise InputError(file, "does not say which words it was taught", fix=_AGAIN)
-    shards = facts.get("shards")
-    if not isinstance(shards, list):
-        raise InputError(file, "does not say what it was trained on", fix=_AGAIN)
-    return Checkpoint(
-        file,
-        _counts(file, "words", facts["words"]),
-        len(shards),
-        _counts(file, "licences", facts.get("licences")),
-        str(described.get("encoder", "")),
-    )
-
-
-def _find(path: Path) -> Path:
-    if path.is_file():
-        return path
-    if (path / MODEL).is_file():
-        return path / MODEL
-    if (path / STATE).exists():
-        fix = "type its train finetune command again"
-        raise InputError(path, "this run is not finished", fix=fix)
-    problem = "no checkpoint here" if path.is_dir() else "no such file or folder"
-    raise InputError(path, problem, fix="name a run folder of train finetune, or its .safetensors")
-
-
-def _described(path: Path) -> dict[str, Any]:
-    """The JSON text that `train` keeps in the header.
-
-    Source: the safetensors format: 8 bytes little-endian length, then so many bytes of JSON, whose
-    `__metadata__` maps texts to texts.
-    """
-    try:
-        with path.open("rb") as file:
-            first = file.read(8)
-            size = struct.unpack("<Q", first)[0] if len(first) == 8 else 0
-            rest = path.stat().st_size - 8
-            if not 2 <= size <= min(LARGEST_HEADER, rest):
-                problem = "not a safetensors file, or one that is cut short"
-                raise InputError(path, problem, fix=_AGAIN)
-            header = json.loads(file.read(size))
-        text = header["__metadata__"]["fubuki"]
-        described = json.loads(text)
-    except OSError as error:
-        problem = f"cannot be read ({error.strerror or error})"
-        raise InputError(path, problem, fix="correct the path or its permissions") from None
-    except (KeyError, TypeError):
-        problem = "a safetensors file that says nothing of its training"
-        raise InputError(path, problem, fix="name a run folder of train finetune") from None
-    except (ValueError, RecursionError):
-        raise InputError(path, "its header is not JSON", fix=_AGAIN) from None
-    if not isinstance(described, dict):
-        raise InputError(path, "its header is not one of ours", fix=_AGAIN)
-    return described
-
-
-def _counts(path: Path, name: str, values: object) -> dict[str, int]:
-    good = isinstance(values, dict) and all(type(n) is int and n >= 0 for n in values.values())
-    if not isinstance(values, dict) or not good:
-        raise InputError(path, f"its {name} are not numbers of pictures", fix=_AGAIN)
-    return dict(sorted(values.items()))

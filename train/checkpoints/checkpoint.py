@@ -1,9 +1,4 @@
-"""One safetensors file a model: all stages, how to run them, and what they were taught with.
-
-The file's header holds one JSON text under `fubuki`, so weights can be answered for: settings, the
-words counted in the training captions, the licences, and the hashes of the shards. Whom to credit
-for each picture is a tensor of compressed text, since a header may not hold so much.
-"""
+"""One safetensors file a model: weights below the header that `curate.formats.model` describes."""
 
 import hashlib
 import json
@@ -17,40 +12,48 @@ import torch
 from torch import Tensor
 
 from curate.errors import InputError
+from curate.formats.model import (
+    METADATA,
+    MODEL,
+    NO_FACTS,
+    STATE,
+    ModelFacts,
+    ModelRecord,
+    StageRecord,
+    read_model,
+    refuse_description,
+)
 from train import streamed
 from train.checkpoints.credits import TENSOR, from_tensor, to_tensor
 from train.model.unet import UNet, UNetConfig
 from train.size import Size
 from train.streamed import Streamed
 
-VERSION = "fubuki-model/2"
-MODEL = "model.safetensors"  # within a run's folder
-STATE = "state.safetensors"  # there too, while the run is unfinished
-
 
 @dataclass
 class Stage:
     """One U-Net of the cascade."""
 
-    size: Size  # of the pictures it makes
-    low_size: Size | None  # of the picture it is given; None for the base
+    size: Size  # of the images it makes
+    conditioning_size: Size | None  # of the image it is given; None for the base
     network: UNet
     sigma_data: float  # standard deviation of what it predicts: pixels in [-1, 1], or, in a
-    # later stage, their difference to the enlarged low-resolution picture
+    # super-resolution stage, their difference to the enlarged conditioning image
     images_seen: int = 0
-    facts: dict[str, Any] = field(default_factory=dict)  # which average of the weights it is, and
-    # the held-out loss of each
+    facts: dict[str, Any] = field(default_factory=dict)  # which EMA of the weights it is, and the
+    # held-out loss of each
 
-    def to_json(self) -> dict[str, Any]:
+    @property
+    def record(self) -> StageRecord:
         """All but the weights."""
-        return {
-            "size": self.size.to_json(),
-            "low_size": self.low_size and self.low_size.to_json(),
-            "sigma_data": self.sigma_data,
-            "images_seen": self.images_seen,
-            "facts": self.facts,
-            "unet": self.network.config.to_json(),
-        }
+        return StageRecord(
+            self.size.to_json(),
+            self.conditioning_size and self.conditioning_size.to_json(),
+            self.sigma_data,
+            self.images_seen,
+            self.network.config.to_json(),
+            self.facts,
+        )
 
 
 @dataclass
@@ -60,7 +63,7 @@ class Cascade:
     stages: list[Stage]
     encoder: str  # name of the text encoder
     encoder_digest: str  # SHA-256 of its weights
-    facts: dict[str, Any]  # settings, words, licences, shards, convergence
+    facts: ModelFacts = NO_FACTS
     digest: str = ""  # SHA-256 of its file
 
     def to(self, device: torch.device | str) -> "Cascade":
@@ -70,47 +73,26 @@ class Cascade:
         return self
 
 
-def find(path: Path) -> Path:
-    """The model file meant by `path`: itself, or the one in a run's folder.
-
-    Raises:
-        InputError: there is none.
-    """
-    if path.is_file():
-        return path
-    if (path / MODEL).is_file():
-        return path / MODEL
-    unfinished = (path / STATE).exists()
-    problem = "this run is not finished" if unfinished else "no checkpoint here"
-    fix = "type its train finetune command again" if unfinished else "train finetune --shards DIR"
-    raise InputError(path, problem, fix=fix)
-
-
 def save(path: Path, cascade: Cascade, credits: Sequence[Mapping[str, str]] = ()) -> None:
     """Write the model atomically and set its digest; equal models give equal bytes.
 
     Args:
         path: the file.
         cascade: what to write.
-        credits: of its pictures, as `train.checkpoints.credits` makes them.
+        credits: of its images, as `train.checkpoints.credits` makes them.
 
     Raises:
         InputError: the disk is full or not ours; the old file stays.
     """
-    described = {
-        "version": VERSION,
-        "encoder": cascade.encoder,
-        "encoder_digest": cascade.encoder_digest,
-        "stages": [stage.to_json() for stage in cascade.stages],
-        "facts": cascade.facts,
-    }
+    stages = [stage.record for stage in cascade.stages]
+    record = ModelRecord(path, cascade.encoder, cascade.encoder_digest, stages, cascade.facts)
     tensors = {
         f"{s.size}/{name}": value
         for s in cascade.stages
         for name, value in s.network.state_dict().items()
     }
     tensors[TENSOR] = to_tensor([dict(credit) for credit in credits])
-    cascade.digest = write_tensors(path, tensors, described)
+    cascade.digest = write_tensors(path, tensors, record.to_json())
 
 
 def load(path: Path) -> Cascade:
@@ -120,35 +102,19 @@ def load(path: Path) -> Cascade:
         InputError: no checkpoint, another version, weights of another shape, or weights that are
             not all finite numbers.
     """
-    file = find(path)
-    with opened(file) as (reader, described):
-        _refuse_version(file, described)
+    record = read_model(path)
+    with open_tensors(record.path) as (reader, _):
         try:
-            stages = [_stage(file, reader, value) for value in described["stages"]]
-            encoder, digest = described["encoder"], described["encoder_digest"]
-            facts = described["facts"]
+            stages = [_read_stage(record.path, reader, stage) for stage in record.stages]
         except (KeyError, TypeError, ValueError) as error:
-            problem = f"its description cannot be understood ({type(error).__name__}: {error})"
-            raise InputError(file, problem, fix="restore the file, or train again") from None
-    with file.open("rb") as stream:
+            raise refuse_description(record.path, error) from None
+    with record.path.open("rb") as stream:
         own = hashlib.file_digest(stream, "sha256").hexdigest()
-    return Cascade(stages, encoder, digest, facts, own)
-
-
-def description(path: Path) -> dict[str, Any]:
-    """What a model's file says of itself, without its weights: `stages`, `encoder`, `facts`.
-
-    Raises:
-        InputError: no checkpoint, another version, or a broken one.
-    """
-    file = find(path)
-    with opened(file) as (_, described):
-        _refuse_version(file, described)
-        return described
+    return Cascade(stages, record.encoder, record.encoder_digest, record.facts, own)
 
 
 def credits(path: Path) -> list[dict[str, str]]:
-    """Whom to credit for the pictures a model was taught with: a picture each, in order of keys.
+    """Whom to credit for the images a model was taught with: one each, in order of keys.
 
     Each has `key`, `title`, `creator`, `creator_url`, `license`, `license_url`, `page_url` and
     `share_model` (the policy's decision), "" where it was not stated.
@@ -156,31 +122,21 @@ def credits(path: Path) -> list[dict[str, str]]:
     Raises:
         InputError: no checkpoint, another version, or a broken one.
     """
-    file = find(path)
-    with opened(file) as (reader, described):
-        _refuse_version(file, described)
+    with open_tensors(read_model(path).path) as (reader, _):
         return from_tensor(reader.get_tensor(TENSOR))
 
 
-def _refuse_version(file: Path, described: Mapping[str, Any]) -> None:
-    if (found := described.get("version")) != VERSION:
-        problem = f"written as {found or 'something else'}, this reads {VERSION}"
-        older = str(found).startswith("fubuki-model/")
-        fix = "train it again" if older else "name a run folder of train finetune"
-        raise InputError(file, problem, fix=fix)
-
-
-def _stage(file: Path, reader: Any, value: Mapping[str, Any]) -> Stage:
-    size = Size.of(value["size"])
-    network = UNet(UNetConfig.from_json(value["unet"])).to(memory_format=torch.channels_last)
+def _read_stage(file: Path, reader: Any, record: StageRecord) -> Stage:
+    size, condition = Size.of(record.size), record.conditioning_size
+    network = UNet(UNetConfig.from_json(record.unet)).to(memory_format=torch.channels_last)
     fill(network, reader, f"{size}/", file)
     return Stage(
         size,
-        value["low_size"] and Size.of(value["low_size"]),
+        None if condition is None else Size.of(condition),
         network.eval().requires_grad_(False),
-        value["sigma_data"],
-        value["images_seen"],
-        value["facts"],
+        record.sigma_data,
+        record.images_seen,
+        record.facts,
     )
 
 
@@ -219,7 +175,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], described: Mapping[
     text = json.dumps(described, sort_keys=True, ensure_ascii=False)
     order = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))  # aligned
     whole = {n: Streamed(tensors[n].dtype, tuple(tensors[n].shape), [tensors[n]]) for n in order}
-    return streamed.write(path, whole, {"fubuki": text})
+    return streamed.write(path, whole, {METADATA: text})
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -228,12 +184,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         InputError: it is not a safetensors file.
     """
-    with opened(path) as (reader, described):
+    with open_tensors(path) as (reader, described):
         return {name: reader.get_tensor(name) for name in reader.keys()}, described  # noqa: SIM118
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+def open_tensors(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
     """A file of ours, to read tensors from by name, and its JSON text.
 
     Raises:
@@ -246,6 +202,6 @@ def opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
         fix = "remove this run's folder, or name a new --out"
     try:
         with safe_open(path, framework="pt") as reader:
-            yield reader, json.loads((reader.metadata() or {}).get("fubuki", "{}"))
+            yield reader, json.loads((reader.metadata() or {}).get(METADATA, "{}"))
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(path, f"not a readable checkpoint ({error})", fix=fix) from None

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import InputError, LicenceError, UsageError, storage_error
+from curate.formats.model import MODEL, ModelFacts, find_model
 from curate.system.files import replacing, write_bytes
 from train.checkpoints import checkpoint
-from train.checkpoints.checkpoint import MODEL, Cascade
+from train.checkpoints.checkpoint import Cascade
 from train.publish import card, licence
 from train.sampling.sampler import SamplingConfig, Say
 from train.size import Size
@@ -58,7 +59,7 @@ def export(
             picture may not be given on in a model.
         UsageError: `out` holds something else.
     """
-    file = checkpoint.find(run)
+    file = find_model(run)
     cascade = checkpoint.load(file)
     credits = checkpoint.credits(file)
     _refuse_forbidden(file, cascade, credits)
@@ -103,7 +104,7 @@ def _refuse_forbidden(file: Path, cascade: Cascade, credits: Sequence[Mapping[st
             f"{denied[0]}",
             fix="train without them: curate check --policy POLICY, then curate pack",
         )
-    asking = sorted(filter(licence.needs_credit, cascade.facts.get("licences", {})))
+    asking = sorted(filter(licence.needs_credit, cascade.facts.licences))
     if asking and not credits:
         raise LicenceError(
             file,
@@ -178,7 +179,7 @@ def _facts(
 ) -> dict[str, Any]:
     """What the card says, by the names of its template."""
     name, facts = out.resolve().name, cascade.facts
-    licences, words = facts.get("licences", {}), facts.get("words", {})
+    licences, words = facts.licences, facts.words
     shown = sum(licences.values())
     return {
         "name": name,
@@ -194,7 +195,7 @@ def _facts(
                 "size": _pixels(stage.size),
                 "parameters": sum(p.numel() for p in stage.network.parameters()),
                 "images_seen": stage.images_seen,
-                "convergence": facts.get("convergence", {}).get(str(stage.size)),
+                "convergence": facts.convergence.get(str(stage.size)),
             }
             for stage in cascade.stages
         ],
@@ -208,12 +209,12 @@ def _facts(
     }
 
 
-def _without_places(facts: Mapping[str, Any]) -> dict[str, Any]:
+def _without_places(facts: ModelFacts) -> dict[str, Any]:
     """The facts of a model, its settings without a folder of this machine."""
-    settings = dict(facts.get("settings", {}))
+    settings = dict(facts.settings)
     if "text_encoder" in settings:
         settings["text_encoder"] = _encoder(settings["text_encoder"])
-    return {**facts, "settings": settings}
+    return {**asdict(facts), "settings": settings}
 
 
 def _encoder(name: str) -> str:

@@ -220,7 +220,8 @@ class StageSampler:
     @property
     def steps(self) -> int:
         """How often the network runs, guidance apart."""
-        return self.config.super_resolution_steps if self.stage.low_size else self.config.steps
+        config = self.config
+        return config.super_resolution_steps if self.stage.conditioning_size else config.steps
 
     def draw(
         self,

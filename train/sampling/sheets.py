@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -185,7 +184,7 @@ def artist(
 
 def unconverged(cascade: Cascade) -> int | None:
     """The first stage that was not found worth having when it was trained; None if all are."""
-    measured: dict[str, Any] = cascade.facts.get("convergence", {})
+    measured = cascade.facts.convergence
     for number, stage in enumerate(cascade.stages):
         if number and measured.get(str(stage.size), {}).get("converged") is False:
             return number
@@ -303,7 +302,7 @@ def _seeds(wanted: Wanted) -> str:
 
 def _warning(checkpoint: Path, cascade: Cascade, number: int) -> str:
     size = cascade.stages[number].size
-    found = cascade.facts["convergence"][str(size)]
+    found = cascade.facts.convergence[str(size)]
     return (
         f"{checkpoint}: {sampling.poor(size, found)}\n"
         f"  fix: --upscaler {upscalers.REALESRGAN} (for drawings), or train finetune --init "

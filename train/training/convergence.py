@@ -116,12 +116,12 @@ def drawn(
 
 
 def _pairs(stage: Stage, pictures: Pictures, corpus: Corpus, rows: list[int]) -> Pairs:
-    assert stage.low_size is not None, "a base stage enlarges nothing"
+    assert stage.conditioning_size is not None, "a base stage enlarges nothing"
     images = pictures.images(rows)
     captions = [corpus.captions[pictures.captions[row][0]] for row in rows]
     return Pairs(
         reduce(images, stage.size),
-        reduce(images, stage.low_size),
+        reduce(images, stage.conditioning_size),
         corpus.text.take(torch.tensor(captions)),
     )
 

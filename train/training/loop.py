@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from curate.errors import InputError
-from train.checkpoints.checkpoint import STATE, Stage
+from curate.formats.model import STATE
+from train.checkpoints.checkpoint import Stage
 from train.config import TrainConfig
 from train.data import prefetch
 from train.data.batches import Batch, Corpus

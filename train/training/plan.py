@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from curate.errors import UsageError
+from curate.formats.model import read_model
 from curate.system import terminal as printing
-from train.checkpoints import checkpoint
 from train.config import TrainConfig
 from train.device import pick_device
 from train.model.networks import SIZES
@@ -131,8 +131,7 @@ def run(
     place = pick_device(device)
     shapes, encoder = None, encoders.facts(settings.text_encoder)
     if init is not None:
-        stages = checkpoint.description(init)["stages"]  # without the weights
-        shapes = [UNetConfig.from_json(stage["unet"]) for stage in stages]
+        shapes = [UNetConfig.from_json(stage.unet) for stage in read_model(init).stages]
     sizes = list(SIZES) if every_size and shapes is None else [settings.model_size]
     free = timing.free_memory(place)
     plans = []

@@ -5,6 +5,7 @@ optimisers' memory of the stage at work, as of so many images seen.
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,15 @@ from torch import nn
 from torch.optim import Optimizer
 
 from curate.errors import InputError
+from curate.formats.model import STATE
 from train.checkpoints import checkpoint
-from train.checkpoints.checkpoint import STATE, Stage
+from train.checkpoints.checkpoint import Stage
 from train.model import optimizers
 from train.model.ema import Average
 from train.model.unet import UNet
 from train.training.metrics import Tally
 
-VERSION = "fubuki-state/2"
+VERSION = "fubuki-state/3"
 Learner = tuple[UNet, Sequence[Average], Sequence[Optimizer]]
 
 
@@ -49,7 +51,7 @@ def position(folder: Path) -> tuple[int, int] | None:
     """
     if not (folder / STATE).exists():
         return None
-    with checkpoint.opened(folder / STATE) as (_, described):
+    with checkpoint.open_tensors(folder / STATE) as (_, described):
         return _position(folder / STATE, described)
 
 
@@ -69,7 +71,7 @@ def restore(folder: Path, number: int, tally: Tally, learner: Learner) -> tuple[
     file = folder / STATE
     if not file.exists():
         return 0, tally
-    with checkpoint.opened(file) as (reader, described):
+    with checkpoint.open_tensors(file) as (reader, described):
         stage, seen = _position(file, described)
         if stage != number or not seen:
             return 0, tally
@@ -89,7 +91,7 @@ def finish(folder: Path, number: int, stage: Stage) -> None:
     Raises:
         InputError: the disk is full or not ours.
     """
-    described = {"version": VERSION, **stage.to_json()}
+    described = {"version": VERSION, **asdict(stage.record)}
     checkpoint.write_tensors(_finished(folder, number), stage.network.state_dict(), described)
     start = {"version": VERSION, "stage": number + 1, "seen": 0}
     checkpoint.write_tensors(folder / STATE, {}, start)
@@ -105,7 +107,7 @@ def restore_finished(folder: Path, stages: Sequence[Stage]) -> int:
     first = at[0] if at else 0
     for number, stage in enumerate(stages[:first]):
         file = _finished(folder, number)
-        with checkpoint.opened(file) as (reader, described):
+        with checkpoint.open_tensors(file) as (reader, described):
             checkpoint.fill(stage.network, reader, "", file)
             stage.network.eval().requires_grad_(False)
             stage.images_seen, stage.facts = described["images_seen"], described["facts"]

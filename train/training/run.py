@@ -10,10 +10,11 @@ from typing import Any
 import torch
 
 from curate.errors import InputError, UsageError
+from curate.formats.model import MODEL, NO_FACTS, ModelFacts, read_model
 from curate.system.files import locked, write_bytes
 from train import config
 from train.checkpoints import checkpoint, credits
-from train.checkpoints.checkpoint import MODEL, Cascade, Stage
+from train.checkpoints.checkpoint import Cascade, Stage
 from train.config import TrainConfig
 from train.data import dataset
 from train.data.batches import Corpus
@@ -114,14 +115,16 @@ def _train(run: Run, folders: Mapping[str, Path | None], init: Path | None, say:
             resume.finish(folder, number, stages[number])
         run.meet()
     if run.rank == 0:
-        before = start.facts if start else {}
-        cascade.facts = {
-            "settings": config.to_json(settings),
-            "changed": changed,
-            "init": start and start.digest,
-            **_shown(sources, before, owed),
-            "convergence": _convergence(cascade, lesson, run.device),
-        }
+        words, digests = _shown(sources, start.facts if start else NO_FACTS)
+        cascade.facts = ModelFacts(
+            settings=config.to_json(settings),
+            changed=changed,
+            init=start.digest if start else None,
+            words=words,
+            licences=dict(Counter(credit["license"] or "unknown" for credit in owed)),
+            shards=digests,
+            convergence=_convergence(cascade, lesson, run.device),
+        )
         checkpoint.save(folder / MODEL, cascade, owed)
         resume.remove(folder)
     run.journal.close()
@@ -141,13 +144,13 @@ def taken_over(init: Path, stated: Mapping[str, Any], typed: Mapping[str, Any]) 
     asked = {**stated, **{name: value for name, value in typed.items() if value is not None}}
     if "model_size" in asked:
         raise UsageError("--model-size", "the network is that of --init", fix="leave out the size")
-    found = checkpoint.description(init)
-    stages = tuple(Size.of(stage["size"]) for stage in found["stages"])
+    found = read_model(init)
+    stages = tuple(Size.of(stage.size) for stage in found.stages)
     base, above = TrainConfig.images
     images = (base, *[above] * (len(stages) - 1))
-    was = found["facts"].get("settings", {})
+    was = found.facts.settings
     own = {name: was[name] for name in ("model_size", "mid_blocks") if name in was}
-    return {"stages": stages, "images": images, "text_encoder": found["encoder"], **own, **asked}
+    return {"stages": stages, "images": images, "text_encoder": found.encoder, **own, **asked}
 
 
 @contextmanager
@@ -270,7 +273,7 @@ def _new_cascade(settings: TrainConfig, corpus: Corpus) -> Cascade:
         spread = batch.clean_BCHW if batch.low is None else batch.clean_BCHW - batch.low[0]
         low = settings.stages[number - 1] if number else None
         stages.append(Stage(size, low, unet, max(FLAT, round(float(spread.std()), 4))))
-    return Cascade(stages, settings.text_encoder, corpus.text.encoder_digest, {})
+    return Cascade(stages, settings.text_encoder, corpus.text.encoder_digest)
 
 
 def _credits(sources: Sequence[Source], init: Path | None) -> list[dict[str, str]]:
@@ -280,24 +283,20 @@ def _credits(sources: Sequence[Source], init: Path | None) -> list[dict[str, str
     return credits.merged([*before, *own])
 
 
-def _shown(
-    sources: Sequence[Source], before: Mapping[str, Any], owed: Sequence[Mapping[str, str]]
-) -> dict[str, Any]:
-    """What the weights answer for: words, licences, hashes of the shards; each set once.
+def _shown(sources: Sequence[Source], before: ModelFacts) -> tuple[dict[str, int], list[str]]:
+    """Words, with their images, and hashes of the shards that the weights answer for.
 
     Args:
-        sources: of this run.
+        sources: of this run; one that is among those of `before` is not counted again.
         before: facts of the checkpoint it started from.
-        owed: credits of all pictures.
     """
-    words, digests = dict(before.get("words", {})), set(before.get("shards", []))
+    words, digests = dict(before.words), set(before.shards)
     for source in sources:
         if source.digest not in digests:
             digests.add(source.digest)
             for word, count in source.pictures.index.words.items():
                 words[word] = words.get(word, 0) + count
-    licences = Counter(credit["license"] or "unknown" for credit in owed)
-    return {"words": words, "licences": dict(licences), "shards": sorted(digests)}
+    return words, sorted(digests)
 
 
 def _convergence(cascade: Cascade, lesson: Lesson, device: torch.device) -> dict[str, Any]:

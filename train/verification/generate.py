@@ -13,8 +13,8 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from curate.formats.model import find_model
 from curate.system.files import replacing
-from train.checkpoints import checkpoint
 from train.sampling import sampler as sampling
 from train.size import Size
 from train.verification.prompts import Sample
@@ -52,7 +52,7 @@ class Drawer:
 
     def __init__(self, path: Path, load: Callable[[Path], Sampler] | None, device: str) -> None:
         """Read it; `load` is None for `train.sampling.sampler.load`."""
-        self.file = checkpoint.find(path)
+        self.file = find_model(path)
         self.sampler = load(path) if load else sampling.load(path, device=device)
         if isinstance(self.sampler, sampling.Sampler):
             self.digest = self.sampler.cascade.digest

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from curate.errors import InputError, UsageError
+from curate.formats.model import find_model
 from curate.system.files import write_bytes
-from train.checkpoints import checkpoint as checkpoints
 from train.data import dataset
 from train.figures import grids
 from train.sampling.prompts import read_prompts
@@ -112,7 +112,7 @@ def run(  # noqa: PLR0913 one a documented parameter
     """
     chosen = choose_scorers.wanted(scorer)
     if before is not None:
-        checkpoints.find(before)
+        find_model(before)
     folder = out or _beside(checkpoint)
     artists, own_cache = _Artists(folder, load, device), folder / dataset.CACHE
     size = artists.open(checkpoint, "after").sampler.size

@@ -1,0 +1,176 @@
+"""The contract with `train`: what a model's file says of itself, and how to read that.
+
+A finished run's folder holds `model.safetensors`, an unfinished one `state.safetensors`. The
+header of the model's file holds one JSON text, a `ModelRecord`, so that weights can be answered
+for: what made them, the words of their captions, the licences of their images. Beside the weights,
+named `SIZE/NAME` by stage, stands a tensor of compressed credits, since a header may not hold so
+much.
+
+Only the standard library is used here: the header is read and checked without weights or torch.
+"""
+
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, get_origin
+
+from curate.errors import InputError
+
+VERSION = "fubuki-model/3"
+MODEL = "model.safetensors"  # within a run's folder
+STATE = "state.safetensors"  # there too, while the run is unfinished
+METADATA = "fubuki"  # name of the JSON text in the header
+LARGEST_HEADER = 100_000_000  # bytes; the format's own limit
+RESTORE = "restore the file, or train again: train finetune --shards DIR --out NEW"
+TRAIN = "name a run folder of train finetune, or its .safetensors"
+
+Record = TypeVar("Record")
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """One network of the cascade. Sizes are in pixels: a number where square, else `64x128`."""
+
+    size: int | str  # of the images it makes
+    conditioning_size: int | str | None  # of the image it is given; None for the base
+    sigma_data: float  # standard deviation of what it predicts
+    images_seen: int
+    unet: dict[str, Any]  # its network, as `train.model.unet` describes it
+    facts: dict[str, Any]  # which EMA of the weights it is, and the held-out loss of each
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What made the weights, and what they answer for."""
+
+    settings: Mapping[str, Any]  # of the run
+    changed: list[dict[str, Any]]  # settings that were changed while it was under way
+    init: str | None  # SHA-256 of the model's file it started from
+    words: Mapping[str, int]  # word as packed -> images, added over all sets of shards
+    licences: Mapping[str, int]  # licence -> images, each counted once by its key
+    shards: list[str]  # SHA-256 of the index of each set of shards, those of `init` among them
+    convergence: Mapping[str, Any]  # size of a super-resolution stage -> how well it restores
+
+
+NO_FACTS = ModelFacts({}, [], None, {}, {}, [], {})  # of weights that nothing has been taught
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """What a model's file says of itself."""
+
+    path: Path  # the file; not written in it
+    encoder: str  # name of the text encoder
+    encoder_digest: str  # SHA-256 of the encoder's weights
+    stages: list[StageRecord]  # base first
+    facts: ModelFacts
+
+    @property
+    def images(self) -> int:
+        """How many it was trained on, each counted once by its key."""
+        return sum(self.facts.licences.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """The plain values that the header holds."""
+        return {"version": VERSION} | {k: v for k, v in asdict(self).items() if k != "path"}
+
+
+def find_model(path: Path) -> Path:
+    """The model's file meant by `path`: itself, or the one in a run's folder.
+
+    Raises:
+        InputError: there is none, or the run is not finished.
+    """
+    if path.is_file():
+        return path
+    if (path / MODEL).is_file():
+        return path / MODEL
+    if (path / STATE).exists():
+        fix = "type its train finetune command again"
+        raise InputError(path, "this run is not finished", fix=fix)
+    problem = "no checkpoint here" if path.is_dir() else "no such file or folder"
+    raise InputError(path, problem, fix=TRAIN)
+
+
+def read_model(path: Path) -> ModelRecord:
+    """What the model in a run's folder, or in a `.safetensors` file, says of itself.
+
+    Raises:
+        InputError: there is none, the run is not finished, or the file is not one of ours, of
+            another version or cut short.
+    """
+    file = find_model(path)
+    described = _read_metadata(file)
+    if (version := described.get("version")) != VERSION:
+        was = f"written as {version!r}" if version else "no model of train finetune"
+        ours = str(version).startswith(VERSION.partition("/")[0])
+        fix = "train it again: train finetune --shards DIR --out NEW" if ours else TRAIN
+        raise InputError(file, f"{was}, this reads {VERSION!r}", fix=fix)
+    try:
+        stages = [_record(StageRecord, value) for value in described["stages"]]
+        facts = _record(ModelFacts, described["facts"])
+        values = described | {"path": file, "stages": stages, "facts": facts}
+        for name, counts in (("words", facts.words), ("licences", facts.licences)):
+            if not all(type(n) is int and n >= 0 for n in counts.values()):
+                raise TypeError(f"its {name} are not numbers of images")
+        return _record(ModelRecord, values)
+    except (KeyError, TypeError) as error:
+        raise refuse_description(file, error) from None
+
+
+def refuse_description(file: Path, error: Exception) -> InputError:
+    """The error for a description that lacks something (a KeyError) or holds something odd."""
+    said = f"no {error}" if isinstance(error, KeyError) else error
+    return InputError(file, f"its description cannot be understood ({said})", fix=RESTORE)
+
+
+def _record(kind: type[Record], values: Any) -> Record:
+    """A record from plain values; what it does not know is left out.
+
+    Raises:
+        KeyError: a field is missing.
+        TypeError: a value is of another kind.
+    """
+    found = {}
+    for field in fields(kind):  # type: ignore[arg-type]
+        found[field.name] = value = values[field.name]
+        origin = get_origin(field.type)
+        wanted: Any = field.type if origin in (None, UnionType) else origin
+        if not isinstance(value, wanted):
+            raise TypeError(f"{field.name!r} is {type(value).__name__}")
+    return kind(**found)
+
+
+def _read_metadata(path: Path) -> dict[str, Any]:
+    """The JSON text in the header of a safetensors file that is as long as it says.
+
+    Source: the safetensors format: 8 bytes little-endian length, then so many bytes of JSON that
+    name each tensor's place; its `__metadata__` maps texts to texts.
+    """
+    cut = InputError(path, "not a safetensors file, or one that is cut short", fix=RESTORE)
+    try:
+        with path.open("rb") as file:
+            first = file.read(8)
+            size = struct.unpack("<Q", first)[0] if len(first) == 8 else 0
+            rest = path.stat().st_size - 8
+            if not 2 <= size <= min(LARGEST_HEADER, rest):
+                raise cut
+            header = json.loads(file.read(size))
+        text = header.pop("__metadata__")[METADATA]
+        if any(place["data_offsets"][1] > rest - size for place in header.values()):
+            raise cut
+        described = json.loads(text)
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror or error})"
+        raise InputError(path, problem, fix="correct the path or its permissions") from None
+    except (LookupError, TypeError):
+        problem = "a safetensors file that says nothing of its training"
+        raise InputError(path, problem, fix=TRAIN) from None
+    except (ValueError, RecursionError):
+        raise InputError(path, "its header is not JSON", fix=RESTORE) from None
+    if not isinstance(described, dict):
+        raise InputError(path, "its header is not one of ours", fix=RESTORE)
+    return described
