@@ -49,7 +49,7 @@ ROOMS = {
     "corpora": {*CORE, "formats", "images"},
     "index": {*CORE, "text", "corpora"},
     "prompts": {"errors", "system", "text"},
-    "vision": {*CORE, "text", "corpora", "index"},
+    "vision": {*CORE, "text", "corpora"},
     "coverage": {"errors", "formats", "text", "index", "prompts", "vision.search"},
     "report": {*CORE, "images", "text", "corpora", "index", "prompts", "coverage", "vision"},
 }

@@ -369,7 +369,7 @@ def test_open_clip_scores_are_the_models_own_cosines(tiny_clip: tuple[str, str])
     import torch
 
     true = reference(CAPTIONS[:5])
-    scorer = OpenClip(true, model=tiny_clip[0], pretrained=tiny_clip[1])
+    scorer = OpenClip(true, ":".join(tiny_clip))
     scores = scorer.scores(true.pixels_NHWC, true.labels)
 
     model, _, prepare = open_clip.create_model_and_transforms(tiny_clip[0], pretrained=tiny_clip[1])
@@ -384,9 +384,11 @@ def test_open_clip_scores_are_the_models_own_cosines(tiny_clip: tuple[str, str])
 
 def test_open_clip_names_what_it_lacks(tiny_clip: tuple[str, str]):
     with pytest.raises(UsageError, match="no architecture 'ViT-Z'") as unknown:
-        OpenClip(reference(CAPTIONS[:2]), model="ViT-Z", pretrained="x")
-    with pytest.raises(InputError, match=r"weights 'nowhere\.pt' cannot be loaded") as missing:
-        OpenClip(reference(CAPTIONS[:2]), model=tiny_clip[0], pretrained="nowhere.pt")
+        OpenClip(reference(CAPTIONS[:2]), "ViT-Z:x")
+    with pytest.raises(
+        InputError, match=r"nowhere\.pt: no such file of weights, nor a tag"
+    ) as missing:
+        OpenClip(reference(CAPTIONS[:2]), f"{tiny_clip[0]}:nowhere.pt")
 
     assert "open_clip:ViT-B-32:laion2b_s34b_b79k" in unknown.value.fix
     assert "--scorer learned" in missing.value.fix

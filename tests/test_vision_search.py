@@ -20,10 +20,10 @@ from curate.dataset.folder import Dataset
 from curate.errors import InputError, UsageError
 from curate.fetch.run import fetch
 from curate.sources.folder import SOURCE
-from curate.vision import clip
 from curate.vision import search as imagesearch
 from curate.vision.clip import OpenClip
-from curate.vision.search import Findings, Search
+from curate.vision.search import Findings, Search, open_search
+from curate.vision.vectors import ClipEmbedder
 from tests.drawings import COLOURS, SHAPES, drawing, write_shards
 
 ARCHITECTURE = "fubuki-search"
@@ -99,8 +99,8 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def found(weights: Path, shards: Path) -> Findings:
-    search = clip.search(f"{ARCHITECTURE}:{weights}")
-    return search.shown(["red", "blue", "triangle"], pictures(corpus.find(shards)))
+    search = open_search(f"{ARCHITECTURE}:{weights}")
+    return search.find(["red", "blue", "triangle"], pictures(corpus.find(shards)))
 
 
 def test_a_colour_that_no_caption_says_is_found_in_the_pictures(found: Findings):
@@ -151,8 +151,8 @@ def test_a_model_that_knows_nothing_is_not_used(weights: Path, shards: Path, tmp
 
     torch.manual_seed(1)
     torch.save(open_clip.create_model(ARCHITECTURE).state_dict(), tmp_path / "untaught.pt")
-    search = clip.search(f"{ARCHITECTURE}:{tmp_path / 'untaught.pt'}")
-    done = search.shown(["red"], pictures(corpus.find(shards)))
+    search = open_search(f"{ARCHITECTURE}:{tmp_path / 'untaught.pt'}")
+    done = search.find(["red"], pictures(corpus.find(shards)))
     assert not done.trust.usable and done.found == {}
     assert "not used, for on this data it is no better than chance" in done.sentences()[0]
 
@@ -160,16 +160,21 @@ def test_a_model_that_knows_nothing_is_not_used(weights: Path, shards: Path, tmp
 def test_too_few_words_measure_nothing(weights: Path, tmp_path: Path):
     few = [(f"k{n}", drawing("red", "square", 32, n % 5), ["a square"]) for n in range(5)]
     folder = write_shards(tmp_path / "few", few)
-    done = clip.search(f"{ARCHITECTURE}:{weights}").shown(["red"], pictures(corpus.find(folder)))
+    done = open_search(f"{ARCHITECTURE}:{weights}").find(["red"], pictures(corpus.find(folder)))
     assert done.found == {} and "captions say only 0 words often enough" in done.sentences()[0]
-    assert Search(OpenClip(ARCHITECTURE, weights)).shown(["red"], []).found == {}
+    assert open_search(f"{ARCHITECTURE}:{weights}").find(["red"], []).found == {}
 
 
 def test_vectors_are_computed_once(weights: Path, shards: Path, tmp_path: Path):
     shown = pictures(corpus.find(shards))
     progress = RecordedProgress()
-    first = OpenClip(ARCHITECTURE, weights, cache=tmp_path, progress=progress).images(shown[:50])
-    again = OpenClip(ARCHITECTURE, weights, cache=tmp_path, progress=progress).images(shown)
+
+    def embed(images):
+        model = OpenClip(f"{ARCHITECTURE}:{weights}", usage="")
+        return ClipEmbedder(model, cache=tmp_path, progress=progress).encode_images(images)
+
+    first = embed(shown[:50])
+    again = embed(shown)
     assert progress.counted("images searched") == len(shown)  # 50, then the rest
     assert np.array_equal(first, again[:50])
     assert np.allclose(np.linalg.norm(again, axis=1), 1, atol=1e-2)
@@ -178,7 +183,7 @@ def test_vectors_are_computed_once(weights: Path, shards: Path, tmp_path: Path):
     kept[0].write_bytes(b"PK not whole")
     kept[1].write_bytes(kept[1].read_bytes()[:-40])
     progress.counts.clear()
-    repaired = OpenClip(ARCHITECTURE, weights, cache=tmp_path, progress=progress).images(shown)
+    repaired = embed(shown)
     assert progress.counted("images searched") == len(shown)
     assert np.array_equal(repaired, again)
 
@@ -190,7 +195,8 @@ def test_other_weights_have_other_vectors(weights: Path, shards: Path, tmp_path:
     torch.save({k: v * 1.01 for k, v in state.items()}, tmp_path / "other.pt")
     shown = pictures(corpus.find(shards))[:3]
     for file in (weights, tmp_path / "other.pt"):
-        OpenClip(ARCHITECTURE, file, cache=tmp_path / "cache").images(shown)
+        model = OpenClip(f"{ARCHITECTURE}:{file}", usage="")
+        ClipEmbedder(model, cache=tmp_path / "cache").encode_images(shown)
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
@@ -206,14 +212,14 @@ def test_other_weights_have_other_vectors(weights: Path, shards: Path, tmp_path:
 )
 def test_a_model_that_is_not_there_is_named(spec: str, error: type[Exception], said: str):
     with pytest.raises(error, match=said):
-        clip.search(spec)
+        open_search(spec)
 
 
 @pytest.mark.parametrize("content", [b"", b"no weights", b"PK\x03\x04", b"\x80\x02K\x01."])
 def test_a_file_that_is_no_weights_is_named(weights: Path, tmp_path: Path, content: bytes):
     (tmp_path / "bad.pt").write_bytes(content)
     with pytest.raises(InputError, match="weights cannot be loaded") as error:
-        clip.search(f"{ARCHITECTURE}:{tmp_path / 'bad.pt'}")
+        open_search(f"{ARCHITECTURE}:{tmp_path / 'bad.pt'}")
     assert "weights_only" not in str(error.value)  # which would run whatever code is in it
 
 
@@ -257,7 +263,7 @@ def test_a_picture_that_cannot_be_read_is_counted(weights: Path, shards: Path, t
     broken.write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     shown = pictures(corpus.find(shards))
     bad = replace(shown[0], key="bad", file=broken, offset=0, size=None, sha256="0" * 64)
-    done = clip.search(f"{ARCHITECTURE}:{weights}").shown(["red"], [*shown, bad])
+    done = open_search(f"{ARCHITECTURE}:{weights}").find(["red"], [*shown, bad])
     assert (done.pictures, done.unread) == (105, 1)
     assert "1 pictures could not be read" in done.sentences()[-1]
 
@@ -273,14 +279,14 @@ class Known:
     def __init__(self, words: list[str], shown: dict[str, set[str]]) -> None:
         self.words, self.by_key = words, shown
 
-    def texts(self, said):
+    def encode_texts(self, said):
         width = len(self.words) + 1
         rows = [[float(self.words.index(w) == n) for n in range(width)] if (w := ways[-1]) in
                 self.words else [0.0] * (width - 1) + [0.5] for ways in said]  # fmt: skip
         return np.array(rows, dtype=np.float32)
 
-    def images(self, pictures):
-        rows = [[float(w in self.by_key[p.key]) for w in self.words] + [0.0] for p in pictures]
+    def encode_images(self, images):
+        rows = [[float(w in self.by_key[i.key]) for w in self.words] + [0.0] for i in images]
         return np.array(rows, dtype=np.float32)
 
 
@@ -300,9 +306,9 @@ def test_a_perfect_model_finds_what_captions_leave_out(shown, order):
         for key, words in zip(keys, shown, strict=True)
     ]
     search = Search(Known(WORDS, dict(zip(keys, shown, strict=True))))
-    done = search.shown(["lamp", "fox"], given_pictures)
+    done = search.find(["lamp", "fox"], given_pictures)
     mixed = order.sample(given_pictures, len(given_pictures))
-    assert search.shown(["lamp", "fox"], mixed) == done
+    assert search.find(["lamp", "fox"], mixed) == done
     if done.trust.usable:
         assert done.trust.chance >= 0
         lamps = [key for key, words in zip(keys, shown, strict=True) if "lamp" in words]

@@ -125,12 +125,12 @@ def _looked_into_pictures(
 ) -> tuple[list[Item], list[str]]:
     """Words that pictures show though captions do not say so, and how far to believe it."""
     from curate.corpora import pixels
-    from curate.vision import clip
+    from curate.vision.search import open_search
 
-    search = clip.search(model, cache=_vectors(origin), progress=progress)
+    search = open_search(model, cache=_vectors(origin), progress=progress)
     short = [i.unit for i in items if i.kind == "word" and i.severity == "error"]
     pictures = pixels.pictures(origin)
-    findings = search.shown(short, pictures)
+    findings = search.find(short, pictures)
     said = {picture.key: "; ".join(picture.captions) for picture in pictures}
     found = [judge.uncaptioned(item, findings.found.get(item.unit), said) for item in items]
     return sorted(found, key=verdicts.worst_first), findings.sentences()

@@ -8,13 +8,17 @@ Letters in names: N pictures, W words, C contrast words, D width of an embedding
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from curate.corpora.pixels import Picture
+from curate.system.progress import SILENT, Progress
 from curate.text import tokens
 from curate.text.lemmas import is_function_word, lemmas_of, unit_of
+from curate.vision.clip import OpenClip
+from curate.vision.vectors import ClipEmbedder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,6 +33,7 @@ MEASURED = 3  # words at least that the model is measured on
 MARGIN = 0.1  # by which it must find more where captions say the word than where they do not
 BEST = 6  # pictures named of each word
 ROWS = 4096  # pictures compared at a time
+USAGE = "--images ARCHITECTURE:FILE, such as --images ViT-B-32:weights/vit_b_32.safetensors"
 NEUTRAL = ("a photo", "a picture", "a pattern", "a blurred photo")  # of nothing in particular
 
 
@@ -93,12 +98,12 @@ class Embedder(Protocol):
 
     scale: float  # that turns a cosine into a logit
 
-    def texts(self, said: Sequence[Sequence[str]]) -> "NDArray[np.float32]":
+    def encode_texts(self, said: Sequence[Sequence[str]]) -> "NDArray[np.float32]":
         """Float (len(said), D): the mean of several ways of saying the same."""
         ...
 
-    def images(self, pictures: Sequence[Picture]) -> "NDArray[np.float32]":
-        """Float (N, D); a row of zeros where a picture cannot be read."""
+    def encode_images(self, images: Sequence[Picture]) -> "NDArray[np.float32]":
+        """Float (N, D); a row of zeros where an image cannot be read."""
         ...
 
 
@@ -109,7 +114,7 @@ class Search:
         """Search with this model."""
         self._embedder = embedder
 
-    def shown(self, words: Sequence[str], pictures: Sequence[Picture]) -> Findings:
+    def find(self, words: Sequence[str], pictures: Sequence[Picture]) -> Findings:
         """For each word, the pictures that show it although their captions do not say it.
 
         A picture shows a word if "a photo of a WORD" is likelier, by the threshold, than the words
@@ -129,13 +134,13 @@ class Search:
         contrast = frequent(pictures, CONTRAST)
         if not contrast:
             return Findings(_UNMEASURED, {}, len(pictures), 0)
-        images_ND = self._embedder.images(pictures)
+        images_ND = self._embedder.encode_images(pictures)
         read_N = np.abs(images_ND).sum(1) > 0
         seen = [picture for picture, good in zip(pictures, read_N, strict=True) if good]
         units = [*contrast, *(word for word in asked if word not in set(contrast))]
         tally = _Tally(units, len(contrast), [picture.key for picture in seen])
-        texts_WD = self._embedder.texts([_said(unit) for unit in units])
-        nothing_D = self._embedder.texts([[text] for text in NEUTRAL])
+        texts_WD = self._embedder.encode_texts([_said(unit) for unit in units])
+        nothing_D = self._embedder.encode_texts([[text] for text in NEUTRAL])
         images_ND = images_ND[read_N]
         for start in range(0, len(seen), ROWS):
             some = slice(start, start + ROWS)
@@ -144,6 +149,21 @@ class Search:
         trust = tally.trust()
         found = {word: tally.found(word, trust) for word in asked} if trust.usable else {}
         return Findings(trust, found, len(seen), len(pictures) - len(seen))
+
+
+def open_search(spec: str, *, cache: Path | None = None, progress: Progress = SILENT) -> Search:
+    """The search that `--images MODEL:WEIGHTS` names.
+
+    Args:
+        spec: an architecture as open_clip names it, and a file of its weights.
+        cache: folder in which vectors of images are kept; None for nowhere.
+        progress: counts images.
+
+    Raises:
+        UsageError: open_clip is missing, or knows no such architecture.
+        InputError: the weights cannot be read.
+    """
+    return Search(ClipEmbedder(OpenClip(spec, usage=USAGE), cache=cache, progress=progress))
 
 
 def frequent(pictures: Sequence[Picture], most: int) -> list[str]:
@@ -263,9 +283,3 @@ class _Tally:
         by_chance = int(-(-(expected + 2 * expected**0.5) // 1))
         best = [key for p, key in self._best[column] if -p >= trust.threshold]
         return Found(unit, pictures, max(0, pictures - by_chance), tuple(best))
-
-
-def batches(pictures: Sequence[Picture], size: int) -> Iterator[Sequence[Picture]]:
-    """Pictures in runs of `size`."""
-    for start in range(0, len(pictures), size):
-        yield pictures[start : start + size]

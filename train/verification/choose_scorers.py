@@ -110,9 +110,8 @@ def _made(
     if one.name == "open_clip":
         from train.device import pick_device
 
-        model, weights = one.first or OPEN_CLIP[0], one.second or OPEN_CLIP[1]
-        place = str(pick_device(device))
-        return OpenClip(reference, model=model, pretrained=weights, device=place)
+        spec = f"{one.first}:{one.second}" if one.first else OPEN_CLIP
+        return OpenClip(reference, spec, device=str(pick_device(device)))
     return _own(one.name, one.first, reference)
 
 

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 
-from curate.errors import InputError, UsageError
+from curate.vision import clip
 from train.data import dataset
 from train.size import Size
 
@@ -31,7 +31,11 @@ CHUNK = 128  # pictures compared at a time
 SHARP = 32  # pixels of the longer side that a base stage draws without blur
 CHECKED = 400  # real pictures that a scorer without a held-out set is checked on
 NAMES = ("nearest", "learned", "open_clip")
-OPEN_CLIP = ("ViT-B-32", "laion2b_s34b_b79k")
+OPEN_CLIP = "ViT-B-32:laion2b_s34b_b79k"
+USAGE = (
+    f"--scorer open_clip:ARCHITECTURE:TAG_OR_FILE, such as open_clip:{OPEN_CLIP}; or else "
+    "--scorer learned"
+)
 
 
 @dataclass(frozen=True)
@@ -221,84 +225,36 @@ class OpenClip:
 
     name = "open_clip"
 
-    def __init__(
-        self, reference: Reference, *, model: str, pretrained: str, device: str = "cpu"
-    ) -> None:
+    def __init__(self, reference: Reference, spec: str, *, device: str = "cpu") -> None:
         """Load the model.
 
         Args:
             reference: what its accuracy is measured on.
-            model: architecture, as open_clip names it.
-            pretrained: a tag of that architecture, or a file of weights.
+            spec: MODEL:WEIGHTS, an architecture as open_clip names it with a tag or a file.
             device: torch device.
 
         Raises:
             UsageError: open_clip is missing, or knows no such architecture.
             InputError: the weights cannot be had or read.
         """
-        self._device, self._texts = device, dict[str, torch.Tensor]()
-        self._model, self._prepare, self._tokenize = _open_clip(model, pretrained, device)
+        self._model = clip.OpenClip(spec, usage=USAGE, device=device, download=True)
         rows = spread(len(reference.keys), CHECKED)
         seen = [self.scores(reference.pixels_NHWC[p], reference.labels) for p in chunks(rows)]
-        on = f"real pictures ({model}, {pretrained})"
+        on = f"real pictures ({self._model.model}, {self._model.weights})"
         self.accuracy = measure(np.concatenate(seen), reference, rows, on)
 
     def cannot(self, prompt: str) -> None:
         """It reads any prompt."""
 
-    @torch.inference_mode()
     def scores(self, images_NHWC: np.ndarray, candidates: Sequence[Said]) -> np.ndarray:
-        """Cosine; several ways of saying the same are averaged.
-
-        Source: Radford et al., arXiv:2103.00020, section 3.1.4 (ensembling in embedding space).
-        """
+        """Cosine; several ways of saying the same are averaged."""
         from PIL import Image
 
-        said_CD = torch.stack([self._embed(said) for said in candidates])
-        parts = []
-        for start in range(0, len(images_NHWC), CHUNK):
-            part = images_NHWC[start : start + CHUNK]
-            images = [self._prepare(_squared(Image.fromarray(image))) for image in part]
-            seen_ND = self._model.encode_image(torch.stack(images).to(self._device), normalize=True)
-            parts.append((seen_ND.float().cpu() @ said_CD.T).numpy())
-        return np.concatenate(parts) if parts else np.zeros((0, len(candidates)), np.float32)
-
-    def _embed(self, said: Said) -> torch.Tensor:
-        missing = [text for text in said if text not in self._texts]
-        if missing:
-            tokens = self._tokenize(missing).to(self._device)
-            embedded = self._model.encode_text(tokens, normalize=True).float().cpu()
-            self._texts.update(zip(missing, embedded, strict=True))
-        mean = torch.stack([self._texts[text] for text in said]).mean(0)
-        return torch.nn.functional.normalize(mean, dim=0)
-
-
-def _open_clip(model: str, pretrained: str, device: str) -> tuple[Any, Any, Any]:
-    try:
-        import open_clip
-    except ImportError:
-        raise UsageError(
-            "--scorer open_clip", "open_clip is not installed", fix="pip install open_clip_torch"
-        ) from None
-    if model not in open_clip.list_models() and ":" not in model:
-        raise UsageError(
-            "--scorer open_clip",
-            f"no architecture {model!r}",
-            fix="--scorer open_clip:ARCHITECTURE:TAG_OR_FILE, such as "
-            + ":".join(("open_clip", *OPEN_CLIP)),
+        images = [_squared(Image.fromarray(image)) for image in images_NHWC]
+        scores: np.ndarray = (
+            self._model.encode_images(images) @ self._model.encode_texts(candidates).T
         )
-    try:
-        network, _, prepare = open_clip.create_model_and_transforms(
-            model, pretrained=pretrained, device=device
-        )
-        return network.eval(), prepare, open_clip.get_tokenizer(model)
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
-        problem = f"weights {pretrained!r} cannot be loaded ({str(error).splitlines()[0][:200]})"
-        raise InputError(
-            f"--scorer open_clip:{model}",
-            problem,
-            fix="name a file of weights, open_clip:ARCHITECTURE:FILE, or use --scorer learned",
-        ) from None
+        return scores
 
 
 def _squared(image: "Image.Image") -> "Image.Image":
