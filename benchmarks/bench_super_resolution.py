@@ -26,6 +26,7 @@ from PIL import Image
 from torch import Tensor
 
 from curate.errors import InputError
+from curate.system.terminal import TerminalProgress
 from train import config
 from train.checkpoints import checkpoint
 from train.checkpoints.checkpoint import Stage
@@ -110,7 +111,8 @@ def main() -> int:
 def trained(shards: Path, out: Path, settings: TrainConfig) -> tuple[Stage, float]:
     """The stage, and the CPU-seconds of this call."""
     begun = time.process_time()
-    run.finetune(shards, out, settings, device="cpu", say=lambda line: print(line))
+    with TerminalProgress() as progress:
+        run.finetune(shards, out, settings, device="cpu", progress=progress)
     spent = time.process_time() - begun
     return checkpoint.load(out).stages[1], spent
 

@@ -35,6 +35,7 @@ from stacked_figures import HEADGEAR, Figures
 
 from curate.formats.model import find_model
 from curate.system.files import write_bytes
+from curate.system.terminal import TerminalProgress
 from train.config import TrainConfig
 from train.size import Size
 from train.training import run as cascade
@@ -141,7 +142,8 @@ def base(out: Path, images: int) -> float:
     settings = TrainConfig(stages=(PIXELS,), images=(images,), model_size="small")
     spent = out / "base" / "cpu_seconds"
     start = time.process_time()
-    cascade.finetune(out / "known", out / "base", settings, device="cpu", say=print)
+    with TerminalProgress() as progress:
+        cascade.finetune(out / "known", out / "base", settings, device="cpu", progress=progress)
     if not spent.exists():
         spent.write_text(str(round(time.process_time() - start, 1)))
     return float(spent.read_text())

@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from curate.errors import CurateError, InputError
+from curate.system.terminal import TerminalProgress
 from pipelines.stages import Command, Outcome, Stage, run
 
 HERE = Path(__file__).parent
@@ -279,19 +280,16 @@ def recipe(
         fraction=fraction,
     )
     started = time.monotonic()
-    outcomes = run(stages(plan, own_pictures=bool(own)), state=out / "stages", say=_say)
+    progress = TerminalProgress()
+    outcomes = run(stages(plan, own_pictures=bool(own)), state=out / "stages", progress=progress)
     for line in summary(outcomes, time.monotonic() - started):
-        _say(line)
+        progress.say(line)
     typer.echo(f"{out / 'index.html'}\n{out / 'before-after.png'}")
 
 
 def _relative(path: Path) -> Path:
     """As a user types it from the folder the command runs in."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-def _say(line: str) -> None:
-    typer.echo(line, err=True)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -19,6 +19,8 @@ from curate.errors import CurateError, InputError
 from curate.formats import shards as layout
 from curate.system import web_page
 from curate.system.files import replacing, write_bytes
+from curate.system.progress import SILENT, Progress
+from curate.system.terminal import TerminalProgress
 from curate.system.web_page import data_uri
 
 if TYPE_CHECKING:
@@ -79,7 +81,7 @@ def kind_of(prompt: str, word: str, shown: set[str], true: Mapping[str, bytes]) 
     return ", ".join(facts)
 
 
-def draw(out: Path, prompts: Sequence[str]) -> "tuple[np.ndarray, np.ndarray]":
+def draw(out: Path, prompts: Sequence[str], progress: Progress) -> "tuple[np.ndarray, np.ndarray]":
     """`TIMES` images a prompt by the model before and after, uint8 (prompts * TIMES, H, W, 3)."""
     from train.verification.generate import Drawer
     from train.verification.prompts import Sample
@@ -87,24 +89,19 @@ def draw(out: Path, prompts: Sequence[str]) -> "tuple[np.ndarray, np.ndarray]":
     plan = [Sample(p, 1000 * n + t, "page") for n, p in enumerate(prompts) for t in range(TIMES)]
 
     def draws(name: str) -> "np.ndarray":
-        drawer = Drawer(out / name, None, "auto").drawer(out / "drawn", name, say)
+        drawer = Drawer(out / name, None, "auto").drawer(out / "drawn", name, progress)
         return drawer(plan)
 
     return draws("base"), draws("taught")
 
 
-def say(what: str, done: int, total: int) -> None:
-    """One line of progress on stderr."""
-    print(f"  {what}: {done} of {total}", file=sys.stderr)
-
-
-def rows(out: Path, word: str, prompts: Sequence[str]) -> list[Row]:
+def rows(out: Path, word: str, prompts: Sequence[str], progress: Progress = SILENT) -> list[Row]:
     """What both models draw for every prompt; also writes `before-after.png`."""
     from train.figures.grids import Comparison, before_after
 
     true = true_images(out / "truth-data")
     shown = {c for name in ("people", "new") for c in true_images(out / f"{name}-data")}
-    before, after = draw(out, prompts)
+    before, after = draw(out, prompts, progress)
     spans = [slice(n * TIMES, (n + 1) * TIMES) for n in range(len(prompts))]
     kinds = [kind_of(p, word, shown, true) for p in prompts]
     chosen = sorted(range(len(prompts)), key=lambda n: ("never" not in kinds[n], n))
@@ -153,7 +150,7 @@ def stages(out: Path) -> list[dict[str, Any]]:
     return [marker for marker in markers if marker["done"]]
 
 
-def write(out: Path, word: str, prompts_file: Path) -> None:
+def write(out: Path, word: str, prompts_file: Path, progress: Progress = SILENT) -> None:
     """Write `index.html` and `before-after.png` into `out`."""
     lines = [line.strip() for line in prompts_file.read_text().splitlines()]
     credit = out / "pictures" / "people" / "CREDITS.txt"
@@ -161,7 +158,7 @@ def write(out: Path, word: str, prompts_file: Path) -> None:
     text = web_page.render(
         "pipelines/page.html.j2",
         word=word,
-        rows=rows(out, word, [line for line in lines if line]),
+        rows=rows(out, word, [line for line in lines if line], progress),
         coverage=coverage(read_json(out / "gaps-before.json"), read_json(out / "gaps-after.json")),
         verify=read_json(out / "verify" / "verify.json"),
         datasets=datasets(out),
@@ -180,7 +177,8 @@ def main() -> None:
     parser.add_argument("--prompts", type=Path, required=True, help="prompts, one a line")
     given = parser.parse_args()
     try:
-        write(given.out, given.word, given.prompts)
+        with TerminalProgress() as progress:
+            write(given.out, given.word, given.prompts, progress)
     except CurateError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None

@@ -22,6 +22,7 @@ from typing import Any
 from curate import __version__
 from curate.dataset.folder import write_json
 from curate.errors import CurateError, UsageError
+from curate.system.progress import SILENT, Progress
 
 
 class StageError(CurateError):
@@ -82,13 +83,13 @@ class Outcome:
         return sum(c.wall for c in self.costs)
 
 
-def run(stages: Sequence[Stage], *, state: Path, say: Callable[[str], None]) -> list[Outcome]:
+def run(stages: Sequence[Stage], *, state: Path, progress: Progress = SILENT) -> list[Outcome]:
     """Run every stage that is not done, in order.
 
     Args:
         stages: the recipe; a stage may need only stages before it.
         state: folder of the markers.
-        say: prints one line about the work.
+        progress: told which stage and which command is at work.
 
     Raises:
         StageError: a command ended with an exit code the recipe does not expect.
@@ -101,11 +102,11 @@ def run(stages: Sequence[Stage], *, state: Path, say: Callable[[str], None]) -> 
         head = f"[{number}/{len(stages)}] {stage.title}"
         outcome = _done(stage, prints[stage.name], state)
         if outcome:
-            say(f"{head}: done before ({outcome.wall:.1f} s)")
+            progress.say(f"{head}: done before ({outcome.wall:.1f} s)")
         else:
-            say(f"{head}")
-            outcome = _perform(stage, prints[stage.name], state, say)
-            say(f"{head}: {outcome.wall:.1f} s")
+            progress.say(f"{head}")
+            outcome = _perform(stage, prints[stage.name], state, progress)
+            progress.say(f"{head}: {outcome.wall:.1f} s")
         outcomes.append(outcome)
     return outcomes
 
@@ -147,7 +148,7 @@ def _marker(stage: Stage, state: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _perform(stage: Stage, wanted: str, state: Path, say: Callable[[str], None]) -> Outcome:
+def _perform(stage: Stage, wanted: str, state: Path, progress: Progress) -> Outcome:
     before = _marker(stage, state)
     interrupted = before.get("fingerprint") == wanted and not before.get("done")
     attempts = before["attempts"] + 1 if interrupted else 1
@@ -155,7 +156,7 @@ def _perform(stage: Stage, wanted: str, state: Path, say: Callable[[str], None])
         _remove(stage.outputs)
     marker = {"fingerprint": wanted, "attempts": attempts, "done": False}
     write_json(state / f"{stage.name}.json", marker)
-    costs = [_execute(command, stage, say) for command in stage.commands]
+    costs = [_execute(command, stage, progress) for command in stage.commands]
     if stage.check:
         stage.check()
     missing = [str(p) for p in stage.outputs if not p.exists()]
@@ -174,8 +175,8 @@ def _remove(paths: Iterable[Path]) -> None:
             path.unlink(missing_ok=True)
 
 
-def _execute(command: Command, stage: Stage, say: Callable[[str], None]) -> Cost:
-    say(f"  $ {command.typed}")
+def _execute(command: Command, stage: Stage, progress: Progress) -> Cost:
+    progress.say(f"  $ {command.typed}")
     here = Path(sys.executable).parent  # where `curate` and `train` of this environment lie
     environment = os.environ | {"PATH": f"{here}{os.pathsep}{os.environ.get('PATH', '')}"}
     program = shutil.which(command.words[0], path=environment["PATH"])

@@ -76,13 +76,14 @@ TRAIN_ROOMS = {  # of `train`, along the way from captions to a published model
     "verification": {*TRAIN_CORE, "figures", "checkpoints", "sampling", "data.dataset"},
     "publish": {*TRAIN_CORE, "checkpoints", "sampling"},
 }
-TRAIN_TOP = {"cli", "report"}
+TRAIN_TOP = {"cli"}
 TRAIN_READS = {  # of `curate`: rooms, or single modules
     *("errors", "formats", "system", "corpora", "vision"),
     *("text.tokens", "prompts.reader", "rights.kinds"),
 }
 PIPELINES_READ = {  # a recipe types commands; it reads what they wrote, and draws
     *("curate", "curate.errors", "curate.system.files", "curate.system.web_page"),
+    *("curate.system.progress", "curate.system.terminal"),
     *("curate.dataset.folder", "curate.formats.shards"),
     *("train.verification.generate", "train.verification.prompts", "train.figures.grids"),
 }
@@ -221,6 +222,21 @@ def test_a_module_can_be_held_in_the_head(name: str) -> None:
     source = MODULES[name].read_text()
     assert source.count("\n") < MODULE_LINES
     assert ast.get_docstring(ast.parse(source)), "what is this module for?"
+
+
+def test_progress_is_defined_once() -> None:
+    """Another callback that says or counts would be another concept for the same thing."""
+    names = {"Say", "Progress", "Track", "Tracked", "Watch", "Working"}
+    found = []
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            defined = {node.name} if isinstance(node, ast.ClassDef) else set()
+            if isinstance(node, ast.Assign):
+                defined = {t.id for t in node.targets if isinstance(t, ast.Name)}
+            found += [f"{name}.{one}" for one in defined & names]
+            if isinstance(node, ast.arg) and node.arg in ("say", "working"):
+                found.append(f"{name}: parameter {node.arg}")
+    assert found == ["curate.system.progress.Progress"]
 
 
 def test_no_file_names_a_registry_host_or_a_folder_of_one_machine() -> None:

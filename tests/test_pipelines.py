@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from recorded_progress import RecordedProgress
 
 from curate.errors import InputError, SourceError, UsageError
 from pipelines import page, pictures_and_labels
@@ -123,13 +124,13 @@ def writes(name: str, path: Path, text: str, **more: object) -> Stage:
 
 
 def test_a_stage_runs_once(tmp_path: Path) -> None:
-    said: list[str] = []
+    progress = RecordedProgress()
     chain = [writes("a", tmp_path / "a", "x"), writes("b", tmp_path / "b", "y", needs=("a",))]
     for ran in (True, False):
-        outcomes = run(chain, state=tmp_path / "state", say=said.append)
+        outcomes = run(chain, state=tmp_path / "state", progress=progress)
         assert [o.ran for o in outcomes] == [ran, ran]
     assert (tmp_path / "a").read_text() + (tmp_path / "b").read_text() == "xy"
-    assert said[-1].startswith("[2/2] b: done before (")
+    assert progress.said[-1].startswith("[2/2] b: done before (")
 
 
 def test_a_changed_command_starts_it_and_what_needs_it_from_nothing(tmp_path: Path) -> None:
@@ -141,8 +142,8 @@ def test_a_changed_command_starts_it_and_what_needs_it_from_nothing(tmp_path: Pa
             writes("c", tmp_path / "c", "z"),
         ]
 
-    run(chain("x"), state=tmp_path / "state", say=str)
-    outcomes = run(chain("w"), state=tmp_path / "state", say=str)
+    run(chain("x"), state=tmp_path / "state")
+    outcomes = run(chain("w"), state=tmp_path / "state")
     assert [o.ran for o in outcomes] == [True, True, False]
     assert [(tmp_path / n).read_text() for n in "abc"] == ["w", "y", "z"]
 
@@ -151,12 +152,12 @@ def test_a_changed_input_or_a_lost_output_runs_it_again(tmp_path: Path) -> None:
     source = tmp_path / "in"
     source.write_text("1")
     stage = [writes("a", tmp_path / "a", "x", inputs=(source,))]
-    run(stage, state=tmp_path / "state", say=str)
+    run(stage, state=tmp_path / "state")
     source.write_text("2")
-    assert run(stage, state=tmp_path / "state", say=str)[0].ran
+    assert run(stage, state=tmp_path / "state")[0].ran
     (tmp_path / "a").unlink()
-    assert run(stage, state=tmp_path / "state", say=str)[0].ran
-    assert not run(stage, state=tmp_path / "state", say=str)[0].ran
+    assert run(stage, state=tmp_path / "state")[0].ran
+    assert not run(stage, state=tmp_path / "state")[0].ran
 
 
 def test_a_failed_stage_goes_on_where_it_stopped(tmp_path: Path) -> None:
@@ -164,18 +165,16 @@ def test_a_failed_stage_goes_on_where_it_stopped(tmp_path: Path) -> None:
     program = f"open({str(path)!r}, 'a').write('x'); open({str(gate)!r})"
     stage = [Stage("a", "A", (Command((sys.executable, "-c", program)),), (path,))]
     with pytest.raises(StageError, match="ended with exit code 1"):
-        run(stage, state=tmp_path / "state", say=str)
+        run(stage, state=tmp_path / "state")
     gate.write_text("")
-    (outcome,) = run(stage, state=tmp_path / "state", say=str)
+    (outcome,) = run(stage, state=tmp_path / "state")
     assert (outcome.attempts, path.read_text()) == (2, "xx")
 
 
 def test_expected_exit_codes_go_on_and_stdout_can_go_to_a_file(tmp_path: Path) -> None:
     words = (sys.executable, "-c", "print('found'); raise SystemExit(1)")
     command = Command(words, exits=(1,), into=tmp_path / "out")
-    (outcome,) = run(
-        [Stage("a", "A", (command,), (tmp_path / "out",))], state=tmp_path / "state", say=str
-    )
+    (outcome,) = run([Stage("a", "A", (command,), (tmp_path / "out",))], state=tmp_path / "state")
     assert (tmp_path / "out").read_text() == "found\n"
     assert (outcome.costs[0].exit, command.typed.endswith(f"> {tmp_path}/out")) == (1, True)
 
@@ -183,7 +182,7 @@ def test_expected_exit_codes_go_on_and_stdout_can_go_to_a_file(tmp_path: Path) -
 def test_a_command_that_is_not_there_is_named(tmp_path: Path) -> None:
     stage = Stage("a", "A", (Command(("no-such-command",)),), ())
     with pytest.raises(UsageError, match="no-such-command: no such command"):
-        run([stage], state=tmp_path / "state", say=str)
+        run([stage], state=tmp_path / "state")
 
 
 # the recipe

@@ -9,6 +9,7 @@ from curate.errors import InputError
 from curate.formats.model import MODEL, STATE
 from tests import tiny_encoder
 from tests.drawings import shapes, write_shards
+from tests.recorded_progress import Killed, KillingProgress
 from tests.training import encoder, quick, shards, trained
 from train.checkpoints import checkpoint
 from train.sampling import sampler
@@ -83,15 +84,9 @@ def test_weights_that_are_no_finite_numbers_are_refused_by_name(tmp_path, traine
 
 
 def test_a_state_that_holds_no_finite_numbers_is_refused_too(tmp_path, shards, quick):
-    class Killed(Exception):
-        pass
-
-    def kill(stage, seen, loss):
-        if seen == 24:
-            raise Killed
-
+    progress = KillingProgress(f"{quick.stages[0]} px", 24)
     with pytest.raises(Killed):
-        cascade.finetune(shards, tmp_path, quick, device="cpu", progress=kill)
+        cascade.finetune(shards, tmp_path, quick, device="cpu", progress=progress)
     file = tmp_path / STATE
     changed_tensor(file, file, "average1/out.weight", float("nan"))
     with pytest.raises(InputError, match=r"average1/out\.weight are not all finite"):

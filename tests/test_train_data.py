@@ -19,6 +19,7 @@ from PIL import Image, ImageFilter
 from curate.errors import InputError
 from curate.formats import shards as layout
 from tests.drawings import drawing, shapes, write_shards
+from tests.recorded_progress import RecordedProgress
 from train.data import dataset
 from train.data.decoding import fitted
 from train.size import Size
@@ -160,17 +161,18 @@ def test_read_from_the_shards_a_picture_is_what_it_is_in_the_cache(shards, tmp_p
 
 
 def test_pictures_are_decoded_once(tmp_path):
-    folder, told = write_shards(tmp_path, shapes("red")), []
-    first = dataset.load(folder, SMALL, progress=lambda *n: told.append(n))
-    assert told == [(1, 3), (2, 3), (3, 3)]
-    again = dataset.load(folder, SMALL, progress=lambda *n: told.append(n))
-    assert len(told) == 3 and np.array_equal(first.pixels_NHWC, again.pixels_NHWC)
-    dataset.load(folder, SMALL, fit="pad", progress=lambda *n: told.append(n))
-    assert len(told) == 6, "another fit, other pixels"
+    folder, progress = write_shards(tmp_path, shapes("red")), RecordedProgress()
+    first = dataset.load(folder, SMALL, progress=progress)
+    assert progress.counts == [("decoding images", n, 3) for n in range(4)]
+    again = dataset.load(folder, SMALL, progress=progress)
+    assert progress.counted("decoding images") == 3
+    assert np.array_equal(first.pixels_NHWC, again.pixels_NHWC)
+    dataset.load(folder, SMALL, fit="pad", progress=progress)
+    assert progress.counted("decoding images") == 6, "another fit, other pixels"
     for file in (folder / dataset.CACHE).glob("*.u8"):
         file.unlink()  # the large file, which a person would delete
-    dataset.load(folder, SMALL, progress=lambda *n: told.append(n))
-    assert len(told) == 9
+    dataset.load(folder, SMALL, progress=progress)
+    assert progress.counted("decoding images") == 9
 
 
 def test_what_is_kept_has_the_size_of_the_pictures(tmp_path):

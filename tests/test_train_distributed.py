@@ -18,6 +18,7 @@ def test_two_processes_equal_one(tmp_path, shards, quick, batch, microbatches):
     assert subprocess.run(one, capture_output=True, env=ALONE).returncode == 0
     done = torchrun(2, command(shards, tmp_path / "two", file))
     assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("model\t") == done.stderr.count("has not converged") == 1
     for a, b in zip(losses(tmp_path / "one"), losses(tmp_path / "two"), strict=True):
         assert a == pytest.approx(b, abs=1e-5)
     # Adam divides by the size of a gradient, so where it vanishes rounding becomes a small step

@@ -15,6 +15,7 @@ from curate.errors import InputError, LicenceError, UsageError
 from curate.formats.model import STATE
 from tests import cascades, tiny_encoder
 from tests.cascades import credit
+from tests.recorded_progress import RecordedProgress
 from train.checkpoints import checkpoint
 from train.publish import card, licence
 from train.publish.export import export
@@ -49,8 +50,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_folder_holds_weights_description_card_and_credits(model, tmp_path):
-    said: list[str] = []
-    files = export(model, tmp_path / "fox", say=said.append)
+    progress = RecordedProgress()
+    files = export(model, tmp_path / "fox", progress=progress)
     readme = (tmp_path / "fox" / "README.md").read_text()
     config = json.loads((tmp_path / "fox" / "config.json").read_bytes())
 
@@ -76,7 +77,7 @@ def test_the_folder_holds_weights_description_card_and_credits(model, tmp_path):
     assert config["model"]["sha256"] == checkpoint.load(model).digest
     assert config["facts"]["settings"]["batch_size"] == 16
     assert [stage["size"] for stage in config["stages"]] == [[8, 8], [16, 16]]
-    assert len(said) == 1 and "the text encoder lies in" in said[0]
+    assert len(progress.said) == 1 and "the text encoder lies in" in progress.said[0]
 
 
 def test_the_most_frequent_and_the_rarest_words_are_named(tmp_path, encoder):
@@ -173,9 +174,9 @@ def test_what_the_policy_forbids_is_refused_and_what_it_holds_is_said(tmp_path, 
         owed = [credit("k", license="CC0-1.0", share_model=decision)]
         return cascades.write(tmp_path / name, encoder, credits=owed)
 
-    said: list[str] = []
-    export(made("held", "hold"), tmp_path / "out", say=said.append)
-    assert "has not decided whether a model of 1 of" in " ".join(said)
+    progress = RecordedProgress()
+    export(made("held", "hold"), tmp_path / "out", progress=progress)
+    assert "has not decided whether a model of 1 of" in " ".join(progress.said)
     assert "has not decided whether a model of 1 of" in (tmp_path / "out" / "README.md").read_text()
     with pytest.raises(LicenceError, match="such as k"):
         export(made("denied", "deny"), tmp_path / "never")
@@ -343,8 +344,8 @@ def test_a_licence_that_hubs_do_not_know_is_named_in_the_front_matter(tmp_path, 
     facts = {**cascades.FACTS, "licences": {"CC-BY-SA-2.0": 1}}
     owed = [credit("k", license="CC-BY-SA-2.0")]
     folder = cascades.write(tmp_path / "model", encoder, facts=facts, credits=owed)
-    said: list[str] = []
-    export(folder, tmp_path / "fox", say=said.append)
+    progress = RecordedProgress()
+    export(folder, tmp_path / "fox", progress=progress)
     matter = front_matter(tmp_path / "fox")
 
     assert matter["license"] == "other"
@@ -355,9 +356,9 @@ def test_a_licence_that_hubs_do_not_know_is_named_in_the_front_matter(tmp_path, 
 def test_a_claim_that_cannot_be_made_is_said(tmp_path, encoder):
     facts = {**cascades.FACTS, "licences": {"none": 2}}
     folder = cascades.write(tmp_path / "model", encoder, facts=facts, credits=[credit("k")])
-    said: list[str] = []
-    export(folder, tmp_path / "fox", say=said.append)
+    progress = RecordedProgress()
+    export(folder, tmp_path / "fox", progress=progress)
 
-    assert "no licence is claimed for the weights" in " ".join(said)
+    assert "no licence is claimed for the weights" in " ".join(progress.said)
     assert front_matter(tmp_path / "fox")["license_name"] == "not-stated"
     assert "| not stated | 2 |" in (tmp_path / "fox" / "README.md").read_text()

@@ -1,5 +1,6 @@
 # ruff: noqa: F401, F811 fixtures
 import io
+import re
 import sys
 from dataclasses import replace
 
@@ -9,8 +10,20 @@ import torch
 
 from curate.errors import InputError, UsageError
 from curate.formats.model import STATE
+from curate.system import terminal
 from tests.drawings import drawing, shapes, write_shards
-from tests.training import QUICK, encoder, entries, losses, quick, shards, trained
+from tests.recorded_progress import RecordedProgress
+from tests.training import (
+    QUICK,
+    command,
+    encoder,
+    entries,
+    losses,
+    quick,
+    settings_file,
+    shards,
+    trained,
+)  # fmt: skip
 from train.checkpoints import checkpoint
 from train.sampling import sampler as sampling
 from train.training import loop, timing
@@ -104,13 +117,32 @@ def test_errors_of_the_command_line(tmp_path, shards, capsys):
         assert sentence in said and "fix:" in said
 
 
+def test_a_run_whose_output_is_piped_says_how_far_it_is(tmp_path, quick, monkeypatch, capsys):
+    from train.cli import main
+
+    monkeypatch.setattr(terminal, "FIRST_LINE", 0.0)
+    monkeypatch.setattr(terminal, "LINES", 0.0)
+    shards = write_shards(tmp_path / "shards", shapes("red"))
+    file = settings_file(tmp_path, replace(quick, images=(16, 8)))
+    with pytest.raises(SystemExit) as stop:
+        main(command(shards, tmp_path / "run", file)[3:])
+    assert stop.value.code == 0
+    out, err = capsys.readouterr()
+    assert out.startswith(f"model\t{tmp_path / 'run'}") and (tmp_path / "run/loss.png").exists()
+    counts = [line for line in err.splitlines() if " of " in line and "/s" in line]
+    names = list(dict.fromkeys(line.partition(":")[0] for line in counts))
+    assert names == ["decoding images", "encoding captions", "8 px", "16 px"]
+    assert re.search(r"^8 px: 8 of 16, [\d.]+/s, loss \d\.\d{3}, 0:00:\d\d left$", err, re.M)
+    assert re.search(r"^16 px: 8 of 8, [\d.]+/s, loss \d\.\d{3}, took 0:00:\d\d$", err, re.M)
+
+
 def test_long_captions_are_said_to_be_cut(tmp_path, quick):
     items = [("long", drawing("red", "circle"), ["red " * 90]), *shapes("green")]
-    said: list[str] = []
+    progress = RecordedProgress()
     shards = write_shards(tmp_path / "shards", items)
     tiny = replace(quick, images=(8, 8))
-    cascade.finetune(shards, tmp_path / "run", tiny, device="cpu", say=said.append)
-    assert "1 of 4 captions have more than 64 tokens; the rest of each is not read" in said
+    cascade.finetune(shards, tmp_path / "run", tiny, device="cpu", progress=progress)
+    assert "1 of 4 captions have more than 64 tokens; the rest of each is not read" in progress.said
 
 
 def test_one_picture_of_one_colour_trains(tmp_path, quick):

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from recorded_progress import RecordedProgress
 from torch.profiler import ProfilerActivity, profile
 
 from curate.errors import UsageError
@@ -153,13 +154,14 @@ def test_a_pass_is_the_largest_microbatch_of_the_largest_share(batch, microbatch
 
 def test_what_fits_is_let_through_and_what_is_tight_is_said(monkeypatch, tmp_path):
     needed = costs.planned(ONE, TEXT, cuda=False).training
-    said = []
+    progress = RecordedProgress()
     free(monkeypatch, tmp_path, 2 * needed)
-    plan.refuse_what_cannot_fit(ONE, TEXT, CPU, said.append)
-    assert said == []
+    plan.refuse_what_cannot_fit(ONE, TEXT, CPU, progress)
+    assert progress.said == []
     free(monkeypatch, tmp_path, round(1.05 * needed) + 2048)
-    plan.refuse_what_cannot_fit(ONE, TEXT, CPU, said.append)
-    assert len(said) == 1 and said[0].startswith("training will need about 0.")
+    plan.refuse_what_cannot_fit(ONE, TEXT, CPU, progress)
+    (said,) = progress.said
+    assert said.startswith("training will need about 0.")
 
 
 def test_what_cannot_fit_is_refused_with_what_would(monkeypatch, tmp_path):
@@ -170,7 +172,7 @@ def test_what_cannot_fit_is_refused_with_what_would(monkeypatch, tmp_path):
     with pytest.raises(
         UsageError, match="--model-size small --stages 16: training needs"
     ) as caught:
-        plan.refuse_what_cannot_fit(chosen, TEXT, CPU, print)
+        plan.refuse_what_cannot_fit(chosen, TEXT, CPU)
     assert caught.value.fix.startswith("in --config FILE, gradient_accumulation = 4 (0.")
     assert "gradient_accumulation = 2 (" not in caught.value.fix
     assert "gradient_checkpointing = true (0." in caught.value.fix
@@ -180,18 +182,18 @@ def test_what_cannot_fit_is_refused_with_what_would(monkeypatch, tmp_path):
 def test_two_processes_on_a_cpu_need_twice_as_much(monkeypatch, tmp_path):
     one = costs.planned(ONE, TEXT, cuda=False).training
     free(monkeypatch, tmp_path, round(1.2 * one))
-    plan.refuse_what_cannot_fit(ONE, TEXT, CPU, print)
+    plan.refuse_what_cannot_fit(ONE, TEXT, CPU)
     with pytest.raises(UsageError):
-        plan.refuse_what_cannot_fit(ONE, TEXT, CPU, print, world=2)
+        plan.refuse_what_cannot_fit(ONE, TEXT, CPU, world=2)
 
 
 def test_nothing_fits_into_nothing(monkeypatch, tmp_path):
     free(monkeypatch, tmp_path, 4096)
     with pytest.raises(UsageError, match=r"fix: smaller --stages, or a machine"):
-        plan.refuse_what_cannot_fit(ONE, TEXT, CPU, print)
+        plan.refuse_what_cannot_fit(ONE, TEXT, CPU)
     with pytest.raises(UsageError, match=r"--init with stages 16: training needs"):
         nets = costs.shapes_of(ONE, TEXT)
-        plan.refuse_what_cannot_fit(ONE, TEXT, CPU, print, shapes=nets)
+        plan.refuse_what_cannot_fit(ONE, TEXT, CPU, shapes=nets)
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -223,14 +225,14 @@ def test_a_report_names_every_stage_and_its_time(tmp_path, capsys):
 
     chosen = replace(RUN, text_encoder=tiny_encoder.build(tmp_path))
     capsys.readouterr()
-    told = []
-    report = plan.run(chosen, device="cpu", say=told.append)
+    progress = RecordedProgress()
+    report = plan.run(chosen, device="cpu", progress=progress)
     plan.show(report, as_json=False)
     rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert [row[:2] for row in rows] == [["tiny", "16"], ["tiny", "64"], ["tiny", "all"]]
     assert rows[0][2] == f"{tracing.parameters(shape()) / 1e6:.1f} M" and rows[0][7] == "3000"
     assert float(rows[0][6]) > 0 and rows[2][7] == "4000" and rows[2][8]
-    assert len(told) == 1 and "estimate" in told[0]
+    assert len(progress.said) == 1 and "estimate" in progress.said[0]
     plan.show(report, as_json=True)
     found = json.loads(capsys.readouterr().out)
     stage = found["sizes"][0]["stages"][0]
@@ -267,10 +269,10 @@ def test_sizes_that_cannot_make_the_stages_are_left_out(tmp_path, monkeypatch):
     sides = [s for s in range(2, 66, 2) if s % network("large", [Size(s, s)], 0, TEXT).multiple]
     free(monkeypatch, tmp_path, 4096)  # nothing is tried
     chosen = replace(ONE, stages=(Size(sides[0], sides[0]),), text_encoder=encoder)
-    told = []
-    report = plan.run(chosen, every_size=True, device="cpu", say=told.append)
+    progress = RecordedProgress()
+    report = plan.run(chosen, every_size=True, device="cpu", progress=progress)
     assert "large" not in [p.size for p in report.plans] and report.plans
-    assert any("--model-size large cannot make" in sentence for sentence in told)
+    assert any("--model-size large cannot make" in sentence for sentence in progress.said)
 
 
 def test_from_a_checkpoint_the_plan_is_that_of_its_networks(tmp_path):

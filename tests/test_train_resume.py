@@ -14,6 +14,7 @@ import torch
 
 from curate.errors import CurateError, InputError
 from curate.formats.model import MODEL, STATE
+from tests.recorded_progress import Killed, KillingProgress, RecordedProgress
 from tests.training import command, encoder, entries, losses, quick, settings_file, shards, trained
 from train.checkpoints import checkpoint
 from train.config import RENAMED
@@ -21,9 +22,10 @@ from train.training import run as cascade
 
 
 def test_the_same_command_again_changes_nothing(trained, shards, quick):
-    before, said = (trained / MODEL).read_bytes(), []
-    cascade.finetune(shards, trained, quick, device="cpu", say=said.append)
-    assert (trained / MODEL).read_bytes() == before and "already trained" in said[0]
+    before, progress = (trained / MODEL).read_bytes(), RecordedProgress()
+    cascade.finetune(shards, trained, quick, device="cpu", progress=progress)
+    assert (trained / MODEL).read_bytes() == before
+    assert "already trained" in progress.said[0]
 
 
 def test_killed_again_and_again_equals_uninterrupted(tmp_path, trained, shards, quick):
@@ -98,19 +100,13 @@ def test_a_run_whose_settings_had_other_names_is_told_apart(trained, tmp_path, s
     )
 
 
-class Killed(Exception):
-    pass
-
-
 def killed_at(shards, run, config, where):
     """A run that dies when it gets to this (stage, images)."""
 
-    def kill(stage, seen, loss):
-        if (stage, seen) == where:
-            raise Killed
-
+    stage, images = where
+    progress = KillingProgress(f"{config.stages[stage]} px", images)
     with pytest.raises(Killed):
-        cascade.finetune(shards, run, config, device="cpu", progress=kill)
+        cascade.finetune(shards, run, config, device="cpu", progress=progress)
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_a_lower_rate_goes_on(tmp_path, shards, quick):
@@ -124,10 +120,10 @@ def test_a_loss_that_is_no_number_stops_the_run_and_a_lower_rate_goes_on(tmp_pat
     assert f"it goes on from {tmp_path / STATE}, 16 images of stage 8" in told
     assert (tmp_path / STATE).read_bytes() == saved
 
-    said: list[str] = []
+    progress = RecordedProgress()
     lower = replace(quick, learning_rate=1e-4)
-    model = cascade.finetune(shards, tmp_path, lower, device="cpu", say=said.append)
-    assert said[-1].endswith(
+    model = cascade.finetune(shards, tmp_path, lower, device="cpu", progress=progress)
+    assert progress.said[-1].endswith(
         "goes on from 16 images of stage 8 with learning_rate = 0.0001 (it was 1e+30)"
     )
     assert [c["settings"] for c in model.facts.changed] == [

@@ -1,5 +1,6 @@
 """Drawing with a cascade, and the sheets that people look at."""
 
+import io
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,9 @@ from PIL import Image
 
 from curate.errors import InputError, UsageError
 from tests import cascades, tiny_encoder
+from tests.recorded_progress import RecordedProgress
 from train.checkpoints import checkpoint
+from train.cli import main
 from train.model import diffusion
 from train.sampling import sampler as sampling
 from train.sampling import sheets
@@ -59,6 +62,15 @@ def test_a_picture_depends_on_its_prompt_and_seed_alone(model):
     assert far(together[1:2], alone) <= 2
     assert far(other[:1], alone) > 20  # another seed
     assert far(other[1:], alone) > 2  # another prompt
+
+
+def test_letters_that_an_output_lacks_are_escaped(model, tmp_path, monkeypatch):
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", stdout)
+    with pytest.raises(SystemExit) as stop:
+        main(["sample", str(model), "", "--count", "1", "--out", str(tmp_path / "é.png")])
+    assert stop.value.code == 0
+    assert stdout.buffer.getvalue().endswith(b"\\xe9.png\n")
 
 
 def test_many_pictures_are_made_in_parts_and_in_order(model):
@@ -151,8 +163,9 @@ def test_the_encoder_is_needed_only_while_prompts_are_read(tmp_path, encoder):
 
 
 def test_prompts_that_are_too_long_are_named(model):
-    said: list[str] = []
-    sampling.load(model, device="cpu").read(["a red circle " * 30, "a red circle"], said.append)
+    progress = RecordedProgress()
+    sampling.load(model, device="cpu").read(["a red circle " * 30, "a red circle"], progress)
+    said = progress.said
 
     assert len(said) == 1
     assert said[0].startswith("'a red circle a red")
@@ -190,9 +203,9 @@ def test_steps_go_from_the_noise_to_the_picture(model):
 
 def sample(model: Path, out: Path, prompts=PROMPTS, **options) -> list[str]:
     """Draws as `train sample` does; what it says."""
-    said: list[str] = []
-    sheets.sample(model, prompts, out=out, device="cpu", say=said.append, **options)
-    return said
+    progress = RecordedProgress()
+    sheets.sample(model, prompts, out=out, device="cpu", progress=progress, **options)
+    return progress.said
 
 
 def text(path: Path) -> dict[str, str]:
@@ -382,11 +395,13 @@ def test_samples_of_a_verification_are_kept_and_the_encoder_is_loaded_once(tmp_p
     prompts = [PROMPTS[n % 2] if n < drawing.CHUNK else PROMPTS[2] for n in range(count)]
     plan = [Sample(prompt, n, "with the word") for n, prompt in enumerate(prompts)]
 
-    def gone(what: str, done: int, total: int) -> None:  # after the first chunk
-        shutil.rmtree(tmp_path / "encoder", ignore_errors=True)
+    class Gone(RecordedProgress):  # the encoder, after the first chunk
+        def count(self, what: str, done: int, total: int | None, **shown: float) -> None:
+            if done:
+                shutil.rmtree(tmp_path / "encoder", ignore_errors=True)
 
-    first = drawing.Drawer(folder, None, "cpu").drawer(tmp_path, "after", gone)(plan)
-    again = drawing.Drawer(folder, None, "cpu").drawer(tmp_path, "after", gone)(plan)
+    first = drawing.Drawer(folder, None, "cpu").drawer(tmp_path, "after", Gone())(plan)
+    again = drawing.Drawer(folder, None, "cpu").drawer(tmp_path, "after", Gone())(plan)
 
     assert len(first) == count
     assert (first == again).all()

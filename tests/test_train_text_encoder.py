@@ -6,6 +6,7 @@ from safetensors.torch import load_file, save_file
 
 from curate.errors import InputError
 from tests import tiny_encoder
+from tests.recorded_progress import RecordedProgress
 from train import streamed
 from train.streamed import Streamed
 from train.text_encoder import embeddings, encoders
@@ -80,10 +81,10 @@ def test_many_captions_come_back_in_order(tmp_path):
     encoder = Encoder(tiny_encoder.build(tmp_path))
     colours = ["red", "green", "blue", "yellow"]
     captions = [f"a {colours[n % 4]}" + " circle" * (n % 3) for n in range(150)]
-    told = []
-    out = encoder.encode(captions, progress=lambda done, total: told.append((done, total)))
+    progress = RecordedProgress()
+    out = encoder.encode(captions, progress)
     assert out.lengths_N.tolist() == [2 + n % 3 for n in range(150)]
-    assert told == [(64, 150), (128, 150), (150, 150)]
+    assert progress.counts == [("encoding captions", n, 150) for n in (0, 64, 128, 150)]
     for n in (0, 77, 149):
         alone = encoder.encode([captions[n]]).take(torch.tensor([0]))[0]
         assert torch.allclose(out.take(torch.tensor([n]))[0], alone, atol=2e-3)
@@ -106,15 +107,15 @@ def padded(encoded):
 def test_only_captions_never_seen_before_are_encoded(tmp_path, monkeypatch):
     name = tiny_encoder.build(tmp_path / "encoder")
     folder = tmp_path / "cache"
-    told = []
+    progress = RecordedProgress()
     first = encode_cached(["a red circle", "a square", ""], name, folder)
     more = encode_cached(
         ["a square", "the blue triangle", "a red circle"],
         name,
         folder,
-        progress=lambda done, total: told.append((done, total)),
+        progress=progress,
     )
-    assert told == [(1, 1)]
+    assert progress.counted("encoding captions") == 1
     assert more.lengths_N.tolist() == [2, 3, 3]
     assert torch.equal(more.take(torch.tensor([2]))[0], first.take(torch.tensor([0]))[0])
 
@@ -187,12 +188,13 @@ def test_captions_longer_than_the_encoder_takes_are_cut_and_counted(tmp_path):
     long = "red " * 200
     assert encoder.too_long(["a red circle", long]) == [False, True]
     assert encoder.encode([long]).lengths_N.tolist() == [embeddings.MAX_TOKENS]
-    told = []
+    progress = RecordedProgress()
+    told = progress.said
     for _ in range(2):  # encoded, and read again
-        encode_cached(["a red circle", long], str(tmp_path), tmp_path / "cache", say=told.append)
+        encode_cached(["a red circle", long], str(tmp_path), tmp_path / "cache", progress=progress)
     assert len(told) == 2 and told[0] == told[1]
     assert told[0].startswith("1 of 2 captions have more than 64 tokens; the rest")
-    encode_cached(["a red circle"], str(tmp_path), tmp_path / "cache", say=told.append)
+    encode_cached(["a red circle"], str(tmp_path), tmp_path / "cache", progress=progress)
     assert len(told) == 2
 
 

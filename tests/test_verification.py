@@ -15,7 +15,7 @@ from PIL import Image
 from curate.errors import Exit, InputError, UsageError
 from tests import drawings, tiny_encoder
 from tests.painters import CAPTIONS, COLOURS, SIDE, Painter, as_png, draw, shapes
-from train import report as reporting
+from tests.recorded_progress import RecordedProgress
 from train.checkpoints import checkpoint
 from train.config import TrainConfig
 from train.sampling.prompts import read_prompts
@@ -295,7 +295,9 @@ def test_a_held_out_caption_is_not_learnt_to_be_wrong():
 def test_the_learned_scorer_comes_back_from_its_cache_unchanged(folder: Path, learned: Learned):
     true = Reference.load(folder, Size(SIDE, SIDE))
     files = list((folder / ".cache").glob("learned-*.safetensors"))
-    again = learn(true, cache=folder / ".cache", progress=lambda n, of: pytest.fail("learnt again"))
+    progress = RecordedProgress()
+    again = learn(true, cache=folder / ".cache", progress=progress)
+    assert progress.counts == [], "not learnt again"
     images = Painter().generate(CAPTIONS[:8], range(8))
 
     assert len(files) == 1
@@ -684,14 +686,11 @@ def test_the_files_say_what_was_found(folder: Path, weights: Weights):
         assert image.width > 700
 
 
-def test_progress_is_a_line_for_each_kind_of_work(folder: Path, weights: Weights):
-    from rich.progress import Progress
+def test_images_are_counted_by_checkpoint(folder: Path, weights: Weights):
+    progress = RecordedProgress()
+    check(weights, folder, progress=progress)
 
-    bar = Progress(disable=True)
-    check(weights, folder, progress=reporting.on_bar(bar))
-
-    lines = [(t.description, t.completed, t.total) for t in bar.tasks]
-    assert lines == [("drawing after", 104, 104), ("drawing before", 104, 104)]
+    assert [progress.counted(f"drawing {when}") for when in ("after", "before")] == [104, 104]
 
 
 def test_without_an_earlier_checkpoint_only_the_share_counts(folder: Path, weights: Weights):
@@ -704,18 +703,19 @@ def test_without_an_earlier_checkpoint_only_the_share_counts(folder: Path, weigh
 def test_prompts_of_ones_own_leave_out_the_scorer_that_cannot_judge_them(
     tmp_path: Path, folder: Path, learned: Learned, weights: Weights
 ):
-    said: list[str] = []
+    progress = RecordedProgress()
     (tmp_path / "p.txt").write_text(
         "a small red star\na large large blue star\na small pink circle"
     )
     weights.painters["after"] = Painter({"a large large blue star": "a large blue star"})
     weights.painters["before"] = Painter({"a large large blue star": "a large blue circle"})
-    options = {"prompts": tmp_path / "p.txt", "scorer": "nearest,learned", "say": said.append}
+    options = {"prompts": tmp_path / "p.txt", "scorer": "nearest,learned", "progress": progress}
     report = check(weights, folder, **options)
 
     assert [j.name for j in report.judges] == ["nearest", "learned"]
     assert found(report, "nearest", WITH, WORD).prompts == 1
     assert found(report, "learned", WITH, WORD).prompts == 2
+    said = progress.said
     assert said == report.notes
     assert said[0] == (
         "nearest leaves out 1 of 3 prompts, such as 'a large large blue star': no true picture has "

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from recorded_progress import RecordedProgress
 
 from curate.cli import main
 from curate.corpora import corpus
@@ -25,6 +24,7 @@ from curate.vision.clip import OpenClip
 from curate.vision.search import Findings, Search, open_search
 from curate.vision.vectors import ClipEmbedder
 from tests.drawings import COLOURS, SHAPES, drawing, write_shards
+from tests.recorded_progress import RecordedProgress
 
 ARCHITECTURE = "fubuki-search"
 CONFIG = {

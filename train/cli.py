@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,20 +50,12 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Say what a run will cost in memory and time, before it starts; exit 2 if it cannot fit."""
-    from train import report
     from train.training import plan as planning
 
     chosen = _settings(init, settings, stages=stages, images=images, model_size=model_size)
     every = model_size is None and init is None and settings is None
-    with report.progress_bar() as bar:
-        found = planning.run(
-            chosen,
-            every_size=every,
-            init=init,
-            device=device,
-            working=report.on_bar(bar),
-            say=report.say,
-        )
+    with terminal.TerminalProgress() as progress:
+        found = planning.run(chosen, every_size=every, init=init, device=device, progress=progress)
     planning.show(found, as_json=as_json)
 
 
@@ -89,21 +80,25 @@ def finetune(  # noqa: PLR0913 one a documented option
     as_json: AsJson = False,
 ) -> None:
     """Train on shards; the same command again finishes what was interrupted."""
-    from train import report
+    from train.training import distributed, report
+    from train.training import run as cascade
 
     chosen = _settings(
         init, settings, stages=stages, images=images, model_size=model_size, seed=seed
     )
-    report.finetune(
-        shards,
-        run,
-        chosen,
-        init=init,
-        replay=replay,
-        regularization=regularization,
-        device=device,
-        as_json=as_json,
-    )
+    with terminal.TerminalProgress() as progress:
+        done = cascade.finetune(
+            shards,
+            run,
+            chosen,
+            init=init,
+            replay=replay,
+            regularization=regularization,
+            device=device,
+            progress=progress,
+        )
+    if distributed.share()[0] == 0:  # of several processes, the one that speaks
+        report.show(run, done, as_json=as_json)
 
 
 @app.command()
@@ -150,12 +145,11 @@ def sample(  # noqa: PLR0913 one a documented option
     device: Device = "auto",
 ) -> None:
     """Draw prompts into one labelled picture."""
-    from train import report
     from train.sampling import sheets
     from train.sampling.sampler import SamplingConfig
 
     asked = sheets.prompts_of(prompts or [], file)
-    with report.progress_bar() as bar:
+    with terminal.TerminalProgress() as progress:
         files = sheets.sample(
             checkpoint,
             asked,
@@ -168,8 +162,7 @@ def sample(  # noqa: PLR0913 one a documented option
             out=out,
             each=each,
             device=device,
-            progress=partial(report.on_bar(bar), "drawing"),
-            say=report.say,
+            progress=progress,
         )
     terminal.result("".join(f"{path}\n" for path in files))
 
@@ -216,10 +209,9 @@ def verify(  # noqa: PLR0913 one a documented option
     as_json: AsJson = False,
 ) -> None:
     """Draw with and without the word, before and after; exit 1 if it does not work."""
-    from train import report
     from train.verification import verify as checking
 
-    with report.progress_bar() as bar:
+    with terminal.TerminalProgress() as progress:
         found = checking.run_all(
             checkpoint,
             words=words,
@@ -232,8 +224,7 @@ def verify(  # noqa: PLR0913 one a documented option
             out=out,
             device=device,
             rule=checking.Rule(at_least, at_most_loss),
-            progress=report.on_bar(bar),
-            say=report.say,
+            progress=progress,
         )
     checking.show(*found, as_json=as_json)
     raise typer.Exit(max(one.exit_code for one in found))
@@ -251,10 +242,12 @@ def export(
     ] = None,
 ) -> None:
     """Write a folder to publish: weights, settings, model card with credits and figures."""
-    from train import report
     from train.publish import export as publishing
 
-    files = publishing.export(checkpoint, out, verify=verified or [], gaps=gaps, say=report.say)
+    with terminal.TerminalProgress() as progress:
+        files = publishing.export(
+            checkpoint, out, verify=verified or [], gaps=gaps, progress=progress
+        )
     terminal.result("".join(f"{path}\n" for path in files))
 
 

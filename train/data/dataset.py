@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -23,6 +23,7 @@ from torch import Tensor
 from curate.errors import InputError
 from curate.formats import shards as layout
 from curate.system.files import replacing, write_bytes
+from curate.system.progress import SILENT, Progress, track
 from train.data import tars
 from train.data.decoding import fitted
 from train.data.prefetch import mapped, threads
@@ -132,7 +133,7 @@ def load(
     fit: str = "crop",
     limit: int = CACHE_BYTES,
     cache: Path | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = SILENT,
 ) -> Pictures:
     """The shards' pictures at `size`; which, and in what order, the shards alone decide.
 
@@ -148,7 +149,7 @@ def load(
         fit: "crop" or "pad"; see `train.data.decoding.fitted`.
         limit: bytes of decoded pictures that may be kept.
         cache: folder to keep things in where the one beside the shards cannot be written.
-        progress: told how many pictures of how many have been decoded.
+        progress: counts the images that are decoded.
 
     Raises:
         InputError: no shards, another version, a broken, missing or truncated tar, no usable
@@ -229,7 +230,7 @@ def _decode(
     index: layout.Index,
     form: tuple[Size, str],
     target: Path | None,
-    progress: Callable[[int, int], None],
+    progress: Progress,
 ) -> dict[str, Any]:
     """Decode every picture; write those that can be used to `target`, list them and the others."""
     keys, captions, places = [], [], []
@@ -243,7 +244,9 @@ def _decode(
 
     with replacing(target) if target else nullcontext() as file, threads(_workers()) as pool:
         samples = tars.iterate(shards)
-        for key, texts, place, picture in mapped(pool, one, samples, depth=8 * _workers()):
+        decoded = mapped(pool, one, samples, depth=8 * _workers())
+        shown = track(decoded, index.samples, "decoding images", progress)
+        for key, texts, place, picture in shown:
             if isinstance(picture, str):
                 skipped[key] = picture
             else:
@@ -252,7 +255,6 @@ def _decode(
                 keys.append(key)
                 captions.append(texts)
                 places.append(place)
-            progress(len(keys) + len(skipped), index.samples)
     return {"keys": keys, "captions": captions, "places": places, "skipped": skipped}
 
 

@@ -21,10 +21,11 @@ from typing import Any
 from curate.errors import InputError, LicenceError, UsageError, storage_error
 from curate.formats.model import MODEL, ModelFacts, find_model
 from curate.system.files import replacing, write_bytes
+from curate.system.progress import SILENT, Progress
 from train.checkpoints import checkpoint
 from train.checkpoints.checkpoint import Cascade
 from train.publish import card, licence
-from train.sampling.sampler import SamplingConfig, Say
+from train.sampling.sampler import SamplingConfig
 from train.size import Size
 
 VERSION = "fubuki-export/1"
@@ -40,7 +41,7 @@ def export(
     *,
     verify: Sequence[Path] = (),
     gaps: Path | None = None,
-    say: Say = lambda sentence: None,
+    progress: Progress = SILENT,
 ) -> list[Path]:
     """Write the folder `out` from a finished run; returns the files in it.
 
@@ -51,7 +52,7 @@ def export(
         out: folder to write; must not exist, be empty, or hold exactly this.
         verify: folders or `verify.json` files of `train verify` for this model, one a word.
         gaps: report of `curate vocab-gaps --json FILE`.
-        say: told in sentences what a user should know.
+        progress: told what a user should know of the licence and the text encoder.
 
     Raises:
         InputError: an unfinished run, a report of another model or of another kind, a full disk.
@@ -76,14 +77,16 @@ def export(
     }
     _write(out, written)
     if facts["claim"].name == "not-stated":
-        say(f"{out / CARD}: no licence is claimed for the weights. {facts['claim'].because}")
+        progress.say(
+            f"{out / CARD}: no licence is claimed for the weights. {facts['claim'].because}"
+        )
     if facts["encoder_in_folder"]:
-        say(
+        progress.say(
             f"{out}: the text encoder lies in {cascade.encoder}; whoever draws needs it at "
             "the same place. An encoder named as on a model hub is found by itself"
         )
     if facts["held"]:
-        say(
+        progress.say(
             f"{out / CARD}: the policy has not decided whether a model of {facts['held']} of these "
             "pictures may be given on; it says so"
         )

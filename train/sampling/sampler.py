@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from curate.errors import InputError
+from curate.system.progress import SILENT, Progress
 from train.checkpoints import checkpoint
 from train.checkpoints.checkpoint import Cascade, Stage
 from train.device import pick_device, precision
@@ -27,8 +28,7 @@ PIXELS = 2**20  # of the pictures made at a time: bounds the memory of large one
 DYNAMIC_ABOVE = 3.0  # guidance from which thresholding is dynamic; below it, dividing by the range
 # would only turn white backgrounds grey (our choice)
 
-Say = Callable[[str], None]
-Watch = Callable[[int, float, Tensor], None]  # step from 0, its noise level, the noisy pictures
+OnStep = Callable[[int, float, Tensor], None]  # step from 0, its noise level, the noisy images
 
 
 @dataclass(frozen=True)
@@ -77,22 +77,14 @@ class Sampler:
         """One picture a (prompt, seed) pair, uint8 (N, H, W, 3)."""
         return self.stages(prompts, seeds)[-1]
 
-    def stages(
-        self,
-        prompts: Sequence[str],
-        seeds: Sequence[int],
-        done: Callable[[int], None] = lambda count: None,
-    ) -> list[np.ndarray]:
-        """As `generate`, with the pictures of every stage; `done` hears how many are finished."""
-        parts = []
-        for drawn in self.draw(prompts, seeds):
-            parts.append(drawn.stages)
-            done(len(drawn))
+    def stages(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[np.ndarray]:
+        """As `generate`, with the images of every stage."""
+        parts = [drawn.stages for drawn in self.draw(prompts, seeds)]
         sizes = [stage.size for stage in self.cascade.stages]
         empty = [np.zeros((0, size.height, size.width, 3), np.uint8) for size in sizes]
         return [np.concatenate(same) for same in zip(empty, *parts, strict=True)]
 
-    def read(self, prompts: Sequence[str], say: Say = lambda sentence: None) -> None:
+    def read(self, prompts: Sequence[str], progress: Progress = SILENT) -> None:
         """Run the text encoder over prompts that are to be drawn, and let go of it.
 
         Whoever draws in several calls reads all prompts first, so that it is loaded once.
@@ -113,8 +105,9 @@ class Sampler:
             )
         for prompt, long in zip(new, encoder.too_long(new), strict=True):
             if long:
-                say(f"{prompt[:40]!r}…: more than {encoder.limit} tokens; the rest is not read")
-        encoded = encoder.encode(new)
+                cut = f"more than {encoder.limit} tokens; the rest is not read"
+                progress.say(f"{prompt[:40]!r}…: {cut}")
+        encoded = encoder.encode(new, progress)
         for row, prompt in enumerate(new):
             states_BLD, mask_BL = encoded.take(torch.tensor([row]))
             self._states_LD[prompt] = states_BLD[0, : int(mask_BL.sum())].clone()
@@ -168,14 +161,14 @@ class Sampler:
     ) -> Drawn:
         steps: list[np.ndarray] = []
 
-        def watch(step: int, sigma: float, x_BCHW: Tensor) -> None:
+        def keep(step: int, sigma: float, x_BCHW: Tensor) -> None:
             if step in shown:
                 spread = self.cascade.stages[0].sigma_data
                 steps.append(to_uint8(x_BCHW * spread / math.hypot(sigma, spread)))
 
         chosen = self.cascade.stages[:stages]
         begun = to_uint8(_noise(seeds, 0, chosen[0].size)[:, :3] / 2)
-        drawn = staged(chosen, text, seeds, device=self.device, config=self.config, watch=watch)
+        drawn = staged(chosen, text, seeds, device=self.device, config=self.config, on_step=keep)
         made = [to_uint8(images) for images in drawn]
         return Drawn(first, made, begun, steps)
 
@@ -187,7 +180,7 @@ def staged(
     *,
     device: torch.device,
     config: SamplingConfig,
-    watch: Watch | None = None,
+    on_step: OnStep | None = None,
 ) -> Iterator[Tensor]:
     """The pictures of each stage (B, 3, H, W) in [-1, 1], base first.
 
@@ -197,14 +190,14 @@ def staged(
         seeds: of each picture.
         device: where to draw.
         config: how to draw.
-        watch: told of each step of the base stage.
+        on_step: called before each step of the base stage.
     """
     images = torch.zeros(0)
     for number, stage in enumerate(stages):
         noise = _noise(seeds, number, stage.size).to(device)
         low = enlarge(images, stage.size) if number else None
         drawer = StageSampler(stage, device, config)
-        drawn = drawer.draw(text, noise, low, watch=None if number else watch)
+        drawn = drawer.draw(text, noise, low, on_step=None if number else on_step)
         images = consistent(drawn, images) if number else drawn
         yield images
 
@@ -229,7 +222,7 @@ class StageSampler:
         noise_B6HW: Tensor,
         low_BCHW: Tensor | None,
         *,
-        watch: Watch | None = None,
+        on_step: OnStep | None = None,
     ) -> Tensor:
         """Pictures (B, 3, H, W) in [-1, 1].
 
@@ -237,7 +230,7 @@ class StageSampler:
             text: token states and mask.
             noise_B6HW: standard normal; channels 3 to 5 are for the low-resolution picture.
             low_BCHW: that picture enlarged, for a super-resolution stage.
-            watch: is shown every step.
+            on_step: called before every step.
         """
         stage, config, count = self.stage, self.config, len(noise_B6HW)
         low, seen = None, 0
@@ -249,8 +242,8 @@ class StageSampler:
 
         def denoiser(x_BCHW: Tensor, sigma: Tensor) -> Tensor:
             nonlocal seen
-            if watch is not None:
-                watch(seen, float(sigma), x_BCHW)
+            if on_step is not None:
+                on_step(seen, float(sigma), x_BCHW)
             seen += 1
             scale = 1.0 if low is not None else self._guidance(float(sigma))
             guide = scale != 1

@@ -4,7 +4,7 @@ Letters in names: N pictures, H and W pixels.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,13 +12,14 @@ import numpy as np
 from PIL import Image
 
 from curate.errors import UsageError
+from curate.system.progress import SILENT, Progress
 from train.checkpoints.checkpoint import Cascade
 from train.figures import grids, lettering
 from train.figures.grids import Row
 from train.sampling import sampler as sampling
 from train.sampling import upscalers
 from train.sampling.prompts import read_prompts
-from train.sampling.sampler import Drawn, Sampler, SamplingConfig, Say
+from train.sampling.sampler import Drawn, Sampler, SamplingConfig
 from train.sampling.upscalers import Upscaler
 from train.size import Size
 
@@ -26,7 +27,6 @@ ABREAST = 8  # pictures side by side on a sheet
 SHEET = 64_000_000  # pixels of a sheet at most; viewers refuse larger ones
 SMALL = 64  # pixels a side below which upscalers invent more than they see (our observation)
 NAMED = 40  # letters of a prompt in a file's name
-Progress = Callable[[int, int], None]  # pictures done, of how many
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,7 @@ def sample(  # noqa: PLR0913 one a documented option
     out: Path = Path("samples.png"),
     each: Path | None = None,
     device: str = "auto",
-    progress: Progress = lambda done, total: None,
-    say: Say = lambda sentence: None,
+    progress: Progress = SILENT,
 ) -> list[Path]:
     """Draw prompts and write one labelled sheet; returns the files written.
 
@@ -105,11 +104,10 @@ def sample(  # noqa: PLR0913 one a documented option
             stage, and every stage. None for the finished pictures only.
         upscaler: `realesrgan` or a file: stands in for the stages from the first that has not
             converged, or enlarges the finished pictures where all have.
-        out: the sheet. It holds as many prompts as fit; `say` tells if that is not all.
+        out: the sheet. It holds as many prompts as fit; `progress` is told if that is not all.
         each: folder for one PNG a picture of `checkpoint`, besides.
         device: `auto`, `cpu` or `cuda`.
-        progress: told as pictures are done.
-        say: told in sentences what a user should know.
+        progress: counts images; told what a user should know of the checkpoint and the sheet.
 
     Raises:
         UsageError: no prompt, one that is not text, or options that do not go together.
@@ -122,23 +120,22 @@ def sample(  # noqa: PLR0913 one a documented option
         meant = out / "samples.png" if out.is_dir() else out.with_suffix(".png")
         raise UsageError("--out", f"{out} is not a PNG file", fix=f"--out {meant}")
     config = config or SamplingConfig()
-    total = len(wanted.pairs) * (1 if before is None else 2)
     earlier: Sheet | None = None
     if before is not None:  # drawn first and let go of: one cascade at a time is in memory
-        old = artist(before, config, upscaler, device, say)
-        earlier = _drawn(old, wanted, None, None, lambda done: progress(done, total))
+        old = artist(before, config, upscaler, device, progress)
+        earlier = _drawn(old, wanted, None, None, "drawing before", progress)
         del old
-    done_before = total - len(wanted.pairs)
-    new = artist(checkpoint, config, upscaler, device, say)
-    new.sampler.read(wanted.prompts, say)
-    made = _drawn(new, wanted, steps_shown, each, lambda done: progress(done_before + done, total))
+    new = artist(checkpoint, config, upscaler, device, progress)
+    new.sampler.read(wanted.prompts, progress)
+    what = "drawing" if earlier is None else "drawing after"
+    made = _drawn(new, wanted, steps_shown, each, what, progress)
     rows = made.rows if earlier is None else _beside(earlier, made)
     heads = made.heads if earlier is None else ["before", "after"]
     facts = new.facts | {"prompt": "\n".join(wanted.prompts), "seed": _seeds(wanted)}
     if earlier is not None:
         facts["before"] = earlier.checkpoint
     grids.save_png(grids.table(rows, heads), out, facts)
-    _say_what_is_missing(out, wanted, made.prompts, each, say)
+    _say_what_is_missing(out, wanted, made.prompts, each, progress)
     return [out, *made.files]
 
 
@@ -152,7 +149,7 @@ def prompts_of(typed: Sequence[str], file: Path | None) -> list[str]:
 
 
 def artist(
-    checkpoint: Path, config: SamplingConfig, upscaler: str | None, device: str, say: Say
+    checkpoint: Path, config: SamplingConfig, upscaler: str | None, device: str, progress: Progress
 ) -> Artist:
     """A checkpoint ready to draw; says which of its stages has not converged.
 
@@ -170,7 +167,7 @@ def artist(
     }
     if upscaler is None:
         if poor is not None:
-            say(_warning(checkpoint, cascade, poor))
+            progress.say(_warning(checkpoint, cascade, poor))
         return Artist(sampler, total, None, facts)
     found = upscalers.upscaler(upscaler, device=sampler.device)
     kept = total if poor is None else poor
@@ -178,7 +175,7 @@ def artist(
     instead = f"stands in for the stages above {last} pixels, which have not converged"
     usual = f"enlarges the finished pictures of {last} pixels {found.scale} times"
     small = " (little to go by: it is made for larger ones)" if max(last) < SMALL else ""
-    say(f"{upscaler}: {usual if poor is None else instead}{small}")
+    progress.say(f"{upscaler}: {usual if poor is None else instead}{small}")
     return Artist(sampler, kept, found, facts | {"upscaler": f"{found.name} {found.digest}"})
 
 
@@ -215,7 +212,8 @@ def _drawn(
     wanted: Wanted,
     steps_shown: int | None,
     each: Path | None,
-    progress: Callable[[int], None],
+    what: str,
+    progress: Progress,
 ) -> Sheet:
     """Draw everything; keep what fits on a sheet, write each picture if that is asked."""
     config = by.sampler.config
@@ -230,6 +228,7 @@ def _drawn(
     fitting = min(room, len(wanted.prompts))
     kept: list[list[np.ndarray]] = []  # of each picture on the sheet, what is shown of it
     files: list[Path] = []
+    progress.count(what, 0, len(wanted.pairs))
     for drawn in by.draw(wanted, shown):
         for n in range(len(drawn)):
             number = drawn.first + n
@@ -239,7 +238,7 @@ def _drawn(
             if number < fitting * wanted.count:
                 whole = [drawn.noise_NHWC, *drawn.steps, *drawn.stages]
                 kept.append([finished] if steps_shown is None else [part[n] for part in whole])
-        progress(drawn.first + len(drawn))
+        progress.count(what, drawn.first + len(drawn), len(wanted.pairs))
     rows = list(_rows(wanted, kept))
     return Sheet(by.sampler.cascade.digest, rows, heads, fitting, files)
 
@@ -311,14 +310,14 @@ def _warning(checkpoint: Path, cascade: Cascade, number: int) -> str:
 
 
 def _say_what_is_missing(
-    out: Path, wanted: Wanted, fitting: int, each: Path | None, say: Say
+    out: Path, wanted: Wanted, fitting: int, each: Path | None, progress: Progress
 ) -> None:
     """Say which prompts are not on the sheet, and which letters could not be drawn."""
     if fitting < len(wanted.prompts):
         where = f"all are in {each}" if each else "--each DIR writes every picture to a file"
-        say(f"{out}: shows {fitting} of {len(wanted.prompts)} prompts; {where}")
+        progress.say(f"{out}: shows {fitting} of {len(wanted.prompts)} prompts; {where}")
     if lacking := lettering.missing("".join(wanted.prompts[:fitting])):
-        say(
+        progress.say(
             f"{out}: no font here has {lacking[:20]}; their numbers are written instead (the PNG "
             "text has the prompts as they are)\n  fix: install a font such as Noto Sans CJK"
         )

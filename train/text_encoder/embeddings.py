@@ -7,7 +7,7 @@ D width of the encoder.
 import gc
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from curate.system.progress import SILENT, Progress
 from train import streamed
 from train.streamed import Streamed
 from train.text_encoder import encoders
@@ -27,7 +28,7 @@ VERSION = 4  # of the files of encoded text
 NAME = 16  # bytes of a caption's hash that stand for it there
 LARGEST = 65504.0  # of float16
 MEASURED = 256  # captions looked at a time
-Progress = Callable[[int, int], None]  # captions encoded, of how many
+COUNTED = "encoding captions"
 
 
 @dataclass(frozen=True)
@@ -120,9 +121,7 @@ class Encoder:
         """D."""
         return encoders.width(self.model)
 
-    def encode(
-        self, captions: Sequence[str], progress: Progress = lambda done, total: None
-    ) -> EncodedText:
+    def encode(self, captions: Sequence[str], progress: Progress = SILENT) -> EncodedText:
         """Token states of each caption; the empty caption has none."""
         tokens = self.tokens(captions)
         order, lengths = _by_length(tokens), torch.tensor([len(ids) for ids in tokens]).long()
@@ -148,17 +147,18 @@ class Encoder:
         self,
         tokens: Sequence[Sequence[int]],
         order: Sequence[int],
-        progress: Progress = lambda done, total: None,
+        progress: Progress = SILENT,
     ) -> Iterator[Tensor]:
         """Token states in parts, one caption after the other in the given order: (T, D), float16.
 
         Ids are padded here, on the right, with a mask: an encoder needs no padding token.
         """
+        progress.count(COUNTED, 0, len(order))
         for start in range(0, len(order), BATCH):
             part = [tokens[n] for n in order[start : start + BATCH] if tokens[n]]
             if part:
                 yield self._run(part)
-            progress(min(start + BATCH, len(order)), len(order))
+            progress.count(COUNTED, min(start + BATCH, len(order)), len(order))
 
     @torch.inference_mode()
     def _run(self, tokens: Sequence[Sequence[int]]) -> Tensor:
@@ -188,8 +188,7 @@ def encode_cached(
     folder: Path,
     *,
     device: torch.device | str = "cpu",
-    say: Callable[[str], None] = lambda sentence: None,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = SILENT,
 ) -> EncodedText:
     """Token states of `captions`; those that the same encoder saw before are read from `folder`.
 
@@ -202,8 +201,7 @@ def encode_cached(
         name: of the encoder.
         folder: where results are kept.
         device: where to run the encoder.
-        say: told how many captions are cut.
-        progress: told how many captions are encoded, of how many that have to be.
+        progress: counts captions that have to be encoded; told how many are cut.
     """
     files = _stored(folder, name)
     names = [_name(caption) for caption in captions]
@@ -217,7 +215,7 @@ def encode_cached(
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
     if cut := sum(name in file.cut for file in files for name in set(names)):
-        say(
+        progress.say(
             f"{cut} of {len(captions)} captions have more than {files[0].limit} tokens; "
             "the rest of each is not read"
         )
@@ -229,8 +227,7 @@ def encode_sets(
     name: str,
     *,
     device: torch.device | str = "cpu",
-    say: Callable[[str], None] = lambda sentence: None,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = SILENT,
 ) -> tuple[EncodedText, dict[str, int]]:
     """Token states of several sets of captions, each kept in a folder of its own, and the row of
     every caption; a set that was encoded before is not encoded again beside a new one.
@@ -239,11 +236,12 @@ def encode_sets(
         sets: captions without repeats, and where their states are kept.
         name: of the encoder.
         device: where to run it.
-        say: told how many captions are cut.
-        progress: told how many captions of a set are encoded, of how many that have to be.
+        progress: counts captions of a set that have to be encoded; told how many are cut.
     """
-    options: dict[str, Any] = {"device": device, "say": say, "progress": progress}
-    parts = [encode_cached(captions, name, folder, **options) for captions, folder in sets]
+    parts = [
+        encode_cached(captions, name, folder, device=device, progress=progress)
+        for captions, folder in sets
+    ]
     rows: dict[str, int] = {}
     for row, caption in enumerate(c for captions, _ in sets for c in captions):
         rows.setdefault(caption, row)

@@ -85,6 +85,19 @@ def _numbers(entry: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, 
             yield before + name, value
 
 
+def loss_points(run: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
+    """Loss and held-out loss by images seen, a stage each, from the log in a run's folder."""
+    path = run / LOG
+    points: dict[str, dict[str, list[tuple[int, float]]]] = {}
+    for line in path.read_text().splitlines() if path.exists() else []:
+        entry = json.loads(line)
+        stage = points.setdefault(f"{entry['size']} px", {"loss": [], "held_out": []})
+        for kind in stage:
+            if kind in entry:
+                stage[kind].append((entry["images"], entry[kind]))
+    return points
+
+
 def needs_tensorboard() -> None:
     """Refuse early what could not be written later.
 

@@ -5,7 +5,7 @@ Letters in names: B batch, C channels, H and W pixels.
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 
 from curate.errors import InputError
 from curate.formats.model import STATE
+from curate.system.progress import SILENT, Progress
 from train.checkpoints.checkpoint import Stage
 from train.config import TrainConfig
 from train.data import prefetch
@@ -33,7 +34,6 @@ from train.training.previews import Previews
 UNREAD = 32  # steps whose figures may wait on a GPU until they are read
 HELD_OUT = 64  # held-out pictures measured now and then, of each set
 HELD_OUT_LAST = 256  # and at the end, where an average of the weights is chosen
-Working = Callable[[str, int, int], None]  # what, how much of it is done, of how much
 
 
 def batch_loss(network: nn.Module, batch: Batch, sigma_data: float, precision: str) -> Tensor:
@@ -71,8 +71,7 @@ class Run:
     journal: Journal
     rank: int = 0
     world: int = 1
-    progress: Callable[[int, int, float], None] = lambda stage, seen, loss: None
-    working: Working = lambda what, done, total: None
+    progress: Progress = SILENT  # of the first process alone
     saved: float = -math.inf  # when this process last saved, time.monotonic()
 
     @property
@@ -132,6 +131,7 @@ def train_stage(
     """
     config, total = run.config, run.config.images[number]
     work = _begun(run, lesson, stage, number)
+    run.progress.count(f"{stage.size} px", work.seen, total)
 
     def make(at: int, count: int) -> Batch:
         return lesson.corpus.batch(
@@ -248,7 +248,8 @@ def _check(work: Work, *, thoroughly: bool) -> None:
         broken = work.seen
     if broken is not None:
         _stop(work, broken)
-    work.run.progress(work.number, work.seen, work.latest)
+    total = work.run.config.images[work.number]
+    work.run.progress.count(f"{work.stage.size} px", work.seen, total, loss=work.latest)
 
 
 def _log(work: Work, measured: Mapping[str, Any]) -> None:

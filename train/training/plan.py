@@ -14,16 +14,15 @@ import torch
 from curate.errors import UsageError
 from curate.formats.model import read_model
 from curate.system import terminal as printing
+from curate.system.progress import SILENT, Progress, track
 from train.config import TrainConfig
 from train.device import pick_device
 from train.model.networks import SIZES
 from train.model.unet import UNetConfig
-from train.sampling.sampler import Say
 from train.size import listed
 from train.text_encoder import encoders
 from train.training import memory as costs
 from train.training import timing
-from train.training.loop import Working
 from train.training.memory import Plan
 
 HEADINGS = (
@@ -112,8 +111,7 @@ def run(
     every_size: bool = False,
     init: Path | None = None,
     device: str = "auto",
-    working: Working = lambda what, done, total: None,
-    say: Say = lambda sentence: None,
+    progress: Progress = SILENT,
 ) -> Report:
     """Count the memory of a run and measure its time on `device`.
 
@@ -122,8 +120,7 @@ def run(
         every_size: plan the same run at every size, for a user who has yet to choose one.
         init: checkpoint it would start from.
         device: `auto`, `cpu` or `cuda`.
-        working: told, size by size, how many are counted and timed.
-        say: told what the figures are.
+        progress: counts the sizes that are measured; told what the figures are.
 
     Raises:
         InputError: the checkpoint or the text encoder cannot be found.
@@ -135,11 +132,11 @@ def run(
     sizes = list(SIZES) if every_size and shapes is None else [settings.model_size]
     free = timing.free_memory(place)
     plans = []
-    for number, chosen in enumerate(replace(settings, model_size=size) for size in sizes):
-        working("counting and timing", number, len(sizes))
+    for size in track(sizes, len(sizes), "counting and timing", progress):
+        chosen = replace(settings, model_size=size)
         nets = shapes or costs.shapes_of(chosen, encoder.width)
         if every_size and not _suit(chosen, nets):
-            say(f"--model-size {chosen.model_size} cannot make stages of these sides")
+            progress.say(f"--model-size {chosen.model_size} cannot make stages of these sides")
             continue
         plan = costs.planned(
             chosen,
@@ -152,10 +149,10 @@ def run(
     refusal = None
     if len(sizes) == 1:
         try:
-            refuse_what_cannot_fit(settings, encoder.width, place, say, shapes=shapes)
+            refuse_what_cannot_fit(settings, encoder.width, place, progress, shapes=shapes)
         except UsageError as error:
             refusal = error
-    say(
+    progress.say(
         f"{gigabytes(free)} are free on {place}. Memory is counted, with a quarter to spare; time "
         "is an estimate from a few steps, without loading, saving and drawing"
     )
@@ -195,7 +192,7 @@ def refuse_what_cannot_fit(
     config: TrainConfig,
     text_width: int,
     device: torch.device,
-    say: Say,
+    progress: Progress = SILENT,
     *,
     shapes: Sequence[UNetConfig] | None = None,
     world: int = 1,
@@ -206,7 +203,7 @@ def refuse_what_cannot_fit(
         config: of the run.
         text_width: of the text encoder.
         device: where it will run.
-        say: told if it will be tight.
+        progress: told if it will be tight.
         shapes: networks of the checkpoint it starts from; None for those of `config.model_size`.
         world: processes that share the work; on a CPU they share its memory.
 
@@ -245,7 +242,7 @@ def refuse_what_cannot_fit(
         )
     if needed > TIGHT * free:
         amounts = f"{gigabytes(needed)} of {gigabytes(free)} free"
-        say(f"training will need about {amounts} on {device}; leave the rest of it alone")
+        progress.say(f"training will need about {amounts} on {device}; leave the rest of it alone")
 
 
 def _smaller(config: TrainConfig, *, sizes: bool) -> list[list[tuple[str, TrainConfig]]]:

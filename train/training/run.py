@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 from curate.errors import InputError, UsageError
 from curate.formats.model import MODEL, NO_FACTS, ModelFacts, read_model
 from curate.system.files import locked, write_bytes
+from curate.system.progress import SILENT, Progress
 from train import config
 from train.checkpoints import checkpoint, credits
 from train.checkpoints.checkpoint import Cascade, Stage
@@ -20,13 +21,12 @@ from train.data import dataset
 from train.data.batches import Corpus
 from train.device import pick_device, precision
 from train.model.unet import UNet
-from train.sampling.sampler import Say
 from train.size import Size, listed
 from train.text_encoder.embeddings import TextScale
 from train.training import convergence, distributed, loop, memory, plan, resume, timing
 from train.training import log as journal
 from train.training.log import Journal
-from train.training.loop import Lesson, Run, Working
+from train.training.loop import Lesson, Run
 from train.training.sets import Source, lesson_of, sources_of
 
 SETTINGS = "settings.json"
@@ -36,10 +36,9 @@ FREE = {  # settings that may be changed while a run is under way
     *("gradient_accumulation", "gradient_checkpointing"),
     *("log_every", "save_every", "save_seconds", "sample_every", "sample_prompts", "tensorboard"),
 }
-Progress = Callable[[int, int, float], None]  # stage number, images seen, loss
 
 
-def finetune(  # noqa: PLR0913 one a documented parameter
+def finetune(
     shards: Path,
     folder: Path,
     settings: TrainConfig,
@@ -48,9 +47,7 @@ def finetune(  # noqa: PLR0913 one a documented parameter
     replay: Path | None = None,
     regularization: Path | None = None,
     device: str = "auto",
-    progress: Progress = lambda stage, seen, loss: None,
-    working: Working = lambda what, done, total: None,
-    say: Say = lambda sentence: None,
+    progress: Progress = SILENT,
 ) -> Cascade:
     """Train a cascade on `shards`, from nothing or from the checkpoint `init`.
 
@@ -67,9 +64,9 @@ def finetune(  # noqa: PLR0913 one a documented parameter
         regularization: shards of images that `init` drew, mixed in likewise, so that it goes on
             drawing such images (prior preservation: Ruiz et al., arXiv:2208.12242, section 3.3).
         device: `auto`, `cpu` or `cuda`.
-        progress: told how many images a stage has seen, and the latest loss.
-        working: told, before the first stage, what is being done and how much of it is.
-        say: told in sentences what a user should know, such as pictures left out.
+        progress: counts what is prepared, then the images each stage has seen, with the latest
+            loss; told what a user should know, such as images left out. Of several processes
+            only the first one's hears anything.
 
     Raises:
         InputError: shards, checkpoint or folder cannot be used; each says why.
@@ -79,31 +76,30 @@ def finetune(  # noqa: PLR0913 one a documented parameter
         journal.needs_tensorboard()
     folders = {"new": shards, "replay": replay, "regularization": regularization}
     with _opened(folder, settings, pick_device(device), tuning=init is not None) as run:
-        first = run.rank == 0
-        run.progress = progress if first else run.progress
-        run.working = working if first else run.working
-        return _train(run, folders, init, say if first else lambda sentence: None)
+        if run.rank == 0:
+            run.progress = progress
+        return _train(run, folders, init)
 
 
-def _train(run: Run, folders: Mapping[str, Path | None], init: Path | None, say: Say) -> Cascade:
+def _train(run: Run, folders: Mapping[str, Path | None], init: Path | None) -> Cascade:
     settings, folder = run.config, run.folder
     start = checkpoint.load(init) if init else None
     if run.rank:
         run.meet()  # the first process fills the caches
-    sources = sources_of(run, folders, say)
-    changed = _claim(run, sources, start, say)
+    sources = sources_of(run, folders)
+    changed = _claim(run, sources, start)
     if (folder / MODEL).exists():
-        say(f"{folder}: already trained; nothing to do")
+        run.progress.say(f"{folder}: already trained; nothing to do")
         if run.rank == 0:
             resume.remove(folder)
             run.meet()
         return checkpoint.load(folder)
-    lesson = lesson_of(run, sources, say)
+    lesson = lesson_of(run, sources)
     if told := timing.slow_precision(settings.precision, run.device, precision(run.device)):
-        say(told)
+        run.progress.say(told)
     owed: list[dict[str, str]] = []
     if run.rank == 0:
-        _refuse_too_large(run, lesson, start, say)
+        _refuse_too_large(run, lesson, start)
         owed = _credits(sources, init)
         _begin_journal(run, sources)
         run.meet()
@@ -175,9 +171,7 @@ def _opened(
         yield Run(folder, settings, device, tuning, log, rank, world)
 
 
-def _claim(
-    run: Run, sources: Sequence[Source], start: Cascade | None, say: Say
-) -> list[dict[str, Any]]:
+def _claim(run: Run, sources: Sequence[Source], start: Cascade | None) -> list[dict[str, Any]]:
     """Note in the folder what the run is; refuse a folder that holds another run.
 
     Returns:
@@ -213,7 +207,8 @@ def _claim(
             facts["changed"] += [{"stage": at[0], "images": at[1], "settings": values}]
             told = ", ".join(f"{k} = {new} (it was {old})" for k, (old, new) in values.items())
             stage = run.config.stages[at[0]]
-            say(f"{run.folder}: goes on from {at[1]} images of stage {stage} with {told}")
+            where = f"{at[1]} images of stage {stage}"
+            run.progress.say(f"{run.folder}: goes on from {where} with {told}")
     if run.rank == 0:
         write_bytes(path, (json.dumps(facts, indent=1, sort_keys=True) + "\n").encode())
     return list(facts["changed"])
@@ -241,10 +236,12 @@ def _refuse_other_init(settings: TrainConfig, start: Cascade) -> None:
         )
 
 
-def _refuse_too_large(run: Run, lesson: Lesson, start: Cascade | None, say: Say) -> None:
+def _refuse_too_large(run: Run, lesson: Lesson, start: Cascade | None) -> None:
     shapes = [stage.network.config for stage in start.stages] if start else None
     width = lesson.corpus.text.width
-    plan.refuse_what_cannot_fit(run.config, width, run.device, say, shapes=shapes, world=run.world)
+    plan.refuse_what_cannot_fit(
+        run.config, width, run.device, run.progress, shapes=shapes, world=run.world
+    )
 
 
 def _begin_journal(run: Run, sources: Sequence[Source]) -> None:

@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,7 +11,6 @@ import torch
 from train.data import dataset
 from train.data.batches import Corpus
 from train.data.dataset import CACHE, Pictures
-from train.sampling.sampler import Say
 from train.text_encoder.embeddings import EncodedText, encode_sets
 from train.training.loop import Lesson, Run
 from train.training.previews import COUNT, Previews
@@ -33,7 +31,7 @@ class Source:
         return hashlib.sha256(hashes.encode()).hexdigest()
 
 
-def sources_of(run: Run, folders: Mapping[str, Path | None], say: Say) -> list[Source]:
+def sources_of(run: Run, folders: Mapping[str, Path | None]) -> list[Source]:
     """The sets of shards that have a part in every batch; says what is left out of each."""
     settings, found = run.config, []
     for name, shards in folders.items():
@@ -45,18 +43,22 @@ def sources_of(run: Run, folders: Mapping[str, Path | None], say: Say) -> list[S
             fit=settings.fit,
             limit=int(settings.cache_gigabytes * 1e9),
             cache=run.folder / CACHE,
-            progress=partial(run.working, "decoding pictures"),
+            progress=run.progress,
         )
         if pictures.streamed:
-            say(f"{shards}: too large for the cache, read from the shards as they are drawn")
+            run.progress.say(
+                f"{shards}: too large for the cache, read from the shards as they are drawn"
+            )
         if pictures.skipped:
             key, why = next(iter(pictures.skipped.items()))
-            say(f"{shards}: {len(pictures.skipped)} pictures left out, such as {key}: {why}")
+            run.progress.say(
+                f"{shards}: {len(pictures.skipped)} pictures left out, such as {key}: {why}"
+            )
         found.append(Source(name, shards, pictures))
     return found
 
 
-def lesson_of(run: Run, sources: Sequence[Source], say: Say) -> Lesson:
+def lesson_of(run: Run, sources: Sequence[Source]) -> Lesson:
     """Captions encoded, pictures divided into those to learn from and those held out."""
     settings, sets = run.config, [source.pictures for source in sources]
     weights = [getattr(settings, source.name) for source in sources]
@@ -66,8 +68,7 @@ def lesson_of(run: Run, sources: Sequence[Source], say: Say) -> Lesson:
         list(zip(said, caches, strict=True)),
         settings.text_encoder,
         device=run.device,
-        say=say,
-        progress=partial(run.working, "reading captions"),
+        progress=run.progress,
     )
     parts = [dataset.split(pictures, settings.held_out) for pictures in sets]
     corpus = Corpus([kept for kept, _ in parts], [w / sum(weights) for w in weights], rows, text)
@@ -80,7 +81,10 @@ def lesson_of(run: Run, sources: Sequence[Source], say: Say) -> Lesson:
     shown, own = settings.sample_prompts, text
     if shown:
         own, rows = encode_sets(
-            [(sorted({*shown}), caches[0])], settings.text_encoder, device=run.device, say=say
+            [(sorted({*shown}), caches[0])],
+            settings.text_encoder,
+            device=run.device,
+            progress=run.progress,
         )
     else:
         shown = _prompts([*(h.sets[0] for h in held.values()), *corpus.sets])

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curate.errors import InputError, UsageError
+from curate.system.progress import Progress
 from train.verification.contrastive import learn
-from train.verification.generate import Progress
 from train.verification.scorers import NAMES, OPEN_CLIP, Nearest, OpenClip, Reference, Scorer
 from train.verification.verdict import WITHOUT
 
@@ -71,7 +71,7 @@ def seated(
         groups: group -> prompts, as `train.verification.prompts.group_prompts` makes them.
         cache: folder of the learned scorer.
         device: of open_clip.
-        progress: told while the learned scorer learns.
+        progress: counts the images that the learned scorer learns from.
         notes: gets a sentence for each scorer that cannot judge everything.
     """
     found = []
@@ -104,9 +104,7 @@ def _made(
     if one.name == "nearest":
         return Nearest(reference)
     if one.name == "learned":
-        return learn(
-            reference, cache=cache, progress=lambda n, of: progress("learning to score", n, of)
-        )
+        return learn(reference, cache=cache, progress=progress)
     if one.name == "open_clip":
         from train.device import pick_device
 

@@ -16,7 +16,7 @@ Letters in names: N pictures, B batch, C captions, D width, W words, H and W pix
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise, product
 from pathlib import Path
@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from curate.errors import InputError
+from curate.system.progress import SILENT, Progress
 from train.checkpoints import checkpoint
 from train.verification.scorers import (
     CHECKED,
@@ -62,6 +63,7 @@ VIEWS = (  # weights of red, green and blue that the shape tower is shown, answe
 )
 SHIFTS = ((0, 0), (1, 1))  # pixels; further views
 CHUNK = 128  # pictures scored at a time
+COUNTED = "learning to score"
 
 
 class _Shrink(nn.Module):
@@ -169,7 +171,7 @@ def learn(
     cache: Path | None = None,
     images: int | None = None,
     seed: int = 0,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = SILENT,
 ) -> Learned:
     """Train the scorer on the reference's pictures, or read it from `cache`.
 
@@ -181,7 +183,7 @@ def learn(
         images: images shown before the refit; None for 60 times the pictures, within 4,000 to
             30,000, or once each if that is more.
         seed: of everything random.
-        progress: told (images shown, images to show) after each step.
+        progress: counts the images shown.
     """
     side = max(16, min(64, max(reference.pixels_NHWC.shape[1:3]) // 16 * 16))
     reference = _reduced(reference, side)
@@ -207,7 +209,7 @@ def _learn(
     side: int,
     images: int,
     seed: int,
-    progress: Callable[[int, int], None],
+    progress: Progress,
 ) -> Learned:
     count, more = len(reference.keys), int(REFIT * images)
     network = Network(len(words)).to(memory_format=torch.channels_last)
@@ -215,11 +217,15 @@ def _learn(
     trainer = _Trainer(network, reference, _bag(reference.labels, words), side, seed)
     nothing = Accuracy(0.0, 0.0, 0, "")
     scorer = Learned(network, words, side, nothing, nothing)
-    trainer.train(taught, images, RATE, lambda n: progress(n, images + more))
+    progress.count(COUNTED, 0, images + more)
+    for shown in trainer.train(taught, images, RATE):
+        progress.count(COUNTED, shown, images + more)
     accuracy = _check(scorer, reference, held, "held-out real pictures")
-    trainer.train(np.arange(count), more, RATE / 4, lambda n: progress(images + n, images + more))
+    for shown in trainer.train(np.arange(count), more, RATE / 4):
+        progress.count(COUNTED, images + shown, images + more)
     rows = spread(count, CHECKED)
     refit = _check(scorer, reference, rows, "real pictures, after learning from all")
+    progress.count(COUNTED, images + more, images + more)
     return replace(scorer, accuracy=accuracy, refit=refit)
 
 
@@ -233,10 +239,8 @@ class _Trainer:
         self.pixels_NHWC, self.label_N = reference.pixels_NHWC, torch.from_numpy(reference.label_N)
         self.generator = torch.Generator().manual_seed(seed)
 
-    def train(
-        self, rows: np.ndarray, images: int, rate: float, progress: Callable[[int], None]
-    ) -> None:
-        """Show `images` pictures of `rows`."""
+    def train(self, rows: np.ndarray, images: int, rate: float) -> Iterator[int]:
+        """Show `images` images of `rows`; yields after each step how many it has shown."""
         network = self.network.train()
         optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=DECAY, fused=True)
         steps, order = max(1, images // BATCH), torch.empty(0, dtype=torch.long)
@@ -252,7 +256,7 @@ class _Trainer:
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            progress((step + 1) * BATCH)
+            yield (step + 1) * BATCH
         network.eval()
 
     def _loss(self, network: Network, rows_B: Tensor, shown_C: Tensor) -> Tensor:

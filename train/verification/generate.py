@@ -15,6 +15,7 @@ import numpy as np
 
 from curate.formats.model import find_model
 from curate.system.files import replacing
+from curate.system.progress import SILENT, Progress
 from train.sampling import sampler as sampling
 from train.size import Size
 from train.verification.prompts import Sample
@@ -22,7 +23,6 @@ from train.verification.prompts import Sample
 CHUNK = 64  # pictures drawn, and kept, at a time
 
 Draw = Callable[[Sequence[Sample]], np.ndarray]
-Progress = Callable[[str, int, int], None]  # what is being done, how much of it, of how much
 
 
 class Sampler(Protocol):
@@ -64,7 +64,7 @@ class Drawer:
         self,
         folder: Path,
         name: str,
-        progress: Progress = lambda what, done, total: None,
+        progress: Progress = SILENT,
         *,
         prompts: Sequence[str] = (),
     ) -> Draw:
@@ -72,8 +72,8 @@ class Drawer:
 
         Args:
             folder: where chunks are kept.
-            name: of the checkpoint, as `progress` is told.
-            progress: told as chunks are done.
+            name: of the checkpoint, in the name of the count.
+            progress: counts images.
             prompts: all that will be drawn in several calls, so that a text encoder is loaded
                 once, and not at all where every chunk is kept.
         """
@@ -81,6 +81,7 @@ class Drawer:
 
         def draw(plan: Sequence[Sample]) -> np.ndarray:
             parts = []
+            progress.count(f"drawing {name}", 0, len(plan))
             for start in range(0, len(plan), CHUNK):
                 chunk = plan[start : start + CHUNK]
                 texts, seeds = [s.prompt for s in chunk], [s.seed for s in chunk]
@@ -92,7 +93,7 @@ class Drawer:
                     images = self.sampler.generate(texts, seeds)
                     _keep(file, images)
                 parts.append(images)
-                progress(f"drawing {name}", start + len(chunk), len(plan))
+                progress.count(f"drawing {name}", start + len(chunk), len(plan))
             return np.concatenate(parts)
 
         return draw

@@ -14,14 +14,14 @@ import numpy as np
 from curate.errors import InputError, UsageError
 from curate.formats.model import find_model
 from curate.system.files import write_bytes
+from curate.system.progress import SILENT, Progress
 from train.data import dataset
 from train.figures import grids
 from train.sampling.prompts import read_prompts
-from train.sampling.sampler import Say
 from train.verification import choose_scorers, page
 from train.verification.contrastive import Learned
 from train.verification.gallery import Album
-from train.verification.generate import CHUNK, Draw, Drawer, Progress, Sampler
+from train.verification.generate import CHUNK, Draw, Drawer, Sampler
 from train.verification.metrics import Asked, figures_of, rows_of
 from train.verification.prompts import Sample, captions_of, group_prompts, plan_samples
 from train.verification.scorers import Reference, Scorer, contains
@@ -77,8 +77,7 @@ def run(  # noqa: PLR0913 one a documented parameter
     apart: Sequence[str] = (),
     device: str = "auto",
     load: Callable[[Path], Sampler] | None = None,
-    progress: Progress = lambda what, done, total: None,
-    say: Say = lambda sentence: None,
+    progress: Progress = SILENT,
 ) -> Report:
     """Verify a checkpoint and write `verify.json`, `verify.html` and `verify.png`.
 
@@ -103,8 +102,7 @@ def run(  # noqa: PLR0913 one a documented parameter
         apart: other new words, which are no old words.
         device: for drawing.
         load: reads a checkpoint; None for `train.sampling.sampler.load`.
-        progress: told as the work goes on.
-        say: told in sentences what a user should know.
+        progress: counts images; told what a user should know, such as prompts left out.
 
     Raises:
         InputError: a checkpoint, shards or prompts cannot be used, or hold no such word.
@@ -136,7 +134,7 @@ def run(  # noqa: PLR0913 one a documented parameter
             prompts or shards, "; ".join(notes), fix="--scorer open_clip, or other prompts"
         )
     for note in notes:
-        say(note)
+        progress.say(note)
     report, album = verify(
         artists.draw(checkpoint, "after"),
         artists.draw(before, "before") if before else None,
@@ -154,7 +152,7 @@ def run(  # noqa: PLR0913 one a documented parameter
     if after == earlier:
         found.append("--before is the same checkpoint: nothing can have changed")
     for note in found:
-        say(note)
+        progress.say(note)
     report = replace(report, after=after, before=earlier, notes=notes + found)
     _write(folder, report, album)
     return report
@@ -171,7 +169,7 @@ def verify(  # noqa: PLR0913 one a documented parameter
     samples: int = 200,
     seed: int = 0,
     rule: Rule,
-    progress: Progress = lambda what, done, total: None,
+    progress: Progress = SILENT,
 ) -> tuple[Report, Album]:
     """Draw, score and judge; returns the report and some of the pictures.
 
@@ -185,7 +183,7 @@ def verify(  # noqa: PLR0913 one a documented parameter
         samples: pictures a group, at least.
         seed: of the samples and of the resampling.
         rule: when the word works.
-        progress: told as drawing goes on.
+        progress: counts images.
     """
     plan = plan_samples(groups, samples=samples, seed=seed)
     album = Album.of(plan, reference)
@@ -228,6 +226,7 @@ class _Sight:
         """Scorer -> the candidate that it takes each sample for, int64 (N)."""
         plan, flat = self.asked.plan, 0
         best: dict[str, list[np.ndarray]] = {scorer.name: [] for scorer in self.scorers}
+        self.progress.count(f"drawing {when}", 0, len(plan))
         for start in range(0, len(plan), CHUNK):
             part = plan[start : start + CHUNK]
             images_NHWC = draw(part)
@@ -242,7 +241,7 @@ class _Sight:
                 self.album.keep_after(part, images_NHWC, wrong_N)
             else:
                 self.album.keep_before(part, images_NHWC)
-            self.progress(f"drawing {when}", start + len(part), len(plan))
+            self.progress.count(f"drawing {when}", start + len(part), len(plan))
         if flat:
             self.notes.append(
                 f"{flat} of {len(plan)} pictures drawn {when} training are one flat shade: "
