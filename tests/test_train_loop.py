@@ -227,15 +227,15 @@ def test_the_log_tells_each_sets_loss_the_held_out_loss_and_what_was_left_out(la
         assert min(entry["losses"].values()) < entry["loss"] < max(entry["losses"].values())
         assert entry["gradient_norm"] > 0 and entry["learning_rate"] > 0
     last = others[-1]
-    assert last["held_out"] == min(last["held_out_averages"].values())
-    assert last["held_out_averages"].keys() == {"0.05", "0.1", "0.2"}
+    assert last["held_out"] == min(last["held_out_ema"].values())
+    assert last["held_out_ema"].keys() == {"0.05", "0.1", "0.2"}
 
 
 def test_the_average_with_the_lowest_held_out_loss_becomes_the_model(large):
     for stage in checkpoint.load(large[0]).stages:
-        losses_by_length = stage.facts["held_out_averages"]
-        assert stage.facts["average"] == float(min(losses_by_length, key=losses_by_length.get))
-        assert stage.facts["held_out"] == losses_by_length[f"{stage.facts['average']:g}"]
+        losses = stage.facts["held_out_ema"]
+        assert stage.facts["ema_sigma_rel"] == float(min(losses, key=losses.get))
+        assert stage.facts["held_out"] == losses[f"{stage.facts['ema_sigma_rel']:g}"]
 
 
 def test_held_out_pictures_take_no_more_room_than_those_that_are_learnt(
@@ -255,7 +255,7 @@ def test_held_out_pictures_take_no_more_room_than_those_that_are_learnt(
 
 
 def test_without_held_out_pictures_the_average_named_last_becomes_the_model(trained):
-    assert [s.facts for s in checkpoint.load(trained).stages] == [{"average": 0.1}] * 2
+    assert [s.facts for s in checkpoint.load(trained).stages] == [{"ema_sigma_rel": 0.1}] * 2
 
 
 def test_pictures_are_drawn_meanwhile(large, tmp_path, shards, quick):

@@ -269,12 +269,12 @@ def _save(work: Work) -> None:
 
 
 def _choose(work: Work) -> None:
-    """Make the average with the lowest held-out loss the stage; without one, that named last."""
+    """Make the EMA with the lowest held-out loss the stage; without one, that named last."""
     measured = held_out(work, limit=HELD_OUT_LAST)
-    losses = measured.get("held_out_averages", {})
+    losses = measured.get("held_out_ema", {})
     best = min(reversed(work.tracks), key=lambda track: losses.get(f"{track.sigma_rel:g}", 0.0))
     work.stage.network = best.network
-    work.stage.facts = {"average": best.sigma_rel, **measured}
+    work.stage.facts = {"ema_sigma_rel": best.sigma_rel, **measured}
 
 
 @torch.no_grad()
@@ -282,9 +282,9 @@ def held_out(work: Work, *, limit: int = HELD_OUT) -> dict[str, Any]:
     """Mean loss on held-out pictures with fixed noise, each with its caption.
 
     Returns:
-        `held_out`, of the best average of the weights, every set counted the same;
-        `held_out_averages`, of each average by its sigma_rel; `held_out_sets`, of the best average
-        on each set. Nothing where no picture is held out.
+        `held_out`, of the best EMA of the weights, every set counted the same; `held_out_ema`, of
+        each EMA by its sigma_rel; `held_out_sets`, of the best EMA on each set. Nothing where no
+        image is held out.
     """
     run, held = work.run, work.lesson.held
     if not held:
@@ -304,7 +304,7 @@ def held_out(work: Work, *, limit: int = HELD_OUT) -> dict[str, Any]:
             found[f"{track.sigma_rel:g}"][name] = round(float(torch.cat(parts).mean()), 6)
     means = {width: round(sum(v.values()) / len(v), 6) for width, v in found.items()}
     best = min(means, key=lambda width: means[width])
-    told = {"held_out": means[best], "held_out_averages": means}
+    told = {"held_out": means[best], "held_out_ema": means}
     return told | ({"held_out_sets": found[best]} if len(held) > 1 else {})
 
 
