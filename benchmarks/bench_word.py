@@ -34,6 +34,7 @@ from PIL import Image, ImageDraw, ImageFont
 from stacked_figures import HEADGEAR, Figures
 
 from curate.formats.model import find_model
+from curate.prompts.reader import read_texts
 from curate.system.files import write_bytes
 from curate.system.terminal import TerminalProgress
 from train.config import TrainConfig
@@ -216,7 +217,7 @@ def checked(out: Path, plan: Plan, folder: Path, samples: int) -> Report:
         shards=out / "truth",
         before=out / "base",
         trained=[out / f"fetched-{plan.fetched}", out / "known"],
-        prompts=folder / "prompts.txt",
+        prompts=read_texts(folder / "prompts.txt"),
         samples=samples,
         scorer="nearest",
         out=out / "verify",  # one for all, so that the base model draws the same prompts once

@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -299,8 +300,38 @@ def test_nothing_to_draw_is_refused(model, tmp_path):
 def test_prompts_come_from_the_command_line_and_a_file(tmp_path):
     (tmp_path / "prompts.txt").write_text("a red circle\n\na green square\n")
 
-    found = sheets.prompts_of(["a blue triangle"], tmp_path / "prompts.txt")
-    assert found == ["a blue triangle", "a red circle", "a green square"]
+    found = sheets.read_prompts(["a (blue) triangle"], tmp_path / "prompts.txt")
+    assert found == ["a (blue) triangle", "a red circle", "a green square"]
+
+
+ASKED = """a red fox
+# winter pictures
+an owl, (snow:1.3) <lora:style:0.8>
+Negative prompt: hat
+Steps: 20, Sampler: Euler a
+"""
+
+
+@pytest.mark.parametrize("piped", [False, True])
+def test_a_file_or_a_pipe_is_drawn_as_vocab_gaps_reads_it(
+    model, tmp_path, monkeypatch, capsys, piped
+):
+    file = tmp_path / "prompts.list"
+    file.write_text(ASKED)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(ASKED.encode())))
+    words = ["--count", "1", "--steps", "2", "--each", str(tmp_path / "each"), "--device", "cpu"]
+    named = "-" if piped else str(file)
+    with pytest.raises(SystemExit) as stopped:
+        main(["sample", str(model), "--prompts", named, *words, "--out", str(tmp_path / "s.png")])
+    assert stopped.value.code == 0
+
+    with Image.open(tmp_path / "s.png") as sheet:
+        assert sheet.text["prompt"] == "a red fox\nan owl, snow"
+    assert len(list((tmp_path / "each").iterdir())) == 2
+    left_out = "negative prompts 1, settings 1, tags 1, weights 1"
+    name = "standard input" if piped else file
+    said = f"{name}: prompts to draw 2; not drawn as written: {left_out}\n"
+    assert said in capsys.readouterr().err
 
 
 def test_prompts_that_do_not_fit_the_sheet_are_counted(model, tmp_path, monkeypatch):

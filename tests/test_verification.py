@@ -18,7 +18,6 @@ from tests.painters import CAPTIONS, COLOURS, SIDE, Painter, as_png, draw, shape
 from tests.recorded_progress import RecordedProgress
 from train.checkpoints import checkpoint
 from train.config import TrainConfig
-from train.sampling.prompts import read_prompts
 from train.size import Size
 from train.training import run as cascade
 from train.verification import prompts as questions
@@ -427,28 +426,6 @@ def test_of_too_many_prompts_some_are_chosen_whatever_their_order():
     assert one == two and len(one[WITH]) == 10
 
 
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        (b"", "holds no prompts"),
-        (b" \n\n", "holds no prompts"),
-        (b"ok\n\xff", "not UTF-8 (byte 3)"),
-    ],
-)
-def test_a_prompts_file_that_cannot_be_used_says_so(tmp_path: Path, content: bytes, problem: str):
-    (tmp_path / "p.txt").write_bytes(content)
-    with pytest.raises(InputError) as error:
-        read_prompts(tmp_path / "p.txt")
-    assert error.value.problem == problem
-
-
-def test_prompts_are_read_one_a_line_once_each(tmp_path: Path):
-    (tmp_path / "p.txt").write_text("\ufeffa  mage\n\n a cat \na mage\n", "utf-8")
-    assert read_prompts(tmp_path / "p.txt") == ["a mage", "a cat"]
-    with pytest.raises(InputError, match="cannot be read"):
-        read_prompts(tmp_path / "none.txt")
-
-
 # --- the verdict ------------------------------------------------------------------------------
 
 GOOD = Accuracy(0.97, 1.0, 60, "held-out real pictures")
@@ -724,12 +701,10 @@ def test_prompts_of_ones_own_leave_out_the_scorer_that_cannot_judge_them(
     assert "only 2 prompts with the word" in said[1]
 
 
-def test_what_no_scorer_can_judge_is_refused(
-    tmp_path: Path, folder: Path, learned: Learned, weights: Weights
-):
-    (tmp_path / "p.txt").write_text("a small red comet with a star\n")
+def test_what_no_scorer_can_judge_is_refused(folder: Path, learned: Learned, weights: Weights):
+    asked = ["a small red comet with a star"]
     with pytest.raises(InputError) as error:
-        check(weights, folder, prompts=tmp_path / "p.txt", scorer="nearest,learned")
+        check(weights, folder, prompts=asked, scorer="nearest,learned")
     assert "no true caption holds 'comet'" in error.value.problem
 
 

@@ -10,6 +10,7 @@ import pytest
 from curate.errors import InputError, UsageError
 from tests.drawings import write_shards
 from tests.painters import CAPTIONS, SIDE, Painter, as_png, draw, shapes
+from tests.recorded_progress import RecordedProgress
 from train.size import Size
 from train.verification import choose_scorers, contrastive, scorers, verify
 from train.verification.choose_scorers import Wanted
@@ -76,11 +77,6 @@ def check(folder: Path, truth: Path, after: Painter, **options: object) -> Repor
     return verify.run(folder / "after.safetensors", **given)  # type: ignore[arg-type]
 
 
-def prompt_file(folder: Path, prompts: Sequence[str]) -> Path:
-    (folder / "prompts.txt").write_text("\n".join(prompts))
-    return folder / "prompts.txt"
-
-
 # --- who looks --------------------------------------------------------------------------------
 
 
@@ -133,7 +129,7 @@ def test_a_scorer_that_cannot_serve_says_why(
 
 def test_prompts_all_with_the_word_are_joined_by_old_words(tmp_path: Path, truth: Path):
     forgets = Painter({text: text.replace("cross", "square") for text in CROSSES})
-    report = check(tmp_path, truth, forgets, prompts=prompt_file(tmp_path, STARS))
+    report = check(tmp_path, truth, forgets, prompts=STARS)
 
     old = {f.measure: f for f in report.figures if f.group == WITHOUT}
     assert old[OWN_WORD].prompts == 16 and old[OWN_WORD].change
@@ -142,8 +138,7 @@ def test_prompts_all_with_the_word_are_joined_by_old_words(tmp_path: Path, truth
 
 
 def test_prompts_with_some_without_the_word_are_asked_for_alone(tmp_path: Path, truth: Path):
-    asked = [*STARS, *CROSSES]
-    report = check(tmp_path, truth, Painter(), prompts=prompt_file(tmp_path, asked))
+    report = check(tmp_path, truth, Painter(), prompts=[*STARS, *CROSSES])
 
     assert set(report.prompts[WITHOUT]) == set(CROSSES)
     assert report.works and not any("true captions" in note for note in report.notes)
@@ -152,13 +147,12 @@ def test_prompts_with_some_without_the_word_are_asked_for_alone(tmp_path: Path, 
 def test_scorers_judge_what_they_can_of_ones_own_prompts(tmp_path: Path, truth: Path):
     own = {"a star, small and green": "a small green star"}
     after = Painter(own)
-    after_prompts = prompt_file(tmp_path, [*STARS, *own])
     painted = {**NO_STARS, "a star, small and green": "a small green circle"}
     report = check(
         tmp_path,
         truth,
         after,
-        prompts=after_prompts,
+        prompts=[*STARS, *own],
         load=lambda path: after if path.stem == "after" else Painter(painted),
     )
 
@@ -203,6 +197,25 @@ def test_several_words_are_verified_each_in_its_folder(tmp_path: Path, truth: Pa
     assert folders[1] == "star" and folders[0].startswith("large-blue-")
     assert all((tmp_path / "verify" / f / "verify.html").exists() for f in folders)
     assert not any("blue" in p and "large" in p for p in reports[0].prompts[WITHOUT])
+
+
+def test_a_file_of_prompts_is_drawn_as_vocab_gaps_reads_it(tmp_path: Path, truth: Path):
+    file, progress = tmp_path / "prompts.list", RecordedProgress()
+    file.write_text("\n".join([f"({STARS[0]}:1.2)", "# stars", *CROSSES, "Steps: 20", "--no hat"]))
+    (tmp_path / "after.safetensors").write_bytes(b"after")
+    (report,) = verify.run_all(
+        tmp_path / "after.safetensors",
+        words=["star"],
+        shards=truth,
+        prompts=file,
+        samples=8,
+        scorer="nearest",
+        load=lambda path: Painter(),
+        progress=progress,
+    )
+
+    assert report.prompts == {WITH: [STARS[0]], WITHOUT: sorted(CROSSES)[:8]}
+    assert progress.said[0].endswith(": options 1, settings 1, weights 1")
 
 
 def test_a_word_named_twice_is_refused(tmp_path: Path):

@@ -108,7 +108,8 @@ def sample(  # noqa: PLR0913 one a documented option
         list[str] | None, typer.Argument(help="What to draw, each in quotes.")
     ] = None,
     file: Annotated[
-        Path | None, typer.Option("--prompts", help="More prompts, one a line.")
+        Path | None,
+        typer.Option("--prompts", help="File of more prompts, one a line; - for a pipe."),
     ] = None,
     count: Annotated[int, typer.Option("--count", min=1, help="Pictures a prompt.")] = 4,
     seed: Annotated[
@@ -148,8 +149,8 @@ def sample(  # noqa: PLR0913 one a documented option
     from train.sampling import sheets
     from train.sampling.sampler import SamplingConfig
 
-    asked = sheets.prompts_of(prompts or [], file)
     with terminal.TerminalProgress() as progress:
+        asked = sheets.read_prompts(prompts or [], file, progress)
         files = sheets.sample(
             checkpoint,
             asked,
@@ -185,7 +186,8 @@ def verify(  # noqa: PLR0913 one a documented option
         typer.Option("--trained", help="Shards it was trained on: tells shown from never shown."),
     ] = None,
     prompts: Annotated[
-        Path | None, typer.Option("--prompts", help="Prompts, one a line; else the true captions.")
+        Path | None,
+        typer.Option("--prompts", help="File of prompts, - for a pipe; else the true captions."),
     ] = None,
     samples: Annotated[
         int, typer.Option("--samples", min=1, help="Pictures behind each figure, at least.")

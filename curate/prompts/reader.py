@@ -12,12 +12,15 @@ with an empty line before it, each is a prompt of its own.
 
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from curate.errors import InputError, UsageError
+from curate.prompts.plain import ALTERNATIVES, plain_texts
 from curate.prompts.syntax import SYNTAXES, Choice, Reading, Span, scan
+from curate.system.progress import SILENT, Progress
 from curate.text import negation, tokens
 
 __all__ = [
@@ -29,6 +32,7 @@ __all__ = [
     "Token",
     "parse",
     "read",
+    "read_texts",
     "unspaced",
 ]
 
@@ -41,6 +45,16 @@ _SETTINGS = re.compile(r"\s*Steps: \d+(?:,.*)?")
 _UNSPACED = re.compile(  # two letters of Thai to Burmese, Khmer, Japanese or Chinese
     r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]{2}"
 )
+_LEFT_OUT = {  # how a control token begins, and what such are called
+    "<": "tags",
+    "__": "wildcards",
+    "--": "options",
+    "—": "options",
+    "http": "addresses",
+    "embedding:": "embeddings",
+    "steps:": "settings",
+    "negative": "negative prompts",
+}
 _NEGATIVE_LINE = re.compile(r"\s*negative prompt ?:", re.IGNORECASE)
 
 
@@ -58,11 +72,16 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One line that asks for a picture."""
+    """One line that asks for an image, or says what belongs to one that does."""
 
     line: int  # of the file, from 1
     text: str  # the line as read, without its end
     tokens: tuple[Token, ...]  # in their order
+
+    @property
+    def asks(self) -> bool:
+        """Whether it asks for anything, and does not only say what to leave out or how to draw."""
+        return not self.tokens or any(token.role == WANTED for token in self.tokens)
 
 
 def read(path: Path, *, syntax: str = "auto") -> list[Prompt]:
@@ -74,7 +93,7 @@ def read(path: Path, *, syntax: str = "auto") -> list[Prompt]:
         UsageError: no such syntax.
     """
     _known(syntax)
-    name = "standard input" if path == PIPED else path
+    name = _name(path)
     text = _decode(name, _bytes(path))
     lines = _LINE_END.split(text)
     for number, line in enumerate(lines, 1):
@@ -92,6 +111,46 @@ def read(path: Path, *, syntax: str = "auto") -> list[Prompt]:
         problem = "no prompt with a word in it" if text.strip() else "empty, no prompts to read"
         raise InputError(name, problem, fix="write one prompt a line")
     return found
+
+
+def read_texts(path: Path, *, progress: Progress = SILENT) -> list[str]:
+    """What a file of prompts, as `read` takes it, asks to be drawn: plain texts, each once.
+
+    Comments, negative prompts, settings, tags and weights are left out, since captions do not hold
+    them; alternatives such as `{red|blue}` are in a text each.
+
+    Args:
+        path: the file, or PIPED.
+        progress: hears what was left out, counted by reason.
+
+    Raises:
+        InputError: as `read`, or no line asks for anything.
+    """
+    found: dict[str, None] = {}
+    left_out: Counter[str] = Counter()
+    for prompt in read(path):
+        control = [token.text.lower() for token in prompt.tokens if token.role == CONTROL]
+        left_out.update(
+            next((why for start, why in _LEFT_OUT.items() if text.startswith(start)), "other signs")
+            for text in control
+        )
+        if prompt.asks:
+            reading = scan(prompt.text)
+            left_out["weights"] += len(reading.numbers)
+            left_out["alternatives in turn"] += len(reading.choices)
+            texts = plain_texts(prompt.text, reading)
+            if len(texts) == ALTERNATIVES:
+                left_out[f"prompts with {ALTERNATIVES} alternatives or more"] += 1
+            found |= dict.fromkeys(texts)
+        elif not control:
+            left_out["negative prompts"] += 1
+    name = _name(path)
+    if not found:
+        fix = "write one prompt a line"
+        raise InputError(name, "no prompt that asks for anything", fix=fix)
+    if reasons := ", ".join(f"{why} {n}" for why, n in sorted(left_out.items()) if n):
+        progress.say(f"{name}: prompts to draw {len(found)}; not drawn as written: {reasons}")
+    return list(found)
 
 
 def parse(line: str, number: int = 1, *, syntax: str = "auto") -> Prompt:
@@ -112,6 +171,10 @@ def unspaced(prompts: Iterable[Prompt]) -> list[int]:
         if not prompt.text.isascii()
         and any(_UNSPACED.search(token.text) for token in prompt.tokens if token.role == WANTED)
     ]
+
+
+def _name(path: Path) -> str:
+    return "standard input" if path == PIPED else str(path)
 
 
 def _known(syntax: str) -> None:

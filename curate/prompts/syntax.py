@@ -5,7 +5,7 @@ its length. Brackets that do not match are punctuation.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 
@@ -19,7 +19,7 @@ _RATIO = 16  # characters in which a ratio or a time of day is looked for: (16:9
 # no expression here gives back what it took, so that long runs of digits take linear time
 _NUMBER = r"[+-]?(?:\d++\.?\d*+|\.\d++)"
 _CLOSES = {")": "(", "]": "[", "}": "{"}
-_SIGNS = re.compile(r"[<()\[\]{}|:\\$]|__|--|—|\b(?:BREAK|AND|ADD[BCR][A-Z]+)\b")
+_SIGNS = re.compile(r"[<()\[\]{}|:\\$]|__|--|\+\+|—|\b(?:BREAK|AND|ADD[BCR][A-Z]+)\b")
 _EVENTS = {  # name -> expression, and the syntaxes that know it; the first that matches counts
     "escape": (r"\\.", "auto a1111 compel"),
     "settings": (r"(?<!\w)Steps: \d+, (?:Sampler|Schedule|CFG|Seed|Size|Model).*", "auto a1111"),
@@ -36,6 +36,7 @@ _EVENTS = {  # name -> expression, and the syntaxes that know it; the first that
     "variable": (r"\$\{[ ]?[\w-]+[ ]?(?:\}|=!?|:)", "auto a1111"),
     "method": (r"(?<=[\w)\"'”])\.(?:(?:and|blend)\([\d\s.,+-]*\)|swap\()", "auto compel"),
     "keyword": (r",\s*(?:[st]_(?:start|end)|shape_freedom)\s*=\s*[\d.]+", "auto compel"),
+    "strength": (r"(?:(?<=\w)\+{2,}+|(?<=\))\+++|(?<=[\w)])-{2,}+)(?!\w)", "auto compel"),
     "weight": (rf"(?<=\w)::(?:{_NUMBER})?(?![\w:])", "auto"),
     "sign": (r"[()\[\]{}|:]", "auto a1111"),
     "round": (r"[()]", "compel"),
@@ -65,21 +66,14 @@ class Reading:
 
     control: list[Span] = field(default_factory=list)  # control tokens
     numbers: list[Span] = field(default_factory=list)  # weights and counts: no words
-    negated: list[Span] = field(default_factory=list)  # to stay out of the picture
+    signs: list[Span] = field(default_factory=list)  # brackets, and what parts alternatives
+    negated: list[Span] = field(default_factory=list)  # to stay out of the image
     choices: list[tuple[int, tuple[int, ...], int]] = field(default_factory=list)
     # each bracket with alternatives: where the first begins, where others do, where the last ends
 
     def masked(self, line: str) -> str:
         """The line with blanks in place of what is no word."""
-        if not self.control and not self.numbers:
-            return line
-        pieces, reached = [], 0
-        for start, end in sorted([*self.control, *self.numbers]):
-            if end > reached:
-                start = max(start, reached)
-                pieces += [line[reached:start], " " * (end - start)]
-                reached = end
-        return "".join([*pieces, line[reached:]])
+        return blank(line, [*self.control, *self.numbers])
 
     def alternatives(self) -> Iterator[tuple[int, Choice]]:
         """Yield from where on which alternatives hold: ascending places, each with (bracket,
@@ -102,6 +96,17 @@ class Reading:
                 inside = len(outer[-1]) < DEEPEST
                 now = (*outer[-1], (bracket, alternative)) if inside else outer[-1]
             yield place, now
+
+
+def blank(line: str, spans: Iterable[Span]) -> str:
+    """The line with blanks in place of the spans, which may overlap."""
+    pieces, reached = [], 0
+    for start, end in sorted(spans):
+        if end > reached:
+            start = max(start, reached)
+            pieces += [line[reached:start], " " * (end - start)]
+            reached = end
+    return "".join([*pieces, line[reached:]])
 
 
 @dataclass(slots=True)
@@ -218,6 +223,8 @@ class _Scan:
     def _keyword(self, match: re.Match[str]) -> None:
         self.reading.numbers.append(match.span())
 
+    _strength = _keyword
+
     def _weight(self, match: re.Match[str]) -> int | None:
         start = match.start()
         if self.open and self.open[-1].kind != "(":
@@ -256,6 +263,7 @@ class _Scan:
             lost += more
         bracket = self.open.pop()
         self.depths[sign] -= 1
+        self.reading.signs += [(bracket.start - 1, bracket.start), (place, place + 1)]
         if lost:
             bracket.cuts = sorted(bracket.cuts + lost)
         self.closed = (bracket.start - 1, place + 1)
@@ -308,8 +316,10 @@ class _Scan:
         for first in [start, *(bar + 1 for bar in bars)]:
             if share := _SHARE.match(self.line, first, place):
                 self.reading.numbers.append(share.span())
-        if bars and (picks is None or _most(picks) == 1):
+        if picks is None or _most(picks) == 1:
             self._choose(start, bars, place)
+        else:
+            self.reading.signs += [(bar, bar + 1) for bar in bars]
 
     def _numbers_before(self, bracket: _Bracket, ends: list[int]) -> None:
         """Weights in front of the end of alternatives: `[snow|ice:1.2]`."""
@@ -329,6 +339,7 @@ class _Scan:
     def _choose(self, start: int, cuts: list[int], end: int) -> None:
         if cuts:
             self.reading.choices.append((start, tuple(cuts), end))
+            self.reading.signs += [(cut, cut + 1) for cut in cuts]
 
     def _has_words(self, start: int, end: int) -> bool:
         """Not a ratio or a time of day: (16:9)."""

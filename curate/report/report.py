@@ -83,7 +83,7 @@ def to_json(report: Report) -> dict[str, Any]:
 def _values(report: Report) -> dict[str, Any]:
     return {
         "schema": earlier.SCHEMA,
-        "prompts": {"path": str(report.path), "count": len(report.prompts)},
+        "prompts": {"path": str(report.path), "count": sum(p.asks for p in report.prompts)},
         "data": {
             "path": str(report.origin.path),
             "kind": report.origin.kind,

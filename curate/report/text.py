@@ -118,8 +118,8 @@ def summary(report: Report) -> str:
         lines += [f"  rows {reason}: {number:,}" for reason, number in report.left_out.items()]
         lines += [f"  not counted: {sentence}" for sentence in report.incomplete]
     name = "standard input" if report.path == PIPED else report.path
-    words = _told(report.items, "word")
-    lines.append(f"{name}: {counted(len(report.prompts), 'prompt')}; words: {words}")
+    words, asking = _told(report.items, "word"), report.values["prompts"]["count"]
+    lines.append(f"{name}: {counted(asking, 'prompt')}; words: {words}")
     for kind, name in (("phrase", "phrases"), ("bind", "adjectives at nouns"), ("pair", "pairs")):
         if told := _told(report.items, kind):
             lines.append(f"{name}: {told}")

@@ -12,13 +12,13 @@ import numpy as np
 from PIL import Image
 
 from curate.errors import UsageError
+from curate.prompts.reader import read_texts
 from curate.system.progress import SILENT, Progress
 from train.checkpoints.checkpoint import Cascade
 from train.figures import grids, lettering
 from train.figures.grids import Row
 from train.sampling import sampler as sampling
 from train.sampling import upscalers
-from train.sampling.prompts import read_prompts
 from train.sampling.sampler import Drawn, Sampler, SamplingConfig
 from train.sampling.upscalers import Upscaler
 from train.size import Size
@@ -139,13 +139,13 @@ def sample(  # noqa: PLR0913 one a documented option
     return [out, *made.files]
 
 
-def prompts_of(typed: Sequence[str], file: Path | None) -> list[str]:
-    """The prompts typed, then those of a file, one a line.
+def read_prompts(typed: Sequence[str], file: Path | None, progress: Progress = SILENT) -> list[str]:
+    """The prompts as they were typed, then those of a file, as `read_texts` takes it.
 
     Raises:
         InputError: the file cannot be read or holds none.
     """
-    return [*typed, *(read_prompts(file) if file else [])]
+    return [*typed, *(read_texts(file, progress=progress) if file else [])]
 
 
 def artist(

@@ -13,11 +13,11 @@ import numpy as np
 
 from curate.errors import InputError, UsageError
 from curate.formats.model import find_model
+from curate.prompts.reader import read_texts
 from curate.system.files import write_bytes
 from curate.system.progress import SILENT, Progress
 from train.data import dataset
 from train.figures import grids
-from train.sampling.prompts import read_prompts
 from train.verification import choose_scorers, page
 from train.verification.contrastive import Learned
 from train.verification.gallery import Album
@@ -38,9 +38,17 @@ ABREAST = 4  # pictures a row, before and after
 
 
 def run_all(
-    checkpoint: Path, *, words: Sequence[str], out: Path | None = None, **options: object
+    checkpoint: Path,
+    *,
+    words: Sequence[str],
+    out: Path | None = None,
+    prompts: Path | None = None,
+    progress: Progress = SILENT,
+    **options: object,
 ) -> list[Report]:
     """Verify several words, each as `run` does, each in a folder of its own below `out`.
+
+    What is drawn for them is read from the file `prompts`, as `read_texts` takes it.
 
     A word that is verified beside others does not count among their old words. One word alone is
     written into `out` itself.
@@ -53,6 +61,8 @@ def run_all(
     if not words or len(set(folders)) < len(folders):
         raise UsageError("--word", "name each word once", fix="--word mage --word elf")
     top = out or _beside(checkpoint)
+    texts = read_texts(prompts, progress=progress) if prompts else None  # once: it may be a pipe
+    options |= {"prompts": texts, "progress": progress}
     reports = []
     for word, name in zip(words, folders, strict=True):
         folder = top if len(words) == 1 else top / name
@@ -68,7 +78,7 @@ def run(  # noqa: PLR0913 one a documented parameter
     shards: Path,
     before: Path | None = None,
     trained: Path | Sequence[Path] | None = None,
-    prompts: Path | None = None,
+    prompts: Sequence[str] | None = None,
     samples: int = 200,
     scorer: str = "nearest,learned",
     out: Path | None = None,
@@ -92,8 +102,8 @@ def run(  # noqa: PLR0913 one a documented parameter
         shards: every true picture, the word's included: what scorers compare with.
         before: the checkpoint it was trained from.
         trained: shards it was trained on, which tell prompts shown from prompts never shown.
-        prompts: file of prompts, one a line; None for the captions of `shards`. If none of them is
-            without the word, the captions of `shards` are asked for as old words.
+        prompts: what to draw; None for the captions of `shards`. If none of them is without the
+            word, the captions of `shards` are asked for as old words.
         samples: pictures behind each figure, at least.
         scorer: names between commas, as `train.verification.choose_scorers.wanted` reads them.
         out: folder; None for `verify` beside the checkpoint.
@@ -116,10 +126,9 @@ def run(  # noqa: PLR0913 one a documented parameter
     size = artists.open(checkpoint, "after").sampler.size
     reference = Reference.load(shards, size, cache=own_cache)
     shown = captions_of([trained] if isinstance(trained, Path) else trained) if trained else None
-    asked = read_prompts(prompts) if prompts else None
-    groups = group_prompts(reference, word, asked, shown, samples=samples, seed=seed, apart=apart)
+    groups = group_prompts(reference, word, prompts, shown, samples=samples, seed=seed, apart=apart)
     artists.prompts = [prompt for texts in groups.values() for prompt in texts]
-    notes = _notes(reference, groups, asked, before)
+    notes = _notes(reference, groups, prompts, before)
     scorers = choose_scorers.seated(
         chosen,
         _telling(reference, word, shards),
@@ -131,7 +140,9 @@ def run(  # noqa: PLR0913 one a documented parameter
     )
     if not scorers:
         raise InputError(
-            prompts or shards, "; ".join(notes), fix="--scorer open_clip, or other prompts"
+            shards if prompts is None else "--prompts",
+            "; ".join(notes),
+            fix="--scorer open_clip, or other prompts",
         )
     for note in notes:
         progress.say(note)
