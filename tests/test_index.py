@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from curate.corpora.partition import Described, Part
 from curate.index import build, document_ids, index
-from curate.index import segment as postings
 from curate.index.index import Evidence, Index
+from curate.index.segment import Segment, clean
 from curate.text import tokens
 from curate.text.lemmas import lemmas_of, unit_of
 
@@ -220,24 +220,21 @@ def test_odd_texts_are_counted():
 
 def words(text: str) -> list[str]:
     """The words of a caption, by the regular expression of `tokens`; hyphens separate."""
-    clean = postings.clean(text)
-    forms = [f for s in tokens.surfaces(clean) for f in tokens.parts(tokens.normal(s))]
-    return [word for form in forms for word in postings.words(form)]
+    cleaned = clean(text)
+    forms = [f for s in tokens.surfaces(cleaned) for f in tokens.parts(tokens.normal(s))]
+    return [word for form in forms for word in tokens.terms(form)]
 
 
 @given(odd_images, st.integers(1, 3))
 @settings(max_examples=150)
 def test_counts_equal_a_scan(said: dict[str, list[str]], pieces: int):
     found = in_pieces(list(said.items()), pieces)
-    with_words = {
-        k: texts for k, texts in said.items() if "".join(map(postings.clean, texts)).strip()
-    }
+    with_words = {k: texts for k, texts in said.items() if "".join(map(clean, texts)).strip()}
     forms = {word for texts in said.values() for text in texts for word in words(text)}
 
     assert found.images == len(with_words)
     assert found.captions == sum(
-        len({postings.clean(t) for t in texts if postings.clean(t).strip()})
-        for texts in with_words.values()
+        len({clean(t) for t in texts if clean(t).strip()}) for texts in with_words.values()
     )
     for form in forms:
         scanned = [k for k in sorted(said) if any(form in words(text) for text in said[k])]
@@ -370,7 +367,7 @@ def test_files_whose_keys_do_not_overlap_are_joined_without_reading_keys(monkeyp
     def fail(self: object) -> None:
         raise AssertionError("keys were read")
 
-    monkeypatch.setattr(postings.Segment, "keys", fail)
+    monkeypatch.setattr(Segment, "keys", fail)
     joined = document_ids.Numbering(reversed(segments))
     assert joined.images == 3
     assert [joined.image(n)[0] for n in range(3)] == ["a", "b", "c"]

@@ -94,7 +94,7 @@ def word_counts(samples: Iterable[Sample]) -> dict[str, int]:
 
     counts: Counter[str] = Counter()
     for sample in samples:
-        counts.update({tokens.normal(w) for c in sample.captions for w in tokens.surfaces(c.text)})
+        counts.update({word for caption in sample.captions for word in tokens.words(caption.text)})
     return _counted({w: n for w, n in counts.items() if not is_function_word(w)})
 
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from curate.corpora import huggingface, tables
-from curate.corpora import shards as sharded
+from curate.corpora import huggingface, shards, tables
 from curate.corpora.partition import Described, Part, Reading
 from curate.dataset import manifest
 from curate.dataset.folder import Dataset
@@ -66,7 +65,7 @@ def find(data: Path | None = None) -> Origin:
 
 def _folder(path: Path) -> Origin:
     if any((place / layout.INDEX).is_file() for place in (path, path / "shards")):
-        parts, missing = sharded.parts(path)
+        parts, missing = shards.parts(path)
         index = layout.find(path) / layout.INDEX
         return Origin(path, "shards", tuple(parts), (index,), missing=tuple(missing))
     files = huggingface.files(path)

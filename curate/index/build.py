@@ -10,8 +10,7 @@ from typing import Any
 
 from curate.corpora.partition import Described, Part, Reading
 from curate.index import cache
-from curate.index import segment as postings
-from curate.index.segment import Segment
+from curate.index.segment import Segment, clean, fill, reopen
 from curate.system.progress import SILENT, Progress, track
 
 MOST_IMAGES = 1 << 19  # in one file, so that memory is bounded
@@ -47,7 +46,7 @@ def segments(parts: Sequence[Part], progress: Progress = SILENT, *, jobs: int = 
 
 def _open(part: Part, name: str) -> list[Segment] | None:
     files = cache.kept(_place(part), name)
-    return None if files is None else [postings.reopen(file) for file in files]
+    return None if files is None else [reopen(file) for file in files]
 
 
 def _place(part: Part) -> Path:
@@ -79,7 +78,7 @@ def _portable(part: Part, name: str) -> list[Path | bytes]:
 
 def _opened(made: Segment | Path | bytes) -> Segment:
     if isinstance(made, Path):
-        return postings.reopen(made)
+        return reopen(made)
     if isinstance(made, bytes):
         sql = sqlite3.connect(":memory:")
         sql.deserialize(made)
@@ -113,7 +112,7 @@ def in_memory(part: Part) -> list[Segment]:
     made = []
     for images, more in _chunks(part.read(reading), reading):
         sql = sqlite3.connect(":memory:")
-        postings.fill(sql, images, {"more": more, **({} if more else _said(reading))})
+        fill(sql, images, {"more": more, **({} if more else _said(reading))})
         made.append(Segment(sql))
     return made
 
@@ -134,12 +133,12 @@ def _written(
         path = stack.enter_context(cache.writing(place))
         sql = sqlite3.connect(path)
         try:
-            postings.fill(sql, images, facts)
+            fill(sql, images, facts)
         finally:
             sql.close()
     except (OSError, sqlite3.OperationalError):  # no right to write, or no space
         sql = sqlite3.connect(":memory:")
-        postings.fill(sql, images, facts)
+        fill(sql, images, facts)
         return Segment(sql)
     return path
 
@@ -149,14 +148,14 @@ def _chunks(rows: Iterable[Described], reading: Reading) -> Iterator[Chunk]:
     images: dict[str, str | list[str]] = {}
     size = 0
     for key, said in rows:
-        texts = [text for text in map(postings.clean, said) if text and not text.isspace()]
+        texts = [text for text in map(clean, said) if text and not text.isspace()]
         if not texts:
             reading.left_out["without words"] += 1
             continue
         if len(images) >= MOST_IMAGES or size > MOST_TEXT:
             yield images, True
             images, size = {}, 0
-        name = postings.clean(key)
+        name = clean(key)
         known = images.get(name)
         if known is not None:
             texts = [*([known] if isinstance(known, str) else known), *texts]

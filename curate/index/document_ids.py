@@ -6,8 +6,8 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from curate.index import segment as postings
-from curate.index.segment import Segment
+from curate.index.segment import Segment, distinct
+from curate.text import tokens
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,7 +77,7 @@ class Numbering:
             copies = [segment.image(local) for segment, local in self._copies(number)]
         if len(copies) == 1:
             return copies[0][0], copies[0][1].split("\n")
-        return copies[0][0], postings.distinct(captions for _, captions in copies)
+        return copies[0][0], distinct(captions for _, captions in copies)
 
     def _copies(self, number: int) -> Iterator[tuple[Segment, int]]:
         """Where an image stands: in one segment, or in several where its key came again."""
@@ -107,7 +107,7 @@ class Numbering:
         """How many captions there are; an image's equal ones count once."""
         total = sum(segment.captions for segment in self.segments)
         for said in self._repeated.values():
-            total += len(postings.distinct(said)) - sum(1 + text.count("\n") for text in said)
+            total += len(distinct(said)) - sum(1 + text.count("\n") for text in said)
         return total
 
     def forms(self) -> dict[str, int]:
@@ -124,4 +124,4 @@ class Numbering:
 
 
 def _forms(captions: str) -> set[str]:
-    return {word for caption in captions.split("\n") for word in postings.words_of(caption)}
+    return {term for clause in tokens.terms_by_clause(captions) for term in clause}

@@ -1,7 +1,7 @@
 """Which images show which words: counts over distinct images.
 
-The captions are counted a part at a time (`building`), each part in files of its own
-(`postings`), which are kept (`cache`). Here they are asked together: images are numbered by key
+The captions are counted a part at a time (`build`), each part in files of its own
+(`segment`), which are kept (`cache`). Here they are asked together: images are numbered by key
 over all parts, and captions of the same key are one image wherever they come from.
 """
 
@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 from curate.corpora import corpus
 from curate.corpora.partition import Described, Part
 from curate.index import build, document_ids
-from curate.index import segment as postings
-from curate.index.segment import Segment
+from curate.index.segment import Segment, in_a_row, quoted
 from curate.system.progress import SILENT, Progress
 from curate.text import bindings, tokens
 from curate.text.lemmas import OF_BODIES, is_shown_by, lemmas_of
@@ -183,7 +182,7 @@ class Index:
         return self._found[known]
 
     def _question(self, segment: Segment, unit: str, how: str) -> str:
-        return " OR ".join(map(postings.quoted, self._phrases(segment, unit, how)))
+        return " OR ".join(map(quoted, self._phrases(segment, unit, how)))
 
     def _phrases(self, segment: Segment, unit: str, how: str) -> list[tuple[str, ...]]:
         """Every row of words in a segment that shows the unit."""
@@ -192,7 +191,7 @@ class Index:
         hyphenated = " " not in unit
         choices: list[list[str]] = []
         for place, part in enumerate(parts):
-            cut = postings.words(part)
+            cut = tokens.terms(part)
             any_form = inflected and (hyphenated or place == len(parts) - 1)
             if any_form and len(cut) == 1:
                 last = hyphenated and 0 < place == len(parts) - 1
@@ -219,7 +218,7 @@ class Index:
         kept = [
             number
             for number in numbers.tolist()
-            if any(_contains(_normal_words(c), wanted) for c in self._places.image(number)[1])
+            if any(_contains(tokens.words(c), wanted) for c in self._places.image(number)[1])
         ]
         return np.array(kept, dtype=np.int32)
 
@@ -233,12 +232,12 @@ class Index:
         asked = {}
         for segment in self._places.segments:
             pairs = self._pairs(segment, adjective, noun)
-            asked[segment] = " OR ".join(postings.quoted(a + b) for a, b in pairs)
+            asked[segment] = " OR ".join(quoted(a + b) for a, b in pairs)
         adjacent = self._places.matching(asked)
         if len(adjacent) >= BOUND:
             return adjacent
         for segment in self._places.segments:
-            near = (f"NEAR({postings.quoted(a)} {postings.quoted(b)}, {REACH})"
+            near = (f"NEAR({quoted(a)} {quoted(b)}, {REACH})"
                     for a, b in self._pairs(segment, adjective, noun))  # fmt: skip
             asked[segment] = " OR ".join(near)
         found = set(adjacent.tolist())
@@ -275,8 +274,8 @@ class Index:
         wanted = [_lemmas(unit) for unit in units]
 
         def shown(caption: str) -> int:
-            runs = [postings.words_of(run) for run in postings.apart(caption)]
-            return sum(any(postings.in_a_row(run, one) for run in runs) for one in wanted)
+            runs = tokens.terms_by_clause(caption)
+            return sum(any(in_a_row(run, one) for run in runs) for one in wanted)
 
         return Evidence(key, max(captions, key=shown))
 
@@ -306,18 +305,14 @@ def of(rows: Iterable[Described]) -> Index:
 def _lemmas(unit: str) -> list[frozenset[str]]:
     """The lemmas of each word of a unit."""
     parts = (part for word in unit.split() for part in tokens.parts(word))
-    return [lemmas_of(word) for part in parts for word in postings.words(part)]
-
-
-def _normal_words(caption: str) -> list[str]:
-    return [tokens.normal(surface) for surface in tokens.surfaces(caption)]
+    return [lemmas_of(word) for part in parts for word in tokens.terms(part)]
 
 
 def _runs(caption: str) -> Iterator[list[str]]:
     """The rows of words that may belong together; a comma between adjectives ends none."""
     run: list[str] = []
-    for stretch in postings.apart(caption):
-        words = _normal_words(stretch)
+    for clause in tokens.clauses(caption):
+        words = tokens.words(clause)
         if run and words and not bindings.joins(run, words[0]):
             yield run
             run = []

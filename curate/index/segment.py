@@ -16,7 +16,7 @@ from operator import lt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.text import scripts, tokens
+from curate.text import tokens
 from curate.text.lemmas import lemmas_of
 
 if TYPE_CHECKING:
@@ -40,29 +40,9 @@ INSERT INTO posting (posting, rank) VALUES ('hashsize', 33554432); -- bytes befo
 _STORED = {code: 0xE000 + code for code in range(1, 128) if not chr(code).isalnum()}
 _AS_FORM = {stored: code for code, stored in _STORED.items()}
 _JOINED = re.compile("[0-9A-Za-z]'[0-9A-Za-z]|[0-9]\\.[0-9]")
-# What holds words apart: no dot of an abbreviation (St. Bernard), no comma of a number (1,000).
-_APART = re.compile(r"[;!?|()\[\]\n]|[,:](?![0-9])|(?<!\b[A-Z][a-z])(?<!Mrs)\.(?=\s)")
-# the same in two steps that are quick for what most captions hold
+# `tokens.CLAUSE_END` in two steps that are quick for what most captions hold
 _COMMA = re.compile(",(?![0-9])")
 _MARKED = re.compile(r"[;!?|()\[\]\n:]|\.\s")  # whether anything else may hold words apart
-_EAST_ASIAN = re.compile(f"([{scripts.EAST_ASIAN}])")
-
-
-def words(form: str) -> list[str]:
-    """The words by which a normal form is counted: `["ice", "dragon"]`, `["吹", "雪"]`."""
-    if form.isascii():
-        return tokens.parts(form) if "-" in form else [form]
-    return [word for part in tokens.parts(form) for word in _EAST_ASIAN.sub(r" \1 ", part).split()]
-
-
-def words_of(caption: str) -> list[str]:
-    """The words of a caption in order, as they are counted."""
-    return [w for surface in tokens.surfaces(caption) for w in words(tokens.normal(surface))]
-
-
-def apart(caption: str) -> list[str]:
-    """The stretches of a caption within which words may belong together."""
-    return [run for run in _APART.split(caption) if run.strip()]
 
 
 def clean(text: str) -> str:
@@ -86,7 +66,7 @@ class _Cut(dict[str, str]):
     """Word as written -> its tokens."""
 
     def __missing__(self, surface: str) -> str:
-        found = " ".join(word.translate(_STORED) for word in words(tokens.normal(surface)))
+        found = " ".join(word.translate(_STORED) for word in tokens.terms(tokens.normal(surface)))
         self[surface] = found
         return found
 
@@ -100,10 +80,10 @@ def _tokens(captions: Iterable[str]) -> Iterator[str]:
         if text.isascii() and not joined:
             if "," in text:
                 text = _COMMA.sub(between, text)
-            yield _APART.sub(between, text) if _MARKED.search(text) else text
+            yield tokens.CLAUSE_END.sub(between, text) if _MARKED.search(text) else text
         else:
-            runs = ([cut[surface] for surface in tokens.surfaces(run)] for run in apart(text))
-            yield between.join(map(" ".join, runs))
+            clauses = map(tokens.surfaces, tokens.clauses(text))
+            yield between.join(" ".join(map(cut.__getitem__, clause)) for clause in clauses)
 
 
 def fill(

@@ -78,7 +78,7 @@ def _unit(words: str) -> str:
 
 def _word(path: Path, where: str, text: str) -> str:
     """The normal forms of the words in `text`, one blank between."""
-    found = " ".join(map(tokens.normal, tokens.surfaces(text)))
+    found = " ".join(tokens.words(text))
     if not found:
         raise InputError(f"{path} {where}", f"{text!r} holds no word", fix="write a word there")
     return found

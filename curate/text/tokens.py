@@ -13,6 +13,9 @@ from curate.text.scripts import EAST_ASIAN, EMOJI
 _PLAIN = str.maketrans(
     {"\u2010": "-", "\u2011": "-", "\u2019": "'", "\u00ad": None, "\ufe0f": None}
 )
+_EAST_ASIAN = re.compile(f"([{EAST_ASIAN}])")
+# What holds words apart: no dot of an abbreviation (St. Bernard), no comma of a number (1,000).
+CLAUSE_END = re.compile(r"[;!?|()\[\]\n]|[,:](?![0-9])|(?<!\b[A-Z][a-z])(?<!Mrs)\.(?=\s)")
 
 
 def spans(text: str) -> Iterator[tuple[int, int]]:
@@ -31,6 +34,11 @@ def surfaces(text: str) -> list[str]:
     return found
 
 
+def words(text: str) -> list[str]:
+    """The words of `text` in their order, in normal form."""
+    return [normal(surface) for surface in surfaces(text)]
+
+
 def normal(surface: str) -> str:
     """The form under which a word is counted: compatibility forms and case folded.
 
@@ -46,6 +54,23 @@ def forms(surface: str) -> tuple[str, ...]:
     """What a caption's word counts as: itself and, if hyphenated, each of its parts."""
     form = normal(surface)
     return (form, *dict.fromkeys(parts(form))) if "-" in form else (form,)
+
+
+def terms(form: str) -> list[str]:
+    """What a normal form is looked for by: `["ice", "dragon"]`, `["吹", "雪"]`."""
+    if form.isascii():
+        return parts(form) if "-" in form else [form]
+    return [term for part in parts(form) for term in _EAST_ASIAN.sub(r" \1 ", part).split()]
+
+
+def clauses(text: str) -> list[str]:
+    """The stretches of a text within which words may belong together."""
+    return [clause for clause in CLAUSE_END.split(text) if clause.strip()]
+
+
+def terms_by_clause(text: str) -> list[list[str]]:
+    """What each clause of a text is found by, in its order."""
+    return [[term for word in words(clause) for term in terms(word)] for clause in clauses(text)]
 
 
 def parts(form: str) -> list[str]:
