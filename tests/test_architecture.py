@@ -79,7 +79,7 @@ TRAIN_ROOMS = {  # of `train`, along the way from captions to a published model
 TRAIN_TOP = {"cli"}
 TRAIN_READS = {  # of `curate`: rooms, or single modules
     *("errors", "formats", "system", "corpora", "vision"),
-    *("text.tokens", "prompts.reader", "rights.kinds"),
+    *("text.lemmas", "text.tokens", "prompts.reader", "rights.kinds"),
 }
 PIPELINES_READ = {  # a recipe types commands; it reads what they wrote, and draws
     *("curate", "curate.errors", "curate.system.files", "curate.system.web_page"),

@@ -273,7 +273,7 @@ def test_a_shard_without_captions_is_told_of(tmp_path: Path):
     [
         ("{", "not a readable index ("),
         ('{"version": "fubuki-shards/9"}', "shards of version 'fubuki-shards/9', this reads"),
-        ('{"version": "fubuki-shards/1", "shards": 3}', "not an index of ours ("),
+        ('{"version": "fubuki-shards/2", "shards": 3}', "not an index of ours ("),
     ],
 )
 def test_an_index_that_cannot_be_read_is_an_error(tmp_path: Path, text: str, message: str):

@@ -107,7 +107,7 @@ def test_the_index_counts_shards_words_and_licences(tmp_path: Path) -> None:
     pack(dataset)
     index = layout.read_index(tmp_path)
     assert (index.size, index.format, index.samples) == (512, "jpg", 3)
-    assert index.words == {"snow": 3, "number": 3, "ice": 3}
+    assert index.words == {"snow": 3, "number": 3, "ice": 3, "0": 1, "1": 1, "2": 1}
     assert index.licences == {"CC0-1.0": 3}
     (shard,) = index.shards
     file = dataset.shards / "train-000000.tar"
@@ -125,7 +125,7 @@ def test_words_are_counted_over_distinct_pictures(tmp_path: Path) -> None:
     pack(dataset)
     index = layout.read_index(tmp_path)
     assert (index.samples, index.words["snow"]) == (2, 1)
-    assert words(["Jack-o'-lantern, ICE 2 雪_é"]) == {"jack-o", "lantern", "ice", "雪", "é"}
+    assert words(["Jack-o'-lantern, ICE 2 雪_é"]) == {"jack-o'-lantern", "ice", "2", "雪", "é"}
 
 
 def test_rows_that_stay_out_are_counted_by_reason(tmp_path: Path) -> None:
@@ -444,7 +444,11 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a changed bit": (lambda s: flip(s / "train-000001.tar"), "000001.tar: broken shard"),
     "another version": (
         lambda s: rewrite_index(s, lambda i: i.update(version="fubuki-shards/9")),
-        "shards of version 'fubuki-shards/9', this reads 'fubuki-shards/1'",
+        "shards of version 'fubuki-shards/9', this reads 'fubuki-shards/2'",
+    ),
+    "the version whose words had no digits": (
+        lambda s: rewrite_index(s, lambda i: i.update(version="fubuki-shards/1")),
+        "'fubuki-shards/1', this reads 'fubuki-shards/2': pack them again",
     ),
     "no JSON": (lambda s: (s / "index.json").write_text("{"), "not a readable index"),
     "a list": (lambda s: (s / "index.json").write_text("[]"), "not a readable index"),

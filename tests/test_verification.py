@@ -47,23 +47,21 @@ from train.verification.verdict import (
         ("a man mage with dark skin tone", "mage", True),
         ("A Mage.", "mage", True),
         ("images of damage", "mage", False),
-        ("mages", "mage", False),
-        ("medium-dark skin", "dark", False),
+        ("two mages", "mage", True),
+        ("medium-dark skin", "dark", True),
         ("medium-dark skin", "Medium-Dark", True),
+        ("dark skin", "medium-dark", False),
         ("a police officer", "police officer", True),
+        ("two police officers", "police officer", True),
         ("an officer of police", "police officer", False),
-        ("the mage's staff", "mage", False),
+        ("the police, an officer", "police officer", False),
+        ("the mage's staff", "mage", True),
         ("吹雪 の 夜", "吹雪", True),
         ("a mage", "", False),
     ],
 )
-def test_a_word_is_held_whole_or_not_at_all(text: str, word: str, held: bool):
+def test_a_word_is_held_in_any_inflection_or_not_at_all(text: str, word: str, held: bool):
     assert contains(text, word) is held
-
-
-@given(st.lists(st.sampled_from(["ice", "ice-cream", "cream", "a"]), min_size=1), st.data())
-def test_every_word_of_a_text_is_contained_in_it(words: list[str], data: st.DataObject):
-    assert contains(" ".join(words), data.draw(st.sampled_from(words)))
 
 
 # --- intervals --------------------------------------------------------------------------------

@@ -3,15 +3,14 @@
 `train finetune` writes, in the header of `model.safetensors`, how many pictures of its shards have
 a caption with each word. Nothing but the header is read here: no weights, no torch.
 
-What the numbers mean. `curate pack` counts distinct pictures (by pixels) a word; a word is a run
-of letters in lower case, joined by apostrophes and hyphens, so that words with digits are not
-counted. Pictures held out of training are among them. Trainings add up: each folder of shards is
-added once, and the words of a picture that lies in two of them are counted twice. Inflections
-cannot be added either, for one picture may have a caption with "dog" and one with "dogs". So every
-count given here is the least number of distinct pictures that the file's numbers allow.
+What the numbers mean. `curate pack` counts distinct pictures (by pixels) a word, as `text.tokens`
+cuts words; a hyphenated one is counted whole, and its parts are found in it here. Pictures held
+out of training are among them. Trainings add up: each folder of shards is added once, and the
+words of a picture that lies in two of them are counted twice. Inflections cannot be added either,
+for one picture may have a caption with "dog" and one with "dogs". So every count given here is the
+least number of distinct pictures that the file's numbers allow.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -26,8 +25,6 @@ from curate.text.spelling import Vocabulary
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-_COUNTED = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")  # what `curate pack` takes for a word
 
 
 class CheckpointIndex:
@@ -72,11 +69,7 @@ class CheckpointIndex:
 
     def why_unknown(self, unit: str) -> str | None:
         """Why nothing can be said of a unit; None where `count` can be believed."""
-        if " " in unit:
-            return "a checkpoint counts single words only"
-        if not _COUNTED.fullmatch(unit):
-            return "words with digits or signs are not counted in a checkpoint"
-        return None
+        return "a checkpoint counts single words only" if " " in unit else None
 
     def shown(self, unit: str) -> "NDArray[np.int32]":
         """As many numbers as there are images at least that show the unit in any inflection.
@@ -131,16 +124,23 @@ class CheckpointIndex:
         Its number was added over the sets of shards: in the set that holds most of them there are
         at least as many as the mean.
         """
-        packed = {word for form in forms for word in self._packed.get(form, ())}
+        packed = {word for form in forms for word in self._holding(form)}
         added = max((self.checkpoint.facts.words[word] for word in packed), default=0)
         return -(-added // max(1, self._sets))
 
+    def _holding(self, form: str) -> list[str]:
+        """Words as packed that show a form: of East Asian characters, all that hold the run."""
+        first, *others = tokens.terms(form) or [form]
+        if others and "-" not in form:
+            return [word for word in self._packed.get(first, ()) if form in word]
+        return self._packed.get(form, [])
+
     @cached_property
     def _packed(self) -> dict[str, list[str]]:
-        """Form -> words as packed that show it: itself, and hyphenated ones it is a part of."""
+        """Form -> words as packed that show it: itself, and those of which it is a term."""
         found: dict[str, list[str]] = defaultdict(list)
         for word in self.checkpoint.facts.words:
-            for form in tokens.forms(word):
+            for form in {*tokens.forms(word), *tokens.terms(word)}:
                 found[form].append(word)
         return dict(found)
 

@@ -23,7 +23,7 @@ from typing import Any, TypedDict
 
 from curate.errors import InputError
 
-VERSION = "fubuki-shards/1"
+VERSION = "fubuki-shards/2"  # 1: words were runs of letters, so that 3D and 1girl were none
 INDEX = "index.json"
 FORMATS = ("jpg", "png", "webp")  # also the file name extensions
 
@@ -88,7 +88,7 @@ class Index:
     split: str  # first part of the shards' names
     samples: int
     shards: tuple[Shard, ...]
-    words: Mapping[str, int]  # word in lower case -> pictures with a caption that holds it
+    words: Mapping[str, int]  # word as `text.tokens` cuts it -> pictures with a caption of it
     licences: Mapping[str, int]  # licence id -> pictures
     settings: Mapping[str, Any]  # how they were packed
     version: str = VERSION
@@ -154,9 +154,8 @@ def _parse(path: Path) -> Index:
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(path, f"not a readable index ({error})", fix=_again(path.parent)) from None
     if version != VERSION:
-        raise InputError(
-            path, f"shards of version {version!r}, this reads {VERSION!r}", fix=_again(path.parent)
-        )
+        problem = f"shards of version {version!r}, this reads {VERSION!r}: pack them again"
+        raise InputError(path, problem, fix=_again(path.parent))
     names = {f.name for f in fields(Index)} - {"root"}
     try:
         shards = tuple(Shard(**s) for s in values["shards"])

@@ -18,7 +18,7 @@ from curate.index import build, document_ids
 from curate.index.segment import Segment, in_a_row, quoted
 from curate.system.progress import SILENT, Progress
 from curate.text import bindings, tokens
-from curate.text.lemmas import OF_BODIES, is_shown_by, lemmas_of
+from curate.text.lemmas import is_shown_by, lemmas_of, unit_terms
 from curate.text.spelling import Vocabulary
 
 if TYPE_CHECKING:
@@ -186,19 +186,11 @@ class Index:
 
     def _phrases(self, segment: Segment, unit: str, how: str) -> list[tuple[str, ...]]:
         """Every row of words in a segment that shows the unit."""
-        parts = [part for word in unit.split() for part in tokens.parts(word)]
-        inflected = how == "shown"
-        hyphenated = " " not in unit
         choices: list[list[str]] = []
-        for place, part in enumerate(parts):
-            cut = tokens.terms(part)
-            any_form = inflected and (hyphenated or place == len(parts) - 1)
-            if any_form and len(cut) == 1:
-                last = hyphenated and 0 < place == len(parts) - 1
-                of_body = [OF_BODIES[part]] if last and part in OF_BODIES else []
-                choices.append([*self._inflections(segment, part), *of_body])
-            else:
-                choices += [[word] for word in cut]
+        for term, inflects, of_body in unit_terms(unit):
+            any_form = inflects and how == "shown"
+            forms = self._inflections(segment, term) if any_form else [term]
+            choices.append([*forms, of_body] if any_form and of_body else forms)
         return list(product(*choices)) if choices else []
 
     def _inflections(self, segment: Segment, form: str) -> list[str]:
@@ -271,7 +263,7 @@ class Index:
         key, captions = self._places.image(number)
         if len(captions) == 1:
             return Evidence(key, captions[0])
-        wanted = [_lemmas(unit) for unit in units]
+        wanted = [[lemmas_of(one.term) for one in unit_terms(unit)] for unit in units]
 
         def shown(caption: str) -> int:
             runs = tokens.terms_by_clause(caption)
@@ -300,12 +292,6 @@ def open_index(origin: corpus.Origin, progress: Progress = SILENT, *, jobs: int 
 def of(rows: Iterable[Described]) -> Index:
     """The index of these images, in memory."""
     return Index(build.in_memory(Part(lambda reading: iter(rows))))
-
-
-def _lemmas(unit: str) -> list[frozenset[str]]:
-    """The lemmas of each word of a unit."""
-    parts = (part for word in unit.split() for part in tokens.parts(word))
-    return [lemmas_of(word) for part in parts for word in tokens.terms(part)]
 
 
 def _runs(caption: str) -> Iterator[list[str]]:

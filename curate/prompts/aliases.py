@@ -55,7 +55,7 @@ def read(path: Path) -> Aliases:
     given = check_settings(path, given, _TYPES)
     alias: dict[str, tuple[str, ...]] = {}
     for name, words in given.get("alias", {}).items():
-        unit, where = _unit(_word(path, "[alias]", name)), f"alias.{name}"
+        unit, where = unit_of(_word(path, "[alias]", name)), f"alias.{name}"
         own = (_word(path, where, word) for word in words)
         alias[unit] = tuple(dict.fromkeys((*alias.get(unit, ()), *own)))
     typo = {
@@ -67,13 +67,8 @@ def read(path: Path) -> Aliases:
     if short is not None:
         fix = 'phrases have two words or more: "moon elf"'
         raise InputError(f"{path} phrases", f"{short!r} is a single word", fix=fix)
-    units = {key: frozenset(map(_unit, words)) for key, words in lists.items()}
+    units = {key: frozenset(map(unit_of, words)) for key, words in lists.items()}
     return Aliases(alias, typo, lists["phrases"], units["meta"], units["not-visual"])
-
-
-def _unit(words: str) -> str:
-    *heads, last = words.split(" ")
-    return " ".join([*heads, unit_of(last)])
 
 
 def _word(path: Path, where: str, text: str) -> str:

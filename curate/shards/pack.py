@@ -19,9 +19,9 @@ from curate.formats.shards import FORMATS, INDEX, Index, Record, Shard, shard_na
 from curate.system import sandbox
 from curate.system.files import remove_leftovers, write_bytes
 from curate.system.progress import SILENT, Progress, track
+from curate.text import tokens
 
 SHARD_SIZE = 256 << 20  # bytes of members after which a new shard is begun
-_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _SPLIT = re.compile(r"[A-Za-z0-9_]+")
 
 
@@ -125,8 +125,8 @@ def why_not(sample: Sample) -> str | None:
 
 
 def words(captions: Sequence[str]) -> set[str]:
-    """The distinct words of some captions, in lower case."""
-    return {word.lower() for text in captions for word in _WORD.findall(text)}
+    """The distinct words of some captions, in normal form; a hyphenated one is a single word."""
+    return {word for text in captions for word in tokens.words(text)}
 
 
 def _captions(sample: Sample) -> list[str]:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from curate.text import scripts, wordnet
+from curate.text import scripts, tokens, wordnet
 
 if TYPE_CHECKING:
     from simplemma.strategies import DictionaryLookupStrategy
@@ -112,11 +112,13 @@ def unit_of(form: str) -> str:
 
     Its lemma, when every lemma of the form is one of that lemma too (*dogs*: dog, *wore*: wear).
     A form with several readings keeps its own name (*leaves*: leaf or leave; *riding*, which is
-    also a noun), so that what is counted for a unit depends on the unit alone.
+    also a noun), so that what is counted for a unit depends on the unit alone. Of several words,
+    joined by blanks or hyphens, the last one's.
     """
-    if "-" in form:
-        *heads, tail = form.split("-")
-        return "-".join([*heads, unit_of(tail)])
+    for joint in (" ", "-"):
+        if joint in form:
+            head, _, tail = form.rpartition(joint)
+            return f"{head}{joint}{unit_of(tail)}"
     found = lemmas_of(form)
     return min((one for one in found if lemmas_of(one) == found), default=form)
 
@@ -166,6 +168,47 @@ def is_shown_by(form: str, other: str) -> bool:
         return True
     shared = lemmas_of(form) & lemmas_of(other)
     return form in shared or any(wordnet.parts_of_speech(one)[:1] in "v" for one in shared)
+
+
+class UnitTerm(NamedTuple):
+    """One of the terms that stand side by side where a unit is shown."""
+
+    term: str
+    inflects: bool  # any form of it will do
+    of_body: str  # what may stand in its place: hair, for the haired of red-haired; or ""
+
+    def is_shown_by(self, other: str) -> bool:
+        """Whether a term of a caption is this one."""
+        if other in (self.term, self.of_body):
+            return True
+        alike = self.inflects and not lemmas_of(self.term).isdisjoint(lemmas_of(other))
+        return alike and is_shown_by(self.term, other)
+
+
+def unit_terms(unit: str) -> list[UnitTerm]:
+    """What stands side by side in captions that show a unit.
+
+    Of a hyphenated unit each part may be inflected (*red-haired* is also shown by *red hair*), of
+    words with blanks between the last one.
+    """
+    parts = [part for word in unit.split() for part in tokens.parts(word)]
+    found = []
+    for place, part in enumerate(parts, 1):
+        terms, last = tokens.terms(part), place == len(parts)
+        inflects = len(terms) == 1 and (last or " " not in unit)
+        of_body = OF_BODIES.get(part, "") if last and place > 1 and " " not in unit else ""
+        found += [UnitTerm(term, inflects, of_body) for term in terms]
+    return found
+
+
+def shows(text: str, unit: str) -> bool:
+    """Whether a text shows a unit as written or inflected: what an index of captions counts."""
+    wanted = unit_terms(unit)
+    return bool(wanted) and any(
+        all(one.is_shown_by(term) for one, term in zip(wanted, clause[n:], strict=False))
+        for clause in tokens.terms_by_clause(text)
+        for n in range(len(clause) - len(wanted) + 1)
+    )
 
 
 def _is_doing(form: str) -> bool:

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from curate.errors import InputError
 from curate.system.progress import SILENT, Progress
+from curate.text import tokens
 from train.checkpoints import checkpoint
 from train.verification.scorers import (
     CHECKED,
@@ -38,7 +39,6 @@ from train.verification.scorers import (
     measure,
     resize,
     spread,
-    words_of,
 )
 
 VERSION = "fubuki-learned-scorer/3"
@@ -139,7 +139,7 @@ class Learned:
 
     def unknown(self, candidates: Sequence[Said]) -> list[str]:
         """Words of the candidates that no true caption holds, so that it cannot judge them."""
-        said = {w for texts in candidates for text in texts for w in words_of(text)}
+        said = {w for texts in candidates for text in texts for w in tokens.words(text)}
         return sorted(said - self.words.keys())
 
     def cannot(self, prompt: str) -> str | None:
@@ -179,7 +179,7 @@ def learn(
 
     Args:
         reference: the true pictures.
-        cache: folder for the result, named by a hash of the pictures, captions and settings.
+        cache: folder for the result, named by a hash of the pictures, captions, words and settings.
         images: images shown before the refit; None for 60 times the pictures, within 4,000 to
             30,000, or once each if that is more.
         seed: of everything random.
@@ -190,7 +190,7 @@ def learn(
     count = len(reference.keys)
     images = images or max(count, min(30_000, max(4_000, 60 * count)))
     words = {w: n for n, w in enumerate(sorted(_words(reference.labels)))}
-    digest = _digest(reference, [VERSION, images, seed, side])
+    digest = _digest(reference, [VERSION, images, seed, side, *words])
     file = cache / f"learned-{digest[:24]}.safetensors" if cache else None
     if file and file.exists() and (found := _read(file, words, side)):
         return found
@@ -327,7 +327,7 @@ def _check(scorer: Learned, reference: Reference, rows: np.ndarray, on: str) -> 
 
 
 def _words(labels: Sequence[Said]) -> set[str]:
-    return {word for said in labels for text in said for word in words_of(text)}
+    return {word for said in labels for text in said for word in tokens.words(text)}
 
 
 def _bag(labels: Sequence[Said], words: dict[str, int]) -> Tensor:

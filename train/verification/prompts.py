@@ -8,7 +8,8 @@ from pathlib import Path
 
 from curate.errors import InputError
 from curate.formats import shards as layout
-from train.verification.scorers import Reference, contains, plain, words_of
+from curate.text import tokens
+from train.verification.scorers import Reference, contains, plain
 from train.verification.verdict import NEVER, SHOWN, WITH, WITHOUT
 
 
@@ -82,7 +83,7 @@ def _grouped(
 
 
 def _near(word: str, prompts: Sequence[str]) -> str:
-    known = {w for prompt in prompts for w in words_of(prompt)}
+    known = {w for prompt in prompts for w in tokens.words(prompt)}
     near = difflib.get_close_matches(word.lower(), sorted(known), n=1)
     fix = "name shards whose captions hold the word, or prompts that ask for it"
     return f"did you mean {near[0]}? Else {fix}" if near else fix

@@ -4,7 +4,6 @@ A scorer is believed only as far as it is right on real pictures, so each carrie
 Letters in names: N pictures, H and W pixels, C candidate captions, D width.
 """
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 
+from curate.text import lemmas, tokens
 from curate.vision import clip
 from train.data import dataset
 from train.size import Size
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 Said = tuple[str, ...]  # ways of saying the same thing, the usual one first
 
-WORD = re.compile(r"\w+(?:[-'’]\w+)*")
 NEAREST_SIDE = 64  # pixels; pictures are compared at this size or their own, whichever is smaller
 MOST_SIDE = 256  # pixels of the longer side that true pictures are read at; no scorer needs more
 CHUNK = 128  # pictures compared at a time
@@ -70,20 +69,13 @@ class Scorer(Protocol):
         ...
 
 
-def words_of(text: str) -> list[str]:
-    """Words in lower case; a hyphen or apostrophe inside a word belongs to it."""
-    return WORD.findall(text.lower())
-
-
 def contains(text: str, word: str) -> bool:
-    """Whether the text holds the word, or words in a row, as a whole and in any case.
+    """Whether the text shows the word, or words in a row, as `curate vocab-gaps` counts them.
 
-    A hyphened word is one word: `medium-dark` does not hold `dark`.
+    Inflections count, and so do the parts of a hyphenated word: `two medium-dark mages` holds
+    `mage` and `dark`.
     """
-    wanted, held = words_of(word), words_of(text)
-    return bool(wanted) and any(
-        held[start : start + len(wanted)] == wanted for start in range(len(held))
-    )
+    return lemmas.shows(text, lemmas.unit_of(" ".join(tokens.words(word))))
 
 
 @dataclass(frozen=True)
@@ -135,7 +127,7 @@ class Reference:
 
         For one of many people who differ in role, sex and tone, this is the role.
         """
-        words = sorted(set(words_of(text)))
+        words = sorted(set(tokens.words(text)))
         fewest = min((self._counts[w] for w in words), default=0)
         return [w for w in words if self._counts[w] == fewest]
 
@@ -150,7 +142,7 @@ class Reference:
 
     @cached_property
     def _counts(self) -> Counter[str]:
-        return Counter(w for said in self.labels for w in set(words_of(said[0])))
+        return Counter(w for said in self.labels for w in set(tokens.words(said[0])))
 
 
 def measure(
