@@ -8,7 +8,8 @@ import pytest
 from curate.commands.gaps import vocab_gaps
 from curate.coverage.verdicts import Item
 from curate.report.report import Report
-from curate.text import bindings, dictionary
+from curate.text import bindings
+from curate.text.analysis import word
 
 
 @pytest.fixture
@@ -64,14 +65,14 @@ def test_related_words_in_the_plural_count_too(folder: Path):
     ],
 )
 def test_a_form_has_no_relations_of_the_noun_it_may_come_from(form: str, other: str):
-    assert other not in {one.unit for one in dictionary.related(form)}
+    assert other not in {one.unit for one in word(form).related()}
 
 
 @pytest.mark.parametrize(
     "form, other", [("leaping", "jump"), ("attached", "connected"), ("sculptures", "statue")]
 )
 def test_a_form_keeps_its_own_relations_and_those_of_its_verb(form: str, other: str):
-    assert other in {one.unit for one in dictionary.related(form)}
+    assert other in {one.unit for one in word(form).related()}
 
 
 DOINGS = (

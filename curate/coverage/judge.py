@@ -24,9 +24,9 @@ from curate.index.index import Evidence
 from curate.prompts import queries
 from curate.prompts.aliases import NONE, Aliases
 from curate.prompts.reader import CONTROL, NEGATED, Prompt
-from curate.prompts.units import FUNCTION, META, TYPO, Asked, Place
-from curate.text import dictionary, senses, spelling, wordnet
-from curate.text.lemmas import lemmas_of
+from curate.prompts.units import TYPO, Asked, Place
+from curate.text import senses, spelling
+from curate.text.analysis import FUNCTION, META, is_entry, spellings, word
 from curate.vision.search import Found
 
 if TYPE_CHECKING:
@@ -138,24 +138,23 @@ class Judge:
         evidence = self._evidence([*images, *via], names)
         if verdict == "not-visual":
             return Item(unit, "word", verdict, mentions, levels, evidence=evidence)
-        words = self.index.vocabulary
+        words, known = self.index.vocabulary, word(unit).is_known
         bare = levels.images == 0
-        unknown = bare and not dictionary.is_known(unit)
         return Item(
             unit, "word", verdict, mentions, levels,
             not_counted=left,
             upper_bound=_unnamed(levels.images, self.index.images),
             evidence=evidence,
             nearest=tuple(words.nearest(unit)) if bare else (),
-            did_you_mean=self._meant(unit) if unknown else (),
+            did_you_mean=self._meant(unit) if bare and not known else (),
             senses=self._sense(unit, mentions, images[1]),
-            fetch=self._fetch(unit) if dictionary.is_known(unit) else (),
+            fetch=self._fetch(unit) if known else (),
             need=self.wanted.target - levels.images,
         )  # fmt: skip
 
     def _verdict(self, unit: str, levels: Levels) -> str:
         """Of a word with fewer images than the target; more images never make it worse."""
-        if unit in self.agreed.not_visual or not dictionary.is_visual(unit):
+        if unit in self.agreed.not_visual or not word(unit).is_visual:
             return "not-visual"
         count = levels.images
         if count >= self.wanted.warn:
@@ -166,7 +165,7 @@ class Judge:
                 return f"covered-by-{relation}"
         if levels.images:
             return "thin"
-        return "missing" if dictionary.is_known(unit) else "unknown-word"
+        return "missing" if word(unit).is_known else "unknown-word"
 
     def uncaptioned(self, item: Item, found: Found | None, said: Mapping[str, str]) -> Item:
         """The item, or what it becomes when enough pictures show it that no caption names.
@@ -186,7 +185,7 @@ class Judge:
     def phrase(self, unit: str, places: Sequence[Place]) -> Item:
         """Words that mean something together."""
         shown, exact = self.index.shown(unit), self.index.exact(unit)
-        others = {" ".join(one) for one in dictionary.spellings(unit)} - {unit}
+        others = {*spellings(unit)} - {unit}
         other = without(self._union(sorted(others)), shown)
         levels = Levels(len(exact), len(shown) - len(exact), len(other))
         enough = levels.images >= self.wanted.warn
@@ -260,16 +259,16 @@ class Judge:
 
     def _other_names(self, unit: str) -> list[str]:
         """Other spellings of a word, and its aliases."""
-        found = set(wordnet.variants(unit)) | set(self.agreed.alias.get(unit, ()))
+        found = word(unit).variants | set(self.agreed.alias.get(unit, ()))
         return sorted(found - {unit})
 
     def _related(self, unit: str) -> tuple[dict[str, dict[str, "Numbers"]], tuple[NotCounted, ...]]:
         """Images of related words by relation, and the words that are too far to count."""
         counted: dict[str, dict[str, Numbers]] = {}
         left: list[NotCounted] = []
-        for one in dictionary.related(unit):
+        for one in word(unit).related():
             images = self._named(one.unit)
-            if one.similarity >= wordnet.GATE[one.relation]:
+            if one.is_close:
                 counted.setdefault(one.relation, {})[one.unit] = images
             elif len(images):
                 left.append(NotCounted(one, len(images)))
@@ -278,12 +277,12 @@ class Judge:
 
     def _meant(self, unit: str) -> tuple[spelling.Near, ...]:
         """What may have been meant by a word that no dictionary has, and its images."""
-        apart = dictionary.written_apart(unit)
-        if apart:
-            return (spelling.Near(apart, len(self.index.shown(apart))),)
-        if dictionary.is_part(unit):
+        compound = word(unit).compound()
+        if compound:
+            return (spelling.Near(compound, len(self.index.shown(compound))),)
+        if word(unit).is_part():
             return ()
-        found = spelling.did_you_mean(unit, dictionary.is_entry, self.index.vocabulary)
+        found = spelling.did_you_mean(unit, is_entry, self.index.vocabulary)
         return tuple(found)
 
     def _named(self, related: str) -> "Numbers":
@@ -291,7 +290,7 @@ class Judge:
 
         *Greens* are vegetables, what is *green* is none; *papers* are documents, *paper* is not.
         """
-        if " " in related or lemmas_of(related) == {related}:
+        if " " in related or word(related).lemmas == {related}:
             return self.index.shown(related)
         return union([self.index.exact(related), self.index.exact(f"{related}s")])
 

@@ -6,9 +6,8 @@ anything. An adjective, a number or a verb is searched with the noun it stands a
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import lru_cache
 
-from curate.text import wordnet
+from curate.text.analysis import Word
 
 REACH = 3  # words between which the noun is looked for
 Votes = defaultdict[str, Counter[str]]
@@ -21,8 +20,9 @@ def none_yet() -> Votes:
 
 def vote(
     votes: Votes,
-    units: Sequence[str],
     forms: Sequence[str],
+    items: Sequence[Word],
+    run: range,
     nouns: Collection[int],
     phrases: Sequence[tuple[int, int, str]] = (),
 ) -> None:
@@ -30,23 +30,26 @@ def vote(
 
     Args:
         votes: is added to.
-        units: what each word is counted as.
-        forms: how it is written, in lower case.
-        nouns: the places of nouns that a picture can show.
+        forms: how each word of the prompt is written, in lower case.
+        items: what each is counted as.
+        run: the places of the stretch.
+        nouns: the places in it of nouns that an image can show.
         phrases: first place, the place past the last, and name of each phrase.
     """
     named = {n: (first, past, name) for first, past, name in phrases for n in range(first, past)}
-    for place, unit in enumerate(units):
+    units = [item.form for item in items]
+    for place in run:
+        item, unit = items[place], units[place]
         if place in nouns:
-            modifier = place in named and wordnet.parts_of_speech(unit)[:1] in ("a", "r")
+            modifier = place in named and item.parts_of_speech[:1] in ("a", "r")
             votes[unit][named[place][2] if modifier else unit] += 1
             continue
         behind = _first(range(place + 1, place + 1 + REACH), nouns)
         before = _first(range(place - 1, place - 1 - REACH, -1), nouns)
-        done = _is_verb(unit, forms[place]) and behind != place + 1
+        verb = item.parts_of_speech[:1] == "v" or forms[place].endswith("ing")
         # "two dogs", "dogs running", but "big dog", as the item of the binding is named
-        written = forms if _is_verb(unit, forms[place]) or _is_number(unit) else units
-        if before is not None and (done or behind is None):
+        written = forms if verb or item.is_number else units
+        if before is not None and (behind is None or (verb and behind != place + 1)):
             votes[unit][f"{_thing(written, before, nouns, named)} {forms[place]}"] += 1
         elif behind is not None:
             votes[unit][f"{forms[place]} {_thing(written, behind, nouns, named)}"] += 1
@@ -70,19 +73,6 @@ def _thing(
         return named[place][2]
     following = place + 1 in nouns and place + 1 not in named
     return f"{words[place]} {words[place + 1]}" if following else words[place]
-
-
-@lru_cache(maxsize=1 << 14)
-def _is_verb(unit: str, form: str) -> bool:
-    """Whether a word that is no noun says what one does, or what was done to it."""
-    parts = wordnet.parts_of_speech(unit)
-    return parts[:1] == "v" or form.endswith("ing")
-
-
-@lru_cache(maxsize=1 << 14)
-def _is_number(unit: str) -> bool:
-    """Whether it counts things, in digits or letters."""
-    return any(one.isdigit() for one in (unit, *wordnet.variants(unit)))
 
 
 def is_one(text: str) -> bool:

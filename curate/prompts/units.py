@@ -4,16 +4,26 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, pairwise
 
 from curate.prompts import aliases, queries
-from curate.prompts.reader import CONTROL, NEGATED, WANTED, Prompt, Token
-from curate.text import bindings, dictionary, phrases, stopwords, tokens
-from curate.text.lemmas import is_function_word, unit_of
+from curate.prompts.reader import CONTROL, WANTED, Prompt, Token
+from curate.text import tokens
+from curate.text.analysis import (
+    APART,
+    BLANK,
+    COMMA,
+    FUNCTION,
+    Analysis,
+    Phrase,
+    Word,
+    analyse,
+    word,
+)
 
 PAIRS = ("off", "nouns", "all")
 MOST_PAIRED = 60  # words of one prompt whose pairs are listed; the rest would be noise
-FUNCTION, META, TYPO = "function-word", "meta", "typo"  # roles beside those of tokens
+TYPO = "typo"  # a role beside those of tokens and of `analysis`
 
 # What may stand between two words that belong together: blanks, brackets, weights.
 _JOINT = re.compile(r"(?:[\s()\[\]{}_]|:\s*[+-]?\d*\.?\d+(?=\s*[)\]}])|(?<=[)])[+-]?\d*\.?\d+|\+)*")
@@ -38,12 +48,12 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class _Word:
+class _Wanted:
     """A wanted word of one prompt."""
 
     token: Token
     form: str  # as counted
-    unit: str
+    item: Word  # what it asks for
     role: str  # WANTED, FUNCTION, META or TYPO
 
 
@@ -65,19 +75,25 @@ def asked(
     found = Asked()
     names = _names(prompts)
     for prompt in prompts:
-        words = _words(prompt, agreed, names)
         for token in prompt.tokens:
             if token.role != WANTED:
-                found.words[_unit_of(token), _unwanted(token)].append((token, token))
-        for word in words:
-            found.words[word.unit, word.role].append((word.token, word.token))
-            if word.role == TYPO:
-                right = unit_of(tokens.normal(agreed.typo[word.form]))
-                found.words[right, WANTED].append((word.token, word.token))
-        nouns, named = _combined(found, prompt, words, agreed, together)
+                found.words[_unwanted(token)].append((token, token))
+        chosen = [token for token in prompt.tokens if token.role == WANTED]
+        said = analyse(
+            [tokens.normal(token.text) for token in chosen],
+            [_between(prompt.text, a, b) for a, b in pairwise(chosen)],
+            meta=agreed.meta, own=agreed.phrases, together=together,
+        )  # fmt: skip
+        words = list(_words(chosen, said, agreed, names))
+        for one in words:
+            found.words[one.item.form, one.role].append((one.token, one.token))
+            if one.role == TYPO:
+                right = word(tokens.normal(agreed.typo[one.form])).unit
+                found.words[right, WANTED].append((one.token, one.token))
+        _combine(found, words, said)
         if pairs != "off":
-            chosen = nouns if pairs == "nouns" else range(len(words))
-            _pair(found, prompt, _paired(words, chosen, named))
+            places = said.nouns if pairs == "nouns" else range(len(words))
+            _pair(found, prompt, _paired(words, places, said.phrases))
     return found
 
 
@@ -92,96 +108,59 @@ def _names(prompts: Sequence[Prompt]) -> frozenset[str]:
         if not prompt.text.isupper()
         for token in prompt.tokens
         if token.role == WANTED and token.text.endswith("S") and len(token.text) > 1
-        if not dictionary.is_known(form := tokens.normal(token.text))
+        if not word(form := tokens.normal(token.text)).is_known
     )
 
 
-def _words(prompt: Prompt, agreed: aliases.Aliases, names: frozenset[str]) -> list[_Word]:
-    wanted = [token for token in prompt.tokens if token.role == WANTED]
-    forms = [tokens.normal(token.text) for token in wanted]
-    boosters = stopwords.boosters(forms, own=agreed.meta)
-    particles = stopwords.function_words(forms)
-    found = []
-    for place, (token, form) in enumerate(zip(wanted, forms, strict=True)):
-        unit, role = form if form in names else unit_of(form), WANTED
-        if place in boosters:
-            role = META
-        elif place in particles:
-            role = FUNCTION
-        elif form in agreed.typo:
-            unit, role = form, TYPO
-        found.append(_Word(token, form, unit, role))
-    return found
+def _words(
+    chosen: Sequence[Token], said: Analysis, agreed: aliases.Aliases, names: frozenset[str]
+) -> Iterator[_Wanted]:
+    for place, (token, one) in enumerate(zip(chosen, said.words, strict=True)):
+        role = said.roles.get(place, WANTED)
+        if role == WANTED and one.form in agreed.typo:
+            role = TYPO
+        as_written = role == TYPO or one.form in names
+        yield _Wanted(token, one.form, one if as_written else word(one.unit), role)
 
 
-def _combined(
-    found: Asked,
-    prompt: Prompt,
-    words: Sequence[_Word],
-    agreed: aliases.Aliases,
-    together: Callable[[str], int] | None,
-) -> tuple[set[int], list[phrases.Found]]:
-    """Add phrases and bindings; say which words are nouns, and which make the phrases."""
-    nouns: set[int] = set()
-    all_named: list[phrases.Found] = []
-    for first, end in _runs(prompt, words):
-        run = [word.form for word in words[first:end]]
-        named = [
-            (a, b, unit)
-            for a, b, unit in phrases.find(run, own=agreed.phrases, together=together)
-            if all(words[n].role != META for n in range(first + a, first + b))
-        ]
-        for a, b, unit in named:
-            found.phrases[unit].append((words[first + a].token, words[first + b - 1].token))
-            all_named.append((first + a, first + b, unit))
-        spans = [(a, b) for a, b, _ in named]
-        of_run = bindings.nouns(run, phrases=spans)
-        nouns |= {first + n for n in of_run}
-        shown = {n for n in of_run if not run[n].isdigit() and words[first + n].role == WANTED}
-        queries.vote(found.votes, [word.unit for word in words[first:end]], run, shown, named)
-        for a, b in bindings.find(run, phrases=spans):
-            adjective, noun = words[first + a], words[first + b]
-            seen = dictionary.is_visual(adjective.unit) and dictionary.is_visual(noun.unit)
-            if adjective.role == noun.role == WANTED and seen:
-                found.bindings[adjective.unit, noun.unit].append(_place(adjective, noun))
-    return nouns, all_named
+def _combine(found: Asked, words: Sequence[_Wanted], said: Analysis) -> None:
+    """Add phrases, attribute bindings, and what to search for."""
+    for first, past, unit in said.phrases:
+        found.phrases[unit].append((words[first].token, words[past - 1].token))
+    shown = {n for n in said.nouns if words[n].role == WANTED and not words[n].form.isdigit()}
+    forms, items = [one.form for one in words], [one.item for one in words]
+    for run in said.runs:
+        queries.vote(found.votes, forms, items, run, shown.intersection(run), said.phrases)
+    for a, b in said.attributes:
+        adjective, noun = words[a], words[b]
+        seen = adjective.item.is_visual and noun.item.is_visual
+        if adjective.role == noun.role == WANTED and seen:
+            both = adjective.item.form, noun.item.form
+            found.bindings[both].append(_place(adjective, noun))
 
 
-def _runs(prompt: Prompt, words: Sequence[_Word]) -> Iterator[tuple[int, int]]:
-    """[first, end) of words that follow one another with nothing but blanks and weights between.
-
-    A comma between adjectives of one noun ("a big, red car") does not end a run.
-    """
-    first = 0
-    for n in range(1, len(words) + 1):
-        if n == len(words) or not _joined(prompt.text, words[first:n], words[n]):
-            if n > first:
-                yield first, n
-            first = n
-
-
-def _joined(text: str, run: Sequence[_Word], following: _Word) -> bool:
-    a, b = run[-1].token, following.token
+def _between(text: str, a: Token, b: Token) -> str:
+    """What stands between two words."""
     if _exclude_one_another(a, b):
-        return False
+        return APART
     if text[a.end : b.start].strip() == ",":
-        return bindings.joins([word.form for word in run], following.form)
-    return bool(_JOINT.fullmatch(text, a.end, b.start))
+        return COMMA
+    return BLANK if _JOINT.fullmatch(text, a.end, b.start) else APART
 
 
 def _paired(
-    words: Sequence[_Word], places: Iterable[int], named: Sequence[phrases.Found]
+    words: Sequence[_Wanted], places: Iterable[int], named: Sequence[Phrase]
 ) -> list[tuple[str, Place]]:
     """What makes pairs, in order, each unit once; a phrase stands for its words."""
     inside = {n: one for one in named for n in range(*one[:2])}
     chosen: dict[str, Place] = {}
     for n in sorted(places):
-        word = words[n]
+        one = words[n]
         if n in inside:
             first, past, unit = inside[n]
             chosen.setdefault(unit, (words[first].token, words[past - 1].token))
-        elif word.role == WANTED and dictionary.is_visual(word.unit) and not word.form.isdigit():
-            chosen.setdefault(word.unit, (word.token, word.token))
+        elif one.role == WANTED and one.item.is_visual and not one.form.isdigit():
+            chosen.setdefault(one.item.form, (one.token, one.token))
     return list(chosen.items())
 
 
@@ -205,16 +184,14 @@ def _exclude_one_another(a: Token, b: Token) -> bool:
     return any(alternative.get(bracket, n) != n for bracket, n in b.choice)
 
 
-def _place(a: _Word, b: _Word) -> Place:
+def _place(a: _Wanted, b: _Wanted) -> Place:
     first, last = sorted((a.token, b.token), key=lambda token: token.start)
     return first, last
 
 
-def _unit_of(token: Token) -> str:
-    return token.text if token.role == CONTROL else unit_of(tokens.normal(token.text))
-
-
-def _unwanted(token: Token) -> str:
-    if token.role == NEGATED and is_function_word(tokens.normal(token.text)):
-        return FUNCTION
-    return token.role
+def _unwanted(token: Token) -> tuple[str, str]:
+    """Unit and role of a control token, or of a word that must not be shown."""
+    if token.role == CONTROL:
+        return token.text, CONTROL
+    one = word(tokens.normal(token.text))
+    return one.unit, FUNCTION if one.is_function_word else token.role

@@ -32,6 +32,11 @@ class Related:
     relation: str  # synonym, narrower (every such thing is one of the word), derivation
     similarity: float  # cosine, cut to hundredths
 
+    @property
+    def is_close(self) -> bool:
+        """Whether images of it count for the word."""
+        return self.similarity >= GATE[self.relation]
+
 
 def known(lemma: str) -> bool:
     """Whether a dictionary has the word: WordNet's, or our list of modern words."""
