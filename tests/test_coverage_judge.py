@@ -166,7 +166,7 @@ def test_a_prompt_with_very_many_words_lists_the_pairs_of_the_first(folder: Path
 
 
 @pytest.mark.parametrize("unit, verdict", [("masterpiece", "meta"), ("hat", "negated")])
-def test_boosters_and_what_must_not_be_seen_are_no_gaps(folder: Path, unit: str, verdict: str):
+def test_quality_tags_and_what_must_not_be_seen_are_no_gaps(folder: Path, unit: str, verdict: str):
     report = judged("masterpiece, a castle --no hat", {"a castle": 9})
     assert item(report, unit).verdict == verdict
 

@@ -324,7 +324,7 @@ def test_what_is_not_clear_is_no_risk(prompts: list[str], captions: list[str]):
 
 
 def test_a_word_of_one_sense_is_never_at_risk():
-    assert senses.known("volcano") == ()
+    assert senses.senses_of("volcano") == ()
     assert senses.risk("volcano", ["a volcano at night"], ["a baseball volcano"]) is None
 
 
@@ -335,7 +335,8 @@ def test_the_order_of_captions_changes_nothing(captions: list[str]):
 
 
 def test_senses_of_a_word_share_no_clue():
-    for word, clues in ((word, [set(s.clues) for s in senses.known(word)]) for word, *_ in PARTS):
+    for word, *_ in PARTS:
+        clues = [set(sense.clues) for sense in senses.senses_of(word)]
         assert len(clues) > 1
         assert len(set().union(*clues)) == sum(map(len, clues)), word
 

@@ -11,14 +11,14 @@ from curate.text.tokens import normal, surfaces
 
 
 def marked(text: str) -> tuple[str, str]:
-    """The boosters and the function words of a prompt."""
+    """The quality tags and the function words of a prompt."""
     forms = [normal(surface) for surface in surfaces(text)]
-    found = (stopwords.boosters(forms), stopwords.function_words(forms))
+    found = (stopwords.quality_tags(forms), stopwords.function_words(forms))
     return tuple(" ".join(forms[n] for n in sorted(places)) for places in found)  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize(
-    ("text", "boosters"),
+    ("text", "tags"),
     [
         ("Masterpiece", "masterpiece"),
         ("detailed", "detailed"),
@@ -51,16 +51,16 @@ def marked(text: str) -> tuple[str, str]:
         ("cinematic lighting, hyper-realistic photo", "cinematic hyper-realistic"),
     ],
 )
-def test_boosters_change_quality_alone(text: str, boosters: str):
-    assert marked(text)[0] == boosters
+def test_quality_tags_change_quality_alone(text: str, tags: str):
+    assert marked(text)[0] == tags
 
 
-def test_the_user_may_name_boosters():
+def test_the_user_may_name_quality_tags():
     forms = "the best girls of a girl guide, best moon-lit".replace(",", "").split()
 
-    assert stopwords.boosters(forms) == frozenset()
-    assert stopwords.boosters(forms, own=frozenset(["best girl"])) == {1, 2}
-    assert stopwords.boosters(forms, own=frozenset(["moon lit"])) == {8}
+    assert stopwords.quality_tags(forms) == frozenset()
+    assert stopwords.quality_tags(forms, own=frozenset(["best girl"])) == {1, 2}
+    assert stopwords.quality_tags(forms, own=frozenset(["moon lit"])) == {8}
 
 
 @pytest.mark.parametrize(
@@ -94,9 +94,10 @@ def test_function_words_stand_in_their_context(text: str, function_words: str):
 
 @given(st.lists(st.sampled_from("a can of best quality in front on top the 8k dog".split())))
 def test_positions_are_those_of_words(forms: list[str]):
-    for places in (stopwords.boosters(forms), stopwords.function_words(forms)):
+    for places in (stopwords.quality_tags(forms), stopwords.function_words(forms)):
         assert places <= set(range(len(forms)))
-    assert stopwords.boosters([*forms, "dog"]) >= stopwords.boosters(forms) - {len(forms) - 1}
+    tags = stopwords.quality_tags(forms)
+    assert stopwords.quality_tags([*forms, "dog"]) >= tags - {len(forms) - 1}
 
 
 def test_reads_what_the_user_says(tmp_path: Path):

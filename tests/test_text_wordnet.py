@@ -15,8 +15,15 @@ from hypothesis import strategies as st
 
 from curate.errors import InputError
 from curate.text import wordnet
-from curate.text.wordnet import GATE, exceptions, is_visual, known, parts_of_speech, phrases
-from curate.text.wordnet import related as all_related
+from curate.text.wordnet import (
+    GATE,
+    exceptions,
+    has_word,
+    is_visual,
+    parts_of_speech,
+    phrases,
+    related_words,
+)
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
@@ -28,7 +35,7 @@ import wordnet_files  # noqa: E402
 
 def gated(word: str, relation: str = "") -> set[str]:
     """What may stand for the word, by the gate."""
-    found = [r for r in all_related(word) if r.similarity >= GATE[r.relation]]
+    found = [r for r in related_words(word) if r.similarity >= GATE[r.relation]]
     return {r.unit for r in found if relation in ("", r.relation)}
 
 
@@ -37,7 +44,7 @@ def table() -> dict[str, str]:
         return {name: file.read(name).decode() for name in file.namelist()}
 
 
-WORDS = sorted(wordnet._rows("related.tsv"))
+WORDS = sorted(wordnet._read_rows("related.tsv"))
 
 
 # The dictionary
@@ -47,15 +54,15 @@ WORDS = sorted(wordnet._rows("related.tsv"))
     "word", ["blizzard", "Polar Bear", "ice-cream", "ice cream", "steampunk", "emoji", "chibi"]
 )
 def test_knows_words_of_wordnet_and_modern_ones(word):
-    assert known(word)
+    assert has_word(word)
 
 
 @pytest.mark.parametrize("word", ["", " ", "-", "blizard", "fur bat", "qwxz", "雪"])
 def test_does_not_know_what_is_no_word(word):
-    assert not known(word)
+    assert not has_word(word)
     assert parts_of_speech(word) == ""
     assert wordnet.variants(word) == frozenset()
-    assert all_related(word) == ()
+    assert related_words(word) == ()
     assert exceptions(word) == ()
     assert phrases(word) == ()
     assert is_visual(word)
@@ -128,7 +135,7 @@ def test_other_words_are_no_spellings(word):
     assert not wordnet.variants(word) - {"4"}
 
 
-@given(st.sampled_from(sorted(wordnet._rows("variants.tsv"))))
+@given(st.sampled_from(sorted(wordnet._read_rows("variants.tsv"))))
 def test_spellings_are_symmetric_and_never_the_word_itself(word):
     others = wordnet.variants(word)
     assert others and word not in others
@@ -153,11 +160,11 @@ def test_what_cannot_be_seen_or_is_no_compound_is_no_phrase():
     assert phrases("felis") == ()
 
 
-@given(st.sampled_from(sorted(wordnet._phrases())))
+@given(st.sampled_from(sorted(wordnet._read_phrases())))
 def test_every_phrase_is_a_known_word_of_several(first):
     for words in phrases(first):
         assert words[0] == first and len(words) > 1
-        assert known(" ".join(words))
+        assert has_word(" ".join(words))
 
 
 def test_irregular_forms():
@@ -235,19 +242,19 @@ def test_other_senses_broader_words_and_doers_do_not_stand_for_the_word(word, un
 def test_no_refused_pair_is_shipped():
     lines = (ROOT / "tools" / "refused_relations.txt").read_text("utf-8").splitlines()
     pairs = [line.split("; ") for line in lines if not line.startswith("#")]
-    assert [p for p in pairs if p[1] in {r.unit for r in all_related(p[0])}] == []
-    assert all(known(word) and known(unit) for word, unit in pairs)
+    assert [p for p in pairs if p[1] in {r.unit for r in related_words(p[0])}] == []
+    assert all(has_word(word) and has_word(unit) for word, unit in pairs)
 
 
 def test_keeps_what_the_gate_refuses_for_the_caller_to_show():
-    snowstorm = next(r for r in all_related("blizzard") if r.unit == "snowstorm")
+    snowstorm = next(r for r in related_words("blizzard") if r.unit == "snowstorm")
     assert snowstorm.relation == "synonym"
     assert 0.5 <= snowstorm.similarity < GATE["synonym"]
 
 
 @given(st.sampled_from(WORDS))
 def test_relations_are_sorted_unique_above_the_floor_and_not_the_word_itself(word):
-    found = all_related(word)
+    found = related_words(word)
     scores = [r.similarity for r in found]
     assert scores == sorted(scores, reverse=True)
     assert all(build_words.FLOOR <= s < 1 for s in scores)
@@ -255,7 +262,7 @@ def test_relations_are_sorted_unique_above_the_floor_and_not_the_word_itself(wor
     assert len(units) == len(set(units))
     assert word.replace("-", " ") not in {u.replace("-", " ") for u in units}
     assert not set(units) & wordnet.variants(word)
-    assert all(known(u) and is_visual(u) for u in units)
+    assert all(has_word(u) and is_visual(u) for u in units)
     assert {r.relation for r in found} <= GATE.keys()
 
 
@@ -270,10 +277,10 @@ def test_the_gate_is_the_one_that_was_measured():
 def test_reads_in_a_moment_and_then_answers_from_memory():
     code = (
         "import time; from curate.text import wordnet as w\n"
-        "start = time.process_time(); w.known('dog'); w.related('dog')\n"
+        "start = time.process_time(); w.has_word('dog'); w.related_words('dog')\n"
         "print(time.process_time() - start)\n"
         "start = time.process_time()\n"
-        "for _ in range(20000): w.known('ice-cream'); w.is_visual('dog'); w.variants('grey')\n"
+        "for _ in range(20000): w.has_word('ice-cream'); w.is_visual('dog'); w.variants('grey')\n"
         "print((time.process_time() - start) / 60000)"
     )
     command = [sys.executable, "-c", code]
@@ -284,7 +291,7 @@ def test_reads_in_a_moment_and_then_answers_from_memory():
 
 
 def test_asking_reads_nothing_before_the_first_question():
-    code = "from curate.text import wordnet as w; print(w._words.cache_info().currsize)"
+    code = "from curate.text import wordnet as w; print(w._read_words.cache_info().currsize)"
     command = [sys.executable, "-c", code]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "0\n"
 
@@ -337,7 +344,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture
 def built(small: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     """The tiny table, read by the reader."""
-    caches = (wordnet._words, wordnet._rows, wordnet._phrases, all_related)
+    caches = (wordnet._read_words, wordnet._read_rows, wordnet._read_phrases, related_words)
     monkeypatch.setattr(wordnet, "TABLE", small[1])
     for cached in caches:
         cached.cache_clear()
@@ -347,15 +354,15 @@ def built(small: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_what_the_builder_writes_the_reader_reads(built):
-    assert known("snow leopard") and known("Steampunk") and not known("blizzard")
+    assert has_word("snow leopard") and has_word("Steampunk") and not has_word("blizzard")
     assert parts_of_speech("snowy") == "a"
     assert not is_visual("concept") and not is_visual("possibly") and is_visual("snow")
     assert wordnet.variants("color") == {"colour"}
     assert exceptions("geese") == ("goose",)
     assert phrases("snow") == (("snow", "angel"), ("snow", "globe"), ("snow", "leopard"))
     assert phrases("canis") == ()
-    for word in wordnet._rows("related.tsv"):
-        assert all(build_words.FLOOR <= r.similarity < 1 for r in all_related(word))
+    for word in wordnet._read_rows("related.tsv"):
+        assert all(build_words.FLOOR <= r.similarity < 1 for r in related_words(word))
 
 
 def test_the_same_inputs_give_the_same_bytes(small, tmp_path, capsys):

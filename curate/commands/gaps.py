@@ -70,7 +70,7 @@ def vocab_gaps(  # noqa: PLR0913 one a documented setting
     agreed = declared.read(aliases) if aliases else declared.NONE
     asked = reader.read(path, syntax=syntax)
     origin, index, notes = _opened(data, checkpoint, jobs, progress)
-    taken = units.asked(
+    taken = units.find_units(
         asked,
         pairs=pairs,
         agreed=agreed,
@@ -78,7 +78,7 @@ def vocab_gaps(  # noqa: PLR0913 one a documented setting
     )
     if checkpoint:
         taken = taken.words_alone()
-    searched = queries.chosen(taken.votes)
+    searched = queries.choose(taken.votes)
     judge = Judge(index, wanted, origin.options, agreed, lines_of(asked), searched)
     items = judge.items(taken)
     if images:
@@ -132,7 +132,7 @@ def _looked_into_pictures(
     pictures = pixels.pictures(origin)
     findings = search.find(short, pictures)
     said = {picture.key: "; ".join(picture.captions) for picture in pictures}
-    found = [judge.uncaptioned(item, findings.found.get(item.unit), said) for item in items]
+    found = [judge.look_again(item, findings.found.get(item.unit), said) for item in items]
     return sorted(found, key=verdicts.worst_first), findings.sentences()
 
 

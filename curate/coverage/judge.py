@@ -24,9 +24,9 @@ from curate.index.index import Evidence
 from curate.prompts import queries
 from curate.prompts.aliases import NONE, Aliases
 from curate.prompts.reader import CONTROL, NEGATED, Prompt
-from curate.prompts.units import TYPO, Asked, Place
+from curate.prompts.units import TYPO, Place, Units
 from curate.text import senses, spelling
-from curate.text.analysis import FUNCTION, META, is_entry, spellings, word
+from curate.text.analysis import FUNCTION, QUALITY_TAG, is_entry, spellings, word
 from curate.vision.search import Found
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 MENTIONED = 0.39  # share of pictures of a thing in which one caption names it; see docs/coverage.md
 EVIDENCE = 6  # captions an item shows
 _READ_FOR_SENSE = 50  # captions
-_GIVEN = {CONTROL: "control-token", NEGATED: "negated", FUNCTION: FUNCTION, META: META, TYPO: TYPO}
 
 
 @dataclass
@@ -56,7 +55,7 @@ class Judge:
     lines: Mapping[int, str] = field(default_factory=dict)  # of the prompts, by their numbers
     searched: Mapping[str, str] = field(default_factory=dict)  # word -> query, where not itself
 
-    def items(self, asked: Asked) -> list[Item]:
+    def items(self, asked: Units) -> list[Item]:
         """A verdict for everything asked, worst first."""
         self._expect(unit for unit, role in asked.words if role != CONTROL)
         found = [self.word(*unit, places) for unit, places in asked.words.items()]
@@ -64,9 +63,9 @@ class Judge:
         known = {item.unit: self._union(self._names(item.unit)) for item in found if item.images}
         listed = [
             {both: at for both, at in places.items() if both[0] in known and both[1] in known}
-            for places in (asked.bindings, asked.pairs)
+            for places in (asked.attribute_bindings, asked.pairs)
         ]
-        found += self.bindings(listed[0], known)
+        found += self.attribute_bindings(listed[0], known)
         told = set(map(frozenset, listed[0]))
         rest = {both: at for both, at in listed[1].items() if frozenset(both) not in told}
         found += self.pairs(rest, known)
@@ -75,7 +74,7 @@ class Judge:
     def _expect(self, units: Iterable[str]) -> None:
         """Make ready for the evidence of many words."""
         first = [f(unit)[:EVIDENCE] for unit in units for f in (self.index.exact, self.index.shown)]
-        self.index.expect(_joined(first))
+        self.index.expect(_concatenate(first))
 
     def word(self, unit: str, role: str, places: Sequence[Place]) -> Item:
         """A word, or a control token."""
@@ -85,8 +84,8 @@ class Judge:
         shown, exact = self.index.shown(unit), self.index.exact(unit)
         other = without(self._union(self._other_names(unit)), shown)
         levels = Levels(len(exact), len(shown) - len(exact), len(other))
-        if role in (FUNCTION, META, TYPO):
-            return Item(unit, "word", _GIVEN[role], mentions, levels)
+        if role in (FUNCTION, QUALITY_TAG, TYPO):
+            return Item(unit, "word", role, mentions, levels)
         if role == NEGATED or levels.images >= self.wanted.target:
             return self._enough(unit, role, mentions, levels, (exact, shown, other))
         return self._short(unit, mentions, levels, (exact, shown, other))
@@ -143,10 +142,10 @@ class Judge:
         return Item(
             unit, "word", verdict, mentions, levels,
             not_counted=left,
-            upper_bound=_unnamed(levels.images, self.index.images),
+            upper_bound=_most_unnamed(levels.images, self.index.images),
             evidence=evidence,
             nearest=tuple(words.nearest(unit)) if bare else (),
-            did_you_mean=self._meant(unit) if bare and not known else (),
+            did_you_mean=self._corrections(unit) if bare and not known else (),
             senses=self._sense(unit, mentions, images[1]),
             fetch=self._fetch(unit) if known else (),
             need=self.wanted.target - levels.images,
@@ -154,7 +153,7 @@ class Judge:
 
     def _verdict(self, unit: str, levels: Levels) -> str:
         """Of a word with fewer images than the target; more images never make it worse."""
-        if unit in self.agreed.not_visual or not word(unit).is_visual:
+        if unit in self.agreed.abstract or not word(unit).is_visual:
             return "not-visual"
         count = levels.images
         if count >= self.wanted.warn:
@@ -167,7 +166,7 @@ class Judge:
             return "thin"
         return "missing" if word(unit).is_known else "unknown-word"
 
-    def uncaptioned(self, item: Item, found: Found | None, said: Mapping[str, str]) -> Item:
+    def look_again(self, item: Item, found: Found | None, said: Mapping[str, str]) -> Item:
         """The item, or what it becomes when enough pictures show it that no caption names.
 
         Args:
@@ -192,13 +191,13 @@ class Judge:
         verdict = "phrase-thin" if levels.images else "phrase-missing"
         return Item(
             unit, "phrase", "phrase-covered" if enough else verdict, self._mentions(places), levels,
-            upper_bound=None if enough else _unnamed(levels.images, self.index.images),
+            upper_bound=None if enough else _most_unnamed(levels.images, self.index.images),
             evidence=self._evidence((exact, shown, other), [unit, *sorted(others)]),
             fetch=() if enough else self._fetch(unit),
             need=0 if enough else self.wanted.target - levels.images,
         )  # fmt: skip
 
-    def bindings(
+    def attribute_bindings(
         self, asked: Mapping[tuple[str, str], Sequence[Place]], known: Mapping[str, "Numbers"]
     ) -> Iterator[Item]:
         """Adjectives at their nouns, each in every spelling."""
@@ -225,7 +224,7 @@ class Judge:
                 rarer = known[both[both[0] == commoner]]
                 shown[both] = rarer[marked[rarer]]
             marked[known[commoner]] = False
-        self.index.expect(_joined(images for images in shown.values() if len(images) < RARE))
+        self.index.expect(_concatenate(images for images in shown.values() if len(images) < RARE))
         for both, images in shown.items():
             yield self._combination("pair", both, asked[both], known, images)
 
@@ -267,7 +266,7 @@ class Judge:
         counted: dict[str, dict[str, Numbers]] = {}
         left: list[NotCounted] = []
         for one in word(unit).related():
-            images = self._named(one.unit)
+            images = self._images_named(one.unit)
             if one.is_close:
                 counted.setdefault(one.relation, {})[one.unit] = images
             elif len(images):
@@ -275,7 +274,7 @@ class Judge:
         left.sort(key=lambda one: (-one.related.similarity, one.related.unit))
         return counted, tuple(left[:EVIDENCE])
 
-    def _meant(self, unit: str) -> tuple[spelling.Near, ...]:
+    def _corrections(self, unit: str) -> tuple[spelling.Near, ...]:
         """What may have been meant by a word that no dictionary has, and its images."""
         compound = word(unit).compound()
         if compound:
@@ -285,7 +284,7 @@ class Judge:
         found = spelling.did_you_mean(unit, is_entry, self.index.vocabulary)
         return tuple(found)
 
-    def _named(self, related: str) -> "Numbers":
+    def _images_named(self, related: str) -> "Numbers":
         """Images whose captions name a related word, and not only a word that it comes from.
 
         *Greens* are vegetables, what is *green* is none; *papers* are documents, *paper* is not.
@@ -298,7 +297,7 @@ class Judge:
         self, unit: str, mentions: Sequence[Mention], images: "Numbers"
     ) -> senses.SenseRisk | None:
         """Whether captions clearly show another sense than the prompts ask for."""
-        if not len(images) or not senses.known(unit):
+        if not len(images) or not senses.senses_of(unit):
             return None
         read = self.index.evidence(images[:_READ_FOR_SENSE].tolist(), [unit], _READ_FOR_SENSE)
         prompts = [self.lines[line] for line in sorted({m.line for m in mentions})]
@@ -315,7 +314,7 @@ class Judge:
         return self.index.evidence(list(chosen)[:EVIDENCE], units, EVIDENCE)
 
     def _fetch(self, query: str) -> tuple[str, ...]:
-        if not queries.is_one(query):
+        if not queries.is_searchable(query):
             return ()
         query = self.searched.get(query, query)
         return (shlex.join(["curate", "fetch", "openverse", "--query", query, *self.options]),)
@@ -334,7 +333,7 @@ def lines_of(prompts: Iterable[Prompt]) -> dict[int, str]:
     return {prompt.line: prompt.text for prompt in prompts}
 
 
-def _joined(sets: Iterable["Numbers"]) -> "Numbers":
+def _concatenate(sets: Iterable["Numbers"]) -> "Numbers":
     """The numbers of very many sets, repeated ones too."""
     import numpy as np
 
@@ -342,7 +341,7 @@ def _joined(sets: Iterable["Numbers"]) -> "Numbers":
 
 
 @cache
-def _unnamed(images: int, among: int) -> int:
+def _most_unnamed(images: int, among: int) -> int:
     """How many images may show a thing whose name stands at `images` of them, of `among` in all.
 
     The largest number k for which at most `images` captions that name it are likely with at least

@@ -38,8 +38,8 @@ class Aliases:
     alias: dict[str, tuple[str, ...]] = field(default_factory=dict)  # unit -> words that count too
     typo: dict[str, str] = field(default_factory=dict)  # form -> the form that is meant
     phrases: frozenset[str] = frozenset()  # as written
-    meta: frozenset[str] = frozenset()  # units
-    not_visual: frozenset[str] = frozenset()  # units
+    quality_tags: frozenset[str] = frozenset()  # units
+    abstract: frozenset[str] = frozenset()  # units
 
 
 NONE = Aliases()

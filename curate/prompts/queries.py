@@ -13,7 +13,7 @@ REACH = 3  # words between which the noun is looked for
 Votes = defaultdict[str, Counter[str]]
 
 
-def none_yet() -> Votes:
+def no_votes() -> Votes:
     """Where votes are collected: unit -> query -> places that speak for it."""
     return defaultdict(Counter)
 
@@ -75,12 +75,12 @@ def _thing(
     return f"{words[place]} {words[place + 1]}" if following else words[place]
 
 
-def is_one(text: str) -> bool:
+def is_searchable(text: str) -> bool:
     """Whether a search for it can find anything of use: 1506 alone finds everything."""
     return any(letter.isalpha() for letter in text)
 
 
-def chosen(votes: Votes) -> dict[str, str]:
+def choose(votes: Votes) -> dict[str, str]:
     """The query of each unit that is not searched by itself: what most places speak for."""
     found: dict[str, str] = {}
     for unit, counts in votes.items():

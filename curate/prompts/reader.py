@@ -193,7 +193,7 @@ def _parse(line: str, number: int, syntax: str, *, negative: bool = False) -> Pr
         reading.negated = [(0, len(line))]
     masked = reading.masked(line)
     tokens = list(_words(line, masked, number, reading))
-    for place in negation.negated(masked, [(t.start, t.end) for t in tokens], reading.control):
+    for place in negation.find_negated(masked, [(t.start, t.end) for t in tokens], reading.control):
         tokens[place] = replace(tokens[place], role=NEGATED)
     if reading.control:
         tokens += [Token(number, a, b, line[a:b], CONTROL) for a, b in reading.control]

@@ -1,4 +1,4 @@
-"""What prompts ask for, as units: words, phrases, bindings of adjectives to nouns, pairs."""
+"""What prompts ask for, as units: words, phrases, attribute bindings, pairs."""
 
 import re
 from collections import defaultdict
@@ -32,19 +32,21 @@ Place = tuple[Token, Token]  # the first and the last word of a unit, in a promp
 
 
 @dataclass(frozen=True)
-class Asked:
+class Units:
     """Every unit of the prompts, with the places that ask for it."""
 
     words: dict[tuple[str, str], list[Place]] = field(default_factory=lambda: defaultdict(list))
     phrases: dict[str, list[Place]] = field(default_factory=lambda: defaultdict(list))
-    bindings: dict[tuple[str, str], list[Place]] = field(default_factory=lambda: defaultdict(list))
+    attribute_bindings: dict[tuple[str, str], list[Place]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
     pairs: dict[tuple[str, str], list[Place]] = field(default_factory=lambda: defaultdict(list))
     crowded: list[int] = field(default_factory=list)  # lines with more than MOST_PAIRED words
-    votes: queries.Votes = field(default_factory=queries.none_yet)  # what to search for
+    votes: queries.Votes = field(default_factory=queries.no_votes)  # what to search for
 
-    def words_alone(self) -> "Asked":
-        """The same without phrases, bindings and pairs."""
-        return Asked(words=self.words, votes=self.votes)
+    def words_alone(self) -> "Units":
+        """The same without phrases, attribute bindings and pairs."""
+        return Units(words=self.words, votes=self.votes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +56,16 @@ class _Wanted:
     token: Token
     form: str  # as counted
     item: Word  # what it asks for
-    role: str  # WANTED, FUNCTION, META or TYPO
+    role: str  # WANTED, FUNCTION, QUALITY_TAG or TYPO
 
 
-def asked(
+def find_units(
     prompts: Sequence[Prompt],
     *,
     pairs: str = "nouns",
     agreed: aliases.Aliases = aliases.NONE,
     together: Callable[[str], int] | None = None,
-) -> Asked:
+) -> Units:
     """Take prompts apart; every word and control token is in the result.
 
     Args:
@@ -72,7 +74,7 @@ def asked(
         agreed: what the user declared about words.
         together: images whose captions show some words side by side, for collocations.
     """
-    found = Asked()
+    found = Units()
     names = _names(prompts)
     for prompt in prompts:
         for token in prompt.tokens:
@@ -82,7 +84,7 @@ def asked(
         said = analyse(
             [tokens.normal(token.text) for token in chosen],
             [_between(prompt.text, a, b) for a, b in pairwise(chosen)],
-            meta=agreed.meta, own=agreed.phrases, together=together,
+            quality_tags=agreed.quality_tags, own=agreed.phrases, together=together,
         )  # fmt: skip
         words = list(_words(chosen, said, agreed, names))
         for one in words:
@@ -123,7 +125,7 @@ def _words(
         yield _Wanted(token, one.form, one if as_written else word(one.unit), role)
 
 
-def _combine(found: Asked, words: Sequence[_Wanted], said: Analysis) -> None:
+def _combine(found: Units, words: Sequence[_Wanted], said: Analysis) -> None:
     """Add phrases, attribute bindings, and what to search for."""
     for first, past, unit in said.phrases:
         found.phrases[unit].append((words[first].token, words[past - 1].token))
@@ -136,7 +138,7 @@ def _combine(found: Asked, words: Sequence[_Wanted], said: Analysis) -> None:
         seen = adjective.item.is_visual and noun.item.is_visual
         if adjective.role == noun.role == WANTED and seen:
             both = adjective.item.form, noun.item.form
-            found.bindings[both].append(_place(adjective, noun))
+            found.attribute_bindings[both].append(_place(adjective, noun))
 
 
 def _between(text: str, a: Token, b: Token) -> str:
@@ -164,7 +166,7 @@ def _paired(
     return list(chosen.items())
 
 
-def _pair(found: Asked, prompt: Prompt, places: Sequence[tuple[str, Place]]) -> None:
+def _pair(found: Units, prompt: Prompt, places: Sequence[tuple[str, Place]]) -> None:
     if len(places) > MOST_PAIRED:
         found.crowded.append(prompt.line)
     for (a, one), (b, other) in combinations(places[:MOST_PAIRED], 2):

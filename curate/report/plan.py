@@ -270,7 +270,7 @@ def _query(item: Mapping[str, Any]) -> str | None:
     asked = shlex.split(commands[0]) if commands else []
     at = asked.index("--query") + 1 if "--query" in asked else 0
     query = _plain(asked[at] if at else " ".join(str(item["unit"]).split(" + ")))
-    return query if len(query) <= LONGEST and queries.is_one(query) else None
+    return query if len(query) <= LONGEST and queries.is_searchable(query) else None
 
 
 def _unfetched(items: Iterable[Mapping[str, Any]]) -> Iterable[Unfetched]:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from curate.text import bindings, phrases, stopwords, tokens, wordnet
 from curate.text.lemmas import in_dictionary, is_function_word, lemmas_of, unit_of
 
-FUNCTION, META = "function-word", "meta"  # roles of words that name nothing to be looked for
+FUNCTION, QUALITY_TAG = "function-word", "meta"  # roles of words that name nothing to be looked for
 Phrase = tuple[int, int, str]  # first place, place past the last, unit
 BLANK, COMMA, APART = "blank", "comma", "apart"  # what stands between one word and the next
 
@@ -36,7 +36,7 @@ class Word:
     def compound(self) -> str | None:
         """The entry of two words that somebody wrote as one: teddy bear, of teddybear."""
         cuts = (f"{self.form[:n]} {self.form[n:]}" for n in range(2, len(self.form) - 1))
-        return next(filter(wordnet.known, cuts), None) if self.form.isalpha() else None
+        return next(filter(wordnet.has_word, cuts), None) if self.form.isalpha() else None
 
     def related(self) -> list[wordnet.Related]:
         """Related words of every reading, in every spelling: each once, never the word itself.
@@ -48,7 +48,7 @@ class Word:
         own = {self.form, *self.lemmas, *self.variants}
         best: dict[str, wordnet.Related] = {}
         for lemma in sorted(own):
-            for one in wordnet.related(lemma):
+            for one in wordnet.related_words(lemma):
                 if one.unit in own or not self._means(lemma, one.unit):
                     continue
                 known = best.get(one.unit)
@@ -63,7 +63,7 @@ class Word:
         if self.form.endswith(("ing", "ed")):
             verbs = wordnet.parts_of_speech(lemma)[:1], *wordnet.parts_of_speech(other)
             return verbs[0] == "v" and "v" in verbs[1:]
-        return not wordnet.known(self.form)
+        return not wordnet.has_word(self.form)
 
 
 @lru_cache(maxsize=1 << 16)
@@ -78,7 +78,7 @@ def word(form: str) -> Word:
         variants=variants,
         is_known=_is_known(form, lemmas),
         # by itself or, unknown as it stands, by a lemma
-        is_visual=any(map(wordnet.is_visual, [form] if wordnet.known(form) else lemmas)),
+        is_visual=any(map(wordnet.is_visual, [form] if wordnet.has_word(form) else lemmas)),
         is_number=any(one.isdigit() for one in (form, *variants)),
         is_function_word=is_function_word(form),
     )
@@ -89,9 +89,9 @@ def _is_known(form: str, lemmas: frozenset[str]) -> bool:
 
     So is what is like something known: *corpselike*.
     """
-    if form[:1].isdigit() or wordnet.known(form.removesuffix("like")):
+    if form[:1].isdigit() or wordnet.has_word(form.removesuffix("like")):
         return True
-    if any(wordnet.known(one) or in_dictionary(one) for one in lemmas):
+    if any(wordnet.has_word(one) or in_dictionary(one) for one in lemmas):
         return True
     parts = tokens.parts(form) if "-" in form else []
     return len(parts) > 1 and all(word(part).is_known for part in parts)
@@ -99,7 +99,7 @@ def _is_known(form: str, lemmas: frozenset[str]) -> bool:
 
 def is_entry(form: str) -> bool:
     """Whether the word table has a lemma of the form: what misspelt words are corrected to."""
-    return any(map(wordnet.known, lemmas_of(form)))
+    return any(map(wordnet.has_word, lemmas_of(form)))
 
 
 def spellings(phrase: str) -> list[str]:
@@ -116,7 +116,7 @@ class Analysis:
     """What the words of a prompt say together; places count from its first word."""
 
     words: list[Word]
-    roles: dict[int, str]  # FUNCTION or META, of words that have one of these
+    roles: dict[int, str]  # FUNCTION or QUALITY_TAG, of words that have one of these
     runs: list[range]  # words that follow one another
     phrases: list[Phrase]
     nouns: set[int]
@@ -127,7 +127,7 @@ def analyse(
     forms: Sequence[str],
     between: Sequence[str],
     *,
-    meta: frozenset[str] = frozenset(),
+    quality_tags: frozenset[str] = frozenset(),
     own: frozenset[str] = frozenset(),
     together: Callable[[str], int] | None = None,
 ) -> Analysis:
@@ -136,19 +136,19 @@ def analyse(
     Args:
         forms: their normal forms, in their order.
         between: what stands between each and the next: BLANK, COMMA or APART.
-        meta: the user's words that only ask for quality.
+        quality_tags: the user's words that only ask for quality.
         own: the user's phrases.
         together: as for `phrases.find`.
     """
     roles = dict.fromkeys(stopwords.function_words(forms), FUNCTION)
-    roles |= dict.fromkeys(stopwords.boosters(forms, own=meta), META)
+    roles |= dict.fromkeys(stopwords.quality_tags(forms, own=quality_tags), QUALITY_TAG)
     found = Analysis(list(map(word, forms)), roles, list(_runs(forms, between)), [], set(), [])
     for run in found.runs:
         said, start = forms[run.start : run.stop], run.start
         named = [
             (a, b, unit)
             for a, b, unit in phrases.find(said, own=own, together=together)
-            if META not in {roles.get(start + n) for n in range(a, b)}
+            if QUALITY_TAG not in {roles.get(start + n) for n in range(a, b)}
         ]
         spans = [(a, b) for a, b, _ in named]
         found.phrases.extend((start + a, start + b, unit) for a, b, unit in named)

@@ -153,7 +153,7 @@ def binds(words: Sequence[str], adjective: frozenset[str], noun: frozenset[str])
     said = {n for n, word in enumerate(words) if not adjective.isdisjoint(lemmas_of(word))}
     for one in adjective:
         if "-" in one:
-            said |= set(_written_apart(words, tokens.parts(one)))
+            said |= set(_find_in_a_row(words, tokens.parts(one)))
     if not said:
         return False
     letters = _letters(words, ())
@@ -214,13 +214,13 @@ def is_noun(word: str) -> bool:
 def _letters(words: Sequence[str], phrases: Sequence[tuple[int, int]]) -> str:
     letters = "".join(map(_letter, words))
     if not letters.isupper():
-        letters = _decided(letters)
+        letters = _resolve_letters(letters)
     for first, past in phrases:
         letters = letters[:first] + "N" * (past - first) + letters[past:]
     return letters
 
 
-def _decided(letters: str) -> str:
+def _resolve_letters(letters: str) -> str:
     """Capitals for the small letters: a modifier before a noun or behind "is", else a noun."""
     found = list(letters)
     for place, letter in enumerate(letters):
@@ -241,7 +241,7 @@ def _pairs(words: Sequence[str], letters: str) -> Iterator[tuple[int, int]]:
         for match in _PREDICATIVE.finditer(letters):
             states = [place for place, _ in _each(letters, match, "state")]
             for head in _subjects(letters, match):
-                yield from ((place, head) for place in states if not _passive(words, place))
+                yield from ((place, head) for place in states if not _is_passive(words, place))
     if "X" in letters:
         for match in _PAINTED.finditer(letters):
             yield from _each(letters, match, "state")
@@ -253,7 +253,7 @@ def _pairs(words: Sequence[str], letters: str) -> Iterator[tuple[int, int]]:
 def _each(letters: str, match: re.Match[str], group: str) -> Iterator[tuple[int, int]]:
     """Each modifier of a group of the match, with the noun of the match."""
     for place in range(*match.span(group)):
-        if _modifies(letters, place):
+        if _is_attribute(letters, place):
             yield place, match.end("noun") - 1
 
 
@@ -262,14 +262,14 @@ def _doings(letters: str) -> Iterator[tuple[int, int]]:
         yield match.end() - 1, match.end("noun") - 1
 
 
-def _modifies(letters: str, place: int) -> bool:
+def _is_attribute(letters: str, place: int) -> bool:
     """Whether a modifier is reported: numbers, adverbs and the dark of dark blue are not."""
     if letters[place] == "H":
         return letters[place + 1 : place + 2] != "K"
     return letters[place] in "JKEITCX"
 
 
-def _passive(words: Sequence[str], place: int) -> bool:
+def _is_passive(words: Sequence[str], place: int) -> bool:
     """Whether more is done than said: "is eaten by", "was nestled between"; not "filled with"."""
     ends = words[place].endswith(("ed", "en"))
     if ends and words[place - 1] == "being":
@@ -307,7 +307,7 @@ def _start(letters: str, head: int) -> int:
     return place - 1 if place and letters[place - 1] == "D" else place
 
 
-def _written_apart(words: Sequence[str], parts: Sequence[str]) -> Iterator[int]:
+def _find_in_a_row(words: Sequence[str], parts: Sequence[str]) -> Iterator[int]:
     """Where the last of parts stands that follow one another: snow covered."""
     for n in range(len(words) - len(parts) + 1):
         if list(words[n : n + len(parts)]) == parts:

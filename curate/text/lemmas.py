@@ -100,10 +100,10 @@ def read_list(name: str) -> Iterator[str]:
 
 def is_function_word(form: str) -> bool:
     """Whether the form belongs to a closed class: an article, a preposition, a pronoun, …"""
-    if "'" not in form or form in _function_words():
-        return form in _function_words()
+    if "'" not in form or form in _read_function_words():
+        return form in _read_function_words()
     head = next((form.removesuffix(c) for c in _CLITICS if form.endswith(c)), form)
-    return head in _function_words()
+    return head in _read_function_words()
 
 
 @cache
@@ -225,7 +225,7 @@ def _is_inflected(form: str, lemmas: set[str]) -> bool:
     park is rather a garden, nor *painted*, an adjective.
     """
     first = {wordnet.parts_of_speech(one)[:1] for one in lemmas}
-    return bool(first) and first <= {"v", "a"} and not wordnet.known(form)
+    return bool(first) and first <= {"v", "a"} and not wordnet.has_word(form)
 
 
 def _is_mistaken(form: str, known: str) -> bool:
@@ -265,7 +265,7 @@ def _plural_lemmas(form: str) -> list[str]:
     else:
         choices = [form[:-1], form[:-2]] if form.endswith("es") else [form[:-1]]
     believed = [one for one in choices if _dictionary_lemma(one) == one]
-    believed += [one for one in choices if wordnet.known(one)]
+    believed += [one for one in choices if wordnet.has_word(one)]
     return believed[:1] if believed or known else choices[:1]
 
 
@@ -311,7 +311,7 @@ def _known_stems(stem: str) -> list[str]:
 
 def _dictionary_lemma(form: str) -> str | None:
     """The dictionary's lemma, case folded; None for a form it does not hold."""
-    found = _dictionary().get_lemma(form, "en") if form else None
+    found = _load_dictionary().get_lemma(form, "en") if form else None
     return found.casefold() if found else None
 
 
@@ -324,12 +324,12 @@ def dictionary_forms() -> Iterator[str]:
 
 
 @cache
-def _dictionary() -> "DictionaryLookupStrategy":
+def _load_dictionary() -> "DictionaryLookupStrategy":
     from simplemma.strategies import DictionaryLookupStrategy
 
     return DictionaryLookupStrategy()
 
 
 @cache
-def _function_words() -> frozenset[str]:
+def _read_function_words() -> frozenset[str]:
     return frozenset(word for line in read_list("function_words.txt") for word in line.split())

@@ -50,7 +50,7 @@ _NOUNS = frozenset(
 )
 
 
-def negated(text: str, words: Sequence[Span], control: Sequence[Span] = ()) -> list[int]:
+def find_negated(text: str, words: Sequence[Span], control: Sequence[Span] = ()) -> list[int]:
     """Positions of the denied words, ascending.
 
     Args:

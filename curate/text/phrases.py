@@ -107,13 +107,13 @@ def find(
         for phrase, own_phrase in _entries(forms[n : n + 2], own)
         if _stands(parts, n, phrase)
     ]
-    chosen = _apart(
+    chosen = _without_overlaps(
         (parts[n][1], parts[n + len(phrase) - 1][2], " ".join(phrase))
         for *_, n, phrase in sorted(ranked)
     )
     if together is not None:
         taken = {place for first, past, _ in chosen for place in range(first, past)}
-        chosen += _apart(_collocations(words, taken, together))
+        chosen += _without_overlaps(_collocations(words, taken, together))
     return sorted(chosen)
 
 
@@ -126,15 +126,15 @@ def _entries(forms: Sequence[str], own: frozenset[str]) -> Iterator[tuple[tuple[
     for first in dict.fromkeys((forms[0], unit_of(forms[0]), "-".join(forms))):
         for phrase in _by_first_word(own).get(first, ()):
             yield phrase, True
-        for phrase in _lexical(first):
+        for phrase in _table_phrases(first):
             yield phrase, False
 
 
 @cache
-def _lexical(first: str) -> tuple[tuple[str, ...], ...]:
+def _table_phrases(first: str) -> tuple[tuple[str, ...], ...]:
     """Phrases of the lexicon that begin with this word."""
     split = (tuple(p for w in entry for p in tokens.parts(w)) for entry in wordnet.phrases(first))
-    return (*_by_first_word(_compounds()).get(first, ()), *filter(_means_one_thing, split))
+    return (*_by_first_word(_read_compounds()).get(first, ()), *filter(_means_one_thing, split))
 
 
 def _means_one_thing(phrase: tuple[str, ...]) -> bool:
@@ -150,7 +150,7 @@ def _means_one_thing(phrase: tuple[str, ...]) -> bool:
 
 
 @cache
-def _compounds() -> frozenset[str]:
+def _read_compounds() -> frozenset[str]:
     return frozenset(read_list("compounds.txt"))
 
 
@@ -187,7 +187,7 @@ def _inflects(form: str, noun: str) -> bool:
     return form == noun or (noun in lemmas_of(form) and not form.endswith(("ing", "ed")))
 
 
-def _apart(found: Iterable[Found]) -> list[Found]:
+def _without_overlaps(found: Iterable[Found]) -> list[Found]:
     """Those that overlap none before them."""
     chosen: list[Found] = []
     taken: set[int] = set()

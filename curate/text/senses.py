@@ -43,9 +43,9 @@ class Sense:
     clues: dict[str, int]  # lemma -> what it says
 
 
-def known(unit: str) -> tuple[Sense, ...]:
+def senses_of(unit: str) -> tuple[Sense, ...]:
     """The senses of a word; () for one that is not in the table."""
-    return _table().get(unit, ())
+    return _read_senses().get(unit, ())
 
 
 def risk(unit: str, prompts: Sequence[str], captions: Sequence[str]) -> SenseRisk | None:
@@ -56,7 +56,7 @@ def risk(unit: str, prompts: Sequence[str], captions: Sequence[str]) -> SenseRis
         prompts: those that ask for it.
         captions: those that show it, or up to 50 of them.
     """
-    senses = known(unit)
+    senses = senses_of(unit)
     if not senses:
         return None
     asked = _Votes(unit, senses, prompts)
@@ -87,7 +87,7 @@ class _Votes:
         self._words: dict[int, Counter[str]] = {n: Counter() for n in range(len(senses))}
         for text in texts:
             self.texts += 1
-            lemmas = _lemmas(text) - lemmas_of(unit)
+            lemmas = _lemmas_in(text) - lemmas_of(unit)
             said = [{w: s.clues[w] for w in lemmas & s.clues.keys()} for s in senses]
             best, *rest = sorted((sum(one.values()), n) for n, one in enumerate(said))[::-1]
             if best[0] >= SPEAKS and best[0] >= LEAD * max((x for x, _ in rest), default=0):
@@ -100,13 +100,13 @@ class _Votes:
         return tuple(sorted(counts, key=lambda w: (-counts[w], w))[:EVIDENCE])
 
 
-def _lemmas(text: str) -> frozenset[str]:
+def _lemmas_in(text: str) -> frozenset[str]:
     forms = (form for surface in tokens.surfaces(text) for form in tokens.forms(surface))
     return frozenset(lemma for form in forms for lemma in lemmas_of(form))
 
 
 @cache
-def _table() -> dict[str, tuple[Sense, ...]]:
+def _read_senses() -> dict[str, tuple[Sense, ...]]:
     packed = resources.files("curate.text").joinpath("senses.tsv.gz").read_bytes()
     found: dict[str, tuple[Sense, ...]] = {}
     _, *lines = gzip.decompress(packed).decode().splitlines()  # the first says where from

@@ -72,7 +72,7 @@ class Vocabulary:
             form = self._sorted[place]
             if len(unit) < 4 or not form.startswith(unit[:4]):
                 return
-            if 2 * _shared(unit, form) >= max(len(unit), len(form)):
+            if 2 * _common_letters(unit, form) >= max(len(unit), len(form)):
                 yield form
 
 
@@ -81,9 +81,9 @@ def edit_distance(a: str, b: str) -> int:
 
     Source: Levenshtein 1966; the row-by-row computation of Wagner and Fischer 1974.
     """
-    same = _shared(a, b)
+    same = _common_letters(a, b)
     a, b = a[same:], b[same:]
-    same = _shared(a[::-1], b[::-1])
+    same = _common_letters(a[::-1], b[::-1])
     a, b = a[: len(a) - same], b[: len(b) - same]
     above = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):
@@ -135,7 +135,7 @@ def did_you_mean(unit: str, known: Callable[[str], bool], vocabulary: Vocabulary
         return []
     images = vocabulary.images
     costs = {form: _cost(unit, form) for form in _candidates(unit, known, vocabulary)}
-    most, least = _most(len(unit)), 10 * images(unit)
+    most, least = _highest_cost(len(unit)), 10 * images(unit)
     likely = [form for form, cost in costs.items() if cost <= most and images(form) >= least]
     if not likely:
         return []
@@ -144,11 +144,11 @@ def did_you_mean(unit: str, known: Callable[[str], bool], vocabulary: Vocabulary
     best = min(likely, key=lambda form: (-images(form), costs[form], form))
     others = [form for form in likely if not lemmas_of(form) & lemmas_of(best)]
     leads = images(best) >= max(_IMAGES, 5 * max(map(images, others), default=0))
-    sure = leads if others or _joined(unit, known) else True
+    sure = leads if others or _is_compound(unit, known) else True
     return [Near(best, images(best))] if sure else []
 
 
-def _most(letters: int) -> float:
+def _highest_cost(letters: int) -> float:
     """The cost up to which a word of so many letters is corrected."""
     if letters >= _LONG:
         return 2.3
@@ -161,7 +161,7 @@ def _cost(unit: str, form: str) -> float:
     return 1.0 if heard else slips(unit, form)
 
 
-def _joined(unit: str, known: Callable[[str], bool]) -> bool:
+def _is_compound(unit: str, known: Callable[[str], bool]) -> bool:
     """Whether a word is two known ones, of seven letters or more: dragonborn."""
     cuts = range(3, len(unit) - 2) if len(unit) > 7 else ()
     return any(known(unit[:cut]) and known(unit[cut:]) for cut in cuts)
@@ -179,7 +179,7 @@ def _candidates(unit: str, known: Callable[[str], bool], vocabulary: Vocabulary)
         return {form for form in forms if len(form) >= 3 and real(form)}
     near = {form for form in _one_slip(unit, 1) if real(form)}
     near.update(form for form in vocabulary.alike(unit, 2) if edit_distance(unit, form) <= 3)
-    for form in _dictionary().find(unit, 2):
+    for form in _long_words().find(unit, 2):
         if edit_distance(unit, form) <= 3 and any(map(known, lemmas_of(form))):
             near.add(form)
     return near - {unit}
@@ -221,7 +221,7 @@ class _Alike:
 
 
 @cache
-def _dictionary() -> _Alike:
+def _long_words() -> _Alike:
     """Long words of the lemma dictionary."""
     return _Alike(form for form in dictionary_forms() if len(form) >= _LONG - 2)
 
@@ -238,7 +238,7 @@ def _letters(form: str) -> int:
     return once | twice << 32
 
 
-def _shared(a: str, b: str) -> int:
+def _common_letters(a: str, b: str) -> int:
     """How many first letters two words have in common."""
     same = [x == y for x, y in zip(a, b, strict=False)]
     return same.index(False) if False in same else len(same)

@@ -1,7 +1,7 @@
-"""Which words of a prompt name nothing to be looked for: boosters of quality, function words.
+"""Which words of a prompt name nothing to be looked for: quality tags, function words.
 
-Both are decided in their context, from lists of phrases that a reader can check: `boosters.txt`,
-`function_phrases.txt` and `function_words.txt`.
+Both are decided in their context, from lists of phrases that a reader can check:
+`quality_tags.txt`, `function_phrases.txt` and `function_words.txt`.
 """
 
 from collections import defaultdict
@@ -44,24 +44,24 @@ class _Phrases:
         return found
 
 
-def boosters(forms: Sequence[str], *, own: frozenset[str] = frozenset()) -> frozenset[int]:
+def quality_tags(forms: Sequence[str], *, own: frozenset[str] = frozenset()) -> frozenset[int]:
     """Positions of the words that only ask for quality or name an engine.
 
     Args:
         forms: normal forms of the wanted words of one prompt, in their order. A hyphenated form
-            is a booster when all its parts are: `award-winning`.
-        own: further boosters, the user's; with blanks between the words of one.
+            is a quality tag when all its parts are: `award-winning`.
+        own: further ones, the user's; with blanks between the words of one.
     """
-    words, owners = _split(forms)
-    found = _boosters().find(words)
-    for booster in own:
-        found |= _own(booster, words)
-    return _whole(found, owners)
+    words, owners = _split_hyphens(forms)
+    found = _read_quality_tags().find(words)
+    for tag in own:
+        found |= _tag_places(tag, words)
+    return _whole_words(found, owners)
 
 
-def _own(booster: str, words: Sequence[str]) -> set[int]:
-    """Positions of the words of a booster, its last word in any inflection."""
-    *heads, last = (part for word in booster.split() for part in tokens.parts(word))
+def _tag_places(tag: str, words: Sequence[str]) -> set[int]:
+    """Positions of the words of a quality tag, its last word in any inflection."""
+    *heads, last = (part for word in tag.split() for part in tokens.parts(word))
     wanted = lemmas_of(last)
     return {
         place
@@ -80,14 +80,14 @@ def function_words(forms: Sequence[str]) -> frozenset[int]:
     Args:
         forms: normal forms of the wanted words of one prompt, in their order.
     """
-    words, owners = _split(forms)
-    phrases, things = _function_phrases()
-    named = _whole(things.find(words), owners)
+    words, owners = _split_hyphens(forms)
+    phrases, things = _read_function_phrases()
+    named = _whole_words(things.find(words), owners)
     single = {n for n, form in enumerate(forms) if is_function_word(form)}
-    return frozenset(single - named) | (_whole(phrases.find(words), owners) - named)
+    return frozenset(single - named) | (_whole_words(phrases.find(words), owners) - named)
 
 
-def _split(forms: Sequence[str]) -> tuple[list[str], list[int]]:
+def _split_hyphens(forms: Sequence[str]) -> tuple[list[str], list[int]]:
     """The parts of hyphenated forms side by side, and the position that each came from."""
     words: list[str] = []
     owners: list[int] = []
@@ -98,7 +98,7 @@ def _split(forms: Sequence[str]) -> tuple[list[str], list[int]]:
     return words, owners
 
 
-def _whole(found: set[int], owners: Sequence[int]) -> frozenset[int]:
+def _whole_words(found: set[int], owners: Sequence[int]) -> frozenset[int]:
     """Positions of the forms all of whose parts were found."""
     missed = {owner for part, owner in enumerate(owners) if part not in found}
     return frozenset(owners[part] for part in found) - missed
@@ -119,42 +119,43 @@ def _matches(phrase: _Phrase, words: Sequence[str], place: int, *, ends: bool = 
 
 
 @cache
-def _boosters() -> _Phrases:
-    return _phrases(list(read_list("boosters.txt")))
+def _read_quality_tags() -> _Phrases:
+    return _parse_phrases(list(read_list("quality_tags.txt")))
 
 
 @cache
-def _function_phrases() -> tuple[_Phrases, _Phrases]:
+def _read_function_phrases() -> tuple[_Phrases, _Phrases]:
     """Phrases of function words, and places where a function word names something."""
     lines = list(read_list("function_phrases.txt"))
     things = [line.removeprefix("!") for line in lines if line.startswith("!")]
-    return _phrases([line for line in lines if not line.startswith("!")]), _phrases(things)
+    phrases = [line for line in lines if not line.startswith("!")]
+    return _parse_phrases(phrases), _parse_phrases(things)
 
 
-def _phrases(lines: Sequence[str]) -> _Phrases:
+def _parse_phrases(lines: Sequence[str]) -> _Phrases:
     plain: dict[str, list[_Phrase]] = defaultdict(list)
     at_end: dict[str, list[_Phrase]] = defaultdict(list)
     for line in lines:
-        phrase = _phrase(line)
+        phrase = _parse_phrase(line)
         kept = at_end if phrase.behind and _END in phrase.behind else plain
         for first in phrase.words[0]:
             kept[first].append(phrase)
     return _Phrases(dict(plain), dict(at_end))
 
 
-def _phrase(line: str) -> _Phrase:
+def _parse_phrase(line: str) -> _Phrase:
     before, _, rest = line.rpartition("<")
     words, _, behind = rest.partition(">")
     return _Phrase(
-        tuple(_choice(part) for word in words.split() for part in _parts(word)),
-        _choice(before) if before.strip() else None,
-        _choice(behind) if behind.strip() else None,
+        tuple(_parse_choice(part) for word in words.split() for part in _parse_parts(word)),
+        _parse_choice(before) if before.strip() else None,
+        _parse_choice(behind) if behind.strip() else None,
     )
 
 
-def _parts(word: str) -> list[str]:
+def _parse_parts(word: str) -> list[str]:
     return word.split("-") if "|" not in word else [word]
 
 
-def _choice(text: str) -> frozenset[str]:
+def _parse_choice(text: str) -> frozenset[str]:
     return frozenset(text.strip().split("|"))

@@ -38,14 +38,14 @@ class Related:
         return self.similarity >= GATE[self.relation]
 
 
-def known(lemma: str) -> bool:
+def has_word(lemma: str) -> bool:
     """Whether a dictionary has the word: WordNet's, or our list of modern words."""
-    return _find(_words(), lemma) != ""
+    return _look_up(_read_words(), lemma) != ""
 
 
 def parts_of_speech(lemma: str) -> str:
     """Letters of "nvar" (noun, verb, adjective, adverb), the commonest first; "" if unknown."""
-    return _find(_words(), lemma).rstrip("+-")
+    return _look_up(_read_words(), lemma).rstrip("+-")
 
 
 def is_visual(lemma: str) -> bool:
@@ -53,21 +53,21 @@ def is_visual(lemma: str) -> bool:
 
     Unknown words are True: in doubt a gap is reported.
     """
-    return not _find(_words(), lemma).endswith("-")
+    return not _look_up(_read_words(), lemma).endswith("-")
 
 
 def variants(lemma: str) -> frozenset[str]:
     """The same word in other spellings: gray and grey, 3 and three; not itself."""
-    return frozenset(_find(_rows("variants.tsv"), lemma).split("\t")) - {""}
+    return frozenset(_look_up(_read_rows("variants.tsv"), lemma).split("\t")) - {""}
 
 
 @lru_cache(maxsize=1 << 14)
-def related(lemma: str) -> tuple[Related, ...]:
+def related_words(lemma: str) -> tuple[Related, ...]:
     """Words that may stand for this one, the most similar first, those below GATE too.
 
     Other spellings are none of them: see `variants`. What is less similar than 0.5 is left out.
     """
-    units = _find(_rows("related.tsv"), lemma)
+    units = _look_up(_read_rows("related.tsv"), lemma)
     return tuple(
         Related(unit[3:], _RELATIONS[unit[0]], int(unit[1:3]) / 100)
         for unit in units.split("\t")
@@ -77,20 +77,20 @@ def related(lemma: str) -> tuple[Related, ...]:
 
 def phrases(first: str) -> tuple[tuple[str, ...], ...]:
     """Compounds that begin with this lemma and can be seen, as words, the longest first."""
-    return _phrases().get(first.lower(), ())
+    return _read_phrases().get(first.lower(), ())
 
 
 def is_part(form: str) -> bool:
     """Whether an entry of several words holds this word."""
-    return form.lower() in _parts()
+    return form.lower() in _read_parts()
 
 
 def exceptions(form: str) -> tuple[str, ...]:
     """Lemmas of an irregular form (geese: goose), of any part of speech; () if it is none."""
-    return tuple(filter(None, _find(_rows("exceptions.tsv"), form).split("\t")))
+    return tuple(filter(None, _look_up(_read_rows("exceptions.tsv"), form).split("\t")))
 
 
-def _find(table: Mapping[str, str], word: str) -> str:
+def _look_up(table: Mapping[str, str], word: str) -> str:
     """The entry of a word as it stands, else with blanks for hyphens, else the reverse; or ""."""
     word = word.lower()
     if (found := table.get(word)) is not None:
@@ -99,37 +99,37 @@ def _find(table: Mapping[str, str], word: str) -> str:
 
 
 @cache
-def _words() -> dict[str, str]:
+def _read_words() -> dict[str, str]:
     """Each word with its parts of speech and a mark: "+" a phrase, "-" not to be seen."""
     found: dict[str, str] = {}
-    for line in _lines("words.tsv"):
+    for line in _read_lines("words.tsv"):
         code, *words = line.split("\t")
         found.update(dict.fromkeys(words, code))
     return found
 
 
 @cache
-def _parts() -> frozenset[str]:
-    return frozenset(part for entry in _words() if " " in entry for part in entry.split())
+def _read_parts() -> frozenset[str]:
+    return frozenset(part for entry in _read_words() if " " in entry for part in entry.split())
 
 
 @cache
-def _rows(name: str) -> dict[str, str]:
+def _read_rows(name: str) -> dict[str, str]:
     """The lines of a part of the table by their first column, the rest as it stands."""
-    rows = (line.partition("\t") for line in _lines(name))
+    rows = (line.partition("\t") for line in _read_lines(name))
     return {word: rest for word, _, rest in rows}
 
 
 @cache
-def _phrases() -> dict[str, tuple[tuple[str, ...], ...]]:
+def _read_phrases() -> dict[str, tuple[tuple[str, ...], ...]]:
     found: dict[str, list[tuple[str, ...]]] = {}
-    for phrase, code in _words().items():
+    for phrase, code in _read_words().items():
         if code.endswith("+"):
             words = tuple(phrase.split())
             found.setdefault(words[0], []).append(words)
     return {w: tuple(sorted(all_, key=lambda p: (-len(p), p))) for w, all_ in found.items()}
 
 
-def _lines(name: str) -> Iterator[str]:
+def _read_lines(name: str) -> Iterator[str]:
     with zipfile.ZipFile(TABLE) as file:
         return iter(file.read(name).decode().splitlines())
