@@ -103,11 +103,11 @@ def count_words(file: Path) -> dict[str, object]:
 
 
 def build(file: Path, kept: Path) -> dict[str, object]:
-    from curate.corpora import corpus
+    from curate.corpora.corpus import find_corpus
     from curate.index import index
 
     os.environ["XDG_CACHE_HOME"] = str(kept)
-    return {"images": index.open_index(corpus.find(file)).images}
+    return {"images": index.open_index(find_corpus(file)).images}
 
 
 def judge(file: Path, kept: Path, asked: int) -> dict[str, object]:

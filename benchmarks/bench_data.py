@@ -37,7 +37,7 @@ import torch
 import webdataset
 from PIL import Image
 
-from curate.formats import shards as layout
+from curate.formats.shards import INDEX_NAME, Shard, ShardIndex, shard_name
 from train.config import TrainConfig
 from train.data import dataset as data
 from train.data.batches import Corpus
@@ -79,7 +79,7 @@ def main() -> None:
 def write(folder: Path, pictures: int, side: int, form: str) -> None:
     """Shards of one tar."""
     folder.mkdir()
-    random, tar = np.random.default_rng(0), folder / layout.shard_name("train", 0)
+    random, tar = np.random.default_rng(0), folder / shard_name("train", 0)
     with webdataset.TarWriter(str(tar), encoder=False) as writer:
         for n in range(pictures):
             record = {"captions": [{"text": f"picture {n}", "origin": "text"}]}
@@ -88,9 +88,9 @@ def write(folder: Path, pictures: int, side: int, form: str) -> None:
             encoded = [m if isinstance(m, bytes) else m.encode() for m in members]
             writer.write({"__key__": f"k{n:06d}", **dict(zip(names, encoded, strict=True))})
     whole = tar.read_bytes()
-    shard = layout.Shard(tar.name, hashlib.sha256(whole).hexdigest(), pictures, len(whole))
-    index = layout.Index(side, form, "train", pictures, (shard,), {}, {}, {})
-    (folder / layout.INDEX).write_bytes(index.to_json())
+    shard = Shard(tar.name, hashlib.sha256(whole).hexdigest(), pictures, len(whole))
+    index = ShardIndex(side, form, "train", pictures, (shard,), {}, {}, {})
+    (folder / INDEX_NAME).write_bytes(index.to_json())
 
 
 def picture(random: np.random.Generator, side: int, form: str) -> bytes:
@@ -177,7 +177,7 @@ def peer(shards: Path, side: int, crop: int, batches: int) -> None:
             "txt"
         ]
 
-    url = str(shards / layout.shard_name("train", 0))
+    url = str(shards / shard_name("train", 0))
     dataset = (
         webdataset.WebDataset(url, shardshuffle=False, empty_check=False)
         .shuffle(BUFFER)

@@ -17,9 +17,9 @@ import imagehash
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
-from curate.images.decode import decode
+from curate.images.decode import decode_image
 from curate.images.hashing import near_pairs
-from curate.images.inspect import facts
+from curate.images.inspect import pixel_facts
 
 T = TypeVar("T")
 
@@ -103,7 +103,7 @@ def bk_search(root: list, wanted: int, distance: int) -> list[int]:
 
 def measures(count: int) -> None:
     files = [photograph(seed) for seed in range(count)]
-    fused = timed(lambda: [facts(decode(data)) for data in files])[0]
+    fused = timed(lambda: [pixel_facts(decode_image(data)) for data in files])[0]
     apart = timed(lambda: [one_by_one(data) for data in files])[0]
     print(f"size, pixel hash, two perceptual hashes, sharpness of {count} pictures, CPU seconds:")
     show("one decode", fused, fused)

@@ -69,7 +69,7 @@ def photograph(seed: int) -> bytes:
 def loop(dataset: Dataset, file: Path, size: int) -> None:
     writer = TarWriter(str(file), encoder=False)
     for sample in dataset.read().samples:
-        image = Image.open(dataset.store.path(str(sample.sha256))).convert("RGB")
+        image = Image.open(dataset.store.path_of(str(sample.sha256))).convert("RGB")
         ratio = size / min(image.size)
         sides = round(image.width * ratio), round(image.height * ratio)
         out = io.BytesIO()

@@ -24,7 +24,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # the shapes are those of the tests
 
-from curate.formats.model import MODEL
+from curate.formats.model import MODEL_FILE
 from tests import tiny_encoder
 from tests.drawings import shapes, write_shards
 from train.checkpoints import checkpoint
@@ -95,7 +95,7 @@ def killed(folder: Path, sets: list[str], kills: int, moments: random.Random) ->
     whole, where = folder / "whole", folder / "killed"
     run(command(folder, sets, "whole", {}))
     words = command(folder, sets, "killed", {})
-    seconds = (whole / MODEL).stat().st_mtime - (whole / "settings.json").stat().st_mtime
+    seconds = (whole / MODEL_FILE).stat().st_mtime - (whole / "settings.json").stat().st_mtime
     reached, apart = [], []
     while len(reached) < kills:
         before = inode(where / "log.jsonl")
@@ -132,7 +132,7 @@ def inode(path: Path) -> int | None:
 
 def compared(whole: Path, other: Path) -> tuple[float, float, float]:
     """Bytes of the model that differ, largest difference of a weight, lines of the log likewise."""
-    one, two = whole / MODEL, other / MODEL
+    one, two = whole / MODEL_FILE, other / MODEL_FILE
     size = different(one.read_bytes(), two.read_bytes())
     return size, weights_apart(one, two), lines_apart(whole, other)
 
@@ -155,7 +155,7 @@ def shared(folder: Path, sets: list[str]) -> bool:
         )
         print(f"two processes, batch {batch} in {microbatches} microbatches each, against one:")
         print(f"  largest difference: {'loss':20} {apart:.1e}")
-        files = (one / MODEL, two / MODEL)
+        files = (one / MODEL_FILE, two / MODEL_FILE)
         print(f"  largest difference: {'weight':20} {weights_apart(*files):.1e}")
         near = near and apart <= BOUND
     return near

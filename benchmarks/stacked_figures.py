@@ -184,8 +184,8 @@ def write_shards(figures: Figures, folder: Path) -> Path:
             write_folder(figures, source)
             dataset = Dataset(folder)
             fetch(dataset, FOLDER, source, options=RIGHTS)
-        build.check(dataset)
-        build.describe(dataset, per_image=1)
+        build.check_dataset(dataset)
+        build.caption_dataset(dataset, per_image=1)
         pack(dataset, size=figures.images_NHWC.shape[1], format="png")
     return folder
 

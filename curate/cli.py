@@ -27,15 +27,17 @@ app.add_typer(fetch_app, name="fetch")
 sources_app = typer.Typer(no_args_is_help=True, help="Where pictures come from, and on what terms.")
 app.add_typer(sources_app, name="sources")
 
-Data = Annotated[Path, typer.Option("--data", help="Dataset folder.", show_default=True)]
-DATA = Path("data")
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+DataOption = Annotated[Path, typer.Option("--data", help="Dataset folder.", show_default=True)]
+DEFAULT_DATA = Path("data")
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
-Policy = Annotated[
+PolicyOption = Annotated[
     str, typer.Option(help="personal, research, commercial, or a policy file.", show_default=True)
 ]
-Limit = Annotated[int, typer.Option(min=1, help="Pictures to take from the top of the results.")]
-Stand = Annotated[
+LimitOption = Annotated[
+    int, typer.Option(min=1, help="Pictures to take from the top of the results.")
+]
+EndpointOption = Annotated[
     Endpoint | None,
     typer.Option(parser=Endpoint.parse, help="Ask this server on 127.0.0.1 instead.", hidden=True),
 ]
@@ -46,22 +48,22 @@ def _fetch_command(source: Source) -> Callable[..., None]:
 
     def fetch(
         *,
-        limit: Limit = source.limit,
+        limit: LimitOption = source.limit,
         allow_ai: Annotated[bool, typer.Option("--allow-ai", help="AI-made ones, too.")] = False,
-        endpoint: Stand = None,
-        data: Data = DATA,
-        json: AsJson = False,
+        endpoint: EndpointOption = None,
+        data: DataOption = DEFAULT_DATA,
+        json: JsonOption = False,
         **declared: Any,
     ) -> None:
         from curate.fetch import run
 
-        ask = _ask_terms if sys.stdin.isatty() and sys.stderr.isatty() else None
+        ask = _ask_for_basis if sys.stdin.isatty() and sys.stderr.isatty() else None
         with terminal.TerminalProgress() as progress:
             done = run.fetch(
                 Dataset(data), source, declared.pop(what.name), limit=limit, options=declared,
                 allow_ai=allow_ai, fetch_options=run.FetchOptions(ask, endpoint), progress=progress,
             )  # fmt: skip
-        terminal.report(done, ("", "pictures"), json=json)
+        terminal.print_result(done, ("", "pictures"), json=json)
 
     function = source.search or source.listing
     assert function is not None, "a source has a search or a listing"
@@ -82,31 +84,31 @@ for _source in SOURCES:
 
 
 @sources_app.command("list")
-def sources_list(data: Data = DATA, json: AsJson = False) -> None:
+def sources_list_command(data: DataOption = DEFAULT_DATA, json: JsonOption = False) -> None:
     """List the sources, what they need and their terms."""
     known = list_sources(data)
     if json:
-        terminal.as_json(known)
+        terminal.print_json(known)
     else:
         columns = ("name", "summary", "needs", "terms_url")
-        terminal.table(columns, [[source[name] for name in columns] for source in known])
+        terminal.print_table(columns, [[source[name] for name in columns] for source in known])
 
 
 @sources_app.command("accept")
-def sources_accept(
+def sources_accept_command(
     name: Annotated[str, typer.Argument(metavar="SOURCE", help="Name of the source.")],
     basis: Annotated[str, typer.Option(help="Why you may use its pictures, in your words.")],
-    data: Data = DATA,
+    data: DataOption = DEFAULT_DATA,
 ) -> None:
     """Record that you accept a source's terms, and on what basis you use its pictures."""
     source = find_source(name)
-    given = terms.accept(data, source, basis)
+    given = terms.accept_terms(data, source, basis)
     for point in source.terms:
         terminal.say(f"  - {point}")
     typer.echo(f"{name}: {given.who} accepts {given.terms_url} ({given.terms_version})")
 
 
-def _ask_terms(source: Source) -> str | None:
+def _ask_for_basis(source: Source) -> str | None:
     typer.echo(f"{source.name}: terms at {source.terms_url}", err=True)
     for point in source.terms:
         typer.echo(f"  - {point}", err=True)
@@ -119,16 +121,16 @@ def _ask_terms(source: Source) -> str | None:
     return answer.strip() or None
 
 
-app.command("vocab-gaps", cls=cli_gaps.JsonMayStandAlone)(cli_gaps.vocab_gaps)
+app.command("vocab-gaps", cls=cli_gaps.OptionalJsonFileCommand)(cli_gaps.vocab_gaps_command)
 
 
 @app.command("dedup")
-def dedup(
+def dedup_command(
     max_distance: Annotated[
         int, typer.Option(min=0, max=16, help="Hash bits up to which pixels are compared.")
     ] = 4,
-    data: Data = DATA,
-    json: AsJson = False,
+    data: DataOption = DEFAULT_DATA,
+    json: JsonOption = False,
 ) -> None:
     """Measure the pictures; drop the unreadable ones, and all copies of a picture but the best."""
     from curate.images.dedup import find_duplicates
@@ -137,16 +139,16 @@ def dedup(
         done = find_duplicates(Dataset(data), max_distance=max_distance, progress=progress)
     for note in done.notes():
         terminal.say(note)
-    terminal.report(done, ("", "pictures"), json=json)
+    terminal.print_result(done, ("", "pictures"), json=json)
 
 
 @app.command("pack")
-def pack(
+def pack_command(
     size: Annotated[int, typer.Option(min=1, help="Shorter side at most, pixels.")] = 512,
     format: Annotated[str, typer.Option(help="jpg, png or webp; the last two lossless.")] = "jpg",
     background: Annotated[str, typer.Option(help="Colour under transparent pixels.")] = "white",
-    data: Data = DATA,
-    json: AsJson = False,
+    data: DataOption = DEFAULT_DATA,
+    json: JsonOption = False,
 ) -> None:
     """Write the pictures that may be trained on, with their captions, as WebDataset shards."""
     from curate.shards.pack import pack
@@ -155,87 +157,89 @@ def pack(
         done = pack(
             Dataset(data), size=size, format=format, background=background, progress=progress
         )
-    terminal.report(done, ("", "count"), json=json)
+    terminal.print_result(done, ("", "count"), json=json)
 
 
 @app.command("check")
-def check_command(policy: Policy = "personal", data: Data = DATA, json: AsJson = False) -> None:
+def check_command(
+    policy: PolicyOption = "personal", data: DataOption = DEFAULT_DATA, json: JsonOption = False
+) -> None:
     """Decide by a policy what each picture may be used for: allow, hold or deny."""
     from curate.commands import build
 
-    done = build.check(Dataset(data), policy=policy)
+    done = build.check_dataset(Dataset(data), policy=policy)
     terminal.say(f"{done.rows} pictures in use, decided by {done.policy}")
-    terminal.report(done, ("use", "allow", "hold", "deny"), json=json)
+    terminal.print_result(done, ("use", "allow", "hold", "deny"), json=json)
 
 
 @app.command("caption")
 def caption_command(
     per_image: Annotated[int, typer.Option(help="Captions a picture gets at most.")] = 4,
-    data: Data = DATA,
-    json: AsJson = False,
+    data: DataOption = DEFAULT_DATA,
+    json: JsonOption = False,
 ) -> None:
     """Write captions from the texts, titles, tags and file names that came with the pictures."""
     from curate.commands import build
 
-    done = build.describe(Dataset(data), per_image=per_image)
-    terminal.report(done, ("", "count"), json=json)
+    done = build.caption_dataset(Dataset(data), per_image=per_image)
+    terminal.print_result(done, ("", "count"), json=json)
 
 
 @app.command("build")
 def build_command(
-    policy: Policy = "personal",
+    policy: PolicyOption = "personal",
     size: Annotated[int, typer.Option(help="Shorter side at most, pixels.")] = 512,
     format: Annotated[str, typer.Option(help="Of packed pictures: jpg, png or webp.")] = "jpg",
-    data: Data = DATA,
-    json: AsJson = False,
+    data: DataOption = DEFAULT_DATA,
+    json: JsonOption = False,
 ) -> None:
     """Check, dedup, caption and pack, one after the other."""
     from curate.commands import build
 
     with terminal.TerminalProgress() as progress:
-        done = build.build(
+        done = build.build_dataset(
             Dataset(data), policy=policy, size=size, format=format, progress=progress
         )
-    terminal.report(done, ("step", "", "count"), json=json)
+    terminal.print_result(done, ("step", "", "count"), json=json)
 
 
 @app.command("status")
-def status_command(data: Data = DATA, json: AsJson = False) -> None:
+def status_command(data: DataOption = DEFAULT_DATA, json: JsonOption = False) -> None:
     """Show what a dataset holds: rows, drops, verdicts, licences, words, captions, shards."""
     from curate.commands.status import status
 
-    terminal.report(status(Dataset(data)), ("", "pictures"), json=json)
+    terminal.print_result(status(Dataset(data)), ("", "pictures"), json=json)
 
 
 @app.command("explain")
 def explain_command(
     key: Annotated[str, typer.Argument(metavar="KEY", help="Key of the picture's row.")],
-    data: Data = DATA,
-    json: AsJson = False,
+    data: DataOption = DEFAULT_DATA,
+    json: JsonOption = False,
 ) -> None:
     """Tell why a picture is in or out: where it is from, what was stated, what was decided."""
     from curate.commands.explain import explain
 
-    told = explain(Dataset(data), key)
+    explanation = explain(Dataset(data), key)
     if json:
-        terminal.as_json(told.as_json())
+        terminal.print_json(explanation.as_json())
     else:
-        terminal.table(("", key), told.facts)
-        typer.echo(told.conclusion)
+        terminal.print_table(("", key), explanation.facts)
+        typer.echo(explanation.conclusion)
 
 
 @app.command("credits")
-def credits_command(data: Data = DATA, json: AsJson = False) -> None:
+def credits_command(data: DataOption = DEFAULT_DATA, json: JsonOption = False) -> None:
     """Say who made the pictures that may be trained on, and under which licence, in Markdown."""
     from dataclasses import asdict
 
     from curate.rights import credits
 
-    found = credits.of_dataset(Dataset(data))
+    found = credits.dataset_credits(Dataset(data))
     if json:
-        terminal.as_json([asdict(credit) for credit in found])
+        terminal.print_json([asdict(credit) for credit in found])
     else:
-        typer.echo("\n".join(credits.markdown(found)))
+        typer.echo("\n".join(credits.credits_markdown(found)))
 
 
 def main(argv: list[str] | None = None) -> None:

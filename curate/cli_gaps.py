@@ -8,29 +8,29 @@ import typer
 from typer.core import TyperCommand
 
 
-class JsonMayStandAlone(TyperCommand):
+class OptionalJsonFileCommand(TyperCommand):
     """Lets `--json` print on stdout when no FILE.json follows it."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Fill in what `--json` alone means, then parse as ever."""
-        from curate.report.text import spelled_out
+        from curate.report.text import expand_json_option
 
-        return super().parse_args(ctx, spelled_out(args))
+        return super().parse_args(ctx, expand_json_option(args))
 
 
 _File = Path | None
-_DATA = (
+_DATA_HELP = (
     "Dataset folder, shards, manifest, captions (.jsonl, .csv), or a Hugging Face dataset; "
     "may be repeated. Default: ./data"
 )
 
 
-def vocab_gaps(  # noqa: PLR0913 one a documented option
+def vocab_gaps_command(  # noqa: PLR0913 one a documented option
     prompts: Annotated[
         Path, typer.Argument(metavar="PROMPTS", help="Text file, one prompt a line; - for a pipe.")
     ],
     data: Annotated[
-        list[Path] | None, typer.Option("--data", "--manifest", help=_DATA, show_default=False)
+        list[Path] | None, typer.Option("--data", "--manifest", help=_DATA_HELP, show_default=False)
     ] = None,
     checkpoint: Annotated[
         _File, typer.Option(help="Judge by what a trained run or .safetensors was shown.")
@@ -76,12 +76,20 @@ def vocab_gaps(  # noqa: PLR0913 one a documented option
 ) -> None:
     """List what your prompts ask for and the pictures cannot teach, worst first."""
     from curate.commands import gaps
-    from curate.report import report as coverage
-    from curate.report import text
+    from curate.report.report import check_fail_on, to_json
+    from curate.report.text import (
+        COMBINATIONS_SHOWN,
+        GAP_HEADINGS,
+        ReportFiles,
+        gap_rows,
+        github_annotations,
+        summary_text,
+        write_report,
+    )
     from curate.system import terminal
 
-    coverage.check_fail_on(fail_on)
-    files = text.Files(Path(json) if json and json != "-" else None, html, plan, junit)
+    check_fail_on(fail_on)
+    files = ReportFiles(Path(json) if json and json != "-" else None, html, plan, junit)
     files.check((prompts, checkpoint, aliases, *(data or ())))
     with terminal.TerminalProgress() as progress:
         found = gaps.vocab_gaps(
@@ -89,14 +97,14 @@ def vocab_gaps(  # noqa: PLR0913 one a documented option
             target=target, syntax=syntax, pairs=pairs, aliases=aliases, images=images,
             baseline=baseline, jobs=jobs, progress=progress,
         )  # fmt: skip
-        progress.say(text.summary(found))
-        for name in text.write(found, files, budget=budget, progress=progress):
+        progress.say(summary_text(found))
+        for name in write_report(found, files, budget=budget, progress=progress):
             progress.say(f"wrote {name}")
     if json == "-":
-        terminal.as_json(coverage.to_json(found))
+        terminal.print_json(to_json(found))
     elif github:
-        terminal.result(text.annotated(found))
+        terminal.write_stdout(github_annotations(found))
     else:
-        most = text.COMBINATIONS_SHOWN if sys.stdout.isatty() else None
-        terminal.table(text.HEADINGS, text.rows(found, most=most))
+        most = COMBINATIONS_SHOWN if sys.stdout.isatty() else None
+        terminal.print_table(GAP_HEADINGS, gap_rows(found, most=most))
     raise typer.Exit(found.exit_code(fail_on))

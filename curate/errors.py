@@ -3,7 +3,7 @@
 from enum import IntEnum
 
 
-class Exit(IntEnum):
+class ExitCode(IntEnum):
     """Exit codes of both commands."""
 
     DONE = 0
@@ -23,7 +23,7 @@ class CurateError(Exception):
         fix: the thing to type or change next.
     """
 
-    exit_code = Exit.INPUT
+    exit_code = ExitCode.INPUT
 
     def __init__(self, subject: object, problem: str, *, fix: str) -> None:
         """Keep the three parts apart, so that each can be shown in its own way."""
@@ -34,25 +34,25 @@ class CurateError(Exception):
 class UsageError(CurateError):
     """The command was typed in a way that cannot work."""
 
-    exit_code = Exit.USAGE
+    exit_code = ExitCode.USAGE
 
 
 class InputError(CurateError):
     """A file or row cannot be used."""
 
-    exit_code = Exit.INPUT
+    exit_code = ExitCode.INPUT
 
 
 class SourceError(CurateError):
     """A source of images refused, failed or changed its answers."""
 
-    exit_code = Exit.SOURCE
+    exit_code = ExitCode.SOURCE
 
 
 class LicenceError(CurateError):
     """Terms, a licence or an opt-out forbid it."""
 
-    exit_code = Exit.LICENCE
+    exit_code = ExitCode.LICENCE
 
 
 def storage_error(path: object, error: OSError) -> InputError:

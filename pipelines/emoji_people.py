@@ -46,19 +46,19 @@ class Plan:
         return self.out / f"{name}-data"
 
 
-def stages(plan: Plan, *, own_pictures: bool) -> list[Stage]:
+def recipe_stages(plan: Plan, *, own_pictures: bool) -> list[Stage]:
     """The recipe, in the order it runs."""
     known, new, truth = (plan.data(n) for n in ("people", "new", "truth"))
     base, taught = plan.out / "base", plan.out / "taught"
-    first = [] if own_pictures else [_pictures(plan)]
+    first = [] if own_pictures else [_images_stage(plan)]
     needs = tuple(s.name for s in first)
     return [
         *first,
-        _dataset("known-data", "The pictures at hand", plan.known, known, plan, needs),
-        _gaps("gaps-before", plan, (known,), needs=("known-data",), exits=(1,)),
-        _training("base", "Train without the word", known, base, plan, needs=("known-data",)),
-        _dataset("new-data", f"Fetch what teaches {plan.word}", plan.new, new, plan, needs),
-        _gaps(
+        _dataset_stage("known-data", "The pictures at hand", plan.known, known, plan, needs),
+        _gaps_stage("gaps-before", plan, (known,), needs=("known-data",), exits=(1,)),
+        _training_stage("base", "Train without the word", known, base, plan, needs=("known-data",)),
+        _dataset_stage("new-data", f"Fetch what teaches {plan.word}", plan.new, new, plan, needs),
+        _gaps_stage(
             "gaps-after",
             plan,
             (known, new),
@@ -66,7 +66,7 @@ def stages(plan: Plan, *, own_pictures: bool) -> list[Stage]:
             exits=(0,),  # nothing is worse than before
             baseline=plan.out / "gaps-before.json",
         ),
-        _training(
+        _training_stage(
             "taught",
             f"Teach the word {plan.word}",
             new,
@@ -75,13 +75,15 @@ def stages(plan: Plan, *, own_pictures: bool) -> list[Stage]:
             needs=("base", "new-data"),
             more=("--init", str(base), "--replay", str(known)),
         ),
-        _dataset("truth-data", "All true pictures", plan.truth, truth, plan, needs, whole=True),
-        _verify(plan, base, taught, truth, (known, new)),
-        _page(plan),
+        _dataset_stage(
+            "truth-data", "All true pictures", plan.truth, truth, plan, needs, whole=True
+        ),
+        _verify_stage(plan, base, taught, truth, (known, new)),
+        _page_stage(plan),
     ]
 
 
-def _pictures(plan: Plan) -> Stage:
+def _images_stage(plan: Plan) -> Stage:
     folder = plan.known.parent
     words = ("python", "-m", "pipelines.pictures_and_labels", "--out", str(folder))
     return Stage(
@@ -93,7 +95,7 @@ def _pictures(plan: Plan) -> Stage:
     )
 
 
-def _dataset(
+def _dataset_stage(
     name: str,
     title: str,
     folder: Path,
@@ -147,7 +149,7 @@ def nothing_lost(status: Path, data: Path) -> None:
         )
 
 
-def _gaps(
+def _gaps_stage(
     name: str,
     plan: Plan,
     data: tuple[Path, ...],
@@ -185,7 +187,7 @@ def word_is_missing(report: Path, word: str) -> None:
         raise InputError(report, f"{word!r} is {said}, not missing", fix="choose another --word")
 
 
-def _training(
+def _training_stage(
     name: str,
     title: str,
     data: Path,
@@ -206,7 +208,9 @@ def _training(
     )
 
 
-def _verify(plan: Plan, base: Path, taught: Path, truth: Path, trained: tuple[Path, ...]) -> Stage:
+def _verify_stage(
+    plan: Plan, base: Path, taught: Path, truth: Path, trained: tuple[Path, ...]
+) -> Stage:
     folder = plan.out / "verify"
     seen = [word for data in trained for word in ("--trained", str(data))]
     words = ("train", "verify", str(taught), "--word", plan.word, "--before", str(base))
@@ -220,7 +224,7 @@ def _verify(plan: Plan, base: Path, taught: Path, truth: Path, trained: tuple[Pa
     )
 
 
-def _page(plan: Plan) -> Stage:
+def _page_stage(plan: Plan) -> Stage:
     words = ("python", "-m", "pipelines.page", "--out", str(plan.out), "--word", plan.word)
     return Stage(
         name="page",
@@ -275,19 +279,21 @@ def recipe(
         new=new or pictures / "mages",
         truth=truth or pictures / "truth",
         word=word,
-        prompts=_relative(prompts),
+        prompts=_relative_path(prompts),
         licence=licence,
         fraction=fraction,
     )
     started = time.monotonic()
     progress = TerminalProgress()
-    outcomes = run(stages(plan, own_pictures=bool(own)), state=out / "stages", progress=progress)
+    outcomes = run(
+        recipe_stages(plan, own_pictures=bool(own)), state=out / "stages", progress=progress
+    )
     for line in summary(outcomes, time.monotonic() - started):
         progress.say(line)
     typer.echo(f"{out / 'index.html'}\n{out / 'before-after.png'}")
 
 
-def _relative(path: Path) -> Path:
+def _relative_path(path: Path) -> Path:
     """As a user types it from the folder the command runs in."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 

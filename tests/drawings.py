@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from curate.formats import shards as layout
+from curate.formats.shards import INDEX_NAME, Shard, ShardIndex, member_names, shard_name
 
 COLOURS = {"red": "#d22", "green": "#2a2", "blue": "#23d", "yellow": "#dd2", "black": "#111"}
 SHAPES = ("circle", "square", "triangle")
@@ -34,7 +34,7 @@ def write_shards(
 ) -> Path:
     """Shards of (key, PNG bytes, captions), one tar, as `curate pack` lays them out."""
     folder.mkdir(parents=True, exist_ok=True)
-    tar, words = folder / layout.shard_name("train", 0), Counter()
+    tar, words = folder / shard_name("train", 0), Counter()
     with tarfile.open(tar, "w") as archive:
         for key, picture, captions in sorted(items):
             words.update({w for c in captions for w in c.split()})
@@ -46,16 +46,16 @@ def write_shards(
                 "height": size,
             }
             parts = (picture, json.dumps(record).encode(), (captions or [""])[0].encode())
-            for name, data in zip(layout.member_names(key, "png"), parts, strict=True):
+            for name, data in zip(member_names(key, "png"), parts, strict=True):
                 member = tarfile.TarInfo(name)
                 member.size = len(data)
                 archive.addfile(member, io.BytesIO(data))
     data = tar.read_bytes()
-    shard = layout.Shard(tar.name, hashlib.sha256(data).hexdigest(), len(items), len(data))
-    index = layout.Index(
+    shard = Shard(tar.name, hashlib.sha256(data).hexdigest(), len(items), len(data))
+    index = ShardIndex(
         size, "png", "train", len(items), (shard,), dict(words), {"CC0-1.0": len(items)}, {}
     )
-    (folder / layout.INDEX).write_bytes(index.to_json())
+    (folder / INDEX_NAME).write_bytes(index.to_json())
     return folder
 
 

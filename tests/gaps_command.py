@@ -5,7 +5,7 @@ import pytest
 from curate.cli import main
 
 
-def run(*arguments: str) -> int:
+def run_vocab_gaps(*arguments: str) -> int:
     """Its exit code."""
     with pytest.raises(SystemExit) as stopped:
         main(["vocab-gaps", *arguments])

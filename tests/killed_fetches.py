@@ -21,7 +21,7 @@ from curate.net.guard import Endpoint
 from curate.sources import folder, pixabay, terms
 
 
-def begun(work: Callable[[], object]) -> int:
+def start(work: Callable[[], object]) -> int:
     """Start `work` in a process of its own; its id."""
     child = os.fork()
     if child == 0:
@@ -34,19 +34,19 @@ def begun(work: Callable[[], object]) -> int:
     return child
 
 
-def ended(child: int) -> int:
+def wait_for(child: int) -> int:
     """Wait for a process; its exit code, or minus the signal that ended it."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def fetching(root: Path, what: str) -> Callable[[], object]:
+def fetch_of(root: Path, what: str) -> Callable[[], object]:
     """The fetch of a folder, or of a server that answers as Pixabay does."""
     data = Dataset(root)
     if not what.startswith("http"):
         return lambda: fetch(data, folder.SOURCE, what, options={"license": "CC0-1.0"})
     source = replace(pixabay.SOURCE, requests_per_minute=1_000_000, seconds_between=0.0)
     chosen = FetchOptions(endpoint=Endpoint.parse(what), limits=Limits(backoff_s=0.01))
-    terms.accept(root, source, "a permission")
+    terms.accept_terms(root, source, "a permission")
     return lambda: fetch(data, source, "blizzard", fetch_options=chosen)
 
 
@@ -61,18 +61,18 @@ def main(work: Path, seed: int, kills: int, what: str) -> None:
     pyarrow.array(["pyarrow looks for pandas now"])
     moments = random.Random(seed)
     started = time.monotonic()
-    assert ended(begun(fetching(work / "whole", what))) == 0
+    assert wait_for(start(fetch_of(work / "whole", what))) == 0
     length = time.monotonic() - started
     expected = (work / "whole" / "manifest.parquet").read_bytes()
     stored = []
     for number in range(kills):
         root = work / f"killed-{number}"
-        child = begun(fetching(root, what))
+        child = start(fetch_of(root, what))
         time.sleep(length * moments.uniform(0.05, 0.95))
         os.kill(child, signal.SIGKILL)
-        assert ended(child) in (-signal.SIGKILL, 0)
+        assert wait_for(child) in (-signal.SIGKILL, 0)
         stored.append(len(list((root / "store").glob("??/*"))))
-        assert ended(begun(fetching(root, what))) == 0
+        assert wait_for(start(fetch_of(root, what))) == 0
         assert (root / "manifest.parquet").read_bytes() == expected, f"kill {number} differs"
         assert not (root / "journal.jsonl").exists()
         left_over = [p.name for p in root.rglob(".*.part")]

@@ -45,7 +45,7 @@ class Server:
 
 
 @contextmanager
-def serving() -> Iterator[Server]:
+def run_server() -> Iterator[Server]:
     """Run a server on a free port until the block ends."""
     state = Server()
 
@@ -102,7 +102,7 @@ def serving() -> Iterator[Server]:
         server.server_close()
 
 
-def picture(number: int, *, kind: str = "PNG", side: int = 8) -> bytes:
+def image_bytes(number: int, *, kind: str = "PNG", side: int = 8) -> bytes:
     """A small picture of one colour, different for each number."""
     colour = (number * 37 % 256, number * 91 % 256, number % 256)
     file = io.BytesIO()
@@ -163,7 +163,7 @@ class Pixabay:
         return Answer(json.dumps(body).encode(), headers=left)
 
     def _picture(self, number: int) -> Route:
-        data = picture(number)
+        data = image_bytes(number)
 
         def route(query: dict[str, str]) -> Answer:
             time.sleep(self.delay)

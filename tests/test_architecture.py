@@ -395,11 +395,13 @@ def test_a_step_keeps_every_row_and_forgets_nothing_when_run_again(
     step, (kept, hashes) = STEPS[name], store
     rows = data.draw(rows_of(hashes))
     if name == "images.dedup.dedup":
-        rows = engine.samples(STEPS["images.inspect.measure"](engine.table(rows), store=kept))
+        rows = engine.to_samples(
+            STEPS["images.inspect.measure"](engine.to_data_frame(rows), store=kept)
+        )
     given_store = {"store": kept} if "store" in (step.__annotations__) else {}
 
     def run(rows: list[Sample]) -> list[Sample]:
-        return engine.samples(step(engine.table(rows), **given_store))
+        return engine.to_samples(step(engine.to_data_frame(rows), **given_store))
 
     once = run(rows)
     assert [s.key for s in once] == [s.key for s in rows]
@@ -412,4 +414,4 @@ def test_a_step_keeps_every_row_and_forgets_nothing_when_run_again(
 def test_a_step_takes_no_rows(store: tuple[Store, list[str]], name: str) -> None:
     step = STEPS[name]
     given_store = {"store": store[0]} if "store" in step.__annotations__ else {}
-    assert engine.samples(step(engine.table([]), **given_store)) == []
+    assert engine.to_samples(step(engine.to_data_frame([]), **given_store)) == []

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from servers import picture
+from servers import image_bytes
 
 from curate.commands import build
 from curate.dataset.folder import Dataset
@@ -28,7 +28,7 @@ def fetched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pictures")
     lines = ["file_name,text,license"]
     for number in range(20):
-        data = picture(number % 18, side=64)
+        data = image_bytes(number % 18, side=64)
         (folder / f"{number}.png").write_bytes(data[:-30] if number == 5 else data)
         lines.append(f"{number}.png,picture {number},{'MIT' if number % 4 else ''}")
     (folder / "metadata.csv").write_text("\n".join(lines))
@@ -42,7 +42,7 @@ def whole(fetched: Path) -> dict[str, bytes]:
     """What an uninterrupted build makes of it."""
     root = fetched.parent / "whole"
     shutil.copytree(fetched, root)
-    build.build(Dataset(root), size=SIZE)
+    build.build_dataset(Dataset(root), size=SIZE)
     return contents(root)
 
 
@@ -67,11 +67,15 @@ def test_cut_short_between_two_steps(
 ) -> None:
     data = Dataset(tmp_path / "data")
     shutil.copytree(fetched, data.root)
-    steps: list[Callable[[Dataset], object]] = [build.check, find_duplicates, build.describe]
+    steps: list[Callable[[Dataset], object]] = [
+        build.check_dataset,
+        find_duplicates,
+        build.caption_dataset,
+    ]
     for step in steps[:done]:
         step(data)
     for _ in range(2):
-        build.build(data, size=SIZE)
+        build.build_dataset(data, size=SIZE)
         assert contents(data.root) == whole
 
 
@@ -90,7 +94,7 @@ def test_killed_in_a_step(
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert len(data.read().history) >= step
-    build.build(data, size=SIZE)
+    build.build_dataset(data, size=SIZE)
     assert contents(data.root) == whole
 
 

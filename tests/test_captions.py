@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.captions.clean import caption, captions_for, name_words, plain, tag_words, title_words
+from curate.captions.clean import (
+    caption,
+    captions_for,
+    clean_tags,
+    file_name_words,
+    plain_text,
+    title_words,
+)
 from curate.dataset import engine
 from curate.dataset.sample import Caption, Sample, Verdict
 from curate.errors import UsageError
@@ -154,13 +161,13 @@ def test_hashtags_of_a_title_become_tags():
     ],
 )
 def test_file_names_lose_their_noise(name, words):
-    assert name_words(name) == words
+    assert file_name_words(name) == words
 
 
 def test_tags_that_describe_nothing_are_left_out():
     tags = "4k wallpaper|HD|nikon|#snowStorm|geo:lat=1.2|stock photo|CC0|ice|Ice|copy-space|  |50mm"
-    assert tag_words(tags.split("|")) == ["snow storm", "ice"]
-    assert tag_words(["x" * 41]) == []
+    assert clean_tags(tags.split("|")) == ["snow storm", "ice"]
+    assert clean_tags(["x" * 41]) == []
     assert told(title="<Elf", tags=("<b", "c>")) == [("a picture of Elf, b and c", "tags")]
 
 
@@ -198,15 +205,15 @@ def test_words_of_a_copy_that_may_not_be_trained_on_are_not_taken(verdict):
 
 def captioned(rows: list[Sample], per_image: int) -> list[Sample]:
     """The rows after two runs, in either order: the same as after one."""
-    once = engine.samples(caption(engine.table(rows), per_image=per_image))
-    again = engine.samples(caption(engine.table(once[::-1]), per_image=per_image))
+    once = engine.to_samples(caption(engine.to_data_frame(rows), per_image=per_image))
+    again = engine.to_samples(caption(engine.to_data_frame(once[::-1]), per_image=per_image))
     assert again == once[::-1]
     return once
 
 
 def test_per_image_is_checked():
     with pytest.raises(UsageError) as caught:
-        caption(engine.table([]), per_image=0)
+        caption(engine.to_data_frame([]), per_image=0)
     assert str(caught.value) == "--per-image: 0 is below 1\n  fix: --per-image 4"
 
 
@@ -224,11 +231,11 @@ noisy = st.text(max_size=20) | st.lists(
 @settings(max_examples=400)
 @given(noisy)
 def test_cleaning_what_is_clean_changes_nothing(text):
-    assert plain(plain(text)) == plain(text)
+    assert plain_text(plain_text(text)) == plain_text(text)
     words, _ = title_words(text)
     assert title_words(words) == (words, [])
-    tags = tag_words([text])
-    assert tag_words(tags) == tags
+    tags = clean_tags([text])
+    assert clean_tags(tags) == tags
 
 
 rows_of = st.lists(
@@ -254,7 +261,7 @@ def test_captions_are_few_distinct_and_clean(rows, per_image):
         texts = [c.text for c in found]
         assert len(found) <= per_image
         assert len({t.casefold() for t in texts}) == len(texts)
-        assert all(t == plain(t) and t.strip() for t in texts)
+        assert all(t == plain_text(t) and t.strip() for t in texts)
         assert {c.origin for c in found} <= {"text", "title", "tags", "file-name"}
         assert captions_for(row, per_image=per_image + 1)[: len(found)] == found
 
@@ -263,12 +270,12 @@ def test_captions_are_few_distinct_and_clean(rows, per_image):
 @given(rows_of, st.randoms())
 def test_caption_is_a_step(rows, random):
     rows = [r for r in rows if "\ud800" not in repr(r)]
-    once = engine.samples(caption(engine.table(rows), per_image=3))
+    once = engine.to_samples(caption(engine.to_data_frame(rows), per_image=3))
     assert [s.key for s in once] == [s.key for s in rows]
     assert [s.captions for s in once] == [captions_for(r, per_image=3) for r in rows]
-    assert engine.samples(caption(engine.table(once), per_image=3)) == once
+    assert engine.to_samples(caption(engine.to_data_frame(once), per_image=3)) == once
     shuffled = random.sample(rows, len(rows))
-    again = engine.samples(caption(engine.table(shuffled), per_image=3))
+    again = engine.to_samples(caption(engine.to_data_frame(shuffled), per_image=3))
     assert {s.key: s for s in again} == {s.key: s for s in once}
 
 

@@ -7,9 +7,9 @@ from curate.dataset.folder import Dataset
 from curate.dataset.manifest import Manifest
 from curate.dataset.sample import Caption, Sample, Verdict
 from curate.prompts import reader
-from curate.report import report
-from curate.report import text as told
-from tests.gaps_command import run
+from curate.report.report import p_correct
+from curate.report.text import expand_json_option
+from tests.gaps_command import run_vocab_gaps
 
 PROMPTS = "a woman mage with medium-dark skin tone\na man firefighter, <lora:x> --no hat\n"
 
@@ -28,7 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_lists_gaps_worst_first(folder: Path, capsys: pytest.CaptureFixture[str]):
-    assert run("prompts.txt", "--data", "captions.jsonl") == 1
+    assert run_vocab_gaps("prompts.txt", "--data", "captions.jsonl") == 1
 
     out, err = capsys.readouterr()
     assert out.splitlines() == [
@@ -49,7 +49,7 @@ def test_counts_several_data_together(folder: Path, capsys: pytest.CaptureFixtur
         '{"image": "m", "captions": ["a woman mage"]}\n'
         '{"image": "29", "captions": ["the same picture, called a woman"]}\n'
     )
-    assert run("prompts.txt", "--data", "captions.jsonl", "--data", "more.jsonl") == 1
+    assert run_vocab_gaps("prompts.txt", "--data", "captions.jsonl", "--data", "more.jsonl") == 1
 
     out, err = capsys.readouterr()
     assert "thin\tmage\t1\t1\t" in out
@@ -58,7 +58,7 @@ def test_counts_several_data_together(folder: Path, capsys: pytest.CaptureFixtur
 
 
 def test_works_before_anything_was_fetched(folder: Path, capsys: pytest.CaptureFixture[str]):
-    assert run("prompts.txt") == 1
+    assert run_vocab_gaps("prompts.txt") == 1
 
     out, err = capsys.readouterr()
     assert "missing\tfirefighter\t0\t1\t" in out
@@ -74,7 +74,7 @@ def test_a_command_fetches_into_the_folder_that_was_named(
     rows.append(Sample("t-2", "t", texts=("a mage",)))
     Dataset(Path("my data")).write(Manifest(rows, []))
 
-    assert run("prompts.txt", "--data", "my data", "--pairs", "off") == 1
+    assert run_vocab_gaps("prompts.txt", "--data", "my data", "--pairs", "off") == 1
     out, err = capsys.readouterr()
     assert "thin\tmage\t2\t1\tcurate fetch openverse --query mage --data 'my data'" in out
     assert err.startswith(
@@ -91,17 +91,22 @@ def test_a_command_fetches_into_the_folder_that_was_named(
     ],
 )
 def test_exit_code_follows_fail_on(folder: Path, options: list[str], code: int):
-    assert run("prompts.txt", "--data", "captions.jsonl", *options) == code
+    assert run_vocab_gaps("prompts.txt", "--data", "captions.jsonl", *options) == code
 
 
 def test_exit_codes_of_warnings_and_of_clean_prompts(folder: Path):
     Path("low.txt").write_text("medium-dark skin")
     Path("clean.txt").write_text("a man with skin tone")
 
-    assert run("low.txt", "--data", "captions.jsonl") == 0
-    assert run("low.txt", "--data", "captions.jsonl", "--fail-on", "warning") == 1
-    assert run("low.txt", "--data", "captions.jsonl", "--target", "15", "--fail-on", "warning") == 0
-    assert run("clean.txt", "--data", "captions.jsonl", "--fail-on", "warning") == 0
+    assert run_vocab_gaps("low.txt", "--data", "captions.jsonl") == 0
+    assert run_vocab_gaps("low.txt", "--data", "captions.jsonl", "--fail-on", "warning") == 1
+    assert (
+        run_vocab_gaps(
+            "low.txt", "--data", "captions.jsonl", "--target", "15", "--fail-on", "warning"
+        )
+        == 0
+    )
+    assert run_vocab_gaps("clean.txt", "--data", "captions.jsonl", "--fail-on", "warning") == 0
 
 
 @pytest.mark.parametrize(
@@ -137,12 +142,12 @@ def test_errors_are_sentences(
     code: int,
     message: str,
 ):
-    assert run(*arguments) == code
+    assert run_vocab_gaps(*arguments) == code
     assert message in capsys.readouterr().err
 
 
 def test_json_holds_every_word_with_its_place(folder: Path, capsys: pytest.CaptureFixture[str]):
-    assert run("prompts.txt", "--data", "captions.jsonl", "--json") == 1
+    assert run_vocab_gaps("prompts.txt", "--data", "captions.jsonl", "--json") == 1
     printed = capsys.readouterr().out
     found = json.loads(printed)
 
@@ -158,7 +163,7 @@ def test_json_holds_every_word_with_its_place(folder: Path, capsys: pytest.Captu
         "kind": "word",
         "verdict": "missing",
         "severity": "error",
-        "p_correct": report.p_correct("missing"),
+        "p_correct": p_correct("missing"),
         "n_images": 0,
         "levels": {
             "exact": 0,
@@ -183,14 +188,14 @@ def test_json_holds_every_word_with_its_place(folder: Path, capsys: pytest.Captu
     assert items["medium-dark + tone"]["expected"] == 15.0
     assert items["<lora:x>"]["kind"] == "token"
     assert len(items["skin"]["evidence"]) == 6
-    words = [token.text for p in reader.read(Path("prompts.txt")) for token in p.tokens]
+    words = [token.text for p in reader.read_prompts(Path("prompts.txt")) for token in p.tokens]
     single = [item for item in found["items"] if item["kind"] in ("word", "token")]
     named = [m["text"] for item in single for m in item["prompts"]]
     assert sorted(named) == sorted(words)
 
-    assert run("prompts.txt", "--json", "out.json", "--data", "captions.jsonl") == 1
+    assert run_vocab_gaps("prompts.txt", "--json", "out.json", "--data", "captions.jsonl") == 1
     assert Path("out.json").read_text("utf-8") == printed
-    assert run("--json", "prompts.txt", "--data", "captions.jsonl") == 1
+    assert run_vocab_gaps("--json", "prompts.txt", "--data", "captions.jsonl") == 1
     assert Path("prompts.txt").read_text("utf-8") == PROMPTS  # not taken for the file to write
 
 
@@ -206,15 +211,15 @@ def test_json_holds_every_word_with_its_place(folder: Path, capsys: pytest.Captu
     ],
 )
 def test_json_takes_a_file_or_none(arguments: list[str], meant: list[str]):
-    assert told.spelled_out(arguments) == meant
+    assert expand_json_option(arguments) == meant
 
 
 def test_the_same_data_gives_the_same_report(folder: Path, capsys: pytest.CaptureFixture[str]):
     lines = Path("captions.jsonl").read_text().splitlines()
-    run("prompts.txt", "--data", "captions.jsonl", "--json", "--html", "one.html")
+    run_vocab_gaps("prompts.txt", "--data", "captions.jsonl", "--json", "--html", "one.html")
     one = capsys.readouterr().out
     Path("captions.jsonl").write_text("\n".join([*reversed(lines), lines[3]]))
-    run("prompts.txt", "--data", "captions.jsonl", "--json", "--html", "two.html")
+    run_vocab_gaps("prompts.txt", "--data", "captions.jsonl", "--json", "--html", "two.html")
 
     assert capsys.readouterr().out == one
     assert Path("one.html").read_bytes() == Path("two.html").read_bytes()
@@ -224,5 +229,5 @@ def test_reads_a_folder_where_no_index_can_be_kept(folder: Path):
     Dataset(Path("data")).write(Manifest([Sample("t-1", "t", texts=("a mage",))], []))
     Path("data/index").write_bytes(b"in the way")
 
-    assert run("prompts.txt") == 1
+    assert run_vocab_gaps("prompts.txt") == 1
     assert Path("data/index").read_bytes() == b"in the way"

@@ -18,17 +18,17 @@ from curate.dataset.sample import (
     Sample,
     Verdict,
     arrow_schema,
-    drop,
+    drop_samples,
     from_record,
-    live,
+    live_samples,
     make_key,
-    reinstate,
+    reinstate_samples,
     to_record,
     utc_now,
 )
 from curate.dataset.store import Store
-from curate.errors import CurateError, Exit, InputError, UsageError, storage_error
-from curate.system.files import remove_leftovers, replacing, write_bytes
+from curate.errors import CurateError, ExitCode, InputError, UsageError, storage_error
+from curate.system.files import atomic_write, remove_leftovers, write_bytes
 
 # the row
 
@@ -59,10 +59,14 @@ def test_a_record_read_back_is_the_sample(sample: Sample) -> None:
 
 def test_drops_carry_a_reason_and_can_be_undone_by_it() -> None:
     rows = [row("a"), row("b"), row("c")]
-    out = drop(rows, {"test-a": "duplicate:test-b", "test-c": "download:HTTP 404"})
+    out = drop_samples(rows, {"test-a": "duplicate:test-b", "test-c": "download:HTTP 404"})
     assert [s.dropped for s in out] == ["duplicate:test-b", None, "download:HTTP 404"]
-    assert live(out) == [rows[1]]
-    assert [s.dropped for s in reinstate(out, "duplicate")] == [None, None, "download:HTTP 404"]
+    assert live_samples(out) == [rows[1]]
+    assert [s.dropped for s in reinstate_samples(out, "duplicate")] == [
+        None,
+        None,
+        "download:HTTP 404",
+    ]
 
 
 def test_only_an_allowed_row_in_use_may_train() -> None:
@@ -92,7 +96,7 @@ def test_the_time_can_be_fixed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_error_is_a_sentence_with_its_fix_and_exit_code() -> None:
     error = UsageError("--size", "0 is too small", fix="--size 64")
     assert str(error) == "--size: 0 is too small\n  fix: --size 64"
-    assert error.exit_code == Exit.USAGE == 2
+    assert error.exit_code == ExitCode.USAGE == 2
 
 
 def test_a_full_disk_is_a_sentence() -> None:
@@ -107,7 +111,7 @@ def test_a_full_disk_is_a_sentence() -> None:
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "new" / "file"
     write_bytes(path, b"old")
-    with pytest.raises(ZeroDivisionError), replacing(path) as file:
+    with pytest.raises(ZeroDivisionError), atomic_write(path) as file:
         file.write(b"half of the n")
         raise ZeroDivisionError
     assert path.read_bytes() == b"old"
@@ -148,10 +152,10 @@ def test_the_store_gives_back_what_it_got(
 def test_bytes_that_changed_on_disk_are_refused(tmp_path: Path) -> None:
     store = Store(tmp_path)
     name = store.put(b"picture")
-    store.path(name).write_bytes(b"pictura")
+    store.path_of(name).write_bytes(b"pictura")
     with pytest.raises(InputError, match="has changed on disk"):
         store.get(name)
-    store.path(name).unlink()
+    store.path_of(name).unlink()
     with pytest.raises(InputError, match="cannot be read"):
         store.get(name)
 
@@ -165,18 +169,18 @@ def test_a_manifest_read_back_is_the_manifest(
     tmp_path_factory: pytest.TempPathFactory, rows: list[Sample]
 ) -> None:
     path = tmp_path_factory.mktemp("m") / "manifest.parquet"
-    history = manifest.advanced(Manifest([], []), "fetch", {"source": "test"}, rows).history
-    manifest.write(path, Manifest(rows, history))
+    history = manifest.add_step(Manifest([], []), "fetch", {"source": "test"}, rows).history
+    manifest.write_manifest(path, Manifest(rows, history))
     first = path.read_bytes()
-    again = manifest.read(path)
+    again = manifest.read_manifest(path)
     assert again == Manifest(sorted(rows, key=lambda s: s.key), history)
-    manifest.write(path, Manifest(again.samples[::-1], history))
+    manifest.write_manifest(path, Manifest(again.samples[::-1], history))
     assert path.read_bytes() == first
 
 
 def test_two_rows_with_one_key_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="two rows share the key test-a"):
-        manifest.write(tmp_path / "m.parquet", Manifest([row("a"), row("a")], []))
+        manifest.write_manifest(tmp_path / "m.parquet", Manifest([row("a"), row("a")], []))
 
 
 @pytest.mark.parametrize(
@@ -190,7 +194,7 @@ def test_a_manifest_that_cannot_be_read_is_named(
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(InputError, match=problem):
-        manifest.read(path)
+        manifest.read_manifest(path)
 
 
 def test_a_manifest_of_another_version_is_refused(tmp_path: Path) -> None:
@@ -201,7 +205,7 @@ def test_a_manifest_of_another_version_is_refused(tmp_path: Path) -> None:
     table = pa.table({"key": ["a"]}).replace_schema_metadata({"fubuki": facts})
     parquet.write_table(table, tmp_path / "m.parquet")
     with pytest.raises(InputError, match="written as fubuki-manifest/0, this is fubuki-manifest/1"):
-        manifest.read(tmp_path / "m.parquet")
+        manifest.read_manifest(tmp_path / "m.parquet")
 
 
 def steps_of(known: Manifest) -> list[str]:
@@ -210,7 +214,7 @@ def steps_of(known: Manifest) -> list[str]:
 
 def test_a_step_and_its_counts_are_noted() -> None:
     rows = [row("a"), row("b", dropped="x")]
-    (entry,) = manifest.advanced(Manifest([], []), "check", {"policy": "personal"}, rows).history
+    (entry,) = manifest.add_step(Manifest([], []), "check", {"policy": "personal"}, rows).history
     assert (entry["step"], entry["settings"]) == ("check", {"policy": "personal"})
     assert entry["counts"] == {"rows": 2, "dropped": 1}
 
@@ -219,29 +223,29 @@ def test_a_step_without_effect_is_noted_once_after_each_fetch() -> None:
     rows, more = [row("a")], [row("a"), row("b")]
     known = Manifest([], [])
     for step in ("fetch folder", "check", "dedup", "check", "dedup"):
-        known = manifest.advanced(known, step, {}, rows)
+        known = manifest.add_step(known, step, {}, rows)
     assert steps_of(known) == ["fetch folder", "check", "dedup"]
-    assert manifest.advanced(known, "fetch folder", {}, rows) is known
+    assert manifest.add_step(known, "fetch folder", {}, rows) is known
     for step in ("fetch folder", "check", "dedup", "check"):
-        known = manifest.advanced(known, step, {}, more)
+        known = manifest.add_step(known, step, {}, more)
     assert steps_of(known) == ["fetch folder", "check", "dedup"] * 2
 
 
 def test_fetches_in_turn_that_find_nothing_new_are_not_noted_again() -> None:
-    known = manifest.advanced(Manifest([], []), "fetch folder", {"folder": "a"}, [row("a")])
-    known = manifest.advanced(known, "fetch folder", {"folder": "b"}, [row("a"), row("b")])
+    known = manifest.add_step(Manifest([], []), "fetch folder", {"folder": "a"}, [row("a")])
+    known = manifest.add_step(known, "fetch folder", {"folder": "b"}, [row("a"), row("b")])
     for folder in "aba":
-        again = manifest.advanced(known, "fetch folder", {"folder": folder}, known.samples)
+        again = manifest.add_step(known, "fetch folder", {"folder": folder}, known.samples)
         assert again is known
 
 
 def test_other_settings_and_other_rows_are_noted() -> None:
     rows, changed = [row("a")], [row("a", title="snow")]
-    known = manifest.advanced(Manifest([], []), "check", {"policy": "personal"}, rows)
-    known = manifest.advanced(known, "check", {"policy": "research"}, rows)
+    known = manifest.add_step(Manifest([], []), "check", {"policy": "personal"}, rows)
+    known = manifest.add_step(known, "check", {"policy": "research"}, rows)
     assert steps_of(known) == ["check", "check"]
-    known = manifest.advanced(known, "check", {"policy": "research"}, [*rows, row("b")])
+    known = manifest.add_step(known, "check", {"policy": "research"}, [*rows, row("b")])
     assert steps_of(known) == ["check", "check"]  # the last step again
     assert known.history[-1]["counts"]["rows"] == 2
-    known = manifest.advanced(known, "check", {"policy": "personal"}, changed)
+    known = manifest.add_step(known, "check", {"policy": "personal"}, changed)
     assert steps_of(known) == ["check", "check", "check"]

@@ -12,15 +12,16 @@ import pytest
 from captioned_shards import THREE, write_shards
 from PIL import Image
 
-from curate.corpora import corpus, tables
-from curate.corpora.huggingface import row_names
+from curate.corpora import tables
+from curate.corpora.corpus import find_corpora, find_corpus
+from curate.corpora.huggingface import row_key_prefix
 from curate.dataset.folder import Dataset
 from curate.dataset.manifest import Manifest
 from curate.dataset.sample import Caption, Sample, Verdict
 from curate.errors import InputError
-from curate.formats import shards as layout
+from curate.formats.shards import shard_name
 from curate.index import index
-from curate.index.index import Index
+from curate.index.index import CaptionIndex
 
 
 @pytest.fixture(autouse=True)
@@ -28,12 +29,12 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
 
-def opened(path: Path) -> Index:
-    return index.open_index(corpus.find(path))
+def opened(path: Path) -> CaptionIndex:
+    return index.open_index(find_corpus(path))
 
 
-def shown(found: Index, unit: str) -> list[str]:
-    return [e.key for e in found.evidence(found.shown(unit), [unit], limit=99)]
+def shown(found: CaptionIndex, unit: str) -> list[str]:
+    return [e.key for e in found.evidence(found.images_with(unit), [unit], limit=99)]
 
 
 def error_of(path: Path) -> str:
@@ -81,22 +82,22 @@ def test_says_nothing_of_rows_where_all_can_teach(tmp_path: Path):
 def test_several_data_are_counted_together(tmp_path: Path):
     (tmp_path / "a.csv").write_text("image,caption\n1,a dog\n2,snow\n")
     (tmp_path / "b.csv").write_text("image,caption\n2,dogs\n3,a dog\n")
-    origin = corpus.find_all([tmp_path / "a.csv", tmp_path / "b.csv"])
+    origin = find_corpora([tmp_path / "a.csv", tmp_path / "b.csv"])
     found = index.open_index(origin)
 
     assert (origin.kind, [o.path.name for o in origin.members]) == ("several", ["a.csv", "b.csv"])
     assert (found.images, found.captions) == (3, 4)
     assert shown(found, "dog") == ["1", "2", "3"]
-    both = index.open_index(corpus.find_all([tmp_path / "a.csv", tmp_path / "a.csv"]))
+    both = index.open_index(find_corpora([tmp_path / "a.csv", tmp_path / "a.csv"]))
     assert (both.images, both.captions) == (2, 2)
 
 
 def test_without_a_dataset_nothing_is_covered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    found = index.open_index(corpus.find())
+    found = index.open_index(find_corpus())
 
     assert (found.images, found.captions, found.incomplete) == (0, 0, ())
-    assert len(found.shown("dog")) == len(found.bound("red", "dog")) == 0
+    assert len(found.images_with("dog")) == len(found.bound_images("red", "dog")) == 0
 
 
 # lists
@@ -176,7 +177,7 @@ def test_says_what_is_wrong_with_a_list(tmp_path: Path, name: str, data: bytes, 
 
 
 def test_a_line_of_a_megabyte_is_read(tmp_path: Path):
-    text = "dog " * ((tables.LONGEST - 100) // 4)
+    text = "dog " * ((tables.MAX_LINE_BYTES - 100) // 4)
     (tmp_path / "c.jsonl").write_text(json.dumps({"image": "a", "captions": [text, "x"]}))
 
     assert shown(opened(tmp_path / "c.jsonl"), "dog") == ["a"]
@@ -197,12 +198,12 @@ def test_counts_the_captions_of_shards(tmp_path: Path):
         assert (found.images, found.captions, found.incomplete) == (5, 6, ())
         assert shown(found, "dog") == ["t-1", "t-3", "t-5"]
     kept = sorted(p.name for p in (tmp_path / "shards").iterdir())
-    assert kept == ["index.json", *(layout.shard_name("train", n) for n in range(3))]
+    assert kept == ["index.json", *(shard_name("train", n) for n in range(3))]
 
 
 def test_counts_what_is_left_of_damaged_shards(tmp_path: Path):
     write_shards(tmp_path, THREE)
-    first, second, third = (tmp_path / layout.shard_name("train", n) for n in range(3))
+    first, second, third = (tmp_path / shard_name("train", n) for n in range(3))
     whole = second.read_bytes()
 
     second.write_bytes(whole[:-512])
@@ -234,7 +235,7 @@ def test_counts_what_is_left_of_damaged_shards(tmp_path: Path):
 def test_a_damaged_shard_is_told_of_though_it_was_counted_before(tmp_path: Path):
     write_shards(tmp_path, THREE)
     assert opened(tmp_path).incomplete == ()
-    second = tmp_path / layout.shard_name("train", 1)
+    second = tmp_path / shard_name("train", 1)
     second.write_bytes(second.read_bytes()[:-512])
 
     assert len(opened(tmp_path).incomplete) == 1
@@ -243,7 +244,7 @@ def test_a_damaged_shard_is_told_of_though_it_was_counted_before(tmp_path: Path)
 def test_a_tar_that_is_not_as_it_should_be_is_told_of(tmp_path: Path):
     write_shards(tmp_path, THREE)
     values = json.loads((tmp_path / "index.json").read_text())
-    first = tmp_path / layout.shard_name("train", 0)
+    first = tmp_path / shard_name("train", 0)
     first.write_bytes(b"no tar" * 1000)
     sha256 = hashlib.sha256(first.read_bytes()).hexdigest()
     values["shards"][0] |= {"bytes": 6000, "sha256": sha256}
@@ -303,9 +304,9 @@ def test_reads_what_save_to_disk_wrote(tmp_path: Path):
     saved = saved.cast_column("image", datasets.Image())
     saved.save_to_disk(tmp_path / "saved", num_shards=2)
 
-    origin = corpus.find(tmp_path / "saved")
+    origin = find_corpus(tmp_path / "saved")
     found = index.open_index(origin)
-    assert (origin.kind, len(origin.parts)) == ("hugging-face", 2)
+    assert (origin.kind, len(origin.partitions)) == ("hugging-face", 2)
     assert [re.sub("@[0-9a-f]{8}#", "#", key) for key in shown(found, "dog")] == [
         "data-00000-of-00002.arrow#0",
         "data-00001-of-00002.arrow#0",
@@ -318,9 +319,9 @@ def test_rows_without_names_are_other_images_in_another_file_of_the_same_name(tm
         (tmp_path / name).mkdir()
         table([caption]).to_parquet(tmp_path / name / "train.parquet")
 
-    both = index.open_index(corpus.find_all([tmp_path / "a", tmp_path / "b"]))
-    assert (both.images, len(both.shown("dog")), len(both.shown("wolf"))) == (2, 1, 1)
-    same = index.open_index(corpus.find_all([tmp_path / "a", tmp_path / "copy"]))
+    both = index.open_index(find_corpora([tmp_path / "a", tmp_path / "b"]))
+    assert (both.images, len(both.images_with("dog")), len(both.images_with("wolf"))) == (2, 1, 1)
+    same = index.open_index(find_corpora([tmp_path / "a", tmp_path / "copy"]))
     assert same.images == 1
 
 
@@ -393,14 +394,16 @@ def test_counts_what_is_left_of_a_damaged_dataset(tmp_path: Path):
     (tmp_path / "a.parquet").write_bytes(whole[:-100])
 
     found = opened(tmp_path)
-    assert shown(found, "dog") == [f"{row_names(tmp_path / 'b.parquet', 'b.parquet')}0"]
+    assert shown(found, "dog") == [f"{row_key_prefix(tmp_path / 'b.parquet', 'b.parquet')}0"]
     (sentence,) = found.incomplete
     assert sentence.startswith(f"{tmp_path / 'a.parquet'}: cannot be read in full (")
 
     (tmp_path / "b.parquet").write_bytes(b"PAR")
     assert error_of(tmp_path).startswith(f"{tmp_path}: no caption to count words in (")
     (tmp_path / "a.parquet").write_bytes(whole)
-    assert shown(opened(tmp_path), "dog") == [f"{row_names(tmp_path / 'a.parquet', 'a.parquet')}0"]
+    assert shown(opened(tmp_path), "dog") == [
+        f"{row_key_prefix(tmp_path / 'a.parquet', 'a.parquet')}0"
+    ]
 
 
 def test_a_saved_dataset_cut_short_is_told_of(tmp_path: Path):

@@ -15,7 +15,7 @@ from captioned_shards import write_shards
 
 from curate.errors import InputError
 from curate.prompts import reader
-from tests.gaps_command import run
+from tests.gaps_command import run_vocab_gaps
 
 CAPTIONS = ["a white dog runs", "two cats", "a red car in snow"]
 COMMAND = [sys.executable, "-m", "curate.cli", "vocab-gaps"]
@@ -32,7 +32,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def gaps(*arguments: str) -> int:
-    return run(*arguments, "--data", "captions.jsonl")
+    return run_vocab_gaps(*arguments, "--data", "captions.jsonl")
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_captions_that_cannot_be_counted(
     folder: Path, capsys: pytest.CaptureFixture[str], name: str, data: bytes, message: str
 ):
     Path(name).write_bytes(data)
-    assert run("prompts.txt", "--data", name) == 3
+    assert run_vocab_gaps("prompts.txt", "--data", name) == 3
     told = capsys.readouterr()
     assert message in told.err
     assert told.err.startswith(f"error: {name}")
@@ -89,7 +89,7 @@ def test_data_without_any_caption_says_how_to_write_them(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ):
     write_shards(Path("shards"), [{"one": []}])
-    assert run("prompts.txt", "--data", "shards", "--fail-on", "never") == 3
+    assert run_vocab_gaps("prompts.txt", "--data", "shards", "--fail-on", "never") == 3
     told = capsys.readouterr()
     assert told.err.startswith("error: shards: no caption to count words in (")
     assert "curate caption --data DIR, then curate pack --data DIR" in told.err
@@ -104,7 +104,9 @@ def test_lone_halves_of_characters_and_zero_bytes_in_captions_are_read(folder: P
     Path("ask.txt").write_text("dog wolf")
     Path("out").mkdir()
     files = ("--json", "out/a.json", "--html", "out/a.html", "--junit", "out/a.xml")
-    assert run("ask.txt", "--data", "odd.jsonl", "--min", "1", "--target", "1", *files) == 0
+    assert (
+        run_vocab_gaps("ask.txt", "--data", "odd.jsonl", "--min", "1", "--target", "1", *files) == 0
+    )
     assert json.loads(Path("out/a.json").read_bytes())["summary"]["covered"] == 2
 
 
@@ -195,7 +197,7 @@ def test_text_without_blanks_is_counted_as_it_stands_and_said(
         "白い犬\n一只白色的狗在雪地里\nหมาสีขาว\n하얀 강아지\nكلب أبيض\n", "utf-8"
     )
     Path("said.csv").write_text("image,caption\na,白い犬\nb,하얀 강아지\n", "utf-8")
-    assert run("ask.txt", "--data", "said.csv", "--pairs", "off") == 1
+    assert run_vocab_gaps("ask.txt", "--data", "said.csv", "--pairs", "off") == 1
     told = capsys.readouterr()
     assert "prompts without blanks between words: 3; what stands between" in told.err
     found = {tuple(row.split("\t")[:3]) for row in told.out.splitlines()}
@@ -211,16 +213,19 @@ def test_lines_may_end_as_on_any_system(tmp_path: Path):
     file = tmp_path / "prompts.txt"
     for end in ("\n", "\r\n", "\r"):
         file.write_bytes(f"a dog{end}{end}red wolf{end}".encode())
-        assert [(p.line, p.text) for p in reader.read(file)] == [(1, "a dog"), (3, "red wolf")]
+        assert [(p.line, p.text) for p in reader.read_prompts(file)] == [
+            (1, "a dog"),
+            (3, "red wolf"),
+        ]
 
 
 def test_a_line_of_the_longest_kind_is_read(tmp_path: Path):
     file = tmp_path / "prompts.txt"
-    file.write_text("dog " * (reader.LONGEST // 4))
-    assert len(reader.read(file)[0].tokens) == reader.LONGEST // 4
-    file.write_text("dog " * (reader.LONGEST // 4) + "x")
+    file.write_text("dog " * (reader.MAX_PROMPT_CHARS // 4))
+    assert len(reader.read_prompts(file)[0].tokens) == reader.MAX_PROMPT_CHARS // 4
+    file.write_text("dog " * (reader.MAX_PROMPT_CHARS // 4) + "x")
     with pytest.raises(InputError, match="line 1: 100,001 characters"):
-        reader.read(file)
+        reader.read_prompts(file)
 
 
 @pytest.mark.parametrize("options", [[], ["--json"], ["--github"]])
@@ -318,7 +323,7 @@ def test_shards_that_are_gone_broken_or_silent_are_said_in_every_form(
         file.write(b"XX")
     files = ("--json", "gaps.json", "--html", "gaps.html", "--junit", "gaps.xml", "--plan", "a.sh")
     options = ("--data", "shards", "--fail-on", "never", "--github")
-    assert run("prompts.txt", *options, *files) == 3
+    assert run_vocab_gaps("prompts.txt", *options, *files) == 3
 
     told = capsys.readouterr()
     sentences = [

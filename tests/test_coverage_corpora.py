@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from curate.commands.gaps import vocab_gaps
-from curate.report.report import Report
+from curate.report.report import CoverageReport
 
 pytestmark = pytest.mark.corpora
 
@@ -23,7 +23,7 @@ def tiles(corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def judged(prompts: list[str], tiles: Path) -> Report:
+def judged(prompts: list[str], tiles: Path) -> CoverageReport:
     path = tiles.parent / "prompts.txt"
     path.write_text("\n".join(prompts) + "\n", "utf-8")
     return vocab_gaps(path, data=[tiles])

@@ -7,8 +7,8 @@ import pytest
 
 from curate.commands.gaps import vocab_gaps
 from curate.coverage.verdicts import Item
-from curate.errors import Exit, UsageError
-from curate.report.report import Report, to_json
+from curate.errors import ExitCode, UsageError
+from curate.report.report import CoverageReport, to_json
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def judged(prompts: str, shown: dict[str, int], **settings: object) -> Report:
+def judged(prompts: str, shown: dict[str, int], **settings: object) -> CoverageReport:
     """The report on prompts against captions, each with its number of images."""
     Path("prompts.txt").write_text(prompts + "\n", "utf-8")
     captions = [said for said, images in shown.items() for _ in range(images)]
@@ -26,12 +26,12 @@ def judged(prompts: str, shown: dict[str, int], **settings: object) -> Report:
     return vocab_gaps(Path("prompts.txt"), data=[Path("captions.jsonl")], **settings)
 
 
-def item(report: Report, unit: str, kind: str = "word") -> Item:
+def item(report: CoverageReport, unit: str, kind: str = "word") -> Item:
     (found,) = [i for i in report.items if i.unit == unit and i.kind == kind]
     return found
 
 
-def units(report: Report, kind: str) -> set[str]:
+def units(report: CoverageReport, kind: str) -> set[str]:
     return {i.unit for i in report.items if i.kind == kind}
 
 
@@ -206,10 +206,10 @@ def test_what_the_user_agreed_to_counts(folder: Path):
 
 def test_exit_codes(folder: Path):
     report = judged("a castle", {"a castle": 9})
-    assert report.exit_code() == Exit.DONE
-    assert report.exit_code("warning") == Exit.FOUND
-    assert report.exit_code("never") == Exit.DONE
-    assert judged("a lake", {"a castle": 9}).exit_code() == Exit.FOUND
+    assert report.exit_code() == ExitCode.DONE
+    assert report.exit_code("warning") == ExitCode.FOUND
+    assert report.exit_code("never") == ExitCode.DONE
+    assert judged("a lake", {"a castle": 9}).exit_code() == ExitCode.FOUND
     with pytest.raises(UsageError, match="no severity 'often'"):
         report.exit_code("often")
 
@@ -218,11 +218,11 @@ def test_with_a_baseline_only_new_gaps_count(folder: Path):
     old = to_json(judged("a lake", {"a castle": 9}))
     Path("old.json").write_text(json.dumps(old))
     same = judged("a lake", {"a castle": 9}, baseline=Path("old.json"))
-    assert same.exit_code() == Exit.DONE
+    assert same.exit_code() == ExitCode.DONE
     closed = judged("a lake", {"a lake": 30}, baseline=Path("old.json"))
     assert [c["unit"] for c in to_json(closed)["baseline"]["closed"]] == ["lake"]
     more = judged("a lake, a dog", {"a castle": 9}, baseline=Path("old.json"))
-    assert more.exit_code() == Exit.FOUND
+    assert more.exit_code() == ExitCode.FOUND
 
 
 def test_prompts_are_read_in_the_syntax_asked_for(folder: Path):

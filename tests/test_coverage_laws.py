@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from curate.commands.gaps import vocab_gaps
 from curate.coverage.verdicts import SEVERITIES, VERDICTS
-from curate.report.report import Report, to_json
+from curate.report.report import CoverageReport, to_json
 
 # Words with related words, other spellings, phrases and no second sense that could be mistaken.
 WORDS = (
@@ -23,7 +23,9 @@ numbers = st.tuples(st.integers(1, 4), st.integers(1, 8)).map(sorted)
 RANK = {verdict: n for n, verdict in enumerate(VERDICTS)} | {"unknown-word": 0, "missing": 0}
 
 
-def judged(asked: list[str], shown: list[list[str]], least: int = 2, enough: int = 4) -> Report:
+def judged(
+    asked: list[str], shown: list[list[str]], least: int = 2, enough: int = 4
+) -> CoverageReport:
     """The report on prompts, each image given by its captions."""
     with TemporaryDirectory() as folder:
         path, data = Path(folder, "prompts.txt"), Path(folder, "captions.jsonl")
@@ -33,7 +35,7 @@ def judged(asked: list[str], shown: list[list[str]], least: int = 2, enough: int
         return vocab_gaps(path, data=[data], minimum=least, target=enough)
 
 
-def found(report: Report) -> dict[tuple[str, str], tuple[str, int]]:
+def found(report: CoverageReport) -> dict[tuple[str, str], tuple[str, int]]:
     return {(i.kind, i.unit): (i.verdict, i.images) for i in report.items}
 
 

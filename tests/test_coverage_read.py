@@ -7,7 +7,7 @@ import pytest
 
 from curate.commands.gaps import vocab_gaps
 from curate.coverage.verdicts import Item
-from curate.report.report import Report
+from curate.report.report import CoverageReport
 from curate.text import bindings
 from curate.text.analysis import word
 
@@ -23,7 +23,7 @@ def judged(prompts: str, captions: list[str]) -> dict[tuple[str, str], Item]:
     Path("prompts.txt").write_text(prompts + "\n", "utf-8")
     rows = ({"image": f"{n:04d}", "captions": [said]} for n, said in enumerate(captions))
     Path("captions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    report: Report = vocab_gaps(Path("prompts.txt"), data=[Path("captions.jsonl")])
+    report: CoverageReport = vocab_gaps(Path("prompts.txt"), data=[Path("captions.jsonl")])
     return {(item.kind, item.unit): item for item in report.items}
 
 
@@ -152,7 +152,7 @@ def test_a_list_of_tags_says_no_adjective_of_its_neighbour(folder: Path):
 )
 def test_what_a_word_is_said_of(prompt: str, said: set[tuple[str, str]]):
     words = prompt.split()
-    assert {(words[a], words[b]) for a, b in bindings.find(words)} == said
+    assert {(words[a], words[b]) for a, b in bindings.find_bindings(words)} == said
 
 
 @pytest.mark.parametrize(

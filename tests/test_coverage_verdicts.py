@@ -20,11 +20,11 @@ from curate.errors import UsageError
 )
 def test_says_which_threshold_is_wrong(settings: dict, message: str):
     with pytest.raises(UsageError) as caught:
-        verdicts.targets(**settings)
+        verdicts.resolve_targets(**settings)
     assert str(caught.value) == message
 
 
 def test_a_threshold_makes_the_other_give_way():
-    assert verdicts.targets("lora") == verdicts.Targets("lora", 1, 5)
-    assert verdicts.targets(minimum=50) == verdicts.Targets("finetune", 50, 50)
-    assert verdicts.targets(target=3) == verdicts.Targets("finetune", 3, 3)
+    assert verdicts.resolve_targets("lora") == verdicts.Targets("lora", 1, 5)
+    assert verdicts.resolve_targets(minimum=50) == verdicts.Targets("finetune", 50, 50)
+    assert verdicts.resolve_targets(target=3) == verdicts.Targets("finetune", 3, 3)

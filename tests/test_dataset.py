@@ -15,7 +15,7 @@ from hypothesis import settings as examples
 from rows import row, some_samples
 
 from curate.dataset import engine
-from curate.dataset.folder import Dataset, failed, merge
+from curate.dataset.folder import Dataset, is_failed_download, merge_rows
 from curate.dataset.manifest import Manifest
 from curate.dataset.sample import Sample
 from curate.errors import InputError, UsageError
@@ -27,34 +27,34 @@ from curate.errors import InputError, UsageError
 def test_merging_loses_no_row_and_keeps_what_was_known(
     known: list[Sample], fetched: list[Sample]
 ) -> None:
-    merged = {s.key: s for s in merge(known, fetched)}
+    merged = {s.key: s for s in merge_rows(known, fetched)}
     assert list(merged) == sorted({s.key for s in known + fetched})
     for old in known:
-        if not failed(old):
+        if not is_failed_download(old):
             assert merged[old.key] == old
 
 
 def test_only_a_failed_download_is_fetched_again() -> None:
     failed_before, dropped = row("a", dropped="download:HTTP 500"), row("b", dropped="duplicate:x")
     now = [row("a", sha256="1"), row("b", sha256="2")]
-    assert merge([failed_before, dropped], now) == [now[0], dropped]
+    assert merge_rows([failed_before, dropped], now) == [now[0], dropped]
 
 
 def test_fetched_rows_are_read_before_a_manifest_exists(tmp_path: Path) -> None:
     data = Dataset(tmp_path)
-    data.append(row("b"))
-    data.append(row("a"))
+    data.append_row(row("b"))
+    data.append_row(row("a"))
     assert data.read() == Manifest([row("a"), row("b")], [])
 
 
 def test_a_line_cut_short_by_a_crash_costs_that_row_only(tmp_path: Path) -> None:
     data = Dataset(tmp_path)
     for name in "abc":
-        data.append(row(name))
+        data.append_row(row(name))
     whole = data.journal.read_bytes()
     for length in range(len(whole)):
         data.journal.write_bytes(whole[:length])
-        data.append(row("d"))
+        data.append_row(row("d"))
         complete = whole[:length].count(b"\n") + (whole[length : length + 1] == b"\n")
         assert [s.key for s in data.read().samples] == [f"test-{n}" for n in "abc"[:complete]] + [
             "test-d"
@@ -63,7 +63,7 @@ def test_a_line_cut_short_by_a_crash_costs_that_row_only(tmp_path: Path) -> None
 
 def test_writing_the_manifest_empties_the_journal(tmp_path: Path) -> None:
     data = Dataset(tmp_path)
-    data.append(row("a"))
+    data.append_row(row("a"))
     data.write(data.read())
     assert not data.journal.exists()
     assert data.read().samples == [row("a")]
@@ -76,7 +76,7 @@ def test_a_folder_without_a_dataset_is_named(tmp_path: Path) -> None:
 
 def test_a_journal_row_that_is_not_ours_is_named_by_line(tmp_path: Path) -> None:
     data = Dataset(tmp_path)
-    data.append(row("a"))
+    data.append_row(row("a"))
     with data.journal.open("a") as file:
         file.write('{"key": "b", "surprise": 1}\n')
     with pytest.raises(InputError, match=r"journal.jsonl line 2: not a row of ours"):
@@ -125,47 +125,47 @@ def test_the_lock_ends_with_its_process(tmp_path: Path) -> None:
 
 
 def name_the_author(rows: daft.DataFrame, *, name: str = "nobody") -> daft.DataFrame:
-    return engine.each(rows, lambda s: replace(s, author=name), fills=["author"])
+    return engine.map_rows(rows, lambda s: replace(s, author=name), fills=["author"])
 
 
 def count_the_authors(rows: daft.DataFrame) -> daft.DataFrame:
-    return engine.whole(rows, lambda rows: [replace(s, width=len(rows)) for s in rows])
+    return engine.apply_to_all_rows(rows, lambda rows: [replace(s, width=len(rows)) for s in rows])
 
 
 def test_a_step_is_run_written_and_recorded(tmp_path: Path) -> None:
     data = Dataset(tmp_path)
-    data.append(row("a"))
+    data.append_row(row("a"))
     with data.lock():
-        after = data.run(name_the_author, "name", {"name": "Ada"})
+        after = data.run_step(name_the_author, "name", {"name": "Ada"})
     assert after == [row("a", author="Ada")] == data.read().samples
     assert [(e["step"], e["settings"]) for e in data.read().history] == [("name", {"name": "Ada"})]
 
 
 def test_a_step_that_changes_nothing_writes_nothing(tmp_path: Path) -> None:
     data = Dataset(tmp_path)
-    data.append(row("a"))
-    data.run(name_the_author, "name", {})
-    data.run(count_the_authors, "count", {})
+    data.append_row(row("a"))
+    data.run_step(name_the_author, "name", {})
+    data.run_step(count_the_authors, "count", {})
     written = data.manifest.stat().st_ino
-    data.append(row("a"))  # as a kill between manifest and journal leaves it
+    data.append_row(row("a"))  # as a kill between manifest and journal leaves it
     for step, name in ((name_the_author, "name"), (count_the_authors, "count")):
-        data.run(step, name, {})
+        data.run_step(step, name, {})
     assert data.manifest.stat().st_ino == written
     assert not data.journal.exists()
 
 
 def test_a_step_that_loses_a_row_is_a_bug_and_writes_nothing(tmp_path: Path) -> None:
     data = Dataset(tmp_path)
-    data.append(row("a"))
+    data.append_row(row("a"))
     with pytest.raises(AssertionError, match="step lose changed the keys"):
-        data.run(lambda rows: rows.limit(0), "lose", {})
+        data.run_step(lambda rows: rows.limit(0), "lose", {})
     assert data.read().samples == [row("a")]
 
 
 @given(some_samples)
 @examples(max_examples=10)
 def test_rows_pass_through_tables_unchanged(rows: list[Sample]) -> None:
-    assert engine.samples(engine.table(rows)) == rows
+    assert engine.to_samples(engine.to_data_frame(rows)) == rows
 
 
 def test_a_function_fills_its_columns_and_no_other_in_every_row() -> None:
@@ -174,17 +174,19 @@ def test_a_function_fills_its_columns_and_no_other_in_every_row() -> None:
     def shout(sample: Sample) -> Sample:
         return replace(sample, title=str(sample.title).upper(), tags=("loud",))
 
-    filled = engine.each(engine.table(rows), shout, fills=["title"], batch=7)
-    assert engine.samples(filled) == [replace(s, title=str(s.title).upper()) for s in rows]
+    filled = engine.map_rows(engine.to_data_frame(rows), shout, fills=["title"], batch=7)
+    assert engine.to_samples(filled) == [replace(s, title=str(s.title).upper()) for s in rows]
 
 
 def test_no_rows_are_rows_too() -> None:
-    assert engine.samples(name_the_author(engine.table([]))) == []
+    assert engine.to_samples(name_the_author(engine.to_data_frame([]))) == []
 
 
 def test_a_decision_over_all_rows_sees_them_all() -> None:
     def number(rows: Sequence[Sample]) -> list[Sample]:
         return [replace(s, width=len(rows)) for s in rows]
 
-    out = engine.samples(engine.whole(engine.table([row("a"), row("b")]), number))
+    out = engine.to_samples(
+        engine.apply_to_all_rows(engine.to_data_frame([row("a"), row("b")]), number)
+    )
     assert [s.width for s in out] == [2, 2]

@@ -18,14 +18,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from recorded_progress import RecordedProgress
-from servers import picture
+from servers import image_bytes
 
 from curate.cli import main
 from curate.dataset import manifest
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import Sample, Verdict
 from curate.errors import InputError
-from curate.fetch.run import Summary, fetch
+from curate.fetch.run import FetchSummary, fetch
 from curate.sources import folder, metadata
 
 
@@ -39,8 +39,8 @@ def pictures(tmp_path):
     """A folder of two pictures, snow.png and ice/storm.jpg."""
     root = tmp_path / "pictures"
     (root / "ice").mkdir(parents=True)
-    (root / "snow.png").write_bytes(picture(1))
-    (root / "ice" / "storm.jpg").write_bytes(picture(2, kind="JPEG"))
+    (root / "snow.png").write_bytes(image_bytes(1))
+    (root / "ice" / "storm.jpg").write_bytes(image_bytes(2, kind="JPEG"))
     return root
 
 
@@ -48,7 +48,7 @@ def rows(data: Dataset) -> dict[str, Sample]:
     return {s.file_name: s for s in data.read().samples}
 
 
-def take(data: Dataset, root: Path, **more) -> tuple[Summary, list[str]]:
+def take(data: Dataset, root: Path, **more) -> tuple[FetchSummary, list[str]]:
     progress = RecordedProgress()
     done = fetch(data, folder.SOURCE, root, options=more, progress=progress)
     return done, progress.said
@@ -61,8 +61,10 @@ def test_file_names_stand_in_for_captions(data, pictures):
     row = rows(data)["ice/storm.jpg"]
     assert row.title == "storm" and row.texts == () and row.format == "JPEG"
     assert row.license_text is None and row.license_by is None
-    assert data.store.get(row.sha256) == picture(2, kind="JPEG")
-    assert row.key.startswith("folder-storm-") and row.byte_count == len(picture(2, kind="JPEG"))
+    assert data.store.get(row.sha256) == image_bytes(2, kind="JPEG")
+    assert row.key.startswith("folder-storm-") and row.byte_count == len(
+        image_bytes(2, kind="JPEG")
+    )
 
 
 def test_side_car_files_hold_a_caption_a_line(data, pictures):
@@ -141,9 +143,9 @@ def test_columns_that_nothing_uses_are_named(data, pictures):
 def test_every_bad_file_is_a_row_that_says_why(data, pictures):
     (pictures / "words.png").write_text("these are words")
     (pictures / "none.jpg").touch()
-    (pictures / "move.gif").write_bytes(picture(3, kind="GIF"))
+    (pictures / "move.gif").write_bytes(image_bytes(3, kind="GIF"))
     (pictures / "fork.png").write_bytes(b"\x00\x05\x16\x07\x00\x02" + bytes(20))
-    (pictures / "cut.png").write_bytes(picture(4)[:20])
+    (pictures / "cut.png").write_bytes(image_bytes(4)[:20])
     (pictures / "shelf.png").mkdir()
     names = ["gone.png", "shelf.png", "../outside.png", "/etc/passwd", "nul\0.png"]
     lines = [json.dumps({"file_name": n, "text": "x"}) for n in names]
@@ -179,7 +181,7 @@ def test_every_bad_file_is_a_row_that_says_why(data, pictures):
 )
 def test_a_licence_that_nobody_knows_is_said(data, tmp_path, licence, known):
     (tmp_path / "odd").mkdir()
-    (tmp_path / "odd" / "1.png").write_bytes(picture(1))
+    (tmp_path / "odd" / "1.png").write_bytes(image_bytes(1))
     _, said = take(data, tmp_path / "odd", license=licence)
     assert known != ("--license Frobnicate: names no licence" in "\n".join(said))
 
@@ -187,13 +189,13 @@ def test_a_licence_that_nobody_knows_is_said(data, tmp_path, licence, known):
 def test_pictures_are_told_by_content_whatever_their_name(data, tmp_path):
     root = tmp_path / "odd"
     root.mkdir()
-    (root / "no-suffix").write_bytes(picture(1))
-    (root / "wrong.gif").write_bytes(picture(2, kind="WEBP"))
+    (root / "no-suffix").write_bytes(image_bytes(1))
+    (root / "wrong.gif").write_bytes(image_bytes(2, kind="WEBP"))
     (root / "notes.md").write_text("notes")
     (root / "._wrong.gif").write_bytes(b"\x00\x05\x16\x07")
     (root / ".git").mkdir()
     (root / "__MACOSX").mkdir()
-    (root / "__MACOSX" / "a.png").write_bytes(picture(3))
+    (root / "__MACOSX" / "a.png").write_bytes(image_bytes(3))
     done, said = take(data, root)
     assert done.new == 2
     assert {s.format for s in rows(data).values()} == {"PNG", "WEBP"}
@@ -203,7 +205,7 @@ def test_pictures_are_told_by_content_whatever_their_name(data, tmp_path):
 def test_names_that_are_not_utf8_are_shown_escaped(data, tmp_path):
     root = tmp_path / "old"
     root.mkdir()
-    (root / os.fsdecode(b"schn\xe9e.png")).write_bytes(picture(1))
+    (root / os.fsdecode(b"schn\xe9e.png")).write_bytes(image_bytes(1))
     take(data, root)
     assert list(rows(data)) == ["schn\\xe9e.png"]
 
@@ -229,7 +231,7 @@ def test_equal_paths_in_two_folders_do_not_collide(data, tmp_path):
     for number, parent in enumerate(("a/images", "b/images", "c")):
         root = tmp_path / parent
         root.mkdir(parents=True)
-        (root / "1.png").write_bytes(picture(number))
+        (root / "1.png").write_bytes(image_bytes(number))
         assert take(data, root)[0].new == 1
     assert len(data.read().samples) == 3
 
@@ -241,7 +243,7 @@ def test_a_licence_stated_later_is_taken_over_and_verdicts_are_open_again(data, 
         Sample(**{**{f: getattr(s, f) for f in s.__slots__}, "train": held, "width": 8})
         for s in data.read().samples
     ]
-    manifest.write(data.manifest, manifest.Manifest(samples, []))
+    manifest.write_manifest(data.manifest, manifest.Manifest(samples, []))
     done, _ = take(data, pictures, license="CC0-1.0")
     assert (done.new, done.updated, done.known) == (0, 2, 0)
     for row in data.read().samples:
@@ -251,7 +253,7 @@ def test_a_licence_stated_later_is_taken_over_and_verdicts_are_open_again(data, 
 
 def test_an_edited_picture_is_a_new_one(data, pictures):
     take(data, pictures)
-    (pictures / "snow.png").write_bytes(picture(9))
+    (pictures / "snow.png").write_bytes(image_bytes(9))
     done, _ = take(data, pictures)
     assert (done.new, done.known, done.rows) == (1, 1, 3)
 
@@ -385,7 +387,7 @@ def test_jsonl_and_parquet_read_back_what_was_written(tmp_path_factory, given_ro
 
 @given(st.text(min_size=1, max_size=300), st.binary(max_size=9))
 def test_ids_make_short_keys(name, content):
-    made = folder._identity(
+    made = folder._image_id(
         "images", name.replace("\0", "").encode("utf-8", "replace").decode(), content
     )
     assert set(made) <= set(string.ascii_letters + string.digits + "-") and len(made) <= 57
@@ -395,7 +397,7 @@ def test_thousands_of_pictures_take_seconds(data, tmp_path):
     root = tmp_path / "many"
     root.mkdir()
     for number in range(1000):
-        (root / f"{number}.png").write_bytes(picture(number))
+        (root / f"{number}.png").write_bytes(image_bytes(number))
     started = time.monotonic()
     assert take(data, root)[0].new == 1000
     assert time.monotonic() - started < 10  # synced one by one it was 7 ms a picture on a fast disk
@@ -404,7 +406,7 @@ def test_thousands_of_pictures_take_seconds(data, tmp_path):
 @pytest.mark.corpora
 def test_broken_pictures_of_other_projects_all_become_rows(data, corpora: Path):
     done, _ = take(data, corpora / "malformed")
-    files = [p for p in (corpora / "malformed").rglob("*") if p.suffix in folder.SUFFIXES]
+    files = [p for p in (corpora / "malformed").rglob("*") if p.suffix in folder.IMAGE_SUFFIXES]
     visible = [p for p in files if not p.name.startswith(".")]
     assert done.rows >= len(visible) > 200
     assert all(s.dropped is None or ":" in s.dropped for s in data.read().samples)

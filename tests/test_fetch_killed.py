@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from servers import KEY, Answer, Pixabay, picture, serving
+from servers import KEY, Answer, Pixabay, image_bytes, run_server
 
 from curate.dataset import manifest
 from curate.dataset.folder import Dataset
@@ -32,7 +32,7 @@ def test_a_killed_folder_fetch_completes_to_the_same_bytes(tmp_path):
     folder.mkdir()
     lines = ["file_name,text"]
     for number in range(150):
-        (folder / f"{number}.png").write_bytes(picture(number))
+        (folder / f"{number}.png").write_bytes(image_bytes(number))
         lines.append(f"{number}.png,picture {number}")
     (folder / "metadata.csv").write_text("\n".join([*lines, "gone.png,not there"]))
     stored = kill(tmp_path / "work", str(folder))
@@ -41,7 +41,7 @@ def test_a_killed_folder_fetch_completes_to_the_same_bytes(tmp_path):
 
 
 def test_a_killed_pixabay_fetch_completes_to_the_same_bytes(tmp_path):
-    with serving() as server:
+    with run_server() as server:
         Pixabay(server, count=30, delay=0.01, changes={3: {"noAiTraining": True}})
         server.routes["/get/5_1280.png"] = lambda query: Answer(b"gone", 404)
         stored = kill(tmp_path / "work", server.url)
@@ -56,7 +56,7 @@ def interrupted(root: Path, folder: Path, rows: int) -> Dataset:
     data = Dataset(root / "cut")
     data.root.mkdir()
     for sample in whole.read().samples[:rows]:
-        data.append(sample)
+        data.append_row(sample)
         data.store.put(whole.store.get(sample.sha256))
     return data
 
@@ -65,7 +65,7 @@ def folder_of(tmp_path: Path, count: int) -> Path:
     folder = tmp_path / "pictures"
     folder.mkdir()
     for number in range(count):
-        (folder / f"{number}.png").write_bytes(picture(number))
+        (folder / f"{number}.png").write_bytes(image_bytes(number))
     return folder
 
 
@@ -92,8 +92,8 @@ def test_bytes_lost_in_a_power_cut_are_fetched_again(tmp_path):
     folder = folder_of(tmp_path, 3)
     data = interrupted(tmp_path, folder, 3)
     first, second, _ = data.read().samples
-    data.store.path(first.sha256).write_bytes(b"")  # what a power cut leaves of unsynced bytes
-    data.store.path(second.sha256).unlink()
+    data.store.path_of(first.sha256).write_bytes(b"")  # what a power cut leaves of unsynced bytes
+    data.store.path_of(second.sha256).unlink()
     done = fetch(data, SOURCE, folder)
     assert (done.new, done.known) == (2, 1)
     assert len({data.store.get(s.sha256) for s in data.read().samples}) == 3
@@ -102,7 +102,7 @@ def test_bytes_lost_in_a_power_cut_are_fetched_again(tmp_path):
 def test_left_over_parts_are_removed(tmp_path):
     folder = folder_of(tmp_path, 1)
     data = interrupted(tmp_path, folder, 1)
-    beside = data.store.path(data.read().samples[0].sha256).parent
+    beside = data.store.path_of(data.read().samples[0].sha256).parent
     parts = [beside / ".abc.part", data.evidence / "latest" / ".a.json.x.part"]
     for part in parts:
         part.parent.mkdir(parents=True, exist_ok=True)
@@ -115,7 +115,7 @@ def test_the_history_does_not_tell_how_often_a_fetch_was_repeated(tmp_path):
     folder = folder_of(tmp_path, 2)
     data = Dataset(tmp_path / "data")
     fetch(data, SOURCE, folder)
-    before = manifest.read(data.manifest)
+    before = manifest.read_manifest(data.manifest)
     fetch(data, SOURCE, folder)
-    assert manifest.read(data.manifest) == before
+    assert manifest.read_manifest(data.manifest) == before
     assert [step["step"] for step in before.history] == ["fetch folder"]

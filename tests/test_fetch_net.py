@@ -10,22 +10,22 @@ from email.utils import formatdate
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from servers import Answer, picture, serving
+from servers import Answer, image_bytes, run_server
 
 from curate.images import sniff
-from curate.net.budget import Budget, asked_wait
+from curate.net.budget import RateLimiter, retry_after
 from curate.net.guard import (
+    AddressRefusedError,
     Endpoint,
     Guard,
-    Refused,
-    Unresolved,
+    HostNotFoundError,
     Watchdog,
     guarded_session,
     is_public,
 )
 from curate.net.redact import Secret, Url
-from curate.net.transport import Allowance, Broken, Failed, Transport
-from curate.rights.signals import robots_tag
+from curate.net.transport import RequestLimits, TransientError, Transport, UnavailableError
+from curate.rights.signals import parse_robots_tag
 
 
 @pytest.mark.parametrize(
@@ -76,9 +76,9 @@ def names(monkeypatch, table: dict[str, list[str]]) -> list[str]:
 def test_one_private_address_among_public_ones_refuses_the_host(monkeypatch):
     names(monkeypatch, {"mixed.example": ["1.1.1.1", "10.0.0.1"], "good.example": ["1.1.1.1"]})
     assert Guard().addresses("good.example", 443) == ["1.1.1.1"]
-    with pytest.raises(Refused, match=r"mixed.example is not a public address"):
+    with pytest.raises(AddressRefusedError, match=r"mixed.example is not a public address"):
         Guard().addresses("mixed.example", 443)
-    with pytest.raises(Unresolved, match=r"gone.example cannot be found"):
+    with pytest.raises(HostNotFoundError, match=r"gone.example cannot be found"):
         Guard().addresses("gone.example", 443)
 
 
@@ -92,16 +92,16 @@ def session_for(guard: Guard):
 
 def test_a_name_that_leads_to_this_machine_is_refused_while_connecting(monkeypatch):
     names(monkeypatch, {"rebound.example": ["127.0.0.1"]})
-    with serving() as server, session_for(Guard()) as session:
+    with run_server() as server, session_for(Guard()) as session:
         port = server.url.rpartition(":")[2]
-        with pytest.raises(Refused, match=r"rebound.example is not a public address"):
+        with pytest.raises(AddressRefusedError, match=r"rebound.example is not a public address"):
             session.get(f"http://rebound.example:{port}/", timeout=2)
         assert server.asked == []
 
 
 def test_the_tested_address_is_the_one_connected_to(monkeypatch):
     """The name is resolved once; a second answer of the name server is never asked for."""
-    with serving() as server:
+    with run_server() as server:
         port = int(server.url.rpartition(":")[2])
 
         class Trusting(Guard):
@@ -137,44 +137,53 @@ def test_headers_that_drip_meet_the_deadline():
         dripping = threading.Thread(target=drip)
         dripping.start()
         port = listening.getsockname()[1]
-        transport = Transport(Guard(Endpoint("127.0.0.1", port)), Budget())
-        may = Allowance(("127.0.0.1",), gap_s=0, total_s=0.3, silence_s=1.0, most_bytes=1000)
+        transport = Transport(Guard(Endpoint("127.0.0.1", port)), RateLimiter())
+        may = RequestLimits(("127.0.0.1",), gap_s=0, total_s=0.3, silence_s=1.0, max_bytes=1000)
         started = time.monotonic()
-        with transport, pytest.raises(Failed, match=r"download:not finished after 0\.3 s"):
+        with (
+            transport,
+            pytest.raises(UnavailableError, match=r"download:not finished after 0\.3 s"),
+        ):
             transport.send(f"http://127.0.0.1:{port}/", may)
         assert time.monotonic() - started < 2
         dripping.join()
 
 
-def transport_to(server) -> tuple[Transport, Allowance]:
-    transport = Transport(Guard(Endpoint.parse(server.url)), Budget())
-    may = Allowance(("127.0.0.1",), gap_s=0, total_s=5, silence_s=2, most_bytes=1000)
+def transport_to(server) -> tuple[Transport, RequestLimits]:
+    transport = Transport(Guard(Endpoint.parse(server.url)), RateLimiter())
+    may = RequestLimits(("127.0.0.1",), gap_s=0, total_s=5, silence_s=2, max_bytes=1000)
     return transport, may
 
 
 def test_encryption_that_cannot_be_had_is_a_sentence():
-    with serving() as server:
+    with run_server() as server:
         transport, may = transport_to(server)
-        with transport, pytest.raises(Broken, match="its certificate or encryption cannot be"):
+        with (
+            transport,
+            pytest.raises(TransientError, match="its certificate or encryption cannot be"),
+        ):
             transport.send(server.url.replace("http:", "https:"), may)
 
 
 def test_a_closed_port_is_a_sentence():
-    with serving() as server:
+    with run_server() as server:
         transport, may = transport_to(server)
-    with transport, pytest.raises(Broken, match="cannot be reached, or the connection broke"):
+    with (
+        transport,
+        pytest.raises(TransientError, match="cannot be reached, or the connection broke"),
+    ):
         transport.send(server.url, may)
 
 
 def test_a_body_without_a_length_is_capped_as_it_comes():
-    with serving() as server:
+    with run_server() as server:
         head = {"Transfer-Encoding": "chunked"}
         body = b"".join(b"100\r\n" + bytes(256) + b"\r\n" for _ in range(9)) + b"0\r\n\r\n"
         server.routes["/long"] = lambda query: Answer(body, headers=head)
         server.routes["/short"] = lambda query: Answer(body[-268:], headers=head)
         transport, may = transport_to(server)
         with transport:
-            with pytest.raises(Failed, match="too-large:over 1000 bytes"):
+            with pytest.raises(UnavailableError, match="too-large:over 1000 bytes"):
                 transport.send(f"{server.url}/long", may)
             assert transport.send(f"{server.url}/short", may).body == bytes(256)
 
@@ -182,7 +191,7 @@ def test_a_body_without_a_length_is_capped_as_it_comes():
 def test_proxies_and_cookies_of_the_surroundings_are_not_used(monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
-    with serving() as server:
+    with run_server() as server:
         guard = Guard(Endpoint.parse(server.url))
         with session_for(guard) as session:
             assert session.get(f"{server.url}/a", timeout=2).status_code == 404
@@ -193,15 +202,15 @@ def test_the_endpoint_opens_its_own_port_only():
     assert guard.check("http://127.0.0.1:8000/a") == "127.0.0.1"
     assert guard.addresses("127.0.0.1", 8000) == ["127.0.0.1"]
     for url in ("http://127.0.0.1:8001/", "http://127.0.0.2:8000/", "http://example.org/"):
-        with pytest.raises(Refused):
+        with pytest.raises(AddressRefusedError):
             guard.check(url)
-    with pytest.raises(Refused):
+    with pytest.raises(AddressRefusedError):
         guard.addresses("127.0.0.1", 8001)
 
 
 @pytest.mark.parametrize("url", ["http://a.example/", "ftp://a.example/", "https://u:p@a.example/"])
 def test_only_plain_https_is_asked(url):
-    with pytest.raises(Refused):
+    with pytest.raises(AddressRefusedError):
         Guard().check(url)
 
 
@@ -222,7 +231,7 @@ class Clock:
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 5), st.floats(0, 9))))
 def test_no_host_is_asked_sooner_than_its_gap_allows(requests):
     clock = Clock()
-    budget = Budget(clock=clock, sleep=clock.sleep)
+    budget = RateLimiter(clock=clock, sleep=clock.sleep)
     allowed: dict[str, float] = {}
     for host, gap, passes in requests:
         clock.now += passes
@@ -232,13 +241,13 @@ def test_no_host_is_asked_sooner_than_its_gap_allows(requests):
 
 
 def test_waits_are_read_from_numbers_dates_and_times():
-    assert asked_wait({"Retry-After": "7"}) == 7
-    assert asked_wait({"Retry-After": "0"}) == 1
-    assert asked_wait({}) == 60
-    assert asked_wait({"Retry-After": "soon"}) == 60
-    assert asked_wait({"X-RateLimit-Reset": "12"}) == 12
-    assert 25 < asked_wait({"Retry-After": formatdate(time.time() + 30, usegmt=True)}) < 31
-    assert 25 < asked_wait({"X-RateLimit-Reset": str(int(time.time()) + 30)}) < 31
+    assert retry_after({"Retry-After": "7"}) == 7
+    assert retry_after({"Retry-After": "0"}) == 1
+    assert retry_after({}) == 60
+    assert retry_after({"Retry-After": "soon"}) == 60
+    assert retry_after({"X-RateLimit-Reset": "12"}) == 12
+    assert 25 < retry_after({"Retry-After": formatdate(time.time() + 30, usegmt=True)}) < 31
+    assert 25 < retry_after({"X-RateLimit-Reset": str(int(time.time()) + 30)}) < 31
 
 
 @pytest.mark.parametrize(
@@ -264,13 +273,13 @@ def test_waits_are_read_from_numbers_dates_and_times():
     ],
 )
 def test_the_robots_header_is_read_as_meant(values, found):
-    assert robots_tag(values) == tuple(f"x-robots-tag:{name}" for name in found)
+    assert parse_robots_tag(values) == tuple(f"x-robots-tag:{name}" for name in found)
 
 
 @given(st.lists(st.text(max_size=40), max_size=4))
 def test_no_header_breaks_the_reader(values):
-    assert all(signal.startswith("x-robots-tag:no") for signal in robots_tag(values))
-    assert "x-robots-tag:noai" in robots_tag([*values, "noai"])
+    assert all(signal.startswith("x-robots-tag:no") for signal in parse_robots_tag(values))
+    assert "x-robots-tag:noai" in parse_robots_tag([*values, "noai"])
 
 
 def test_an_address_shows_everything_but_the_key():
@@ -287,12 +296,12 @@ def test_no_text_keeps_the_key(before, after):
     assert "canary-key.1" not in secret.scrub(f"{before}cANARY-kEY.1{after}").lower()
 
 
-@pytest.mark.parametrize("kind", sniff.READ)
+@pytest.mark.parametrize("kind", sniff.STORED_FORMATS)
 def test_pictures_are_told_by_content(kind):
-    data = picture(1, kind=kind)
-    assert sniff.kind(data[:32]) == kind
-    assert sniff.refusal(data) is None
-    assert sniff.refusal(data[:14]) in (
+    data = image_bytes(1, kind=kind)
+    assert sniff.sniff_format(data[:32]) == kind
+    assert sniff.refusal_reason(data) is None
+    assert sniff.refusal_reason(data[:14]) in (
         f"not-an-image:{kind} with an unreadable header",
         None if kind == "JPEG" else "",
     )
@@ -312,20 +321,20 @@ def test_pictures_are_told_by_content(kind):
     ],
 )
 def test_what_is_no_picture_is_named(data, why):
-    assert sniff.refusal(data) == why
+    assert sniff.refusal_reason(data) == why
 
 
 def test_a_huge_picture_is_refused_by_its_header():
-    data = bytearray(picture(1))
+    data = bytearray(image_bytes(1))
     data[16:24] = (60_000).to_bytes(4, "big") + (60_000).to_bytes(4, "big")
     import zlib
 
     data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
-    assert sniff.refusal(bytes(data)).startswith("too-large:")
+    assert sniff.refusal_reason(bytes(data)).startswith("too-large:")
 
 
 @given(st.binary(max_size=80))
 def test_no_bytes_break_the_sniffer(data):
     for start in (b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF\x10\x00\x00\x00WEBP"):
-        refused = sniff.refusal(start + data)
+        refused = sniff.refusal_reason(start + data)
         assert refused is None or refused.split(":")[0] in ("empty", "not-an-image", "too-large")

@@ -5,11 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from servers import Answer, Server, picture, serving
+from servers import Answer, Server, image_bytes, run_server
 
 from curate.dataset.folder import Dataset
 from curate.errors import SourceError, UsageError
-from curate.fetch.run import FetchOptions, Summary, fetch
+from curate.fetch.run import FetchOptions, FetchSummary, fetch
 from curate.net.guard import Endpoint
 from curate.sources import openverse
 
@@ -38,7 +38,7 @@ def result(server: Server, number: int, **changes: object) -> dict[str, object]:
 
 @pytest.fixture
 def server():
-    with serving() as running:
+    with run_server() as running:
         yield running
 
 
@@ -58,10 +58,10 @@ def pages(server: Server, results: list[dict[str, object]], size: int = 20) -> N
 
     server.routes["/v1/images/"] = search
     for number in range(len(results)):
-        server.routes[f"/pictures/{number}.png"] = lambda query, n=number: Answer(picture(n))
+        server.routes[f"/pictures/{number}.png"] = lambda query, n=number: Answer(image_bytes(n))
 
 
-def run(root: Path, server: Server, **more: object) -> Summary:
+def run(root: Path, server: Server, **more: object) -> FetchSummary:
     chosen = FetchOptions(endpoint=Endpoint.parse(server.url))
     return fetch(Dataset(root), QUICK, "blizzard", fetch_options=chosen, **more)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from recorded_progress import RecordedProgress
-from servers import KEY, Answer, Pixabay, Server, picture, serving
+from servers import KEY, Answer, Pixabay, Server, image_bytes, run_server
 
 from curate.cli import main
 from curate.commands import build
@@ -17,19 +17,19 @@ from curate.dataset import manifest
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import Sample, Verdict
 from curate.errors import InputError, LicenceError, SourceError, UsageError
-from curate.fetch.run import FetchOptions, Summary, fetch
+from curate.fetch.run import FetchOptions, FetchSummary, fetch
 from curate.net.client import Limits
 from curate.net.guard import Endpoint
 from curate.sources import openverse, pixabay, terms
 from curate.system import terminal
 
 QUICK = replace(pixabay.SOURCE, requests_per_minute=1_000_000, seconds_between=0.0)
-LIMITS = Limits(silence_s=2.0, picture_s=3.0, grace_s=0.2, backoff_s=0.01)
+LIMITS = Limits(silence_s=2.0, image_s=3.0, grace_s=0.2, backoff_s=0.01)
 
 
 @pytest.fixture
 def server():
-    with serving() as running:
+    with run_server() as running:
         yield running
 
 
@@ -38,11 +38,11 @@ def data(tmp_path, monkeypatch):
     """A dataset folder with the terms accepted, and the key in the environment."""
     monkeypatch.setenv("PIXABAY_API_KEY", KEY)
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
-    terms.accept(tmp_path / "data", pixabay.SOURCE, "a written permission of 2026-01-02")
+    terms.accept_terms(tmp_path / "data", pixabay.SOURCE, "a written permission of 2026-01-02")
     return Dataset(tmp_path / "data")
 
 
-def run(data: Dataset, server: Server, *, source=QUICK, limits=LIMITS, **more) -> Summary:
+def run(data: Dataset, server: Server, *, source=QUICK, limits=LIMITS, **more) -> FetchSummary:
     progress = RecordedProgress()
     progress.said = more.pop("said", [])
     chosen = FetchOptions(endpoint=Endpoint.parse(server.url), limits=limits)
@@ -58,7 +58,7 @@ def test_takes_every_picture_with_what_is_said_of_it(data, server):
     done = run(data, server)
     assert (done.new, done.rows, done.failed) == (3, 3, 0)
     row = rows(data)["pixabay-1001"]
-    assert data.store.get(row.sha256) == picture(1)
+    assert data.store.get(row.sha256) == image_bytes(1)
     assert row.author == "Anna" and row.author_url == "https://pixabay.com/users/Anna-42/"
     assert row.tags == ("blizzard", "snow", "4k wallpaper") and row.language == "en"
     assert row.license_text == "Pixabay Content License" and row.license_by == "source"
@@ -117,11 +117,11 @@ def test_no_hits_is_an_empty_dataset(data, server):
     done = run(data, server, said=said)
     assert said == ["pixabay: nothing found for 'blizzard'"]
     assert (done.new, done.rows) == (0, 0)
-    assert manifest.read(data.manifest).samples == []
+    assert manifest.read_manifest(data.manifest).samples == []
 
 
 def test_reads_page_after_page_to_the_last(data, server, monkeypatch):
-    monkeypatch.setattr(pixabay, "PAGE", 3)
+    monkeypatch.setattr(pixabay, "PAGE_SIZE", 3)
     Pixabay(server, count=7)
     assert run(data, server).new == 7
     pages = [query["page"] for _, path, query in server.asked if path == "/api/"]
@@ -129,7 +129,7 @@ def test_reads_page_after_page_to_the_last(data, server, monkeypatch):
 
 
 def test_a_page_out_of_range_is_the_end(data, server, monkeypatch):
-    monkeypatch.setattr(pixabay, "PAGE", 3)
+    monkeypatch.setattr(pixabay, "PAGE_SIZE", 3)
     api = Pixabay(server, count=3)
 
     def grown(query):  # claims more than it has, as the real one does between two pages
@@ -280,8 +280,11 @@ def test_a_vanished_picture_becomes_a_row_and_is_tried_again(data, server):
         (Answer(b"x" * 400, drip=0.02), "download:too slow (under 4096 bytes a second)"),
         (Answer(b"<html>gone</html>"), "download:a text instead of a picture"),
         (Answer(b""), "download:a text instead of a picture"),
-        (Answer(picture(1, kind="GIF")), "not-an-image:GIF"),
-        (Answer(picture(1)[:-9], promised=999), "download:cannot be reached, or the connection"),
+        (Answer(image_bytes(1, kind="GIF")), "not-an-image:GIF"),
+        (
+            Answer(image_bytes(1)[:-9], promised=999),
+            "download:cannot be reached, or the connection",
+        ),
         (Answer(b"", promised=50_000_000), "too-large:over 30000000 bytes"),
         (Answer(b"", 302, {"Location": "http://10.0.0.1/a.png"}), "download:refused, 10.0.0.1"),
         (Answer(b"", 302, {"Location": "https://10.0.0.1/a.png"}), "download:refused, 10.0.0.1"),
@@ -289,7 +292,7 @@ def test_a_vanished_picture_becomes_a_row_and_is_tried_again(data, server):
         (Answer(b"", 302, {"Location": "file:///etc/passwd"}), "download:refused, not a usable"),
         (Answer(b"", 302, {"Location": "/get/0_1280.png"}), "download:refused, more than 5"),
         (
-            Answer(picture(1), headers={"X-Robots-Tag": "unavailable_after: 1 Jan 2031, noai"}),
+            Answer(image_bytes(1), headers={"X-Robots-Tag": "unavailable_after: 1 Jan 2031, noai"}),
             "opt-out:x-robots-tag:noai",
         ),
     ],
@@ -305,7 +308,7 @@ def test_a_picture_that_is_none_costs_one_row(data, server, answer, dropped):
 def test_an_opted_out_picture_is_not_stored(data, server):
     Pixabay(server, count=1)
     server.routes["/get/0_1280.png"] = lambda query: Answer(
-        picture(0), headers={"X-Robots-Tag": "noimageai"}
+        image_bytes(0), headers={"X-Robots-Tag": "noimageai"}
     )
     run(data, server)
     row = rows(data)["pixabay-1000"]
@@ -329,12 +332,12 @@ def test_no_ai_training_is_never_downloaded_and_ai_made_only_if_allowed(data, se
 def test_a_lost_picture_is_fetched_again_and_keeps_its_row(data, server):
     Pixabay(server, count=3)
     run(data, server)
-    build.check(data)
+    build.check_dataset(data)
     before, row = data.manifest.read_bytes(), rows(data)["pixabay-1001"]
     data.store.path(row.sha256).unlink()
     done = run(data, server)
     assert (done.new, done.known) == (0, 3)
-    assert data.store.get(row.sha256) == picture(1)
+    assert data.store.get(row.sha256) == image_bytes(1)
     assert data.manifest.read_bytes() == before
     assert server.paths().count("/get/0_1280.png") == 1
 
@@ -342,7 +345,7 @@ def test_a_lost_picture_is_fetched_again_and_keeps_its_row(data, server):
 def test_a_later_opt_out_takes_a_known_picture_out(data, server, monkeypatch):
     api = Pixabay(server, count=2)
     run(data, server)
-    build.check(data)
+    build.check_dataset(data)
     assert all(s.may_train for s in data.read().samples)
     monkeypatch.setenv("SOURCE_DATE_EPOCH", str(1700000000 + 25 * 3600))  # the answer is stale
     api.changes[1] = {"noAiTraining": True}
@@ -351,7 +354,7 @@ def test_a_later_opt_out_takes_a_known_picture_out(data, server, monkeypatch):
         assert run(data, server, said=heard).updated == updated
         assert [line.partition("curate build")[0] for line in heard] == said
     assert rows(data)["pixabay-1001"].train is None
-    build.check(data)
+    build.check_dataset(data)
     verdict = rows(data)["pixabay-1001"].train
     assert verdict == Verdict("deny", ("opt-out:api:noAiTraining",))
     assert rows(data)["pixabay-1000"].may_train
@@ -439,9 +442,9 @@ def test_a_picture_host_that_sends_us_away_ends_the_fetch(data, server):
 
 def test_a_basis_must_say_something_and_be_asked_for(tmp_path):
     with pytest.raises(UsageError, match="--basis: is empty"):
-        terms.accept(tmp_path, pixabay.SOURCE, "  ")
+        terms.accept_terms(tmp_path, pixabay.SOURCE, "  ")
     with pytest.raises(UsageError, match="openverse: asks for no acceptance"):
-        terms.accept(tmp_path, openverse.SOURCE, "a permission")
+        terms.accept_terms(tmp_path, openverse.SOURCE, "a permission")
     assert not (tmp_path / "terms.json").exists()
 
 

@@ -22,11 +22,11 @@ from PIL import Image, ImageDraw, ImageEnhance
 
 from curate import cli
 from curate.dataset.folder import Dataset
-from curate.dataset.sample import Sample, Verdict, live
-from curate.images.decode import decode
-from curate.images.dedup import drop_duplicates, find_duplicates, preference, same_picture
+from curate.dataset.sample import Sample, Verdict, live_samples
+from curate.images.decode import decode_image
+from curate.images.dedup import drop_duplicates, find_duplicates, is_same_image, preference_key
 from curate.images.hashing import near_pairs
-from curate.images.inspect import facts, thumbnail
+from curate.images.inspect import comparison_thumbnail, pixel_facts
 
 Thumbs = Mapping[str, NDArray[np.int16]]
 
@@ -64,11 +64,11 @@ def encoded(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
 
 def alike(a: bytes, b: bytes) -> bool:
     """Whether the whole rule, hash and pixels, takes two files for one picture."""
-    pictures = {"a-1": decode(a), "a-2": decode(b)}
-    rows = [Sample(key, "a", sha256=key, **facts(image)) for key, image in pictures.items()]
+    pictures = {"a-1": decode_image(a), "a-2": decode_image(b)}
+    rows = [Sample(key, "a", sha256=key, **pixel_facts(image)) for key, image in pictures.items()]
 
     def thumbs(samples: Sequence[Sample]) -> Thumbs:
-        return {s.key: thumbnail(pictures[s.key]).astype(np.int16) for s in samples}
+        return {s.key: comparison_thumbnail(pictures[s.key]).astype(np.int16) for s in samples}
 
     return any(s.dropped for s in drop_duplicates(rows, thumbs))
 
@@ -183,7 +183,7 @@ def test_who_stays() -> None:
         image_row("s", train=verdict("deny"), license="CC0-1.0", author="A"),
     ]
     rows_of_any_order = rows[::-1]
-    assert sorted(rows_of_any_order, key=preference) == rows
+    assert sorted(rows_of_any_order, key=preference_key) == rows
 
 
 def test_no_copy_takes_the_place_of_a_picture_that_was_withdrawn() -> None:
@@ -210,7 +210,7 @@ def test_a_mirror_image_is_a_copy_only_when_asked_for() -> None:
     def thumbs(samples: Sequence[Sample]) -> Thumbs:
         return {s.key: pictures[s.key] for s in samples}
 
-    assert len(live(drop_duplicates([left, right], thumbs))) == 2
+    assert len(live_samples(drop_duplicates([left, right], thumbs))) == 2
     out = drop_duplicates([left, right], thumbs, mirrors=True)
     assert [s.dropped for s in out] == [None, "duplicate:left"]
 
@@ -263,11 +263,11 @@ def test_every_row_stays_and_every_drop_is_justified(
     shuffled = chance.sample(rows, len(rows))
     again = drop_duplicates(shuffled, shaded_thumbs, max_distance=max_distance)
     assert sorted(again, key=lambda s: s.key) == sorted(out, key=lambda s: s.key)
-    staying = {s.key: s for s in live(out)}
+    staying = {s.key: s for s in live_samples(out)}
     for sample in out:
         if (sample.dropped or "").startswith("duplicate:"):
             twin = staying[str(sample.dropped).removeprefix("duplicate:")]
-            assert preference(twin) < preference(sample)
+            assert preference_key(twin) < preference_key(sample)
             bits = int(str(sample.phash), 16) ^ int(str(twin.phash), 16)
             near = bits.bit_count() <= max_distance
             assert sample.sha256 == twin.sha256 or (
@@ -305,8 +305,8 @@ def test_the_rule_of_pixels_is_the_same_both_ways(seed: int, drift: int) -> None
     rng = np.random.default_rng(seed)
     one = rng.integers(0, 256, (16, 16, 4)).astype(np.int16)
     other = one + rng.integers(-drift, drift + 1, one.shape).astype(np.int16)
-    assert same_picture(one, one[None]).all()
-    assert same_picture(one, other[None]) == same_picture(other, one[None])
+    assert is_same_image(one, one[None]).all()
+    assert is_same_image(one, other[None]) == is_same_image(other, one[None])
 
 
 # the command
@@ -335,7 +335,7 @@ def fill(dataset: Dataset) -> None:
     }
     with dataset.lock():
         for key, content in files.items():
-            dataset.append(Sample(key, "test", sha256=dataset.store.put(content)))
+            dataset.append_row(Sample(key, "test", sha256=dataset.store.put(content)))
 
 
 WANTED = {
@@ -426,7 +426,7 @@ def test_copies_of_real_photographs_are_found(corpora: Path, tmp_path: Path) -> 
     for file in files:
         original = file.read_bytes()
         for name, copy in COPIES.items():
-            found[name] += alike(original, copy(decode(original)))
+            found[name] += alike(original, copy(decode_image(original)))
     share = {name: count / len(files) for name, count in found.items()}
     print({name: round(value, 3) for name, value in share.items()})
     small = share.pop("small and jpeg 60")  # and squeezed into another shape
@@ -441,7 +441,9 @@ def test_real_tiles_that_look_alike_both_stay(corpora: Path, tmp_path: Path) -> 
     dataset = Dataset(tmp_path / "data")
     with dataset.lock():
         for n, file in enumerate(sorted((tmp_path / "tiles").rglob("*.png"))):
-            dataset.append(Sample(f"t-{n:05}", "t", sha256=dataset.store.put(file.read_bytes())))
+            dataset.append_row(
+                Sample(f"t-{n:05}", "t", sha256=dataset.store.put(file.read_bytes()))
+            )
     done = find_duplicates(dataset)
     assert (done.rows, done.unreadable) == (4357, 0)
     assert done.duplicates["near"] <= 20

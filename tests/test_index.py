@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.corpora.partition import Described, Part
+from curate.corpora.partition import ImageCaptions, Partition
 from curate.index import build, document_ids, index
-from curate.index.index import Evidence, Index
-from curate.index.segment import Segment, clean
+from curate.index.index import CaptionIndex, Evidence
+from curate.index.segment import Segment, clean_line
 from curate.text import tokens
 from curate.text.lemmas import lemmas_of, unit_of
 
@@ -37,34 +37,36 @@ odd_images = st.dictionaries(
 )
 
 
-def keys(found: Index, numbers: np.ndarray) -> list[str]:
+def keys(found: CaptionIndex, numbers: np.ndarray) -> list[str]:
     return [found.evidence([number])[0].key for number in numbers.tolist()]
 
 
-def shown(found: Index, unit: str) -> list[str]:
-    return keys(found, found.shown(unit))
+def shown(found: CaptionIndex, unit: str) -> list[str]:
+    return keys(found, found.images_with(unit))
 
 
-def exact(found: Index, unit: str) -> list[str]:
-    return keys(found, found.exact(unit))
+def exact(found: CaptionIndex, unit: str) -> list[str]:
+    return keys(found, found.images_with_form(unit))
 
 
-def together(found: Index, a: str, b: str) -> int:
-    return len(np.intersect1d(found.shown(a), found.shown(b)))
+def together(found: CaptionIndex, a: str, b: str) -> int:
+    return len(np.intersect1d(found.images_with(a), found.images_with(b)))
 
 
-def in_pieces(rows: Sequence[Described], pieces: int) -> Index:
+def in_pieces(rows: Sequence[ImageCaptions], pieces: int) -> CaptionIndex:
     """The same rows, counted in several files."""
     found = [
         segment
         for n in range(pieces)
-        for segment in build.in_memory(Part(lambda reading, n=n: iter(rows[n::pieces])))
+        for segment in build.build_in_memory(Partition(lambda reading, n=n: iter(rows[n::pieces])))
     ]
-    return Index(found)
+    return CaptionIndex(found)
 
 
 def test_counts_images_not_captions():
-    found = index.of({"a": ["a dog", "the dogs"], "b": ["two dogs"], "c": ["a cat"]}.items())
+    found = index.index_captions(
+        {"a": ["a dog", "the dogs"], "b": ["two dogs"], "c": ["a cat"]}.items()
+    )
 
     assert (found.images, found.captions) == (3, 4)
     assert exact(found, "dog") == ["a"]
@@ -81,11 +83,11 @@ def test_captions_of_one_key_are_one_image_wherever_they_come_from(pieces: int):
     assert shown(found, "dog") == exact(found, "dog") == ["a"]
     assert together(found, "dog", "snow") == 1
     assert found.vocabulary._images == {"dog": 1, "dogs": 1, "cat": 1, "snow": 1}
-    assert found.evidence(found.shown("dog"), ["snow"]) == (Evidence("a", "snow"),)
+    assert found.evidence(found.images_with("dog"), ["snow"]) == (Evidence("a", "snow"),)
 
 
 def test_a_hyphenated_word_is_found_whole_or_side_by_side():
-    found = index.of(
+    found = index.index_captions(
         {
             "a": ["an ice-dragon"],
             "b": ["two Ice Dragons"],
@@ -102,7 +104,7 @@ def test_a_hyphenated_word_is_found_whole_or_side_by_side():
 
 
 def test_what_has_red_hair_is_red_haired():
-    found = index.of(
+    found = index.index_captions(
         {
             "a": ["a red-haired elf"],
             "b": ["an elf with long red hair"],
@@ -115,13 +117,13 @@ def test_what_has_red_hair_is_red_haired():
 
     assert shown(found, "red-haired") == ["a", "b", "c"]
     assert exact(found, "red-haired") == ["a"]
-    assert keys(found, found.bound("red-haired", "elf")) == ["a", "b", "c"]
-    assert keys(found, found.bound("red-haired", "dog")) == []
-    assert shown(found, "blue-eyed") == keys(found, found.bound("blue-eyed", "dog")) == ["f"]
+    assert keys(found, found.bound_images("red-haired", "elf")) == ["a", "b", "c"]
+    assert keys(found, found.bound_images("red-haired", "dog")) == []
+    assert shown(found, "blue-eyed") == keys(found, found.bound_images("blue-eyed", "dog")) == ["f"]
 
 
 def test_a_phrase_is_found_side_by_side_in_one_caption():
-    found = index.of(
+    found = index.index_captions(
         {
             "a": ["a polar bear"],
             "b": ["two Polar-Bears, asleep"],
@@ -144,47 +146,47 @@ def test_a_phrase_is_found_side_by_side_in_one_caption():
     "|hot, dog, löyly|it is hot. Dog of Ålesund".split("|"),
 )
 def test_commas_and_ends_of_sentences_hold_words_apart(caption: str):
-    found = index.of([("a", [caption])])
+    found = index.index_captions([("a", [caption])])
 
     assert shown(found, "hot dog") == []
-    assert keys(found, found.bound("hot", "dog")) == []
+    assert keys(found, found.bound_images("hot", "dog")) == []
     assert shown(found, "hot") == shown(found, "dog") == ["a"]
 
 
 @pytest.mark.parametrize("caption", ["a hot dog", "a Hot-Dog", "hot_dog", "hot dogs, two"])
 def test_blanks_and_hyphens_hold_words_together(caption: str):
-    assert shown(index.of([("a", [caption])]), "hot dog") == ["a"]
+    assert shown(index.index_captions([("a", [caption])]), "hot dog") == ["a"]
 
 
 def test_the_dot_of_an_abbreviation_holds_nothing_apart():
-    assert shown(index.of([("a", ["our St. Bernard"])]), "st bernard") == ["a"]
+    assert shown(index.index_captions([("a", ["our St. Bernard"])]), "st bernard") == ["a"]
 
 
 def test_a_binding_reaches_over_the_comma_between_adjectives_only():
     captions = {"a": "a big, red car", "b": "big, red, car", "c": "big; a red car"}
-    found = index.of((key, [caption]) for key, caption in captions.items())
+    found = index.index_captions((key, [caption]) for key, caption in captions.items())
 
-    assert keys(found, found.bound("big", "car")) == ["a"]
-    assert keys(found, found.bound("red", "car")) == ["a", "c"]
+    assert keys(found, found.bound_images("big", "car")) == ["a"]
+    assert keys(found, found.bound_images("red", "car")) == ["a", "c"]
 
 
 def test_words_that_are_seldom_together_are_not_looked_for_side_by_side(monkeypatch):
     said = {f"{n}": ["fire truck"] for n in range(4)} | {"x": ["truck, fire"], "y": ["a red fire"]}
     said |= {f"r{n}": ["red"] for n in range(99)}
-    found = index.of(said.items())
+    found = index.index_captions(said.items())
 
-    assert found.beside("truck", cohesion=0) == 5
+    assert found.cooccurrence("truck", cohesion=0) == 5
     for cohesion in (0, 0.25):
-        assert found.beside("fire trucks", cohesion=cohesion) == 4
-    assert found.beside("red fire", cohesion=0) == 1
-    shown, asked = found.shown, []
-    monkeypatch.setattr(found, "shown", lambda unit: asked.append(unit) or shown(unit))
-    assert found.beside("red fire", cohesion=0.25) == 0
+        assert found.cooccurrence("fire trucks", cohesion=cohesion) == 4
+    assert found.cooccurrence("red fire", cohesion=0) == 1
+    shown, asked = found.images_with, []
+    monkeypatch.setattr(found, "images_with", lambda unit: asked.append(unit) or shown(unit))
+    assert found.cooccurrence("red fire", cohesion=0.25) == 0
     assert asked == ["red", "fire"]
 
 
 def test_punctuation_and_script_within_words():
-    found = index.of(
+    found = index.index_captions(
         {
             "a": ["the elf's 1.5 swords"],
             "b": ["elf s 1 5"],
@@ -205,11 +207,13 @@ def test_punctuation_and_script_within_words():
     assert exact(found, "caf\u00e9") == ["e", "f"]
     assert exact(found, "cafe") == []
     assert exact(found, "quoted") == ["f"]
-    assert exact(found, "🐉") == exact(found, tokens.normal("❤\ufe0f")) == ["g"]
+    assert exact(found, "🐉") == exact(found, tokens.normalize("❤\ufe0f")) == ["g"]
 
 
 def test_odd_texts_are_counted():
-    found = index.of({"a\0": ["two\nlines \ud800 \0 x"], "b": ["", " "], "c": ["Straße"]}.items())
+    found = index.index_captions(
+        {"a\0": ["two\nlines \ud800 \0 x"], "b": ["", " "], "c": ["Straße"]}.items()
+    )
 
     assert found.images == 2
     assert found.left_out == {"without words": 1}
@@ -220,8 +224,8 @@ def test_odd_texts_are_counted():
 
 def words(text: str) -> list[str]:
     """The words of a caption, by the regular expression of `tokens`; hyphens separate."""
-    cleaned = clean(text)
-    forms = [f for s in tokens.surfaces(cleaned) for f in tokens.parts(tokens.normal(s))]
+    cleaned = clean_line(text)
+    forms = [f for s in tokens.surfaces(cleaned) for f in tokens.hyphen_parts(tokens.normalize(s))]
     return [word for form in forms for word in tokens.terms(form)]
 
 
@@ -229,12 +233,13 @@ def words(text: str) -> list[str]:
 @settings(max_examples=150)
 def test_counts_equal_a_scan(said: dict[str, list[str]], pieces: int):
     found = in_pieces(list(said.items()), pieces)
-    with_words = {k: texts for k, texts in said.items() if "".join(map(clean, texts)).strip()}
+    with_words = {k: texts for k, texts in said.items() if "".join(map(clean_line, texts)).strip()}
     forms = {word for texts in said.values() for text in texts for word in words(text)}
 
     assert found.images == len(with_words)
     assert found.captions == sum(
-        len({clean(t) for t in texts if clean(t).strip()}) for texts in with_words.values()
+        len({clean_line(t) for t in texts if clean_line(t).strip()})
+        for texts in with_words.values()
     )
     for form in forms:
         scanned = [k for k in sorted(said) if any(form in words(text) for text in said[k])]
@@ -246,7 +251,7 @@ def test_counts_equal_a_scan(said: dict[str, list[str]], pieces: int):
             if any(form == w or lemmas_of(w) & lemmas for text in said[k] for w in words(text))
         ]
         assert shown(found, form) == by_lemma, form
-    counted = found._places.forms()
+    counted = found._ids.forms()
     assert counted == {
         form: sum(any(form in words(t) for t in texts) for texts in said.values()) for form in forms
     }
@@ -273,7 +278,7 @@ def test_phrases_equal_a_scan(said: dict[str, list[str]], chosen: list[str], pie
 @given(images, st.sampled_from(WORDS))
 @settings(max_examples=60)
 def test_counts_equal_a_scan_with_a_regular_expression(said: dict[str, list[str]], word: str):
-    found = index.of([*said.items(), ("z", ["filler"])])
+    found = index.index_captions([*said.items(), ("z", ["filler"])])
     whole = re.compile(rf"(?<![\w'-]){re.escape(word)}(?![\w'-])", re.IGNORECASE)
     in_part = re.compile(rf"(?<![\w'])-?{re.escape(word)}(?![\w'])", re.IGNORECASE)
     pattern = whole if "-" in word else in_part
@@ -285,7 +290,7 @@ def test_counts_equal_a_scan_with_a_regular_expression(said: dict[str, list[str]
 @given(images, st.sampled_from(["dog", "snow", "ice", "dragon", "ice-dragon", "red"]))
 @settings(max_examples=40)
 def test_pairs_equal_a_scan(said: dict[str, list[str]], word: str):
-    found = index.of([*said.items(), ("z", ["filler"])])
+    found = index.index_captions([*said.items(), ("z", ["filler"])])
     both = {a: together(found, a, word) for a in ("dog", "ice-dragon")}
 
     scanned = {
@@ -307,17 +312,17 @@ def _scan(unit: str):
     return re.compile(rf"(?<![\w']){forms[unit]}(?![\w'])", re.IGNORECASE).search
 
 
-def told(found: Index) -> dict[str, object]:
+def told(found: CaptionIndex) -> dict[str, object]:
     """All that an index says, by keys."""
     units = ["dog", "snow", "ice-dragon", "ice dragon", "painting", "red"]
     pairs = [(a, b) for a in units for b in units if a < b]
     return {
         "sizes": (found.images, found.captions, found.left_out, found.incomplete),
-        "forms": found._places.forms(),
+        "forms": found._ids.forms(),
         "shown": {unit: shown(found, unit) for unit in units},
         "exact": {unit: exact(found, unit) for unit in units},
-        "numbers": {unit: found.shown(unit).tolist() for unit in units},
-        "evidence": {unit: found.evidence(found.shown(unit), [unit], 3) for unit in units},
+        "numbers": {unit: found.images_with(unit).tolist() for unit in units},
+        "evidence": {unit: found.evidence(found.images_with(unit), [unit], 3) for unit in units},
         "pairs": [together(found, a, b) for a, b in pairs],
     }
 
@@ -329,7 +334,7 @@ def test_order_repetition_and_parts_change_nothing(said: dict[str, list[str]], c
     shuffled = rows + rows[:2]
     chance.shuffle(shuffled)
 
-    once, again = told(index.of(rows)), told(in_pieces(shuffled, pieces))
+    once, again = told(index.index_captions(rows)), told(in_pieces(shuffled, pieces))
     for counted in (once, again):  # a row is left out as often as it comes
         counted["sizes"] = counted["sizes"][:2]
     assert again == once
@@ -338,9 +343,9 @@ def test_order_repetition_and_parts_change_nothing(said: dict[str, list[str]], c
 @given(images, st.sampled_from(WORDS))
 @settings(max_examples=40)
 def test_one_more_image_adds_one_to_its_words_and_takes_none(said: dict[str, list[str]], word: str):
-    before = index.of(said.items())
-    after = index.of({**said, "new": [f"one {word} more"]}.items())
-    unit = unit_of(tokens.normal(word))
+    before = index.index_captions(said.items())
+    after = index.index_captions({**said, "new": [f"one {word} more"]}.items())
+    unit = unit_of(tokens.normalize(word))
 
     assert shown(after, unit) == [*shown(before, unit), "new"]
     for other in ("dog", "snow", "ice-dragon", "red"):
@@ -356,19 +361,21 @@ def test_evidence_is_by_key_and_the_caption_that_shows_most():
         Evidence("b", "some dogs in snow"),
         Evidence("c", "cat"),
     )
-    assert found.evidence(found.shown("dog"), ["dog"], limit=1) == (Evidence("a", "a dog"),)
+    assert found.evidence(found.images_with("dog"), ["dog"], limit=1) == (Evidence("a", "a dog"),)
     assert found.evidence([], ["dog"]) == ()
 
 
 def test_files_whose_keys_do_not_overlap_are_joined_without_reading_keys(monkeypatch):
     parts = [[("a", ["dog"]), ("b", ["cat"])], [("c", ["dog"])]]
-    segments = [s for rows in parts for s in build.in_memory(Part(lambda r, x=rows: iter(x)))]
+    segments = [
+        s for rows in parts for s in build.build_in_memory(Partition(lambda r, x=rows: iter(x)))
+    ]
 
     def fail(self: object) -> None:
         raise AssertionError("keys were read")
 
     monkeypatch.setattr(Segment, "keys", fail)
-    joined = document_ids.Numbering(reversed(segments))
+    joined = document_ids.DocumentIds(reversed(segments))
     assert joined.images == 3
     assert [joined.image(n)[0] for n in range(3)] == ["a", "b", "c"]
 
@@ -376,15 +383,19 @@ def test_files_whose_keys_do_not_overlap_are_joined_without_reading_keys(monkeyp
 def test_an_adjective_right_before_its_noun_is_bound():
     said = {f"{n}": [f"picture {n} of a Red car"] for n in range(4)}
     said |= {"x": ["red cars"], "y": ["a red", "car"], "z": ["a car beside a red wall"]}
-    found = index.of(said.items())
+    found = index.index_captions(said.items())
 
-    assert keys(found, found.bound("red", "car")) == ["0", "1", "2", "3", "x"]
-    assert found.bound("car", "red").tolist() == []
-    assert found.bound("blue", "car").tolist() == found.bound("red", "bus").tolist() == []
+    assert keys(found, found.bound_images("red", "car")) == ["0", "1", "2", "3", "x"]
+    assert found.bound_images("car", "red").tolist() == []
+    assert (
+        found.bound_images("blue", "car").tolist()
+        == found.bound_images("red", "bus").tolist()
+        == []
+    )
 
 
 def test_a_binding_that_is_not_adjacent_is_read_from_the_caption():
-    found = index.of(
+    found = index.index_captions(
         {
             "a": ["the car is red"],
             "b": ["a red and blue car"],
@@ -396,22 +407,22 @@ def test_a_binding_that_is_not_adjacent_is_read_from_the_caption():
         }.items()
     )
 
-    assert keys(found, found.bound("red", "car")) == ["a", "b", "c", "g"]
+    assert keys(found, found.bound_images("red", "car")) == ["a", "b", "c", "g"]
 
 
 def test_the_search_for_bindings_ends_when_enough_are_found():
     said = {f"{n:02d}": ["the car is red"] for n in range(20)} | {"x": ["a red car"]}
-    found = index.of(said.items())
+    found = index.index_captions(said.items())
 
-    assert len(found.bound("red", "car")) == index.BOUND
-    assert found.bound("red", "car") is found.bound("red", "car")  # remembered
+    assert len(found.bound_images("red", "car")) == index.BOUND
+    assert found.bound_images("red", "car") is found.bound_images("red", "car")  # remembered
 
 
 def scanned_binding(said: Mapping[str, Sequence[str]], adjective: str, noun: str) -> list[str]:
     from curate.text import bindings
 
     def binds(text: str) -> bool:
-        there = [tokens.normal(s) for s in tokens.surfaces(text)]
+        there = [tokens.normalize(s) for s in tokens.surfaces(text)]
         beside = zip(words(text), words(text)[1:], strict=False)
         return any(
             lemmas_of(a) & lemmas_of(adjective) and lemmas_of(b) & lemmas_of(noun)
@@ -433,8 +444,8 @@ scene = st.lists(
 )
 @settings(max_examples=60)
 def test_few_bindings_are_all_there_are(said: dict[str, list[str]], adjective: str, noun: str):
-    found = index.of([*said.items(), ("z", ["filler"])])
-    bound = keys(found, found.bound(adjective, noun))
+    found = index.index_captions([*said.items(), ("z", ["filler"])])
+    bound = keys(found, found.bound_images(adjective, noun))
     scanned = scanned_binding(said, adjective, noun)
 
     if len(bound) < index.BOUND:
@@ -447,11 +458,11 @@ def test_few_bindings_are_all_there_are(said: dict[str, list[str]], adjective: s
 def test_the_tiles_know_a_blizzard_only_as_a_demon(corpora: Path):
     with (corpora / "captions" / "crawl_nov2015_captions.tsv").open(encoding="utf-8") as file:
         rows = [(r["path"], [r["caption"]]) for r in csv.DictReader(file, delimiter="\t")]
-    found = index.of(rows)
+    found = index.index_captions(rows)
 
-    blizzard = found.evidence(found.shown("blizzard"), ["blizzard"])
+    blizzard = found.evidence(found.images_with("blizzard"), ["blizzard"])
     assert [e.caption for e in blizzard] == ["blizzard demon"]
     assert [together(found, "elf", word) for word in ("dragon", "knight")] == [0, 1]
     for word in ("dragon", "ice", "sword", "of", "demon"):
         scan = re.compile(rf"(?<![^\W_]){word}(?![^\W_])", re.IGNORECASE)
-        assert len(found.exact(word)) == sum(bool(scan.search(c[0])) for _, c in rows)
+        assert len(found.images_with_form(word)) == sum(bool(scan.search(c[0])) for _, c in rows)

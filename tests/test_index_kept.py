@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 from captioned_shards import THREE, write_shards
 
-from curate.corpora import corpus, shards
-from curate.corpora.partition import Described, Reading
+from curate.corpora import shards
+from curate.corpora.corpus import find_corpora, find_corpus
+from curate.corpora.partition import ImageCaptions, ReadNotes
 from curate.dataset.folder import Dataset
 from curate.dataset.manifest import Manifest
 from curate.dataset.sample import Caption, Sample
 from curate.index import build, cache, index
-from curate.index.index import Index
+from curate.index.index import CaptionIndex
 
 
 @pytest.fixture(autouse=True)
@@ -29,19 +30,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
     return base / "fubuki" / "words"
 
 
-def opened(path: Path, *, jobs: int = 1) -> Index:
-    return index.open_index(corpus.find(path), jobs=jobs)
+def opened(path: Path, *, jobs: int = 1) -> CaptionIndex:
+    return index.open_index(find_corpus(path), jobs=jobs)
 
 
-def unread(path: Path) -> Index:
+def unread(path: Path) -> CaptionIndex:
     """Open the data without reading any of it."""
 
-    def fail(reading: Reading) -> Iterator[Described]:
+    def fail(reading: ReadNotes) -> Iterator[ImageCaptions]:
         raise AssertionError("read again")
 
-    origin = corpus.find(path)
+    origin = find_corpus(path)
     return index.open_index(
-        replace(origin, parts=tuple(replace(p, read=fail) for p in origin.parts))
+        replace(origin, partitions=tuple(replace(p, read=fail) for p in origin.partitions))
     )
 
 
@@ -63,7 +64,7 @@ def test_a_second_run_reads_nothing(tmp_path: Path, folder: Path):
     file = listed(tmp_path / "c.csv", ROWS)
     for path in (tmp_path / "shards", file):
         first, again = opened(path), unread(path)
-        assert again.shown("dog").tolist() == first.shown("dog").tolist() != []
+        assert again.images_with("dog").tolist() == first.images_with("dog").tolist() != []
         assert (again.images, again.captions, again.left_out, again.incomplete) == (
             first.images,
             first.captions,
@@ -72,7 +73,7 @@ def test_a_second_run_reads_nothing(tmp_path: Path, folder: Path):
         )
     for tar in (tmp_path / "shards").glob("*.tar"):  # no byte of a shard is looked at
         tar.write_bytes(bytes(tar.stat().st_size))
-    assert len(unread(tmp_path / "shards").shown("dog")) == 3
+    assert len(unread(tmp_path / "shards").images_with("dog")) == 3
 
 
 def test_the_name_of_the_file_does_not_matter_its_content_does(tmp_path: Path, folder: Path):
@@ -87,9 +88,9 @@ def test_the_name_of_the_file_does_not_matter_its_content_does(tmp_path: Path, f
 def test_a_changed_shard_rebuilds_its_group_only(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(shards, "GROUP", 4)
+    monkeypatch.setattr(shards, "IMAGES_A_PARTITION", 4)
     write_shards(tmp_path, [*THREE, {"t-6": ["a dog"]}, {"t-7": ["a cat"]}])
-    assert [len(part.files) for part in corpus.find(tmp_path).parts] == [2, 2, 1]
+    assert [len(part.files) for part in find_corpus(tmp_path).partitions] == [2, 2, 1]
     opened(tmp_path)
     before = {path.name: path.stat().st_ino for path in folder.iterdir()}
 
@@ -99,7 +100,7 @@ def test_a_changed_shard_rebuilds_its_group_only(
 
     assert len(before.items() & after.items()) == 3  # the old second group is still kept
     assert len(after) == 4
-    assert (found.images, len(found.shown("dog")), len(found.shown("fox"))) == (7, 3, 1)
+    assert (found.images, len(found.images_with("dog")), len(found.images_with("fox"))) == (7, 3, 1)
 
 
 def test_rows_of_a_dataset_are_counted_again_when_they_change(tmp_path: Path):
@@ -108,10 +109,10 @@ def test_rows_of_a_dataset_are_counted_again_when_they_change(tmp_path: Path):
     dataset.write(Manifest(rows[:1], []))
     opened(tmp_path)
     (first,) = (tmp_path / "index").iterdir()
-    assert len(unread(tmp_path).shown("dog")) == 1
+    assert len(unread(tmp_path).images_with("dog")) == 1
 
-    dataset.append(rows[1])
-    assert len(opened(tmp_path).shown("dog")) == 2
+    dataset.append_row(rows[1])
+    assert len(opened(tmp_path).images_with("dog")) == 2
     (second,) = (tmp_path / "index").iterdir()  # the index of earlier rows is gone
     assert second.name != first.name
 
@@ -134,21 +135,21 @@ def test_a_damaged_file_is_counted_anew(tmp_path: Path, folder: Path, how: str):
     (path,) = folder.iterdir()
     path.write_bytes(damage()[how](path.read_bytes()))
 
-    assert len(opened(file).shown("dog")) == 20
+    assert len(opened(file).images_with("dog")) == 20
     assert kept(folder) == whole
 
 
 def test_large_data_is_kept_in_several_files(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(build, "MOST_IMAGES", 6)
+    monkeypatch.setattr(build, "MAX_FILE_IMAGES", 6)
     file = listed(tmp_path / "c.csv", [*reversed(ROWS), *ROWS[:3]])
     found = opened(file)
     whole = kept(folder)
 
     assert (found.images, found.captions, len(whole)) == (20, 20, 4)
-    assert found.shown("dog").tolist() == list(range(20))
-    assert [e.key for e in found.evidence(found.shown("number"), (), 3)] == ["00", "01", "02"]
+    assert found.images_with("dog").tolist() == list(range(20))
+    assert [e.key for e in found.evidence(found.images_with("number"), (), 3)] == ["00", "01", "02"]
     assert unread(file).captions == 20
     for path in folder.iterdir():  # one of them is gone: none is believed
         path.unlink()
@@ -159,7 +160,7 @@ def test_large_data_is_kept_in_several_files(
 def test_memory_is_bounded_by_text_too(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(build, "MOST_TEXT", 50)
+    monkeypatch.setattr(build, "MAX_FILE_CHARS", 50)
     assert opened(listed(tmp_path / "c.csv", ROWS)).captions == 20
     assert len(kept(folder)) == 5
 
@@ -174,8 +175,8 @@ def killing(*arguments, **named):
     os.kill(os.getpid(), signal.SIGKILL)
 
 setattr({"reading": tables.csv, "filling": segment, "naming": Path}[sys.argv[2]],
-        {"reading": "reader", "filling": "_finish", "naming": "replace"}[sys.argv[2]], killing)
-index.open_index(corpus.find(Path(sys.argv[1])))
+        {"reading": "reader", "filling": "_write_forms", "naming": "replace"}[sys.argv[2]], killing)
+index.open_index(corpus.find_corpus(Path(sys.argv[1])))
 """
 
 
@@ -194,12 +195,12 @@ def test_killed_at_any_moment_the_next_run_completes_the_work(
     assert all(name.endswith(".part") for name in left)
     assert bool(left) == (moment != "reading")
 
-    assert len(opened(file).shown("dog")) == 20
+    assert len(opened(file).images_with("dog")) == 20
     assert kept(folder) == whole  # and what was left behind is gone
 
 
 def test_what_another_process_is_writing_stays(tmp_path: Path, folder: Path):
-    with cache.writing(folder) as theirs:
+    with cache.temporary_file(folder) as theirs:
         opened(listed(tmp_path / "c.csv", ROWS))
         assert theirs.exists()
     assert not theirs.exists()
@@ -209,7 +210,7 @@ def test_where_nothing_can_be_kept_the_index_is_in_memory(tmp_path: Path, folder
     folder.parent.write_text("a file where the folder should be")
     found = opened(listed(tmp_path / "c.csv", ROWS))
 
-    assert len(found.shown("dog")) == 20
+    assert len(found.images_with("dog")) == 20
     assert not folder.exists()
 
 
@@ -222,7 +223,7 @@ def test_a_full_disk_is_no_obstacle(tmp_path: Path, folder: Path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
-    assert len(found.shown("dog")) == 20
+    assert len(found.images_with("dog")) == 20
     assert kept(folder) == {}
 
 
@@ -237,7 +238,7 @@ def test_files_longest_unused_are_forgotten(
         names.append(new)
         os.utime(folder / new, ns=(age, age))
     size = (folder / names[0]).stat().st_size
-    monkeypatch.setattr(cache, "MOST", 2 * size)
+    monkeypatch.setattr(cache, "MAX_CACHE_BYTES", 2 * size)
 
     unread(files[0])  # the oldest, in use
     assert sorted(path.name for path in folder.iterdir()) == sorted([names[0], names[2], names[3]])
@@ -246,7 +247,7 @@ def test_files_longest_unused_are_forgotten(
 def test_other_rules_are_another_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     file = listed(tmp_path / "c.csv", ROWS)
     opened(file)
-    monkeypatch.setattr(cache, "_rules", lambda: "0" * 8)
+    monkeypatch.setattr(cache, "_rules_hash", lambda: "0" * 8)
 
     with pytest.raises(AssertionError, match="read again"):
         unread(file)
@@ -257,14 +258,14 @@ def test_the_rules_name_every_module_that_cuts_words():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     _, *modules = sorted(m for m in done.stdout.split() if m.startswith("curate.text"))
     assert "curate.text.tokens" in modules
-    assert {f"{m.rpartition('.')[2]}.py" for m in modules} <= set(cache._DECIDING)
+    assert {f"{m.rpartition('.')[2]}.py" for m in modules} <= set(cache._HASHED_MODULES)
 
 
 @pytest.mark.parametrize("writable", [True, False])
 def test_two_processes_make_the_same_files_as_one(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, writable: bool
 ):
-    monkeypatch.setattr(shards, "GROUP", 2)
+    monkeypatch.setattr(shards, "IMAGES_A_PARTITION", 2)
     write_shards(tmp_path, THREE)
     one = opened(tmp_path)
     alone = kept(folder)
@@ -278,8 +279,10 @@ def test_two_processes_make_the_same_files_as_one(
 
     assert len(alone) == 3
     assert kept(folder) == alone if writable else not folder.exists()
-    assert two.shown("dog").tolist() == one.shown("dog").tolist() == [0, 2, 4]
-    assert two.evidence(two.shown("dog"), ["dog"]) == one.evidence(one.shown("dog"), ["dog"])
+    assert two.images_with("dog").tolist() == one.images_with("dog").tolist() == [0, 2, 4]
+    assert two.evidence(two.images_with("dog"), ["dog"]) == one.evidence(
+        one.images_with("dog"), ["dog"]
+    )
 
 
 def test_an_error_in_another_process_is_the_same_sentence(tmp_path: Path):
@@ -290,4 +293,4 @@ def test_an_error_in_another_process_is_the_same_sentence(tmp_path: Path):
     bad.write_bytes(b"image,caption\na,\xff\n")
     for jobs in (1, 2):
         with pytest.raises(InputError, match=r"b\.csv line 2: byte 3 \(0xff\) is not UTF-8"):
-            index.open_index(corpus.find_all([good, bad]), jobs=jobs)
+            index.open_index(find_corpora([good, bad]), jobs=jobs)

@@ -14,8 +14,8 @@ from curate.coverage.checkpoint import CheckpointIndex
 from curate.dataset.folder import Dataset
 from curate.dataset.manifest import Manifest
 from curate.dataset.sample import Caption, Sample, Verdict
-from curate.formats import shards
 from curate.formats.model import NO_FACTS, ModelRecord
+from curate.formats.shards import read_index
 from curate.shards.pack import pack
 from curate.text import tokens
 from train.verification.scorers import contains
@@ -94,15 +94,15 @@ def reported(data: Path) -> dict[str, int]:
 @pytest.mark.parametrize("word", WORDS)
 def test_all_who_count_a_word_agree(data: Path, reported: dict[str, int], word: str):
     count, packed = WORDS[word]
-    words = shards.read_index(data).words
+    words = read_index(data).words
     facts = replace(NO_FACTS, words=words, shards=["ab"])
     model = CheckpointIndex(ModelRecord(Path("m"), "e", "cd", [], facts))
 
     assert reported[word] == count
     assert sum(contains(caption, word) for caption in CAPTIONS) == count
     # of inflections, a model's own file gives the commonest alone
-    assert sum(model.count(tokens.normal(word))) == min(count, 1)
-    assert (tokens.normal(word) in words) is packed
+    assert sum(model.count(tokens.normalize(word))) == min(count, 1)
+    assert (tokens.normalize(word) in words) is packed
 
 
 @given(st.lists(st.sampled_from([*WORDS, "leaves", "wore", "ice-cream", "a"]), min_size=1))

@@ -12,7 +12,7 @@ from recorded_progress import RecordedProgress
 
 from curate.errors import InputError, SourceError, UsageError
 from pipelines import page, pictures_and_labels
-from pipelines.emoji_people import HERE, Plan, nothing_lost, stages, word_is_missing
+from pipelines.emoji_people import HERE, Plan, nothing_lost, recipe_stages, word_is_missing
 from pipelines.pictures_and_labels import GENDERS, ROLES, TONES, Package, Person
 from pipelines.stages import Command, Stage, StageError, run
 
@@ -28,7 +28,7 @@ def test_captions_read_as_people_write_prompts() -> None:
 
 
 def test_what_is_never_shown_leaves_every_word_and_most_pairs() -> None:
-    hidden = pictures_and_labels.never_shown(EVERYONE)
+    hidden = pictures_and_labels.hidden_combinations(EVERYONE)
     shown = [p for p in EVERYONE if p not in hidden]
     assert len(hidden) == 60
     assert not any(p.role == "mage" for p in hidden)
@@ -40,7 +40,7 @@ def test_what_is_never_shown_leaves_every_word_and_most_pairs() -> None:
 
 def test_the_prompts_ask_for_new_and_never_shown_and_old() -> None:
     captions = {p.caption for p in EVERYONE}
-    hidden = {p.caption for p in pictures_and_labels.never_shown(EVERYONE)}
+    hidden = {p.caption for p in pictures_and_labels.hidden_combinations(EVERYONE)}
     prompts = (HERE / "prompts.txt").read_text().splitlines()
     assert set(prompts) <= captions
     assert len(set(prompts)) == len(prompts) == 24
@@ -75,8 +75,8 @@ def test_folders_hold_pictures_with_their_words_and_rights(tmp_path: Path) -> No
         for variant in [e, *e["skins"]]  # type: ignore[misc]
     }
     data = json.dumps([{"label": "a star", "hexcode": "2B50"}, *labels]).encode()
-    packed(tmp_path / pictures_and_labels.LABELS.file_name, {"en/data.json": data})
-    packed(tmp_path / pictures_and_labels.PICTURES.file_name, pictures)
+    packed(tmp_path / pictures_and_labels.LABELS_PACKAGE.file_name, {"en/data.json": data})
+    packed(tmp_path / pictures_and_labels.IMAGES_PACKAGE.file_name, pictures)
 
     counts = pictures_and_labels.write_folders(tmp_path, tmp_path / "out")
 
@@ -101,7 +101,7 @@ def test_other_bytes_than_the_pinned_ones_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         SourceError, match="some-thing-1.0.0.tgz: is not some-thing".replace(".", "[.]")
     ):
-        pictures_and_labels.download(tmp_path, [package])
+        pictures_and_labels.download_packages(tmp_path, [package])
 
 
 def test_without_npm_the_user_is_told_what_to_do(
@@ -109,7 +109,7 @@ def test_without_npm_the_user_is_told_what_to_do(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SourceError, match="npm: is not installed") as refused:
-        pictures_and_labels.download(tmp_path, [Package("some-thing", "1.0.0", "AAAA")])
+        pictures_and_labels.download_packages(tmp_path, [Package("some-thing", "1.0.0", "AAAA")])
     assert "put the .tgz files into" in refused.value.fix
 
 
@@ -176,7 +176,7 @@ def test_expected_exit_codes_go_on_and_stdout_can_go_to_a_file(tmp_path: Path) -
     command = Command(words, exits=(1,), into=tmp_path / "out")
     (outcome,) = run([Stage("a", "A", (command,), (tmp_path / "out",))], state=tmp_path / "state")
     assert (tmp_path / "out").read_text() == "found\n"
-    assert (outcome.costs[0].exit, command.typed.endswith(f"> {tmp_path}/out")) == (1, True)
+    assert (outcome.costs[0].exit, command.line.endswith(f"> {tmp_path}/out")) == (1, True)
 
 
 def test_a_command_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -190,9 +190,9 @@ def test_a_command_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_the_recipe_trains_on_no_true_picture_that_was_not_fetched(tmp_path: Path) -> None:
     plan = Plan(tmp_path, tmp_path, tmp_path, tmp_path, "mage", HERE / "prompts.txt", None, 1.0)
-    recipe = {s.name: s for s in stages(plan, own_pictures=False)}
+    recipe = {s.name: s for s in recipe_stages(plan, own_pictures=False)}
     for name in ("base", "taught"):
-        assert not any("truth" in c.typed for c in recipe[name].commands)
+        assert not any("truth" in c.line for c in recipe[name].commands)
     assert "--replay" in recipe["taught"].commands[0].words
     known = [n for s in recipe.values() for n in s.needs]
     assert set(known) <= recipe.keys()
@@ -224,7 +224,7 @@ def test_the_page_lists_gaps_first_with_both_counts() -> None:
     before = [item("a", "function-word", "info", 9), item("man", "covered", "info", 5)]
     before += [item("mage", "missing", "error", 0)]
     after = [*before[:2], item("mage", "low", "warning", 12)]
-    rows = page.coverage({"items": before}, {"items": after})
+    rows = page.word_coverage({"items": before}, {"items": after})
     assert [(r["word"], r["before"]["n_images"], r["after"]["n_images"]) for r in rows] == [
         ("mage", 0, 12),
         ("man", 5, 5),

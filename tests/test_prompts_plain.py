@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from curate.errors import InputError
 from curate.prompts.plain import plain_texts
-from curate.prompts.reader import NEGATED, WANTED, parse, read, read_texts
-from curate.prompts.syntax import scan
+from curate.prompts.reader import NEGATED, WANTED, parse_prompt, read_prompts, read_texts
+from curate.prompts.syntax import scan_line
 from curate.text import tokens
 from tests.recorded_progress import RecordedProgress
 
 
 def plain(line: str) -> list[str]:
-    return plain_texts(line, scan(line))
+    return plain_texts(line, scan_line(line))
 
 
 @pytest.mark.parametrize(
@@ -75,14 +75,14 @@ pieces = ["snow", "(ice:1.2)", "<lora:x>", "hat", "[a|b]", "{c|d|{e|f}}", "((g))
 def test_what_is_drawn_is_what_is_judged(parts: list[str]):
     """The words of all texts are the words that `vocab-gaps` judges."""
     line = " ".join(parts)
-    wanted = {token.text for token in parse(line).tokens if token.role == WANTED}
+    wanted = {token.text for token in parse_prompt(line).tokens if token.role == WANTED}
     assert {word for text in plain(line) for word in tokens.surfaces(text)} == wanted
 
 
 @given(st.text(alphabet=st.characters(exclude_characters="\r\n"), max_size=60))
 def test_no_word_of_any_line_is_lost(line: str):
     said = {word for text in plain(line) for word in tokens.surfaces(text)}
-    asked = parse(line).tokens
+    asked = parse_prompt(line).tokens
     wanted = {token.text for token in asked if token.role == WANTED}
     assert wanted <= said or any(token.role == NEGATED for token in asked) or "\\" in line
 
@@ -103,7 +103,7 @@ def test_a_file_is_read_as_vocab_gaps_reads_it(tmp_path: Path):
         f"{file}: prompts to draw 2; not drawn as written: "
         "negative prompts 1, settings 1, tags 1, weights 1"
     ]
-    assert sum(prompt.asks for prompt in read(file)) == 2
+    assert sum(prompt.asks for prompt in read_prompts(file)) == 2
 
 
 def test_plain_prompts_are_read_once_each_and_nothing_is_said(tmp_path: Path):

@@ -4,7 +4,7 @@ from curate.prompts import queries, reader, units
 
 
 def searched(*lines: str) -> dict[str, str]:
-    read = [reader.parse(line, number) for number, line in enumerate(lines, 1)]
+    read = [reader.parse_prompt(line, number) for number, line in enumerate(lines, 1)]
     return queries.choose(units.find_units(read).votes)
 
 

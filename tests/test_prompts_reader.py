@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.errors import Exit, InputError
-from curate.prompts.reader import CONTROL, NEGATED, WANTED, parse, read
+from curate.errors import ExitCode, InputError
+from curate.prompts.reader import CONTROL, NEGATED, WANTED, parse_prompt, read_prompts
 
 
 def words(line: str, role: str = WANTED) -> list[str]:
-    return [token.text for token in parse(line).tokens if token.role == role]
+    return [token.text for token in parse_prompt(line).tokens if token.role == role]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_negated_words_are_kept_apart(line: str, negated: list[str], wanted: lis
 
 @given(st.text(alphabet=st.characters(exclude_characters="\n"), max_size=60))
 def test_every_span_is_the_text_it_names(line: str):
-    tokens = parse(line).tokens
+    tokens = parse_prompt(line).tokens
 
     assert all(line[token.start : token.end] == token.text for token in tokens)
     assert all(a.end <= b.start for a, b in pairwise(tokens))
@@ -76,7 +76,7 @@ def test_every_span_is_the_text_it_names(line: str):
 
 @given(st.lists(st.sampled_from(["snow", "(ice:1.2)", "<lora:x>", "--no", "hat", "[a|b]"])))
 def test_no_word_is_overlooked(pieces: list[str]):
-    tokens = parse(" ".join(pieces)).tokens
+    tokens = parse_prompt(" ".join(pieces)).tokens
 
     assert len(tokens) == len(pieces) + pieces.count("[a|b]")
 
@@ -85,7 +85,7 @@ def test_reads_lines_and_counts_them_from_one(tmp_path: Path):
     file = tmp_path / "prompts.txt"
     file.write_bytes("\ufeffa dog\r\n\r\n# a note\n#winter\n  \nein Hündchen".encode())
 
-    found = read(file)
+    found = read_prompts(file)
 
     assert [(p.line, p.text) for p in found] == [(1, "a dog"), (4, "#winter"), (6, "ein Hündchen")]
     assert [(t.line, t.start, t.end) for t in found[0].tokens] == [(1, 0, 1), (1, 2, 5)]
@@ -109,23 +109,23 @@ def test_says_what_is_wrong_with_a_file(tmp_path: Path, data: bytes, message: st
     file.write_bytes(data)
 
     with pytest.raises(InputError) as caught:
-        read(file)
+        read_prompts(file)
     assert str(caught.value).startswith(message.format(file=file))
     assert "\n  fix: " in str(caught.value)
-    assert caught.value.exit_code == Exit.INPUT
+    assert caught.value.exit_code == ExitCode.INPUT
 
 
 def test_says_that_a_file_is_missing_or_a_folder(tmp_path: Path):
     with pytest.raises(InputError, match=r"absent.txt: no such file"):
-        read(tmp_path / "absent.txt")
+        read_prompts(tmp_path / "absent.txt")
     with pytest.raises(InputError, match=r"cannot be read \(Is a directory\)"):
-        read(tmp_path)
+        read_prompts(tmp_path)
 
 
 @pytest.mark.corpora
 @pytest.mark.parametrize("name", ["card_names.txt", "t2i-compbench/non_spatial_val.txt"])
 def test_real_prompts_lose_no_letter(corpora: Path, name: str):
-    found = read(corpora / "prompts" / name)
+    found = read_prompts(corpora / "prompts" / name)
 
     assert len(found) > 100
     for prompt in found:

@@ -6,17 +6,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from curate.errors import Exit, InputError, UsageError
-from curate.prompts.reader import CONTROL, NEGATED, SYNTAXES, WANTED, parse, read
+from curate.errors import ExitCode, InputError, UsageError
+from curate.prompts.reader import CONTROL, NEGATED, SYNTAXES, WANTED, parse_prompt, read_prompts
 
 
 def words(line: str, role: str = WANTED, syntax: str = "auto") -> str:
-    return " ".join(t.text for t in parse(line, syntax=syntax).tokens if t.role == role)
+    return " ".join(t.text for t in parse_prompt(line, syntax=syntax).tokens if t.role == role)
 
 
 def apart(line: str, syntax: str = "auto") -> set[str]:
     """Pairs of words that stand in different alternatives of one bracket, as `a/b`."""
-    tokens = [t for t in parse(line, syntax=syntax).tokens if t.role == WANTED]
+    tokens = [t for t in parse_prompt(line, syntax=syntax).tokens if t.role == WANTED]
     return {
         f"{a.text}/{b.text}"
         for n, a in enumerate(tokens)
@@ -108,7 +108,7 @@ def test_alternatives_are_no_pairs(line: str, pairs: set[str]):
 
 @pytest.mark.parametrize("line", ["a [b|c] (d:1.2) <lora:x:1> --no e AND f", "Negative prompt: g"])
 def test_plain_text_has_no_signs(line: str):
-    tokens = parse(line, syntax="plain").tokens
+    tokens = parse_prompt(line, syntax="plain").tokens
 
     assert {t.role for t in tokens} == {WANTED}
     assert not any(t.choice for t in tokens)
@@ -123,7 +123,7 @@ def test_each_syntax_reads_its_own_signs():
     assert words("BLACK AND WHITE", syntax="compel") == "BLACK AND WHITE"
     assert apart("[dog|cat]", syntax="compel") == set()
     with pytest.raises(UsageError, match="no syntax 'latin'"):
-        parse("a dog", syntax="latin")
+        parse_prompt("a dog", syntax="latin")
 
 
 def test_the_text_of_an_image_file_is_read_with_its_negative_lines(tmp_path: Path):
@@ -131,17 +131,17 @@ def test_the_text_of_an_image_file_is_read_with_its_negative_lines(tmp_path: Pat
     file.write_text(
         "a cat,\na tree\nNegative prompt: hat,\nred scarf\nSteps: 20, Sampler: Euler a\n"
     )
-    roles = {t.text: t.role for p in read(file) for t in p.tokens}
+    roles = {t.text: t.role for p in read_prompts(file) for t in p.tokens}
     assert [w for w, role in roles.items() if role == NEGATED] == ["hat", "red", "scarf"]
     assert roles["tree"] == WANTED
 
     file.write_text(
         "a cat\nNegative prompt: hat\na dog\nNegative prompt: scarf\n\na fox\nSteps: 9\n"
     )
-    roles = {t.text: t.role for p in read(file) for t in p.tokens}
+    roles = {t.text: t.role for p in read_prompts(file) for t in p.tokens}
     assert [w for w, role in roles.items() if role == NEGATED] == ["hat", "scarf"]
 
-    plain = {t.role for p in read(file, syntax="plain") for t in p.tokens}
+    plain = {t.role for p in read_prompts(file, syntax="plain") for t in p.tokens}
     assert plain == {WANTED}
 
 
@@ -162,7 +162,7 @@ PIECES = (
 @example(["[", "dog", "|", "x", "cat.swap(", "|", "]", ")"], "", "auto")
 def test_every_span_is_the_text_it_names(pieces: list[str], joint: str, syntax: str):
     line = joint.join(pieces)
-    tokens = parse(line, syntax=syntax).tokens
+    tokens = parse_prompt(line, syntax=syntax).tokens
 
     assert all(line[t.start : t.end] == t.text and t.text for t in tokens)
     assert all(a.end <= b.start for a, b in pairwise(tokens))
@@ -189,10 +189,10 @@ def test_every_span_is_the_text_it_names(pieces: list[str], joint: str, syntax: 
 )
 def test_a_long_line_takes_linear_time(line: str):
     began = process_time()
-    parse(line[: len(line) // 4])
+    parse_prompt(line[: len(line) // 4])
     quarter = process_time() - began
     began = process_time()
-    tokens = parse(line).tokens
+    tokens = parse_prompt(line).tokens
     whole = process_time() - began
 
     assert whole < 12 * quarter + 0.5
@@ -255,5 +255,5 @@ def test_a_byte_that_is_no_text_is_named(tmp_path: Path):
     file = tmp_path / "p.txt"
     file.write_bytes(b"\xef\xbb\xbfa\r\nb (c:1.2\xe9)")
     with pytest.raises(InputError, match=r"line 2 byte 9: 0xe9 is not UTF-8 text") as caught:
-        read(file)
-    assert caught.value.exit_code == Exit.INPUT
+        read_prompts(file)
+    assert caught.value.exit_code == ExitCode.INPUT

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import InputError
-from curate.report import baseline
-from curate.report.baseline import compare
+from curate.report.baseline import Change, compare_reports, read_baseline
 
 SEVERITY = {
     "missing": "error", "thin": "error", "low": "warning", "covered": "info", "negated": "info",
@@ -34,7 +33,7 @@ def report(*items: dict[str, Any], **other: Any) -> dict[str, Any]:
     return whole | other
 
 
-def units(changes: tuple[baseline.Change, ...]) -> list[str]:
+def units(changes: tuple[Change, ...]) -> list[str]:
     return [change.unit for change in changes]
 
 
@@ -47,7 +46,7 @@ def test_gaps_open_close_and_change():
         item("fox", "covered", 30), item("dog", "low", 12), item("owl", "low", 20),
         item("cat", "low", 11), item("elf", "covered", 31), item("yak", "missing"),
     )  # fmt: skip
-    found = compare(old, new)
+    found = compare_reports(old, new)
     assert units(found.new) == ["yak", "owl"]  # errors first
     assert units(found.closed) == ["dog", "fox"]  # still low, and covered
     assert units(found.changed) == ["gnu", "cat"]
@@ -73,15 +72,15 @@ def test_gaps_open_close_and_change():
     ],
 )
 def test_only_new_gaps_fail(was, now, error, warning):
-    found = compare(report(item("fox", was, 3)), report(item("fox", now, 2)))
+    found = compare_reports(report(item("fox", was, 3)), report(item("fox", now, 2)))
     assert [found.fails(f) for f in ("error", "warning", "never")] == [error, warning, False]
 
 
 def test_wanted_and_negated_are_two_units():
     old = report(item("hat", "negated"))
-    found = compare(old, report(item("hat", "negated"), item("hat", "missing")))
+    found = compare_reports(old, report(item("hat", "negated"), item("hat", "missing")))
     assert [(c.unit, c.negated) for c in found.new] == [("hat", False)]
-    word_and_pair = compare(old, report(item("hat", "unseen-pair", kind="pair")))
+    word_and_pair = compare_reports(old, report(item("hat", "unseen-pair", kind="pair")))
     assert units(word_and_pair.new) == ["hat"] and units(word_and_pair.changed) == ["hat"]
 
 
@@ -89,11 +88,13 @@ def test_a_pair_that_became_known_is_no_new_gap():
     """Better captions never fail a check: the pair's word was missing before."""
     old = report(item("elf", "missing"), item("cat", "covered", 50))
     pair = item("cat + elf", "unseen-pair", kind="pair")
-    found = compare(old, report(item("elf", "covered", 40), item("cat", "covered", 50), pair))
+    found = compare_reports(
+        old, report(item("elf", "covered", 40), item("cat", "covered", 50), pair)
+    )
     assert not found.fails("warning") and found.new == ()
     assert found.changed[0].why == "listed since captions know elf"
     other = item("cat + owl", "unseen-pair", kind="pair")
-    assert units(compare(old, report(*old["items"], other)).new) == ["cat + owl"]
+    assert units(compare_reports(old, report(*old["items"], other)).new) == ["cat + owl"]
 
 
 def test_what_else_differs_is_said():
@@ -102,7 +103,7 @@ def test_what_else_differs_is_said():
         "data": {"path": "tiles", "kind": "shards"},
         "profile": {"name": "lora", "min": 1, "target": 5},
     }
-    assert compare(report(), report(**other)).sentences() == [
+    assert compare_reports(report(), report(**other)).sentences() == [
         "other prompts than before: more.txt, then prompts.txt",
         "other data than before: tiles, then data",
         "other profile than before: lora (min 1, target 5), then finetune (min 5, target 30)",
@@ -112,7 +113,7 @@ def test_what_else_differs_is_said():
 
 
 def test_json_holds_all_of_it():
-    found = compare(report(item("fox", "missing")), report(item("fox", "low", 9)))
+    found = compare_reports(report(item("fox", "missing")), report(item("fox", "low", 9)))
     state = {"verdict": "missing", "severity": "error", "n_images": 0}
     assert json.loads(json.dumps(found.as_json())) == {
         "new": [],
@@ -128,7 +129,7 @@ def test_json_holds_all_of_it():
 
 
 def test_a_long_list_is_cut():
-    found = compare(report(), report(*(item(f"w{n:02}", "missing") for n in range(11))))
+    found = compare_reports(report(), report(*(item(f"w{n:02}", "missing") for n in range(11))))
     assert found.sentences()[0].endswith("w07 (missing, 0 images); and 3 more")
 
 
@@ -146,9 +147,9 @@ some_items = st.lists(
 
 @given(some_items, some_items, st.randoms())
 def test_every_difference_is_in_one_list_and_order_changes_nothing(old, new, order):
-    found = compare(report(*old), report(*new))
+    found = compare_reports(report(*old), report(*new))
     mixed = (order.sample(side, len(side)) for side in (old, new))
-    assert compare(*(report(*side) for side in mixed)) == found
+    assert compare_reports(*(report(*side) for side in mixed)) == found
     listed = units(found.new + found.closed + found.changed)
     was, now = ({i["unit"]: i for i in side} for side in (old, new))
     differing = {u for u in was.keys() | now.keys() if was.get(u) != now.get(u)}
@@ -156,7 +157,10 @@ def test_every_difference_is_in_one_list_and_order_changes_nothing(old, new, ord
     both = was.keys() & now.keys()
     quiet |= {u for u in both if was[u]["verdict"] == now[u]["verdict"] == "covered"}
     assert sorted(listed) == sorted(differing - quiet)
-    assert compare(report(*new), report(*new)).sentences() == ["new gaps: none", "closed: none"]
+    assert compare_reports(report(*new), report(*new)).sentences() == [
+        "new gaps: none",
+        "closed: none",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -180,16 +184,16 @@ def test_what_is_no_report_is_refused(tmp_path: Path, content: bytes | None, sai
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(InputError, match=said) as error:
-        baseline.read(path)
+        read_baseline(path)
     assert "curate vocab-gaps PROMPTS --json FILE.json" in error.value.fix
 
 
 def test_a_folder_is_no_report(tmp_path: Path):
     with pytest.raises(InputError, match="cannot be read"):
-        baseline.read(tmp_path)
+        read_baseline(tmp_path)
 
 
 def test_a_report_is_read_as_it_was_written(tmp_path: Path):
     whole = report(item("fox", "missing"))
     (tmp_path / "old.json").write_text(json.dumps(whole))
-    assert baseline.read(tmp_path / "old.json") == whole
+    assert read_baseline(tmp_path / "old.json") == whole

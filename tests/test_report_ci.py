@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.report.ci import github, junit
+from curate.report.ci import github_commands, junit_xml
 
 SEVERITY = {"missing": "error", "low": "warning", "covered": "info", "function-word": "info"}
 
@@ -46,7 +46,7 @@ def read_command(line: str) -> tuple[str, dict[str, str], str]:
 
 
 def test_a_gap_is_marked_where_it_stands():
-    assert github(report(item("blizzard"))) == (
+    assert github_commands(report(item("blizzard"))) == (
         "::error file=prompts.txt,line=3,col=5,endColumn=12,title=missing%3A blizzard"
         "::0 images, 30 more needed; line 3 of prompts.txt; "
         "closed by: curate fetch openverse --query blizzard\n"
@@ -55,7 +55,7 @@ def test_a_gap_is_marked_where_it_stands():
 
 def test_the_first_place_is_marked_and_the_others_named():
     places = [{"line": n, "span": [0, 3], "text": "fox"} for n in (9, 2, *range(20, 40))]
-    (line,) = github(report(item("fox", prompts=places))).splitlines()
+    (line,) = github_commands(report(item("fox", prompts=places))).splitlines()
     _, properties, message = read_command(line)
     assert (properties["line"], properties["col"], properties["endColumn"]) == ("2", "1", "3")
     assert "lines 2, 9, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29 and 10 more of" in message
@@ -63,12 +63,12 @@ def test_the_first_place_is_marked_and_the_others_named():
 
 def test_a_hint_is_passed_on():
     near = [{"unit": "blizzard", "n_images": 3}]
-    assert "did you mean blizzard?" in github(report(item("blizard", did_you_mean=near)))
+    assert "did you mean blizzard?" in github_commands(report(item("blizard", did_you_mean=near)))
 
 
 def test_ten_of_each_severity_are_shown_and_the_rest_counted():
     errors, warnings = [item(f"e{n}") for n in range(23)], [item("w", "low")] * 11
-    lines = github(report(*errors, *warnings, item("ok", "covered"))).splitlines()
+    lines = github_commands(report(*errors, *warnings, item("ok", "covered"))).splitlines()
     names = [line.split(" ")[0] for line in lines]
     assert names == ["::error"] * 10 + ["::notice"] + ["::warning"] * 10 + ["::notice"]
     assert lines[10] == "::notice title=vocab-gaps::13 more errors, not shown here"
@@ -77,12 +77,12 @@ def test_ten_of_each_severity_are_shown_and_the_rest_counted():
 
 
 def test_nothing_to_say_is_nothing():
-    assert github(report(item("ok", "covered"))) == ""
+    assert github_commands(report(item("ok", "covered"))) == ""
 
 
 @given(st.text(max_size=20), st.text(max_size=20))
 def test_any_text_is_read_back(unit, path):
-    text = github(report(item(unit), path=path))
+    text = github_commands(report(item(unit), path=path))
     assert text.count("\n") == 1 and text.endswith("\n") and "\r" not in text
     name, properties, message = read_command(text[:-1])
     assert name == "error" and properties["file"] == path
@@ -129,7 +129,7 @@ def parsed(text: str) -> ElementTree.Element:
 
 def test_a_unit_is_a_test():
     root = parsed(
-        junit(
+        junit_xml(
             report(
                 item("blizzard"), item("fox", "low"), item("elf", "covered"),
                 item("the", "function-word"), item("polar bear", kind="phrase"),
@@ -157,12 +157,12 @@ def test_a_unit_is_a_test():
 
 
 def test_an_empty_report_is_valid():
-    assert len(parsed(junit(report()))) == 0
+    assert len(parsed(junit_xml(report()))) == 0
 
 
 @given(st.text(max_size=30))
 def test_any_unit_is_legal_xml(unit):
-    text = junit(report(item(unit), path=unit))
+    text = junit_xml(report(item(unit), path=unit))
     root = parsed(text)
     assert parsed(text.encode("utf-8").decode()) is not None
     legal = "".join(
@@ -175,5 +175,5 @@ def test_any_unit_is_legal_xml(unit):
 
 
 def test_what_xml_cannot_hold_is_replaced():
-    text = junit(report(item("a\x00b\x1b\ud800\ufffe<&>\"'")))
+    text = junit_xml(report(item("a\x00b\x1b\ud800\ufffe<&>\"'")))
     assert parsed(text)[0][0].attrib["name"] == "a\ufffdb\ufffd\ufffd\ufffd<&>\"'"

@@ -7,7 +7,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from coverage_reports import HOSTILE, complete, item, large, report
+from coverage_reports import HOSTILE, complete_report, item, large_report, report
 
 from curate.coverage.verdicts import MEANINGS, UNIT_KINDS, VERDICTS
 from curate.prompts.reader import Prompt
@@ -57,8 +57,8 @@ def thumbnails() -> dict[str, Thumbnail]:
 
 @pytest.fixture(scope="module")
 def text(thumbnails: dict[str, Thumbnail]) -> str:
-    made, prompts = complete()
-    return page.render(made, prompts, thumbnails=thumbnails)
+    made, prompts = complete_report()
+    return page.render_report_page(made, prompts, thumbnails=thumbnails)
 
 
 def test_the_page_stands_alone(text: str):
@@ -98,10 +98,10 @@ def test_names_of_files_are_escaped_too():
     made = report([], prompts)
     made["prompts"]["path"] = HOSTILE
     made["data"] |= {"path": f"\udcff{HOSTILE}", "incomplete": [HOSTILE], "rows": {HOSTILE: 2}}
-    read = Read(page.render(made, prompts))
+    read = Read(page.render_report_page(made, prompts))
     assert read.named("img") == []
     assert sum(HOSTILE in text for _, text in read.texts) == 5
-    page.render(made, prompts).encode()
+    page.render_report_page(made, prompts).encode()
 
 
 def whole_items(data: dict) -> list[dict]:
@@ -117,7 +117,7 @@ def whole_items(data: dict) -> list[dict]:
 
 def test_the_page_holds_the_published_report(text: str):
     data = Read(text).data()
-    made, _ = complete()
+    made, _ = complete_report()
     items = whole_items(data)
     for one in items:
         del one["description"]
@@ -154,15 +154,15 @@ def test_rights_and_reasons_stand_beside_images(text: str):
 
 
 def test_the_same_report_gives_the_same_bytes(text: str, thumbnails: dict[str, Thumbnail]):
-    made, prompts = complete()
+    made, prompts = complete_report()
     again = dict(reversed(thumbnails.items()))
-    assert page.render(made, prompts, thumbnails=again) == text
+    assert page.render_report_page(made, prompts, thumbnails=again) == text
 
 
 def test_without_scripts_the_worst_gaps_are_there():
     prompts = [Prompt(1, "a", ())]
     gaps = [item(f"gap{n}", "word", "missing", "error", 0) for n in range(260)]
-    text = page.render(
+    text = page.render_report_page(
         report([*gaps, item("fine", "word", "covered", "info", 50)], prompts), prompts
     )
     cells = [text for tag, text in Read(text).texts if tag == "td"]
@@ -172,15 +172,15 @@ def test_without_scripts_the_worst_gaps_are_there():
 
 
 def test_incomplete_data_is_said_first():
-    made, prompts = complete()
+    made, prompts = complete_report()
     made["data"]["incomplete"] = ["train-000001.tar: shard is missing"]
-    text = page.render(made, prompts)
+    text = page.render_report_page(made, prompts)
     assert text.index("train-000001.tar: shard is missing") < text.index('role="tablist"')
-    assert "not read completely" not in page.render(*complete())
+    assert "not read completely" not in page.render_report_page(*complete_report())
 
 
 def test_changes_since_a_baseline_are_listed():
-    made, prompts = complete()
+    made, prompts = complete_report()
     thin = {"verdict": "thin", "severity": "error", "n_images": 1}
     covered = {"verdict": "covered", "severity": "info", "n_images": 31}
     change = {"unit": "snow", "kind": "word", "negated": False, "why": ""}
@@ -190,12 +190,14 @@ def test_changes_since_a_baseline_are_listed():
         "changed": [change | {"unit": f"w{n}", "before": thin, "now": None} for n in range(501)],
         "notes": ["the profile was lora, now it is finetune"],
     }
-    seen = " ".join(" ".join(text for _, text in Read(page.render(made, prompts)).texts).split())
+    seen = " ".join(
+        " ".join(text for _, text in Read(page.render_report_page(made, prompts)).texts).split()
+    )
     assert "No new gap." in seen
     assert "snow thin 1 → now covered 31" in seen
     assert "w499 thin 1 → now no longer asked for and 1 more; the JSON lists all" in seen
     assert "the profile was lora" in seen
-    assert "tab-changes" not in page.render(*complete())
+    assert "tab-changes" not in page.render_report_page(*complete_report())
 
 
 def test_every_verdict_and_kind_has_a_meaning():
@@ -207,14 +209,14 @@ def test_a_report_without_items_or_data_has_a_page():
     prompts = [Prompt(1, "…", ())]
     made = report([], prompts)
     made["data"] |= {"kind": "none", "images": 0, "captions": 0}
-    assert "so every word counts as missing" in page.render(made, prompts)
+    assert "so every word counts as missing" in page.render_report_page(made, prompts)
 
 
 def test_two_thousand_prompts_stay_under_ten_megabytes():
-    made, prompts = large()
+    made, prompts = large_report()
     assert len(prompts) == 2000 and len(made["items"]) >= 30000
     uri = "data:image/webp;base64," + "A" * 3000
     images = {
         f"t-{n}": Thumbnail(uri, "CC0-1.0", "openverse", None, "A. Uthor") for n in range(600)
     }
-    assert len(page.render(made, prompts, thumbnails=images).encode()) < 10_000_000
+    assert len(page.render_report_page(made, prompts, thumbnails=images).encode()) < 10_000_000

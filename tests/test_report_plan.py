@@ -16,14 +16,14 @@ import pytest
 from captioned_shards import write_shards
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from servers import Answer, Server, picture, serving
+from servers import Answer, Server, image_bytes, run_server
 
 from curate.commands.gaps import vocab_gaps
 from curate.dataset.folder import Dataset
-from curate.errors import Exit
+from curate.errors import ExitCode
 from curate.report import baseline
-from curate.report.budget import MOST, Gap, fetches, split
-from curate.report.plan import Plan, plan, script
+from curate.report.budget import MAX_RESULTS, Gap, plan_fetches, split_budget
+from curate.report.plan import Plan, make_plan, plan_script
 from curate.report.report import to_json
 
 
@@ -61,7 +61,7 @@ def report(*items: dict[str, Any], path: str = "data", kind: str = "dataset") ->
 
 
 def limits(found: Plan) -> dict[str, int]:
-    return {one.gap.query: one.pictures for one in found.fetches}
+    return {one.gap.query: one.images for one in found.fetches}
 
 
 def commands(text: str) -> list[list[str]]:
@@ -87,7 +87,7 @@ some_gaps = st.lists(
 @given(some_gaps, st.integers(0, 14))
 @settings(max_examples=60)
 def test_no_other_split_gains_more(gaps, budget):
-    shares = split(gaps, budget)
+    shares = split_budget(gaps, budget)
     assert sum(shares) == min(budget, sum(need for *_, need in gaps))
     assert all(0 <= x <= need for x, (*_, need) in zip(shares, gaps, strict=True))
     choices = product(*(range(need + 1) for *_, need in gaps))
@@ -96,11 +96,11 @@ def test_no_other_split_gains_more(gaps, budget):
 
 
 def test_the_first_pictures_go_where_there_are_none_and_where_more_prompts_ask():
-    assert split([(1, 0, 30), (1, 20, 10)], 10) == [10, 0]
-    alone, asked_thrice = split([(1, 0, 100), (3, 0, 100)], 40)
+    assert split_budget([(1, 0, 30), (1, 20, 10)], 10) == [10, 0]
+    alone, asked_thrice = split_budget([(1, 0, 100), (3, 0, 100)], 40)
     assert asked_thrice == pytest.approx(3 * alone, abs=3) and alone + asked_thrice == 40
-    assert split([(1, 0, 3)], 1000) == [3]
-    assert split([], 10) == []
+    assert split_budget([(1, 0, 3)], 1000) == [3]
+    assert split_budget([], 10) == []
 
 
 words = st.sampled_from(["bear", "fox", "polar", "red", "snow", "tree"])
@@ -120,23 +120,23 @@ any_item = st.one_of(
 @given(st.lists(any_item, max_size=7), st.integers(1, 90), st.randoms())
 @settings(max_examples=60)
 def test_the_order_of_the_report_changes_nothing_and_the_budget_holds(items, budget, order):
-    found = plan(report(*items), budget=budget)
-    mixed = plan(report(*order.sample(items, len(items))), budget=budget)
-    assert {(f.gap.query, f.pictures) for f in found.fetches} == {
-        (f.gap.query, f.pictures) for f in mixed.fetches
+    found = make_plan(report(*items), budget=budget)
+    mixed = make_plan(report(*order.sample(items, len(items))), budget=budget)
+    assert {(f.gap.query, f.images) for f in found.fetches} == {
+        (f.gap.query, f.images) for f in mixed.fetches
     }
-    assert script(found) == script(mixed)
+    assert plan_script(found) == plan_script(mixed)
     assert sum(limits(found).values()) <= budget
-    assert all(0 < f.pictures <= f.gap.need - f.served for f in found.fetches)
+    assert all(0 < f.images <= f.gap.need - f.served for f in found.fetches)
 
 
 def test_pictures_of_a_phrase_serve_its_words():
     phrase = item("polar bear", "phrase-missing", kind="phrase", need=30)
-    alone = limits(plan(report(item("bear", "low", severity="warning", n=8, need=22))))
-    both = limits(plan(report(phrase, item("bear", "low", severity="warning", n=8, need=22))))
+    alone = limits(make_plan(report(item("bear", "low", severity="warning", n=8, need=22))))
+    both = limits(make_plan(report(phrase, item("bear", "low", severity="warning", n=8, need=22))))
     assert alone == {"bear": 22}
     assert both == {"polar bear": 30}  # brings all the bears that are needed
-    some = limits(plan(report(phrase, item("bear", n=0, need=40))))
+    some = limits(make_plan(report(phrase, item("bear", n=0, need=40))))
     assert some == {"polar bear": 30, "bear": 10}
 
 
@@ -146,34 +146,34 @@ def test_a_word_is_fetched_as_its_own_command_says_and_numbers_alone_are_not():
     dog = item("dog", need=60)
     year = item("1506")
 
-    found = {f.gap.unit: f for f in plan(report(sitting, dog, year), budget=50).fetches}
+    found = {f.gap.unit: f for f in make_plan(report(sitting, dog, year), budget=50).fetches}
 
     assert set(found) == {"sitting", "dog"}
     assert found["sitting"].gap.query == "dog sitting"
-    assert found["dog"].served == found["sitting"].pictures == 30
-    assert found["dog"].pictures <= 60 - found["dog"].served
+    assert found["dog"].served == found["sitting"].images == 30
+    assert found["dog"].images <= 60 - found["dog"].served
 
 
 def test_the_same_query_is_fetched_once():
     pair = item("polar + bear", "unseen-pair", kind="pair", severity="warning", need=5, lines=[2])
     phrase = item("polar bear", "phrase-missing", kind="phrase", need=30)
-    (only,) = plan(report(pair, phrase)).fetches
-    assert (only.gap.verdict, only.pictures, len(only.gap.lines)) == ("phrase-missing", 30, 2)
+    (only,) = make_plan(report(pair, phrase)).fetches
+    assert (only.gap.verdict, only.images, len(only.gap.lines)) == ("phrase-missing", 30, 2)
 
 
 def test_more_gaps_than_a_day_allows_wait_and_errors_go_first():
     low = [item(f"w{n}", "low", severity="warning", n=5, lines=[1, 2, 3]) for n in range(300)]
     missing = [item(f"m{n}") for n in range(30)]
-    found = plan(report(*low, *missing), budget=1000)
-    assert len(found.fetches) == 130 and len(found.waiting) == 200
+    found = make_plan(report(*low, *missing), budget=1000)
+    assert len(found.fetches) == 130 and len(found.postponed) == 200
     assert {f"m{n}" for n in range(30)} <= limits(found).keys()
-    requests = sum(-(-f.pictures // 20) for f in found.fetches)
+    requests = sum(-(-f.images // 20) for f in found.fetches)
     assert requests <= 200
-    assert "Beyond this budget of 1,000 pictures and one day" in script(found)
+    assert "Beyond this budget of 1,000 pictures and one day" in plan_script(found)
 
 
 def test_a_query_gives_no_more_than_the_source_shows():
-    assert limits(plan(report(item("fox", need=900)), budget=5000)) == {"fox": MOST}
+    assert limits(make_plan(report(item("fox", need=900)), budget=5000)) == {"fox": MAX_RESULTS}
 
 
 def test_a_thousand_gaps_are_planned_at_once():
@@ -182,7 +182,7 @@ def test_a_thousand_gaps_are_planned_at_once():
         Gap(f"w{n}", f"w{n}", "word", "missing", "error", frozenset([n]), chance.randrange(9), 30)
         for n in range(1000)
     ]
-    assert sum(f.pictures for f in fetches(gaps, 3000)) == 40 * 30
+    assert sum(f.images for f in plan_fetches(gaps, 3000)) == 40 * 30
 
 
 # the script
@@ -190,7 +190,7 @@ def test_a_thousand_gaps_are_planned_at_once():
 
 def test_the_script_says_what_each_line_is_for():
     items = [item("ice-dragon", lines=[1, 4]), item("zyxx", "unknown-word")]
-    text = script(plan(report(*items, path="my data"), budget=12))
+    text = plan_script(make_plan(report(*items, path="my data"), budget=12))
     assert commands(text) == [
         ["set", "-eu"],
         ["if", "[", "!", "-e", "vocab-gaps-before.json", "];", "then"],
@@ -223,8 +223,8 @@ def test_what_no_search_closes_is_named_with_what_does():
         item("masterpiece", "meta", severity="info"),
         item("<lora:x:1>", "control-token", kind="token", severity="info"),
     ]
-    found = plan(report(*items))
-    text = script(found)
+    found = make_plan(report(*items))
+    text = plan_script(found)
     assert found.fetches == () and commands(text) == [["set", "-eu"]]
     assert "# qo'noS, zyxx (did you mean lynx?)" in text
     assert "# curate fetch folder DIR --license ID --data data" in text
@@ -246,21 +246,21 @@ def test_what_no_search_closes_is_named_with_what_does():
     ],
 )
 def test_the_pictures_are_counted_afterwards(path, kind, options, into, look_again):
-    found = plan(report(item("fox"), path=path, kind=kind), options=options)
-    assert found.into == into
+    found = make_plan(report(item("fox"), path=path, kind=kind), options=options)
+    assert found.folder == into
     if look_again is None:
-        assert found.look_again == options
+        assert found.arguments_after == options
     else:
         profile = ("--profile", "finetune", "--min", "5", "--target", "30")
         given_data = [a for a in look_again if a != "--data"]
         before = tuple(a for p in given_data[:-1] for a in ("--data", p))
         if kind == "dataset":
-            assert found.look_again == (*look_again, *profile)
+            assert found.arguments_after == (*look_again, *profile)
         elif kind == "none":
-            assert found.look_again == profile
+            assert found.arguments_after == profile
         else:
-            assert found.look_again == (*before, *profile, "--data", into)
-            assert "no dataset folder" in script(found)
+            assert found.arguments_after == (*before, *profile, "--data", into)
+            assert "no dataset folder" in plan_script(found)
 
 
 hostile = st.text(max_size=20) | st.sampled_from(
@@ -280,7 +280,7 @@ hostile = st.text(max_size=20) | st.sampled_from(
 @settings(max_examples=25)
 def test_no_unit_can_make_the_script_do_anything_else(tmp_path_factory, units, folder):
     folder = folder.replace("\0", "") or "data"
-    text = script(plan(report(*(item(u) for u in units), path=folder)))
+    text = plan_script(make_plan(report(*(item(u) for u in units), path=folder)))
     shown = tmp_path_factory.mktemp("bash")
     (shown / "curate").write_text(
         '#!/bin/sh\nprintf "%s\\0" "$@" >> "$OUT"; printf "\\0" >> "$OUT"\n'
@@ -328,7 +328,7 @@ def catalogue(server: Server) -> None:
     server.routes["/v1/images/"] = search
     for number, word in enumerate(("dragon", "sailing-boat")):
         for n in range(2):
-            data = picture(20 * number + 7 * n + 1, side=40)
+            data = image_bytes(20 * number + 7 * n + 1, side=40)
             server.routes[f"/{word}/{n}.png"] = lambda query, data=data: Answer(data)
 
 
@@ -336,11 +336,11 @@ def test_bash_runs_the_script_and_the_gap_closes(tmp_path, monkeypatch):
     """From no data at all: fetched and built; typed twice, nothing is fetched again."""
     monkeypatch.chdir(tmp_path)
     Path("prompts.txt").write_text("a dragon\n")
-    found = plan(judged(Path("prompts.txt")), budget=5)
+    found = make_plan(judged(Path("prompts.txt")), budget=5)
     assert limits(found) == {"dragon": 2}
-    with serving() as server:
+    with run_server() as server:
         catalogue(server)
-        text = script(found, fetch=("--endpoint", server.url))
+        text = plan_script(found, fetch=("--endpoint", server.url))
         Path("plan.sh").write_text(text)
         for _ in range(2):
             done = run_bash(tmp_path)
@@ -353,7 +353,7 @@ def test_bash_runs_the_script_and_the_gap_closes(tmp_path, monkeypatch):
     kept = json.loads(Path("vocab-gaps-before.json").read_bytes())
     assert kept["summary"]["missing"] == 1
     assert judged(Path("prompts.txt"))["summary"] == {"covered": 1, "function-word": 1}
-    changes = baseline.compare(kept, judged(Path("prompts.txt")))
+    changes = baseline.compare_reports(kept, judged(Path("prompts.txt")))
     assert [c.unit for c in changes.closed] == ["dragon"] and not changes.new
 
 
@@ -363,10 +363,10 @@ def test_a_script_that_cannot_count_all_of_the_data_stops_each_time(tmp_path, mo
     write_shards(Path("shards"), [{"a": ["a dog"]}, {"b": ["a wolf"]}])
     sorted(Path("shards").glob("*.tar"))[1].unlink()
     found = to_json(vocab_gaps(Path("prompts.txt"), data=[Path("shards")]))
-    Path("plan.sh").write_text(script(plan(found, budget=5)))
+    Path("plan.sh").write_text(plan_script(make_plan(found, budget=5)))
     for _ in range(2):
         done = run_bash(tmp_path)
-        assert done.returncode == Exit.INPUT, done.stderr
+        assert done.returncode == ExitCode.INPUT, done.stderr
         assert "shard is missing" in done.stderr
         assert not Path("vocab-gaps-before.json").exists()
     assert not Path("data").exists()

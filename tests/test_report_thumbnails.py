@@ -15,8 +15,8 @@ from PIL import Image
 from recorded_progress import RecordedProgress
 from rows import row
 
-from curate.corpora import corpus
-from curate.corpora.huggingface import row_names
+from curate.corpora.corpus import find_corpora, find_corpus
+from curate.corpora.huggingface import row_key_prefix
 from curate.dataset.folder import Dataset
 from curate.dataset.manifest import Manifest
 from curate.dataset.sample import Caption
@@ -38,7 +38,7 @@ def opened(thumbnail: Thumbnail) -> Image.Image:
 
 
 def of(path: Path, *keys: str, **settings: object) -> dict[str, Thumbnail]:
-    return thumbnails.of(corpus.find(path), keys, processes=1, **settings)  # type: ignore[arg-type]
+    return thumbnails.make_thumbnails(find_corpus(path), keys, processes=1, **settings)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -54,8 +54,8 @@ def dataset(tmp_path: Path) -> Dataset:
         row("later", dropped="download:HTTP 503"),
     ]
     made.write(Manifest(rows, []))
-    made.append(row("later", sha256=put(drawing("blue", "square")), **said))
-    made.store.path(str(rows[3].sha256)).unlink()
+    made.append_row(row("later", sha256=put(drawing("blue", "square")), **said))
+    made.store.path_of(str(rows[3].sha256)).unlink()
     return made
 
 
@@ -100,14 +100,14 @@ def test_shards_with_a_broken_picture(tmp_path: Path):
 def test_shards_that_are_cut_short_or_gone(tmp_path: Path):
     pictures = [(f"t-{c}", drawing("red", "square", 64), [c]) for c in "abc"]
     folder = write_shards(tmp_path / "shards", pictures)
-    origin = corpus.find(folder)
+    origin = find_corpus(folder)
     tar = folder / "train-000000.tar"
     tar.write_bytes(tar.read_bytes()[:3000])
-    found = thumbnails.of(origin, ["t-a", "t-c"], processes=1)
+    found = thumbnails.make_thumbnails(origin, ["t-a", "t-c"], processes=1)
     assert opened(found["t-a"]).size == (64, 64)
     assert "t-c" not in found
     tar.unlink()
-    assert thumbnails.of(origin, ["t-a"], processes=1) == {}
+    assert thumbnails.make_thumbnails(origin, ["t-a"], processes=1) == {}
 
 
 def test_files_named_by_a_list(tmp_path: Path):
@@ -134,7 +134,7 @@ def test_files_named_by_a_list(tmp_path: Path):
 
 def test_a_file_too_large_is_not_read(tmp_path: Path):
     with (tmp_path / "a.png").open("wb") as file:
-        file.truncate(thumbnails.FILE_BYTES + (1 << 20))
+        file.truncate(thumbnails.MAX_IMAGE_BYTES + (1 << 20))
     (tmp_path / "list.csv").write_text("image,caption\na.png,a\n")
     assert of(tmp_path / "list.csv", "a.png")["a.png"].reason == "65 MiB, more than 64"
 
@@ -170,7 +170,7 @@ def as_arrow(folder: Path) -> None:
 def test_a_hugging_face_dataset(tmp_path: Path, write: Callable[[Path], None]):
     write(tmp_path / "set")
     (file,) = (tmp_path / "set").glob("train.*")
-    keys = [f"{row_names(file, file.name)}{n}" for n in (3, 0, 1, 2, 9)]
+    keys = [f"{row_key_prefix(file, file.name)}{n}" for n in (3, 0, 1, 2, 9)]
     found = of(tmp_path / "set", *keys)
     assert list(found) == keys[:-1]
     assert opened(found[keys[0]]).size == (32, 32)
@@ -192,8 +192,8 @@ def test_an_image_folder_with_metadata(tmp_path: Path):
 def test_several_kinds_together(tmp_path: Path, dataset: Dataset):
     (tmp_path / "a.png").write_bytes(drawing("red", "circle"))
     (tmp_path / "list.csv").write_text("image,caption\na.png,a\ntest-red,b\n")
-    origin = corpus.find_all([tmp_path / "list.csv", dataset.root])
-    found = thumbnails.of(origin, ["a.png", "test-later"], processes=1)
+    origin = find_corpora([tmp_path / "list.csv", dataset.root])
+    found = thumbnails.make_thumbnails(origin, ["a.png", "test-later"], processes=1)
     assert all(one.data_uri for one in found.values()) and len(found) == 2
 
 
@@ -224,21 +224,23 @@ def test_transparent_pixels_are_shown_on_white(tmp_path: Path):
 
 def test_progress_is_told(dataset: Dataset):
     progress = RecordedProgress()
-    thumbnails.of(corpus.find(dataset.root), ["test-red", "test-none"], progress, processes=1)
+    thumbnails.make_thumbnails(
+        find_corpus(dataset.root), ["test-red", "test-none"], progress, processes=1
+    )
     assert progress.counts == [("thumbnails", 0, 1), ("thumbnails", 1, 1)]
 
 
 def test_without_data_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    assert thumbnails.of(corpus.find(), ["test-a"]) == {}
+    assert thumbnails.make_thumbnails(find_corpus(), ["test-a"]) == {}
 
 
 def test_data_that_went_away_holds_none(dataset: Dataset):
-    origin = corpus.find(dataset.root)
+    origin = find_corpus(dataset.root)
     shutil.rmtree(dataset.root)
-    assert thumbnails.of(origin, ["test-red"]) == {}
+    assert thumbnails.make_thumbnails(origin, ["test-red"]) == {}
 
 
 def test_the_first_pictures_of_all_items_come_first():
     items = [{"evidence": [{"key": k} for k in keys]} for keys in ("abc", "", "ad", "e")]
-    assert thumbnails.keys_of({"items": items}) == ["a", "e", "b", "d", "c"]
+    assert thumbnails.evidence_keys({"items": items}) == ["a", "e", "b", "d", "c"]

@@ -1,7 +1,7 @@
 """Credit lines."""
 
 from curate.dataset.sample import Sample
-from curate.rights.credits import Credit, credits, markdown
+from curate.rights.credits import Credit, collect_credits, credits_markdown
 
 
 def picture(key: str, **fields: object) -> Sample:
@@ -16,7 +16,7 @@ def test_one_picture_names_title_author_page_licence_and_change():
         author_url="https://example.org/jane",
         page_url="https://example.org/p/1 2",
     )
-    assert markdown(credits([sample])) == [
+    assert credits_markdown(collect_credits([sample])) == [
         r"- [Snow \*storm\*](<https://example.org/p/1%202>) by "
         r"[Jane \[Doe\]](<https://example.org/jane>), "
         "[CC-BY-4.0](<https://creativecommons.org/licenses/by/4.0/>), modified: resized"
@@ -30,7 +30,7 @@ def test_pictures_that_share_author_and_licence_share_a_line():
         for n, title in enumerate(["mage", "elf", "mage"])
     ]
     rows.append(picture("a-9", title="lone", author="Studio", license="CC0-1.0"))
-    assert markdown(credits(rows)) == [
+    assert credits_markdown(collect_credits(rows)) == [
         "- lone by Studio, [CC0-1.0](<https://creativecommons.org/publicdomain/zero/1.0/>), "
         "modified: resized",
         "- 3 pictures (elf; mage) by Studio, [source](<https://example.org/set>), "
@@ -43,7 +43,7 @@ def test_each_page_is_linked_where_pages_differ():
         picture(f"a-{n}", title=title, page_url=f"https://example.org/{n}")
         for n, title in enumerate(["b", "a"])
     ]
-    (line,) = markdown(credits(rows, modified="modified: resized, cropped"))
+    (line,) = credits_markdown(collect_credits(rows, modified="modified: resized, cropped"))
     assert "2 pictures ([a](<https://example.org/1>); [b](<https://example.org/0>))" in line
     assert "by unknown author" in line
     assert line.endswith("modified: resized, cropped")
@@ -51,23 +51,25 @@ def test_each_page_is_linked_where_pages_differ():
 
 def test_what_is_not_known_is_said_and_no_link_is_made_of_it():
     row = picture("a-1", license=None, license_text="ask me", page_url="javascript:alert(1)")
-    assert credits([row]) == [
+    assert collect_credits([row]) == [
         Credit((("a-1", "javascript:alert(1)"),), None, None, "ask me", None),
     ]
-    assert markdown(credits([row])) == ["- a-1 by unknown author, ask me, modified: resized"]
-    (unknown,) = credits([picture("a-1", license=None, file_name="x/cat.png")])
+    assert credits_markdown(collect_credits([row])) == [
+        "- a-1 by unknown author, ask me, modified: resized"
+    ]
+    (unknown,) = collect_credits([picture("a-1", license=None, file_name="x/cat.png")])
     assert (unknown.license, unknown.works[0][0]) == ("licence unknown", "x/cat.png")
 
 
 def test_the_stated_address_serves_where_the_id_has_none():
     row = picture("a-1", license="LicenseRef-MyStudio", license_url="https://example.org/terms")
-    assert credits([row])[0].license_url == "https://example.org/terms"
+    assert collect_credits([row])[0].license_url == "https://example.org/terms"
 
 
 def test_the_order_of_rows_changes_nothing():
     rows = [picture(f"a-{n}", title=str(n), author=str(n % 2)) for n in range(6)]
-    assert credits(rows) == credits(rows[::-1])
-    assert credits([]) == []
+    assert collect_credits(rows) == collect_credits(rows[::-1])
+    assert collect_credits([]) == []
 
 
 def test_the_command_credits_only_what_may_be_trained_on(tmp_path, capsys):
@@ -82,7 +84,7 @@ def test_the_command_credits_only_what_may_be_trained_on(tmp_path, capsys):
         picture("a-held", title="secret", train=hold),
         picture("a-copy", title="copy", train=allow, dropped="duplicate:a-in"),
     ]
-    manifest.write(tmp_path / "manifest.parquet", Manifest(rows, []))
+    manifest.write_manifest(tmp_path / "manifest.parquet", Manifest(rows, []))
     cli.app(["credits", "--data", str(tmp_path)], standalone_mode=False)
     said = capsys.readouterr().out
     assert said.startswith("- storm") and "secret" not in said and "copy" not in said

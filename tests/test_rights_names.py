@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.rights.kinds import KINDS, family_of, is_family, kinds_of, link
+from curate.rights.kinds import LICENCE_KINDS, family_of, is_family, kinds_of, licence_url
 from curate.rights.names import identify
 
 CC = "https://creativecommons.org"
@@ -238,23 +238,23 @@ def test_kinds_follow_the_elements():
     assert kinds_of("CC-BY-NC-SA-2.0-DE") == ("non-commercial", "share-alike")
     assert kinds_of("LicenseRef-CC-BY-NC-ND-family") == ("no-derivatives", "non-commercial")
     assert kinds_of("LicenseRef-MyStudio") == ("other",)
-    assert all(set(kinds_of(id)) <= set(KINDS) for id in READ.values())
+    assert all(set(kinds_of(id)) <= set(LICENCE_KINDS) for id in READ.values())
 
 
 def test_families_and_links():
     assert family_of("CC-BY-SA-3.0-DE") == "LicenseRef-CC-BY-SA-family"
     assert family_of("MIT") is None
-    assert link("CC-BY-SA-3.0-DE") == f"{CC}/licenses/by-sa/3.0/de/"
-    assert link("LicenseRef-CC-BY-2.1-JP") == f"{CC}/licenses/by/2.1/jp/"
-    assert link("CC0-1.0") == f"{CC}/publicdomain/zero/1.0/"
-    assert link("MIT") == "https://spdx.org/licenses/MIT.html"
-    assert link("LicenseRef-Own") is None
-    assert link("LicenseRef-CC-BY-family") is None
+    assert licence_url("CC-BY-SA-3.0-DE") == f"{CC}/licenses/by-sa/3.0/de/"
+    assert licence_url("LicenseRef-CC-BY-2.1-JP") == f"{CC}/licenses/by/2.1/jp/"
+    assert licence_url("CC0-1.0") == f"{CC}/publicdomain/zero/1.0/"
+    assert licence_url("MIT") == "https://spdx.org/licenses/MIT.html"
+    assert licence_url("LicenseRef-Own") is None
+    assert licence_url("LicenseRef-CC-BY-family") is None
 
 
 @given(st.sampled_from([id for id in READ.values() if id.startswith("CC-BY")]))
 def test_the_link_of_a_licence_names_it(id):
-    assert identify(None, link(id)).id == id
+    assert identify(None, licence_url(id)).id == id
 
 
 FREE = {"own", "cc0", "public-domain-mark", "permissive", "attribution"}

@@ -12,11 +12,11 @@ from curate.dataset import engine
 from curate.dataset.sample import Sample, Verdict
 from curate.errors import InputError, UsageError
 from curate.rights import policy
-from curate.rights.kinds import KINDS
-from curate.rights.policy import USES, check, judged, read
+from curate.rights.kinds import LICENCE_KINDS
+from curate.rights.policy import USES, check, decide, read_policy
 
 PIXABAY = "LicenseRef-scancode-pixabay-content"
-FILLED = set(policy.FILLS)
+FILLED = set(policy.POLICY_COLUMNS)
 
 
 def picture(text: str | None = None, **fields: object) -> Sample:
@@ -24,7 +24,7 @@ def picture(text: str | None = None, **fields: object) -> Sample:
 
 
 def verdicts(sample: Sample, name: str = "personal") -> dict[str, Verdict]:
-    done = judged(sample, read(name))
+    done = decide(sample, read_policy(name))
     return {use: getattr(done, use) for use in USES}
 
 
@@ -68,7 +68,7 @@ def write(tmp_path: Path):
     ],
 )
 def test_shipped_policies(text, personal, research, commercial):
-    for name, expected in zip(policy.shipped(), (commercial, personal, research), strict=True):
+    for name, expected in zip(policy.policy_names(), (commercial, personal, research), strict=True):
         assert decisions(picture(text), name) == expected.split(), name
 
 
@@ -103,7 +103,7 @@ def test_reasons(sample, use, reasons):
 
 def test_own_pictures_are_the_users_to_allow():
     assert decisions(picture("own", license_by="user")) == ["allow"] * 3
-    done = judged(picture("own", license_by="source"), read("personal"))
+    done = decide(picture("own", license_by="source"), read_policy("personal"))
     assert done.license is None
     assert done.license_how == "text 'own' was not stated by you (--license own)"
 
@@ -175,10 +175,10 @@ def test_an_empty_policy_allows_nothing(write):
 
 def test_fills_its_six_fields_and_names_the_policy():
     before = picture("CC BY 4.0", title="kept", dropped="duplicate:test-0")
-    done = judged(before, read("personal"))
+    done = decide(before, read_policy("personal"))
     changed = {n for n in Sample.__dataclass_fields__ if getattr(done, n) != getattr(before, n)}
     assert changed == FILLED
-    file = policy.FOLDER / "personal.toml"
+    file = policy.POLICY_FOLDER / "personal.toml"
     assert done.policy == hashlib.sha256(file.read_bytes()).hexdigest()
     assert (done.license, done.license_how) == ("CC-BY-4.0", "text 'CC BY 4.0'")
 
@@ -256,7 +256,7 @@ REFUSED = [
 @pytest.mark.parametrize(("text", "problem", "fix"), REFUSED)
 def test_a_policy_that_is_not_understood_is_refused(write, text, problem, fix):
     with pytest.raises(InputError) as caught:
-        read(write(text))
+        read_policy(write(text))
     message, _, advice = str(caught.value).partition("\n  fix: ")
     assert problem in message
     assert fix.removeprefix("fix: ") in advice and advice
@@ -265,27 +265,27 @@ def test_a_policy_that_is_not_understood_is_refused(write, text, problem, fix):
 def test_a_permission_that_has_changed_is_refused(write, tmp_path):
     (tmp_path / "letter.pdf").write_bytes(b"you may")
     with pytest.raises(InputError, match="is not the document that was named") as caught:
-        read(write(LETTER + 'sha256 = "0"\n'))
+        read_policy(write(LETTER + 'sha256 = "0"\n'))
     assert hashlib.sha256(b"you may").hexdigest() in caught.value.fix
 
 
 def test_policies_that_are_not_there(tmp_path):
     with pytest.raises(UsageError) as caught:
-        read("persnal")
+        read_policy("persnal")
     assert str(caught.value) == "--policy persnal: no such policy\n  fix: did you mean personal?"
     with pytest.raises(UsageError, match="choose commercial, personal, research or a file such as"):
-        read(str(tmp_path / "zzz.toml"))
+        read_policy(str(tmp_path / "zzz.toml"))
     with pytest.raises(InputError, match="cannot be read"):
-        read(str(tmp_path))
+        read_policy(str(tmp_path))
     (tmp_path / "latin.toml").write_bytes(b"# caf\xe9\n")
     with pytest.raises(InputError, match="not UTF-8 text"):
-        read(str(tmp_path / "latin.toml"))
+        read_policy(str(tmp_path / "latin.toml"))
 
 
 def test_the_shipped_policies_are_also_among_the_manifests():
     folder = Path(__file__).parent.parent / "manifests" / "policies"
     here = {path.name: path.read_bytes() for path in folder.glob("*.toml")}
-    assert here == {path.name: path.read_bytes() for path in policy.FOLDER.glob("*.toml")}
+    assert here == {path.name: path.read_bytes() for path in policy.POLICY_FOLDER.glob("*.toml")}
     assert set(here) == {"personal.toml", "research.toml", "commercial.toml"}
 
 
@@ -305,9 +305,9 @@ samples = st.builds(
 )
 
 
-@given(samples, st.sampled_from(policy.shipped()))
+@given(samples, st.sampled_from(policy.policy_names()))
 def test_unknown_and_opted_out_never_means_allowed(sample, name):
-    done = judged(sample, read(name))
+    done = decide(sample, read_policy(name))
     for use in USES:
         verdict = getattr(done, use)
         assert verdict.reasons and verdict.decision in policy.DECISIONS
@@ -316,18 +316,18 @@ def test_unknown_and_opted_out_never_means_allowed(sample, name):
         if done.license is None or done.license.endswith("-family"):
             assert verdict.decision != "allow"
         if verdict.decision == "allow":
-            kinds = {k for k in KINDS if k in read(name).allow[use]}
+            kinds = {k for k in LICENCE_KINDS if k in read_policy(name).allow[use]}
             assert kinds and (done.license or "").strip()
 
 
 @settings(max_examples=12)
 @given(st.lists(samples, max_size=5, unique_by=lambda s: s.key), st.randoms())
 def test_check_is_a_step(rows, random):
-    once = engine.samples(check(engine.table(rows), policy="personal"))
-    assert once == [judged(sample, read("personal")) for sample in rows]
-    assert engine.samples(check(engine.table(once))) == once
+    once = engine.to_samples(check(engine.to_data_frame(rows), policy="personal"))
+    assert once == [decide(sample, read_policy("personal")) for sample in rows]
+    assert engine.to_samples(check(engine.to_data_frame(once))) == once
     shuffled = random.sample(rows, len(rows))
-    again = engine.samples(check(engine.table(shuffled)))
+    again = engine.to_samples(check(engine.to_data_frame(shuffled)))
     assert {s.key: s for s in again} == {s.key: s for s in once}
     assert [s.key for s in again] == [s.key for s in shuffled]
 
@@ -336,10 +336,10 @@ def test_the_guide_names_every_kind_rule_and_code(write, tmp_path):
     guide = (Path(__file__).parent.parent / "docs" / "rights.md").read_text("utf-8")
     codes = [*policy.CODES.values(), "licence:", "licence-unknown", "licence-family", "opt-out:"]
     codes += ["licence-conflict", "terms:", "source-rule:", "basis:", "permission:"]
-    for name in (*KINDS, *policy.RULES, *codes, "no-basis", "no-permission"):
+    for name in (*LICENCE_KINDS, *policy.SOURCE_RULES, *codes, "no-basis", "no-permission"):
         assert f"`{name}" in guide, name
     example, permission = (part.split("```")[0] for part in guide.split("```toml\n")[1:])
-    mine = read(write(example))
+    mine = read_policy(write(example))
     assert decisions(picture("CC BY-SA 4.0"), str(mine.path))[0] == "allow"
     assert decisions(picture("CC BY 1.0"), str(mine.path))[0] == "deny"
     (tmp_path / "pixabay-permission.pdf").write_bytes(b"test")

@@ -122,7 +122,7 @@ def test_a_true_gap_called_a_warning_is_missed_but_not_hidden():
     assert measures["word_gap"]["missed"] == 1
 
 
-def test_a_booster_called_missing_is_noise_and_lowers_precision():
+def test_a_quality_tag_called_missing_is_noise_and_lowers_precision():
     measures = score_gold.totals(scored(changed("masterpiece", "missing")))
     assert measures["noise"] == {"reported": 1, "units": 6, "share": 0.1667}
     assert measures["word_gap"]["wrong"] == 1

@@ -28,9 +28,16 @@ from curate.dataset.folder import Dataset
 from curate.dataset.manifest import Manifest
 from curate.dataset.sample import Caption, Sample, Verdict
 from curate.errors import InputError, UsageError
-from curate.formats import shards as layout
-from curate.shards.pack import pack, why_not, words
-from curate.shards.render import render, scaled
+from curate.formats.shards import (
+    IMAGE_FORMATS,
+    Record,
+    Shard,
+    find_shards,
+    iterate_samples,
+    read_index,
+)
+from curate.shards.pack import distinct_words, pack, reason_not_packed
+from curate.shards.render import render_image, scale_down
 
 ALLOW = Verdict("allow", ("licence:CC0-1.0",))
 
@@ -82,7 +89,7 @@ def test_a_sample_holds_picture_record_and_caption(tmp_path: Path) -> None:
     dataset = dataset_of(tmp_path, 2)
     done = pack(dataset, size=30, format="png")
     assert (done.samples, done.shards, done.left_out, done.unchanged) == (2, 1, {}, False)
-    (key, picture, record), _ = layout.iterate(tmp_path)
+    (key, picture, record), _ = iterate_samples(tmp_path)
     assert key == record["key"] == "t-000"
     assert image_of(picture).size == (record["width"], record["height"]) == (45, 30)
     assert (record["original_width"], record["original_height"]) == (90, 60)
@@ -94,7 +101,7 @@ def test_a_sample_holds_picture_record_and_caption(tmp_path: Path) -> None:
     assert record["author"] == "A. Nyone" and record["license"] == "CC0-1.0"
     assert record["modified"][0] == "resized"
     assert record["sha256"] == hashlib.sha256(encoded(noise(0))).hexdigest()
-    assert set(record) == set(layout.Record.__annotations__)
+    assert set(record) == set(Record.__annotations__)
     with tarfile.open(dataset.shards / "train-000000.tar") as tar:
         members = tar.getmembers()
         assert [m.name for m in members][:3] == ["t-000.json", "t-000.png", "t-000.txt"]
@@ -105,13 +112,13 @@ def test_a_sample_holds_picture_record_and_caption(tmp_path: Path) -> None:
 def test_the_index_counts_shards_words_and_licences(tmp_path: Path) -> None:
     dataset = dataset_of(tmp_path, 3)
     pack(dataset)
-    index = layout.read_index(tmp_path)
+    index = read_index(tmp_path)
     assert (index.size, index.format, index.samples) == (512, "jpg", 3)
     assert index.words == {"snow": 3, "number": 3, "ice": 3, "0": 1, "1": 1, "2": 1}
     assert index.licences == {"CC0-1.0": 3}
     (shard,) = index.shards
     file = dataset.shards / "train-000000.tar"
-    assert shard == layout.Shard(
+    assert shard == Shard(
         file.name, hashlib.sha256(file.read_bytes()).hexdigest(), 3, file.stat().st_size
     )
     assert index.to_json() == (dataset.shards / "index.json").read_bytes()
@@ -123,9 +130,15 @@ def test_words_are_counted_over_distinct_pictures(tmp_path: Path) -> None:
         rows = dataset.read().samples
         dataset.write(Manifest([replace(s, sha256=rows[0].sha256) for s in rows], []))
     pack(dataset)
-    index = layout.read_index(tmp_path)
+    index = read_index(tmp_path)
     assert (index.samples, index.words["snow"]) == (2, 1)
-    assert words(["Jack-o'-lantern, ICE 2 雪_é"]) == {"jack-o'-lantern", "ice", "2", "雪", "é"}
+    assert distinct_words(["Jack-o'-lantern, ICE 2 雪_é"]) == {
+        "jack-o'-lantern",
+        "ice",
+        "2",
+        "雪",
+        "é",
+    }
 
 
 def test_rows_that_stay_out_are_counted_by_reason(tmp_path: Path) -> None:
@@ -144,7 +157,7 @@ def test_rows_that_stay_out_are_counted_by_reason(tmp_path: Path) -> None:
         rows = [replace(s, **c) for s, c in zip(dataset.read().samples, changes, strict=True)]
         dataset.write(Manifest(rows, []))
     done = pack(dataset)
-    assert [key for key, _, _ in layout.iterate(tmp_path)] == ["t-000"]
+    assert [key for key, _, _ in iterate_samples(tmp_path)] == ["t-000"]
     assert done.left_out == {
         "deny": 1,
         "dropped:duplicate": 1,
@@ -189,7 +202,7 @@ def test_only_what_a_policy_allows_is_packed(
 ) -> None:
     captions = (Caption("snow", "title"),) if captioned else ()
     row = Sample("k", "t", sha256="h", train=verdict, dropped=dropped, captions=captions)
-    packed = why_not(row) is None
+    packed = reason_not_packed(row) is None
     allowed = verdict is not None and verdict.decision == "allow"
     assert packed == (allowed and dropped is None and captioned)
 
@@ -202,7 +215,7 @@ def test_only_what_a_policy_allows_is_packed(
 def test_the_shorter_side_is_at_most_the_size_and_nothing_grows(
     width: int, height: int, size: int
 ) -> None:
-    small = scaled(Image.new("RGB", (width, height)), size)
+    small = scale_down(Image.new("RGB", (width, height)), size)
     assert min(small.size) == min(size, width, height)
     assert small.width <= width and small.height <= height
     assert (
@@ -212,15 +225,15 @@ def test_the_shorter_side_is_at_most_the_size_and_nothing_grows(
 
 def test_transparency_is_composed_and_said() -> None:
     clear = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
-    facts, data = render(clear, size=8, format="png", background="#ff0000")
+    facts, data = render_image(clear, size=8, format="png", background="#ff0000")
     assert image_of(data).getpixel((0, 0)) == (255, 0, 0)
     assert facts["modified"][0] == "composed on #ff0000"
 
 
-@pytest.mark.parametrize("form", layout.FORMATS)
+@pytest.mark.parametrize("form", IMAGE_FORMATS)
 def test_each_format_keeps_the_colours_and_no_metadata(form: str) -> None:
     image = noise(1)
-    _, data = render(image, size=512, format=form, background="white")
+    _, data = render_image(image, size=512, format=form, background="white")
     seen = image_of(data)
     assert seen.format == {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}[form]
     assert not {"exif", "icc_profile", "xmp", "comment"} & set(seen.info)
@@ -252,7 +265,7 @@ def test_a_picture_too_long_for_a_format_stays_out(tmp_path: Path) -> None:
 # the same bytes
 
 
-@pytest.mark.parametrize("form", layout.FORMATS)
+@pytest.mark.parametrize("form", IMAGE_FORMATS)
 def test_packing_twice_gives_the_same_bytes(tmp_path: Path, form: str) -> None:
     one, other = dataset_of(tmp_path / "a"), dataset_of(tmp_path / "b")
     for dataset in (one, other):
@@ -269,14 +282,14 @@ def test_what_is_the_same_already_is_not_touched(tmp_path: Path) -> None:
     tar = dataset.shards / "train-000000.tar"
     tar.write_bytes(tar.read_bytes()[:-1] + b"x")
     assert not pack(dataset).unchanged
-    assert list(layout.iterate(tmp_path))
+    assert list(iterate_samples(tmp_path))
 
 
 def test_many_shards_and_fewer_the_next_time(tmp_path: Path) -> None:
     dataset = dataset_of(tmp_path)
     done = pack(dataset, format="png", shard_size=40_000)
     assert done.shards == 3
-    assert [key for key, _, _ in layout.iterate(tmp_path)] == [f"t-00{n}" for n in range(5)]
+    assert [key for key, _, _ in iterate_samples(tmp_path)] == [f"t-00{n}" for n in range(5)]
     pack(dataset, format="png")
     assert sorted(contents(dataset.shards)) == ["index.json", "train-000000.tar"]
 
@@ -284,7 +297,7 @@ def test_many_shards_and_fewer_the_next_time(tmp_path: Path) -> None:
 def test_a_long_key_is_no_trouble(tmp_path: Path) -> None:
     dataset = dataset_of(tmp_path, 1, key="t-" + "x" * 180)
     pack(dataset)
-    ((key, _, _),) = layout.iterate(tmp_path)
+    ((key, _, _),) = iterate_samples(tmp_path)
     assert len(key) == 182
 
 
@@ -307,10 +320,10 @@ def test_killed_at_any_moment_the_same_command_completes(tmp_path: Path) -> None
         present = {k: v for k, v in contents(killed.shards).items() if k in older}
         if "index.json" in present:
             assert present in (older, contents(whole.shards)), "the old ones, or the new ones"
-            assert len(list(layout.iterate(killed.root))) == 40
+            assert len(list(iterate_samples(killed.root))) == 40
         else:
             with pytest.raises(InputError, match="curate pack"):
-                layout.read_index(killed.root)
+                read_index(killed.root)
     assert ends.count(-signal.SIGKILL) >= 3, "runs were cut short"
     pack(killed, size=50)
     assert contents(killed.shards) == contents(whole.shards)
@@ -330,7 +343,7 @@ def test_stopped_between_old_and_new_the_same_command_completes(tmp_path: Path) 
     (dataset.shards / "train-000000.tar").rename(dataset.shards / ".train-000000.tar.part")
     (dataset.shards / "train-000007.tar").write_bytes(b"of an older set")
     with pytest.raises(InputError, match="no shards here"):
-        layout.read_index(tmp_path)
+        read_index(tmp_path)
     pack(dataset)
     assert contents(dataset.shards) == wanted
 
@@ -413,10 +426,10 @@ def shards(tmp_path: Path) -> Path:
 
 
 def test_both_the_dataset_and_its_shards_can_be_named(shards: Path) -> None:
-    assert layout.find(shards) == layout.find(shards.parent) == shards
-    assert layout.read_index(shards) == layout.read_index(shards.parent)
+    assert find_shards(shards) == find_shards(shards.parent) == shards
+    assert read_index(shards) == read_index(shards.parent)
     with pytest.raises(InputError, match="no such folder"):
-        layout.find(shards / "nowhere")
+        find_shards(shards / "nowhere")
 
 
 def rewrite_index(shards: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -461,7 +474,7 @@ def test_what_is_broken_is_named_with_the_command_that_mends_it(shards: Path, na
     break_it, told = BREAKS[name]
     break_it(shards)
     with pytest.raises(InputError) as caught:
-        list(layout.iterate(shards))
+        list(iterate_samples(shards))
     assert told in str(caught.value)
     assert caught.value.fix == f"curate pack --data {shards.parent}"
 
@@ -475,13 +488,13 @@ def test_members_that_are_no_sample_are_named(shards: Path) -> None:
     size, sha256 = len(file.getvalue()), hashlib.sha256(file.getvalue()).hexdigest()
     rewrite_index(shards, lambda i: i["shards"][0].update(bytes=size, sha256=sha256))
     with pytest.raises(InputError, match=r"no a\.txt beside a\.png"):
-        list(layout.iterate(shards))
+        list(iterate_samples(shards))
 
 
 def test_the_layout_needs_the_standard_library_only(shards: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from curate.formats import shards; "
-        "print(len(list(shards.iterate(Path(sys.argv[1])))), "
+        "print(len(list(shards.iterate_samples(Path(sys.argv[1])))), "
         "[m for m in ('numpy', 'PIL', 'daft', 'pyarrow', 'webdataset') if m in sys.modules])"
     )
     done = subprocess.run(

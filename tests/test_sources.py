@@ -6,19 +6,19 @@ from typing import Annotated, Literal
 
 import pytest
 import typer
-from servers import Answer, picture, serving
+from servers import Answer, image_bytes, run_server
 
 from curate import cli, sources
 from curate.dataset.folder import Dataset
 from curate.errors import UsageError
-from curate.sources.base import Found, Query, Source
+from curate.sources.base import FoundImage, QueryOption, Source
 
 URL = "https://postcards.example/cards"
 
 
 def search(
     get_json,
-    query: Query,
+    query: QueryOption,
     *,
     age: Annotated[Literal["old", "new"], typer.Option(help="Of the card.")] = "old",
     min_width: Annotated[int, typer.Option(min=0, help="In pixels.")] = 0,
@@ -27,7 +27,7 @@ def search(
 ):
     asked = {"q": query, "age": age, "width": min_width, "stamped": stamped, "place": place}
     for card in get_json(URL, asked)["cards"]:
-        yield Found(id=card["id"], image_url=card["url"], title=card["title"])
+        yield FoundImage(id=card["id"], image_url=card["url"], title=card["title"])
 
 
 POSTCARDS = Source("postcards", "cards of old", "Take postcards.", search=search, limit=2)
@@ -49,13 +49,13 @@ def curate(monkeypatch):
 
 def test_a_new_source_is_fetched_with_the_options_that_it_declares(curate, tmp_path):
     where = ("--data", str(tmp_path))
-    with serving() as server:
+    with run_server() as server:
         cards = [
             {"id": n, "url": f"{server.url}/{n}.png", "title": f"card {n}"} for n in ("a", "b", "c")
         ]
         server.routes["/cards"] = lambda query: Answer(json.dumps({"cards": cards}).encode())
         for number, card in enumerate(cards):
-            server.routes[f"/{card['id']}.png"] = lambda query, n=number: Answer(picture(n))
+            server.routes[f"/{card['id']}.png"] = lambda query, n=number: Answer(image_bytes(n))
         options = ("--age", "new", "--min-width", "9", "--stamped", "--endpoint", server.url)
         assert curate("fetch", "postcards", "--query", "sea", *options, *where) == 0
         _, path, asked = server.asked[0]

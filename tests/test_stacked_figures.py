@@ -67,15 +67,15 @@ def test_the_nearest_true_figure_survives_noise(figures):
 
 
 def test_packed_figures_are_the_figures(figures, tmp_path):
-    from curate.formats import shards as layout
+    from curate.formats.shards import iterate_samples, read_index
 
     some = figures.select(np.arange(0, len(figures), 300))
     folder = stacked_figures.write_shards(some, tmp_path / "data")
-    packed = {r["captions"][0]["text"]: data for _, data, r in layout.iterate(folder)}
+    packed = {r["captions"][0]["text"]: data for _, data, r in iterate_samples(folder)}
     assert sorted(packed) == sorted(some.captions)
     (tmp_path / "one.png").write_bytes(packed[some.captions[2]])
     assert np.array_equal(np.asarray(Image.open(tmp_path / "one.png")), some.images_NHWC[2])
-    assert dict(layout.read_index(folder).licences) == {"CC0-1.0": len(some)}
+    assert dict(read_index(folder).licences) == {"CC0-1.0": len(some)}
 
 
 def test_an_archive_without_a_layer_is_refused_by_its_name(tmp_path):

@@ -15,12 +15,18 @@ from PIL import Image
 from curate.cli import main
 from curate.commands import build
 from curate.commands.explain import explain
-from curate.commands.status import DECISIONS, reason_counts, status, verdict_counts, word_counts
+from curate.commands.status import (
+    DECISION_NAMES,
+    reason_counts,
+    status,
+    verdict_counts,
+    word_counts,
+)
 from curate.dataset.folder import Dataset
 from curate.dataset.manifest import Manifest
 from curate.dataset.sample import Caption, Sample, Verdict
 from curate.errors import InputError
-from curate.rights.policy import USES, judged, read
+from curate.rights.policy import USES, decide, read_policy
 
 PICTURES = {  # name -> colour seed, text, licence
     "mage.png": (1, "a mage in a blue robe", "CC BY 4.0"),
@@ -320,7 +326,7 @@ def test_a_folder_nobody_checked_is_not_packed(folder, capsys):
 
 def test_the_way_out_of_terms_is_a_rule_for_the_source(tmp_path):
     accepted = picture(license_text="Pixabay Content License", basis="a permission")
-    ready = replace(judged(accepted, read("personal")), captions=(Caption("a fox", "text"),))
+    ready = replace(decide(accepted, read_policy("personal")), captions=(Caption("a fox", "text"),))
     said = told(Dataset(tmp_path), ready)
     assert said.endswith(
         'train = "deny" under [sources.pixabay] in a policy of your own takes it out'
@@ -411,7 +417,7 @@ def test_what_would_change_a_drop(tmp_path, dropped, advice):
     ],
 )
 def test_what_would_change_a_verdict(tmp_path, stated, policy, conclusion):
-    sample = judged(picture(**stated), read(policy))
+    sample = decide(picture(**stated), read_policy(policy))
     assert told(Dataset(tmp_path), sample) == conclusion
 
 
@@ -428,18 +434,18 @@ def test_every_reason_a_policy_can_give_has_its_advice(tmp_path):
         "pixabay": "out: denied for terms:pixabay; [sources.pixabay] in your policy decides it",
     }
     for source, sentence in sentences.items():
-        sample = judged(picture(source=source, license_text="CC0"), read(str(rules)))
+        sample = decide(picture(source=source, license_text="CC0"), read_policy(str(rules)))
         assert told(Dataset(tmp_path / source), sample) == sentence
 
 
 def test_in_and_not_packed_yet_or_without_a_picture(tmp_path):
-    ready = judged(picture(source="x", license_text="MIT"), read("personal"))
+    ready = decide(picture(source="x", license_text="MIT"), read_policy("personal"))
     ready = replace(ready, captions=(Caption("a cat", "text"),))
     assert "not packed yet: curate pack; " in told(Dataset(tmp_path), ready)
-    assert explain(Dataset(tmp_path), ready.key).inside
+    assert explain(Dataset(tmp_path), ready.key).is_in
     lost = replace(ready, sha256=None)
     assert told(Dataset(tmp_path), lost) == ("out: its picture was never received; fetch it again")
-    assert not explain(Dataset(tmp_path), lost.key).inside
+    assert not explain(Dataset(tmp_path), lost.key).is_in
 
 
 def test_evidence_and_basis_are_told(tmp_path):
@@ -456,7 +462,7 @@ def test_evidence_and_basis_are_told(tmp_path):
 
 
 verdict = st.none() | st.builds(
-    Verdict, st.sampled_from(DECISIONS[:3]), st.lists(st.sampled_from("ab")).map(tuple)
+    Verdict, st.sampled_from(DECISION_NAMES[:3]), st.lists(st.sampled_from("ab")).map(tuple)
 )
 rows = st.lists(
     st.builds(
@@ -489,7 +495,7 @@ def test_counts_add_up(samples):
 
 
 def test_no_dataset_is_an_input_error(tmp_path):
-    for call in (status, build.describe, build.check, build.build):
+    for call in (status, build.caption_dataset, build.check_dataset, build.build_dataset):
         with pytest.raises(InputError, match="no dataset here"):
             call(Dataset(tmp_path / "none"))
 
@@ -498,9 +504,9 @@ def test_the_command_line_has_the_defaults_of_the_library():
     from curate import cli
 
     for command, call in (
-        (cli.check_command, build.check),
-        (cli.caption_command, build.describe),
-        (cli.build_command, build.build),
+        (cli.check_command, build.check_dataset),
+        (cli.caption_command, build.caption_dataset),
+        (cli.build_command, build.build_dataset),
     ):
         library = inspect.signature(call).parameters
         for name, parameter in inspect.signature(command).parameters.items():

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from curate.text.lemmas import is_function_word, lemmas_of, unit_of
 from curate.text.spelling import Vocabulary, edit_distance
-from curate.text.tokens import normal, surfaces
+from curate.text.tokens import normalize, surfaces
 
 # what a prompt may name, with its plural
 PLURALS = """
@@ -175,7 +175,7 @@ def test_a_look_alike_is_not_cut(form: str):
 @given(st.text(alphabet="abcdeginorstuy'-", min_size=1, max_size=12))
 def test_lemmas_exist_and_a_unit_counts_what_its_form_counts(text: str):
     for surface in surfaces(text):
-        form = normal(surface)
+        form = normalize(surface)
         assert lemmas_of(form)
         assert lemmas_of(unit_of(form)) == lemmas_of(form) or "-" in form
 

@@ -10,7 +10,7 @@ from curate.text import phrases
 
 
 def find(text: str, *own: str) -> list[tuple[int, int, str]]:
-    return phrases.find(text.split(), own=frozenset(own), together=None)
+    return phrases.find_phrases(text.split(), own=frozenset(own), count_together=None)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def shown(**counts: int):
 
 
 def collocations(text: str, **counts: int) -> list[tuple[int, int, str]]:
-    return phrases.find(text.split(), own=frozenset(), together=shown(**counts))
+    return phrases.find_phrases(text.split(), own=frozenset(), count_together=shown(**counts))
 
 
 def test_nouns_that_captions_mostly_show_side_by_side_are_a_phrase():
@@ -122,7 +122,7 @@ runs = st.lists(st.sampled_from(WORDS), max_size=10)
 
 @given(runs)
 def test_positions_are_in_range_ascend_and_do_not_overlap(words: list[str]):
-    found = phrases.find(words, own=frozenset(["fur bat"]), together=lambda unit: 5)
+    found = phrases.find_phrases(words, own=frozenset(["fur bat"]), count_together=lambda unit: 5)
     flat = [place for first, past, _ in found for place in (first, past - 1)]
     assert flat == sorted(flat)
     assert all(0 <= first < past <= len(words) for first, past, _ in found)
@@ -132,7 +132,7 @@ def test_positions_are_in_range_ascend_and_do_not_overlap(words: list[str]):
 @given(runs, runs)
 def test_a_run_is_read_by_itself(words: list[str], more: list[str]):
     def read(run: list[str]) -> list[tuple[int, int, str]]:
-        return phrases.find(run, own=frozenset(), together=None)
+        return phrases.find_phrases(run, own=frozenset(), count_together=None)
 
     apart = read([*words, "of", "the", *more])  # no phrase of these words crosses "of the"
     moved = [

@@ -277,18 +277,18 @@ def split(captions: str) -> list[str]:
 def test_captions_of_another_sense_are_a_risk_those_of_the_same_are_none(
     word: str, asked: str, same: str, other: str
 ):
-    found = senses.risk(word, [asked], split(other))
+    found = senses.sense_risk(word, [asked], split(other))
     assert found is not None
     assert found.asked != found.shown
-    assert senses.risk(word, [asked], split(same)) is None
+    assert senses.sense_risk(word, [asked], split(same)) is None
 
 
 @pytest.mark.parametrize("case", PARTS, ids=lambda case: case[0])
 def test_a_prompt_without_context_asks_for_no_sense(case: tuple[str, ...]):
     word, _, same, other = case
     for prompt in (word, f"a {word}", f"{word}, masterpiece", f"two {word}s in the picture"):
-        assert senses.risk(word, [prompt], split(same)) is None
-        assert senses.risk(word, [prompt], split(other)) is None
+        assert senses.sense_risk(word, [prompt], split(same)) is None
+        assert senses.sense_risk(word, [prompt], split(other)) is None
 
 
 def test_there_are_at_least_forty_cases():
@@ -298,7 +298,7 @@ def test_there_are_at_least_forty_cases():
 def test_the_risk_names_both_senses_and_the_words_that_tell():
     prompts = ["a bat in a cave at night", "bat"]
     captions = ["a baseball bat", "a bat hits a baseball", "a bat"]
-    assert senses.risk("bat", prompts, captions) == senses.SenseRisk(
+    assert senses.sense_risk("bat", prompts, captions) == senses.SenseRisk(
         asked="an animal that flies at night",
         shown="a club for hitting balls",
         asked_by=("cave", "night"),
@@ -320,18 +320,18 @@ def test_the_risk_names_both_senses_and_the_words_that_tell():
     ],
 )
 def test_what_is_not_clear_is_no_risk(prompts: list[str], captions: list[str]):
-    assert senses.risk("bat", prompts, captions) is None
+    assert senses.sense_risk("bat", prompts, captions) is None
 
 
 def test_a_word_of_one_sense_is_never_at_risk():
     assert senses.senses_of("volcano") == ()
-    assert senses.risk("volcano", ["a volcano at night"], ["a baseball volcano"]) is None
+    assert senses.sense_risk("volcano", ["a volcano at night"], ["a baseball volcano"]) is None
 
 
 @given(st.permutations(["a bat", "a baseball bat", "a cricket bat and a ball", "bats hit balls"]))
 def test_the_order_of_captions_changes_nothing(captions: list[str]):
-    found = senses.risk("bat", ["a bat in a cave at night"], captions)
-    assert found == senses.risk("bat", ["a bat in a cave at night"], sorted(captions))
+    found = senses.sense_risk("bat", ["a bat in a cave at night"], captions)
+    assert found == senses.sense_risk("bat", ["a bat in a cave at night"], sorted(captions))
 
 
 def test_senses_of_a_word_share_no_clue():
@@ -344,9 +344,12 @@ def test_senses_of_a_word_share_no_clue():
 def test_most_pairs_of_sentences_are_told_apart_and_none_is_mistaken():
     found = 0
     for word, one, other in PAIRS:
-        assert senses.risk(word, [one], [one]) is None
-        assert senses.risk(word, [other], [other]) is None
-        there, back = senses.risk(word, [one], [other]), senses.risk(word, [other], [one])
+        assert senses.sense_risk(word, [one], [one]) is None
+        assert senses.sense_risk(word, [other], [other]) is None
+        there, back = (
+            senses.sense_risk(word, [one], [other]),
+            senses.sense_risk(word, [other], [one]),
+        )
         if there and back:
             assert (there.asked, there.shown) == (back.shown, back.asked)
             found += 1

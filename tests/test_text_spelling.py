@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.text.spelling import Near, Vocabulary, did_you_mean, slips
+from curate.text.spelling import NearWord, Vocabulary, did_you_mean, typo_cost
 
 WORDS = frozenset(
     "blizzard elephant elegant guard gourd castle knight refrigerator skate board skateboard dragon"
@@ -69,13 +69,13 @@ def test_nothing_is_said_when_unsure(unit: str, reason: str):
 
 
 def test_the_images_of_a_correction_are_told():
-    assert did_you_mean("knigth", WORDS.__contains__, CAPTIONS) == [Near("knight", 14)]
+    assert did_you_mean("knigth", WORDS.__contains__, CAPTIONS) == [NearWord("knight", 14)]
 
 
 @given(st.text("abcd", min_size=1, max_size=6), st.text("abcd", min_size=1, max_size=6))
 def test_slips_are_nothing_only_for_the_same_word(a: str, b: str):
-    assert (slips(a, b) == 0) == (a == b)
-    assert slips(a, b) == slips(b, a)
+    assert (typo_cost(a, b) == 0) == (a == b)
+    assert typo_cost(a, b) == typo_cost(b, a)
 
 
 def test_a_word_takes_little_time_on_a_large_vocabulary():

@@ -4,15 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.errors import Exit, InputError
+from curate.errors import ExitCode, InputError
 from curate.prompts import aliases
 from curate.text import stopwords
-from curate.text.tokens import normal, surfaces
+from curate.text.tokens import normalize, surfaces
 
 
 def marked(text: str) -> tuple[str, str]:
     """The quality tags and the function words of a prompt."""
-    forms = [normal(surface) for surface in surfaces(text)]
+    forms = [normalize(surface) for surface in surfaces(text)]
     found = (stopwords.quality_tags(forms), stopwords.function_words(forms))
     return tuple(" ".join(forms[n] for n in sorted(places)) for places in found)  # type: ignore[return-value]
 
@@ -107,7 +107,7 @@ def test_reads_what_the_user_says(tmp_path: Path):
         '[alias]\nBlizzard = ["snowstorm", "snow storm", "snowstorm"]\n'
         'blizzards = ["whiteout"]\n[typo]\nblizard = "blizzard"\n'
     )
-    assert aliases.read(file) == aliases.Aliases(
+    assert aliases.read_aliases(file) == aliases.Aliases(
         {"blizzard": ("snowstorm", "snow storm", "whiteout")},
         {"blizard": "blizzard"},
         frozenset(["moon elf"]),
@@ -115,7 +115,7 @@ def test_reads_what_the_user_says(tmp_path: Path):
         frozenset(["eternal"]),
     )
     file.write_text("")
-    assert aliases.read(file) == aliases.NONE
+    assert aliases.read_aliases(file) == aliases.NO_ALIASES
 
 
 @pytest.mark.parametrize(
@@ -142,18 +142,18 @@ def test_says_what_is_wrong_with_aliases(tmp_path: Path, text: str, message: str
     file.write_text(text)
 
     with pytest.raises(InputError) as caught:
-        aliases.read(file)
+        aliases.read_aliases(file)
     assert str(caught.value).startswith(message.format(file=file))
     assert "\n  fix: " in str(caught.value)
-    assert caught.value.exit_code == Exit.INPUT
+    assert caught.value.exit_code == ExitCode.INPUT
 
 
 def test_says_that_aliases_are_missing_or_no_text(tmp_path: Path):
     with pytest.raises(InputError, match=r"absent.toml: no such file"):
-        aliases.read(tmp_path / "absent.toml")
+        aliases.read_aliases(tmp_path / "absent.toml")
     (tmp_path / "a.toml").write_bytes(b"\xff")
     with pytest.raises(InputError, match=r"a.toml: not UTF-8 text"):
-        aliases.read(tmp_path / "a.toml")
+        aliases.read_aliases(tmp_path / "a.toml")
 
 
 def test_can_be_is_no_can():

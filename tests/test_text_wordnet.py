@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from curate.errors import InputError
 from curate.text import wordnet
 from curate.text.wordnet import (
-    GATE,
-    exceptions,
+    MIN_SIMILARITY,
     has_word,
-    is_visual,
+    irregular_lemmas,
+    is_visual_lemma,
     parts_of_speech,
-    phrases,
+    phrases_beginning_with,
     related_words,
 )
 
@@ -35,12 +35,12 @@ import wordnet_files  # noqa: E402
 
 def gated(word: str, relation: str = "") -> set[str]:
     """What may stand for the word, by the gate."""
-    found = [r for r in related_words(word) if r.similarity >= GATE[r.relation]]
+    found = [r for r in related_words(word) if r.similarity >= MIN_SIMILARITY[r.relation]]
     return {r.unit for r in found if relation in ("", r.relation)}
 
 
 def table() -> dict[str, str]:
-    with zipfile.ZipFile(wordnet.TABLE) as file:
+    with zipfile.ZipFile(wordnet.WORD_TABLE) as file:
         return {name: file.read(name).decode() for name in file.namelist()}
 
 
@@ -61,11 +61,11 @@ def test_knows_words_of_wordnet_and_modern_ones(word):
 def test_does_not_know_what_is_no_word(word):
     assert not has_word(word)
     assert parts_of_speech(word) == ""
-    assert wordnet.variants(word) == frozenset()
+    assert wordnet.spelling_variants(word) == frozenset()
     assert related_words(word) == ()
-    assert exceptions(word) == ()
-    assert phrases(word) == ()
-    assert is_visual(word)
+    assert irregular_lemmas(word) == ()
+    assert phrases_beginning_with(word) == ()
+    assert is_visual_lemma(word)
 
 
 def test_names_the_commonest_part_of_speech_first():
@@ -85,7 +85,7 @@ def test_names_the_commonest_part_of_speech_first():
     "forever deny persuade".split(),
 )
 def test_what_no_picture_shows(word):
-    assert not is_visual(word)
+    assert not is_visual_lemma(word)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_what_no_picture_shows(word):
     "vintage glossy smooth symmetry".split(),
 )
 def test_what_a_picture_may_show_stays_visual(word):
-    assert is_visual(word)
+    assert is_visual_lemma(word)
 
 
 @pytest.mark.parametrize(
@@ -126,54 +126,56 @@ def test_what_a_picture_may_show_stays_visual(word):
     ],
 )
 def test_spellings_of_one_word(one, other):
-    assert other in wordnet.variants(one)
-    assert one in wordnet.variants(other)
+    assert other in wordnet.spelling_variants(one)
+    assert one in wordnet.spelling_variants(other)
 
 
 @pytest.mark.parametrize("word", ["door", "dor", "for", "four", "fire", "tour", "bat", "wall"])
 def test_other_words_are_no_spellings(word):
-    assert not wordnet.variants(word) - {"4"}
+    assert not wordnet.spelling_variants(word) - {"4"}
 
 
 @given(st.sampled_from(sorted(wordnet._read_rows("variants.tsv"))))
 def test_spellings_are_symmetric_and_never_the_word_itself(word):
-    others = wordnet.variants(word)
+    others = wordnet.spelling_variants(word)
     assert others and word not in others
     for other in others:
-        assert wordnet.variants(other) == (others | {word}) - {other}
+        assert wordnet.spelling_variants(other) == (others | {word}) - {other}
 
 
 def test_finds_phrases_by_their_first_word_longest_first():
-    assert ("polar", "bear") in phrases("polar")
-    assert ("hot", "dog") in phrases("hot")
-    assert ("fire", "truck") in phrases("fire")
-    assert ("traffic", "light") in phrases("traffic")
-    assert ("golden", "gate", "bridge") in phrases("golden")
-    assert ("pixel", "art") in phrases("pixel")
-    assert [len(p) for p in phrases("new")] == sorted(map(len, phrases("new")), reverse=True)
+    assert ("polar", "bear") in phrases_beginning_with("polar")
+    assert ("hot", "dog") in phrases_beginning_with("hot")
+    assert ("fire", "truck") in phrases_beginning_with("fire")
+    assert ("traffic", "light") in phrases_beginning_with("traffic")
+    assert ("golden", "gate", "bridge") in phrases_beginning_with("golden")
+    assert ("pixel", "art") in phrases_beginning_with("pixel")
+    assert [len(p) for p in phrases_beginning_with("new")] == sorted(
+        map(len, phrases_beginning_with("new")), reverse=True
+    )
 
 
 def test_what_cannot_be_seen_or_is_no_compound_is_no_phrase():
-    assert phrases("at") == ()
-    assert ("common", "sense") not in phrases("common")
-    assert ("young", "man") not in phrases("young")
-    assert phrases("felis") == ()
+    assert phrases_beginning_with("at") == ()
+    assert ("common", "sense") not in phrases_beginning_with("common")
+    assert ("young", "man") not in phrases_beginning_with("young")
+    assert phrases_beginning_with("felis") == ()
 
 
 @given(st.sampled_from(sorted(wordnet._read_phrases())))
 def test_every_phrase_is_a_known_word_of_several(first):
-    for words in phrases(first):
+    for words in phrases_beginning_with(first):
         assert words[0] == first and len(words) > 1
         assert has_word(" ".join(words))
 
 
 def test_irregular_forms():
-    assert exceptions("geese") == ("goose",)
-    assert exceptions("Mice") == ("mouse",)
-    assert set(exceptions("axes")) == {"ax", "axis"}
-    assert "go" in exceptions("went")
-    assert "good" in exceptions("better")
-    assert exceptions("dogs") == ()
+    assert irregular_lemmas("geese") == ("goose",)
+    assert irregular_lemmas("Mice") == ("mouse",)
+    assert set(irregular_lemmas("axes")) == {"ax", "axis"}
+    assert "go" in irregular_lemmas("went")
+    assert "good" in irregular_lemmas("better")
+    assert irregular_lemmas("dogs") == ()
 
 
 # Relations
@@ -249,7 +251,7 @@ def test_no_refused_pair_is_shipped():
 def test_keeps_what_the_gate_refuses_for_the_caller_to_show():
     snowstorm = next(r for r in related_words("blizzard") if r.unit == "snowstorm")
     assert snowstorm.relation == "synonym"
-    assert 0.5 <= snowstorm.similarity < GATE["synonym"]
+    assert 0.5 <= snowstorm.similarity < MIN_SIMILARITY["synonym"]
 
 
 @given(st.sampled_from(WORDS))
@@ -261,14 +263,14 @@ def test_relations_are_sorted_unique_above_the_floor_and_not_the_word_itself(wor
     units = [r.unit for r in found]
     assert len(units) == len(set(units))
     assert word.replace("-", " ") not in {u.replace("-", " ") for u in units}
-    assert not set(units) & wordnet.variants(word)
-    assert all(has_word(u) and is_visual(u) for u in units)
-    assert {r.relation for r in found} <= GATE.keys()
+    assert not set(units) & wordnet.spelling_variants(word)
+    assert all(has_word(u) and is_visual_lemma(u) for u in units)
+    assert {r.relation for r in found} <= MIN_SIMILARITY.keys()
 
 
 def test_the_gate_is_the_one_that_was_measured():
-    assert GATE == {"synonym": 0.72, "narrower": 0.70, "derivation": 0.62}
-    assert json.loads(table()["header.json"])["gate"] == GATE
+    assert MIN_SIMILARITY == {"synonym": 0.72, "narrower": 0.70, "derivation": 0.62}
+    assert json.loads(table()["header.json"])["gate"] == MIN_SIMILARITY
 
 
 # Speed
@@ -280,7 +282,7 @@ def test_reads_in_a_moment_and_then_answers_from_memory():
         "start = time.process_time(); w.has_word('dog'); w.related_words('dog')\n"
         "print(time.process_time() - start)\n"
         "start = time.process_time()\n"
-        "for _ in range(20000): w.has_word('ice-cream'); w.is_visual('dog'); w.variants('grey')\n"
+        "for _ in range(20000): w.has_word('ice-cream'); w.is_visual_lemma('dog'); w.spelling_variants('grey')\n"
         "print((time.process_time() - start) / 60000)"
     )
     command = [sys.executable, "-c", code]
@@ -302,7 +304,7 @@ def test_asking_reads_nothing_before_the_first_question():
 def test_the_header_names_inputs_and_counts():
     members = table()
     header = json.loads(members.pop("header.json"))
-    assert header["format"] == wordnet.FORMAT
+    assert header["format"] == wordnet.TABLE_FORMAT
     assert header["template"] == build_words.TEMPLATE
     assert header["encoder"]["name"] == "all-MiniLM-L6-v2"
     assert len(header["encoder"]["digest"]) == 64
@@ -320,7 +322,7 @@ def test_the_table_was_built_from_the_lists_beside_the_builder():
 
 
 def test_wordnets_notice_lies_beside_the_table():
-    text = wordnet.TABLE.with_name(build_words.NOTICE).read_text("utf-8")
+    text = wordnet.WORD_TABLE.with_name(build_words.NOTICE).read_text("utf-8")
     assert "WordNet 3.1 Copyright 2011 by Princeton University.  All rights reserved." in text
     assert "WordNet 3.0 Copyright 2006 by Princeton University.  All rights reserved." in text
     assert "The name of Princeton University or Princeton may not be used" in text
@@ -345,7 +347,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def built(small: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     """The tiny table, read by the reader."""
     caches = (wordnet._read_words, wordnet._read_rows, wordnet._read_phrases, related_words)
-    monkeypatch.setattr(wordnet, "TABLE", small[1])
+    monkeypatch.setattr(wordnet, "WORD_TABLE", small[1])
     for cached in caches:
         cached.cache_clear()
     yield small[1]
@@ -356,11 +358,19 @@ def built(small: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_what_the_builder_writes_the_reader_reads(built):
     assert has_word("snow leopard") and has_word("Steampunk") and not has_word("blizzard")
     assert parts_of_speech("snowy") == "a"
-    assert not is_visual("concept") and not is_visual("possibly") and is_visual("snow")
-    assert wordnet.variants("color") == {"colour"}
-    assert exceptions("geese") == ("goose",)
-    assert phrases("snow") == (("snow", "angel"), ("snow", "globe"), ("snow", "leopard"))
-    assert phrases("canis") == ()
+    assert (
+        not is_visual_lemma("concept")
+        and not is_visual_lemma("possibly")
+        and is_visual_lemma("snow")
+    )
+    assert wordnet.spelling_variants("color") == {"colour"}
+    assert irregular_lemmas("geese") == ("goose",)
+    assert phrases_beginning_with("snow") == (
+        ("snow", "angel"),
+        ("snow", "globe"),
+        ("snow", "leopard"),
+    )
+    assert phrases_beginning_with("canis") == ()
     for word in wordnet._read_rows("related.tsv"):
         assert all(build_words.FLOOR <= r.similarity < 1 for r in related_words(word))
 
@@ -406,7 +416,7 @@ def test_a_folder_without_wordnet_is_named(tmp_path, capsys):
 
 @pytest.fixture(scope="module")
 def tiny(small: tuple[Path, Path]) -> wordnet_files.WordNet:
-    return wordnet_files.read(small[0])
+    return wordnet_files.read_wordnet(small[0])
 
 
 def test_candidates_of_a_tiny_dictionary(tiny):
@@ -448,7 +458,7 @@ def test_scores_are_cosines_cut_to_hundredths():
         word_relations.Candidate("dog", "cat", "synonym"),
         word_relations.Candidate("dog", "puppy", "narrower"),
     ]
-    assert build_words.relations(pairs, encode) == "dog\tN75puppy\n"
+    assert build_words.related_rows(pairs, encode) == "dog\tN75puppy\n"
 
 
 # WordNet's files
@@ -473,18 +483,18 @@ def test_a_broken_line_of_wordnet_is_named(tmp_path, name):
     with (folder / name).open("a") as file:
         file.write("this is no line of it\n")
     with pytest.raises(InputError, match=f"{name}: not a line of WordNet's format: 'this is no"):
-        wordnet_files.read(folder)
+        wordnet_files.read_wordnet(folder)
 
 
 def test_a_missing_file_of_wordnet_is_named(tmp_path):
     folder = tiny_wordnet.build(tmp_path)
     (folder / "data.adv").unlink()
     with pytest.raises(InputError, match="no such file"):
-        wordnet_files.read(folder)
+        wordnet_files.read_wordnet(folder)
 
 
 def test_reads_tag_counts_of_older_releases(tmp_path):
     folder = tiny_wordnet.build(tmp_path)
     (folder / "index.sense").unlink()
     (folder / "cntlist.rev").write_text("dog%1:05:00:: 1 42\n")
-    assert wordnet_files.read(folder).senses("dog")[0].tagged == 42
+    assert wordnet_files.read_wordnet(folder).senses("dog")[0].tagged == 42

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from curate.formats import shards as layout
+from curate.formats.shards import INDEX_NAME, shard_name
 from tests.drawings import drawing, shapes, write_shards
 from train.config import TrainConfig
 from train.data import dataset
@@ -191,7 +191,7 @@ def test_both_ways_of_reading_give_the_same_batches(folders, corpus, tmp_path):
     for n, folder in enumerate(folders):
         copies.append(tmp_path / str(n))
         copies[n].mkdir()
-        for name in (layout.INDEX, layout.shard_name("train", 0)):
+        for name in (INDEX_NAME, shard_name("train", 0)):
             (copies[n] / name).write_bytes((folder / name).read_bytes())
     read = three(copies, limit=0)
     assert [p.streamed for p in read.sets] == [True] * 3

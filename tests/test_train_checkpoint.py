@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from curate.errors import InputError
-from curate.formats.model import MODEL, STATE
+from curate.formats.model import MODEL_FILE, STATE_FILE
 from tests import tiny_encoder
 from tests.drawings import shapes, write_shards
 from tests.recorded_progress import Killed, KillingProgress
@@ -22,7 +22,7 @@ def test_a_checkpoint_of_another_shape_is_refused(tmp_path, trained, shards, qui
         cascade.finetune(
             shards, tmp_path, replace(quick, stages=(16, 32)), init=trained, device="cpu"
         )
-    tensors, described = checkpoint.read_tensors(trained / MODEL)
+    tensors, described = checkpoint.read_tensors(trained / MODEL_FILE)
     described["stages"][0]["unet"]["widths"] = [16, 64]
     checkpoint.write_tensors(tmp_path / "bent.safetensors", tensors, described)
     with pytest.raises(InputError, match="weights do not fit their description"):
@@ -38,7 +38,7 @@ def test_other_files_are_no_checkpoints(tmp_path, trained):
 
 
 def test_a_broken_part_of_an_unfinished_run_names_the_run_to_remove(tmp_path):
-    (tmp_path / STATE).write_bytes(b"cut short")
+    (tmp_path / STATE_FILE).write_bytes(b"cut short")
     with pytest.raises(InputError, match="fix: remove this run's folder, or name a new --out"):
         resume.position(tmp_path)
 
@@ -77,7 +77,7 @@ def changed_tensor(source, target, name, value):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_no_finite_numbers_are_refused_by_name(tmp_path, trained, value):
-    file = trained / MODEL
+    file = trained / MODEL_FILE
     bent = changed_tensor(file, tmp_path / "bent.safetensors", "16/stem.weight", value)
     with pytest.raises(InputError, match=r"weights 16/stem\.weight are not all finite numbers"):
         checkpoint.load(bent)
@@ -87,7 +87,7 @@ def test_a_state_that_holds_no_finite_numbers_is_refused_too(tmp_path, shards, q
     progress = KillingProgress(f"{quick.stages[0]} px", 24)
     with pytest.raises(Killed):
         cascade.finetune(shards, tmp_path, quick, device="cpu", progress=progress)
-    file = tmp_path / STATE
+    file = tmp_path / STATE_FILE
     changed_tensor(file, file, "average1/out.weight", float("nan"))
     with pytest.raises(InputError, match=r"average1/out\.weight are not all finite"):
         cascade.finetune(shards, tmp_path, quick, device="cpu")

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
 from curate.errors import InputError
-from curate.formats import shards as layout
+from curate.formats.shards import INDEX_NAME, Shard, ShardIndex, read_index, shard_name
 from tests.drawings import drawing, shapes, write_shards
 from tests.recorded_progress import RecordedProgress
 from train.data import dataset
@@ -44,14 +44,14 @@ def colours(width: int, height: int) -> Image.Image:
 def joined(folder: Path, *parts: Path) -> Path:
     """One folder of shards that holds the tars of several."""
     folder.mkdir()
-    indexes, shards = [layout.read_index(part) for part in parts], []
+    indexes, shards = [read_index(part) for part in parts], []
     for number, index in enumerate(indexes):
-        name = layout.shard_name("train", number)
+        name = shard_name("train", number)
         shutil.copy(index.root / index.shards[0].name, folder / name)
-        shards.append(layout.Shard(**{**asdict(index.shards[0]), "name": name}))
+        shards.append(Shard(**{**asdict(index.shards[0]), "name": name}))
     merged = {**vars(indexes[0]), "samples": sum(i.samples for i in indexes)}
-    index = layout.Index(**{**merged, "shards": tuple(shards)})
-    (folder / layout.INDEX).write_bytes(index.to_json())
+    index = ShardIndex(**{**merged, "shards": tuple(shards)})
+    (folder / INDEX_NAME).write_bytes(index.to_json())
     return folder
 
 
@@ -324,9 +324,9 @@ def test_one_picture_is_a_set(tmp_path):
 
 def test_a_set_that_the_disk_has_no_room_for_is_read_from_the_shards(tmp_path):
     folder = write_shards(tmp_path, shapes("red"))
-    index = layout.read_index(folder)
-    vast = layout.Index(**{**vars(index), "samples": 10**15})
-    (folder / layout.INDEX).write_bytes(vast.to_json())
+    index = read_index(folder)
+    vast = ShardIndex(**{**vars(index), "samples": 10**15})
+    (folder / INDEX_NAME).write_bytes(vast.to_json())
     assert dataset.load(folder, SMALL, limit=10**20).streamed
 
 

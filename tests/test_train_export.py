@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from curate.errors import InputError, LicenceError, UsageError
-from curate.formats.model import STATE
+from curate.formats.model import STATE_FILE
 from tests import cascades, tiny_encoder
 from tests.cascades import credit
 from tests.recorded_progress import RecordedProgress
@@ -154,7 +154,7 @@ def test_what_a_killed_export_left_does_no_harm(model, tmp_path):
 
 def test_an_unfinished_run_is_refused(tmp_path):
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / STATE).write_bytes(b"")
+    (tmp_path / "run" / STATE_FILE).write_bytes(b"")
     with pytest.raises(InputError, match="not finished"):
         export(tmp_path / "run", tmp_path / "fox")
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from curate.errors import InputError, UsageError
-from curate.formats.model import STATE
+from curate.formats.model import STATE_FILE
 from curate.system import terminal
 from tests.drawings import drawing, shapes, write_shards
 from tests.recorded_progress import RecordedProgress
@@ -42,7 +42,7 @@ def test_a_run_leaves_a_model_its_log_and_what_it_answers_for(trained, shards):
     assert measured["pictures"] == 6 and not measured["held_out"]
     stages = [entry["stage"] for entry in entries(trained)]
     assert stages == [0, 0, 0, 1, 1]
-    assert not (trained / STATE).exists()
+    assert not (trained / STATE_FILE).exists()
 
 
 def test_training_learns(tmp_path, shards, quick):
@@ -120,8 +120,8 @@ def test_errors_of_the_command_line(tmp_path, shards, capsys):
 def test_a_run_whose_output_is_piped_says_how_far_it_is(tmp_path, quick, monkeypatch, capsys):
     from train.cli import main
 
-    monkeypatch.setattr(terminal, "FIRST_LINE", 0.0)
-    monkeypatch.setattr(terminal, "LINES", 0.0)
+    monkeypatch.setattr(terminal, "FIRST_LINE_SECONDS", 0.0)
+    monkeypatch.setattr(terminal, "LINE_SECONDS", 0.0)
     shards = write_shards(tmp_path / "shards", shapes("red"))
     file = settings_file(tmp_path, replace(quick, images=(16, 8)))
     with pytest.raises(SystemExit) as stop:

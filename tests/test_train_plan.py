@@ -10,7 +10,7 @@ from recorded_progress import RecordedProgress
 from torch.profiler import ProfilerActivity, profile
 
 from curate.errors import UsageError
-from curate.formats.model import MODEL
+from curate.formats.model import MODEL_FILE
 from train import config
 from train.checkpoints import checkpoint
 from train.checkpoints.checkpoint import Cascade, Stage
@@ -281,7 +281,7 @@ def test_from_a_checkpoint_the_plan_is_that_of_its_networks(tmp_path):
     own = replace(shape(), widths=(32, 96), text_width=TEXT)
     made = Stage(STAGES[0], None, UNet(own), 0.5)
     encoder = tiny_encoder.build(tmp_path / "encoder")
-    checkpoint.save(tmp_path / MODEL, Cascade([made], encoder, "00"))
+    checkpoint.save(tmp_path / MODEL_FILE, Cascade([made], encoder, "00"))
     chosen = replace(ONE, text_encoder=encoder)
     report = plan.run(chosen, init=tmp_path, every_size=True, device="cpu")
     assert [p.stages[0].parameters for p in report.plans] == [tracing.parameters(own)]

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from curate.errors import CurateError, InputError
-from curate.formats.model import MODEL, STATE
+from curate.formats.model import MODEL_FILE, STATE_FILE
 from tests.recorded_progress import Killed, KillingProgress, RecordedProgress
 from tests.training import command, encoder, entries, losses, quick, settings_file, shards, trained
 from train.checkpoints import checkpoint
@@ -22,9 +22,9 @@ from train.training import run as cascade
 
 
 def test_the_same_command_again_changes_nothing(trained, shards, quick):
-    before, progress = (trained / MODEL).read_bytes(), RecordedProgress()
+    before, progress = (trained / MODEL_FILE).read_bytes(), RecordedProgress()
     cascade.finetune(shards, trained, quick, device="cpu", progress=progress)
-    assert (trained / MODEL).read_bytes() == before
+    assert (trained / MODEL_FILE).read_bytes() == before
     assert "already trained" in progress.said[0]
 
 
@@ -49,15 +49,15 @@ def test_killed_again_and_again_equals_uninterrupted(tmp_path, trained, shards, 
             process.kill()
             kills += 1
         process.wait()
-        if (where / MODEL).exists():
-            assert (where / MODEL).read_bytes() == (whole / MODEL).read_bytes()
+        if (where / MODEL_FILE).exists():
+            assert (where / MODEL_FILE).read_bytes() == (whole / MODEL_FILE).read_bytes()
             shutil.rmtree(where)  # it got through before the kill: begin a fresh run
     done = subprocess.run(
         command(shards, where, file), env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert kills >= 3
-    assert (where / MODEL).read_bytes() == (whole / MODEL).read_bytes()
+    assert (where / MODEL_FILE).read_bytes() == (whole / MODEL_FILE).read_bytes()
     assert losses(where) == losses(whole)
     assert sorted(p.name for p in where.iterdir() if ".part" in p.name) == []
 
@@ -111,14 +111,14 @@ def killed_at(shards, run, config, where):
 
 def test_a_loss_that_is_no_number_stops_the_run_and_a_lower_rate_goes_on(tmp_path, shards, quick):
     killed_at(shards, tmp_path, quick, (0, 24))
-    saved = (tmp_path / STATE).read_bytes()
+    saved = (tmp_path / STATE_FILE).read_bytes()
     with pytest.raises(InputError) as error:
         cascade.finetune(shards, tmp_path, replace(quick, learning_rate=1e30), device="cpu")
     told = str(error.value)
     assert "the loss of stage 8 is no longer a number after 24 images" in told
     assert "learning_rate = 5e+29 in --config FILE (it was 1e+30)" in told
-    assert f"it goes on from {tmp_path / STATE}, 16 images of stage 8" in told
-    assert (tmp_path / STATE).read_bytes() == saved
+    assert f"it goes on from {tmp_path / STATE_FILE}, 16 images of stage 8" in told
+    assert (tmp_path / STATE_FILE).read_bytes() == saved
 
     progress = RecordedProgress()
     lower = replace(quick, learning_rate=1e-4)
@@ -137,7 +137,7 @@ def test_a_broken_run_is_never_saved(tmp_path, shards, quick):
     config = replace(quick, learning_rate=1e30, warmup=0, save_every=8)
     with pytest.raises(InputError, match="it begins again, for nothing was saved yet"):
         cascade.finetune(shards, tmp_path, config, device="cpu")
-    assert not (tmp_path / STATE).exists()
+    assert not (tmp_path / STATE_FILE).exists()
 
 
 def test_other_settings_may_not_change_under_way(tmp_path, shards, quick):
@@ -150,7 +150,7 @@ def test_other_settings_may_not_change_under_way(tmp_path, shards, quick):
 def test_a_full_disk_is_a_sentence_and_keeps_the_old_state(tmp_path, trained, shards, quick):
     run = tmp_path / "run"
     killed_at(shards, run, quick, (0, 24))
-    before = (run / STATE).read_bytes()
+    before = (run / STATE_FILE).read_bytes()
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before) // 2}, {len(before) // 2}));"
@@ -160,25 +160,25 @@ def test_a_full_disk_is_a_sentence_and_keeps_the_old_state(tmp_path, trained, sh
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
     assert done.returncode == 3 and "cannot be written" in done.stderr, done.stderr
     assert "free some space" in done.stderr
-    assert (run / STATE).read_bytes() == before
+    assert (run / STATE_FILE).read_bytes() == before
     assert [p.name for p in run.iterdir() if p.suffix == ".part"] == []
     cascade.finetune(shards, run, quick, device="cpu")
-    assert (run / MODEL).read_bytes() == (trained / MODEL).read_bytes()
+    assert (run / MODEL_FILE).read_bytes() == (trained / MODEL_FILE).read_bytes()
 
 
 def test_finished_stages_are_written_once_and_gone_in_the_end(tmp_path, trained, shards, quick):
     killed_at(shards, tmp_path, quick, (1, 24))
     finished = tmp_path / "finished-0.safetensors"
-    assert (tmp_path / STATE).exists() and finished.exists()
+    assert (tmp_path / STATE_FILE).exists() and finished.exists()
     cascade.finetune(shards, tmp_path, quick, device="cpu")
-    assert (tmp_path / MODEL).read_bytes() == (trained / MODEL).read_bytes()
-    assert list(tmp_path.glob("*.safetensors")) == [tmp_path / MODEL]
+    assert (tmp_path / MODEL_FILE).read_bytes() == (trained / MODEL_FILE).read_bytes()
+    assert list(tmp_path.glob("*.safetensors")) == [tmp_path / MODEL_FILE]
 
 
 def test_saves_lie_some_seconds_apart_and_change_nothing(tmp_path, trained, shards, quick):
     seldom = replace(quick, save_seconds=3600.0)
     killed_at(shards, tmp_path, seldom, (0, 40))
-    with checkpoint.open_tensors(tmp_path / STATE) as (_, described):
+    with checkpoint.open_tensors(tmp_path / STATE_FILE) as (_, described):
         assert described["seen"] == 16  # the first one is not put off
     cascade.finetune(shards, tmp_path, seldom, device="cpu")
     one, two = (checkpoint.load(p) for p in (tmp_path, trained))
@@ -204,17 +204,17 @@ def test_stopped_between_two_log_lines_goes_on_bit_for_bit(tmp_path, shards, qui
         cascade.finetune(shards, tmp_path / name, config, device="cpu")
     one, two = tmp_path / "killed", tmp_path / "whole"
     assert losses(one) == losses(two)
-    assert (one / MODEL).read_bytes() == (two / MODEL).read_bytes()
+    assert (one / MODEL_FILE).read_bytes() == (two / MODEL_FILE).read_bytes()
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path, shards, quick):
-    from curate.system.files import locked
+    from curate.system.files import lock_folder
 
-    with locked(tmp_path), pytest.raises(CurateError, match="another command is writing here"):
+    with lock_folder(tmp_path), pytest.raises(CurateError, match="another command is writing here"):
         cascade.finetune(shards, tmp_path, quick, device="cpu")
 
 
 def test_a_state_of_another_version_is_refused(tmp_path, shards, quick):
-    checkpoint.write_tensors(tmp_path / STATE, {}, {"version": "fubuki-state/1"})
+    checkpoint.write_tensors(tmp_path / STATE_FILE, {}, {"version": "fubuki-state/1"})
     with pytest.raises(InputError, match="written as fubuki-state/1, this reads fubuki-state/3"):
         cascade.finetune(shards, tmp_path, quick, device="cpu")

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from curate.errors import Exit, InputError, UsageError
+from curate.errors import ExitCode, InputError, UsageError
 from tests import drawings, tiny_encoder
 from tests.painters import CAPTIONS, COLOURS, SIDE, Painter, as_png, draw, shapes
 from tests.recorded_progress import RecordedProgress
@@ -543,7 +543,7 @@ def test_a_word_that_was_learnt_is_found_by_both_scorers(
     trained = shapes(tmp_path / "trained", SHOWN_STARS)
     report = check(weights, folder, trained=trained, scorer="nearest,learned")
 
-    assert report.works and report.exit_code == Exit.DONE
+    assert report.works and report.exit_code == ExitCode.DONE
     for scorer in ("nearest", "learned"):
         for group, prompts in ((SHOWN, 6), (NEVER, 2), (WITH, 8)):
             word = found(report, scorer, group, WORD)
@@ -561,7 +561,7 @@ def test_a_word_that_was_not_learnt_does_not_work(folder: Path, weights: Weights
     weights.painters["after"] = Painter(NO_STARS)
     report = check(weights, folder)
 
-    assert not report.works and report.exit_code == Exit.FOUND
+    assert not report.works and report.exit_code == ExitCode.FOUND
     assert found(report, "nearest", WITH, WORD).after.value < 0.05
     assert any("the word shows in 0.0%" in r for r in report.reasons)
 
@@ -715,7 +715,9 @@ def test_a_word_that_no_prompt_holds_is_refused(folder: Path, weights: Weights):
 def test_an_unknown_scorer_is_refused(folder: Path, weights: Weights, scorer: str):
     with pytest.raises(UsageError) as error:
         check(weights, folder, scorer=scorer)
-    assert error.value.exit_code == Exit.USAGE and "nearest, learned, open_clip" in error.value.fix
+    assert (
+        error.value.exit_code == ExitCode.USAGE and "nearest, learned, open_clip" in error.value.fix
+    )
 
 
 def test_open_clip_can_be_named_with_its_weights(

@@ -13,15 +13,21 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from curate.cli import main
-from curate.corpora import corpus
-from curate.corpora.pixels import Picture, pictures, pixels
+from curate.corpora.corpus import find_corpora, find_corpus
+from curate.corpora.pixels import CaptionedImage, captioned_images, read_pixels
 from curate.dataset.folder import Dataset
 from curate.errors import InputError, UsageError
 from curate.fetch.run import fetch
 from curate.sources.folder import SOURCE
-from curate.vision import search as imagesearch
 from curate.vision.clip import OpenClip
-from curate.vision.search import Findings, Search, open_search
+from curate.vision.search import (
+    NEUTRAL_TEXTS,
+    ImageSearch,
+    ModelTrust,
+    SearchFindings,
+    _Tally,
+    open_search,
+)
 from curate.vision.vectors import ClipEmbedder
 from tests.drawings import COLOURS, SHAPES, drawing, write_shards
 from tests.recorded_progress import RecordedProgress
@@ -63,12 +69,12 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     optimizer = torch.optim.AdamW(model.parameters(), LR, weight_decay=0.01)
     for _ in range(STEPS):
         ways = ("a photo of a {}", "a picture of something {}", "{}", "a {}")
-        texts = [chance.choice(ways).format(word) for word in words] + list(imagesearch.NEUTRAL)
+        texts = [chance.choice(ways).format(word) for word in words] + list(NEUTRAL_TEXTS)
         images = torch.stack([v for views in drawn for v in chance.sample(views, VIEWS)])
         seen = model.encode_image(images, normalize=True)
         meant = model.encode_text(tokenize(texts), normalize=True)
         logits = model.logit_scale.exp() * seen @ meant.T
-        of_colour, of_shape, nothing = logits.split((5, 3, len(imagesearch.NEUTRAL)), 1)
+        of_colour, of_shape, nothing = logits.split((5, 3, len(NEUTRAL_TEXTS)), 1)
         loss = cross_entropy(torch.cat((of_colour, nothing), 1), colours.repeat_interleave(VIEWS))
         loss += cross_entropy(torch.cat((of_shape, nothing), 1), shapes.repeat_interleave(VIEWS))
         optimizer.zero_grad()
@@ -98,29 +104,29 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def found(weights: Path, shards: Path) -> Findings:
+def found(weights: Path, shards: Path) -> SearchFindings:
     search = open_search(f"{ARCHITECTURE}:{weights}")
-    return search.find(["red", "blue", "triangle"], pictures(corpus.find(shards)))
+    return search.find(["red", "blue", "triangle"], captioned_images(find_corpus(shards)))
 
 
-def test_a_colour_that_no_caption_says_is_found_in_the_pictures(found: Findings):
+def test_a_colour_that_no_caption_says_is_found_in_the_pictures(found: SearchFindings):
     red = found.found["red"]
     assert found.trust.usable, found.trust
-    assert red.pictures >= 15  # of 21
+    assert red.images >= 15  # of 21
     assert red.likely >= 5
     assert len(red.best) == 6 and all(key.startswith("red-") for key in red.best)
 
 
-def test_pictures_whose_captions_say_the_word_are_not_counted(found: Findings):
-    assert found.found["blue"].pictures <= 2
+def test_pictures_whose_captions_say_the_word_are_not_counted(found: SearchFindings):
+    assert found.found["blue"].images <= 2
     assert found.found["triangle"].likely == 0
 
 
-def test_trust_is_measured_on_the_words_that_captions_say(found: Findings):
+def test_trust_is_measured_on_the_words_that_captions_say(found: SearchFindings):
     trust = found.trust
     assert trust.words == 7  # four colours and three shapes
     assert trust.recall > 0.6 and trust.chance < 0.1
-    assert found.pictures == 105 and found.unread == 0
+    assert found.images == 105 and found.unread == 0
     (sentence,) = found.sentences()
     assert sentence.startswith("image search: on 7 words that captions say it finds ")
 
@@ -152,7 +158,7 @@ def test_a_model_that_knows_nothing_is_not_used(weights: Path, shards: Path, tmp
     torch.manual_seed(1)
     torch.save(open_clip.create_model(ARCHITECTURE).state_dict(), tmp_path / "untaught.pt")
     search = open_search(f"{ARCHITECTURE}:{tmp_path / 'untaught.pt'}")
-    done = search.find(["red"], pictures(corpus.find(shards)))
+    done = search.find(["red"], captioned_images(find_corpus(shards)))
     assert not done.trust.usable and done.found == {}
     assert "not used, for on this data it is no better than chance" in done.sentences()[0]
 
@@ -160,13 +166,15 @@ def test_a_model_that_knows_nothing_is_not_used(weights: Path, shards: Path, tmp
 def test_too_few_words_measure_nothing(weights: Path, tmp_path: Path):
     few = [(f"k{n}", drawing("red", "square", 32, n % 5), ["a square"]) for n in range(5)]
     folder = write_shards(tmp_path / "few", few)
-    done = open_search(f"{ARCHITECTURE}:{weights}").find(["red"], pictures(corpus.find(folder)))
+    done = open_search(f"{ARCHITECTURE}:{weights}").find(
+        ["red"], captioned_images(find_corpus(folder))
+    )
     assert done.found == {} and "captions say only 0 words often enough" in done.sentences()[0]
     assert open_search(f"{ARCHITECTURE}:{weights}").find(["red"], []).found == {}
 
 
 def test_vectors_are_computed_once(weights: Path, shards: Path, tmp_path: Path):
-    shown = pictures(corpus.find(shards))
+    shown = captioned_images(find_corpus(shards))
     progress = RecordedProgress()
 
     def embed(images):
@@ -193,7 +201,7 @@ def test_other_weights_have_other_vectors(weights: Path, shards: Path, tmp_path:
 
     state = torch.load(weights)
     torch.save({k: v * 1.01 for k, v in state.items()}, tmp_path / "other.pt")
-    shown = pictures(corpus.find(shards))[:3]
+    shown = captioned_images(find_corpus(shards))[:3]
     for file in (weights, tmp_path / "other.pt"):
         model = OpenClip(f"{ARCHITECTURE}:{file}", usage="")
         ClipEmbedder(model, cache=tmp_path / "cache").encode_images(shown)
@@ -239,13 +247,13 @@ def test_pictures_of_a_dataset_a_list_and_shards_are_the_same(tmp_path: Path):
     (folder / "list.jsonl").write_text("\n".join(rows))
     write_shards(tmp_path / "shards", some)
     places = (tmp_path / "data", folder / "list.jsonl", tmp_path / "shards")
-    found = [pictures(corpus.find(place)) for place in places]
+    found = [captioned_images(find_corpus(place)) for place in places]
     for one in found:
         assert {p.sha256 for p in one} == {p.sha256 for p in found[0]} and len(one) == 4
         assert sorted(p.captions[:1] for p in one) == sorted(tuple(c) for _, _, c in some)
-        shown = {p.sha256: s for p, s in zip(one, pixels(one, 16), strict=True)}
+        shown = {p.sha256: s for p, s in zip(one, read_pixels(one, 16), strict=True)}
         assert all(not isinstance(s, str) and s[:2] == (16, 16) for s in shown.values())
-    together = pictures(corpus.find_all([places[0], places[2]]))
+    together = captioned_images(find_corpora([places[0], places[2]]))
     assert len(together) == 4  # equal bytes are one picture
 
 
@@ -254,17 +262,17 @@ def test_equal_pictures_are_one_with_all_that_is_said(tmp_path: Path):
     (tmp_path / "a.png").write_bytes(data)
     (tmp_path / "b.png").write_bytes(data)
     (tmp_path / "list.csv").write_text("image,caption\nb.png,a square\na.png,red\nb.png,red\n")
-    (one,) = pictures(corpus.find(tmp_path / "list.csv"))
+    (one,) = captioned_images(find_corpus(tmp_path / "list.csv"))
     assert one.key == "a.png" and one.captions == ("red", "a square")
 
 
 def test_a_picture_that_cannot_be_read_is_counted(weights: Path, shards: Path, tmp_path: Path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"\x89PNG\r\n\x1a\n and no more")
-    shown = pictures(corpus.find(shards))
+    shown = captioned_images(find_corpus(shards))
     bad = replace(shown[0], key="bad", file=broken, offset=0, size=None, sha256="0" * 64)
     done = open_search(f"{ARCHITECTURE}:{weights}").find(["red"], [*shown, bad])
-    assert (done.pictures, done.unread) == (105, 1)
+    assert (done.images, done.unread) == (105, 1)
     assert "1 pictures could not be read" in done.sentences()[-1]
 
 
@@ -302,25 +310,25 @@ def test_a_perfect_model_finds_what_captions_leave_out(shown, order):
     """Captions never say lamp; whatever the order of pictures, the same is found."""
     keys = [f"k{n:02}" for n in range(len(shown))]
     given_pictures = [
-        Picture(key, (" ".join(sorted(words - {"lamp"})) or "something",), Path("x"), key)
+        CaptionedImage(key, (" ".join(sorted(words - {"lamp"})) or "something",), Path("x"), key)
         for key, words in zip(keys, shown, strict=True)
     ]
-    search = Search(Known(WORDS, dict(zip(keys, shown, strict=True))))
+    search = ImageSearch(Known(WORDS, dict(zip(keys, shown, strict=True))))
     done = search.find(["lamp", "fox"], given_pictures)
     mixed = order.sample(given_pictures, len(given_pictures))
     assert search.find(["lamp", "fox"], mixed) == done
     if done.trust.usable:
         assert done.trust.chance >= 0
         lamps = [key for key, words in zip(keys, shown, strict=True) if "lamp" in words]
-        assert done.found["lamp"].pictures == len(lamps)
+        assert done.found["lamp"].images == len(lamps)
         assert done.found["lamp"].likely <= len(lamps)
         assert set(done.found["lamp"].best) <= set(lamps)
-        assert done.found["fox"].pictures == 0
+        assert done.found["fox"].images == 0
 
 
 def test_what_chance_explains_is_not_likely():
-    trust = imagesearch.Trust(10, 0.5, 0.8, 0.04, usable=True)
-    tally = imagesearch._Tally(["fox"], 0, ["k"] * 100)
+    trust = ModelTrust(10, 0.5, 0.8, 0.04, usable=True)
+    tally = _Tally(["fox"], 0, ["k"] * 100)
     tally._other_WT[0, 0] = 9
     assert tally.found("fox", trust).likely == 1  # 4 expected, two deviations are 4 more
     tally._other_WT[0, 0] = 8

@@ -33,7 +33,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_values_are_escaped_and_data_cannot_end_its_script(package: str):
-    text = web_page.render(f"{package}/page.html.j2", name=HOSTILE, data={"a": HOSTILE})
+    text = web_page.render_page(f"{package}/page.html.j2", name=HOSTILE, data={"a": HOSTILE})
     assert "<img" not in text
     assert text.count("&lt;img") == 2
     assert "12,345" in text
@@ -42,7 +42,7 @@ def test_values_are_escaped_and_data_cannot_end_its_script(package: str):
 
 
 def test_the_policy_names_what_the_page_holds(package: str):
-    text = web_page.render(
+    text = web_page.render_page(
         f"{package}/page.html.j2", name="a", style="b{}", scripts=[f"{package}/run.js"]
     )
     for tag in ("style", "script"):
@@ -53,7 +53,7 @@ def test_the_policy_names_what_the_page_holds(package: str):
 
 
 def test_a_page_without_scripts_may_run_none(package: str):
-    text = web_page.render(f"{package}/page.html.j2", name="a\udcffb")
+    text = web_page.render_page(f"{package}/page.html.j2", name="a\udcffb")
     assert "default-src 'none'" in text
     assert "<script" not in text and "script-src" not in text
     assert "a?b" in text, "a file name need not be text"

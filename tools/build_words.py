@@ -29,13 +29,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from word_facts import abstract_words, irregular, is_phrase, parts_of_speech, variants
+from word_facts import abstract_words, irregular_forms, is_phrase, parts_of_speech, variants
 from word_relations import Candidate, candidates
-from wordnet_files import WordNet, read, read_exceptions
+from wordnet_files import WordNet, read_exceptions, read_wordnet
 
-from curate.errors import CurateError, Exit, InputError
+from curate.errors import CurateError, ExitCode, InputError
 from curate.system.files import write_bytes
-from curate.text.wordnet import FORMAT, GATE, KINDS, TABLE
+from curate.text.wordnet import MIN_SIMILARITY, RELATION_CODES, TABLE_FORMAT, WORD_TABLE
 
 HERE = Path(__file__).parent
 TEMPLATE = "a photo of a {}"
@@ -69,8 +69,10 @@ class Inputs:
             "exceptions": _digests(exceptions, ("*.exc",)),
             "lists": _digests(lists, LISTS),
         }
-        notices = dict.fromkeys(_notice(folder) for folder in (wordnet, exceptions))
-        return Inputs(read(wordnet), read_exceptions(exceptions), lists, digests, tuple(notices))
+        notices = dict.fromkeys(_read_notice(folder) for folder in (wordnet, exceptions))
+        return Inputs(
+            read_wordnet(wordnet), read_exceptions(exceptions), lists, digests, tuple(notices)
+        )
 
     def words(self, name: str) -> list[list[str]]:
         """The lines of one of our lists, as words."""
@@ -101,7 +103,7 @@ class Table:
     candidates: list[Candidate]
 
 
-def table(inputs: Inputs) -> Table:
+def build_table(inputs: Inputs) -> Table:
     """All that WordNet and our lists say."""
     wn = inputs.wordnet
     modern = [w.replace("_", " ") for line in inputs.words("modern_words.txt") for w in line]
@@ -117,9 +119,9 @@ def table(inputs: Inputs) -> Table:
         codes.setdefault(word, "a" if word in adjectives else "n+" if " " in word else "n")
     pairs = candidates(wn, lambda word: word not in abstract, inputs.refused())
     return Table(
-        _lines(_grouped(codes)),
-        _lines((word, *sorted(others)) for word, others in sorted(spellings.items())),
-        _lines((form, *lemmas) for form, lemmas in irregular(inputs.exceptions).items()),
+        _join_rows(_group_by_code(codes)),
+        _join_rows((word, *sorted(others)) for word, others in sorted(spellings.items())),
+        _join_rows((form, *lemmas) for form, lemmas in irregular_forms(inputs.exceptions).items()),
         [c for c in pairs if not _is_spelling(c, spellings)],
     )
 
@@ -129,7 +131,7 @@ def _is_spelling(pair: Candidate, spellings: Mapping[str, set[str]]) -> bool:
     return same or pair.unit in spellings.get(pair.word, ())
 
 
-def relations(pairs: Sequence[Candidate], encode: Encode) -> str:
+def related_rows(pairs: Sequence[Candidate], encode: Encode) -> str:
     """Related units of each word, best first, as kind, hundredths and unit: `S93snowfall`."""
     names = sorted({w for c in pairs for w in (c.word, c.unit)}, key=lambda w: (len(w), w))
     place = {name: n for n, name in enumerate(names)}
@@ -142,8 +144,10 @@ def relations(pairs: Sequence[Candidate], encode: Encode) -> str:
         for c, cosine in zip(part, (left * right).sum(1), strict=True):
             hundredths = min(int(100 * float(cosine) + 1e-4), 99)
             if _is_kept(c, hundredths):
-                found.setdefault(c.word, []).append((-hundredths, c.unit, KINDS[c.relation]))
-    return _lines(
+                found.setdefault(c.word, []).append(
+                    (-hundredths, c.unit, RELATION_CODES[c.relation])
+                )
+    return _join_rows(
         (word, *(f"{kind}{-n:02}{unit}" for n, unit, kind in sorted(units)))
         for word, units in sorted(found.items())
     )
@@ -152,10 +156,10 @@ def relations(pairs: Sequence[Candidate], encode: Encode) -> str:
 def _is_kept(pair: Candidate, hundredths: int) -> bool:
     """Down to FLOOR; a unit that holds the word itself is counted as the word, so only if gated."""
     holds = pair.word in pair.unit.replace("-", " ").split()
-    return hundredths >= 100 * (GATE[pair.relation] if holds else FLOOR)
+    return hundredths >= 100 * (MIN_SIMILARITY[pair.relation] if holds else FLOOR)
 
 
-def minilm(name: str) -> tuple[Encode, str]:
+def load_minilm(name: str) -> tuple[Encode, str]:
     """Mean token states of length 1 by a text encoder, and its digest."""
     import torch
 
@@ -175,7 +179,7 @@ def minilm(name: str) -> tuple[Encode, str]:
     return encode, encoder.digest
 
 
-def archive(inputs: Inputs, found: Table, related: str, encoder: tuple[str, str]) -> bytes:
+def write_archive(inputs: Inputs, found: Table, related: str, encoder: tuple[str, str]) -> bytes:
     """The file: a zip of UTF-8 text, tab-separated, and a header that says where it is from."""
     members = {
         "words.tsv": found.words,
@@ -184,12 +188,12 @@ def archive(inputs: Inputs, found: Table, related: str, encoder: tuple[str, str]
         "related.tsv": related,
     }
     header = {
-        "format": FORMAT,
+        "format": TABLE_FORMAT,
         "sources": inputs.digests,
         "encoder": dict(zip(("name", "digest"), encoder, strict=True)),
         "template": TEMPLATE,
         "floor": FLOOR,
-        "gate": GATE,
+        "gate": MIN_SIMILARITY,
         "lines": {name: text.count("\n") for name, text in members.items()},
         "licence": NOTICE,
     }
@@ -203,17 +207,22 @@ def archive(inputs: Inputs, found: Table, related: str, encoder: tuple[str, str]
     return buffer.getvalue()
 
 
-def differences(inputs: Inputs, found: Table, path: Path) -> list[str]:
+def find_differences(inputs: Inputs, found: Table, path: Path) -> list[str]:
     """What the table at `path` says otherwise than its inputs, scores apart."""
     with zipfile.ZipFile(path) as file:
         member = {name: file.read(name).decode() for name in file.namelist()}
     header = json.loads(member["header.json"])
-    wanted = {"format": FORMAT, "sources": inputs.digests, "floor": FLOOR, "gate": GATE}
+    wanted = {
+        "format": TABLE_FORMAT,
+        "sources": inputs.digests,
+        "floor": FLOOR,
+        "gate": MIN_SIMILARITY,
+    }
     problems = [f"header.json: {k} differs" for k, v in wanted.items() if header[k] != v]
     for name in ("words", "variants", "exceptions"):
         if member[f"{name}.tsv"] != getattr(found, name):
             problems.append(f"{name}.tsv differs")
-    allowed = {(c.word, c.unit, KINDS[c.relation]) for c in found.candidates}
+    allowed = {(c.word, c.unit, RELATION_CODES[c.relation]) for c in found.candidates}
     for line in member["related.tsv"].splitlines():
         word, *units = line.split("\t")
         wrong = [u[3:] for u in units if (word, u[3:], u[0]) not in allowed]
@@ -221,7 +230,7 @@ def differences(inputs: Inputs, found: Table, path: Path) -> list[str]:
     return problems
 
 
-def notice(inputs: Inputs) -> str:
+def licence_notice(inputs: Inputs) -> str:
     """WordNet's licence, as it demands to be kept with every copy and modification."""
     head = (
         "The word table in this folder (words.zip) is a modified selection from WordNet(R): its\n"
@@ -230,14 +239,14 @@ def notice(inputs: Inputs) -> str:
     return "\n".join((head, *inputs.notices))
 
 
-def _grouped(codes: dict[str, str]) -> Iterable[Sequence[str]]:
+def _group_by_code(codes: dict[str, str]) -> Iterable[Sequence[str]]:
     groups: dict[str, list[str]] = {}
     for word, code in sorted(codes.items()):
         groups.setdefault(code, []).append(word)
     return ((code, *words) for code, words in sorted(groups.items()))
 
 
-def _lines(rows: Iterable[Sequence[str]]) -> str:
+def _join_rows(rows: Iterable[Sequence[str]]) -> str:
     return "".join("\t".join(row) + "\n" for row in rows)
 
 
@@ -246,7 +255,7 @@ def _digests(folder: Path, patterns: Sequence[str]) -> dict[str, str]:
     return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
-def _notice(folder: Path) -> str:
+def _read_notice(folder: Path) -> str:
     """The licence at the head of the noun file, without its line numbers."""
     path = folder / "data.noun"
     lines = path.read_text("utf-8").splitlines() if path.exists() else []
@@ -265,27 +274,27 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Build the word table of curate.coverage.")
     parser.add_argument("--wordnet", type=Path, required=True, help="folder of WordNet 3.1")
     parser.add_argument("--exceptions", type=Path, required=True, help="folder of WordNet 3.0")
-    parser.add_argument("--out", type=Path, default=TABLE, help="the table")
+    parser.add_argument("--out", type=Path, default=WORD_TABLE, help="the table")
     parser.add_argument("--encoder", default="all-MiniLM-L6-v2", help="a name or a folder")
     parser.add_argument("--check", action="store_true", help="compare only")
     args = parser.parse_args(argv)
     try:
         inputs = Inputs.read(args.wordnet, args.exceptions)
-        found = table(inputs)
+        found = build_table(inputs)
         if args.check:
-            problems = differences(inputs, found, args.out)
+            problems = find_differences(inputs, found, args.out)
             print("\n".join(problems[:20]) or f"{args.out}: as its inputs say")
-            return int(Exit.FOUND if problems else Exit.DONE)
-        encode, digest = minilm(args.encoder)
-        related = relations(found.candidates, encode)
-        data = archive(inputs, found, related, (args.encoder, digest))
+            return int(ExitCode.FOUND if problems else ExitCode.DONE)
+        encode, digest = load_minilm(args.encoder)
+        related = related_rows(found.candidates, encode)
+        data = write_archive(inputs, found, related, (args.encoder, digest))
         write_bytes(args.out, data)
-        write_bytes(args.out.with_name(NOTICE), notice(inputs).encode())
+        write_bytes(args.out.with_name(NOTICE), licence_notice(inputs).encode())
         print(f"{args.out}\t{len(data)} bytes\t{hashlib.sha256(data).hexdigest()}")
     except CurateError as error:
         print(f"error: {error}", file=sys.stderr)
         return int(error.exit_code)
-    return int(Exit.DONE)
+    return int(ExitCode.DONE)
 
 
 if __name__ == "__main__":

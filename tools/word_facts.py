@@ -3,24 +3,28 @@
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from word_relations import PICTURED, is_scientific
-from wordnet_files import FILES, Key, WordNet
+from word_relations import VISIBLE_FILES, is_scientific
+from wordnet_files import FILE_NAMES, Key, WordNet
 
 COLOUR = frozenset({"chromatic color", "achromatic color"})  # navy blue can be seen
-SAID = frozenset(  # written or done, says WordNet, and yet a thing to look at, by its last word
-    "sign signal light lights book strip poster logo card map flag film movie cartoon label "
-    "symbol comic stamp moon".split()
+VISIBLE_WORDS = (
+    frozenset(  # written or done, says WordNet, and yet a thing to look at, by its last word
+        "sign signal light lights book strip poster logo card map flag film movie cartoon label "
+        "symbol comic stamp moon".split()
+    )
 )
-FIRST = frozenset("at in on by of for from to off out under over up down".split())  # adverbs
-PLAIN = frozenset(  # a young man is a man who is young: no word of its own
+FIRST_ADVERBS = frozenset(
+    "at in on by of for from to off out under over up down".split()
+)  # adverbs
+PLAIN_ADJECTIVES = frozenset(  # a young man is a man who is young: no word of its own
     "old young little big small tall great good nice black white red fat thin rich poor dead "
     "beautiful single married unmarried middle-aged".split()
 )
 PEOPLE = frozenset(
     "man men woman women boy girl lady guy person people child kid fellow couple one folk".split()
 )
-LENGTHS = range(2, 5)  # words of a phrase
-RULES = [  # British, American; the longer alternatives first
+PHRASE_LENGTHS = range(2, 5)  # words of a phrase
+SPELLING_RULES = [  # British, American; the longer alternatives first
     (re.compile(pattern), repl)
     for pattern, repl in (
         (r"our", "or"),
@@ -44,8 +48,8 @@ RULES = [  # British, American; the longer alternatives first
 
 def parts_of_speech(wn: WordNet, word: str) -> str:
     """Letters of "nvar", the most tagged first, then the one with most senses."""
-    senses = {pos: wn.senses(word, pos) for pos in FILES}
-    present = [pos for pos in FILES if senses[pos]]
+    senses = {pos: wn.senses(word, pos) for pos in FILE_NAMES}
+    present = [pos for pos in FILE_NAMES if senses[pos]]
     return "".join(
         sorted(present, key=lambda p: (-sum(s.tagged for s in senses[p]), -len(senses[p])))
     )
@@ -73,9 +77,9 @@ def is_phrase(wn: WordNet, word: str) -> bool:
     before a word for people (young man).
     """
     words = word.split()
-    if len(words) not in LENGTHS or words[0] in FIRST or is_scientific(wn, word):
+    if len(words) not in PHRASE_LENGTHS or words[0] in FIRST_ADVERBS or is_scientific(wn, word):
         return False
-    if words[0] in PLAIN and words[-1] in PEOPLE:
+    if words[0] in PLAIN_ADJECTIVES and words[-1] in PEOPLE:
         return False
     return any(_is_in_view(wn, s.key, words[-1]) for s in wn.senses(word, "n")[:2])
 
@@ -84,7 +88,7 @@ def _is_in_view(wn: WordNet, key: Key, head: str) -> bool:
     file = wn[key].file
     if file == "noun.attribute":
         return any(COLOUR & set(wn[above].lemmas) for above in _above(wn, key))
-    return file in PICTURED or head in SAID
+    return file in VISIBLE_FILES or head in VISIBLE_WORDS
 
 
 def _above(wn: WordNet, key: Key) -> list[Key]:
@@ -117,15 +121,17 @@ def variants(wn: WordNet, groups: Iterable[Sequence[str]]) -> dict[str, set[str]
 
 def _respelt(word: str) -> set[str]:
     """The word with one rule, or two, applied everywhere."""
-    once = {pattern.sub(repl, word) for pattern, repl in RULES}
-    return once | {p.sub(r, other) for other in once for p, r in RULES[:6]}
+    once = {pattern.sub(repl, word) for pattern, repl in SPELLING_RULES}
+    return once | {p.sub(r, other) for other in once for p, r in SPELLING_RULES[:6]}
 
 
 def _share_a_sense(wn: WordNet, one: str, other: str) -> bool:
     return bool({s.key for s in wn.senses(one)} & {s.key for s in wn.senses(other)})
 
 
-def irregular(exceptions: Mapping[str, Mapping[str, Sequence[str]]]) -> dict[str, tuple[str, ...]]:
+def irregular_forms(
+    exceptions: Mapping[str, Mapping[str, Sequence[str]]],
+) -> dict[str, tuple[str, ...]]:
     """Irregular forms with all their lemmas, of whatever part of speech; without itself."""
     found: dict[str, dict[str, None]] = {}
     for forms in exceptions.values():

@@ -16,15 +16,15 @@ Relation = Literal["synonym", "narrower", "derivation"]
 SHARE, ENOUGH = 0.8, 5  # of the tag count of a word's first sense, for a second one to be usual
 RARE = 8  # a part of speech tagged this many times less than another is not what is meant
 SPOKEN = ("aloe vera", "boa constrictor")  # names in Latin that people use
-SHORT = 2  # letters of units left out: fl, cu, us
+MIN_UNIT_LETTERS = 2  # letters of units left out: fl, cu, us
 LEVELS = 4  # of hyponyms below the word
-LONGEST = 3  # words in a related phrase
-KINDS = frozenset("noun.animal noun.food noun.plant".split())  # named exactly
-THINGS = KINDS | frozenset("noun.artifact noun.body noun.object noun.person".split())
-NOUNS = THINGS | frozenset(
+MAX_PHRASE_WORDS = 3  # words in a related phrase
+EXACT_KINDS = frozenset("noun.animal noun.food noun.plant".split())  # named exactly
+THING_FILES = EXACT_KINDS | frozenset("noun.artifact noun.body noun.object noun.person".split())
+NOUN_FILES = THING_FILES | frozenset(
     "noun.event noun.location noun.phenomenon noun.shape noun.substance".split()
 )  # words with such a sense are asked for as nouns
-PICTURED = NOUNS | frozenset({"noun.act", "noun.group"})
+VISIBLE_FILES = NOUN_FILES | frozenset({"noun.act", "noun.group"})
 DERIVED_FROM = ("+", "\\")  # derivationally related form; pertainym
 AGENT = ("er", "or", "ist", "ian", "ee", "eer", "ant")  # runner is no picture of a run
 ABLE = ("able", "ible", "ive")  # what can be bent need not be bent
@@ -60,7 +60,7 @@ def candidates(
     """
     found: dict[tuple[str, str], Relation] = dict.fromkeys(refused, "synonym")
     words = [w for w in wn.index if is_plain(wn, w) and seen(w)]
-    usable = {w for w in words if len(w) > SHORT and w not in NOBODY}
+    usable = {w for w in words if len(w) > MIN_UNIT_LETTERS and w not in NOBODY}
     young = young_of(wn)
     for step in (_synonyms, partial(_narrower, young=young), _derivations):
         for word in words:
@@ -76,7 +76,7 @@ def is_plain(wn: WordNet, word: str) -> bool:
     letters = word.replace(" ", "").replace("-", "").replace("'", "")
     if not (letters.isascii() and letters.isalpha() and len(letters) > 1):
         return False
-    return len(word.split()) <= LONGEST and not is_scientific(wn, word)
+    return len(word.split()) <= MAX_PHRASE_WORDS and not is_scientific(wn, word)
 
 
 def is_scientific(wn: WordNet, word: str) -> bool:
@@ -108,7 +108,7 @@ def word_senses(wn: WordNet, word: str, pos: str) -> tuple[Key, ...]:
     second = [
         s.key
         for s in senses[1:]
-        if (s.tagged >= max(SHARE * most, ENOUGH) if most else wn[s.key].file in KINDS)
+        if (s.tagged >= max(SHARE * most, ENOUGH) if most else wn[s.key].file in EXACT_KINDS)
     ]
     return (senses[0].key, *second[:1])
 
@@ -126,7 +126,7 @@ def stands_for(wn: WordNet, word: str, key: Key, within: Collection[Key] = ()) -
     inside = sum(s.tagged for s in senses if s.key == key or s.key in within)
     if inside:
         return 2 * inside > sum(s.tagged for s in senses) and inside >= others
-    rivals = [s.key for s in senses[1:] if s.key not in within and wn[s.key].file in THINGS]
+    rivals = [s.key for s in senses[1:] if s.key not in within and wn[s.key].file in THING_FILES]
     return not others and not [k for k in rivals if wn[k].file != "noun.person"]
 
 
@@ -150,7 +150,7 @@ def usual_senses(wn: WordNet, word: str) -> list[Key]:
     nouns = word_senses(wn, word, "n")
     tagged = {pos: sum(s.tagged for s in wn.senses(word, pos)) for pos in "nva"}
     most = max(tagged.values())
-    if (tagged["n"] or not most) and any(wn[key].file in NOUNS for key in nouns):
+    if (tagged["n"] or not most) and any(wn[key].file in NOUN_FILES for key in nouns):
         return list(nouns)
     often = [p for p in "nva" if wn.senses(word, p) and RARE * tagged[p] >= most]
     return [key for pos in often[: None if most else 1] for key in word_senses(wn, word, pos)]
@@ -169,7 +169,7 @@ def _narrower(
     wn: WordNet, word: str, young: Mapping[str, Sequence[Key]]
 ) -> Iterator[tuple[str, Relation]]:
     for key in usual_senses(wn, word):
-        if wn[key].file not in PICTURED:
+        if wn[key].file not in VISIBLE_FILES:
             continue
         below = _below(wn, key)
         named = dict.fromkeys(young.get(word, ()) if wn[key].file == "noun.animal" else ())
@@ -203,7 +203,7 @@ def young_of(wn: WordNet) -> dict[str, list[Key]]:
 
 def _sisters(wn: WordNet, key: Key) -> list[Key]:
     """Kinds under the same broader term: a snow leopard stands beside the leopard, as a big cat."""
-    if wn[key].file not in KINDS:
+    if wn[key].file not in EXACT_KINDS:
         return []
     return [k for above in wn[key].to("@") for k in wn[above].to("~") if k != key]
 
@@ -248,4 +248,4 @@ def _same_sight(one: Synset, other: Synset, word: str, lemma: str) -> bool:
     ends = MADE + ABLE
     if "v" in (one.key[0], other.key[0]) and (word.endswith(ends) or lemma.endswith(ends)):
         return False
-    return not files & THINGS - {"noun.object"} or word.endswith("ed") or lemma.endswith("ed")
+    return not files & THING_FILES - {"noun.object"} or word.endswith("ed") or lemma.endswith("ed")

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from wordnet_files import Key, WordNet, read
+from wordnet_files import Key, WordNet, read_wordnet
 
 from curate.text import tokens
 from curate.text.lemmas import is_function_word, unit_of
@@ -25,15 +25,18 @@ HEADER = (
     "# word, sense, clues, weaker clues. Built by tools/word_senses.py from word_senses.txt,"
     " WordNet 3.1 (its licence lies beside this file) and all-MiniLM-L6-v2."
 )
-ALIGNED = 0.30  # least cosine of a description and a WordNet sense, to join them
-NEAR, CLEARER = 0.36, 0.12  # least cosine of a word with a sense; its lead over the other senses
-LISTED = 0.22, 0.05  # the same for a word that WordNet has near this sense
-MOST = 40  # weaker clues of a sense
-COMMON = 25  # glosses that hold a word, before it counts as a common word
-PICTURED = frozenset(
+MIN_ALIGNMENT = 0.30  # least cosine of a description and a WordNet sense, to join them
+MIN_NEARNESS, MIN_LEAD = (
+    0.36,
+    0.12,
+)  # least cosine of a word with a sense; its lead over the other senses
+LISTED_LIMITS = 0.22, 0.05  # the same for a word that WordNet has near this sense
+MAX_CLUES = 40  # weaker clues of a sense
+MIN_GLOSSES = 25  # glosses that hold a word, before it counts as a common word
+VISIBLE_FILES = frozenset(
     "animal artifact body event food location object person phenomenon plant substance".split()
 )
-VAGUE = frozenset(
+VAGUE_WORDS = frozenset(
     "a large small long short used using having kind type part various usually especially form made"
     " make thing people person someone something one two three many several other around especially"
     " object place way work life time use young old new big good common water man woman white black"
@@ -55,7 +58,7 @@ class Sense(NamedTuple):
         return f"{self.word}: {self.meaning}. {', '.join(self.clues)}"
 
 
-def described(path: Path) -> dict[str, list[Sense]]:
+def read_senses(path: Path) -> dict[str, list[Sense]]:
     """The senses of each word, as written by hand; a clue of two senses stops the build."""
     found: dict[str, list[Sense]] = {}
     word = ""
@@ -102,7 +105,7 @@ class Encoder:
         return torch.cat(rows).numpy()
 
 
-def aligned(
+def align_senses(
     wn: WordNet, senses: Sequence[Sense], encode: Encoder
 ) -> Iterator[tuple[int, Key, float]]:
     """Yield each noun sense of WordNet that is one of `senses`, with its position there."""
@@ -114,7 +117,7 @@ def aligned(
     for n, key in enumerate(keys):
         best, *rest = np.argsort(-alike[n])
         lead = alike[n, best] - (alike[n, rest[0]] if rest else 0)
-        if alike[n, best] >= ALIGNED and lead >= CLEARER / 2:
+        if alike[n, best] >= MIN_ALIGNMENT and lead >= MIN_LEAD / 2:
             yield int(best), key, float(alike[n, best])
 
 
@@ -123,32 +126,32 @@ def lexical_clues(wn: WordNet, key: Key) -> set[str]:
     around = [key, *wn[key].to("@", "~", "%p", "#p", ";c")]
     around += [sister for parent in wn[key].to("@") for sister in wn[parent].to("~")]
     words = {lemma.lower() for k in around for lemma in wn[k].lemmas}
-    words |= {unit_of(tokens.normal(s)) for s in tokens.surfaces(wn[key].definition)}
+    words |= {unit_of(tokens.normalize(s)) for s in tokens.surfaces(wn[key].definition)}
     return {w for w in words if w.isalpha() and len(w) > 2 and not is_function_word(w)}
 
 
-def vocabulary(wn: WordNet) -> list[str]:
+def common_words(wn: WordNet) -> list[str]:
     """Common words: those that many glosses hold or texts were tagged with."""
     seen: Counter[str] = Counter()
     for synset in wn.synsets.values():
-        if synset.file.partition(".")[2] in PICTURED:
-            words = {tokens.normal(s) for s in tokens.surfaces(synset.gloss)}
+        if synset.file.partition(".")[2] in VISIBLE_FILES:
+            words = {tokens.normalize(s) for s in tokens.surfaces(synset.gloss)}
             seen.update({unit_of(w) for w in words})
     return sorted(
         w
         for w, n in seen.items()
-        if n >= COMMON and w.isalpha() and len(w) > 2 and wn.senses(w) and w not in VAGUE
+        if n >= MIN_GLOSSES and w.isalpha() and len(w) > 2 and wn.senses(w) and w not in VAGUE_WORDS
         if not is_function_word(w)
     )
 
 
-def table(wn: WordNet, words: dict[str, list[Sense]], encode: Encoder) -> Iterator[str]:
+def sense_table(wn: WordNet, words: dict[str, list[Sense]], encode: Encoder) -> Iterator[str]:
     """Yield the lines: word, meaning, clues, weaker clues, separated by tabs."""
-    common = vocabulary(wn)
+    common = common_words(wn)
     known = frozenset(common)
     places = encode(common)
     for word, senses in sorted(words.items()):
-        joined = list(aligned(wn, senses, encode))
+        joined = list(align_senses(wn, senses, encode))
         alike = places @ encode([s.text for s in senses]).T
         weaker = []
         for n in range(len(senses)):
@@ -158,19 +161,21 @@ def table(wn: WordNet, words: dict[str, list[Sense]], encode: Encoder) -> Iterat
                 {
                     w: float(alike[place, n])
                     for place, w in enumerate(common)
-                    for near, clearer in [LISTED if w in listed else (NEAR, CLEARER)]
+                    for near, clearer in [
+                        LISTED_LIMITS if w in listed else (MIN_NEARNESS, MIN_LEAD)
+                    ]
                     if alike[place, n] >= near and lead[place] >= clearer
                 }
             )
-        taken = {c for s in senses for c in s.clues} | {word} | VAGUE
+        taken = {c for s in senses for c in s.clues} | {word} | VAGUE_WORDS
         claimed = Counter(w for one in weaker for w in one)
         for sense, one in zip(senses, weaker, strict=True):
             free = {w: x for w, x in one.items() if w not in taken and claimed[w] == 1}
-            chosen = sorted(free, key=lambda w: (-free[w], w))[:MOST]
+            chosen = sorted(free, key=lambda w: (-free[w], w))[:MAX_CLUES]
             yield "\t".join((word, sense.meaning, " ".join(sense.clues), " ".join(sorted(chosen))))
 
 
-def write(lines: Iterable[str], path: Path) -> None:
+def write_table(lines: Iterable[str], path: Path) -> None:
     """A gzip file whose bytes depend on the lines alone."""
     packed = io.BytesIO()
     with gzip.GzipFile(fileobj=packed, mode="wb", filename="", mtime=0) as file:
@@ -180,5 +185,5 @@ def write(lines: Iterable[str], path: Path) -> None:
 
 if __name__ == "__main__":
     folder, model, output = map(Path, sys.argv[1:])
-    hand = described(Path(__file__).with_suffix(".txt"))
-    write((HEADER, *table(read(folder), hand, Encoder(model))), output)
+    hand = read_senses(Path(__file__).with_suffix(".txt"))
+    write_table((HEADER, *sense_table(read_wordnet(folder), hand, Encoder(model))), output)

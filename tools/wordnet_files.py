@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from curate.errors import InputError
 
-FILES = {"n": "noun", "v": "verb", "a": "adj", "r": "adv"}
+FILE_NAMES = {"n": "noun", "v": "verb", "a": "adj", "r": "adv"}
 LEXICOGRAPHER = (
     "adj.all adj.pert adv.all noun.Tops noun.act noun.animal noun.artifact noun.attribute "
     "noun.body noun.cognition noun.communication noun.event noun.feeling noun.food noun.group "
@@ -76,76 +76,76 @@ class WordNet:
         parts = self.index.get(word.lower(), {})
         if pos:
             return parts.get(pos, ())
-        return tuple(s for p in FILES for s in parts.get(p, ()))
+        return tuple(s for p in FILE_NAMES for s in parts.get(p, ()))
 
     def __getitem__(self, key: Key) -> Synset:
         """The synset at a key."""
         return self.synsets[key]
 
 
-def read(folder: Path) -> WordNet:
+def read_wordnet(folder: Path) -> WordNet:
     """Read the database in `folder`.
 
     Raises:
         InputError: a file is absent or not of this format.
     """
     synsets: dict[Key, Synset] = {}
-    for pos, name in FILES.items():
-        for line in _lines(folder / f"data.{name}"):
+    for pos, name in FILE_NAMES.items():
+        for line in _read_lines(folder / f"data.{name}"):
             try:
-                synset = _synset(line, pos)
+                synset = _parse_synset(line, pos)
             except (ValueError, IndexError):
-                raise _unreadable(folder / f"data.{name}", line) from None
+                raise _unreadable_line(folder / f"data.{name}", line) from None
             synsets[synset.key] = synset
-    return WordNet(synsets, _index(folder))
+    return WordNet(synsets, _read_index(folder))
 
 
 def read_exceptions(folder: Path) -> dict[str, dict[str, tuple[str, ...]]]:
     """Irregular forms by part of speech: `{"n": {"geese": ("goose",), ...}, ...}`."""
     found: dict[str, dict[str, tuple[str, ...]]] = {}
-    for pos, name in FILES.items():
+    for pos, name in FILE_NAMES.items():
         forms: dict[str, tuple[str, ...]] = {}
-        for line in _lines(folder / f"{name}.exc"):
+        for line in _read_lines(folder / f"{name}.exc"):
             form, *lemmas = (w.replace("_", " ") for w in line.split())
             forms[form] = tuple(dict.fromkeys((*forms.get(form, ()), *lemmas)))
         found[pos] = forms
     return found
 
 
-def _synset(line: str, pos: str) -> Synset:
+def _parse_synset(line: str, pos: str) -> Synset:
     facts, _, gloss = line.partition("|")
     fields = facts.split()
     words = int(fields[3], 16)
-    lemmas = tuple(_lemma(w) for w in fields[4 : 4 + 2 * words : 2])
+    lemmas = tuple(_parse_lemma(w) for w in fields[4 : 4 + 2 * words : 2])
     rest = fields[4 + 2 * words :]
-    pointers = tuple(_pointer(rest[1 + 4 * n : 5 + 4 * n]) for n in range(int(rest[0])))
+    pointers = tuple(_parse_pointer(rest[1 + 4 * n : 5 + 4 * n]) for n in range(int(rest[0])))
     file = LEXICOGRAPHER[int(fields[1])]
     return Synset((pos, int(fields[0])), file, lemmas, gloss.strip(), pointers)
 
 
-def _lemma(word: str) -> str:
+def _parse_lemma(word: str) -> str:
     """Without the marker that tells where an adjective may stand: `galore(ip)`."""
     for marker in ("(a)", "(p)", "(ip)"):
         word = word.removesuffix(marker)
     return word.replace("_", " ")
 
 
-def _pointer(fields: list[str]) -> Pointer:
+def _parse_pointer(fields: list[str]) -> Pointer:
     symbol, offset, pos, ends = fields
     key = ("a" if pos == "s" else pos, int(offset))
     return Pointer(symbol, key, int(ends[:2], 16), int(ends[2:], 16))
 
 
-def _index(folder: Path) -> dict[str, dict[str, tuple[Sense, ...]]]:
-    counts = _counts(folder)
+def _read_index(folder: Path) -> dict[str, dict[str, tuple[Sense, ...]]]:
+    counts = _tag_counts(folder)
     found: dict[str, dict[str, tuple[Sense, ...]]] = {}
-    for pos, name in FILES.items():
-        for line in _lines(folder / f"index.{name}"):
+    for pos, name in FILE_NAMES.items():
+        for line in _read_lines(folder / f"index.{name}"):
             fields = line.split()
             try:
                 offsets = [int(n) for n in fields[-int(fields[2]) :]]
             except (ValueError, IndexError):
-                raise _unreadable(folder / f"index.{name}", line) from None
+                raise _unreadable_line(folder / f"index.{name}", line) from None
             senses = (
                 Sense((pos, offset), counts.get((fields[0], pos, number), 0))
                 for number, offset in enumerate(offsets, start=1)
@@ -154,7 +154,7 @@ def _index(folder: Path) -> dict[str, dict[str, tuple[Sense, ...]]]:
     return found
 
 
-def _counts(folder: Path) -> dict[tuple[str, str, int], int]:
+def _tag_counts(folder: Path) -> dict[tuple[str, str, int], int]:
     """Tag counts by word, part of speech and number of the sense; those of 0 are left out.
 
     `index.sense` has lines "key offset number count", `cntlist.rev` "key number count".
@@ -163,18 +163,18 @@ def _counts(folder: Path) -> dict[tuple[str, str, int], int]:
     if not path.exists():
         path = folder / "cntlist.rev"
     counts = {}
-    for line in _lines(path):
+    for line in _read_lines(path):
         try:
             key, *_, number, count = line.split()
             word, _, kind = key.partition("%")
             if count != "0":
                 counts[word, "nvara"[int(kind[0]) - 1], int(number)] = int(count)
         except (ValueError, IndexError):
-            raise _unreadable(path, line) from None
+            raise _unreadable_line(path, line) from None
     return counts
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _read_lines(path: Path) -> Iterator[str]:
     """Lines of a file, without the licence that some begin with (its lines begin with a blank)."""
     try:
         with path.open(encoding="utf-8") as file:
@@ -185,7 +185,7 @@ def _lines(path: Path) -> Iterator[str]:
         ) from None
 
 
-def _unreadable(path: Path, line: str) -> InputError:
+def _unreadable_line(path: Path, line: str) -> InputError:
     return InputError(
         str(path),
         f"not a line of WordNet's format: {line[:60]!r}",

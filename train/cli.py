@@ -165,7 +165,7 @@ def sample(  # noqa: PLR0913 one a documented option
             device=device,
             progress=progress,
         )
-    terminal.result("".join(f"{path}\n" for path in files))
+    terminal.write_stdout("".join(f"{path}\n" for path in files))
 
 
 @app.command()
@@ -250,7 +250,7 @@ def export(
         files = publishing.export(
             checkpoint, out, verify=verified or [], gaps=gaps, progress=progress
         )
-    terminal.result("".join(f"{path}\n" for path in files))
+    terminal.write_stdout("".join(f"{path}\n" for path in files))
 
 
 def _settings(init: Path | None, file: Path | None, **typed: Any) -> "TrainConfig":

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from curate.system.files import replacing
+from curate.system.files import atomic_write
 
 NAMES = {  # as the format calls them
     torch.float64: "F64",
@@ -53,7 +53,7 @@ def write(path: Path, tensors: Mapping[str, Streamed], facts: Mapping[str, str])
     """
     header = _header(tensors, facts)
     digest = hashlib.sha256(header)
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         file.write(header)
         for name, tensor in tensors.items():
             written = 0

@@ -19,20 +19,20 @@ LATIN_SHARE = 0.75  # of a text's letters; below it the text is in another scrip
 TAGS_A_CAPTION = 6
 LONGEST_TAG = 40  # characters; a longer one is a sentence or spam
 LONGEST_SUBJECT = 3  # words; a longer title says enough without tags
-PICTURE = r"(?:jpe?g|png|webp|gif|tiff?|bmp|svg|heic)"
+IMAGE_EXTENSION = r"(?:jpe?g|png|webp|gif|tiff?|bmp|svg|heic)"
 LINK = re.compile(r"\b(?:https?://|www\.)\S+|\S+@\S+\.\S+", re.IGNORECASE)
 UUID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.IGNORECASE)
 SIZE = re.compile(r"(?<![A-Za-z0-9])\d{2,5} ?[x×] ?\d{2,5}(?: ?px)?(?![A-Za-z0-9])", re.IGNORECASE)
 HASH = re.compile(r"\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{8,}\b", re.IGNORECASE)
 LONG_NUMBER = re.compile(r"(?<![\w.,])[\d_-]{5,}(?![\w.,])")
-NUMBERED = re.compile(
+NUMBERED_NAME = re.compile(
     r"(?<![A-Za-z])(?:_?img|_?dscn?|dscf|pict|pxl|mvi|gopr|dji|image|photo|picture|screenshot"
     r"|screen shot|scan|file|thumb|download|untitled|unnamed|copy)"
     r"[ _-]*\(?\d[\d_ -]*(?:at [\d.]+)?\)?(?![A-Za-z])"
     r"|(?<![A-Za-z])(?:p\d{7}|wa\d{4})(?![A-Za-z0-9])",
     re.IGNORECASE,
 )
-CAMERA = re.compile(
+CAMERA_NOISE = re.compile(
     r"\b(?:canon ?(?:eos|powershot|ixus)(?: ?\w*\d\w*)?(?: ?mark ?[iv\d]+)?"
     r"|nikon ?(?:d|z)\d+\w*|sony ?(?:a|α|ilce|dsc)[\w-]*\d+\w*"
     r"|(?:olympus|panasonic|fujifilm|pentax|leica|lumix|hasselblad) [\w-]*\d[\w-]*"
@@ -54,7 +54,7 @@ FILLER_TAGS = frozenset(
     "creative_commons creativecommons no_people explore dslr camera_phone no_filter "
     "nofilter".split()
 )
-NAMELESS = frozenset(
+NAMELESS_WORDS = frozenset(
     "img image images dsc photo photos picture pictures pic screenshot scan file untitled unnamed "
     "download thumb thumbnail copy a of the".split()
 )
@@ -74,8 +74,8 @@ def caption(rows: "daft.DataFrame", *, per_image: int = 4) -> "daft.DataFrame":
 
     if per_image < 1:
         raise UsageError("--per-image", f"{per_image} is below 1", fix="--per-image 4")
-    copies = _copies(rows)
-    return engine.each(
+    copies = _copies_by_key(rows)
+    return engine.map_rows(
         rows,
         lambda sample: replace(
             sample, captions=captions_for(sample, copies.get(sample.key, ()), per_image=per_image)
@@ -84,14 +84,14 @@ def caption(rows: "daft.DataFrame", *, per_image: int = 4) -> "daft.DataFrame":
     )
 
 
-def _copies(rows: "daft.DataFrame") -> dict[str, list[Sample]]:
+def _copies_by_key(rows: "daft.DataFrame") -> dict[str, list[Sample]]:
     """Key of a picture that stays -> its copies that may be trained on themselves, by key."""
     import daft
 
     from curate.dataset import engine
 
     found = defaultdict(list)
-    dropped = engine.samples(rows.where(daft.col("dropped").startswith(f"{DUPLICATE}:")))
+    dropped = engine.to_samples(rows.where(daft.col("dropped").startswith(f"{DUPLICATE}:")))
     for copy in sorted(dropped, key=lambda s: s.key):
         if copy.train is not None and copy.train.decision == "allow":
             found[str(copy.dropped).partition(":")[2]].append(copy)
@@ -106,39 +106,39 @@ def captions_for(
     What came with its `copies`, file names apart, follows what came with itself. A single word
     stands alone only where nothing longer can be said.
     """
-    found = _said(sample)
+    found = _own_captions(sample)
     for copy in copies:
-        words = [c.text for c in _said(copy) if c.origin != "file-name"]
+        words = [c.text for c in _own_captions(copy) if c.origin != "file-name"]
         found += [Caption(text, f"copy:{copy.key}") for text in words]
     longer = [c for c in found if " " in c.text or c.origin == "text"]
-    return tuple(_distinct(longer or found)[:per_image])
+    return tuple(_distinct_captions(longer or found)[:per_image])
 
 
-def _said(sample: Sample) -> list[Caption]:
+def _own_captions(sample: Sample) -> list[Caption]:
     """Everything that came with one image as captions.
 
     A text that came with the image stays as it is, apart from markup and white space. A title
     is cleaned; tags are told after it; the file name (also as a title) counts only where there is
     no text and no title.
     """
-    texts = [Caption(text, "text") for text in map(plain, sample.texts) if _readable(text)]
+    texts = [Caption(text, "text") for text in map(plain_text, sample.texts) if _is_readable(text)]
     named_by_file = sample.title == PurePosixPath(sample.file_name or "").stem
     title, hashtags = title_words("" if named_by_file else sample.title or "")
-    if not _readable(title):
+    if not _is_readable(title):
         title = ""
-    name = "" if texts or title else name_words(sample.file_name or "")
-    if not _readable(name):
+    name = "" if texts or title else file_name_words(sample.file_name or "")
+    if not _is_readable(name):
         name = ""
     found = [*texts]
     found += [Caption(title, "title")] if title else []
     found += [Caption(name, "file-name")] if name else []
     short = title or name or (texts[0].text if texts else "")
-    short = _unbracketed(short).strip(" .!")
+    short = _without_angle_brackets(short).strip(" .!")
     subject = short if len(short.split()) <= LONGEST_SUBJECT else ""
-    return [*found, *_tag_captions(subject, tag_words([*sample.tags, *hashtags]))]
+    return [*found, *_tag_captions(subject, clean_tags([*sample.tags, *hashtags]))]
 
 
-def plain(text: str) -> str:
+def plain_text(text: str) -> str:
     """The text without markup and control characters, NFC, in single spaces."""
 
     def once(text: str) -> str:
@@ -147,7 +147,7 @@ def plain(text: str) -> str:
         text = "".join(c for c in kept if unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
         return " ".join(unicodedata.normalize("NFC", text).split())
 
-    return _settled(once, text)
+    return _repeat_until_stable(once, text)
 
 
 def title_words(title: str) -> tuple[str, list[str]]:
@@ -156,36 +156,40 @@ def title_words(title: str) -> tuple[str, list[str]]:
 
     def once(title: str) -> str:
         hashtags.extend(re.findall(r"(?<!\w)#(\w+)", title))
-        return _title_once(re.sub(r"(?<!\w)#\w+", " ", title))
+        return _clean_title_once(re.sub(r"(?<!\w)#\w+", " ", title))
 
-    words = _settled(once, plain(title))
-    nameless = set(words.casefold().split()) <= NAMELESS or not re.search(r"[^\W\d_]", words)
+    words = _repeat_until_stable(once, plain_text(title))
+    nameless = set(words.casefold().split()) <= NAMELESS_WORDS or not re.search(r"[^\W\d_]", words)
     return "" if nameless else words, hashtags
 
 
-def name_words(file_name: str) -> str:
+def file_name_words(file_name: str) -> str:
     """The words in a file name, lower case; "" where it is only a number, a hash or a camera's."""
-    stem = re.sub(rf"\.{PICTURE}$", "", PurePosixPath(plain(file_name)).name, flags=re.IGNORECASE)
-    words = _slug(stem).lower()
-    return "" if set(words.split()) <= NAMELESS else words
+    stem = re.sub(
+        rf"\.{IMAGE_EXTENSION}$", "", PurePosixPath(plain_text(file_name)).name, flags=re.IGNORECASE
+    )
+    words = _slug_words(stem).lower()
+    return "" if set(words.split()) <= NAMELESS_WORDS else words
 
 
-def tag_words(tags: Iterable[str]) -> list[str]:
+def clean_tags(tags: Iterable[str]) -> list[str]:
     """The tags that describe, cleaned, each once, in their order."""
     found: dict[str, str] = {}
     for tag in tags:
-        words = _unbracketed(plain(tag)).lstrip("#")
+        words = _without_angle_brackets(plain_text(tag)).lstrip("#")
         if _is_filler(words) or re.match(r"\w+:\w+=", words):  # the latter are machine tags
             continue
-        words = _settled(lambda words: _unbracketed(_title_once(words)).lstrip("#"), words)
+        words = _repeat_until_stable(
+            lambda words: _without_angle_brackets(_clean_title_once(words)).lstrip("#"), words
+        )
         words = words.lower() if words[:1].islower() else words
-        worded = _readable(words) and re.search(r"[^\W\d_]", words)
+        worded = _is_readable(words) and re.search(r"[^\W\d_]", words)
         if worded and len(words) <= LONGEST_TAG and not _is_filler(words):
             found.setdefault(words.casefold(), words)
     return list(found.values())
 
 
-def _unbracketed(text: str) -> str:
+def _without_angle_brackets(text: str) -> str:
     """The text without `<` and `>`, two of which would make markup of what is joined."""
     return " ".join(re.sub(r"[<>]", " ", text).split())
 
@@ -194,23 +198,23 @@ def _is_filler(tag: str) -> bool:
     return re.sub(r"[\s-]+", "_", tag.casefold()) in FILLER_TAGS
 
 
-def _title_once(title: str) -> str:
-    title = re.sub(r"^(?:file|image) ?: ?", "", plain(title), flags=re.IGNORECASE)
-    title = re.sub(rf"\.{PICTURE}$", "", title, flags=re.IGNORECASE)
+def _clean_title_once(title: str) -> str:
+    title = re.sub(r"^(?:file|image) ?: ?", "", plain_text(title), flags=re.IGNORECASE)
+    title = re.sub(rf"\.{IMAGE_EXTENSION}$", "", title, flags=re.IGNORECASE)
     if " " not in title and re.search(r"[_-]|[a-z][A-Z]|\d", title):
-        return _trimmed(_slug(title))
+        return _trim(_slug_words(title))
     title = title.replace("_", " ")
-    for noise in (LINK, UUID, NUMBERED, SIZE, HASH, LONG_NUMBER, FILLER, CAMERA):
+    for noise in (LINK, UUID, NUMBERED_NAME, SIZE, HASH, LONG_NUMBER, FILLER, CAMERA_NOISE):
         title = noise.sub(" ", title)
     title = re.sub(r"\(\s*\d*\s*\)|\[\s*\]|\s0\d+$", " ", title)
     title = re.sub(r"\b(\w+)(?: \1\b)+", r"\1", title, flags=re.IGNORECASE)
     shouted = " " in title.strip() and title.isupper()
-    return _trimmed(title.lower() if shouted else title)
+    return _trim(title.lower() if shouted else title)
 
 
-def _slug(name: str) -> str:
+def _slug_words(name: str) -> str:
     """The words of a name written without spaces: `snow_storm-02`, `SnowStorm`."""
-    for noise in (LINK, UUID, NUMBERED, SIZE):
+    for noise in (LINK, UUID, NUMBERED_NAME, SIZE):
         name = noise.sub(" ", name)
     name = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", " ", name)
     # a hyphen parts words, but not "x-ray" or "t-shirt"
@@ -227,18 +231,18 @@ def _without_number(word: str) -> str:
     return "" if re.search(r"\d", word) or len(word) < 2 else word
 
 
-def _trimmed(text: str) -> str:
+def _trim(text: str) -> str:
     return " ".join(text.split()).strip(" -–—_,;:|/~*·•")
 
 
-def _settled(function: Callable[[str], str], text: str) -> str:
+def _repeat_until_stable(function: Callable[[str], str], text: str) -> str:
     """Apply `function` until it changes nothing more."""
     while (after := function(text)) != text:
         text = after
     return text
 
 
-def _readable(text: str) -> bool:
+def _is_readable(text: str) -> bool:
     """Whether there are words in it, most of their letters Latin; a number counts as a word."""
     letters = [c for c in text if c.isalpha()]
     if not letters:
@@ -260,7 +264,7 @@ def _tag_captions(subject: str, tags: Sequence[str]) -> Iterator[Caption]:
         yield Caption(f"a picture of {listed}" if before else listed, "tags")
 
 
-def _distinct(captions: Iterable[Caption]) -> list[Caption]:
+def _distinct_captions(captions: Iterable[Caption]) -> list[Caption]:
     """Each text once, whatever its case; the first keeps its origin."""
     found: dict[str, Caption] = {}
     for caption in captions:

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 from curate.captions.clean import caption
 from curate.commands.status import reason_counts, verdict_counts
 from curate.dataset.folder import Dataset
-from curate.dataset.sample import live
+from curate.dataset.sample import live_samples
 from curate.rights import policy as policies
 from curate.system.progress import SILENT, Progress
 
 if TYPE_CHECKING:
-    from curate.images.dedup import Summary as Deduplicated
-    from curate.shards.pack import Summary as Packed
+    from curate.images.dedup import DedupSummary as Deduplicated
+    from curate.shards.pack import PackSummary as Packed
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckSummary:
     """What `curate check` decided, over the rows in use."""
 
     policy: str  # path of its file
@@ -43,7 +43,7 @@ class Checked:
 
 
 @dataclass(frozen=True)
-class Captioned:
+class CaptionSummary:
     """What `curate caption` wrote, over the rows in use."""
 
     rows: int
@@ -60,12 +60,12 @@ class Captioned:
 
 
 @dataclass(frozen=True)
-class Built:
+class BuildSummary:
     """What the four steps did."""
 
-    check: Checked
+    check: CheckSummary
     dedup: "Deduplicated"
-    caption: Captioned
+    caption: CaptionSummary
     pack: "Packed"
 
     def as_json(self) -> dict[str, Any]:
@@ -91,17 +91,17 @@ class Built:
         return [(name, *row) for name, rows in steps for row in rows]
 
 
-def check(dataset: Dataset, *, policy: str = "personal") -> Checked:
+def check_dataset(dataset: Dataset, *, policy: str = "personal") -> CheckSummary:
     """Identify every licence and decide every use by a policy; the command `curate check`.
 
     Raises:
         InputError: there is no dataset, or the policy cannot be understood.
         UsageError: no such policy, or another command is at work there.
     """
-    rules = policies.read(policy)
+    rules = policies.read_policy(policy)
     with dataset.lock(existing=True):
-        samples = live(dataset.run(policies.check, "check", {"policy": policy}))
-    return Checked(
+        samples = live_samples(dataset.run_step(policies.check, "check", {"policy": policy}))
+    return CheckSummary(
         policy=str(rules.path),
         policy_sha256=rules.sha256,
         rows=len(samples),
@@ -110,7 +110,7 @@ def check(dataset: Dataset, *, policy: str = "personal") -> Checked:
     )
 
 
-def describe(dataset: Dataset, *, per_image: int = 4) -> Captioned:
+def caption_dataset(dataset: Dataset, *, per_image: int = 4) -> CaptionSummary:
     """Caption every image from what came with it; the command `curate caption`.
 
     Raises:
@@ -118,24 +118,24 @@ def describe(dataset: Dataset, *, per_image: int = 4) -> Captioned:
         UsageError: `per_image` is below 1, or another command is at work there.
     """
     with dataset.lock(existing=True):
-        samples = live(dataset.run(caption, "caption", {"per_image": per_image}))
+        samples = live_samples(dataset.run_step(caption, "caption", {"per_image": per_image}))
     counts = [len(s.captions) for s in samples]
-    return Captioned(len(counts), sum(counts), counts.count(0))
+    return CaptionSummary(len(counts), sum(counts), counts.count(0))
 
 
-def build(
+def build_dataset(
     dataset: Dataset,
     *,
     policy: str = "personal",
     size: int = 512,
     format: str = "jpg",
     progress: Progress = SILENT,
-) -> Built:
+) -> BuildSummary:
     """Check, drop copies, caption and pack, in this order; the command `curate build`.
 
     Args:
         dataset: the folder.
-        policy: as in `check`.
+        policy: as in `check_dataset`.
         size: pixels of the shorter side, as in `pack`.
         format: of the packed pictures, as in `pack`.
         progress: is told which step is at work, and counts images.
@@ -145,18 +145,18 @@ def build(
         UsageError: as each of the four.
     """
     from curate.images.dedup import find_duplicates
-    from curate.shards.pack import check_settings, pack
+    from curate.shards.pack import check_pack_settings, pack
 
-    dataset.require()
-    check_settings(size, format)  # before the three steps that take time
-    progress.say(f"1 of 4: check by {policies.read(policy).path}")
-    checked = check(dataset, policy=policy)
+    dataset.require_dataset()
+    check_pack_settings(size, format)  # before the three steps that take time
+    progress.say(f"1 of 4: check by {policies.read_policy(policy).path}")
+    checked = check_dataset(dataset, policy=policy)
     progress.say("2 of 4: dedup")
     deduplicated = find_duplicates(dataset, progress=progress)
     for note in deduplicated.notes():
         progress.say(note)
     progress.say("3 of 4: caption")
-    captioned = describe(dataset)
+    captioned = caption_dataset(dataset)
     progress.say("4 of 4: pack")
     packed = pack(dataset, size=size, format=format, progress=progress)
-    return Built(checked, deduplicated, captioned, packed)
+    return BuildSummary(checked, deduplicated, captioned, packed)

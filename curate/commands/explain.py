@@ -10,9 +10,9 @@ from curate.dataset.folder import Dataset
 from curate.dataset.sample import DUPLICATE, Sample, Verdict, to_record
 from curate.dataset.store import Store
 from curate.errors import InputError
-from curate.formats import shards as layout
+from curate.formats.shards import INDEX_NAME, member_names, read_index
 from curate.rights.kinds import TERMS
-from curate.rights.policy import USES, read, shipped
+from curate.rights.policy import USES, policy_names, read_policy
 
 DECISIVE = {"licence-family", "licence-conflict", "licence-nd"}  # beside these nothing else helps
 Facts = list[tuple[str, str]]  # name and value, in the order they are told
@@ -26,14 +26,14 @@ class Explanation:
     facts: Facts
     copies: tuple[str, ...]  # keys of the rows dropped as copies of this one
     shard: str | None  # name of the tar it is in
-    inside: bool  # whether it is trained on, or will be once it is packed
+    is_in: bool  # whether it is trained on, or will be once it is packed
     conclusion: str  # "in: …" or "out: …", and what would change that
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
         return {
             "key": self.sample.key,
-            "in": self.inside,
+            "in": self.is_in,
             "conclusion": self.conclusion,
             "shard": self.shard,
             "copies": list(self.copies),
@@ -50,11 +50,15 @@ def explain(dataset: Dataset, key: str) -> Explanation:
     """
     samples = {s.key: s for s in dataset.read().samples}
     if key not in samples:
-        raise _unknown(key, list(samples), dataset)
+        raise _unknown_key(key, list(samples), dataset)
     sample = samples[key]
     copies = tuple(s.key for s in samples.values() if s.dropped == f"{DUPLICATE}:{key}")
     shard = _shard_of(dataset, key)
-    facts = [*_origin(sample, dataset), *_rights(sample), *_picture(sample, dataset)]
+    facts = [
+        *_origin_facts(sample, dataset),
+        *_rights_facts(sample),
+        *_image_facts(sample, dataset),
+    ]
     reason, _, twin = (sample.dropped or "").partition(":")
     facts += [("copy of", twin)] if reason == DUPLICATE else []
     facts += [("its copies", ", ".join(copies))] if copies else []
@@ -65,7 +69,7 @@ def explain(dataset: Dataset, key: str) -> Explanation:
     return Explanation(sample, facts, copies, shard, inside, _conclusion(sample, shard))
 
 
-def _unknown(key: str, keys: list[str], dataset: Dataset) -> InputError:
+def _unknown_key(key: str, keys: list[str], dataset: Dataset) -> InputError:
     near = [k for k in keys if k.startswith(key)][:3] or get_close_matches(key, keys, 3, 0.5)
     fix = (
         f"did you mean {' or '.join(near)}?" if near else "keys look like " + " or ".join(keys[:2])
@@ -73,14 +77,14 @@ def _unknown(key: str, keys: list[str], dataset: Dataset) -> InputError:
     return InputError(key, f"no such image in {dataset.root}", fix=fix)
 
 
-def _stated(pairs: Mapping[str, object]) -> Facts:
+def _stated_facts(pairs: Mapping[str, object]) -> Facts:
     return [(name, str(value)) for name, value in pairs.items() if value not in (None, "", ())]
 
 
-def _origin(sample: Sample, dataset: Dataset) -> Facts:
-    evidence = sample.evidence and Store(dataset.evidence).path(sample.evidence)
+def _origin_facts(sample: Sample, dataset: Dataset) -> Facts:
+    evidence = sample.evidence and Store(dataset.evidence).path_of(sample.evidence)
     lost = "" if not evidence or evidence.exists() else " (missing)"
-    return _stated(
+    return _stated_facts(
         {
             "source": sample.source,
             "asked for": sample.query,
@@ -96,7 +100,7 @@ def _origin(sample: Sample, dataset: Dataset) -> Facts:
     )
 
 
-def _rights(sample: Sample) -> Facts:
+def _rights_facts(sample: Sample) -> Facts:
     by = f" (by the {sample.license_by})" if sample.license_by else ""
     stated = " ".join(part for part in (sample.license_text, sample.license_url) if part)
     facts = [("licence as stated", f"{stated or 'nothing'}{by if stated else ''}")]
@@ -104,9 +108,11 @@ def _rights(sample: Sample) -> Facts:
         facts.append(("licence", f"{sample.license or 'unknown'}: {sample.license_how}"))
     facts += [("opt-out", signal) for signal in sample.opt_outs]
     made = {None: None, True: "yes, as stated", False: "no, as stated"}[sample.ai_generated]
-    facts += _stated({"AI-made": made, "your basis": sample.basis})
+    facts += _stated_facts({"AI-made": made, "your basis": sample.basis})
     if sample.policy:
-        named = next((name for name in shipped() if read(name).sha256 == sample.policy), None)
+        named = next(
+            (name for name in policy_names() if read_policy(name).sha256 == sample.policy), None
+        )
         facts.append(("policy", f"{named or 'one of your own'} (sha256 {sample.policy})"))
     for use in USES:
         verdict: Verdict | None = getattr(sample, use)
@@ -115,21 +121,21 @@ def _rights(sample: Sample) -> Facts:
     return facts
 
 
-def _picture(sample: Sample, dataset: Dataset) -> Facts:
-    stored = sample.sha256 and dataset.store.path(sample.sha256)
+def _image_facts(sample: Sample, dataset: Dataset) -> Facts:
+    stored = sample.sha256 and dataset.store.path_of(sample.sha256)
     lost = "" if not stored or stored.exists() else " (missing)"
     size = f"{sample.width} x {sample.height} pixels" if sample.width else None
     count = f"{sample.byte_count} bytes" if sample.byte_count is not None else None
     shape = ", ".join(part for part in (sample.format, size, count) if part)
-    return _stated({"stored": f"{stored}{lost}" if stored else None, "kind": shape})
+    return _stated_facts({"stored": f"{stored}{lost}" if stored else None, "kind": shape})
 
 
 def _shard_of(dataset: Dataset, key: str) -> str | None:
     """The tar that holds the image; only the heads of its members are read."""
-    if not (dataset.shards / layout.INDEX).is_file():
+    if not (dataset.shards / INDEX_NAME).is_file():
         return None
-    index = layout.read_index(dataset.shards)
-    name = layout.member_names(key, index.format)[1]
+    index = read_index(dataset.shards)
+    name = member_names(key, index.format)[1]
     for shard in index.shards:
         with tarfile.open(index.root / shard.name, "r:") as tar:
             if any(member.name == name for member in tar):
@@ -139,7 +145,7 @@ def _shard_of(dataset: Dataset, key: str) -> str | None:
 
 def _conclusion(sample: Sample, shard: str | None) -> str:
     if sample.dropped:
-        return f"out: dropped as {sample.dropped}; {_after_drop(sample)}"
+        return f"out: dropped as {sample.dropped}; {_drop_advice(sample)}"
     if sample.train is None:
         return "out: not checked yet; curate check decides"
     if sample.train.decision != "allow":
@@ -160,7 +166,7 @@ def _conclusion(sample: Sample, shard: str | None) -> str:
     )
 
 
-def _after_drop(sample: Sample) -> str:
+def _drop_advice(sample: Sample) -> str:
     reason, _, detail = (sample.dropped or "").partition(":")
     return {
         DUPLICATE: f"{detail} stays instead, and if that one goes, curate dedup takes this one",
@@ -189,14 +195,14 @@ def _advice(code: str, sample: Sample) -> str:
         "licence-nd": "its licence forbids changed copies",
         "licence": "" if more else _admits(detail) if held else "its owner reserves all rights",
         "opt-out": "nothing changes that: its owner opted out",
-        "no-basis": _fetched_with_basis(sample, codes[0].partition(":")[2]) if codes else "",
+        "no-basis": _basis_advice(sample, codes[0].partition(":")[2]) if codes else "",
         "no-permission": "a document named under [[permissions]] in a policy admits it",
         "source-rule": f"[sources.{detail}] in your policy decides it",
         "terms": "" if held else f"[sources.{detail}] in your policy decides it",
     }[name]
 
 
-def _fetched_with_basis(sample: Sample, terms: str) -> str:
+def _basis_advice(sample: Sample, terms: str) -> str:
     if sample.source != terms:
         return f"only a picture that was fetched from {terms} can have a basis"
     return f"curate sources accept {terms} --basis TEXT, then a fetch, admits it"

@@ -3,20 +3,20 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from curate.corpora import corpus
+from curate.corpora.corpus import Corpus, find_corpora
 from curate.coverage import verdicts
 from curate.coverage.checkpoint import CheckpointIndex
-from curate.coverage.judge import Judge, lines_of
-from curate.coverage.known import Known
+from curate.coverage.judge import Judge, lines_by_number
+from curate.coverage.known import WordIndex
 from curate.coverage.verdicts import Item
 from curate.errors import UsageError
 from curate.formats.model import read_model
 from curate.index import cache
 from curate.index.index import open_index
-from curate.prompts import aliases as declared
 from curate.prompts import queries, reader, units
-from curate.report import baseline as earlier
-from curate.report.report import Report
+from curate.prompts.aliases import NO_ALIASES, read_aliases
+from curate.report.baseline import read_baseline
+from curate.report.report import CoverageReport
 from curate.system.progress import SILENT, Progress
 from curate.text import phrases
 
@@ -36,7 +36,7 @@ def vocab_gaps(  # noqa: PLR0913 one a documented setting
     baseline: Path | None = None,
     jobs: int = 1,
     progress: Progress = SILENT,
-) -> Report:
+) -> CoverageReport:
     """Judge everything the prompts in `path` ask for by the captions in `data`.
 
     Args:
@@ -60,59 +60,61 @@ def vocab_gaps(  # noqa: PLR0913 one a documented setting
         UsageError: a setting that does not exist, or that does not go with another.
         InputError: the prompts or the data cannot be read.
     """
-    wanted = verdicts.targets(profile, minimum=minimum, target=target)
-    if pairs not in units.PAIRS:
-        raise UsageError("--pairs", f"no choice {pairs!r}", fix=f"one of {', '.join(units.PAIRS)}")
+    resolved = verdicts.resolve_targets(profile, minimum=minimum, target=target)
+    if pairs not in units.PAIR_CHOICES:
+        raise UsageError(
+            "--pairs", f"no choice {pairs!r}", fix=f"one of {', '.join(units.PAIR_CHOICES)}"
+        )
     if checkpoint and images:
         problem = "a checkpoint holds no pictures to look into"
         raise UsageError("--images", problem, fix="leave out --images or --checkpoint")
-    before = earlier.read(baseline) if baseline else None
-    agreed = declared.read(aliases) if aliases else declared.NONE
-    asked = reader.read(path, syntax=syntax)
-    origin, index, notes = _opened(data, checkpoint, jobs, progress)
-    taken = units.find_units(
-        asked,
+    before = read_baseline(baseline) if baseline else None
+    user_aliases = read_aliases(aliases) if aliases else NO_ALIASES
+    prompts = reader.read_prompts(path, syntax=syntax)
+    corpus, index, notes = _open_data(data, checkpoint, jobs, progress)
+    found = units.find_units(
+        prompts,
         pairs=pairs,
-        agreed=agreed,
-        together=lambda unit: index.beside(unit, cohesion=phrases.COHESION),
+        agreed=user_aliases,
+        together=lambda unit: index.cooccurrence(unit, cohesion=phrases.MIN_COHESION),
     )
     if checkpoint:
-        taken = taken.words_alone()
-    searched = queries.choose(taken.votes)
-    judge = Judge(index, wanted, origin.options, agreed, lines_of(asked), searched)
-    items = judge.items(taken)
+        found = found.words_alone()
+    searched = queries.choose(found.votes)
+    judge = Judge(index, resolved, corpus.options, user_aliases, lines_by_number(prompts), searched)
+    items = judge.judge_units(found)
     if images:
-        items, said = _looked_into_pictures(items, judge, origin, images, progress)
+        items, said = _search_images(items, judge, corpus, images, progress)
         notes += said
-    notes += _of_scripts(asked)
-    typed = _typed(
+    notes += _unspaced_note(prompts)
+    typed = _typed_options(
         data=data, checkpoint=checkpoint, profile=profile, min=minimum, target=target,
         syntax=syntax, pairs=pairs, aliases=aliases, images=images,
     )  # fmt: skip
-    return Report(
-        path, asked, items, wanted, origin, index.images, index.captions, index.left_out,
-        index.incomplete, tuple(notes), tuple(taken.crowded), typed, before,
+    return CoverageReport(
+        path, prompts, items, resolved, corpus, index.images, index.captions, index.left_out,
+        index.incomplete, tuple(notes), tuple(found.crowded), typed, before,
     )  # fmt: skip
 
 
-def _opened(
+def _open_data(
     data: Sequence[Path], checkpoint: Path | None, jobs: int, progress: Progress
-) -> tuple[corpus.Origin, Known, list[str]]:
+) -> tuple[Corpus, WordIndex, list[str]]:
     """What prompts are judged against, the index of it, and what a reader must know of that."""
     if checkpoint is None:
-        origin = corpus.find_all(data)
-        return origin, open_index(origin, progress, jobs=jobs), []
+        corpus = find_corpora(data)
+        return corpus, open_index(corpus, progress, jobs=jobs), []
     if data:
         problem = "data and a checkpoint cannot be judged together"
         raise UsageError("--checkpoint", problem, fix="leave out --data or --checkpoint")
     known = CheckpointIndex(read_model(checkpoint))
-    origin = corpus.Origin(checkpoint, "checkpoint", ())
-    return origin, known, list(known.notes)
+    corpus = Corpus(checkpoint, "checkpoint", ())
+    return corpus, known, list(known.notes)
 
 
-def _of_scripts(asked: Sequence[reader.Prompt]) -> list[str]:
+def _unspaced_note(asked: Sequence[reader.Prompt]) -> list[str]:
     """What words are where no blanks stand between them."""
-    found = len(reader.unspaced(asked))
+    found = len(reader.lines_without_spaces(asked))
     sentence = (
         f"prompts without blanks between words: {found:,}; what stands between blanks or signs "
         "counts as one word there, and is found only where a caption says just that"
@@ -120,28 +122,28 @@ def _of_scripts(asked: Sequence[reader.Prompt]) -> list[str]:
     return [sentence] if found else []
 
 
-def _looked_into_pictures(
-    items: list[Item], judge: Judge, origin: corpus.Origin, model: str, progress: Progress
+def _search_images(
+    items: list[Item], judge: Judge, corpus: Corpus, model: str, progress: Progress
 ) -> tuple[list[Item], list[str]]:
     """Words that pictures show though captions do not say so, and how far to believe it."""
     from curate.corpora import pixels
     from curate.vision.search import open_search
 
-    search = open_search(model, cache=_vectors(origin), progress=progress)
+    search = open_search(model, cache=_vector_cache(corpus), progress=progress)
     short = [i.unit for i in items if i.kind == "word" and i.severity == "error"]
-    pictures = pixels.pictures(origin)
+    pictures = pixels.captioned_images(corpus)
     findings = search.find(short, pictures)
     said = {picture.key: "; ".join(picture.captions) for picture in pictures}
     found = [judge.look_again(item, findings.found.get(item.unit), said) for item in items]
     return sorted(found, key=verdicts.worst_first), findings.sentences()
 
 
-def _vectors(origin: corpus.Origin) -> Path:
+def _vector_cache(corpus: Corpus) -> Path:
     """The folder in which vectors of pictures are kept."""
-    return origin.path / "index" if origin.kind == "dataset" else cache.folder()
+    return corpus.path / "index" if corpus.kind == "dataset" else cache.cache_folder()
 
 
-def _typed(**settings: object) -> tuple[str, ...]:
+def _typed_options(**settings: object) -> tuple[str, ...]:
     """Options that lead to these settings, defaults left out."""
     usual = {"profile": "finetune", "syntax": "auto", "pairs": "nouns"}
     found: list[str] = []

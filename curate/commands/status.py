@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from curate.dataset.folder import Dataset
-from curate.dataset.sample import Sample, Verdict, live
-from curate.formats import shards as layout
+from curate.dataset.sample import Sample, Verdict, live_samples
+from curate.formats.shards import INDEX_NAME, read_index
 from curate.rights.policy import USES
 
-DECISIONS = ("allow", "hold", "deny", "unchecked")
-TOP = 20  # words shown
+DECISION_NAMES = ("allow", "hold", "deny", "unchecked")
+TOP_WORDS = 20  # words shown
 
 
 @dataclass(frozen=True)
@@ -55,25 +55,25 @@ def status(dataset: Dataset) -> Status:
         InputError: there is no dataset.
     """
     samples = dataset.read().samples
-    used = live(samples)
+    used = live_samples(samples)
     words = word_counts(used)
     return Status(
         rows=len(samples),
         live=len(used),
-        dropped=_counted(s.dropped.split(":")[0] for s in samples if s.dropped),
+        dropped=_sort_counts(s.dropped.split(":")[0] for s in samples if s.dropped),
         verdicts=verdict_counts(used),
         reasons=reason_counts(used),
-        licences=_counted(_licence(s) for s in used),
-        words=dict(list(words.items())[:TOP]),
+        licences=_sort_counts(_licence_name(s) for s in used),
+        words=dict(list(words.items())[:TOP_WORDS]),
         distinct_words=len(words),
         captions={str(n): c for n, c in sorted(Counter(len(s.captions) for s in used).items())},
-        shards=_shards(dataset),
+        shards=_shard_totals(dataset),
     )
 
 
 def verdict_counts(samples: Sequence[Sample]) -> dict[str, dict[str, int]]:
     """For each use, how many rows have each decision."""
-    counts: dict[str, dict[str, int]] = {use: dict.fromkeys(DECISIONS, 0) for use in USES}
+    counts: dict[str, dict[str, int]] = {use: dict.fromkeys(DECISION_NAMES, 0) for use in USES}
     for sample in samples:
         for use in USES:
             verdict: Verdict | None = getattr(sample, use)
@@ -84,7 +84,7 @@ def verdict_counts(samples: Sequence[Sample]) -> dict[str, dict[str, int]]:
 def reason_counts(samples: Iterable[Sample]) -> dict[str, int]:
     """The codes that keep rows from training, most frequent first."""
     verdicts = [s.train for s in samples if s.train and s.train.decision != "allow"]
-    return _counted(code for verdict in verdicts for code in set(verdict.reasons))
+    return _sort_counts(code for verdict in verdicts for code in set(verdict.reasons))
 
 
 def word_counts(samples: Iterable[Sample]) -> dict[str, int]:
@@ -95,21 +95,21 @@ def word_counts(samples: Iterable[Sample]) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for sample in samples:
         counts.update({word for caption in sample.captions for word in tokens.words(caption.text)})
-    return _counted({w: n for w, n in counts.items() if not is_function_word(w)})
+    return _sort_counts({w: n for w, n in counts.items() if not is_function_word(w)})
 
 
-def _counted(items: Iterable[str] | Mapping[str, int]) -> dict[str, int]:
+def _sort_counts(items: Iterable[str] | Mapping[str, int]) -> dict[str, int]:
     counts = Counter(items)
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
-def _licence(sample: Sample) -> str:
+def _licence_name(sample: Sample) -> str:
     return sample.license or ("unknown" if sample.train else "unchecked")
 
 
-def _shards(dataset: Dataset) -> dict[str, int] | None:
-    if not (dataset.shards / layout.INDEX).is_file():
+def _shard_totals(dataset: Dataset) -> dict[str, int] | None:
+    if not (dataset.shards / INDEX_NAME).is_file():
         return None
-    index = layout.read_index(dataset.shards)
+    index = read_index(dataset.shards)
     total = sum(shard.bytes for shard in index.shards)
     return {"samples": index.samples, "shards": len(index.shards), "bytes": total}

@@ -12,48 +12,62 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curate.corpora import tables
-from curate.corpora.partition import Described, Part, Reading
+from curate.corpora.partition import ImageCaptions, Partition, ReadNotes
 from curate.errors import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 # names of the column with captions, the first that is there; and of the one that names the image
-CAPTIONS = (
+CAPTION_COLUMNS = (
     *("caption", "captions", "text", "texts", "prompt", "description", "descriptions"),
     *("sentence", "sentences", "alt_text", "alt", "raw", "title"),
 )
-IMAGES = ("image_id", "id", "key", "file_name", "filename", "image_path", "path", "image", "url")
-METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
-_SAMPLE = 1 << 16  # bytes
-_FIX = f"rename the column with the captions to caption; known are {', '.join(CAPTIONS)}"
+KEY_COLUMNS = (
+    "image_id",
+    "id",
+    "key",
+    "file_name",
+    "filename",
+    "image_path",
+    "path",
+    "image",
+    "url",
+)
+METADATA_FILES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
+_SAMPLE_BYTES = 1 << 16  # bytes
+_COLUMN_FIX = (
+    f"rename the column with the captions to caption; known are {', '.join(CAPTION_COLUMNS)}"
+)
 
 
-def files(folder: Path) -> list[Path]:
+def find_data_files(folder: Path) -> list[Path]:
     """The data files of a dataset folder, ascending; none if it is something else.
 
     A folder counts if `datasets` saved it, or it holds Parquet files or an image folder's
     metadata: at its top, in `data`, or in a folder for each split.
     """
     found: set[Path] = set()
-    for place in (folder, *sorted(p for p in folder.iterdir() if p.is_dir() and _plain(p))):
-        named = [place / name for name in METADATA if (place / name).is_file()]
+    for place in (folder, *sorted(p for p in folder.iterdir() if p.is_dir() and _is_visible(p))):
+        named = [place / name for name in METADATA_FILES if (place / name).is_file()]
         if named:
             found.update(named[:1])
         elif (place / "dataset_info.json").is_file():
-            found.update(_saved(place))
+            found.update(_saved_files(place))
         else:
-            found.update(p for p in place.glob("*.parquet") if _plain(p))
-            nested = sorted(p for p in place.glob("*/*.parquet") if place != folder and _plain(p))
+            found.update(p for p in place.glob("*.parquet") if _is_visible(p))
+            nested = sorted(
+                p for p in place.glob("*/*.parquet") if place != folder and _is_visible(p)
+            )
             found.update(nested)
     return sorted(found)
 
 
-def _plain(path: Path) -> bool:
+def _is_visible(path: Path) -> bool:
     return not path.name.startswith((".", "_"))
 
 
-def _saved(folder: Path) -> list[Path]:
+def _saved_files(folder: Path) -> list[Path]:
     """The Arrow files of one split as `save_to_disk` wrote it, or of the library's cache."""
     state = folder / "state.json"
     if state.is_file():
@@ -66,7 +80,9 @@ def _saved(folder: Path) -> list[Path]:
     return [p for p in folder.glob("*.arrow") if not p.name.startswith("cache-")]
 
 
-def parts(folder: Path, found: Sequence[Path]) -> tuple[list[Part], list[str]]:
+def huggingface_partitions(
+    folder: Path, found: Sequence[Path]
+) -> tuple[list[Partition], list[str]]:
     """A part for each data file of `folder`, and a sentence for each that is not there.
 
     Raises:
@@ -78,18 +94,18 @@ def parts(folder: Path, found: Sequence[Path]) -> tuple[list[Part], list[str]]:
         raise InputError(found[0], "data file is missing", fix=fix)
     for file in there:  # one that cannot be read is told of later, with what else there is
         try:
-            columns_of(file)
+            find_columns(file)
         except _BrokenError:
             continue
         break
     made = []
     for file in there:
         name = file.relative_to(folder).as_posix()
-        made.append(Part(partial(_read, file, name), (file,), f"hugging {name}"))
+        made.append(Partition(partial(_read_captions, file, name), (file,), f"hugging {name}"))
     return made, [f"{file}: data file is missing" for file in found if file not in there]
 
 
-def is_foreign(file: Path) -> bool:
+def is_foreign_parquet(file: Path) -> bool:
     """Whether a Parquet file was written by somebody else."""
     import pyarrow as pa
     import pyarrow.parquet as parquet
@@ -104,11 +120,11 @@ class _BrokenError(Exception):
     """A file that cannot be read."""
 
 
-def _read(file: Path, name: str, reading: Reading) -> Iterator[Described]:
+def _read_captions(file: Path, name: str, reading: ReadNotes) -> Iterator[ImageCaptions]:
     """The rows of a file; if it breaks, those before, and a sentence."""
     silent = True
     try:
-        for key, said in _rows(file, name):
+        for key, said in _caption_rows(file, name):
             silent = silent and not any(map(str.strip, said))
             yield key, said
     except _BrokenError as error:
@@ -118,23 +134,23 @@ def _read(file: Path, name: str, reading: Reading) -> Iterator[Described]:
         reading.silent.append(f"{name} holds no caption")
 
 
-def _rows(file: Path, name: str) -> Iterator[Described]:
-    caption, image = columns_of(file)
-    split = split_of(name)
+def _caption_rows(file: Path, name: str) -> Iterator[ImageCaptions]:
+    caption, image = find_columns(file)
+    split = split_prefix(name)
     if file.suffix == ".csv":
         columns = (image or "file_name", caption)
-        yield from tables.table(file, Reading(), columns=columns, prefix=split)
+        yield from tables.read_table(file, ReadNotes(), columns=columns, prefix=split)
         return
     number, own = 0, ""
-    for captions, keys in _batches(file, caption, image):
+    for captions, keys in _caption_batches(file, caption, image):
         for said, key in zip(captions, keys, strict=True):
             texts = [said] if isinstance(said, str) else [c for c in said or () if c]
-            own = own or (row_names(file, name) if key is None else "")
+            own = own or (row_key_prefix(file, name) if key is None else "")
             yield f"{own}{number}" if key is None else f"{split}{key}", texts
             number += 1
 
 
-def row_names(file: Path, name: str) -> str:
+def row_key_prefix(file: Path, name: str) -> str:
     """What keys of rows without a name begin with: another file of the same name has others.
 
     Eight digits of a hash over the file's size and its first and last 64 KiB: enough to tell
@@ -142,13 +158,13 @@ def row_names(file: Path, name: str) -> str:
     """
     size = file.stat().st_size
     with file.open("rb") as stream:
-        whole = hashlib.sha256(f"{size} ".encode() + stream.read(_SAMPLE))
-        stream.seek(max(0, size - _SAMPLE))
+        whole = hashlib.sha256(f"{size} ".encode() + stream.read(_SAMPLE_BYTES))
+        stream.seek(max(0, size - _SAMPLE_BYTES))
         whole.update(stream.read())
     return f"{name}@{whole.hexdigest()[:8]}#"
 
 
-def split_of(name: str) -> str:
+def split_prefix(name: str) -> str:
     """What keys begin with: `train/` for `train/data-0.arrow` and for `data/train-0.parquet`.
 
     Names of images may start anew in every split.
@@ -160,17 +176,17 @@ def split_of(name: str) -> str:
     return "".join(f"{part}/" for part in (*named, within) if part)
 
 
-Batch = tuple[Sequence[str | Sequence[str | None] | None], Sequence[object]]
+CaptionBatch = tuple[Sequence[str | Sequence[str | None] | None], Sequence[object]]
 
 
-def _batches(file: Path, caption: str, image: str | None) -> Iterator[Batch]:
+def _caption_batches(file: Path, caption: str, image: str | None) -> Iterator[CaptionBatch]:
     """Captions and names of the rows, a batch at a time."""
     if file.suffix == ".jsonl":
         for number, record in _json_records(file):
             said = record.get(caption)
-            if not isinstance(said, str | list | None) or _kind_of_value(said or "") == "other":
+            if not isinstance(said, str | list | None) or _value_kind(said or "") == "other":
                 problem = f"{caption} is neither text nor a list of texts"
-                raise InputError(f"{file} line {number}", problem, fix=_FIX)
+                raise InputError(f"{file} line {number}", problem, fix=_COLUMN_FIX)
             yield [said], [record.get(image) if image else None]
         return
     import pyarrow as pa
@@ -192,54 +208,54 @@ def _arrow_batches(file: Path, columns: list[str]) -> "Iterator[pa.RecordBatch]"
         with parquet.ParquetFile(file) as table:
             yield from table.iter_batches(columns=columns)
         return
-    with _arrow(file) as batches:
+    with _open_arrow(file) as batches:
         for batch in batches:
             yield batch.select(columns)
 
 
-def _arrow(file: Path) -> "pa.RecordBatchStreamReader":
+def _open_arrow(file: Path) -> "pa.RecordBatchStreamReader":
     import pyarrow as pa
 
     return pa.ipc.open_stream(pa.memory_map(str(file)))
 
 
 def _json_records(file: Path) -> Iterator[tuple[int, dict[str, object]]]:
-    for number, line in tables.numbered(file):
+    for number, line in tables.numbered_lines(file):
         if line.strip():
             try:
                 record = json.loads(line)
             except (ValueError, RecursionError):
                 record = None
             if not isinstance(record, dict):
-                raise InputError(f"{file} line {number}", "not a JSON object", fix=_FIX)
+                raise InputError(f"{file} line {number}", "not a JSON object", fix=_COLUMN_FIX)
             yield number, record
 
 
-def columns_of(file: Path) -> tuple[str, str | None]:
+def find_columns(file: Path) -> tuple[str, str | None]:
     """The columns with captions and with names, the second None where there is none.
 
     Raises:
         InputError: no column holds captions.
         _BrokenError: the file cannot be read.
     """
-    kinds = _kinds(file)
-    texts = (name for name in CAPTIONS if kinds.get(name) in ("text", "texts"))
+    kinds = _column_kinds(file)
+    texts = (name for name in CAPTION_COLUMNS if kinds.get(name) in ("text", "texts"))
     caption = next(texts, None)
     if caption is None:
         problem = f"no column with captions; its columns are {', '.join(kinds) or 'none'}"
-        raise InputError(file, problem, fix=_FIX)
-    names = (n for n in IMAGES if kinds.get(n) in ("text", "number") and n != caption)
+        raise InputError(file, problem, fix=_COLUMN_FIX)
+    names = (n for n in KEY_COLUMNS if kinds.get(n) in ("text", "number") and n != caption)
     return caption, next(names, None)
 
 
-def _kinds(file: Path) -> dict[str, str]:
+def _column_kinds(file: Path) -> dict[str, str]:
     """Each column by name: "text", "texts" (lists of them), "number" or "other"."""
     if file.suffix == ".csv":
-        first = next(tables.numbered(file), (1, ""))[1]
+        first = next(tables.numbered_lines(file), (1, ""))[1]
         return {name.strip(): "text" for name in next(csv.reader([first]), [])}
     if file.suffix == ".jsonl":
         record = next(_json_records(file), (0, {}))[1]
-        return {name: _kind_of_value(value) for name, value in record.items()}
+        return {name: _value_kind(value) for name, value in record.items()}
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
@@ -247,26 +263,26 @@ def _kinds(file: Path) -> dict[str, str]:
         if file.suffix == ".parquet":
             schema = parquet.read_schema(file)
         else:
-            with _arrow(file) as batches:
+            with _open_arrow(file) as batches:
                 schema = batches.schema
     except (pa.ArrowException, OSError) as error:
         raise _BrokenError(_first_line(error)) from None
-    return {field.name: _kind(field.type) for field in schema}
+    return {field.name: _arrow_kind(field.type) for field in schema}
 
 
-def _kind(kind: "pa.DataType") -> str:
+def _arrow_kind(kind: "pa.DataType") -> str:
     from pyarrow import types
 
     if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
         return "text"
     if types.is_dictionary(kind):
-        return _kind(kind.value_type)
+        return _arrow_kind(kind.value_type)
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
-        return "texts" if _kind(kind.value_type) == "text" else "other"
+        return "texts" if _arrow_kind(kind.value_type) == "text" else "other"
     return "number" if types.is_integer(kind) else "other"
 
 
-def _kind_of_value(value: object) -> str:
+def _value_kind(value: object) -> str:
     if isinstance(value, list):
         return "texts" if all(isinstance(one, str) for one in value) else "other"
     return {str: "text", int: "number"}.get(type(value), "other")

@@ -1,4 +1,4 @@
-"""Where the pictures of an origin lie, and whose they are; for a few keys, nothing is decoded."""
+"""Locate the images behind captions, by key: file or bytes, and rights; nothing is decoded."""
 
 import base64
 import json
@@ -9,22 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.corpora import huggingface
-from curate.corpora.corpus import Origin
+from curate.corpora.corpus import Corpus
 from curate.dataset.folder import Dataset
 from curate.errors import InputError
-from curate.formats import shards as layout
+from curate.formats.shards import INDEX_NAME, find_shards
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _RIGHTS = ("license", "source", "page_url", "author")
 _IMAGE_COLUMNS = ("image", "img", "picture", "photo", "jpg", "png", "webp")  # the first there is
-_NO_PICTURE = "no picture was stored"
+_NO_IMAGE = "no picture was stored"
 _NO_FILE = "no such file beside the data"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ImageLocation:
     """A picture whose bytes are not looked at yet."""
 
     file: Path | None = None  # it is this file
@@ -36,32 +36,32 @@ class Place:
     author: str | None = None
     reason: str | None = None  # why there is none of these
 
-    def job(self) -> dict[str, str]:
+    def as_job(self) -> dict[str, str]:
         """What a worker is told, as plain values."""
         if self.data is not None:
             return {"data": base64.b64encode(self.data).decode()}
         return {"file": str(self.file)} | ({"sha256": self.sha256} if self.sha256 else {})
 
 
-Placed = Iterable[tuple[str, Place]]
+Locations = Iterable[tuple[str, ImageLocation]]
 
 
-def find(origin: Origin, keys: Collection[str]) -> dict[str, Place]:
+def locate_images(corpus: Corpus, keys: Collection[str]) -> dict[str, ImageLocation]:
     """The places of `keys`; of a key that several members hold, in the first with a picture.
 
     What cannot be read holds no pictures: the report itself tells of it.
     """
-    finders: dict[str, Callable[[Path, Collection[str]], Placed]] = {
+    finders: dict[str, Callable[[Path, Collection[str]], Locations]] = {
         "dataset": _in_dataset,
         "manifest": _in_manifest,
         "shards": _in_shards,
-        "captions": _in_list,
-        "hugging-face": _in_foreign,
+        "captions": _in_caption_list,
+        "hugging-face": _in_huggingface,
         "checkpoint": lambda path, keys: (),
         "none": lambda path, keys: (),
     }
-    found: dict[str, Place] = {}
-    for member in origin.members or (origin,):
+    found: dict[str, ImageLocation] = {}
+    for member in corpus.members or (corpus,):
         left = {key for key in keys if key not in found or found[key].reason}
         try:
             for key, place in finders[member.kind](member.path, left):
@@ -72,26 +72,28 @@ def find(origin: Origin, keys: Collection[str]) -> dict[str, Place]:
     return found
 
 
-def _in_dataset(folder: Path, keys: Collection[str]) -> Placed:
+def _in_dataset(folder: Path, keys: Collection[str]) -> Locations:
     dataset = Dataset(folder)
     known = dict(_in_manifest(dataset.manifest, keys)) if dataset.manifest.exists() else {}
-    for sample in dataset.journal_rows():
+    for sample in dataset.read_journal():
         if sample.key in keys and (sample.key not in known or known[sample.key].reason):
             facts = {name: getattr(sample, name) for name in ("sha256", *_RIGHTS)}
-            known[sample.key] = _stored(facts, folder / "store")
+            known[sample.key] = _stored_location(facts, folder / "store")
     return known.items()
 
 
-def _in_manifest(path: Path, keys: Collection[str]) -> Placed:
-    for row in _rows(path, ("key", "sha256", *_RIGHTS), keys):
-        yield row.pop("key"), _stored(row, path.parent / "store")
+def _in_manifest(path: Path, keys: Collection[str]) -> Locations:
+    for row in _manifest_rows(path, ("key", "sha256", *_RIGHTS), keys):
+        yield row.pop("key"), _stored_location(row, path.parent / "store")
 
 
-def _stored(row: Mapping[str, Any], store: Path) -> Place:
-    return Place(store, **row) if row["sha256"] else Place(reason=_NO_PICTURE, **row)
+def _stored_location(row: Mapping[str, Any], store: Path) -> ImageLocation:
+    return ImageLocation(store, **row) if row["sha256"] else ImageLocation(reason=_NO_IMAGE, **row)
 
 
-def _rows(path: Path, columns: Sequence[str], keys: Collection[str]) -> Iterator[dict[str, Any]]:
+def _manifest_rows(
+    path: Path, columns: Sequence[str], keys: Collection[str]
+) -> Iterator[dict[str, Any]]:
     """The rows of a manifest whose key is wanted, a batch at a time."""
     import pyarrow as pa
     import pyarrow.compute as compute
@@ -107,11 +109,11 @@ def _rows(path: Path, columns: Sequence[str], keys: Collection[str]) -> Iterator
         raise InputError(path, f"not a readable manifest ({error})", fix="fetch again") from None
 
 
-def _in_shards(path: Path, keys: Collection[str]) -> Placed:
+def _in_shards(path: Path, keys: Collection[str]) -> Locations:
     """Pictures in the tars that the index lists; each tar is read once, and skipped if broken."""
-    root = layout.find(path)
+    root = find_shards(path)
     try:
-        index = json.loads((root / layout.INDEX).read_bytes())
+        index = json.loads((root / INDEX_NAME).read_bytes())
         names = [Path(shard["name"]).name for shard in index["shards"]]
     except (ValueError, LookupError, TypeError):
         return
@@ -123,7 +125,7 @@ def _in_shards(path: Path, keys: Collection[str]) -> Placed:
             left -= found.keys()
 
 
-def _in_tar(file: Path, keys: Collection[str]) -> Placed:
+def _in_tar(file: Path, keys: Collection[str]) -> Locations:
     pictures: dict[str, bytes] = {}
     records: dict[str, Any] = {}
     try:
@@ -139,15 +141,15 @@ def _in_tar(file: Path, keys: Collection[str]) -> Placed:
         pass  # what came before the damage is shown
     for key, data in pictures.items():
         record = records.get(key)
-        yield key, Place(data=data, **_rights(record if isinstance(record, dict) else {}))
+        yield key, ImageLocation(data=data, **_rights(record if isinstance(record, dict) else {}))
 
 
-def _in_list(path: Path, keys: Collection[str]) -> Placed:
+def _in_caption_list(path: Path, keys: Collection[str]) -> Locations:
     """The keys of a list name files beside it; no rights are known of them."""
-    return ((key, _file(path.parent, key)) for key in sorted(keys))
+    return ((key, _file_location(path.parent, key)) for key in sorted(keys))
 
 
-def beside(folder: Path, name: str) -> Path | None:
+def local_file(folder: Path, name: str) -> Path | None:
     """The file of this computer that a list names; an address elsewhere is never followed."""
     try:
         if "://" not in name and (folder / name).is_file():
@@ -157,59 +159,61 @@ def beside(folder: Path, name: str) -> Path | None:
     return None
 
 
-def _file(folder: Path, name: str) -> Place:
-    file = beside(folder, name)
-    return Place(file) if file else Place(reason=_NO_FILE)
+def _file_location(folder: Path, name: str) -> ImageLocation:
+    file = local_file(folder, name)
+    return ImageLocation(file) if file else ImageLocation(reason=_NO_FILE)
 
 
-def _in_foreign(path: Path, keys: Collection[str]) -> Placed:
+def _in_huggingface(path: Path, keys: Collection[str]) -> Locations:
     """Pictures of a Hugging Face dataset: in a column, or files named by an image folder."""
     folder = path if path.is_dir() else path.parent
-    for file in huggingface.files(path) if path.is_dir() else [path]:
+    for file in huggingface.find_data_files(path) if path.is_dir() else [path]:
         name = file.relative_to(folder).as_posix()
-        if file.suffix in (".arrow", ".parquet") and file.name not in huggingface.METADATA:
+        if file.suffix in (".arrow", ".parquet") and file.name not in huggingface.METADATA_FILES:
             yield from _in_table(file, name, keys)
     if path.is_dir():
-        yield from ((key, place) for key in sorted(keys) if (place := _file(folder, key)).file)
+        yield from (
+            (key, place) for key in sorted(keys) if (place := _file_location(folder, key)).file
+        )
 
 
-def _in_table(file: Path, name: str, keys: Collection[str]) -> Placed:
+def _in_table(file: Path, name: str, keys: Collection[str]) -> Locations:
     import pyarrow as pa
 
     number = 0
     try:
-        split, own = huggingface.split_of(name), huggingface.row_names(file, name)
-        for names, read in _groups(file):
+        split, own = huggingface.split_prefix(name), huggingface.row_key_prefix(file, name)
+        for names, read in _row_groups(file):
             named = [
                 f"{own}{number + n}" if k is None else f"{split}{k}" for n, k in enumerate(names)
             ]
             wanted = {row: key for row, key in enumerate(named) if key in keys}
             number += len(names)
             if wanted:
-                yield from zip(wanted.values(), map(_pictured, read(list(wanted))), strict=True)
+                yield from zip(wanted.values(), map(_row_location, read(list(wanted))), strict=True)
     except (pa.ArrowException, OSError, InputError):
         return  # the report tells of it
 
 
-Read = Callable[[list[int]], list[dict[str, Any]]]
+ReadRows = Callable[[list[int]], list[dict[str, Any]]]
 
 
-def _groups(file: Path) -> Iterator[tuple[list[Any], Read]]:
+def _row_groups(file: Path) -> Iterator[tuple[list[Any], ReadRows]]:
     """The names of some rows, and what reads picture and rights of a few of them."""
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
-    _, named = huggingface.columns_of(file)
+    _, named = huggingface.find_columns(file)
     if file.suffix == ".arrow":
         with pa.ipc.open_stream(pa.memory_map(str(file))) as batches:
-            columns = _shown(batches.schema)
+            columns = _image_columns(batches.schema)
             for batch in batches:
                 names = batch.column(named).to_pylist() if named else [None] * len(batch)
                 table = pa.Table.from_batches([batch]).select(columns)
                 yield names, lambda rows, table=table: table.take(rows).to_pylist()  # type: ignore[misc]
         return
     with parquet.ParquetFile(file) as whole:
-        columns = _shown(whole.schema_arrow)
+        columns = _image_columns(whole.schema_arrow)
         for group in range(whole.num_row_groups):
             rows = whole.metadata.row_group(group).num_rows
             column = whole.read_row_group(group, [named])[named].to_pylist() if named else None
@@ -221,7 +225,7 @@ def _groups(file: Path) -> Iterator[tuple[list[Any], Read]]:
             )
 
 
-def _shown(schema: "pa.Schema") -> list[str]:
+def _image_columns(schema: "pa.Schema") -> list[str]:
     """The column with the picture, if there is one, and those that tell its rights."""
     from pyarrow import types
 
@@ -235,11 +239,11 @@ def _shown(schema: "pa.Schema") -> list[str]:
     return [*list(pictures)[:1], *rights]
 
 
-def _pictured(row: Mapping[str, Any]) -> Place:
+def _row_location(row: Mapping[str, Any]) -> ImageLocation:
     rights = _rights(row)
     held = next((row[name] for name in _IMAGE_COLUMNS if name in row), None)
     data = held.get("bytes") if isinstance(held, dict) else held
-    return Place(data=data, **rights) if data else Place(reason=_NO_PICTURE, **rights)
+    return ImageLocation(data=data, **rights) if data else ImageLocation(reason=_NO_IMAGE, **rights)
 
 
 def _rights(told: Mapping[str, Any]) -> dict[str, Any]:

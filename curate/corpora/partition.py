@@ -1,4 +1,4 @@
-"""A part of the data: files that are read together, and that name what was counted in them."""
+"""A partition of a corpus: files that are read and indexed together, named by their content."""
 
 import hashlib
 from collections import Counter
@@ -8,11 +8,11 @@ from pathlib import Path
 
 from curate.errors import InputError
 
-Described = tuple[str, Sequence[str]]  # key of an image, what is said of it
+ImageCaptions = tuple[str, Sequence[str]]  # key of an image, what is said of it
 
 
 @dataclass
-class Reading:
+class ReadNotes:
     """What a reader has to say besides the rows it gives."""
 
     left_out: Counter[str] = field(default_factory=Counter)  # reason -> rows
@@ -21,16 +21,18 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Part:
+class Partition:
     """Data that is counted at once, and again when it has changed."""
 
-    read: Callable[[Reading], Iterator[Described]]  # picklable where parts are read side by side
+    read: Callable[
+        [ReadNotes], Iterator[ImageCaptions]
+    ]  # picklable where parts are read side by side
     files: tuple[Path, ...] = ()  # whose bytes decide what is read
     salt: str = ""  # what decides it besides
     digest: str = ""  # known beforehand, it spares reading the files
     cache: Path | None = None  # folder for the index; None for the user's
 
-    def name(self) -> str:
+    def content_name(self) -> str:
         """Hexadecimal: other content has another name.
 
         Raises:
@@ -42,11 +44,11 @@ class Part:
                 with path.open("rb") as file:
                     whole.update(hashlib.file_digest(file, "sha256").digest())
             except OSError as error:
-                raise unreadable(path, error) from None
+                raise unreadable_error(path, error) from None
         return whole.hexdigest()[:24]
 
 
-def unreadable(path: Path, error: OSError) -> InputError:
+def unreadable_error(path: Path, error: OSError) -> InputError:
     """Turn a failed read into a sentence."""
     fix = "correct the path or its permissions"
     return InputError(path, f"cannot be read ({error.strerror or error})", fix=fix)

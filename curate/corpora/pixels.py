@@ -7,22 +7,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from curate.corpora import locate
-from curate.corpora.corpus import Origin
-from curate.corpora.partition import Reading
+from curate.corpora.corpus import Corpus
+from curate.corpora.partition import ReadNotes
 from curate.dataset import manifest
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import Sample
 from curate.dataset.store import Store
 from curate.errors import InputError
-from curate.formats import shards as layout
-from curate.images.decode import RefusedError, decode, over
+from curate.formats.shards import read_index
+from curate.images.decode import UndecodableError, decode_image, flatten
 from curate.system import sandbox
 
-Captions = Mapping[str, Sequence[str]]  # key -> what is said of the picture
+CaptionsByKey = Mapping[str, Sequence[str]]  # key -> what is said of the picture
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class CaptionedImage:
     """A picture that can be read, and what is said of it."""
 
     key: str
@@ -33,7 +33,7 @@ class Picture:
     size: int | None = None  # bytes; None: to the end of the file
 
 
-def pictures(origin: Origin) -> list[Picture]:
+def captioned_images(corpus: Corpus) -> list[CaptionedImage]:
     """The pictures whose captions are counted, by key; equal bytes are one, with all captions.
 
     Pictures that are not at hand are left out: those of a list that lie elsewhere, and stored
@@ -42,27 +42,27 @@ def pictures(origin: Origin) -> list[Picture]:
     Raises:
         InputError: data of a kind whose pictures cannot be read, or unreadable data.
     """
-    finders: dict[str, Callable[[Origin, Captions], Iterator[Picture]]] = {
+    finders: dict[str, Callable[[Corpus, CaptionsByKey], Iterator[CaptionedImage]]] = {
         "none": lambda origin, said: iter(()),
         "dataset": _of_dataset,
         "manifest": _of_manifest,
         "shards": _of_shards,
-        "captions": _of_list,
+        "captions": _of_caption_list,
     }
-    found: dict[str, Picture] = {}
-    for member in origin.members or (origin,):
+    found: dict[str, CaptionedImage] = {}
+    for member in corpus.members or (corpus,):
         if member.kind not in finders:
             problem = "pictures inside of tables are not searched"
             fix = "leave out --images, or name shards, a dataset folder or a list of captions"
             raise InputError(member.path, problem, fix=fix)
-        for one in finders[member.kind](member, _captions(member)):
+        for one in finders[member.kind](member, _captions_by_key(member)):
             other = found.get(one.sha256)
-            found[one.sha256] = _joined(other, one) if other else one
+            found[one.sha256] = _merge_captions(other, one) if other else one
     return sorted(found.values(), key=lambda picture: picture.key)
 
 
-def pixels(
-    wanted: Sequence[Picture], side: int, *, processes: int | None = None
+def read_pixels(
+    wanted: Sequence[CaptionedImage], side: int, *, processes: int | None = None
 ) -> Iterator[tuple[int, int, bytes] | str]:
     """For each picture width, height and RGB bytes, or why it cannot be shown.
 
@@ -72,8 +72,10 @@ def pixels(
         {"file": str(p.file), "offset": p.offset, "size": p.size, "sha256": p.sha256, "side": side}
         for p in wanted
     )
-    for answer in sandbox.run(f"{__name__}:_shrunk", jobs, processes=processes) if wanted else ():
-        if isinstance(answer, sandbox.Died):
+    for answer in (
+        sandbox.run_jobs(f"{__name__}:_shrink_job", jobs, processes=processes) if wanted else ()
+    ):
+        if isinstance(answer, sandbox.WorkerFailure):
             yield answer.reason
         elif "refused" in answer[0]:
             yield str(answer[0]["refused"])
@@ -81,39 +83,41 @@ def pixels(
             yield answer[0]["width"], answer[0]["height"], answer[1]
 
 
-def _captions(origin: Origin) -> dict[str, list[str]]:
+def _captions_by_key(corpus: Corpus) -> dict[str, list[str]]:
     said: dict[str, list[str]] = {}
-    for part in origin.parts:
-        for key, captions in part.read(Reading()):
+    for part in corpus.partitions:
+        for key, captions in part.read(ReadNotes()):
             said.setdefault(key, []).extend(captions)
     return said
 
 
-def _joined(a: Picture, b: Picture) -> Picture:
+def _merge_captions(a: CaptionedImage, b: CaptionedImage) -> CaptionedImage:
     first, second = sorted((a, b), key=lambda picture: picture.key)
     captions = tuple(dict.fromkeys(first.captions + second.captions))
     return replace(first, captions=captions)
 
 
-def _of_dataset(origin: Origin, said: Captions) -> Iterator[Picture]:
-    dataset = Dataset(origin.path)
-    yield from _stored(dataset.read().samples, dataset.store, said)
+def _of_dataset(corpus: Corpus, said: CaptionsByKey) -> Iterator[CaptionedImage]:
+    dataset = Dataset(corpus.path)
+    yield from _stored_images(dataset.read().samples, dataset.store, said)
 
 
-def _of_manifest(origin: Origin, said: Captions) -> Iterator[Picture]:
-    store = Store(origin.path.parent / "store")
-    yield from _stored(manifest.read(origin.path).samples, store, said)
+def _of_manifest(corpus: Corpus, said: CaptionsByKey) -> Iterator[CaptionedImage]:
+    store = Store(corpus.path.parent / "store")
+    yield from _stored_images(manifest.read_manifest(corpus.path).samples, store, said)
 
 
-def _stored(samples: Iterable[Sample], store: Store, said: Captions) -> Iterator[Picture]:
+def _stored_images(
+    samples: Iterable[Sample], store: Store, said: CaptionsByKey
+) -> Iterator[CaptionedImage]:
     for sample in samples:
-        if sample.key in said and sample.sha256 and store.path(sample.sha256).is_file():
-            file = store.path(sample.sha256)
-            yield Picture(sample.key, tuple(said[sample.key]), file, sample.sha256)
+        if sample.key in said and sample.sha256 and store.path_of(sample.sha256).is_file():
+            file = store.path_of(sample.sha256)
+            yield CaptionedImage(sample.key, tuple(said[sample.key]), file, sample.sha256)
 
 
-def _of_shards(origin: Origin, said: Captions) -> Iterator[Picture]:
-    index = layout.read_index(origin.path)
+def _of_shards(corpus: Corpus, said: CaptionsByKey) -> Iterator[CaptionedImage]:
+    index = read_index(corpus.path)
     for shard in index.shards:
         file = index.root / shard.name
         try:
@@ -125,16 +129,16 @@ def _of_shards(origin: Origin, said: Captions) -> Iterator[Picture]:
                         data = stream.read() if stream else b""
                         sha256 = hashlib.sha256(data).hexdigest()
                         place = (member.offset_data, member.size)
-                        yield Picture(key, tuple(said[key]), file, sha256, *place)
+                        yield CaptionedImage(key, tuple(said[key]), file, sha256, *place)
         except (OSError, tarfile.TarError) as error:
             fix = "write the shards again: curate pack"
             raise InputError(file, f"broken shard ({error})", fix=fix) from None
 
 
-def _of_list(origin: Origin, said: Captions) -> Iterator[Picture]:
+def _of_caption_list(corpus: Corpus, said: CaptionsByKey) -> Iterator[CaptionedImage]:
     """The names in a list are those of files beside it."""
     for key, captions in said.items():
-        file = locate.beside(origin.path.parent, key)
+        file = locate.local_file(corpus.path.parent, key)
         if file is None:
             continue
         try:
@@ -142,11 +146,13 @@ def _of_list(origin: Origin, said: Captions) -> Iterator[Picture]:
                 sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
         except OSError:  # not ours to read
             continue
-        yield Picture(key, tuple(captions), file, sha256)
+        yield CaptionedImage(key, tuple(captions), file, sha256)
 
 
-def _shrunk(file: str, offset: int, size: int | None, sha256: str, side: int) -> sandbox.Answer:
-    """A picture's pixels on white, its shorter side at most `side`; for `workers.run`."""
+def _shrink_job(
+    file: str, offset: int, size: int | None, sha256: str, side: int
+) -> sandbox.JobResult:
+    """A picture's pixels on white, its shorter side at most `side`; for `sandbox.run_jobs`."""
     from PIL import Image
 
     try:
@@ -155,8 +161,8 @@ def _shrunk(file: str, offset: int, size: int | None, sha256: str, side: int) ->
             data = stream.read(-1 if size is None else size)
         if hashlib.sha256(data).hexdigest() != sha256:
             return {"refused": "changed while it was read"}, b""
-        image = over(decode(data), "white")
-    except RefusedError as error:
+        image = flatten(decode_image(data), "white")
+    except UndecodableError as error:
         return {"refused": str(error)}, b""
     except OSError as error:
         return {"refused": f"cannot be read ({error.strerror})"}, b""

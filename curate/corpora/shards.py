@@ -1,4 +1,4 @@
-"""Captions in shards: what `layout` describes, read without the pictures and despite damage."""
+"""Captions in shards (`formats.shards`), read without the images and despite damage."""
 
 import hashlib
 import json
@@ -8,62 +8,62 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from curate.corpora.partition import Described, Part, Reading
+from curate.corpora.partition import ImageCaptions, Partition, ReadNotes
 from curate.errors import InputError
-from curate.formats import shards as layout
+from curate.formats.shards import INDEX_NAME, SHARDS_VERSION, Shard, find_shards, read_index
 
-GROUP = 100_000  # images that consecutive shards are counted together for
+IMAGES_A_PARTITION = 100_000  # images that consecutive shards are counted together for
 
 
-def parts(folder: Path) -> tuple[list[Part], list[str]]:
+def shard_partitions(folder: Path) -> tuple[list[Partition], list[str]]:
     """Groups of consecutive shards, and a sentence for each shard that is not there in full.
 
     Raises:
         InputError: no index, an index of another version, or no listed shard is there.
     """
-    shards = _listed(folder)
-    root = layout.find(folder)
+    shards = _listed_shards(folder)
+    root = find_shards(folder)
     missing, there = [], []
     for shard in shards:
-        problem = _missing(root / shard.name, shard)
+        problem = _missing_shard(root / shard.name, shard)
         if problem:
             missing.append(f"{problem}; images not counted: {shard.samples:,}")
         else:
             there.append(shard)
     if shards and not there:
-        layout.read_index(folder)  # says so
+        read_index(folder)  # says so
     # by place in the index, so that a changed shard moves no other into another group
     largest = max((shard.samples for shard in shards), default=1)
-    step = max(1, GROUP >> max(0, largest - 1).bit_length())
+    step = max(1, IMAGES_A_PARTITION >> max(0, largest - 1).bit_length())
     places = {shard.name: place // step for place, shard in enumerate(shards)}
     found = []
     for group in sorted(set(places.values())):
         chosen = tuple(s for s in there if places[s.name] == group)
         if chosen:
             files = tuple(root / shard.name for shard in chosen)
-            read = partial(_group, root, chosen)
+            read = partial(_read_partition, root, chosen)
             digest = " ".join(f"{shard.name} {shard.sha256}" for shard in chosen)
-            found.append(Part(read, files, "shards", digest))
+            found.append(Partition(read, files, "shards", digest))
     return found, missing
 
 
-def _listed(folder: Path) -> tuple[layout.Shard, ...]:
+def _listed_shards(folder: Path) -> tuple[Shard, ...]:
     """The shards that the index names, whether they are there or not."""
     try:
-        return layout.read_index(folder).shards
+        return read_index(folder).shards
     except InputError:
-        file = layout.find(folder) / layout.INDEX
+        file = find_shards(folder) / INDEX_NAME
         try:
             values: Any = json.loads(file.read_bytes())
-            if values["version"] != layout.VERSION:
+            if values["version"] != SHARDS_VERSION:
                 raise
-            return tuple(layout.Shard(**shard) for shard in values["shards"])
+            return tuple(Shard(**shard) for shard in values["shards"])
         except (OSError, ValueError, TypeError, KeyError):
             pass
         raise
 
 
-def _missing(file: Path, shard: layout.Shard) -> str:
+def _missing_shard(file: Path, shard: Shard) -> str:
     if not file.is_file():
         return f"{file}: shard is missing"
     size = file.stat().st_size
@@ -72,12 +72,14 @@ def _missing(file: Path, shard: layout.Shard) -> str:
     return ""
 
 
-def _group(root: Path, shards: tuple[layout.Shard, ...], reading: Reading) -> Iterator[Described]:
+def _read_partition(
+    root: Path, shards: tuple[Shard, ...], reading: ReadNotes
+) -> Iterator[ImageCaptions]:
     """The images of each shard; of a broken one none, and a sentence."""
     for shard in shards:
         file = root / shard.name
         try:
-            found = list(_read(file, shard))
+            found = list(_read_shard_captions(file, shard))
         except (OSError, tarfile.TarError, ValueError, LookupError, TypeError) as error:
             problem = f"broken shard ({error or type(error).__name__})"
             lost = f"images not counted: {shard.samples:,}"
@@ -89,7 +91,7 @@ def _group(root: Path, shards: tuple[layout.Shard, ...], reading: Reading) -> It
         yield from found
 
 
-def _read(file: Path, shard: layout.Shard) -> Iterator[Described]:
+def _read_shard_captions(file: Path, shard: Shard) -> Iterator[ImageCaptions]:
     """Key and captions of each sample, once the shard is known to be what the index says."""
     with file.open("rb") as stream:
         if hashlib.file_digest(stream, "sha256").hexdigest() != shard.sha256:

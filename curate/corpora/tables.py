@@ -7,42 +7,42 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from curate.corpora.partition import Described, Reading, unreadable
+from curate.corpora.partition import ImageCaptions, ReadNotes, unreadable_error
 from curate.errors import InputError
 
-LONGEST = 1 << 20  # bytes of a line; a caption is a sentence or a few
-FIX = 'write lines like {"image": "a.png", "captions": ["a white dog"]}, or image,caption'
+MAX_LINE_BYTES = 1 << 20  # bytes of a line; a caption is a sentence or a few
+LIST_FIX = 'write lines like {"image": "a.png", "captions": ["a white dog"]}, or image,caption'
 
 
-def json_lines(path: Path, reading: Reading) -> Iterator[Described]:
+def read_json_lines(path: Path, reading: ReadNotes) -> Iterator[ImageCaptions]:
     """Yield each line's image with its captions.
 
     Raises:
         InputError: a line is something else, longer than LONGEST or not UTF-8.
     """
-    for number, line in numbered(path):
+    for number, line in numbered_lines(path):
         if not line.strip():
             continue
         try:
             record: Any = json.loads(line)
         except (ValueError, RecursionError):
-            raise InputError(f"{path} line {number}", "not JSON", fix=FIX) from None
+            raise InputError(f"{path} line {number}", "not JSON", fix=LIST_FIX) from None
         said = record.get("captions", record.get("caption")) if isinstance(record, dict) else None
         captions = [said] if isinstance(said, str) else said
         if not isinstance(captions, list) or not all(isinstance(c, str) for c in captions):
-            raise InputError(f"{path} line {number}", "no captions in it", fix=FIX)
+            raise InputError(f"{path} line {number}", "no captions in it", fix=LIST_FIX)
         if not isinstance(record.get("image"), str):
-            raise InputError(f"{path} line {number}", "no image in it", fix=FIX)
+            raise InputError(f"{path} line {number}", "no image in it", fix=LIST_FIX)
         yield record["image"], captions
 
 
-def table(
+def read_table(
     path: Path,
-    reading: Reading,
+    reading: ReadNotes,
     *,
     columns: tuple[str, str] = ("image", "caption"),
     prefix: str = "",
-) -> Iterator[Described]:
+) -> Iterator[ImageCaptions]:
     """Yield each row's image and caption, from a file with commas, or tabs if it ends in .tsv.
 
     Args:
@@ -54,12 +54,14 @@ def table(
     Raises:
         InputError: a column is not there, or a row has fewer fields than the first line, or more.
     """
-    rows = csv.reader((line for _, line in numbered(path)), delimiter=delimiter(path), strict=True)
+    rows = csv.reader(
+        (line for _, line in numbered_lines(path)), delimiter=delimiter(path), strict=True
+    )
     image, caption = columns
     try:
         names = next(rows, None)
         if names is None:
-            raise InputError(path, "empty, no captions to read", fix=FIX)
+            raise InputError(path, "empty, no captions to read", fix=LIST_FIX)
         if image not in names or caption not in names:
             problem = f"the first line does not name the columns {image} and {caption}"
             fix = f"write {image},{caption} as its first line"
@@ -84,7 +86,7 @@ def delimiter(path: Path) -> str:
     return "\t" if path.suffix.lower() == ".tsv" else ","
 
 
-def numbered(path: Path) -> Iterator[tuple[int, str]]:
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """The lines with their numbers, their ends kept.
 
     Raises:
@@ -92,15 +94,15 @@ def numbered(path: Path) -> Iterator[tuple[int, str]]:
     """
     try:
         with path.open("rb") as file:
-            lines = iter(partial(file.readline, LONGEST + 1), b"")
+            lines = iter(partial(file.readline, MAX_LINE_BYTES + 1), b"")
             for number, line in enumerate(lines, 1):
-                if len(line) > LONGEST:
-                    problem = f"longer than {LONGEST:,} bytes; is it a list of captions?"
-                    raise InputError(f"{path} line {number}", problem, fix=FIX)
+                if len(line) > MAX_LINE_BYTES:
+                    problem = f"longer than {MAX_LINE_BYTES:,} bytes; is it a list of captions?"
+                    raise InputError(f"{path} line {number}", problem, fix=LIST_FIX)
                 yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
         odd = f"byte {error.start + 1} (0x{error.object[error.start]:02x}) is not UTF-8 text"
         where = f"{path} line {number}"
         raise InputError(where, odd, fix="save the whole list as UTF-8 text") from None
     except OSError as error:
-        raise unreadable(path, error) from None
+        raise unreadable_error(path, error) from None

@@ -65,13 +65,13 @@ class CheckpointIndex:
     @cached_property
     def vocabulary(self) -> Vocabulary:
         """Every word that was counted, with its pictures."""
-        return Vocabulary({form: self._most([form]) for form in self._packed})
+        return Vocabulary({form: self._min_images([form]) for form in self._words_by_form})
 
     def why_unknown(self, unit: str) -> str | None:
         """Why nothing can be said of a unit; None where `count` can be believed."""
         return "a checkpoint counts single words only" if " " in unit else None
 
-    def shown(self, unit: str) -> "NDArray[np.int32]":
+    def images_with(self, unit: str) -> "NDArray[np.int32]":
         """As many numbers as there are images at least that show the unit in any inflection.
 
         They are ranks, not images: joined, they are as many as the greatest of their counts, and
@@ -81,23 +81,23 @@ class CheckpointIndex:
 
         return np.arange(sum(self.count(unit)), dtype=np.int32)
 
-    def exact(self, unit: str) -> "NDArray[np.int32]":
+    def images_with_form(self, unit: str) -> "NDArray[np.int32]":
         """Likewise for the images that show it as written."""
         import numpy as np
 
         return np.arange(self.count(unit)[0], dtype=np.int32)
 
-    def beside(self, words: str, *, cohesion: float) -> int:
+    def cooccurrence(self, words: str, *, cohesion: float) -> int:
         """For one word its count, for more nothing: what stands side by side is not known."""
-        return len(self.shown(words))
+        return len(self.images_with(words))
 
-    def bound(self, adjective: str, noun: str) -> "NDArray[np.int32]":
+    def bound_images(self, adjective: str, noun: str) -> "NDArray[np.int32]":
         """Nothing: which adjective stands at which noun is not known."""
         import numpy as np
 
         return np.empty(0, dtype=np.int32)
 
-    def expect(self, numbers: "NDArray[np.int32]") -> None:
+    def prefetch(self, numbers: "NDArray[np.int32]") -> None:
         """Nothing to make ready."""
 
     def evidence(
@@ -113,12 +113,12 @@ class CheckpointIndex:
         """
         if self.why_unknown(unit):
             return 0, 0
-        exact = self._most([unit])
+        exact = self._min_images([unit])
         alike = {f for lemma in lemmas_of(unit) for f in self._by_lemma.get(lemma, ())}
         shown = [form for form in alike if is_shown_by(unit, form)]
-        return exact, max(exact, self._most(shown)) - exact
+        return exact, max(exact, self._min_images(shown)) - exact
 
-    def _most(self, forms: Any) -> int:
+    def _min_images(self, forms: Any) -> int:
         """The fewest images that show any of the forms: as many as the commonest one's.
 
         Its number was added over the sets of shards: in the set that holds most of them there are
@@ -132,11 +132,11 @@ class CheckpointIndex:
         """Words as packed that show a form: of East Asian characters, all that hold the run."""
         first, *others = tokens.terms(form) or [form]
         if others and "-" not in form:
-            return [word for word in self._packed.get(first, ()) if form in word]
-        return self._packed.get(form, [])
+            return [word for word in self._words_by_form.get(first, ()) if form in word]
+        return self._words_by_form.get(form, [])
 
     @cached_property
-    def _packed(self) -> dict[str, list[str]]:
+    def _words_by_form(self) -> dict[str, list[str]]:
         """Form -> words as packed that show it: itself, and those of which it is a term."""
         found: dict[str, list[str]] = defaultdict(list)
         for word in self.checkpoint.facts.words:
@@ -147,7 +147,7 @@ class CheckpointIndex:
     @cached_property
     def _by_lemma(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = defaultdict(list)
-        for form in self._packed:
+        for form in self._words_by_form:
             for lemma in lemmas_of(form):
                 found[lemma].append(form)
         return dict(found)

@@ -1,4 +1,4 @@
-"""What verdicts are given by: what is known of some pictures, and sets of their numbers."""
+"""What the judge asks (`WordIndex`): which images show which words; and sets of their numbers."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     Numbers = NDArray[np.int32]
 
 
-class Known(Protocol):
+class WordIndex(Protocol):
     """What is known of some pictures: an index of their captions, or a checkpoint's counts."""
 
     images: int
@@ -39,23 +39,23 @@ class Known(Protocol):
         """Every form of the captions."""
         ...
 
-    def shown(self, unit: str) -> "Numbers":
+    def images_with(self, unit: str) -> "Numbers":
         """Images that show the unit in any inflection."""
         ...
 
-    def exact(self, unit: str) -> "Numbers":
+    def images_with_form(self, unit: str) -> "Numbers":
         """Images that show it as written."""
         ...
 
-    def beside(self, words: str, *, cohesion: float) -> int:
+    def cooccurrence(self, words: str, *, cohesion: float) -> int:
         """How many images show words side by side; 0 where they are not as close as that."""
         ...
 
-    def bound(self, adjective: str, noun: str) -> "Numbers":
+    def bound_images(self, adjective: str, noun: str) -> "Numbers":
         """Images that say the adjective of the noun."""
         ...
 
-    def expect(self, numbers: "Numbers") -> None:
+    def prefetch(self, numbers: "Numbers") -> None:
         """Make ready for questions about the captions of these images."""
         ...
 
@@ -74,7 +74,7 @@ def union(sets: Iterable["Numbers"]) -> "Numbers":
     return reduce(np.union1d, filled) if filled else np.empty(0, dtype=np.int32)
 
 
-def without(numbers: "Numbers", others: "Numbers") -> "Numbers":
+def difference(numbers: "Numbers", others: "Numbers") -> "Numbers":
     """The numbers that are not among the others."""
     import numpy as np
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from curate.errors import UsageError
 from curate.index.index import Evidence
 from curate.text.senses import SenseRisk
-from curate.text.spelling import Near
-from curate.text.wordnet import Related
+from curate.text.spelling import NearWord
+from curate.text.wordnet import RelatedWord
 
 PROFILES = {"scratch": (20, 200), "finetune": (5, 30), "lora": (1, 5)}  # images: warn, target
 SEVERITIES = ("error", "warning", "info")  # worst first
@@ -20,7 +20,7 @@ _BY_SEVERITY = {  # each worst first
 }
 VERDICTS = {v: s for s in SEVERITIES for v in _BY_SEVERITY[s].split()}  # name -> severity
 RELATIONS = ("synonym", "narrower", "derivation")  # from the nearest to the farthest
-RARE = 5  # images below which a pair or a binding is rare
+RARE_IMAGES = 5  # images below which a pair or a binding is rare
 MEANINGS = {  # verdict -> one sentence; worst first
     "missing": "No caption names it.",
     "unknown-word": "No caption names it and no dictionary knows it: a name, an invention or a "
@@ -61,7 +61,7 @@ UNIT_KINDS = {  # kind -> how a person reads it; from the simplest on
     "pair": "pair of nouns",
     "token": "control token",
 }
-_RANK = {verdict: n for n, verdict in enumerate(VERDICTS)}
+_VERDICT_RANK = {verdict: n for n, verdict in enumerate(VERDICTS)}
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Mention:
 
 
 @dataclass(frozen=True, slots=True)
-class Via:
+class RelatedImages:
     """Images that show a unit only through related words, not through the unit itself."""
 
     images: int = 0
@@ -98,7 +98,7 @@ class Levels:
     exact: int = 0
     inflection: int = 0
     variant: int = 0  # another spelling, or an alias
-    related: Mapping[str, Via] = field(default_factory=dict)  # relation -> images
+    related: Mapping[str, RelatedImages] = field(default_factory=dict)  # relation -> images
 
     @property
     def images(self) -> int:
@@ -107,10 +107,10 @@ class Levels:
 
 
 @dataclass(frozen=True, slots=True)
-class NotCounted:
+class UncountedWord:
     """A related word that captions show, but not near enough to count."""
 
-    related: Related
+    related: RelatedWord
     n_images: int
 
 
@@ -125,11 +125,11 @@ class Item:
     levels: Levels = Levels()
     expected: float | None = None  # of pairs and bindings: images if words were independent
     pmi: float | None = None  # of pairs and bindings, smoothed, in bits
-    not_counted: tuple[NotCounted, ...] = ()
+    not_counted: tuple[UncountedWord, ...] = ()
     upper_bound: int | None = None  # images that may show it though no caption says so, 95 %
     evidence: tuple[Evidence, ...] = ()
-    nearest: tuple[Near, ...] = ()
-    did_you_mean: tuple[Near, ...] = ()
+    nearest: tuple[NearWord, ...] = ()
+    did_you_mean: tuple[NearWord, ...] = ()
     senses: SenseRisk | None = None
     fetch: tuple[str, ...] = ()  # commands that close the gap
     need: int = 0  # images short of the target
@@ -150,7 +150,7 @@ class Item:
         return len({mention.line for mention in self.mentions})
 
 
-def targets(
+def resolve_targets(
     profile: str = "finetune", *, minimum: int | None = None, target: int | None = None
 ) -> Targets:
     """The thresholds of a profile, each replaced where a number is given; the other gives way.
@@ -180,7 +180,7 @@ def worst_first(item: Item) -> tuple[object, ...]:
     return (
         SEVERITIES.index(item.severity),
         tuple(UNIT_KINDS).index(item.kind),
-        _RANK[item.verdict],
+        _VERDICT_RANK[item.verdict],
         -(item.expected or 0),
         -item.prompts,
         item.images,
@@ -188,6 +188,6 @@ def worst_first(item: Item) -> tuple[object, ...]:
     )
 
 
-def counted(number: int, noun: str) -> str:
+def plural(number: int, noun: str) -> str:
     """`1 image`, `1,200 images`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")

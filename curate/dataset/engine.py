@@ -10,19 +10,19 @@ from curate.dataset.sample import Sample, arrow_schema, from_record, to_record
 if TYPE_CHECKING:
     import daft
 
-COLUMNS = tuple(f.name for f in fields(Sample))
+SAMPLE_COLUMNS = tuple(f.name for f in fields(Sample))
 
 
-def _silence() -> None:
+def _silence_daft() -> None:
     """Before Daft is imported: no report to its makers, no progress bars or names of its own."""
     os.environ.setdefault("DO_NOT_TRACK", "true")
     os.environ.setdefault("DAFT_PROGRESS_BAR", "0")
     os.environ.setdefault("DAFT_SHOW_QUERY_ID", "0")
 
 
-def table(samples: Iterable[Sample]) -> "daft.DataFrame":
+def to_data_frame(samples: Iterable[Sample]) -> "daft.DataFrame":
     """The samples as a Daft data frame, a column a field."""
-    _silence()
+    _silence_daft()
     import daft
     import pyarrow as pa
 
@@ -30,12 +30,12 @@ def table(samples: Iterable[Sample]) -> "daft.DataFrame":
     return daft.from_arrow(pa.Table.from_pylist(records, schema=arrow_schema()))
 
 
-def samples(rows: "daft.DataFrame") -> list[Sample]:
+def to_samples(rows: "daft.DataFrame") -> list[Sample]:
     """The rows of a data frame as samples, in their order."""
-    return [from_record(r) for r in rows.select(*COLUMNS).to_arrow().to_pylist()]
+    return [from_record(r) for r in rows.select(*SAMPLE_COLUMNS).to_arrow().to_pylist()]
 
 
-def each(
+def map_rows(
     rows: "daft.DataFrame",
     function: Callable[[Sample], Sample],
     *,
@@ -50,7 +50,7 @@ def each(
         fills: names of the columns it fills in.
         batch: rows handed over at a time.
     """
-    _silence()
+    _silence_daft()
     import daft
     import pyarrow as pa
     from daft import DataType
@@ -64,23 +64,23 @@ def each(
         @daft.method.batch(return_dtype=DataType.from_arrow_type(struct), batch_size=batch)
         def fill(self, *columns: Any) -> Any:
             rows = zip(*(c.to_pylist() for c in columns), strict=True)
-            given = (from_record(dict(zip(COLUMNS, values, strict=True))) for values in rows)
+            given = (from_record(dict(zip(SAMPLE_COLUMNS, values, strict=True))) for values in rows)
             records = [to_record(function(sample)) for sample in given]
             return pa.array([{n: r[n] for n in fills} for r in records], type=struct)
 
     filler = daft.cls(Filler, use_process=False)()
-    call = filler.fill(*(daft.col(name) for name in COLUMNS))
+    call = filler.fill(*(daft.col(name) for name in SAMPLE_COLUMNS))
     filled = rows.with_column("_filled", call)
     return filled.select(
         *(
             daft.col("_filled")[name].alias(name) if name in fills else daft.col(name)
-            for name in COLUMNS
+            for name in SAMPLE_COLUMNS
         )
     )
 
 
-def whole(
+def apply_to_all_rows(
     rows: "daft.DataFrame", function: Callable[[list[Sample]], list[Sample]]
 ) -> "daft.DataFrame":
     """Apply `function` to all rows at once, for decisions that need to see every row."""
-    return table(function(samples(rows)))
+    return to_data_frame(function(to_samples(rows)))

@@ -14,13 +14,13 @@ from curate.dataset.manifest import Manifest
 from curate.dataset.sample import Sample, from_record, to_record
 from curate.dataset.store import Store
 from curate.errors import InputError, storage_error
-from curate.system.files import locked, write_bytes
+from curate.system.files import lock_folder, write_bytes
 
 if TYPE_CHECKING:
     import daft
 
-FOLDER = Path("data")  # where commands work unless told otherwise
-TRANSIENT = "download"  # drop reason of a failed download: the next fetch tries it again
+DEFAULT_FOLDER = Path("data")  # where commands work unless told otherwise
+DOWNLOAD_FAILED = "download"  # drop reason of a failed download: the next fetch tries it again
 
 
 class Step(Protocol):
@@ -74,18 +74,18 @@ class Dataset:
             InputError: the folder cannot be made or written, or holds no dataset.
         """
         if existing:
-            self.require()  # before anything is left behind
-        with locked(self.root):
+            self.require_dataset()  # before anything is left behind
+        with lock_folder(self.root):
             yield
 
-    def require(self) -> None:
+    def require_dataset(self) -> None:
         """Be sure that something was fetched into this folder.
 
         Raises:
             InputError: nothing was.
         """
         if not self.manifest.exists() and not self.journal.exists():
-            raise self._nothing()
+            raise self._no_dataset_error()
 
     def read(self) -> Manifest:
         """The manifest with the journal's rows merged in; nothing is written.
@@ -93,20 +93,20 @@ class Dataset:
         Raises:
             InputError: nothing was ever fetched into this folder, or a file is not ours.
         """
-        stored = self.stored()
-        return Manifest(self._known(stored), stored.history)
+        stored = self.read_manifest()
+        return Manifest(self._merge_journal(stored), stored.history)
 
-    def stored(self) -> Manifest:
+    def read_manifest(self) -> Manifest:
         """The manifest without the journal's rows; empty before the first is written."""
-        return manifest.read(self.manifest) if self.manifest.exists() else Manifest([], [])
+        return manifest.read_manifest(self.manifest) if self.manifest.exists() else Manifest([], [])
 
-    def _known(self, stored: Manifest) -> list[Sample]:
-        fetched = self.journal_rows()
+    def _merge_journal(self, stored: Manifest) -> list[Sample]:
+        fetched = self.read_journal()
         if not fetched and not self.manifest.exists():
-            raise self._nothing()
-        return merge(stored.samples, fetched)
+            raise self._no_dataset_error()
+        return merge_rows(stored.samples, fetched)
 
-    def _nothing(self) -> InputError:
+    def _no_dataset_error(self) -> InputError:
         is_file = self.root.exists() and not self.root.is_dir()
         problem = "is not a folder" if is_file else "no dataset here"
         fix = "curate fetch folder DIR, or name another folder with --data"
@@ -114,20 +114,20 @@ class Dataset:
 
     def write(self, changed: Manifest) -> None:
         """Replace the manifest, then forget the journal it contains."""
-        manifest.write(self.manifest, changed)
+        manifest.write_manifest(self.manifest, changed)
         self.journal.unlink(missing_ok=True)
 
-    def record(
+    def record_step(
         self, stored: Manifest, step: str, settings: dict[str, Any], samples: list[Sample]
     ) -> None:
         """Write the rows that a step gave, unless the manifest `stored` holds all of it."""
-        changed = manifest.advanced(stored, step, settings, samples)
+        changed = manifest.add_step(stored, step, settings, samples)
         if changed is stored:
             self.journal.unlink(missing_ok=True)
         else:
             self.write(changed)
 
-    def append(self, sample: Sample) -> None:
+    def append_row(self, sample: Sample) -> None:
         """Add one fetched row to the journal; it survives the death of the process."""
         line = json.dumps(to_record(sample), ensure_ascii=False, sort_keys=True) + "\n"
         try:
@@ -138,7 +138,7 @@ class Dataset:
         except OSError as error:
             raise storage_error(self.journal, error) from None
 
-    def run(self, step: Step, name: str, settings: Mapping[str, Any]) -> list[Sample]:
+    def run_step(self, step: Step, name: str, settings: Mapping[str, Any]) -> list[Sample]:
         """Run one step over the manifest and replace it; the caller holds the lock.
 
         Returns:
@@ -146,16 +146,18 @@ class Dataset:
         """
         from curate.dataset import engine
 
-        stored = self.stored()
-        before = self._known(stored)
-        after = engine.samples(step(engine.table(before), **settings))
+        stored = self.read_manifest()
+        before = self._merge_journal(stored)
+        after = engine.to_samples(step(engine.to_data_frame(before), **settings))
         if [s.key for s in after] != [s.key for s in before]:
             raise AssertionError(f"step {name} changed the keys")
-        stated = {k: v for k, v in settings.items() if isinstance(v, str | int | float | bool)}
-        self.record(stored, name, stated, after)
+        recorded_settings = {
+            k: v for k, v in settings.items() if isinstance(v, str | int | float | bool)
+        }
+        self.record_step(stored, name, recorded_settings, after)
         return after
 
-    def journal_rows(self) -> list[Sample]:
+    def read_journal(self) -> list[Sample]:
         """Rows fetched since the manifest was last written, in their order."""
         rows: list[Sample] = []
         if not self.journal.exists():
@@ -176,7 +178,7 @@ class Dataset:
         return rows
 
 
-def merge(known: Iterable[Sample], fetched: Iterable[Sample]) -> list[Sample]:
+def merge_rows(known: Iterable[Sample], fetched: Iterable[Sample]) -> list[Sample]:
     """Known rows and fetched ones, sorted by key; a row once fetched is kept as it is.
 
     Only a row whose download had failed is replaced by what a later fetch found.
@@ -184,20 +186,20 @@ def merge(known: Iterable[Sample], fetched: Iterable[Sample]) -> list[Sample]:
     rows = {s.key: s for s in known}
     for sample in fetched:
         old = rows.get(sample.key)
-        if old is None or failed(old):
+        if old is None or is_failed_download(old):
             rows[sample.key] = sample
     return [rows[key] for key in sorted(rows)]
 
 
-def command(root: Path, *words: str) -> str:
+def command_line(root: Path, *words: str) -> str:
     """A command of ours as a user types it, with `--data` where it takes that to reach `root`."""
-    there = () if root == FOLDER else ("--data", str(root))
+    there = () if root == DEFAULT_FOLDER else ("--data", str(root))
     return shlex.join(["curate", *words, *there])
 
 
-def failed(sample: Sample) -> bool:
+def is_failed_download(sample: Sample) -> bool:
     """Whether the next fetch should try this sample again."""
-    return sample.dropped is not None and sample.dropped.split(":")[0] == TRANSIENT
+    return sample.dropped is not None and sample.dropped.split(":")[0] == DOWNLOAD_FAILED
 
 
 def _ends_with_newline(path: Path) -> bool:

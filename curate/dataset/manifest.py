@@ -10,10 +10,10 @@ from typing import Any
 from curate import __version__
 from curate.dataset.sample import Sample, arrow_schema, from_record, to_record
 from curate.errors import InputError
-from curate.system.files import replacing
+from curate.system.files import atomic_write
 
-VERSION = "fubuki-manifest/1"
-FETCH = "fetch"  # how the names of those steps begin that bring new rows
+MANIFEST_VERSION = "fubuki-manifest/1"
+FETCH_PREFIX = "fetch"  # how the names of those steps begin that bring new rows
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Manifest:
     history: list[dict[str, Any]]  # each {step, settings, counts, tool}
 
 
-def read(path: Path) -> Manifest:
+def read_manifest(path: Path) -> Manifest:
     """Read a manifest.
 
     Raises:
@@ -45,16 +45,16 @@ def read(path: Path) -> Manifest:
         ) from None
     stored = (table.schema.metadata or {}).get(b"fubuki", b"{}")
     history = json.loads(stored)
-    if history.get("version") != VERSION or not table.schema.equals(arrow_schema()):
+    if history.get("version") != MANIFEST_VERSION or not table.schema.equals(arrow_schema()):
         raise InputError(
             path,
-            f"written as {history.get('version', 'something else')}, this is {VERSION}",
+            f"written as {history.get('version', 'something else')}, this is {MANIFEST_VERSION}",
             fix="fetch into a new folder with --data DIR",
         )
     return Manifest([from_record(r) for r in table.to_pylist()], history["steps"])
 
 
-def write(path: Path, manifest: Manifest) -> None:
+def write_manifest(path: Path, manifest: Manifest) -> None:
     """Replace the manifest at `path`; the same rows and history give the same bytes.
 
     Raises:
@@ -67,14 +67,14 @@ def write(path: Path, manifest: Manifest) -> None:
     for a, b in pairwise(samples):
         if a.key == b.key:
             raise InputError(path, f"two rows share the key {a.key}", fix="report this as a bug")
-    facts = json.dumps({"version": VERSION, "steps": manifest.history}, sort_keys=True)
+    facts = json.dumps({"version": MANIFEST_VERSION, "steps": manifest.history}, sort_keys=True)
     schema = arrow_schema().with_metadata({"fubuki": facts})
     table = pa.Table.from_pylist([to_record(s) for s in samples], schema=schema)
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         parquet.write_table(table, file, compression="zstd", store_schema=True)
 
 
-def advanced(
+def add_step(
     stored: Manifest, step: str, settings: dict[str, Any], samples: Sequence[Sample]
 ) -> Manifest:
     """The manifest after a step has made its rows `samples`, the step added to its history.
@@ -85,8 +85,8 @@ def advanced(
     """
     rows, history = sorted(samples, key=lambda s: s.key), stored.history
     same = [e["step"] == step and e["settings"] == settings for e in history]
-    fetches = [n for n, e in enumerate(history) if e["step"].startswith(FETCH)]
-    since = fetches[-1] if fetches and not step.startswith(FETCH) else 0
+    fetches = [n for n, e in enumerate(history) if e["step"].startswith(FETCH_PREFIX)]
+    since = fetches[-1] if fetches and not step.startswith(FETCH_PREFIX) else 0
     if rows == stored.samples and any(same[since:]):
         return stored
     entry = {

@@ -94,17 +94,17 @@ class Sample:
         return self.dropped is None and self.train is not None and self.train.decision == "allow"
 
 
-def live(samples: Iterable[Sample]) -> list[Sample]:
+def live_samples(samples: Iterable[Sample]) -> list[Sample]:
     """The samples still in use."""
     return [s for s in samples if s.dropped is None]
 
 
-def drop(samples: Sequence[Sample], reasons: Mapping[str, str]) -> list[Sample]:
+def drop_samples(samples: Sequence[Sample], reasons: Mapping[str, str]) -> list[Sample]:
     """Mark what `reasons` names (key -> REASON[:DETAIL]); the only way out of a dataset."""
     return [replace(s, dropped=reasons[s.key]) if s.key in reasons else s for s in samples]
 
 
-def reinstate(samples: Sequence[Sample], *reasons: str) -> list[Sample]:
+def reinstate_samples(samples: Sequence[Sample], *reasons: str) -> list[Sample]:
     """Undo the drops of the named reasons, so that a step can decide afresh."""
     return [
         replace(s, dropped=None) if s.dropped and s.dropped.split(":")[0] in reasons else s

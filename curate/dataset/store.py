@@ -15,27 +15,27 @@ class Store:
 
     root: Path
 
-    def path(self, sha256: str) -> Path:
+    def path_of(self, sha256: str) -> Path:
         """Where the bytes with this hash lie, or would lie."""
         return self.root / sha256[:2] / sha256
 
     def put(self, data: bytes, *, sync: bool = True) -> str:
         """Keep `data`, once; return its SHA-256. Without `sync`, call `sync` when all is put."""
         sha256 = hashlib.sha256(data).hexdigest()
-        if not self.path(sha256).exists():
-            write_bytes(self.path(sha256), data, sync=sync)
+        if not self.path_of(sha256).exists():
+            write_bytes(self.path_of(sha256), data, sync=sync)
         return sha256
 
     def sync(self) -> None:
         """Make everything put so far survive a power cut; far cheaper than once a file."""
         os.sync()
 
-    def repair(self, sha256: str) -> bool:
+    def verify_or_remove(self, sha256: str) -> bool:
         """Whether the bytes are whole; if not, what is left of them is removed."""
         try:
             self.get(sha256)
         except InputError:
-            self.path(sha256).unlink(missing_ok=True)
+            self.path_of(sha256).unlink(missing_ok=True)
             return False
         return True
 
@@ -45,7 +45,7 @@ class Store:
         Raises:
             InputError: they are missing or have changed on disk.
         """
-        path = self.path(sha256)
+        path = self.path_of(sha256)
         try:
             data = path.read_bytes()
         except OSError as error:

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from curate.dataset.folder import Dataset, command, failed, merge
+from curate.dataset.folder import Dataset, command_line, is_failed_download, merge_rows
 from curate.dataset.sample import Sample
 from curate.system.files import remove_leftovers
 from curate.system.progress import SILENT, Progress
 
 
 @dataclass
-class Summary:
+class FetchSummary:
     """What a fetch did, and what the dataset holds after it."""
 
     new: int = 0
@@ -36,7 +36,7 @@ class Summary:
 
 
 @dataclass
-class Collection:
+class FetchAccount:
     """The rows of a dataset while images are added to it; the caller holds the lock."""
 
     dataset: Dataset
@@ -44,32 +44,32 @@ class Collection:
     step: str
     settings: Mapping[str, Any]
     progress: Progress = SILENT
-    summary: Summary = field(default_factory=Summary)
+    summary: FetchSummary = field(default_factory=FetchSummary)
 
     def __post_init__(self) -> None:
         """Read what is known; forget rows whose bytes a power cut has taken."""
         store = self.dataset.store
         for part in [*store.root.glob("*"), *self.dataset.evidence.glob("*")]:
             remove_leftovers(part)
-        self.stored, fetched = self.dataset.stored(), self.dataset.journal_rows()
-        self.rows = {s.key: s for s in merge(self.stored.samples, fetched)}
+        self.manifest, fetched = self.dataset.read_manifest(), self.dataset.read_journal()
+        self.rows = {s.key: s for s in merge_rows(self.manifest.samples, fetched)}
         for sample in fetched:
-            if sample.sha256 and not store.repair(sample.sha256):
+            if sample.sha256 and not store.verify_or_remove(sample.sha256):
                 self.rows.pop(sample.key, None)
 
     def is_lost(self, row: Sample) -> bool:
         """Whether a row's image has vanished from the store."""
-        return bool(row.sha256) and not self.dataset.store.path(row.sha256 or "").exists()
+        return bool(row.sha256) and not self.dataset.store.path_of(row.sha256 or "").exists()
 
-    def add(self, sample: Sample) -> None:
+    def add_new(self, sample: Sample) -> None:
         """Journal a new row and count it."""
         known = self.rows.get(sample.key)
         if known and known.sha256 and known.sha256 == sample.sha256:
             self.summary.known += 1  # its image was lost and is back
             return
-        self.dataset.append(sample)
+        self.dataset.append_row(sample)
         self.rows[sample.key] = sample
-        if failed(sample):
+        if is_failed_download(sample):
             self.summary.failed += 1
             reason = (sample.dropped or "").partition(":")[2]
             self.progress.say(f"{sample.key}: {reason}; the next fetch tries again")
@@ -90,14 +90,14 @@ class Collection:
         self.rows[row.key] = row
         self.summary.updated += 1
         if said := ", ".join(s for s in row.opt_outs if s not in known.opt_outs):
-            build = command(self.dataset.root, "build")
+            build = command_line(self.dataset.root, "build")
             self.progress.say(f"{row.key}: its source now says {said}; {build} takes it out")
 
-    def finish(self) -> Summary:
+    def write_manifest(self) -> FetchSummary:
         """Write the manifest and close the account."""
         samples = [self.rows[key] for key in sorted(self.rows)]
         self.dataset.store.sync()
-        self.dataset.record(self.stored, self.step, dict(self.settings), samples)
+        self.dataset.record_step(self.manifest, self.step, dict(self.settings), samples)
         self.summary.rows = len(samples)
         self.summary.dropped = Counter(s.dropped.split(":")[0] for s in samples if s.dropped)
         return self.summary

@@ -4,19 +4,21 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from curate.dataset.folder import failed
+from curate.dataset.folder import is_failed_download
 from curate.dataset.sample import Sample, make_key
-from curate.sources.base import Found
+from curate.sources.base import FoundImage
 
-AI = "ai-generated"
-STATED = (  # what a source says of an image
+AI_GENERATED = "ai-generated"
+SOURCE_FIELDS = (  # what a source says of an image
     "file_name", "page_url", "author", "author_url", "title", "tags", "language", "texts",
     "license_text", "license_url", "license_by",
 )  # fmt: skip
-DECIDED = ("license", "license_how", "train", "share_dataset", "share_model", "policy")
+VERDICT_FIELDS = ("license", "license_how", "train", "share_dataset", "share_model", "policy")
 
 
-def select(found: Iterable[Found], limit: int, *, allow_ai: bool) -> Iterator[Found]:
+def select_results(
+    found: Iterable[FoundImage], limit: int, *, allow_ai: bool
+) -> Iterator[FoundImage]:
     """What is found, marked where it may not be used, until `limit` images may be."""
     left = limit
     met: set[str] = set()
@@ -27,16 +29,16 @@ def select(found: Iterable[Found], limit: int, *, allow_ai: bool) -> Iterator[Fo
         if item.opt_outs and not item.dropped:
             item = replace(item, dropped=f"opt-out:{item.opt_outs[0].partition(':')[2]}")
         elif item.ai_generated and not allow_ai and not item.dropped:
-            item = replace(item, dropped=AI)
+            item = replace(item, dropped=AI_GENERATED)
         left -= item.dropped is None
         yield item
         if not left:
             return  # before the next page is asked for
 
 
-def make_row(source: str, item: Found, retrieved: str) -> Sample:
+def make_row(source: str, item: FoundImage, retrieved: str) -> Sample:
     """The row of an image before its bytes are known."""
-    said: dict[str, Any] = {name: getattr(item, name) for name in STATED}
+    said: dict[str, Any] = {name: getattr(item, name) for name in SOURCE_FIELDS}
     return Sample(
         key=make_key(source, item.id),
         source=source,
@@ -54,12 +56,12 @@ def is_due(known: Sample, *, lost: bool, allow_ai: bool) -> bool:
 
     It is if its image is lost, failed to come, or was refused as AI-made and now is not.
     """
-    return lost or failed(known) or (known.dropped == AI and allow_ai)
+    return lost or is_failed_download(known) or (known.dropped == AI_GENERATED and allow_ai)
 
 
 def update_metadata(known: Sample, fresh: Sample) -> Sample:
     """The known row with all that its source now says of the image."""
-    return _change(known, **{name: getattr(fresh, name) for name in STATED})
+    return _change(known, **{name: getattr(fresh, name) for name in SOURCE_FIELDS})
 
 
 def update_signals(known: Sample, fresh: Sample) -> Sample:
@@ -69,6 +71,6 @@ def update_signals(known: Sample, fresh: Sample) -> Sample:
 
 def _change(known: Sample, **said: Any) -> Sample:
     """The row with new statements, if any is new; its verdicts are then open again."""
-    undecided: dict[str, Any] = dict.fromkeys(DECIDED)
+    undecided: dict[str, Any] = dict.fromkeys(VERDICT_FIELDS)
     changed = replace(known, **said)
     return known if changed == known else replace(changed, **undecided)

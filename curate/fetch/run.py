@@ -1,4 +1,8 @@
-"""From a source into the dataset: each image fetched once, each one accounted for."""
+"""The fetch: from a source into the dataset, each image once, each one accounted for.
+
+Stopped at any moment (Ctrl-C, a crash, a full disk), it has lost the image in flight and no other:
+finished rows stand in the journal, and the same command goes on from there.
+"""
 
 import os
 from collections import defaultdict
@@ -7,25 +11,25 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from curate.dataset.folder import Dataset, command, failed
+from curate.dataset.folder import Dataset, command_line, is_failed_download
 from curate.dataset.sample import Sample, utc_now
 from curate.errors import SourceError, UsageError
 from curate.fetch import plan
-from curate.fetch.account import Collection, Summary
+from curate.fetch.account import FetchAccount, FetchSummary
 from curate.images import sniff
-from curate.net.answers import Answers
+from curate.net.answers import AnswerCache
 from curate.net.client import Client, EndOfResults, Limits
 from curate.net.guard import Endpoint
 from curate.net.redact import Secret
-from curate.net.transport import Failed
+from curate.net.transport import UnavailableError
 from curate.rights.names import identify
-from curate.rights.signals import robots_tag
+from curate.rights.signals import parse_robots_tag
 from curate.sources import terms
-from curate.sources.base import Found, Listing, Source
+from curate.sources.base import FoundImage, Listing, Source
 from curate.system.progress import SILENT, Progress, track
 
-FAILURES = 10  # downloads that may fail in a row before the fetch stops
-LEFT_OUT = {  # reason why a file of a folder is not used, in words
+MAX_FAILURES = 10  # downloads that may fail in a row before the fetch stops
+LEFT_OUT_TEXTS = {  # reason why a file of a folder is not used, in words
     "missing": "named in the metadata, but not there",
     "outside": "named in the metadata, but outside of the folder",
     "empty": "empty files, 0 bytes",
@@ -39,7 +43,7 @@ LEFT_OUT = {  # reason why a file of a folder is not used, in words
 class FetchOptions:
     """How a fetch deals with the user and with the network; nothing here changes its result."""
 
-    ask: terms.Ask | None = None  # asks the user to accept terms; None: nobody is there
+    ask: terms.AskForBasis | None = None  # asks the user to accept terms; None: nobody is there
     endpoint: Endpoint | None = None  # a server on this machine that is asked instead
     limits: Limits = field(default_factory=Limits)
 
@@ -54,7 +58,7 @@ def fetch(
     allow_ai: bool = False,
     fetch_options: FetchOptions = FetchOptions(),
     progress: Progress = SILENT,
-) -> Summary:
+) -> FetchSummary:
     """Take what `source` finds for a query, or lists at a path, into the dataset.
 
     Images that may not be used become rows that say so. Done again, it takes what is new, tries
@@ -97,37 +101,39 @@ def _fetch_search(
     allow_ai: bool,
     fetch_options: FetchOptions,
     progress: Progress,
-) -> Summary:
+) -> FetchSummary:
     """Take what a query finds."""
     assert source.search is not None, "a source has a search or a listing"
     if not query.strip() or len(query) > 100:
         raise UsageError("--query", "needs 1 to 100 characters", fix="--query WORD")
     settings = {"query": query, "limit": limit, "allow_ai": allow_ai, **chosen}
     with dataset.lock():
-        basis = terms.basis_for(dataset.root, source, query, fetch_options.ask)
+        basis = terms.require_basis(dataset.root, source, query, fetch_options.ask)
         way_out = _way_out(dataset, query)
-        key = _key(source, way_out)
-        answers = Answers(dataset.evidence)
-        work = Collection(dataset, source.name, f"fetch {source.name}", settings, progress)
+        key = _read_key(source, way_out)
+        answers = AnswerCache(dataset.evidence)
+        account = FetchAccount(dataset, source.name, f"fetch {source.name}", settings, progress)
         limits, endpoint = fetch_options.limits, fetch_options.endpoint
         with Client(source, answers, key, endpoint, progress, limits) as client:
             found = _explain_errors(source, client, source.search(client.get_json, query, **chosen))
-            selected = plan.select(found, limit, allow_ai=allow_ai)
+            selected = plan.select_results(found, limit, allow_ai=allow_ai)
             tracked = track(selected, limit, "images", progress)
             made = (plan.make_row(source.name, item, utc_now()) for item in tracked)
             rows = (replace(r, query=query, basis=basis, evidence=client.evidence) for r in made)
             try:
-                met = _collect(work, rows, plan.update_signals, client, allow_ai=allow_ai)
+                rows_met = _download_all(
+                    account, rows, plan.update_signals, client, allow_ai=allow_ai
+                )
             except SourceError as error:
                 raise _add_way_out(error, source, way_out) from None
-        if not met:
+        if not rows_met:
             progress.say(f"{source.name}: nothing found for {query!r}")
-        return work.finish()
+        return account.write_manifest()
 
 
 def _fetch_listing(
     dataset: Dataset, source: str, listing: Listing, settings: Mapping[str, Any], progress: Progress
-) -> Summary:
+) -> FetchSummary:
     """Take what lies at a path, and what is said of it."""
     for note in listing.notes:
         progress.say(note)
@@ -137,25 +143,29 @@ def _fetch_listing(
             f"--license {license}: names no licence known here; curate check will hold them"
         )
     with dataset.lock():
-        work = Collection(dataset, source, f"fetch {source}", settings, progress)
+        account = FetchAccount(dataset, source, f"fetch {source}", settings, progress)
         rows = (
             _receive(plan.make_row(source, item, utc_now()), item.data or b"", dataset)
             for item in track(listing.found, listing.total, "images", progress)
         )
-        met = _collect(work, rows, plan.update_metadata)
+        rows_met = _download_all(account, rows, plan.update_metadata)
         left_out: dict[str, list[str]] = defaultdict(list)
-        for row in met:
+        for row in rows_met:
             if row.dropped:
                 left_out[row.dropped.partition(":")[0]].append(str(row.file_name))
         for reason, names in sorted(left_out.items()):
-            progress.say(f"{LEFT_OUT.get(reason, reason)} ({len(names)}): {_few(names)}")
-        if bare := sum(not row.texts for row in met):
-            progress.say(f"{bare} of {len(met)} pictures have no caption: their names are used")
-        return work.finish()
+            progress.say(
+                f"{LEFT_OUT_TEXTS.get(reason, reason)} ({len(names)}): {_list_names(names)}"
+            )
+        if without_caption := sum(not row.texts for row in rows_met):
+            progress.say(
+                f"{without_caption} of {len(rows_met)} pictures have no caption: their names are used"
+            )
+        return account.write_manifest()
 
 
-def _collect(
-    work: Collection,
+def _download_all(
+    account: FetchAccount,
     rows: Iterable[Sample],
     update: Callable[[Sample, Sample], Sample],
     client: Client | None = None,
@@ -167,36 +177,36 @@ def _collect(
     Raises:
         SourceError: too many downloads in a row failed.
     """
-    met, in_a_row = [], 0
+    rows_met, in_a_row = [], 0
     for row in rows:
-        met.append(row)
-        known = work.rows.get(row.key)
-        if known and not plan.is_due(known, lost=work.is_lost(known), allow_ai=allow_ai):
-            work.update(update(known, row))
+        rows_met.append(row)
+        known = account.rows.get(row.key)
+        if known and not plan.is_due(known, lost=account.is_lost(known), allow_ai=allow_ai):
+            account.update(update(known, row))
             continue
-        finished = _download(row, client, work.dataset) if client and not row.dropped else row
-        work.add(finished)
-        in_a_row = in_a_row + 1 if failed(finished) else 0
-        if in_a_row == FAILURES:
+        finished = _download(row, client, account.dataset) if client and not row.dropped else row
+        account.add_new(finished)
+        in_a_row = in_a_row + 1 if is_failed_download(finished) else 0
+        if in_a_row == MAX_FAILURES:
             raise SourceError(
-                work.source,
-                f"{FAILURES} downloads in a row failed, the last one: {finished.dropped}",
+                account.source,
+                f"{MAX_FAILURES} downloads in a row failed, the last one: {finished.dropped}",
                 fix="type the same command again later; finished work is kept",
             )
-    return met
+    return rows_met
 
 
 def _download(row: Sample, client: Client, dataset: Dataset) -> Sample:
     """The row with its image in the store, or with the reason why there is none."""
     try:
-        picture = client.get_picture(row.image_url or "", robots_tag)
-    except Failed as error:
+        picture = client.get_image(row.image_url or "", parse_robots_tag)
+    except UnavailableError as error:
         return replace(row, dropped=str(error), retrieved=utc_now())
     row = replace(row, final_url=picture.final_url, retrieved=utc_now())
     if picture.opt_outs:
         found = tuple(dict.fromkeys(row.opt_outs + picture.opt_outs))
         return replace(row, opt_outs=found, dropped=f"opt-out:{picture.opt_outs[0]}")
-    if sniff.kind(picture.data[:32]) in ("HTML", "text") or not picture.data:
+    if sniff.sniff_format(picture.data[:32]) in ("HTML", "text") or not picture.data:
         return replace(row, dropped="download:a text instead of a picture")
     return _receive(row, picture.data, dataset)
 
@@ -206,18 +216,20 @@ def _receive(row: Sample, data: bytes, dataset: Dataset) -> Sample:
 
     Not synced here: 7 ms an image, where once before the manifest is written does as well.
     """
-    dropped = row.dropped or sniff.refusal(data)
+    dropped = row.dropped or sniff.refusal_reason(data)
     if dropped:
         return replace(row, dropped=dropped)
     return replace(
         row,
         sha256=dataset.store.put(data, sync=False),
         byte_count=len(data),
-        format=sniff.kind(data[:32]),
+        format=sniff.sniff_format(data[:32]),
     )
 
 
-def _explain_errors(source: Source, client: Client, found: Iterator[Found]) -> Iterator[Found]:
+def _explain_errors(
+    source: Source, client: Client, found: Iterator[FoundImage]
+) -> Iterator[FoundImage]:
     """Turn a missing field of an answer into a sentence, and the end of the pages into the end."""
     try:
         yield from found
@@ -231,14 +243,14 @@ def _explain_errors(source: Source, client: Client, found: Iterator[Found]) -> I
         ) from None
 
 
-def _key(source: Source, way_out: str) -> Secret | None:
+def _read_key(source: Source, way_out: str) -> Secret | None:
     if source.key_env is None:
         return None
     fix = f"get a key at {source.key_url} and export {source.key_env}=…; {way_out}"
     value = os.environ.get(source.key_env, "").strip()
     if not value:
         raise UsageError(source.key_env, f"is not set; {source.name} needs a key", fix=fix)
-    return Secret.read(source.key_env, value, fix=fix)
+    return Secret.parse(source.key_env, value, fix=fix)
 
 
 def _add_way_out(error: SourceError, source: Source, way_out: str) -> SourceError:
@@ -249,10 +261,10 @@ def _add_way_out(error: SourceError, source: Source, way_out: str) -> SourceErro
 
 
 def _way_out(dataset: Dataset, query: str) -> str:
-    openverse = command(dataset.root, "fetch", "openverse", "--query", query)
+    openverse = command_line(dataset.root, "fetch", "openverse", "--query", query)
     return f"or take open licences: {openverse}"
 
 
-def _few(names: list[str]) -> str:
+def _list_names(names: list[str]) -> str:
     shown = ", ".join(names[:5])
     return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown

@@ -19,11 +19,11 @@ from typing import Any, TypeVar, get_origin
 
 from curate.errors import InputError
 
-VERSION = "fubuki-model/3"
-MODEL = "model.safetensors"  # within a run's folder
-STATE = "state.safetensors"  # there too, while the run is unfinished
+MODEL_VERSION = "fubuki-model/3"
+MODEL_FILE = "model.safetensors"  # within a run's folder
+STATE_FILE = "state.safetensors"  # there too, while the run is unfinished
 METADATA = "fubuki"  # name of the JSON text in the header
-LARGEST_HEADER = 100_000_000  # bytes; the format's own limit
+MAX_HEADER_BYTES = 100_000_000  # bytes; the format's own limit
 RESTORE = "restore the file, or train again: train finetune --shards DIR --out NEW"
 TRAIN = "name a run folder of train finetune, or its .safetensors"
 
@@ -75,7 +75,7 @@ class ModelRecord:
 
     def to_json(self) -> dict[str, Any]:
         """The plain values that the header holds."""
-        return {"version": VERSION} | {k: v for k, v in asdict(self).items() if k != "path"}
+        return {"version": MODEL_VERSION} | {k: v for k, v in asdict(self).items() if k != "path"}
 
 
 def find_model(path: Path) -> Path:
@@ -86,9 +86,9 @@ def find_model(path: Path) -> Path:
     """
     if path.is_file():
         return path
-    if (path / MODEL).is_file():
-        return path / MODEL
-    if (path / STATE).exists():
+    if (path / MODEL_FILE).is_file():
+        return path / MODEL_FILE
+    if (path / STATE_FILE).exists():
         fix = "type its train finetune command again"
         raise InputError(path, "this run is not finished", fix=fix)
     problem = "no checkpoint here" if path.is_dir() else "no such file or folder"
@@ -104,11 +104,11 @@ def read_model(path: Path) -> ModelRecord:
     """
     file = find_model(path)
     described = _read_metadata(file)
-    if (version := described.get("version")) != VERSION:
+    if (version := described.get("version")) != MODEL_VERSION:
         was = f"written as {version!r}" if version else "no model of train finetune"
-        ours = str(version).startswith(VERSION.partition("/")[0])
+        ours = str(version).startswith(MODEL_VERSION.partition("/")[0])
         fix = "train it again: train finetune --shards DIR --out NEW" if ours else TRAIN
-        raise InputError(file, f"{was}, this reads {VERSION!r}", fix=fix)
+        raise InputError(file, f"{was}, this reads {MODEL_VERSION!r}", fix=fix)
     try:
         stages = [_record(StageRecord, value) for value in described["stages"]]
         facts = _record(ModelFacts, described["facts"])
@@ -156,7 +156,7 @@ def _read_metadata(path: Path) -> dict[str, Any]:
             first = file.read(8)
             size = struct.unpack("<Q", first)[0] if len(first) == 8 else 0
             rest = path.stat().st_size - 8
-            if not 2 <= size <= min(LARGEST_HEADER, rest):
+            if not 2 <= size <= min(MAX_HEADER_BYTES, rest):
                 raise cut
             header = json.loads(file.read(size))
         text = header.pop("__metadata__")[METADATA]

@@ -23,9 +23,9 @@ from typing import Any, TypedDict
 
 from curate.errors import InputError
 
-VERSION = "fubuki-shards/2"  # 1: words were runs of letters, so that 3D and 1girl were none
-INDEX = "index.json"
-FORMATS = ("jpg", "png", "webp")  # also the file name extensions
+SHARDS_VERSION = "fubuki-shards/2"  # 1: words were runs of letters, so that 3D and 1girl were none
+INDEX_NAME = "index.json"
+IMAGE_FORMATS = ("jpg", "png", "webp")  # also the file name extensions
 
 
 class CaptionRecord(TypedDict):
@@ -80,7 +80,7 @@ class Shard:
 
 
 @dataclass(frozen=True)
-class Index:
+class ShardIndex:
     """What a folder of shards holds."""
 
     size: int  # pixels; the shorter side of a packed picture is at most this
@@ -91,7 +91,7 @@ class Index:
     words: Mapping[str, int]  # word as `text.tokens` cuts it -> pictures with a caption of it
     licences: Mapping[str, int]  # licence id -> pictures
     settings: Mapping[str, Any]  # how they were packed
-    version: str = VERSION
+    version: str = SHARDS_VERSION
     root: Path = field(default=Path(), compare=False)  # folder it was read from
 
     def to_json(self) -> bytes:
@@ -110,61 +110,65 @@ def member_names(key: str, format: str) -> tuple[str, str, str]:
     return f"{key}.{format}", f"{key}.json", f"{key}.txt"
 
 
-def find(path: Path) -> Path:
+def find_shards(path: Path) -> Path:
     """The folder of shards meant by `path`: itself, or `shards` within a dataset folder.
 
     Raises:
         InputError: neither holds an index.
     """
     for folder in (path, path / "shards"):
-        if (folder / INDEX).is_file():
+        if (folder / INDEX_NAME).is_file():
             return folder
     problem = "no shards here" if path.is_dir() else "no such folder"
-    raise InputError(path, problem, fix=_again(path))
+    raise InputError(path, problem, fix=_repack_command(path))
 
 
-def _again(folder: Path) -> str:
+def _repack_command(folder: Path) -> str:
     """The command that writes these shards anew."""
     dataset = folder.parent if folder.name == "shards" else folder
     return shlex.join(["curate", "pack", "--data", str(dataset)])
 
 
-def read_index(path: Path) -> Index:
-    """The index of the shards that `find` finds, each listed tar present in its full size.
+def read_index(path: Path) -> ShardIndex:
+    """The index of the shards that `find_shards` finds, each listed tar present in its full size.
 
     Raises:
         InputError: no shards, another version, or a tar that is missing or of another size.
     """
-    root = find(path)
-    index = _parse(root / INDEX)
+    root = find_shards(path)
+    index = _parse_index(root / INDEX_NAME)
     for shard in index.shards:
         file = root / shard.name
         if not file.is_file():
-            raise InputError(file, "shard is missing", fix=_again(file.parent))
+            raise InputError(file, "shard is missing", fix=_repack_command(file.parent))
         if file.stat().st_size != shard.bytes:
             problem = f"shard has {file.stat().st_size} bytes, its index says {shard.bytes}"
-            raise InputError(file, problem, fix=_again(file.parent))
+            raise InputError(file, problem, fix=_repack_command(file.parent))
     return index
 
 
-def _parse(path: Path) -> Index:
+def _parse_index(path: Path) -> ShardIndex:
     try:
         values = json.loads(path.read_bytes())
         version = values.get("version")
     except (OSError, ValueError, AttributeError) as error:
-        raise InputError(path, f"not a readable index ({error})", fix=_again(path.parent)) from None
-    if version != VERSION:
-        problem = f"shards of version {version!r}, this reads {VERSION!r}: pack them again"
-        raise InputError(path, problem, fix=_again(path.parent))
-    names = {f.name for f in fields(Index)} - {"root"}
+        raise InputError(
+            path, f"not a readable index ({error})", fix=_repack_command(path.parent)
+        ) from None
+    if version != SHARDS_VERSION:
+        problem = f"shards of version {version!r}, this reads {SHARDS_VERSION!r}: pack them again"
+        raise InputError(path, problem, fix=_repack_command(path.parent))
+    names = {f.name for f in fields(ShardIndex)} - {"root"}
     try:
         shards = tuple(Shard(**s) for s in values["shards"])
-        return Index(**{n: values[n] for n in names} | {"shards": shards, "root": path.parent})
+        return ShardIndex(**{n: values[n] for n in names} | {"shards": shards, "root": path.parent})
     except (KeyError, TypeError) as error:
-        raise InputError(path, f"not an index of ours ({error})", fix=_again(path.parent)) from None
+        raise InputError(
+            path, f"not an index of ours ({error})", fix=_repack_command(path.parent)
+        ) from None
 
 
-def iterate(path: Path) -> Iterator[tuple[str, bytes, Record]]:
+def iterate_samples(path: Path) -> Iterator[tuple[str, bytes, Record]]:
     """Yield (key, bytes of the picture, record) of every sample, in the order they are stored.
 
     Each shard is checked against its SHA-256 before its first sample is given out.
@@ -179,7 +183,7 @@ def iterate(path: Path) -> Iterator[tuple[str, bytes, Record]]:
             yield from _read_shard(file, shard, index.format)
         except (OSError, tarfile.TarError, ValueError, LookupError) as error:
             problem = f"broken shard ({error or type(error).__name__})"
-            raise InputError(file, problem, fix=_again(file.parent)) from None
+            raise InputError(file, problem, fix=_repack_command(file.parent)) from None
 
 
 def _read_shard(file: Path, shard: Shard, format: str) -> Iterator[tuple[str, bytes, Record]]:
@@ -194,10 +198,14 @@ def _read_shard(file: Path, shard: Shard, format: str) -> Iterator[tuple[str, by
                 picture, record, caption = member_names(key, format)
                 if caption not in members:
                     raise ValueError(f"no {caption} beside {three[0].name}")
-                yield key, _bytes(tar, members[picture]), json.loads(_bytes(tar, members[record]))
+                yield (
+                    key,
+                    _read_member(tar, members[picture]),
+                    json.loads(_read_member(tar, members[record])),
+                )
 
 
-def _bytes(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+def _read_member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     stream = tar.extractfile(member)
     if stream is None:
         raise ValueError(f"member {member.name!r} is not a file")

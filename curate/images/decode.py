@@ -1,7 +1,7 @@
 """Bytes to pixels: upright, in sRGB, 8 bits a channel; what cannot be trusted is refused.
 
-Only JPEG, PNG and WebP are decoded, told by content. Run it through `workers.run`: a hostile file
-may still make a decoder eat memory or time, or die.
+Only JPEG, PNG and WebP are decoded, told by content. Run it through `sandbox.run_jobs`: a hostile
+file may still make a decoder eat memory or time, or die.
 """
 
 import hashlib
@@ -13,13 +13,13 @@ import zlib
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from curate.images.sniff import PIXELS, READ, kind
+from curate.images.sniff import MAX_PIXELS, STORED_FORMATS, sniff_format
 
 if TYPE_CHECKING:
     from PIL import Image, ImageCms
 
 # What Pillow raises on broken files; a name that is missing here stops the run with a traceback.
-BROKEN = (
+PILLOW_ERRORS = (
     OSError,  # truncated data; UnidentifiedImageError
     SyntaxError,  # broken PNG
     ValueError,
@@ -37,11 +37,11 @@ BROKEN = (
 _TRANSPOSE = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # EXIF orientation -> Image.Transpose
 
 
-class RefusedError(Exception):
+class UndecodableError(Exception):
     """These bytes give no picture; the text says why and is the same for the same bytes."""
 
 
-def decode(data: bytes) -> "Image.Image":
+def decode_image(data: bytes) -> "Image.Image":
     """The picture in `data`, mode "RGB", or "RGBA" if any pixel is not opaque.
 
     EXIF orientation is applied; an embedded ICC profile is converted to sRGB (an unusable one is
@@ -52,9 +52,9 @@ def decode(data: bytes) -> "Image.Image":
     """
     from PIL import Image
 
-    name = kind(data[:32])
-    if name not in READ:
-        raise RefusedError(f"{name} is not decoded" if data else "0 bytes")
+    name = sniff_format(data[:32])
+    if name not in STORED_FORMATS:
+        raise UndecodableError(f"{name} is not decoded" if data else "0 bytes")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -62,20 +62,20 @@ def decode(data: bytes) -> "Image.Image":
             warnings.filterwarnings("ignore", message=".*malformed MPO")
             warnings.filterwarnings("ignore", module="PIL.TiffImagePlugin")  # EXIF
             with Image.open(io.BytesIO(data), formats=(name,)) as image:
-                _check(image, name)
+                _check_size(image, name)
                 image.load()
-                result = _srgb(_upright(image))
+                result = _to_srgb(_apply_orientation(image))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise RefusedError(f"more than {PIXELS} pixels") from None
+        raise UndecodableError(f"more than {MAX_PIXELS} pixels") from None
     except MemoryError:
-        raise RefusedError("needs too much memory") from None
-    except BROKEN as error:
-        raise RefusedError(_sentence(error)) from None
+        raise UndecodableError("needs too much memory") from None
+    except PILLOW_ERRORS as error:
+        raise UndecodableError(_error_text(error)) from None
     result.info.clear()
     return result
 
 
-def over(image: "Image.Image", background: str) -> "Image.Image":
+def flatten(image: "Image.Image", background: str) -> "Image.Image":
     """`image` as "RGB" on a plain background (a colour name or #rrggbb)."""
     from PIL import Image
 
@@ -95,35 +95,35 @@ def pixel_sha256(image: "Image.Image") -> str:
     return digest.hexdigest()
 
 
-def _check(image: "Image.Image", name: str) -> None:
-    if image.width * image.height > PIXELS:
-        raise RefusedError(f"{image.width} x {image.height} is more than {PIXELS} pixels")
+def _check_size(image: "Image.Image", name: str) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        raise UndecodableError(f"{image.width} x {image.height} is more than {MAX_PIXELS} pixels")
     if name != "JPEG" and getattr(image, "is_animated", False):  # a JPEG may hold a preview
-        raise RefusedError("animated")
+        raise UndecodableError("animated")
 
 
-def _sentence(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     """The first line of an error without memory addresses, which differ from run to run."""
     text = re.sub(r"\s*<[^>]* at 0x[0-9a-f]+>|0x[0-9a-f]{6,}", "", str(error)).strip()
     return " ".join(text.splitlines()[0].split()) if text else type(error).__name__
 
 
-def _upright(image: "Image.Image") -> "Image.Image":
+def _apply_orientation(image: "Image.Image") -> "Image.Image":
     from PIL import Image
 
     try:
         orientation = image.getexif().get(0x0112, 1)
-    except BROKEN:
+    except PILLOW_ERRORS:
         orientation = 1  # EXIF cannot be read; the pixels can
     method = _TRANSPOSE.get(orientation) if isinstance(orientation, int) else None
     return image if method is None else image.transpose(Image.Transpose(method))
 
 
-def _srgb(image: "Image.Image") -> "Image.Image":
+def _to_srgb(image: "Image.Image") -> "Image.Image":
     """`image` in sRGB, mode "RGB", or "RGBA" where a pixel is not opaque."""
     profile = image.info.get("icc_profile")
     if image.mode.startswith("I"):
-        grey, alpha = _eight_bits(image)
+        grey, alpha = _to_eight_bits(image)
     elif image.has_transparency_data:
         rgba = image.convert("RGBA")
         grey_modes = ("1", "L", "LA", "La")
@@ -132,13 +132,13 @@ def _srgb(image: "Image.Image") -> "Image.Image":
     else:
         as_is = image.mode in ("L", "RGB", "CMYK")
         grey, alpha = image if as_is else image.convert("L" if image.mode == "1" else "RGB"), None
-    result = _convert(grey, profile)
+    result = _convert_profile(grey, profile)
     if alpha is not None and alpha.getextrema()[0] != 255:
         result.putalpha(alpha)
     return result
 
 
-def _eight_bits(image: "Image.Image") -> "tuple[Image.Image, Image.Image | None]":
+def _to_eight_bits(image: "Image.Image") -> "tuple[Image.Image, Image.Image | None]":
     """16-bit grey as 8 bits, rounded; and its alpha where one value is declared transparent."""
     import numpy as np
     from PIL import Image
@@ -151,24 +151,24 @@ def _eight_bits(image: "Image.Image") -> "tuple[Image.Image, Image.Image | None]
     return grey, Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8))
 
 
-def _convert(image: "Image.Image", profile: object) -> "Image.Image":
+def _convert_profile(image: "Image.Image", profile: object) -> "Image.Image":
     """`image` from the colours of its ICC profile to sRGB; without one it is taken as sRGB."""
     from PIL import ImageCms
 
     if isinstance(profile, bytes) and profile:
         try:
-            transform = _transform(profile, image.mode)
+            transform = _profile_transform(profile, image.mode)
             if transform is not None:
                 converted = ImageCms.applyTransform(image, transform)
                 if converted is not None:
                     return converted
-        except (ImageCms.PyCMSError, *BROKEN):
+        except (ImageCms.PyCMSError, *PILLOW_ERRORS):
             pass  # broken, or made for other channels than the picture has
     return image.convert("RGB")
 
 
 @lru_cache(maxsize=16)
-def _transform(profile: bytes, mode: str) -> "ImageCms.ImageCmsTransform | None":
+def _profile_transform(profile: bytes, mode: str) -> "ImageCms.ImageCmsTransform | None":
     """From `profile` to sRGB; None where it is sRGB already and converting would only round."""
     from PIL import ImageCms
 

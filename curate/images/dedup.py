@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from curate.dataset import engine
 from curate.dataset.folder import Dataset
-from curate.dataset.sample import DUPLICATE, Sample, drop, live, reinstate
+from curate.dataset.sample import DUPLICATE, Sample, drop_samples, live_samples, reinstate_samples
 from curate.dataset.store import Store
 from curate.images.hashing import near_pairs
-from curate.images.inspect import UNREADABLE, measure, thumbnails
+from curate.images.inspect import UNREADABLE, measure, stored_thumbnails
 from curate.system.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
     Thumbnail = NDArray[np.int16]
 
-NOTES = 5  # unreadable pictures that are named
+MAX_NOTES = 5  # unreadable pictures that are named
 
 # Two 16 x 16 thumbnails on a scale of 0 to 255 show one picture if no colour drifts further than
-SHIFT = 4.0  # on average, and if no cell differs by more than
-SMALL = 8  # or the cells differ by no more than
-SPREAD = 3.4  # times (what three quarters of them stay within + 1), which is at most
-NOISE = 10
+MAX_SHIFT = 4.0  # on average, and if no cell differs by more than
+SMALL_DIFFERENCE = 8  # or the cells differ by no more than
+MAX_SPREAD = 3.4  # times (what three quarters of them stay within + 1), which is at most
+MAX_NOISE = 10
 # Recompression disturbs all of a picture a little; another face, tool or tone disturbs one part.
 
 
 @dataclass(frozen=True)
-class Summary:
+class DedupSummary:
     """What `find_duplicates` did to a dataset."""
 
     rows: int  # in the manifest
@@ -56,8 +56,8 @@ class Summary:
 
     def notes(self) -> list[str]:
         """A line for each unreadable picture, the first few."""
-        lines = [f"{key}: unreadable, {why}" for key, why in list(self.why.items())[:NOTES]]
-        more = len(self.why) - NOTES
+        lines = [f"{key}: unreadable, {why}" for key, why in list(self.why.items())[:MAX_NOTES]]
+        more = len(self.why) - MAX_NOTES
         return [*lines, f"and {more} more unreadable pictures"] if more > 0 else lines
 
 
@@ -67,7 +67,7 @@ def find_duplicates(
     max_distance: int = 4,
     mirrors: bool = False,
     progress: Progress = SILENT,
-) -> Summary:
+) -> DedupSummary:
     """Measure every picture of a dataset and drop the copies; the command `curate dedup`.
 
     Raises:
@@ -81,10 +81,10 @@ def find_duplicates(
 
     with dataset.lock(existing=True):
         settings = {"max_distance": max_distance, "mirrors": mirrors}
-        return summarize(dataset.run(step, "dedup", settings))
+        return summarize(dataset.run_step(step, "dedup", settings))
 
 
-def summarize(samples: Sequence[Sample]) -> Summary:
+def summarize(samples: Sequence[Sample]) -> DedupSummary:
     """Count what was dropped, and why."""
     by_key = {s.key: s for s in samples}
     kinds = Counter({"bytes": 0, "pixels": 0, "near": 0})
@@ -97,7 +97,7 @@ def summarize(samples: Sequence[Sample]) -> Summary:
             kinds["bytes" if sample.sha256 == twin.sha256 else near] += 1
     parts = {s.key: s.dropped.partition(":") for s in samples if s.dropped}
     why = {key: detail for key, (reason, _, detail) in parts.items() if reason == UNREADABLE}
-    return Summary(len(samples), len(live(samples)), len(why), dict(kinds), why)
+    return DedupSummary(len(samples), len(live_samples(samples)), len(why), dict(kinds), why)
 
 
 def dedup(
@@ -114,9 +114,9 @@ def dedup(
     """
 
     def thumbs(samples: Sequence[Sample]) -> "Mapping[str, Thumbnail]":
-        return thumbnails(store, samples)
+        return stored_thumbnails(store, samples)
 
-    return engine.whole(
+    return engine.apply_to_all_rows(
         rows,
         lambda samples: drop_duplicates(
             samples, thumbs, max_distance=max_distance, mirrors=mirrors
@@ -133,8 +133,8 @@ def drop_duplicates(
 ) -> list[Sample]:
     """Mark as `duplicate:KEY` each picture that is a copy of a better one that stays.
 
-    Pictures are taken best first (see `preference`), so the order of the rows changes nothing; a
-    copy names the picture that stays, and chains are not followed.
+    Pictures are taken best first (see `preference_key`), so the order of the rows changes nothing;
+    a copy names the picture that stays, and chains are not followed.
 
     Args:
         samples: rows, measured or not.
@@ -143,16 +143,16 @@ def drop_duplicates(
         max_distance: hash bits up to which two pictures are proposed as near.
         mirrors: whether a mirror image is a copy.
     """
-    fresh = reinstate(samples, DUPLICATE)
-    ranked = sorted(live(fresh), key=preference)
-    twins = _equal(ranked)
+    fresh = reinstate_samples(samples, DUPLICATE)
+    ranked = sorted(live_samples(fresh), key=preference_key)
+    twins = _exact_twins(ranked)
     hashed = [s for s in ranked if s.key not in twins and s.phash]
-    near = _near(hashed, thumbs, max_distance, mirrors)
+    near = _near_twins(hashed, thumbs, max_distance, mirrors)
     equal = {key: near.get(twin, twin) for key, twin in twins.items()}  # no chains
-    return drop(fresh, {key: f"{DUPLICATE}:{twin}" for key, twin in (equal | near).items()})
+    return drop_samples(fresh, {key: f"{DUPLICATE}:{twin}" for key, twin in (equal | near).items()})
 
 
-def preference(sample: Sample) -> tuple[bool, int, int, int, float, str]:
+def preference_key(sample: Sample) -> tuple[bool, int, int, int, float, str]:
     """Sorts the picture to keep first: allowed, well documented, large, sharp, then by key.
 
     Before all others one with an opt-out: it stays, and is denied, so that no copy of what its
@@ -165,7 +165,7 @@ def preference(sample: Sample) -> tuple[bool, int, int, int, float, str]:
     return not sample.opt_outs, rank, -known, -sample.area, -(sample.sharpness or 0.0), sample.key
 
 
-def _equal(ranked: Sequence[Sample]) -> dict[str, str]:
+def _exact_twins(ranked: Sequence[Sample]) -> dict[str, str]:
     """For each picture whose bytes or pixels equal an earlier one's, the key of that one."""
     first: dict[str, str] = {}
     twins = {}
@@ -179,7 +179,7 @@ def _equal(ranked: Sequence[Sample]) -> dict[str, str]:
     return twins
 
 
-def _near(
+def _near_twins(
     ranked: Sequence[Sample],
     thumbs: "Callable[[Sequence[Sample]], Mapping[str, Thumbnail]]",
     max_distance: int,
@@ -187,7 +187,7 @@ def _near(
 ) -> dict[str, str]:
     """For each picture that looks like an earlier one that stays, the key of that one."""
     around = _neighbours(ranked, max_distance, mirrors)
-    pictures = thumbs(_crowded(ranked, around))
+    pictures = thumbs(_needing_thumbnails(ranked, around))
     place = {s.key: n for n, s in enumerate(ranked)}
     kept: dict[str, list[Sample]] = defaultdict(list)  # by hash
     near: dict[str, str] = {}
@@ -198,7 +198,7 @@ def _near(
         for others, mirrored in around(sample):
             seen = pictures[sample.key][:, ::-1] if mirrored else pictures[sample.key]
             found = [other for name in others for other in kept.get(name, ())]
-            twins += _alike(seen, found, pictures)
+            twins += _matching_samples(seen, found, pictures)
         if twins:
             near[sample.key] = min(twins, key=lambda s: place[s.key]).key
         else:
@@ -235,7 +235,7 @@ def _neighbours(ranked: Sequence[Sample], max_distance: int, mirrors: bool) -> A
     return around
 
 
-def _crowded(ranked: Sequence[Sample], around: Around) -> list[Sample]:
+def _needing_thumbnails(ranked: Sequence[Sample], around: Around) -> list[Sample]:
     """The samples that another one may look like; only their pictures are needed."""
     size = Counter(str(s.phash) for s in ranked)
     busy: set[str] = set()
@@ -246,7 +246,7 @@ def _crowded(ranked: Sequence[Sample], around: Around) -> list[Sample]:
     return [s for s in ranked if str(s.phash) in busy]
 
 
-def _alike(
+def _matching_samples(
     picture: "Thumbnail", others: Sequence[Sample], pictures: "Mapping[str, Thumbnail]"
 ) -> list[Sample]:
     """Those of `others` that show the same as `picture`."""
@@ -254,17 +254,17 @@ def _alike(
 
     if not others:
         return []
-    same = same_picture(picture, np.stack([pictures[s.key] for s in others]))
+    same = is_same_image(picture, np.stack([pictures[s.key] for s in others]))
     return [other for other, is_same in zip(others, same.tolist(), strict=True) if is_same]
 
 
-def same_picture(one: "Thumbnail", many: "Thumbnail") -> "NDArray[np.bool_]":
+def is_same_image(one: "Thumbnail", many: "Thumbnail") -> "NDArray[np.bool_]":
     """Whether `one` thumbnail shows the same picture as each of `many`, up to recompression.
 
     The rule is ours; its limits stand at the top of this module.
 
     Args:
-        one: 16 x 16 x 4, as `inspect.thumbnail` gives it, signed.
+        one: 16 x 16 x 4, as `inspect.comparison_thumbnail` gives it, signed.
         many: n x 16 x 16 x 4.
     """
     import numpy as np
@@ -273,6 +273,6 @@ def same_picture(one: "Thumbnail", many: "Thumbnail") -> "NDArray[np.bool_]":
     shift = np.abs(difference.mean(axis=(1, 2))).max(axis=1)
     cells = np.sort(np.abs(difference).max(axis=3).reshape(len(many), -1), axis=1)
     worst, most = cells[:, -1], cells[:, cells.shape[1] * 3 // 4 - 1]
-    spread = (worst <= SPREAD * (most + 1)) & (most <= NOISE)
-    result: NDArray[np.bool_] = (shift <= SHIFT) & ((worst <= SMALL) | spread)
+    spread = (worst <= MAX_SPREAD * (most + 1)) & (most <= MAX_NOISE)
+    result: NDArray[np.bool_] = (shift <= MAX_SHIFT) & ((worst <= SMALL_DIFFERENCE) | spread)
     return result

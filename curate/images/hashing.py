@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-BITS = 64
-SIDE = 32  # pixels; the hash sees no more of a picture than this
+HASH_BITS = 64
+HASH_SIDE = 32  # pixels; the hash sees no more of a picture than this
 
 
 def phashes(luma: "Image.Image") -> tuple[str, str]:
@@ -24,7 +24,7 @@ def phashes(luma: "Image.Image") -> tuple[str, str]:
     import imagehash
     from PIL import Image, ImageOps
 
-    small = luma.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    small = luma.resize((HASH_SIDE, HASH_SIDE), Image.Resampling.LANCZOS)
     return str(imagehash.phash(small)), str(imagehash.phash(ImageOps.mirror(small)))
 
 
@@ -42,10 +42,10 @@ def near_pairs(
     import numpy as np
 
     total = len(hashes)
-    if max_distance >= BITS:  # opposite hashes share no band
+    if max_distance >= HASH_BITS:  # opposite hashes share no band
         return np.triu_indices(total, 1)
     found = [np.empty(0, dtype=np.int64)]
-    for shift, width in _bands(max_distance + 1):
+    for shift, width in _hash_bands(max_distance + 1):
         mask = np.uint64((1 << width) - 1)
         band = (hashes >> np.uint64(shift)) & mask
         order = np.argsort(band, kind="stable")
@@ -64,7 +64,7 @@ def near_pairs(
     return pairs // max(total, 1), pairs % max(total, 1)
 
 
-def _bands(count: int) -> list[tuple[int, int]]:
+def _hash_bands(count: int) -> list[tuple[int, int]]:
     """(shift, width) of `count` bands that together cover all bits, as even as can be."""
-    edges = [BITS * n // count for n in range(count + 1)]
+    edges = [HASH_BITS * n // count for n in range(count + 1)]
     return [(low, high - low) for low, high in pairwise(edges)]

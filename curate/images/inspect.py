@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.dataset import engine
-from curate.dataset.sample import Sample, drop, reinstate
+from curate.dataset.sample import Sample, drop_samples, reinstate_samples
 from curate.dataset.store import Store
-from curate.images.decode import RefusedError, decode, over, pixel_sha256
+from curate.images.decode import UndecodableError, decode_image, flatten, pixel_sha256
 from curate.system import sandbox
 from curate.system.progress import SILENT, Progress, track
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 UNREADABLE = "unreadable"
-THUMB = 16  # pixels, side of a thumbnail
+THUMBNAIL_SIDE = 16  # pixels, side of a thumbnail
 
 
 def measure(
@@ -33,16 +33,18 @@ def measure(
     Raises:
         InputError: a stored file is missing or has changed.
     """
-    return engine.whole(rows, lambda samples: _measured(samples, store, progress))
+    return engine.apply_to_all_rows(
+        rows, lambda samples: _measure_samples(samples, store, progress)
+    )
 
 
-def _measured(samples: Sequence[Sample], store: Store, progress: Progress) -> list[Sample]:
+def _measure_samples(samples: Sequence[Sample], store: Store, progress: Progress) -> list[Sample]:
     stored = {s.key for s in samples if s.sha256}
-    again = {s.key: s for s in reinstate(samples, UNREADABLE) if s.key in stored}
+    again = {s.key: s for s in reinstate_samples(samples, UNREADABLE) if s.key in stored}
     samples = [again.get(s.key, s) for s in samples]
     todo = [s for s in samples if s.sha256 and s.dropped is None and s.pixel_sha256 is None]
     hashes = sorted({s.sha256 for s in todo if s.sha256})
-    shown = track(measured_bytes(store, hashes), len(hashes), "images measured", progress)
+    shown = track(measure_stored(store, hashes), len(hashes), "images measured", progress)
     found = dict(zip(hashes, shown, strict=True))
     wanted = {s.key for s in todo}
     filled, reasons = [], {}
@@ -52,33 +54,33 @@ def _measured(samples: Sequence[Sample], store: Store, progress: Progress) -> li
             reasons[sample.key] = f"{UNREADABLE}:{facts}"
             facts = {}
         filled.append(replace(sample, **facts))
-    return drop(filled, reasons)
+    return drop_samples(filled, reasons)
 
 
-def measured_bytes(store: Store, hashes: Sequence[str]) -> Iterator[dict[str, Any] | str]:
+def measure_stored(store: Store, hashes: Sequence[str]) -> Iterator[dict[str, Any] | str]:
     """For each stored picture its measured facts by field name, or why it cannot be decoded."""
     jobs = [{"root": str(store.root), "sha256": h} for h in hashes]
-    function = f"{__name__}:_measure_stored"
-    for answer in sandbox.run(function, jobs) if jobs else ():
-        if isinstance(answer, sandbox.Died):
+    function = f"{__name__}:_measure_job"
+    for answer in sandbox.run_jobs(function, jobs) if jobs else ():
+        if isinstance(answer, sandbox.WorkerFailure):
             yield answer.reason
         else:
             yield answer[0].get("refused") or answer[0]["facts"]
 
 
-def _measure_stored(root: str, sha256: str) -> sandbox.Answer:
+def _measure_job(root: str, sha256: str) -> sandbox.JobResult:
     data = Store(Path(root)).get(sha256)
     try:
-        return {"facts": facts(decode(data))}, b""
-    except RefusedError as error:
+        return {"facts": pixel_facts(decode_image(data))}, b""
+    except UndecodableError as error:
         return {"refused": str(error)}, b""
 
 
-def facts(image: "Image.Image") -> dict[str, Any]:
+def pixel_facts(image: "Image.Image") -> dict[str, Any]:
     """What `Sample` keeps of the pixels, by field name; hashes are of the picture on white."""
     from curate.images.hashing import phashes
 
-    luma = over(image, "white").convert("L")
+    luma = flatten(image, "white").convert("L")
     phash, mirror_phash = phashes(luma)
     return {
         "width": image.width,
@@ -112,35 +114,35 @@ def sharpness(luma: "Image.Image") -> float:
     return squares / count - (total / count) ** 2
 
 
-def thumbnails(store: Store, samples: Iterable[Sample]) -> "Mapping[str, NDArray[np.int16]]":
-    """Key -> thumbnail of each sample that can be decoded: see `thumbnail`."""
+def stored_thumbnails(store: Store, samples: Iterable[Sample]) -> "Mapping[str, NDArray[np.int16]]":
+    """Key -> thumbnail of each sample that can be decoded: see `comparison_thumbnail`."""
     import numpy as np
 
     asked = [s for s in samples if s.sha256]
     jobs = [{"root": str(store.root), "sha256": s.sha256} for s in asked]
-    answers = sandbox.run(f"{__name__}:_stored_thumbnail", jobs) if jobs else ()
+    answers = sandbox.run_jobs(f"{__name__}:_comparison_job", jobs) if jobs else ()
     found: dict[str, NDArray[np.int16]] = {}
     for sample, answer in zip(asked, answers, strict=True):
-        if not isinstance(answer, sandbox.Died) and answer[1]:
+        if not isinstance(answer, sandbox.WorkerFailure) and answer[1]:
             values = np.frombuffer(answer[1], dtype=np.uint8).astype(np.int16)
-            found[sample.key] = values.reshape(THUMB, THUMB, 4)
+            found[sample.key] = values.reshape(THUMBNAIL_SIDE, THUMBNAIL_SIDE, 4)
     return found
 
 
-def _stored_thumbnail(root: str, sha256: str) -> sandbox.Answer:
+def _comparison_job(root: str, sha256: str) -> sandbox.JobResult:
     try:
-        image = decode(Store(Path(root)).get(sha256))
-    except RefusedError:
+        image = decode_image(Store(Path(root)).get(sha256))
+    except UndecodableError:
         return {}, b""
-    return {}, thumbnail(image).tobytes()
+    return {}, comparison_thumbnail(image).tobytes()
 
 
-def thumbnail(image: "Image.Image") -> "NDArray[np.uint8]":
+def comparison_thumbnail(image: "Image.Image") -> "NDArray[np.uint8]":
     """16 x 16 pixels of red, green, blue on white, and alpha; each the mean of its surroundings."""
     import numpy as np
     from PIL import Image
 
-    side = (THUMB, THUMB)
+    side = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
     if image.mode == "RGB":
         rgb = np.asarray(image.resize(side, Image.Resampling.BILINEAR))
         return np.dstack([rgb, np.full(side, 255, dtype=np.uint8)])

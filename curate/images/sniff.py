@@ -5,8 +5,8 @@ import struct
 import warnings
 import zlib
 
-PIXELS = 50_000_000  # pixels; larger pictures are refused before decoding
-READ = ("JPEG", "PNG", "WEBP")  # the formats we store
+MAX_PIXELS = 50_000_000  # pixels; larger pictures are refused before decoding
+STORED_FORMATS = ("JPEG", "PNG", "WEBP")  # the formats we store
 
 _MAGIC = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -24,7 +24,7 @@ _MAGIC = (
 )
 
 
-def kind(head: bytes) -> str:
+def sniff_format(head: bytes) -> str:
     """Name what starts with `head` (32 bytes suffice): "JPEG", "GIF", "HTML", "text", "unknown"."""
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WEBP"
@@ -41,26 +41,26 @@ def kind(head: bytes) -> str:
     return "text" if _is_text(head) else "unknown"
 
 
-def refusal(data: bytes) -> str | None:
+def refusal_reason(data: bytes) -> str | None:
     """Why these bytes are not stored as a picture, as a `dropped` reason; None if they are.
 
     Reads the header only: a picture that passes may still be broken further on.
     """
     if not data:
         return "empty:0 bytes"
-    name = kind(data[:32])
-    if name not in READ:
+    name = sniff_format(data[:32])
+    if name not in STORED_FORMATS:
         return f"not-an-image:{name}"
-    size = _size(data, name)
+    size = _header_size(data, name)
     if size is None:
         return f"not-an-image:{name} with an unreadable header"
     width, height = size
-    if width * height > PIXELS:
+    if width * height > MAX_PIXELS:
         return f"too-large:{width} x {height} pixels"
     return None
 
 
-def _size(data: bytes, name: str) -> tuple[int, int] | None:
+def _header_size(data: bytes, name: str) -> tuple[int, int] | None:
     """Width and height in pixels as the header states them, None if it cannot be read."""
     from PIL import Image
 
@@ -70,7 +70,7 @@ def _size(data: bytes, name: str) -> tuple[int, int] | None:
             with Image.open(io.BytesIO(data), formats=(name,)) as image:
                 return image.size
     except Image.DecompressionBombError:
-        return 2 * PIXELS, 1
+        return 2 * MAX_PIXELS, 1
     except (
         OSError,  # UnidentifiedImageError among them
         SyntaxError,

@@ -1,1 +1,1 @@
-"""Which images show which words: one SQLite FTS5 file a segment, all asked together."""
+"""Which images show which words: SQLite FTS5 files, each a segment, asked together."""

@@ -1,4 +1,4 @@
-"""Files of the index that are kept: whole or not there, and never believed when damaged.
+"""The cache of index files: whole or not there, and never believed when damaged.
 
 A file is named by the content that was counted, by the rules that cut it into words, and by the
 hash of its own bytes.
@@ -18,15 +18,15 @@ from pathlib import Path
 
 from curate.index import segment
 
-MOST = 4 << 30  # bytes kept in the user's folder; files in use are kept beyond it
-_DECIDING = (  # what is read, how it is cut into words, and which lemmas these have
+MAX_CACHE_BYTES = 4 << 30  # bytes kept in the user's folder; files in use are kept beyond it
+_HASHED_MODULES = (  # what is read, how it is cut into words, and which lemmas these have
     *("build.py", "corpus.py", "huggingface.py", "lemmas.py", "partition.py", "scripts.py"),
     *("segment.py", "shards.py", "tables.py", "tokens.py", "wordnet.py"),
 )
-_LISTS = (".txt", ".zip", ".gz", ".tsv", ".json")  # of words
+_WORD_LIST_SUFFIXES = (".txt", ".zip", ".gz", ".tsv", ".json")  # of words
 
 
-def folder() -> Path:
+def cache_folder() -> Path:
     """The user's folder for indexes of shards and lists, which stay as they are."""
     kept = os.environ.get("XDG_CACHE_HOME") or ""
     base = Path(kept) if Path(kept).is_absolute() else Path.home() / ".cache"
@@ -34,55 +34,55 @@ def folder() -> Path:
 
 
 @cache
-def _rules() -> str:
+def _rules_hash() -> str:
     """Hash of all that decides what is counted: an index by other rules is not believed."""
-    whole = hashlib.sha256(f"{segment.RULES} {sqlite3.sqlite_version}".encode())
+    whole = hashlib.sha256(f"{segment.SEGMENT_RULES} {sqlite3.sqlite_version}".encode())
     whole.update(version("simplemma").encode())
     for package in ("curate.corpora", "curate.index", "curate.text"):
         for file in sorted(resources.files(package).iterdir(), key=lambda entry: entry.name):
-            if file.name in _DECIDING or file.name.endswith(_LISTS):
+            if file.name in _HASHED_MODULES or file.name.endswith(_WORD_LIST_SUFFIXES):
                 whole.update(file.read_bytes())
     return whole.hexdigest()[:8]
 
 
-def kept(place: Path, name: str) -> list[Path] | None:
+def find_kept(place: Path, name: str) -> list[Path] | None:
     """The files of the index of a part, if all are there and whole; damaged ones are removed."""
     found: list[Path] = []
     while True:
-        start = f"words-{_rules()}-{name}-{len(found)}"
+        start = f"words-{_rules_hash()}-{name}-{len(found)}"
         candidates = sorted(place.glob(f"{start}-*.sqlite"))
-        whole = [path for path in candidates if _whole(path)]
+        whole = [path for path in candidates if _is_whole(path)]
         for path in set(candidates) - set(whole):
             with suppress(OSError):
                 path.unlink()
         if not whole:
             return None
         found.append(whole[0])
-        if not segment.reopen(whole[0]).facts["more"]:
+        if not segment.open_segment(whole[0]).facts["more"]:
             return found
 
 
-def _whole(path: Path) -> bool:
+def _is_whole(path: Path) -> bool:
     try:
-        return _sum(path) == path.stem.rpartition("-")[2]
+        return _checksum(path) == path.stem.rpartition("-")[2]
     except OSError:
         return False
 
 
-def _sum(path: Path) -> str:
+def _checksum(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 @contextmanager
-def writing(place: Path) -> Iterator[Path]:
+def temporary_file(place: Path) -> Iterator[Path]:
     """A name beside the kept files for a database that is being written, held until done.
 
     Raises:
         OSError: nothing can be written there.
     """
     place.mkdir(parents=True, exist_ok=True)
-    _remove_left_behind(place)
+    _remove_abandoned(place)
     handle, name = tempfile.mkstemp(dir=place, prefix=".words-", suffix=".part")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)  # freed by the system when we die
@@ -93,15 +93,15 @@ def writing(place: Path) -> Iterator[Path]:
             Path(name).unlink()
 
 
-def keep(part: Path, name: str, number: int) -> Path:
+def keep_file(part: Path, name: str, number: int) -> Path:
     """Give a finished file its name; it is the `number`-th of its part, from 0."""
-    path = part.with_name(f"words-{_rules()}-{name}-{number}-{_sum(part)}.sqlite")
+    path = part.with_name(f"words-{_rules_hash()}-{name}-{number}-{_checksum(part)}.sqlite")
     part.chmod(0o644)
     part.replace(path)
     return path
 
 
-def _remove_left_behind(place: Path) -> None:
+def _remove_abandoned(place: Path) -> None:
     """Remove what killed processes were writing."""
     for part in place.glob(".words-*.part"):
         with suppress(OSError), part.open("rb") as file:
@@ -109,9 +109,9 @@ def _remove_left_behind(place: Path) -> None:
             part.unlink()
 
 
-def forget(place: Path, used: Iterable[str], most: int) -> None:
+def forget_unused(place: Path, used: Iterable[str], most: int) -> None:
     """Remove the files longest unused, until `most` bytes are left besides the parts in use."""
-    beginnings = tuple(f"words-{_rules()}-{name}-" for name in used)
+    beginnings = tuple(f"words-{_rules_hash()}-{name}-" for name in used)
     others = []
     for path in place.glob("words-*.sqlite"):
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""The images of all files of an index, numbered by key over all of them."""
+"""Document ids: one number for each image over all files of an index, by its key."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -6,7 +6,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from curate.index.segment import Segment, distinct
+from curate.index.segment import Segment, distinct_captions
 from curate.text import tokens
 
 if TYPE_CHECKING:
@@ -14,21 +14,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Numbering:
+class DocumentIds:
     """Which number, from 0, each image of each segment has; equal keys have the same."""
 
     def __init__(self, segments: Iterable[Segment]) -> None:
         """Compare keys only where the segments' first and last ones show that it is needed."""
-        self.all = list(segments)
-        self.segments = sorted((s for s in self.all if s.images), key=Segment.ends)
-        ends = [segment.ends() for segment in self.segments]
-        self._apart = all(before[1] < after[0] for before, after in pairwise(ends))
-        self._numbers = self._in_sequence() if self._apart else self._by_key()
-        self.images = 1 + max((int(found[-1]) for found in self._numbers.values()), default=-1)
-        self._expected: dict[int, list[tuple[str, str]]] = {}  # key and captions of each copy
+        self.all_segments = list(segments)
+        self.segments = sorted(
+            (s for s in self.all_segments if s.images), key=Segment.first_and_last_key
+        )
+        ends = [segment.first_and_last_key() for segment in self.segments]
+        self._are_disjoint = all(before[1] < after[0] for before, after in pairwise(ends))
+        self._ids = self._consecutive_ids() if self._are_disjoint else self._ids_by_key()
+        self.images = 1 + max((int(found[-1]) for found in self._ids.values()), default=-1)
+        self._prefetched: dict[int, list[tuple[str, str]]] = {}  # key and captions of each copy
         self._shared = sum(segment.images for segment in self.segments) - self.images
 
-    def _in_sequence(self) -> "dict[Segment, NDArray[np.int32]]":
+    def _consecutive_ids(self) -> "dict[Segment, NDArray[np.int32]]":
         import numpy as np
 
         numbers, start = {}, 0
@@ -37,7 +39,7 @@ class Numbering:
             start += segment.images
         return numbers
 
-    def _by_key(self) -> "dict[Segment, NDArray[np.int32]]":
+    def _ids_by_key(self) -> "dict[Segment, NDArray[np.int32]]":
         import numpy as np
 
         keys: list[str] = []
@@ -50,64 +52,64 @@ class Numbering:
         ends = np.cumsum([segment.images for segment in self.segments])[:-1]
         return dict(zip(self.segments, np.split(numbers, ends), strict=True))
 
-    def matching(self, asked: Mapping[Segment, str]) -> "NDArray[np.int32]":
+    def match(self, asked: Mapping[Segment, str]) -> "NDArray[np.int32]":
         """Ascending numbers of the images that the question to their segment finds."""
         import numpy as np
 
-        found = [self._numbers[s][s.matches(question)] for s, question in asked.items() if question]
+        found = [self._ids[s][s.match(question)] for s, question in asked.items() if question]
         if len(found) == 1:
             return found[0]
         joined = np.concatenate([np.zeros(0, dtype=np.int32), *found])
-        return joined if self._apart else np.unique(joined)
+        return joined if self._are_disjoint else np.unique(joined)
 
-    def expect(self, numbers: "NDArray[np.int32]") -> None:
+    def prefetch(self, numbers: "NDArray[np.int32]") -> None:
         """Read these images at once; `image` then answers for them from memory."""
         import numpy as np
 
-        self._expected = {}
-        for segment, own in self._numbers.items():
+        self._prefetched = {}
+        for segment, own in self._ids.items():
             places = np.flatnonzero(np.isin(own, numbers)).tolist()
-            for place, key, captions in segment.images_at(places):
-                self._expected.setdefault(int(own[place]), []).append((key, captions))
+            for place, key, captions in segment.read_images(places):
+                self._prefetched.setdefault(int(own[place]), []).append((key, captions))
 
     def image(self, number: int) -> tuple[str, list[str]]:
         """The key of an image and its captions, each once, wherever they come from."""
-        copies = self._expected.get(number)
+        copies = self._prefetched.get(number)
         if copies is None:
             copies = [segment.image(local) for segment, local in self._copies(number)]
         if len(copies) == 1:
             return copies[0][0], copies[0][1].split("\n")
-        return copies[0][0], distinct(captions for _, captions in copies)
+        return copies[0][0], distinct_captions(captions for _, captions in copies)
 
     def _copies(self, number: int) -> Iterator[tuple[Segment, int]]:
         """Where an image stands: in one segment, or in several where its key came again."""
         import numpy as np
 
         wanted = np.int32(number)  # another type would have every number converted
-        for segment, numbers in self._numbers.items():
+        for segment, numbers in self._ids.items():
             local = int(numbers.searchsorted(wanted))
             if local < len(numbers) and numbers[local] == number:
                 yield segment, local
 
     @cached_property
-    def _repeated(self) -> dict[int, list[str]]:
+    def _repeated_captions(self) -> dict[int, list[str]]:
         """Captions of the images that stand in several segments, by number, for each segment."""
         import numpy as np
 
         found: dict[int, list[str]] = defaultdict(list)
         if self._shared:
-            times = np.bincount(np.concatenate(list(self._numbers.values())))
-            for segment, numbers in self._numbers.items():
+            times = np.bincount(np.concatenate(list(self._ids.values())))
+            for segment, numbers in self._ids.items():
                 local = np.flatnonzero(times[numbers] > 1).tolist()
-                for place, captions in segment.captions_of(local):
+                for place, captions in segment.read_captions(local):
                     found[int(numbers[place])].append(captions)
         return found
 
     def captions(self) -> int:
         """How many captions there are; an image's equal ones count once."""
         total = sum(segment.captions for segment in self.segments)
-        for said in self._repeated.values():
-            total += len(distinct(said)) - sum(1 + text.count("\n") for text in said)
+        for said in self._repeated_captions.values():
+            total += len(distinct_captions(said)) - sum(1 + text.count("\n") for text in said)
         return total
 
     def forms(self) -> dict[str, int]:
@@ -115,13 +117,13 @@ class Numbering:
         images: Counter[str] = Counter()
         for segment in self.segments:
             images.update(segment.forms())
-        for said in self._repeated.values():
-            each = [_forms(text) for text in said]
+        for said in self._repeated_captions.values():
+            each = [_caption_forms(text) for text in said]
             for forms in each:
                 images.subtract(forms)
             images.update(set[str]().union(*each))
         return dict(images)
 
 
-def _forms(captions: str) -> set[str]:
+def _caption_forms(captions: str) -> set[str]:
     return {term for clause in tokens.terms_by_clause(captions) for term in clause}

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-RULES = 3  # part of a kept file's name: raise it when words are cut or stored differently
-BREAK = "\ue000"  # the token between two captions of an image, and where words are held apart
-_TABLES = """
+SEGMENT_RULES = 3  # part of a kept file's name: raise it when words are cut or stored differently
+SEPARATOR = "\ue000"  # the token between two captions of an image, and where words are held apart
+_SCHEMA = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
 CREATE TABLE image (number INTEGER PRIMARY KEY, key TEXT NOT NULL, captions TEXT NOT NULL);
@@ -39,54 +39,56 @@ INSERT INTO posting (posting, rank) VALUES ('hashsize', 33554432); -- bytes befo
 # inside a word (elf's, 1.5) stands in the table as a character of private use
 _STORED = {code: 0xE000 + code for code in range(1, 128) if not chr(code).isalnum()}
 _AS_FORM = {stored: code for code, stored in _STORED.items()}
-_JOINED = re.compile("[0-9A-Za-z]'[0-9A-Za-z]|[0-9]\\.[0-9]")
+_JOINED_WORD = re.compile("[0-9A-Za-z]'[0-9A-Za-z]|[0-9]\\.[0-9]")
 # `tokens.CLAUSE_END` in two steps that are quick for what most captions hold
 _COMMA = re.compile(",(?![0-9])")
-_MARKED = re.compile(r"[;!?|()\[\]\n:]|\.\s")  # whether anything else may hold words apart
+_HAS_WORD_BREAK = re.compile(r"[;!?|()\[\]\n:]|\.\s")  # whether anything else may hold words apart
 
 
-def clean(text: str) -> str:
+def clean_line(text: str) -> str:
     """One line that SQLite can store."""
     if text.isprintable():
         return text
     return " ".join(text.replace("\0", " ").split()).encode("utf-8", "replace").decode()
 
 
-def quoted(phrase: Iterable[str]) -> str:
+def quote_phrase(phrase: Iterable[str]) -> str:
     """Words side by side, as FTS5 asks for them."""
     return '"' + " ".join(word.translate(_STORED) for word in phrase) + '"'
 
 
-def distinct(stored: Iterable[str]) -> list[str]:
+def distinct_captions(stored: Iterable[str]) -> list[str]:
     """The captions of an image that is stored more than once, each once."""
     return sorted({caption for captions in stored for caption in captions.split("\n")})
 
 
-class _Cut(dict[str, str]):
+class _TokenCache(dict[str, str]):
     """Word as written -> its tokens."""
 
     def __missing__(self, surface: str) -> str:
-        found = " ".join(word.translate(_STORED) for word in tokens.terms(tokens.normal(surface)))
+        found = " ".join(
+            word.translate(_STORED) for word in tokens.terms(tokens.normalize(surface))
+        )
         self[surface] = found
         return found
 
 
-def _tokens(captions: Iterable[str]) -> Iterator[str]:
+def _fts_tokens(captions: Iterable[str]) -> Iterator[str]:
     """What FTS5 is given for each image."""
-    cut = _Cut()
-    between = f" {BREAK} "
+    cut = _TokenCache()
+    between = f" {SEPARATOR} "
     for text in captions:
-        joined = ("'" in text or "." in text) and _JOINED.search(text)
+        joined = ("'" in text or "." in text) and _JOINED_WORD.search(text)
         if text.isascii() and not joined:
             if "," in text:
                 text = _COMMA.sub(between, text)
-            yield tokens.CLAUSE_END.sub(between, text) if _MARKED.search(text) else text
+            yield tokens.CLAUSE_END.sub(between, text) if _HAS_WORD_BREAK.search(text) else text
         else:
             clauses = map(tokens.surfaces, tokens.clauses(text))
             yield between.join(" ".join(map(cut.__getitem__, clause)) for clause in clauses)
 
 
-def fill(
+def write_segment(
     sql: sqlite3.Connection, images: dict[str, str | list[str]], facts: Mapping[str, Any]
 ) -> None:
     """Write images into an empty database.
@@ -97,25 +99,25 @@ def fill(
         facts: what else is to be known; the numbers of images and captions are added.
     """
     sql.isolation_level = None
-    sql.executescript(_TABLES)
+    sql.executescript(_SCHEMA)
     sql.execute("BEGIN")
     ascending = all(map(lt, images, islice(images, 1, None)))
     keys = list(images) if ascending else sorted(images)
-    captions = [_lines(images.pop(key)) for key in keys]
+    captions = [_caption_lines(images.pop(key)) for key in keys]
     rows = zip(range(1, len(keys) + 1), keys, captions, strict=True)
     sql.executemany("INSERT INTO image VALUES (?, ?, ?)", rows)
-    tokens = zip(range(1, len(keys) + 1), _tokens(captions), strict=True)
+    tokens = zip(range(1, len(keys) + 1), _fts_tokens(captions), strict=True)
     sql.executemany("INSERT INTO posting (rowid, words) VALUES (?, ?)", tokens)
     sql.execute("COMMIT")  # the vocabulary shows what was committed
     said = sum(1 + text.count("\n") for text in captions)
-    _finish(sql, {**facts, "images": len(keys), "captions": said})
+    _write_forms(sql, {**facts, "images": len(keys), "captions": said})
 
 
-def _finish(sql: sqlite3.Connection, facts: Mapping[str, Any]) -> None:
-    """Write the forms that the postings hold, their lemmas, and the facts."""
+def _write_forms(sql: sqlite3.Connection, facts: Mapping[str, Any]) -> None:
+    """Write the forms that the table holds, their lemmas, and the facts."""
     sql.execute("BEGIN")
     sql.execute("CREATE VIRTUAL TABLE temp.counted USING fts5vocab(main, posting, row)")
-    found = sql.execute("SELECT term, doc FROM counted WHERE term <> ?", (BREAK,))
+    found = sql.execute("SELECT term, doc FROM counted WHERE term <> ?", (SEPARATOR,))
     forms = sorted((term.translate(_AS_FORM), number) for term, number in found)
     sql.executemany("INSERT INTO form VALUES (?, ?)", forms)
     readings = sorted((lemma, form) for form, _ in forms for lemma in lemmas_of(form))
@@ -126,7 +128,7 @@ def _finish(sql: sqlite3.Connection, facts: Mapping[str, Any]) -> None:
     sql.execute("DROP TABLE temp.counted")
 
 
-def _lines(said: str | list[str]) -> str:
+def _caption_lines(said: str | list[str]) -> str:
     return said if isinstance(said, str) else "\n".join(sorted(set(said)))
 
 
@@ -134,14 +136,14 @@ class Segment:
     """A file of the index, open for questions. Images are numbered by key, from 0."""
 
     def __init__(self, sql: sqlite3.Connection) -> None:
-        """Read the facts that `fill` wrote."""
+        """Read the facts that `write_segment` wrote."""
         self._sql = sql
         named = sql.execute("SELECT name, value FROM fact")
         self.facts: dict[str, Any] = {name: json.loads(value) for name, value in named}
         self.images: int = self.facts["images"]
         self.captions: int = self.facts["captions"]
 
-    def serialized(self) -> bytes:
+    def serialize(self) -> bytes:
         """The whole file, for another process."""
         return self._sql.serialize()
 
@@ -149,14 +151,14 @@ class Segment:
         """The keys of all images, ascending."""
         return [key for (key,) in self._sql.execute("SELECT key FROM image ORDER BY number")]
 
-    def ends(self) -> tuple[str, str]:
+    def first_and_last_key(self) -> tuple[str, str]:
         """The first key and the last."""
         ends = self._sql.execute(
             "SELECT key FROM image WHERE number IN (1, ?) ORDER BY number", (self.images,)
         ).fetchall()
         return ends[0][0], ends[-1][0]
 
-    def captions_of(self, numbers: Sequence[int]) -> Iterator[tuple[int, str]]:
+    def read_captions(self, numbers: Sequence[int]) -> Iterator[tuple[int, str]]:
         """Number and captions of many images, ascending as `numbers` are."""
         wanted = set(numbers)
         for number, captions in self._sql.execute("SELECT number - 1, captions FROM image"):
@@ -169,7 +171,7 @@ class Segment:
         key, captions = self._sql.execute(sql, (number + 1,)).fetchone()
         return key, captions
 
-    def images_at(self, numbers: Sequence[int]) -> Iterator[tuple[int, str, str]]:
+    def read_images(self, numbers: Sequence[int]) -> Iterator[tuple[int, str, str]]:
         """Number, key and captions of many images, read at once."""
         sql = (
             "SELECT number - 1, key, captions FROM image"
@@ -181,16 +183,16 @@ class Segment:
         """Every form in the captions, with its images."""
         return dict(self._sql.execute("SELECT form, images FROM form"))
 
-    def known(self, form: str) -> bool:
+    def has_form(self, form: str) -> bool:
         """Whether the captions have this form."""
         return bool(self._sql.execute("SELECT 1 FROM form WHERE form = ?", (form,)).fetchone())
 
-    def readings(self, lemmas: Iterable[str]) -> set[str]:
+    def forms_with_lemmas(self, lemmas: Iterable[str]) -> set[str]:
         """The forms that have one of these lemmas."""
         question = "SELECT form FROM reading WHERE lemma = ?"
         return {form for one in lemmas for (form,) in self._sql.execute(question, (one,))}
 
-    def matches(self, question: str) -> "NDArray[np.int32]":
+    def match(self, question: str) -> "NDArray[np.int32]":
         """Numbers of the images that an FTS5 expression finds, ascending; none for an empty one."""
         import numpy as np
 
@@ -205,13 +207,13 @@ class Segment:
         return numbers
 
 
-def reopen(path: Path) -> Segment:
-    """Open a file that `fill` wrote; it is never written again."""
+def open_segment(path: Path) -> Segment:
+    """Open a file that `write_segment` wrote; it is never written again."""
     uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
     return Segment(sqlite3.connect(uri, uri=True))
 
 
-def in_a_row(said: Sequence[str], wanted: Sequence[frozenset[str]]) -> bool:
+def contains_lemmas(said: Sequence[str], wanted: Sequence[frozenset[str]]) -> bool:
     """Whether words with the wanted lemmas follow one another."""
     windows = zip(*(said[n:] for n in range(len(wanted))), strict=False)
     return any(

@@ -1,1 +1,1 @@
-"""Transport: public addresses only, politeness per host, the answer cache."""
+"""Transport: public addresses only, rate limits per host, the answer cache."""

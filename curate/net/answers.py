@@ -17,8 +17,8 @@ from curate.errors import InputError
 from curate.net.redact import Url
 from curate.system.files import write_bytes
 
-LIFE = timedelta(hours=24)  # what Pixabay asks for, and fair to the others
-HEADERS = (  # kept with an answer: what bears on rights, and nothing that differs run to run
+MAX_AGE = timedelta(hours=24)  # what Pixabay asks for, and fair to the others
+KEPT_HEADERS = (  # kept with an answer: what bears on rights, and nothing that differs run to run
     "Content-Type",
     "Content-Usage",
     "ETag",
@@ -31,7 +31,7 @@ HEADERS = (  # kept with an answer: what bears on rights, and nothing that diffe
 
 
 @dataclass(frozen=True)
-class Answer:
+class StoredAnswer:
     """One stored answer."""
 
     sha256: str  # of the record
@@ -40,40 +40,40 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Answers:
+class AnswerCache:
     """A folder of stored answers."""
 
     root: Path
 
-    def fresh(self, url: Url) -> Answer | None:
+    def get_fresh(self, url: Url) -> StoredAnswer | None:
         """The answer to this request, if one younger than 24 hours is kept and whole."""
         try:
-            latest = json.loads(self._latest(url).read_bytes())
+            latest = json.loads(self._latest_path(url).read_bytes())
             record = json.loads(Store(self.root).get(latest["answer"]))
-            age = _time(utc_now()) - _time(record["retrieved"])
-            answer = Answer(latest["answer"], record["body"], record["retrieved"])
+            age = _parse_time(utc_now()) - _parse_time(record["retrieved"])
+            answer = StoredAnswer(latest["answer"], record["body"], record["retrieved"])
         except (OSError, ValueError, KeyError, TypeError, InputError):
             return None  # none, or damaged: ask again
-        return answer if timedelta(0) <= age < LIFE else None
+        return answer if timedelta(0) <= age < MAX_AGE else None
 
-    def keep(self, url: Url, status: int, headers: Mapping[str, str], body: str) -> Answer:
+    def keep(self, url: Url, status: int, headers: Mapping[str, str], body: str) -> StoredAnswer:
         """Store an answer; the caller has taken every secret out of `headers` and `body`."""
         record = {
             "url": str(url),
             "status": status,
-            "headers": {name: headers[name] for name in HEADERS if name in headers},
+            "headers": {name: headers[name] for name in KEPT_HEADERS if name in headers},
             "retrieved": utc_now(),
             "body": body,
         }
         text = json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False)
         sha256 = Store(self.root).put(text.encode())
         latest = json.dumps({"url": str(url), "answer": sha256}, indent=1, sort_keys=True)
-        write_bytes(self._latest(url), latest.encode())
-        return Answer(sha256, body, str(record["retrieved"]))
+        write_bytes(self._latest_path(url), latest.encode())
+        return StoredAnswer(sha256, body, str(record["retrieved"]))
 
-    def _latest(self, url: Url) -> Path:
+    def _latest_path(self, url: Url) -> Path:
         return self.root / "latest" / f"{hashlib.sha256(str(url).encode()).hexdigest()}.json"
 
 
-def _time(text: str) -> datetime:
+def _parse_time(text: str) -> datetime:
     return datetime.fromisoformat(text)

@@ -1,4 +1,4 @@
-"""Politeness per host: how long to wait before the next request."""
+"""Rate limits per host: how long to wait before the next request, as 429 and 503 ask."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -7,12 +7,12 @@ from email.utils import parsedate_to_datetime
 
 from curate.system.progress import SILENT, Progress
 
-LONGEST_WAIT = 120.0  # seconds we sit out; asked for more, the fetch stops
-_EPOCH = 100_000_000  # a reset beyond this is a time, not a number of seconds
+MAX_WAIT_S = 120.0  # seconds we sit out; asked for more, the fetch stops
+_EARLIEST_UNIX_TIME = 100_000_000  # a reset beyond this is a time, not a number of seconds
 
 
 @dataclass
-class Budget:
+class RateLimiter:
     """Keeps requests to one host a minimum time apart. One request at a time, no threads."""
 
     progress: Progress = SILENT
@@ -27,36 +27,36 @@ class Budget:
             self.sleep(left)
         self._earliest[host] = self.clock() + gap
 
-    def hold(self, host: str, seconds: float) -> None:
+    def delay(self, host: str, seconds: float) -> None:
         """Do not ask `host` again for `seconds`."""
         self._earliest[host] = max(self._earliest.get(host, 0.0), self.clock() + seconds)
 
-    def note(self, host: str, headers: Mapping[str, str]) -> None:
+    def obey_headers(self, host: str, headers: Mapping[str, str]) -> None:
         """Obey a `X-RateLimit-Remaining: 0`: wait for the window to end before the next request."""
         if headers.get("X-RateLimit-Remaining", "").strip() == "0":
-            seconds = min(_seconds(headers.get("X-RateLimit-Reset", "")) or 0.0, LONGEST_WAIT)
+            seconds = min(_parse_delay(headers.get("X-RateLimit-Reset", "")) or 0.0, MAX_WAIT_S)
             if seconds:
                 self.progress.say(
                     f"{host}: the allowance is used up; next request in {seconds:.0f} s"
                 )
-            self.hold(host, seconds)
+            self.delay(host, seconds)
 
 
-def asked_wait(headers: Mapping[str, str]) -> float:
+def retry_after(headers: Mapping[str, str]) -> float:
     """Seconds that an answer asks us to wait (at least 1; 60 if it asks without a number)."""
     for name in ("Retry-After", "X-RateLimit-Reset"):
-        seconds = _seconds(headers.get(name, ""))
+        seconds = _parse_delay(headers.get(name, ""))
         if seconds is not None:
             return max(1.0, seconds)
     return 60.0
 
 
-def _seconds(value: str) -> float | None:
+def _parse_delay(value: str) -> float | None:
     """Seconds from now that a header means: a number, a Unix time or an HTTP date."""
     value = value.strip()
     if value.isdecimal():
         number = float(value)
-        return number if number < _EPOCH else number - time.time()
+        return number if number < _EARLIEST_UNIX_TIME else number - time.time()
     try:
         return parsedate_to_datetime(value).timestamp() - time.time()
     except (ValueError, TypeError):

@@ -7,15 +7,22 @@ from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
 
 from curate.errors import SourceError
-from curate.net.answers import HEADERS, Answers
-from curate.net.budget import LONGEST_WAIT, Budget, asked_wait
-from curate.net.guard import Endpoint, Guard, Refused
+from curate.net.answers import KEPT_HEADERS, AnswerCache
+from curate.net.budget import MAX_WAIT_S, RateLimiter, retry_after
+from curate.net.guard import AddressRefusedError, Endpoint, Guard
 from curate.net.redact import Secret, Url
-from curate.net.transport import Allowance, Broken, Failed, OptOuts, Reply, Transport
+from curate.net.transport import (
+    FindOptOuts,
+    Reply,
+    RequestLimits,
+    TransientError,
+    Transport,
+    UnavailableError,
+)
 from curate.system.progress import SILENT, Progress
 
-AGAIN = "type the same command again; finished work is kept"
-LATER = "type the same command again after that; finished work is kept"
+RETRY_FIX = "type the same command again; finished work is kept"
+RETRY_LATER_FIX = "type the same command again after that; finished work is kept"
 
 
 class EndOfResults(Exception):
@@ -62,17 +69,17 @@ class Limits:
 
     silence_s: float = 10.0  # seconds without a byte
     answer_s: float = 30.0  # seconds for a whole API answer
-    picture_s: float = 60.0  # seconds for a whole picture
+    image_s: float = 60.0  # seconds for a whole picture
     grace_s: float = 5.0  # seconds before the rate of a picture counts
     bytes_per_s: int = 4096  # slowest picture we sit out
     answer_bytes: int = 10_000_000
-    picture_bytes: int = 30_000_000
+    image_bytes: int = 30_000_000
     tries: int = 3
     backoff_s: float = 2.0  # seconds before the second try, doubled before each further one
 
 
 @dataclass(frozen=True)
-class Picture:
+class DownloadedImage:
     """What came back for a picture's address."""
 
     data: bytes
@@ -80,7 +87,7 @@ class Picture:
     opt_outs: tuple[str, ...] = ()  # if any, `data` is empty: the body was not read
 
 
-class _StayAway(Exception):
+class _TooLongWait(Exception):
     """A server asks for a longer pause than we sit out."""
 
 
@@ -98,7 +105,7 @@ class Client:
     """
 
     service: Service
-    answers: Answers
+    answers: AnswerCache
     key: Secret | None = None
     endpoint: Endpoint | None = None
     progress: Progress = SILENT
@@ -107,8 +114,8 @@ class Client:
 
     def __post_init__(self) -> None:
         """Prepare the connection; nothing is asked yet."""
-        self._budget = Budget(self.progress)
-        self._transport = Transport(Guard(self.endpoint), self._budget, self.key)
+        self._rate_limiter = RateLimiter(self.progress)
+        self._transport = Transport(Guard(self.endpoint), self._rate_limiter, self.key)
 
     def __enter__(self) -> Self:
         """Open."""
@@ -130,19 +137,19 @@ class Client:
         if self.endpoint:
             url = self.endpoint.origin + urlsplit(url).path
         request = Url(url, asked, self.service.key_parameter, self.key)
-        answer = self.answers.fresh(request)
+        answer = self.answers.get_fresh(request)
         if answer is None:
             try:
-                reply, body = self._ask(request)
-            except _StayAway as error:
-                raise self._problem(str(error), LATER) from None
-            self._object(body)  # only a usable answer is kept
-            headers = {h: self._scrub(reply.headers[h]) for h in HEADERS if h in reply.headers}
+                reply, body = self._request(request)
+            except _TooLongWait as error:
+                raise self._source_error(str(error), RETRY_LATER_FIX) from None
+            self._parse_object(body)  # only a usable answer is kept
+            headers = {h: self._scrub(reply.headers[h]) for h in KEPT_HEADERS if h in reply.headers}
             answer = self.answers.keep(request, reply.status, headers, body)
         self.evidence = answer.sha256
-        return self._object(answer.body)
+        return self._parse_object(answer.body)
 
-    def get_picture(self, url: str, opt_outs: OptOuts) -> Picture:
+    def get_image(self, url: str, opt_outs: FindOptOuts) -> DownloadedImage:
         """The bytes of a picture, unless the headers hold an opt-out.
 
         Args:
@@ -154,19 +161,19 @@ class Client:
             SourceError: the source asks for a longer pause than we sit out.
         """
         try:
-            return self._picture(url, opt_outs)
-        except _StayAway as error:
+            return self._download_image(url, opt_outs)
+        except _TooLongWait as error:
             if self.service.media_hosts is None:  # one host among many
-                raise Failed("download:the server asks for a long pause") from None
-            raise self._problem(str(error), LATER) from None
+                raise UnavailableError("download:the server asks for a long pause") from None
+            raise self._source_error(str(error), RETRY_LATER_FIX) from None
 
-    def _picture(self, url: str, opt_outs: OptOuts) -> Picture:
-        may = Allowance(
+    def _download_image(self, url: str, opt_outs: FindOptOuts) -> DownloadedImage:
+        may = RequestLimits(
             self._media_hosts(url),
             gap_s=self.service.seconds_between,
-            total_s=self.limits.picture_s,
+            total_s=self.limits.image_s,
             silence_s=self.limits.silence_s,
-            most_bytes=self.limits.picture_bytes,
+            max_bytes=self.limits.image_bytes,
             bytes_per_s=self.limits.bytes_per_s,
             grace_s=self.limits.grace_s,
         )
@@ -174,63 +181,63 @@ class Client:
             last = attempt + 1 == self.limits.tries
             try:
                 reply = self._transport.send(url, may, opt_outs)
-            except Refused as error:
-                raise Failed(f"download:refused, {error}") from None
-            except Broken as error:
+            except AddressRefusedError as error:
+                raise UnavailableError(f"download:refused, {error}") from None
+            except TransientError as error:
                 if last:
-                    raise Failed(f"download:{error}") from None
+                    raise UnavailableError(f"download:{error}") from None
                 self._back_off(url, attempt)
                 continue
             if reply.status == 200 or reply.opt_outs:
-                return Picture(reply.body, self._scrub(reply.url), reply.opt_outs)
+                return DownloadedImage(reply.body, self._scrub(reply.url), reply.opt_outs)
             if last or not self._may_try_again(url, reply, attempt):
-                raise Failed(f"download:the server answered {reply.status}")
+                raise UnavailableError(f"download:the server answered {reply.status}")
         raise AssertionError("the last try returns or raises")
 
-    def _ask(self, request: Url) -> tuple[Reply, str]:
+    def _request(self, request: Url) -> tuple[Reply, str]:
         """A good answer to an API request, and its body as scrubbed text."""
         url, tries = request.reveal(), self.limits.tries
-        may = Allowance(
+        may = RequestLimits(
             (str(urlsplit(url).hostname),),
             gap_s=max(self.service.seconds_between, 60.0 / self.service.requests_per_minute),
             total_s=self.limits.answer_s,
             silence_s=self.limits.silence_s,
-            most_bytes=self.limits.answer_bytes,
+            max_bytes=self.limits.answer_bytes,
         )
         for attempt in range(tries):
             last = attempt + 1 == tries
             try:
                 reply = self._transport.send(url, may)
-            except Refused as error:
-                raise self._problem(f"not asked: {error}") from None
-            except Failed as error:
+            except AddressRefusedError as error:
+                raise self._source_error(f"not asked: {error}") from None
+            except UnavailableError as error:
                 detail = str(error).partition(":")[2]
-                raise self._problem(f"answer not read: {detail}") from None
-            except Broken as error:
+                raise self._source_error(f"answer not read: {detail}") from None
+            except TransientError as error:
                 if last:
-                    raise self._problem(f"{error} ({tries} tries)") from None
+                    raise self._source_error(f"{error} ({tries} tries)") from None
                 self._back_off(url, attempt)
                 continue
-            body = self._text(reply)
+            body = self._body_text(reply)
             if reply.status == 200:
                 return reply, body
             refusal = self.service.refusal(reply.status, body)
             if refusal:
                 raise refusal
             if last or not self._may_try_again(url, reply, attempt):
-                raise self._problem(f"answered {reply.status}: {_short(body)}")
+                raise self._source_error(f"answered {reply.status}: {_excerpt(body)}")
         raise AssertionError("the last try returns or raises")
 
     def _may_try_again(self, url: str, reply: Reply, attempt: int) -> bool:
         """Arrange for the pause that a busy or failing server needs; False if it is neither."""
         if reply.status == 429 or (reply.status == 503 and "Retry-After" in reply.headers):
-            seconds, host = asked_wait(reply.headers), str(urlsplit(url).hostname)
-            if seconds > LONGEST_WAIT:
-                raise _StayAway(f"{host} asks us to stay away for {seconds:.0f} s")
+            seconds, host = retry_after(reply.headers), str(urlsplit(url).hostname)
+            if seconds > MAX_WAIT_S:
+                raise _TooLongWait(f"{host} asks us to stay away for {seconds:.0f} s")
             self.progress.say(
                 f"{self.service.name}: too many requests; waiting {seconds:.0f} s as asked"
             )
-            self._budget.hold(host, seconds)
+            self._rate_limiter.delay(host, seconds)
             return True
         if reply.status >= 500:
             self._back_off(url, attempt)
@@ -238,7 +245,7 @@ class Client:
         return False
 
     def _back_off(self, url: str, attempt: int) -> None:
-        self._budget.hold(str(urlsplit(url).hostname), self.limits.backoff_s * 2**attempt)
+        self._rate_limiter.delay(str(urlsplit(url).hostname), self.limits.backoff_s * 2**attempt)
 
     def _media_hosts(self, url: str) -> tuple[str, ...]:
         if self.endpoint is not None:
@@ -247,31 +254,31 @@ class Client:
             return self.service.media_hosts
         return (str(urlsplit(url).hostname),)
 
-    def _text(self, reply: Reply) -> str:
+    def _body_text(self, reply: Reply) -> str:
         try:
             return self._scrub(reply.body.decode())
         except UnicodeDecodeError:
             problem = f"answered {reply.status} with text that is not UTF-8"
-            raise self._problem(problem) from None
+            raise self._source_error(problem) from None
 
-    def _object(self, body: str) -> dict[str, Any]:
+    def _parse_object(self, body: str) -> dict[str, Any]:
         try:
             value = json.loads(body)
         except (ValueError, RecursionError):
-            problem = f"answered something that is not JSON: {_short(body)}"
-            raise self._problem(problem) from None
+            problem = f"answered something that is not JSON: {_excerpt(body)}"
+            raise self._source_error(problem) from None
         if not isinstance(value, dict):
-            raise self._problem(f"answered JSON that is no object: {_short(body)}")
+            raise self._source_error(f"answered JSON that is no object: {_excerpt(body)}")
         return value
 
-    def _problem(self, problem: str, fix: str = AGAIN) -> SourceError:
+    def _source_error(self, problem: str, fix: str = RETRY_FIX) -> SourceError:
         return SourceError(self.service.name, problem, fix=fix)
 
     def _scrub(self, text: str) -> str:
         return self.key.scrub(text) if self.key else text
 
 
-def _short(text: str) -> str:
+def _excerpt(text: str) -> str:
     """The beginning of an answer, on one line."""
     line = " ".join(text.split())
     return (line[:120] + "…" if len(line) > 120 else line) or "(nothing)"

@@ -27,11 +27,11 @@ _V6_REFUSED = tuple(
 )
 
 
-class Refused(Exception):
+class AddressRefusedError(Exception):
     """The guard will not connect there; the text says why, without secrets."""
 
 
-class Unresolved(Exception):
+class HostNotFoundError(Exception):
     """The name server knows no address for a host, or cannot be asked."""
 
 
@@ -101,11 +101,13 @@ class Guard:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port
         except ValueError:
-            raise Refused("not a usable address") from None
+            raise AddressRefusedError("not a usable address") from None
         if not host or parts.username is not None:
-            raise Refused("not a usable address")
-        if parts.scheme != "https" and not (parts.scheme == "http" and self._open(host, port)):
-            raise Refused(f"{host} is not asked over https")
+            raise AddressRefusedError("not a usable address")
+        if parts.scheme != "https" and not (
+            parts.scheme == "http" and self._is_endpoint(host, port)
+        ):
+            raise AddressRefusedError(f"{host} is not asked over https")
         return host
 
     def addresses(self, host: str, port: int) -> list[str]:
@@ -115,18 +117,18 @@ class Guard:
             Unresolved: the name does not resolve.
             Refused: one of its addresses is not public.
         """
-        if self._open(host, port):
+        if self._is_endpoint(host, port):
             return [host]
         try:
             answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
-            raise Unresolved(f"{host} cannot be found") from None
+            raise HostNotFoundError(f"{host} cannot be found") from None
         found = [str(answer[4][0]) for answer in answers]
         if not found or not all(is_public(address) for address in found):
-            raise Refused(f"{host} is not a public address")
+            raise AddressRefusedError(f"{host} is not a public address")
         return found
 
-    def _open(self, host: str, port: int | None) -> bool:
+    def _is_endpoint(self, host: str, port: int | None) -> bool:
         return self.endpoint is not None and (host, port) == (
             self.endpoint.host,
             self.endpoint.port,
@@ -148,7 +150,7 @@ class Watchdog:
             self._sockets.popleft().close()
 
     @contextmanager
-    def within(self, seconds: float) -> Iterator[None]:
+    def deadline(self, seconds: float) -> Iterator[None]:
         """Break every connection when `seconds` are over; `expired` then says so."""
         self.expired = False
         timer = threading.Timer(seconds, self._expire)

@@ -7,7 +7,7 @@ from urllib.parse import quote_plus, urlencode
 
 from curate.errors import UsageError
 
-HIDDEN = "REDACTED"
+REDACTED = "REDACTED"
 _KEY = re.compile(r"[A-Za-z0-9._-]{8,200}")
 
 
@@ -22,7 +22,7 @@ class Secret:
     value: str = field(repr=False)
 
     @classmethod
-    def read(cls, name: str, value: str, *, fix: str) -> "Secret":
+    def parse(cls, name: str, value: str, *, fix: str) -> "Secret":
         """Take a key from the environment variable `name`.
 
         Raises:
@@ -38,11 +38,11 @@ class Secret:
 
     def __str__(self) -> str:
         """The word that stands for the key."""
-        return HIDDEN
+        return REDACTED
 
     def scrub(self, text: str) -> str:
         """`text` without the key, in whatever case it is echoed."""
-        return re.sub(re.escape(self.value), HIDDEN, text, flags=re.IGNORECASE)
+        return re.sub(re.escape(self.value), REDACTED, text, flags=re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Url:
 
     def __str__(self) -> str:
         """The address as it may be shown and stored."""
-        return self._with(HIDDEN)
+        return self._with(REDACTED)
 
     def __repr__(self) -> str:
         """The address as it may be shown."""

@@ -13,37 +13,43 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import urljoin
 
 from curate import __version__
-from curate.net.budget import Budget
-from curate.net.guard import Guard, Refused, Unresolved, Watchdog, guarded_session
+from curate.net.budget import RateLimiter
+from curate.net.guard import (
+    AddressRefusedError,
+    Guard,
+    HostNotFoundError,
+    Watchdog,
+    guarded_session,
+)
 from curate.net.redact import Secret
 
 if TYPE_CHECKING:
     import requests
 
-AGENT = f"fubuki/{__version__}"
-REDIRECTS = 5
-_MOVED = (301, 302, 303, 307, 308)
+USER_AGENT = f"fubuki/{__version__}"
+MAX_REDIRECTS = 5
+_REDIRECT_STATUSES = (301, 302, 303, 307, 308)
 
-OptOuts = Callable[[list[str]], tuple[str, ...]]  # X-Robots-Tag values -> signals
+FindOptOuts = Callable[[list[str]], tuple[str, ...]]  # X-Robots-Tag values -> signals
 
 
-class Failed(Exception):
+class UnavailableError(Exception):
     """What was asked for cannot be had; the text is a `dropped` reason."""
 
 
-class Broken(Exception):
+class TransientError(Exception):
     """The connection failed in a way that may pass."""
 
 
 @dataclass(frozen=True)
-class Allowance:
+class RequestLimits:
     """What one request may take."""
 
     hosts: tuple[str, ...]  # where it may go, redirects included
     gap_s: float  # seconds to leave after it before the host is asked again
     total_s: float  # seconds for the whole of it
     silence_s: float  # seconds without a byte
-    most_bytes: int
+    max_bytes: int
     bytes_per_s: int = 0  # slowest body we sit out; 0: any
     grace_s: float = 0.0  # seconds before the rate counts
 
@@ -70,7 +76,7 @@ class Transport:
     """
 
     guard: Guard
-    budget: Budget
+    rate_limiter: RateLimiter
     key: Secret | None = None
     _watchdog: Watchdog = field(default_factory=Watchdog)
 
@@ -78,21 +84,21 @@ class Transport:
         """Make a session that takes nothing from its surroundings."""
         self._session = guarded_session(self.guard, self._watchdog)
         self._session.headers.clear()
-        self._session.headers.update({"User-Agent": AGENT, "Accept-Encoding": "identity"})
-        self._log_filter = _scrubbing(self.key)
+        self._session.headers.update({"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
+        self._log_redaction = _redacting_filter(self.key)
 
     def __enter__(self) -> Self:
         """Keep the key out of the HTTP library's log."""
-        logging.getLogger("urllib3.connectionpool").addFilter(self._log_filter)
+        logging.getLogger("urllib3.connectionpool").addFilter(self._log_redaction)
         return self
 
     def __exit__(self, *_: object) -> None:
         """Close all connections."""
-        logging.getLogger("urllib3.connectionpool").removeFilter(self._log_filter)
+        logging.getLogger("urllib3.connectionpool").removeFilter(self._log_redaction)
         self._session.close()
         self._watchdog.close()
 
-    def send(self, url: str, may: Allowance, opt_outs: OptOuts | None = None) -> Reply:
+    def send(self, url: str, may: RequestLimits, opt_outs: FindOptOuts | None = None) -> Reply:
         """Ask for `url`; follow redirects by hand, each one checked.
 
         Raises:
@@ -100,68 +106,70 @@ class Transport:
             Failed: too large, too slow or compressed.
             Broken: no connection, or it broke.
         """
-        for _ in range(REDIRECTS + 1):
+        for _ in range(MAX_REDIRECTS + 1):
             host = self.guard.check(url)
             if host not in may.hosts:
-                raise Refused(f"{host} is not a host to be asked here")
-            self.budget.wait(host, may.gap_s)
-            with self._opened(url, may) as response:
+                raise AddressRefusedError(f"{host} is not a host to be asked here")
+            self.rate_limiter.wait(host, may.gap_s)
+            with self._open(url, may) as response:
                 if response.status_code != 429:  # which says itself how long to wait
-                    self.budget.note(host, response.headers)
+                    self.rate_limiter.obey_headers(host, response.headers)
                 tags = list(response.raw.headers.getlist("X-Robots-Tag"))
                 signals = opt_outs(tags) if opt_outs else ()
                 target = response.headers.get("Location")
-                if response.status_code in _MOVED and target and not signals:
+                if response.status_code in _REDIRECT_STATUSES and target and not signals:
                     url = urljoin(url, target)
                     continue
-                body = b"" if signals else self._body(response, may)
+                body = b"" if signals else self._read_body(response, may)
             return Reply(response.status_code, response.headers, body, url, signals)
-        raise Refused(f"more than {REDIRECTS} redirects")
+        raise AddressRefusedError(f"more than {MAX_REDIRECTS} redirects")
 
     @contextmanager
-    def _opened(self, url: str, may: Allowance) -> Iterator["requests.Response"]:
+    def _open(self, url: str, may: RequestLimits) -> Iterator["requests.Response"]:
         """Send one request; the library's own messages hold the address and stay inside."""
         import requests
         from urllib3.exceptions import HTTPError
 
         try:
             with (
-                self._watchdog.within(may.total_s),
+                self._watchdog.deadline(may.total_s),
                 self._session.get(
                     url, stream=True, timeout=may.silence_s, allow_redirects=False
                 ) as response,
             ):
                 yield response
-        except Unresolved as error:
-            raise Broken(str(error)) from None
+        except HostNotFoundError as error:
+            raise TransientError(str(error)) from None
         except (requests.RequestException, HTTPError, OSError) as error:
             if self._watchdog.expired:
-                raise Failed(f"download:not finished after {may.total_s:g} s") from None
-            raise Broken(_sentence(error, may)) from None
+                raise UnavailableError(f"download:not finished after {may.total_s:g} s") from None
+            raise TransientError(_connection_problem(error, may)) from None
 
-    def _body(self, response: "requests.Response", may: Allowance) -> bytes:
+    def _read_body(self, response: "requests.Response", may: RequestLimits) -> bytes:
         """The body as it comes, capped, and not slower than allowed."""
         encoding = response.headers.get("Content-Encoding", "identity").lower()
         if encoding != "identity":
-            raise Failed(f"download:compressed answer refused ({encoding[:20]})")
+            raise UnavailableError(f"download:compressed answer refused ({encoding[:20]})")
         stated = response.headers.get("Content-Length", "")
-        if stated.isdecimal() and int(stated) > may.most_bytes:
-            raise Failed(f"too-large:over {may.most_bytes} bytes")
+        if stated.isdecimal() and int(stated) > may.max_bytes:
+            raise UnavailableError(f"too-large:over {may.max_bytes} bytes")
         started, chunks, size = time.monotonic(), [], 0
         while chunk := response.raw.read1(65536, decode_content=False):
             chunks.append(chunk)
             size += len(chunk)
-            if size > may.most_bytes:
-                raise Failed(f"too-large:over {may.most_bytes} bytes")
+            if size > may.max_bytes:
+                raise UnavailableError(f"too-large:over {may.max_bytes} bytes")
             passed = time.monotonic() - started
             if passed > may.grace_s and size < passed * may.bytes_per_s:
-                raise Failed(f"download:too slow (under {may.bytes_per_s} bytes a second)")
+                raise UnavailableError(
+                    f"download:too slow (under {may.bytes_per_s} bytes a second)"
+                )
         if self._watchdog.expired:
             raise OSError("cut by the watchdog")
         return b"".join(chunks)
 
 
-def _sentence(error: Exception, may: Allowance) -> str:
+def _connection_problem(error: Exception, may: RequestLimits) -> str:
     """What happened to a connection."""
     import requests
     from urllib3.exceptions import TimeoutError as LibraryTimeout
@@ -173,7 +181,7 @@ def _sentence(error: Exception, may: Allowance) -> str:
     return "cannot be reached, or the connection broke"
 
 
-def _scrubbing(key: Secret | None) -> Callable[[logging.LogRecord], bool]:
+def _redacting_filter(key: Secret | None) -> Callable[[logging.LogRecord], bool]:
     """A log filter that takes the key out of every record."""
 
     def scrub(record: logging.LogRecord) -> bool:

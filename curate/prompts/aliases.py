@@ -42,10 +42,10 @@ class Aliases:
     abstract: frozenset[str] = frozenset()  # units
 
 
-NONE = Aliases()
+NO_ALIASES = Aliases()
 
 
-def read(path: Path) -> Aliases:
+def read_aliases(path: Path) -> Aliases:
     """Read the user's file.
 
     Raises:
@@ -55,14 +55,16 @@ def read(path: Path) -> Aliases:
     given = check_settings(path, given, _TYPES)
     alias: dict[str, tuple[str, ...]] = {}
     for name, words in given.get("alias", {}).items():
-        unit, where = unit_of(_word(path, "[alias]", name)), f"alias.{name}"
-        own = (_word(path, where, word) for word in words)
+        unit, where = unit_of(_words_of_entry(path, "[alias]", name)), f"alias.{name}"
+        own = (_words_of_entry(path, where, word) for word in words)
         alias[unit] = tuple(dict.fromkeys((*alias.get(unit, ()), *own)))
     typo = {
-        _word(path, "[typo]", name): _word(path, f"typo.{name}", meant)
+        _words_of_entry(path, "[typo]", name): _words_of_entry(path, f"typo.{name}", meant)
         for name, meant in given.get("typo", {}).items()
     }
-    lists = {key: frozenset(_word(path, key, w) for w in given.get(key, ())) for key in _LISTS}
+    lists = {
+        key: frozenset(_words_of_entry(path, key, w) for w in given.get(key, ())) for key in _LISTS
+    }
     short = next((phrase for phrase in sorted(lists["phrases"]) if " " not in phrase), None)
     if short is not None:
         fix = 'phrases have two words or more: "moon elf"'
@@ -71,7 +73,7 @@ def read(path: Path) -> Aliases:
     return Aliases(alias, typo, lists["phrases"], units["meta"], units["not-visual"])
 
 
-def _word(path: Path, where: str, text: str) -> str:
+def _words_of_entry(path: Path, where: str, text: str) -> str:
     """The normal forms of the words in `text`, one blank between."""
     found = " ".join(tokens.words(text))
     if not found:

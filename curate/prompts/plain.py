@@ -3,7 +3,7 @@
 import re
 from itertools import pairwise
 
-from curate.prompts.syntax import Reading, blank
+from curate.prompts.syntax import LineSyntax, blank
 
 ALTERNATIVES = 100  # texts made of one line at most
 _ESCAPED = re.compile(r"\\([()\[\]{}<>|:\\])")
@@ -11,7 +11,7 @@ _COMMAS = re.compile(r" ?,(?: ?,)+ ?")
 _GAPS = re.compile(r" ([,.;!?])")
 
 
-def plain_texts(line: str, reading: Reading) -> list[str]:
+def plain_texts(line: str, reading: LineSyntax) -> list[str]:
     """What the line asks to be drawn; alternatives such as `{red|blue}` make several texts of it.
 
     Each text takes one alternative of each bracket, and says one at least that those before it do

@@ -9,17 +9,17 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from curate.text.analysis import Word
 
-REACH = 3  # words between which the noun is looked for
-Votes = defaultdict[str, Counter[str]]
+NOUN_REACH = 3  # words between which the noun is looked for
+QueryVotes = defaultdict[str, Counter[str]]
 
 
-def no_votes() -> Votes:
+def no_votes() -> QueryVotes:
     """Where votes are collected: unit -> query -> places that speak for it."""
     return defaultdict(Counter)
 
 
-def vote(
-    votes: Votes,
+def add_votes(
+    votes: QueryVotes,
     forms: Sequence[str],
     items: Sequence[Word],
     run: range,
@@ -44,25 +44,25 @@ def vote(
             modifier = place in named and item.parts_of_speech[:1] in ("a", "r")
             votes[unit][named[place][2] if modifier else unit] += 1
             continue
-        behind = _first(range(place + 1, place + 1 + REACH), nouns)
-        before = _first(range(place - 1, place - 1 - REACH, -1), nouns)
+        behind = _first_noun(range(place + 1, place + 1 + NOUN_REACH), nouns)
+        before = _first_noun(range(place - 1, place - 1 - NOUN_REACH, -1), nouns)
         verb = item.parts_of_speech[:1] == "v" or forms[place].endswith("ing")
         # "two dogs", "dogs running", but "big dog", as the item of the binding is named
         written = forms if verb or item.is_number else units
         if before is not None and (behind is None or (verb and behind != place + 1)):
-            votes[unit][f"{_thing(written, before, nouns, named)} {forms[place]}"] += 1
+            votes[unit][f"{_noun_name(written, before, nouns, named)} {forms[place]}"] += 1
         elif behind is not None:
-            votes[unit][f"{forms[place]} {_thing(written, behind, nouns, named)}"] += 1
+            votes[unit][f"{forms[place]} {_noun_name(written, behind, nouns, named)}"] += 1
 
 
-def _first(places: Iterable[int], nouns: Collection[int]) -> int | None:
+def _first_noun(places: Iterable[int], nouns: Collection[int]) -> int | None:
     for place in places:
         if place in nouns:
             return place
     return None
 
 
-def _thing(
+def _noun_name(
     words: Sequence[str],
     place: int,
     nouns: Collection[int],
@@ -80,7 +80,7 @@ def is_searchable(text: str) -> bool:
     return any(letter.isalpha() for letter in text)
 
 
-def choose(votes: Votes) -> dict[str, str]:
+def choose(votes: QueryVotes) -> dict[str, str]:
     """The query of each unit that is not searched by itself: what most places speak for."""
     found: dict[str, str] = {}
     for unit, counts in votes.items():

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from curate.errors import InputError, UsageError
 from curate.prompts.plain import ALTERNATIVES, plain_texts
-from curate.prompts.syntax import SYNTAXES, Choice, Reading, Span, scan
+from curate.prompts.syntax import SYNTAXES, Choice, LineSyntax, Span, scan_line
 from curate.system.progress import SILENT, Progress
 from curate.text import negation, tokens
 
@@ -29,16 +29,16 @@ __all__ = [
     "SYNTAXES",
     "WANTED",
     "Prompt",
-    "Token",
-    "parse",
-    "read",
+    "PromptToken",
+    "lines_without_spaces",
+    "parse_prompt",
+    "read_prompts",
     "read_texts",
-    "unspaced",
 ]
 
 WANTED, NEGATED, CONTROL = "wanted", "negated", "control"
-PIPED = Path("-")  # in place of a file: what is piped into the command
-LONGEST = 100_000  # characters of a prompt
+STDIN = Path("-")  # in place of a file: what is piped into the command
+MAX_PROMPT_CHARS = 100_000  # characters of a prompt
 
 _LINE_END = re.compile(r"\r\n|[\r\n]")
 _SETTINGS = re.compile(r"\s*Steps: \d+(?:,.*)?")
@@ -59,7 +59,7 @@ _NEGATIVE_LINE = re.compile(r"\s*negative prompt ?:", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class PromptToken:
     """One word or control token of a prompt."""
 
     line: int  # of the file, from 1
@@ -76,7 +76,7 @@ class Prompt:
 
     line: int  # of the file, from 1
     text: str  # the line as read, without its end
-    tokens: tuple[Token, ...]  # in their order
+    tokens: tuple[PromptToken, ...]  # in their order
 
     @property
     def asks(self) -> bool:
@@ -84,7 +84,7 @@ class Prompt:
         return not self.tokens or any(token.role == WANTED for token in self.tokens)
 
 
-def read(path: Path, *, syntax: str = "auto") -> list[Prompt]:
+def read_prompts(path: Path, *, syntax: str = "auto") -> list[Prompt]:
     """Read a file of prompts, or standard input where the path is PIPED.
 
     Raises:
@@ -92,18 +92,18 @@ def read(path: Path, *, syntax: str = "auto") -> list[Prompt]:
             word in it.
         UsageError: no such syntax.
     """
-    _known(syntax)
-    name = _name(path)
-    text = _decode(name, _bytes(path))
+    _check_syntax(syntax)
+    name = _cache_name(path)
+    text = _decode_prompts(name, _read_prompt_bytes(path))
     lines = _LINE_END.split(text)
     for number, line in enumerate(lines, 1):
-        if len(line) > LONGEST:
-            problem = f"{len(line):,} characters, and a prompt has {LONGEST:,} at most"
+        if len(line) > MAX_PROMPT_CHARS:
+            problem = f"{len(line):,} characters, and a prompt has {MAX_PROMPT_CHARS:,} at most"
             fix = "write one prompt a line"
             raise InputError(f"{name} line {number}", problem, fix=fix)
     negative = frozenset() if syntax in ("plain", "compel") else _negative_lines(lines)
     found = [
-        _parse(line, n, syntax, negative=n in negative)
+        _parse_line(line, n, syntax, negative=n in negative)
         for n, line in enumerate(lines, 1)
         if not _is_comment(line)
     ]
@@ -114,7 +114,7 @@ def read(path: Path, *, syntax: str = "auto") -> list[Prompt]:
 
 
 def read_texts(path: Path, *, progress: Progress = SILENT) -> list[str]:
-    """What a file of prompts, as `read` takes it, asks to be drawn: plain texts, each once.
+    """What a file of prompts, as `read_prompts` takes it, asks to be drawn: plain texts, each once.
 
     Comments, negative prompts, settings, tags and weights are left out, since captions do not hold
     them; alternatives such as `{red|blue}` are in a text each.
@@ -124,18 +124,18 @@ def read_texts(path: Path, *, progress: Progress = SILENT) -> list[str]:
         progress: hears what was left out, counted by reason.
 
     Raises:
-        InputError: as `read`, or no line asks for anything.
+        InputError: as `read_prompts`, or no line asks for anything.
     """
     found: dict[str, None] = {}
     left_out: Counter[str] = Counter()
-    for prompt in read(path):
+    for prompt in read_prompts(path):
         control = [token.text.lower() for token in prompt.tokens if token.role == CONTROL]
         left_out.update(
             next((why for start, why in _LEFT_OUT.items() if text.startswith(start)), "other signs")
             for text in control
         )
         if prompt.asks:
-            reading = scan(prompt.text)
+            reading = scan_line(prompt.text)
             left_out["weights"] += len(reading.numbers)
             left_out["alternatives in turn"] += len(reading.choices)
             texts = plain_texts(prompt.text, reading)
@@ -144,7 +144,7 @@ def read_texts(path: Path, *, progress: Progress = SILENT) -> list[str]:
             found |= dict.fromkeys(texts)
         elif not control:
             left_out["negative prompts"] += 1
-    name = _name(path)
+    name = _cache_name(path)
     if not found:
         fix = "write one prompt a line"
         raise InputError(name, "no prompt that asks for anything", fix=fix)
@@ -153,17 +153,17 @@ def read_texts(path: Path, *, progress: Progress = SILENT) -> list[str]:
     return list(found)
 
 
-def parse(line: str, number: int = 1, *, syntax: str = "auto") -> Prompt:
+def parse_prompt(line: str, number: int = 1, *, syntax: str = "auto") -> Prompt:
     """The words and control tokens of one prompt.
 
     Raises:
         UsageError: no such syntax.
     """
-    _known(syntax)
-    return _parse(line, number, syntax)
+    _check_syntax(syntax)
+    return _parse_line(line, number, syntax)
 
 
-def unspaced(prompts: Iterable[Prompt]) -> list[int]:
+def lines_without_spaces(prompts: Iterable[Prompt]) -> list[int]:
     """Lines with words in scripts that put no blanks between them, such as Chinese or Thai."""
     return [
         prompt.line
@@ -173,43 +173,43 @@ def unspaced(prompts: Iterable[Prompt]) -> list[int]:
     ]
 
 
-def _name(path: Path) -> str:
-    return "standard input" if path == PIPED else str(path)
+def _cache_name(path: Path) -> str:
+    return "standard input" if path == STDIN else str(path)
 
 
-def _known(syntax: str) -> None:
+def _check_syntax(syntax: str) -> None:
     if syntax not in SYNTAXES:
         problem = f"no syntax {syntax!r}"
         raise UsageError("--syntax", problem, fix=f"one of {', '.join(SYNTAXES)}")
 
 
-def _parse(line: str, number: int, syntax: str, *, negative: bool = False) -> Prompt:
+def _parse_line(line: str, number: int, syntax: str, *, negative: bool = False) -> Prompt:
     if syntax in ("auto", "a1111") and _SETTINGS.fullmatch(line):
         start = len(line) - len(line.lstrip())
-        settings = Token(number, start, len(line.rstrip()), line.strip(), CONTROL)
+        settings = PromptToken(number, start, len(line.rstrip()), line.strip(), CONTROL)
         return Prompt(number, line, (settings,))
-    reading = scan(line, syntax)
+    reading = scan_line(line, syntax)
     if negative:
         reading.negated = [(0, len(line))]
-    masked = reading.masked(line)
-    tokens = list(_words(line, masked, number, reading))
+    masked = reading.mask(line)
+    tokens = list(_word_tokens(line, masked, number, reading))
     for place in negation.find_negated(masked, [(t.start, t.end) for t in tokens], reading.control):
         tokens[place] = replace(tokens[place], role=NEGATED)
     if reading.control:
-        tokens += [Token(number, a, b, line[a:b], CONTROL) for a, b in reading.control]
+        tokens += [PromptToken(number, a, b, line[a:b], CONTROL) for a, b in reading.control]
         tokens.sort(key=lambda token: token.start)
     return Prompt(number, line, tuple(tokens))
 
 
-def _words(line: str, masked: str, number: int, reading: Reading) -> Iterator[Token]:
+def _word_tokens(line: str, masked: str, number: int, reading: LineSyntax) -> Iterator[PromptToken]:
     """The words with their roles and alternatives."""
     spans = tokens.spans(masked)
     if not reading.negated and not reading.choices:
         for a, b in spans:
-            yield Token(number, a, b, line[a:b], WANTED)
+            yield PromptToken(number, a, b, line[a:b], WANTED)
         return
     choices = list(reading.alternatives())
-    negated = _merged(reading.negated)
+    negated = _merge_spans(reading.negated)
     at_choice = at_negated = 0
     choice: Choice = ()
     for a, b in spans:
@@ -219,10 +219,10 @@ def _words(line: str, masked: str, number: int, reading: Reading) -> Iterator[To
         while at_negated < len(negated) and negated[at_negated][1] <= a:
             at_negated += 1
         inside = at_negated < len(negated) and negated[at_negated][0] <= a
-        yield Token(number, a, b, line[a:b], NEGATED if inside else WANTED, choice)
+        yield PromptToken(number, a, b, line[a:b], NEGATED if inside else WANTED, choice)
 
 
-def _merged(spans: Sequence[Span]) -> list[Span]:
+def _merge_spans(spans: Sequence[Span]) -> list[Span]:
     """Sorted spans, none within another."""
     found: list[Span] = []
     for start, end in sorted(spans):
@@ -236,17 +236,17 @@ def _merged(spans: Sequence[Span]) -> list[Span]:
 def _negative_lines(lines: Sequence[str]) -> frozenset[int]:
     """Numbers of the lines between `Negative prompt:` and the `Steps:` line that ends it."""
     found: set[int] = set()
-    begun: list[int] | None = None
+    pending: list[int] | None = None
     for number, line in enumerate(lines, 1):
         if _NEGATIVE_LINE.match(line):
-            begun = []
+            pending = []
         elif _SETTINGS.fullmatch(line):
-            found.update(begun or ())
-            begun = None
+            found.update(pending or ())
+            pending = None
         elif not line.strip():
-            begun = None
-        elif begun is not None:
-            begun.append(number)
+            pending = None
+        elif pending is not None:
+            pending.append(number)
     return frozenset(found)
 
 
@@ -255,16 +255,16 @@ def _is_comment(line: str) -> bool:
     return not bare or bare == "#" or (bare[0] == "#" and bare[1].isspace())
 
 
-def _bytes(path: Path) -> bytes:
+def _read_prompt_bytes(path: Path) -> bytes:
     try:
-        return sys.stdin.buffer.read() if path == PIPED else path.read_bytes()
+        return sys.stdin.buffer.read() if path == STDIN else path.read_bytes()
     except OSError as error:
         problem = "no such file" if not path.exists() else f"cannot be read ({error.strerror})"
         fix = "name a text file with one prompt a line"
         raise InputError(path, problem, fix=fix) from None
 
 
-def _decode(path: object, data: bytes) -> str:
+def _decode_prompts(path: object, data: bytes) -> str:
     """UTF-8, with or without a byte order mark."""
     fix = "save it as UTF-8 text, one prompt a line"
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -274,13 +274,13 @@ def _decode(path: object, data: bytes) -> str:
     except UnicodeDecodeError as error:
         # decoding with a mark removed counts from behind it
         mark = 3 if data.startswith(b"\xef\xbb\xbf") else 0
-        raise _not_text(path, data, error.start + mark) from None
+        raise _not_text_error(path, data, error.start + mark) from None
     if "\0" in text:
-        raise _not_text(path, data, data.index(b"\0"))
+        raise _not_text_error(path, data, data.index(b"\0"))
     return text
 
 
-def _not_text(path: object, data: bytes, at: int) -> InputError:
+def _not_text_error(path: object, data: bytes, at: int) -> InputError:
     odd = f"0x{data[at]:02x} is" if data[at] else "a zero byte (is it UTF-16?),"
     line, column = data.count(b"\n", 0, at) + 1, at - data.rfind(b"\n", 0, at)
     return InputError(

@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 
 SYNTAXES = ("auto", "plain", "a1111", "compel")
-DEEPEST = 16  # brackets with alternatives that a word is said to stand in, from the outside
+MAX_DEPTH = 16  # brackets with alternatives that a word is said to stand in, from the outside
 
 Span = tuple[int, int]
 Choice = tuple[Span, ...]
 
-_RATIO = 16  # characters in which a ratio or a time of day is looked for: (16:9)
+_RATIO_CHARS = 16  # characters in which a ratio or a time of day is looked for: (16:9)
 # no expression here gives back what it took, so that long runs of digits take linear time
 _NUMBER = r"[+-]?(?:\d++\.?\d*+|\.\d++)"
 _CLOSES = {")": "(", "]": "[", "}": "{"}
-_SIGNS = re.compile(r"[<()\[\]{}|:\\$]|__|--|\+\+|—|\b(?:BREAK|AND|ADD[BCR][A-Z]+)\b")
+_SYNTAX_SIGNS = re.compile(r"[<()\[\]{}|:\\$]|__|--|\+\+|—|\b(?:BREAK|AND|ADD[BCR][A-Z]+)\b")
 _EVENTS = {  # name -> expression, and the syntaxes that know it; the first that matches counts
     "escape": (r"\\.", "auto a1111 compel"),
     "settings": (r"(?<!\w)Steps: \d+, (?:Sampler|Schedule|CFG|Seed|Size|Model).*", "auto a1111"),
@@ -41,27 +41,27 @@ _EVENTS = {  # name -> expression, and the syntaxes that know it; the first that
     "sign": (r"[()\[\]{}|:]", "auto a1111"),
     "round": (r"[()]", "compel"),
 }
-_FLAGS = frozenset(  # options without a value
+_OPTIONS_WITHOUT_VALUE = frozenset(  # options without a value
     "creative draft fast hd loop raw relax stealth public test testp tile turbo upbeta uplight"
     " vary video visibility".split()
 )
-_NAMED = frozenset(  # options whose value may be a word
+_OPTIONS_WITH_WORD = frozenset(  # options whose value may be a word
     "ar aspect cref exp iw oref p personalize profile quality q sampler sampler_name seed sref"
     " style stylize s v version width height w h".split()
 )
 _NEGATIVE_OPTIONS = frozenset("no n neg negative negative_prompt negative-prompt".split())
 _VALUE = re.compile(r"[ ]+(?!--|—)([^\s<]\S*)")
 _WEIGHT = re.compile(rf"\s*{_NUMBER}\s*")
-_WHEN = re.compile(rf"\s*{_NUMBER}(?:\s*,\s*{_NUMBER})?\s*%?\s*")
-_BEHIND = re.compile(r"[+-]?(?:\d++\.\d++|\.\d++)(?![\w.])")
-_BEHIND_COMPEL = re.compile(rf"{_NUMBER}(?!\w)")
+_SCHEDULE = re.compile(rf"\s*{_NUMBER}(?:\s*,\s*{_NUMBER})?\s*%?\s*")
+_TRAILING_WEIGHT = re.compile(r"[+-]?(?:\d++\.\d++|\.\d++)(?![\w.])")
+_TRAILING_WEIGHT_COMPEL = re.compile(rf"{_NUMBER}(?!\w)")
 _AND_WEIGHT = re.compile(rf"(?<!\d):\s*({_NUMBER})\s*$")
 _PICKS = re.compile(r" ?[@~]?(\d{0,6}+)(-?)(\d{0,6}+)\$\$(?:([^|{}$]*)(\$\$))?")
 _SHARE = re.compile(rf"\s*+{_NUMBER}::")
 
 
 @dataclass(slots=True)
-class Reading:
+class LineSyntax:
     """The parts of a line that are not plain words; spans are [start, end) in its characters."""
 
     control: list[Span] = field(default_factory=list)  # control tokens
@@ -71,13 +71,13 @@ class Reading:
     choices: list[tuple[int, tuple[int, ...], int]] = field(default_factory=list)
     # each bracket with alternatives: where the first begins, where others do, where the last ends
 
-    def masked(self, line: str) -> str:
+    def mask(self, line: str) -> str:
         """The line with blanks in place of what is no word."""
         return blank(line, [*self.control, *self.numbers])
 
     def alternatives(self) -> Iterator[tuple[int, Choice]]:
         """Yield from where on which alternatives hold: ascending places, each with (bracket,
-        alternative) of the `DEEPEST` outermost brackets.
+        alternative) of the `MAX_DEPTH` outermost brackets.
         """
         ordered = sorted(self.choices, key=lambda one: (one[0], -one[2]))
         events = []
@@ -93,7 +93,7 @@ class Reading:
             else:
                 if what == 0:
                     outer.append(now)
-                inside = len(outer[-1]) < DEEPEST
+                inside = len(outer[-1]) < MAX_DEPTH
                 now = (*outer[-1], (bracket, alternative)) if inside else outer[-1]
             yield place, now
 
@@ -117,24 +117,24 @@ class _Bracket:
     original: int | None = None  # of a swap: where the words begin that it replaces
 
 
-def scan(line: str, syntax: str = "auto") -> Reading:
+def scan_line(line: str, syntax: str = "auto") -> LineSyntax:
     """What the signs of a line mean in one of `SYNTAXES`."""
-    if syntax == "plain" or not _SIGNS.search(line):
-        return Reading()
-    return _Scan(line, syntax).run()
+    if syntax == "plain" or not _SYNTAX_SIGNS.search(line):
+        return LineSyntax()
+    return _Scanner(line, syntax).run()
 
 
 @cache
-def _events(syntax: str) -> re.Pattern[str]:
+def _event_pattern(syntax: str) -> re.Pattern[str]:
     known = ((name, source) for name, (source, where) in _EVENTS.items() if syntax in where.split())
     return re.compile("|".join(f"(?P<{name}>{source})" for name, source in known))
 
 
-class _Scan:
+class _Scanner:
     def __init__(self, line: str, syntax: str) -> None:
         self.line = line
         self.syntax = syntax
-        self.reading = Reading()
+        self.reading = LineSyntax()
         self.open: list[_Bracket] = []
         self.depths = {"(": 0, "[": 0, "{": 0}  # open brackets by their closing sign
         self.negative: int | None = None  # where a negative part began
@@ -142,9 +142,9 @@ class _Scan:
         self.branch: int | None = None  # behind the last AND
         self.closed = (0, 0)  # the last bracket with an end
 
-    def run(self) -> Reading:
+    def run(self) -> LineSyntax:
         position = 0
-        find = _events(self.syntax).search
+        find = _event_pattern(self.syntax).search
         while match := find(self.line, position):
             name = match.lastgroup or ""
             position = getattr(self, "_" + name)(match) or match.end()
@@ -173,15 +173,17 @@ class _Scan:
     def _option(self, match: re.Match[str]) -> int | None:
         name = match[0].lstrip("-—")
         negative = name in _NEGATIVE_OPTIONS
-        if match[0][0] == "—" and not (negative or name in _NAMED or name in _FLAGS):
+        if match[0][0] == "—" and not (
+            negative or name in _OPTIONS_WITH_WORD or name in _OPTIONS_WITHOUT_VALUE
+        ):
             return None  # a dash between words
         self._end_of_negative(match.start())
         end = match.end()
         if negative:
             self.negative = end
-        elif name not in _FLAGS and name != "prompt":
+        elif name not in _OPTIONS_WITHOUT_VALUE and name != "prompt":
             value = _VALUE.match(self.line, end)
-            if value and (name in _NAMED or any(c.isdigit() for c in value[1][:40])):
+            if value and (name in _OPTIONS_WITH_WORD or any(c.isdigit() for c in value[1][:40])):
                 end = value.end()
         self.reading.control.append((match.start(), end))
         return end
@@ -198,7 +200,7 @@ class _Scan:
     @cached_property
     def has_small_letters(self) -> bool:
         """Whether capitals stand out: some words are written without them."""
-        bare = _events("compel").sub(" ", self.line)
+        bare = _event_pattern("compel").sub(" ", self.line)
         return bare != bare.upper()
 
     def _variable(self, match: re.Match[str]) -> None:
@@ -282,7 +284,7 @@ class _Scan:
         """Round brackets: a weight before the end, or behind it."""
         if bracket.cuts:
             self._number(bracket, bracket.cuts[-1], place)
-        pattern = _BEHIND_COMPEL if self.syntax == "compel" else _BEHIND
+        pattern = _TRAILING_WEIGHT_COMPEL if self.syntax == "compel" else _TRAILING_WEIGHT
         behind = pattern.match(self.line, place + 1) if self.syntax != "a1111" else None
         if behind:
             self.reading.numbers.append(behind.span())
@@ -297,7 +299,7 @@ class _Scan:
             self._choose(bracket.start, bars, place)
         elif bracket.cuts and self._has_words(bracket.start, bracket.cuts[-1]):
             last = bracket.cuts[-1]
-            if _WHEN.fullmatch(self.line, last + 1, place):
+            if _SCHEDULE.fullmatch(self.line, last + 1, place):
                 self.reading.numbers.append((last, place))
                 self._choose(bracket.start, bracket.cuts[:-1], last)
 
@@ -316,7 +318,7 @@ class _Scan:
         for first in [start, *(bar + 1 for bar in bars)]:
             if share := _SHARE.match(self.line, first, place):
                 self.reading.numbers.append(share.span())
-        if picks is None or _most(picks) == 1:
+        if picks is None or _max_picks(picks) == 1:
             self._choose(start, bars, place)
         else:
             self.reading.signs += [(bar, bar + 1) for bar in bars]
@@ -343,7 +345,7 @@ class _Scan:
 
     def _has_words(self, start: int, end: int) -> bool:
         """Not a ratio or a time of day: (16:9)."""
-        if self.syntax != "auto" or end - start > _RATIO:
+        if self.syntax != "auto" or end - start > _RATIO_CHARS:
             return True
         return any(c.isalpha() for c in self.line[start:end])
 
@@ -368,7 +370,7 @@ def _sign_of(bracket: _Bracket) -> str:
     return {"${": "{", ".swap": "("}.get(bracket.kind, bracket.kind)
 
 
-def _most(picks: re.Match[str]) -> int:
+def _max_picks(picks: re.Match[str]) -> int:
     """How many variants are taken at the most; 0 for any number."""
     low, dash, high = picks[1], picks[2], picks[3]
     if dash:

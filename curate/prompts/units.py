@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from itertools import combinations, pairwise
 
 from curate.prompts import aliases, queries
-from curate.prompts.reader import CONTROL, WANTED, Prompt, Token
+from curate.prompts.reader import CONTROL, WANTED, Prompt, PromptToken
 from curate.text import tokens
 from curate.text.analysis import (
     APART,
     BLANK,
     COMMA,
-    FUNCTION,
+    FUNCTION_WORD,
     Analysis,
     Phrase,
     Word,
@@ -21,28 +21,32 @@ from curate.text.analysis import (
     word,
 )
 
-PAIRS = ("off", "nouns", "all")
-MOST_PAIRED = 60  # words of one prompt whose pairs are listed; the rest would be noise
+PAIR_CHOICES = ("off", "nouns", "all")
+MAX_PAIRED_WORDS = 60  # words of one prompt whose pairs are listed; the rest would be noise
 TYPO = "typo"  # a role beside those of tokens and of `analysis`
 
 # What may stand between two words that belong together: blanks, brackets, weights.
 _JOINT = re.compile(r"(?:[\s()\[\]{}_]|:\s*[+-]?\d*\.?\d+(?=\s*[)\]}])|(?<=[)])[+-]?\d*\.?\d+|\+)*")
 
-Place = tuple[Token, Token]  # the first and the last word of a unit, in a prompt
+TokenRange = tuple[PromptToken, PromptToken]  # the first and the last word of a unit, in a prompt
 
 
 @dataclass(frozen=True)
 class Units:
     """Every unit of the prompts, with the places that ask for it."""
 
-    words: dict[tuple[str, str], list[Place]] = field(default_factory=lambda: defaultdict(list))
-    phrases: dict[str, list[Place]] = field(default_factory=lambda: defaultdict(list))
-    attribute_bindings: dict[tuple[str, str], list[Place]] = field(
+    words: dict[tuple[str, str], list[TokenRange]] = field(
         default_factory=lambda: defaultdict(list)
     )
-    pairs: dict[tuple[str, str], list[Place]] = field(default_factory=lambda: defaultdict(list))
+    phrases: dict[str, list[TokenRange]] = field(default_factory=lambda: defaultdict(list))
+    attribute_bindings: dict[tuple[str, str], list[TokenRange]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    pairs: dict[tuple[str, str], list[TokenRange]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
     crowded: list[int] = field(default_factory=list)  # lines with more than MOST_PAIRED words
-    votes: queries.Votes = field(default_factory=queries.no_votes)  # what to search for
+    votes: queries.QueryVotes = field(default_factory=queries.no_votes)  # what to search for
 
     def words_alone(self) -> "Units":
         """The same without phrases, attribute bindings and pairs."""
@@ -53,7 +57,7 @@ class Units:
 class _Wanted:
     """A wanted word of one prompt."""
 
-    token: Token
+    token: PromptToken
     form: str  # as counted
     item: Word  # what it asks for
     role: str  # WANTED, FUNCTION, QUALITY_TAG or TYPO
@@ -63,7 +67,7 @@ def find_units(
     prompts: Sequence[Prompt],
     *,
     pairs: str = "nouns",
-    agreed: aliases.Aliases = aliases.NONE,
+    agreed: aliases.Aliases = aliases.NO_ALIASES,
     together: Callable[[str], int] | None = None,
 ) -> Units:
     """Take prompts apart; every word and control token is in the result.
@@ -75,31 +79,31 @@ def find_units(
         together: images whose captions show some words side by side, for collocations.
     """
     found = Units()
-    names = _names(prompts)
+    names = _capital_names(prompts)
     for prompt in prompts:
         for token in prompt.tokens:
             if token.role != WANTED:
-                found.words[_unwanted(token)].append((token, token))
+                found.words[_token_role(token)].append((token, token))
         chosen = [token for token in prompt.tokens if token.role == WANTED]
         said = analyse(
-            [tokens.normal(token.text) for token in chosen],
+            [tokens.normalize(token.text) for token in chosen],
             [_between(prompt.text, a, b) for a, b in pairwise(chosen)],
             quality_tags=agreed.quality_tags, own=agreed.phrases, together=together,
         )  # fmt: skip
-        words = list(_words(chosen, said, agreed, names))
+        words = list(_prompt_words(chosen, said, agreed, names))
         for one in words:
             found.words[one.item.form, one.role].append((one.token, one.token))
             if one.role == TYPO:
-                right = word(tokens.normal(agreed.typo[one.form])).unit
+                right = word(tokens.normalize(agreed.typo[one.form])).unit
                 found.words[right, WANTED].append((one.token, one.token))
         _combine(found, words, said)
         if pairs != "off":
             places = said.nouns if pairs == "nouns" else range(len(words))
-            _pair(found, prompt, _paired(words, places, said.phrases))
+            _add_pairs(found, prompt, _pair_candidates(words, places, said.phrases))
     return found
 
 
-def _names(prompts: Sequence[Prompt]) -> frozenset[str]:
+def _capital_names(prompts: Sequence[Prompt]) -> frozenset[str]:
     """Forms that are names in -S and no plurals, by how some prompt writes them: *NeurIPS*.
 
     A line in capitals alone says nothing of its words.
@@ -110,12 +114,12 @@ def _names(prompts: Sequence[Prompt]) -> frozenset[str]:
         if not prompt.text.isupper()
         for token in prompt.tokens
         if token.role == WANTED and token.text.endswith("S") and len(token.text) > 1
-        if not word(form := tokens.normal(token.text)).is_known
+        if not word(form := tokens.normalize(token.text)).is_known
     )
 
 
-def _words(
-    chosen: Sequence[Token], said: Analysis, agreed: aliases.Aliases, names: frozenset[str]
+def _prompt_words(
+    chosen: Sequence[PromptToken], said: Analysis, agreed: aliases.Aliases, names: frozenset[str]
 ) -> Iterator[_Wanted]:
     for place, (token, one) in enumerate(zip(chosen, said.words, strict=True)):
         role = said.roles.get(place, WANTED)
@@ -132,16 +136,16 @@ def _combine(found: Units, words: Sequence[_Wanted], said: Analysis) -> None:
     shown = {n for n in said.nouns if words[n].role == WANTED and not words[n].form.isdigit()}
     forms, items = [one.form for one in words], [one.item for one in words]
     for run in said.runs:
-        queries.vote(found.votes, forms, items, run, shown.intersection(run), said.phrases)
+        queries.add_votes(found.votes, forms, items, run, shown.intersection(run), said.phrases)
     for a, b in said.attributes:
         adjective, noun = words[a], words[b]
         seen = adjective.item.is_visual and noun.item.is_visual
         if adjective.role == noun.role == WANTED and seen:
             both = adjective.item.form, noun.item.form
-            found.attribute_bindings[both].append(_place(adjective, noun))
+            found.attribute_bindings[both].append(_token_range(adjective, noun))
 
 
-def _between(text: str, a: Token, b: Token) -> str:
+def _between(text: str, a: PromptToken, b: PromptToken) -> str:
     """What stands between two words."""
     if _exclude_one_another(a, b):
         return APART
@@ -150,12 +154,12 @@ def _between(text: str, a: Token, b: Token) -> str:
     return BLANK if _JOINT.fullmatch(text, a.end, b.start) else APART
 
 
-def _paired(
+def _pair_candidates(
     words: Sequence[_Wanted], places: Iterable[int], named: Sequence[Phrase]
-) -> list[tuple[str, Place]]:
+) -> list[tuple[str, TokenRange]]:
     """What makes pairs, in order, each unit once; a phrase stands for its words."""
     inside = {n: one for one in named for n in range(*one[:2])}
-    chosen: dict[str, Place] = {}
+    chosen: dict[str, TokenRange] = {}
     for n in sorted(places):
         one = words[n]
         if n in inside:
@@ -166,10 +170,10 @@ def _paired(
     return list(chosen.items())
 
 
-def _pair(found: Units, prompt: Prompt, places: Sequence[tuple[str, Place]]) -> None:
-    if len(places) > MOST_PAIRED:
+def _add_pairs(found: Units, prompt: Prompt, places: Sequence[tuple[str, TokenRange]]) -> None:
+    if len(places) > MAX_PAIRED_WORDS:
         found.crowded.append(prompt.line)
-    for (a, one), (b, other) in combinations(places[:MOST_PAIRED], 2):
+    for (a, one), (b, other) in combinations(places[:MAX_PAIRED_WORDS], 2):
         of_one_phrase = " " in a + b and not set(a.split()).isdisjoint(b.split())
         if of_one_phrase or _exclude_one_another(one[0], other[0]):
             continue
@@ -178,7 +182,7 @@ def _pair(found: Units, prompt: Prompt, places: Sequence[tuple[str, Place]]) -> 
         found.pairs[(a, b) if a < b else (b, a)].append((first, last))
 
 
-def _exclude_one_another(a: Token, b: Token) -> bool:
+def _exclude_one_another(a: PromptToken, b: PromptToken) -> bool:
     """Whether two words stand in different alternatives of one bracket."""
     if not a.choice or not b.choice:
         return False
@@ -186,14 +190,14 @@ def _exclude_one_another(a: Token, b: Token) -> bool:
     return any(alternative.get(bracket, n) != n for bracket, n in b.choice)
 
 
-def _place(a: _Wanted, b: _Wanted) -> Place:
+def _token_range(a: _Wanted, b: _Wanted) -> TokenRange:
     first, last = sorted((a.token, b.token), key=lambda token: token.start)
     return first, last
 
 
-def _unwanted(token: Token) -> tuple[str, str]:
+def _token_role(token: PromptToken) -> tuple[str, str]:
     """Unit and role of a control token, or of a word that must not be shown."""
     if token.role == CONTROL:
         return token.text, CONTROL
-    one = word(tokens.normal(token.text))
-    return one.unit, FUNCTION if one.is_function_word else token.role
+    one = word(tokens.normalize(token.text))
+    return one.unit, FUNCTION_WORD if one.is_function_word else token.role

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from curate.coverage.verdicts import SEVERITIES, UNIT_KINDS, counted
+from curate.coverage.verdicts import SEVERITIES, UNIT_KINDS, plural
 from curate.errors import InputError
 
-SCHEMA = "vocab-gaps/1"
-NAMED = 8  # units that a sentence lists
-_FIX = "write it anew: curate vocab-gaps PROMPTS --json FILE.json"
-Key = tuple[str, str, bool]  # kind, unit, negated
+REPORT_SCHEMA = "vocab-gaps/1"
+MAX_NAMED_UNITS = 8  # units that a sentence lists
+_BASELINE_FIX = "write it anew: curate vocab-gaps PROMPTS --json FILE.json"
+UnitKey = tuple[str, str, bool]  # kind, unit, negated
 
 
 @dataclass(frozen=True)
-class State:
+class UnitState:
     """What a report says of a unit."""
 
     verdict: str
@@ -40,8 +40,8 @@ class Change:
     unit: str
     kind: str
     negated: bool
-    before: State | None  # None: it was not an item then
-    now: State | None  # None: the prompts no longer ask for it
+    before: UnitState | None  # None: it was not an item then
+    now: UnitState | None  # None: the prompts no longer ask for it
     why: str = ""  # where it is not plain from the two
 
     def as_json(self) -> dict[str, Any]:
@@ -57,7 +57,7 @@ class Change:
 
     def __str__(self) -> str:
         """`blizzard (thin, 1 image -> covered, 31 images)`."""
-        told = [f"{s.verdict}, {counted(s.images, 'image')}" for s in (self.before, self.now) if s]
+        told = [f"{s.verdict}, {plural(s.images, 'image')}" for s in (self.before, self.now) if s]
         if self.now is None:
             told.append("no longer asked for")
         return f"{self.unit} ({' -> '.join(told)})"
@@ -85,9 +85,9 @@ class Changes:
         """One line for each kind of change, and the notes."""
         lines = list(self.notes)
         for name, found in (("new gaps", self.new), ("closed", self.closed)):
-            lines.append(f"{name}: {_few(found)}" if found else f"{name}: none")
+            lines.append(f"{name}: {_list_changes(found)}" if found else f"{name}: none")
         if self.changed:
-            lines.append(f"changed otherwise: {_few(self.changed)}")
+            lines.append(f"changed otherwise: {_list_changes(self.changed)}")
         return lines
 
     def fails(self, fail_on: str) -> bool:
@@ -98,7 +98,7 @@ class Changes:
         return any(c.now is not None and c.now.severity in bad for c in self.new)
 
 
-def read(path: Path) -> dict[str, Any]:
+def read_baseline(path: Path) -> dict[str, Any]:
     """An earlier report.
 
     Raises:
@@ -107,40 +107,42 @@ def read(path: Path) -> dict[str, Any]:
     try:
         report = json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise InputError(path, "no such report to compare with", fix=_FIX) from None
+        raise InputError(path, "no such report to compare with", fix=_BASELINE_FIX) from None
     except OSError as error:
         problem = f"cannot be read ({error.strerror or error})"
         raise InputError(path, problem, fix="correct the path or its permissions") from None
     except (ValueError, RecursionError):
-        raise InputError(path, "not JSON, so no report to compare with", fix=_FIX) from None
+        raise InputError(
+            path, "not JSON, so no report to compare with", fix=_BASELINE_FIX
+        ) from None
     schema = report.get("schema") if isinstance(report, dict) else None
-    if schema != SCHEMA:
+    if schema != REPORT_SCHEMA:
         said = f"its schema is {schema!r}" if schema else "it states no schema"
-        raise InputError(path, f"not a report of {SCHEMA} ({said})", fix=_FIX)
+        raise InputError(path, f"not a report of {REPORT_SCHEMA} ({said})", fix=_BASELINE_FIX)
     try:
-        _states(report["items"])
-        _facts(report)
+        _unit_states(report["items"])
+        _common_facts(report)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         problem = f"a damaged report ({type(error).__name__}: {error})"
-        raise InputError(path, problem, fix=_FIX) from None
+        raise InputError(path, problem, fix=_BASELINE_FIX) from None
     return dict(report)
 
 
-def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> Changes:
+def compare_reports(old: Mapping[str, Any], new: Mapping[str, Any]) -> Changes:
     """What has changed between two reports; the order of their items changes nothing.
 
     A unit is the same where kind and unit are, wanted and negated told apart. A pair or binding
     that was not listed because captions did not know one of its words is no new gap once they do:
     it was as bad before.
     """
-    before, now = _states(old["items"]), _states(new["items"])
+    before, now = _unit_states(old["items"]), _unit_states(new["items"])
     unknown = {
         unit
         for (kind, unit, negated), state in before.items()
         if kind == "word" and state.images == 0 and not negated
     }
     appeared, closed, changed = [], [], []
-    for key in sorted(before.keys() | now.keys(), key=_order(before, now)):
+    for key in sorted(before.keys() | now.keys(), key=_worst_first_key(before, now)):
         kind, unit, negated = key
         was, state = before.get(key), now.get(key)
         parts = [] if was or kind not in ("pair", "bind") else unit.split(" + ")
@@ -155,32 +157,32 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> Changes:
             closed.append(change)
         elif (was or learnt) and not _is_more_of_the_same(was, state):
             changed.append(change)
-    return Changes(tuple(appeared), tuple(closed), tuple(changed), _notes(old, new))
+    return Changes(tuple(appeared), tuple(closed), tuple(changed), _difference_notes(old, new))
 
 
-def _is_more_of_the_same(was: State | None, now: State | None) -> bool:
+def _is_more_of_the_same(was: UnitState | None, now: UnitState | None) -> bool:
     """Whether only the number of images differs, of what was no gap."""
     return bool(was and now and was.verdict == now.verdict and not was.is_gap)
 
 
-def _is_worse(a: State, b: State | None) -> bool:
+def _is_worse(a: UnitState, b: UnitState | None) -> bool:
     return b is None or SEVERITIES.index(a.severity) < SEVERITIES.index(b.severity)
 
 
-def _states(items: Iterable[Mapping[str, Any]]) -> dict[Key, State]:
+def _unit_states(items: Iterable[Mapping[str, Any]]) -> dict[UnitKey, UnitState]:
     found = {}
     for item in items:
-        state = State(str(item["verdict"]), str(item["severity"]), int(item["n_images"]))
+        state = UnitState(str(item["verdict"]), str(item["severity"]), int(item["n_images"]))
         if state.severity not in SEVERITIES:
             raise ValueError(f"no severity {state.severity!r}")
         found[str(item["kind"]), str(item["unit"]), state.verdict == "negated"] = state
     return found
 
 
-def _order(before: Mapping[Key, State], now: Mapping[Key, State]) -> Any:
+def _worst_first_key(before: Mapping[UnitKey, UnitState], now: Mapping[UnitKey, UnitState]) -> Any:
     """Worst first by what is said now, else by what was said; then by kind and name."""
 
-    def place(key: Key) -> tuple[int, int, Key]:
+    def place(key: UnitKey) -> tuple[int, int, UnitKey]:
         severity = (now.get(key) or before[key]).severity
         kinds = tuple(UNIT_KINDS)
         kind = kinds.index(key[0]) if key[0] in kinds else len(kinds)
@@ -189,7 +191,7 @@ def _order(before: Mapping[Key, State], now: Mapping[Key, State]) -> Any:
     return place
 
 
-def _facts(report: Mapping[str, Any]) -> dict[str, str]:
+def _common_facts(report: Mapping[str, Any]) -> dict[str, str]:
     """What two reports should have in common."""
     profile = report["profile"]
     return {
@@ -199,8 +201,8 @@ def _facts(report: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _notes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:
-    was, now = _facts(old), _facts(new)
+def _difference_notes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:
+    was, now = _common_facts(old), _common_facts(new)
     return tuple(
         f"other {name} than before: {now[name]}, then {was[name]}"
         for name in was
@@ -208,7 +210,7 @@ def _notes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _few(changes: tuple[Change, ...]) -> str:
-    shown = "; ".join(str(change) for change in changes[:NAMED])
-    more = len(changes) - NAMED
+def _list_changes(changes: tuple[Change, ...]) -> str:
+    shown = "; ".join(str(change) for change in changes[:MAX_NAMED_UNITS])
+    more = len(changes) - MAX_NAMED_UNITS
     return f"{len(changes):,}: {shown}" + (f"; and {more:,} more" if more > 0 else "")

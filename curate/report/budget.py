@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from curate.text.lemmas import unit_of
 
-MOST = 240  # results of a query that the source shows without an account
-PAGE = 20  # of them in one request
-A_DAY = 200  # requests
-SPARE = 10  # requests of a day that are kept back, for pictures that are refused
+MAX_RESULTS = 240  # results of a query that the source shows without an account
+RESULTS_A_REQUEST = 20  # of them in one request
+REQUESTS_A_DAY = 200  # requests
+RESERVED_REQUESTS = 10  # requests of a day that are kept back, for pictures that are refused
 URGENT = ("error", "warning")  # severities that are worth a fetch
 FETCHABLE = ("phrase", "bind", "pair", "word")  # kinds; compounds serve their words
 
@@ -34,26 +34,26 @@ class Gap:
     need: int  # images short of the target
 
     @property
-    def compound(self) -> bool:
+    def is_compound(self) -> bool:
         """Whether its pictures show more than one word."""
         return " " in self.query
 
     @property
-    def place(self) -> tuple[int, int, str]:
+    def order_key(self) -> tuple[int, int, str]:
         """Worst first, whatever the order of the report."""
         return URGENT.index(self.severity), -FETCHABLE.index(self.kind), self.query
 
 
 @dataclass(frozen=True)
-class Fetch:
+class PlannedFetch:
     """One line of the script."""
 
     gap: Gap
-    pictures: int
+    images: int
     served: int = 0  # pictures that fetches of its phrases and pairs bring already
 
 
-def split(gaps: Sequence[tuple[float, int, int]], budget: int) -> list[int]:
+def split_budget(gaps: Sequence[tuple[float, int, int]], budget: int) -> list[int]:
     """How many pictures each gap gets, so that the most is gained.
 
     Maximises the sum of weight x (log(1 + have + x) - log(1 + have)) over whole numbers
@@ -83,7 +83,7 @@ def _gain(weight: float, have: int) -> float:
     return weight * math.log1p(1 / (1 + have))
 
 
-def fetches(gaps: Sequence[Gap], budget: int) -> list[Fetch]:
+def plan_fetches(gaps: Sequence[Gap], budget: int) -> list[PlannedFetch]:
     """Split a budget over gaps: among errors by what they gain, then among the rest.
 
     A fetch for several words together also brings each of them: what a word still needs is lowered
@@ -94,32 +94,34 @@ def fetches(gaps: Sequence[Gap], budget: int) -> list[Fetch]:
         gaps: in any order.
         budget: pictures.
     """
-    gaps = sorted(gaps, key=lambda gap: gap.place)
+    gaps = sorted(gaps, key=lambda gap: gap.order_key)
     chosen = _within_a_day(gaps, budget)
-    first = _share(chosen, budget)
-    compounds = [f for f in first if f.gap.compound]
-    brought = served(compounds, chosen)
-    words = [gap for gap in chosen if not gap.compound]
-    left = budget - sum(f.pictures for f in compounds)
-    found = compounds + _share(words, left, brought)
-    return sorted(found, key=lambda f: (URGENT.index(f.gap.severity), -_gained(f), f.gap.place))
+    first = _share_budget(chosen, budget)
+    compounds = [f for f in first if f.gap.is_compound]
+    brought = images_served(compounds, chosen)
+    words = [gap for gap in chosen if not gap.is_compound]
+    left = budget - sum(f.images for f in compounds)
+    found = compounds + _share_budget(words, left, brought)
+    return sorted(
+        found, key=lambda f: (URGENT.index(f.gap.severity), -_total_gain(f), f.gap.order_key)
+    )
 
 
-def _share(
+def _share_budget(
     gaps: Sequence[Gap], budget: int, brought: Mapping[Gap, int] | None = None
-) -> list[Fetch]:
+) -> list[PlannedFetch]:
     """Split a budget over errors; what they leave, over the rest."""
-    found: list[Fetch] = []
+    found: list[PlannedFetch] = []
     for errors in (True, False):
         some = [gap for gap in gaps if (gap.severity == "error") == errors]
         given = [(brought or {}).get(gap, 0) for gap in some]
         amounts = [
-            (float(len(gap.lines)), gap.images + more, min(MOST, gap.need - more))
+            (float(len(gap.lines)), gap.images + more, min(MAX_RESULTS, gap.need - more))
             for gap, more in zip(some, given, strict=True)
         ]
-        shares = split(amounts, budget - sum(fetch.pictures for fetch in found))
+        shares = split_budget(amounts, budget - sum(fetch.images for fetch in found))
         both = zip(some, shares, given, strict=True)
-        found += [Fetch(gap, share, more) for gap, share, more in both if share]
+        found += [PlannedFetch(gap, share, more) for gap, share, more in both if share]
     return found
 
 
@@ -128,26 +130,26 @@ def _within_a_day(gaps: Sequence[Gap], budget: int) -> list[Gap]:
 
     Every query costs a request, and one more for each further page of results.
     """
-    most = max(PAGE, A_DAY - SPARE - budget // PAGE)
+    most = max(RESULTS_A_REQUEST, REQUESTS_A_DAY - RESERVED_REQUESTS - budget // RESULTS_A_REQUEST)
     if len(gaps) <= most:
         return list(gaps)
-    gain = {f.gap: _gained(f) for f in _share(gaps, budget)}
-    ranked = sorted(gaps, key=lambda g: (URGENT.index(g.severity), -gain.get(g, 0.0), g.place))
-    return sorted(ranked[:most], key=lambda gap: gap.place)
+    gain = {f.gap: _total_gain(f) for f in _share_budget(gaps, budget)}
+    ranked = sorted(gaps, key=lambda g: (URGENT.index(g.severity), -gain.get(g, 0.0), g.order_key))
+    return sorted(ranked[:most], key=lambda gap: gap.order_key)
 
 
-def _gained(fetch: Fetch) -> float:
+def _total_gain(fetch: PlannedFetch) -> float:
     have = fetch.gap.images + fetch.served
-    return len(fetch.gap.lines) * (math.log1p(have + fetch.pictures) - math.log1p(have))
+    return len(fetch.gap.lines) * (math.log1p(have + fetch.images) - math.log1p(have))
 
 
-def served(fetches: Iterable[Fetch], gaps: Iterable[Gap]) -> dict[Gap, int]:
+def images_served(fetches: Iterable[PlannedFetch], gaps: Iterable[Gap]) -> dict[Gap, int]:
     """Pictures that the fetches of several words together bring for each single word's gap."""
     brought: dict[str, int] = {}
     for fetch in fetches:
-        if fetch.gap.compound:
+        if fetch.gap.is_compound:
             words = fetch.gap.query.split()
             for word in {*words, *map(unit_of, words)}:
-                brought[word] = brought.get(word, 0) + fetch.pictures
-    single = [gap for gap in gaps if not gap.compound and gap.query in brought]
+                brought[word] = brought.get(word, 0) + fetch.images
+    single = [gap for gap in gaps if not gap.is_compound and gap.query in brought]
     return {gap: min(gap.need, brought[gap.query]) for gap in single}

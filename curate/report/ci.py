@@ -5,18 +5,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-from curate.coverage.verdicts import counted
+from curate.coverage.verdicts import plural
 
-SHOWN = 10  # annotations of each severity that GitHub shows of one step
-LINES = 12  # lines of the prompts that a text lists
+MAX_ANNOTATIONS = 10  # annotations of each severity that GitHub shows of one step
+MAX_LINES = 12  # lines of the prompts that a text lists
 NOT_TESTS = frozenset(  # verdicts of what captions are not asked for
     "function-word control-token negated meta not-visual typo".split()
 )
-TESTED = ("word", "phrase", "bind", "pair")
+TESTED_KINDS = ("word", "phrase", "bind", "pair")
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def github(report: Mapping[str, Any]) -> str:
+def github_commands(report: Mapping[str, Any]) -> str:
     """Workflow commands that mark each gap in the prompts file, worst first.
 
     GitHub shows ten errors and ten warnings of a step; how many there are beyond these is said
@@ -27,20 +27,21 @@ def github(report: Mapping[str, Any]) -> str:
     for what is escaped. Columns count from 1 and the last one is part of the text.
     """
     lines = [
-        f"::error title=vocab-gaps::{_data(f'not counted: {one}')}" for one in _missing(report)
+        f"::error title=vocab-gaps::{_escape_data(f'not counted: {one}')}"
+        for one in _uncounted_data(report)
     ]
     for severity in ("error", "warning"):
         found = [item for item in report["items"] if item["severity"] == severity]
-        lines += [_annotation(report, item) for item in found[:SHOWN]]
-        more = len(found) - SHOWN
+        lines += [_annotation(report, item) for item in found[:MAX_ANNOTATIONS]]
+        more = len(found) - MAX_ANNOTATIONS
         if more > 0:
             lines.append(
-                f"::notice title=vocab-gaps::{counted(more, f'more {severity}')}, not shown here"
+                f"::notice title=vocab-gaps::{plural(more, f'more {severity}')}, not shown here"
             )
     return "".join(f"{line}\n" for line in lines)
 
 
-def junit(report: Mapping[str, Any]) -> str:
+def junit_xml(report: Mapping[str, Any]) -> str:
     """A suite for each kind of unit, and in it a test for each unit that captions should show.
 
     Units rather than prompts are tests: their names stay the same from run to run, so that a
@@ -51,11 +52,11 @@ def junit(report: Mapping[str, Any]) -> str:
     Source: Jenkins xUnit plugin, `junit-10.xsd`.
     """
     prompts = str(report["prompts"]["path"])
-    suites = [s for kind in TESTED if len(s := _suite(report, kind))]
-    if _missing(report):
-        suites.insert(0, _uncounted(report))
+    suites = [s for kind in TESTED_KINDS if len(s := _suite(report, kind))]
+    if _uncounted_data(report):
+        suites.insert(0, _uncounted_suite(report))
     totals = {name: sum(int(s.attrib[name]) for s in suites) for name in ("tests", "failures")}
-    attributes = {"name": _legal(f"vocab-gaps {prompts}"), "errors": "0"}
+    attributes = {"name": _legal_xml(f"vocab-gaps {prompts}"), "errors": "0"}
     root = ElementTree.Element("testsuites", attributes | {n: str(v) for n, v in totals.items()})
     root.extend(suites)
     ElementTree.indent(root)
@@ -70,24 +71,24 @@ def _annotation(report: Mapping[str, Any], item: Mapping[str, Any]) -> str:
         start, end = place["span"]
         properties |= {"line": place["line"], "col": start + 1, "endColumn": max(start + 1, end)}
     properties["title"] = f"{item['verdict']}: {item['unit']}"
-    said = ",".join(f"{name}={_property(str(value))}" for name, value in properties.items())
-    return f"::{item['severity']} {said}::{_data('; '.join(_facts(report, item)))}"
+    said = ",".join(f"{name}={_escape_property(str(value))}" for name, value in properties.items())
+    return f"::{item['severity']} {said}::{_escape_data('; '.join(_gap_facts(report, item)))}"
 
 
-def _missing(report: Mapping[str, Any]) -> Sequence[str]:
+def _uncounted_data(report: Mapping[str, Any]) -> Sequence[str]:
     """Sentences: what of the data was not counted."""
     found: Sequence[str] = report.get("data", {}).get("incomplete") or ()
     return found
 
 
-def _uncounted(report: Mapping[str, Any]) -> ElementTree.Element:
+def _uncounted_suite(report: Mapping[str, Any]) -> ElementTree.Element:
     numbers = {"tests": "1", "failures": "1", "errors": "0"}
     suite = ElementTree.Element("testsuite", {"name": "vocab-gaps data", **numbers})
     attributes = {"classname": "vocab-gaps.data", "name": "all data is counted"}
     case = ElementTree.SubElement(suite, "testcase", attributes)
     told = {"type": "incomplete", "message": "what is called missing may be there"}
     failure = ElementTree.SubElement(case, "failure", told)
-    failure.text = _legal("\n".join(f"not counted: {one}" for one in _missing(report)))
+    failure.text = _legal_xml("\n".join(f"not counted: {one}" for one in _uncounted_data(report)))
     return suite
 
 
@@ -97,11 +98,11 @@ def _suite(report: Mapping[str, Any], kind: str) -> ElementTree.Element:
     numbers = {"tests": str(len(items)), "failures": str(failures), "errors": "0"}
     suite = ElementTree.Element("testsuite", {"name": f"vocab-gaps {kind}", **numbers})
     for item in items:
-        name = _legal(str(item["unit"]))
+        name = _legal_xml(str(item["unit"]))
         attributes = {"classname": f"vocab-gaps.{kind}", "name": name}
         case = ElementTree.SubElement(suite, "testcase", attributes)
-        title = _legal(f"{item['verdict']}: {item['unit']}")
-        text = _legal("\n".join([title, *_facts(report, item)]))
+        title = _legal_xml(f"{item['verdict']}: {item['unit']}")
+        text = _legal_xml("\n".join([title, *_gap_facts(report, item)]))
         if item["severity"] == "error":
             told = {"type": str(item["verdict"]), "message": title}
             ElementTree.SubElement(case, "failure", told).text = text
@@ -110,33 +111,33 @@ def _suite(report: Mapping[str, Any], kind: str) -> ElementTree.Element:
     return suite
 
 
-def _facts(report: Mapping[str, Any], item: Mapping[str, Any]) -> Iterator[str]:
+def _gap_facts(report: Mapping[str, Any], item: Mapping[str, Any]) -> Iterator[str]:
     """What a reader needs to act on a gap."""
     images, need = int(item["n_images"]), int(item["fix"]["need"])
-    yield counted(images, "image") + (f", {need:,} more needed" if need > 0 else "")
+    yield plural(images, "image") + (f", {need:,} more needed" if need > 0 else "")
     near = [str(n["unit"]) for n in item.get("did_you_mean") or ()]
     if near:
         yield f"did you mean {' or '.join(near[:3])}?"
     lines = sorted({int(place["line"]) for place in item["prompts"]})
     if lines:
-        more = f" and {len(lines) - LINES:,} more" if len(lines) > LINES else ""
-        said = ", ".join(map(str, lines[:LINES])) + more
+        more = f" and {len(lines) - MAX_LINES:,} more" if len(lines) > MAX_LINES else ""
+        said = ", ".join(map(str, lines[:MAX_LINES])) + more
         noun = "line" if len(lines) == 1 else "lines"
         yield f"{noun} {said} of {report['prompts']['path']}"
     for command in item["fix"]["fetch"]:
         yield f"closed by: {command}"
 
 
-def _data(text: str) -> str:
+def _escape_data(text: str) -> str:
     """What stands behind `::`, on one line."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
-def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
+def _escape_property(text: str) -> str:
+    return _escape_data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def _legal(text: str) -> str:
+def _legal_xml(text: str) -> str:
     """The text without characters that XML 1.0 does not allow.
 
     Source: W3C, Extensible Markup Language 1.0, section 2.2.

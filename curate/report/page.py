@@ -14,7 +14,7 @@ from typing import Any
 from curate.coverage.verdicts import MEANINGS, RELATIONS, UNIT_KINDS, Item
 from curate.prompts.reader import Prompt
 from curate.report.report import item_json
-from curate.report.thumbnails import Thumbnail, keys_of
+from curate.report.thumbnails import Thumbnail, evidence_keys
 from curate.system import web_page
 from curate.text import tokens
 from curate.text.lemmas import lemmas_of
@@ -27,7 +27,7 @@ SCRIPTS = [
 _NO_THUMBNAILS: Mapping[str, Thumbnail] = MappingProxyType({})
 
 
-def render(
+def render_report_page(
     report: dict[str, Any],
     prompts: Sequence[Prompt],
     *,
@@ -37,8 +37,8 @@ def render(
     items = report["items"]
     gaps = [item for item in items if item["severity"] != "info"]
     present = {item["kind"] for item in items}
-    verdicts = _verdicts(items)
-    return web_page.render(
+    verdicts = _verdict_facts(items)
+    return web_page.render_page(
         "curate.report/report.html.j2",
         scripts=SCRIPTS,
         data=_page_data(report, prompts, thumbnails, verdicts),
@@ -48,7 +48,7 @@ def render(
         gaps=gaps[:STATIC_GAPS],
         total_gaps=len(gaps),
         by_severity=Counter(item["severity"] for item in items),
-        words=_words(items),
+        words=_word_counts(items),
         verdicts=verdicts,
         choices={
             "Kind": {kind: title for kind, title in UNIT_KINDS.items() if kind in present},
@@ -73,7 +73,9 @@ def _page_data(
     return {
         "report": {
             **report,
-            "items": [_short(item, blank | verdicts[item["verdict"]]) for item in report["items"]],
+            "items": [
+                _without_blanks(item, blank | verdicts[item["verdict"]]) for item in report["items"]
+            ],
             "baseline": None,  # stands in the page already
         },
         "blank": blank,
@@ -81,18 +83,20 @@ def _page_data(
         "kinds": UNIT_KINDS,
         "prompts": [{"line": prompt.line, "text": prompt.text} for prompt in prompts],
         "thumbnails": {
-            key: _thumbnail(thumbnails[key]) for key in keys_of(report) if key in thumbnails
+            key: _thumbnail(thumbnails[key]) for key in evidence_keys(report) if key in thumbnails
         },
     }
 
 
-def _short(item: Mapping[str, Any], blank: Mapping[str, Any]) -> dict[str, Any]:
+def _without_blanks(item: Mapping[str, Any], blank: Mapping[str, Any]) -> dict[str, Any]:
     """An item without what `blank` says as well, its evidence marked."""
-    wanted = _wanted(item) if item["evidence"] else ()
+    wanted = _wanted_lemmas(item) if item["evidence"] else ()
     whole = {
         **item,
         "prompts": [{"line": m["line"], "span": m["span"]} for m in item["prompts"]],
-        "evidence": [e | {"marks": list(_marks(e["caption"], wanted))} for e in item["evidence"]],
+        "evidence": [
+            e | {"marks": list(_mark_spans(e["caption"], wanted))} for e in item["evidence"]
+        ],
     }
     return _differences(whole, blank)
 
@@ -113,15 +117,17 @@ def _thumbnail(image: Thumbnail) -> dict[str, str]:
     return known
 
 
-def _wanted(item: Mapping[str, Any]) -> list[frozenset[str]]:
+def _wanted_lemmas(item: Mapping[str, Any]) -> list[frozenset[str]]:
     """The lemmas to mark in the evidence: of the unit, and of the related words that count."""
     via = [unit for name in RELATIONS for unit in item["levels"][name]["via"]]
     written = [item["unit"].replace(" + ", " "), *via]
-    forms = [part for text in written for word in text.split() for part in tokens.parts(word)]
+    forms = [
+        part for text in written for word in text.split() for part in tokens.hyphen_parts(word)
+    ]
     return [lemmas_of(form) for form in dict.fromkeys(forms)]
 
 
-def _marks(caption: str, wanted: Sequence[frozenset[str]]) -> Iterator[tuple[int, int]]:
+def _mark_spans(caption: str, wanted: Sequence[frozenset[str]]) -> Iterator[tuple[int, int]]:
     """The span of each word of a caption that shows a wanted lemma."""
     for start, end in tokens.spans(caption):
         found = [lemmas_of(form) for form in tokens.forms(caption[start:end])]
@@ -129,7 +135,7 @@ def _marks(caption: str, wanted: Sequence[frozenset[str]]) -> Iterator[tuple[int
             yield start, end
 
 
-def _words(items: Sequence[Mapping[str, Any]]) -> Counter[str]:
+def _word_counts(items: Sequence[Mapping[str, Any]]) -> Counter[str]:
     """How many words that images can show have each verdict."""
     silent = {"function-word", "control-token", "negated", "meta", "not-visual"}
     return Counter(
@@ -137,7 +143,7 @@ def _words(items: Sequence[Mapping[str, Any]]) -> Counter[str]:
     )
 
 
-def _verdicts(items: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def _verdict_facts(items: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """What the report says of each verdict in it, worst first."""
     first = {item["verdict"]: item for item in reversed(items)}
     return {

@@ -6,21 +6,30 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import Any
 
-from curate.coverage.verdicts import counted
+from curate.coverage.verdicts import plural
 from curate.prompts import queries
-from curate.report.budget import A_DAY, FETCHABLE, PAGE, URGENT, Fetch, Gap, fetches, served
+from curate.report.budget import (
+    FETCHABLE,
+    REQUESTS_A_DAY,
+    RESULTS_A_REQUEST,
+    URGENT,
+    Gap,
+    PlannedFetch,
+    images_served,
+    plan_fetches,
+)
 
 BUDGET = 1_000  # pictures, unless told otherwise
-INTO = "data"  # dataset folder that is fetched into where the report names none
-LONGEST = 100  # characters of a query
-BEFORE = "vocab-gaps-before.json"  # the report that the last line compares with
-WIDTH = 96  # characters of a comment
-NAMED = 40  # units that a comment lists
-FETCHED = frozenset(
+FETCH_FOLDER = "data"  # dataset folder that is fetched into where the report names none
+MAX_QUERY_CHARS = 100  # characters of a query
+BASELINE_NAME = "vocab-gaps-before.json"  # the report that the last line compares with
+COMMENT_WIDTH = 96  # characters of a comment
+MAX_LISTED_UNITS = 40  # units that a comment lists
+FETCHED_VERDICTS = frozenset(
     "missing thin low covered-by-derivation covered-by-narrower covered-by-synonym phrase-missing"
     " phrase-thin unseen-binding rare-binding unseen-pair rare-pair".split()
 )
-OTHERWISE = {  # verdicts that no search closes -> what does
+OTHER_REMEDIES = {  # verdicts that no search closes -> what does
     "unknown-word": "no dictionary has it, so no stock site can know it: take your own pictures, "
     "or say in aliases.toml what it means",
     "uncaptioned": "pictures show it and captions do not say so: write captions for them",
@@ -32,7 +41,7 @@ OTHERWISE = {  # verdicts that no search closes -> what does
 
 
 @dataclass(frozen=True)
-class Unfetched:
+class OtherGap:
     """A gap that is closed in another way."""
 
     unit: str
@@ -44,18 +53,20 @@ class Unfetched:
 class Plan:
     """What to fetch, what to do otherwise, and how to look again."""
 
-    fetches: tuple[Fetch, ...]
-    unfetched: tuple[Unfetched, ...]
-    waiting: tuple[Gap, ...]  # gaps that this budget does not reach
+    fetches: tuple[PlannedFetch, ...]
+    other_gaps: tuple[OtherGap, ...]
+    postponed: tuple[Gap, ...]  # gaps that this budget does not reach
     budget: int
-    into: str  # dataset folder
-    fresh: bool  # the report's data is no dataset folder, so the pictures go beside it
+    folder: str  # dataset folder
+    is_new_folder: bool  # the report's data is no dataset folder, so the pictures go beside it
     prompts: str
-    look: tuple[str, ...]  # arguments of vocab-gaps after the prompts: what the report was made by
-    look_again: tuple[str, ...]  # the same, the fetched pictures included
+    arguments: tuple[
+        str, ...
+    ]  # arguments of vocab-gaps after the prompts: what the report was made by
+    arguments_after: tuple[str, ...]  # the same, the fetched pictures included
 
 
-def plan(
+def make_plan(
     report: Mapping[str, Any],
     *,
     budget: int = BUDGET,
@@ -73,41 +84,41 @@ def plan(
     """
     data = report["data"]
     fresh = data["kind"] != "dataset" and into is None
-    folder = into or (str(data["path"]) if data["kind"] == "dataset" else INTO)
-    look = tuple(options) or _typed(report)
+    folder = into or (str(data["path"]) if data["kind"] == "dataset" else FETCH_FOLDER)
+    look = tuple(options) or _report_options(report)
     items = report["items"]
-    gaps = sorted(_gaps(items), key=lambda gap: gap.place)
-    chosen = fetches(gaps, budget)
+    gaps = sorted(_gaps(items), key=lambda gap: gap.order_key)
+    chosen = plan_fetches(gaps, budget)
     reached = {fetch.gap for fetch in chosen}
-    brought = served(chosen, gaps)
+    brought = images_served(chosen, gaps)
     return Plan(
         fetches=tuple(chosen),
-        unfetched=tuple(sorted(_unfetched(items), key=lambda u: (u.verdict, u.unit))),
-        waiting=tuple(g for g in gaps if g not in reached and brought.get(g, 0) < g.need),
+        other_gaps=tuple(sorted(_other_gaps(items), key=lambda u: (u.verdict, u.unit))),
+        postponed=tuple(g for g in gaps if g not in reached and brought.get(g, 0) < g.need),
         budget=budget,
-        into=folder,
-        fresh=fresh,
+        folder=folder,
+        is_new_folder=fresh,
         prompts=str(report["prompts"]["path"]),
-        look=look,
-        look_again=(*look, *_added(look, folder, data["kind"])),
+        arguments=look,
+        arguments_after=(*look, *_added_data(look, folder, data["kind"])),
     )
 
 
-def script(plan: Plan, *, fetch: Sequence[str] = (), before: str = BEFORE) -> str:
+def plan_script(plan: Plan, *, fetch: Sequence[str] = (), before: str = BASELINE_NAME) -> str:
     """A script for bash that fetches, builds, and shows what has changed.
 
     It may be typed again at any time: fetches take up where they stopped, and the report it
     compares with stays that of the first time. Its exit code is that of the last comparison.
 
     Args:
-        plan: from `plan.plan`.
+        plan: from `plan.make_plan`.
         fetch: further options of each fetch, such as `--license cc0`.
         before: file in which the report of before the fetches is kept; it ends in `.json`.
     """
-    return "\n".join(_lines(plan, fetch, before)) + "\n"
+    return "\n".join(_script_lines(plan, fetch, before)) + "\n"
 
 
-def _lines(plan: Plan, fetch: Sequence[str], before: str) -> Iterator[str]:
+def _script_lines(plan: Plan, fetch: Sequence[str], before: str) -> Iterator[str]:
     yield "#!/usr/bin/env bash"
     yield from _comment(f"Pictures for the gaps of {plan.prompts}: {_total(plan):,} at most.")
     yield from _comment(
@@ -116,15 +127,15 @@ def _lines(plan: Plan, fetch: Sequence[str], before: str) -> Iterator[str]:
     )
     yield "set -eu"
     if plan.fetches:
-        yield from ("", *_baseline(plan, before), "", *_fetching(plan, fetch), "")
+        yield from ("", *_baseline(plan, before), "", *_fetch_lines(plan, fetch), "")
         yield from _comment(
             "Check the licences, drop copies, write captions and pack what may be trained on."
         )
-        yield _command("build", "--data", plan.into)
-        yield from ("", *_looking_again(plan, before))
+        yield _command("build", "--data", plan.folder)
+        yield from ("", *_comparison_lines(plan, before))
     else:
         yield from ("", *_comment("Nothing to fetch: no gap is one that a search can close."))
-    yield from _otherwise(plan)
+    yield from _remedy_lines(plan)
 
 
 def _baseline(plan: Plan, before: str) -> Iterator[str]:
@@ -133,52 +144,55 @@ def _baseline(plan: Plan, before: str) -> Iterator[str]:
         "cannot be counted, it stops here: repair the data first."
     )
     new = f"{before.removesuffix('.json')}.new.json"
-    look = _command("vocab-gaps", plan.prompts, *plan.look, "--json", new)
+    look = _command("vocab-gaps", plan.prompts, *plan.arguments, "--json", new)
     yield f"if [ ! -e {shlex.quote(before)} ]; then"
     yield f"  {look} --fail-on never > /dev/null"
     yield f"  {shlex.join(['mv', '--', new, before])}"
     yield "fi"
 
 
-def _fetching(plan: Plan, options: Sequence[str]) -> Iterator[str]:
-    requests = sum(-(-f.pictures // PAGE) for f in plan.fetches)
-    if plan.fresh:
-        beside = "" if "--checkpoint" in plan.look else " and are counted beside it"
+def _fetch_lines(plan: Plan, options: Sequence[str]) -> Iterator[str]:
+    requests = sum(-(-f.images // RESULTS_A_REQUEST) for f in plan.fetches)
+    if plan.is_new_folder:
+        beside = "" if "--checkpoint" in plan.arguments else " and are counted beside it"
         yield from _comment(
-            f"The report's data is no dataset folder, so the pictures go into {plan.into}{beside}."
+            f"The report's data is no dataset folder, so the pictures go into {plan.folder}{beside}."
         )
     yield from _comment(
         "--limit counts pictures taken from the top of the results. Some will be refused or turn "
-        f"out to be copies. About {requests} of the {A_DAY} requests that Openverse allows a day; "
+        f"out to be copies. About {requests} of the {REQUESTS_A_DAY} requests that Openverse "
+        "allows a day; "
         "if it stops, run this again tomorrow."
     )
     for one in plan.fetches:
         gap = one.gap
-        yield from _comment(f"{gap.verdict}: {_said(one)}")
-        limit = str(one.pictures)
+        yield from _comment(f"{gap.verdict}: {_fetch_comment(one)}")
+        limit = str(one.images)
         words = ("fetch", "openverse", "--query", gap.query, "--limit", limit, *options)
-        yield _command(*words, "--data", plan.into)
-    if plan.waiting:
-        units = _names([gap.unit for gap in plan.waiting])
+        yield _command(*words, "--data", plan.folder)
+    if plan.postponed:
+        units = _list_units([gap.unit for gap in plan.postponed])
         yield from _comment(
             f"Beyond this budget of {plan.budget:,} pictures and one day; a new plan, made after "
             f"this one, comes to them: {units}"
         )
 
 
-def _said(fetch: Fetch) -> str:
+def _fetch_comment(fetch: PlannedFetch) -> str:
     gap = fetch.gap
-    prompts = counted(len(gap.lines), "prompt")
-    parts = [f"{_plain(gap.unit)} has {counted(gap.images, 'image')}, asked for by {prompts}"]
+    prompts = plural(len(gap.lines), "prompt")
+    parts = [
+        f"{_printable_line(gap.unit)} has {plural(gap.images, 'image')}, asked for by {prompts}"
+    ]
     if fetch.served:
         parts.append(f"{fetch.served:,} more come with its phrases and pairs")
-    parts.append(f"{fetch.pictures:,} of the {gap.need - fetch.served:,} still needed")
+    parts.append(f"{fetch.images:,} of the {gap.need - fetch.served:,} still needed")
     return "; ".join(parts)
 
 
-def _looking_again(plan: Plan, before: str) -> Iterator[str]:
-    again = _command("vocab-gaps", plan.prompts, *plan.look_again, "--baseline", before)
-    if "--checkpoint" in plan.look:
+def _comparison_lines(plan: Plan, before: str) -> Iterator[str]:
+    again = _command("vocab-gaps", plan.prompts, *plan.arguments_after, "--baseline", before)
+    if "--checkpoint" in plan.arguments:
         yield from _comment(
             "A checkpoint knows new pictures once it was trained on them: train finetune. Then, "
             "with the new run as the checkpoint:"
@@ -189,28 +203,28 @@ def _looking_again(plan: Plan, before: str) -> Iterator[str]:
         yield again
 
 
-def _otherwise(plan: Plan) -> Iterator[str]:
-    for verdict, group in groupby(plan.unfetched, key=lambda one: one.verdict):
+def _remedy_lines(plan: Plan) -> Iterator[str]:
+    for verdict, group in groupby(plan.other_gaps, key=lambda one: one.verdict):
         units = list(group)
         yield ""
-        yield from _comment(f"{verdict}: {OTHERWISE[verdict]}.")
-        yield from _comment(_names([_hinted(one) for one in units]))
+        yield from _comment(f"{verdict}: {OTHER_REMEDIES[verdict]}.")
+        yield from _comment(_list_units([_unit_with_hint(one) for one in units]))
         if verdict == "unknown-word":
-            yield f"# {_command('fetch', 'folder', 'DIR', '--license', 'ID', '--data', plan.into)}"
+            yield f"# {_command('fetch', 'folder', 'DIR', '--license', 'ID', '--data', plan.folder)}"
 
 
-def _hinted(one: Unfetched) -> str:
+def _unit_with_hint(one: OtherGap) -> str:
     return f"{one.unit} (did you mean {one.hint}?)" if one.hint else one.unit
 
 
-def _names(units: Sequence[str]) -> str:
-    shown = ", ".join(_plain(unit)[:60] for unit in units[:NAMED])
-    more = len(units) - NAMED
+def _list_units(units: Sequence[str]) -> str:
+    shown = ", ".join(_printable_line(unit)[:60] for unit in units[:MAX_LISTED_UNITS])
+    more = len(units) - MAX_LISTED_UNITS
     return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def _total(plan: Plan) -> int:
-    return sum(f.pictures for f in plan.fetches)
+    return sum(f.images for f in plan.fetches)
 
 
 def _command(*words: str) -> str:
@@ -220,8 +234,8 @@ def _command(*words: str) -> str:
 def _comment(text: str) -> Iterator[str]:
     """Lines that the shell passes over, whatever the text holds."""
     line = "#"
-    for word in _plain(text).split():
-        if len(line) + 1 + len(word) > WIDTH and line != "#":
+    for word in _printable_line(text).split():
+        if len(line) + 1 + len(word) > COMMENT_WIDTH and line != "#":
             yield line
             line = "#"
         line += f" {word}"
@@ -246,12 +260,12 @@ def _gaps(items: Iterable[Mapping[str, Any]]) -> list[Gap]:
             need=int(item["fix"]["need"]),
         )
         old = found.get(query)
-        found[query] = _joined(old, new) if old else new
+        found[query] = _merge_gaps(old, new) if old else new
     return list(found.values())
 
 
-def _joined(a: Gap, b: Gap) -> Gap:
-    worse = min(a, b, key=lambda gap: (gap.place, gap.unit))
+def _merge_gaps(a: Gap, b: Gap) -> Gap:
+    worse = min(a, b, key=lambda gap: (gap.order_key, gap.unit))
     return Gap(
         **{name: getattr(worse, name) for name in ("query", "unit", "kind", "verdict", "severity")},
         lines=a.lines | b.lines,
@@ -262,26 +276,30 @@ def _joined(a: Gap, b: Gap) -> Gap:
 
 def _query(item: Mapping[str, Any]) -> str | None:
     """What to ask a stock site for; None if it cannot close this item."""
-    if item["kind"] not in FETCHABLE or item["verdict"] not in FETCHED or item["fix"]["need"] < 1:
+    if (
+        item["kind"] not in FETCHABLE
+        or item["verdict"] not in FETCHED_VERDICTS
+        or item["fix"]["need"] < 1
+    ):
         return None
     if item["severity"] not in URGENT:
         return None
     commands = item["fix"]["fetch"]
     asked = shlex.split(commands[0]) if commands else []
     at = asked.index("--query") + 1 if "--query" in asked else 0
-    query = _plain(asked[at] if at else " ".join(str(item["unit"]).split(" + ")))
-    return query if len(query) <= LONGEST and queries.is_searchable(query) else None
+    query = _printable_line(asked[at] if at else " ".join(str(item["unit"]).split(" + ")))
+    return query if len(query) <= MAX_QUERY_CHARS and queries.is_searchable(query) else None
 
 
-def _unfetched(items: Iterable[Mapping[str, Any]]) -> Iterable[Unfetched]:
+def _other_gaps(items: Iterable[Mapping[str, Any]]) -> Iterable[OtherGap]:
     for item in items:
-        if item["verdict"] in OTHERWISE:
+        if item["verdict"] in OTHER_REMEDIES:
             near = item.get("did_you_mean") or ()
             hint = str(near[0]["unit"]) if near else ""
-            yield Unfetched(str(item["unit"]), str(item["verdict"]), hint)
+            yield OtherGap(str(item["unit"]), str(item["verdict"]), hint)
 
 
-def _typed(report: Mapping[str, Any]) -> tuple[str, ...]:
+def _report_options(report: Mapping[str, Any]) -> tuple[str, ...]:
     """The arguments that lead to such a report."""
     data, profile = report["data"], report["profile"]
     paths = str(data["path"]).split(" + ") if data["kind"] == "several" else [str(data["path"])]
@@ -291,21 +309,21 @@ def _typed(report: Mapping[str, Any]) -> tuple[str, ...]:
     return (*named, "--profile", str(profile["name"]), *numbers)
 
 
-def _added(look: Sequence[str], into: str, kind: str) -> tuple[str, ...]:
+def _added_data(look: Sequence[str], into: str, kind: str) -> tuple[str, ...]:
     """The option that counts the fetched pictures, too, unless they are counted anyway."""
     if "--checkpoint" in look:  # judged in place of data
         return ()
-    named = [v.removeprefix("--data=") for v in _values(look)]
-    if into in named or (not named and into == INTO and kind in ("none", "dataset")):
+    named = [v.removeprefix("--data=") for v in _data_values(look)]
+    if into in named or (not named and into == FETCH_FOLDER and kind in ("none", "dataset")):
         return ()
     return ("--data", into)
 
 
-def _values(look: Sequence[str]) -> list[str]:
+def _data_values(look: Sequence[str]) -> list[str]:
     after = [b for a, b in pairwise(look) if a == "--data"]
     return after + [a for a in look if a.startswith("--data=")]
 
 
-def _plain(text: str) -> str:
+def _printable_line(text: str) -> str:
     """One line that a terminal shows as it is."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -9,45 +9,45 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from curate.corpora import corpus
-from curate.coverage.verdicts import RELATIONS, SEVERITIES, Item, Targets, Via
-from curate.errors import Exit, UsageError
+from curate.corpora.corpus import Corpus
+from curate.coverage.verdicts import RELATIONS, SEVERITIES, Item, RelatedImages, Targets
+from curate.errors import ExitCode, UsageError
 from curate.prompts import reader
-from curate.report import baseline as earlier
+from curate.report.baseline import REPORT_SCHEMA, Changes, compare_reports
 
 FAIL_ON = ("error", "warning", "never")
-CHECKED = 10  # times a verdict must have been given before its share of right ones is told
+MIN_CHECKED = 10  # times a verdict must have been given before its share of right ones is told
 
 
 @dataclass(frozen=True)
-class Report:
+class CoverageReport:
     """What a file of prompts asks for, judged against data."""
 
     path: Path  # of the prompts
     prompts: list[reader.Prompt]
     items: list[Item]  # worst first
     targets: Targets
-    origin: corpus.Origin
+    corpus: Corpus
     images: int  # distinct, with words
     captions: int
     left_out: Mapping[str, int]  # reason -> rows
     incomplete: tuple[str, ...] = ()  # what of the data could not be counted
     notes: tuple[str, ...] = ()  # what a reader must know of the numbers
     crowded: tuple[int, ...] = ()  # lines with too many words for all their pairs
-    typed: tuple[str, ...] = ()  # options that lead to this report
-    before: Mapping[str, Any] | None = None  # an earlier report as JSON
+    options: tuple[str, ...] = ()  # options that lead to this report
+    baseline: Mapping[str, Any] | None = None  # an earlier report as JSON
 
     @cached_property
     def values(self) -> dict[str, Any]:
         """The report as plain values, in a stable order, without what changed."""
-        return _values(self)
+        return _report_values(self)
 
     @cached_property
-    def old(self) -> earlier.Changes | None:
+    def changes(self) -> Changes | None:
         """What changed since the earlier report."""
-        return None if self.before is None else earlier.compare(self.before, self.values)
+        return None if self.baseline is None else compare_reports(self.baseline, self.values)
 
-    def exit_code(self, fail_on: str = "error") -> Exit:
+    def exit_code(self, fail_on: str = "error") -> ExitCode:
         """INPUT when data could not be counted, FOUND when an item is as bad as `fail_on`.
 
         With an earlier report, only what is new since then counts.
@@ -57,13 +57,13 @@ class Report:
         """
         check_fail_on(fail_on)
         if self.incomplete:
-            return Exit.INPUT
+            return ExitCode.INPUT
         if fail_on == "never":
-            return Exit.DONE
-        if self.old is not None:
-            return Exit.FOUND if self.old.fails(fail_on) else Exit.DONE
+            return ExitCode.DONE
+        if self.changes is not None:
+            return ExitCode.FOUND if self.changes.fails(fail_on) else ExitCode.DONE
         bad = SEVERITIES[: SEVERITIES.index(fail_on) + 1]
-        return Exit.FOUND if any(item.severity in bad for item in self.items) else Exit.DONE
+        return ExitCode.FOUND if any(item.severity in bad for item in self.items) else ExitCode.DONE
 
 
 def check_fail_on(fail_on: str) -> None:
@@ -73,20 +73,20 @@ def check_fail_on(fail_on: str) -> None:
         raise UsageError("--fail-on", f"no severity {fail_on!r}", fix=fix)
 
 
-def to_json(report: Report) -> dict[str, Any]:
+def to_json(report: CoverageReport) -> dict[str, Any]:
     """The report as plain values, in a stable order."""
-    if report.old is None:
+    if report.changes is None:
         return report.values
-    return report.values | {"baseline": report.old.as_json()}
+    return report.values | {"baseline": report.changes.as_json()}
 
 
-def _values(report: Report) -> dict[str, Any]:
+def _report_values(report: CoverageReport) -> dict[str, Any]:
     return {
-        "schema": earlier.SCHEMA,
+        "schema": REPORT_SCHEMA,
         "prompts": {"path": str(report.path), "count": sum(p.asks for p in report.prompts)},
         "data": {
-            "path": str(report.origin.path),
-            "kind": report.origin.kind,
+            "path": str(report.corpus.path),
+            "kind": report.corpus.kind,
             "images": report.images,
             "captions": report.captions,
             "rows": dict(report.left_out),
@@ -116,7 +116,10 @@ def item_json(item: Item) -> dict[str, Any]:
             "exact": item.levels.exact,
             "inflection": item.levels.inflection,
             "variant": item.levels.variant,
-            **{name: _via(item.levels.related.get(name, Via())) for name in RELATIONS},
+            **{
+                name: _related_json(item.levels.related.get(name, RelatedImages()))
+                for name in RELATIONS
+            },
         },
         "expected": item.expected,
         "pmi": item.pmi,
@@ -148,16 +151,16 @@ def p_correct(verdict: str) -> float | None:
     The share of right verdicts on the half of the gold set that nothing was tuned on, with one
     right and one wrong added (Laplace's rule of succession).
     """
-    right, given = _checked().get(verdict, (0, 0))
-    return round((right + 1) / (given + 2), 2) if given >= CHECKED else None
+    right, given = _checked_verdicts().get(verdict, (0, 0))
+    return round((right + 1) / (given + 2), 2) if given >= MIN_CHECKED else None
 
 
-def _via(via: Via) -> dict[str, Any]:
+def _related_json(via: RelatedImages) -> dict[str, Any]:
     return {"n": via.images, "via": list(via.units)}
 
 
 @lru_cache
-def _checked() -> dict[str, tuple[int, int]]:
+def _checked_verdicts() -> dict[str, tuple[int, int]]:
     """Verdict -> how often it was right, how often it was given."""
     text = resources.files("curate.report").joinpath("checked.json").read_text("utf-8")
     verdicts: dict[str, tuple[int, int]] = json.loads(text)["verdicts"]

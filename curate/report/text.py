@@ -1,4 +1,4 @@
-"""How a report is told: in sentences, as rows of a table, in files."""
+"""The report as text: sentences, rows of a table; and the files it is written to."""
 
 import os
 from collections import Counter
@@ -6,23 +6,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from curate.coverage.verdicts import VERDICTS, Item, counted
+from curate.coverage.verdicts import VERDICTS, Item, plural
 from curate.dataset.folder import write_json
 from curate.errors import InputError, UsageError
-from curate.prompts.reader import PIPED
+from curate.prompts.reader import STDIN
 from curate.report import ci, page, plan, thumbnails
-from curate.report.report import Report, to_json
+from curate.report.report import CoverageReport, to_json
 from curate.system.files import write_bytes
 from curate.system.progress import SILENT, Progress
 
 COMBINATIONS_SHOWN = 20  # pairs and bindings on a terminal; every other form lists them all
-HEADINGS = ("verdict", "what", "images", "prompts", "closed by")
-_USUAL = {"json": "gaps.json", "html": "gaps.html", "plan": "plan.sh", "junit": "gaps.xml"}
-OWN_PICTURES = "own pictures (curate fetch folder DIR), or an alias"
+GAP_HEADINGS = ("verdict", "what", "images", "prompts", "closed by")
+_EXAMPLE_NAMES = {"json": "gaps.json", "html": "gaps.html", "plan": "plan.sh", "junit": "gaps.xml"}
+OWN_IMAGES_FIX = "own pictures (curate fetch folder DIR), or an alias"
 
 
 @dataclass(frozen=True)
-class Files:
+class ReportFiles:
     """Where a report is to be written; None for not at all."""
 
     json: Path | None = None
@@ -47,20 +47,24 @@ class Files:
             if path is None:
                 continue
             if path.is_dir():
-                fix = f"name a file in it, such as {path / _USUAL[field.name]}"
+                fix = f"name a file in it, such as {path / _EXAMPLE_NAMES[field.name]}"
                 raise UsageError(option, f"{path} is a folder", fix=fix)
             if path.resolve() in used:
                 problem = f"{path} {used[path.resolve()]}, and would be written over"
                 raise UsageError(option, problem, fix="name another file")
             used[path.resolve()] = f"is the file of {option} already"
             _check_folder(path)
-        if self.plan and PIPED.resolve() in used:
+        if self.plan and STDIN.resolve() in used:
             problem = "the script reads the prompts again, and what is piped in cannot be"
             raise UsageError("--plan", problem, fix="write the prompts to a file, and name it")
 
 
-def write(
-    report: Report, to: Files, *, budget: int = plan.BUDGET, progress: Progress = SILENT
+def write_report(
+    report: CoverageReport,
+    to: ReportFiles,
+    *,
+    budget: int = plan.BUDGET,
+    progress: Progress = SILENT,
 ) -> Iterator[str]:
     """Write the report to the files asked for; yield their names.
 
@@ -73,20 +77,24 @@ def write(
     Raises:
         InputError: a file cannot be written.
     """
-    told = to_json(report)
+    values = to_json(report)
     if to.json:
-        write_json(to.json, told)
+        write_json(to.json, values)
         yield str(to.json)
     if to.html:
-        images = thumbnails.of(report.origin, thumbnails.keys_of(told), progress)
-        write_bytes(to.html, page.render(told, report.prompts, thumbnails=images).encode())
+        images = thumbnails.make_thumbnails(
+            report.corpus, thumbnails.evidence_keys(values), progress
+        )
+        write_bytes(
+            to.html, page.render_report_page(values, report.prompts, thumbnails=images).encode()
+        )
         yield str(to.html)
     if to.plan:
-        chosen = plan.plan(told, budget=budget, options=report.typed)
-        write_bytes(to.plan, plan.script(chosen).encode())
+        chosen = plan.make_plan(values, budget=budget, options=report.options)
+        write_bytes(to.plan, plan.plan_script(chosen).encode())
         yield str(to.plan)
     if to.junit:
-        write_bytes(to.junit, ci.junit(told).encode())
+        write_bytes(to.junit, ci.junit_xml(values).encode())
         yield str(to.junit)
 
 
@@ -100,40 +108,40 @@ def _check_folder(path: Path) -> None:
         raise InputError(path, problem, fix="correct the permissions, or name another folder")
 
 
-def annotated(report: Report) -> str:
+def github_annotations(report: CoverageReport) -> str:
     """The report as annotations of GitHub's workflows."""
-    return ci.github(to_json(report))
+    return ci.github_commands(to_json(report))
 
 
-def summary(report: Report) -> str:
+def summary_text(report: CoverageReport) -> str:
     """What was read and what was found, in sentences."""
-    origin = report.origin
-    if origin.kind == "none":
-        lines = [f"no dataset at {origin.path}: every word counts as missing"]
-    elif origin.kind == "checkpoint":
-        lines = [f"{origin.path}: trained on {counted(report.images, 'image')}"]
+    corpus = report.corpus
+    if corpus.kind == "none":
+        lines = [f"no dataset at {corpus.path}: every word counts as missing"]
+    elif corpus.kind == "checkpoint":
+        lines = [f"{corpus.path}: trained on {plural(report.images, 'image')}"]
     else:
-        images, captions = counted(report.images, "image"), counted(report.captions, "caption")
-        lines = [f"{origin.path}: {images} with {captions}"]
+        images, captions = plural(report.images, "image"), plural(report.captions, "caption")
+        lines = [f"{corpus.path}: {images} with {captions}"]
         lines += [f"  rows {reason}: {number:,}" for reason, number in report.left_out.items()]
         lines += [f"  not counted: {sentence}" for sentence in report.incomplete]
-    name = "standard input" if report.path == PIPED else report.path
-    words, asking = _told(report.items, "word"), report.values["prompts"]["count"]
-    lines.append(f"{name}: {counted(asking, 'prompt')}; words: {words}")
+    name = "standard input" if report.path == STDIN else report.path
+    words, asking = _verdict_counts(report.items, "word"), report.values["prompts"]["count"]
+    lines.append(f"{name}: {plural(asking, 'prompt')}; words: {words}")
     for kind, name in (("phrase", "phrases"), ("bind", "adjectives at nouns"), ("pair", "pairs")):
-        if told := _told(report.items, kind):
-            lines.append(f"{name}: {told}")
+        if counts := _verdict_counts(report.items, kind):
+            lines.append(f"{name}: {counts}")
     lines += report.notes
     lines += [f"line {n}: too many words to list all their pairs" for n in report.crowded]
-    return "\n".join([*lines, *(report.old.sentences() if report.old else ())])
+    return "\n".join([*lines, *(report.changes.sentences() if report.changes else ())])
 
 
-def _told(items: Sequence[Item], kind: str) -> str:
+def _verdict_counts(items: Sequence[Item], kind: str) -> str:
     found = Counter(item.verdict for item in items if item.kind == kind)
     return ", ".join(f"{found[v]:,} {v}" for v in VERDICTS if found[v])
 
 
-def rows(report: Report, *, most: int | None = None) -> list[tuple[object, ...]]:
+def gap_rows(report: CoverageReport, *, most: int | None = None) -> list[tuple[object, ...]]:
     """One row a gap, worst first: the verdict, the unit, its images, its prompts, the fix.
 
     Args:
@@ -152,11 +160,11 @@ def _closed_by(item: Item) -> str:
     if item.fetch:
         parts.append(" && ".join(item.fetch))
     elif item.verdict in ("unknown-word", "thin", "low"):
-        parts.append(OWN_PICTURES)
+        parts.append(OWN_IMAGES_FIX)
     return " else ".join(parts)
 
 
-def spelled_out(arguments: Sequence[str]) -> list[str]:
+def expand_json_option(arguments: Sequence[str]) -> list[str]:
     """The arguments with `--json -` for a `--json` that names no file.
 
     `--json` takes the next argument only if that is `-` or ends in `.json`, so that

@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from curate.corpora import locate
-from curate.corpora.corpus import Origin
-from curate.corpora.locate import Place
+from curate.corpora.corpus import Corpus
+from curate.corpora.locate import ImageLocation
 from curate.dataset.store import Store
 from curate.errors import InputError
-from curate.images.decode import RefusedError, decode, over
+from curate.images.decode import UndecodableError, decode_image, flatten
 from curate.system import sandbox
 from curate.system.progress import SILENT, Progress, track
 from curate.system.web_page import data_uri
 
-SIDE = 96  # pixels, longer side of a thumbnail; smaller pictures stay as they are
-QUALITY = 75  # of WebP
-MOST = 600  # pictures on a page
-FILE_BYTES = 64 << 20  # larger files are not read
-_ENOUGH = "left out, the page holds enough pictures"
+PAGE_THUMBNAIL_SIDE = 96  # pixels, longer side of a thumbnail; smaller pictures stay as they are
+WEBP_QUALITY = 75  # of WebP
+MAX_THUMBNAILS = 600  # pictures on a page
+MAX_IMAGE_BYTES = 64 << 20  # larger files are not read
+_TOO_MANY = "left out, the page holds enough pictures"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Thumbnail:
     reason: str | None = None  # why there is no picture
 
 
-def keys_of(report: Mapping[str, Any]) -> list[str]:
+def evidence_keys(report: Mapping[str, Any]) -> list[str]:
     """Keys of the evidence in a report, those first that a reader meets first.
 
     The first picture of every item comes before the second of any, so that a limit on pictures
@@ -51,39 +51,45 @@ def keys_of(report: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(row[n] for n in range(longest) for row in rows if n < len(row)))
 
 
-def of(
-    origin: Origin,
+def make_thumbnails(
+    corpus: Corpus,
     keys: Sequence[str],
     progress: Progress = SILENT,
     *,
-    most: int = MOST,
+    most: int = MAX_THUMBNAILS,
     processes: int | None = None,
 ) -> dict[str, Thumbnail]:
-    """The thumbnails of `keys`, in their order; keys that the origin does not hold are left out.
+    """The thumbnails of `keys`, in their order; keys that the corpus does not hold are left out.
 
     Args:
-        origin: where the captions came from.
+        corpus: where the captions came from.
         keys: of images, the most important first.
         progress: counts thumbnails.
         most: pictures to decode; of the others only the rights are told.
         processes: workers side by side; the number of CPUs unless given.
     """
     wanted = list(dict.fromkeys(keys))
-    places = locate.find(origin, wanted)
+    places = locate.locate_images(corpus, wanted)
     held = [key for key in wanted if key in places and places[key].reason is None]
-    jobs = (places[key].job() for key in held[:most])
-    answers = sandbox.run(f"{__name__}:_small", jobs, processes=processes) if held[:most] else ()
+    jobs = (places[key].as_job() for key in held[:most])
+    answers = (
+        sandbox.run_jobs(f"{__name__}:_thumbnail_job", jobs, processes=processes)
+        if held[:most]
+        else ()
+    )
     shown = track(answers, len(held[:most]), "thumbnails", progress)
     made = dict(zip(held[:most], shown, strict=True))
-    return {key: _finished(places[key], made.get(key)) for key in wanted if key in places}
+    return {key: _make_thumbnail(places[key], made.get(key)) for key in wanted if key in places}
 
 
-def _finished(place: Place, answer: sandbox.Answer | sandbox.Died | None) -> Thumbnail:
+def _make_thumbnail(
+    place: ImageLocation, answer: sandbox.JobResult | sandbox.WorkerFailure | None
+) -> Thumbnail:
     uri, reason = None, place.reason
-    if isinstance(answer, sandbox.Died):
+    if isinstance(answer, sandbox.WorkerFailure):
         reason = answer.reason
     elif answer is None:
-        reason = reason or _ENOUGH
+        reason = reason or _TOO_MANY
     elif answer[1]:
         uri = data_uri(answer[1], "webp")
     else:
@@ -91,30 +97,30 @@ def _finished(place: Place, answer: sandbox.Answer | sandbox.Died | None) -> Thu
     return Thumbnail(uri, place.license, place.source, place.page_url, place.author, reason)
 
 
-def _small(file: str = "", data: str | None = None, sha256: str = "") -> sandbox.Answer:
+def _thumbnail_job(file: str = "", data: str | None = None, sha256: str = "") -> sandbox.JobResult:
     """A small picture as WebP, from base64, a store or a file; or why there is none."""
     from PIL import Image
 
     try:
-        image = over(decode(_content(Path(file), data, sha256)), "white")
-    except RefusedError as error:
+        image = flatten(decode_image(_image_bytes(Path(file), data, sha256)), "white")
+    except UndecodableError as error:
         return {"refused": str(error)}, b""
     except InputError as error:
         return {"refused": error.problem}, b""
     except OSError as error:
         return {"refused": f"cannot be read ({error.strerror})"}, b""
-    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    image.thumbnail((PAGE_THUMBNAIL_SIDE, PAGE_THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
     result = io.BytesIO()
-    image.save(result, "WEBP", quality=QUALITY, method=4)
+    image.save(result, "WEBP", quality=WEBP_QUALITY, method=4)
     return {}, result.getvalue()
 
 
-def _content(file: Path, data: str | None, sha256: str) -> bytes:
+def _image_bytes(file: Path, data: str | None, sha256: str) -> bytes:
     if data is not None:
         return base64.b64decode(data)
     if sha256:
         return Store(file).get(sha256)
     size = file.stat().st_size
-    if size > FILE_BYTES:
-        raise RefusedError(f"{size >> 20} MiB, more than {FILE_BYTES >> 20}")
+    if size > MAX_IMAGE_BYTES:
+        raise UndecodableError(f"{size >> 20} MiB, more than {MAX_IMAGE_BYTES >> 20}")
     return file.read_bytes()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import Sample
-from curate.rights.kinds import link
+from curate.rights.kinds import licence_url
 
 MODIFIED = "modified: resized"
 
@@ -23,7 +23,7 @@ class Credit:
     modified: str = MODIFIED
 
 
-def credits(samples: Iterable[Sample], *, modified: str = MODIFIED) -> list[Credit]:
+def collect_credits(samples: Iterable[Sample], *, modified: str = MODIFIED) -> list[Credit]:
     """One credit for each author and licence, sorted; CC0 and the public domain are listed too.
 
     Args:
@@ -33,7 +33,7 @@ def credits(samples: Iterable[Sample], *, modified: str = MODIFIED) -> list[Cred
     groups: dict[tuple[str, ...], list[Sample]] = defaultdict(list)
     for sample in samples:
         name = sample.license or sample.license_text or "licence unknown"
-        address = (link(sample.license) if sample.license else None) or sample.license_url
+        address = (licence_url(sample.license) if sample.license else None) or sample.license_url
         groups[(sample.author or "", sample.author_url or "", name, address or "")].append(sample)
     return [
         Credit(
@@ -48,40 +48,40 @@ def credits(samples: Iterable[Sample], *, modified: str = MODIFIED) -> list[Cred
     ]
 
 
-def of_dataset(dataset: Dataset) -> list[Credit]:
+def dataset_credits(dataset: Dataset) -> list[Credit]:
     """The credits of every picture that may be trained on: those that `curate pack` takes.
 
     Raises:
         InputError: no dataset there.
     """
-    return credits(sample for sample in dataset.read().samples if sample.may_train)
+    return collect_credits(sample for sample in dataset.read().samples if sample.may_train)
 
 
-def markdown(credits: Sequence[Credit]) -> list[str]:
+def credits_markdown(credits: Sequence[Credit]) -> list[str]:
     """The credits as Markdown list items."""
-    return [_line(credit) for credit in credits]
+    return [_credit_line(credit) for credit in credits]
 
 
 def _work(sample: Sample) -> tuple[str, str | None]:
     return sample.title or sample.file_name or sample.key, sample.page_url
 
 
-def _line(credit: Credit) -> str:
+def _credit_line(credit: Credit) -> str:
     works = list(dict.fromkeys(credit.works))
     pages = {page for _, page in works}
     shared = pages.pop() if len(pages) == 1 and len(works) > 1 else None
-    named = "; ".join(_linked(title, None if shared else page) for title, page in works)
+    named = "; ".join(_markdown_link(title, None if shared else page) for title, page in works)
     what = named if len(credit.works) == 1 else f"{len(credit.works)} pictures ({named})"
     parts = [
-        f"{what} by {_linked(credit.author or 'unknown author', credit.author_url)}",
-        *([_linked("source", shared)] if shared else []),
-        _linked(credit.license, credit.license_url),
+        f"{what} by {_markdown_link(credit.author or 'unknown author', credit.author_url)}",
+        *([_markdown_link("source", shared)] if shared else []),
+        _markdown_link(credit.license, credit.license_url),
         credit.modified,
     ]
     return "- " + ", ".join(parts)
 
 
-def _linked(text: str, url: str | None) -> str:
+def _markdown_link(text: str, url: str | None) -> str:
     shown = "".join(f"\\{c}" if c in r"\`*_[]<>#|" else c for c in " ".join(text.split()))
     if not url or not url.startswith(("https://", "http://")):
         return shown

@@ -6,7 +6,7 @@ OWN = "LicenseRef-Own"
 PUBLIC_DOMAIN = "LicenseRef-scancode-public-domain"
 NO_KNOWN_COPYRIGHT = "LicenseRef-NoKnownCopyright"
 US_GOVERNMENT = "LicenseRef-scancode-us-govt-public-domain"
-RESERVED = "LicenseRef-AllRightsReserved"
+ALL_RIGHTS_RESERVED = "LicenseRef-AllRightsReserved"
 # licence id -> the source whose terms it stands for
 TERMS = {
     "LicenseRef-scancode-pixabay-content": "pixabay",
@@ -14,7 +14,7 @@ TERMS = {
     "LicenseRef-Pexels": "pexels",
 }
 # What a policy can name, least restrictive first.
-KINDS = (
+LICENCE_KINDS = (
     "own",
     "cc0",
     "public-domain-mark",
@@ -42,7 +42,7 @@ COPYLEFT = (
 
 def kinds_of(id: str) -> tuple[str, ...]:
     """What sort of licence an id is, as a policy names it; each kind must be allowed."""
-    parts = _creative_commons(id)
+    parts = _parse_creative_commons(id)
     if parts is not None:
         elements = parts[0]
         names = {"ND": "no-derivatives", "NC": "non-commercial", "SA": "share-alike"}
@@ -55,7 +55,7 @@ def kinds_of(id: str) -> tuple[str, ...]:
         US_GOVERNMENT: "public-domain",
         NO_KNOWN_COPYRIGHT: "no-known-copyright",
         OWN: "own",
-        RESERVED: "reserved",
+        ALL_RIGHTS_RESERVED: "reserved",
         "LicenseRef-RightsStatements-InC": "reserved",
     }
     if id in single:
@@ -73,13 +73,13 @@ def is_family(id: str) -> bool:
 
 def family_of(id: str) -> str | None:
     """The family that a Creative Commons licence belongs to."""
-    parts = _creative_commons(id)
+    parts = _parse_creative_commons(id)
     return parts and f"LicenseRef-CC-{'-'.join(parts[0])}-family"
 
 
-def link(id: str) -> str | None:
+def licence_url(id: str) -> str | None:
     """The address of a licence's text, where it has one."""
-    parts = _creative_commons(id)
+    parts = _parse_creative_commons(id)
     if parts is not None and parts[1] != "family":
         path = "/".join([*parts[1].lower().split("-"), ""])
         return f"https://creativecommons.org/licenses/{'-'.join(parts[0]).lower()}/{path}"
@@ -94,7 +94,7 @@ def link(id: str) -> str | None:
     return f"https://spdx.org/licenses/{id}.html"
 
 
-def _creative_commons(id: str) -> tuple[list[str], str] | None:
+def _parse_creative_commons(id: str) -> tuple[list[str], str] | None:
     """The elements of a CC licence and its version with port, or "family"."""
     match = re.fullmatch(
         r"(?:LicenseRef-)?CC-(BY(?:-NC)?(?:-SA|-ND)?)-(family|\d\.\d(?:-[A-Z]+)?)", id

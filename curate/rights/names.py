@@ -14,13 +14,13 @@ from functools import cache
 from urllib.parse import urlsplit
 
 from curate.rights.kinds import (
+    ALL_RIGHTS_RESERVED,
     COPYLEFT,
-    KINDS,
+    LICENCE_KINDS,
     NO_KNOWN_COPYRIGHT,
     OWN,
     PERMISSIVE,
     PUBLIC_DOMAIN,
-    RESERVED,
     TERMS,
     US_GOVERNMENT,
     family_of,
@@ -28,7 +28,7 @@ from curate.rights.kinds import (
     kinds_of,
 )
 
-PORTED = (
+PORTED_CC_LICENCES = (
     "CC-BY-2.5-AU CC-BY-3.0-AT CC-BY-3.0-AU CC-BY-3.0-DE CC-BY-3.0-IGO CC-BY-3.0-NL CC-BY-3.0-US "
     "CC-BY-NC-3.0-DE CC-BY-NC-ND-3.0-DE CC-BY-NC-ND-3.0-IGO CC-BY-NC-SA-2.0-DE CC-BY-NC-SA-2.0-FR "
     "CC-BY-NC-SA-2.0-UK CC-BY-NC-SA-3.0-DE CC-BY-NC-SA-3.0-IGO CC-BY-ND-3.0-DE CC-BY-SA-2.0-UK "
@@ -39,16 +39,16 @@ JURISDICTIONS = frozenset(
     "in it jp kr lu mk mt mx my nl no nz pe ph pl pr pt ro rs scotland se sg si th tw ua ug uk us "
     "ve vn za".split()
 )
-VERSIONS = {"1.0": "generic", "2.0": "generic", "2.5": "generic", "3.0": "unported"} | {
+CC_VERSIONS = {"1.0": "generic", "2.0": "generic", "2.5": "generic", "3.0": "unported"} | {
     "4.0": "international",
     "2.1": "",  # ports only
 }
 RIGHTS_STATEMENTS = frozenset(
     "InC InC-OW-EU InC-EDU InC-NC InC-RUU NoC-CR NoC-NC NoC-OKLR NoC-US CNE UND NKC".split()
 )
-MARKUP = "a|abbr|b|bdi|br|div|em|font|i|li|p|small|span|strong|sup|table|tbody|td|tr|u|ul"
-ATTRIBUTE = r"""\s+[a-z:-]+\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>]+)"""
-LONGEST = 1000  # characters of a statement; a longer one is a contract, not a name
+HTML_TAGS = "a|abbr|b|bdi|br|div|em|font|i|li|p|small|span|strong|sup|table|tbody|td|tr|u|ul"
+HTML_ATTRIBUTE = r"""\s+[a-z:-]+\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>]+)"""
+MAX_STATEMENT_CHARS = 1000  # characters of a statement; a longer one is a contract, not a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,8 @@ def identify(text: str | None, url: str | None) -> Licence:
     stated = list(_statements(text or "", url or ""))
     if not stated:
         return Licence(None, "nothing is stated", ("none-stated",))
-    how = " and ".join(f"{what} {_shown(value)}" for what, value, _ in stated)
-    unread = [f"{what} {_shown(value)}" for what, value, id in stated if id is None]
+    how = " and ".join(f"{what} {_quote_short(value)}" for what, value, _ in stated)
+    unread = [f"{what} {_quote_short(value)}" for what, value, id in stated if id is None]
     if unread:
         return Licence(None, f"{' and '.join(unread)} names no licence known here", ("unknown",))
     ids = {id for _, _, id in stated if id is not None}
@@ -86,34 +86,34 @@ def identify(text: str | None, url: str | None) -> Licence:
 
 
 def _strictness(id: str) -> tuple[int, ...]:
-    ranks = sorted((KINDS.index(kind) for kind in kinds_of(id)), reverse=True)
+    ranks = sorted((LICENCE_KINDS.index(kind) for kind in kinds_of(id)), reverse=True)
     return (*ranks, -1)
 
 
-def _shown(value: str) -> str:
+def _quote_short(value: str) -> str:
     short = " ".join(value.split())
     return repr(short if len(short) <= 80 else short[:79] + "…")
 
 
 def _statements(text: str, url: str) -> Iterator[tuple[str, str, str | None]]:
     """Each thing that is said: what it is, as it stands, and the id it names."""
-    words, addresses = _parted(text)
+    words, addresses = _split_addresses(text)
     if words:
         ours = re.fullmatch(r"\s*(LicenseRef-[A-Za-z0-9.-]+)\s*", text, re.IGNORECASE)
-        yield "text", text, _own_name(ours[1]) if ours else _from_words(words)
+        yield "text", text, _from_license_ref(ours[1]) if ours else _from_words(words)
     for address in addresses:
         yield "address", address, _from_url(address)
     if url.strip():
         yield "address", url.strip(), _from_url(url.strip())
 
 
-def _parted(text: str) -> tuple[str, list[str]]:
+def _split_addresses(text: str) -> tuple[str, list[str]]:
     """The plain words of a text, and the addresses in it (as links or spelled out)."""
-    if len(text) > LONGEST:
+    if len(text) > MAX_STATEMENT_CHARS:
         return text, []
     text = html.unescape(text)
     addresses = re.findall(r"""<a\b[^>]*?\bhref\s*=\s*["']?([^"'>\s]+)""", text, re.IGNORECASE)
-    text = re.sub(rf"</?(?:{MARKUP})(?:{ATTRIBUTE})*\s*/?>", " ", text, flags=re.IGNORECASE)
+    text = re.sub(rf"</?(?:{HTML_TAGS})(?:{HTML_ATTRIBUTE})*\s*/?>", " ", text, flags=re.IGNORECASE)
     spelled = re.compile(r"(?:https?:)?//\S+|\b[a-z0-9-]+(?:\.[a-z0-9-]+)*\.[a-z]{2,}/\S*", re.I)
     addresses += [found.rstrip("),.;") for found in spelled.findall(text)]
     words = unicodedata.normalize("NFKC", spelled.sub(" ", text)).casefold()
@@ -123,29 +123,29 @@ def _parted(text: str) -> tuple[str, list[str]]:
 
 
 def _from_words(words: str) -> str | None:
-    if len(words) > LONGEST:
+    if len(words) > MAX_STATEMENT_CHARS:
         return None
     tokens = re.findall(r"\d+\.\d+(?!\.?\d)|[a-z]+|\d+|[^\s\-_/()\[\],.:;\"'’]", words)
     phrase = " ".join("license" if t in ("licence", "licensed") else t for t in tokens)
     phrase = re.sub(r"^the (?=.)", "", phrase)
-    known = _phrases()
+    known = _licence_phrases()
     plain = phrase.removesuffix(" license")
-    return known.get(phrase) or known.get(plain) or _zero(phrase) or _attribution(phrase)
+    return known.get(phrase) or known.get(plain) or _parse_cc0(phrase) or _parse_cc(phrase)
 
 
-def _own_name(id: str) -> str | None:
+def _from_license_ref(id: str) -> str | None:
     """An id of ours written out; a LicenseRef of the user's own making stays as it is."""
-    known = {known.casefold(): known for known in (*TERMS, *_phrases().values())}
+    known = {known.casefold(): known for known in (*TERMS, *_licence_phrases().values())}
     if id.casefold() in known:
         return known[id.casefold()]
     cc = re.fullmatch(r"licenseref-cc-(by[a-z-]*)-(\d\.\d)-([a-z]+)", id.casefold())
     if cc:
-        return _assembled(cc[1].split("-"), cc[2], cc[3])
+        return _cc_id(cc[1].split("-"), cc[2], cc[3])
     return None if id.casefold().startswith("licenseref-cc") else id
 
 
 @cache
-def _phrases() -> dict[str, str]:
+def _licence_phrases() -> dict[str, str]:
     """Names that stand for one licence, as words in lower case without marks."""
     named = {
         "apache license version 2.0": "Apache-2.0",
@@ -175,7 +175,7 @@ def _phrases() -> dict[str, str]:
         "no known copyright": NO_KNOWN_COPYRIGHT,
         "no known restrictions": NO_KNOWN_COPYRIGHT,
         "no restrictions": NO_KNOWN_COPYRIGHT,
-        "all rights reserved": RESERVED,
+        "all rights reserved": ALL_RIGHTS_RESERVED,
         "in copyright": "LicenseRef-RightsStatements-InC",
     }
     for id, source in TERMS.items():
@@ -184,7 +184,7 @@ def _phrases() -> dict[str, str]:
     return named | {" ".join(re.findall(r"\d+\.\d+|[a-z]+|\d+", id.casefold())): id for id in ids}
 
 
-def _zero(phrase: str) -> str | None:
+def _parse_cc0(phrase: str) -> str | None:
     named = r"cc 0|cc zero|creative commons zero|creative commons cc 0"
     around = r"1\.0|universal|public domain dedication|public domain|license|waiver"
     whole = rf"(?:(?:{named}|{around})(?: |$))+"
@@ -192,7 +192,7 @@ def _zero(phrase: str) -> str | None:
     return "CC0-1.0" if found else None
 
 
-def _attribution(phrase: str) -> str | None:
+def _parse_cc(phrase: str) -> str | None:
     """Read a CC licence with its elements in any order, long or short, said once or twice."""
     for pattern, short in (
         (r"\bcreative commons\b", "cc"),
@@ -202,24 +202,24 @@ def _attribution(phrase: str) -> str | None:
     ):
         phrase = re.sub(pattern, short, phrase)
     words = [w for w in phrase.split() if w != "license"]
-    if "attribution" in words and "cc" not in words and not VERSIONS.keys() & set(words):
+    if "attribution" in words and "cc" not in words and not CC_VERSIONS.keys() & set(words):
         return None  # "Attribution" alone is a custom licence on Wikimedia Commons
     words = ["by" if w == "attribution" else w for w in words]
     elements = [w for w in words if w in ("by", "nc", "sa", "nd")]
     rest = {w for w in words if w not in (*elements, "cc")}
-    versions = rest & VERSIONS.keys()
+    versions = rest & CC_VERSIONS.keys()
     rest -= versions
     spheres = rest & {"generic", "unported", "international"}
     ports = (rest - spheres) & JURISDICTIONS
     if rest - spheres - ports or len(versions) > 1 or len(ports) > 1 or len(spheres) > 1:
         return None
     version, port = "".join(versions), "".join(ports)
-    if version and spheres and (port or {VERSIONS[version]} != spheres):
+    if version and spheres and (port or {CC_VERSIONS[version]} != spheres):
         return None
-    return _assembled(elements, version, port)
+    return _cc_id(elements, version, port)
 
 
-def _assembled(elements: list[str], version: str, port: str) -> str | None:
+def _cc_id(elements: list[str], version: str, port: str) -> str | None:
     """The id of a CC licence, or None where there is no such licence."""
     said = set(elements)
     if not said <= {"by", "nc", "sa", "nd"} or "by" not in said or {"sa", "nd"} <= said:
@@ -228,15 +228,15 @@ def _assembled(elements: list[str], version: str, port: str) -> str | None:
     if not version:
         return None if port else f"LicenseRef-CC-{name}-family"
     possible = {"4.0": {""}, "2.1": {"jp", "es", "ca", "au"}}.get(version, JURISDICTIONS | {""})
-    if version not in VERSIONS or port not in possible or (port == "igo" and version != "3.0"):
+    if version not in CC_VERSIONS or port not in possible or (port == "igo" and version != "3.0"):
         return None
     id = f"CC-{name}-{version}" + (f"-{port.upper()}" if port else "")
-    return id if not port or id in PORTED else f"LicenseRef-{id}"
+    return id if not port or id in PORTED_CC_LICENCES else f"LicenseRef-{id}"
 
 
 def _from_url(url: str) -> str | None:
     """The licence at an address; the host must be the publisher's own."""
-    if not url.isascii() or re.search(r"[\s%\\]", url) or len(url) > LONGEST:
+    if not url.isascii() or re.search(r"[\s%\\]", url) or len(url) > MAX_STATEMENT_CHARS:
         return None
     try:
         parts = urlsplit(url if "//" in url else f"//{url}", scheme="https")
@@ -252,9 +252,9 @@ def _from_url(url: str) -> str | None:
         known = path[1] in RIGHTS_STATEMENTS and path[2] == "1.0"
         return f"LicenseRef-RightsStatements-{path[1]}" if known else None
     if host == "spdx.org" and len(path) == 2 and path[0] == "licenses":
-        return _spdx(path[1].removesuffix(".html"))
+        return _canonical_spdx_id(path[1].removesuffix(".html"))
     if host == "opensource.org" and len(path) == 2 and path[0] in ("licenses", "license"):
-        return _spdx(path[1])
+        return _canonical_spdx_id(path[1])
     return {
         "web.resource.org/cc/PublicDomain": PUBLIC_DOMAIN,
         "apache.org/licenses/LICENSE-2.0": "Apache-2.0",
@@ -270,11 +270,11 @@ def _from_url(url: str) -> str | None:
     }.get("/".join([host, *path]))
 
 
-def _spdx(id: str) -> str | None:
+def _canonical_spdx_id(id: str) -> str | None:
     """The id as SPDX writes it, if it is one that is known here."""
     known = {i.casefold(): i for i in (*PERMISSIVE, *COPYLEFT, "CC0-1.0", "CC-PDM-1.0", "CC-PDDC")}
     return known.get(id.casefold()) or (
-        _attribution(" ".join(re.findall(r"\d+\.\d+|[a-z]+|\d+", id.casefold())))
+        _parse_cc(" ".join(re.findall(r"\d+\.\d+|[a-z]+|\d+", id.casefold())))
         if re.fullmatch(r"CC-BY[A-Z0-9.-]*", id, re.IGNORECASE)
         else None
     )
@@ -293,4 +293,4 @@ def _from_cc_path(path: list[str]) -> str | None:
     elements, version, port = [*path[1:], "", ""][:3]
     if re.fullmatch(r"by(?:-(?:nc|nd|sa))*", elements) is None or (port and not version):
         return None
-    return _assembled(elements.split("-"), version, port)
+    return _cc_id(elements.split("-"), version, port)

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from curate.dataset.sample import Sample, Verdict
 from curate.errors import InputError, UsageError
-from curate.rights.kinds import COPYLEFT, KINDS, OWN, PERMISSIVE, TERMS, is_family, kinds_of
+from curate.rights.kinds import COPYLEFT, LICENCE_KINDS, OWN, PERMISSIVE, TERMS, is_family, kinds_of
 from curate.rights.names import Licence, identify
 from curate.system.settings import check_settings, read_toml, suggest
 
 if TYPE_CHECKING:
     import daft
 
-FOLDER = Path(__file__).with_name("policies")
+POLICY_FOLDER = Path(__file__).with_name("policies")
 USES = ("train", "share_dataset", "share_model")
-RULES = ("licence", "basis", "permission", "hold", "deny")
+SOURCE_RULES = ("licence", "basis", "permission", "hold", "deny")
 DECISIONS = ("deny", "hold", "allow")  # strictest first
-FILLS = ("license", "license_how", *USES, "policy")
+POLICY_COLUMNS = ("license", "license_how", *USES, "policy")
 CODES = {
     "share-alike": "licence-sa",
     "non-commercial": "licence-nc",
@@ -64,11 +64,11 @@ def check(rows: "daft.DataFrame", *, policy: str = "personal") -> "daft.DataFram
     """
     from curate.dataset import engine
 
-    rules = read(policy)
-    return engine.each(rows, lambda sample: judged(sample, rules), fills=FILLS)
+    rules = read_policy(policy)
+    return engine.map_rows(rows, lambda sample: decide(sample, rules), fills=POLICY_COLUMNS)
 
 
-def judged(sample: Sample, policy: Policy) -> Sample:
+def decide(sample: Sample, policy: Policy) -> Sample:
     """The sample with its licence identified and its three verdicts."""
     licence = identify(sample.license_text, sample.license_url)
     if licence.id == OWN and sample.license_by != "user":
@@ -86,22 +86,24 @@ def judged(sample: Sample, policy: Policy) -> Sample:
     )
 
 
-def shipped() -> list[str]:
+def policy_names() -> list[str]:
     """The names of the policies that come with this package."""
-    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+    return sorted(path.stem for path in POLICY_FOLDER.glob("*.toml"))
 
 
-def read(policy: str) -> Policy:
+def read_policy(policy: str) -> Policy:
     """Read a shipped policy by name, or a policy file by path."""
-    path = FOLDER / f"{policy}.toml" if policy in shipped() else Path(policy)
-    choices = f"choose {', '.join(shipped())} or a file such as {FOLDER / 'personal.toml'}"
+    path = POLICY_FOLDER / f"{policy}.toml" if policy in policy_names() else Path(policy)
+    choices = (
+        f"choose {', '.join(policy_names())} or a file such as {POLICY_FOLDER / 'personal.toml'}"
+    )
     if not path.exists():
-        fix = suggest(policy, shipped(), choices)
+        fix = suggest(policy, policy_names(), choices)
         raise UsageError(f"--policy {policy}", "no such policy", fix=fix)
     document = check_settings(path, read_toml(path, fix=choices), _TABLES)
     lists = {use: _lists(path, use, document.get(use, {})) for use in USES}
     tables = document.get("sources", {})
-    sources = {name: _rules(path, name, rules) for name, rules in tables.items()}
+    sources = {name: _parse_source_rules(path, name, rules) for name, rules in tables.items()}
     return Policy(
         path=path,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -116,16 +118,16 @@ def _verdict(sample: Sample, licence: Licence, policy: Policy, use: str) -> Verd
     """The strictest of what opt-outs, source and licence say, with the codes that led to it."""
     if sample.opt_outs:
         return Verdict("deny", tuple(f"opt-out:{signal}" for signal in sample.opt_outs))
-    parts = [_by_source(sample, licence.id, policy, use)]
+    parts = [_verdict_by_source(sample, licence.id, policy, use)]
     if licence.id not in TERMS or "conflict" in licence.problems:
-        parts.append(_by_licence(licence, policy, use))
+        parts.append(_verdict_by_licence(licence, policy, use))
     said = [part for part in parts if part is not None]
     strictest = min((p.decision for p in said), key=DECISIONS.index)
     codes = [code for p in said if p.decision == strictest for code in p.reasons]
     return Verdict(strictest, tuple(codes))
 
 
-def _by_licence(licence: Licence, policy: Policy, use: str) -> Verdict:
+def _verdict_by_licence(licence: Licence, policy: Policy, use: str) -> Verdict:
     if licence.id is None:
         return Verdict("hold", ("licence-unknown",))
     kinds = set(kinds_of(licence.id))
@@ -141,10 +143,10 @@ def _by_licence(licence: Licence, policy: Policy, use: str) -> Verdict:
     return Verdict("allow" if allowed else "hold", tuple(codes))
 
 
-def _by_source(sample: Sample, id: str | None, policy: Policy, use: str) -> Verdict | None:
+def _verdict_by_source(sample: Sample, id: str | None, policy: Policy, use: str) -> Verdict | None:
     """What the terms of the image's source say; None where only the licence counts."""
     name = TERMS.get(id or "", sample.source)
-    rule = _rule(policy.sources, name, use)
+    rule = _source_rule(policy.sources, name, use)
     code = f"terms:{name}" if name in TERMS.values() else f"source-rule:{name}"
     if rule == "licence":
         return None
@@ -155,17 +157,17 @@ def _by_source(sample: Sample, id: str | None, policy: Policy, use: str) -> Verd
             return Verdict("allow", (code, f"permission:{permission.sha256[:12]}"))
     if rule == "basis":
         said = " ".join((sample.basis or "").split())
-        return Verdict("allow", (code, f"basis:{said}")) if said else _held(code, "no-basis")
-    return _held(code, "no-permission") if rule == "permission" else _held(code)
+        return Verdict("allow", (code, f"basis:{said}")) if said else _hold(code, "no-basis")
+    return _hold(code, "no-permission") if rule == "permission" else _hold(code)
 
 
-def _rule(sources: Mapping[str, Mapping[str, str]], name: str, use: str) -> str:
+def _source_rule(sources: Mapping[str, Mapping[str, str]], name: str, use: str) -> str:
     """The policy's rule for a source, or else what its terms come to."""
     usual = "deny" if use == "share_dataset" else "permission"
     return sources.get(name, {}).get(use, usual if name in TERMS.values() else "licence")
 
 
-def _held(*codes: str) -> Verdict:
+def _hold(*codes: str) -> Verdict:
     return Verdict("hold", codes)
 
 
@@ -190,19 +192,19 @@ def _refuse_unknown(subject: str, name: str) -> None:
     if name == "terms" or name in TERMS:
         fix = "write a [sources.NAME] table instead"
         raise InputError(subject, f"{name!r} cannot be decided by licence", fix=fix)
-    if name not in KINDS and (identify(name, None).id != name or is_family(name)):
-        known = [*KINDS, *PERMISSIVE, *COPYLEFT, "CC0-1.0", "CC-BY-4.0"]
-        fix = suggest(name, known, f"use {', '.join(KINDS)}, or an SPDX id")
+    if name not in LICENCE_KINDS and (identify(name, None).id != name or is_family(name)):
+        known = [*LICENCE_KINDS, *PERMISSIVE, *COPYLEFT, "CC0-1.0", "CC-BY-4.0"]
+        fix = suggest(name, known, f"use {', '.join(LICENCE_KINDS)}, or an SPDX id")
         raise InputError(subject, f"{name!r} is neither a kind of licence nor an id", fix=fix)
 
 
-def _rules(path: Path, name: str, table: Mapping[str, Any]) -> Mapping[str, str]:
+def _parse_source_rules(path: Path, name: str, table: Mapping[str, Any]) -> Mapping[str, str]:
     label = f"{path} [sources.{name}]"
     rules = check_settings(label, table, dict.fromkeys(USES, str))
     for use, rule in rules.items():
         subject = f"{label} {use}"
-        if rule not in RULES:
-            raise InputError(subject, f"no rule {rule!r}", fix=suggest(rule, RULES))
+        if rule not in SOURCE_RULES:
+            raise InputError(subject, f"no rule {rule!r}", fix=suggest(rule, SOURCE_RULES))
         if name in TERMS.values() and use == "share_dataset" and rule != "deny":
             problem = f"the terms of {name} forbid giving its pictures on"
             raise InputError(subject, problem, fix='write "deny"')
@@ -225,7 +227,7 @@ def _permissions(
             if name not in entry:
                 raise InputError(subject, f"names no {name}", fix=f'add {name} = "…"')
         uses = entry.get("uses", ["train"])
-        rules = {use: _rule(sources, entry["source"], use) for use in USES}
+        rules = {use: _source_rule(sources, entry["source"], use) for use in USES}
         possible = [use for use, rule in rules.items() if rule not in ("licence", "deny")]
         if not uses or not set(uses) <= set(possible):
             asked = f"[sources.{entry['source']}] asks for none"
@@ -236,12 +238,12 @@ def _permissions(
             )
             raise InputError(subject, f"permits {uses!r}, for which {asked}", fix=fix)
         document = path.parent / entry["path"]
-        _compare(subject, document, entry["sha256"])
+        _check_document(subject, document, entry["sha256"])
         found.append(Permission(entry["source"], entry["sha256"], tuple(uses)))
     return found
 
 
-def _compare(subject: str, document: Path, sha256: str) -> None:
+def _check_document(subject: str, document: Path, sha256: str) -> None:
     try:
         actual = hashlib.sha256(document.read_bytes()).hexdigest()
     except OSError as error:

@@ -8,15 +8,17 @@ directives `noai`, `noimageai` and `noml` that sites add to it. Whether a page m
 import re
 from collections.abc import Collection, Sequence
 
-AGAINST_TRAINING = ("noai", "noimageai", "noml")
-OURSELVES = ("*", "fubuki")
+OPT_OUT_DIRECTIVES = ("noai", "noimageai", "noml")
+OUR_AGENTS = ("*", "fubuki")
 _WITH_VALUE = frozenset(
     ("unavailable_after", "max-snippet", "max-image-preview", "max-video-preview")
 )
 _AGENT = re.compile(r"[A-Za-z*][\w.*/-]*")
 
 
-def robots_tag(values: Sequence[str], *, agents: Collection[str] = OURSELVES) -> tuple[str, ...]:
+def parse_robots_tag(
+    values: Sequence[str], *, agents: Collection[str] = OUR_AGENTS
+) -> tuple[str, ...]:
     """The opt-outs in the values of `X-Robots-Tag`, as `x-robots-tag:DIRECTIVE`, each once.
 
     A value is a list of directives, perhaps after `agent:`, which then holds for the rest of
@@ -27,17 +29,17 @@ def robots_tag(values: Sequence[str], *, agents: Collection[str] = OURSELVES) ->
     for value in values:
         agent = "*"
         for piece in value.split(","):
-            agent, directive = _read(piece.strip(), agent)
-            if directive in AGAINST_TRAINING and agent in agents:
+            agent, directive = _parse_directive(piece.strip(), agent)
+            if directive in OPT_OUT_DIRECTIVES and agent in agents:
                 found[f"x-robots-tag:{directive}"] = None
     return tuple(found)
 
 
-def _read(piece: str, agent: str) -> tuple[str, str]:
+def _parse_directive(piece: str, agent: str) -> tuple[str, str]:
     """The agent and the directive of one piece between commas; "" where it is a value or date."""
     head, colon, rest = (part.strip() for part in piece.partition(":"))
     if not colon:
         return agent, piece.lower()
     if head.lower() in _WITH_VALUE or not _AGENT.fullmatch(head):
         return agent, ""
-    return _read(rest, head.lower())
+    return _parse_directive(rest, head.lower())

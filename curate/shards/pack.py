@@ -11,22 +11,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from curate.dataset.folder import Dataset, command
+from curate.dataset.folder import Dataset, command_line
 from curate.dataset.sample import Sample
 from curate.dataset.store import Store
 from curate.errors import InputError, UsageError, storage_error
-from curate.formats.shards import FORMATS, INDEX, Index, Record, Shard, shard_name
+from curate.formats.shards import IMAGE_FORMATS, INDEX_NAME, Record, Shard, ShardIndex, shard_name
 from curate.system import sandbox
 from curate.system.files import remove_leftovers, write_bytes
 from curate.system.progress import SILENT, Progress, track
 from curate.text import tokens
 
-SHARD_SIZE = 256 << 20  # bytes of members after which a new shard is begun
-_SPLIT = re.compile(r"[A-Za-z0-9_]+")
+SHARD_BYTES = 256 << 20  # bytes of members after which a new shard is begun
+_SPLIT_NAME = re.compile(r"[A-Za-z0-9_]+")
 
 
 @dataclass(frozen=True)
-class Summary:
+class PackSummary:
     """What `pack` wrote, and what it left out."""
 
     folder: str
@@ -54,10 +54,10 @@ def pack(
     size: int = 512,
     format: str = "jpg",
     background: str = "white",
-    shard_size: int = SHARD_SIZE,
+    shard_size: int = SHARD_BYTES,
     split: str = "train",
     progress: Progress = SILENT,
-) -> Summary:
+) -> PackSummary:
     """Write the rows that may be trained on, and have captions, as shards; `curate pack`.
 
     Rows are taken in the order of their keys. A picture whose shorter side is longer than `size`
@@ -80,17 +80,17 @@ def pack(
         InputError: no row can be packed, a stored file is missing or changed, or the disk refuses.
     """
     settings = {"size": size, "format": format, "background": background}
-    check_settings(size, format, background, shard_size, split)
+    check_pack_settings(size, format, background, shard_size, split)
     with dataset.lock(existing=True):
         samples = sorted(dataset.read().samples, key=lambda s: s.key)
-        left_out = Counter(reason for s in samples if (reason := why_not(s)))
-        chosen = [s for s in samples if why_not(s) is None]
+        left_out = Counter(reason for s in samples if (reason := reason_not_packed(s)))
+        chosen = [s for s in samples if reason_not_packed(s) is None]
         if not chosen:
-            raise _nothing(dataset, left_out)
+            raise _nothing_to_pack(dataset, left_out)
         writer = _Writer(dataset.shards, split, shard_size)
         try:
             writer.prepare()
-            answers = _rendered(dataset.store, chosen, settings)
+            answers = _render_all(dataset.store, chosen, settings)
             both = zip(chosen, answers, strict=True)
             for sample, answer in track(both, len(chosen), "images", progress):
                 if isinstance(answer, str):
@@ -98,20 +98,22 @@ def pack(
                 else:
                     writer.add(sample, *answer)
             if not writer.samples:
-                raise _nothing(dataset, left_out)
+                raise _nothing_to_pack(dataset, left_out)
             index = writer.index(size, format, settings | {"shard_size": shard_size})
             return _summary(dataset.shards, index, left_out, _publish(dataset.shards, index))
         finally:
             writer.abandon()
 
 
-def _summary(folder: Path, index: Index, left_out: Mapping[str, int], unchanged: bool) -> Summary:
+def _summary(
+    folder: Path, index: ShardIndex, left_out: Mapping[str, int], unchanged: bool
+) -> PackSummary:
     total = sum(shard.bytes for shard in index.shards)
     reasons = dict(sorted(left_out.items()))
-    return Summary(str(folder), index.samples, len(index.shards), total, reasons, unchanged)
+    return PackSummary(str(folder), index.samples, len(index.shards), total, reasons, unchanged)
 
 
-def why_not(sample: Sample) -> str | None:
+def reason_not_packed(sample: Sample) -> str | None:
     """Why this row is not packed; None if it is."""
     if sample.dropped is not None:
         return "dropped:" + sample.dropped.split(":")[0]
@@ -121,23 +123,23 @@ def why_not(sample: Sample) -> str | None:
         return "no-verdict"
     if not sample.may_train:
         return sample.train.decision
-    return None if _captions(sample) else "no-caption"
+    return None if _packed_captions(sample) else "no-caption"
 
 
-def words(captions: Sequence[str]) -> set[str]:
+def distinct_words(captions: Sequence[str]) -> set[str]:
     """The distinct words of some captions, in normal form; a hyphenated one is a single word."""
     return {word for text in captions for word in tokens.words(text)}
 
 
-def _captions(sample: Sample) -> list[str]:
+def _packed_captions(sample: Sample) -> list[str]:
     return [c.text for c in sample.captions if c.text.strip()]
 
 
-def check_settings(
+def check_pack_settings(
     size: int,
     format: str,
     background: str = "white",
-    shard_size: int = SHARD_SIZE,
+    shard_size: int = SHARD_BYTES,
     split: str = "train",
 ) -> None:
     """Refuse settings that `pack` cannot use.
@@ -149,9 +151,11 @@ def check_settings(
 
     if size < 1 or shard_size < 1:
         raise UsageError("--size", "must be 1 pixel or more", fix="--size 512")
-    if format not in FORMATS:
-        raise UsageError("--format", f"no format {format!r}", fix=f"one of {', '.join(FORMATS)}")
-    if not _SPLIT.fullmatch(split):
+    if format not in IMAGE_FORMATS:
+        raise UsageError(
+            "--format", f"no format {format!r}", fix=f"one of {', '.join(IMAGE_FORMATS)}"
+        )
+    if not _SPLIT_NAME.fullmatch(split):
         raise UsageError("split", f"{split!r} is not letters and digits", fix="train")
     try:
         opaque = len(ImageColor.getrgb(background)) == 3
@@ -162,10 +166,10 @@ def check_settings(
         raise UsageError("--background", problem, fix="a name such as white, or #rrggbb")
 
 
-def _nothing(dataset: Dataset, left_out: Mapping[str, int]) -> InputError:
+def _nothing_to_pack(dataset: Dataset, left_out: Mapping[str, int]) -> InputError:
     """Nothing can be packed: say why, and which command comes first."""
     status, explain, check, caption = (
-        command(dataset.root, *words)
+        command_line(dataset.root, *words)
         for words in (("status",), ("explain", "KEY"), ("check",), ("caption",))
     )
     commands = {
@@ -176,20 +180,20 @@ def _nothing(dataset: Dataset, left_out: Mapping[str, int]) -> InputError:
     }
     causes = ", ".join(f"{reason} {count}" for reason, count in sorted(left_out.items()))
     fix = next((fix for reason, fix in commands.items() if left_out.get(reason)), status)
-    old = "; the shards there stay as they are" if (dataset.shards / INDEX).exists() else ""
+    old = "; the shards there stay as they are" if (dataset.shards / INDEX_NAME).exists() else ""
     return InputError(dataset.root, f"nothing to pack ({causes or 'no rows'}){old}", fix=fix)
 
 
-def _rendered(
+def _render_all(
     store: Store, samples: Sequence[Sample], settings: Mapping[str, Any]
-) -> Iterator[sandbox.Answer | str]:
+) -> Iterator[sandbox.JobResult | str]:
     """For each sample its facts and bytes as packed, or why it cannot be."""
     jobs = [
         {"root": str(store.root), "sha256": s.sha256, "known": s.pixel_sha256, **settings}
         for s in samples
     ]
-    for answer in sandbox.run("curate.shards.render:render_stored", jobs):
-        if isinstance(answer, sandbox.Died):
+    for answer in sandbox.run_jobs("curate.shards.render:render_stored", jobs):
+        if isinstance(answer, sandbox.WorkerFailure):
             yield "unreadable"
         else:
             yield answer[0].get("refused") or answer
@@ -203,26 +207,26 @@ class _Writer:
         self.samples = 0
         self.shards: list[Shard] = []
         self.licences: Counter[str] = Counter()
-        self.pictures_of: defaultdict[str, set[str]] = defaultdict(set)  # word -> pixel hashes
+        self.images_of: defaultdict[str, set[str]] = defaultdict(set)  # word -> pixel hashes
         self.file: IO[bytes] | None = None
         self.tar: Any = None
         self.started = self.filled = 0  # samples before this shard; bytes in it
 
     def prepare(self) -> None:
         """Make the folder; remove what a killed process left there."""
-        with _disk(self.folder):
+        with _disk_errors(self.folder):
             self.folder.mkdir(exist_ok=True)
             remove_leftovers(self.folder)
 
     def add(self, sample: Sample, facts: Mapping[str, Any], picture: bytes) -> None:
         """Append a sample to the shard in the making."""
-        captions = _captions(sample)
-        text = json.dumps(_record(sample, facts), sort_keys=True, ensure_ascii=False)
+        captions = _packed_captions(sample)
+        text = json.dumps(_shard_record(sample, facts), sort_keys=True, ensure_ascii=False)
         caption, record = captions[0].encode(), text.encode()
         bytes_ = len(picture) + len(record) + len(caption)
         if self.tar is not None and self.filled + bytes_ > self.shard_size:
             self._finish()
-        with _disk(self.folder):
+        with _disk_errors(self.folder):
             if self.tar is None:
                 self._start()
             members = {str(facts["format"]): picture, "json": record, "txt": caption}
@@ -230,19 +234,19 @@ class _Writer:
         self.samples += 1
         self.filled += bytes_
         self.licences[sample.license or "none"] += 1
-        for word in words(captions):
-            self.pictures_of[word].add(str(facts["pixel_sha256"]))
+        for word in distinct_words(captions):
+            self.images_of[word].add(str(facts["pixel_sha256"]))
 
-    def index(self, size: int, format: str, settings: Mapping[str, Any]) -> Index:
+    def index(self, size: int, format: str, settings: Mapping[str, Any]) -> ShardIndex:
         """Finish the last shard and list them all."""
         self._finish()
-        return Index(
+        return ShardIndex(
             size=size,
             format=format,
             split=self.split,
             samples=self.samples,
             shards=tuple(self.shards),
-            words={word: len(pictures) for word, pictures in self.pictures_of.items()},
+            words={word: len(pictures) for word, pictures in self.images_of.items()},
             licences=dict(self.licences),
             settings=settings,
         )
@@ -258,25 +262,25 @@ class _Writer:
     def _start(self) -> None:
         from webdataset.writer import TarWriter
 
-        self.file = _part(self.folder, shard_name(self.split, len(self.shards))).open("wb")
+        self.file = _part_path(self.folder, shard_name(self.split, len(self.shards))).open("wb")
         # PAX, since USTAR refuses names of more than 100 characters
         self.tar = TarWriter(self.file, mtime=0, format="PAX_FORMAT", encoder=False)
 
     def _finish(self) -> None:
         assert self.file is not None
         name = shard_name(self.split, len(self.shards))
-        with _disk(self.folder):
+        with _disk_errors(self.folder):
             self.tar.close()
             self.file.flush()
             os.fsync(self.file.fileno())
             self.file.close()
-            sha256 = _sha256(_part(self.folder, name))
-            size = _part(self.folder, name).stat().st_size
+            sha256 = _file_sha256(_part_path(self.folder, name))
+            size = _part_path(self.folder, name).stat().st_size
         self.shards.append(Shard(name, sha256, self.samples - self.started, size))
         self.tar, self.file, self.started, self.filled = None, None, self.samples, 0
 
 
-def _record(sample: Sample, facts: Mapping[str, Any]) -> Record:
+def _shard_record(sample: Sample, facts: Mapping[str, Any]) -> Record:
     """What `KEY.json` states."""
     values = asdict(sample)
     known = {name: values[name] for name in Record.__annotations__ if name in values}
@@ -285,18 +289,18 @@ def _record(sample: Sample, facts: Mapping[str, Any]) -> Record:
     return Record(**{**known, **found, "captions": captions})  # type: ignore[typeddict-item]
 
 
-def _publish(folder: Path, index: Index) -> bool:
+def _publish(folder: Path, index: ShardIndex) -> bool:
     """Put the finished shards in the place of the old ones; True if those were the same."""
-    path, text = folder / INDEX, index.to_json()
-    with _disk(folder):
+    path, text = folder / INDEX_NAME, index.to_json()
+    with _disk_errors(folder):
         old = path.read_bytes() if path.exists() else b""
-        if old == text and all(_intact(folder, shard) for shard in index.shards):
+        if old == text and all(_is_intact(folder, shard) for shard in index.shards):
             return True
         path.unlink(missing_ok=True)  # from here the folder is no set of shards, until the end
         for shard in index.shards:
-            _part(folder, shard.name).replace(folder / shard.name)
+            _part_path(folder, shard.name).replace(folder / shard.name)
     write_bytes(path, text)
-    with _disk(folder):
+    with _disk_errors(folder):
         listed = {shard.name for shard in index.shards}
         for tar in folder.glob("*-[0-9][0-9][0-9][0-9][0-9][0-9].tar"):
             if tar.name not in listed:
@@ -304,22 +308,22 @@ def _publish(folder: Path, index: Index) -> bool:
     return False
 
 
-def _intact(folder: Path, shard: Shard) -> bool:
+def _is_intact(folder: Path, shard: Shard) -> bool:
     file = folder / shard.name
-    return file.is_file() and _sha256(file) == shard.sha256
+    return file.is_file() and _file_sha256(file) == shard.sha256
 
 
-def _part(folder: Path, name: str) -> Path:
+def _part_path(folder: Path, name: str) -> Path:
     return folder / f".{name}.part"
 
 
-def _sha256(file: Path) -> str:
+def _file_sha256(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @contextmanager
-def _disk(folder: Path) -> Iterator[None]:
+def _disk_errors(folder: Path) -> Iterator[None]:
     """Turn a failed write into a sentence."""
     try:
         yield

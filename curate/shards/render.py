@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.dataset.store import Store
-from curate.images.decode import RefusedError, decode, over, pixel_sha256
+from curate.images.decode import UndecodableError, decode_image, flatten, pixel_sha256
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from curate.system.sandbox import Answer
+    from curate.system.sandbox import JobResult
 
 ENCODINGS: dict[str, tuple[str, dict[str, Any], str]] = {
     "jpg": ("JPEG", {"quality": 95, "subsampling": 0, "optimize": True}, "JPEG, quality 95"),
@@ -21,8 +21,8 @@ ENCODINGS: dict[str, tuple[str, dict[str, Any], str]] = {
 
 def render_stored(
     root: str, sha256: str, known: str | None, size: int, format: str, background: str
-) -> "Answer":
-    """Render a stored picture, `known` being its pixel hash if measured; for `workers.run`.
+) -> "JobResult":
+    """Render a stored picture, `known` being its pixel hash if measured; for `sandbox.run_jobs`.
 
     Returns:
         ({"refused": REASON}, nothing), or the facts that a record states of its pixels, and the
@@ -30,18 +30,18 @@ def render_stored(
     """
     data = Store(Path(root)).get(sha256)
     try:
-        image = decode(data)
-    except RefusedError:
+        image = decode_image(data)
+    except UndecodableError:
         return {"refused": "unreadable"}, b""
     try:
-        return render(image, known=known, size=size, format=format, background=background)
+        return render_image(image, known=known, size=size, format=format, background=background)
     except (OSError, ValueError):  # WebP ends at 16,383 pixels a side, JPEG at 65,535
         return {"refused": f"not-encodable:{format}"}, b""
 
 
-def render(
+def render_image(
     image: "Image.Image", *, size: int, format: str, background: str, known: str | None = None
-) -> "Answer":
+) -> "JobResult":
     """A decoded picture's facts and its bytes as packed, its shorter side at most `size` pixels."""
     modified = []
     facts: dict[str, Any] = {
@@ -51,7 +51,7 @@ def render(
     }
     if image.mode != "RGB":
         modified.append(f"composed on {background}")
-    small = scaled(over(image, background), size)
+    small = scale_down(flatten(image, background), size)
     if small.size != image.size:
         modified.append("resized")
     name, options, words = ENCODINGS[format]
@@ -62,7 +62,7 @@ def render(
     return facts, stream.getvalue()
 
 
-def scaled(image: "Image.Image", size: int) -> "Image.Image":
+def scale_down(image: "Image.Image", size: int) -> "Image.Image":
     """`image` with a shorter side of `size` pixels (Lanczos); as it is if that would enlarge it."""
     from PIL import Image
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from curate.dataset.folder import command
+from curate.dataset.folder import command_line
 from curate.errors import UsageError
 from curate.sources import folder, openverse, pixabay, terms
 from curate.sources.base import Source
@@ -29,7 +29,7 @@ def list_sources(root: Path) -> list[dict[str, object]]:
         {
             "name": source.name,
             "summary": source.summary,
-            "needs": ", ".join(_needs(source, root)) or "nothing",
+            "needs": ", ".join(_missing_prerequisites(source, root)) or "nothing",
             "terms_url": source.terms_url,
             "terms": list(source.terms),
         }
@@ -37,10 +37,10 @@ def list_sources(root: Path) -> list[dict[str, object]]:
     ]
 
 
-def _needs(source: Source, root: Path) -> list[str]:
+def _missing_prerequisites(source: Source, root: Path) -> list[str]:
     needs = []
     if source.needs_acceptance and terms.find_acceptance(root, source) is None:
-        needs.append(command(root, "sources", "accept", source.name, "--basis", "TEXT"))
+        needs.append(command_line(root, "sources", "accept", source.name, "--basis", "TEXT"))
     if source.key_env and not os.environ.get(source.key_env):
         needs.append(f"a key in {source.key_env}")
     return needs

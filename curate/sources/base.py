@@ -11,7 +11,7 @@ GetJson = Callable[[str, Mapping[str, object]], dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundImage:
     """One image as its source describes it; where its bytes are, and what is said of it."""
 
     id: str  # unique within the source, the same for ever
@@ -37,7 +37,7 @@ class Found:
 class Listing:
     """What lies at a path: each image is read when its turn comes."""
 
-    found: Iterator[Found]
+    found: Iterator[FoundImage]
     total: int  # images
     notes: Sequence[str] = ()  # what was left out, as sentences
 
@@ -48,12 +48,14 @@ class Listing:
 #       pages come. A field that is missing from an answer leaves it as a KeyError.
 #   listing(without, path, **options): what is there, except in the folder `without`. An option
 #       `license` is the user's word on what states none.
-Search = Callable[..., Iterator[Found]]
+SearchFunction = Callable[..., Iterator[FoundImage]]
 ListPath = Callable[..., Listing]
-Query = Annotated[str, typer.Option("--query", help="What to look for, up to 100 characters.")]
+QueryOption = Annotated[
+    str, typer.Option("--query", help="What to look for, up to 100 characters.")
+]
 
 
-def no_particular_meaning(status: int, body: str) -> Exception | None:
+def no_refusal(status: int, body: str) -> Exception | None:
     """Read nothing into an error answer."""
     return None
 
@@ -66,7 +68,7 @@ class Source:
     summary: str  # one line for `curate sources list`
     help: str  # one line for `curate fetch --help`
     terms_url: str | None = None
-    search: Search | None = None  # either this …
+    search: SearchFunction | None = None  # either this …
     listing: ListPath | None = None  # … or that
     limit: int = 200  # images to take from the top of the results, unless asked otherwise
     states_ai: bool = False  # whether it says which images are AI-made
@@ -78,7 +80,7 @@ class Source:
     requests_per_minute: int = 60
     seconds_between: float = 1.0  # shortest time between two requests to one host
     media_hosts: tuple[str, ...] | None = ()  # None: any public host an answer names
-    refusal: Callable[[int, str], Exception | None] = no_particular_meaning
+    refusal: Callable[[int, str], Exception | None] = no_refusal
 
     @property
     def needs_acceptance(self) -> bool:

@@ -18,23 +18,23 @@ import typer
 from curate.errors import InputError
 from curate.images import sniff
 from curate.sources import metadata
-from curate.sources.base import Found, Listing, Source
-from curate.sources.metadata import Line
+from curate.sources.base import FoundImage, Listing, Source
+from curate.sources.metadata import MetadataRow
 
-SUFFIXES = frozenset(
+IMAGE_SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .tif .tiff .avif .heic .heif .jp2 .jxl .svg".split()
 )
-LARGEST = 300_000_000  # bytes; a file beyond this is not read
+MAX_FILE_BYTES = 300_000_000  # bytes; a file beyond this is not read
 
 
 @dataclass(frozen=True)
-class Entry:
+class FolderEntry:
     """One row to be: a file, or the name of one that is not there."""
 
     path: Path
     relative: str  # POSIX path from the folder, lossless for names that are not UTF-8
-    line: Line | None
-    side_car: Path | None
+    row: MetadataRow | None
+    sidecar: Path | None
 
 
 def listing(
@@ -56,25 +56,25 @@ def listing(
     return Listing(_read_entries(path, entries, license, author), len(entries), notes)
 
 
-def _list_entries(folder: Path, without: Path) -> tuple[list[Entry], list[str]]:
+def _list_entries(folder: Path, without: Path) -> tuple[list[FolderEntry], list[str]]:
     """What a folder holds, before any image is read, and what was left out, as sentences."""
     if not folder.is_dir():
         problem = "is not a folder" if folder.exists() else "no such folder"
         raise InputError(folder, problem, fix="curate fetch folder DIR")
-    files, hidden = _files(folder, without)
+    files, hidden = _walk_files(folder, without)
     if not files and not hidden:
         raise InputError(folder, "the folder is empty", fix="put pictures into it")
-    lines, notes = _metadata_lines(files)
+    lines, notes = _read_metadata_rows(files)
     entries, others = [], []
     for relative, path in files.items():
         line = lines.pop(relative, None)
-        if line or path.suffix.lower() in SUFFIXES or _is_image(path):
+        if line or path.suffix.lower() in IMAGE_SUFFIXES or _is_image(path):
             side_car = path.with_suffix(".txt")
             has_side_car = side_car.is_file() and side_car != path
-            entries.append(Entry(path, relative, line, side_car if has_side_car else None))
-        elif path.name not in metadata.NAMES and path.suffix != ".txt":
+            entries.append(FolderEntry(path, relative, line, side_car if has_side_car else None))
+        elif path.name not in metadata.METADATA_NAMES and path.suffix != ".txt":
             others.append(path.name)
-    entries += [Entry(folder / r, r, line, None) for r, line in lines.items()]
+    entries += [FolderEntry(folder / r, r, line, None) for r, line in lines.items()]
     entries.sort(key=lambda entry: os.fsencode(entry.relative))
     if not entries:
         raise InputError(folder, "holds no picture", fix="put JPEG, PNG or WebP files into it")
@@ -86,22 +86,22 @@ def _list_entries(folder: Path, without: Path) -> tuple[list[Entry], list[str]]:
 
 
 def _read_entries(
-    root: Path, entries: Sequence[Entry], license: str | None, author: str | None
-) -> Iterator[Found]:
+    root: Path, entries: Sequence[FolderEntry], license: str | None, author: str | None
+) -> Iterator[FoundImage]:
     """Read one image after the other; `license` and `author` fill only what is not stated."""
     name = root.resolve().name or "root"
     for entry in entries:
-        data, dropped = _bytes(entry)
-        line = entry.line or Line("", entry.relative)
+        data, dropped = _read_entry(entry)
+        line = entry.row or MetadataRow("", entry.relative)
         stated = line.license is not None or line.license_url is not None
         by = "source" if stated else "user" if license else None
-        yield Found(
-            id=_identity(name, entry.relative, data),
+        yield FoundImage(
+            id=_image_id(name, entry.relative, data),
             data=data,
             dropped=dropped,
-            file_name=_shown(entry.relative),
-            texts=tuple(dict.fromkeys([*line.texts, *_side_car_lines(entry)])),
-            title=line.title or _shown(PurePosixPath(entry.relative).stem),
+            file_name=_printable_path(entry.relative),
+            texts=tuple(dict.fromkeys([*line.texts, *_read_sidecar(entry)])),
+            title=line.title or _printable_path(PurePosixPath(entry.relative).stem),
             tags=line.tags,
             language=line.language,
             author=line.author or author,
@@ -113,7 +113,7 @@ def _read_entries(
         )
 
 
-def _identity(folder: str, relative: str, data: bytes) -> str:
+def _image_id(folder: str, relative: str, data: bytes) -> str:
     """An id from the folder's name, the path in it and the bytes.
 
     Where the folder lies does not matter. The bytes belong to it because two folders named
@@ -125,7 +125,7 @@ def _identity(folder: str, relative: str, data: bytes) -> str:
     return f"{stem}-{digest[:16]}" if stem else digest[:16]
 
 
-def _files(folder: Path, without: Path) -> tuple[dict[str, Path], int]:
+def _walk_files(folder: Path, without: Path) -> tuple[dict[str, Path], int]:
     """Every file by its relative path, and how many hidden ones there are."""
     found: dict[str, Path] = {}
     hidden, skip = 0, without.resolve()
@@ -151,14 +151,14 @@ def _files(folder: Path, without: Path) -> tuple[dict[str, Path], int]:
     return found, hidden
 
 
-def _metadata_lines(files: dict[str, Path]) -> tuple[dict[str, Line], list[str]]:
+def _read_metadata_rows(files: dict[str, Path]) -> tuple[dict[str, MetadataRow], list[str]]:
     """What the metadata files say, by path relative to the folder, and remarks about them."""
-    merged: dict[str, Line] = {}
+    merged: dict[str, MetadataRow] = {}
     notes: list[str] = []
     twice = 0
     folders: dict[str, str] = {}
     for relative, path in sorted(files.items()):
-        if path.name not in metadata.NAMES:
+        if path.name not in metadata.METADATA_NAMES:
             continue
         inside = str(PurePosixPath(relative).parent)
         if inside in folders:
@@ -180,29 +180,30 @@ def _metadata_lines(files: dict[str, Path]) -> tuple[dict[str, Line], list[str]]
     return merged, notes
 
 
-def _join(first: Line, second: Line) -> Line:
+def _join(first: MetadataRow, second: MetadataRow) -> MetadataRow:
     """Two rows about one file: all captions and tags, and the first row's word on the rest."""
     fields = {
-        name: getattr(first, name) or getattr(second, name) for name in Line.__dataclass_fields__
+        name: getattr(first, name) or getattr(second, name)
+        for name in MetadataRow.__dataclass_fields__
     }
     fields["texts"] = tuple(dict.fromkeys(first.texts + second.texts))
     fields["tags"] = tuple(dict.fromkeys(first.tags + second.tags))
     if first.license or first.license_url:
         fields["license"], fields["license_url"] = first.license, first.license_url
-    return Line(**fields)
+    return MetadataRow(**fields)
 
 
-def _bytes(entry: Entry) -> tuple[bytes, str | None]:
+def _read_entry(entry: FolderEntry) -> tuple[bytes, str | None]:
     """The file's bytes, or why there are none."""
-    shown = _shown(entry.relative)
+    shown = _printable_path(entry.relative)
     if entry.relative.startswith(("../", "/")) or entry.relative == "..":
         return b"", f"outside:{shown}"
     try:
         status = entry.path.stat()
         if not stat.S_ISREG(status.st_mode):
             return b"", "not-an-image:not a file"
-        if status.st_size > LARGEST:
-            return b"", f"too-large:over {LARGEST} bytes"
+        if status.st_size > MAX_FILE_BYTES:
+            return b"", f"too-large:over {MAX_FILE_BYTES} bytes"
         return entry.path.read_bytes(), None
     except FileNotFoundError:
         return b"", f"missing:{shown}"
@@ -210,12 +211,10 @@ def _bytes(entry: Entry) -> tuple[bytes, str | None]:
         return b"", f"unreadable:{getattr(error, 'strerror', None) or 'not a usable name'}"
 
 
-def _side_car_lines(entry: Entry) -> list[str]:
-    if entry.side_car is None:
+def _read_sidecar(entry: FolderEntry) -> list[str]:
+    if entry.sidecar is None:
         return []
-    return [
-        line.strip() for line in metadata.read_text(entry.side_car).splitlines() if line.strip()
-    ]
+    return [line.strip() for line in metadata.read_utf8(entry.sidecar).splitlines() if line.strip()]
 
 
 def _is_image(path: Path) -> bool:
@@ -224,12 +223,12 @@ def _is_image(path: Path) -> bool:
         if not stat.S_ISREG(path.stat().st_mode):
             return False
         with path.open("rb") as file:
-            return sniff.kind(file.read(32)) in sniff.READ
+            return sniff.sniff_format(file.read(32)) in sniff.STORED_FORMATS
     except OSError:
         return False
 
 
-def _shown(name: str) -> str:
+def _printable_path(name: str) -> str:
     """A path as text; bytes that are not UTF-8 as \\xNN."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 

@@ -16,15 +16,15 @@ from typing import Any
 
 from curate.errors import InputError
 
-NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
-COLUMNS = (
+METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+METADATA_COLUMNS = (
     "file_name", "text", "texts", "title", "tags", "language", "license", "license_url", "author",
     "author_url", "page_url",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Line:
+class MetadataRow:
     """One row of a metadata file."""
 
     where: str  # "FILE line 3", for messages
@@ -40,22 +40,22 @@ class Line:
     page_url: str | None = None
 
 
-def read_metadata(path: Path) -> tuple[list[Line], list[str]]:
+def read_metadata(path: Path) -> tuple[list[MetadataRow], list[str]]:
     """The rows of a metadata file, and the names of the columns that nothing here uses.
 
     Raises:
         InputError: it is broken, not UTF-8, or a row names no file; with the line.
     """
     readers = {".csv": _csv_rows, ".jsonl": _json_rows, ".parquet": _parquet_rows}
-    lines: list[Line] = []
+    lines: list[MetadataRow] = []
     unused: dict[str, None] = {}
     for where, record in readers[path.suffix](path):
-        lines.append(_line(where, record))
-        unused.update((name, None) for name in record if name not in COLUMNS)
+        lines.append(_parse_row(where, record))
+        unused.update((name, None) for name in record if name not in METADATA_COLUMNS)
     return lines, list(unused)
 
 
-def read_text(path: Path) -> str:
+def read_utf8(path: Path) -> str:
     """A text file.
 
     Raises:
@@ -76,37 +76,37 @@ def read_text(path: Path) -> str:
         ) from None
 
 
-def _line(where: str, record: Mapping[str, Any]) -> Line:
-    name = _text(record.get("file_name"))
+def _parse_row(where: str, record: Mapping[str, Any]) -> MetadataRow:
+    name = _cell_text(record.get("file_name"))
     if "file_name" not in record:
         near = difflib.get_close_matches("file_name", list(record), n=1, cutoff=0.6)
         hint = f"; is it {near[0]}?" if near else ""
         raise InputError(where, f"no file_name{hint}", fix="name the column file_name")
     if name is None:
         raise InputError(where, "file_name is empty", fix="name the picture, or remove the row")
-    first = _text(record.get("text"))
-    texts = [*([first] if first else []), *_list(where, record.get("texts"), "\n")]
-    return Line(
+    first = _cell_text(record.get("text"))
+    texts = [*([first] if first else []), *_cell_list(where, record.get("texts"), "\n")]
+    return MetadataRow(
         where,
         name,
         texts=tuple(dict.fromkeys(texts)),
-        tags=_list(where, record.get("tags"), ","),
+        tags=_cell_list(where, record.get("tags"), ","),
         **{
-            field: _text(record.get(field))
-            for field in COLUMNS
+            field: _cell_text(record.get(field))
+            for field in METADATA_COLUMNS
             if field not in ("file_name", "text", "texts", "tags")
         },
     )
 
 
-def _text(value: object) -> str | None:
+def _cell_text(value: object) -> str | None:
     """A cell as text; empty, null and NaN are nothing."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     return str(value).encode("utf-8", "replace").decode().strip() or None
 
 
-def _list(where: str, value: object, separator: str) -> tuple[str, ...]:
+def _cell_list(where: str, value: object, separator: str) -> tuple[str, ...]:
     """A cell as texts: a list, or one text cut at `separator`."""
     if isinstance(value, str):
         value = value.split(separator)
@@ -114,16 +114,16 @@ def _list(where: str, value: object, separator: str) -> tuple[str, ...]:
         return ()
     if not isinstance(value, Sequence):
         raise InputError(where, f"{value!r} is not a list of texts", fix="write a list of texts")
-    return tuple(text for text in map(_text, value) if text)
+    return tuple(text for text in map(_cell_text, value) if text)
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
+    reader = csv.DictReader(io.StringIO(read_utf8(path), newline=""), strict=True)
     try:
         if not reader.fieldnames:
             raise InputError(path, "is empty", fix="write a header: file_name,text")
         if "file_name" not in reader.fieldnames:
-            _line(f"{path} line 1", dict.fromkeys(reader.fieldnames))
+            _parse_row(f"{path} line 1", dict.fromkeys(reader.fieldnames))
         for row in reader:
             where = f"{path} line {reader.line_num}"
             if None in row:
@@ -140,7 +140,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _json_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for number, line in enumerate(read_text(path).split("\n"), 1):
+    for number, line in enumerate(read_utf8(path).split("\n"), 1):
         if not line.strip():
             continue
         where = f"{path} line {number}"
@@ -165,6 +165,6 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         reason = str(error).splitlines()[0]
         raise InputError(path, f"is not Parquet ({reason})", fix="write it again") from None
     if "file_name" not in table.column_names:
-        _line(str(path), dict.fromkeys(table.column_names))
+        _parse_row(str(path), dict.fromkeys(table.column_names))
     for number, record in enumerate(table.to_pylist(), 1):
         yield f"{path} row {number}", record

@@ -12,25 +12,28 @@ from typing import Annotated, Any
 import typer
 
 from curate.errors import SourceError, UsageError
-from curate.sources.base import Found, GetJson, Query, Source, optional, required
+from curate.sources.base import FoundImage, GetJson, QueryOption, Source, optional, required
 
 URL = "https://api.openverse.org/v1/images/"
-PAGE = 20  # results; the most without an account
+PAGE_SIZE = 20  # results; the most without an account
 LICENCES = (  # the API's names
     "cc0", "pdm", "by", "by-sa", "by-nc", "by-nc-sa", "by-nd", "by-nc-nd", "sampling+",
     "nc-sampling+",
 )  # fmt: skip
-NAMES = {"cc0": "CC0", "pdm": "Public Domain Mark"}  # as its own attribution lines write them
+LICENCE_NAMES = {
+    "cc0": "CC0",
+    "pdm": "Public Domain Mark",
+}  # as its own attribution lines write them
 
 
 def search(
     get_json: GetJson,
-    query: Query,
+    query: QueryOption,
     *,
     license: Annotated[
         str, typer.Option(help="Licences, by the API's names, separated by commas.")
     ] = "cc0,pdm,by",
-) -> Iterator[Found]:
+) -> Iterator[FoundImage]:
     """Yield every result that matches all words, best match first; mature ones are left out.
 
     Raises:
@@ -41,19 +44,19 @@ def search(
             problem = f"{name!r} is no licence of the API"
             raise UsageError("--license", problem, fix=f"some of {','.join(LICENCES)}")
     for page in count(1):
-        asked = {"q": query, "license": license, "page_size": PAGE, "page": page}
+        asked = {"q": query, "license": license, "page_size": PAGE_SIZE, "page": page}
         reply = get_json(URL, asked)
         for result in required(reply, "results", list):
-            yield _found(result)
+            yield _parse_result(result)
         if page >= required(reply, "page_count", int):
             return
 
 
-def _found(result: dict[str, Any]) -> Found:
+def _parse_result(result: dict[str, Any]) -> FoundImage:
     short = required(result, "license", str)
-    stated = NAMES.get(short, f"CC {short.upper()}")
+    stated = LICENCE_NAMES.get(short, f"CC {short.upper()}")
     version = optional(result, "license_version")
-    return Found(
+    return FoundImage(
         id=required(result, "id", str),
         image_url=required(result, "url", str),
         page_url=required(result, "foreign_landing_url", str),

@@ -13,10 +13,10 @@ import typer
 
 from curate.errors import SourceError
 from curate.net.client import EndOfResults
-from curate.sources.base import Found, GetJson, Query, Source, optional, required
+from curate.sources.base import FoundImage, GetJson, QueryOption, Source, optional, required
 
 URL = "https://pixabay.com/api/"
-PAGE = 200  # hits; the API's maximum
+PAGE_SIZE = 200  # hits; the API's maximum
 KEY_URL = "https://pixabay.com/api/docs/#api_search_images"
 
 Category = Literal[
@@ -36,7 +36,7 @@ Colour = Literal[
 
 def search(  # noqa: PLR0913 one a documented parameter
     get_json: GetJson,
-    query: Query,
+    query: QueryOption,
     *,
     image_type: Annotated[
         Literal["all", "photo", "illustration", "vector"], typer.Option(help="Kind of picture.")
@@ -55,7 +55,7 @@ def search(  # noqa: PLR0913 one a documented parameter
         Literal["popular", "latest"], typer.Option(help="Which results come first.")
     ] = "popular",
     lang: Annotated[Language, typer.Option(help="Language of the query.")] = "en",
-) -> Iterator[Found]:
+) -> Iterator[FoundImage]:
     """Yield every hit for `query` (at most 100 characters), best match first."""
     asked: dict[str, object] = {
         "q": query,
@@ -69,20 +69,20 @@ def search(  # noqa: PLR0913 one a documented parameter
         "order": order,
         "lang": lang,
         "safesearch": "true",
-        "per_page": PAGE,
+        "per_page": PAGE_SIZE,
     }
     for page in count(1):
         reply = get_json(URL, {**asked, "page": page})
         for hit in required(reply, "hits", list):
-            yield _found(hit, lang)
-        if page * PAGE >= required(reply, "totalHits", int):
+            yield _parse_hit(hit, lang)
+        if page * PAGE_SIZE >= required(reply, "totalHits", int):
             return
 
 
-def _found(hit: dict[str, Any], lang: str) -> Found:
+def _parse_hit(hit: dict[str, Any], lang: str) -> FoundImage:
     user, user_id = required(hit, "user", str), required(hit, "user_id", int)
     made = hit.get("isAiGenerated")
-    return Found(
+    return FoundImage(
         id=str(required(hit, "id", int)),
         image_url=required(hit, "largeImageURL", str),
         page_url=required(hit, "pageURL", str),

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from curate.dataset.folder import command, write_json
+from curate.dataset.folder import command_line, write_json
 from curate.dataset.sample import utc_now
 from curate.errors import InputError, LicenceError, UsageError
 from curate.sources.base import Source
 
-Ask = Callable[[Source], str | None]  # shows the points; returns the basis, None for no
+AskForBasis = Callable[[Source], str | None]  # shows the points; returns the basis, None for no
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Acceptance:
     basis: str  # in the user's words
 
 
-def accept(root: Path, source: Source, basis: str) -> Acceptance:
+def accept_terms(root: Path, source: Source, basis: str) -> Acceptance:
     """Record in `root`/terms.json that the user accepts a source's terms.
 
     Raises:
@@ -60,11 +60,11 @@ def find_acceptance(root: Path, source: Source) -> Acceptance | None:
     try:
         given = Acceptance(**record)
     except TypeError:
-        raise _unreadable(root) from None
+        raise _unreadable_terms(root) from None
     return given if given.terms_version == source.terms_version else None
 
 
-def basis_for(root: Path, source: Source, query: str, ask: Ask | None) -> str | None:
+def require_basis(root: Path, source: Source, query: str, ask: AskForBasis | None) -> str | None:
     """The user's basis for fetching from `source`; None if it needs none.
 
     Args:
@@ -81,10 +81,10 @@ def basis_for(root: Path, source: Source, query: str, ask: Ask | None) -> str | 
     given = find_acceptance(root, source)
     if given is None and ask is not None:
         basis = ask(source)
-        given = accept(root, source, basis) if basis else None
+        given = accept_terms(root, source, basis) if basis else None
     if given is None:
-        accept_them = command(root, "sources", "accept", source.name, "--basis", "TEXT")
-        openverse = command(root, "fetch", "openverse", "--query", query)
+        accept_them = command_line(root, "sources", "accept", source.name, "--basis", "TEXT")
+        openverse = command_line(root, "fetch", "openverse", "--query", query)
         raise LicenceError(
             source.name,
             f"its terms ({source.terms_url}, {source.terms_version}) are not accepted: "
@@ -104,13 +104,13 @@ def _read_terms(root: Path) -> dict[str, dict[str, str]]:
     try:
         value = json.loads(_terms_file(root).read_bytes())
     except (OSError, ValueError):
-        raise _unreadable(root) from None
+        raise _unreadable_terms(root) from None
     if not isinstance(value, dict):
-        raise _unreadable(root)
+        raise _unreadable_terms(root)
     return value
 
 
-def _unreadable(root: Path) -> InputError:
+def _unreadable_terms(root: Path) -> InputError:
     return InputError(
         _terms_file(root), "is not readable", fix="remove it, then accept the terms again"
     )

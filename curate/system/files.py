@@ -12,7 +12,7 @@ from curate.errors import InputError, UsageError, storage_error
 
 
 @contextmanager
-def replacing(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
+def atomic_write(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
     """Open a temporary file beside `path`; on success sync it and rename it over `path`.
 
     Without `sync` the file survives the death of the process, but not a power cut.
@@ -44,7 +44,7 @@ def replacing(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
 
 def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
     """Replace `path` by `data` in one step."""
-    with replacing(path, sync=sync) as file:
+    with atomic_write(path, sync=sync) as file:
         file.write(data)
 
 
@@ -57,7 +57,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Hold `folder` for one writing command, made if need be; the system frees it when we die.
 
     Raises:

@@ -1,8 +1,8 @@
 """Work on untrusted bytes in processes of their own, with limits on memory and time.
 
 A worker is this module run as a program; it reads jobs from its standard input and answers on
-its standard output. A worker that dies takes one job with it: the job is answered by `Died`
-and the next one gets a new worker.
+its standard output. A worker that dies takes one job with it: the job is answered by
+`WorkerFailure` and the next one gets a new worker.
 """
 
 import importlib
@@ -25,30 +25,30 @@ from typing import Any
 
 from curate.errors import InputError
 
-MEMORY = 1536 << 20  # bytes a worker may map beyond what it starts with
-SECONDS = 60  # of CPU a job may take
-PATIENCE = 10  # times SECONDS on the clock before a job that only waits is given up
-_HEAD = struct.Struct(">II")  # lengths of the JSON part and of the bytes that follow it
+MEMORY_LIMIT = 1536 << 20  # bytes a worker may map beyond what it starts with
+CPU_SECONDS = 60  # of CPU a job may take
+WALL_CLOCK_FACTOR = 10  # times SECONDS on the clock before a job that only waits is given up
+_LENGTHS = struct.Struct(">II")  # lengths of the JSON part and of the bytes that follow it
 
-Answer = tuple[dict[str, Any], bytes]
+JobResult = tuple[dict[str, Any], bytes]
 Job = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Died:
+class WorkerFailure:
     """The worker was lost over this job."""
 
     reason: str  # "took more than 60 s", "decoder died (SIGSEGV)"
 
 
-def run(
+def run_jobs(
     function: str,
     jobs: Iterable[Job],
     *,
     processes: int | None = None,
-    memory: int = MEMORY,
-    seconds: int = SECONDS,
-) -> Iterator[Answer | Died]:
+    memory: int = MEMORY_LIMIT,
+    seconds: int = CPU_SECONDS,
+) -> Iterator[JobResult | WorkerFailure]:
     """Yield what `function(**job)` answers for each job, in the order of the jobs.
 
     Args:
@@ -65,26 +65,28 @@ def run(
     """
     count = processes or os.cpu_count() or 1
     idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
-    waiting: deque[Future[Answer | Died]] = deque()
+    waiting: deque[Future[JobResult | WorkerFailure]] = deque()
     with ExitStack() as stack:
         for _ in range(count):
             worker = _Worker([function, str(memory), str(seconds)])
-            stack.callback(worker.end)
+            stack.callback(worker.stop)
             idle.put(worker)
         pool = stack.enter_context(ThreadPoolExecutor(count))
         stack.callback(lambda: [future.cancel() for future in waiting])
         for job in jobs:
-            waiting.append(pool.submit(_ask, idle, job, seconds))
+            waiting.append(pool.submit(_run_job, idle, job, seconds))
             if len(waiting) >= 4 * count:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
 
-def _ask(idle: "queue.SimpleQueue[_Worker]", job: Job, seconds: int) -> Answer | Died:
+def _run_job(
+    idle: "queue.SimpleQueue[_Worker]", job: Job, seconds: int
+) -> JobResult | WorkerFailure:
     worker = idle.get()
     try:
-        return worker.ask(job, seconds)
+        return worker.run_job(job, seconds)
     finally:
         idle.put(worker)
 
@@ -96,27 +98,29 @@ class _Worker:
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
 
-    def ask(self, job: Job, seconds: int) -> Answer | Died:
+    def run_job(self, job: Job, seconds: int) -> JobResult | WorkerFailure:
         process = self._process or self._start()
         assert process.stdin and process.stdout
         try:
-            _send(process.stdin.fileno(), dict(job))
-            head, body = _receive(process.stdout.fileno(), time.monotonic() + PATIENCE * seconds)
+            _send_message(process.stdin.fileno(), dict(job))
+            head, body = _receive_message(
+                process.stdout.fileno(), time.monotonic() + WALL_CLOCK_FACTOR * seconds
+            )
         except TimeoutError:
-            self.end()
-            return Died(f"took more than {PATIENCE * seconds} s")
+            self.stop()
+            return WorkerFailure(f"took more than {WALL_CLOCK_FACTOR * seconds} s")
         except (EOFError, BrokenPipeError):
-            return Died(_cause(self.end(), seconds))
+            return WorkerFailure(_exit_reason(self.stop(), seconds))
         if "input error" in head:
             subject, problem, fix = head["input error"]
             raise InputError(subject, problem, fix=fix)
         if "died" in head:
-            return Died(head["died"])
+            return WorkerFailure(head["died"])
         if "bug" in head:
             raise RuntimeError(head["bug"])
         return head["answer"], body
 
-    def end(self) -> int:
+    def stop(self) -> int:
         """Stop the process if there is one; return its exit code."""
         process, self._process = self._process, None
         if process is None:
@@ -143,14 +147,14 @@ class _Worker:
         )
         assert process.stdout
         try:
-            _receive(process.stdout.fileno())
+            _receive_message(process.stdout.fileno())
         except EOFError:  # not the fault of any job
-            self.end()
+            self.stop()
             raise RuntimeError(f"worker for {self._arguments[0]} did not start") from None
         return process
 
 
-def _cause(code: int, seconds: int) -> str:
+def _exit_reason(code: int, seconds: int) -> str:
     if code == -signal.SIGXCPU:
         return f"took more than {seconds} s"
     if code < 0:
@@ -158,21 +162,21 @@ def _cause(code: int, seconds: int) -> str:
     return f"decoder died (exit code {code})"
 
 
-def _send(handle: int, head: object, body: bytes = b"") -> None:
+def _send_message(handle: int, head: object, body: bytes = b"") -> None:
     text = json.dumps(head).encode()
-    for part in (_HEAD.pack(len(text), len(body)), text, body):
+    for part in (_LENGTHS.pack(len(text), len(body)), text, body):
         view = memoryview(part)
         while view:
             view = view[os.write(handle, view) :]
 
 
-def _receive(handle: int, until: float | None = None) -> Answer:
-    sizes = _HEAD.unpack(_read(handle, _HEAD.size, until))
-    text, body = (_read(handle, size, until) for size in sizes)
+def _receive_message(handle: int, until: float | None = None) -> JobResult:
+    sizes = _LENGTHS.unpack(_read_exactly(handle, _LENGTHS.size, until))
+    text, body = (_read_exactly(handle, size, until) for size in sizes)
     return json.loads(text), body
 
 
-def _read(handle: int, size: int, until: float | None) -> bytes:
+def _read_exactly(handle: int, size: int, until: float | None) -> bytes:
     parts = bytearray()
     while len(parts) < size:
         if until is not None:
@@ -188,29 +192,29 @@ def _read(handle: int, size: int, until: float | None) -> bytes:
     return bytes(parts)
 
 
-def _serve(function: Callable[..., Answer], memory: int, seconds: int) -> None:
+def _serve_jobs(function: Callable[..., JobResult], memory: int, seconds: int) -> None:
     """Answer jobs until there are no more."""
     jobs, answers = os.dup(0), os.dup(1)
     os.dup2(2, 1)  # whatever a decoder prints goes to stderr
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asks ends us
     _limit_memory(memory)
-    _send(answers, {"ready": True})
+    _send_message(answers, {"ready": True})
     while True:
         try:
-            job, _ = _receive(jobs)
+            job, _ = _receive_message(jobs)
         except EOFError:
             return
         _limit_cpu(seconds)
         try:
             answer, body = function(**job)
         except InputError as error:
-            _send(answers, {"input error": [error.subject, error.problem, error.fix]})
+            _send_message(answers, {"input error": [error.subject, error.problem, error.fix]})
         except MemoryError:
-            _send(answers, {"died": f"needs more than {memory >> 20} MiB"})
+            _send_message(answers, {"died": f"needs more than {memory >> 20} MiB"})
         except Exception:  # a bug: its traceback is shown by the process that asked
-            _send(answers, {"bug": traceback.format_exc()})
+            _send_message(answers, {"bug": traceback.format_exc()})
         else:
-            _send(answers, {"answer": answer}, body)
+            _send_message(answers, {"answer": answer}, body)
 
 
 def _limit_memory(memory: int) -> None:
@@ -240,7 +244,7 @@ def main() -> None:
     """Serve "MODULE:FUNCTION MEMORY SECONDS" from the command line."""
     name, memory, seconds = sys.argv[1:]
     module, function = name.split(":")
-    _serve(getattr(importlib.import_module(module), function), int(memory), int(seconds))
+    _serve_jobs(getattr(importlib.import_module(module), function), int(memory), int(seconds))
 
 
 if __name__ == "__main__":

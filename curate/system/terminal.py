@@ -13,12 +13,12 @@ from typing import Any, Protocol, Self, TextIO
 
 from curate.errors import storage_error
 
-FIRST_LINE = 10.0  # seconds of counting after which a line tells how far it is
-LINES = 30.0  # seconds between lines after that
-REDRAWN = 0.1  # seconds between two looks of a bar
+FIRST_LINE_SECONDS = 10.0  # seconds of counting after which a line tells how far it is
+LINE_SECONDS = 30.0  # seconds between lines after that
+REDRAW_SECONDS = 0.1  # seconds between two looks of a bar
 
 
-class Report(Protocol):
+class CommandResult(Protocol):
     """What a command did or found."""
 
     def as_json(self) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def say(message: str) -> None:
     print(message, file=sys.stderr)
 
 
-def result(text: str) -> None:
+def write_stdout(text: str) -> None:
     """Print text on stdout, to the end.
 
     Raises:
@@ -72,11 +72,11 @@ def result(text: str) -> None:
         raise storage_error("standard output", error) from None
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table on a terminal, tab-separated lines without headings elsewhere."""
     if not sys.stdout.isatty():
         cells = (("" if cell is None else str(cell) for cell in row) for row in rows)
-        result("".join("\t".join(row) + "\n" for row in cells))
+        write_stdout("".join("\t".join(row) + "\n" for row in cells))
         return
     from rich.console import Console
     from rich.markup import escape
@@ -88,35 +88,35 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     Console().print(shown)
 
 
-def as_json(value: object) -> None:
+def print_json(value: object) -> None:
     """Print plain values as JSON, sorted, indented."""
     escaped = not _holds_every_letter(sys.stdout)  # as JSON does it
-    result(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=escaped) + "\n")
+    write_stdout(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=escaped) + "\n")
 
 
-def report(done: Report, headings: Sequence[str], *, json: bool) -> None:
+def print_result(done: CommandResult, headings: Sequence[str], *, json: bool) -> None:
     """Print a result as JSON or as a table."""
     if json:
-        as_json(done.as_json())
+        print_json(done.as_json())
     else:
-        table(headings, done.as_rows())
+        print_table(headings, done.as_rows())
 
 
 @dataclass
 class _Count:
     """One count under way."""
 
-    begun: float  # seconds on the clock
+    started: float  # seconds on the clock
     first: int  # done before: no part of the rate
     done: int = 0
     total: int | None = None
     shown: Mapping[str, float] = field(default_factory=dict)
-    told: bool = False  # whether it has had a line
+    has_line: bool = False  # whether it has had a line
     bar: Any = None  # rich's number of its bar, once it has one
 
     def facts(self, now: float) -> str:
         """Such as "1,200 of 10,000, 35.2/s, loss 0.123, 0:04:10 left"."""
-        seconds = now - self.begun
+        seconds = now - self.started
         rate = (self.done - self.first) / seconds if seconds > 0 else 0.0
         parts = [f"{self.done:,}" if self.total is None else f"{self.done:,} of {self.total:,}"]
         if rate:
@@ -134,8 +134,8 @@ class TerminalProgress:
     """Progress for a person who looks at stderr.
 
     On a terminal a bar for each count under way. Elsewhere a line for each now and then: after
-    `FIRST_LINE` seconds of counting, then every `LINES`. A count that lasted so long gets a last
-    line, on a terminal as well, where all bars are gone in the end.
+    `FIRST_LINE_SECONDS` seconds of counting, then every `LINE_SECONDS`. A count that lasted so long
+    gets a last line, on a terminal as well, where all bars are gone in the end.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -173,7 +173,7 @@ class TerminalProgress:
 
     def _begin(self, what: str, done: int, now: float) -> _Count:
         if not self._counts:
-            self._line = now + FIRST_LINE
+            self._line = now + FIRST_LINE_SECONDS
             self._bars = _bars()
         bar = self._counts[what].bar if what in self._counts else None
         self._counts[what] = _Count(now, done, bar=bar)
@@ -188,12 +188,12 @@ class TerminalProgress:
                     count.bar = self._bars.add_task(what, **looks)
                 self._bars.update(count.bar, **looks)
             if now >= self._line:
-                count.told = True
+                count.has_line = True
                 if not self._bars:
                     say(f"{what}: {count.facts(now)}")
         if now >= self._line:
-            self._line = now + LINES
-        self._look = now + REDRAWN if self._bars else self._line
+            self._line = now + LINE_SECONDS
+        self._look = now + REDRAW_SECONDS if self._bars else self._line
 
     def _end(self, what: str, now: float) -> None:
         count = self._counts.pop(what)
@@ -202,7 +202,7 @@ class TerminalProgress:
                 self._bars.remove_task(count.bar)
             if not self._counts:
                 self._bars.stop()
-        if count.told or now >= self._line:
+        if count.has_line or now >= self._line:
             say(f"{what}: {count.facts(now)}")
 
 

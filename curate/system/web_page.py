@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def render(
+def render_page(
     template: str,
     *,
     style: str = "",
@@ -35,8 +35,8 @@ def render(
     """
     from markupsafe import Markup, escape
 
-    inline = {"style": _file("curate.system/style.css") + style, "data": _embed(data)}
-    inline["script"] = "\n".join(map(_file, scripts))
+    inline = {"style": _read_asset("curate.system/style.css") + style, "data": _embed(data)}
+    inline["script"] = "\n".join(map(_read_asset, scripts))
     trusted = {name: Markup(text) for name, text in inline.items()}  # noqa: S704  (ours, or no "<")
     page = _fill(template, escape, values | trusted)
     return page.encode("utf-8", "replace").decode()  # the name of a file need not be text
@@ -63,7 +63,7 @@ def _fill(template: str, escape: Callable[[str], str], values: dict[str, Any]) -
     from markupsafe import Markup
 
     environment = Environment(
-        loader=FunctionLoader(_file),
+        loader=FunctionLoader(_read_asset),
         autoescape=True,
         finalize=lambda v: v if isinstance(v, Markup) else Markup(escape(str(v))),  # noqa: S704
         undefined=StrictUndefined,
@@ -83,7 +83,7 @@ def _embed(value: object) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _file(name: str) -> str:
+def _read_asset(name: str) -> str:
     package, _, file = name.partition("/")
     return resources.files(package).joinpath(file).read_text("utf-8")
 

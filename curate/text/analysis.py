@@ -10,7 +10,10 @@ from functools import lru_cache
 from curate.text import bindings, phrases, stopwords, tokens, wordnet
 from curate.text.lemmas import in_dictionary, is_function_word, lemmas_of, unit_of
 
-FUNCTION, QUALITY_TAG = "function-word", "meta"  # roles of words that name nothing to be looked for
+FUNCTION_WORD, QUALITY_TAG = (
+    "function-word",
+    "meta",
+)  # roles of words that name nothing to be looked for
 Phrase = tuple[int, int, str]  # first place, place past the last, unit
 BLANK, COMMA, APART = "blank", "comma", "apart"  # what stands between one word and the next
 
@@ -31,14 +34,14 @@ class Word:
 
     def is_part(self) -> bool:
         """Whether it is a word of some entry, if none of its own: the Mahal of Taj Mahal."""
-        return wordnet.is_part(self.form)
+        return wordnet.is_entry_word(self.form)
 
     def compound(self) -> str | None:
         """The entry of two words that somebody wrote as one: teddy bear, of teddybear."""
         cuts = (f"{self.form[:n]} {self.form[n:]}" for n in range(2, len(self.form) - 1))
         return next(filter(wordnet.has_word, cuts), None) if self.form.isalpha() else None
 
-    def related(self) -> list[wordnet.Related]:
+    def related(self) -> list[wordnet.RelatedWord]:
         """Related words of every reading, in every spelling: each once, never the word itself.
 
         A form in -ing or -ed is what somebody does, so that of its verb only verbs are related to
@@ -46,7 +49,7 @@ class Word:
         a word of its own (*bare*, *weed*) has nothing of the word it may come from.
         """
         own = {self.form, *self.lemmas, *self.variants}
-        best: dict[str, wordnet.Related] = {}
+        best: dict[str, wordnet.RelatedWord] = {}
         for lemma in sorted(own):
             for one in wordnet.related_words(lemma):
                 if one.unit in own or not self._means(lemma, one.unit):
@@ -69,7 +72,7 @@ class Word:
 @lru_cache(maxsize=1 << 16)
 def word(form: str) -> Word:
     """What is known of a normal form; asked again, the same."""
-    lemmas, variants = lemmas_of(form), wordnet.variants(form)
+    lemmas, variants = lemmas_of(form), wordnet.spelling_variants(form)
     return Word(
         form=form,
         unit=unit_of(form),
@@ -78,7 +81,7 @@ def word(form: str) -> Word:
         variants=variants,
         is_known=_is_known(form, lemmas),
         # by itself or, unknown as it stands, by a lemma
-        is_visual=any(map(wordnet.is_visual, [form] if wordnet.has_word(form) else lemmas)),
+        is_visual=any(map(wordnet.is_visual_lemma, [form] if wordnet.has_word(form) else lemmas)),
         is_number=any(one.isdigit() for one in (form, *variants)),
         is_function_word=is_function_word(form),
     )
@@ -93,16 +96,16 @@ def _is_known(form: str, lemmas: frozenset[str]) -> bool:
         return True
     if any(wordnet.has_word(one) or in_dictionary(one) for one in lemmas):
         return True
-    parts = tokens.parts(form) if "-" in form else []
+    parts = tokens.hyphen_parts(form) if "-" in form else []
     return len(parts) > 1 and all(word(part).is_known for part in parts)
 
 
-def is_entry(form: str) -> bool:
+def is_dictionary_entry(form: str) -> bool:
     """Whether the word table has a lemma of the form: what misspelt words are corrected to."""
     return any(map(wordnet.has_word, lemmas_of(form)))
 
 
-def spellings(phrase: str) -> list[str]:
+def phrase_spellings(phrase: str) -> list[str]:
     """A phrase with its words in every spelling, itself first; eight at the most."""
     found = [""]
     for part in phrase.split():
@@ -138,22 +141,22 @@ def analyse(
         between: what stands between each and the next: BLANK, COMMA or APART.
         quality_tags: the user's words that only ask for quality.
         own: the user's phrases.
-        together: as for `phrases.find`.
+        together: as for `phrases.find_phrases`.
     """
-    roles = dict.fromkeys(stopwords.function_words(forms), FUNCTION)
+    roles = dict.fromkeys(stopwords.function_words(forms), FUNCTION_WORD)
     roles |= dict.fromkeys(stopwords.quality_tags(forms, own=quality_tags), QUALITY_TAG)
     found = Analysis(list(map(word, forms)), roles, list(_runs(forms, between)), [], set(), [])
     for run in found.runs:
         said, start = forms[run.start : run.stop], run.start
         named = [
             (a, b, unit)
-            for a, b, unit in phrases.find(said, own=own, together=together)
+            for a, b, unit in phrases.find_phrases(said, own=own, count_together=together)
             if QUALITY_TAG not in {roles.get(start + n) for n in range(a, b)}
         ]
         spans = [(a, b) for a, b, _ in named]
         found.phrases.extend((start + a, start + b, unit) for a, b, unit in named)
-        found.nouns.update(start + n for n in bindings.nouns(said, phrases=spans))
-        pairs = bindings.find(said, phrases=spans)
+        found.nouns.update(start + n for n in bindings.noun_positions(said, phrases=spans))
+        pairs = bindings.find_bindings(said, phrases=spans)
         found.attributes.extend((start + a, start + n) for a, n in pairs)
     return found
 
@@ -162,7 +165,7 @@ def _runs(forms: Sequence[str], between: Sequence[str]) -> Iterator[range]:
     """The words that follow one another; a comma between adjectives of one noun ends no run."""
     first = 0
     for n, what in enumerate(between, 1):
-        listed = what == COMMA and bindings.joins(forms[first:n], forms[n])
+        listed = what == COMMA and bindings.is_adjective_comma(forms[first:n], forms[n])
         if what != BLANK and not listed:
             yield range(first, n)
             first = n

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 
 from curate.text import tokens, wordnet
-from curate.text.lemmas import OF_BODIES, is_function_word, lemmas_of
+from curate.text.lemmas import BODY_PARTS, is_function_word, lemmas_of
 
 # The letters. Nouns: N, S (plural); those that can be verbs: M (dragon attack), Y (attacks); those
 # that mostly are: B (play), Z (plays); O (a possessive). Modifiers: J, K (colour), H (shade), and
@@ -18,13 +18,13 @@ from curate.text.lemmas import OF_BODIES, is_function_word, lemmas_of
 # an object), C (compounds like snow covered), X (painted, dyed). Others: R (very), D (the),
 # U (a number), A (and), L (is), G (are), Q (that), W (with), F (in), V (all else).
 _NOUN = "NSMYBZO"
-_HAVING = ("with", "has", "having")
+_HAVING_VERBS = ("with", "has", "having")
 COLOURS = frozenset(
     "red orange yellow green blue purple violet pink brown black white gray grey gold golden"
     " silver cyan magenta teal turquoise maroon crimson scarlet indigo beige tan azure aqua mauve"
     " burgundy fuchsia khaki vermilion ochre sepia blond blonde brunette".split()
 )
-_LISTS = {
+_LETTER_LISTS = {
     "A": "and or but & yet",
     "C": "covered capped lined filled shaped colored coloured haired eyed legged sized topped lit"
     " themed inspired powered clad tipped soaked drenched kissed wrapped flavored",
@@ -82,14 +82,14 @@ _LISTS = {
     "Z": "flies lives rises hangs rests looms leans glows falls works",
 }
 # Nouns too where no noun follows: "an orange cat", "a ripe orange"; small letters until decided.
-_BOTH = {
+_AMBIGUOUS = {
     "k": "orange violet gold silver",
     "h": "light",
     "j": "giant adult twin elder antique miniature magic classic square roast tabby punk",
 }
-_LISTED = {word: letter for letter, words in _LISTS.items() for word in words.split()}
-_LISTED |= dict.fromkeys(_LISTS["H"].split(), "H")  # dark stands in two lists
-_LISTED |= {word: letter for letter, words in _BOTH.items() for word in words.split()}
+_LETTER_OF = {word: letter for letter, words in _LETTER_LISTS.items() for word in words.split()}
+_LETTER_OF |= dict.fromkeys(_LETTER_LISTS["H"].split(), "H")  # dark stands in two lists
+_LETTER_OF |= {word: letter for letter, words in _AMBIGUOUS.items() for word in words.split()}
 # Nouns that take the adjective before them for themselves: a high contrast photo is no high photo.
 MEASURES = frozenset(
     "altitude angle body contrast definition density depth detail exposure fidelity focus key"
@@ -102,11 +102,11 @@ _NATIONS = ("ish", "ese", "ian", "ean", "can")
 _MANY = 12  # modifiers of one noun; bounds the time that a run of any length takes
 # What counts as a noun after a noun: no verb in -s behind a singular, no base form behind a plural.
 _NEXT = "(?:N|S|(?<![SYZ])B|(?<![NMB])Z|(?<![NSMYBZ])[MY]|[MY](?!D))"
-_NOUNS = f"(?:{_NEXT}*O|{_NEXT}+)"
+_NOUN_RUN = f"(?:{_NEXT}*O|{_NEXT}+)"
 _MOD = f"(?:[JKHX]|(?<![{_NOUN}])E|(?<![{_NOUN}LG])I|(?<=[DUJKHR])T|C)"
 _MODS = f"(?:{_MOD}(?:R*+(?:AR*+)?U*+{_MOD}){{0,{_MANY}}}U*+)"
 _ATTRIBUTIVE = re.compile(
-    f"(?:(?<=[DR])(?P<far>{_MODS})AD[RU]*+)?(?P<near>{_MODS})(?P<noun>{_NOUNS})"
+    f"(?:(?<=[DR])(?P<far>{_MODS})AD[RU]*+)?(?P<near>{_MODS})(?P<noun>{_NOUN_RUN})"
 )
 _STATES = f"(?:R*+[JKHXC](?:A?R*+[JKHXC]){{0,{_MANY}}})"
 _PREDICATIVE = re.compile(
@@ -114,12 +114,14 @@ _PREDICATIVE = re.compile(
 )
 _PAINTED = re.compile(f"(?P<noun>[{_NOUN}])X(?P<state>R*+[KH]+(?:A[KH]+)?)(?![{_NOUN}])")
 _ABSOLUTE = re.compile(
-    f"(?<=W)D?{_MODS}?(?P<noun>{_NOUNS})(?P<state>[JKE](?:AR*+[JK])?)(?![JKHE{_NOUN}])"
+    f"(?<=W)D?{_MODS}?(?P<noun>{_NOUN_RUN})(?P<state>[JKE](?:AR*+[JK])?)(?![JKHE{_NOUN}])"
 )
 _DOING = re.compile(f"(?P<noun>[{_NOUN}])(?:(?:Q?[LG])?R*+[EITCX]|R*+J(?![AR]*+[JKHEITCX{_NOUN}]))")
 
 
-def find(words: Sequence[str], *, phrases: Sequence[tuple[int, int]] = ()) -> list[tuple[int, int]]:
+def find_bindings(
+    words: Sequence[str], *, phrases: Sequence[tuple[int, int]] = ()
+) -> list[tuple[int, int]]:
     """The pairs (position of an adjective or participle, position of its noun), in order.
 
     Adjectives stand before their noun ("big red car"), are joined ("red and blue car"), or are
@@ -132,18 +134,18 @@ def find(words: Sequence[str], *, phrases: Sequence[tuple[int, int]] = ()) -> li
         phrases: [first, past last) of phrases in it: no binding lies within one, and what is
             said of a phrase is said of its last word.
     """
-    return sorted(_pairs(words, _letters(words, phrases)))
+    return sorted(_binding_pairs(words, _letters(words, phrases)))
 
 
 def binds(words: Sequence[str], adjective: frozenset[str], noun: frozenset[str]) -> bool:
     """Whether a run of words of a caption says the adjective of the noun.
 
-    True for each pair that `find` gives, and also for what the noun is said to do ("a dog
+    True for each pair that `find_bindings` gives, and also for what the noun is said to do ("a dog
     sleeping on a sofa" shows a sleeping dog). The parts of a hyphenated adjective may stand
     side by side.
 
     Args:
-        words: normal forms, as for `find`.
+        words: normal forms, as for `find_bindings`.
         adjective: lemmas of the adjective.
         noun: lemmas of the noun.
     """
@@ -153,37 +155,37 @@ def binds(words: Sequence[str], adjective: frozenset[str], noun: frozenset[str])
     said = {n for n, word in enumerate(words) if not adjective.isdisjoint(lemmas_of(word))}
     for one in adjective:
         if "-" in one:
-            said |= set(_find_in_a_row(words, tokens.parts(one)))
+            said |= set(_find_in_a_row(words, tokens.hyphen_parts(one)))
     if not said:
         return False
     letters = _letters(words, ())
-    if any(a in said and n in nouns for a, n in _pairs(words, letters)):
+    if any(a in said and n in nouns for a, n in _binding_pairs(words, letters)):
         return True
-    return any(a in said and n in nouns for a, n in _doings(letters))
+    return any(a in said and n in nouns for a, n in _action_pairs(letters))
 
 
-def has(words: Sequence[str], adjective: str, noun: frozenset[str]) -> bool:
+def has_body_part(words: Sequence[str], adjective: str, noun: frozenset[str]) -> bool:
     """Whether a caption tells of a noun's body what a compound says: *woman with long red hair*.
 
     Args:
         words: as for `binds`.
-        adjective: a unit; only compounds with a word of `OF_BODIES` are told so.
+        adjective: a unit; only compounds with a word of `BODY_PARTS` are told so.
         noun: lemmas.
     """
     first, *rest = adjective.split("-")
-    if not rest or rest[-1] not in OF_BODIES:
+    if not rest or rest[-1] not in BODY_PARTS:
         return False
-    wanted = [first, *rest[:-1], OF_BODIES[rest[-1]]]
+    wanted = [first, *rest[:-1], BODY_PARTS[rest[-1]]]
     for n, word in enumerate(words[:-1]):
         verb = min(n + 1 + (words[n + 1] in ("that", "who")), len(words) - 1)
-        if words[verb] in _HAVING and lemmas_of(word) & noun:
+        if words[verb] in _HAVING_VERBS and lemmas_of(word) & noun:
             near = words[verb + 1 : verb + 3 + len(wanted)]  # two other words at most
             if any(list(near[k:][: len(wanted)]) == wanted for k in range(3)):
                 return True
     return False
 
 
-def joins(before: Sequence[str], after: str) -> bool:
+def is_adjective_comma(before: Sequence[str], after: str) -> bool:
     """Whether a comma stands between adjectives of one noun: "a big, red car".
 
     Args:
@@ -195,7 +197,7 @@ def joins(before: Sequence[str], after: str) -> bool:
     return listed and _letter(after) in "JKHEI"
 
 
-def nouns(words: Sequence[str], *, phrases: Sequence[tuple[int, int]] = ()) -> set[int]:
+def noun_positions(words: Sequence[str], *, phrases: Sequence[tuple[int, int]] = ()) -> set[int]:
     """Positions of the nouns, those that modify nouns included.
 
     A word that is mostly a verb (play, walks) is a noun behind an article or a modifier.
@@ -231,7 +233,7 @@ def _resolve_letters(letters: str) -> str:
     return "".join(found)
 
 
-def _pairs(words: Sequence[str], letters: str) -> Iterator[tuple[int, int]]:
+def _binding_pairs(words: Sequence[str], letters: str) -> Iterator[tuple[int, int]]:
     for match in _ATTRIBUTIVE.finditer(letters):
         for group in ("far", "near"):
             for place, noun in _each(letters, match, group):
@@ -257,7 +259,7 @@ def _each(letters: str, match: re.Match[str], group: str) -> Iterator[tuple[int,
             yield place, match.end("noun") - 1
 
 
-def _doings(letters: str) -> Iterator[tuple[int, int]]:
+def _action_pairs(letters: str) -> Iterator[tuple[int, int]]:
     for match in _DOING.finditer(letters):
         yield match.end() - 1, match.end("noun") - 1
 
@@ -283,18 +285,18 @@ def _subjects(letters: str, match: re.Match[str]) -> Iterator[int]:
     if letters[match.end("noun")] == "Q":
         yield head
         return
-    before = _start(letters, head) - 1
+    before = _noun_phrase_start(letters, head) - 1
     while before > 0 and letters[before - 1] in _NOUN:
         if letters[before] == "A" and match["be"] == "G":
             yield head
         elif letters[before] not in "FWT":
             break
         head = before - 1
-        before = _start(letters, head) - 1
+        before = _noun_phrase_start(letters, head) - 1
     yield head
 
 
-def _start(letters: str, head: int) -> int:
+def _noun_phrase_start(letters: str, head: int) -> int:
     """Where what belongs to a noun begins: its nouns, their modifiers and the article."""
     place = head
     while place and letters[place - 1] in _NOUN:
@@ -317,25 +319,25 @@ def _find_in_a_row(words: Sequence[str], parts: Sequence[str]) -> Iterator[int]:
 @cache
 def _letter(word: str) -> str:
     """What a word can be, as one letter of the list at the top."""
-    if word in _LISTED:
-        return _LISTED[word]
+    if word in _LETTER_OF:
+        return _LETTER_OF[word]
     if word in COLOURS:
         return "K"
     if word[:1].isdigit():
         return "J" if word.endswith(("ed", "-old")) else "U"
     if "-" in word:
-        return _hyphenated(word)
+        return _hyphenated_letter(word)
     if is_function_word(word):
         return "V"
     if word.endswith("'s"):
         return "O"
     if word.endswith("men"):
         return "S"  # snowmen
-    return _open_class(word)
+    return _open_class_letter(word)
 
 
-def _hyphenated(word: str) -> str:
-    *first, last = tokens.parts(word) or [word]
+def _hyphenated_letter(word: str) -> str:
+    *first, last = tokens.hyphen_parts(word) or [word]
     if _letter(last) in "JKHEICXT" or last.endswith("ed") or last in _MADE:
         return "J"
     if first and _letter(first[-1]) in "JKHU" and _letter(last) in _NOUN:
@@ -343,18 +345,18 @@ def _hyphenated(word: str) -> str:
     return "S" if _letter(last) == "S" else "N"
 
 
-def _open_class(word: str) -> str:
+def _open_class_letter(word: str) -> str:
     own = wordnet.parts_of_speech(word)
     lemmas = [lemma for lemma in sorted(lemmas_of(word)) if lemma != word]
     inherited = {p for lemma in lemmas for p in wordnet.parts_of_speech(lemma)}
     if word.endswith("ing") and "v" in inherited:
         return "I"
     if own:
-        return _own_class(word, own, inherited)
+        return _dictionary_letter(word, own, inherited)
     if word.endswith(("ed", "en")) and "v" in inherited:
         return "E"
     if word.endswith("s") and lemmas:
-        return _plural_class(lemmas)
+        return _plural_letter(lemmas)
     if "a" in inherited and word.endswith(("er", "est")):
         return "J"
     if inherited:
@@ -365,7 +367,7 @@ def _open_class(word: str) -> str:
     return "R" if adverb else "N"
 
 
-def _own_class(word: str, own: str, inherited: set[str]) -> str:
+def _dictionary_letter(word: str, own: str, inherited: set[str]) -> str:
     """The letter of a dictionary word, from its parts of speech, most frequent first."""
     adjective = own.find("a")
     if adjective >= 0 and (
@@ -381,7 +383,7 @@ def _own_class(word: str, own: str, inherited: set[str]) -> str:
     return "B" if "v" in own else "N"
 
 
-def _plural_class(lemmas: Sequence[str]) -> str:
+def _plural_letter(lemmas: Sequence[str]) -> str:
     """The letter of a word in -s that is no dictionary word itself."""
     readings = [wordnet.parts_of_speech(lemma) for lemma in lemmas]
     if not any("n" in reading for reading in readings):

@@ -52,22 +52,22 @@ NOT_PARTICIPLES = frozenset(
     "based deserted dogged jagged ragged rugged tired wicked winged".split()
 )
 # Words of their own that the dictionary takes for forms of another: a spade is none of spay.
-NO_FORMS = frozenset(
+UNINFLECTED = frozenset(
     "ai bare cola cornea galen hypochondria lan lei makin maria opera regalia spade stole swank wan"
     " weed zirconia".split()
 )
 # Adjectives of what has the noun, so that a beard shows something bearded.
-HAVING = frozenset(
+POSSESSION_ADJECTIVES = frozenset(
     "bearded belted caped clawed cloaked crested crowned fanged frilled haloed hooded"
     " horned maned robed scaled skinned spiked spotted striped tailed tattooed tusked"
     " uniformed".split()
 )
 # The last part of a compound -> what a caption may say in its place: red hair, of red-haired.
-OF_BODIES = {"haired": "hair", "eyed": "eyes", "legged": "legs"}
+BODY_PARTS = {"haired": "hair", "eyed": "eyes", "legged": "legs"}
 # Irregular plurals that are also a common form of a verb or of a regular noun.
 ALSO_REGULAR = frozenset("axes bases leaves lives staves".split())
 # Where the dictionary of lemmas is wrong.
-CORRECTED = {
+LEMMA_CORRECTIONS = {
     "best": "good",
     "better": "good",
     "worse": "bad",
@@ -135,16 +135,16 @@ def lemmas_of(form: str) -> frozenset[str]:
     """
     if form.endswith("'s"):
         return lemmas_of(form[:-2])
-    if form in NOT_PARTICIPLES or form in NO_FORMS or form in NO_PLURALS:
+    if form in NOT_PARTICIPLES or form in UNINFLECTED or form in NO_PLURALS:
         return frozenset([form])
     if not form.isascii():
-        form = scripts.without_tone(form)
-    if form in CORRECTED:
-        return frozenset([form, CORRECTED[form]])
+        form = scripts.without_skin_tone(form)
+    if form in LEMMA_CORRECTIONS:
+        return frozenset([form, LEMMA_CORRECTIONS[form]])
     found = set(_plural_lemmas(form))
     known = _dictionary_lemma(form)
     plural = bool(found) or (known not in (None, form) and form.endswith("s"))
-    if known and known != form and not (found and _is_mistaken(form, known)):
+    if known and known != form and not (found and _is_mistaken_lemma(form, known)):
         found.add(known)
     if not plural:
         found |= {form, *_comparative_lemmas(form), *_irregular_lemmas(form)}
@@ -164,7 +164,7 @@ def is_shown_by(form: str, other: str) -> bool:
     """
     if form in ANOTHER_PLURAL:
         return form == other
-    if not _is_doing(form) or _is_doing(other) or form in HAVING:
+    if not _is_verb_form(form) or _is_verb_form(other) or form in POSSESSION_ADJECTIVES:
         return True
     shared = lemmas_of(form) & lemmas_of(other)
     return form in shared or any(wordnet.parts_of_speech(one)[:1] in "v" for one in shared)
@@ -191,12 +191,12 @@ def unit_terms(unit: str) -> list[UnitTerm]:
     Of a hyphenated unit each part may be inflected (*red-haired* is also shown by *red hair*), of
     words with blanks between the last one.
     """
-    parts = [part for word in unit.split() for part in tokens.parts(word)]
+    parts = [part for word in unit.split() for part in tokens.hyphen_parts(word)]
     found = []
     for place, part in enumerate(parts, 1):
         terms, last = tokens.terms(part), place == len(parts)
         inflects = len(terms) == 1 and (last or " " not in unit)
-        of_body = OF_BODIES.get(part, "") if last and place > 1 and " " not in unit else ""
+        of_body = BODY_PARTS.get(part, "") if last and place > 1 and " " not in unit else ""
         found += [UnitTerm(term, inflects, of_body) for term in terms]
     return found
 
@@ -211,7 +211,7 @@ def shows(text: str, unit: str) -> bool:
     )
 
 
-def _is_doing(form: str) -> bool:
+def _is_verb_form(form: str) -> bool:
     """Whether it is the form of a verb in -ing or -ed, or irregular."""
     if form.endswith(("ing", "ed")):
         return True
@@ -228,7 +228,7 @@ def _is_inflected(form: str, lemmas: set[str]) -> bool:
     return bool(first) and first <= {"v", "a"} and not wordnet.has_word(form)
 
 
-def _is_mistaken(form: str, known: str) -> bool:
+def _is_mistaken_lemma(form: str, known: str) -> bool:
     """Whether the dictionary takes the plural of one noun for another word's form."""
     if form.endswith("ies") and known.endswith("i"):
         return True  # skies, of ski
@@ -244,7 +244,7 @@ def _irregular_lemmas(form: str) -> list[str]:
     noun = wordnet.parts_of_speech(form).startswith("n")
     if form in NOT_VERBS or form in NOT_IRREGULAR or (noun and not form.endswith("ing")):
         return []
-    return [one for one in wordnet.exceptions(form) if one.isalpha()]
+    return [one for one in wordnet.irregular_lemmas(form) if one.isalpha()]
 
 
 def _plural_lemmas(form: str) -> list[str]:

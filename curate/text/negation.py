@@ -12,14 +12,14 @@ from functools import cached_property
 from curate.text import stopwords, tokens
 from curate.text.lemmas import lemmas_of, unit_of
 
-Span = tuple[int, int]
+WordSpan = tuple[int, int]
 
 _DENIAL = re.compile(
     r"\b(?:no|not|without|sans|neither|nor|devoid|free|lacking)\b|n['’]t\b", re.IGNORECASE
 )
 _STOP = re.compile(r"[.,;:!?|/—–]")
 _QUOTE = re.compile(r'["“”]')
-_LONGEST = 4  # words of one noun phrase
+_MAX_PHRASE_WORDS = 4  # words of one noun phrase
 
 _DETERMINERS = frozenset("a an the any his her its their my your our other such".split())
 _MEASURES = frozenset(
@@ -32,25 +32,29 @@ _WEARING = frozenset(
 _AUXILIARIES = frozenset(
     "doesn't don't didn't isn't aren't wasn't weren't hasn't haven't hadn't".split()
 )
-_DENYING = _AUXILIARIES.union("no not without sans neither nor devoid free lacking".split())
+_DENYING_WORDS = _AUXILIARIES.union("no not without sans neither nor devoid free lacking".split())
 _IDIOMS = frozenset(  # behind "no"
     "one longer more less doubt matter way idea time need big man's where thing wonder"
     " problem".split()
 )
-_SIGNS = frozenset("sign signs symbol symbols zone poster sticker signage signpost".split())
+_SIGN_NOUNS = frozenset("sign signs symbol symbols zone poster sticker signage signpost".split())
 _SAYING = frozenset(
     "says saying say said reads reading read titled named called word words".split()
 )
 _NOT_FREE = frozenset("hands duty care".split())
-_BEHIND = frozenset("visible present allowed anywhere left showing around whatsoever at".split())
-_NOUNS = frozenset(
+_PHRASE_ENDINGS = frozenset(
+    "visible present allowed anywhere left showing around whatsoever at".split()
+)
+_ING_NOUNS = frozenset(
     "building painting clothing drawing lighting lettering wedding ceiling evening lightning"
     " writing railing awning stocking dressing frosting icing topping coating padding bedding"
     " flooring crossing landing parking filling opening marking stuffing piping earring".split()
 )
 
 
-def find_negated(text: str, words: Sequence[Span], control: Sequence[Span] = ()) -> list[int]:
+def find_negated(
+    text: str, words: Sequence[WordSpan], control: Sequence[WordSpan] = ()
+) -> list[int]:
     """Positions of the denied words, ascending.
 
     Args:
@@ -60,14 +64,14 @@ def find_negated(text: str, words: Sequence[Span], control: Sequence[Span] = ())
     """
     if not _DENIAL.search(text):
         return []
-    return sorted(set(_Denials(text, words, control).find()))
+    return sorted(set(_NegationFinder(text, words, control).find()))
 
 
-class _Denials:
-    def __init__(self, text: str, words: Sequence[Span], control: Sequence[Span]) -> None:
+class _NegationFinder:
+    def __init__(self, text: str, words: Sequence[WordSpan], control: Sequence[WordSpan]) -> None:
         self.text = text
         self.words = words
-        self.forms = [tokens.normal(text[a:b]) for a, b in words]
+        self.forms = [tokens.normalize(text[a:b]) for a, b in words]
         self.ends = frozenset(start for start, _ in control)
         self.quotes = [match.start() for match in _QUOTE.finditer(text)]
 
@@ -79,7 +83,7 @@ class _Denials:
         found: list[int] = []
         quote = 0
         for place, form in enumerate(self.forms):
-            if form not in _DENYING and not form.endswith("-free"):
+            if form not in _DENYING_WORDS and not form.endswith("-free"):
                 continue
             while quote < len(self.quotes) and self.quotes[quote] < self.words[place][0]:
                 quote += 1
@@ -119,9 +123,9 @@ class _Denials:
         length = 0
         if begin >= len(self.forms) or self._apart(denial, begin):
             return []
-        for place in range(begin, min(len(self.forms), begin + 3 * _LONGEST)):
+        for place in range(begin, min(len(self.forms), begin + 3 * _MAX_PHRASE_WORDS)):
             form = self.forms[place]
-            if form in _BEHIND or (place > begin and self._ends(place)):
+            if form in _PHRASE_ENDINGS or (place > begin and self._ends(place)):
                 break
             if form in _DETERMINERS:
                 single = form in ("a", "an")
@@ -131,12 +135,12 @@ class _Denials:
                 length = 0
             elif form == "of" and found and self.forms[found[-1]] in _MEASURES:
                 continue
-            elif length < _LONGEST and self._names(place, single, first=not length):
+            elif length < _MAX_PHRASE_WORDS and self._names(place, single, first=not length):
                 found.append(place)
                 length += 1
             else:
                 break
-        sign = bool(found) and self.forms[denial] == "no" and self.forms[found[-1]] in _SIGNS
+        sign = bool(found) and self.forms[denial] == "no" and self.forms[found[-1]] in _SIGN_NOUNS
         return [] if sign else found
 
     def _form(self, place: int) -> str:
@@ -163,7 +167,7 @@ class _Denials:
         """Whether a word inside a noun phrase looks like the verb that ends it."""
         form = self.forms[place]
         after = self._form(place + 1)
-        if form.endswith("ing") and form not in _NOUNS:
+        if form.endswith("ing") and form not in _ING_NOUNS:
             return len(lemmas_of(form)) > 1
         if form.endswith("ed"):
             ends = not after or place + 1 in self.function_words

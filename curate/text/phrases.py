@@ -8,17 +8,19 @@ from itertools import pairwise
 from curate.text import bindings, tokens, wordnet
 from curate.text.lemmas import is_function_word, lemmas_of, read_list, unit_of
 
-TOGETHER = 5  # images that show two nouns side by side before captions can make them a phrase
+MIN_TOGETHER = 5  # images that show two nouns side by side before captions can make them a phrase
 MATERIALS = frozenset(
     "brass brick bronze cardboard ceramic clay concrete copper cotton crystal denim fabric fur"
     " glass gold granite iron jade lace leather linen marble metal oak paper pine plastic porcelain"
     " rubber sand satin silk silver steel stone straw suede tin velvet wicker wire wool".split()
 )
-COHESION = 0.25  # least cosine: images with both side by side / geometric mean of each one's
-Part = tuple[str, int, int]  # what stands between hyphens; positions of its word: first, past last
-Found = tuple[int, int, str]
+MIN_COHESION = 0.25  # least cosine: images with both side by side / geometric mean of each one's
+HyphenPart = tuple[
+    str, int, int
+]  # what stands between hyphens; positions of its word: first, past last
+FoundPhrase = tuple[int, int, str]
 # Entries of the lexicon that a prompt means word by word.
-LITERAL = frozenset(
+LITERAL_PHRASES = frozenset(
     "beam of light|bed of flowers|bee fly|bright spot|coat of paint|cup of tea"
     "|electronic device|field event|first step|floral arrangement|hind leg|human body"
     "|identical twin|lame duck|left hand|loaf of bread|loved one|mouse click|piece of cake"
@@ -27,7 +29,7 @@ LITERAL = frozenset(
     "|soft ice cream|top dog|triangular prism|west side|east side".split("|")
 )
 # A word that describes makes a phrase with a noun only in KEPT: a dark horse is dark.
-DESCRIBING = frozenset(
+DESCRIPTIVE_ADJECTIVES = frozenset(
     "abstract amorphous angry artificial bad bare bearded big blessed blind broken busy calm"
     " cheap clean close closed clumsy cold common complex concave crazy creative crushed curved"
     " damp dark dead deaf deep dirty domestic dry dumb early easy empty evil extended exterior"
@@ -42,7 +44,7 @@ DESCRIBING = frozenset(
     " stupid sweet tall thermal thick thin tiny tough true ugly unusual upright urban vertical"
     " violent visible warm weak wealthy wet wide wild wise wooden young".split()
 )
-KEPT = frozenset(
+ADJECTIVE_PHRASES = frozenset(
     "artificial intelligence|bad egg|big bang|big ben|big dipper|big toe|big top|blind date"
     "|blind spot|cold cut|common fig|dark matter|dead end|dead sea|deep space|domestic cat"
     "|dry dock|dry ice|easy chair|fancy dress|fast food|fine art|flat cap|flat iron|flat tire"
@@ -62,7 +64,7 @@ KEPT = frozenset(
     "|wet suit|wild boar|wild card|wild rice|wild west|wise men".split("|")
 )
 # A colour with a word is a phrase only in these: a green frog is a frog that is green.
-COLOURED = {
+COLOUR_PHRASES = {
     "black": "bean bear currant forest hole jack mamba olive panther pepper pudding"
     " rhinoceros swan tea vulture walnut whale widow",
     "blue": "cheese crab jay jeans marlin shark tit whale",
@@ -80,13 +82,13 @@ COLOURED = {
     " rhinoceros rice shark stork water whale wine",
     "yellow": "fever jacket pages",
 }
-_COLOURED = {c: frozenset(words.split()) for c, words in COLOURED.items()}
-_COLOURED["grey"] = _COLOURED["gray"]
+_COLOUR_PHRASES = {c: frozenset(words.split()) for c, words in COLOUR_PHRASES.items()}
+_COLOUR_PHRASES["grey"] = _COLOUR_PHRASES["gray"]
 
 
-def find(
-    words: Sequence[str], *, own: frozenset[str], together: Callable[[str], int] | None
-) -> list[Found]:
+def find_phrases(
+    words: Sequence[str], *, own: frozenset[str], count_together: Callable[[str], int] | None
+) -> list[FoundPhrase]:
     """The phrases in a run of words, as (first, past last, unit); none overlaps another.
 
     A phrase is an entry of the lexicon, one of the user's own, or two nouns that captions mostly
@@ -96,29 +98,29 @@ def find(
     Args:
         words: normal forms that follow each other without punctuation between.
         own: the user's phrases, in lower case, with blanks.
-        together: the number of images whose captions show a word ("fur"), or show words side
+        count_together: the number of images whose captions show a word ("fur"), or show words side
             by side ("fur bat"); None without captions.
     """
-    parts = _parts(words)
+    parts = _hyphen_parts_of(words)
     forms = [form for form, *_ in parts]
     ranked = [
         (-len(phrase), not own_phrase, forms[n : n + len(phrase)] != list(phrase), n, phrase)
         for n in range(len(parts))
         for phrase, own_phrase in _entries(forms[n : n + 2], own)
-        if _stands(parts, n, phrase)
+        if _matches_at(parts, n, phrase)
     ]
     chosen = _without_overlaps(
         (parts[n][1], parts[n + len(phrase) - 1][2], " ".join(phrase))
         for *_, n, phrase in sorted(ranked)
     )
-    if together is not None:
+    if count_together is not None:
         taken = {place for first, past, _ in chosen for place in range(first, past)}
-        chosen += _without_overlaps(_collocations(words, taken, together))
+        chosen += _without_overlaps(_collocations(words, taken, count_together))
     return sorted(chosen)
 
 
-def _parts(words: Sequence[str]) -> list[Part]:
-    return [(part, n, n + 1) for n, word in enumerate(words) for part in tokens.parts(word)]
+def _hyphen_parts_of(words: Sequence[str]) -> list[HyphenPart]:
+    return [(part, n, n + 1) for n, word in enumerate(words) for part in tokens.hyphen_parts(word)]
 
 
 def _entries(forms: Sequence[str], own: frozenset[str]) -> Iterator[tuple[tuple[str, ...], bool]]:
@@ -133,20 +135,23 @@ def _entries(forms: Sequence[str], own: frozenset[str]) -> Iterator[tuple[tuple[
 @cache
 def _table_phrases(first: str) -> tuple[tuple[str, ...], ...]:
     """Phrases of the lexicon that begin with this word."""
-    split = (tuple(p for w in entry for p in tokens.parts(w)) for entry in wordnet.phrases(first))
-    return (*_by_first_word(_read_compounds()).get(first, ()), *filter(_means_one_thing, split))
+    split = (
+        tuple(p for w in entry for p in tokens.hyphen_parts(w))
+        for entry in wordnet.phrases_beginning_with(first)
+    )
+    return (*_by_first_word(_read_compounds()).get(first, ()), *filter(_is_one_thing, split))
 
 
-def _means_one_thing(phrase: tuple[str, ...]) -> bool:
+def _is_one_thing(phrase: tuple[str, ...]) -> bool:
     """Whether an entry of the lexicon names what its words do not name by themselves."""
     first, last = phrase[0], phrase[-1]
     if is_function_word(first) or is_function_word(last):
         return False
     if len(phrase) == 2 and first in bindings.COLOURS:
-        return last in _COLOURED.get(first, ())
-    if len(phrase) == 2 and first in DESCRIBING:
-        return " ".join(phrase) in KEPT
-    return " ".join(phrase) not in LITERAL and phrase[1:2] != ("and",)
+        return last in _COLOUR_PHRASES.get(first, ())
+    if len(phrase) == 2 and first in DESCRIPTIVE_ADJECTIVES:
+        return " ".join(phrase) in ADJECTIVE_PHRASES
+    return " ".join(phrase) not in LITERAL_PHRASES and phrase[1:2] != ("and",)
 
 
 @cache
@@ -164,7 +169,7 @@ def _by_first_word(own: frozenset[str]) -> Mapping[str, list[tuple[str, ...]]]:
     return found
 
 
-def _stands(parts: Sequence[Part], start: int, phrase: Sequence[str]) -> bool:
+def _matches_at(parts: Sequence[HyphenPart], start: int, phrase: Sequence[str]) -> bool:
     """Whether the phrase stands there, from the start of a word to the end of a word."""
     end = start + len(phrase)
     if end > len(parts):
@@ -178,18 +183,18 @@ def _stands(parts: Sequence[Part], start: int, phrase: Sequence[str]) -> bool:
             form == one or unit_of(form) == one
             for form, one in zip(inner, phrase[:-1], strict=True)
         )
-        and _inflects(last, phrase[-1])
+        and _is_noun_form(last, phrase[-1])
     )
 
 
-def _inflects(form: str, noun: str) -> bool:
+def _is_noun_form(form: str, noun: str) -> bool:
     """Whether the form is the noun, its plural or its possessive, but not a verb's (bearing)."""
     return form == noun or (noun in lemmas_of(form) and not form.endswith(("ing", "ed")))
 
 
-def _without_overlaps(found: Iterable[Found]) -> list[Found]:
+def _without_overlaps(found: Iterable[FoundPhrase]) -> list[FoundPhrase]:
     """Those that overlap none before them."""
-    chosen: list[Found] = []
+    chosen: list[FoundPhrase] = []
     taken: set[int] = set()
     for first, past, unit in found:
         if taken.isdisjoint(range(first, past)):
@@ -200,7 +205,7 @@ def _without_overlaps(found: Iterable[Found]) -> list[Found]:
 
 def _collocations(
     words: Sequence[str], taken: set[int], together: Callable[[str], int]
-) -> list[Found]:
+) -> list[FoundPhrase]:
     """Pairs of nouns, in no other phrase, that captions mostly show side by side; closest first.
 
     An adjective with its noun is a binding, however often captions show the two; and what a thing
@@ -213,8 +218,8 @@ def _collocations(
             continue
         unit = f"{a} {unit_of(b)}"
         both = together(unit)
-        if both >= TOGETHER:
+        if both >= MIN_TOGETHER:
             cosine = both / (together(a) * together(unit_of(b))) ** 0.5
-            if cosine >= COHESION:
+            if cosine >= MIN_COHESION:
                 found.append((-cosine, n, unit))
     return [(n, n + 2, unit) for _, n, unit in sorted(found)]

@@ -7,7 +7,7 @@ such as arrows and check marks, are left out) and the blocks of its East Asian s
 import re
 from functools import cache
 
-_PICTURES = (
+_EMOJI_CHARACTERS = (
     "\u231a\u231b\u2328\u23e9-\u23f3\u23f8-\u23fa\u2600-\u2604\u260e\u2614\u2615\u2618\u261d"
     "\u2620\u2622\u2623\u2626\u262a\u262e\u262f\u2638-\u263a\u2640\u2642\u2648-\u2653\u265f\u2660"
     "\u2663\u2665\u2666\u2668\u267b\u267e\u267f\u2692-\u2697\u2699\u269b\u269c\u26a0\u26a1\u26a7"
@@ -18,11 +18,11 @@ _PICTURES = (
     "\U0001f232-\U0001f23a\U0001f250\U0001f251\U0001f300-\U0001f5ff\U0001f600-\U0001f64f"
     "\U0001f680-\U0001f6ff\U0001f7e0-\U0001f7eb\U0001f7f0\U0001f900-\U0001f9ff\U0001fa70-\U0001faff"
 )
-_TONES = "\U0001f3fb-\U0001f3ff"
+_SKIN_TONES = "\U0001f3fb-\U0001f3ff"
 _TAGS = "\U000e0020-\U000e007f"
-_ONE = f"[{_PICTURES}](?:[{_TONES}]\ufe0f?|\ufe0f)?[{_TAGS}]*"
+_EMOJI_UNIT = f"[{_EMOJI_CHARACTERS}](?:[{_SKIN_TONES}]\ufe0f?|\ufe0f)?[{_TAGS}]*"
 EMOJI = (  # one picture as an expression: a flag, a keycap, or characters joined by U+200D
-    f"[\U0001f1e6-\U0001f1ff]{{2}}|[0-9#*]\ufe0f?\u20e3|{_ONE}(?:\u200d{_ONE})*"
+    f"[\U0001f1e6-\U0001f1ff]{{2}}|[0-9#*]\ufe0f?\u20e3|{_EMOJI_UNIT}(?:\u200d{_EMOJI_UNIT})*"
 )
 EAST_ASIAN = (  # inside a character class
     "\u1100-\u11ff\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3038-\u303c\u3041-\u3096"
@@ -34,21 +34,21 @@ EAST_ASIAN = (  # inside a character class
 
 def is_emoji(form: str) -> bool:
     """Whether a word is one picture."""
-    return not form.isascii() and _emoji().fullmatch(form) is not None
+    return not form.isascii() and _emoji_pattern().fullmatch(form) is not None
 
 
-def without_tone(form: str) -> str:
+def without_skin_tone(form: str) -> str:
     """An emoji in its neutral colour of skin; any other word as it is."""
     if form.isascii() or not is_emoji(form):
         return form
-    return _tones().sub("", form) or form
+    return _skin_tone_pattern().sub("", form) or form
 
 
 @cache
-def _emoji() -> re.Pattern[str]:
+def _emoji_pattern() -> re.Pattern[str]:
     return re.compile(EMOJI)
 
 
 @cache
-def _tones() -> re.Pattern[str]:
-    return re.compile(f"[{_TONES}]")
+def _skin_tone_pattern() -> re.Pattern[str]:
+    return re.compile(f"[{_SKIN_TONES}]")

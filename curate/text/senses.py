@@ -15,13 +15,16 @@ from importlib import resources
 from curate.text import tokens
 from curate.text.lemmas import lemmas_of
 
-CLUE, WEAK = 2, 1  # what a word says for a sense
-SPEAKS = 2  # least sum for a vote
-LEAD = 2  # how many times the next sense's sum
-READ = 50  # captions read at most
-VOTED = 1 / 3  # least share of the captions that vote at all
-SHOWN, ASKED = 0.8, 0.1  # of the votes: least for the sense shown, most for the sense asked for
-EVIDENCE = 6  # words shown
+CLUE_WEIGHT, WEAK_CLUE_WEIGHT = 2, 1  # what a word says for a sense
+MIN_VOTE = 2  # least sum for a vote
+MIN_LEAD = 2  # how many times the next sense's sum
+MAX_CAPTIONS = 50  # captions read at most
+MIN_VOTING_SHARE = 1 / 3  # least share of the captions that vote at all
+MIN_SHOWN_SHARE, MAX_ASKED_SHARE = (
+    0.8,
+    0.1,
+)  # of the votes: least for the sense shown, most for the sense asked for
+MAX_TELLING_WORDS = 6  # words shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ def senses_of(unit: str) -> tuple[Sense, ...]:
     return _read_senses().get(unit, ())
 
 
-def risk(unit: str, prompts: Sequence[str], captions: Sequence[str]) -> SenseRisk | None:
+def sense_risk(unit: str, prompts: Sequence[str], captions: Sequence[str]) -> SenseRisk | None:
     """Whether captions show another sense of `unit` than the prompts ask for; None if unsure.
 
     Args:
@@ -59,15 +62,15 @@ def risk(unit: str, prompts: Sequence[str], captions: Sequence[str]) -> SenseRis
     senses = senses_of(unit)
     if not senses:
         return None
-    asked = _Votes(unit, senses, prompts)
-    shown = _Votes(unit, senses, captions[:READ])
+    asked = _SenseVotes(unit, senses, prompts)
+    shown = _SenseVotes(unit, senses, captions[:MAX_CAPTIONS])
     if len(asked.voters) != 1 or not shown.voters:
         return None
     (meant,) = asked.voters
     seen, voters = shown.voters.most_common(1)[0]
     voted = shown.voters.total()
-    clear = voted >= VOTED * shown.texts and voters >= SHOWN * voted
-    if not clear or seen == meant or shown.voters[meant] > ASKED * voted:
+    clear = voted >= MIN_VOTING_SHARE * shown.texts and voters >= MIN_SHOWN_SHARE * voted
+    if not clear or seen == meant or shown.voters[meant] > MAX_ASKED_SHARE * voted:
         return None
     return SenseRisk(
         asked=senses[meant].meaning,
@@ -78,7 +81,7 @@ def risk(unit: str, prompts: Sequence[str], captions: Sequence[str]) -> SenseRis
     )
 
 
-class _Votes:
+class _SenseVotes:
     """What texts say about the sense of a word."""
 
     def __init__(self, unit: str, senses: Sequence[Sense], texts: Iterable[str]) -> None:
@@ -90,14 +93,14 @@ class _Votes:
             lemmas = _lemmas_in(text) - lemmas_of(unit)
             said = [{w: s.clues[w] for w in lemmas & s.clues.keys()} for s in senses]
             best, *rest = sorted((sum(one.values()), n) for n, one in enumerate(said))[::-1]
-            if best[0] >= SPEAKS and best[0] >= LEAD * max((x for x, _ in rest), default=0):
+            if best[0] >= MIN_VOTE and best[0] >= MIN_LEAD * max((x for x, _ in rest), default=0):
                 self.voters[best[1]] += 1
                 self._words[best[1]].update(said[best[1]])
 
     def words(self, sense: int) -> tuple[str, ...]:
         """The words that told most often."""
         counts = self._words[sense]
-        return tuple(sorted(counts, key=lambda w: (-counts[w], w))[:EVIDENCE])
+        return tuple(sorted(counts, key=lambda w: (-counts[w], w))[:MAX_TELLING_WORDS])
 
 
 def _lemmas_in(text: str) -> frozenset[str]:
@@ -112,6 +115,8 @@ def _read_senses() -> dict[str, tuple[Sense, ...]]:
     _, *lines = gzip.decompress(packed).decode().splitlines()  # the first says where from
     for line in lines:
         word, meaning, clues, weaker = line.split("\t")
-        weights = dict.fromkeys(weaker.split(), WEAK) | dict.fromkeys(clues.split(), CLUE)
+        weights = dict.fromkeys(weaker.split(), WEAK_CLUE_WEIGHT) | dict.fromkeys(
+            clues.split(), CLUE_WEIGHT
+        )
         found[word] = (*found.get(word, ()), Sense(meaning, weights))
     return found

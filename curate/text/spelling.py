@@ -11,13 +11,13 @@ from curate.text.lemmas import dictionary_forms, is_function_word, lemmas_of
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _SHORTEST = 4  # letters of a word that is corrected
-_LONG = 8  # letters from which on two slips are corrected
+_LONG_WORD = 8  # letters from which on two slips are corrected
 _MARGIN = 0.35  # cost by which the best correction must lead
-_IMAGES = 3  # that a correction needs to be the best of several, and five times the others'
+_MIN_IMAGES = 3  # that a correction needs to be the best of several, and five times the others'
 
 
 @dataclass(frozen=True, slots=True)
-class Near:
+class NearWord:
     """A word that the captions do have."""
 
     unit: str
@@ -31,41 +31,41 @@ class Vocabulary:
         """Take the images of each form."""
         self._images = {f: n for f, n in images.items() if not is_function_word(f)}
         self._sorted = sorted(self._images)
-        self._alike = _Alike(self._sorted)
+        self._letter_index = _LetterIndex(self._sorted)
 
     def images(self, form: str) -> int:
         """Images with exactly this form; 0 for function words."""
         return self._images.get(form, 0)
 
-    def alike(self, form: str, reach: int) -> Iterator[str]:
+    def similar_forms(self, form: str, reach: int) -> Iterator[str]:
         """Forms with the same first letter that may be within `reach` letters of `form`."""
-        return self._alike.find(form, reach)
+        return self._letter_index.similar(form, reach)
 
-    def nearest(self, unit: str, limit: int = 3) -> list[Near]:
+    def nearest(self, unit: str, limit: int = 3) -> list[NearWord]:
         """Forms within two letters of `unit` (one for short words), or that begin like it.
 
         Only forms with the same first letter are looked at: misspelt words rarely miss it.
         For a hyphenated unit: those of its parts that are known.
         """
         if "-" in unit:
-            known = [part for part in tokens.parts(unit) if part in self._images]
-            return [Near(part, self._images[part]) for part in dict.fromkeys(known)]
+            known = [part for part in tokens.hyphen_parts(unit) if part in self._images]
+            return [NearWord(part, self._images[part]) for part in dict.fromkeys(known)]
         ranked: dict[str, int] = {}
-        for form in self._alike_at_the_start(unit):
+        for form in self._same_beginning(unit):
             ranked[form] = 3 + abs(len(form) - len(unit))
-        for form, distance in self._within(unit, 1 if len(unit) <= 4 else 2):
+        for form, distance in self._within_distance(unit, 1 if len(unit) <= 4 else 2):
             ranked[form] = distance
         ranked.pop(unit, None)
         best = sorted(ranked, key=lambda form: (ranked[form], -self._images[form], form))
-        return [Near(form, self._images[form]) for form in best[:limit]]
+        return [NearWord(form, self._images[form]) for form in best[:limit]]
 
-    def _within(self, unit: str, reach: int) -> Iterator[tuple[str, int]]:
-        for form in self._alike.find(unit, reach):
+    def _within_distance(self, unit: str, reach: int) -> Iterator[tuple[str, int]]:
+        for form in self._letter_index.similar(unit, reach):
             distance = edit_distance(unit, form)
             if distance <= reach:
                 yield form, distance
 
-    def _alike_at_the_start(self, unit: str) -> Iterator[str]:
+    def _same_beginning(self, unit: str) -> Iterator[str]:
         """Forms that share at least four first letters, and half of the longer word."""
         start = bisect_left(self._sorted, unit[:4])
         for place in range(start, len(self._sorted)):
@@ -94,7 +94,7 @@ def edit_distance(a: str, b: str) -> int:
     return above[-1]
 
 
-def slips(a: str, b: str) -> float:
+def typo_cost(a: str, b: str) -> float:
     """What it costs to write `a` for `b`: 1 a letter left out or added, 0.8 two swapped or one
     doubled, 1.2 a wrong letter, 1 a wrong vowel; 0.5 more where the first letter is not kept.
 
@@ -116,13 +116,13 @@ def slips(a: str, b: str) -> float:
     return above[-1] + (0.5 if a[0] != b[0] else 0.0)
 
 
-def did_you_mean(unit: str, known: Callable[[str], bool], vocabulary: Vocabulary) -> list[Near]:
+def did_you_mean(unit: str, known: Callable[[str], bool], vocabulary: Vocabulary) -> list[NearWord]:
     """Corrections of a misspelt word, best first; [] when it is not sure to be one.
 
     Looked at are English words of four letters or more that no dictionary has, that are not two
     of its words joined, and that a caption has at most a tenth as often as the correction. One
     slip is corrected, in words of eight letters two. One candidate must lead: by its cost
-    (`slips`), or among equals by its images.
+    (`typo_cost`), or among equals by its images.
 
     Args:
         unit: a normal form.
@@ -134,7 +134,7 @@ def did_you_mean(unit: str, known: Callable[[str], bool], vocabulary: Vocabulary
     if any(known(lemma) for lemma in lemmas_of(unit)):
         return []
     images = vocabulary.images
-    costs = {form: _cost(unit, form) for form in _candidates(unit, known, vocabulary)}
+    costs = {form: _correction_cost(unit, form) for form in _candidates(unit, known, vocabulary)}
     most, least = _highest_cost(len(unit)), 10 * images(unit)
     likely = [form for form, cost in costs.items() if cost <= most and images(form) >= least]
     if not likely:
@@ -143,22 +143,22 @@ def did_you_mean(unit: str, known: Callable[[str], bool], vocabulary: Vocabulary
     likely = [form for form in likely if costs[form] < limit]
     best = min(likely, key=lambda form: (-images(form), costs[form], form))
     others = [form for form in likely if not lemmas_of(form) & lemmas_of(best)]
-    leads = images(best) >= max(_IMAGES, 5 * max(map(images, others), default=0))
+    leads = images(best) >= max(_MIN_IMAGES, 5 * max(map(images, others), default=0))
     sure = leads if others or _is_compound(unit, known) else True
-    return [Near(best, images(best))] if sure else []
+    return [NearWord(best, images(best))] if sure else []
 
 
 def _highest_cost(letters: int) -> float:
     """The cost up to which a word of so many letters is corrected."""
-    if letters >= _LONG:
+    if letters >= _LONG_WORD:
         return 2.3
     return 1.2 if letters > 5 else 1.0 if letters == 5 else 0.8
 
 
-def _cost(unit: str, form: str) -> float:
+def _correction_cost(unit: str, form: str) -> float:
     """Slips of the pen, or one of the ear: f for ph."""
     heard = form in (unit.replace("f", "ph"), unit.replace("ph", "f"))
-    return 1.0 if heard else slips(unit, form)
+    return 1.0 if heard else typo_cost(unit, form)
 
 
 def _is_compound(unit: str, known: Callable[[str], bool]) -> bool:
@@ -173,19 +173,21 @@ def _candidates(unit: str, known: Callable[[str], bool], vocabulary: Vocabulary)
     def real(form: str) -> bool:
         return vocabulary.images(form) > 0 or known(form) or (form[-1] == "s" and known(form[:-1]))
 
-    if len(unit) < _LONG:
+    if len(unit) < _LONG_WORD:
         heard = (unit.replace("f", "ph"), unit.replace("ph", "f"))
-        forms = {*_one_slip(unit, len(unit)), *heard} - {unit}
+        forms = {*_one_edit_away(unit, len(unit)), *heard} - {unit}
         return {form for form in forms if len(form) >= 3 and real(form)}
-    near = {form for form in _one_slip(unit, 1) if real(form)}
-    near.update(form for form in vocabulary.alike(unit, 2) if edit_distance(unit, form) <= 3)
-    for form in _long_words().find(unit, 2):
+    near = {form for form in _one_edit_away(unit, 1) if real(form)}
+    near.update(
+        form for form in vocabulary.similar_forms(unit, 2) if edit_distance(unit, form) <= 3
+    )
+    for form in _long_words().similar(unit, 2):
         if edit_distance(unit, form) <= 3 and any(map(known, lemmas_of(form))):
             near.add(form)
     return near - {unit}
 
 
-def _one_slip(unit: str, places: int) -> Iterator[str]:
+def _one_edit_away(unit: str, places: int) -> Iterator[str]:
     """Words that one slip at one of the first letters turns into `unit`."""
     for n in range(places):
         head, tail = unit[:n], unit[n + 1 :]
@@ -200,20 +202,20 @@ def _one_slip(unit: str, places: int) -> Iterator[str]:
             yield unit + letter
 
 
-class _Alike:
+class _LetterIndex:
     """Words by their first letter and length, each with its letters as bits."""
 
     def __init__(self, forms: Iterable[str]) -> None:
         self._groups: dict[tuple[str, int], list[tuple[str, int]]] = defaultdict(list)
         for form in forms:
-            self._groups[form[0], len(form)].append((form, _letters(form)))
+            self._groups[form[0], len(form)].append((form, _letter_bits(form)))
 
-    def find(self, form: str, reach: int) -> Iterator[str]:
+    def similar(self, form: str, reach: int) -> Iterator[str]:
         """Words that may be within `reach` letters of `form`, and begin like it.
 
         A wrong letter changes two bits at the most, one added or left out a single one.
         """
-        letters = _letters(form)
+        letters = _letter_bits(form)
         for length in range(len(form) - reach, len(form) + reach + 1):
             most = 2 * reach - abs(length - len(form))
             group = self._groups.get((form[0], length), ())
@@ -221,12 +223,12 @@ class _Alike:
 
 
 @cache
-def _long_words() -> _Alike:
+def _long_words() -> _LetterIndex:
     """Long words of the lemma dictionary."""
-    return _Alike(form for form in dictionary_forms() if len(form) >= _LONG - 2)
+    return _LetterIndex(form for form in dictionary_forms() if len(form) >= _LONG_WORD - 2)
 
 
-def _letters(form: str) -> int:
+def _letter_bits(form: str) -> int:
     """Letters as bits, a second of the same kind apart; two words at distance d differ in at
     most 2 d of them.
     """

@@ -16,30 +16,30 @@ _END = "$"  # in a list: the end of the prompt, or a further word of the list
 
 
 @dataclass(frozen=True, slots=True)
-class _Phrase:
+class _ListedPhrase:
     words: tuple[frozenset[str], ...]
     before: frozenset[str] | None  # must stand in front
     behind: frozenset[str] | None  # must follow
 
 
 @dataclass(frozen=True, slots=True)
-class _Phrases:
+class _PhraseList:
     """Phrases by their first word."""
 
-    plain: dict[str, list[_Phrase]]
-    at_end: dict[str, list[_Phrase]]  # those that the end of the prompt may follow
+    plain: dict[str, list[_ListedPhrase]]
+    at_end: dict[str, list[_ListedPhrase]]  # those that the end of the prompt may follow
 
     def find(self, words: Sequence[str]) -> set[int]:
         """Positions of the words that stand in a phrase of the list."""
         found: set[int] = set()
         for place, word in enumerate(words):
             for phrase in self.plain.get(word, ()):
-                if _matches(phrase, words, place):
+                if _phrase_matches(phrase, words, place):
                     found.update(range(place, place + len(phrase.words)))
         for place in reversed(range(len(words))):
             for phrase in self.at_end.get(words[place], ()):
                 end = place + len(phrase.words)
-                if _matches(phrase, words, place, ends=end == len(words) or end in found):
+                if _phrase_matches(phrase, words, place, ends=end == len(words) or end in found):
                     found.update(range(place, end))
         return found
 
@@ -61,7 +61,7 @@ def quality_tags(forms: Sequence[str], *, own: frozenset[str] = frozenset()) -> 
 
 def _tag_places(tag: str, words: Sequence[str]) -> set[int]:
     """Positions of the words of a quality tag, its last word in any inflection."""
-    *heads, last = (part for word in tag.split() for part in tokens.parts(word))
+    *heads, last = (part for word in tag.split() for part in tokens.hyphen_parts(word))
     wanted = lemmas_of(last)
     return {
         place
@@ -92,7 +92,7 @@ def _split_hyphens(forms: Sequence[str]) -> tuple[list[str], list[int]]:
     words: list[str] = []
     owners: list[int] = []
     for place, form in enumerate(forms):
-        parts = tokens.parts(form) if "-" in form else [form]
+        parts = tokens.hyphen_parts(form) if "-" in form else [form]
         words += parts
         owners += [place] * len(parts)
     return words, owners
@@ -104,7 +104,9 @@ def _whole_words(found: set[int], owners: Sequence[int]) -> frozenset[int]:
     return frozenset(owners[part] for part in found) - missed
 
 
-def _matches(phrase: _Phrase, words: Sequence[str], place: int, *, ends: bool = False) -> bool:
+def _phrase_matches(
+    phrase: _ListedPhrase, words: Sequence[str], place: int, *, ends: bool = False
+) -> bool:
     end = place + len(phrase.words)
     if end > len(words):
         return False
@@ -119,12 +121,12 @@ def _matches(phrase: _Phrase, words: Sequence[str], place: int, *, ends: bool = 
 
 
 @cache
-def _read_quality_tags() -> _Phrases:
+def _read_quality_tags() -> _PhraseList:
     return _parse_phrases(list(read_list("quality_tags.txt")))
 
 
 @cache
-def _read_function_phrases() -> tuple[_Phrases, _Phrases]:
+def _read_function_phrases() -> tuple[_PhraseList, _PhraseList]:
     """Phrases of function words, and places where a function word names something."""
     lines = list(read_list("function_phrases.txt"))
     things = [line.removeprefix("!") for line in lines if line.startswith("!")]
@@ -132,21 +134,21 @@ def _read_function_phrases() -> tuple[_Phrases, _Phrases]:
     return _parse_phrases(phrases), _parse_phrases(things)
 
 
-def _parse_phrases(lines: Sequence[str]) -> _Phrases:
-    plain: dict[str, list[_Phrase]] = defaultdict(list)
-    at_end: dict[str, list[_Phrase]] = defaultdict(list)
+def _parse_phrases(lines: Sequence[str]) -> _PhraseList:
+    plain: dict[str, list[_ListedPhrase]] = defaultdict(list)
+    at_end: dict[str, list[_ListedPhrase]] = defaultdict(list)
     for line in lines:
         phrase = _parse_phrase(line)
         kept = at_end if phrase.behind and _END in phrase.behind else plain
         for first in phrase.words[0]:
             kept[first].append(phrase)
-    return _Phrases(dict(plain), dict(at_end))
+    return _PhraseList(dict(plain), dict(at_end))
 
 
-def _parse_phrase(line: str) -> _Phrase:
+def _parse_phrase(line: str) -> _ListedPhrase:
     before, _, rest = line.rpartition("<")
     words, _, behind = rest.partition(">")
-    return _Phrase(
+    return _ListedPhrase(
         tuple(_parse_choice(part) for word in words.split() for part in _parse_parts(word)),
         _parse_choice(before) if before.strip() else None,
         _parse_choice(behind) if behind.strip() else None,

@@ -10,7 +10,7 @@ from functools import cache
 
 from curate.text.scripts import EAST_ASIAN, EMOJI
 
-_PLAIN = str.maketrans(
+_PUNCTUATION_FOLDING = str.maketrans(
     {"\u2010": "-", "\u2011": "-", "\u2019": "'", "\u00ad": None, "\ufe0f": None}
 )
 _EAST_ASIAN = re.compile(f"([{EAST_ASIAN}])")
@@ -24,22 +24,22 @@ def spans(text: str) -> Iterator[tuple[int, int]]:
     An underscore ends a word, as in file names. An emoji is a word, and so is each run of Chinese,
     Japanese or Korean script.
     """
-    for match in _pattern(text.isascii()).finditer(text):
+    for match in _word_pattern(text.isascii()).finditer(text):
         yield match.span()
 
 
 def surfaces(text: str) -> list[str]:
     """The words of `text` as they are written."""
-    found: list[str] = _pattern(text.isascii()).findall(text)
+    found: list[str] = _word_pattern(text.isascii()).findall(text)
     return found
 
 
 def words(text: str) -> list[str]:
     """The words of `text` in their order, in normal form."""
-    return [normal(surface) for surface in surfaces(text)]
+    return [normalize(surface) for surface in surfaces(text)]
 
 
-def normal(surface: str) -> str:
+def normalize(surface: str) -> str:
     """The form under which a word is counted: compatibility forms and case folded.
 
     Source: Unicode, default caseless matching after NFKC (The Unicode Standard, 3.13, D147).
@@ -47,20 +47,20 @@ def normal(surface: str) -> str:
     if surface.isascii():
         return surface.lower()
     folded = unicodedata.normalize("NFKC", surface).casefold()
-    return unicodedata.normalize("NFKC", folded).translate(_PLAIN)
+    return unicodedata.normalize("NFKC", folded).translate(_PUNCTUATION_FOLDING)
 
 
 def forms(surface: str) -> tuple[str, ...]:
     """What a caption's word counts as: itself and, if hyphenated, each of its parts."""
-    form = normal(surface)
-    return (form, *dict.fromkeys(parts(form))) if "-" in form else (form,)
+    form = normalize(surface)
+    return (form, *dict.fromkeys(hyphen_parts(form))) if "-" in form else (form,)
 
 
 def terms(form: str) -> list[str]:
     """What a normal form is looked for by: `["ice", "dragon"]`, `["吹", "雪"]`."""
     if form.isascii():
-        return parts(form) if "-" in form else [form]
-    return [term for part in parts(form) for term in _EAST_ASIAN.sub(r" \1 ", part).split()]
+        return hyphen_parts(form) if "-" in form else [form]
+    return [term for part in hyphen_parts(form) for term in _EAST_ASIAN.sub(r" \1 ", part).split()]
 
 
 def clauses(text: str) -> list[str]:
@@ -73,24 +73,24 @@ def terms_by_clause(text: str) -> list[list[str]]:
     return [[term for word in words(clause) for term in terms(word)] for clause in clauses(text)]
 
 
-def parts(form: str) -> list[str]:
+def hyphen_parts(form: str) -> list[str]:
     """The words that hyphens join: `["dark", "skinned"]`; the form itself without one."""
     return [part.rstrip("'") for part in form.split("-") if part]
 
 
 @cache
-def _pattern(ascii_only: bool) -> re.Pattern[str]:
+def _word_pattern(ascii_only: bool) -> re.Pattern[str]:
     """Words as a regular expression; both forms agree on ASCII text."""
-    letter = "[0-9A-Za-z]" if ascii_only else f"[^\\W_{EAST_ASIAN}][{_marks()}]*"
+    letter = "[0-9A-Za-z]" if ascii_only else f"[^\\W_{EAST_ASIAN}][{_combining_marks()}]*"
     apostrophe, hyphen = ("'", "-") if ascii_only else ("['\u2019]", "[-\u2010\u2011]")
     joint = f"{apostrophe}?{hyphen}|{apostrophe}|(?<=[0-9])\\.(?=[0-9])"
     word = f"(?:{letter})+(?:(?:{joint})(?:{letter})+)*"
     if ascii_only:
         return re.compile(word)
-    return re.compile(f"{EMOJI}|(?:[{EAST_ASIAN}][{_marks()}]*)+|{word}")
+    return re.compile(f"{EMOJI}|(?:[{EAST_ASIAN}][{_combining_marks()}]*)+|{word}")
 
 
-def _marks() -> str:
+def _combining_marks() -> str:
     """Characters that belong to the letter before them: accents, vowel signs, joiners."""
     marks = (chr(n) for n in range(0x300, 0x20000) if unicodedata.category(chr(n))[0] == "M")
     return "\u00ad\u200c\u200d" + "".join(map(re.escape, marks))

@@ -1,4 +1,4 @@
-"""The dictionary: which words there are, how they are spelt, and which may stand for which.
+"""The word table: which words there are, how they are spelt, and which may stand for which.
 
 It reads `words.zip`, built by `tools/build_words.py` from WordNet 3.1 (words, parts of speech,
 relations), WordNet 3.0 (irregular forms), lists of our own (modern words, spellings, abstract
@@ -15,17 +15,17 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 
-FORMAT = "fubuki-words/1"
-TABLE = Path(__file__).with_name("words.zip")
+TABLE_FORMAT = "fubuki-words/1"
+WORD_TABLE = Path(__file__).with_name("words.zip")
 # What a similarity must reach for pictures of the related word to count. Measured on labelled
 # gaps: without these gates WordNet hid 13 of 85 true gaps, with them none.
-GATE = {"synonym": 0.72, "narrower": 0.70, "derivation": 0.62}
-KINDS = {"synonym": "S", "narrower": "N", "derivation": "D"}  # as the table writes them
-_RELATIONS = {letter: name for name, letter in KINDS.items()}
+MIN_SIMILARITY = {"synonym": 0.72, "narrower": 0.70, "derivation": 0.62}
+RELATION_CODES = {"synonym": "S", "narrower": "N", "derivation": "D"}  # as the table writes them
+_RELATION_NAMES = {letter: name for name, letter in RELATION_CODES.items()}
 
 
 @dataclass(frozen=True, slots=True)
-class Related:
+class RelatedWord:
     """A word whose pictures may show another word too."""
 
     unit: str  # may hold blanks
@@ -35,7 +35,7 @@ class Related:
     @property
     def is_close(self) -> bool:
         """Whether images of it count for the word."""
-        return self.similarity >= GATE[self.relation]
+        return self.similarity >= MIN_SIMILARITY[self.relation]
 
 
 def has_word(lemma: str) -> bool:
@@ -48,7 +48,7 @@ def parts_of_speech(lemma: str) -> str:
     return _look_up(_read_words(), lemma).rstrip("+-")
 
 
-def is_visual(lemma: str) -> bool:
+def is_visual_lemma(lemma: str) -> bool:
     """Whether a picture can show it: False only for what is abstract in every common sense.
 
     Unknown words are True: in doubt a gap is reported.
@@ -56,36 +56,37 @@ def is_visual(lemma: str) -> bool:
     return not _look_up(_read_words(), lemma).endswith("-")
 
 
-def variants(lemma: str) -> frozenset[str]:
+def spelling_variants(lemma: str) -> frozenset[str]:
     """The same word in other spellings: gray and grey, 3 and three; not itself."""
     return frozenset(_look_up(_read_rows("variants.tsv"), lemma).split("\t")) - {""}
 
 
 @lru_cache(maxsize=1 << 14)
-def related_words(lemma: str) -> tuple[Related, ...]:
+def related_words(lemma: str) -> tuple[RelatedWord, ...]:
     """Words that may stand for this one, the most similar first, those below GATE too.
 
-    Other spellings are none of them: see `variants`. What is less similar than 0.5 is left out.
+    Other spellings are none of them: see `spelling_variants`. What is less similar than 0.5 is left
+    out.
     """
     units = _look_up(_read_rows("related.tsv"), lemma)
     return tuple(
-        Related(unit[3:], _RELATIONS[unit[0]], int(unit[1:3]) / 100)
+        RelatedWord(unit[3:], _RELATION_NAMES[unit[0]], int(unit[1:3]) / 100)
         for unit in units.split("\t")
         if unit
     )
 
 
-def phrases(first: str) -> tuple[tuple[str, ...], ...]:
+def phrases_beginning_with(first: str) -> tuple[tuple[str, ...], ...]:
     """Compounds that begin with this lemma and can be seen, as words, the longest first."""
     return _read_phrases().get(first.lower(), ())
 
 
-def is_part(form: str) -> bool:
+def is_entry_word(form: str) -> bool:
     """Whether an entry of several words holds this word."""
     return form.lower() in _read_parts()
 
 
-def exceptions(form: str) -> tuple[str, ...]:
+def irregular_lemmas(form: str) -> tuple[str, ...]:
     """Lemmas of an irregular form (geese: goose), of any part of speech; () if it is none."""
     return tuple(filter(None, _look_up(_read_rows("exceptions.tsv"), form).split("\t")))
 
@@ -131,5 +132,5 @@ def _read_phrases() -> dict[str, tuple[tuple[str, ...], ...]]:
 
 
 def _read_lines(name: str) -> Iterator[str]:
-    with zipfile.ZipFile(TABLE) as file:
+    with zipfile.ZipFile(WORD_TABLE) as file:
         return iter(file.read(name).decode().splitlines())

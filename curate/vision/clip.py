@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-BATCH = 64  # images or texts shown to the model at a time
-RULES = 1  # part of the digest: raise it when images are prepared differently
-_BROKEN = (
+BATCH_SIZE = 64  # images or texts shown to the model at a time
+CACHE_RULES = 1  # part of the digest: raise it when images are prepared differently
+_TORCH_ERRORS = (
     OSError,
     RuntimeError,
     ValueError,
@@ -72,7 +72,7 @@ class OpenClip:
             with Path(own).open("rb") as file:
                 own = hashlib.file_digest(file, "sha256").hexdigest()
         config = json.dumps(self._config, sort_keys=True, default=str)
-        facts = f"{RULES} {version('open_clip_torch')} {self.model} {config} {own}"
+        facts = f"{CACHE_RULES} {version('open_clip_torch')} {self.model} {config} {own}"
         return hashlib.sha256(facts.encode()).hexdigest()[:20]
 
     def encode_texts(self, said: Sequence[Sequence[str]]) -> "NDArray[np.float32]":
@@ -86,8 +86,8 @@ class OpenClip:
         texts = dict.fromkeys(text for ways in said for text in ways)
         new = [text for text in texts if text not in self._texts]
         with torch.inference_mode():
-            for start in range(0, len(new), BATCH):
-                some = new[start : start + BATCH]
+            for start in range(0, len(new), BATCH_SIZE):
+                some = new[start : start + BATCH_SIZE]
                 tokens = self._tokenize(some).to(self._device)
                 vectors_TD = self._network.encode_text(tokens, normalize=True)
                 self._texts |= zip(some, vectors_TD.float().cpu().numpy(), strict=True)
@@ -102,8 +102,8 @@ class OpenClip:
 
         parts = [np.zeros((0, self.width), np.float32)]
         with torch.inference_mode():
-            for start in range(0, len(images), BATCH):
-                some = [self._prepare(image) for image in images[start : start + BATCH]]
+            for start in range(0, len(images), BATCH_SIZE):
+                some = [self._prepare(image) for image in images[start : start + BATCH_SIZE]]
                 pixels = torch.stack(some).to(self._device)
                 vectors_ND = self._network.encode_image(pixels, normalize=True)
                 parts.append(vectors_ND.float().cpu().numpy())
@@ -130,7 +130,7 @@ def _load(
         network, _, prepare = open_clip.create_model_and_transforms(
             model, pretrained=weights, device=device
         )
-    except _BROKEN as error:
+    except _TORCH_ERRORS as error:
         said = (str(error).splitlines() or [type(error).__name__])[0][:200]
         if isinstance(error, pickle.UnpicklingError):
             said = "not a file of tensors"  # torch advises to run whatever code is in it

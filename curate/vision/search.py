@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from curate.corpora.pixels import Picture
+from curate.corpora.pixels import CaptionedImage
 from curate.system.progress import SILENT, Progress
 from curate.text import tokens
 from curate.text.lemmas import is_function_word, lemmas_of, unit_of
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # the least: likelier than all else together
-BY_CHANCE = 0.01  # share of pictures that may be found although no caption says the word
-COMMON = 0.9  # of the words are found by chance in no larger share than is reckoned with
-CONTRAST = 60  # words that a word is held against
-NAMED = 8  # pictures that must show a word, and lack it, to measure the model on it
-MEASURED = 3  # words at least that the model is measured on
+MAX_CHANCE = 0.01  # share of pictures that may be found although no caption says the word
+CHANCE_QUANTILE = 0.9  # of the words are found by chance in no larger share than is reckoned with
+CONTRAST_WORDS = 60  # words that a word is held against
+MIN_NAMED = 8  # pictures that must show a word, and lack it, to measure the model on it
+MIN_MEASURED = 3  # words at least that the model is measured on
 MARGIN = 0.1  # by which it must find more where captions say the word than where they do not
-BEST = 6  # pictures named of each word
-ROWS = 4096  # pictures compared at a time
+MAX_BEST = 6  # pictures named of each word
+ROWS_A_STEP = 4096  # pictures compared at a time
 USAGE = "--images ARCHITECTURE:FILE, such as --images ViT-B-32:weights/vit_b_32.safetensors"
-NEUTRAL = ("a photo", "a picture", "a pattern", "a blurred photo")  # of nothing in particular
+NEUTRAL_TEXTS = ("a photo", "a picture", "a pattern", "a blurred photo")  # of nothing in particular
 
 
 @dataclass(frozen=True)
-class Trust:
+class ModelTrust:
     """How right the model is on this data, measured on words that captions do say."""
 
     words: int  # it was measured on
@@ -49,10 +49,10 @@ class Trust:
 
     def sentence(self) -> str:
         """What a reader should know before believing a count."""
-        if self.words < MEASURED:
+        if self.words < MIN_MEASURED:
             return (
                 f"image search is not used: captions say only {self.words} words often enough to "
-                f"measure the model on ({MEASURED} are needed, in {NAMED} pictures each)"
+                f"measure the model on ({MIN_MEASURED} are needed, in {MIN_NAMED} pictures each)"
             )
         found = (
             f"on {self.words} words that captions say it finds {self.recall:.0%} of their pictures,"
@@ -63,26 +63,26 @@ class Trust:
         return f"image search is not used, for on this data it is no better than chance: {found}"
 
 
-_UNMEASURED = Trust(0, THRESHOLDS[-1], 0.0, 1.0, usable=False)
+_UNMEASURED = ModelTrust(0, THRESHOLDS[-1], 0.0, 1.0, usable=False)
 
 
 @dataclass(frozen=True)
-class Found:
+class WordImages:
     """The pictures that show a word which their captions do not say."""
 
     unit: str
-    pictures: int  # found
+    images: int  # found
     likely: int  # of these, more than chance explains (two standard deviations above it)
     best: tuple[str, ...]  # keys of the likeliest, best first
 
 
 @dataclass(frozen=True)
-class Findings:
+class SearchFindings:
     """What a search found, and how far to believe it."""
 
-    trust: Trust
-    found: dict[str, Found]  # by unit; empty where the model is not to be used
-    pictures: int  # distinct ones that were looked at
+    trust: ModelTrust
+    found: dict[str, WordImages]  # by unit; empty where the model is not to be used
+    images: int  # distinct ones that were looked at
     unread: int  # that could not be
 
     def sentences(self) -> list[str]:
@@ -102,19 +102,19 @@ class Embedder(Protocol):
         """Float (len(said), D): the mean of several ways of saying the same."""
         ...
 
-    def encode_images(self, images: Sequence[Picture]) -> "NDArray[np.float32]":
+    def encode_images(self, images: Sequence[CaptionedImage]) -> "NDArray[np.float32]":
         """Float (N, D); a row of zeros where an image cannot be read."""
         ...
 
 
-class Search:
+class ImageSearch:
     """The search with any embedder."""
 
     def __init__(self, embedder: Embedder) -> None:
         """Search with this model."""
         self._embedder = embedder
 
-    def find(self, words: Sequence[str], pictures: Sequence[Picture]) -> Findings:
+    def find(self, words: Sequence[str], pictures: Sequence[CaptionedImage]) -> SearchFindings:
         """For each word, the pictures that show it although their captions do not say it.
 
         A picture shows a word if "a photo of a WORD" is likelier, by the threshold, than the words
@@ -131,27 +131,29 @@ class Search:
 
         asked = list(dict.fromkeys(words))
         pictures = sorted(pictures, key=lambda picture: picture.key)
-        contrast = frequent(pictures, CONTRAST)
+        contrast = frequent_words(pictures, CONTRAST_WORDS)
         if not contrast:
-            return Findings(_UNMEASURED, {}, len(pictures), 0)
+            return SearchFindings(_UNMEASURED, {}, len(pictures), 0)
         images_ND = self._embedder.encode_images(pictures)
         read_N = np.abs(images_ND).sum(1) > 0
         seen = [picture for picture, good in zip(pictures, read_N, strict=True) if good]
         units = [*contrast, *(word for word in asked if word not in set(contrast))]
         tally = _Tally(units, len(contrast), [picture.key for picture in seen])
-        texts_WD = self._embedder.encode_texts([_said(unit) for unit in units])
-        nothing_D = self._embedder.encode_texts([[text] for text in NEUTRAL])
+        texts_WD = self._embedder.encode_texts([_word_prompts(unit) for unit in units])
+        nothing_D = self._embedder.encode_texts([[text] for text in NEUTRAL_TEXTS])
         images_ND = images_ND[read_N]
-        for start in range(0, len(seen), ROWS):
-            some = slice(start, start + ROWS)
+        for start in range(0, len(seen), ROWS_A_STEP):
+            some = slice(start, start + ROWS_A_STEP)
             logits = self._embedder.scale * images_ND[some] @ np.vstack([texts_WD, nothing_D]).T
-            tally.add(start, logits.astype(np.float64), _captioned(seen[some], units))
+            tally.add(start, logits.astype(np.float64), _says_word(seen[some], units))
         trust = tally.trust()
         found = {word: tally.found(word, trust) for word in asked} if trust.usable else {}
-        return Findings(trust, found, len(seen), len(pictures) - len(seen))
+        return SearchFindings(trust, found, len(seen), len(pictures) - len(seen))
 
 
-def open_search(spec: str, *, cache: Path | None = None, progress: Progress = SILENT) -> Search:
+def open_search(
+    spec: str, *, cache: Path | None = None, progress: Progress = SILENT
+) -> ImageSearch:
     """The search that `--images MODEL:WEIGHTS` names.
 
     Args:
@@ -163,10 +165,10 @@ def open_search(spec: str, *, cache: Path | None = None, progress: Progress = SI
         UsageError: open_clip is missing, or knows no such architecture.
         InputError: the weights cannot be read.
     """
-    return Search(ClipEmbedder(OpenClip(spec, usage=USAGE), cache=cache, progress=progress))
+    return ImageSearch(ClipEmbedder(OpenClip(spec, usage=USAGE), cache=cache, progress=progress))
 
 
-def frequent(pictures: Sequence[Picture], most: int) -> list[str]:
+def frequent_words(pictures: Sequence[CaptionedImage], most: int) -> list[str]:
     """The content words that the captions of most pictures say, most frequent first.
 
     Adjectives are among them: that a thing is red is told by holding it against other colours.
@@ -179,7 +181,7 @@ def frequent(pictures: Sequence[Picture], most: int) -> list[str]:
     return sorted(counts, key=lambda unit: (-counts[unit], unit))[:most]
 
 
-def _said(unit: str) -> list[str]:
+def _word_prompts(unit: str) -> list[str]:
     """Ways of saying that a picture shows it.
 
     Source: Radford et al., arXiv:2103.00020, section 3.1.4 (prompts, and ensembles of them).
@@ -188,7 +190,7 @@ def _said(unit: str) -> list[str]:
     return [f"a photo of {article} {unit}", f"a picture of something {unit}", unit]
 
 
-def _captioned(pictures: Sequence[Picture], units: Sequence[str]) -> "NDArray[np.bool_]":
+def _says_word(pictures: Sequence[CaptionedImage], units: Sequence[str]) -> "NDArray[np.bool_]":
     """Bool (N, W): whether a caption of the picture says the unit in any inflection."""
     import numpy as np
 
@@ -248,25 +250,25 @@ class _Tally:
         for column in range(len(self._units)):
             rows = np.flatnonzero(p_NW[:, column] >= THRESHOLDS[0])
             better = [(-float(p_NW[row, column]), self._keys[start + int(row)]) for row in rows]
-            self._best[column] = sorted([*self._best[column], *better])[:BEST]
+            self._best[column] = sorted([*self._best[column], *better])[:MAX_BEST]
 
-    def trust(self) -> Trust:
+    def trust(self) -> ModelTrust:
         """Choose the threshold, and measure the model on the contrast words at it."""
         import numpy as np
 
         total = len(self._keys)
         said_W = self._said_W[: self._contrast]
-        rows = np.flatnonzero((said_W >= NAMED) & (total - said_W >= NAMED))
-        if len(rows) < MEASURED:
-            return Trust(len(rows), THRESHOLDS[-1], 0.0, 1.0, usable=False)
+        rows = np.flatnonzero((said_W >= MIN_NAMED) & (total - said_W >= MIN_NAMED))
+        if len(rows) < MIN_MEASURED:
+            return ModelTrust(len(rows), THRESHOLDS[-1], 0.0, 1.0, usable=False)
         recall_WT = self._right_WT[rows] / said_W[rows, None]
         chance_WT = self._other_WT[rows] / (total - said_W[rows, None])
-        chance_T = np.quantile(chance_WT, COMMON, axis=0, method="higher")
-        number = next((n for n, c in enumerate(chance_T) if c <= BY_CHANCE), len(THRESHOLDS) - 1)
+        chance_T = np.quantile(chance_WT, CHANCE_QUANTILE, axis=0, method="higher")
+        number = next((n for n, c in enumerate(chance_T) if c <= MAX_CHANCE), len(THRESHOLDS) - 1)
         gain_W = recall_WT[:, number] - chance_WT[:, number]
         error = float(gain_W.std(ddof=1)) / len(rows) ** 0.5
         never = 3 / float((total - said_W[rows]).sum())  # rule of three: at most so many, at 95 %
-        return Trust(
+        return ModelTrust(
             words=len(rows),
             threshold=THRESHOLDS[number],
             recall=float(recall_WT[:, number].mean()),
@@ -274,7 +276,7 @@ class _Tally:
             usable=bool(gain_W.mean() - 2 * error > MARGIN),
         )
 
-    def found(self, unit: str, trust: Trust) -> Found:
+    def found(self, unit: str, trust: ModelTrust) -> WordImages:
         """What was found of one word at the threshold that was chosen."""
         column = self._units.index(unit)
         number = THRESHOLDS.index(trust.threshold)
@@ -282,4 +284,4 @@ class _Tally:
         expected = trust.chance * (len(self._keys) - int(self._said_W[column]))
         by_chance = int(-(-(expected + 2 * expected**0.5) // 1))
         best = [key for p, key in self._best[column] if -p >= trust.threshold]
-        return Found(unit, pictures, max(0, pictures - by_chance), tuple(best))
+        return WordImages(unit, pictures, max(0, pictures - by_chance), tuple(best))

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curate.corpora.pixels import Picture, pixels
+from curate.corpora.pixels import CaptionedImage, read_pixels
 from curate.errors import InputError
 from curate.system.files import remove_leftovers, write_bytes
 from curate.system.progress import SILENT, Progress, track
-from curate.vision.clip import BATCH, OpenClip
+from curate.vision.clip import BATCH_SIZE, OpenClip
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,7 +39,7 @@ class ClipEmbedder:
         if self._folder:
             remove_leftovers(self._folder)
 
-    def encode_images(self, images: Sequence[Picture]) -> "NDArray[np.float32]":
+    def encode_images(self, images: Sequence[CaptionedImage]) -> "NDArray[np.float32]":
         """Float (N, D), each of length 1; a row of zeros where an image cannot be read.
 
         Vectors are rounded to 16 bits before they are used, so that kept ones and new ones agree.
@@ -65,15 +65,15 @@ class ClipEmbedder:
         return np.array(rows, dtype=np.float32).reshape(len(rows), self._model.width)
 
     def _embed(
-        self, images: Sequence[Picture]
-    ) -> "Iterator[tuple[Picture, NDArray[np.float16] | None]]":
+        self, images: Sequence[CaptionedImage]
+    ) -> "Iterator[tuple[CaptionedImage, NDArray[np.float16] | None]]":
         """Each image with its vector, in order; None where it cannot be read."""
         import numpy as np
         from PIL import Image
 
-        answers = pixels(images, self._model.side)
-        for start in range(0, len(images), BATCH):
-            some = images[start : start + BATCH]
+        answers = read_pixels(images, self._model.side)
+        for start in range(0, len(images), BATCH_SIZE):
+            some = images[start : start + BATCH_SIZE]
             shown = [next(answers) for _ in some]
             read = [
                 Image.frombytes("RGB", one[:2], one[2]) for one in shown if not isinstance(one, str)

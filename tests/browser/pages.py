@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import test_verification_page as verification
-from coverage_reports import HOSTILE, complete, large
+from coverage_reports import HOSTILE, complete_report, large_report
 from drawings import COLOURS, SHAPES, drawing
 
-from curate.corpora import corpus
+from curate.corpora.corpus import find_corpus
 from curate.report import page, thumbnails
 from train.verification import page as verify_page
 
@@ -67,29 +67,31 @@ def real(folder: Path) -> Path:
 
 def full(folder: Path) -> Path:
     """Every field of a report, with images: whole ones, a broken one, one of unknown rights."""
-    report, prompts = complete()
+    report, prompts = complete_report()
     (folder / "t-1").write_bytes(drawing("red", "circle", 300))
     (folder / "t-2").write_bytes(drawing("red", "circle", 300)[:99])
     (folder / "t.csv").write_text("image,caption\nt-1,a dog\nt-2,a blizzard demon\n")
-    origin = corpus.find(folder / "t.csv")
-    images = thumbnails.of(origin, thumbnails.keys_of(report), processes=1)
+    origin = find_corpus(folder / "t.csv")
+    images = thumbnails.make_thumbnails(origin, thumbnails.evidence_keys(report), processes=1)
     known = {"license": "CC-BY-4.0", "source": "openverse", "page_url": "https://a.test/1"}
     images["t-1"] = replace(images["t-1"], **known)
     images["t-2"] = replace(images["t-2"], license="CC0-1.0")
     images["t-3"] = replace(images["t-3"], page_url="javascript:alert(1)")
     file = folder / "complete.html"
-    file.write_text(page.render(report, prompts, thumbnails=images), "utf-8")
+    file.write_text(page.render_report_page(report, prompts, thumbnails=images), "utf-8")
     return file
 
 
 def many(folder: Path) -> Path:
     """2,000 prompts, 30,000 items, 600 images."""
-    report, prompts = large()
-    keys = thumbnails.keys_of(report)
+    report, prompts = large_report()
+    keys = thumbnails.evidence_keys(report)
     (folder / "shape.png").write_bytes(drawing("blue", "circle", 96))
     (folder / "l.csv").write_text("image,caption\nshape.png,a\n")
-    (one,) = thumbnails.of(corpus.find(folder / "l.csv"), ["shape.png"], processes=1).values()
+    (one,) = thumbnails.make_thumbnails(
+        find_corpus(folder / "l.csv"), ["shape.png"], processes=1
+    ).values()
     file = folder / "large.html"
-    images = dict.fromkeys(keys[: thumbnails.MOST], one)
-    file.write_text(page.render(report, prompts, thumbnails=images), "utf-8")
+    images = dict.fromkeys(keys[: thumbnails.MAX_THUMBNAILS], one)
+    file.write_text(page.render_report_page(report, prompts, thumbnails=images), "utf-8")
     return file

@@ -14,9 +14,9 @@ from torch import Tensor
 from curate.errors import InputError
 from curate.formats.model import (
     METADATA,
-    MODEL,
+    MODEL_FILE,
     NO_FACTS,
-    STATE,
+    STATE_FILE,
     ModelFacts,
     ModelRecord,
     StageRecord,
@@ -198,7 +198,9 @@ def open_tensors(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
     from safetensors import SafetensorError, safe_open
 
     fix = "name a folder of train finetune"
-    if path.name != MODEL and (path.parent / STATE).exists():  # a part of an unfinished run
+    if (
+        path.name != MODEL_FILE and (path.parent / STATE_FILE).exists()
+    ):  # a part of an unfinished run
         fix = "remove this run's folder, or name a new --out"
     try:
         with safe_open(path, framework="pt") as reader:

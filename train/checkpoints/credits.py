@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from curate.formats import shards as layout
+from curate.formats.shards import iterate_samples
 
 TENSOR = "credits"  # its name among the weights; a header may not hold so much
 _FIELDS = {  # name here -> name in a shard's record
@@ -32,7 +32,7 @@ def of_shards(shards: Path, keys: Collection[str]) -> list[dict[str, str]]:
     """
     wanted = set(keys)
     found = []
-    for key, _, record in layout.iterate(shards):
+    for key, _, record in iterate_samples(shards):
         if key in wanted:
             values = {name: str(record.get(own) or "") for name, own in _FIELDS.items()}
             verdict = record.get("share_model")

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from curate.errors import InputError
-from curate.formats import shards as layout
-from curate.system.files import replacing, write_bytes
+from curate.formats.shards import Record, ShardIndex, find_shards, read_index
+from curate.system.files import atomic_write, write_bytes
 from curate.system.progress import SILENT, Progress, track
 from train.data import tars
 from train.data.decoding import fitted
@@ -81,7 +81,7 @@ class Pictures:
     keys: list[str]
     captions: list[list[str]]
     skipped: dict[str, str]  # key -> why it cannot be trained on
-    index: layout.Index
+    index: ShardIndex
 
     def __len__(self) -> int:
         """How many pictures."""
@@ -155,7 +155,7 @@ def load(
         InputError: no shards, another version, a broken, missing or truncated tar, no usable
             picture, or nowhere to keep things.
     """
-    index = layout.read_index(shards)
+    index = read_index(shards)
     facts = json.dumps([VERSION, [s.sha256 for s in index.shards], size, fit])
     name = f"pictures-{size}-{hashlib.sha256(facts.encode()).hexdigest()[:24]}"
     needed = index.samples * size.width * size.height * 3
@@ -193,7 +193,7 @@ def cache_folder(shards: Path, otherwise: Path | None) -> Path:
     Raises:
         InputError: no shards.
     """
-    root = layout.find(shards)
+    root = find_shards(shards)
     beside = root / CACHE
     if otherwise is None or _writable(beside if beside.exists() else root):
         return beside
@@ -227,7 +227,7 @@ def _nothing(shards: Path, size: Size, skipped: Mapping[str, str]) -> InputError
 
 def _decode(
     shards: Path,
-    index: layout.Index,
+    index: ShardIndex,
     form: tuple[Size, str],
     target: Path | None,
     progress: Progress,
@@ -237,12 +237,12 @@ def _decode(
     skipped: dict[str, str] = {}
 
     def one(
-        key: str, data: bytes, record: layout.Record, place: Place
+        key: str, data: bytes, record: Record, place: Place
     ) -> tuple[str, list[str], Place, np.ndarray | str]:
         texts = [c["text"] for c in record["captions"] if c["text"].strip()]
         return key, texts, place, fitted(data, *form) if texts else "no caption"
 
-    with replacing(target) if target else nullcontext() as file, threads(_workers()) as pool:
+    with atomic_write(target) if target else nullcontext() as file, threads(_workers()) as pool:
         samples = tars.iterate(shards)
         decoded = mapped(pool, one, samples, depth=8 * _workers())
         shown = track(decoded, index.samples, "decoding images", progress)

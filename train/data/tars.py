@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from curate.errors import InputError
-from curate.formats import shards as layout
+from curate.formats.shards import Record, ShardIndex, iterate_samples, read_index
 from train.data.decoding import fitted
 from train.data.prefetch import threads
 from train.size import Size
@@ -38,20 +38,20 @@ class Place(NamedTuple):
     crc: int  # CRC-32 of the bytes, so that a change is seen
 
 
-def iterate(shards: Path) -> Iterator[tuple[str, bytes, layout.Record, Place]]:
-    """As `layout.iterate`, which checks each shard's SHA-256 first, with the picture's place.
+def iterate(shards: Path) -> Iterator[tuple[str, bytes, Record, Place]]:
+    """As `iterate_samples`, which checks each shard's SHA-256 first, with the picture's place.
 
     Raises:
-        InputError: as `layout.iterate`.
+        InputError: as `iterate_samples`.
     """
-    index = layout.read_index(shards)
+    index = read_index(shards)
     for (key, data, record), (shard, offset) in zip(
-        layout.iterate(shards), _offsets(index), strict=True
+        iterate_samples(shards), _offsets(index), strict=True
     ):
         yield key, data, record, Place(shard, offset, len(data), zlib.crc32(data))
 
 
-def _offsets(index: layout.Index) -> Iterator[tuple[int, int]]:
+def _offsets(index: ShardIndex) -> Iterator[tuple[int, int]]:
     """Number of the shard and offset of each picture, in the order they are stored."""
     for number, shard in enumerate(index.shards):
         with tarfile.open(index.root / shard.name, "r:") as tar:

@@ -10,7 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from curate.rights.kinds import link
+from curate.rights.kinds import licence_url
 from curate.system import web_page
 
 LONGEST = 300  # characters of a title or name that are kept
@@ -51,7 +51,10 @@ def credits_page(name: str, credits: Sequence[Mapping[str, str]]) -> str:
         "| --- | --- | --- | --- |",
     ]
     for credit in credits:
-        license, address = credit["license"], link(credit["license"]) or credit["license_url"]
+        license, address = (
+            credit["license"],
+            licence_url(credit["license"]) or credit["license_url"],
+        )
         cells = (
             linked(credit["title"] or credit["key"], credit["page_url"]),
             linked(credit["creator"] or "unknown", credit["creator_url"]),
@@ -90,7 +93,7 @@ def linked(text: str, url: str | None) -> Markup:
 def licence_link(id: str) -> Markup:
     """A licence by its id, with the address of its text where it has one."""
     known = {"none": "not stated", "unknown": "not stated"}
-    return linked(known.get(id, id), None if id in known else link(id))
+    return linked(known.get(id, id), None if id in known else licence_url(id))
 
 
 def _join(parts: Iterable[str]) -> Markup:

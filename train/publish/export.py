@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import InputError, LicenceError, UsageError, storage_error
-from curate.formats.model import MODEL, ModelFacts, find_model
-from curate.system.files import replacing, write_bytes
+from curate.formats.model import MODEL_FILE, ModelFacts, find_model
+from curate.system.files import atomic_write, write_bytes
 from curate.system.progress import SILENT, Progress
 from train.checkpoints import checkpoint
 from train.checkpoints.checkpoint import Cascade
@@ -69,7 +69,7 @@ def export(
     facts = _facts(out, cascade, credits, [report for report, _ in checked], coverage)
     config = _config(file, cascade, facts)
     written: dict[str, bytes | Path] = {
-        MODEL: file,
+        MODEL_FILE: file,
         CONFIG: json.dumps(config, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n",
         CARD: card.readme(facts).encode("utf-8", "replace"),
         CREDITS: card.credits_page(facts["name"], credits).encode("utf-8", "replace"),
@@ -233,7 +233,7 @@ def _config(file: Path, cascade: Cascade, facts: Mapping[str, Any]) -> dict[str,
     """`config.json`: everything about the model but its weights and its credits."""
     return {
         "format": VERSION,
-        "model": {"file": MODEL, "sha256": cascade.digest, "bytes": file.stat().st_size},
+        "model": {"file": MODEL_FILE, "sha256": cascade.digest, "bytes": file.stat().st_size},
         "encoder": facts["encoder"],
         "encoder_digest": cascade.encoder_digest,
         "stages": [
@@ -268,7 +268,7 @@ def _write(out: Path, files: Mapping[str, bytes | Path]) -> None:
             if isinstance(content, bytes):
                 write_bytes(part / name, content)
             else:
-                with replacing(part / name) as target, content.open("rb") as source:
+                with atomic_write(part / name) as target, content.open("rb") as source:
                     shutil.copyfileobj(source, target, 2**20)
         part.rename(out)
     except OSError as error:

@@ -8,7 +8,7 @@ advice.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from curate.rights.kinds import OWN, is_family, kinds_of, link
+from curate.rights.kinds import OWN, is_family, kinds_of, licence_url
 
 FREE = {"cc0", "public-domain-mark", "public-domain"}  # kinds that ask for nothing
 LENIENT = {"permissive", "attribution"}  # kinds that ask for credit and notices
@@ -82,7 +82,7 @@ def _strictest(id: str) -> Claim:
 def _stated(id: str, because: str) -> Claim:
     if id in HUB:
         return Claim(id.lower(), None, None, because)
-    return Claim("other", id.lower(), link(id), because)
+    return Claim("other", id.lower(), licence_url(id), because)
 
 
 def _none(because: str) -> Claim:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from curate.errors import InputError
-from curate.formats.model import STATE
+from curate.formats.model import STATE_FILE
 from curate.system.progress import SILENT, Progress
 from train.checkpoints.checkpoint import Stage
 from train.config import TrainConfig
@@ -77,7 +77,7 @@ class Run:
     @property
     def state(self) -> Path:
         """The unfinished run: weights, averages, moments."""
-        return self.folder / STATE
+        return self.folder / STATE_FILE
 
     def meet(self) -> None:
         """Wait until every process is here."""

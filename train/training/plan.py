@@ -171,7 +171,7 @@ def show(report: Report, *, as_json: bool) -> None:
     Raises:
         UsageError: it cannot.
     """
-    printing.report(report, HEADINGS, json=as_json)
+    printing.print_result(report, HEADINGS, json=as_json)
     if report.refusal is not None:
         raise report.refusal
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from curate.formats.model import MODEL
+from curate.formats.model import MODEL_FILE
 from curate.system import terminal
 from train.checkpoints.checkpoint import Cascade
 from train.figures import loss_curve
@@ -20,7 +20,7 @@ def show(run: Path, done: Cascade, *, as_json: bool) -> None:
     points = loss_points(run)
     loss_curve.loss_curve(points, run / "loss.png")
     facts: dict[str, Any] = {
-        "model": str(run / MODEL),
+        "model": str(run / MODEL_FILE),
         "stages": [s.size.to_json() for s in done.stages],
         "loss": {name: values["loss"][-1][1] for name, values in points.items() if values["loss"]},
         "convergence": done.facts.convergence,
@@ -28,7 +28,7 @@ def show(run: Path, done: Cascade, *, as_json: bool) -> None:
         "licences": done.facts.licences,
     }
     if as_json:
-        terminal.as_json(facts)
+        terminal.print_json(facts)
         return
     lines = [f"model\t{facts['model']}"]
     lines += [f"loss {name}\t{loss:.4f}" for name, loss in facts["loss"].items()]
@@ -40,4 +40,4 @@ def show(run: Path, done: Cascade, *, as_json: bool) -> None:
                 f"{run}: {sampler.poor(size, c)}\n"
                 f"  fix: train finetune --init {run} --out NEW, with more images for that stage"
             )
-    terminal.result("".join(f"{line}\n" for line in lines))
+    terminal.write_stdout("".join(f"{line}\n" for line in lines))

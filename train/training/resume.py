@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from curate.errors import InputError
-from curate.formats.model import STATE
+from curate.formats.model import STATE_FILE
 from train.checkpoints import checkpoint
 from train.checkpoints.checkpoint import Stage
 from train.model import optimizers
@@ -40,7 +40,7 @@ def save(folder: Path, number: int, seen: int, tally: Tally, learner: Learner) -
     memory = optimizers.states(tools, network).items()
     tensors |= {f"optimizer/{name}": value for name, value in memory}
     described = {"version": VERSION, "stage": number, "seen": seen, "tally": tally.to_json()}
-    checkpoint.write_tensors(folder / STATE, tensors, described)
+    checkpoint.write_tensors(folder / STATE_FILE, tensors, described)
 
 
 def position(folder: Path) -> tuple[int, int] | None:
@@ -49,10 +49,10 @@ def position(folder: Path) -> tuple[int, int] | None:
     Raises:
         InputError: the state cannot be read.
     """
-    if not (folder / STATE).exists():
+    if not (folder / STATE_FILE).exists():
         return None
-    with checkpoint.open_tensors(folder / STATE) as (_, described):
-        return _position(folder / STATE, described)
+    with checkpoint.open_tensors(folder / STATE_FILE) as (_, described):
+        return _position(folder / STATE_FILE, described)
 
 
 def _position(file: Path, described: dict[str, Any]) -> tuple[int, int]:
@@ -68,7 +68,7 @@ def restore(folder: Path, number: int, tally: Tally, learner: Learner) -> tuple[
     Raises:
         InputError: the state cannot be read, or is not one of this network.
     """
-    file = folder / STATE
+    file = folder / STATE_FILE
     if not file.exists():
         return 0, tally
     with checkpoint.open_tensors(file) as (reader, described):
@@ -94,7 +94,7 @@ def finish(folder: Path, number: int, stage: Stage) -> None:
     described = {"version": VERSION, **asdict(stage.record)}
     checkpoint.write_tensors(_finished(folder, number), stage.network.state_dict(), described)
     start = {"version": VERSION, "stage": number + 1, "seen": 0}
-    checkpoint.write_tensors(folder / STATE, {}, start)
+    checkpoint.write_tensors(folder / STATE_FILE, {}, start)
 
 
 def restore_finished(folder: Path, stages: Sequence[Stage]) -> int:
@@ -116,7 +116,7 @@ def restore_finished(folder: Path, stages: Sequence[Stage]) -> int:
 
 def remove(folder: Path) -> None:
     """Delete all of it: the run is finished."""
-    for file in (folder / STATE, *folder.glob("finished-*.safetensors")):
+    for file in (folder / STATE_FILE, *folder.glob("finished-*.safetensors")):
         file.unlink(missing_ok=True)
 
 

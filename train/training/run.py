@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from curate.errors import InputError, UsageError
-from curate.formats.model import MODEL, NO_FACTS, ModelFacts, read_model
-from curate.system.files import locked, write_bytes
+from curate.formats.model import MODEL_FILE, NO_FACTS, ModelFacts, read_model
+from curate.system.files import lock_folder, write_bytes
 from curate.system.progress import SILENT, Progress
 from train import config
 from train.checkpoints import checkpoint, credits
@@ -88,7 +88,7 @@ def _train(run: Run, folders: Mapping[str, Path | None], init: Path | None) -> C
         run.meet()  # the first process fills the caches
     sources = sources_of(run, folders)
     changed = _claim(run, sources, start)
-    if (folder / MODEL).exists():
+    if (folder / MODEL_FILE).exists():
         run.progress.say(f"{folder}: already trained; nothing to do")
         if run.rank == 0:
             resume.remove(folder)
@@ -121,7 +121,7 @@ def _train(run: Run, folders: Mapping[str, Path | None], init: Path | None) -> C
             shards=digests,
             convergence=_convergence(cascade, lesson, run.device),
         )
-        checkpoint.save(folder / MODEL, cascade, owed)
+        checkpoint.save(folder / MODEL_FILE, cascade, owed)
         resume.remove(folder)
     run.journal.close()
     run.meet()
@@ -166,7 +166,7 @@ def _opened(
     device = distributed.own(device, world)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    with distributed.together(device, world), locked(folder) if rank == 0 else nullcontext():
+    with distributed.together(device, world), lock_folder(folder) if rank == 0 else nullcontext():
         log = Journal(folder, settings.tensorboard)
         yield Run(folder, settings, device, tuning, log, rank, world)
 
@@ -188,7 +188,7 @@ def _claim(run: Run, sources: Sequence[Source], start: Cascade | None) -> list[d
         "init": start and start.digest,
         "changed": [],
     }
-    path, finished = run.folder / SETTINGS, (run.folder / MODEL).exists()
+    path, finished = run.folder / SETTINGS, (run.folder / MODEL_FILE).exists()
     at = resume.position(run.folder)
     if path.exists() and (finished or at):
         was = json.loads(path.read_text(encoding="utf-8"))

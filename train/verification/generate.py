@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from curate.formats.model import find_model
-from curate.system.files import replacing
+from curate.system.files import atomic_write
 from curate.system.progress import SILENT, Progress
 from train.sampling import sampler as sampling
 from train.size import Size
@@ -117,5 +117,5 @@ def _kept(file: Path) -> np.ndarray | None:
 def _keep(file: Path, images: np.ndarray) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, images=images)
-    with replacing(file) as stream:
+    with atomic_write(file) as stream:
         stream.write(buffer.getvalue())

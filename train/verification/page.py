@@ -40,7 +40,7 @@ def render(report: Report, album: Album) -> str:
     """The page of a report, with the images of the album."""
     scorers = [judge.name for judge in report.judges]
     rows = _rows(report, album, scorers)
-    return web_page.render(
+    return web_page.render_page(
         "train.verification/page.html.j2",
         style=_filter_rules(len(scorers)),
         report=report,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curate.errors import InputError
-from curate.formats import shards as layout
+from curate.formats.shards import iterate_samples
 from curate.text import tokens
 from train.verification.scorers import Reference, contains, plain
 from train.verification.verdict import NEVER, SHOWN, WITH, WITHOUT
@@ -111,6 +111,6 @@ def captions_of(folders: Iterable[Path]) -> frozenset[str]:
     return frozenset(
         plain(caption["text"])
         for folder in folders
-        for _, _, record in layout.iterate(folder)
+        for _, _, record in iterate_samples(folder)
         for caption in record["captions"]
     )

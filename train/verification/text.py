@@ -22,7 +22,7 @@ def show(*reports: Report, as_json: bool) -> None:
     """
     if as_json:
         values: list[Any] = [json.loads(report.to_json()) for report in reports]
-        output.as_json(values[0] if len(values) == 1 else values)
+        output.print_json(values[0] if len(values) == 1 else values)
         return
     for report in reports:
         if sys.stdout.isatty():
@@ -39,7 +39,7 @@ def _lines(report: Report) -> None:
     lines.append((report.word, "works" if report.works else "does not work"))
     for line in (*map(accuracy_of, report.judges), *report.reasons):
         output.say(line)
-    output.result("".join("\t".join(line) + "\n" for line in lines))
+    output.write_stdout("".join("\t".join(line) + "\n" for line in lines))
 
 
 def _table(report: Report) -> None:
@@ -66,7 +66,9 @@ def _table(report: Report) -> None:
     for line in map(accuracy_of, report.judges):
         output.say(line)
     verdict = f"{report.word} {'works' if report.works else 'does not work'}"
-    output.result("".join(f"{line}\n" for line in (*(f"  {r}" for r in report.reasons), verdict)))
+    output.write_stdout(
+        "".join(f"{line}\n" for line in (*(f"  {r}" for r in report.reasons), verdict))
+    )
 
 
 def _cell(share: Share | None, *, signed: bool = False) -> str:

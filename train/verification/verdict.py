@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from curate.errors import Exit
+from curate.errors import ExitCode
 from train.verification.intervals import FEW, Share
 from train.verification.scorers import Accuracy
 
@@ -104,9 +104,9 @@ class Report:
     rows: list[Row] = field(default_factory=list)  # every sample
 
     @property
-    def exit_code(self) -> Exit:
+    def exit_code(self) -> ExitCode:
         """0 if the word works, else 1."""
-        return Exit.DONE if self.works else Exit.FOUND
+        return ExitCode.DONE if self.works else ExitCode.FOUND
 
     def to_json(self) -> bytes:
         """`verify.json`; equal reports give equal bytes."""
