@@ -13,8 +13,8 @@ on one processor, in turns, both sides read the same shards at the same size:
 
 Ours are whole training batches with captions, noise and low-resolution pictures; the peer's are
 float pixels and captions. A third of the distance between two random places is what a true
-shuffle moves a picture; `moved` is the mean distance between where pictures lie and where they
-come out, as a share of that, where a shard holds 20,000 pictures. Last, `ahead`: seconds a step
+shuffle moves a picture; `mean_move` is the mean distance between where pictures lie and where they
+come out, as a share of that, where a shard holds 20,000 pictures. Last, `prefetch`: seconds a step
 with a device that is busy as long as a batch takes to make, with and without it, and what it costs
 where making a batch costs nothing. Prints JSON.
 """
@@ -39,9 +39,9 @@ from PIL import Image
 
 from curate.formats.shards import INDEX_NAME, Shard, ShardIndex, shard_name
 from train.config import TrainConfig
-from train.data import dataset as data
-from train.data.batches import Corpus
-from train.data.prefetch import ahead
+from train.data import dataset
+from train.data.batches import Mixture
+from train.data.prefetch import prefetch
 from train.size import Size
 from train.text_encoder.embeddings import EncodedText
 
@@ -70,8 +70,11 @@ def main() -> None:
         for name, (_, _, stages, number) in CASES.items():
             found[name] = case(Path(folder) / name, stages, number, given)
         os.sched_setaffinity(0, processors)
-        found["ahead"] = hidden(Path(folder) / next(iter(CASES)))
-    found["moved"] = {"permutation": moved(permutation()), "shuffle buffer": moved(buffered())}
+        found["ahead"] = time_prefetch(Path(folder) / next(iter(CASES)))
+    found["moved"] = {
+        "permutation": mean_move(permutation_order()),
+        "shuffle buffer": mean_move(buffer_order()),
+    }
     json.dump(found, sys.stdout, indent=1)
     print()
 
@@ -122,11 +125,11 @@ def case(
         return result
 
     for _ in range(given.repeats):
-        shutil.rmtree(shards / data.CACHE, ignore_errors=True)
-        read = corpus_of(data.load(shards, size, limit=0))
-        shutil.rmtree(shards / data.CACHE)
+        shutil.rmtree(shards / dataset.CACHE, ignore_errors=True)
+        read = corpus_of(dataset.load_images(shards, size, limit=0))
+        shutil.rmtree(shards / dataset.CACHE)
         kept = corpus_of(
-            note("filling", given.pictures, lambda: data.load(shards, size, limit=10**12))
+            note("filling", given.pictures, lambda: dataset.load_images(shards, size, limit=10**12))
         )
         for name, corpus in (("cached", kept), ("streamed", read)):
             images = BATCH * given.batches
@@ -143,24 +146,26 @@ def case(
     }
 
 
-def corpus_of(pictures: data.Pictures) -> Corpus:
-    captions = data.distinct_captions([pictures])
+def corpus_of(pictures: dataset.ImageSet) -> Mixture:
+    captions = dataset.distinct_captions([pictures])
     text = EncodedText.of(torch.ones(len(captions), 8, 384).half(), torch.full((len(captions),), 8))
-    return Corpus([pictures], [1.0], {c: n for n, c in enumerate(captions)}, text)
+    return Mixture([pictures], [1.0], {c: n for n, c in enumerate(captions)}, text)
 
 
-def ours(corpus: Corpus, config: TrainConfig, number: int, batches: int) -> None:
+def ours(corpus: Mixture, config: TrainConfig, number: int, batches: int) -> None:
     for n in range(batches):
         corpus.batch(config, number, n * BATCH, BATCH)
 
 
-def pixels(corpus: Corpus, crop: int, batches: int) -> None:
+def pixels(corpus: Mixture, crop: int, batches: int) -> None:
     (pictures,), random = corpus.sets, np.random.default_rng(0)
     for n in range(batches):
-        rows = data.draw(len(pictures), start=n * BATCH, number=BATCH, seed=0, stream=0).tolist()
+        rows = dataset.rows_at(
+            len(pictures), start=n * BATCH, number=BATCH, seed=0, stream=0
+        ).tolist()
         places = random.integers(0, pictures.size.width - crop + 1, (BATCH, 2))
         corners = [(int(top), int(left)) for top, left in places]
-        data.scaled(pictures.windows(rows, corners, Size(crop, crop)))
+        dataset.normalize(pictures.windows(rows, corners, Size(crop, crop)))
 
 
 def peer(shards: Path, side: int, crop: int, batches: int) -> None:
@@ -193,11 +198,11 @@ def peer(shards: Path, side: int, crop: int, batches: int) -> None:
 PLACES = 20_000
 
 
-def permutation() -> list[int]:
-    return data.draw(PLACES, start=0, number=PLACES, seed=0, stream=0).tolist()
+def permutation_order() -> list[int]:
+    return dataset.rows_at(PLACES, start=0, number=PLACES, seed=0, stream=0).tolist()
 
 
-def buffered() -> Iterator[int]:
+def buffer_order() -> Iterator[int]:
     """What webdataset's buffer makes of pictures that lie in the order 0, 1, 2, …"""
     from random import Random
 
@@ -206,14 +211,14 @@ def buffered() -> Iterator[int]:
     return _shuffle(iter(range(PLACES)), BUFFER, 100, rng=Random(0))
 
 
-def moved(order: Any) -> float:
+def mean_move(order: Any) -> float:
     came = np.fromiter(order, int)
     return round(float(np.abs(came - np.arange(len(came))).mean() / (len(came) / 3)), 3)
 
 
-def hidden(shards: Path) -> dict[str, float]:
+def time_prefetch(shards: Path) -> dict[str, float]:
     """Seconds a step; the device is played by a pause, in which the processor is free."""
-    corpus = corpus_of(data.load(shards, Size(512, 512), limit=0))
+    corpus = corpus_of(dataset.load_images(shards, Size(512, 512), limit=0))
     config = TrainConfig(stages=(128, 512), images=(1, 1))
 
     def make(seen: int, count: int) -> object:
@@ -230,13 +235,13 @@ def hidden(shards: Path) -> dict[str, float]:
         time.sleep(alone)
     plain = (time.perf_counter() - started) / len(positions)
     started = time.perf_counter()
-    with ahead(make, positions) as batches:
+    with prefetch(make, positions) as batches:
         for _ in batches:
             time.sleep(alone)
     with_it = (time.perf_counter() - started) / len(positions)
     many = [(n, 0) for n in range(20_000)]
     started = time.process_time()
-    with ahead(lambda seen, count: seen, many) as numbers:
+    with prefetch(lambda seen, count: seen, many) as numbers:
         for _ in numbers:
             pass
     cost = (time.process_time() - started) / len(many)

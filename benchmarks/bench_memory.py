@@ -42,7 +42,7 @@ def main() -> None:
     given = options.parse_args()
     torch.set_num_threads(1)
     if given.child:
-        print(json.dumps(measured(**json.loads(given.child))))
+        print(json.dumps(measure(**json.loads(given.child))))
         return
     print("training on this CPU: peak of resident memory, MB")
     print("size\tstage\tparameters M\tmeasured\tcounted\tratio")
@@ -54,7 +54,7 @@ def main() -> None:
 
 def settings(size: str, stages: str, batch: int = 16, **more: object) -> config.TrainConfig:
     sizes = tuple(map(Size.of, stages.split(",")))
-    return config.load(
+    return config.load_config(
         None,
         {"model_size": size, "stages": sizes, "images": (1,) * len(sizes), "batch_size": batch}
         | more,
@@ -63,7 +63,7 @@ def settings(size: str, stages: str, batch: int = 16, **more: object) -> config.
 
 def one(size: str, stages: str, number: int, batch: int, microbatches: int) -> None:
     chosen = settings(size, stages, batch, gradient_accumulation=microbatches)
-    stage = memory.planned(chosen, TEXT, cuda=False).stages[number]
+    stage = memory.plan_memory(chosen, TEXT, cuda=False).stages[number]
     counted = stage.training.total - stage.training.other_stages
     facts = {"size": size, "stages": stages, "number": number, "batch": batch}
     facts |= {"microbatches": microbatches}
@@ -78,7 +78,7 @@ def one(size: str, stages: str, number: int, batch: int, microbatches: int) -> N
     )
 
 
-def measured(size: str, stages: str, number: int, batch: int, microbatches: int) -> int:
+def measure(size: str, stages: str, number: int, batch: int, microbatches: int) -> int:
     """Bytes of resident memory at the peak of a few steps, over those held before."""
     chosen = settings(size, stages, batch, gradient_accumulation=microbatches)
     steps(settings("tiny", "16", 2), 0, microbatches=1)  # libraries load their kernels
@@ -95,12 +95,12 @@ def resident(name: str) -> int:
 
 def steps(chosen: config.TrainConfig, number: int, microbatches: int) -> None:
     """Training steps as the loop takes them, on random pictures."""
-    shape = memory.shapes_of(chosen, TEXT)[number]
+    shape = memory.unet_configs(chosen, TEXT)[number]
     work = memory.one_pass(chosen, shape, number)
     network = UNet(shape).to(memory_format=torch.channels_last)
-    kept = [ema.copied(network, sigma_rel) for sigma_rel in chosen.ema_sigma_rel]
-    steppers = optimizers.made("adamw", {}, network, weight_decay=0.01)
-    batch = tracing.batch(work)
+    kept = [ema.start_ema(network, sigma_rel) for sigma_rel in chosen.ema_sigma_rel]
+    steppers = optimizers.make("adamw", {}, network, weight_decay=0.01)
+    batch = tracing.random_batch(work)
     for step in range(STEPS):
         for stepper in steppers:
             stepper.zero_grad(set_to_none=True)
@@ -110,7 +110,7 @@ def steps(chosen: config.TrainConfig, number: int, microbatches: int) -> None:
         for stepper in steppers:
             stepper.step()
         for average in kept:
-            average.add(network, step + 1, 1)
+            average.update(network, step + 1, 1)
 
 
 def cards(sizes: list[str], lists: list[str]) -> None:
@@ -123,7 +123,7 @@ def cards(sizes: list[str], lists: list[str]) -> None:
     for size in sizes:
         for stages in lists:
             chosen = settings(size, stages)
-            planned = memory.planned(chosen, TEXT, cuda=True)
+            planned = memory.plan_memory(chosen, TEXT, cuda=True)
             for number, stage in enumerate(planned.stages):
                 ways = [replace(chosen, gradient_checkpointing=again) for again in (False, True)]
                 largest = [largest_batch(way, number) for way in ways]
@@ -142,7 +142,7 @@ def largest_batch(chosen: config.TrainConfig, number: int) -> int:
     """Images of a microbatch that fit the card, from the growth between 256 and 512, or 0."""
 
     def need(batch: int) -> int:
-        nets = memory.shapes_of(chosen, TEXT)
+        nets = memory.unet_configs(chosen, TEXT)
         return memory.training(replace(chosen, batch_size=batch), nets, number, cuda=True).needed
 
     few, many = need(256), need(512)
@@ -150,9 +150,9 @@ def largest_batch(chosen: config.TrainConfig, number: int) -> int:
 
 
 def drawing(chosen: config.TrainConfig, number: int, images: int) -> int:
-    shape = memory.shapes_of(chosen, TEXT)[number]
+    shape = memory.unet_configs(chosen, TEXT)[number]
     seen = images * (1 if number else 2)  # with guidance the base is asked twice
-    return tracing.sampling(tracing.Pass(shape, chosen.stages[number], seen)).total
+    return tracing.sampling_cost(tracing.Pass(shape, chosen.stages[number], seen)).total
 
 
 if __name__ == "__main__":

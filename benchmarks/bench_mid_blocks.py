@@ -28,7 +28,7 @@ def main() -> None:
     for blocks in map(int, given.blocks.split(",")):
         run = given.out / f"blocks-{blocks}-{given.minutes:g}"
         found[blocks] = bench_quality.once(
-            run, lambda b=blocks, run=run: measured(task, run, b, given)
+            run, lambda b=blocks, run=run: measure(task, run, b, given)
         )
         bench_quality.show(f"{blocks} blocks", found[blocks])
         write_bytes(given.out / "mid-blocks.json", json.dumps(found, indent=1).encode())
@@ -46,7 +46,7 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measured(
+def measure(
     task: bench_quality.Task, folder: Path, blocks: int, given: argparse.Namespace
 ) -> dict[str, object]:
     changes = {"mid_blocks": blocks}

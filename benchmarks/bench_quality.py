@@ -41,9 +41,9 @@ from train.checkpoints.checkpoint import Cascade
 from train.config import TrainConfig
 from train.data import dataset
 from train.model import diffusion
-from train.sampling.sampler import Sampler, SamplingConfig
+from train.sampling.sampler import CascadeSampler, SamplingConfig
 from train.size import Size
-from train.text_encoder.embeddings import PACKAGED, EncodedText, encode_cached
+from train.text_encoder.embeddings import DEFAULT_ENCODER, EncodedText, encode_cached
 from train.training.run import finetune
 from train.verification.intervals import wilson
 
@@ -80,7 +80,7 @@ def main() -> None:
     results = {}
     for name, make in (("figures", figures), ("people", people)):
         if name in given.sets:
-            results[name] = compared(make(given), given)
+            results[name] = compare(make(given), given)
             write_bytes(given.out / "quality.json", json.dumps(results, indent=1).encode())
 
 
@@ -108,14 +108,14 @@ def figures(given: argparse.Namespace) -> Task:
     true = stacked_figures.compose(given.tiles, given.pixels, given.hidden_shift)
     learnt = true.select(true.seen_N)
     shards = stacked_figures.write_shards(learnt, given.out / f"figures-{given.pixels}")
-    return Task("figures", shards, true, encoded(true, given.out))
+    return Task("figures", shards, true, encode(true, given.out))
 
 
 def people(given: argparse.Namespace) -> Task:
     """The emoji the demo trains on; its hidden combinations, without the word it fetches later."""
     size = Size.of(given.pixels)
-    shown = dataset.load(given.people / "people-data", size)
-    every = dataset.load(given.people / "truth-data", size)
+    shown = dataset.load_images(given.people / "people-data", size)
+    every = dataset.load_images(given.people / "truth-data", size)
     words = {c for texts in shown.captions for c in texts}
     known = {w for c in words for w in c.split()}
     rows = [r for r, texts in enumerate(every.captions) if set(texts[0].split()) <= known]
@@ -123,14 +123,14 @@ def people(given: argparse.Namespace) -> Task:
     images = np.asarray(every.select(rows).pixels_NHWC)
     seen = np.array([c in words for c in captions])
     true = Figures(images, captions, np.zeros((len(rows), 4), int), seen)
-    return Task("people", given.people / "people-data", true, encoded(true, given.out))
+    return Task("people", given.people / "people-data", true, encode(true, given.out))
 
 
-def encoded(true: Figures, out: Path) -> EncodedText:
-    return encode_cached(true.captions, PACKAGED, out / "text")
+def encode(true: Figures, out: Path) -> EncodedText:
+    return encode_cached(true.captions, DEFAULT_ENCODER, out / "text")
 
 
-def compared(task: Task, given: argparse.Namespace) -> dict[str, Any]:
+def compare(task: Task, given: argparse.Namespace) -> dict[str, Any]:
     """Both sides on one set; what was measured before is read."""
     seconds, folder = 60 * given.minutes, given.out / task.name
     own = stacked_figures.nearest(task.true.images_NHWC, task.true) == np.arange(len(task.true))
@@ -174,12 +174,12 @@ def ours(
 ) -> dict[str, Any]:
     """Train for so many CPU-seconds with `--config` and `changes`, then measure."""
     asked = {"stages": (task.size,), "sample_every": 0, **changes}
-    short = config.load(given.config, {**asked, "images": (CALIBRATION,)})
+    short = config.load_config(given.config, {**asked, "images": (CALIBRATION,)})
     named = "-".join(["calibration", *(f"{k}-{v}" for k, v in changes.items())])
-    rate = trained(task, folder.with_name(named), short)[1]["images_a_second"]
+    rate = train(task, folder.with_name(named), short)[1]["images_a_second"]
     images = max(short.batch_size, round(rate * seconds / short.batch_size) * short.batch_size)
-    settings = config.load(given.config, {**asked, "images": (images,)})
-    cascade, cost = trained(task, folder, settings)
+    settings = config.load_config(given.config, {**asked, "images": (images,)})
+    cascade, cost = train(task, folder, settings)
     stage = cascade.stages[0]
     measured: dict[str, Any] = {
         "parameters": sum(p.numel() for p in stage.network.parameters()),
@@ -188,13 +188,13 @@ def ours(
     }
     for kind, rows in halves(task, given.samples):
         measured[f"error_{kind}"] = {s: our_error(cascade, task, rows, s) for s in SIGMAS}
-    sampler = Sampler(cascade, torch.device("cpu"), SamplingConfig())
+    sampler = CascadeSampler(cascade, torch.device("cpu"), SamplingConfig())
     sampler.generate(task.true.captions[:1], [0])  # load the text encoder
 
     def draw(rows: Sequence[int]) -> np.ndarray:
         return sampler.generate([task.true.captions[r] for r in rows], list(rows))
 
-    return measured | sampled(task, draw, given.samples, folder)
+    return measured | measure_samples(task, draw, given.samples, folder)
 
 
 class Timing:
@@ -211,7 +211,7 @@ class Timing:
             self.steps.append((done, time.process_time()))
 
 
-def trained(task: Task, folder: Path, settings: TrainConfig) -> tuple[Cascade, dict[str, float]]:
+def train(task: Task, folder: Path, settings: TrainConfig) -> tuple[Cascade, dict[str, float]]:
     """A finished run, and what its steps cost: CPU-seconds, and images a CPU-second."""
 
     def timed() -> dict[str, float]:
@@ -274,7 +274,7 @@ def peer(task: Task, seconds: float, samples: int) -> dict[str, Any]:
     }
     for kind in ("seen", "never"):
         measured[f"error_{kind}"] = peer_errors(model, task, kind, samples)
-    return measured | sampled(task, draw, samples // 2, None)
+    return measured | measure_samples(task, draw, samples // 2, None)
 
 
 def peer_errors(model: Any, task: Task, kind: str, samples: int) -> dict[float, float]:
@@ -288,7 +288,7 @@ def halves(task: Task, count: int) -> list[tuple[str, list[int]]]:
     return [(kind, task.rows(seen=kind == "seen", count=count)) for kind in ("seen", "never")]
 
 
-def sampled(
+def measure_samples(
     task: Task,
     draw: Callable[[Sequence[int]], np.ndarray],
     count: int,

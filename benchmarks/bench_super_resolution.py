@@ -32,11 +32,11 @@ from train.checkpoints import checkpoint
 from train.checkpoints.checkpoint import Stage
 from train.config import TrainConfig
 from train.data import dataset
-from train.resizing import consistent, reduce
+from train.resizing import back_project, downsample_to
 from train.sampling.sampler import SamplingConfig
-from train.sampling.upscalers import Upscaler, upscaler
+from train.sampling.upscalers import Upscaler, load_upscaler
 from train.size import Size
-from train.text_encoder.embeddings import Encoder
+from train.text_encoder.embeddings import TextEncoder
 from train.training import convergence, run
 from train.training.convergence import Pairs
 
@@ -90,25 +90,25 @@ def main() -> int:
     given = options.parse_args()
     torch.set_num_threads(1)
     changes = {"stages": [given.low, given.size], "images": (0, given.images)}
-    settings = config.load(given.config, changes)
-    stage, spent = trained(given.shards, given.out, settings)
-    pairs, keys = held_out(given.shards, stage, settings)
+    settings = config.load_config(given.config, changes)
+    stage, spent = train(given.shards, given.out, settings)
+    pairs, keys = load_held_out(given.shards, stage, settings)
     taught = f"{stage.images_seen:,} images taught in {spent:.0f} CPU-s"
     print(f"{given.low} -> {given.size} px, {taught}, {len(keys)} pictures held out")
-    found = compared(stage, pairs, given.samples)
+    found = compare(stage, pairs, given.samples)
     print(
         f"{'':32} {'PSNR':>7} {'above':>7} {'sharpness':>10} {'colours':>8} {'CPU-ms':>8} samples"
     )
     for name, method in found.items():
         print(method.line(name, found["bicubic"].decibels))
     grid(found, pairs).save(given.out / "grid.png")
-    print(f"{given.out / 'grid.png'}: {', '.join(['given', *shown(found), 'true'])}")
+    print(f"{given.out / 'grid.png'}: {', '.join(['given', *grid_names(found), 'true'])}")
     ours = found["ours"]
     missed = ours.decibels < found["bicubic"].decibels + ABOVE or ours.shift >= SHIFT
     return int(missed)
 
 
-def trained(shards: Path, out: Path, settings: TrainConfig) -> tuple[Stage, float]:
+def train(shards: Path, out: Path, settings: TrainConfig) -> tuple[Stage, float]:
     """The stage, and the CPU-seconds of this call."""
     begun = time.process_time()
     with TerminalProgress() as progress:
@@ -117,43 +117,45 @@ def trained(shards: Path, out: Path, settings: TrainConfig) -> tuple[Stage, floa
     return checkpoint.load(out).stages[1], spent
 
 
-def held_out(shards: Path, stage: Stage, settings: TrainConfig) -> tuple[Pairs, list[str]]:
+def load_held_out(shards: Path, stage: Stage, settings: TrainConfig) -> tuple[Pairs, list[str]]:
     """The pictures that `train finetune` kept out, with their first captions encoded."""
-    _, held = dataset.split(dataset.load(shards, stage.size), settings.held_out)
+    _, held = dataset.split_held_out(dataset.load_images(shards, stage.size), settings.held_out)
     if not len(held):
         raise SystemExit("too few pictures: none is held out")
-    encoded = Encoder(settings.text_encoder, device=CPU).encode([c[0] for c in held.captions])
+    encoded = TextEncoder(settings.text_encoder, device=CPU).encode([c[0] for c in held.captions])
     images = held.images(range(len(held)))
     low = stage.conditioning_size or stage.size
     text = encoded.take(torch.arange(len(held)))
-    return Pairs(images, reduce(images, low), text), held.keys
+    return Pairs(images, downsample_to(images, low), text), held.keys
 
 
-def compared(stage: Stage, pairs: Pairs, samples: int) -> dict[str, Method]:
+def compare(stage: Stage, pairs: Pairs, samples: int) -> dict[str, Method]:
     """Each way to enlarge, by name."""
     rounds = -(-samples // len(pairs.real_BCHW))
     sampling = SamplingConfig()
     found: dict[str, Method] = {}
-    plain = pairs.enlarged_BCHW.clamp(-1, 1)
-    measured(found, "bicubic", pairs, lambda n: plain)
-    measured(found, "bicubic, consistent", pairs, lambda n: consistent(plain, pairs.low_BChw))
+    plain = pairs.upsampled_BCHW.clamp(-1, 1)
+    measure(found, "bicubic", pairs, lambda n: plain)
+    measure(found, "bicubic, consistent", pairs, lambda n: back_project(plain, pairs.low_BChw))
     try:
-        ready = upscaler("realesrgan", device=CPU)
-        measured(found, "Real-ESRGAN", pairs, lambda n: ready_made(ready, pairs))
-        made = ready_made(ready, pairs)
-        measured(
-            found, "Real-ESRGAN, consistent", pairs, lambda n: consistent(made, pairs.low_BChw)
+        ready = load_upscaler("realesrgan", device=CPU)
+        measure(found, "Real-ESRGAN", pairs, lambda n: upscale(ready, pairs))
+        made = upscale(ready, pairs)
+        measure(
+            found, "Real-ESRGAN, consistent", pairs, lambda n: back_project(made, pairs.low_BChw)
         )
     except InputError as error:
         print(error)
     exact = replace(sampling, noise_augmentation=0.0)
-    measured(found, "ours", pairs, lambda n: drawn(stage, pairs, sampling, n), rounds)
-    measured(found, "ours, noise_augmentation 0", pairs, lambda n: drawn(stage, pairs, exact, n), 3)
-    measured(found, "ours, not made consistent", pairs, lambda n: loose(stage, pairs, n), 3)
+    measure(found, "ours", pairs, lambda n: restore(stage, pairs, sampling, n), rounds)
+    measure(
+        found, "ours, noise_augmentation 0", pairs, lambda n: restore(stage, pairs, exact, n), 3
+    )
+    measure(found, "ours, not made consistent", pairs, lambda n: sample(stage, pairs, n), 3)
     return found
 
 
-def measured(
+def measure(
     found: dict[str, Method],
     name: str,
     pairs: Pairs,
@@ -174,36 +176,36 @@ def seeds(pairs: Pairs, number: int) -> list[int]:
 
 
 @torch.inference_mode()
-def drawn(stage: Stage, pairs: Pairs, sampling: SamplingConfig, number: int) -> Tensor:
-    return convergence.restored(stage, pairs, CPU, sampling, seeds(pairs, number))
+def restore(stage: Stage, pairs: Pairs, sampling: SamplingConfig, number: int) -> Tensor:
+    return convergence.restore(stage, pairs, CPU, sampling, seeds(pairs, number))
 
 
 @torch.inference_mode()
-def loose(stage: Stage, pairs: Pairs, number: int) -> Tensor:
+def sample(stage: Stage, pairs: Pairs, number: int) -> Tensor:
     """As the network leaves them."""
-    return convergence.drawn(stage, pairs, CPU, SamplingConfig(), seeds(pairs, number))
+    return convergence.refine(stage, pairs, CPU, SamplingConfig(), seeds(pairs, number))
 
 
-def ready_made(network: Upscaler, pairs: Pairs) -> Tensor:
+def upscale(network: Upscaler, pairs: Pairs) -> Tensor:
     height, width = pairs.real_BCHW.shape[2:]
-    return from_bytes(network.enlarge_to(to_bytes(pairs.low_BChw), Size(width, height)))
+    return from_bytes(network.upscale_to(to_bytes(pairs.low_BChw), Size(width, height)))
 
 
 def detail(images_BCHW: Tensor, pairs: Pairs) -> Tensor:
     """Root mean square of what is lost when pictures are reduced and enlarged again (B)."""
     height, width = pairs.low_BChw.shape[2:]
-    again = replace(pairs, low_BChw=reduce(images_BCHW, Size(width, height)))
-    return (images_BCHW - again.enlarged_BCHW).square().mean((1, 2, 3)).sqrt()
+    again = replace(pairs, low_BChw=downsample_to(images_BCHW, Size(width, height)))
+    return (images_BCHW - again.upsampled_BCHW).square().mean((1, 2, 3)).sqrt()
 
 
-def shown(found: dict[str, Method]) -> list[str]:
+def grid_names(found: dict[str, Method]) -> list[str]:
     return [name for name in ("bicubic", "Real-ESRGAN", "ours") if name in found]
 
 
 def grid(found: dict[str, Method], pairs: Pairs) -> Image.Image:
     factor = pairs.real_BCHW.shape[3] // pairs.low_BChw.shape[3]
     squares = pairs.low_BChw[:SHOWN].repeat_interleave(factor, 2).repeat_interleave(factor, 3)
-    made = [found[name].shown for name in shown(found)]
+    made = [found[name].shown for name in grid_names(found)]
     rows = [squares, *(m for m in made if m is not None), pairs.real_BCHW[:SHOWN]]
     pixels = np.concatenate([np.concatenate(list(to_bytes(row)), 1) for row in rows])
     return Image.fromarray(pixels).resize((pixels.shape[1] * 2, pixels.shape[0] * 2), 0)

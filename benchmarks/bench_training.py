@@ -76,7 +76,7 @@ def main() -> None:
     torch.set_num_threads(1)
     results = {}
     for stage in given.stages.split(","):
-        results[stage] = compared(stage, given.batch, given.rounds)
+        results[stage] = compare(stage, given.batch, given.rounds)
         show(stage, results[stage])
     if given.json:
         given.json.write_text(json.dumps(results, indent=1) + "\n")
@@ -93,7 +93,7 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def compared(stage: str, batch: int, rounds: int) -> dict[str, Any]:
+def compare(stage: str, batch: int, rounds: int) -> dict[str, Any]:
     """All networks of one stage."""
     channels = 3 if stage == "base" else 6
     x_BCHW = torch.randn(batch, channels, SIDE[stage], SIDE[stage])
@@ -112,7 +112,7 @@ def compared(stage: str, batch: int, rounds: int) -> dict[str, Any]:
         "batch": batch,
         "instructions": os.environ.get("ONEDNN_MAX_CPU_ISA", "all"),
         "peak_gflops": round(peak / 1e9, 1),
-        "networks": [measured(one, all_of_them, batch, peak) for one in all_of_them],
+        "networks": [measure(one, all_of_them, batch, peak) for one in all_of_them],
     }
 
 
@@ -135,7 +135,9 @@ def our_network(config: UNetConfig, *, enlarging: bool) -> tuple[nn.Module, Forw
     def forward(x_BCHW: torch.Tensor, text: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         sigma = torch.full((len(x_BCHW),), 0.5)
         low = (x_BCHW[:, 3:], sigma) if enlarging else None
-        return diffusion.denoise(network, x_BCHW[:, :3], sigma, text, sigma_data=0.5, low=low)
+        return diffusion.denoise(
+            network, x_BCHW[:, :3], sigma, text, sigma_data=0.5, conditioning=low
+        )
 
     return network, forward
 
@@ -181,7 +183,7 @@ def matmul_speed() -> float:
     return best
 
 
-def measured(
+def measure(
     one: Contestant, all_of_them: Sequence[Contestant], batch: int, peak: float
 ) -> dict[str, Any]:
     speed = batch / median(one.seconds)

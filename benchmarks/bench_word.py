@@ -39,7 +39,7 @@ from curate.system.files import write_bytes
 from curate.system.terminal import TerminalProgress
 from train.config import TrainConfig
 from train.size import Size
-from train.training import run as cascade
+from train.training import run as training_run
 from train.verification import verify
 from train.verification.verdict import (
     ENTIRELY,
@@ -110,7 +110,7 @@ def main() -> None:
     warm_up(given.out)
     results = []
     for plan in plans(given.images):
-        results.append(kept(given.out, plan, fetched, never, figures, given.samples))
+        results.append(finish_plan(given.out, plan, fetched, never, figures, given.samples))
         print(line(plan, results[-1]), flush=True)
     facts = {"word": WORDS, "base_seconds": seconds, "base_images": given.base_images}
     found = {**facts, "samples": given.samples, "runs": results}
@@ -144,7 +144,9 @@ def base(out: Path, images: int) -> float:
     spent = out / "base" / "cpu_seconds"
     start = time.process_time()
     with TerminalProgress() as progress:
-        cascade.finetune(out / "known", out / "base", settings, device="cpu", progress=progress)
+        training_run.finetune(
+            out / "known", out / "base", settings, device="cpu", progress=progress
+        )
     if not spent.exists():
         spent.write_text(str(round(time.process_time() - start, 1)))
     return float(spent.read_text())
@@ -155,12 +157,12 @@ def warm_up(out: Path) -> None:
     quick = TrainConfig(stages=(PIXELS,), images=(16,), model_size="small", warmup=0)
     shards, replay = out / f"fetched-{FETCHED[-1]}", out / "known"
     with tempfile.TemporaryDirectory() as folder:
-        cascade.finetune(
+        training_run.finetune(
             shards, Path(folder), quick, init=out / "base", replay=replay, device="cpu"
         )
 
 
-def kept(
+def finish_plan(
     out: Path,
     plan: Plan,
     fetched: Sequence[str],
@@ -179,7 +181,7 @@ def kept(
             warmup=min(800, plan.images // 4),
         )
         start = time.process_time()
-        cascade.finetune(
+        training_run.finetune(
             out / f"fetched-{plan.fetched}",
             folder,
             settings,
@@ -189,7 +191,7 @@ def kept(
         )
         seconds = round(time.process_time() - start, 1)
         write_prompts(folder / "prompts.txt", plan, fetched, never, figures)
-        report = checked(out, plan, folder, samples)
+        report = verify_plan(out, plan, folder, samples)
         shutil.copy(out / "verify" / "verify.json", folder / "verify.json")
         shutil.copy(out / "verify" / "verify.html", folder / "verify.html")
         write_bytes(file, json.dumps(result(plan, seconds, report), indent=1).encode())
@@ -210,8 +212,8 @@ def write_prompts(
     file.write_text("\n".join(asked) + "\n")
 
 
-def checked(out: Path, plan: Plan, folder: Path, samples: int) -> Report:
-    return verify.run(
+def verify_plan(out: Path, plan: Plan, folder: Path, samples: int) -> Report:
+    return verify.verify_word(
         find_model(folder),
         word=WORDS,
         shards=out / "truth",

@@ -54,15 +54,15 @@ def main() -> int:
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        sets = made(folder, given.shards)
+        sets = make_sets(folder, given.shards)
         SETTINGS["images"] = [int(n) for n in given.images.split(",")]
         SETTINGS["text_encoder"] = tiny_encoder.build(folder / "encoder")
-        same = killed(folder, sets, given.kills, random.Random(given.seed))
-        near = shared(folder, sets)
+        same = compare_killed(folder, sets, given.kills, random.Random(given.seed))
+        near = compare_processes(folder, sets)
     return 0 if same and near else 1
 
 
-def made(folder: Path, given: Path | None) -> list[str]:
+def make_sets(folder: Path, given: Path | None) -> list[str]:
     """What is trained on: new pictures, and others to replay and to preserve."""
     colours = {"--shards": ("red", "green"), "--replay": ("blue",), "--regularization": ("black",)}
     words = []
@@ -90,7 +90,7 @@ def quiet() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
 
 
-def killed(folder: Path, sets: list[str], kills: int, moments: random.Random) -> bool:
+def compare_killed(folder: Path, sets: list[str], kills: int, moments: random.Random) -> bool:
     """One run uninterrupted, others killed again and again; whether the files are the same."""
     whole, where = folder / "whole", folder / "killed"
     run(command(folder, sets, "whole", {}))
@@ -111,10 +111,10 @@ def killed(folder: Path, sets: list[str], kills: int, moments: random.Random) ->
             process.wait()
             reached.append(images(where))
         else:  # it came to its end before it was killed: compare, and begin anew
-            apart.append(compared(whole, where))
+            apart.append(compare_runs(whole, where))
             shutil.rmtree(where)
     run(words)
-    apart.append(compared(whole, where))
+    apart.append(compare_runs(whole, where))
     told = ", ".join(map(str, reached))
     print(
         f"killed {len(reached)} times (after {told} images), {len(apart)} runs resumed to the end:"
@@ -130,14 +130,14 @@ def inode(path: Path) -> int | None:
     return path.stat().st_ino if path.exists() else None
 
 
-def compared(whole: Path, other: Path) -> tuple[float, float, float]:
+def compare_runs(whole: Path, other: Path) -> tuple[float, float, float]:
     """Bytes of the model that differ, largest difference of a weight, lines of the log likewise."""
     one, two = whole / MODEL_FILE, other / MODEL_FILE
-    size = different(one.read_bytes(), two.read_bytes())
-    return size, weights_apart(one, two), lines_apart(whole, other)
+    size = count_differences(one.read_bytes(), two.read_bytes())
+    return size, largest_weight_difference(one, two), count_different_lines(whole, other)
 
 
-def shared(folder: Path, sets: list[str]) -> bool:
+def compare_processes(folder: Path, sets: list[str]) -> bool:
     """Two processes against one, for even and uneven parts; whether the losses are near."""
     near = True
     launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
@@ -151,17 +151,17 @@ def shared(folder: Path, sets: list[str]) -> bool:
         run([*launcher, *command(folder, sets, f"two-{name}", values)])
         one, two = folder / f"one-{name}", folder / f"two-{name}"
         apart = max(
-            abs(a["loss"] - b["loss"]) for a, b in zip(logged(one), logged(two), strict=True)
+            abs(a["loss"] - b["loss"]) for a, b in zip(read_log(one), read_log(two), strict=True)
         )
         print(f"two processes, batch {batch} in {microbatches} microbatches each, against one:")
         print(f"  largest difference: {'loss':20} {apart:.1e}")
         files = (one / MODEL_FILE, two / MODEL_FILE)
-        print(f"  largest difference: {'weight':20} {weights_apart(*files):.1e}")
+        print(f"  largest difference: {'weight':20} {largest_weight_difference(*files):.1e}")
         near = near and apart <= BOUND
     return near
 
 
-def logged(folder: Path) -> list[dict[str, Any]]:
+def read_log(folder: Path) -> list[dict[str, Any]]:
     """Lines with a loss, but for how fast it went."""
     lines = map(json.loads, (folder / "log.jsonl").read_text().splitlines())
     return [{k: v for k, v in line.items() if k != "rate"} for line in lines if "loss" in line]
@@ -176,16 +176,16 @@ def images(folder: Path) -> int:
     return sum(SETTINGS["images"][: last["stage"]]) + last["images"]
 
 
-def different(one: bytes, two: bytes) -> int:
+def count_differences(one: bytes, two: bytes) -> int:
     return sum(a != b for a, b in zip(one, two, strict=False)) + abs(len(one) - len(two))
 
 
-def lines_apart(one: Path, two: Path) -> int:
-    a, b = logged(one), logged(two)
+def count_different_lines(one: Path, two: Path) -> int:
+    a, b = read_log(one), read_log(two)
     return sum(x != y for x, y in zip(a, b, strict=False)) + abs(len(a) - len(b))
 
 
-def weights_apart(one: Path, two: Path) -> float:
+def largest_weight_difference(one: Path, two: Path) -> float:
     (a, _), (b, _) = (checkpoint.read_tensors(path) for path in (one, two))
     weights = [name for name in a if a[name].is_floating_point()]
     return max(float((a[name] - b[name]).abs().max()) for name in weights)

@@ -115,7 +115,7 @@ def compose(tiles: Path, pixels: int = 16, hidden_shift: int = 0) -> Figures:
     for rows in itertools.product(*(range(len(slot)) for slot in SLOTS)):
         chosen = [list(slot.items())[n] for slot, n in zip(SLOTS, rows, strict=True)]
         words, paths = zip(*chosen, strict=True)
-        images.append(stacked([layers[path] for path in paths], pixels))
+        images.append(stack_layers([layers[path] for path in paths], pixels))
         captions.append("{} in {} with {} and {}".format(*words))
         attributes.append(rows)
         seen.append(not is_hidden(rows[1], rows[2], hidden_shift))
@@ -154,7 +154,7 @@ def layer(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data)).convert("RGBA")
 
 
-def stacked(layers: Sequence[Image.Image], pixels: int) -> np.ndarray:
+def stack_layers(layers: Sequence[Image.Image], pixels: int) -> np.ndarray:
     """Layers over each other on grey, (pixels, pixels, 3) uint8."""
     picture = Image.new("RGBA", (SIDE, SIDE), (*GREY, 255))
     for image in layers:

@@ -85,13 +85,13 @@ def draw_images(
     out: Path, prompts: Sequence[str], progress: Progress
 ) -> "tuple[np.ndarray, np.ndarray]":
     """`REPEATS` images a prompt by the model before and after, uint8 (prompts * TIMES, H, W, 3)."""
-    from train.verification.generate import Drawer
+    from train.verification.generate import CachedSampler
     from train.verification.prompts import Sample
 
     plan = [Sample(p, 1000 * n + t, "page") for n, p in enumerate(prompts) for t in range(REPEATS)]
 
     def draws(name: str) -> "np.ndarray":
-        drawer = Drawer(out / name, None, "auto").drawer(out / "drawn", name, progress)
+        drawer = CachedSampler(out / name, None, "auto").generator(out / "drawn", name, progress)
         return drawer(plan)
 
     return draws("base"), draws("taught")
@@ -101,7 +101,7 @@ def page_rows(
     out: Path, word: str, prompts: Sequence[str], progress: Progress = SILENT
 ) -> list[Row]:
     """What both models draw for every prompt; also writes `before-after.png`."""
-    from train.figures.grids import Comparison, before_after
+    from train.figures.grids import Comparison, draw_before_after
 
     true = true_images(out / "truth-data")
     shown = {c for name in ("people", "new") for c in true_images(out / f"{name}-data")}
@@ -111,7 +111,7 @@ def page_rows(
     chosen = sorted(range(len(prompts)), key=lambda n: ("never" not in kinds[n], n))
     new = [n for n in chosen if kinds[n].startswith("new")][: ROWS_IN_IMAGE - 3]
     old = [n for n in chosen if not kinds[n].startswith("new")][: ROWS_IN_IMAGE - len(new)]
-    image = before_after(
+    image = draw_before_after(
         [Comparison(prompts[n], before[spans[n]], after[spans[n]]) for n in (*new, *old)]
     )
     with atomic_write(out / "before-after.png") as file:

@@ -12,7 +12,7 @@ from train.checkpoints import checkpoint
 from train.model import networks
 from train.model.unet import UNet
 from train.size import Size
-from train.text_encoder.embeddings import Encoder
+from train.text_encoder.embeddings import TextEncoder
 
 FACTS: dict[str, Any] = {
     "words": {"red": 5, "green": 3, "circle": 2},
@@ -42,9 +42,9 @@ def write(
     """A run's folder with a finished model; returns it."""
     sizes = [Size.of(stage) for stage in stages]
     generator = torch.Generator().manual_seed(seed)
-    reader, made = Encoder(encoder), []
+    reader, made = TextEncoder(encoder), []
     for number, size in enumerate(sizes):
-        network = UNet(networks.network("tiny", sizes, number, reader.width))
+        network = UNet(networks.unet_config("tiny", sizes, number, reader.width))
         for parameter in network.parameters():
             noise = torch.randn(parameter.shape, generator=generator)
             with torch.no_grad():

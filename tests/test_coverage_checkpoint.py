@@ -16,7 +16,7 @@ from curate.formats.model import NO_FACTS, ModelRecord, read_model
 from tests import tiny_encoder
 from tests.drawings import shapes, write_shards
 from train.config import TrainConfig
-from train.training import run as cascade
+from train.training import run as training_run
 
 QUICK = TrainConfig(
     stages=(8, 16),
@@ -36,8 +36,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     quick = replace(QUICK, text_encoder=tiny_encoder.build(folder / "encoder"))
     first = write_shards(folder / "first", shapes("red", "green"))
     second = write_shards(folder / "second", shapes("green", "blue"))
-    cascade.finetune(first, folder / "one", quick, device="cpu")
-    cascade.finetune(second, folder / "two", quick, init=folder / "one", replay=first, device="cpu")
+    training_run.finetune(first, folder / "one", quick, device="cpu")
+    training_run.finetune(
+        second, folder / "two", quick, init=folder / "one", replay=first, device="cpu"
+    )
     return {"one": folder / "one", "two": folder / "two"}
 
 

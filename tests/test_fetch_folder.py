@@ -57,7 +57,7 @@ def take(data: Dataset, root: Path, **more) -> tuple[FetchSummary, list[str]]:
 def test_file_names_stand_in_for_captions(data, pictures):
     done, said = take(data, pictures)
     assert done.new == 2
-    assert said == ["2 of 2 pictures have no caption: their names are used"]
+    assert said == ["2 of 2 images have no caption: their names are used"]
     row = rows(data)["ice/storm.jpg"]
     assert row.title == "storm" and row.texts == () and row.format == "JPEG"
     assert row.license_text is None and row.license_by is None

@@ -282,7 +282,8 @@ def test_reads_in_a_moment_and_then_answers_from_memory():
         "start = time.process_time(); w.has_word('dog'); w.related_words('dog')\n"
         "print(time.process_time() - start)\n"
         "start = time.process_time()\n"
-        "for _ in range(20000): w.has_word('ice-cream'); w.is_visual_lemma('dog'); w.spelling_variants('grey')\n"
+        "for _ in range(20000):\n"
+        "    w.has_word('ice-cream'); w.is_visual_lemma('dog'); w.spelling_variants('grey')\n"
         "print((time.process_time() - start) / 60000)"
     )
     command = [sys.executable, "-c", code]

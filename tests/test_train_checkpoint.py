@@ -14,12 +14,12 @@ from tests.training import encoder, quick, shards, trained
 from train.checkpoints import checkpoint
 from train.sampling import sampler
 from train.training import resume
-from train.training import run as cascade
+from train.training import run as training_run
 
 
 def test_a_checkpoint_of_another_shape_is_refused(tmp_path, trained, shards, quick):
     with pytest.raises(InputError, match=r"stages 8,16, asked for 16,32"):
-        cascade.finetune(
+        training_run.finetune(
             shards, tmp_path, replace(quick, stages=(16, 32)), init=trained, device="cpu"
         )
     tensors, described = checkpoint.read_tensors(trained / MODEL_FILE)
@@ -40,15 +40,15 @@ def test_other_files_are_no_checkpoints(tmp_path, trained):
 def test_a_broken_part_of_an_unfinished_run_names_the_run_to_remove(tmp_path):
     (tmp_path / STATE_FILE).write_bytes(b"cut short")
     with pytest.raises(InputError, match="fix: remove this run's folder, or name a new --out"):
-        resume.position(tmp_path)
+        resume.read_position(tmp_path)
 
 
 def test_another_encoder_than_the_checkpoints_is_refused(tmp_path, shards, quick):
     own, other = tmp_path / "own", tmp_path / "other"
     config = replace(quick, images=(8, 8), text_encoder=tiny_encoder.build(own))
-    cascade.finetune(shards, tmp_path / "run", config, device="cpu")
-    with pytest.raises(InputError, match="was taught with the text encoder"):
-        cascade.finetune(
+    training_run.finetune(shards, tmp_path / "run", config, device="cpu")
+    with pytest.raises(InputError, match="was trained with the text encoder"):
+        training_run.finetune(
             shards,
             tmp_path / "next",
             replace(config, text_encoder=tiny_encoder.build(other)),
@@ -56,14 +56,14 @@ def test_another_encoder_than_the_checkpoints_is_refused(tmp_path, shards, quick
             device="cpu",
         )
     tiny_encoder.build(own, seed=1)
-    with pytest.raises(InputError, match="not those the model was taught with"):
-        sampler.load(tmp_path / "run", device="cpu").generate(["a red circle"], [0])
+    with pytest.raises(InputError, match="not those the model was trained with"):
+        sampler.load_sampler(tmp_path / "run", device="cpu").generate(["a red circle"], [0])
 
 
 def test_training_again_on_the_same_pictures_counts_their_words_once(
     tmp_path, trained, shards, quick
 ):
-    model = cascade.finetune(shards, tmp_path, quick, init=trained, device="cpu")
+    model = training_run.finetune(shards, tmp_path, quick, init=trained, device="cpu")
     assert model.facts.words["red"] == 3 and model.facts.licences == {"CC0-1.0": 6}
 
 
@@ -86,11 +86,11 @@ def test_weights_that_are_no_finite_numbers_are_refused_by_name(tmp_path, traine
 def test_a_state_that_holds_no_finite_numbers_is_refused_too(tmp_path, shards, quick):
     progress = KillingProgress(f"{quick.stages[0]} px", 24)
     with pytest.raises(Killed):
-        cascade.finetune(shards, tmp_path, quick, device="cpu", progress=progress)
+        training_run.finetune(shards, tmp_path, quick, device="cpu", progress=progress)
     file = tmp_path / STATE_FILE
     changed_tensor(file, file, "average1/out.weight", float("nan"))
     with pytest.raises(InputError, match=r"average1/out\.weight are not all finite"):
-        cascade.finetune(shards, tmp_path, quick, device="cpu")
+        training_run.finetune(shards, tmp_path, quick, device="cpu")
 
 
 def test_files_are_those_of_the_safetensors_library(tmp_path):
@@ -117,7 +117,7 @@ def test_files_are_those_of_the_safetensors_library(tmp_path):
 
 
 def test_a_model_carries_the_credits_of_its_pictures(tmp_path, trained, shards, quick):
-    found = checkpoint.credits(trained)
+    found = checkpoint.read_credits(trained)
     assert [c["key"] for c in found] == sorted(key for key, _, _ in shapes("red", "green"))
     assert found[0] == {
         "key": "green-circle-0",
@@ -132,9 +132,9 @@ def test_a_model_carries_the_credits_of_its_pictures(tmp_path, trained, shards, 
     new = write_shards(tmp_path / "new", shapes("blue"))
     tiny = replace(quick, images=(8, 8))
     run = tmp_path / "run"
-    cascade.finetune(new, run, tiny, init=trained, replay=shards, device="cpu")
+    training_run.finetune(new, run, tiny, init=trained, replay=shards, device="cpu")
     keys = [key for key, _, _ in shapes("red", "green", "blue")]
-    assert [c["key"] for c in checkpoint.credits(run)] == sorted(keys)  # each set once
+    assert [c["key"] for c in checkpoint.read_credits(run)] == sorted(keys)  # each set once
 
 
 def test_credits_come_from_the_records_and_survive_packing():
@@ -142,8 +142,8 @@ def test_credits_come_from_the_records_and_survive_packing():
 
     one = {"key": "b", "title": "雪", "creator": 'A. "B"', "license": "CC-BY-4.0"}
     two = {"key": "a", "title": "", "creator": "", "license": ""}
-    merged = credits.merged([[one], [two, one]])
+    merged = credits.merge_credits([[one], [two, one]])
     assert merged == [two, one]
-    assert credits.from_tensor(credits.to_tensor(merged)) == merged
+    assert credits.unpack_credits(credits.pack_credits(merged)) == merged
     with pytest.raises(ValueError, match="cannot be unpacked"):
-        credits.from_tensor(torch.zeros(4, dtype=torch.uint8))
+        credits.unpack_credits(torch.zeros(4, dtype=torch.uint8))

@@ -13,12 +13,12 @@ from train.training import run
 def test_unknown_settings_name_the_nearest(tmp_path):
     (tmp_path / "a.toml").write_text("learning_rat = 1.0")
     with pytest.raises(CurateError, match="did you mean learning_rate"):
-        config.load(tmp_path / "a.toml", {})
+        config.load_config(tmp_path / "a.toml", {})
     (tmp_path / "b.toml").write_text("batch_size = 'many'")
     with pytest.raises(CurateError, match="'many' is not a whole number"):
-        config.load(tmp_path / "b.toml", {})
+        config.load_config(tmp_path / "b.toml", {})
     (tmp_path / "c.toml").write_text("stages = [16, 64]\nlearning_rate = 1")
-    assert config.load(tmp_path / "c.toml", {"seed": 3}).stages == ((16, 16), (64, 64))
+    assert config.load_config(tmp_path / "c.toml", {"seed": 3}).stages == ((16, 16), (64, 64))
 
 
 @pytest.mark.parametrize(
@@ -47,34 +47,34 @@ def test_unknown_settings_name_the_nearest(tmp_path):
 )
 def test_settings_that_cannot_work_are_refused(setting, problem):
     with pytest.raises(CurateError, match=problem):
-        config.load(None, setting)
+        config.load_config(None, setting)
 
 
 def test_a_missing_file_and_one_that_is_no_toml_say_so(tmp_path):
     with pytest.raises(CurateError, match=r"none.toml: no such file"):
-        config.load(tmp_path / "none.toml", {})
+        config.load_config(tmp_path / "none.toml", {})
     (tmp_path / "a.toml").write_text("a b c")
     with pytest.raises(CurateError, match=r"a.toml: not TOML \(Expected"):
-        config.load(tmp_path / "a.toml", {})
+        config.load_config(tmp_path / "a.toml", {})
 
 
-@pytest.mark.parametrize("old, new", config.RENAMED.items())
+@pytest.mark.parametrize("old, new", config.RENAMED_SETTINGS.items())
 def test_a_setting_under_its_old_name_is_refused_with_the_new_one(tmp_path, old, new):
     assert hasattr(TrainConfig, new) and not hasattr(TrainConfig, old)
     (tmp_path / "a.toml").write_text(f"{old} = 1")
     with pytest.raises(InputError) as caught:
-        config.load(tmp_path / "a.toml", {})
+        config.load_config(tmp_path / "a.toml", {})
     message = f"{tmp_path / 'a.toml'}: no setting '{old}'\n  fix: it is called {new} now"
     assert str(caught.value) == message
 
 
-@pytest.mark.parametrize("command, old", cli.RENAMED)
+@pytest.mark.parametrize("command, old", cli.RENAMED_OPTIONS)
 @pytest.mark.parametrize("value", [["small"], []])
 def test_an_option_under_its_old_name_is_refused_with_the_new_one(capsys, command, old, value):
     typed = [old, *value] if value else [f"{old}=small"]
     with pytest.raises(SystemExit) as stop:
         cli.main([command, *typed])
-    new = cli.RENAMED[command, old]
+    new = cli.RENAMED_OPTIONS[command, old]
     assert stop.value.code == 2
     said = f"error: {old}: no such option\n  fix: it is called {new} now\n"
     assert capsys.readouterr().err == said
@@ -84,10 +84,10 @@ def test_an_option_under_its_old_name_is_refused_with_the_new_one(capsys, comman
 
 
 def test_stages_come_from_the_checkpoint(trained, shards, tmp_path, quick, capsys):
-    taken = run.taken_over(trained, {}, {"images": (5, 5), "model_size": None})
-    assert config.load(None, taken).stages == ((8, 8), (16, 16))
+    taken = run.inherit(trained, {}, {"images": (5, 5), "model_size": None})
+    assert config.load_config(None, taken).stages == ((8, 8), (16, 16))
     with pytest.raises(CurateError, match="network is that of --init"):
-        run.taken_over(trained, {}, {"model_size": "small"})
+        run.inherit(trained, {}, {"model_size": "small"})
 
 
 @pytest.mark.parametrize(
@@ -104,14 +104,14 @@ def test_stages_come_from_the_checkpoint(trained, shards, tmp_path, quick, capsy
 def test_a_file_with_the_wrong_kind_of_value_says_which_it_should_be(tmp_path, line, problem):
     (tmp_path / "a.toml").write_text(line)
     with pytest.raises(CurateError, match=problem):
-        config.load(tmp_path / "a.toml", {})
+        config.load_config(tmp_path / "a.toml", {})
 
 
 def test_a_checkpoint_of_three_stages_takes_images_for_each(tmp_path, shards, quick):
     three = replace(quick, stages=(8, 16, 32), images=(0, 0, 0))
     run.finetune(shards, tmp_path, three, device="cpu")
-    taken = run.taken_over(tmp_path, {}, {})
-    chosen = config.load(None, taken)
+    taken = run.inherit(tmp_path, {}, {})
+    chosen = config.load_config(None, taken)
     assert (chosen.images, chosen.model_size) == ((48_000, 18_000, 18_000), "tiny")
-    stated = run.taken_over(tmp_path, {"images": (1, 2, 3)}, {})
-    assert config.load(None, stated).images == (1, 2, 3)
+    stated = run.inherit(tmp_path, {"images": (1, 2, 3)}, {})
+    assert config.load_config(None, stated).images == (1, 2, 3)

@@ -12,11 +12,11 @@ from tests.drawings import shapes, write_shards
 from tests.training import encoder, quick
 from train.checkpoints.checkpoint import Stage
 from train.data import dataset
-from train.data.batches import Corpus
-from train.data.dataset import Pictures
-from train.model.networks import network
+from train.data.batches import Mixture
+from train.data.dataset import ImageSet
+from train.model.networks import unet_config
 from train.model.unet import UNet
-from train.resizing import consistent, enlarge, reduce
+from train.resizing import back_project, downsample_to, upsample
 from train.size import Size
 from train.text_encoder.embeddings import EncodedText
 from train.training import convergence, run
@@ -32,7 +32,7 @@ def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
 def smooth(count: int, size: Size, seed: int = 0) -> torch.Tensor:
     """Pictures without fine detail."""
     coarse = Size(max(1, size.width // 8), max(1, size.height // 8))
-    return enlarge(drawn(count, 3, coarse.height, coarse.width, seed=seed), size)
+    return upsample(drawn(count, 3, coarse.height, coarse.width, seed=seed), size)
 
 
 def test_psnr_of_a_constant_difference():
@@ -60,7 +60,7 @@ def test_the_picture_made_small_again_is_the_one_it_was_made_from(size_and_facto
     low = 0.4 * drawn(2, 3, low_size.height, low_size.width, seed=seed)
     images = 0.4 * drawn(2, 3, size.height, size.width, seed=seed + 1)
     left = [
-        float((reduce(consistent(images, low, rounds=n), low_size) - low).abs().mean())
+        float((downsample_to(back_project(images, low, rounds=n), low_size) - low).abs().mean())
         for n in (0, 1, 2, 4, 8)
     ]
     assert left == sorted(left, reverse=True)
@@ -72,7 +72,7 @@ def test_a_shift_of_colours_is_taken_back_and_details_stay(size_and_factor, seed
     low_size, factor = size_and_factor
     size = Size(low_size.width * factor, low_size.height * factor)
     real = drawn(2, 3, size.height, size.width, seed=seed)
-    back = consistent(real + shift, reduce(real, low_size))
+    back = back_project(real + shift, downsample_to(real, low_size))
     torch.testing.assert_close(back, real, atol=1e-5, rtol=0)
 
 
@@ -82,17 +82,17 @@ def test_a_round_adds_what_is_left_enlarged_as_a_stage_is_given_it(size_and_fact
     size = Size(low_size.width * factor, low_size.height * factor)
     low = 0.4 * drawn(2, 3, low_size.height, low_size.width, seed=seed)
     images = 0.4 * drawn(2, 3, size.height, size.width, seed=seed + 1)
-    one = images + enlarge(low - reduce(images, low_size), size)
-    torch.testing.assert_close(consistent(images, low, rounds=1), one, atol=1e-5, rtol=0)
+    one = images + upsample(low - downsample_to(images, low_size), size)
+    torch.testing.assert_close(back_project(images, low, rounds=1), one, atol=1e-5, rtol=0)
 
 
 def test_pictures_stay_within_their_range_and_consistent_ones_stay_as_they_are():
     real = smooth(3, Size(32, 16))
-    low = reduce(real, Size(8, 4))
-    torch.testing.assert_close(consistent(real, low), real)
-    bright = consistent(torch.full_like(real, 1.0), torch.full_like(low, 0.99))
+    low = downsample_to(real, Size(8, 4))
+    torch.testing.assert_close(back_project(real, low), real)
+    bright = back_project(torch.full_like(real, 1.0), torch.full_like(low, 0.99))
     assert bright.max() <= 1
-    assert (reduce(bright, Size(8, 4)) - 0.99).abs().max() < 1e-3
+    assert (downsample_to(bright, Size(8, 4)) - 0.99).abs().max() < 1e-3
 
 
 def test_white_made_too_dark_by_clipped_noise_is_white_again():
@@ -100,57 +100,57 @@ def test_white_made_too_dark_by_clipped_noise_is_white_again():
     noisy = (
         real + 0.1 * torch.randn(real.shape, generator=torch.Generator().manual_seed(1))
     ).clamp(-1, 1)
-    low = reduce(real, Size(8, 8))
+    low = downsample_to(real, Size(8, 8))
     before = convergence.channel_difference(noisy, real).abs().max()
-    after = convergence.channel_difference(consistent(noisy, low), real).abs().max()
+    after = convergence.channel_difference(back_project(noisy, low), real).abs().max()
     assert before > 4
     assert after < 0.5
 
 
 def stage(size: Size, low_size: Size, *, text_width: int = 4) -> Stage:
     torch.manual_seed(5)
-    unet = UNet(network("tiny", (low_size, size), 1, text_width))
+    unet = UNet(unet_config("tiny", (low_size, size), 1, text_width))
     return Stage(size, low_size, unet.eval().requires_grad_(False), 0.3)
 
 
-def corpus(tmp_path, count: int, size: Size) -> Corpus:
+def corpus(tmp_path, count: int, size: Size) -> Mixture:
     """Pictures of `count` shapes, each with a caption of its own."""
     side = max(size)
     items = shapes("red", "green", "blue", side=side)[:count]
-    pictures = dataset.load(write_shards(tmp_path / "shapes", items, size=side), size)
+    pictures = dataset.load_images(write_shards(tmp_path / "shapes", items, size=side), size)
     return of(pictures)
 
 
-def of(pictures: Pictures) -> Corpus:
+def of(pictures: ImageSet) -> Mixture:
     captions = dataset.distinct_captions([pictures])
     states = drawn(len(captions), 3, 4)
     text = EncodedText.of(states, torch.full((len(captions),), 3))
-    return Corpus([pictures], [1.0], {c: n for n, c in enumerate(captions)}, text)
+    return Mixture([pictures], [1.0], {c: n for n, c in enumerate(captions)}, text)
 
 
 @pytest.mark.parametrize("size", [Size(32, 32), Size(32, 16)])
 def test_a_stage_that_has_learnt_nothing_has_not_converged(tmp_path, size):
     low_size = Size(size.width // 4, size.height // 4)
     pictures = corpus(tmp_path, 6, size)
-    told = convergence.convergence(stage(size, low_size), pictures.sets[0], pictures, CPU)
+    told = convergence.measure(stage(size, low_size), pictures.sets[0], pictures, CPU)
     assert told["converged"] is False
     assert told["pictures"] == 6
     real = pictures.sets[0].images(range(6))
-    plain = enlarge(F.avg_pool2d(real, 4), size).clamp(-1, 1)
+    plain = upsample(F.avg_pool2d(real, 4), size).clamp(-1, 1)
     assert told["bicubic"] == pytest.approx(float(convergence.psnr(plain, real).mean()), abs=1e-3)
     assert told["back_projected"] > told["bicubic"]
-    assert told["psnr"] < told["back_projected"] + convergence.MARGIN
+    assert told["psnr"] < told["back_projected"] + convergence.MARGIN_DB
 
 
 def test_pictures_are_measured_a_few_at_a_time_with_the_same_figures(tmp_path, monkeypatch):
     size = Size(32, 16)
     pictures, untrained = corpus(tmp_path, 6, size), stage(size, Size(8, 4))
     torch.nn.init.normal_(untrained.network.out.weight, std=0.05)
-    whole = convergence.convergence(untrained, pictures.sets[0], pictures, CPU)
+    whole = convergence.measure(untrained, pictures.sets[0], pictures, CPU)
     given = []
     untrained.network.register_forward_pre_hook(lambda module, seen: given.append(len(seen[0])))
-    monkeypatch.setattr(convergence, "PIXELS", 4 * 32 * 16)
-    parts = convergence.convergence(untrained, pictures.sets[0], pictures, CPU)
+    monkeypatch.setattr(convergence, "MEASURED_PIXELS", 4 * 32 * 16)
+    parts = convergence.measure(untrained, pictures.sets[0], pictures, CPU)
     assert set(given) == {4, 2}
     assert parts == pytest.approx(whole, abs=0.02)
 
@@ -159,10 +159,10 @@ def test_at_most_so_many_pictures_are_measured_spread_over_all(tmp_path):
     size = Size(16, 16)
     pictures = corpus(tmp_path, 9, size)
     small = stage(size, Size(8, 8))
-    told = convergence.convergence(small, pictures.sets[0], pictures, CPU, limit=3)
+    told = convergence.measure(small, pictures.sets[0], pictures, CPU, limit=3)
     few = of(pictures.sets[0].select([0, 4, 8]))
     assert told["pictures"] == 3
-    plain = convergence.convergence(stage(size, Size(8, 8)), few.sets[0], few, CPU)["bicubic"]
+    plain = convergence.measure(stage(size, Size(8, 8)), few.sets[0], few, CPU)["bicubic"]
     assert told["bicubic"] == plain
 
 
@@ -170,7 +170,7 @@ def test_weights_that_are_no_numbers_have_not_converged(tmp_path):
     size = Size(16, 16)
     pictures, broken = corpus(tmp_path, 3, size), stage(size, Size(8, 8))
     broken.network.stem.weight.data.fill_(math.nan)
-    told = convergence.convergence(broken, pictures.sets[0], pictures, CPU)
+    told = convergence.measure(broken, pictures.sets[0], pictures, CPU)
     assert told["converged"] is False
     assert all(math.isfinite(value) for value in told.values())
 

@@ -21,7 +21,7 @@ from curate.formats.shards import INDEX_NAME, Shard, ShardIndex, read_index, sha
 from tests.drawings import drawing, shapes, write_shards
 from tests.recorded_progress import RecordedProgress
 from train.data import dataset
-from train.data.decoding import fitted
+from train.data.decoding import decode_image
 from train.size import Size
 
 SMALL = Size(16, 16)
@@ -73,9 +73,9 @@ def shards(tmp_path_factory):
 
 def test_a_crop_takes_the_middle_and_a_pad_takes_all():
     flag = file_of(colours(90, 30))
-    cropped = fitted(flag, Size(20, 20), "crop")
+    cropped = decode_image(flag, Size(20, 20), "crop")
     assert cropped.shape == (20, 20, 3) and (cropped >= 240).all()
-    padded = fitted(flag, Size(30, 30), "pad")
+    padded = decode_image(flag, Size(30, 30), "pad")
     assert padded.shape == (30, 30, 3)
     assert padded[15, 2].tolist() == [255, 0, 0] and padded[15, 27].tolist() == [0, 0, 255]
     assert (padded[15, 13:17] == 255).all()
@@ -84,7 +84,7 @@ def test_a_crop_takes_the_middle_and_a_pad_takes_all():
 def test_a_padded_border_has_the_colour_of_the_pictures_edge():
     image = Image.new("RGB", (40, 20), "#336699")
     image.paste("red", (8, 4, 32, 16))
-    padded = fitted(file_of(image), Size(20, 20), "pad")
+    padded = decode_image(file_of(image), Size(20, 20), "pad")
     assert (padded[:5] == (0x33, 0x66, 0x99)).all() and (padded[15:] == (0x33, 0x66, 0x99)).all()
     assert np.abs(padded[10, 10].astype(int) - (255, 0, 0)).max() <= 3
 
@@ -92,9 +92,11 @@ def test_a_padded_border_has_the_colour_of_the_pictures_edge():
 def test_a_picture_of_the_size_is_itself():
     pixels = np.random.default_rng(0).integers(0, 256, (24, 16, 3), np.uint8)
     for fit in ("crop", "pad"):
-        assert np.array_equal(fitted(file_of(Image.fromarray(pixels)), Size(16, 24), fit), pixels)
+        assert np.array_equal(
+            decode_image(file_of(Image.fromarray(pixels)), Size(16, 24), fit), pixels
+        )
     wider = np.pad(pixels, ((0, 0), (1, 2), (0, 0)))
-    found = fitted(file_of(Image.fromarray(wider)), Size(16, 24), "crop")
+    found = decode_image(file_of(Image.fromarray(wider)), Size(16, 24), "crop")
     assert np.array_equal(found, pixels), "cut at whole pixels, never blurred"
 
 
@@ -103,7 +105,7 @@ sides, fits = st.integers(1, 40), st.sampled_from(["crop", "pad"])
 
 @given(st.builds(Size, sides, sides), st.builds(Size, sides, sides), fits)
 def test_no_picture_is_ever_enlarged(full, size, fit):
-    found = fitted(file_of(Image.new("RGB", full, "teal")), size, fit)
+    found = decode_image(file_of(Image.new("RGB", full, "teal")), size, fit)
     enough = [full.width >= size.width, full.height >= size.height]
     if all(enough) if fit == "crop" else any(enough):
         assert found.shape == (size.height, size.width, 3)
@@ -120,7 +122,9 @@ def test_a_jpeg_reduced_while_it_is_decoded_differs_by_a_few_steps_of_255(shape,
     data_ = file_of(picture, "JPEG", quality=95, subsampling=0)
     with Image.open(io.BytesIO(data_)) as whole:
         lossless = file_of(whole.convert("RGB"))
-    error = np.abs(fitted(data_, size, "crop").astype(int) - fitted(lossless, size, "crop"))
+    error = np.abs(
+        decode_image(data_, size, "crop").astype(int) - decode_image(lossless, size, "crop")
+    )
     assert 0 < error.max() <= 6 and error.mean() < 1
 
 
@@ -132,7 +136,7 @@ def test_damaged_bytes_are_a_reason_or_a_picture(form, data):
     for _ in range(data.draw(st.integers(1, 6))):
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
     del whole[data.draw(st.integers(0, len(whole))) :]
-    found = fitted(bytes(whole), SMALL, "crop")
+    found = decode_image(bytes(whole), SMALL, "crop")
     if isinstance(found, str):
         assert found.startswith("cannot be decoded") or "smaller than" in found
     else:
@@ -143,18 +147,23 @@ def test_damaged_bytes_are_a_reason_or_a_picture(form, data):
 
 
 def test_read_from_the_shards_a_picture_is_what_it_is_in_the_cache(shards, tmp_path):
-    mapped, read = dataset.load(shards, SMALL), dataset.load(shards, SMALL, limit=0, cache=tmp_path)
-    assert not mapped.streamed and dataset.load(shards, SMALL, limit=0).keys == mapped.keys
+    mapped, read = (
+        dataset.load_images(shards, SMALL),
+        dataset.load_images(shards, SMALL, limit=0, cache=tmp_path),
+    )
+    assert (
+        not mapped.is_streamed and dataset.load_images(shards, SMALL, limit=0).keys == mapped.keys
+    )
     (kept,) = (shards / dataset.CACHE).glob("*.u8")
     kept.rename(tmp_path / "aside")
-    read = dataset.load(shards, SMALL, limit=0)
+    read = dataset.load_images(shards, SMALL, limit=0)
     (tmp_path / "aside").rename(kept)
-    assert read.streamed and (read.keys, read.captions) == (mapped.keys, mapped.captions)
+    assert read.is_streamed and (read.keys, read.captions) == (mapped.keys, mapped.captions)
     assert np.array_equal(read.pixels_NHWC, mapped.pixels_NHWC) and len(read) == 18
     rows, corners = [17, 0, 4, 4], [(0, 0), (3, 5), (8, 8), (1, 0)]
     parts = [p.windows(rows, corners, Size(8, 6)) for p in (mapped, read)]
     assert parts[0].shape == (4, 6, 8, 3) and torch.equal(*parts)
-    assert torch.equal(mapped.images(rows)[1, :, 3:9, 5:13], dataset.scaled(parts[0])[1])
+    assert torch.equal(mapped.images(rows)[1, :, 3:9, 5:13], dataset.normalize(parts[0])[1])
     few = [p.select([5, 2, 9]) for p in (mapped, read)]
     assert torch.equal(few[0].images([0, 2]), few[1].images([0, 2]))
     assert np.array_equal(few[0].pixels_NHWC, mapped.pixels_NHWC[[5, 2, 9]])
@@ -162,26 +171,26 @@ def test_read_from_the_shards_a_picture_is_what_it_is_in_the_cache(shards, tmp_p
 
 def test_pictures_are_decoded_once(tmp_path):
     folder, progress = write_shards(tmp_path, shapes("red")), RecordedProgress()
-    first = dataset.load(folder, SMALL, progress=progress)
+    first = dataset.load_images(folder, SMALL, progress=progress)
     assert progress.counts == [("decoding images", n, 3) for n in range(4)]
-    again = dataset.load(folder, SMALL, progress=progress)
+    again = dataset.load_images(folder, SMALL, progress=progress)
     assert progress.counted("decoding images") == 3
     assert np.array_equal(first.pixels_NHWC, again.pixels_NHWC)
-    dataset.load(folder, SMALL, fit="pad", progress=progress)
+    dataset.load_images(folder, SMALL, fit="pad", progress=progress)
     assert progress.counted("decoding images") == 6, "another fit, other pixels"
     for file in (folder / dataset.CACHE).glob("*.u8"):
         file.unlink()  # the large file, which a person would delete
-    dataset.load(folder, SMALL, progress=progress)
+    dataset.load_images(folder, SMALL, progress=progress)
     assert progress.counted("decoding images") == 9
 
 
 def test_what_is_kept_has_the_size_of_the_pictures(tmp_path):
     folder = write_shards(tmp_path, [*shapes("red"), ("tiny", drawing("red", "circle", 8), ["x"])])
     limit = 4 * 16 * 8 * 3
-    assert not dataset.load(folder, Size(16, 8), limit=limit).streamed
+    assert not dataset.load_images(folder, Size(16, 8), limit=limit).is_streamed
     (kept,) = (folder / dataset.CACHE).glob("*.u8")
     assert kept.stat().st_size == 3 * 16 * 8 * 3
-    assert dataset.load(folder, Size(16, 4), limit=16 * 4 * 3 * 4 - 1).streamed
+    assert dataset.load_images(folder, Size(16, 4), limit=16 * 4 * 3 * 4 - 1).is_streamed
 
 
 def test_pictures_that_cannot_be_used_are_left_out_with_their_reason(tmp_path):
@@ -193,7 +202,7 @@ def test_pictures_that_cannot_be_used_are_left_out_with_their_reason(tmp_path):
         ("blank", drawing("red", "circle", 32), ["  "]),
         ("good", drawing("blue", "circle", 32), ["a blue circle", ""]),
     ]
-    pictures = dataset.load(write_shards(tmp_path, items), SMALL)
+    pictures = dataset.load_images(write_shards(tmp_path, items), SMALL)
     assert pictures.keys == ["good"] and pictures.captions == [["a blue circle"]]
     assert pictures.skipped.pop("broken").startswith("cannot be decoded (")
     assert pictures.skipped.pop("cut").startswith("cannot be decoded (")
@@ -202,8 +211,8 @@ def test_pictures_that_cannot_be_used_are_left_out_with_their_reason(tmp_path):
         "silent": "no caption",
         "blank": "no caption",
     }
-    again = dataset.load(tmp_path, SMALL)
-    assert dataset.reasons(again.skipped) == {
+    again = dataset.load_images(tmp_path, SMALL)
+    assert dataset.count_reasons(again.skipped) == {
         "cannot be decoded": 2, "no caption": 2, "smaller than 16": 1
     }  # fmt: skip
     assert again.images([0]).shape == (1, 3, 16, 16)
@@ -222,7 +231,7 @@ def test_shards_without_a_usable_picture_say_why(tmp_path, items, problem, fix):
     folder = write_shards(tmp_path, items)
     for limit in (dataset.CACHE_BYTES, 0):
         with pytest.raises(InputError) as error:
-            dataset.load(folder, SMALL, limit=limit)
+            dataset.load_images(folder, SMALL, limit=limit)
         assert problem in error.value.problem and fix in error.value.fix
 
 
@@ -242,7 +251,7 @@ def test_a_broken_shard_is_named(shards, tmp_path, how):
     shutil.copytree(shards, folder, ignore=shutil.ignore_patterns(dataset.CACHE))
     damaged(folder / "train-000001.tar", how)
     with pytest.raises(InputError) as error:
-        dataset.load(folder, SMALL)
+        dataset.load_images(folder, SMALL)
     assert error.value.subject.endswith("train-000001.tar")
     assert error.value.fix == f"curate pack --data {tmp_path / 'data'}"
     assert not list((folder / dataset.CACHE).glob("*")), "nothing half-written"
@@ -252,7 +261,7 @@ def test_a_broken_shard_is_named(shards, tmp_path, how):
 def test_a_shard_that_breaks_during_a_run_is_named(shards, tmp_path, how):
     folder = tmp_path / "shards"
     shutil.copytree(shards, folder, ignore=shutil.ignore_patterns(dataset.CACHE))
-    pictures = dataset.load(folder, SMALL, limit=0)
+    pictures = dataset.load_images(folder, SMALL, limit=0)
     first = dataset.tars.iterate(folder)
     place = next(p for _, _, _, p in first if p.shard == 1)
     first.close()
@@ -295,14 +304,14 @@ def test_shards_that_cannot_be_written_beside_are_kept_elsewhere():
         own.chmod(0o777)
         folder = write_shards(where / "shards", shapes("red"))
         with not_ours(folder):
-            pictures = dataset.load(folder, SMALL, cache=own)
+            pictures = dataset.load_images(folder, SMALL, cache=own)
             assert dataset.cache_folder(folder, own) == own
             with pytest.raises(InputError, match="cannot be written"):
-                dataset.load(folder, SMALL)
+                dataset.load_images(folder, SMALL)
         assert len(pictures) == 3 and len(list(own.iterdir())) == 2
-        dataset.load(folder, SMALL)
+        dataset.load_images(folder, SMALL)
         with not_ours(folder):  # what somebody prepared there is used
-            assert len(dataset.load(folder, SMALL, cache=where / "none")) == 3
+            assert len(dataset.load_images(folder, SMALL, cache=where / "none")) == 3
         assert not (where / "none").exists()
 
 
@@ -313,13 +322,13 @@ def test_leftovers_of_a_killed_process_are_removed_when_they_are_a_day_old(tmp_p
     old.write_bytes(b"x")
     new.write_bytes(b"x")
     os.utime(old, (time.time() - 90_000,) * 2)
-    dataset.load(folder, SMALL)
+    dataset.load_images(folder, SMALL)
     assert not old.exists() and new.exists()
 
 
 def test_one_picture_is_a_set(tmp_path):
     folder = write_shards(tmp_path, [("a", drawing("red", "circle"), ["a circle"])])
-    assert dataset.load(folder, SMALL).images([0, 0]).shape == (2, 3, 16, 16)
+    assert dataset.load_images(folder, SMALL).images([0, 0]).shape == (2, 3, 16, 16)
 
 
 def test_a_set_that_the_disk_has_no_room_for_is_read_from_the_shards(tmp_path):
@@ -327,7 +336,7 @@ def test_a_set_that_the_disk_has_no_room_for_is_read_from_the_shards(tmp_path):
     index = read_index(folder)
     vast = ShardIndex(**{**vars(index), "samples": 10**15})
     (folder / INDEX_NAME).write_bytes(vast.to_json())
-    assert dataset.load(folder, SMALL, limit=10**20).streamed
+    assert dataset.load_images(folder, SMALL, limit=10**20).is_streamed
 
 
 # order
@@ -335,25 +344,25 @@ def test_a_set_that_the_disk_has_no_room_for_is_read_from_the_shards(tmp_path):
 
 @given(st.integers(1, 50), st.integers(0, 400), st.integers(0, 120), st.integers(0, 120))
 def test_any_position_can_be_asked_for(count, start, number, cut):
-    whole = dataset.draw(count, start=start, number=number, seed=1, stream=0)
+    whole = dataset.rows_at(count, start=start, number=number, seed=1, stream=0)
     cut = min(cut, number)
     parts = [
-        dataset.draw(count, start=start, number=cut, seed=1, stream=0),
-        dataset.draw(count, start=start + cut, number=number - cut, seed=1, stream=0),
+        dataset.rows_at(count, start=start, number=cut, seed=1, stream=0),
+        dataset.rows_at(count, start=start + cut, number=number - cut, seed=1, stream=0),
     ]
     assert torch.equal(whole, torch.cat(parts))
 
 
 @given(st.integers(1, 50), st.integers(0, 6), st.integers(0, 3))
 def test_every_epoch_shows_each_picture_once(count, epoch, seed):
-    every = dataset.draw(count, start=count * epoch, number=count, seed=seed, stream=0)
+    every = dataset.rows_at(count, start=count * epoch, number=count, seed=seed, stream=0)
     assert sorted(every.tolist()) == list(range(count))
 
 
 def test_epochs_sets_and_seeds_have_orders_of_their_own():
     def order(epoch: int, seed: int, stream: int) -> tuple[int, ...]:
         start = 40 * epoch
-        return tuple(dataset.draw(40, start=start, number=40, seed=seed, stream=stream).tolist())
+        return tuple(dataset.rows_at(40, start=start, number=40, seed=seed, stream=stream).tolist())
 
     orders = [order(e, seed, stream) for e in (0, 1) for seed in (0, 1) for stream in (0, 1)]
     assert len(set(orders)) == 8
@@ -364,7 +373,7 @@ shares = st.lists(st.floats(0.05, 1), min_size=1, max_size=5)
 
 @given(shares, st.integers(0, 10**7), st.integers(0, 200))
 def test_shares_hold_after_every_image(weights, start, number):
-    of_B, turn_B = dataset.interleaved(weights, start, number)
+    of_B, turn_B = dataset.interleave_sets(weights, start, number)
     total = sum(weights)
     for n, weight in enumerate(weights):
         turns = turn_B[of_B == n].tolist()
@@ -378,7 +387,7 @@ def test_shares_hold_after_every_image(weights, start, number):
 
 @given(shares, st.integers(0, 60))
 def test_turns_from_the_start_leave_out_none(weights, number):
-    of_B, turn_B = dataset.interleaved(weights, 0, number)
+    of_B, turn_B = dataset.interleave_sets(weights, 0, number)
     for n in range(len(weights)):
         own = turn_B[of_B == n]
         assert own.tolist() == list(range(len(own)))
@@ -386,27 +395,29 @@ def test_turns_from_the_start_leave_out_none(weights, number):
 
 @given(shares, st.integers(0, 1000), st.integers(0, 60), st.integers(0, 60))
 def test_turns_in_parts_are_turns_at_once(weights, start, number, more):
-    whole = dataset.interleaved(weights, start, number + more)
+    whole = dataset.interleave_sets(weights, start, number + more)
     parts = zip(
-        dataset.interleaved(weights, start, number),
-        dataset.interleaved(weights, start + number, more),
+        dataset.interleave_sets(weights, start, number),
+        dataset.interleave_sets(weights, start + number, more),
         strict=True,
     )
     assert all(torch.equal(w, torch.cat(p)) for w, p in zip(whole, parts, strict=True))
 
 
 def test_equal_shares_take_turns():
-    assert dataset.interleaved([1, 1], 0, 6)[0].tolist() == [0, 1, 0, 1, 0, 1]
-    thirds = dataset.interleaved([1, 1, 1], 0, 300)[0].tolist()
+    assert dataset.interleave_sets([1, 1], 0, 6)[0].tolist() == [0, 1, 0, 1, 0, 1]
+    thirds = dataset.interleave_sets([1, 1, 1], 0, 300)[0].tolist()
     assert all(sorted(thirds[n : n + 3]) == [0, 1, 2] for n in range(0, 300, 3))
-    assert dataset.interleaved([1, 0], 0, 3)[0].tolist() == [0, 0, 0]
-    assert dataset.interleaved([0, 2, 0], 5, 3)[0].tolist() == [1, 1, 1]
+    assert dataset.interleave_sets([1, 0], 0, 3)[0].tolist() == [0, 0, 0]
+    assert dataset.interleave_sets([0, 2, 0], 5, 3)[0].tolist() == [1, 1, 1]
 
 
 def test_held_out_pictures_are_chosen_by_key_alone(tmp_path):
-    many = dataset.load(write_shards(tmp_path, shapes("red", "green", "blue", copies=12)), SMALL)
-    rest, held = dataset.split(many, 0.2)
+    many = dataset.load_images(
+        write_shards(tmp_path, shapes("red", "green", "blue", copies=12)), SMALL
+    )
+    rest, held = dataset.split_held_out(many, 0.2)
     assert len(rest) + len(held) == len(many) == 108 and 5 < len(held) < 40
     reordered = many.select(list(reversed(range(len(many)))))
-    assert set(dataset.split(reordered, 0.2)[1].keys) == set(held.keys)
-    assert len(dataset.split(many.select(range(50)), 0.2)[1]) == 0
+    assert set(dataset.split_held_out(reordered, 0.2)[1].keys) == set(held.keys)
+    assert len(dataset.split_held_out(many.select(range(50)), 0.2)[1]) == 0

@@ -77,7 +77,7 @@ def test_guidance_moves_a_gaussian_past_its_mean():
     with_words, without = gaussian_denoiser(0.2, 0.1), gaussian_denoiser(0.05, 0.1)
 
     def denoiser(x, sigma):
-        return d.guided(with_words(x, sigma), without(x, sigma), 3.0)
+        return d.guide(with_words(x, sigma), without(x, sigma), 3.0)
 
     mean, _ = sampled_map(denoiser, d.karras_sigmas(40).double())
     assert mean == pytest.approx(0.05 + 3 * 0.15, abs=0.01)
@@ -148,7 +148,7 @@ def test_the_low_resolution_picture_and_its_level_reach_the_network():
     noisy, low = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8)
     level, sigma = torch.tensor([0.0, 0.5]), torch.tensor([0.5, 2.0])
     text = (torch.zeros(2, 1, 4), torch.ones(2, 1))
-    out = d.denoise(network, noisy, sigma, text, sigma_data=0.5, low=(low, level))
+    out = d.denoise(network, noisy, sigma, text, sigma_data=0.5, conditioning=(low, level))
     assert torch.equal(seen["x"][:, 3:], low)
     assert torch.equal(seen["levels"][:, 1], torch.tensor([0.0, 1.0]))
     # a silent network moves from the low-resolution picture towards the noisy one, EDM's c_skip
@@ -166,12 +166,12 @@ def test_karras_sigmas_fall_from_high_to_low_to_zero():
 @given(st.integers(1, 200), st.integers(0, 1000))
 @settings(max_examples=30, deadline=None)
 def test_stratified_numbers_fill_every_part_once(count, seed):
-    drawn = d.stratified(count, torch.Generator().manual_seed(seed))
+    drawn = d.stratified_uniform(count, torch.Generator().manual_seed(seed))
     assert sorted((drawn * count).long().clamp(max=count - 1).tolist()) == list(range(count))
 
 
 def test_noise_levels_have_the_stated_logarithm():
-    sigma = d.draw_sigma((torch.arange(20_000) + 0.5) / 20_000, mean=-1.2, std=1.2)
+    sigma = d.sample_sigma((torch.arange(20_000) + 0.5) / 20_000, mean=-1.2, std=1.2)
     assert sigma.log().mean().item() == pytest.approx(-1.2, abs=0.01)
     assert sigma.log().std().item() == pytest.approx(1.2, abs=0.02)
 
@@ -198,16 +198,16 @@ def test_thresholding_leaves_images_in_range_alone_and_brings_others_into_it():
 
 def test_guidance_of_one_is_the_conditional_prediction():
     a, b = torch.rand(3), torch.rand(3)
-    assert torch.allclose(d.guided(a, b, 1.0), a)
-    assert torch.allclose(d.guided(a, b, 0.0), b)
-    assert torch.allclose(d.guided(a, b, 3.0), b + 3 * (a - b))
+    assert torch.allclose(d.guide(a, b, 1.0), a)
+    assert torch.allclose(d.guide(a, b, 0.0), b)
+    assert torch.allclose(d.guide(a, b, 3.0), b + 3 * (a - b))
 
 
 @pytest.mark.parametrize(
     ("sigma", "scale"), [(0.1, 1.0), (0.15, 1.0), (0.2, 2.5), (19.0, 2.5), (20.0, 1.0), (80.0, 1.0)]
 )
 def test_guidance_acts_between_its_noise_levels(sigma, scale):
-    assert d.guidance_at(sigma, 2.5, low=0.15, high=20.0) == scale
+    assert d.guidance_scale_at(sigma, 2.5, low=0.15, high=20.0) == scale
 
 
 def test_an_oblong_size_has_the_noise_of_the_square_of_its_area():
@@ -217,6 +217,6 @@ def test_an_oblong_size_has_the_noise_of_the_square_of_its_area():
 
 
 def test_drawn_noise_levels_stay_within_the_samplers():
-    sigma = d.draw_sigma(torch.tensor([0.0, 0.5, 1.0]), mean=4.0, std=3.0)
+    sigma = d.sample_sigma(torch.tensor([0.0, 0.5, 1.0]), mean=4.0, std=3.0)
     assert sigma.min() >= d.SIGMA_MIN and sigma.max() <= d.SIGMA_MAX
     assert sigma[1].item() == pytest.approx(math.exp(4.0), rel=1e-5)

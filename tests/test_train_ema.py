@@ -35,8 +35,8 @@ def steps(sizes: list[int]) -> list[tuple[int, int]]:
 def test_each_step_weighs_as_the_power_function_over_its_images(sizes, sigma_rel):
     g, weights = ema.gamma(sigma_rel), np.zeros(len(sizes))
     for n, (seen, count) in enumerate(steps(sizes)):
-        weights *= ema.kept(seen, count, g)
-        weights[n] += 1 - ema.kept(seen, count, g)
+        weights *= ema.decay_at(seen, count, g)
+        weights[n] += 1 - ema.decay_at(seen, count, g)
     edges = np.concatenate([[0], np.cumsum(sizes)]) / sum(sizes)
     assert weights == pytest.approx(np.diff(edges ** (g + 1)), abs=1e-12)
 
@@ -52,7 +52,7 @@ def test_the_spread_of_the_weights_is_the_stated_share_of_the_run(sigma_rel):
 
 def test_the_average_of_a_network_is_the_closed_form():
     network = UNet(TINY).to(memory_format=torch.channels_last)
-    tracks = [ema.copied(network, sigma_rel) for sigma_rel in (0.05, 0.10)]
+    tracks = [ema.start_ema(network, sigma_rel) for sigma_rel in (0.05, 0.10)]
     taken, sizes = [], [4, 4, 4, 2]
     generator = torch.Generator().manual_seed(0)
     for seen, count in steps(sizes):
@@ -61,7 +61,7 @@ def test_the_average_of_a_network_is_the_closed_form():
                 p.add_(torch.randn(p.shape, generator=generator))
         taken.append(network.stem.weight.clone())
         for track in tracks:
-            track.add(network, seen, count)
+            track.update(network, seen, count)
     edges = np.concatenate([[0], np.cumsum(sizes)]) / sum(sizes)
     for track in tracks:
         weights = np.diff(edges ** (ema.gamma(track.sigma_rel) + 1))
@@ -72,6 +72,6 @@ def test_the_average_of_a_network_is_the_closed_form():
 
 def test_an_average_starts_as_the_network_in_the_same_layout():
     network = UNet(TINY).to(memory_format=torch.channels_last)
-    twin = ema.copied(network, 0.1).network
+    twin = ema.start_ema(network, 0.1).network
     for a, b in zip(network.parameters(), twin.parameters(), strict=True):
         assert torch.equal(a, b) and a.stride() == b.stride() and a.data_ptr() != b.data_ptr()

@@ -12,13 +12,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from curate.errors import UsageError
 from train.model import optimizers
-from train.model.ema import Average
-from train.model.networks import network
+from train.model.ema import EMA
+from train.model.networks import unet_config
 from train.model.unet import UNet
 from train.size import Size
-from train.training import distributed as processes
-from train.training import loop, timing, tracing
-from train.training.metrics import Unread
+from train.training import distributed, loop, timing, tracing
+from train.training.metrics import PendingMetrics
 from train.training.tracing import Pass
 
 CARD = torch.device("cuda", 0)
@@ -53,14 +52,14 @@ def on_card(shape):
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_step_stays_on_the_card_and_waits_for_nothing(number, optimizer):
-    shape = network("tiny", STAGES, number, 8)
+    shape = unet_config("tiny", STAGES, number, 8)
     operations = Operations()
     with FakeTensorMode():
         own = on_card(shape)
-        track = Average(0.1, on_card(shape).requires_grad_(False))
-        tools = optimizers.made(optimizer, {}, own, weight_decay=0.01)
-        batch = tracing.batch(Pass(shape, STAGES[number], 2, tokens=3), CARD)
-        unread = Unread(1)
+        track = EMA(0.1, on_card(shape).requires_grad_(False))
+        tools = optimizers.make(optimizer, {}, own, weight_decay=0.01)
+        batch = tracing.random_batch(Pass(shape, STAGES[number], 2, tokens=3), CARD)
+        unread = PendingMetrics(1)
         with operations:
             losses_B = loop.batch_loss(own, batch, 0.5, "fp32")
             for parameter in own.parameters():  # a backward pass needs a real card
@@ -68,8 +67,8 @@ def test_a_step_stays_on_the_card_and_waits_for_nothing(number, optimizer):
             norm = nn.utils.clip_grad_norm_(list(own.parameters()), 1.0)
             for tool in tools:
                 tool.step()
-            track.add(own, 2, 2)
-            unread.note(2, norm, losses_B, batch.of_B)
+            track.update(own, 2, 2)
+            unread.add(2, norm, losses_B, batch.set_B)
     assert losses_B.device == CARD
     assert operations.channels_last
     assert all(operations.channels_last)
@@ -80,17 +79,17 @@ def test_a_step_stays_on_the_card_and_waits_for_nothing(number, optimizer):
 
 def test_every_process_has_a_card_of_its_own(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1000")
-    assert processes.own(torch.device("cpu"), 2) == torch.device("cpu")
-    assert processes.own(torch.device("cuda", 1), 1) == torch.device("cuda", 1)
+    assert distributed.local_device(torch.device("cpu"), 2) == torch.device("cpu")
+    assert distributed.local_device(torch.device("cuda", 1), 1) == torch.device("cuda", 1)
     with pytest.raises(UsageError, match="more processes than cards"):
-        processes.own(torch.device("cuda"), 2)
+        distributed.local_device(torch.device("cuda"), 2)
 
 
 def test_processes_part_where_one_has_failed(monkeypatch):
     for name, value in {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("MASTER_PORT", "0")
-    with pytest.raises(OSError, match="full"), processes.together(torch.device("cpu"), 2):
+    with pytest.raises(OSError, match="full"), distributed.process_group(torch.device("cpu"), 2):
         torch.distributed.barrier()
         raise OSError("full")
     assert not torch.distributed.is_initialized()

@@ -16,15 +16,15 @@ from train.figures.grids import (
     MIN_CELL,
     TEXT,
     Comparison,
-    Row,
-    before_after,
-    grid,
+    GridRow,
+    draw_before_after,
+    draw_grid,
+    draw_table,
     save_png,
-    table,
     table_pixels,
 )
-from train.figures.lettering import Lettering, missing
-from train.figures.loss_curve import _image_ticks, _loss_ticks, loss_curve
+from train.figures.lettering import Lettering, missing_letters
+from train.figures.loss_curve import _image_ticks, _loss_ticks, draw_loss_curve
 
 
 def flat(colour: tuple[int, int, int], side: int = 100) -> np.ndarray:
@@ -35,7 +35,7 @@ RED, GREEN, BLUE = (200, 0, 0), (0, 160, 0), (0, 0, 220)
 
 
 def test_a_grid_lays_pictures_row_by_row():
-    sheet = grid([flat(RED), flat(GREEN), flat(BLUE)], columns=2)
+    sheet = draw_grid([flat(RED), flat(GREEN), flat(BLUE)], columns=2)
 
     assert sheet.size == (MARGIN + 2 * (100 + MARGIN), MARGIN + 2 * (100 + MARGIN))
     assert sheet.getpixel((MARGIN + 50, MARGIN + 50)) == RED
@@ -46,7 +46,7 @@ def test_a_grid_lays_pictures_row_by_row():
 def test_small_pictures_are_enlarged_by_a_whole_number_without_blending():
     checks = np.zeros((32, 32, 3), np.uint8)
     checks[::2, ::2] = 255
-    sheet = grid([checks])
+    sheet = draw_grid([checks])
 
     side = 32 * -(-MIN_CELL // 32)
     inside = np.asarray(sheet)[MARGIN : MARGIN + side, MARGIN : MARGIN + side]
@@ -55,13 +55,13 @@ def test_small_pictures_are_enlarged_by_a_whole_number_without_blending():
 
 
 def test_captions_are_written_under_their_pictures_and_long_ones_wrap():
-    short = grid([flat(RED)], ["a mage"])
-    long = grid([flat(RED)], ["a mage with a staff under a very blue sky in the evening"])
+    short = draw_grid([flat(RED)], ["a mage"])
+    long = draw_grid([flat(RED)], ["a mage with a staff under a very blue sky in the evening"])
 
     def ink(sheet: Image.Image) -> int:
         return int((np.asarray(sheet.convert("L"))[MARGIN + 100 :] < 128).sum())
 
-    assert ink(grid([flat(RED)])) == 0
+    assert ink(draw_grid([flat(RED)])) == 0
     assert 0 < ink(short) < ink(long)
     assert long.height > short.height
     assert long.width == short.width
@@ -69,12 +69,12 @@ def test_captions_are_written_under_their_pictures_and_long_ones_wrap():
 
 def test_a_grid_needs_a_caption_for_each_picture():
     with pytest.raises(ValueError, match="1 captions for 2 pictures"):
-        grid([flat(RED), flat(RED)], ["one"])
+        draw_grid([flat(RED), flat(RED)], ["one"])
 
 
 def test_an_empty_grid_is_an_empty_page():
-    assert grid([]).size == (2 * MARGIN, 2 * MARGIN)
-    assert before_after([]).size == (2 * MARGIN, 2 * MARGIN)
+    assert draw_grid([]).size == (2 * MARGIN, 2 * MARGIN)
+    assert draw_before_after([]).size == (2 * MARGIN, 2 * MARGIN)
 
 
 @settings(max_examples=30)
@@ -100,18 +100,18 @@ def test_long_text_ends_in_dots():
 
 def test_a_letter_that_no_font_has_is_written_as_its_number():
     private = "\ue123"  # for private use: no font is asked for it
-    assert missing(f"abc {private}{private} def") == private
+    assert missing_letters(f"abc {private}{private} def") == private
     assert Lettering(13).width(private) == Lettering(13).width("[E123]")
 
 
 def test_what_only_steers_letters_is_not_drawn():
-    assert missing("a\u200db\ufe0f\n\x07") == ""
+    assert missing_letters("a\u200db\ufe0f\n\x07") == ""
     assert TEXT.width("a\u200db\ufe0f\x07") == TEXT.width("ab")
 
 
 def test_before_stands_left_of_after():
     row = Comparison("a mage", np.stack([flat(RED)] * 2), np.stack([flat(GREEN)] * 2))
-    pixels = np.asarray(before_after([row, row]))
+    pixels = np.asarray(draw_before_after([row, row]))
 
     red, green = (np.argwhere((pixels == c).all(-1)) for c in (RED, GREEN))
     assert len(red) == len(green) == 4 * 100 * 100
@@ -119,8 +119,8 @@ def test_before_stands_left_of_after():
 
 
 def test_without_an_earlier_checkpoint_only_after_is_shown():
-    both = before_after([Comparison("p", np.stack([flat(RED)]), np.stack([flat(GREEN)]))])
-    alone = before_after([Comparison("p", None, np.stack([flat(GREEN)]))])
+    both = draw_before_after([Comparison("p", np.stack([flat(RED)]), np.stack([flat(GREEN)]))])
+    alone = draw_before_after([Comparison("p", None, np.stack([flat(GREEN)]))])
 
     assert alone.width < both.width
     assert (np.asarray(alone) == GREEN).all(-1).sum() == 100 * 100
@@ -128,8 +128,8 @@ def test_without_an_earlier_checkpoint_only_after_is_shown():
 
 def test_a_png_carries_its_facts_and_has_the_same_bytes_every_time(tmp_path: Path):
     facts = {"prompt": "a mage, 雪", "seed": "7", "checkpoint": "ab" * 32}
-    save_png(grid([flat(RED)]), tmp_path / "a.png", facts)
-    save_png(grid([flat(RED)]), tmp_path / "b.png", dict(reversed(facts.items())))
+    save_png(draw_grid([flat(RED)]), tmp_path / "a.png", facts)
+    save_png(draw_grid([flat(RED)]), tmp_path / "b.png", dict(reversed(facts.items())))
 
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     with Image.open(tmp_path / "a.png") as image:
@@ -139,11 +139,11 @@ def test_a_png_carries_its_facts_and_has_the_same_bytes_every_time(tmp_path: Pat
 def test_a_folder_that_is_a_file_is_named(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"file/a.png: cannot be written"):
-        save_png(grid([flat(RED)]), tmp_path / "file" / "a.png", {})
+        save_png(draw_grid([flat(RED)]), tmp_path / "file" / "a.png", {})
 
 
 def curve(path: Path, **stages: dict[str, list[tuple[int, float]]]) -> np.ndarray:
-    loss_curve(stages, path)
+    draw_loss_curve(stages, path)
     with Image.open(path) as image:
         return np.asarray(image)
 
@@ -208,8 +208,8 @@ def test_the_image_axis_has_few_round_marks(last: int):
 
 
 def test_a_table_shows_groups_beneath_their_heads_and_captions_beneath_pictures():
-    row = Row("a mage", [[flat(RED)], [flat(GREEN), flat(BLUE)]], ["1", "2", "3"])
-    pixels = np.asarray(table([row, row], ["before", "after"]))
+    row = GridRow("a mage", [[flat(RED)], [flat(GREEN), flat(BLUE)]], ["1", "2", "3"])
+    pixels = np.asarray(draw_table([row, row], ["before", "after"]))
 
     red, green, blue_ = (np.argwhere((pixels == c).all(-1)) for c in (RED, GREEN, BLUE))
     assert len(red) == len(green) == len(blue_) == 2 * 100 * 100
@@ -221,14 +221,14 @@ def test_a_table_shows_groups_beneath_their_heads_and_captions_beneath_pictures(
 
 def test_stages_of_a_cascade_are_shown_in_one_size():
     small, large = flat(RED, 16), flat(GREEN, 128)
-    pixels = np.asarray(table([Row("p", [[small], [large]])], ["16 px", "128 px"]))
+    pixels = np.asarray(draw_table([GridRow("p", [[small], [large]])], ["16 px", "128 px"]))
 
     assert (pixels == RED).all(-1).sum() == (pixels == GREEN).all(-1).sum() == 128 * 128
 
 
 def test_oblong_pictures_keep_their_shape():
     tall = np.full((64, 32, 3), RED, np.uint8)
-    shown = np.argwhere((np.asarray(table([Row("p", [[tall]])], [""])) == RED).all(-1))
+    shown = np.argwhere((np.asarray(draw_table([GridRow("p", [[tall]])], [""])) == RED).all(-1))
 
     height, width = np.ptp(shown, axis=0) + 1
     assert height == 2 * width >= MIN_CELL
@@ -236,7 +236,10 @@ def test_oblong_pictures_keep_their_shape():
 
 def test_a_row_is_as_tall_as_its_label_and_no_taller_than_a_dozen_lines():
     picture = [[flat(RED, 96)]]
-    short, long = table([Row("p", picture)], [""]), table([Row("p " * 2000, picture)], [""])
+    short, long = (
+        draw_table([GridRow("p", picture)], [""]),
+        draw_table([GridRow("p " * 2000, picture)], [""]),
+    )
 
     assert short.width == long.width
     assert short.height < long.height <= LABEL_LINES * TEXT.line_height + 2 * MARGIN
@@ -247,8 +250,8 @@ def test_a_row_is_as_tall_as_its_label_and_no_taller_than_a_dozen_lines():
 @settings(max_examples=10)
 def test_the_size_of_a_row_is_not_underestimated(width, height, count, groups):
     picture = np.zeros((height, width, 3), np.uint8)
-    row = Row("p " * 2000, [[picture] * count] * groups, ["c"] * count * groups)
-    one, two = table([row], ["h"] * groups), table([row, row], ["h"] * groups)
+    row = GridRow("p " * 2000, [[picture] * count] * groups, ["c"] * count * groups)
+    one, two = draw_table([row], ["h"] * groups), draw_table([row, row], ["h"] * groups)
 
     bound = table_pixels((width, height), [count] * groups)
     assert (two.height - one.height) * two.width <= bound

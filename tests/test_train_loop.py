@@ -27,7 +27,7 @@ from tests.training import (
 from train.checkpoints import checkpoint
 from train.sampling import sampler as sampling
 from train.training import loop, timing
-from train.training import run as cascade
+from train.training import run as training_run
 
 GOLDEN = [1.249413, 1.084138, 0.998523, 1.147643, 0.948728]  # losses of `quick` in float32
 
@@ -47,14 +47,14 @@ def test_a_run_leaves_a_model_its_log_and_what_it_answers_for(trained, shards):
 
 def test_training_learns(tmp_path, shards, quick):
     longer = replace(quick, images=(1200, 0), log_every=300, precision="fp32")
-    cascade.finetune(shards, tmp_path, longer, device="cpu")
+    training_run.finetune(shards, tmp_path, longer, device="cpu")
     curve = [loss for _, _, loss in losses(tmp_path)]
     assert curve[3] < curve[0] / 2
 
 
 def test_the_loss_curve_is_the_golden_one(tmp_path, shards, quick):
     """A change that claims to alter nothing leaves these as they are; the tolerance is a CPU's."""
-    cascade.finetune(shards, tmp_path, replace(quick, precision="fp32"), device="cpu")
+    training_run.finetune(shards, tmp_path, replace(quick, precision="fp32"), device="cpu")
     found = losses(tmp_path)
     assert [loss for _, _, loss in found] == pytest.approx(GOLDEN, rel=1e-3)
 
@@ -63,7 +63,7 @@ def test_fine_tuning_starts_from_the_checkpoint_and_adds_its_words(
     tmp_path, trained, shards, quick
 ):
     new = write_shards(tmp_path / "new", shapes("blue"))
-    model = cascade.finetune(
+    model = training_run.finetune(
         new, tmp_path / "run", quick, init=trained, replay=shards, device="cpu"
     )
     assert model.facts.words["blue"] == 3 and model.facts.words["red"] == 3
@@ -77,16 +77,16 @@ def test_fine_tuning_starts_from_the_checkpoint_and_adds_its_words(
 def test_the_rate_rises_holds_and_falls():
     config = replace(QUICK, batch_size=10, warmup=100, decay=0.5, learning_rate=1.0)
     rates = [
-        loop.learning_rate(config, seen, 1000, tuning=False) for seen in (0, 90, 400, 750, 990)
+        loop.learning_rate(config, seen, 1000, finetuning=False) for seen in (0, 90, 400, 750, 990)
     ]
     assert rates == pytest.approx([0.1, 1.0, 1.0, 0.5, 0.02])
-    assert loop.learning_rate(config, 400, 1000, tuning=True) == pytest.approx(0.3)
+    assert loop.learning_rate(config, 400, 1000, finetuning=True) == pytest.approx(0.3)
 
 
 def test_samples_depend_on_prompt_and_seed_alone(trained):
-    sampler = sampling.load(trained, device="cpu")
+    sampler = sampling.load_sampler(trained, device="cpu")
     prompts = ["a red circle", "a green square", "a red circle"]
-    stages = sampler.stages(prompts, [1, 2, 3])
+    stages = sampler.generate_stages(prompts, [1, 2, 3])
     assert [s.shape for s in stages] == [(3, 8, 8, 3), (3, 16, 16, 3)]
     alone = sampler.generate(["a green square"], [2])
     assert np.abs(alone[0].astype(int) - stages[1][1]).max() <= 8  # bf16 rounds by batch
@@ -141,7 +141,7 @@ def test_long_captions_are_said_to_be_cut(tmp_path, quick):
     progress = RecordedProgress()
     shards = write_shards(tmp_path / "shards", items)
     tiny = replace(quick, images=(8, 8))
-    cascade.finetune(shards, tmp_path / "run", tiny, device="cpu", progress=progress)
+    training_run.finetune(shards, tmp_path / "run", tiny, device="cpu", progress=progress)
     assert "1 of 4 captions have more than 64 tokens; the rest of each is not read" in progress.said
 
 
@@ -151,13 +151,13 @@ def test_one_picture_of_one_colour_trains(tmp_path, quick):
     white = io.BytesIO()
     Image.new("RGB", (32, 32), "white").save(white, "PNG")
     shards = write_shards(tmp_path / "one", [("white", white.getvalue(), ["a square"])])
-    model = cascade.finetune(shards, tmp_path / "run", quick, device="cpu")
+    model = training_run.finetune(shards, tmp_path / "run", quick, device="cpu")
     assert all(torch.isfinite(p).all() for s in model.stages for p in s.network.parameters())
 
 
 def test_crops_of_large_stages_train(tmp_path, shards, quick):
     config = replace(quick, stages=(8, 16, 32), images=(8, 8, 16), crop=16)
-    model = cascade.finetune(shards, tmp_path, config, device="cpu")
+    model = training_run.finetune(shards, tmp_path, config, device="cpu")
     assert [s.images_seen for s in model.stages] == [8, 8, 16]
 
 
@@ -172,23 +172,23 @@ def test_train_sample_draws_as_the_library_does():
 
 
 def test_a_batch_in_microbatches_has_the_gradient_of_the_whole(trained, shards, quick):
-    from train.data.batches import Corpus
-    from train.data.dataset import distinct_captions, load
+    from train.data.batches import Mixture
+    from train.data.dataset import distinct_captions, load_images
     from train.text_encoder.embeddings import EncodedText
 
-    pictures = load(shards, quick.stages[-1])
+    pictures = load_images(shards, quick.stages[-1])
     captions = distinct_captions([pictures])
     generator = torch.Generator().manual_seed(0)
     states = torch.randn(len(captions), 2, 32, generator=generator)
     text = EncodedText.of(states, torch.full((len(captions),), 2))
-    corpus = Corpus([pictures], [1.0], {c: n for n, c in enumerate(captions)}, text)
+    corpus = Mixture([pictures], [1.0], {c: n for n, c in enumerate(captions)}, text)
     stage, found = checkpoint.load(trained).stages[1], []
     stage.network.requires_grad_(True)
     for count in (1, 2, 3, 50):
         config = replace(quick, gradient_accumulation=count, precision="fp32")
         batch = corpus.batch(config, 1, 0, 7)
         stage.network.zero_grad()
-        losses_B = loop._gradient(stage.network, batch, stage.sigma_data, config, 7)
+        losses_B = loop._accumulate(stage.network, batch, stage.sigma_data, config, 7)
         assert losses_B.shape == (7,)
         found.append([p.grad.clone() for p in stage.network.parameters()])
     for other in found[1:]:
@@ -213,7 +213,9 @@ def large(tmp_path_factory, quick):
         regularization=0.5,
     )
     run = folder / "run"
-    model = cascade.finetune(new, run, settings, replay=old, regularization=drawn, device="cpu")
+    model = training_run.finetune(
+        new, run, settings, replay=old, regularization=drawn, device="cpu"
+    )
     return run, model
 
 
@@ -249,7 +251,7 @@ def test_held_out_pictures_take_no_more_room_than_those_that_are_learnt(
 
     monkeypatch.setattr(loop, "batch_loss", watched)
     settings = replace(quick, images=(8, 0), gradient_accumulation=4, ema_sigma_rel=(0.1,))
-    cascade.finetune(large[0].parent / "new", tmp_path, settings, device="cpu")
+    training_run.finetune(large[0].parent / "new", tmp_path, settings, device="cpu")
     assert len(together) > 4 + 4  # those of the one step, and the held-out ones
     assert max(together) == 2
 
@@ -266,11 +268,11 @@ def test_pictures_are_drawn_meanwhile(large, tmp_path, shards, quick):
     with Image.open(large[0] / "samples" / "16-16.png") as image:
         assert len(image.text["prompt"].splitlines()) == 8
     asked = replace(quick, images=(8, 8), sample_every=8, sample_prompts=("a red triangle",))
-    cascade.finetune(shards, tmp_path, asked, device="cpu")
+    training_run.finetune(shards, tmp_path, asked, device="cpu")
     with Image.open(tmp_path / "samples" / "8-8.png") as image:
         assert image.text["prompt"] == "a red triangle"
     never = replace(asked, sample_every=0)
-    cascade.finetune(shards, tmp_path / "never", never, device="cpu")
+    training_run.finetune(shards, tmp_path / "never", never, device="cpu")
     assert not (tmp_path / "never" / "samples").exists()
     one, other = (checkpoint.load(p) for p in (tmp_path, tmp_path / "never"))
     for a, b in zip(one.stages, other.stages, strict=True):
@@ -291,13 +293,15 @@ def test_other_optimisers_learn(tmp_path, shards, quick, optimizer):
     rate = {"adafactor": 0.05, "muon": 2e-3}[optimizer]  # adafactor's is a share of each weight
     config = replace(quick, images=(480, 0), log_every=160, precision="fp32")
     config = replace(config, optimizer=optimizer, learning_rate=rate)
-    cascade.finetune(shards, tmp_path, config, device="cpu")
+    training_run.finetune(shards, tmp_path, config, device="cpu")
     curve = [loss for _, _, loss in losses(tmp_path)]
     assert curve[-1] < 0.9 * curve[0]
 
 
 def test_computing_again_what_was_forgotten_changes_nothing(tmp_path, trained, shards, quick):
-    cascade.finetune(shards, tmp_path, replace(quick, gradient_checkpointing=True), device="cpu")
+    training_run.finetune(
+        shards, tmp_path, replace(quick, gradient_checkpointing=True), device="cpu"
+    )
     one, two = (checkpoint.load(p) for p in (tmp_path, trained))
     for a, b in zip(one.stages, two.stages, strict=True):
         assert a.network.config == b.network.config
@@ -309,12 +313,14 @@ def test_what_cannot_fit_is_refused_before_it_begins(tmp_path, shards, quick):
     batch = timing.free_memory(torch.device("cpu")) // 700_000  # each takes about 1.1 MB
     huge = replace(quick, batch_size=batch, images=(batch, batch))
     with pytest.raises(UsageError, match="training needs about"):
-        cascade.finetune(shards, tmp_path / "run", huge, device="cpu")
+        training_run.finetune(shards, tmp_path / "run", huge, device="cpu")
     assert not (tmp_path / "run" / "log.jsonl").exists()
 
 
 def test_tensorboard_is_asked_for_at_once(tmp_path, shards, quick, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # as if not installed
     with pytest.raises(InputError, match="pip install tensorboard"):
-        cascade.finetune(shards, tmp_path / "run", replace(quick, tensorboard=True), device="cpu")
+        training_run.finetune(
+            shards, tmp_path / "run", replace(quick, tensorboard=True), device="cpu"
+        )
     assert not (tmp_path / "run").exists()

@@ -1,13 +1,13 @@
 import pytest
 import torch
 
-from train.model.muon import Muon, orthogonal
+from train.model.muon import Muon, newton_schulz
 
 
 def test_an_orthogonal_matrix_is_near_the_polar_factor():
     matrix = torch.randn(1, 24, 60, generator=torch.Generator().manual_seed(0))
     u, _, v = torch.linalg.svd(matrix[0], full_matrices=False)
-    found = orthogonal(matrix)[0].float()
+    found = newton_schulz(matrix)[0].float()
     assert found.shape == (24, 60)
     assert torch.linalg.svdvals(found).min() > 0.6 and torch.linalg.svdvals(found).max() < 1.3
     # same left and right singular vectors: what is left of them is a diagonal
@@ -18,9 +18,9 @@ def test_an_orthogonal_matrix_is_near_the_polar_factor():
 @pytest.mark.parametrize("size", [1e-3, 1.0, 1e3])
 def test_neither_the_size_of_a_matrix_nor_which_side_is_longer_matters(size):
     matrix = torch.randn(1, 12, 40, generator=torch.Generator().manual_seed(5))
-    found = orthogonal(matrix).float()
-    assert torch.allclose(orthogonal(matrix * size).float(), found, atol=0.03)
-    assert torch.allclose(orthogonal(matrix.mT * size).float(), found.mT, atol=0.03)
+    found = newton_schulz(matrix).float()
+    assert torch.allclose(newton_schulz(matrix * size).float(), found, atol=0.03)
+    assert torch.allclose(newton_schulz(matrix.mT * size).float(), found.mT, atol=0.03)
 
 
 def test_rare_directions_move_as_far_as_frequent_ones():
@@ -32,13 +32,13 @@ def test_rare_directions_move_as_far_as_frequent_ones():
 
 
 def test_a_zero_matrix_stays_zero():
-    assert torch.equal(orthogonal(torch.zeros(2, 3, 4)).float(), torch.zeros(2, 3, 4))
+    assert torch.equal(newton_schulz(torch.zeros(2, 3, 4)).float(), torch.zeros(2, 3, 4))
 
 
 def test_matrices_of_one_stack_do_not_touch_each_other():
     stack = torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(1))
-    alone = torch.cat([orthogonal(one[None]) for one in stack])
-    assert torch.allclose(orthogonal(stack).float(), alone.float(), atol=0.02)
+    alone = torch.cat([newton_schulz(one[None]) for one in stack])
+    assert torch.allclose(newton_schulz(stack).float(), alone.float(), atol=0.02)
 
 
 def test_a_first_step_has_the_size_of_adamw_s_in_every_direction():

@@ -17,7 +17,7 @@ def walked(own: nn.Module, tools: list[torch.optim.Optimizer], steps: range) -> 
         x = torch.randn(5, 2, 4, 4, generator=torch.Generator().manual_seed(n))
         own.zero_grad()
         own(x).square().mean().backward()
-        optimizers.set_rate(tools, 0.01)
+        optimizers.set_learning_rate(tools, 0.01)
         for tool in tools:
             tool.step()
 
@@ -25,7 +25,7 @@ def walked(own: nn.Module, tools: list[torch.optim.Optimizer], steps: range) -> 
 @pytest.mark.parametrize("name", optimizers.OPTIONS)
 def test_stopped_and_restored_steps_as_if_never_stopped(name):
     own = network()
-    tools = optimizers.made(name, {}, own, weight_decay=0.01)
+    tools = optimizers.make(name, {}, own, weight_decay=0.01)
     walked(own, tools, range(3))
     weights = {k: v.clone() for k, v in own.state_dict().items()}
     states = {k: v.clone() for k, v in optimizers.states(tools, own).items()}
@@ -33,8 +33,8 @@ def test_stopped_and_restored_steps_as_if_never_stopped(name):
 
     again = network()
     again.load_state_dict(weights)
-    fresh = optimizers.made(name, {}, again, weight_decay=0.01)
-    optimizers.restore(fresh, again, {k: v.contiguous() for k, v in states.items()})
+    fresh = optimizers.make(name, {}, again, weight_decay=0.01)
+    optimizers.restore_state(fresh, again, {k: v.contiguous() for k, v in states.items()})
     walked(again, fresh, range(3, 6))
     for key, value in own.state_dict().items():
         assert torch.equal(value, again.state_dict()[key]), key
@@ -43,7 +43,7 @@ def test_stopped_and_restored_steps_as_if_never_stopped(name):
 @pytest.mark.parametrize("name", optimizers.OPTIONS)
 def test_every_weight_is_trained_by_one_optimiser(name):
     own = network()
-    tools = optimizers.made(name, {}, own, weight_decay=0.0)
+    tools = optimizers.make(name, {}, own, weight_decay=0.0)
     before = [p.clone() for p in own.parameters()]
     walked(own, tools, range(2))
     held = [p for tool in tools for group in tool.param_groups for p in group["params"]]
@@ -65,11 +65,11 @@ def test_every_weight_is_trained_by_one_optimiser(name):
 )
 def test_unknown_optimisers_and_options_are_refused_by_name(name, options, sentence):
     with pytest.raises(UsageError) as error:
-        optimizers.check(name, options)
+        optimizers.check_options(name, options)
     assert sentence in str(error.value)
 
 
 def test_options_reach_the_optimiser():
-    (tool,) = optimizers.made("adamw", {"betas": [0.5, 0.6]}, network(), weight_decay=0.25)
+    (tool,) = optimizers.make("adamw", {"betas": [0.5, 0.6]}, network(), weight_decay=0.25)
     group = tool.param_groups[0]
     assert (group["betas"], group["weight_decay"], group["fused"]) == ((0.5, 0.6), 0.25, True)

@@ -14,23 +14,22 @@ from curate.formats.model import MODEL_FILE
 from train import config
 from train.checkpoints import checkpoint
 from train.checkpoints.checkpoint import Cascade, Stage
-from train.model.networks import network
+from train.model.networks import unet_config
 from train.model.unet import UNet
 from train.size import Size
-from train.training import loop, plan, timing, tracing
-from train.training import memory as costs
+from train.training import loop, memory, plan, timing, tracing
 from train.training.tracing import Pass
 
 STAGES = (Size(16, 16), Size(64, 64))
 TEXT = 32  # width
 CPU = torch.device("cpu")
 ASKED = {"model_size": "tiny", "stages": STAGES, "images": (3000, 1000), "batch_size": 8}
-RUN = config.load(None, ASKED)
+RUN = config.load_config(None, ASKED)
 ONE = replace(RUN, stages=STAGES[:1], images=(3000,), batch_size=4)
 
 
 def shape(number=0, size="tiny"):
-    return network(size, STAGES, number, TEXT)
+    return unet_config(size, STAGES, number, TEXT)
 
 
 def work(number=0, **more):
@@ -42,12 +41,12 @@ def free(monkeypatch, tmp_path, number):
     meminfo = tmp_path / "meminfo"
     meminfo.write_text(f"MemTotal: 99 kB\nMemAvailable: {number // 1024} kB\n")
     monkeypatch.setattr(timing, "MEMINFO", meminfo)
-    monkeypatch.setattr(timing, "GROUPS", tmp_path / "none")
+    monkeypatch.setattr(timing, "CGROUP_ROOT", tmp_path / "none")
 
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_parameters_are_those_of_the_network(number):
-    assert tracing.parameters(shape(number)) == sum(
+    assert tracing.count_parameters(shape(number)) == sum(
         p.numel() for p in UNet(shape(number)).parameters()
     )
 
@@ -55,7 +54,10 @@ def test_parameters_are_those_of_the_network(number):
 @pytest.mark.parametrize("number", [0, 1])
 def test_the_count_is_what_the_allocator_gives_out(number):
     given = work(number, images=32)
-    made, batch = UNet(given.shape).to(memory_format=torch.channels_last), tracing.batch(given)
+    made, batch = (
+        UNet(given.shape).to(memory_format=torch.channels_last),
+        tracing.random_batch(given),
+    )
 
     def step():
         loop.batch_loss(made, batch, 0.5, "bf16").sum().backward()
@@ -69,38 +71,40 @@ def test_the_count_is_what_the_allocator_gives_out(number):
     for event in sorted(events, key=lambda e: e.start_ns()):
         now += event.nbytes()
         peak = max(peak, now)
-    counted = tracing.training(given)
+    counted = tracing.training_cost(given)
     assert 0.85 < peak / (counted.total - counted.inputs) < 1.05
 
 
 def test_a_backward_pass_does_twice_the_arithmetic_of_a_forward_pass():
-    assert tracing.training(work()).flops / tracing.sampling(work()).flops == pytest.approx(3, 0.05)
+    assert tracing.training_cost(work()).flops / tracing.sampling_cost(
+        work()
+    ).flops == pytest.approx(3, 0.05)
 
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_activations_grow_with_images_and_weights_do_not(number):
-    few, many = tracing.training(work(number)), tracing.training(work(number, images=32))
+    few, many = tracing.training_cost(work(number)), tracing.training_cost(work(number, images=32))
     assert many.flops == 4 * few.flops and many.inputs == 4 * few.inputs
-    assert many.casts + many.gradients <= 6 * tracing.parameters(shape(number))
+    assert many.casts + many.gradients <= 6 * tracing.count_parameters(shape(number))
     assert many.activations > 3.5 * few.activations
 
 
 def test_inputs_are_counted_by_hand():
     pictures, text = 8 * 3 * 16 * 16 * 4, 8 * 8 * TEXT * 4
-    counted = tracing.training(work()).inputs
+    counted = tracing.training_cost(work()).inputs
     assert counted == 2 * pictures + text + 8 * (8 * 4 + 4 + 8)  # mask, sigma, set
 
 
 def test_full_precision_casts_nothing():
-    assert tracing.training(work(precision="fp32")).casts == 0
-    assert tracing.stored(shape(), "fp32") == 4 * tracing.parameters(shape())
-    assert 2 < tracing.stored(shape()) / tracing.parameters(shape()) < 2.1
+    assert tracing.training_cost(work(precision="fp32")).casts == 0
+    assert tracing.sampling_weight_bytes(shape(), "fp32") == 4 * tracing.count_parameters(shape())
+    assert 2 < tracing.sampling_weight_bytes(shape()) / tracing.count_parameters(shape()) < 2.1
 
 
 def test_recomputing_takes_less_memory_and_more_time():
     chosen = replace(RUN, gradient_checkpointing=True, batch_size=32)
     usual, less = (
-        tracing.training(costs.one_pass(c, shape(size="small"), 0))
+        tracing.training_cost(memory.one_pass(c, shape(size="small"), 0))
         for c in (replace(chosen, gradient_checkpointing=False), chosen)
     )
     assert less.activations < 0.8 * usual.activations
@@ -111,20 +115,20 @@ def test_recomputing_takes_less_memory_and_more_time():
     ("optimizer", "least", "most"), [("adamw", 8, 8.01), ("muon", 4, 8), ("adafactor", 0.01, 4)]
 )
 def test_moments_are_what_the_optimiser_keeps(optimizer, least, most):
-    found = tracing.moments(shape(), optimizer) / tracing.parameters(shape())
+    found = tracing.moments(shape(), optimizer) / tracing.count_parameters(shape())
     assert least <= found <= most
 
 
 def test_a_plan_adds_up():
-    made = costs.planned(RUN, TEXT, cuda=False)
-    weights = [4 * tracing.parameters(shape(n)) for n in (0, 1)]
+    made = memory.plan_memory(RUN, TEXT, cuda=False)
+    weights = [4 * tracing.count_parameters(shape(n)) for n in (0, 1)]
     for stage, own, other in zip(made.stages, weights, weights[::-1], strict=True):
-        memory = stage.training
-        assert (memory.weights, memory.averages, memory.other_stages) == (own, 2 * own, other)
-        assert memory.moments == pytest.approx(2 * own, rel=0.001)
-        rest = memory.casts + memory.activations + memory.gradients + memory.inputs
-        assert memory.total == own + 2 * own + memory.moments + other + rest
-        assert memory.gradients + memory.casts + memory.activations + memory.inputs >= own
+        needs = stage.training
+        assert (needs.weights, needs.averages, needs.other_stages) == (own, 2 * own, other)
+        assert needs.moments == pytest.approx(2 * own, rel=0.001)
+        rest = needs.casts + needs.activations + needs.gradients + needs.inputs
+        assert needs.total == own + 2 * own + needs.moments + other + rest
+        assert needs.gradients + needs.casts + needs.activations + needs.inputs >= own
     assert [s.images for s in made.stages] == [3000, 1000] and made.duration is None
     assert made.training == max(s.training.needed for s in made.stages)
     assert replace(made, encoder=10**12).training == 10**12
@@ -132,10 +136,10 @@ def test_a_plan_adds_up():
 
 def test_later_stages_are_counted_on_crops_and_drawn_whole():
     large = replace(RUN, stages=(Size(64, 64), Size(256, 128)), images=(1, 1))
-    nets = costs.shapes_of(large, TEXT)
-    assert costs.one_pass(large, nets[1], 1).size == Size(64, 64)
-    assert costs.one_pass(large, nets[0], 0).size == Size(64, 64)
-    stage = costs.planned(large, TEXT, cuda=True).stages[1]
+    nets = memory.unet_configs(large, TEXT)
+    assert memory.one_pass(large, nets[1], 1).size == Size(64, 64)
+    assert memory.one_pass(large, nets[0], 0).size == Size(64, 64)
+    stage = memory.plan_memory(large, TEXT, cuda=True).stages[1]
     assert stage.together == 2**20 // (256 * 128)
     assert stage.training.other_stages == 0  # a finished stage leaves the card
 
@@ -146,14 +150,14 @@ def test_a_pass_is_the_largest_microbatch_of_the_largest_share(batch, microbatch
     if microbatches > batch or world > batch:
         return
     chosen = replace(RUN, batch_size=batch, gradient_accumulation=microbatches)
-    images = costs.one_pass(chosen, shape(), 0, world=world).images
+    images = memory.one_pass(chosen, shape(), 0, world=world).images
     share = max(len(part) for part in torch.arange(batch).tensor_split(world))
     parts = torch.arange(share).tensor_split(min(microbatches, share))
     assert images == max(map(len, parts))
 
 
 def test_what_fits_is_let_through_and_what_is_tight_is_said(monkeypatch, tmp_path):
-    needed = costs.planned(ONE, TEXT, cuda=False).training
+    needed = memory.plan_memory(ONE, TEXT, cuda=False).training
     progress = RecordedProgress()
     free(monkeypatch, tmp_path, 2 * needed)
     plan.refuse_what_cannot_fit(ONE, TEXT, CPU, progress)
@@ -166,8 +170,8 @@ def test_what_fits_is_let_through_and_what_is_tight_is_said(monkeypatch, tmp_pat
 
 def test_what_cannot_fit_is_refused_with_what_would(monkeypatch, tmp_path):
     chosen = replace(ONE, model_size="small", batch_size=32)
-    less = costs.planned(replace(chosen, gradient_accumulation=4), TEXT, cuda=False).training
-    assert less < costs.planned(chosen, TEXT, cuda=False).training
+    less = memory.plan_memory(replace(chosen, gradient_accumulation=4), TEXT, cuda=False).training
+    assert less < memory.plan_memory(chosen, TEXT, cuda=False).training
     free(monkeypatch, tmp_path, less + 2048)
     with pytest.raises(
         UsageError, match="--model-size small --stages 16: training needs"
@@ -180,7 +184,7 @@ def test_what_cannot_fit_is_refused_with_what_would(monkeypatch, tmp_path):
 
 
 def test_two_processes_on_a_cpu_need_twice_as_much(monkeypatch, tmp_path):
-    one = costs.planned(ONE, TEXT, cuda=False).training
+    one = memory.plan_memory(ONE, TEXT, cuda=False).training
     free(monkeypatch, tmp_path, round(1.2 * one))
     plan.refuse_what_cannot_fit(ONE, TEXT, CPU)
     with pytest.raises(UsageError):
@@ -192,7 +196,7 @@ def test_nothing_fits_into_nothing(monkeypatch, tmp_path):
     with pytest.raises(UsageError, match=r"fix: smaller --stages, or a machine"):
         plan.refuse_what_cannot_fit(ONE, TEXT, CPU)
     with pytest.raises(UsageError, match=r"--init with stages 16: training needs"):
-        nets = costs.shapes_of(ONE, TEXT)
+        nets = memory.unet_configs(ONE, TEXT)
         plan.refuse_what_cannot_fit(ONE, TEXT, CPU, shapes=nets)
 
 
@@ -202,7 +206,7 @@ def test_a_control_groups_limit_counts(monkeypatch, tmp_path, version):
     top = tmp_path / "groups" if version == 2 else tmp_path / "groups" / "memory"
     own = top / "service" / "run"
     own.mkdir(parents=True)
-    limit, used, stat = timing.LIMITS[2 - version]
+    limit, used, stat = timing.CGROUP_LIMITS[2 - version]
     for folder, allowed in ((own, "max"), (own.parent, str(3 * 10**8))):
         (folder / limit).write_text(allowed)
         (folder / used).write_text(str(2 * 10**8))
@@ -210,7 +214,7 @@ def test_a_control_groups_limit_counts(monkeypatch, tmp_path, version):
     (tmp_path / "cgroup").write_text(
         "0::/service/run\n" if version == 2 else "4:memory:/service/run\n"
     )
-    monkeypatch.setattr(timing, "GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(timing, "CGROUP_ROOT", tmp_path / "groups")
     monkeypatch.setattr(timing, "MEMBERSHIP", tmp_path / "cgroup")
     assert timing.free_memory(CPU) == 15 * 10**7
 
@@ -226,17 +230,17 @@ def test_a_report_names_every_stage_and_its_time(tmp_path, capsys):
     chosen = replace(RUN, text_encoder=tiny_encoder.build(tmp_path))
     capsys.readouterr()
     progress = RecordedProgress()
-    report = plan.run(chosen, device="cpu", progress=progress)
-    plan.show(report, as_json=False)
+    report = plan.plan_run(chosen, device="cpu", progress=progress)
+    plan.print_plan(report, as_json=False)
     rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert [row[:2] for row in rows] == [["tiny", "16"], ["tiny", "64"], ["tiny", "all"]]
-    assert rows[0][2] == f"{tracing.parameters(shape()) / 1e6:.1f} M" and rows[0][7] == "3000"
+    assert rows[0][2] == f"{tracing.count_parameters(shape()) / 1e6:.1f} M" and rows[0][7] == "3000"
     assert float(rows[0][6]) > 0 and rows[2][7] == "4000" and rows[2][8]
     assert len(progress.said) == 1 and "estimate" in progress.said[0]
-    plan.show(report, as_json=True)
+    plan.print_plan(report, as_json=True)
     found = json.loads(capsys.readouterr().out)
     stage = found["sizes"][0]["stages"][0]
-    assert found["fits"] and stage["parameters"] == tracing.parameters(shape())
+    assert found["fits"] and stage["parameters"] == tracing.count_parameters(shape())
     seconds = [s["seconds"] * s["images"] for s in found["sizes"][0]["stages"]]
     assert found["sizes"][0]["seconds"] == pytest.approx(sum(seconds))
 
@@ -247,9 +251,9 @@ def test_a_plan_that_cannot_fit_is_printed_then_refused(monkeypatch, tmp_path, c
     chosen = replace(RUN, text_encoder=tiny_encoder.build(tmp_path))
     free(monkeypatch, tmp_path, 4096)
     capsys.readouterr()
-    report = plan.run(chosen, device="cpu")
+    report = plan.plan_run(chosen, device="cpu")
     with pytest.raises(UsageError, match="training needs"):
-        plan.show(report, as_json=False)
+        plan.print_plan(report, as_json=False)
     rows = capsys.readouterr().out.splitlines()
     assert len(rows) == 3 and rows[2].endswith("\t4000\t")  # no time: it was not tried
 
@@ -266,11 +270,13 @@ def test_sizes_that_cannot_make_the_stages_are_left_out(tmp_path, monkeypatch):
     from tests import tiny_encoder
 
     encoder = tiny_encoder.build(tmp_path)
-    sides = [s for s in range(2, 66, 2) if s % network("large", [Size(s, s)], 0, TEXT).multiple]
+    sides = [
+        s for s in range(2, 66, 2) if s % unet_config("large", [Size(s, s)], 0, TEXT).side_multiple
+    ]
     free(monkeypatch, tmp_path, 4096)  # nothing is tried
     chosen = replace(ONE, stages=(Size(sides[0], sides[0]),), text_encoder=encoder)
     progress = RecordedProgress()
-    report = plan.run(chosen, every_size=True, device="cpu", progress=progress)
+    report = plan.plan_run(chosen, every_size=True, device="cpu", progress=progress)
     assert "large" not in [p.size for p in report.plans] and report.plans
     assert any("--model-size large cannot make" in sentence for sentence in progress.said)
 
@@ -283,8 +289,8 @@ def test_from_a_checkpoint_the_plan_is_that_of_its_networks(tmp_path):
     encoder = tiny_encoder.build(tmp_path / "encoder")
     checkpoint.save(tmp_path / MODEL_FILE, Cascade([made], encoder, "00"))
     chosen = replace(ONE, text_encoder=encoder)
-    report = plan.run(chosen, init=tmp_path, every_size=True, device="cpu")
-    assert [p.stages[0].parameters for p in report.plans] == [tracing.parameters(own)]
+    report = plan.plan_run(chosen, init=tmp_path, every_size=True, device="cpu")
+    assert [p.stages[0].parameters for p in report.plans] == [tracing.count_parameters(own)]
 
 
 def test_the_command_prints_the_plan_and_exits_with_2_where_it_cannot_fit(

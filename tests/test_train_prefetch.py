@@ -11,19 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.data.prefetch import ahead, mapped, threads
+from train.data.prefetch import map_ahead, prefetch, thread_pool
 
 
 @given(st.lists(st.tuples(st.integers(), st.integers()), max_size=12), st.integers(1, 5))
 def test_what_comes_out_is_what_a_plain_loop_gives(positions, depth):
-    with ahead(lambda seen, many: (seen, many), positions, depth=depth) as made:
+    with prefetch(lambda seen, many: (seen, many), positions, depth=depth) as made:
         assert list(made) == positions
 
 
 @pytest.mark.parametrize("depth", [1, 2, 5])
 def test_no_more_than_depth_are_made_ahead(depth):
     begun, together = [], []
-    with ahead(lambda n, _: begun.append(n) or n, zip(count(), count()), depth=depth) as made:
+    with prefetch(lambda n, _: begun.append(n) or n, zip(count(), count()), depth=depth) as made:
         for n in made:
             deadline = time.monotonic() + 5
             while len(begun) < n + 1 + depth and time.monotonic() < deadline:
@@ -43,7 +43,7 @@ def test_the_next_one_is_made_while_this_one_is_in_use():
             seen.set()
         return n
 
-    with ahead(make, [(0, 0), (1, 0)], depth=1) as made:
+    with prefetch(make, [(0, 0), (1, 0)], depth=1) as made:
         assert next(made) == 0
         assert seen.wait(5), "made without being asked for"
 
@@ -55,7 +55,7 @@ def test_an_error_comes_where_its_result_would_and_nothing_after_it():
         made.append(n)
         return 1 / (n - 2)
 
-    with ahead(make, ((n, 0) for n in count())) as results:
+    with prefetch(make, ((n, 0) for n in count())) as results:
         assert next(results) == -0.5 and next(results) == -1.0
         with pytest.raises(ZeroDivisionError):
             next(results)
@@ -64,7 +64,10 @@ def test_an_error_comes_where_its_result_would_and_nothing_after_it():
 
 def test_leaving_early_stops_the_thread():
     before, made = threading.active_count(), []
-    with pytest.raises(KeyError), ahead(lambda n, _: made.append(n), zip(count(), count())) as got:
+    with (
+        pytest.raises(KeyError),
+        prefetch(lambda n, _: made.append(n), zip(count(), count())) as got,
+    ):
         next(got)
         raise KeyError
     assert threading.active_count() == before
@@ -80,7 +83,7 @@ def test_a_result_is_given_up_with_the_next(recwarn):
     class Large:
         pass
 
-    with ahead(lambda n, _: Large(), [(n, 0) for n in range(6)], depth=1) as made:
+    with prefetch(lambda n, _: Large(), [(n, 0) for n in range(6)], depth=1) as made:
         first = weakref.ref(next(made))
         next(made)
         gc.collect()
@@ -90,12 +93,12 @@ def test_a_result_is_given_up_with_the_next(recwarn):
 SCRIPT = """
 import sys, time
 from itertools import count
-from train.data.prefetch import ahead
+from train.data.prefetch import prefetch
 def make(n, _):
     time.sleep(0.05)
     return n
 try:
-    with ahead(make, zip(count(), count())) as made:
+    with prefetch(make, zip(count(), count())) as made:
         for n in made:
             print(n, flush=True)
             time.sleep(60 if n else 0)
@@ -117,10 +120,10 @@ def test_ctrl_c_ends_it_at_once():
 
 @given(st.lists(st.integers(), max_size=30), st.integers(1, 4), st.integers(1, 6))
 def test_many_threads_keep_the_order(items, workers, depth):
-    with threads(workers) as pool:
-        assert list(mapped(pool, lambda n: n, ((n,) for n in items), depth=depth)) == items
+    with thread_pool(workers) as pool:
+        assert list(map_ahead(pool, lambda n: n, ((n,) for n in items), depth=depth)) == items
 
 
 def test_a_depth_of_nothing_is_refused():
-    with pytest.raises(ValueError, match="below 1"), ahead(divmod, [(1, 1)], depth=0):
+    with pytest.raises(ValueError, match="below 1"), prefetch(divmod, [(1, 1)], depth=0):
         pass

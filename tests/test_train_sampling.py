@@ -21,11 +21,11 @@ from train.cli import main
 from train.model import diffusion
 from train.sampling import sampler as sampling
 from train.sampling import sheets
-from train.sampling.sampler import Sampler, SamplingConfig
-from train.sampling.sheets import Artist, Wanted
+from train.sampling.sampler import CascadeSampler, SamplingConfig
+from train.sampling.sheets import Pipeline, Request
 from train.sampling.upscalers import Upscaler
 from train.size import Size
-from train.verification import generate as drawing
+from train.verification import generate
 from train.verification.prompts import Sample
 
 PROMPTS = ["a red circle", "a green square", "a blue triangle", ""]
@@ -53,7 +53,7 @@ def far(a: np.ndarray, b: np.ndarray) -> int:
 
 
 def test_a_picture_depends_on_its_prompt_and_seed_alone(model):
-    sampler = sampling.load(model, device="cpu")
+    sampler = sampling.load_sampler(model, device="cpu")
     together = sampler.generate(PROMPTS, [1, 2, 3, 4])
     turned = sampler.generate(PROMPTS[::-1], [4, 3, 2, 1])
     alone = sampler.generate(PROMPTS[1:2], [2])
@@ -75,33 +75,33 @@ def test_letters_that_an_output_lacks_are_escaped(model, tmp_path, monkeypatch):
 
 
 def test_many_pictures_are_made_in_parts_and_in_order(model):
-    sampler = sampling.load(model, device="cpu")
-    count = sampling.TOGETHER + 3
+    sampler = sampling.load_sampler(model, device="cpu")
+    count = sampling.MAX_TOGETHER + 3
     prompts = [PROMPTS[n % 4] for n in range(count)]
-    parts = list(sampler.draw(prompts, range(count)))
+    parts = list(sampler.sample(prompts, range(count)))
 
-    assert [part.first for part in parts] == [0, sampling.TOGETHER]
+    assert [part.first for part in parts] == [0, sampling.MAX_TOGETHER]
     assert sum(map(len, parts)) == count
     assert far(parts[1].stages[-1], sampler.generate(prompts[-3:], range(count)[-3:])) <= 2
 
 
 @given(st.integers(8, 2048), st.integers(8, 2048))
 def test_large_pictures_are_made_fewer_at_a_time(width, height):
-    together = sampling.at_once(Size(width, height))
+    together = sampling.count_at_once(Size(width, height))
 
-    assert 1 <= together <= sampling.TOGETHER
-    assert together == 1 or together * width * height <= sampling.PIXELS
+    assert 1 <= together <= sampling.MAX_TOGETHER
+    assert together == 1 or together * width * height <= sampling.MAX_PIXELS
 
 
 def test_pictures_of_every_stage_have_its_shape(oblong):
-    stages = sampling.load(oblong, device="cpu").stages(PROMPTS[:2], [0, 1])
+    stages = sampling.load_sampler(oblong, device="cpu").generate_stages(PROMPTS[:2], [0, 1])
 
     assert [made.shape for made in stages] == [(2, 16, 8, 3), (2, 32, 16, 3)]
     assert all(made.dtype == np.uint8 for made in stages)
 
 
 def test_a_later_stage_adds_details_and_changes_no_colours(model):
-    base, made = sampling.load(model, device="cpu").stages(PROMPTS, [0, 1, 2, 3])
+    base, made = sampling.load_sampler(model, device="cpu").generate_stages(PROMPTS, [0, 1, 2, 3])
     reduced = made.reshape(4, 8, 2, 8, 2, 3).mean((2, 4))
 
     assert np.abs(reduced.mean((0, 1, 2)) - base.mean((0, 1, 2))).max() < 1  # of 255
@@ -109,18 +109,18 @@ def test_a_later_stage_adds_details_and_changes_no_colours(model):
 
 
 def test_no_prompts_give_no_pictures(oblong):
-    assert sampling.load(oblong, device="cpu").generate([], []).shape == (0, 32, 16, 3)
+    assert sampling.load_sampler(oblong, device="cpu").generate([], []).shape == (0, 32, 16, 3)
 
 
 def test_weights_kept_in_short_give_the_same_pictures(model):
     device = torch.device("cpu")
-    long = Sampler(checkpoint.load(model), device).generate(PROMPTS, [1, 2, 3, 4])
-    short = sampling.load(model, device="cpu").generate(PROMPTS, [1, 2, 3, 4])
+    long = CascadeSampler(checkpoint.load(model), device).generate(PROMPTS, [1, 2, 3, 4])
+    short = sampling.load_sampler(model, device="cpu").generate(PROMPTS, [1, 2, 3, 4])
 
     assert (long == short).all()
 
 
-def asked(sampler: Sampler, stage: int = 0) -> list[int]:
+def asked(sampler: CascadeSampler, stage: int = 0) -> list[int]:
     """How many pictures the network of a stage is asked for at each step, while two are drawn."""
     seen: list[int] = []
     network = sampler.cascade.stages[stage].network
@@ -132,7 +132,7 @@ def asked(sampler: Sampler, stage: int = 0) -> list[int]:
 
 def test_the_network_is_asked_without_the_prompt_only_where_guidance_acts(model):
     config = SamplingConfig(steps=9, guidance=2.0, guidance_sigma_min=0.5, guidance_sigma_max=10.0)
-    sampler = sampling.load(model, device="cpu", config=config)
+    sampler = sampling.load_sampler(model, device="cpu", config=config)
     within = [0.5 < float(sigma) < 10 for sigma in diffusion.karras_sigmas(9)[:-1]]
 
     assert asked(sampler) == [4 if guided else 2 for guided in within]
@@ -144,7 +144,7 @@ def test_the_network_is_asked_without_the_prompt_only_where_guidance_acts(model)
 def test_guidance_changes_pictures_and_its_absence_needs_no_interval(model):
     def drawn(**changes) -> np.ndarray:
         config = SamplingConfig(**changes)
-        return sampling.load(model, device="cpu", config=config).generate(PROMPTS[:1], [0])
+        return sampling.load_sampler(model, device="cpu", config=config).generate(PROMPTS[:1], [0])
 
     plain = drawn(guidance=1.0)
     assert (drawn(guidance=3.0, guidance_sigma_min=5.0, guidance_sigma_max=5.0) == plain).all()
@@ -154,8 +154,8 @@ def test_guidance_changes_pictures_and_its_absence_needs_no_interval(model):
 def test_the_encoder_is_needed_only_while_prompts_are_read(tmp_path, encoder):
     shutil.copytree(encoder, tmp_path / "encoder")
     folder = cascades.write(tmp_path / "model", str(tmp_path / "encoder"))
-    sampler = sampling.load(folder, device="cpu")
-    sampler.read(PROMPTS)
+    sampler = sampling.load_sampler(folder, device="cpu")
+    sampler.encode_prompts(PROMPTS)
     shutil.rmtree(tmp_path / "encoder")
 
     assert len(sampler.generate(PROMPTS[:2], [0, 1])) == 2
@@ -165,7 +165,9 @@ def test_the_encoder_is_needed_only_while_prompts_are_read(tmp_path, encoder):
 
 def test_prompts_that_are_too_long_are_named(model):
     progress = RecordedProgress()
-    sampling.load(model, device="cpu").read(["a red circle " * 30, "a red circle"], progress)
+    sampling.load_sampler(model, device="cpu").encode_prompts(
+        ["a red circle " * 30, "a red circle"], progress
+    )
     said = progress.said
 
     assert len(said) == 1
@@ -175,7 +177,7 @@ def test_prompts_that_are_too_long_are_named(model):
 
 def test_numbers_of_prompts_and_seeds_must_agree(model):
     with pytest.raises(ValueError, match="2 prompts for 1 seeds"):
-        sampling.load(model, device="cpu").generate(PROMPTS[:2], [0])
+        sampling.load_sampler(model, device="cpu").generate(PROMPTS[:2], [0])
 
 
 @given(st.integers(2, 60), st.integers(0, 12))
@@ -183,7 +185,7 @@ def test_the_steps_shown_come_in_order_and_are_no_more_than_asked(steps, count):
     class OfSpread:
         sigma_data = 0.5
 
-    shown = sampling.telling_steps(OfSpread, steps, count)  # type: ignore[arg-type]
+    shown = sampling.informative_steps(OfSpread, steps, count)  # type: ignore[arg-type]
 
     assert shown == sorted(set(shown))
     assert len(shown) <= count
@@ -192,8 +194,8 @@ def test_the_steps_shown_come_in_order_and_are_no_more_than_asked(steps, count):
 
 
 def test_steps_go_from_the_noise_to_the_picture(model):
-    sampler = sampling.load(model, device="cpu")
-    (drawn,) = sampler.draw(PROMPTS[:2], [0, 1], shown=range(12))
+    sampler = sampling.load_sampler(model, device="cpu")
+    (drawn,) = sampler.sample(PROMPTS[:2], [0, 1], shown=range(12))
     base = drawn.stages[0]
     distance = [np.abs(step.astype(int) - base.astype(int)).mean() for step in drawn.steps]
 
@@ -205,7 +207,7 @@ def test_steps_go_from_the_noise_to_the_picture(model):
 def sample(model: Path, out: Path, prompts=PROMPTS, **options) -> list[str]:
     """Draws as `train sample` does; what it says."""
     progress = RecordedProgress()
-    sheets.sample(model, prompts, out=out, device="cpu", progress=progress, **options)
+    sheets.write_sheet(model, prompts, out=out, device="cpu", progress=progress, **options)
     return progress.said
 
 
@@ -250,7 +252,7 @@ def test_each_picture_has_a_file_with_its_prompt_and_seed(oblong, tmp_path):
     ]
     assert text(files[3])["prompt"] == "a green square"
     assert text(files[3])["seed"] == "4"
-    made = sampling.load(oblong, device="cpu").generate(["a green square"], [4])[0]
+    made = sampling.load_sampler(oblong, device="cpu").generate(["a green square"], [4])[0]
     with Image.open(files[3]) as image:
         assert far(np.asarray(image), made) <= 2
 
@@ -284,13 +286,13 @@ def test_before_and_steps_do_not_go_together(model, tmp_path):
 
 def test_a_sheet_is_a_png_file(model, tmp_path):
     with pytest.raises(UsageError, match=r"is not a PNG file\n  fix: --out .*/a.png"):
-        sheets.sample(tmp_path / "model.safetensors", ["a cat"], out=tmp_path / "a.jpg")
+        sheets.write_sheet(tmp_path / "model.safetensors", ["a cat"], out=tmp_path / "a.jpg")
     with pytest.raises(UsageError, match=r"is not a PNG file\n  fix: --out .*/samples.png"):
-        sheets.sample(tmp_path / "model.safetensors", ["a cat"], out=tmp_path)
+        sheets.write_sheet(tmp_path / "model.safetensors", ["a cat"], out=tmp_path)
 
 
 def test_nothing_to_draw_is_refused(model, tmp_path):
-    with pytest.raises(UsageError, match="nothing to draw"):
+    with pytest.raises(UsageError, match="nothing to sample"):
         sample(model, tmp_path / "a.png", [])
     with pytest.raises(UsageError, match="not UTF-8"):
         sample(model, tmp_path / "a.png", ["a \udcff circle"])
@@ -335,7 +337,7 @@ def test_a_file_or_a_pipe_is_drawn_as_vocab_gaps_reads_it(
 
 
 def test_prompts_that_do_not_fit_the_sheet_are_counted(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(sheets, "SHEET", 300_000)
+    monkeypatch.setattr(sheets, "MAX_SHEET_PIXELS", 300_000)
     said = sample(model, tmp_path / "a.png", [f"a red circle {n}" for n in range(9)], count=1)
 
     assert len(said) == 1
@@ -346,7 +348,7 @@ def test_prompts_that_do_not_fit_the_sheet_are_counted(model, tmp_path, monkeypa
 
 @given(st.integers(1, 99999), st.text(max_size=200), st.integers(0, 2**31))
 def test_names_of_files_are_safe(number, prompt, seed):
-    name = sheets.file_name(number, prompt, seed)
+    name = sheets.image_file_name(number, prompt, seed)
 
     assert Path(name).name == name
     assert name.startswith(f"{number:04d}-") and name.endswith(f"seed-{seed}.png")
@@ -388,10 +390,10 @@ def repeating(scale: int = 4) -> Upscaler:
 
 
 def test_an_upscaler_stands_in_for_stages_that_have_not_converged(tmp_path, encoder):
-    sampler = sampling.load(poor(tmp_path / "model", encoder), device="cpu")
-    kept = sheets.unconverged(sampler.cascade)
-    artist = Artist(sampler, kept or 0, repeating())
-    (drawn,) = artist.draw(Wanted(PROMPTS[:1], 2))
+    sampler = sampling.load_sampler(poor(tmp_path / "model", encoder), device="cpu")
+    kept = sheets.first_unconverged_stage(sampler.cascade)
+    artist = Pipeline(sampler, kept or 0, repeating())
+    (drawn,) = artist.sample(Request(PROMPTS[:1], 2))
 
     assert kept == 1
     assert artist.size == Size(16, 16)
@@ -399,11 +401,11 @@ def test_an_upscaler_stands_in_for_stages_that_have_not_converged(tmp_path, enco
 
 
 def test_an_upscaler_enlarges_what_has_converged(model):
-    sampler = sampling.load(model, device="cpu")
-    assert sheets.unconverged(sampler.cascade) is None
+    sampler = sampling.load_sampler(model, device="cpu")
+    assert sheets.first_unconverged_stage(sampler.cascade) is None
 
-    artist = Artist(sampler, 2, repeating())
-    (drawn,) = artist.draw(Wanted(PROMPTS[:1], 1))
+    artist = Pipeline(sampler, 2, repeating())
+    (drawn,) = artist.sample(Request(PROMPTS[:1], 1))
     assert artist.size == Size(64, 64)
     assert far(drawn.stages[-1][:, ::4, ::4], drawn.stages[-2]) == 0
 
@@ -422,8 +424,8 @@ def test_a_full_folder_is_a_sentence(model, tmp_path):
 def test_samples_of_a_verification_are_kept_and_the_encoder_is_loaded_once(tmp_path, encoder):
     shutil.copytree(encoder, tmp_path / "encoder")
     folder = cascades.write(tmp_path / "model", str(tmp_path / "encoder"))
-    count = drawing.CHUNK + 2
-    prompts = [PROMPTS[n % 2] if n < drawing.CHUNK else PROMPTS[2] for n in range(count)]
+    count = generate.SAMPLE_CHUNK + 2
+    prompts = [PROMPTS[n % 2] if n < generate.SAMPLE_CHUNK else PROMPTS[2] for n in range(count)]
     plan = [Sample(prompt, n, "with the word") for n, prompt in enumerate(prompts)]
 
     class Gone(RecordedProgress):  # the encoder, after the first chunk
@@ -431,8 +433,8 @@ def test_samples_of_a_verification_are_kept_and_the_encoder_is_loaded_once(tmp_p
             if done:
                 shutil.rmtree(tmp_path / "encoder", ignore_errors=True)
 
-    first = drawing.Drawer(folder, None, "cpu").drawer(tmp_path, "after", Gone())(plan)
-    again = drawing.Drawer(folder, None, "cpu").drawer(tmp_path, "after", Gone())(plan)
+    first = generate.CachedSampler(folder, None, "cpu").generator(tmp_path, "after", Gone())(plan)
+    again = generate.CachedSampler(folder, None, "cpu").generator(tmp_path, "after", Gone())(plan)
 
     assert len(first) == count
     assert (first == again).all()

@@ -21,8 +21,8 @@ def test_width_comes_first():
 
 @given(st.builds(Size, sides, sides), st.integers(1, 9))
 def test_over_is_the_factor(small: Size, factor: int):
-    assert Size(small.width * factor, small.height * factor).over(small) == factor
-    assert Size(small.width * factor, small.height * factor + 1).over(small) is None
+    assert Size(small.width * factor, small.height * factor).factor_over(small) == factor
+    assert Size(small.width * factor, small.height * factor + 1).factor_over(small) is None
 
 
 @pytest.mark.parametrize("text", ["", "x", "64x", "64x64x3", "-8", "8.5", "64 x 32", "²"])

@@ -10,14 +10,14 @@ from tests.recorded_progress import RecordedProgress
 from train import streamed
 from train.streamed import Streamed
 from train.text_encoder import embeddings, encoders
-from train.text_encoder.embeddings import EncodedText, Encoder, TextScale, encode_cached
+from train.text_encoder.embeddings import EncodedText, TextEncoder, TextScale, encode_cached
 
 KINDS = ["bert", "t5", "umt5", "bart", "gpt2", "clip", "clip_text"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_encoder_with_token_states_serves(tmp_path, kind):
-    encoder = Encoder(tiny_encoder.build(tmp_path, kind))
+    encoder = TextEncoder(tiny_encoder.build(tmp_path, kind))
     out = encoder.encode(["a red circle", "", "a triangle"])
     assert out.lengths_N.tolist() == [3, 0, 2] and out.width == 32 == encoder.width
     states, mask = out.take(torch.arange(3))
@@ -29,17 +29,17 @@ def test_any_encoder_with_token_states_serves(tmp_path, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_its_facts_are_known_without_its_weights(tmp_path, kind):
     name = tiny_encoder.build(tmp_path, kind)
-    model = Encoder(name).model
+    model = TextEncoder(name).model
     for path in tmp_path.glob("*.safetensors"):
         path.unlink()
-    facts = encoders.facts(name)
+    facts = encoders.describe_encoder(name)
     assert facts.width == 32 and facts.parameters == sum(p.numel() for p in model.parameters())
     assert facts.bytes_on(torch.device("cpu")) == 4 * facts.parameters
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_other_captions_in_the_batch_change_nothing(tmp_path, kind):
-    encoder = Encoder(tiny_encoder.build(tmp_path, kind))
+    encoder = TextEncoder(tiny_encoder.build(tmp_path, kind))
     alone = encoder.encode(["a red circle"]).take(torch.tensor([0]))[0]
     long = "a blue square with the green triangle and black"
     among = encoder.encode(["a red circle", long]).take(torch.tensor([0]))[0]
@@ -53,32 +53,32 @@ def test_a_t5_gives_the_states_of_transformers(tmp_path):
     with torch.no_grad():
         ids = torch.tensor([[2, 3, 8]])
         expected = T5EncoderModel.from_pretrained(name)(input_ids=ids).last_hidden_state
-    states, _ = Encoder(name).encode(["a red circle"]).take(torch.tensor([0]))
+    states, _ = TextEncoder(name).encode(["a red circle"]).take(torch.tensor([0]))
     assert torch.equal(states, expected.half().float())
 
 
 def test_a_model_of_pictures_is_refused_with_a_sentence(tmp_path):
     name = tiny_encoder.build(tmp_path, "vit")
     with pytest.raises(InputError, match="vit is not an encoder of text alone"):
-        Encoder(name)
+        TextEncoder(name)
 
 
 def test_on_a_cpu_an_encoder_runs_as_it_is_stored_but_never_in_float16(tmp_path):
     for stored, used in [("bfloat16", torch.bfloat16), ("float16", torch.float32)]:
-        encoder = Encoder(tiny_encoder.build(tmp_path / stored, "t5", stored=stored))
+        encoder = TextEncoder(tiny_encoder.build(tmp_path / stored, "t5", stored=stored))
         assert {p.dtype for p in encoder.model.parameters()} == {used}
         assert encoder.encode(["a red circle"]).take(torch.tensor([0]))[0].isfinite().all()
-    assert encoders.precision(torch.device("cpu"), torch.float32) == torch.float32
+    assert encoders.encoder_dtype(torch.device("cpu"), torch.float32) == torch.float32
 
 
 def test_the_digest_tells_weights_and_vocabularies_apart_and_not_names(tmp_path):
-    first = Encoder(tiny_encoder.build(tmp_path / "a", seed=0)).digest
-    assert Encoder(tiny_encoder.build(tmp_path / "b", seed=0)).digest == first
-    assert Encoder(tiny_encoder.build(tmp_path / "c", seed=1)).digest != first
+    first = TextEncoder(tiny_encoder.build(tmp_path / "a", seed=0)).digest
+    assert TextEncoder(tiny_encoder.build(tmp_path / "b", seed=0)).digest == first
+    assert TextEncoder(tiny_encoder.build(tmp_path / "c", seed=1)).digest != first
 
 
 def test_many_captions_come_back_in_order(tmp_path):
-    encoder = Encoder(tiny_encoder.build(tmp_path))
+    encoder = TextEncoder(tiny_encoder.build(tmp_path))
     colours = ["red", "green", "blue", "yellow"]
     captions = [f"a {colours[n % 4]}" + " circle" * (n % 3) for n in range(150)]
     progress = RecordedProgress()
@@ -92,12 +92,12 @@ def test_many_captions_come_back_in_order(tmp_path):
 
 
 def test_the_packaged_encoder_tells_words_apart():
-    encoder = Encoder()
+    encoder = TextEncoder()
     states, mask = encoder.encode(["a mage", "a wizard", "a fire engine"]).take(torch.arange(3))
     pooled = (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
     near, far = (torch.cosine_similarity(pooled[0], pooled[n], 0) for n in (1, 2))
     assert near > far + 0.1
-    assert encoder.digest == Encoder().digest and len(encoder.digest) == 64
+    assert encoder.digest == TextEncoder().digest and len(encoder.digest) == 64
 
 
 def padded(encoded):
@@ -119,7 +119,7 @@ def test_only_captions_never_seen_before_are_encoded(tmp_path, monkeypatch):
     assert more.lengths_N.tolist() == [2, 3, 3]
     assert torch.equal(more.take(torch.tensor([2]))[0], first.take(torch.tensor([0]))[0])
 
-    monkeypatch.setattr(embeddings, "Encoder", None)  # a third encoding would fail
+    monkeypatch.setattr(embeddings, "TextEncoder", None)  # a third encoding would fail
     again = encode_cached(["the blue triangle", "a square"], name, folder)
     assert torch.equal(padded(again)[0], padded(more)[1])
     assert again.encoder_digest == first.encoder_digest
@@ -174,19 +174,19 @@ def test_texts_of_several_folders_are_joined_without_copies(tmp_path):
     name = tiny_encoder.build(tmp_path / "encoder")
     new = encode_cached(["a red circle", ""], name, tmp_path / "new")
     old = encode_cached(["a square"], name, tmp_path / "old")
-    both = EncodedText.joined([new, old])
+    both = EncodedText.concatenate([new, old])
     assert both.lengths_N.tolist() == [3, 0, 2]
     assert torch.equal(both.take(torch.tensor([2]))[0], padded(old))
     assert [f.data_ptr() for f in both.files] == [f.data_ptr() for f in (*new.files, *old.files)]
     other = encode_cached(["a"], tiny_encoder.build(tmp_path / "other", seed=1), tmp_path / "x")
     with pytest.raises(ValueError, match="different encoders"):
-        EncodedText.joined([new, other])
+        EncodedText.concatenate([new, other])
 
 
 def test_captions_longer_than_the_encoder_takes_are_cut_and_counted(tmp_path):
-    encoder = Encoder(tiny_encoder.build(tmp_path))
+    encoder = TextEncoder(tiny_encoder.build(tmp_path))
     long = "red " * 200
-    assert encoder.too_long(["a red circle", long]) == [False, True]
+    assert encoder.exceeds_limit(["a red circle", long]) == [False, True]
     assert encoder.encode([long]).lengths_N.tolist() == [embeddings.MAX_TOKENS]
     progress = RecordedProgress()
     told = progress.said
@@ -210,7 +210,7 @@ def test_the_scale_is_mean_and_spread_of_tokens_and_of_captions(monkeypatch):
     torch.manual_seed(0)
     lengths = torch.randint(1, 6, (40,))
     states = torch.randn(40, 5, 8).half() * 3 + 100
-    monkeypatch.setattr(embeddings, "MEASURED", 7)  # several parts
+    monkeypatch.setattr(embeddings, "MEASURED_AT_ONCE", 7)  # several parts
     scale = TextScale.measure(EncodedText.of(states, lengths))
     rows = [states[n, : lengths[n]].double() for n in range(40)]
     tokens, pooled = torch.cat(rows), torch.stack([row.mean(0) for row in rows])
@@ -235,7 +235,7 @@ def test_a_missing_encoder_is_a_sentence(tmp_path, problem):
         tiny_encoder.build(tmp_path)
         (tmp_path / "model.safetensors").unlink()
     with pytest.raises(InputError, match=r"text encoder .*cannot be loaded"):
-        Encoder(str(tmp_path))
+        TextEncoder(str(tmp_path))
 
 
 def test_a_file_written_in_parts_is_read_by_safetensors(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from train.model.kernels import attend, convolve, shuffled, unshuffled
+from train.model.kernels import attend, convolve, pixel_shuffle, pixel_unshuffle
 from train.model.unet import UNet, UNetConfig
 from train.text_encoder.embeddings import EncodedText, TextScale
 
@@ -38,7 +38,7 @@ def test_a_new_network_is_silent_and_keeps_the_shape():
 
 @pytest.mark.parametrize("side", [(8, 8), (16, 24), (32, 8)])
 def test_any_multiple_works_as_a_side(side):
-    assert CONFIG.multiple == 4
+    assert CONFIG.side_multiple == 4
     _, *rest = inputs(CONFIG)
     assert awake(CONFIG)(torch.randn(2, 3, *side), *rest).shape == (2, 3, *side)
 
@@ -187,9 +187,9 @@ def test_attention_for_training_and_for_drawing_agree():
 
 def test_shuffling_undoes_unshuffling_and_agrees_with_pytorch():
     x = torch.randn(2, 6, 8, 3)
-    assert torch.equal(shuffled(unshuffled(x, 2), 2), x)
+    assert torch.equal(pixel_shuffle(pixel_unshuffle(x, 2), 2), x)
     theirs = F.pixel_unshuffle(x.permute(0, 3, 1, 2), 2)  # channels before places in the square
-    ours = unshuffled(x, 2).permute(0, 3, 1, 2)
+    ours = pixel_unshuffle(x, 2).permute(0, 3, 1, 2)
     assert torch.equal(ours.unflatten(1, (4, 3)).transpose(1, 2).flatten(1, 2), theirs)
 
 

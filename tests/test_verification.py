@@ -19,13 +19,12 @@ from tests.recorded_progress import RecordedProgress
 from train.checkpoints import checkpoint
 from train.config import TrainConfig
 from train.size import Size
-from train.training import run as cascade
-from train.verification import prompts as questions
-from train.verification import verdict as findings
-from train.verification import verify
-from train.verification.contrastive import Learned, augment, learn
-from train.verification.intervals import Share, difference, paired, share, student_95, wilson
-from train.verification.scorers import Accuracy, Nearest, OpenClip, Reference, Said, contains
+from train.training import run as training_run
+from train.verification import prompts as verification_prompts
+from train.verification import verdict, verify
+from train.verification.contrastive import Contrastive, augment, train_scorer
+from train.verification.intervals import Share, agresti_min, difference, share, student_95, wilson
+from train.verification.scorers import Accuracy, Label, Nearest, OpenClip, Reference, contains
 from train.verification.verdict import (
     ENTIRELY,
     FALSE,
@@ -78,9 +77,11 @@ def test_wilson_matches_its_published_form():
 def test_paired_shares_match_the_published_form():
     """The Wald interval with half a sample more in each cell of (20, 13, 5, 62)."""
     # p = (13.5 - 5.5) / 102, variance ((13.5 + 5.5) - 8^2 / 102) / 102^2
-    assert paired(13, 5, 100) == pytest.approx((0.078431 - 0.082363, 0.078431 + 0.082363), abs=1e-5)
-    assert paired(200, 0, 200)[1] == 1.0
-    assert [-end for end in paired(5, 13, 100)[::-1]] == pytest.approx(paired(13, 5, 100))
+    assert agresti_min(13, 5, 100) == pytest.approx(
+        (0.078431 - 0.082363, 0.078431 + 0.082363), abs=1e-5
+    )
+    assert agresti_min(200, 0, 200)[1] == 1.0
+    assert [-end for end in agresti_min(5, 13, 100)[::-1]] == pytest.approx(agresti_min(13, 5, 100))
 
 
 def test_students_points_are_those_of_the_tables():
@@ -166,7 +167,7 @@ def test_differences_are_taken_in_pairs():
     assert changed.value == 0
     assert changed.high - changed.low < 0.06
     same = difference(before, before, groups, seed=0)
-    assert (same.low, same.high) == pytest.approx(paired(0, 0, 200)) and same.high < 0.01
+    assert (same.low, same.high) == pytest.approx(agresti_min(0, 0, 200)) and same.high < 0.01
     gained = difference([True] * 200, [False] * 200, groups, seed=0)
     assert (gained.value, gained.high) == (1.0, 1.0) and 0.97 < gained.low < 1
 
@@ -234,7 +235,7 @@ def test_nearest_of_a_true_picture_is_itself_at_distance_nought():
 
 def test_nearest_cannot_choose_what_it_has_no_picture_of():
     true = reference()
-    candidates: list[Said] = [("a small red comet",), *true.labels]
+    candidates: list[Label] = [("a small red comet",), *true.labels]
     scores = Nearest(true).scores(true.pixels_NHWC[:3], candidates)
 
     assert np.isneginf(scores[:, 0]).all()
@@ -255,12 +256,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def learned(folder: Path) -> Learned:
+def learned(folder: Path) -> Contrastive:
     """Learnt once for this file, from the cache after that."""
-    return learn(Reference.load(folder, Size(SIDE, SIDE)), cache=folder / ".cache")
+    return train_scorer(Reference.load(folder, Size(SIDE, SIDE)), cache=folder / ".cache")
 
 
-def test_the_learned_scorer_is_right_on_pictures_it_never_saw(learned: Learned):
+def test_the_learned_scorer_is_right_on_pictures_it_never_saw(learned: Contrastive):
     assert learned.accuracy.on == "held-out real pictures"
     assert learned.accuracy.n >= 8
     assert learned.accuracy.entirely >= 0.95
@@ -272,8 +273,8 @@ def test_the_learned_scorer_understands_combinations_it_never_saw():
     """Every picture of two shapes in one colour is kept from it, under that caption or another."""
     unseen = {"a small blue square", "a large pink circle", "a large green star"}
     known = [text for text in CAPTIONS if text not in unseen]
-    scorer = learn(reference(known, copies=2), images=3000)
-    candidates: list[Said] = [(text,) for text in CAPTIONS]
+    scorer = train_scorer(reference(known, copies=2), images=3000)
+    candidates: list[Label] = [(text,) for text in CAPTIONS]
     prompts = sorted(unseen) * 8
     best = scorer.scores(Painter().generate(prompts, range(24)), candidates).argmax(1)
 
@@ -283,17 +284,17 @@ def test_the_learned_scorer_understands_combinations_it_never_saw():
 
 def test_a_held_out_caption_is_not_learnt_to_be_wrong():
     """One picture a caption: what is held out must not be what every other picture is not."""
-    accuracy = learn(reference(), images=1500).accuracy
+    accuracy = train_scorer(reference(), images=1500).accuracy
 
     assert accuracy.n >= 5
     assert accuracy.entirely >= 0.95
 
 
-def test_the_learned_scorer_comes_back_from_its_cache_unchanged(folder: Path, learned: Learned):
+def test_the_learned_scorer_comes_back_from_its_cache_unchanged(folder: Path, learned: Contrastive):
     true = Reference.load(folder, Size(SIDE, SIDE))
-    files = list((folder / ".cache").glob("learned-*.safetensors"))
+    files = list((folder / ".cache").glob("contrastive-*.safetensors"))
     progress = RecordedProgress()
-    again = learn(true, cache=folder / ".cache", progress=progress)
+    again = train_scorer(true, cache=folder / ".cache", progress=progress)
     assert progress.counts == [], "not learnt again"
     images = Painter().generate(CAPTIONS[:8], range(8))
 
@@ -304,7 +305,7 @@ def test_the_learned_scorer_comes_back_from_its_cache_unchanged(folder: Path, le
 
 def test_learning_twice_gives_the_same_scorer():
     true = reference(CAPTIONS[:8])
-    one, two = (learn(true, images=200) for _ in range(2))
+    one, two = (train_scorer(true, images=200) for _ in range(2))
     images = Painter().generate(CAPTIONS[:4], range(4))
 
     assert np.array_equal(one.scores(images, true.labels), two.scores(images, true.labels))
@@ -312,20 +313,20 @@ def test_learning_twice_gives_the_same_scorer():
 
 def test_a_broken_cache_is_learnt_again(tmp_path: Path):
     true = reference(CAPTIONS[:6])
-    first = learn(true, images=100, cache=tmp_path)
+    first = train_scorer(true, images=100, cache=tmp_path)
     (file,) = tmp_path.glob("*.safetensors")
     file.write_bytes(file.read_bytes()[:-100])
-    again = learn(true, images=100, cache=tmp_path)
+    again = train_scorer(true, images=100, cache=tmp_path)
 
     assert again.refit == first.refit
-    assert learn(true, images=100, cache=tmp_path).refit == first.refit
+    assert train_scorer(true, images=100, cache=tmp_path).refit == first.refit
 
 
 def test_another_caption_is_another_scorer(tmp_path: Path):
     true = reference(CAPTIONS[:4])
     other = Reference.of(true.pixels_NHWC, true.keys, [[t[0] + " again"] for t in true.labels])
-    learn(true, images=40, cache=tmp_path)
-    learn(other, images=40, cache=tmp_path)
+    train_scorer(true, images=40, cache=tmp_path)
+    train_scorer(other, images=40, cache=tmp_path)
 
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -390,7 +391,7 @@ def test_open_clip_names_what_it_lacks(tiny_clip: tuple[str, str]):
         OpenClip(reference(CAPTIONS[:2]), f"{tiny_clip[0]}:nowhere.pt")
 
     assert "open_clip:ViT-B-32:laion2b_s34b_b79k" in unknown.value.fix
-    assert "--scorer learned" in missing.value.fix
+    assert "--scorer contrastive" in missing.value.fix
 
 
 # --- what is drawn ----------------------------------------------------------------------------
@@ -398,7 +399,9 @@ def test_open_clip_names_what_it_lacks(tiny_clip: tuple[str, str]):
 
 def test_prompts_are_sorted_by_the_word_and_by_what_was_shown():
     shown = frozenset({"a small red star", "a large red star"})
-    groups = questions.group_prompts(reference(), "star", None, shown, samples=200, seed=0)
+    groups = verification_prompts.group_prompts(
+        reference(), "star", None, shown, samples=200, seed=0
+    )
 
     assert set(groups[SHOWN]) == shown
     assert len(groups[NEVER]) == 6 and all("star" in p for p in groups[NEVER])
@@ -407,19 +410,21 @@ def test_prompts_are_sorted_by_the_word_and_by_what_was_shown():
 
 def test_every_group_gets_its_samples_from_every_prompt_alike():
     groups = {SHOWN: ["a", "b", "c"], WITHOUT: [f"w{n}" for n in range(60)]}
-    plan = questions.plan_samples(groups, samples=200, seed=0)
+    plan = verification_prompts.plan_samples(groups, samples=200, seed=0)
 
     per_prompt = {p: sum(s.prompt == p for s in plan) for p in ("a", "b", "c", "w0")}
     assert per_prompt == {"a": 67, "b": 67, "c": 67, "w0": 4}
     assert len({(s.prompt, s.seed) for s in plan}) == len(plan) == 201 + 240
-    assert plan == questions.plan_samples(groups, samples=200, seed=0)
-    assert plan != questions.plan_samples(groups, samples=200, seed=1)
+    assert plan == verification_prompts.plan_samples(groups, samples=200, seed=0)
+    assert plan != verification_prompts.plan_samples(groups, samples=200, seed=1)
 
 
 def test_of_too_many_prompts_some_are_chosen_whatever_their_order():
     prompts = [f"cat {n}" for n in range(50)]
-    one = questions.group_prompts(reference(), "cat", prompts, None, samples=10, seed=3)
-    two = questions.group_prompts(reference(), "cat", prompts[::-1], None, samples=10, seed=3)
+    one = verification_prompts.group_prompts(reference(), "cat", prompts, None, samples=10, seed=3)
+    two = verification_prompts.group_prompts(
+        reference(), "cat", prompts[::-1], None, samples=10, seed=3
+    )
 
     assert one == two and len(one[WITH]) == 10
 
@@ -429,10 +434,10 @@ def test_of_too_many_prompts_some_are_chosen_whatever_their_order():
 GOOD = Accuracy(0.97, 1.0, 60, "held-out real pictures")
 
 
-def figure(group: str, measure: str, after: float, before: float | None = None) -> findings.Figure:
+def figure(group: str, measure: str, after: float, before: float | None = None) -> verdict.Figure:
     width = 0.01
     change = None if before is None else after - before
-    return findings.Figure(
+    return verdict.Figure(
         "nearest",
         group,
         measure,
@@ -453,7 +458,7 @@ WORKS = [
 
 
 def test_a_word_works_if_it_shows_is_new_and_costs_nothing():
-    works, reasons = findings.verdict(WORKS, [findings.Judge("nearest", GOOD)], Rule())
+    works, reasons = verdict.decide(WORKS, [verdict.Judge("nearest", GOOD)], Rule())
     assert works and len(reasons) == 6
 
 
@@ -467,9 +472,9 @@ def test_a_word_works_if_it_shows_is_new_and_costs_nothing():
         (4, figure(WITHOUT, ENTIRELY, 0.80, 0.91), "old captions change by -11.0%"),
     ],
 )
-def test_each_demand_alone_can_fail_the_word(place: int, worse: findings.Figure, reason: str):
+def test_each_demand_alone_can_fail_the_word(place: int, worse: verdict.Figure, reason: str):
     figures = [*WORKS[:place], worse, *WORKS[place + 1 :]]
-    works, reasons = findings.verdict(figures, [findings.Judge("nearest", GOOD)], Rule())
+    works, reasons = verdict.decide(figures, [verdict.Judge("nearest", GOOD)], Rule())
 
     assert not works
     assert any(reason in r for r in reasons)
@@ -477,13 +482,13 @@ def test_each_demand_alone_can_fail_the_word(place: int, worse: findings.Figure,
 
 def test_a_word_that_worked_before_need_not_gain():
     figures = [figure(WITH, WORD, 0.99, 0.985), *WORKS[3:]]
-    works, reasons = findings.verdict(figures, [findings.Judge("nearest", GOOD)], Rule())
+    works, reasons = verdict.decide(figures, [verdict.Judge("nearest", GOOD)], Rule())
     assert works and any("it worked before" in r for r in reasons)
 
 
 def test_a_scorer_that_is_wrong_on_real_pictures_has_no_say():
-    blind = findings.Judge("nearest", Accuracy(0.5, 0.6, 60, "real pictures"))
-    works, reasons = findings.verdict(WORKS, [blind], Rule())
+    blind = verdict.Judge("nearest", Accuracy(0.5, 0.6, 60, "real pictures"))
+    works, reasons = verdict.decide(WORKS, [blind], Rule())
 
     assert not works and reasons == [
         "no scorer is right often enough on real pictures to be relied upon"
@@ -492,10 +497,10 @@ def test_a_scorer_that_is_wrong_on_real_pictures_has_no_say():
 
 def test_a_scorer_that_knows_words_but_not_captions_speaks_of_words_only():
     figures = [*WORKS[:4], figure(WITHOUT, ENTIRELY, 0.2, 0.9)]
-    words_only = findings.Judge("nearest", Accuracy(0.7, 1.0, 60, "real pictures"))
+    words_only = verdict.Judge("nearest", Accuracy(0.7, 1.0, 60, "real pictures"))
 
-    assert findings.verdict(figures, [words_only], Rule())[0]
-    assert not findings.verdict(figures, [findings.Judge("nearest", GOOD)], Rule())[0]
+    assert verdict.decide(figures, [words_only], Rule())[0]
+    assert not verdict.decide(figures, [verdict.Judge("nearest", GOOD)], Rule())[0]
 
 
 # --- the whole way ----------------------------------------------------------------------------
@@ -523,14 +528,14 @@ def weights(tmp_path: Path) -> Weights:
     return Weights(tmp_path, before=Painter(NO_STARS), after=Painter())
 
 
-def check(weights: Weights, folder: Path, **options: object) -> findings.Report:
+def check(weights: Weights, folder: Path, **options: object) -> verdict.Report:
     settings = {"word": "star", "shards": folder, "samples": 40, "scorer": "nearest"}
     before = weights.files["before"]
     settings |= {"before": before, "load": weights.load, **options}
-    return verify.run(weights.files["after"], **settings)  # type: ignore[arg-type]
+    return verify.verify_word(weights.files["after"], **settings)  # type: ignore[arg-type]
 
 
-def found(report: findings.Report, scorer: str, group: str, measure: str) -> findings.Figure:
+def found(report: verdict.Report, scorer: str, group: str, measure: str) -> verdict.Figure:
     (figure,) = [
         f for f in report.figures if (f.scorer, f.group, f.measure) == (scorer, group, measure)
     ]
@@ -538,13 +543,13 @@ def found(report: findings.Report, scorer: str, group: str, measure: str) -> fin
 
 
 def test_a_word_that_was_learnt_is_found_by_both_scorers(
-    tmp_path: Path, folder: Path, learned: Learned, weights: Weights
+    tmp_path: Path, folder: Path, learned: Contrastive, weights: Weights
 ):
     trained = shapes(tmp_path / "trained", SHOWN_STARS)
-    report = check(weights, folder, trained=trained, scorer="nearest,learned")
+    report = check(weights, folder, trained=trained, scorer="nearest,contrastive")
 
     assert report.works and report.exit_code == ExitCode.DONE
-    for scorer in ("nearest", "learned"):
+    for scorer in ("nearest", "contrastive"):
         for group, prompts in ((SHOWN, 6), (NEVER, 2), (WITH, 8)):
             word = found(report, scorer, group, WORD)
             assert (word.prompts, word.after.n >= 40) == (prompts, True)
@@ -620,7 +625,7 @@ class Reader(Painter):
         super().__init__()
         self.told: list[list[str]] = []
 
-    def read(self, prompts: Sequence[str]) -> None:
+    def encode_prompts(self, prompts: Sequence[str]) -> None:
         self.told.append(sorted(set(prompts)))
 
 
@@ -676,7 +681,7 @@ def test_without_an_earlier_checkpoint_only_the_share_counts(folder: Path, weigh
 
 
 def test_prompts_of_ones_own_leave_out_the_scorer_that_cannot_judge_them(
-    tmp_path: Path, folder: Path, learned: Learned, weights: Weights
+    tmp_path: Path, folder: Path, learned: Contrastive, weights: Weights
 ):
     progress = RecordedProgress()
     (tmp_path / "p.txt").write_text(
@@ -684,12 +689,12 @@ def test_prompts_of_ones_own_leave_out_the_scorer_that_cannot_judge_them(
     )
     weights.painters["after"] = Painter({"a large large blue star": "a large blue star"})
     weights.painters["before"] = Painter({"a large large blue star": "a large blue circle"})
-    options = {"prompts": tmp_path / "p.txt", "scorer": "nearest,learned", "progress": progress}
+    options = {"prompts": tmp_path / "p.txt", "scorer": "nearest,contrastive", "progress": progress}
     report = check(weights, folder, **options)
 
-    assert [j.name for j in report.judges] == ["nearest", "learned"]
+    assert [j.name for j in report.judges] == ["nearest", "contrastive"]
     assert found(report, "nearest", WITH, WORD).prompts == 1
-    assert found(report, "learned", WITH, WORD).prompts == 2
+    assert found(report, "contrastive", WITH, WORD).prompts == 2
     said = progress.said
     assert said == report.notes
     assert said[0] == (
@@ -699,10 +704,10 @@ def test_prompts_of_ones_own_leave_out_the_scorer_that_cannot_judge_them(
     assert "only 2 prompts with the word" in said[1]
 
 
-def test_what_no_scorer_can_judge_is_refused(folder: Path, learned: Learned, weights: Weights):
+def test_what_no_scorer_can_judge_is_refused(folder: Path, learned: Contrastive, weights: Weights):
     asked = ["a small red comet with a star"]
     with pytest.raises(InputError) as error:
-        check(weights, folder, prompts=asked, scorer="nearest,learned")
+        check(weights, folder, prompts=asked, scorer="nearest,contrastive")
     assert "no true caption holds 'comet'" in error.value.problem
 
 
@@ -711,12 +716,13 @@ def test_a_word_that_no_prompt_holds_is_refused(folder: Path, weights: Weights):
         check(weights, folder, word="blizzard")
 
 
-@pytest.mark.parametrize("scorer", ["clip", "", "nearest:x", "open_clip:ViT-B-32", "learned,,"])
+@pytest.mark.parametrize("scorer", ["clip", "", "nearest:x", "open_clip:ViT-B-32", "contrastive,,"])
 def test_an_unknown_scorer_is_refused(folder: Path, weights: Weights, scorer: str):
     with pytest.raises(UsageError) as error:
         check(weights, folder, scorer=scorer)
     assert (
-        error.value.exit_code == ExitCode.USAGE and "nearest, learned, open_clip" in error.value.fix
+        error.value.exit_code == ExitCode.USAGE
+        and "nearest, contrastive, open_clip" in error.value.fix
     )
 
 
@@ -750,7 +756,7 @@ def test_a_piped_report_is_tab_separated(
     folder: Path, weights: Weights, capsys: pytest.CaptureFixture[str]
 ):
     report = check(weights, folder)
-    verify.show(report, as_json=False)
+    verify.print_reports(report, as_json=False)
     out, err = capsys.readouterr()
     lines = [line.split("\t") for line in out.splitlines()]
 
@@ -777,7 +783,7 @@ def test_a_report_on_a_terminal_is_a_table(
     folder: Path, weights: Weights, monkeypatch: pytest.MonkeyPatch
 ):
     terminal = on_terminal(monkeypatch)
-    verify.show(check(weights, folder), as_json=False)
+    verify.print_reports(check(weights, folder), as_json=False)
 
     assert "star works" in terminal.getvalue()
     assert "never" not in terminal.getvalue()  # nobody said what was shown
@@ -788,7 +794,7 @@ def test_json_is_whole_and_has_no_nan(
 ):
     report = check(weights, folder)
     hollow = replace(report.figures[0], after=share([], [], seed=0))
-    verify.show(replace(report, figures=[hollow]), as_json=True)
+    verify.print_reports(replace(report, figures=[hollow]), as_json=True)
 
     values = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
     assert values["figures"][0]["after"]["value"] is None
@@ -798,14 +804,14 @@ def test_several_words_are_one_list_in_json(
     folder: Path, weights: Weights, capsys: pytest.CaptureFixture[str]
 ):
     report = check(weights, folder)
-    verify.show(report, replace(report, word="cross"), as_json=True)
+    verify.print_reports(report, replace(report, word="cross"), as_json=True)
 
     assert [value["word"] for value in json.loads(capsys.readouterr().out)] == ["star", "cross"]
 
 
 def test_a_word_is_no_markup(folder: Path, weights: Weights, monkeypatch: pytest.MonkeyPatch):
     terminal = on_terminal(monkeypatch)
-    verify.show(replace(check(weights, folder), word="[red]x[/]"), as_json=False)
+    verify.print_reports(replace(check(weights, folder), word="[red]x[/]"), as_json=False)
 
     assert "[red]x[/]: percent" in terminal.getvalue()
     assert "100.0 [" in terminal.getvalue()  # intervals stay
@@ -825,8 +831,8 @@ def test_a_cascade_that_learnt_nothing_yet_is_verified_from_its_folder(tmp_path:
     encoder = tiny_encoder.build(tmp_path / "encoder")
     quick = TrainConfig(stages=(8, 16), images=(16, 16), model_size="tiny", batch_size=8)
     quick = replace(quick, text_encoder=encoder)
-    cascade.finetune(shards, tmp_path / "run", quick, device="cpu")
-    report = verify.run(
+    training_run.finetune(shards, tmp_path / "run", quick, device="cpu")
+    report = verify.verify_word(
         tmp_path / "run",
         word="circle",
         shards=shards,

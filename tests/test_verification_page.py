@@ -15,11 +15,21 @@ from curate.system import web_page
 from tests.painters import CAPTIONS, Painter, draw, shapes
 from train.verification import gallery, verdict, verify
 from train.verification import page as verify_page
-from train.verification.gallery import Album
+from train.verification.gallery import Gallery
 from train.verification.intervals import Share
 from train.verification.prompts import Sample
 from train.verification.scorers import Accuracy, Reference
-from train.verification.verdict import WITH, WITHOUT, WORD, Judge, Look, Report, Row, Rule, Seen
+from train.verification.verdict import (
+    WITH,
+    WITHOUT,
+    WORD,
+    Judge,
+    Pair,
+    Prediction,
+    Report,
+    Row,
+    Rule,
+)
 
 STARS = [text for text in CAPTIONS if "star" in text]
 GOOD = Accuracy(0.97, 1.0, 60, "real pictures")
@@ -62,8 +72,8 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.text).split())
 
 
-def seen(caption: str, right: bool, entirely: bool) -> Seen:
-    return Seen(caption, right, entirely)
+def seen(caption: str, right: bool, entirely: bool) -> Prediction:
+    return Prediction(caption, right, entirely)
 
 
 RIGHT, NEARLY, WRONG = (
@@ -75,20 +85,20 @@ RIGHT, NEARLY, WRONG = (
 
 def report(word: str = "mage", prompt: str = "a red mage", *, before: bool = True) -> Report:
     looks = [
-        Look(1, RIGHT, WRONG if before else None),
-        Look(2, NEARLY, WRONG if before else None),
-        Look(3, WRONG, WRONG if before else None),
+        Pair(1, RIGHT, WRONG if before else None),
+        Pair(2, NEARLY, WRONG if before else None),
+        Pair(3, WRONG, WRONG if before else None),
     ]
-    old = [Look(4, seen("a red hat", False, False), seen("a red cook", True, True))]
+    old = [Pair(4, seen("a red hat", False, False), seen("a red cook", True, True))]
     rows = [
         Row("nearest", WITH, prompt, looks),
-        Row("learned", WITH, prompt, [Look(n.seed, RIGHT, None) for n in looks]),
+        Row("contrastive", WITH, prompt, [Pair(n.seed, RIGHT, None) for n in looks]),
         Row("nearest", WITHOUT, "a red cook", old if before else [replace(old[0], before=None)]),
     ]
     share = Share(0.667, 0.2, 0.95, 3)
     figure = verdict.Figure("nearest", WITH, WORD, 1, share, share, Share(0.1, -0.2, 0.4, 3))
-    nothing = verdict.Figure("learned", WITH, WORD, 0, Share(float("nan"), 0, 1, 0), None, None)
-    judges = [Judge("nearest", GOOD), Judge("learned", GOOD)]
+    nothing = verdict.Figure("contrastive", WITH, WORD, 0, Share(float("nan"), 0, 1, 0), None, None)
+    judges = [Judge("nearest", GOOD), Judge("contrastive", GOOD)]
     prompts = {WITH: [prompt], WITHOUT: ["a red cook"]}
     reasons, notes = ["the word shows in 66.7%"], ["only 1 prompt"]
     digests = ("a" * 64, "b" * 64 if before else None)
@@ -100,16 +110,16 @@ def report(word: str = "mage", prompt: str = "a red mage", *, before: bool = Tru
     )
 
 
-def filled(made: Report) -> Album:
+def filled(made: Report) -> Gallery:
     """Every sample's picture, a shade by its seed, 16 x 32 pixels."""
     keys = {(row.prompt, look.seed) for row in made.rows for look in row.looks}
     kept = {key: np.full((32, 16, 3), 10 * key[1], np.uint8) for key in sorted(keys)}
     true = {"a red mage": np.full((32, 16, 3), 200, np.uint8)}
-    return Album(frozenset(p for p, _ in keys), 4, kept, dict(kept) if made.before else {}, true)
+    return Gallery(frozenset(p for p, _ in keys), 4, kept, dict(kept) if made.before else {}, true)
 
 
 def page(made: Report) -> Page:
-    return Page(verify_page.render(made, filled(made)))
+    return Page(verify_page.render_page(made, filled(made)))
 
 
 def test_the_verdict_comes_first_then_reasons_notes_and_figures():
@@ -169,7 +179,7 @@ def test_pictures_are_in_the_file_and_keep_their_pixels():
 
 
 def test_nothing_is_fetched_and_nothing_runs():
-    text = verify_page.render(report(), filled(report()))
+    text = verify_page.render_page(report(), filled(report()))
 
     assert not re.search(r"https?:|<script|@import|url\(|javascript:|<link|<iframe", text)
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)
@@ -179,7 +189,7 @@ def test_nothing_is_fetched_and_nothing_runs():
 def test_the_policy_lets_the_style_through():
     import hashlib
 
-    text = verify_page.render(report(), filled(report()))
+    text = verify_page.render_page(report(), filled(report()))
     (style,) = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     assert f"style-src 'sha256-{digest}'" in text
@@ -244,7 +254,7 @@ def empty_reference() -> Reference:
 def test_the_album_keeps_the_first_and_the_wrong():
     plan = samples(2, 20)
     wrong = np.array([s.prompt == "p1" and s.seed in (1, 9, 12, 13, 14, 15) for s in plan])
-    kept = Album.of(plan, empty_reference())
+    kept = Gallery.of(plan, empty_reference())
     kept.keep_after(plan, np.zeros((40, 8, 8, 3), np.uint8), wrong)
     kept.keep_before(plan, np.ones((40, 8, 8, 3), np.uint8))
 
@@ -256,12 +266,12 @@ def test_the_album_keeps_the_first_and_the_wrong():
 
 def test_the_album_is_bounded_and_takes_prompts_from_everywhere():
     plan = samples(3000, 2)
-    kept = Album.of(plan, empty_reference())
+    kept = Gallery.of(plan, empty_reference())
     for start in range(0, len(plan), 64):
         part = plan[start : start + 64]
         kept.keep_after(part, np.zeros((len(part), 8, 8, 3), np.uint8), np.ones(len(part), bool))
 
-    assert len(kept.after) == gallery.MOST
+    assert len(kept.after) == gallery.MAX_IMAGES
     assert {"p0", "p2999"} <= {prompt for prompt, _ in kept.after}
 
 
@@ -270,7 +280,7 @@ def test_the_album_is_bounded_and_takes_prompts_from_everywhere():
     [((8, 8), (8, 8)), ((512, 512), (96, 96)), ((128, 64), (96, 48)), ((1, 1000), (1, 96))],
 )
 def test_large_pictures_are_made_small(shape: tuple[int, int], small: tuple[int, int]):
-    assert gallery.small(np.zeros((*shape, 3), np.uint8)).shape == (*small, 3)
+    assert gallery.make_thumbnail(np.zeros((*shape, 3), np.uint8)).shape == (*small, 3)
 
 
 # --- the whole way ----------------------------------------------------------------------------
@@ -285,7 +295,7 @@ def test_a_verification_writes_its_page(tmp_path: Path):
     }
     for name in painters:
         (tmp_path / f"{name}.safetensors").write_bytes(name.encode())
-    made = verify.run(
+    made = verify.verify_word(
         tmp_path / "after.safetensors",
         word="star",
         shards=truth,

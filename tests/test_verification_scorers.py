@@ -13,9 +13,9 @@ from tests.painters import CAPTIONS, SIDE, Painter, as_png, draw, shapes
 from tests.recorded_progress import RecordedProgress
 from train.size import Size
 from train.verification import choose_scorers, contrastive, scorers, verify
-from train.verification.choose_scorers import Wanted
+from train.verification.choose_scorers import ScorerSpec
 from train.verification.prompts import group_prompts
-from train.verification.scorers import Accuracy, Nearest, Reference, Said, fitted
+from train.verification.scorers import Accuracy, Label, Nearest, Reference, fit_within
 from train.verification.verdict import NEVER, OWN_WORD, SHOWN, WITH, WITHOUT, WORD, Report
 
 STARS = [text for text in CAPTIONS if "star" in text]
@@ -31,7 +31,7 @@ class OnlyCircles:
     def __init__(self, true: Reference) -> None:
         self.true = true
 
-    def scores(self, images_NHWC: np.ndarray, candidates: Sequence[Said]) -> np.ndarray:
+    def scores(self, images_NHWC: np.ndarray, candidates: Sequence[Label]) -> np.ndarray:
         circle = np.array(["circle" in said[0] for said in candidates], float)
         return np.tile(circle, (len(images_NHWC), 1))
 
@@ -42,7 +42,7 @@ class OnlyCircles:
 class NoNumbers(OnlyCircles):
     name = "no-numbers"
 
-    def scores(self, images_NHWC: np.ndarray, candidates: Sequence[Said]) -> np.ndarray:
+    def scores(self, images_NHWC: np.ndarray, candidates: Sequence[Label]) -> np.ndarray:
         return np.full((len(images_NHWC), len(candidates)), np.nan)
 
 
@@ -74,25 +74,38 @@ def check(folder: Path, truth: Path, after: Painter, **options: object) -> Repor
         "scorer": "nearest",
         "load": lambda path: painters[path.stem],
     } | options
-    return verify.run(folder / "after.safetensors", **given)  # type: ignore[arg-type]
+    return verify.verify_word(folder / "after.safetensors", **given)  # type: ignore[arg-type]
 
 
 # --- who looks --------------------------------------------------------------------------------
 
 
 def test_scorers_are_read_as_they_are_typed():
-    assert choose_scorers.wanted(" nearest, open_clip:ViT-B-32:a:b ,nearest,my.mine:make") == [
-        Wanted("nearest"),
-        Wanted("open_clip", "ViT-B-32", "a:b"),
-        Wanted("my.mine", "make"),
+    assert choose_scorers.parse_scorers(
+        " nearest, open_clip:ViT-B-32:a:b ,nearest,my.mine:make"
+    ) == [
+        ScorerSpec("nearest"),
+        ScorerSpec("open_clip", "ViT-B-32", "a:b"),
+        ScorerSpec("my.mine", "make"),
     ]
-    assert choose_scorers.wanted("open_clip") == [Wanted("open_clip")]
+    assert choose_scorers.parse_scorers("open_clip") == [ScorerSpec("open_clip")]
 
 
-@pytest.mark.parametrize("text", ["", "near", "learned:x", "my.mine:", "my mine:make", "a.b:c:d"])
+@pytest.mark.parametrize(
+    "text", ["", "near", "contrastive:x", "my.mine:", "my mine:make", "a.b:c:d"]
+)
 def test_what_names_no_scorer_is_refused(text: str):
     with pytest.raises(UsageError, match="no scorer"):
-        choose_scorers.wanted(text)
+        choose_scorers.parse_scorers(text)
+
+
+def test_the_old_name_of_a_scorer_is_refused_with_the_new_one():
+    with pytest.raises(
+        UsageError,
+        match="no scorer 'learned'\
+  fix: it is called contrastive",
+    ):
+        choose_scorers.parse_scorers("nearest,learned")
 
 
 def test_a_scorer_of_ones_own_is_named_by_its_module(tmp_path: Path, truth: Path):
@@ -172,7 +185,7 @@ def test_other_new_words_are_not_old():
     true = Reference.of(
         np.zeros((40, 4, 4, 3), np.uint8), [str(n) for n in range(40)], [[c] for c in CAPTIONS]
     )
-    groups = group_prompts(true, "star", None, None, samples=99, seed=0, apart=["cross"])
+    groups = group_prompts(true, "star", None, None, samples=99, seed=0, others=["cross"])
 
     assert len(groups[WITH]) == 8 and len(groups[WITHOUT]) == 24
     assert not any("cross" in prompt for prompt in groups[WITHOUT])
@@ -182,7 +195,7 @@ def test_several_words_are_verified_each_in_its_folder(tmp_path: Path, truth: Pa
     painters = {"after": Painter(), "before": Painter(NO_STARS)}
     for name in painters:
         (tmp_path / f"{name}.safetensors").write_bytes(name.encode())
-    reports = verify.run_all(
+    reports = verify.verify_words(
         tmp_path / "after.safetensors",
         words=["star", "large blue"],
         shards=truth,
@@ -203,7 +216,7 @@ def test_a_file_of_prompts_is_drawn_as_vocab_gaps_reads_it(tmp_path: Path, truth
     file, progress = tmp_path / "prompts.list", RecordedProgress()
     file.write_text("\n".join([f"({STARS[0]}:1.2)", "# stars", *CROSSES, "Steps: 20", "--no hat"]))
     (tmp_path / "after.safetensors").write_bytes(b"after")
-    (report,) = verify.run_all(
+    (report,) = verify.verify_words(
         tmp_path / "after.safetensors",
         words=["star"],
         shards=truth,
@@ -220,9 +233,9 @@ def test_a_file_of_prompts_is_drawn_as_vocab_gaps_reads_it(tmp_path: Path, truth
 
 def test_a_word_named_twice_is_refused(tmp_path: Path):
     with pytest.raises(UsageError, match="each word once"):
-        verify.run_all(tmp_path, words=["Star", "Star"])
+        verify.verify_words(tmp_path, words=["Star", "Star"])
     with pytest.raises(UsageError, match="each word once"):
-        verify.run_all(tmp_path, words=[])
+        verify.verify_words(tmp_path, words=[])
 
 
 # --- what is drawn ----------------------------------------------------------------------------
@@ -234,7 +247,7 @@ def test_pictures_of_one_shade_are_told(tmp_path: Path, truth: Path):
     assert not report.works
     drawn = sum(len(row.looks) for row in report.rows)
     assert (
-        f"{drawn} of {drawn} pictures drawn after training are one flat shade: is the checkpoint "
+        f"{drawn} of {drawn} pictures sampled after training are one flat shade: is the checkpoint "
         "whole?"
     ) in report.notes
 
@@ -333,7 +346,7 @@ def test_the_learned_scorer_takes_oblong_pictures():
     pixels = np.stack([oblong(t, n) for n in range(2) for t in CAPTIONS[:12]])
     texts = [[t] for t in CAPTIONS[:12]] * 2
     true = Reference.of(pixels, [f"k{n}" for n in range(24)], texts)
-    scorer = contrastive.learn(true, images=1200)
+    scorer = contrastive.train_scorer(true, images=1200)
 
     assert scorer.scores(pixels, true.labels).argmax(1).tolist() == true.label_N.tolist()
 
@@ -344,13 +357,13 @@ def test_open_clip_sees_the_whole_of_an_oblong_picture():
     tall = Image.fromarray(
         np.concatenate([np.zeros((4, 4, 3)), np.full((8, 4, 3), 200)]).astype("u1")
     )
-    square = np.asarray(scorers._squared(tall))
+    square = np.asarray(scorers._pad_to_square(tall))
 
     assert square.shape == (12, 12, 3)
     assert np.array_equal(square[:, 4:8], np.asarray(tall))
     assert (square[:, :4] == 0).all() and (square[:, 8:] == 0).all()
     same = tall.resize((5, 5))
-    assert scorers._squared(same) is same
+    assert scorers._pad_to_square(same) is same
 
 
 @pytest.mark.parametrize(
@@ -365,7 +378,7 @@ def test_open_clip_sees_the_whole_of_an_oblong_picture():
 def test_pictures_are_compared_in_their_proportion(
     shape: tuple[int, int], side: int, kept: tuple[int, int]
 ):
-    assert fitted(shape, side) == kept
+    assert fit_within(shape, side) == kept
 
 
 def test_large_true_pictures_are_read_small(tmp_path: Path):
@@ -378,6 +391,6 @@ def test_large_true_pictures_are_read_small(tmp_path: Path):
     assert nearest.side == 64
     large = np.stack([draw(CAPTIONS[n], n, 512) for n in range(3)])
     assert nearest.scores(large, true.labels).argmax(1).tolist() == [0, 1, 2]
-    reduced = contrastive._reduced(true, 64)
+    reduced = contrastive._reduce_images(true, 64)
     assert reduced.pixels_NHWC.shape == (3, 64, 64, 3)
     assert np.abs(reduced.pixels_NHWC.mean((1, 2)) - true.pixels_NHWC.mean((1, 2))).max() < 1

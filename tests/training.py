@@ -14,7 +14,7 @@ import pytest
 from tests import tiny_encoder
 from tests.drawings import shapes, write_shards
 from train.config import TrainConfig, to_json
-from train.training import run as cascade
+from train.training import run as training_run
 
 QUICK = TrainConfig(
     stages=(8, 16),
@@ -47,7 +47,7 @@ def shards(tmp_path_factory):
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, shards, quick):
     folder = tmp_path_factory.mktemp("trained")
-    cascade.finetune(shards, folder, quick, device="cpu")
+    training_run.finetune(shards, folder, quick, device="cpu")
     return folder
 
 

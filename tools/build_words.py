@@ -163,9 +163,9 @@ def load_minilm(name: str) -> tuple[Encode, str]:
     """Mean token states of length 1 by a text encoder, and its digest."""
     import torch
 
-    from train.text_encoder.embeddings import Encoder
+    from train.text_encoder.embeddings import TextEncoder
 
-    encoder = Encoder(name)
+    encoder = TextEncoder(name)
 
     def encode(texts: Sequence[str]) -> NDArray[np.float32]:
         parts = [np.zeros((0, encoder.width), np.float32)]

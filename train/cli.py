@@ -18,7 +18,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Teach a pixel cascade the words of your shards, draw with it, and check the words.",
+    help="Train a pixel cascade on your shards, sample from it, and verify its words.",
 )
 
 Shards = Annotated[Path, typer.Option("--shards", help="Shards, or the dataset folder with them.")]
@@ -52,11 +52,13 @@ def plan(
     """Say what a run will cost in memory and time, before it starts; exit 2 if it cannot fit."""
     from train.training import plan as planning
 
-    chosen = _settings(init, settings, stages=stages, images=images, model_size=model_size)
+    chosen = _resolve_settings(init, settings, stages=stages, images=images, model_size=model_size)
     every = model_size is None and init is None and settings is None
     with terminal.TerminalProgress() as progress:
-        found = planning.run(chosen, every_size=every, init=init, device=device, progress=progress)
-    planning.show(found, as_json=as_json)
+        found = planning.plan_run(
+            chosen, every_size=every, init=init, device=device, progress=progress
+        )
+    planning.print_plan(found, as_json=as_json)
 
 
 @app.command()
@@ -69,7 +71,7 @@ def finetune(  # noqa: PLR0913 one a documented option
     ] = None,
     regularization: Annotated[
         Path | None,
-        typer.Option("--regularization", help="Shards of images that --init drew, mixed in too."),
+        typer.Option("--regularization", help="Shards of images that --init sampled, mixed in."),
     ] = None,
     stages: Stages = None,
     images: Images = None,
@@ -81,13 +83,13 @@ def finetune(  # noqa: PLR0913 one a documented option
 ) -> None:
     """Train on shards; the same command again finishes what was interrupted."""
     from train.training import distributed, report
-    from train.training import run as cascade
+    from train.training import run as training_run
 
-    chosen = _settings(
+    chosen = _resolve_settings(
         init, settings, stages=stages, images=images, model_size=model_size, seed=seed
     )
     with terminal.TerminalProgress() as progress:
-        done = cascade.finetune(
+        done = training_run.finetune(
             shards,
             run,
             chosen,
@@ -97,16 +99,14 @@ def finetune(  # noqa: PLR0913 one a documented option
             device=device,
             progress=progress,
         )
-    if distributed.share()[0] == 0:  # of several processes, the one that speaks
+    if distributed.rank_and_world_size()[0] == 0:  # of several processes, the one that speaks
         report.show(run, done, as_json=as_json)
 
 
 @app.command()
 def sample(  # noqa: PLR0913 one a documented option
     checkpoint: Annotated[Path, typer.Argument(help="Run folder, exported folder or model file.")],
-    prompts: Annotated[
-        list[str] | None, typer.Argument(help="What to draw, each in quotes.")
-    ] = None,
+    prompts: Annotated[list[str] | None, typer.Argument(help="Prompts, each in quotes.")] = None,
     file: Annotated[
         Path | None,
         typer.Option("--prompts", help="File of more prompts, one a line; - for a pipe."),
@@ -124,7 +124,7 @@ def sample(  # noqa: PLR0913 one a documented option
     ] = 1.5,
     steps: Annotated[int, typer.Option("--steps", min=2, help="Steps of the base stage.")] = 12,
     before: Annotated[
-        Path | None, typer.Option("--before", help="Checkpoint to draw beside it, same seeds.")
+        Path | None, typer.Option("--before", help="Checkpoint to sample beside it, same seeds.")
     ] = None,
     steps_shown: Annotated[
         int | None,
@@ -145,13 +145,13 @@ def sample(  # noqa: PLR0913 one a documented option
     ] = None,
     device: Device = "auto",
 ) -> None:
-    """Draw prompts into one labelled picture."""
+    """Sample prompts onto one labelled sheet."""
     from train.sampling import sheets
     from train.sampling.sampler import SamplingConfig
 
     with terminal.TerminalProgress() as progress:
         asked = sheets.read_prompts(prompts or [], file, progress)
-        files = sheets.sample(
+        files = sheets.write_sheet(
             checkpoint,
             asked,
             count=count,
@@ -172,7 +172,7 @@ def sample(  # noqa: PLR0913 one a documented option
 def verify(  # noqa: PLR0913 one a documented option
     checkpoint: Annotated[Path, typer.Argument(help="Run folder or model file, after training.")],
     words: Annotated[
-        list[str], typer.Option("--word", help="Word to check; again for more words.")
+        list[str], typer.Option("--word", help="Word to verify; again for more words.")
     ],
     shards: Annotated[
         Path,
@@ -195,9 +195,9 @@ def verify(  # noqa: PLR0913 one a documented option
     scorer: Annotated[
         str,
         typer.Option(
-            "--scorer", help="nearest, learned, open_clip:MODEL:WEIGHTS, MODULE:FUNCTION; commas."
+            "--scorer", help="nearest, contrastive, open_clip:MODEL:WEIGHTS, MODULE:FUNCTION."
         ),
-    ] = "nearest,learned",
+    ] = "nearest,contrastive",
     at_least: Annotated[
         float, typer.Option("--at-least", min=0, max=1, help="Share that must show the word.")
     ] = 0.9,
@@ -210,11 +210,11 @@ def verify(  # noqa: PLR0913 one a documented option
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Draw with and without the word, before and after; exit 1 if it does not work."""
+    """Sample with and without the word, before and after; exit 1 if it does not work."""
     from train.verification import verify as checking
 
     with terminal.TerminalProgress() as progress:
-        found = checking.run_all(
+        found = checking.verify_words(
             checkpoint,
             words=words,
             shards=shards,
@@ -228,7 +228,7 @@ def verify(  # noqa: PLR0913 one a documented option
             rule=checking.Rule(at_least, at_most_loss),
             progress=progress,
         )
-    checking.show(*found, as_json=as_json)
+    checking.print_reports(*found, as_json=as_json)
     raise typer.Exit(max(one.exit_code for one in found))
 
 
@@ -247,25 +247,25 @@ def export(
     from train.publish import export as publishing
 
     with terminal.TerminalProgress() as progress:
-        files = publishing.export(
+        files = publishing.publish(
             checkpoint, out, verify=verified or [], gaps=gaps, progress=progress
         )
     terminal.write_stdout("".join(f"{path}\n" for path in files))
 
 
-def _settings(init: Path | None, file: Path | None, **typed: Any) -> "TrainConfig":
+def _resolve_settings(init: Path | None, file: Path | None, **typed: Any) -> "TrainConfig":
     """What was typed over what the file says over what the checkpoint is."""
     from train import config
-    from train.training import run as cascade
+    from train.training import run as training_run
 
-    typed |= {"stages": sizes("--stages", typed["stages"])}
-    typed |= {"images": numbers("--images", typed["images"])}
+    typed |= {"stages": parse_sizes("--stages", typed["stages"])}
+    typed |= {"images": parse_numbers("--images", typed["images"])}
     if init is not None:
-        typed = cascade.taken_over(init, config.read(file), typed)
-    return config.load(file, typed)
+        typed = training_run.inherit(init, config.read(file), typed)
+    return config.load_config(file, typed)
 
 
-def numbers(option: str, text: str | None) -> tuple[int, ...] | None:
+def parse_numbers(option: str, text: str | None) -> tuple[int, ...] | None:
     """Whole numbers between commas.
 
     Raises:
@@ -281,7 +281,7 @@ def numbers(option: str, text: str | None) -> tuple[int, ...] | None:
         ) from None
 
 
-def sizes(option: str, text: str | None) -> "tuple[Size, ...] | None":
+def parse_sizes(option: str, text: str | None) -> "tuple[Size, ...] | None":
     """Sizes between commas, such as 16,64 or 16x32,64x128 (width x height).
 
     Raises:
@@ -299,7 +299,7 @@ def sizes(option: str, text: str | None) -> "tuple[Size, ...] | None":
         ) from None
 
 
-RENAMED = {  # options, by their command and the name they had
+RENAMED_OPTIONS = {  # options, by their command and the name they had
     ("plan", "--size"): "--model-size",
     ("finetune", "--size"): "--model-size",
     ("finetune", "--prior"): "--regularization",
@@ -309,7 +309,7 @@ RENAMED = {  # options, by their command and the name they had
 def _refuse_renamed(words: Sequence[str]) -> None:
     for word in words:
         old = word.partition("=")[0]
-        if new := RENAMED.get((words[0], old)):
+        if new := RENAMED_OPTIONS.get((words[0], old)):
             raise UsageError(old, "no such option", fix=f"it is called {new} now")
 
 

@@ -11,9 +11,9 @@ from curate.errors import InputError, UsageError
 from curate.system import settings
 from train.model import optimizers
 from train.model.ema import LARGEST_SIGMA_REL
-from train.model.networks import SIZES, network
-from train.size import Size, listed
-from train.text_encoder.embeddings import PACKAGED
+from train.model.networks import SIZES, unet_config
+from train.size import Size, join_sizes
+from train.text_encoder.embeddings import DEFAULT_ENCODER
 
 LARGEST_SEED = 2**62  # torch takes 64 bits, and each stage adds its number
 
@@ -26,7 +26,7 @@ class TrainConfig:
     images: tuple[int, ...] = (48_000, 18_000)  # images seen by each stage
     model_size: str = "small"  # a key of networks.SIZES
     mid_blocks: int = -1  # transformer blocks in the middle of the base; -1: as model_size has it
-    text_encoder: str = PACKAGED
+    text_encoder: str = DEFAULT_ENCODER
     seed: int = 0
     batch_size: int = 16  # images a step, over all processes; steps are what is scarce on a CPU
     gradient_accumulation: int = 1  # microbatches a batch is worked on in, to save memory
@@ -41,8 +41,8 @@ class TrainConfig:
     max_grad_norm: float = 1.0  # largest norm of the gradient
     caption_dropout: float = 0.1  # share of images trained without their caption
     new: float = 1.0  # weights of the sets of shards in a batch, as far as they are given:
-    replay: float = 1.0  # what is learnt, what was learnt before,
-    regularization: float = 1.0  # and what the model should go on drawing as it did
+    replay: float = 1.0  # what is new, what was trained on before,
+    regularization: float = 1.0  # and what the model should go on showing as it did
     ema_sigma_rel: tuple[float, ...] = (0.05, 0.10)  # widths, as shares of the run, of the EMAs of
     # the weights; the one with the lower held-out loss becomes the model
     noise_augmentation: float = 0.5  # largest noise on what a super-resolution stage is given
@@ -55,7 +55,7 @@ class TrainConfig:
     log_every: int = 800  # images
     save_every: int = 4_000  # images after which a run may be saved,
     save_seconds: float = 30.0  # if that long passed since it last was
-    sample_every: int = 12_000  # images after which pictures are drawn into `samples`; 0: never
+    sample_every: int = 12_000  # images after which pictures are sampled into `samples`; 0: never
     sample_prompts: tuple[str, ...] = ()  # what they show; by default captions, held-out ones first
     tensorboard: bool = False  # write what log.jsonl holds for TensorBoard, too
 
@@ -64,7 +64,7 @@ class TrainConfig:
         object.__setattr__(self, "stages", tuple(Size.of(stage) for stage in self.stages))
 
 
-def load(path: Path | None, changes: Mapping[str, Any]) -> TrainConfig:
+def load_config(path: Path | None, changes: Mapping[str, Any]) -> TrainConfig:
     """The defaults, changed by the TOML file, changed by what was typed (None: not typed).
 
     Raises:
@@ -73,7 +73,7 @@ def load(path: Path | None, changes: Mapping[str, Any]) -> TrainConfig:
     """
     values = read(path) | {name: value for name, value in changes.items() if value is not None}
     config = replace(TrainConfig(), **values)
-    _check(config)
+    _check_config(config)
     return config
 
 
@@ -97,7 +97,7 @@ def read(path: Path | None) -> dict[str, Any]:
     return values
 
 
-RENAMED = {  # settings, by the names they had
+RENAMED_SETTINGS = {  # settings, by the names they had
     "size": "model_size",
     "encoder": "text_encoder",
     "batch": "batch_size",
@@ -109,7 +109,7 @@ RENAMED = {  # settings, by the names they had
     "low_noise": "noise_augmentation",
 }
 _FIXES = {
-    **{old: f"it is called {new} now" for old, new in RENAMED.items()},
+    **{old: f"it is called {new} now" for old, new in RENAMED_SETTINGS.items()},
     "stages": 'such as [16, 64] or ["16x32", "64x128"]',
     "optimizer_options": "a table such as { betas = [0.9, 0.99] }",
     **{  # options of optimisers are no settings of a run
@@ -120,7 +120,7 @@ _FIXES = {
 }
 
 
-def _check(config: TrainConfig) -> None:
+def _check_config(config: TrainConfig) -> None:
     """Refuse values that cannot work, each by its name.
 
     Raises:
@@ -128,7 +128,7 @@ def _check(config: TrainConfig) -> None:
     """
     _check_choices(config)
     _check_stages(config)
-    for name, (least, above) in _LEAST.items():
+    for name, (least, above) in _MINIMA.items():
         value = getattr(config, name)
         if not (value > least if above else value >= least):
             wanted = f"a number above {least}" if above else f"{least} or more"
@@ -150,7 +150,7 @@ def _check(config: TrainConfig) -> None:
         _refuse("ema_sigma_rel", problem, fix)
 
 
-_LEAST: dict[str, tuple[int, bool]] = {  # least value; whether it must be above that
+_MINIMA: dict[str, tuple[int, bool]] = {  # least value; whether it must be above that
     **dict.fromkeys(("batch_size", "gradient_accumulation", "crop"), (1, False)),
     **dict.fromkeys(("log_every", "save_every"), (1, False)),
     **dict.fromkeys(("learning_rate", "finetune_rate", "max_grad_norm", "new"), (0, True)),
@@ -166,13 +166,15 @@ def _check_choices(config: TrainConfig) -> None:
     for name, known in choices.items():
         if (value := getattr(config, name)) not in known:
             _refuse(name, f"no {name.replace('_', ' ')} {value!r}", settings.suggest(value, known))
-    optimizers.check(config.optimizer, config.optimizer_options)
+    optimizers.check_options(config.optimizer, config.optimizer_options)
 
 
 def _check_stages(config: TrainConfig) -> None:
     if not config.stages or any(side < 8 or side % 8 for size in config.stages for side in size):
-        _refuse("stages", f"{listed(config.stages)} are not multiples of 8 pixels", "such as 16,64")
-    if any(later.over(earlier) not in (2, 4) for earlier, later in pairwise(config.stages)):
+        _refuse(
+            "stages", f"{join_sizes(config.stages)} are not multiples of 8 pixels", "such as 16,64"
+        )
+    if any(later.factor_over(earlier) not in (2, 4) for earlier, later in pairwise(config.stages)):
         _refuse("stages", "each stage must be 2 or 4 times the one before", "such as 16,64")
     if len(config.images) != len(config.stages):
         counts = f"{len(config.images)} numbers for {len(config.stages)} stages"
@@ -180,7 +182,7 @@ def _check_stages(config: TrainConfig) -> None:
     if min(config.images) < 0:
         _refuse("images", "must not be negative", "such as 48000,18000")
     for number, size in enumerate(config.stages):
-        multiple = network(config.model_size, config.stages, number, 1).multiple
+        multiple = unet_config(config.model_size, config.stages, number, 1).side_multiple
         if any(side % multiple for side in size):
             problem = f"{size} does not fit --model-size {config.model_size}"
             _refuse("stages", problem, f"multiples of {multiple}")
@@ -196,12 +198,12 @@ def _refuse(name: str, problem: str, fix: str) -> NoReturn:
 
 def to_json(config: TrainConfig) -> dict[str, Any]:
     """Plain values, for the file beside the result."""
-    return {f.name: _plain(getattr(config, f.name)) for f in fields(config)}
+    return {f.name: _json_value(getattr(config, f.name)) for f in fields(config)}
 
 
-def _plain(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     if isinstance(value, Size):
         return value.to_json()
     if isinstance(value, Mapping):
-        return {name: _plain(inner) for name, inner in value.items()}
-    return [_plain(v) for v in value] if isinstance(value, tuple | list) else value
+        return {name: _json_value(inner) for name, inner in value.items()}
+    return [_json_value(v) for v in value] if isinstance(value, tuple | list) else value

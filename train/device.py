@@ -20,7 +20,7 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def precision(device: torch.device) -> torch.dtype:
+def compute_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 where the device computes in it, else float32 (GPUs before Ampere, plain CPUs)."""
     if device.type == "cuda":
         with torch.cuda.device(device):

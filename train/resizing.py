@@ -14,17 +14,17 @@ from train.size import Size
 ROUNDS = 16  # the difference left falls by about a third in each; our choice
 
 
-def reduce(images_BCHW: Tensor, size: Size) -> Tensor:
+def downsample_to(images_BCHW: Tensor, size: Size) -> Tensor:
     """Average over squares down to `size`; pictures of that size are unchanged."""
-    return shrink(images_BCHW, images_BCHW.shape[-1] // size.width)
+    return downsample(images_BCHW, images_BCHW.shape[-1] // size.width)
 
 
-def shrink(images_BCHW: Tensor, factor: int) -> Tensor:
+def downsample(images_BCHW: Tensor, factor: int) -> Tensor:
     """Average over squares of `factor` pixels a side."""
     return F.avg_pool2d(images_BCHW, factor) if factor > 1 else images_BCHW
 
 
-def enlarge(low_BChw: Tensor, size: Size) -> Tensor:
+def upsample(low_BChw: Tensor, size: Size) -> Tensor:
     """The low-resolution picture at full size (bicubic), as the stage above is given it."""
     return F.interpolate(
         low_BChw, size=(size.height, size.width), mode="bicubic", align_corners=False
@@ -32,16 +32,16 @@ def enlarge(low_BChw: Tensor, size: Size) -> Tensor:
 
 
 @lru_cache(maxsize=16)
-def bicubic(length: int, factor: int) -> Tensor:
+def bicubic_matrix(length: int, factor: int) -> Tensor:
     """The matrix (factor * length, length) that enlarges one side of a picture, edges included.
 
     Bicubic interpolation is linear in the picture and works on each side alone, so two products do
     it; they take a thirtieth of the time of `interpolate` on a CPU.
     """
-    return enlarge(torch.eye(length)[None, None], Size(length, length * factor))[0, 0]
+    return upsample(torch.eye(length)[None, None], Size(length, length * factor))[0, 0]
 
 
-def consistent(images_BCHW: Tensor, low_BChw: Tensor, *, rounds: int = ROUNDS) -> Tensor:
+def back_project(images_BCHW: Tensor, low_BChw: Tensor, *, rounds: int = ROUNDS) -> Tensor:
     """Change pictures as little as needed for their averages over squares to be `low_BChw`.
 
     What the small picture settles, its colours above all, can then not drift while details are
@@ -64,7 +64,7 @@ def consistent(images_BCHW: Tensor, low_BChw: Tensor, *, rounds: int = ROUNDS) -
     (height, width), (h, w) = images_BCHW.shape[2:], low_BChw.shape[2:]
     rows, columns = height // h, width // w
     down_Hh, across_Ww = (
-        bicubic(side, factor).to(low_BChw) for side, factor in ((h, rows), (w, columns))
+        bicubic_matrix(side, factor).to(low_BChw) for side, factor in ((h, rows), (w, columns))
     )
     for _ in range(rounds):
         left_BChw = low_BChw - F.avg_pool2d(images_BCHW, (rows, columns))

@@ -36,7 +36,7 @@ class Size(NamedTuple):
         """Side of the square of the same area."""
         return float((self.width * self.height) ** 0.5)
 
-    def over(self, smaller: "Size") -> int | None:
+    def factor_over(self, smaller: "Size") -> int | None:
         """How many times `smaller`, if that is one whole number for both directions."""
         factor, rest = divmod(self.width, smaller.width)
         same = factor * smaller.height == self.height
@@ -47,6 +47,6 @@ class Size(NamedTuple):
         return self.width if self.width == self.height else str(self)
 
 
-def listed(sizes: Iterable[Size]) -> str:
+def join_sizes(sizes: Iterable[Size]) -> str:
     """Sizes as they are typed: `16,64`."""
     return ",".join(map(str, sizes))

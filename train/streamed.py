@@ -13,7 +13,7 @@ from torch import Tensor
 
 from curate.system.files import atomic_write
 
-NAMES = {  # as the format calls them
+DTYPE_NAMES = {  # as the format calls them
     torch.float64: "F64",
     torch.float32: "F32",
     torch.float16: "F16",
@@ -73,7 +73,7 @@ def _header(tensors: Mapping[str, Streamed], facts: Mapping[str, str]) -> bytes:
     start = 0
     for name, tensor in tensors.items():
         described[name] = {
-            "dtype": NAMES[tensor.dtype],
+            "dtype": DTYPE_NAMES[tensor.dtype],
             "shape": list(tensor.shape),
             "data_offsets": [start, start + tensor.bytes],
         }

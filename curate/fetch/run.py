@@ -159,7 +159,7 @@ def _fetch_listing(
             )
         if without_caption := sum(not row.texts for row in rows_met):
             progress.say(
-                f"{without_caption} of {len(rows_met)} pictures have no caption: their names are used"
+                f"{without_caption} of {len(rows_met)} images have no caption: their names are used"
             )
         return account.write_manifest()
 

@@ -156,7 +156,7 @@ def _fetch_lines(plan: Plan, options: Sequence[str]) -> Iterator[str]:
     if plan.is_new_folder:
         beside = "" if "--checkpoint" in plan.arguments else " and are counted beside it"
         yield from _comment(
-            f"The report's data is no dataset folder, so the pictures go into {plan.folder}{beside}."
+            f"The report's data is no dataset folder, so the images go into {plan.folder}{beside}."
         )
     yield from _comment(
         "--limit counts pictures taken from the top of the results. Some will be refused or turn "
@@ -210,7 +210,8 @@ def _remedy_lines(plan: Plan) -> Iterator[str]:
         yield from _comment(f"{verdict}: {OTHER_REMEDIES[verdict]}.")
         yield from _comment(_list_units([_unit_with_hint(one) for one in units]))
         if verdict == "unknown-word":
-            yield f"# {_command('fetch', 'folder', 'DIR', '--license', 'ID', '--data', plan.folder)}"
+            fetch = _command("fetch", "folder", "DIR", "--license", "ID", "--data", plan.folder)
+            yield f"# {fetch}"
 
 
 def _unit_with_hint(one: OtherGap) -> str:

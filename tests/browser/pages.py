@@ -40,7 +40,7 @@ def verified(folder: Path) -> Path:
     """A verification with two scorers, each with an opinion of its own."""
     made = verification.report()
     file = folder / "verification.html"
-    file.write_text(verify_page.render(made, verification.filled(made)), "utf-8")
+    file.write_text(verify_page.render_page(made, verification.filled(made)), "utf-8")
     return file
 
 

@@ -24,7 +24,7 @@ from curate.formats.model import (
     refuse_description,
 )
 from train import streamed
-from train.checkpoints.credits import TENSOR, from_tensor, to_tensor
+from train.checkpoints.credits import CREDITS_TENSOR, pack_credits, unpack_credits
 from train.model.unet import UNet, UNetConfig
 from train.size import Size
 from train.streamed import Streamed
@@ -91,7 +91,7 @@ def save(path: Path, cascade: Cascade, credits: Sequence[Mapping[str, str]] = ()
         for s in cascade.stages
         for name, value in s.network.state_dict().items()
     }
-    tensors[TENSOR] = to_tensor([dict(credit) for credit in credits])
+    tensors[CREDITS_TENSOR] = pack_credits([dict(credit) for credit in credits])
     cascade.digest = write_tensors(path, tensors, record.to_json())
 
 
@@ -113,8 +113,8 @@ def load(path: Path) -> Cascade:
     return Cascade(stages, record.encoder, record.encoder_digest, record.facts, own)
 
 
-def credits(path: Path) -> list[dict[str, str]]:
-    """Whom to credit for the images a model was taught with: one each, in order of keys.
+def read_credits(path: Path) -> list[dict[str, str]]:
+    """Whom to credit for the images a model was trained on: one each, in order of keys.
 
     Each has `key`, `title`, `creator`, `creator_url`, `license`, `license_url`, `page_url` and
     `share_model` (the policy's decision), "" where it was not stated.
@@ -123,13 +123,13 @@ def credits(path: Path) -> list[dict[str, str]]:
         InputError: no checkpoint, another version, or a broken one.
     """
     with open_tensors(read_model(path).path) as (reader, _):
-        return from_tensor(reader.get_tensor(TENSOR))
+        return unpack_credits(reader.get_tensor(CREDITS_TENSOR))
 
 
 def _read_stage(file: Path, reader: Any, record: StageRecord) -> Stage:
     size, condition = Size.of(record.size), record.conditioning_size
     network = UNet(UNetConfig.from_json(record.unet)).to(memory_format=torch.channels_last)
-    fill(network, reader, f"{size}/", file)
+    fill_network(network, reader, f"{size}/", file)
     return Stage(
         size,
         None if condition is None else Size.of(condition),
@@ -141,7 +141,7 @@ def _read_stage(file: Path, reader: Any, record: StageRecord) -> Stage:
 
 
 @torch.no_grad()
-def fill(network: UNet, reader: Any, prefix: str, file: Path) -> None:
+def fill_network(network: UNet, reader: Any, prefix: str, file: Path) -> None:
     """Read the weights whose names start with `prefix` into `network`, one at a time.
 
     Raises:

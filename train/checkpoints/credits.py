@@ -1,4 +1,4 @@
-"""Whom to credit for the pictures a model was taught with; carried inside the model's file."""
+"""Whom to credit for the pictures a model was trained on; carried inside the model's file."""
 
 import json
 import zlib
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from curate.formats.shards import iterate_samples
 
-TENSOR = "credits"  # its name among the weights; a header may not hold so much
+CREDITS_TENSOR = "credits"  # its name among the weights; a header may not hold so much
 _FIELDS = {  # name here -> name in a shard's record
     "key": "key",
     "title": "title",
@@ -22,7 +22,7 @@ _FIELDS = {  # name here -> name in a shard's record
 }
 
 
-def of_shards(shards: Path, keys: Collection[str]) -> list[dict[str, str]]:
+def read_shard_credits(shards: Path, keys: Collection[str]) -> list[dict[str, str]]:
     """Whom to credit for the pictures with these keys; "" where something is not stated.
 
     The decision of the policy on sharing a model, `share_model`, comes with it.
@@ -41,20 +41,20 @@ def of_shards(shards: Path, keys: Collection[str]) -> list[dict[str, str]]:
     return found
 
 
-def merged(lists: Iterable[list[dict[str, str]]]) -> list[dict[str, str]]:
+def merge_credits(lists: Iterable[list[dict[str, str]]]) -> list[dict[str, str]]:
     """Each picture once, by its key, in the order of keys."""
     by_key = {credit["key"]: credit for credits in lists for credit in credits}
     return [by_key[key] for key in sorted(by_key)]
 
 
-def to_tensor(credits: list[dict[str, str]]) -> Tensor:
+def pack_credits(credits: list[dict[str, str]]) -> Tensor:
     """As bytes (N), uint8: JSON, compressed with zlib."""
     text = json.dumps(credits, ensure_ascii=False, sort_keys=True)
     return torch.frombuffer(bytearray(zlib.compress(text.encode(), 9)), dtype=torch.uint8)
 
 
-def from_tensor(packed_N: Tensor) -> list[dict[str, str]]:
-    """What `to_tensor` was given.
+def unpack_credits(packed_N: Tensor) -> list[dict[str, str]]:
+    """What `pack_credits` was given.
 
     Raises:
         ValueError: it is something else.

@@ -13,8 +13,8 @@ from torch import Tensor
 from train.config import TrainConfig
 from train.data import dataset
 from train.data.crops import Crops
-from train.data.dataset import Pictures
-from train.data.prefetch import moved
+from train.data.dataset import ImageSet
+from train.data.prefetch import to_device
 from train.model import diffusion
 from train.randomness import generator_at
 from train.size import Size
@@ -29,15 +29,15 @@ class Batch:
     noise_BCHW: Tensor
     sigma_B: Tensor
     text: tuple[Tensor, Tensor]
-    low: tuple[Tensor, Tensor] | None  # enlarged low-resolution picture with noise, its level
-    of_B: Tensor  # int64: which set each image came from
+    conditioning: tuple[Tensor, Tensor] | None  # low-resolution image, upsampled, noised; its level
+    set_B: Tensor  # int64: which set each image came from
 
     def microbatches(self, number: int) -> "list[Batch]":
         """The images in `number` parts of about equal size, in order; fewer if there are fewer."""
         number = min(number, len(self.clean_BCHW))
-        return [self._cut(number, piece) for piece in range(number)]
+        return [self._microbatch(number, piece) for piece in range(number)]
 
-    def _cut(self, parts: int, part: int) -> "Batch":
+    def _microbatch(self, parts: int, part: int) -> "Batch":
         def cut(tensor: Tensor) -> Tensor:
             return tensor.tensor_split(parts)[part]
 
@@ -46,18 +46,18 @@ class Batch:
             cut(self.noise_BCHW),
             cut(self.sigma_B),
             (cut(self.text[0]), cut(self.text[1])),
-            self.low and (cut(self.low[0]), cut(self.low[1])),
-            cut(self.of_B),
+            self.conditioning and (cut(self.conditioning[0]), cut(self.conditioning[1])),
+            cut(self.set_B),
         )
 
 
 @dataclass(frozen=True)
-class Corpus:
+class Mixture:
     """Pictures to draw from, with the share of a batch each set gets, and their encoded text."""
 
-    sets: list[Pictures]  # of one size
+    sets: list[ImageSet]  # of one size
     shares: list[float]  # sum 1
-    captions: Mapping[str, int]  # caption -> row of `text`
+    caption_rows: Mapping[str, int]  # caption -> row of `text`
     text: EncodedText
 
     def batch(
@@ -91,60 +91,60 @@ class Corpus:
         place = torch.device(device)
         mine = torch.arange(count).tensor_split(world)[rank]
         generator = generator_at(config.seed, number, seen)
-        strata_B = diffusion.stratified(count, generator)[mine]
+        strata_B = diffusion.stratified_uniform(count, generator)[mine]
         chance_6B = torch.rand(6, count, generator=generator)
-        of_B, row_B = self._rows(config, number, seen, count)
-        states, mask = self._text(of_B, row_B, chance_6B[0], mine)
-        of_B, row_B = of_B[mine], row_B[mine]
+        set_B, row_B = self._pick_rows(config, number, seen, count)
+        states, mask = self._pick_states(set_B, row_B, chance_6B[0], mine)
+        set_B, row_B = set_B[mine], row_B[mine]
         dropped_B, level_B, mirrored_B, *chance_2B = chance_6B[1:, mine]
 
         crops = Crops.of(self.sets[0].size, config.stages, number, config.crop)
         corner_B2 = crops.corners(torch.stack(chance_2B))
-        pixels = self._pixels(of_B, row_B, crops.starts(corner_B2), crops.box)
-        clean, under = crops.cut(dataset.scaled(moved(pixels, place)), corner_B2)
+        pixels = self._read_pixels(set_B, row_B, crops.box_corners(corner_B2), crops.box)
+        clean, coarse = crops.cut(dataset.normalize(to_device(pixels, place)), corner_B2)
         if config.flip:
-            which_B = moved(mirrored_B < 0.5, place)
-            clean = _mirrored(clean, which_B)
-            under = None if under is None else _mirrored(under, which_B)
+            which_B = to_device(mirrored_B < 0.5, place)
+            clean = _mirror(clean, which_B)
+            coarse = None if coarse is None else _mirror(coarse, which_B)
 
         mean = diffusion.noise_mean(config.stages[number], conditioned=number > 0)
-        layers = 1 if under is None else 2
-        noise = moved(_noise((config.seed, number), seen + mine, layers, crops.crop), place)
-        low = None
-        if under is not None:
-            level_B = moved(level_B * config.noise_augmentation, place)
-            low = (augmented(under, level_B, noise[:, 1]), level_B)
+        layers = 1 if coarse is None else 2
+        noise = to_device(_noise((config.seed, number), seen + mine, layers, crops.crop), place)
+        conditioning = None
+        if coarse is not None:
+            level_B = to_device(level_B * config.noise_augmentation, place)
+            conditioning = (augment_noise(coarse, level_B, noise[:, 1]), level_B)
         return Batch(
             clean,
             noise[:, 0],
-            moved(diffusion.draw_sigma(strata_B, mean=mean), place),
+            to_device(diffusion.sample_sigma(strata_B, mean=mean), place),
             (
-                moved(states, place),
-                moved(mask * (dropped_B >= config.caption_dropout)[:, None], place),
+                to_device(states, place),
+                to_device(mask * (dropped_B >= config.caption_dropout)[:, None], place),
             ),
-            low,
-            moved(of_B, place),
+            conditioning,
+            to_device(set_B, place),
         )
 
-    def _rows(
+    def _pick_rows(
         self, config: TrainConfig, number: int, seen: int, count: int
     ) -> tuple[Tensor, Tensor]:
         """Set and row (B, each) of every image of the batch."""
-        of_B, turn_B = dataset.interleaved(self.shares, seen, count)
-        row_B = torch.empty_like(of_B)
+        set_B, turn_B = dataset.interleave_sets(self.shares, seen, count)
+        row_B = torch.empty_like(set_B)
         for n, pictures in enumerate(self.sets):
-            turns = turn_B[of_B == n]  # one after the other, without gaps
+            turns = turn_B[set_B == n]  # one after the other, without gaps
             if len(turns):
-                row_B[of_B == n] = dataset.draw(
+                row_B[set_B == n] = dataset.rows_at(
                     len(pictures),
                     start=int(turns[0]),
                     number=len(turns),
                     seed=config.seed,
                     stream=number * len(self.sets) + n,
                 )
-        return of_B, row_B
+        return set_B, row_B
 
-    def _pixels(self, of_B: Tensor, row_B: Tensor, start_B2: Tensor, box: Size) -> Tensor:
+    def _read_pixels(self, of_B: Tensor, row_B: Tensor, start_B2: Tensor, box: Size) -> Tensor:
         pixels_BHWC = torch.empty(len(of_B), box.height, box.width, 3, dtype=torch.uint8)
         for n, pictures in enumerate(self.sets):
             own = of_B == n
@@ -153,7 +153,7 @@ class Corpus:
                 pixels_BHWC[own] = pictures.windows(row_B[own].tolist(), corners, box)
         return pixels_BHWC
 
-    def _text(
+    def _pick_states(
         self, of_B: Tensor, row_B: Tensor, chance_B: Tensor, mine: Tensor
     ) -> tuple[Tensor, Tensor]:
         """States and mask of one caption of each image of this process.
@@ -164,14 +164,14 @@ class Corpus:
         drawn = []
         for of, row, chance in zip(of_B.tolist(), row_B.tolist(), chance_B.tolist(), strict=True):
             texts = self.sets[of].captions[row]
-            drawn.append(self.captions[texts[int(chance * len(texts))]])
+            drawn.append(self.caption_rows[texts[int(chance * len(texts))]])
         rows = torch.tensor(drawn, dtype=torch.long)
         states, mask = self.text.take(rows[mine])
         missing = max(1, int(self.text.lengths_N[rows].max())) - mask.shape[1]
         return F.pad(states, (0, 0, 0, missing)), F.pad(mask, (0, missing))
 
 
-def augmented(clean_BCHW: Tensor, level_B: Tensor, noise_BCHW: Tensor) -> Tensor:
+def augment_noise(clean_BCHW: Tensor, level_B: Tensor, noise_BCHW: Tensor) -> Tensor:
     """What a super-resolution stage is given: the image before, with noise of a level it is told.
 
     The level is drawn for each picture, not for each batch. Noise conditioning augmentation: Ho et
@@ -189,5 +189,5 @@ def _noise(stream: Sequence[int], position_B: Tensor, layers: int, size: Size) -
     return noise
 
 
-def _mirrored(images_BCHW: Tensor, which_B: Tensor) -> Tensor:
+def _mirror(images_BCHW: Tensor, which_B: Tensor) -> Tensor:
     return torch.where(which_B[:, None, None, None], images_BCHW.flip(-1), images_BCHW)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from train.data.prefetch import moved
-from train.resizing import bicubic, shrink
+from train.data.prefetch import to_device
+from train.resizing import bicubic_matrix, downsample
 from train.size import Size
 
 TAPS = 2  # pixels on each side that bicubic interpolation looks at
@@ -30,7 +30,7 @@ class Crops:
 
     full: Size  # of stored pictures
     stage: Size  # of the stage; `full` is a whole multiple of it
-    low: Size | None  # of the stage before; `stage` is a whole multiple of it
+    conditioning_size: Size | None  # of the stage before; `stage` is a whole multiple of it
     crop: Size  # what is trained on
 
     @staticmethod
@@ -45,7 +45,7 @@ class Crops:
     @property
     def grid(self) -> Size:
         """The pixels that corners lie on."""
-        return self.low or self.stage
+        return self.conditioning_size or self.stage
 
     @property
     def factor(self) -> int:
@@ -55,16 +55,16 @@ class Crops:
     @property
     def margin(self) -> int:
         """Of the box around a crop, in pixels of the grid."""
-        return TAPS if self.low else 0
+        return TAPS if self.conditioning_size else 0
 
     @property
     def box(self) -> Size:
         """What is read around each crop, in stored pixels."""
         scale = self.full.width // self.grid.width
-        return Size(*(scale * side for side in self._cells))
+        return Size(*(scale * side for side in self._box_size))
 
     @property
-    def _cells(self) -> Size:
+    def _box_size(self) -> Size:
         """The box in pixels of the grid."""
         across, down = (side // self.factor + 2 * self.margin for side in self.crop)
         return Size(min(across, self.grid.width), min(down, self.grid.height))
@@ -79,13 +79,13 @@ class Crops:
         across = (self.stage.width - self.crop.width) // self.factor + 1
         return (chance_2B.T.double() * torch.tensor([down, across])).long()
 
-    def starts(self, corner_B2: Tensor) -> Tensor:
+    def box_corners(self, corner_B2: Tensor) -> Tensor:
         """Top and left (B, 2) of each box in stored pixels; boxes do not leave the picture."""
-        return self._starts(corner_B2) * (self.full.width // self.grid.width)
+        return self._box_cells(corner_B2) * (self.full.width // self.grid.width)
 
-    def _starts(self, corner_B2: Tensor) -> Tensor:
+    def _box_cells(self, corner_B2: Tensor) -> Tensor:
         last = torch.tensor(
-            [self.grid.height - self._cells.height, self.grid.width - self._cells.width]
+            [self.grid.height - self._box_size.height, self.grid.width - self._box_size.width]
         )
         return (corner_B2 - self.margin).clamp(min=0).minimum(last)
 
@@ -93,29 +93,29 @@ class Crops:
         """The crops, and above a base stage the enlarged low-resolution image under them.
 
         Args:
-            boxes_BCHW: what was read from `starts` on, `box` large, float32 on any device.
+            boxes_BCHW: what was read from `box_corners` on, `box` large, float32 on any device.
             corner_B2: as `corners` gave them, on the CPU.
         """
-        start_B2 = self._starts(corner_B2)
+        start_B2 = self._box_cells(corner_B2)
         offset_B2 = (corner_B2 - start_B2) * self.factor
         scale = self.full.width // self.stage.width
-        clean = _windows(shrink(boxes_BCHW, scale), offset_B2, self.crop)
-        if self.low is None:
+        clean = _cut_each(downsample(boxes_BCHW, scale), offset_B2, self.crop)
+        if self.conditioning_size is None:
             return clean, None
-        small = shrink(boxes_BCHW, scale * self.factor)
-        down, across = (self._weights(axis, corner_B2, start_B2) for axis in (0, 1))
+        small = downsample(boxes_BCHW, scale * self.factor)
+        down, across = (self._upsampling_weights(axis, corner_B2, start_B2) for axis in (0, 1))
         place = boxes_BCHW.device
-        return clean, moved(down, place) @ small @ moved(across, place).mT
+        return clean, to_device(down, place) @ small @ to_device(across, place).mT
 
-    def _weights(self, axis: int, corner_B2: Tensor, start_B2: Tensor) -> Tensor:
+    def _upsampling_weights(self, axis: int, corner_B2: Tensor, start_B2: Tensor) -> Tensor:
         """How a side of each crop (B, 1, pixels, cells) is made of the cells of its box."""
-        whole = bicubic(self.grid[1 - axis], self.factor)
-        pixels, cells = self.crop[1 - axis], self._cells[1 - axis]
+        whole = bicubic_matrix(self.grid[1 - axis], self.factor)
+        pixels, cells = self.crop[1 - axis], self._box_size[1 - axis]
         places = zip((corner_B2 * self.factor)[:, axis], start_B2[:, axis], strict=True)
         return torch.stack([whole[None, p : p + pixels, c : c + cells] for p, c in places])
 
 
-def _windows(images_BCHW: Tensor, corner_B2: Tensor, size: Size) -> Tensor:
+def _cut_each(images_BCHW: Tensor, corner_B2: Tensor, size: Size) -> Tensor:
     """The part of `size` at each corner, channels last in memory."""
     images_BHWC, (width, height) = images_BCHW.permute(0, 2, 3, 1), size
     parts = [

@@ -25,14 +25,14 @@ from curate.formats.shards import Record, ShardIndex, find_shards, read_index
 from curate.system.files import atomic_write, write_bytes
 from curate.system.progress import SILENT, Progress, track
 from train.data import tars
-from train.data.decoding import fitted
-from train.data.prefetch import mapped, threads
-from train.data.tars import Place, Tars
+from train.data.decoding import decode_image
+from train.data.prefetch import map_ahead, thread_pool
+from train.data.tars import Place, TarReader
 from train.randomness import generator_at
 from train.size import Size
 
 CACHE = ".cache"  # folder beside the shards
-VERSION = 3  # of how pictures are decoded; part of the cache's file names
+CACHE_VERSION = 3  # of how pictures are decoded; part of the cache's file names
 CACHE_BYTES = 8_000_000_000  # of decoded pictures; larger sets are read from the shards
 STALE = 86_400  # seconds after which a file in the making is taken for one left by a dead process
 FIXES = {  # by how a reason for leaving a picture out begins
@@ -53,7 +53,7 @@ class Reader(Protocol):
 
 
 @dataclass(frozen=True)
-class Mapped:
+class MappedReader:
     """Decoded pictures in one file, mapped into memory: only what is asked for is read."""
 
     pixels_NHWC: np.ndarray  # uint8
@@ -69,7 +69,7 @@ class Mapped:
 
 
 @dataclass(frozen=True)
-class Pictures:
+class ImageSet:
     """Pictures of one size with their captions, from one folder of shards.
 
     Keys and captions are held in memory, pixels are not.
@@ -88,9 +88,9 @@ class Pictures:
         return len(self.keys)
 
     @property
-    def streamed(self) -> bool:
+    def is_streamed(self) -> bool:
         """Whether pictures are read from the shards, and decoded, each time they are needed."""
-        return not isinstance(self.reader, Mapped)
+        return not isinstance(self.reader, MappedReader)
 
     def windows(
         self, rows: Sequence[int], corners: Sequence[tuple[int, int]], size: Size
@@ -102,16 +102,16 @@ class Pictures:
     def images(self, rows: Sequence[int] | Tensor) -> Tensor:
         """The named pictures (B, 3, H, W), float32 in [-1, 1]."""
         named = [int(row) for row in rows]
-        return scaled(self.windows(named, [(0, 0)] * len(named), self.size))
+        return normalize(self.windows(named, [(0, 0)] * len(named), self.size))
 
     @property
     def pixels_NHWC(self) -> np.ndarray:
         """All of them, uint8; a view where that can be, else a copy in memory."""
-        if isinstance(self.reader, Mapped) and self.rows == list(range(len(self))):
+        if isinstance(self.reader, MappedReader) and self.rows == list(range(len(self))):
             return self.reader.pixels_NHWC[: len(self)]
         return self.reader.windows(self.rows, [(0, 0)] * len(self), self.size)
 
-    def select(self, rows: Sequence[int]) -> "Pictures":
+    def select(self, rows: Sequence[int]) -> "ImageSet":
         """Only the named rows."""
         return replace(
             self,
@@ -121,12 +121,12 @@ class Pictures:
         )
 
 
-def scaled(pixels_BHWC: Tensor) -> Tensor:
+def normalize(pixels_BHWC: Tensor) -> Tensor:
     """Stored pixels, uint8, as the networks see them: (B, 3, H, W), float32 in [-1, 1]."""
     return pixels_BHWC.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
-def load(
+def load_images(
     shards: Path,
     size: Size,
     *,
@@ -134,19 +134,19 @@ def load(
     limit: int = CACHE_BYTES,
     cache: Path | None = None,
     progress: Progress = SILENT,
-) -> Pictures:
+) -> ImageSet:
     """The shards' pictures at `size`; which, and in what order, the shards alone decide.
 
     The first time each picture is decoded, to see that it can be, and its place in the shards is
     noted. Where all of them take at most `limit` bytes, and the disk has room, their pixels are
     kept in one file, which later runs map into memory; else they are read from the shards as they
-    are needed (see `feed.tars`). Both ways give the same pixels. Pictures smaller than `size` are
-    left out rather than enlarged, since a super-resolution stage would learn blur.
+    are needed (see `train.data.tars`). Both ways give the same pixels. Pictures smaller than `size`
+    are left out rather than enlarged, since a super-resolution stage would learn blur.
 
     Args:
         shards: folder of shards, or the dataset folder that holds it.
         size: wanted.
-        fit: "crop" or "pad"; see `train.data.decoding.fitted`.
+        fit: "crop" or "pad"; see `train.data.decoding.decode_image`.
         limit: bytes of decoded pictures that may be kept.
         cache: folder to keep things in where the one beside the shards cannot be written.
         progress: counts the images that are decoded.
@@ -156,7 +156,7 @@ def load(
             picture, or nowhere to keep things.
     """
     index = read_index(shards)
-    facts = json.dumps([VERSION, [s.sha256 for s in index.shards], size, fit])
+    facts = json.dumps([CACHE_VERSION, [s.sha256 for s in index.shards], size, fit])
     name = f"pictures-{size}-{hashlib.sha256(facts.encode()).hexdigest()[:24]}"
     needed = index.samples * size.width * size.height * 3
     wanted = [f"{name}.json", *([f"{name}.u8"] if needed <= limit else [])]
@@ -164,25 +164,25 @@ def load(
     if not all((folder / file).exists() for file in wanted):
         folder = cache_folder(shards, cache)
     listing, pixels = folder / f"{name}.json", folder / f"{name}.u8"
-    kept = pixels.exists() or (needed <= limit and needed < _free(folder))
+    kept = pixels.exists() or (needed <= limit and needed < _free_bytes(folder))
     if not listing.exists() or (kept and not pixels.exists()):
         _remove_stale(folder)
-        found = _decode(shards, index, (size, fit), pixels if kept else None, progress)
+        found = _decode_all(shards, index, (size, fit), pixels if kept else None, progress)
         write_bytes(listing, json.dumps(found, ensure_ascii=False).encode())
     found = json.loads(listing.read_bytes())
     if not found["keys"]:
-        raise _nothing(shards, size, found["skipped"])
+        raise _no_images_error(shards, size, found["skipped"])
     count = len(found["keys"])
     shape = (count, size.height, size.width, 3)
     reader: Reader
     if kept:
-        reader = Mapped(np.memmap(pixels, np.uint8, "r", shape=shape))
+        reader = MappedReader(np.memmap(pixels, np.uint8, "r", shape=shape))
     else:
         files = [index.root / shard.name for shard in index.shards]
         places = np.array(found["places"], np.int64)
-        reader = Tars(files, places, size, fit, _workers())
+        reader = TarReader(files, places, size, fit, _workers())
     captions, skipped = found["captions"], found["skipped"]
-    return Pictures(size, reader, list(range(count)), found["keys"], captions, skipped, index)
+    return ImageSet(size, reader, list(range(count)), found["keys"], captions, skipped, index)
 
 
 def cache_folder(shards: Path, otherwise: Path | None) -> Path:
@@ -195,16 +195,16 @@ def cache_folder(shards: Path, otherwise: Path | None) -> Path:
     """
     root = find_shards(shards)
     beside = root / CACHE
-    if otherwise is None or _writable(beside if beside.exists() else root):
+    if otherwise is None or _is_writable(beside if beside.exists() else root):
         return beside
     return otherwise
 
 
-def _writable(folder: Path) -> bool:
+def _is_writable(folder: Path) -> bool:
     return os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
-def reasons(skipped: Mapping[str, str]) -> dict[str, int]:
+def count_reasons(skipped: Mapping[str, str]) -> dict[str, int]:
     """How many pictures were left out for each reason, the most frequent first.
 
     Sizes and messages of decoders are left away: "smaller than 64", "no caption", "cannot be
@@ -214,8 +214,8 @@ def reasons(skipped: Mapping[str, str]) -> dict[str, int]:
     return dict(kinds.most_common())
 
 
-def _nothing(shards: Path, size: Size, skipped: Mapping[str, str]) -> InputError:
-    counts = reasons(skipped)
+def _no_images_error(shards: Path, size: Size, skipped: Mapping[str, str]) -> InputError:
+    counts = count_reasons(skipped)
     causes = ", ".join(f"{count} {reason}" for reason, count in counts.items())
     main = next(iter(counts), "no caption")
     return InputError(
@@ -225,7 +225,7 @@ def _nothing(shards: Path, size: Size, skipped: Mapping[str, str]) -> InputError
     )
 
 
-def _decode(
+def _decode_all(
     shards: Path,
     index: ShardIndex,
     form: tuple[Size, str],
@@ -240,11 +240,11 @@ def _decode(
         key: str, data: bytes, record: Record, place: Place
     ) -> tuple[str, list[str], Place, np.ndarray | str]:
         texts = [c["text"] for c in record["captions"] if c["text"].strip()]
-        return key, texts, place, fitted(data, *form) if texts else "no caption"
+        return key, texts, place, decode_image(data, *form) if texts else "no caption"
 
-    with atomic_write(target) if target else nullcontext() as file, threads(_workers()) as pool:
-        samples = tars.iterate(shards)
-        decoded = mapped(pool, one, samples, depth=8 * _workers())
+    with atomic_write(target) if target else nullcontext() as file, thread_pool(_workers()) as pool:
+        samples = tars.iterate_places(shards)
+        decoded = map_ahead(pool, one, samples, depth=8 * _workers())
         shown = track(decoded, index.samples, "decoding images", progress)
         for key, texts, place, picture in shown:
             if isinstance(picture, str):
@@ -263,7 +263,7 @@ def _workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _free(folder: Path) -> int:
+def _free_bytes(folder: Path) -> int:
     """Bytes free on the disk that holds, or would hold, `folder`."""
     there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     return shutil.disk_usage(there).free
@@ -276,7 +276,7 @@ def _remove_stale(folder: Path) -> None:
             part.unlink(missing_ok=True)
 
 
-def split(pictures: Pictures, share: float) -> tuple[Pictures, Pictures]:
+def split_held_out(pictures: ImageSet, share: float) -> tuple[ImageSet, ImageSet]:
     """Pictures to train on, and about `share` of them held out, chosen by a hash of the key.
 
     The choice does not depend on what else is in the set. Sets under 100 pictures hold out none:
@@ -293,18 +293,18 @@ def split(pictures: Pictures, share: float) -> tuple[Pictures, Pictures]:
     return pictures.select(rest), pictures.select(held)
 
 
-def distinct_captions(sets: Sequence[Pictures]) -> list[str]:
+def distinct_captions(sets: Sequence[ImageSet]) -> list[str]:
     """Every caption once, sorted."""
     return sorted({c for pictures in sets for texts in pictures.captions for c in texts})
 
 
 @lru_cache(maxsize=8)
-def _order(count: int, seed: int, stream: int, epoch: int) -> Tensor:
+def _epoch_order(count: int, seed: int, stream: int, epoch: int) -> Tensor:
     generator = generator_at(seed, stream, epoch, 1)
     return torch.randperm(count, generator=generator)
 
 
-def draw(count: int, *, start: int, number: int, seed: int, stream: int) -> Tensor:
+def rows_at(count: int, *, start: int, number: int, seed: int, stream: int) -> Tensor:
     """Rows at positions start … start + number - 1 of an endless, shuffled run over `count` rows.
 
     Each pass over the rows has an order of its own, in which each row comes once (random
@@ -315,13 +315,13 @@ def draw(count: int, *, start: int, number: int, seed: int, stream: int) -> Tens
     rows = []
     while number:
         epoch, at = divmod(start, count)
-        part = _order(count, seed, stream, epoch)[at : at + number]
+        part = _epoch_order(count, seed, stream, epoch)[at : at + number]
         rows.append(part)
         start, number = start + len(part), number - len(part)
     return torch.cat(rows) if rows else torch.zeros(0, dtype=torch.long)
 
 
-def interleaved(shares: Sequence[float], start: int, number: int) -> tuple[Tensor, Tensor]:
+def interleave_sets(shares: Sequence[float], start: int, number: int) -> tuple[Tensor, Tensor]:
     """Which set each of the positions start … start + number - 1 is drawn from, and its turn there.
 
     Sets take turns evenly: after any number of images, n, a set with share s has had its turn
@@ -341,8 +341,8 @@ def interleaved(shares: Sequence[float], start: int, number: int) -> tuple[Tenso
     set_B = torch.full((number,), len(shares) - 1)
     for n, share in enumerate(shares[:-1]):
         part = share / rest if (rest := sum(shares[n:])) else 0.0
-        before = _turns(position_B, part)
-        taken = (set_B == len(shares) - 1) & (_turns(position_B + 1, part) > before)
+        before = _count_turns(position_B, part)
+        taken = (set_B == len(shares) - 1) & (_count_turns(position_B + 1, part) > before)
         set_B[taken] = n
         waiting = set_B == len(shares) - 1
         position_B = torch.where(waiting, position_B - before, position_B)
@@ -350,5 +350,5 @@ def interleaved(shares: Sequence[float], start: int, number: int) -> tuple[Tenso
     return set_B, position_B
 
 
-def _turns(position_B: Tensor, share: float) -> Tensor:
+def _count_turns(position_B: Tensor, share: float) -> Tensor:
     return (position_B.double() * share + 0.5).floor().long()

@@ -12,10 +12,10 @@ from train.size import Size
 if TYPE_CHECKING:
     from PIL import Image
 
-GAP = 3  # a JPEG may be decoded reduced if that leaves this many times the pixels a side
+DRAFT_FACTOR = 3  # a JPEG may be decoded reduced if that leaves this many times the pixels a side
 
 
-def fitted(data: bytes, size: Size, fit: str) -> np.ndarray | str:
+def decode_image(data: bytes, size: Size, fit: str) -> np.ndarray | str:
     """The picture at `size`, uint8 (H, W, 3), or why it cannot be had.
 
     Nothing is ever enlarged: a super-resolution stage would learn blur. Reducing is Lanczos over
@@ -37,10 +37,10 @@ def fitted(data: bytes, size: Size, fit: str) -> np.ndarray | str:
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP")) as image:
             full = Size(*image.size)
-            shrink = _shrink(full, size, fit)
+            shrink = _shrink_factor(full, size, fit)
             if shrink < 1:
                 return f"{full.width} x {full.height} px, smaller than {size}"
-            image.draft("RGB", Size(*(round(GAP * side / shrink) for side in full)))
+            image.draft("RGB", Size(*(round(DRAFT_FACTOR * side / shrink) for side in full)))
             picture = image.convert("RGB")
     except (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error) as error:
         return f"cannot be decoded ({error})"
@@ -49,19 +49,20 @@ def fitted(data: bytes, size: Size, fit: str) -> np.ndarray | str:
     reduced = round(full.width / picture.width)
     if fit == "pad":
         inner = Size(*(max(1, round(side / shrink)) for side in full))
-        return _framed(_resized(picture, (0, 0, *full), inner, reduced), size)
+        return _pad_to(_resize_box(picture, (0, 0, *full), inner, reduced), size)
     width, height = size.width * shrink, size.height * shrink
-    left, top = (full.width - width) // 2, (full.height - height) // 2
-    return _resized(picture, (left, top, left + width, top + height), size, reduced)
+    left = max(0, (full.width - width) // 2)
+    top = max(0, (full.height - height) // 2)
+    return _resize_box(picture, (left, top, left + width, top + height), size, reduced)
 
 
-def _shrink(full: Size, size: Size, fit: str) -> float:
+def _shrink_factor(full: Size, size: Size, fit: str) -> float:
     """How many pixels of the picture become one."""
     across, down = full.width / size.width, full.height / size.height
     return max(across, down) if fit == "pad" else min(across, down)
 
 
-def _resized(
+def _resize_box(
     picture: "Image.Image", box: tuple[float, float, float, float], size: Size, reduced: int
 ) -> np.ndarray:
     """The part of a picture in `box`, in pixels of the file; it was `reduced` while decoded."""
@@ -71,7 +72,7 @@ def _resized(
     return np.asarray(picture.resize(size, Resampling.LANCZOS, box=(left, top, right, bottom)))
 
 
-def _framed(drawn_HWC: np.ndarray, size: Size) -> np.ndarray:
+def _pad_to(drawn_HWC: np.ndarray, size: Size) -> np.ndarray:
     """In the middle of a canvas of the median colour of its outermost pixels."""
     height, width = drawn_HWC.shape[:2]
     edge = np.concatenate([drawn_HWC[0], drawn_HWC[-1], drawn_HWC[:, 0], drawn_HWC[:, -1]])

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 @contextmanager
-def ahead(
+def prefetch(
     make: Callable[[int, int], T], positions: Iterable[tuple[int, int]], *, depth: int = 2
 ) -> Iterator[Iterator[T]]:
     """Give `make(*position)` of each position, in order, made while the last one is in use.
@@ -42,12 +42,12 @@ def ahead(
     Leaving the block early, by an error or Ctrl-C too, calls `make` no more, waits for the call
     under way, and drops what is left.
     """
-    with threads(1) as pool:
-        yield mapped(pool, make, positions, depth=depth)
+    with thread_pool(1) as pool:
+        yield map_ahead(pool, make, positions, depth=depth)
 
 
 @contextmanager
-def threads(count: int) -> Iterator[ThreadPoolExecutor]:
+def thread_pool(count: int) -> Iterator[ThreadPoolExecutor]:
     """So many threads; on leaving, work not begun is dropped and work under way waited for."""
     pool = ThreadPoolExecutor(count)
     try:
@@ -56,7 +56,7 @@ def threads(count: int) -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def mapped(
+def map_ahead(
     pool: ThreadPoolExecutor,
     function: Callable[..., T],
     items: Iterable[tuple[object, ...]],
@@ -72,10 +72,10 @@ def mapped(
     """
     if depth < 1:
         raise ValueError(f"depth {depth} is below 1")
-    return _mapped(pool, function, iter(items), depth)
+    return _map_ahead(pool, function, iter(items), depth)
 
 
-def _mapped(
+def _map_ahead(
     pool: ThreadPoolExecutor,
     function: Callable[..., T],
     items: Iterator[tuple[object, ...]],
@@ -87,7 +87,7 @@ def _mapped(
         yield waiting.popleft().result()
 
 
-def moved(tensor: Tensor, device: torch.device) -> Tensor:
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """On the device; to CUDA by way of pinned memory.
 
     A copy from other memory waits until the card has done all it was asked to before. Copies made

@@ -24,8 +24,8 @@ import numpy as np
 
 from curate.errors import InputError
 from curate.formats.shards import Record, ShardIndex, iterate_samples, read_index
-from train.data.decoding import fitted
-from train.data.prefetch import threads
+from train.data.decoding import decode_image
+from train.data.prefetch import thread_pool
 from train.size import Size
 
 
@@ -38,7 +38,7 @@ class Place(NamedTuple):
     crc: int  # CRC-32 of the bytes, so that a change is seen
 
 
-def iterate(shards: Path) -> Iterator[tuple[str, bytes, Record, Place]]:
+def iterate_places(shards: Path) -> Iterator[tuple[str, bytes, Record, Place]]:
     """As `iterate_samples`, which checks each shard's SHA-256 first, with the picture's place.
 
     Raises:
@@ -61,7 +61,7 @@ def _offsets(index: ShardIndex) -> Iterator[tuple[int, int]]:
 
 
 @dataclass(frozen=True)
-class Tars:
+class TarReader:
     """Reads pictures by row from the tars where they lie, decoded on several threads."""
 
     files: list[Path]  # the tars, by number
@@ -84,13 +84,13 @@ class Tars:
             InputError: a tar cannot be read, or is not the one whose pictures were listed.
         """
         out = np.empty((len(rows), size.height, size.width, 3), np.uint8)
-        with threads(min(self.workers, max(1, len(rows)))) as pool:
-            for n, picture in enumerate(pool.map(self._picture, rows)):
+        with thread_pool(min(self.workers, max(1, len(rows)))) as pool:
+            for n, picture in enumerate(pool.map(self._decode_row, rows)):
                 top, left = corners[n]
                 out[n] = picture[top : top + size.height, left : left + size.width]
         return out
 
-    def _picture(self, row: int) -> np.ndarray:
+    def _decode_row(self, row: int) -> np.ndarray:
         place = Place(*self.places_N4[row].tolist())
         file = self.files[place.shard]
         try:
@@ -98,15 +98,15 @@ class Tars:
                 tar.seek(place.offset)
                 data = tar.read(place.length)
         except OSError as error:
-            raise _unreadable(file, f"cannot be read ({error.strerror or error})") from None
+            raise _shard_error(file, f"cannot be read ({error.strerror or error})") from None
         if zlib.crc32(data) != place.crc:
-            raise _unreadable(file, "was changed after its pictures were listed")
-        picture = fitted(data, self.size, self.fit)
+            raise _shard_error(file, "was changed after its pictures were listed")
+        picture = decode_image(data, self.size, self.fit)
         assert isinstance(picture, np.ndarray), "it could be decoded when it was listed"
         return picture
 
 
-def _unreadable(file: Path, problem: str) -> InputError:
+def _shard_error(file: Path, problem: str) -> InputError:
     return InputError(
         file, problem, fix="restore the shard, or curate pack; then type the same command again"
     )

@@ -33,7 +33,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Row:
+class GridRow:
     """Pictures that belong together, each group of them under a head of its own."""
 
     label: str  # left of them
@@ -41,7 +41,7 @@ class Row:
     captions: Sequence[str] = ()  # beneath the pictures, all groups in turn; () for none
 
 
-def grid(
+def draw_grid(
     images_NHWC: Sequence[np.ndarray] | np.ndarray,
     captions: Sequence[str] | None = None,
     *,
@@ -54,7 +54,7 @@ def grid(
         captions: one a picture, wrapped to its width; None for none.
         columns: pictures a row; None for about a square.
     """
-    pictures = [_enlarged(image) for image in images_NHWC]
+    pictures = [_magnify(image) for image in images_NHWC]
     if captions is not None and len(captions) != len(pictures):
         raise ValueError(f"{len(captions)} captions for {len(pictures)} pictures")
     if not pictures:
@@ -71,12 +71,12 @@ def grid(
         for column, number in enumerate(range(start, min(start + columns, len(pictures)))):
             left = MARGIN + column * (width + MARGIN)
             sheet.paste(pictures[number], (left, top))
-            _write(draw, (left, top + height + 2), lines[number])
+            _print(draw, (left, top + height + 2), lines[number])
         top += height + depth + MARGIN
     return sheet
 
 
-def table(rows: Sequence[Row], heads: Sequence[str]) -> Image.Image:
+def draw_table(rows: Sequence[GridRow], heads: Sequence[str]) -> Image.Image:
     """A row of pictures beneath another, each with its label on the left.
 
     Pictures of several sizes are enlarged by whole numbers to the largest that fits the room of
@@ -88,7 +88,7 @@ def table(rows: Sequence[Row], heads: Sequence[str]) -> Image.Image:
     """
     if not rows:
         return Image.new("RGB", (2 * MARGIN, 2 * MARGIN), PAPER)
-    cell = _cell([picture for row in rows for group in row.groups for picture in group])
+    cell = _largest_size([picture for row in rows for group in row.groups for picture in group])
     most = [max(len(row.groups[n]) for row in rows) for n in range(len(heads))]
     widths = [count * (cell[0] + GAP) - GAP for count in most]
     lefts = [LABEL + 2 * MARGIN]
@@ -105,28 +105,31 @@ def table(rows: Sequence[Row], heads: Sequence[str]) -> Image.Image:
     sheet = Image.new("RGB", total, PAPER)
     draw = ImageDraw.Draw(sheet)
     for left, title in zip(lefts, titles, strict=True):
-        _write(draw, (left, MARGIN), title, GREY)
+        _print(draw, (left, MARGIN), title, GREY)
     for row, lines, height in zip(rows, labels, heights, strict=True):
-        _write(draw, (MARGIN, top + max(0, cell[1] - len(lines) * TEXT.line_height) // 2), lines)
+        _print(draw, (MARGIN, top + max(0, cell[1] - len(lines) * TEXT.line_height) // 2), lines)
         _draw_row(sheet, row, lefts, top, cell)
         top += height + MARGIN
     return sheet
 
 
 def table_pixels(size: tuple[int, int], groups: Sequence[int]) -> int:
-    """Pixels that a row of `table` takes, for pictures of `size` and so many in each group."""
-    width, height = _room(size)
+    """Pixels that a row of `draw_table` takes, for pictures of `size` and so many in each group."""
+    width, height = _shown_size(size)
     side = LABEL + 4 * MARGIN + sum(groups) * (width + GAP) + len(groups) * 2 * MARGIN
     return side * (max(height, LABEL_LINES * TEXT.line_height) + TEXT.line_height + MARGIN)
 
 
-def before_after(rows: Sequence[Comparison]) -> Image.Image:
+def draw_before_after(rows: Sequence[Comparison]) -> Image.Image:
     """A row a prompt: the prompt, its pictures before, its pictures after."""
     earlier = any(row.before_NHWC is not None for row in rows)
     heads = ["before", "after"] if earlier else ["after"]
-    return table(
+    return draw_table(
         [
-            Row(row.prompt, [*([_none(row.before_NHWC)] if earlier else []), list(row.after_NHWC)])
+            GridRow(
+                row.prompt,
+                [*([_as_list(row.before_NHWC)] if earlier else []), list(row.after_NHWC)],
+            )
             for row in rows
         ],
         heads,
@@ -148,49 +151,49 @@ def save_png(image: Image.Image, path: Path, facts: Mapping[str, str]) -> None:
 
 
 def _draw_row(
-    sheet: Image.Image, row: Row, lefts: Sequence[int], top: int, cell: tuple[int, int]
+    sheet: Image.Image, row: GridRow, lefts: Sequence[int], top: int, cell: tuple[int, int]
 ) -> None:
     """Paste a row's pictures, each with its caption."""
     draw, number = ImageDraw.Draw(sheet), 0
     for group, left in zip(row.groups, lefts, strict=True):
         for column, image in enumerate(group):
-            picture = _enlarged(image, cell)
+            picture = _magnify(image, cell)
             x = left + column * (cell[0] + GAP)
             inset = (cell[0] - picture.width) // 2, (cell[1] - picture.height) // 2
             sheet.paste(picture, (x + inset[0], top + inset[1]))
             if row.captions:
                 caption = TEXT.wrap(row.captions[number], cell[0], most=1)
-                _write(draw, (x, top + cell[1] + 2), caption, GREY)
+                _print(draw, (x, top + cell[1] + 2), caption, GREY)
             number += 1
 
 
-def _cell(images: Sequence[np.ndarray]) -> tuple[int, int]:
+def _largest_size(images: Sequence[np.ndarray]) -> tuple[int, int]:
     """Width and height that the largest of the pictures is shown in."""
     height = max((image.shape[0] for image in images), default=1)
     width = max((image.shape[1] for image in images), default=1)
-    return _room((width, height))
+    return _shown_size((width, height))
 
 
-def _room(size: tuple[int, int]) -> tuple[int, int]:
+def _shown_size(size: tuple[int, int]) -> tuple[int, int]:
     """Width and height that pictures of `size` are shown in."""
     factor = max(1, math.ceil(MIN_CELL / max(size[0], 1)))
     return size[0] * factor, size[1] * factor
 
 
-def _enlarged(image_HWC: np.ndarray, cell: tuple[int, int] | None = None) -> Image.Image:
+def _magnify(image_HWC: np.ndarray, cell: tuple[int, int] | None = None) -> Image.Image:
     """The picture, larger by the greatest whole number that fits the cell."""
     picture = Image.fromarray(np.ascontiguousarray(image_HWC), "RGB")
-    width, height = cell or _room(picture.size)
+    width, height = cell or _shown_size(picture.size)
     factor = max(1, min(width // max(picture.width, 1), height // max(picture.height, 1)))
     size = (picture.width * factor, picture.height * factor)
     return picture.resize(size, Image.Resampling.NEAREST) if factor > 1 else picture
 
 
-def _none(images: np.ndarray | None) -> Sequence[np.ndarray]:
+def _as_list(images: np.ndarray | None) -> Sequence[np.ndarray]:
     return [] if images is None else list(images)
 
 
-def _write(
+def _print(
     draw: ImageDraw.ImageDraw, place: tuple[int, int], lines: Sequence[str], fill: str = INK
 ) -> None:
     for number, line in enumerate(lines):

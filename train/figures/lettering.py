@@ -14,7 +14,7 @@ from itertools import groupby
 from PIL import ImageDraw, ImageFont
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-INSTALLED = (  # file names, as Linux, macOS and Windows have them; the first that has a letter
+FALLBACK_FONTS = (  # file names, as Linux, macOS and Windows have them; the first that has a letter
     *("NotoSans-Regular.ttf", "DejaVuSans.ttf", "Arial Unicode.ttf", "arial.ttf", "segoeui.ttf"),
     *("NotoSansCJK-Regular.ttc", "NotoSansCJKjp-Regular.otf", "NotoSansJP-Regular.otf"),
     *("NotoSansJP-Regular.ttf", "ipaexg.ttf", "ipag.ttf", "YuGothM.ttc", "meiryo.ttc"),
@@ -33,7 +33,7 @@ class Lettering:
     @property
     def line_height(self) -> int:
         """From one line to the next, in pixels."""
-        return math.ceil(own(self.size).getbbox("Ágjy")[3]) + 3
+        return math.ceil(default_font(self.size).getbbox("Ágjy")[3]) + 3
 
     def width(self, text: str) -> float:
         """Of a line of text, in pixels."""
@@ -44,7 +44,7 @@ class Lettering:
     ) -> None:
         """One line of text, `place` its top left."""
         left, top = place
-        base = top + math.ceil(own(self.size).getbbox("A", anchor="la")[3])
+        base = top + math.ceil(default_font(self.size).getbbox("A", anchor="la")[3])
         for font, part in self._runs(text):
             draw.text((left, base), part, fill=fill, font=font, anchor="ls")
             left += font.getlength(part)
@@ -58,7 +58,7 @@ class Lettering:
                 lines[-1] = joined
                 continue
             while self.width(word) > width and len(word) > 1:
-                fits = self._fitting(word, width)
+                fits = self._count_fitting(word, width)
                 lines.append(word[:fits])
                 word = word[fits:]
             lines.append(word)
@@ -66,7 +66,7 @@ class Lettering:
                 return [*lines[: most - 1], f"{lines[most - 1][:-1]}…"]
         return lines
 
-    def _fitting(self, word: str, width: int) -> int:
+    def _count_fitting(self, word: str, width: int) -> int:
         """How many letters of a word fit, at least one."""
         used = 0.0
         for count, letter in enumerate(word):
@@ -79,12 +79,12 @@ class Lettering:
         """Pieces of the text, each with the font that draws it."""
         for font, letters in groupby(_drawable(text), lambda letter: _font_of(letter, self.size)):
             if font is None:
-                yield own(self.size), "".join(f"[{ord(letter):04X}]" for letter in letters)
+                yield default_font(self.size), "".join(f"[{ord(letter):04X}]" for letter in letters)
             else:
                 yield font, "".join(letters)
 
 
-def missing(text: str) -> str:
+def missing_letters(text: str) -> str:
     """The letters of a text, each once, that no font here has."""
     return "".join(c for c in dict.fromkeys(_drawable(text)) if _font_of(c, 13) is None)
 
@@ -97,15 +97,15 @@ def _drawable(text: str) -> str:
 
 
 @lru_cache(maxsize=8)
-def own(size: int) -> Font:
+def default_font(size: int) -> Font:
     """The font that Pillow carries, the same on every machine."""
     return ImageFont.load_default(size=size)
 
 
 @lru_cache(maxsize=8)
-def _installed(size: int) -> tuple[Font, ...]:
+def _installed_fonts(size: int) -> tuple[Font, ...]:
     found = []
-    for name in INSTALLED:
+    for name in FALLBACK_FONTS:
         try:
             found.append(ImageFont.truetype(name, size, layout_engine=ImageFont.Layout.BASIC))
         except OSError:
@@ -116,12 +116,12 @@ def _installed(size: int) -> tuple[Font, ...]:
 @lru_cache(maxsize=4096)
 def _font_of(letter: str, size: int) -> Font | None:
     """The first font that has a letter."""
-    if letter == " " or _has(own(size), letter):
-        return own(size)
-    return next((font for font in _installed(size) if _has(font, letter)), None)
+    if letter == " " or _font_has(default_font(size), letter):
+        return default_font(size)
+    return next((font for font in _installed_fonts(size) if _font_has(font, letter)), None)
 
 
-def _has(font: Font, letter: str) -> bool:
+def _font_has(font: Font, letter: str) -> bool:
     lack = font.getmask(UNASSIGNED)
     drawn = font.getmask(letter)
     return (drawn.size, bytes(drawn)) != (lack.size, bytes(lack))

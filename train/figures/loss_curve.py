@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from train.figures.grids import FONT_SIZE, GREY, INK, LINE, PAPER, save_png
-from train.figures.lettering import Font, own
+from train.figures.lettering import Font, default_font
 
 Curves = Mapping[str, Sequence[tuple[int, float]]]  # "loss", "held_out" -> (images, value)
 
@@ -22,7 +22,7 @@ CHART = (760, 420)  # pixels
 PLOT = (70, 40, 730, 360)  # left, top, right, bottom of the drawing area within CHART
 
 
-def loss_curve(points_by_stage: Mapping[str, Curves], path: Path) -> None:
+def draw_loss_curve(points_by_stage: Mapping[str, Curves], path: Path) -> None:
     """Write a PNG of the loss by images seen, a colour a stage, on a logarithmic axis.
 
     Args:
@@ -39,7 +39,7 @@ def loss_curve(points_by_stage: Mapping[str, Curves], path: Path) -> None:
     }
     every = [p for curves in kept.values() for points in curves.values() for p in points]
     sheet = Image.new("RGB", CHART, PAPER)
-    draw, font = ImageDraw.Draw(sheet), own(FONT_SIZE)
+    draw, font = ImageDraw.Draw(sheet), default_font(FONT_SIZE)
     if not every:
         draw.text((PLOT[0], PLOT[1]), "nothing has been logged yet", fill=GREY, font=font)
         save_png(sheet, path, {})
@@ -52,7 +52,7 @@ def loss_curve(points_by_stage: Mapping[str, Curves], path: Path) -> None:
     for number, (stage, curves) in enumerate(kept.items()):
         colour = COLOURS[number % len(COLOURS)]
         _draw_stage(draw, axis, curves, colour)
-        left = _legend(draw, (left, 12), stage, colour, bool(curves.get("held_out")), font)
+        left = _draw_legend(draw, (left, 12), stage, colour, bool(curves.get("held_out")), font)
     save_png(sheet, path, {})
 
 
@@ -96,7 +96,7 @@ def _draw_stage(draw: ImageDraw.ImageDraw, axes: _Axes, curves: Curves, colour: 
         draw.ellipse((x - 4, y - 4, x + 4, y + 4), fill=PAPER, outline=colour, width=2)
 
 
-def _legend(
+def _draw_legend(
     draw: ImageDraw.ImageDraw,
     place: tuple[int, int],
     stage: str,

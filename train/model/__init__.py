@@ -1,1 +1,1 @@
-"""What learns: networks, the formulas of diffusion, averages of weights, optimisers."""
+"""What is trained: networks, the formulas of diffusion, EMAs of weights, optimisers."""

@@ -63,7 +63,7 @@ def noise_mean(size: Size, *, conditioned: bool) -> float:
     return 0.5 if conditioned else 0.3 + math.log(size.side / 32)
 
 
-def draw_sigma(uniform_B: Tensor, *, mean: float, std: float = 1.3) -> Tensor:
+def sample_sigma(uniform_B: Tensor, *, mean: float, std: float = 1.3) -> Tensor:
     """Noise levels with normal logarithm, from uniform numbers in (0, 1). EDM table 1.
 
     The width is our choice, a little above EDM's 1.2.
@@ -72,7 +72,7 @@ def draw_sigma(uniform_B: Tensor, *, mean: float, std: float = 1.3) -> Tensor:
     return (normal * std + mean).exp().clamp(SIGMA_MIN, SIGMA_MAX)
 
 
-def stratified(count: int, generator: torch.Generator) -> Tensor:
+def stratified_uniform(count: int, generator: torch.Generator) -> Tensor:
     """`count` uniform numbers in (0, 1), one in each of `count` equal parts, in random order.
 
     Lower variance of the loss at the same mean; each number alone is uniform.
@@ -88,7 +88,7 @@ def denoise(
     text: tuple[Tensor, Tensor],
     *,
     sigma_data: float,
-    low: tuple[Tensor, Tensor] | None = None,
+    conditioning: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """The expected clean image, from the preconditioned network. EDM equation 7.
 
@@ -102,26 +102,26 @@ def denoise(
         sigma_B: noise level of each image, above 0.
         text: token states (B, L, D) and their mask (B, L).
         sigma_data: standard deviation of the data, or of the difference.
-        low: for a super-resolution stage the low-resolution image enlarged to full size (with
-            its noise already added) and the noise level (B) it carries, 0 or more; the network is
-            told twice the level itself, since its logarithm would run away towards 0.
+        conditioning: for a super-resolution stage the low-resolution image enlarged to full size
+            (with its noise already added) and the noise level (B) it carries, 0 or more; the
+            network is told twice the level itself, since its logarithm would run away towards 0.
 
     Returns:
         Same shape as `noisy_BCHW`, float32.
     """
     sigma = sigma_B[:, None, None, None]
     levels = c_noise(sigma_B)[:, None]
-    if low is None:
+    if conditioning is None:
         centred = noisy_BCHW
         x = centred * c_in(sigma, sigma_data)
     else:
-        low_BCHW, low_sigma_B = low
+        low_BCHW, low_sigma_B = conditioning
         centred = noisy_BCHW - low_BCHW
         x = torch.cat([centred * c_in(sigma, sigma_data), low_BCHW], 1)
         levels = torch.cat([levels, 2 * low_sigma_B[:, None]], 1)
     output = network(x, levels, *text).float()
     clean = c_skip(sigma, sigma_data) * centred + c_out(sigma, sigma_data) * output
-    return clean if low is None else clean + low[0]
+    return clean if conditioning is None else clean + conditioning[0]
 
 
 def training_loss(
@@ -208,7 +208,7 @@ def dynamic_threshold(x0_BCHW: Tensor, *, percentile: float = 0.995) -> Tensor:
     return x0_BCHW.clamp(-limit, limit) / limit
 
 
-def guided(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
+def guide(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
     """Classifier-free guidance; 1 gives the conditional prediction.
 
     Source: Ho and Salimans, arXiv:2207.12598, equation 6, with w = scale - 1.
@@ -216,7 +216,7 @@ def guided(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
     return unconditional + scale * (conditional - unconditional)
 
 
-def guidance_at(sigma: float, scale: float, *, low: float, high: float) -> float:
+def guidance_scale_at(sigma: float, scale: float, *, low: float, high: float) -> float:
     """The scale of guidance at one noise level: `scale` where low < sigma < high, else 1.
 
     At high noise guidance throws away what else a prompt may show, at low noise it changes nothing

@@ -1,4 +1,4 @@
-"""Averages of the weights over a run, weighted by a power of how far it had come.
+"""EMAs of the weights over a run, weighted by a power of how far it had come.
 
 All formulas: Karras et al., arXiv:2312.02696, section 3.1. sigma_rel is the width of an
 average as a share of the run: 0.10 averages over about the last tenth.
@@ -48,7 +48,7 @@ def relative_width(exponent: float) -> float:
     return math.sqrt((exponent + 1) / (exponent + 3)) / (exponent + 2)
 
 
-def kept(seen: int, count: int, exponent: float) -> float:
+def decay_at(seen: int, count: int, exponent: float) -> float:
     """How much of the average stays when weights enter it after `seen` images.
 
     A step that saw images seen - count … seen then has, at the end of a run of T images, the weight
@@ -66,23 +66,23 @@ def kept(seen: int, count: int, exponent: float) -> float:
 
 
 @dataclass(frozen=True)
-class Average:
-    """One average of a network's weights."""
+class EMA:
+    """One EMA of a network's weights."""
 
     sigma_rel: float
     network: UNet  # on the same device; holds the average
 
-    def add(self, network: UNet, seen: int, count: int) -> None:
+    def update(self, network: UNet, seen: int, count: int) -> None:
         """Take in the weights as of `seen` images, after a step of `count`."""
         own: list[Tensor] = list(self.network.parameters())
         new: list[Tensor] = list(network.parameters())
         with torch.no_grad():
-            torch._foreach_lerp_(own, new, 1 - kept(seen, count, gamma(self.sigma_rel)))
+            torch._foreach_lerp_(own, new, 1 - decay_at(seen, count, gamma(self.sigma_rel)))
 
 
-def copied(network: UNet, sigma_rel: float) -> Average:
-    """An average that starts as the network."""
+def start_ema(network: UNet, sigma_rel: float) -> EMA:
+    """An EMA that starts as the network."""
     twin = UNet(network.config).to(memory_format=torch.channels_last)
     twin.load_state_dict(network.state_dict())
     device = next(network.parameters()).device
-    return Average(sigma_rel, twin.eval().requires_grad_(False).to(device))
+    return EMA(sigma_rel, twin.eval().requires_grad_(False).to(device))

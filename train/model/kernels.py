@@ -29,7 +29,7 @@ def attend(q_BATC: Tensor, k_BAKC: Tensor, v_BAKC: Tensor, bias_B11K: Tensor) ->
     return F.scaled_dot_product_attention(q_BATC, k_BAKC, v_BAKC, attn_mask=bias_B11K)
 
 
-def normed(x: Tensor) -> Tensor:
+def layer_norm(x: Tensor) -> Tensor:
     """Layer norm over the last dimension, without weights, in the precision of `x`.
 
     A weight, and autocast's detour to float32 on a card, would cost another pass over memory;
@@ -44,13 +44,13 @@ def convolve(x_BHWC: Tensor, conv: nn.Conv2d) -> Tensor:
     x = x_BHWC.permute(0, 3, 1, 2)
     if x.device.type == "cpu" and x.requires_grad and x.shape[3] < NARROW and conv.bias is not None:
         weight, bias = conv.weight.to(x.dtype), conv.bias.to(x.dtype)
-        out: Tensor = _Narrow.apply(x, weight, bias)
+        out: Tensor = _NarrowConvolution.apply(x, weight, bias)
     else:
         out = F.conv2d(x, conv.weight, conv.bias, padding=1)
     return out.permute(0, 2, 3, 1)
 
 
-def unshuffled(x_BHWC: Tensor, factor: int) -> Tensor:
+def pixel_unshuffle(x_BHWC: Tensor, factor: int) -> Tensor:
     """Squares of `factor` pixels a side folded into channels: (B, H/f, W/f, f*f*C)."""
     if factor == 1:
         return x_BHWC
@@ -60,8 +60,8 @@ def unshuffled(x_BHWC: Tensor, factor: int) -> Tensor:
     return squares.reshape(b, h, w, factor * factor * c)
 
 
-def shuffled(x_BHWC: Tensor, factor: int) -> Tensor:
-    """The inverse of `unshuffled`: (B, fH, fW, C/(f*f))."""
+def pixel_shuffle(x_BHWC: Tensor, factor: int) -> Tensor:
+    """The inverse of `pixel_unshuffle`: (B, fH, fW, C/(f*f))."""
     if factor == 1:
         return x_BHWC
     b, h, w, c = x_BHWC.shape
@@ -70,7 +70,7 @@ def shuffled(x_BHWC: Tensor, factor: int) -> Tensor:
     return squares.reshape(b, h * factor, w * factor, c)
 
 
-class _Narrow(torch.autograd.Function):
+class _NarrowConvolution(torch.autograd.Function):
     """The convolution of narrow pictures, with a faster gradient of its weights.
 
     oneDNN's runs along the rows of a picture: at 8 pixels a row it reaches 0.3 of a matrix
@@ -88,14 +88,14 @@ class _Narrow(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         out = gradients[0].contiguous(memory_format=torch.channels_last)
         from_x, for_weight, for_bias = ctx.needs_input_grad
-        dx, _, _ = _backward(out, x, weight, [from_x, False, False])
-        _, dw, db = _backward(
-            _side_by_side(out), _side_by_side(x), weight, [False, for_weight, for_bias]
+        dx, _, _ = _convolution_backward(out, x, weight, [from_x, False, False])
+        _, dw, db = _convolution_backward(
+            _lay_side_by_side(out), _lay_side_by_side(x), weight, [False, for_weight, for_bias]
         )
         return dx, dw, db
 
 
-def _backward(
+def _convolution_backward(
     out_BCHW: Tensor, x_BCHW: Tensor, weight: Tensor, wanted: list[bool]
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Gradients of input, weight and bias, as far as they are wanted."""
@@ -109,7 +109,7 @@ def _backward(
     return found
 
 
-def _side_by_side(x_BCHW: Tensor) -> Tensor:
+def _lay_side_by_side(x_BCHW: Tensor) -> Tensor:
     """One picture (1, C, H, B(W+1)) of all, a column of zeros after each; channels last."""
     b, c, h, w = x_BCHW.shape
     row = x_BCHW.new_zeros(h, b, w + 1, c)

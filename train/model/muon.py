@@ -80,24 +80,24 @@ class Muon(Optimizer):
         wanted = momenta
         if group["nesterov"]:
             wanted = list(torch._foreach_lerp(gradients, momenta, group["momentum"]))
-        turned_NRC = orthogonal(torch.stack([_matrix(w) for w in wanted]), group["ns_steps"])
+        turned_NRC = newton_schulz(torch.stack([_flatten(w) for w in wanted]), group["ns_steps"])
         scale = 0.2 * max(turned_NRC.shape[1:]) ** 0.5
-        moves = [_shaped(move, weights[0].shape) for move in turned_NRC.float()]
+        moves = [_unflatten(move, weights[0].shape) for move in turned_NRC.float()]
         torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
         torch._foreach_add_(weights, moves, alpha=-group["lr"] * scale)
 
 
-def _matrix(weight: Tensor) -> Tensor:
+def _flatten(weight: Tensor) -> Tensor:
     """A row for each output; for a kernel laid out channels-last, a view."""
     return weight.movedim(1, -1).flatten(1)
 
 
-def _shaped(matrix: Tensor, shape: torch.Size) -> Tensor:
-    """What `_matrix` made a matrix of."""
+def _unflatten(matrix: Tensor, shape: torch.Size) -> Tensor:
+    """What `_flatten` made a matrix of."""
     return matrix.reshape(shape[0], *shape[2:], shape[1]).movedim(-1, 1)
 
 
-def orthogonal(matrices_NRC: Tensor, steps: int = 5) -> Tensor:
+def newton_schulz(matrices_NRC: Tensor, steps: int = 5) -> Tensor:
     """About the nearest matrices with all singular values 1, by Newton-Schulz iteration.
 
     X <- a X + (b S + c S^2) X with S = X X^T, in bfloat16.

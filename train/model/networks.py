@@ -17,7 +17,7 @@ BOTTOM = 4  # places a side of the lowest level, at least
 ENLARGING_PATCH = 4  # pixels; largest of a super-resolution stage, which must draw fine lines
 
 
-def network(
+def unet_config(
     size: str,
     stages: Sequence[Size],
     number: int,

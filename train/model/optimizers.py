@@ -19,7 +19,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def check(name: str, options: Mapping[str, Any]) -> None:
+def check_options(name: str, options: Mapping[str, Any]) -> None:
     """Refuse an optimiser, or an option of it, that is not known or cannot work.
 
     Raises:
@@ -34,27 +34,27 @@ def check(name: str, options: Mapping[str, Any]) -> None:
             fix = suggest(option, OPTIONS[name])
             raise UsageError(subject, f"no option of {name} {option!r}", fix=fix)
     try:
-        _tried(name, options)
+        _try_options(name, options)
     except (ValueError, TypeError, RuntimeError) as error:
-        values = ", ".join(f"{k} = {_written(v)}" for k, v in OPTIONS[name].items())
+        values = ", ".join(f"{k} = {_toml_value(v)}" for k, v in OPTIONS[name].items())
         problem = f"{name} cannot use {dict(options)} ({error})"
         raise UsageError(subject, problem, fix=f"values such as {values}") from None
 
 
-def _tried(name: str, options: Mapping[str, Any]) -> None:
+def _try_options(name: str, options: Mapping[str, Any]) -> None:
     layer = nn.Linear(2, 2)
     layer(torch.ones(1, 2)).sum().backward()
-    for optimizer in made(name, options, layer, weight_decay=0.0):
+    for optimizer in make(name, options, layer, weight_decay=0.0):
         optimizer.step()
 
 
-def _written(value: Any) -> str:
+def _toml_value(value: Any) -> str:
     if isinstance(value, tuple):
-        return f"[{', '.join(map(_written, value))}]"
+        return f"[{', '.join(map(_toml_value, value))}]"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def made(
+def make(
     name: str, options: Mapping[str, Any], network: nn.Module, *, weight_decay: float
 ) -> list[Optimizer]:
     """The optimisers that together train every weight of `network`.
@@ -77,7 +77,7 @@ def made(
     return made
 
 
-def set_rate(optimizers: Sequence[Optimizer], rate: float) -> None:
+def set_learning_rate(optimizers: Sequence[Optimizer], rate: float) -> None:
     """The learning rate of the next step."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
@@ -88,12 +88,12 @@ def states(optimizers: Sequence[Optimizer], network: nn.Module) -> dict[str, Ten
     """What the optimisers remember, as WEIGHT/NAME."""
     return {
         f"{weight}/{name}": value
-        for weight, state in _by_weight(optimizers, network)
+        for weight, state in _states_by_weight(optimizers, network)
         for name, value in state.items()
     }
 
 
-def restore(
+def restore_state(
     optimizers: Sequence[Optimizer], network: nn.Module, tensors: Mapping[str, Tensor]
 ) -> None:
     """Give back what `states` returned, each tensor laid out in memory as a run would have it."""
@@ -104,17 +104,17 @@ def restore(
         parameter = weights[weight]
         # the fused step walks memory, so its moments must be laid out as the weights are
         like = parameter if value.shape == parameter.shape else value
-        place = parameter.device if _follows(owners[parameter], name) else "cpu"
+        place = parameter.device if _lies_with_weight(owners[parameter], name) else "cpu"
         own = torch.empty_like(like, dtype=value.dtype, device=place).copy_(value)
         owners[parameter].state[parameter][name] = own
 
 
-def _follows(optimizer: Optimizer, name: str) -> bool:
+def _lies_with_weight(optimizer: Optimizer, name: str) -> bool:
     """Whether this part of the state lies where the weights lie; counts of steps often do not."""
     return name != "step" or bool(optimizer.param_groups[0].get("fused"))
 
 
-def _by_weight(
+def _states_by_weight(
     optimizers: Sequence[Optimizer], network: nn.Module
 ) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
     for name, parameter in network.named_parameters():

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from train.model.kernels import attend, convolve, normed, shuffled, unshuffled
+from train.model.kernels import attend, convolve, layer_norm, pixel_shuffle, pixel_unshuffle
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -46,7 +46,7 @@ class UNetConfig:
     gradient_checkpointing: bool = False  # compute blocks again in the backward pass
 
     @property
-    def multiple(self) -> int:
+    def side_multiple(self) -> int:
         """Image sides must be multiples of this many pixels."""
         return int(self.patch * 2 ** (len(self.widths) - 1))
 
@@ -94,12 +94,12 @@ class ConvBlock(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(width, width, 3, padding=1)
         self.modulation = nn.Linear(embedding, 2 * width)
-        self.conv2 = _zero(nn.Conv2d(width, width, 3, padding=1))
+        self.conv2 = _zero_init(nn.Conv2d(width, width, 3, padding=1))
 
     def forward(self, x_BHWC: Tensor, embedding_BC: Tensor) -> Tensor:
         """Same shape."""
         scale, shift = self.modulation(embedding_BC)[:, None, None].chunk(2, -1)
-        hidden = convolve(normed(x_BHWC), self.conv1)
+        hidden = convolve(layer_norm(x_BHWC), self.conv1)
         hidden = F.silu(torch.addcmul(shift, hidden, scale + 1))
         return x_BHWC + convolve(hidden, self.conv2)
 
@@ -119,10 +119,10 @@ class TransformerBlock(nn.Module):
         self.heads = heads
         self.qkv = nn.Linear(width, 3 * width if self_attention else width)
         self.text_kv = nn.Linear(text_width, 2 * width)
-        self.out = _zero(nn.Linear(width, width))
+        self.out = _zero_init(nn.Linear(width, width))
         self.modulation = nn.Linear(embedding, 2 * width)
         self.up = nn.Linear(width, 3 * width)
-        self.down = _zero(nn.Linear(3 * width, width))
+        self.down = _zero_init(nn.Linear(3 * width, width))
 
     def forward(
         self, x_BHWC: Tensor, embedding_BC: Tensor, text_BLD: Tensor, bias_B11K: Tensor
@@ -130,14 +130,14 @@ class TransformerBlock(nn.Module):
         """`bias_B11K` is added to the scores: 0 for pixels and words, -inf for padding."""
         x_BTC = x_BHWC.flatten(1, 2)
         k, v = self.text_kv(text_BLD).chunk(2, -1)
-        q, *own = self.qkv(normed(x_BTC)).split(x_BTC.shape[-1], -1)
+        q, *own = self.qkv(layer_norm(x_BTC)).split(x_BTC.shape[-1], -1)
         if own:
             k, v = torch.cat([own[0], k], 1), torch.cat([own[1], v], 1)
         q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))
         mixed = attend(q, k, v, bias_B11K.to(q.dtype))
         x_BTC = x_BTC + self.out(mixed.transpose(1, 2).flatten(2))
         scale, shift = self.modulation(embedding_BC)[:, None].chunk(2, -1)
-        hidden = torch.addcmul(shift, normed(x_BTC), scale + 1)
+        hidden = torch.addcmul(shift, layer_norm(x_BTC), scale + 1)
         out: Tensor = x_BTC + self.down(F.silu(self.up(hidden)))
         return out.view_as(x_BHWC)
 
@@ -173,7 +173,7 @@ class UNet(nn.Module):
         )
         self.grow = nn.ModuleList(nn.Linear(low, 4 * high) for high, low in steps)
         self.fuse = nn.ModuleList(nn.Linear(2 * high, high) for high, _ in steps)
-        self.out = _zero(nn.Conv2d(widths[0], config.out_channels * patch**2, 3, padding=1))
+        self.out = _zero_init(nn.Conv2d(widths[0], config.out_channels * patch**2, 3, padding=1))
 
     def _levels(self) -> nn.ModuleList:
         """The blocks of each level, one way."""
@@ -199,28 +199,28 @@ class UNet(nn.Module):
         with torch.autocast(x_BCHW.device.type, enabled=False):
             text, pooled = self._text(text_BLD.float(), mask_BL)
         embedding = self.embedding(levels_BN, pooled)
-        x = convolve(unshuffled(x_BCHW.permute(0, 2, 3, 1), self.config.patch), self.stem)
+        x = convolve(pixel_unshuffle(x_BCHW.permute(0, 2, 3, 1), self.config.patch), self.stem)
         skips = []
         for level, blocks in enumerate(self.down):
             if level:
                 skips.append(x)
-                x = self.shrink[level - 1](unshuffled(x, 2))
+                x = self.shrink[level - 1](pixel_unshuffle(x, 2))
             for block in blocks.children():
-                x = self._through(block, x, embedding)
-        text = normed(text).to(x.dtype)
+                x = self._run_block(block, x, embedding)
+        text = layer_norm(text).to(x.dtype)
         bias = self._bias(mask_BL, x.shape[1] * x.shape[2] if self.config.self_attention else 0)
         for block in self.mid:
-            x = self._through(block, x, embedding, text, bias)
+            x = self._run_block(block, x, embedding, text, bias)
         for level in reversed(range(len(self.up))):
             for block in self.up[level].children():
-                x = self._through(block, x, embedding)
+                x = self._run_block(block, x, embedding)
             if level:
-                grown = shuffled(self.grow[level - 1](x), 2)
+                grown = pixel_shuffle(self.grow[level - 1](x), 2)
                 x = self.fuse[level - 1](torch.cat([grown, skips.pop()], -1))
-        x = convolve(F.silu(normed(x)), self.out)
-        return shuffled(x, self.config.patch).permute(0, 3, 1, 2)
+        x = convolve(F.silu(layer_norm(x)), self.out)
+        return pixel_shuffle(x, self.config.patch).permute(0, 3, 1, 2)
 
-    def _through(self, block: Callable[..., Tensor], *given: Tensor) -> Tensor:
+    def _run_block(self, block: Callable[..., Tensor], *given: Tensor) -> Tensor:
         """The block's output; its insides are kept for the backward pass, or computed again."""
         if self.config.gradient_checkpointing and torch.is_grad_enabled():
             again: Tensor = checkpoint(block, *given, use_reentrant=False)
@@ -245,7 +245,7 @@ class UNet(nn.Module):
         return F.pad(bias, (pixels, 0))[:, None, None]
 
 
-def _zero(module: M) -> M:
+def _zero_init(module: M) -> M:
     """Start a layer at zero, so that its block starts as the identity."""
     for parameter in module.parameters():
         nn.init.zeros_(parameter)

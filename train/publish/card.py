@@ -13,37 +13,37 @@ from markupsafe import Markup
 from curate.rights.kinds import licence_url
 from curate.system import web_page
 
-LONGEST = 300  # characters of a title or name that are kept
-MARKS = frozenset("\\`*_[]<>#|&~$!:@{}^=")  # what Markdown, HTML and formulas may be made of
-TURNS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+MAX_LETTERS = 300  # characters of a title or name that are kept
+MARKUP = frozenset("\\`*_[]<>#|&~$!:@{}^=")  # what Markdown, HTML and formulas may be made of
+BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
-def readme(facts: Mapping[str, Any]) -> str:
+def render_card(facts: Mapping[str, Any]) -> str:
     """The model card: front matter as model hubs read it, then what a user should know.
 
     Args:
         facts: the names in `card.md.j2`, as `train.publish.export` gathers them.
     """
     helpers = {
-        "share": _share,
-        "decibel": _decibel,
-        "converged": _converged,
+        "share": _format_share,
+        "decibel": _format_decibel,
+        "converged": _format_convergence,
         "licence_link": licence_link,
-        "with_counts": lambda words: _join(f"{escaped(word)} ({n})" for word, n in words),
-        "join": lambda words: _join(map(escaped, words)),
+        "with_counts": lambda words: _join(f"{escape(word)} ({n})" for word, n in words),
+        "join": lambda words: _join(map(escape, words)),
     }
-    return web_page.render_markdown("train.publish/card.md.j2", escaped, **helpers, **facts)
+    return web_page.render_markdown("train.publish/card.md.j2", escape, **helpers, **facts)
 
 
-def credits_page(name: str, credits: Sequence[Mapping[str, str]]) -> str:
+def render_credits(name: str, credits: Sequence[Mapping[str, str]]) -> str:
     """`CREDITS.md`: a row an image with title, page, creator and licence, in order of keys.
 
     Args:
         name: of the model.
-        credits: of each image, as `train.checkpoints.checkpoint.credits` gives them.
+        credits: of each image, as `train.checkpoints.checkpoint.read_credits` gives them.
     """
     lines = [
-        f"# Credits of {escaped(name)}",
+        f"# Credits of {escape(name)}",
         "",
         f"The {len(credits)} images it was trained on. Each was cropped and resized for that.",
         "",
@@ -56,55 +56,53 @@ def credits_page(name: str, credits: Sequence[Mapping[str, str]]) -> str:
             licence_url(credit["license"]) or credit["license_url"],
         )
         cells = (
-            linked(credit["title"] or credit["key"], credit["page_url"]),
-            linked(credit["creator"] or "unknown", credit["creator_url"]),
-            linked(license or "not stated", address if license else None),
-            escaped(credit["key"]),
+            markdown_link(credit["title"] or credit["key"], credit["page_url"]),
+            markdown_link(credit["creator"] or "unknown", credit["creator_url"]),
+            markdown_link(license or "not stated", address if license else None),
+            escape(credit["key"]),
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def escaped(text: str) -> str:
+def escape(text: str) -> str:
     """Text that shows as itself within a line of Markdown: no mark-up, one line, no turned order.
 
     Characters that reorder what follows, control characters and half characters are left out;
-    longer text than `LONGEST` ends in "…".
+    longer text than `MAX_LETTERS` ends in "…".
     """
     line = " ".join(text.split())
-    line = "".join(
-        c for c in line if c not in TURNS and unicodedata.category(c) not in ("Cc", "Cs")
-    )
-    if len(line) > LONGEST:
-        line = line[: LONGEST - 1] + "…"
-    line = "".join(f"\\{c}" if c in MARKS else c for c in line)
+    line = "".join(c for c in line if c not in BIDI and unicodedata.category(c) not in ("Cc", "Cs"))
+    if len(line) > MAX_LETTERS:
+        line = line[: MAX_LETTERS - 1] + "…"
+    line = "".join(f"\\{c}" if c in MARKUP else c for c in line)
     return line.replace("www.", "www\\.")
 
 
-def linked(text: str, url: str | None) -> Markup:
+def markdown_link(text: str, url: str | None) -> Markup:
     """A link in Markdown; the text alone where the address is none of the web."""
-    shown = escaped(text)
+    shown = escape(text)
     if not url or not url.startswith(("https://", "http://")):
         return Markup(shown)  # noqa: S704  (escaped above)
-    address = "".join(_percent(c) if c in '<>"\\|`' or not c.isprintable() else c for c in url)
+    address = "".join(_quote(c) if c in '<>"\\|`' or not c.isprintable() else c for c in url)
     return Markup(f"[{shown}](<{address.replace(' ', '%20')}>)")  # noqa: S704  (escaped above)
 
 
 def licence_link(id: str) -> Markup:
     """A licence by its id, with the address of its text where it has one."""
     known = {"none": "not stated", "unknown": "not stated"}
-    return linked(known.get(id, id), None if id in known else licence_url(id))
+    return markdown_link(known.get(id, id), None if id in known else licence_url(id))
 
 
 def _join(parts: Iterable[str]) -> Markup:
     return Markup(", ".join(parts))  # noqa: S704  (escaped by the caller)
 
 
-def _percent(character: str) -> str:
+def _quote(character: str) -> str:
     return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "replace"))
 
 
-def _share(share: Mapping[str, Any] | None, signed: bool = False) -> str:
+def _format_share(share: Mapping[str, Any] | None, signed: bool = False) -> str:
     if share is None or share["value"] is None:
         return "-"
     sign = "+" if signed else ""
@@ -112,11 +110,11 @@ def _share(share: Mapping[str, Any] | None, signed: bool = False) -> str:
     return f"{value:{sign}.1f} ({low:{sign}.1f} to {high:{sign}.1f})"
 
 
-def _decibel(convergence: Mapping[str, Any] | None, name: str) -> str:
+def _format_decibel(convergence: Mapping[str, Any] | None, name: str) -> str:
     return f"{convergence[name]:.1f}" if convergence and convergence.get(name) is not None else "-"
 
 
-def _converged(convergence: Mapping[str, Any] | None) -> str:
+def _format_convergence(convergence: Mapping[str, Any] | None) -> str:
     if convergence is None:
         return "-"
     where = "held-out" if convergence.get("held_out") else "training"

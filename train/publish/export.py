@@ -28,14 +28,14 @@ from train.publish import card, licence
 from train.sampling.sampler import SamplingConfig
 from train.size import Size
 
-VERSION = "fubuki-export/1"
+EXPORT_VERSION = "fubuki-export/1"
 CONFIG, CARD, CREDITS = "config.json", "README.md", "CREDITS.md"
-COVERAGE = "vocab-gaps/1"  # reports of coverage that are understood
-TOLD = ("word", "works", "samples", "figures", "judges", "reasons")  # of a verification
+COVERAGE_SCHEMA = "vocab-gaps/1"  # reports of coverage that are understood
+VERIFY_KEYS = ("word", "works", "samples", "figures", "judges", "reasons")  # of a verification
 MISSING_NAMED = 20  # words that the card names as not taught
 
 
-def export(
+def publish(
     run: Path,
     out: Path,
     *,
@@ -62,27 +62,27 @@ def export(
     """
     file = find_model(run)
     cascade = checkpoint.load(file)
-    credits = checkpoint.credits(file)
+    credits = checkpoint.read_credits(file)
     _refuse_forbidden(file, cascade, credits)
-    checked = [_verified(path, cascade.digest) for path in verify]
-    coverage = _coverage(gaps) if gaps else None
-    facts = _facts(out, cascade, credits, [report for report, _ in checked], coverage)
-    config = _config(file, cascade, facts)
+    checked = [_read_verification(path, cascade.digest) for path in verify]
+    coverage = _read_coverage(gaps) if gaps else None
+    facts = _card_facts(out, cascade, credits, [report for report, _ in checked], coverage)
+    config = _export_config(file, cascade, facts)
     written: dict[str, bytes | Path] = {
         MODEL_FILE: file,
         CONFIG: json.dumps(config, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n",
-        CARD: card.readme(facts).encode("utf-8", "replace"),
-        CREDITS: card.credits_page(facts["name"], credits).encode("utf-8", "replace"),
+        CARD: card.render_card(facts).encode("utf-8", "replace"),
+        CREDITS: card.render_credits(facts["name"], credits).encode("utf-8", "replace"),
         **{report["picture"]: picture for report, picture in checked if picture},
     }
-    _write(out, written)
+    _write_folder(out, written)
     if facts["claim"].name == "not-stated":
         progress.say(
             f"{out / CARD}: no licence is claimed for the weights. {facts['claim'].because}"
         )
     if facts["encoder_in_folder"]:
         progress.say(
-            f"{out}: the text encoder lies in {cascade.encoder}; whoever draws needs it at "
+            f"{out}: the text encoder lies in {cascade.encoder}; whoever samples needs it at "
             "the same place. An encoder named as on a model hub is found by itself"
         )
     if facts["held"]:
@@ -116,12 +116,12 @@ def _refuse_forbidden(file: Path, cascade: Cascade, credits: Sequence[Mapping[st
         )
 
 
-def _verified(path: Path, digest: str) -> tuple[dict[str, Any], Path | None]:
+def _read_verification(path: Path, digest: str) -> tuple[dict[str, Any], Path | None]:
     """What a report of `train verify` found, and its pictures where there are some."""
     file = path / "verify.json" if path.is_dir() else path
-    report = _json(file, "train verify CHECKPOINT --word WORD --shards DIR")
+    report = _read_report(file, "train verify CHECKPOINT --word WORD --shards DIR")
     try:
-        kept = {name: report[name] for name in TOLD}
+        kept = {name: report[name] for name in VERIFY_KEYS}
         for judge in kept["judges"]:
             _ = judge["name"], judge["accuracy"]["entirely"], judge["accuracy"]["n"]
         for figure in kept["figures"]:
@@ -139,14 +139,14 @@ def _verified(path: Path, digest: str) -> tuple[dict[str, Any], Path | None]:
             fix="type train verify for this model again",
         )
     picture = file.with_suffix(".png")
-    name = f"verify-{_plain(str(kept['word'])) or 'word'}.png" if picture.is_file() else None
+    name = f"verify-{_slug(str(kept['word'])) or 'word'}.png" if picture.is_file() else None
     return {**kept, "picture": name}, picture if name else None
 
 
-def _coverage(path: Path) -> dict[str, Any]:
+def _read_coverage(path: Path) -> dict[str, Any]:
     """What a report of `curate vocab-gaps` found, as the card tells it."""
-    report = _json(path, "curate vocab-gaps PROMPTS --json FILE")
-    if report.get("schema") != COVERAGE:
+    report = _read_report(path, "curate vocab-gaps PROMPTS --json FILE")
+    if report.get("schema") != COVERAGE_SCHEMA:
         raise InputError(
             path, "not a report of curate vocab-gaps", fix="curate vocab-gaps PROMPTS --json FILE"
         )
@@ -160,7 +160,7 @@ def _coverage(path: Path) -> dict[str, Any]:
     }
 
 
-def _json(path: Path, command: str) -> dict[str, Any]:
+def _read_report(path: Path, command: str) -> dict[str, Any]:
     try:
         value = json.loads(path.read_bytes())
     except OSError as error:
@@ -173,7 +173,7 @@ def _json(path: Path, command: str) -> dict[str, Any]:
     return value
 
 
-def _facts(
+def _card_facts(
     out: Path,
     cascade: Cascade,
     credits: Sequence[Mapping[str, str]],
@@ -187,15 +187,15 @@ def _facts(
     return {
         "name": name,
         "folder": name if re.fullmatch(r"[\w.-]+", name) else "FOLDER",
-        "claim": licence.claim(licences),
+        "claim": licence.claim_licence(licences),
         "held": sum(c["share_model"] == "hold" for c in credits),
-        "encoder": _encoder(cascade.encoder),
+        "encoder": _encoder_name(cascade.encoder),
         "encoder_in_folder": Path(cascade.encoder).is_absolute(),
         "encoder_digest": cascade.encoder_digest,
-        "size": _pixels(cascade.stages[-1].size),
+        "size": _describe_size(cascade.stages[-1].size),
         "stages": [
             {
-                "size": _pixels(stage.size),
+                "size": _describe_size(stage.size),
                 "parameters": sum(p.numel() for p in stage.network.parameters()),
                 "images_seen": stage.images_seen,
                 "convergence": facts.convergence.get(str(stage.size)),
@@ -212,27 +212,27 @@ def _facts(
     }
 
 
-def _without_places(facts: ModelFacts) -> dict[str, Any]:
+def _without_paths(facts: ModelFacts) -> dict[str, Any]:
     """The facts of a model, its settings without a folder of this machine."""
     settings = dict(facts.settings)
     if "text_encoder" in settings:
-        settings["text_encoder"] = _encoder(settings["text_encoder"])
+        settings["text_encoder"] = _encoder_name(settings["text_encoder"])
     return {**asdict(facts), "settings": settings}
 
 
-def _encoder(name: str) -> str:
+def _encoder_name(name: str) -> str:
     """Its name; of one in a folder of this machine, the folder's own name."""
     return Path(name).name if Path(name).is_absolute() else name
 
 
-def _pixels(size: Size) -> str:
+def _describe_size(size: Size) -> str:
     return f"{size.width} x {size.height}"
 
 
-def _config(file: Path, cascade: Cascade, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _export_config(file: Path, cascade: Cascade, facts: Mapping[str, Any]) -> dict[str, Any]:
     """`config.json`: everything about the model but its weights and its credits."""
     return {
-        "format": VERSION,
+        "format": EXPORT_VERSION,
         "model": {"file": MODEL_FILE, "sha256": cascade.digest, "bytes": file.stat().st_size},
         "encoder": facts["encoder"],
         "encoder_digest": cascade.encoder_digest,
@@ -241,23 +241,23 @@ def _config(file: Path, cascade: Cascade, facts: Mapping[str, Any]) -> dict[str,
                 "size": [stage.size.width, stage.size.height],
                 "sigma_data": stage.sigma_data,
                 "unet": stage.network.config.to_json(),
-                "images_seen": told["images_seen"],
-                "parameters": told["parameters"],
+                "images_seen": stage_facts["images_seen"],
+                "parameters": stage_facts["parameters"],
             }
-            for stage, told in zip(cascade.stages, facts["stages"], strict=True)
+            for stage, stage_facts in zip(cascade.stages, facts["stages"], strict=True)
         ],
         "sampling": asdict(SamplingConfig()),
         "license": asdict(facts["claim"]),
-        "facts": _without_places(cascade.facts),
+        "facts": _without_paths(cascade.facts),
         "verified": facts["verified"],
         "coverage": facts["coverage"],
     }
 
 
-def _write(out: Path, files: Mapping[str, bytes | Path]) -> None:
+def _write_folder(out: Path, files: Mapping[str, bytes | Path]) -> None:
     """Put the folder there in one step; leave one alone that holds exactly this."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        if not out.is_dir() or not _same(out, files):
+        if not out.is_dir() or not _holds_exactly(out, files):
             raise UsageError(out, "holds something else", fix="remove it or name a new --out")
         return
     part = out.parent / f".{out.name}.part"
@@ -277,20 +277,20 @@ def _write(out: Path, files: Mapping[str, bytes | Path]) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _same(out: Path, files: Mapping[str, bytes | Path]) -> bool:
+def _holds_exactly(out: Path, files: Mapping[str, bytes | Path]) -> bool:
     """Whether the folder holds these files, byte for byte, and no others."""
     if {p.name for p in out.iterdir()} != set(files):
         return False
-    return all(_digest(out / name) == _digest(content) for name, content in files.items())
+    return all(_sha256(out / name) == _sha256(content) for name, content in files.items())
 
 
-def _digest(content: bytes | Path) -> str:
+def _sha256(content: bytes | Path) -> str:
     if isinstance(content, bytes):
         return hashlib.sha256(content).hexdigest()
     with content.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _plain(text: str) -> str:
+def _slug(text: str) -> str:
     """Letters and digits, joined by hyphens: safe in a file name and in a link."""
     return "-".join(re.findall(r"[^\W_]+", text.casefold()))[:40]

@@ -30,7 +30,7 @@ class Claim:
     because: str  # why, in a sentence
 
 
-def claim(licences: Mapping[str, int]) -> Claim:
+def claim_licence(licences: Mapping[str, int]) -> Claim:
     """The licence that the licences of the training pictures leave for the model.
 
     Pictures that ask for nothing (CC0, public domain) decide only where there is nothing else.
@@ -51,15 +51,15 @@ def claim(licences: Mapping[str, int]) -> Claim:
             "about the licence of what was made from them. The publisher may state one here."
         )
     if strange:
-        return _none(f"No licence can be claimed for what was made from {_listed(strange)}.")
+        return _none(f"No licence can be claimed for what was made from {_join_names(strange)}.")
     if not asked:
-        return _stated("CC0-1.0", "Every training picture is in the public domain or CC0.")
+        return _claim_of("CC0-1.0", "Every training picture is in the public domain or CC0.")
     strict = sorted(id for id in asked if not set(kinds_of(id)) <= LENIENT)
     if not strict:
-        return _of_credited(asked)
+        return _strictest_of_credited(asked)
     alone = len(asked) == 1 or "copyleft" not in kinds_of(strict[0])
     if len(strict) > 1 or not alone:
-        return _none(f"It is not certain that {_listed(sorted(asked))} can be met together.")
+        return _none(f"It is not certain that {_join_names(sorted(asked))} can be met together.")
     return _strictest(strict[0])
 
 
@@ -68,18 +68,18 @@ def needs_credit(id: str) -> bool:
     return not set(kinds_of(id)) <= {*FREE, "own"}
 
 
-def _of_credited(asked: set[str]) -> Claim:
+def _strictest_of_credited(asked: set[str]) -> Claim:
     by = sorted(id for id in asked if "attribution" in kinds_of(id))
     if not by and len(asked) > 1:
-        return _none(f"Several licences apply, each to its part: {_listed(sorted(asked))}.")
+        return _none(f"Several licences apply, each to its part: {_join_names(sorted(asked))}.")
     return _strictest(by[-1] if by else min(asked))  # of CC-BY, the latest version
 
 
 def _strictest(id: str) -> Claim:
-    return _stated(id, f"{id} is the strictest licence of the training pictures.")
+    return _claim_of(id, f"{id} is the strictest licence of the training pictures.")
 
 
-def _stated(id: str, because: str) -> Claim:
+def _claim_of(id: str, because: str) -> Claim:
     if id in HUB:
         return Claim(id.lower(), None, None, because)
     return Claim("other", id.lower(), licence_url(id), because)
@@ -89,5 +89,5 @@ def _none(because: str) -> Claim:
     return Claim("other", "not-stated", None, because)
 
 
-def _listed(ids: list[str]) -> str:
+def _join_names(ids: list[str]) -> str:
     return ", ".join("pictures without a licence" if id == "none" else id for id in ids)

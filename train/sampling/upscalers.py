@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from curate.errors import InputError, UsageError
-from train.device import precision
+from train.device import compute_dtype
 from train.sampling import realesrgan
 from train.size import Size
 
@@ -37,10 +37,10 @@ class Upscaler:
     dtype: torch.dtype
 
     @torch.inference_mode()
-    def enlarge(self, images_NHWC: np.ndarray) -> np.ndarray:
+    def upscale(self, images_NHWC: np.ndarray) -> np.ndarray:
         """Pictures `scale` times as large: uint8 (N, H, W, 3) to uint8 (N, scale H, scale W, 3).
 
-        Large pictures are made in pieces, so memory is bounded; see `enlarge_in_tiles`.
+        Large pictures are made in pieces, so memory is bounded; see `upscale_in_tiles`.
         """
         count, height, width = images_NHWC.shape[:3]
         made = np.zeros((count, self.scale * height, self.scale * width, 3), np.uint8)
@@ -48,12 +48,12 @@ class Upscaler:
         for start in range(0, count, together):
             part = torch.tensor(images_NHWC[start : start + together])
             given = part.to(self.device).permute(0, 3, 1, 2).to(self.dtype) / 255
-            large = enlarge_in_tiles(self.network, given, self.scale).float().clamp(0, 1)
+            large = upscale_in_tiles(self.network, given, self.scale).float().clamp(0, 1)
             whole = (large * 255).round().to(torch.uint8)
             made[start : start + together] = whole.permute(0, 2, 3, 1).cpu().numpy()
         return made
 
-    def enlarge_to(self, images_NHWC: np.ndarray, size: Size) -> np.ndarray:
+    def upscale_to(self, images_NHWC: np.ndarray, size: Size) -> np.ndarray:
         """Pictures of `size`: enlarged until they are no smaller, then reduced (Lanczos).
 
         Returns:
@@ -62,7 +62,7 @@ class Upscaler:
         from PIL import Image
 
         while images_NHWC.shape[1] < size.height or images_NHWC.shape[2] < size.width:
-            images_NHWC = self.enlarge(images_NHWC)
+            images_NHWC = self.upscale(images_NHWC)
         if images_NHWC.shape[1:3] == (size.height, size.width):
             return images_NHWC
         reduced = np.zeros((len(images_NHWC), size.height, size.width, 3), np.uint8)
@@ -74,7 +74,7 @@ class Upscaler:
         return reduced
 
 
-def upscaler(name: str, *, device: torch.device) -> Upscaler:
+def load_upscaler(name: str, *, device: torch.device) -> Upscaler:
     """The upscaler called `realesrgan`, or the one in a file that spandrel reads.
 
     Raises:
@@ -82,8 +82,8 @@ def upscaler(name: str, *, device: torch.device) -> Upscaler:
         InputError: its weights are missing or cannot be used.
     """
     if name == REALESRGAN:
-        dtype = torch.half if device.type == "cuda" else precision(device)
-        network = realesrgan.published().to(device, dtype).to(memory_format=torch.channels_last)
+        dtype = torch.half if device.type == "cuda" else compute_dtype(device)
+        network = realesrgan.load_network().to(device, dtype).to(memory_format=torch.channels_last)
         return Upscaler(name, realesrgan.SCALE, realesrgan.SHA256, network, device, dtype)
     if not Path(name).is_file():
         raise UsageError(
@@ -91,10 +91,10 @@ def upscaler(name: str, *, device: torch.device) -> Upscaler:
             f"no upscaler and no file {name!r}",
             fix=f"{REALESRGAN}, or a file that spandrel reads, such as model.safetensors",
         )
-    return _from_file(Path(name), device)
+    return _load_from_file(Path(name), device)
 
 
-def _from_file(path: Path, device: torch.device) -> Upscaler:
+def _load_from_file(path: Path, device: torch.device) -> Upscaler:
     try:
         import spandrel
         from safetensors import SafetensorError
@@ -108,14 +108,14 @@ def _from_file(path: Path, device: torch.device) -> Upscaler:
     try:
         found = spandrel.ModelLoader(torch.device("cpu")).load_from_file(path)
     except spandrel.UnsupportedModelError:
-        raise _unusable(path, "spandrel knows no network with these weights") from None
+        raise _unusable_error(path, "spandrel knows no network with these weights") from None
     except broken as error:
         why = (str(error) or type(error).__name__).splitlines()[0]
-        raise _unusable(path, f"spandrel cannot read it ({why})") from None
+        raise _unusable_error(path, f"spandrel cannot read it ({why})") from None
     channels = (found.input_channels, found.output_channels)
     if found.purpose != "SR" or found.scale < 2 or channels != (3, 3):
-        raise _unusable(path, f"{found.architecture.name} does not enlarge colour pictures")
-    dtype = torch.half if device.type == "cuda" else precision(device)
+        raise _unusable_error(path, f"{found.architecture.name} does not enlarge colour pictures")
+    dtype = torch.half if device.type == "cuda" else compute_dtype(device)
     if not (found.supports_half if device.type == "cuda" else found.supports_bfloat16):
         dtype = torch.float32
     found.to(device, dtype).eval()
@@ -127,11 +127,11 @@ def _from_file(path: Path, device: torch.device) -> Upscaler:
     return Upscaler(path.name, found.scale, digest, one_by_one, device, dtype)
 
 
-def _unusable(path: Path, problem: str) -> InputError:
+def _unusable_error(path: Path, problem: str) -> InputError:
     return InputError(path, problem, fix=f"name a super-resolution model, or {REALESRGAN}")
 
 
-def enlarge_in_tiles(
+def upscale_in_tiles(
     network: Callable[[Tensor], Tensor],
     images_BCHW: Tensor,
     scale: int,

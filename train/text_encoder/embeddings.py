@@ -19,15 +19,15 @@ from curate.system.progress import SILENT, Progress
 from train import streamed
 from train.streamed import Streamed
 from train.text_encoder import encoders
-from train.text_encoder.encoders import PACKAGED as PACKAGED
+from train.text_encoder.encoders import DEFAULT_ENCODER as DEFAULT_ENCODER
 from train.text_encoder.states import EncodedText as EncodedText
 
 MAX_TOKENS = 64  # longer captions are cut; training says how many
-BATCH = 64  # captions encoded at a time
-VERSION = 4  # of the files of encoded text
-NAME = 16  # bytes of a caption's hash that stand for it there
-LARGEST = 65504.0  # of float16
-MEASURED = 256  # captions looked at a time
+ENCODED_AT_ONCE = 64  # captions encoded at a time
+FILE_VERSION = 4  # of the files of encoded text
+HASH_BYTES = 16  # bytes of a caption's hash that stand for it there
+HALF_MAX = 65504.0  # of float16
+MEASURED_AT_ONCE = 256  # captions looked at a time
 COUNTED = "encoding captions"
 
 
@@ -50,8 +50,8 @@ class TextScale:
         """Mean and standard deviation over all captions; spreads below 1 % of the mean spread are
         raised to it, so that a set of one caption stays finite."""
         token, pooled = _Moments(text.width), _Moments(text.width)
-        for start in range(0, len(text), MEASURED):
-            rows = torch.arange(start, min(start + MEASURED, len(text)))
+        for start in range(0, len(text), MEASURED_AT_ONCE):
+            rows = torch.arange(start, min(start + MEASURED_AT_ONCE, len(text)))
             states, mask = text.take(rows)
             token.add(states[mask.bool()])
             pooled.add(states.sum(1) / mask.sum(1, keepdim=True).clamp(min=1))
@@ -95,7 +95,7 @@ class _Moments:
         return (self._squares / max(1, self.count)).sqrt().float()
 
 
-class Encoder:
+class TextEncoder:
     """A frozen text encoder of `transformers`: T5 and BERT families, the text part of CLIP and
     its kin, encoders of encoder-decoder models, decoder-only models.
 
@@ -109,10 +109,10 @@ class Encoder:
         InputError: the model cannot be loaded, or is not an encoder of text.
     """
 
-    def __init__(self, name: str = PACKAGED, *, device: torch.device | str = "cpu") -> None:
+    def __init__(self, name: str = DEFAULT_ENCODER, *, device: torch.device | str = "cpu") -> None:
         """Load tokenizer and weights; only the encoder of an encoder-decoder model."""
         self.name, self.device = name, torch.device(device)
-        self.model, self.tokenizer, self.digest = encoders.load(name, self.device)
+        self.model, self.tokenizer, self.digest = encoders.load_encoder(name, self.device)
         places = getattr(self.model.config, "max_position_embeddings", None) or MAX_TOKENS
         self.limit = min(MAX_TOKENS, int(places))  # tokens of a caption that are read
 
@@ -123,16 +123,16 @@ class Encoder:
 
     def encode(self, captions: Sequence[str], progress: Progress = SILENT) -> EncodedText:
         """Token states of each caption; the empty caption has none."""
-        tokens = self.tokens(captions)
-        order, lengths = _by_length(tokens), torch.tensor([len(ids) for ids in tokens]).long()
-        parts = list(self.states(tokens, order, progress))
+        tokens = self.tokenize(captions)
+        order, lengths = _order_by_length(tokens), torch.tensor([len(ids) for ids in tokens]).long()
+        parts = list(self.encode_tokens(tokens, order, progress))
         states = torch.cat(parts) if parts else torch.zeros(0, self.width).half()
         placed = torch.tensor(order, dtype=torch.long)
-        return EncodedText.row(states, lengths[placed], self.digest).select(
+        return EncodedText.from_rows(states, lengths[placed], self.digest).select(
             placed.argsort().tolist()
         )
 
-    def tokens(self, captions: Sequence[str]) -> list[list[int]]:
+    def tokenize(self, captions: Sequence[str]) -> list[list[int]]:
         """Token numbers of each caption, cut at the encoder's limit; none for a blank caption."""
         known = [n for n, caption in enumerate(captions) if caption.strip()]
         found: list[list[int]] = [[] for _ in captions]
@@ -143,7 +143,7 @@ class Encoder:
                 found[n] = list(ids)
         return found
 
-    def states(
+    def encode_tokens(
         self,
         tokens: Sequence[Sequence[int]],
         order: Sequence[int],
@@ -154,31 +154,31 @@ class Encoder:
         Ids are padded here, on the right, with a mask: an encoder needs no padding token.
         """
         progress.count(COUNTED, 0, len(order))
-        for start in range(0, len(order), BATCH):
-            part = [tokens[n] for n in order[start : start + BATCH] if tokens[n]]
+        for start in range(0, len(order), ENCODED_AT_ONCE):
+            part = [tokens[n] for n in order[start : start + ENCODED_AT_ONCE] if tokens[n]]
             if part:
-                yield self._run(part)
-            progress.count(COUNTED, min(start + BATCH, len(order)), len(order))
+                yield self._run_model(part)
+            progress.count(COUNTED, min(start + ENCODED_AT_ONCE, len(order)), len(order))
 
     @torch.inference_mode()
-    def _run(self, tokens: Sequence[Sequence[int]]) -> Tensor:
+    def _run_model(self, tokens: Sequence[Sequence[int]]) -> Tensor:
         lengths = torch.tensor([len(ids) for ids in tokens])
         mask = torch.arange(int(lengths.max())) < lengths[:, None]
         ids = torch.full(mask.shape, self.tokenizer.pad_token_id or 0)
         ids[mask] = torch.tensor([one for row in tokens for one in row])
         out = self.model(input_ids=ids.to(self.device), attention_mask=mask.long().to(self.device))
-        states = out.last_hidden_state[mask.to(self.device)].float().clamp(-LARGEST, LARGEST)
+        states = out.last_hidden_state[mask.to(self.device)].float().clamp(-HALF_MAX, HALF_MAX)
         half: Tensor = states.half().cpu()
         return half
 
-    def too_long(self, captions: Sequence[str]) -> list[bool]:
+    def exceeds_limit(self, captions: Sequence[str]) -> list[bool]:
         """Which captions are longer than the encoder is given."""
         options: dict[str, Any] = {"truncation": True, "max_length": self.limit + 1}
         tokens = self.tokenizer(list(captions), padding=False, **options) if captions else None
         return [len(row) > self.limit for row in tokens["input_ids"]] if tokens else []
 
 
-def _by_length(tokens: Sequence[Sequence[int]]) -> list[int]:
+def _order_by_length(tokens: Sequence[Sequence[int]]) -> list[int]:
     return sorted(range(len(tokens)), key=lambda n: len(tokens[n]))
 
 
@@ -203,13 +203,13 @@ def encode_cached(
         device: where to run the encoder.
         progress: counts captions that have to be encoded; told how many are cut.
     """
-    files = _stored(folder, name)
-    names = [_name(caption) for caption in captions]
-    if not files or _unknown(names, files):
-        encoder = Encoder(name, device=device)
+    files = _read_files(folder, name)
+    names = [_caption_hash(caption) for caption in captions]
+    if not files or _missing_rows(names, files):
+        encoder = TextEncoder(name, device=device)
         files = [file for file in files if file.text.encoder_digest == encoder.digest]
-        missing = [captions[n] for n in _unknown(names, files)]
-        files.append(_write(_path(folder, name, missing), encoder, missing, progress))
+        missing = [captions[n] for n in _missing_rows(names, files)]
+        files.append(_save(_path(folder, name, missing), encoder, missing, progress))
         del encoder
         gc.collect()
         if torch.cuda.is_available():
@@ -219,7 +219,7 @@ def encode_cached(
             f"{cut} of {len(captions)} captions have more than {files[0].limit} tokens; "
             "the rest of each is not read"
         )
-    return _looked_up(names, files)
+    return _look_up(names, files)
 
 
 def encode_sets(
@@ -245,7 +245,7 @@ def encode_sets(
     rows: dict[str, int] = {}
     for row, caption in enumerate(c for captions, _ in sets for c in captions):
         rows.setdefault(caption, row)
-    return EncodedText.joined(parts), rows
+    return EncodedText.concatenate(parts), rows
 
 
 @dataclass(frozen=True)
@@ -258,66 +258,66 @@ class _File:
     limit: int  # tokens of a caption that were read
 
 
-def _name(caption: str) -> bytes:
-    return hashlib.sha256(caption.encode()).digest()[:NAME]
+def _caption_hash(caption: str) -> bytes:
+    return hashlib.sha256(caption.encode()).digest()[:HASH_BYTES]
 
 
 def _path(folder: Path, encoder: str, captions: Sequence[str]) -> Path:
-    listed = hashlib.sha256(b"".join(map(_name, captions))).hexdigest()[:16]
-    return folder / f"{_prefix(encoder)}{listed}.safetensors"
+    listed = hashlib.sha256(b"".join(map(_caption_hash, captions))).hexdigest()[:16]
+    return folder / f"{_file_prefix(encoder)}{listed}.safetensors"
 
 
-def _prefix(encoder: str) -> str:
-    facts = json.dumps([VERSION, encoder, encoders.stamp(encoder), MAX_TOKENS])
+def _file_prefix(encoder: str) -> str:
+    facts = json.dumps([FILE_VERSION, encoder, encoders.stamp_files(encoder), MAX_TOKENS])
     return f"text-{hashlib.sha256(facts.encode()).hexdigest()[:16]}-"
 
 
-def _stored(folder: Path, encoder: str) -> list[_File]:
+def _read_files(folder: Path, encoder: str) -> list[_File]:
     """The files of this encoder; those that are not whole are removed."""
     found = []
-    for path in sorted(folder.glob(f"{_prefix(encoder)}*.safetensors")):
-        if (file := _read(path)) is None:
+    for path in sorted(folder.glob(f"{_file_prefix(encoder)}*.safetensors")):
+        if (file := _read_file(path)) is None:
             path.unlink(missing_ok=True)
         else:
             found.append(file)
     return found
 
 
-def _unknown(names: Sequence[bytes], files: Sequence[_File]) -> list[int]:
+def _missing_rows(names: Sequence[bytes], files: Sequence[_File]) -> list[int]:
     known = {name for file in files for name in file.names}
     return [n for n, name in enumerate(names) if name not in known]
 
 
-def _looked_up(names: Sequence[bytes], files: Sequence[_File]) -> EncodedText:
-    everything = EncodedText.joined([file.text for file in files])
+def _look_up(names: Sequence[bytes], files: Sequence[_File]) -> EncodedText:
+    everything = EncodedText.concatenate([file.text for file in files])
     rows = {name: row for row, name in enumerate(n for file in files for n in file.names)}
     return everything.select([rows[name] for name in names])
 
 
-def _write(path: Path, encoder: Encoder, captions: Sequence[str], progress: Progress) -> _File:
+def _save(path: Path, encoder: TextEncoder, captions: Sequence[str], progress: Progress) -> _File:
     """Encode captions into a file, shortest first, a part at a time."""
-    tokens = encoder.tokens(captions)
-    order = _by_length(tokens)
+    tokens = encoder.tokenize(captions)
+    order = _order_by_length(tokens)
     lengths = torch.tensor([len(tokens[n]) for n in order]).long()
-    names = [torch.tensor(list(_name(captions[n])), dtype=torch.uint8) for n in order]
-    long = torch.tensor(encoder.too_long([captions[n] for n in order])).to(torch.uint8)
-    states = encoder.states(tokens, order, progress)
+    names = [torch.tensor(list(_caption_hash(captions[n])), dtype=torch.uint8) for n in order]
+    long = torch.tensor(encoder.exceeds_limit([captions[n] for n in order])).to(torch.uint8)
+    states = encoder.encode_tokens(tokens, order, progress)
     streamed.write(
         path,
         {
             "lengths": Streamed(torch.int64, (len(order),), [lengths]),
-            "names": Streamed(torch.uint8, (len(order), NAME), names),
+            "names": Streamed(torch.uint8, (len(order), HASH_BYTES), names),
             "cut": Streamed(torch.uint8, (len(order),), [long]),
             "states": Streamed(torch.float16, (int(lengths.sum()), encoder.width), states),
         },
         {"encoder": encoder.digest, "limit": str(encoder.limit)},
     )
-    written = _read(path)
+    written = _read_file(path)
     assert written is not None
     return written
 
 
-def _read(path: Path) -> _File | None:
+def _read_file(path: Path) -> _File | None:
     """Map a file into memory; None if it is not whole, or not ours."""
     from safetensors import SafetensorError, safe_open
 
@@ -330,4 +330,4 @@ def _read(path: Path) -> _File | None:
         return None
     names = [bytes(name) for name in read["names"].numpy()]
     cut = {name for name, long in zip(names, read["cut"].tolist(), strict=True) if long}
-    return _File(EncodedText.row(read["states"], read["lengths"], digest), names, cut, limit)
+    return _File(EncodedText.from_rows(read["states"], read["lengths"], digest), names, cut, limit)

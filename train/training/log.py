@@ -9,19 +9,19 @@ from typing import Any
 from curate.errors import InputError, storage_error
 from curate.system.files import write_bytes
 
-LOG = "log.jsonl"
-BOARD = "tensorboard"  # folder within a run's, with one of its own for each stage
+LOG_FILE = "log.jsonl"
+TENSORBOARD_FOLDER = "tensorboard"  # folder within a run's, with one of its own for each stage
 
 
 @dataclass
-class Journal:
+class RunLog:
     """One line of JSON an entry: `stage` (its number), `images` it has seen, and what there is."""
 
     folder: Path  # of the run
     tensorboard: bool = False
     _board: Any = field(default=None, repr=False)
 
-    def begin(self, stage: int, name: str, seen: int) -> None:
+    def resume_at(self, stage: int, name: str, seen: int) -> None:
         """Get ready to go on with a stage, of this number and name, from `seen` images.
 
         Lines of what is about to be trained again are taken back, and any that was cut short when
@@ -30,18 +30,18 @@ class Journal:
         Raises:
             InputError: TensorBoard is asked for and not there, or the disk refuses.
         """
-        path = self.folder / LOG
+        path = self.folder / LOG_FILE
         if path.exists():
             lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-            kept = [line for line in lines if _past(line, stage, seen)]
+            kept = [line for line in lines if _is_before(line, stage, seen)]
             write_bytes(path, "".join(kept).encode())
         if self.tensorboard:
             self.close()
-            self._board = _writer(self.folder / BOARD / name, seen)
+            self._board = _tensorboard_writer(self.folder / TENSORBOARD_FOLDER / name, seen)
 
-    def restart(self) -> None:
+    def clear(self) -> None:
         """Forget all lines: a run begins."""
-        (self.folder / LOG).unlink(missing_ok=True)
+        (self.folder / LOG_FILE).unlink(missing_ok=True)
 
     def write(self, entry: Mapping[str, Any]) -> None:
         """Add one entry, with `stage` and `images`.
@@ -49,7 +49,7 @@ class Journal:
         Raises:
             InputError: the disk refuses.
         """
-        path = self.folder / LOG
+        path = self.folder / LOG_FILE
         try:
             with path.open("a", encoding="utf-8") as log:
                 log.write(json.dumps(entry, ensure_ascii=False) + "\n")
@@ -67,7 +67,7 @@ class Journal:
         self._board = None
 
 
-def _past(line: str, stage: int, seen: int) -> bool:
+def _is_before(line: str, stage: int, seen: int) -> bool:
     """Whether a line tells of something before this point; not so if it was cut short."""
     try:
         entry = json.loads(line)
@@ -87,7 +87,7 @@ def _numbers(entry: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, 
 
 def loss_points(run: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
     """Loss and held-out loss by images seen, a stage each, from the log in a run's folder."""
-    path = run / LOG
+    path = run / LOG_FILE
     points: dict[str, dict[str, list[tuple[int, float]]]] = {}
     for line in path.read_text().splitlines() if path.exists() else []:
         entry = json.loads(line)
@@ -98,7 +98,7 @@ def loss_points(run: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
     return points
 
 
-def needs_tensorboard() -> None:
+def require_tensorboard() -> None:
     """Refuse early what could not be written later.
 
     Raises:
@@ -114,7 +114,7 @@ def needs_tensorboard() -> None:
         ) from None
 
 
-def _writer(folder: Path, seen: int) -> Any:
+def _tensorboard_writer(folder: Path, seen: int) -> Any:
     from torch.utils.tensorboard import SummaryWriter
 
     make: Any = SummaryWriter

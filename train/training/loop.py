@@ -21,19 +21,18 @@ from curate.system.progress import SILENT, Progress
 from train.checkpoints.checkpoint import Stage
 from train.config import TrainConfig
 from train.data import prefetch
-from train.data.batches import Batch, Corpus
+from train.data.batches import Batch, Mixture
 from train.model import diffusion, ema, optimizers
-from train.model.ema import Average
+from train.model.ema import EMA
 from train.model.unet import UNet
-from train.training import distributed as processes
-from train.training import resume
-from train.training.log import Journal
-from train.training.metrics import Tally, Unread
+from train.training import distributed, resume
+from train.training.log import RunLog
+from train.training.metrics import Metrics, PendingMetrics
 from train.training.previews import Previews
 
-UNREAD = 32  # steps whose figures may wait on a GPU until they are read
-HELD_OUT = 64  # held-out pictures measured now and then, of each set
-HELD_OUT_LAST = 256  # and at the end, where an average of the weights is chosen
+MAX_PENDING = 32  # steps whose figures may wait on a GPU until they are read
+HELD_OUT_IMAGES = 64  # held-out pictures measured now and then, of each set
+HELD_OUT_IMAGES_LAST = 256  # and at the end, where an average of the weights is chosen
 
 
 def batch_loss(network: nn.Module, batch: Batch, sigma_data: float, precision: str) -> Tensor:
@@ -41,14 +40,19 @@ def batch_loss(network: nn.Module, batch: Batch, sigma_data: float, precision: s
     noisy = batch.clean_BCHW + batch.sigma_B[:, None, None, None] * batch.noise_BCHW
     with torch.autocast(noisy.device.type, torch.bfloat16, enabled=precision == "bf16"):
         predicted = diffusion.denoise(
-            network, noisy, batch.sigma_B, batch.text, sigma_data=sigma_data, low=batch.low
+            network,
+            noisy,
+            batch.sigma_B,
+            batch.text,
+            sigma_data=sigma_data,
+            conditioning=batch.conditioning,
         )
     return diffusion.training_loss(
         predicted, batch.clean_BCHW, batch.sigma_B, sigma_data=sigma_data
     )
 
 
-def learning_rate(config: TrainConfig, seen: int, total: int, *, tuning: bool) -> float:
+def learning_rate(config: TrainConfig, seen: int, total: int, *, finetuning: bool) -> float:
     """Rises over `warmup` images, holds, and falls to zero over the last `decay` of the run.
 
     It rises over at most a tenth of the run, which short runs would else spend rising.
@@ -57,7 +61,7 @@ def learning_rate(config: TrainConfig, seen: int, total: int, *, tuning: bool) -
     rise = min(1.0, (seen + config.batch_size) / warmup) if warmup else 1.0
     left = 1 - seen / total
     fall = min(1.0, left / config.decay) if config.decay else 1.0
-    return config.learning_rate * (config.finetune_rate if tuning else 1.0) * rise * fall
+    return config.learning_rate * (config.finetune_rate if finetuning else 1.0) * rise * fall
 
 
 @dataclass
@@ -67,61 +71,61 @@ class Run:
     folder: Path
     config: TrainConfig
     device: torch.device
-    tuning: bool
-    journal: Journal
+    finetuning: bool
+    log: RunLog
     rank: int = 0
     world: int = 1
     progress: Progress = SILENT  # of the first process alone
-    saved: float = -math.inf  # when this process last saved, time.monotonic()
+    last_saved: float = -math.inf  # when this process last saved, time.monotonic()
 
     @property
-    def state(self) -> Path:
-        """The unfinished run: weights, averages, moments."""
+    def state_file(self) -> Path:
+        """The unfinished run: weights, EMAs, moments."""
         return self.folder / STATE_FILE
 
-    def meet(self) -> None:
+    def barrier(self) -> None:
         """Wait until every process is here."""
         if self.world > 1:
             torch.distributed.barrier()
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What is learnt from, and what is measured and drawn meanwhile."""
+class TrainingData:
+    """What a stage trains on, and what is measured and sampled meanwhile."""
 
-    corpus: Corpus
-    names: Sequence[str]  # of its sets: "new", "replay", "regularization"
-    held: Mapping[str, Corpus]  # pictures held out, by the set they are from
+    mixture: Mixture
+    set_names: Sequence[str]  # of its sets: "new", "replay", "regularization"
+    held_out: Mapping[str, Mixture]  # pictures held out, by the set they are from
     previews: Previews
 
 
 @dataclass
-class Work:
-    """A stage at work."""
+class StageState:
+    """A stage in training, and all that its loop keeps."""
 
     run: Run
-    lesson: Lesson
+    data: TrainingData
     stage: Stage
     number: int
     network: UNet  # float32 weights, on the run's device
     model: nn.Module  # the network, wrapped where there are several processes
-    tracks: list[Average]
-    tools: list[Optimizer]
+    emas: list[EMA]
+    optimizers: list[Optimizer]
     seen: int  # images
-    tally: Tally  # since the last line of the log
-    unread: Unread
-    started: tuple[float, int]  # seconds, images: when and where this process began
-    latest: float = math.nan  # loss
-    rate: float = 0.0
+    metrics: Metrics  # since the last line of the log
+    pending: PendingMetrics
+    start: tuple[float, int]  # seconds, images: when and where this process began
+    latest_loss: float = math.nan  # loss
+    lr: float = 0.0
 
     @property
-    def learner(self) -> resume.Learner:
+    def parts(self) -> resume.TrainedParts:
         """What a state holds."""
-        return self.network, self.tracks, self.tools
+        return self.network, self.emas, self.optimizers
 
 
 def train_stage(
-    run: Run, lesson: Lesson, stage: Stage, number: int, finished: Sequence[Stage]
+    run: Run, data: TrainingData, stage: Stage, number: int, finished: Sequence[Stage]
 ) -> None:
     """Train one stage in place to its last image; on return it holds averaged weights, on the CPU.
 
@@ -130,87 +134,87 @@ def train_stage(
             stays, and the same command goes on from there.
     """
     config, total = run.config, run.config.images[number]
-    work = _begun(run, lesson, stage, number)
-    run.progress.count(f"{stage.size} px", work.seen, total)
+    state = _begin_stage(run, data, stage, number)
+    run.progress.count(f"{stage.size} px", state.seen, total)
 
     def make(at: int, count: int) -> Batch:
-        return lesson.corpus.batch(
+        return data.mixture.batch(
             config, number, at, count, rank=run.rank, world=run.world, device=run.device
         )
 
-    starts = range(work.seen, total, config.batch_size)
+    starts = range(state.seen, total, config.batch_size)
     steps = [(at, min(config.batch_size, total - at)) for at in starts]
-    with prefetch.ahead(make, steps) as batches:
+    with prefetch.prefetch(make, steps) as batches:
         for (at, count), batch in zip(steps, batches, strict=True):
-            work.rate = learning_rate(config, at, total, tuning=run.tuning)
-            optimizers.set_rate(work.tools, work.rate)
-            losses_B = _gradient(work.model, batch, stage.sigma_data, config, count / run.world)
-            norm = nn.utils.clip_grad_norm_(list(work.network.parameters()), config.max_grad_norm)
-            for tool in work.tools:
-                tool.step()
-                tool.zero_grad()
-            seen = work.seen = at + count
-            for track in work.tracks:
-                track.add(work.network, seen, count)
-            work.unread.note(seen, norm, losses_B, batch.of_B)
+            state.lr = learning_rate(config, at, total, finetuning=run.finetuning)
+            optimizers.set_learning_rate(state.optimizers, state.lr)
+            losses_B = _accumulate(state.model, batch, stage.sigma_data, config, count / run.world)
+            norm = nn.utils.clip_grad_norm_(list(state.network.parameters()), config.max_grad_norm)
+            for optimizer in state.optimizers:
+                optimizer.step()
+                optimizer.zero_grad()
+            seen = state.seen = at + count
+            for average in state.emas:
+                average.update(state.network, seen, count)
+            state.pending.add(seen, norm, losses_B, batch.set_B)
 
             last = seen == total
-            logs = last or _crossed(seen, count, config.log_every)
-            draws = config.sample_every > 0 and (last or _crossed(seen, count, config.sample_every))
-            saves = not last and _crossed(seen, count, config.save_every)
-            waiting = len(work.unread.rows)
-            if logs or draws or saves or waiting >= UNREAD or run.device.type == "cpu":
-                _check(work, thoroughly=saves or last)
+            logs = last or _is_due(seen, count, config.log_every)
+            draws = config.sample_every > 0 and (last or _is_due(seen, count, config.sample_every))
+            saves = not last and _is_due(seen, count, config.save_every)
+            waiting = len(state.pending.rows)
+            if logs or draws or saves or waiting >= MAX_PENDING or run.device.type == "cpu":
+                _check_finite(state, thoroughly=saves or last)
             if run.rank == 0:
                 if logs:
-                    measured = last or _crossed(seen, count, 4 * config.log_every)
-                    _log(work, held_out(work) if measured else {})
+                    measured = last or _is_due(seen, count, 4 * config.log_every)
+                    _log_metrics(state, held_out_loss(state) if measured else {})
                 if draws:
-                    shown = replace(stage, network=work.tracks[-1].network)
-                    lesson.previews.write(run.folder, [*finished, shown], seen, run.device)
+                    shown = replace(stage, network=state.emas[-1].network)
+                    data.previews.write(run.folder, [*finished, shown], seen, run.device)
                 if saves:
-                    _save(work)
+                    _save_state(state)
     if total:
-        _choose(work)
+        _choose_ema(state)
     stage.network.to("cpu").eval().requires_grad_(False)
     stage.images_seen += total
 
 
-def _begun(run: Run, lesson: Lesson, stage: Stage, number: int) -> Work:
+def _begin_stage(run: Run, data: TrainingData, stage: Stage, number: int) -> StageState:
     """The stage as it was last saved, or as it was given."""
-    config, sets = run.config, len(lesson.corpus.sets)
+    config, sets = run.config, len(data.mixture.sets)
     network = stage.network.to(run.device).train().requires_grad_(True)
-    tracks = [ema.copied(network, sigma_rel) for sigma_rel in config.ema_sigma_rel]
+    emas = [ema.start_ema(network, sigma_rel) for sigma_rel in config.ema_sigma_rel]
     network.config = replace(network.config, gradient_checkpointing=config.gradient_checkpointing)
-    tools = optimizers.made(
+    chosen_optimizers = optimizers.make(
         config.optimizer, config.optimizer_options, network, weight_decay=config.weight_decay
     )
-    learner = (network, tracks, tools)
-    seen, tally = resume.restore(run.folder, number, Tally.empty(sets), learner)
-    processes.refuse_other_folder(run.folder, seen, run.world)
+    parts = (network, emas, chosen_optimizers)
+    seen, metrics = resume.restore_stage(run.folder, number, Metrics.empty(sets), parts)
+    distributed.refuse_other_folder(run.folder, seen, run.world)
     if run.rank == 0:
-        run.journal.begin(number, str(stage.size), seen)
+        run.log.resume_at(number, str(stage.size), seen)
     model: nn.Module = network
     if run.world > 1:
         model = nn.parallel.DistributedDataParallel(network, broadcast_buffers=False)
     started = (time.monotonic(), seen)
-    return Work(
+    return StageState(
         run,
-        lesson,
+        data,
         stage,
         number,
         network,
         model,
-        tracks,
-        tools,
+        emas,
+        chosen_optimizers,
         seen,
-        tally,
-        Unread(sets),
+        metrics,
+        PendingMetrics(sets),
         started,
     )
 
 
-def _gradient(
+def _accumulate(
     model: nn.Module, batch: Batch, sigma_data: float, config: TrainConfig, count: float
 ) -> Tensor:
     """Add the gradient of the mean loss to the weights', a microbatch after the other.
@@ -235,7 +239,7 @@ def _gradient(
     return torch.cat(losses)
 
 
-def _check(work: Work, *, thoroughly: bool) -> None:
+def _check_finite(state: StageState, *, thoroughly: bool) -> None:
     """Read what waits on the device; every process comes here at the same step.
 
     A broken run is never saved: figures are read, and weights looked at, before each save.
@@ -243,86 +247,90 @@ def _check(work: Work, *, thoroughly: bool) -> None:
     Raises:
         InputError: a gradient, or a weight, is no finite number.
     """
-    work.latest, broken = work.unread.read(work.tally, world=work.run.world)
-    if broken is None and thoroughly and not resume.is_finite(work.network):
-        broken = work.seen
+    state.latest_loss, broken = state.pending.read_into(state.metrics, world=state.run.world)
+    if broken is None and thoroughly and not resume.is_finite(state.network):
+        broken = state.seen
     if broken is not None:
-        _stop(work, broken)
-    total = work.run.config.images[work.number]
-    work.run.progress.count(f"{work.stage.size} px", work.seen, total, loss=work.latest)
+        _stop_run(state, broken)
+    total = state.run.config.images[state.number]
+    state.run.progress.count(f"{state.stage.size} px", state.seen, total, loss=state.latest_loss)
 
 
-def _log(work: Work, measured: Mapping[str, Any]) -> None:
-    seconds, images = time.monotonic() - work.started[0], work.seen - work.started[1]
-    entry = {"stage": work.number, "size": str(work.stage.size), "images": work.seen}
-    entry |= work.tally.means(work.lesson.names)
-    entry |= {"learning_rate": float(f"{work.rate:.4g}"), "rate": round(images / seconds, 2)}
-    work.run.journal.write(entry | dict(measured))
-    work.tally = Tally.empty(len(work.lesson.names))
+def _log_metrics(state: StageState, measured: Mapping[str, Any]) -> None:
+    seconds, images = time.monotonic() - state.start[0], state.seen - state.start[1]
+    entry = {"stage": state.number, "size": str(state.stage.size), "images": state.seen}
+    entry |= state.metrics.means(state.data.set_names)
+    entry |= {"learning_rate": float(f"{state.lr:.4g}"), "rate": round(images / seconds, 2)}
+    state.run.log.write(entry | dict(measured))
+    state.metrics = Metrics.empty(len(state.data.set_names))
 
 
-def _save(work: Work) -> None:
+def _save_state(state: StageState) -> None:
     """Save, unless the last save is too short ago to be worth another."""
-    if time.monotonic() - work.run.saved >= work.run.config.save_seconds:
-        resume.save(work.run.folder, work.number, work.seen, work.tally, work.learner)
-        work.run.saved = time.monotonic()
+    if time.monotonic() - state.run.last_saved >= state.run.config.save_seconds:
+        resume.save_stage(state.run.folder, state.number, state.seen, state.metrics, state.parts)
+        state.run.last_saved = time.monotonic()
 
 
-def _choose(work: Work) -> None:
+def _choose_ema(state: StageState) -> None:
     """Make the EMA with the lowest held-out loss the stage; without one, that named last."""
-    measured = held_out(work, limit=HELD_OUT_LAST)
+    measured = held_out_loss(state, limit=HELD_OUT_IMAGES_LAST)
     losses = measured.get("held_out_ema", {})
-    best = min(reversed(work.tracks), key=lambda track: losses.get(f"{track.sigma_rel:g}", 0.0))
-    work.stage.network = best.network
-    work.stage.facts = {"ema_sigma_rel": best.sigma_rel, **measured}
+    best = min(reversed(state.emas), key=lambda track: losses.get(f"{track.sigma_rel:g}", 0.0))
+    state.stage.network = best.network
+    state.stage.facts = {"ema_sigma_rel": best.sigma_rel, **measured}
 
 
 @torch.no_grad()
-def held_out(work: Work, *, limit: int = HELD_OUT) -> dict[str, Any]:
+def held_out_loss(state: StageState, *, limit: int = HELD_OUT_IMAGES) -> dict[str, Any]:
     """Mean loss on held-out pictures with fixed noise, each with its caption.
 
     Returns:
-        `held_out`, of the best EMA of the weights, every set counted the same; `held_out_ema`, of
-        each EMA by its sigma_rel; `held_out_sets`, of the best EMA on each set. Nothing where no
+        `held_out_loss`, of the best EMA of the weights, every set counted the same; `held_out_ema`,
+        of each EMA by its sigma_rel; `held_out_sets`, of the best EMA on each set. Nothing where no
         image is held out.
     """
-    run, held = work.run, work.lesson.held
-    if not held:
+    run, held_sets = state.run, state.data.held_out
+    if not held_sets:
         return {}
     quiet = replace(run.config, caption_dropout=0.0, flip=False, seed=12345)
     # as many at a time as training has room for
     together = max(1, run.config.batch_size // run.config.gradient_accumulation)
-    found: dict[str, dict[str, float]] = {f"{track.sigma_rel:g}": {} for track in work.tracks}
-    for name, corpus in held.items():
-        count = min(limit, max(16, len(corpus.sets[0])))
-        batch = corpus.batch(quiet, work.number, 0, count, device=run.device)
-        for track in work.tracks:
+    found: dict[str, dict[str, float]] = {f"{track.sigma_rel:g}": {} for track in state.emas}
+    for name, mixture in held_sets.items():
+        count = min(limit, max(16, len(mixture.sets[0])))
+        batch = mixture.batch(quiet, state.number, 0, count, device=run.device)
+        for average in state.emas:
             parts = [
-                batch_loss(track.network, microbatch, work.stage.sigma_data, run.config.precision)
+                batch_loss(
+                    average.network, microbatch, state.stage.sigma_data, run.config.precision
+                )
                 for microbatch in batch.microbatches(-(-count // together))
             ]
-            found[f"{track.sigma_rel:g}"][name] = round(float(torch.cat(parts).mean()), 6)
+            found[f"{average.sigma_rel:g}"][name] = round(float(torch.cat(parts).mean()), 6)
     means = {width: round(sum(v.values()) / len(v), 6) for width, v in found.items()}
     best = min(means, key=lambda width: means[width])
-    told = {"held_out": means[best], "held_out_ema": means}
-    return told | ({"held_out_sets": found[best]} if len(held) > 1 else {})
+    measured = {"held_out": means[best], "held_out_ema": means}
+    return measured | ({"held_out_sets": found[best]} if len(held_sets) > 1 else {})
 
 
-def _crossed(seen: int, count: int, every: int) -> bool:
+def _is_due(seen: int, count: int, every: int) -> bool:
     return seen // every > (seen - count) // every
 
 
-def _stop(work: Work, seen: int) -> NoReturn:
+def _stop_run(state: StageState, seen: int) -> NoReturn:
     """Training has gone wrong; what was saved before is whole.
 
     Raises:
         InputError: says so, and how to go on.
     """
-    run, stage, rate = work.run, work.stage, work.run.config.learning_rate
-    at = resume.position(run.folder)
+    run, stage, rate = state.run, state.stage, state.run.config.learning_rate
+    at = resume.read_position(run.folder)
     where = "it begins again, for nothing was saved yet"
     if at is not None:
-        where = f"it goes on from {run.state}, {at[1]} images of stage {run.config.stages[at[0]]}"
+        where = (
+            f"it goes on from {run.state_file}, {at[1]} images of stage {run.config.stages[at[0]]}"
+        )
     raise InputError(
         run.folder,
         f"the loss of stage {stage.size} is no longer a number after {seen} images",

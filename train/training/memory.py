@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from train.config import TrainConfig
-from train.model.networks import network
+from train.model.networks import unet_config
 from train.model.unet import UNetConfig
 from train.sampling import sampler
 from train.size import Size
@@ -14,8 +14,8 @@ from train.training.tracing import Pass
 
 SPARE = 0.25  # of what is counted, on top, for work space and fragments, and this many bytes for
 KERNELS = 32_000_000  # compiled kernels; a CPU's real peak is below (benchmarks/bench_memory.py)
-WORD = 4  # bytes of a float32
-AHEAD = 3  # batches made before they are needed, that in the making among them
+FLOAT_BYTES = 4  # bytes of a float32
+BATCHES_AHEAD = 3  # batches made before they are needed, that in the making among them
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class StagePlan:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """The cost of a run of one size."""
 
     size: str
@@ -77,7 +77,7 @@ class Plan:
 
     @property
     def sampling(self) -> int:
-        """Bytes that should be free for drawing."""
+        """Bytes that should be free for sampling."""
         return max(self.encoder, *(stage.sampling.needed for stage in self.stages))
 
     @property
@@ -87,7 +87,7 @@ class Plan:
         return None if None in known else sum(filter(None, known))
 
 
-def planned(
+def plan_memory(
     config: TrainConfig,
     text_width: int,
     *,
@@ -95,7 +95,7 @@ def planned(
     shapes: Sequence[UNetConfig] | None = None,
     world: int = 1,
     encoder: int = 0,
-) -> Plan:
+) -> RunPlan:
     """Count what a run needs, stage by stage; nothing is measured.
 
     Args:
@@ -106,24 +106,25 @@ def planned(
         world: processes that share the work.
         encoder: bytes of the text encoder's weights.
     """
-    nets = list(shapes or shapes_of(config, text_width))
-    kept = sum(tracing.stored(shape) for shape in nets)
+    nets = list(shapes or unet_configs(config, text_width))
+    kept = sum(tracing.sampling_weight_bytes(shape) for shape in nets)
     stages = []
     for number, (size, shape) in enumerate(zip(config.stages, nets, strict=True)):
         work = one_pass(config, shape, number, world=world)
-        drawing, together = _drawing(shape, size)
+        drawing, together = _sampling_memory(shape, size)
         stages.append(
             StagePlan(
                 size,
-                tracing.parameters(shape),
-                tracing.training(work, again=config.gradient_accumulation > 1).flops / work.images,
+                tracing.count_parameters(shape),
+                tracing.training_cost(work, again=config.gradient_accumulation > 1).flops
+                / work.images,
                 training(config, nets, number, cuda=cuda, world=world),
                 replace(drawing, weights=kept),
                 together,
                 config.images[number],
             )
         )
-    return Plan(config.model_size, stages, encoder)
+    return RunPlan(config.model_size, stages, encoder)
 
 
 def training(
@@ -139,8 +140,8 @@ def training(
         world: processes that share a batch.
     """
     work = one_pass(config, nets[number], number, world=world)
-    step = tracing.training(work, again=config.gradient_accumulation > 1)
-    state = lasting(config, nets, number, cuda=cuda, world=world)
+    step = tracing.training_cost(work, again=config.gradient_accumulation > 1)
+    state = resident(config, nets, number, cuda=cuda, world=world)
     share = -(-config.batch_size // world)
     rest = step.casts + step.activations + step.inputs
     return replace(
@@ -148,31 +149,31 @@ def training(
         gradients=max(step.gradients, state.weights - rest),  # all exist when optimisers step
         casts=step.casts,
         activations=step.activations,
-        inputs=step.inputs + round(AHEAD * share * step.inputs / work.images),
+        inputs=step.inputs + round(BATCHES_AHEAD * share * step.inputs / work.images),
     )
 
 
-def lasting(
+def resident(
     config: TrainConfig, nets: Sequence[UNetConfig], number: int, *, cuda: bool, world: int = 1
 ) -> Memory:
     """What is there between two steps of a stage, with room for gradients."""
-    weights = [WORD * tracing.parameters(shape) for shape in nets]
+    weights = [FLOAT_BYTES * tracing.count_parameters(shape) for shape in nets]
     own = weights[number]
     return Memory(
         weights=own,
         averages=own * len(config.ema_sigma_rel),
-        moments=tracing.moments(nets[number], config.optimizer, _options(config)),
+        moments=tracing.moments(nets[number], config.optimizer, _hashable_options(config)),
         gradients=own,
         buckets=own if world > 1 else 0,
         other_stages=0 if cuda else sum(weights) - own,
     )
 
 
-def shapes_of(config: TrainConfig, text_width: int) -> list[UNetConfig]:
+def unet_configs(config: TrainConfig, text_width: int) -> list[UNetConfig]:
     """The networks of a run from nothing."""
     blocks = None if config.mid_blocks < 0 else config.mid_blocks
     return [
-        network(config.model_size, config.stages, number, text_width, mid_blocks=blocks)
+        unet_config(config.model_size, config.stages, number, text_width, mid_blocks=blocks)
         for number in range(len(config.stages))
     ]
 
@@ -190,18 +191,18 @@ def one_pass(config: TrainConfig, shape: UNetConfig, number: int, *, world: int 
     )
 
 
-def _drawing(shape: UNetConfig, size: Size) -> tuple[Memory, int]:
-    """Memory besides weights while pictures are drawn, and how many are drawn at a time.
+def _sampling_memory(shape: UNetConfig, size: Size) -> tuple[Memory, int]:
+    """Memory besides weights while pictures are sampled, and how many are at a time.
 
     With guidance the base sees every picture twice: with its prompt, and without.
     """
-    together = sampler.at_once(size)
+    together = sampler.count_at_once(size)
     twice = 2 if shape.noise_levels == 1 else 1
-    step = tracing.sampling(Pass(shape, size, together * twice))
+    step = tracing.sampling_cost(Pass(shape, size, together * twice))
     return Memory(casts=step.casts, activations=step.activations, inputs=step.inputs), together
 
 
-def _options(config: TrainConfig) -> tuple[tuple[str, Any], ...]:
+def _hashable_options(config: TrainConfig) -> tuple[tuple[str, Any], ...]:
     def plain(value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
 

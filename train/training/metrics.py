@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 @dataclass
-class Tally:
+class Metrics:
     """Sums since the last line of the log."""
 
     loss: list[float]  # of each set's images
@@ -19,9 +19,9 @@ class Tally:
     steps: int = 0
 
     @staticmethod
-    def empty(sets: int) -> "Tally":
+    def empty(sets: int) -> "Metrics":
         """Nothing seen yet."""
-        return Tally([0.0] * sets, [0.0] * sets)
+        return Metrics([0.0] * sets, [0.0] * sets)
 
     def add(self, norm: float, loss: Sequence[float], images: Sequence[float]) -> None:
         """Take in one step."""
@@ -47,28 +47,28 @@ class Tally:
 
 
 @dataclass
-class Unread:
+class PendingMetrics:
     """Figures of steps that are still on the device, so that no step waits for another."""
 
     sets: int
     rows: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)
 
-    def note(self, seen: int, norm: Tensor, losses_B: Tensor, of_B: Tensor) -> None:
+    def add(self, seen: int, norm: Tensor, losses_B: Tensor, set_B: Tensor) -> None:
         """Keep the figures of the step after which `seen` images had been seen.
 
         Args:
             seen: images of this stage, this step's among them.
             norm: of the gradient, before it was clipped.
             losses_B: of this process's images.
-            of_B: which set each came from.
+            set_B: which set each came from.
         """
         sums_2S = torch.zeros(2, self.sets, device=losses_B.device)
-        sums_2S[0].index_add_(0, of_B, losses_B.detach().float())
-        sums_2S[1].index_add_(0, of_B, torch.ones_like(losses_B, dtype=torch.float32))
+        sums_2S[0].index_add_(0, set_B, losses_B.detach().float())
+        sums_2S[1].index_add_(0, set_B, torch.ones_like(losses_B, dtype=torch.float32))
         self.rows.append((seen, norm.detach().float(), sums_2S))
 
-    def read(self, tally: Tally, *, world: int = 1) -> tuple[float, int | None]:
-        """Add all that waits to `tally`, over all processes.
+    def read_into(self, metrics: Metrics, *, world: int = 1) -> tuple[float, int | None]:
+        """Add all that waits to `metrics`, over all processes.
 
         Returns:
             The latest mean loss, and the images seen before the first step whose gradient is no
@@ -86,6 +86,6 @@ class Unread:
         for at, norm, (loss, images) in zip(seen, norms.tolist(), sums_N2S.tolist(), strict=True):
             if not math.isfinite(norm + sum(loss)):
                 return latest, at - round(sum(images))
-            tally.add(norm, loss, images)
+            metrics.add(norm, loss, images)
             latest = sum(loss) / sum(images)
         return latest, None

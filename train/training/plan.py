@@ -1,7 +1,7 @@
 """What a run will cost in memory and time, before it starts; what cannot fit is refused.
 
-Memory is counted (`learn.costs`); time is measured on a few real steps with random pictures, and
-so is an estimate. 1 GB is 10^9 bytes.
+Memory is counted (`train.training.memory`); time is measured on a few real steps with random
+pictures, and so is an estimate. 1 GB is 10^9 bytes.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,31 +13,30 @@ import torch
 
 from curate.errors import UsageError
 from curate.formats.model import read_model
-from curate.system import terminal as printing
+from curate.system import terminal
 from curate.system.progress import SILENT, Progress, track
 from train.config import TrainConfig
 from train.device import pick_device
 from train.model.networks import SIZES
 from train.model.unet import UNetConfig
-from train.size import listed
+from train.size import join_sizes
 from train.text_encoder import encoders
-from train.training import memory as costs
-from train.training import timing
-from train.training.memory import Plan
+from train.training import memory, timing
+from train.training.memory import RunPlan
 
 HEADINGS = (
-    *("size", "stage", "parameters", "GFLOP/image", "training", "drawing"),
+    *("size", "stage", "parameters", "GFLOP/image", "training", "sampling"),
     *("s/1,000 images", "images", "time"),
 )
-TIGHT = 0.9  # share of the free memory from which a user is told
-ALL = "all"  # in the row of a size, in place of a stage
+TIGHT_SHARE = 0.9  # share of the free memory from which a user is told
+ALL_STAGES = "all"  # in the row of a size, in place of a stage
 
 
 @dataclass(frozen=True)
-class Report:
+class PlanReport:
     """The cost of a run, or of the same run at every size."""
 
-    plans: list[Plan]
+    plans: list[RunPlan]
     device: str
     free: int  # bytes
     refusal: UsageError | None  # why the run cannot be
@@ -48,15 +47,15 @@ class Report:
             "device": self.device,
             "free": self.free,
             "fits": self.refusal is None,
-            "sizes": [_plain(plan) for plan in self.plans],
+            "sizes": [_plan_json(plan) for plan in self.plans],
         }
 
     def as_rows(self) -> list[tuple[object, ...]]:
         """A line a stage, and one for all stages of a size together."""
-        return [row for plan in self.plans for row in _rows(plan)]
+        return [row for plan in self.plans for row in _plan_rows(plan)]
 
 
-def _plain(plan: Plan) -> dict[str, Any]:
+def _plan_json(plan: RunPlan) -> dict[str, Any]:
     stages = [
         {
             **asdict(stage),
@@ -70,7 +69,7 @@ def _plain(plan: Plan) -> dict[str, Any]:
     return {"size": plan.size, "encoder": plan.encoder, "stages": stages, **whole}
 
 
-def _rows(plan: Plan) -> Iterator[tuple[object, ...]]:
+def _plan_rows(plan: RunPlan) -> Iterator[tuple[object, ...]]:
     for stage in plan.stages:
         yield (
             plan.size,
@@ -84,10 +83,10 @@ def _rows(plan: Plan) -> Iterator[tuple[object, ...]]:
             duration(stage.duration),
         )
     parameters = sum(stage.parameters for stage in plan.stages)
-    memory = gigabytes(plan.training), gigabytes(plan.sampling)
+    both = gigabytes(plan.training), gigabytes(plan.sampling)
     images = sum(stage.images for stage in plan.stages)
     total = f"{parameters / 1e6:.1f} M"
-    yield plan.size, ALL, total, "", *memory, "", images, duration(plan.duration)
+    yield plan.size, ALL_STAGES, total, "", *both, "", images, duration(plan.duration)
 
 
 def gigabytes(number: float) -> str:
@@ -105,14 +104,14 @@ def duration(seconds: float | None) -> str:
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
 
-def run(
+def plan_run(
     settings: TrainConfig,
     *,
     every_size: bool = False,
     init: Path | None = None,
     device: str = "auto",
     progress: Progress = SILENT,
-) -> Report:
+) -> PlanReport:
     """Count the memory of a run and measure its time on `device`.
 
     Args:
@@ -126,7 +125,7 @@ def run(
         InputError: the checkpoint or the text encoder cannot be found.
     """
     place = pick_device(device)
-    shapes, encoder = None, encoders.facts(settings.text_encoder)
+    shapes, encoder = None, encoders.describe_encoder(settings.text_encoder)
     if init is not None:
         shapes = [UNetConfig.from_json(stage.unet) for stage in read_model(init).stages]
     sizes = list(SIZES) if every_size and shapes is None else [settings.model_size]
@@ -134,18 +133,18 @@ def run(
     plans = []
     for size in track(sizes, len(sizes), "counting and timing", progress):
         chosen = replace(settings, model_size=size)
-        nets = shapes or costs.shapes_of(chosen, encoder.width)
-        if every_size and not _suit(chosen, nets):
+        nets = shapes or memory.unet_configs(chosen, encoder.width)
+        if every_size and not _fit_stages(chosen, nets):
             progress.say(f"--model-size {chosen.model_size} cannot make stages of these sides")
             continue
-        plan = costs.planned(
+        plan = memory.plan_memory(
             chosen,
             encoder.width,
             cuda=place.type == "cuda",
             shapes=nets,
             encoder=encoder.bytes_on(place),
         )
-        plans.append(timed(plan, chosen, nets, place) if plan.training <= free else plan)
+        plans.append(measure_time(plan, chosen, nets, place) if plan.training <= free else plan)
     refusal = None
     if len(sizes) == 1:
         try:
@@ -154,35 +153,35 @@ def run(
             refusal = error
     progress.say(
         f"{gigabytes(free)} are free on {place}. Memory is counted, with a quarter to spare; time "
-        "is an estimate from a few steps, without loading, saving and drawing"
+        "is an estimate from a few steps, without loading, saving and sampling"
     )
-    return Report(plans, str(place), free, refusal)
+    return PlanReport(plans, str(place), free, refusal)
 
 
-def _suit(config: TrainConfig, nets: Sequence[UNetConfig]) -> bool:
+def _fit_stages(config: TrainConfig, nets: Sequence[UNetConfig]) -> bool:
     """Whether networks can work on pictures of the stages' sides."""
     pairs = zip(nets, config.stages, strict=True)
-    return all(side % net.multiple == 0 for net, size in pairs for side in size)
+    return all(side % net.side_multiple == 0 for net, size in pairs for side in size)
 
 
-def show(report: Report, *, as_json: bool) -> None:
+def print_plan(report: PlanReport, *, as_json: bool) -> None:
     """Print a report, then refuse a run that cannot fit.
 
     Raises:
         UsageError: it cannot.
     """
-    printing.print_result(report, HEADINGS, json=as_json)
+    terminal.print_result(report, HEADINGS, json=as_json)
     if report.refusal is not None:
         raise report.refusal
 
 
-def timed(
-    plan: Plan, config: TrainConfig, nets: Sequence[UNetConfig], device: torch.device
-) -> Plan:
+def measure_time(
+    plan: RunPlan, config: TrainConfig, nets: Sequence[UNetConfig], device: torch.device
+) -> RunPlan:
     """The plan with the time of each stage measured on `device`."""
     stages = []
     for number, (stage, shape) in enumerate(zip(plan.stages, nets, strict=True)):
-        work = costs.one_pass(config, shape, number)
+        work = memory.one_pass(config, shape, number)
         seconds = timing.seconds_per_image(config, work, device)
         stages.append(replace(stage, seconds=seconds))
     return replace(plan, stages=stages)
@@ -212,40 +211,40 @@ def refuse_what_cannot_fit(
     """
     where = {"cuda": device.type == "cuda", "world": world}
 
-    def needs(changed: TrainConfig, kind: Callable[..., costs.Memory]) -> Iterator[int]:
-        nets = shapes or costs.shapes_of(changed, text_width)
+    def needs(changed: TrainConfig, kind: Callable[..., memory.Memory]) -> Iterator[int]:
+        nets = shapes or memory.unet_configs(changed, text_width)
         together = 1 if device.type == "cuda" else world
         for number in range(len(nets)):
             yield kind(changed, nets, number, **where).needed * together
 
     def need(changed: TrainConfig) -> int:
-        return max(needs(changed, costs.training))
+        return max(needs(changed, memory.training))
 
     def fits(changed: TrainConfig) -> bool:  # a stage takes a second to count: the first is enough
-        counted = (n for kind in (costs.lasting, costs.training) for n in needs(changed, kind))
+        counted = (n for kind in (memory.resident, memory.training) for n in needs(changed, kind))
         return all(number <= free for number in counted)
 
     needed, free = need(config), timing.free_memory(device)
     if needed > free:
         found = [
             next((pair for pair in group if fits(pair[1])), None)
-            for group in _smaller(config, sizes=shapes is None)
+            for group in _smaller_runs(config, sizes=shapes is None)
         ]
         fitting = [
             f"{words} ({gigabytes(need(changed))})" for words, changed in filter(None, found)
         ]
         options = "--init with stages" if shapes else f"--model-size {config.model_size} --stages"
         raise UsageError(
-            f"{options} {listed(config.stages)}",
+            f"{options} {join_sizes(config.stages)}",
             f"training needs about {gigabytes(needed)}, {gigabytes(free)} are free on {device}",
             fix=" or ".join(fitting) or "smaller --stages, or a machine with more memory",
         )
-    if needed > TIGHT * free:
+    if needed > TIGHT_SHARE * free:
         amounts = f"{gigabytes(needed)} of {gigabytes(free)} free"
         progress.say(f"training will need about {amounts} on {device}; leave the rest of it alone")
 
 
-def _smaller(config: TrainConfig, *, sizes: bool) -> list[list[tuple[str, TrainConfig]]]:
+def _smaller_runs(config: TrainConfig, *, sizes: bool) -> list[list[tuple[str, TrainConfig]]]:
     """Runs that need less, in groups, each from the least change: those that train the same model
     in smaller microbatches, those with gradient checkpointing, smaller networks."""
     counts = [config.gradient_accumulation * 2**n for n in range(20)]

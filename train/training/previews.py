@@ -1,4 +1,4 @@
-"""Pictures drawn while training, always of the same prompts and seeds."""
+"""Pictures sampled while training, always of the same prompts and seeds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ from train.checkpoints.checkpoint import Stage
 from train.figures import grids
 from train.sampling import sampler
 
-FOLDER = "samples"  # within a run's folder
-COUNT = 8  # pictures, where no prompts are named
+SAMPLES_FOLDER = "samples"  # within a run's folder
+PREVIEW_COUNT = 8  # pictures, where no prompts are named
 
 
 @dataclass(frozen=True)
 class Previews:
-    """What is drawn each time."""
+    """What is sampled each time."""
 
     prompts: Sequence[str]
     text: tuple[Tensor, Tensor]  # token states and mask of each
 
     def write(self, folder: Path, stages: Sequence[Stage], seen: int, device: torch.device) -> None:
-        """Draw with these stages into samples/SIZE-IMAGES.png, the last as of `seen` images.
+        """Sample with these stages into samples/SIZE-IMAGES.png, the last as of `seen` images.
 
         Raises:
             InputError: the disk refuses.
@@ -32,17 +32,17 @@ class Previews:
         if not self.prompts:
             return
         size = stages[-1].size
-        sheet = grids.grid(self._drawn(stages, device), self.prompts)
+        sheet = grids.draw_grid(self._sample(stages, device), self.prompts)
         facts = {"prompt": "\n".join(self.prompts), "seed": "0", "images": f"{size}: {seen}"}
-        grids.save_png(sheet, folder / FOLDER / f"{size}-{seen}.png", facts)
+        grids.save_png(sheet, folder / SAMPLES_FOLDER / f"{size}-{seen}.png", facts)
 
-    def _drawn(self, stages: Sequence[Stage], device: torch.device) -> np.ndarray:
+    def _sample(self, stages: Sequence[Stage], device: torch.device) -> np.ndarray:
         """Pictures of the last stage, uint8 (N, H, W, 3); picture n has seed n."""
         networks = [stage.network for stage in stages]
         homes = [next(network.parameters()).device for network in networks]
         for network in networks:  # not in inference mode: what moves there can never learn again
             network.to(device)
-        together = sampler.at_once(stages[-1].size)
+        together = sampler.count_at_once(stages[-1].size)
         firsts = range(0, len(self.prompts), together)
         parts = [self._part(stages, slice(n, n + together), device) for n in firsts]
         for network, home in zip(networks, homes, strict=True):
@@ -53,5 +53,5 @@ class Previews:
     def _part(self, stages: Sequence[Stage], part: slice, device: torch.device) -> np.ndarray:
         text = (self.text[0][part].to(device), self.text[1][part].to(device))
         seeds, config = range(len(self.prompts))[part], sampler.SamplingConfig()
-        *_, last = sampler.staged(stages, text, seeds, device=device, config=config)
+        *_, last = sampler.run_stages(stages, text, seeds, device=device, config=config)
         return sampler.to_uint8(last)

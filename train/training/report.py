@@ -18,7 +18,7 @@ def show(run: Path, done: Cascade, *, as_json: bool) -> None:
         InputError: the disk refuses.
     """
     points = loss_points(run)
-    loss_curve.loss_curve(points, run / "loss.png")
+    loss_curve.draw_loss_curve(points, run / "loss.png")
     facts: dict[str, Any] = {
         "model": str(run / MODEL_FILE),
         "stages": [s.size.to_json() for s in done.stages],
@@ -37,7 +37,7 @@ def show(run: Path, done: Cascade, *, as_json: bool) -> None:
         lines.append(f"PSNR {size} px\t{c['psnr']} dB, bicubic {c['bicubic']} dB, on {on} pictures")
         if not c["converged"]:
             terminal.say(
-                f"{run}: {sampler.poor(size, c)}\n"
+                f"{run}: {sampler.describe_unconverged(size, c)}\n"
                 f"  fix: train finetune --init {run} --out NEW, with more images for that stage"
             )
     terminal.write_stdout("".join(f"{line}\n" for line in lines))

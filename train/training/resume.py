@@ -1,6 +1,6 @@
 """An unfinished run on disk: the stage at work in one file, each finished stage in one of its own.
 
-A finished stage is written once. `state.safetensors` holds the weights, their averages and the
+A finished stage is written once. `state.safetensors` holds the weights, their EMAs and the
 optimisers' memory of the stage at work, as of so many images seen.
 """
 
@@ -18,32 +18,32 @@ from curate.formats.model import STATE_FILE
 from train.checkpoints import checkpoint
 from train.checkpoints.checkpoint import Stage
 from train.model import optimizers
-from train.model.ema import Average
+from train.model.ema import EMA
 from train.model.unet import UNet
-from train.training.metrics import Tally
+from train.training.metrics import Metrics
 
 VERSION = "fubuki-state/3"
-Learner = tuple[UNet, Sequence[Average], Sequence[Optimizer]]
+TrainedParts = tuple[UNet, Sequence[EMA], Sequence[Optimizer]]
 
 
-def save(folder: Path, number: int, seen: int, tally: Tally, learner: Learner) -> None:
+def save_stage(folder: Path, number: int, seen: int, metrics: Metrics, parts: TrainedParts) -> None:
     """Write where stage `number` is; the old state stays until the new one is whole.
 
     Raises:
         InputError: the disk is full or not ours.
     """
-    network, averages, tools = learner
+    network, averages, tools = parts
     tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
     for n, average in enumerate(averages):
         values = average.network.state_dict().items()
         tensors |= {f"average{n}/{name}": value for name, value in values}
     memory = optimizers.states(tools, network).items()
     tensors |= {f"optimizer/{name}": value for name, value in memory}
-    described = {"version": VERSION, "stage": number, "seen": seen, "tally": tally.to_json()}
+    described = {"version": VERSION, "stage": number, "seen": seen, "tally": metrics.to_json()}
     checkpoint.write_tensors(folder / STATE_FILE, tensors, described)
 
 
-def position(folder: Path) -> tuple[int, int] | None:
+def read_position(folder: Path) -> tuple[int, int] | None:
     """Number of the stage at work and images it has seen; None if nothing was saved.
 
     Raises:
@@ -52,17 +52,19 @@ def position(folder: Path) -> tuple[int, int] | None:
     if not (folder / STATE_FILE).exists():
         return None
     with checkpoint.open_tensors(folder / STATE_FILE) as (_, described):
-        return _position(folder / STATE_FILE, described)
+        return _parse_position(folder / STATE_FILE, described)
 
 
-def _position(file: Path, described: dict[str, Any]) -> tuple[int, int]:
+def _parse_position(file: Path, described: dict[str, Any]) -> tuple[int, int]:
     if described.get("version") != VERSION:
         problem = f"written as {described.get('version', 'something else')}, this reads {VERSION}"
         raise InputError(file, problem, fix="remove this run's folder, or name a new --out")
     return int(described["stage"]), int(described["seen"])
 
 
-def restore(folder: Path, number: int, tally: Tally, learner: Learner) -> tuple[int, Tally]:
+def restore_stage(
+    folder: Path, number: int, metrics: Metrics, parts: TrainedParts
+) -> tuple[int, Metrics]:
     """Continue stage `number`: images seen, and what was not logged yet.
 
     Raises:
@@ -70,57 +72,57 @@ def restore(folder: Path, number: int, tally: Tally, learner: Learner) -> tuple[
     """
     file = folder / STATE_FILE
     if not file.exists():
-        return 0, tally
+        return 0, metrics
     with checkpoint.open_tensors(file) as (reader, described):
-        stage, seen = _position(file, described)
+        stage, seen = _parse_position(file, described)
         if stage != number or not seen:
-            return 0, tally
-        network, averages, tools = learner
-        checkpoint.fill(network, reader, "network/", file)
+            return 0, metrics
+        network, averages, tools = parts
+        checkpoint.fill_network(network, reader, "network/", file)
         for n, average in enumerate(averages):
-            checkpoint.fill(average.network, reader, f"average{n}/", file)
+            checkpoint.fill_network(average.network, reader, f"average{n}/", file)
         names = [n for n in reader.keys() if n.startswith("optimizer/")]  # noqa: SIM118
         memory = {n.removeprefix("optimizer/"): reader.get_tensor(n) for n in names}
-        optimizers.restore(tools, network, memory)
-        return seen, Tally(**described["tally"])
+        optimizers.restore_state(tools, network, memory)
+        return seen, Metrics(**described["tally"])
 
 
-def finish(folder: Path, number: int, stage: Stage) -> None:
+def finish_stage(folder: Path, number: int, stage: Stage) -> None:
     """Write a finished stage, then that the next one is to begin.
 
     Raises:
         InputError: the disk is full or not ours.
     """
     described = {"version": VERSION, **asdict(stage.record)}
-    checkpoint.write_tensors(_finished(folder, number), stage.network.state_dict(), described)
+    checkpoint.write_tensors(_finished_file(folder, number), stage.network.state_dict(), described)
     start = {"version": VERSION, "stage": number + 1, "seen": 0}
     checkpoint.write_tensors(folder / STATE_FILE, {}, start)
 
 
-def restore_finished(folder: Path, stages: Sequence[Stage]) -> int:
+def restore_finished_stages(folder: Path, stages: Sequence[Stage]) -> int:
     """Read the stages that an earlier call finished; return the number of the next one.
 
     Raises:
         InputError: one cannot be read.
     """
-    at = position(folder)
+    at = read_position(folder)
     first = at[0] if at else 0
     for number, stage in enumerate(stages[:first]):
-        file = _finished(folder, number)
+        file = _finished_file(folder, number)
         with checkpoint.open_tensors(file) as (reader, described):
-            checkpoint.fill(stage.network, reader, "", file)
+            checkpoint.fill_network(stage.network, reader, "", file)
             stage.network.eval().requires_grad_(False)
             stage.images_seen, stage.facts = described["images_seen"], described["facts"]
     return first
 
 
-def remove(folder: Path) -> None:
+def remove_state(folder: Path) -> None:
     """Delete all of it: the run is finished."""
     for file in (folder / STATE_FILE, *folder.glob("finished-*.safetensors")):
         file.unlink(missing_ok=True)
 
 
-def _finished(folder: Path, number: int) -> Path:
+def _finished_file(folder: Path, number: int) -> Path:
     return folder / f"finished-{number}.safetensors"
 
 

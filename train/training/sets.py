@@ -1,4 +1,4 @@
-"""What a run learns from: its sets of shards, their captions encoded, and what is held out."""
+"""What a run trains on: its sets of shards, their captions encoded, and what is held out."""
 
 import hashlib
 import json
@@ -9,20 +9,20 @@ from pathlib import Path
 import torch
 
 from train.data import dataset
-from train.data.batches import Corpus
-from train.data.dataset import CACHE, Pictures
+from train.data.batches import Mixture
+from train.data.dataset import CACHE, ImageSet
 from train.text_encoder.embeddings import EncodedText, encode_sets
-from train.training.loop import Lesson, Run
-from train.training.previews import COUNT, Previews
+from train.training.loop import Run, TrainingData
+from train.training.previews import PREVIEW_COUNT, Previews
 
 
 @dataclass(frozen=True)
-class Source:
+class ShardSet:
     """One set of shards that a run draws from."""
 
     name: str  # "new", "replay" or "regularization"; also the setting that is its weight
     shards: Path
-    pictures: Pictures
+    pictures: ImageSet
 
     @property
     def digest(self) -> str:
@@ -31,13 +31,13 @@ class Source:
         return hashlib.sha256(hashes.encode()).hexdigest()
 
 
-def sources_of(run: Run, folders: Mapping[str, Path | None]) -> list[Source]:
+def load_shard_sets(run: Run, folders: Mapping[str, Path | None]) -> list[ShardSet]:
     """The sets of shards that have a part in every batch; says what is left out of each."""
     settings, found = run.config, []
     for name, shards in folders.items():
         if shards is None or not getattr(settings, name):
             continue
-        pictures = dataset.load(
+        pictures = dataset.load_images(
             shards,
             settings.stages[-1],
             fit=settings.fit,
@@ -45,7 +45,7 @@ def sources_of(run: Run, folders: Mapping[str, Path | None]) -> list[Source]:
             cache=run.folder / CACHE,
             progress=run.progress,
         )
-        if pictures.streamed:
+        if pictures.is_streamed:
             run.progress.say(
                 f"{shards}: too large for the cache, read from the shards as they are drawn"
             )
@@ -54,27 +54,27 @@ def sources_of(run: Run, folders: Mapping[str, Path | None]) -> list[Source]:
             run.progress.say(
                 f"{shards}: {len(pictures.skipped)} pictures left out, such as {key}: {why}"
             )
-        found.append(Source(name, shards, pictures))
+        found.append(ShardSet(name, shards, pictures))
     return found
 
 
-def lesson_of(run: Run, sources: Sequence[Source]) -> Lesson:
-    """Captions encoded, pictures divided into those to learn from and those held out."""
+def build_training_data(run: Run, sources: Sequence[ShardSet]) -> TrainingData:
+    """Captions encoded, pictures divided into those to train on and those held out."""
     settings, sets = run.config, [source.pictures for source in sources]
     weights = [getattr(settings, source.name) for source in sources]
     caches = [dataset.cache_folder(source.shards, run.folder / CACHE) for source in sources]
-    said = [dataset.distinct_captions([pictures]) for pictures in sets]
+    captions = [dataset.distinct_captions([pictures]) for pictures in sets]
     text, rows = encode_sets(
-        list(zip(said, caches, strict=True)),
+        list(zip(captions, caches, strict=True)),
         settings.text_encoder,
         device=run.device,
         progress=run.progress,
     )
-    parts = [dataset.split(pictures, settings.held_out) for pictures in sets]
-    corpus = Corpus([kept for kept, _ in parts], [w / sum(weights) for w in weights], rows, text)
+    parts = [dataset.split_held_out(pictures, settings.held_out) for pictures in sets]
+    mixture = Mixture([kept for kept, _ in parts], [w / sum(weights) for w in weights], rows, text)
     names = [source.name for source in sources]
-    held = {
-        name: Corpus([part], [1.0], rows, text)
+    held_out = {
+        name: Mixture([part], [1.0], rows, text)
         for name, (_, part) in zip(names, parts, strict=True)
         if len(part)
     }
@@ -87,15 +87,15 @@ def lesson_of(run: Run, sources: Sequence[Source]) -> Lesson:
             progress=run.progress,
         )
     else:
-        shown = _prompts([*(h.sets[0] for h in held.values()), *corpus.sets])
-    return Lesson(corpus, names, held, _previews(shown, own, rows))
+        shown = _preview_prompts([*(h.sets[0] for h in held_out.values()), *mixture.sets])
+    return TrainingData(mixture, names, held_out, _build_previews(shown, own, rows))
 
 
-def _prompts(sets: Sequence[Pictures]) -> tuple[str, ...]:
+def _preview_prompts(sets: Sequence[ImageSet]) -> tuple[str, ...]:
     """The first captions of as many different pictures, of one set after the other."""
     found = dict.fromkeys(texts[0] for pictures in sets for texts in pictures.captions)
-    return tuple(found)[:COUNT]
+    return tuple(found)[:PREVIEW_COUNT]
 
 
-def _previews(prompts: Sequence[str], text: EncodedText, rows: Mapping[str, int]) -> Previews:
+def _build_previews(prompts: Sequence[str], text: EncodedText, rows: Mapping[str, int]) -> Previews:
     return Previews(prompts, text.take(torch.tensor([rows[prompt] for prompt in prompts])))

@@ -15,11 +15,11 @@ from train.model.unet import UNet
 from train.training import loop, tracing
 from train.training.tracing import Pass
 
-SHORT = 2e11  # operations in one pass while measuring on a CPU, about: a few seconds
-GROUPS = Path("/sys/fs/cgroup")
+MAX_CPU_FLOPS = 2e11  # operations in one pass while measuring on a CPU, about: a few seconds
+CGROUP_ROOT = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
 MEMINFO = Path("/proc/meminfo")
-LIMITS = (  # files of a control group: what it may use, what it uses; version 2, version 1
+CGROUP_LIMITS = (  # files of a control group: what it may use, what it uses; version 2, version 1
     ("memory.max", "memory.current", "memory.stat"),
     ("memory.limit_in_bytes", "memory.usage_in_bytes", "memory.stat"),
 )
@@ -29,34 +29,34 @@ def free_memory(device: torch.device) -> int:
     """Bytes that can still be taken on a card, or in memory within the control group's limit."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    return min([_available(), *_left_to_groups()])
+    return min([_available_memory(), *_cgroup_headroom()])
 
 
-def slow_precision(precision: str, device: torch.device, able: torch.dtype) -> str | None:
+def slow_precision(precision: str, device: torch.device, best_dtype: torch.dtype) -> str | None:
     """What a user should know whose card has no bfloat16 of its own (those before Ampere).
 
     Args:
         precision: as in the settings.
         device: where the run trains.
-        able: the shortest type the device computes in, as `train.device.precision` tells.
+        best_dtype: the shortest type the device computes in, as `train.device.compute_dtype` tells.
     """
-    if precision != "bf16" or device.type != "cuda" or able == torch.bfloat16:
+    if precision != "bf16" or device.type != "cuda" or best_dtype == torch.bfloat16:
         return None
     return f'{device} has no bfloat16; precision = "fp32" in --config FILE is likely faster there'
 
 
-def _available() -> int:
+def _available_memory() -> int:
     if not MEMINFO.exists():
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     lines = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines())
     return int(lines["MemAvailable"].split()[0]) * 1024
 
 
-def _left_to_groups() -> list[int]:
+def _cgroup_headroom() -> list[int]:
     """What each control group above this process still allows; pages of files can be given back."""
     left = []
-    for folder in _groups():
-        for limit, used, stat in LIMITS:
+    for folder in _cgroup_folders():
+        for limit, used, stat in CGROUP_LIMITS:
             try:
                 allowed = int((folder / limit).read_text())
                 files = dict(line.split() for line in (folder / stat).read_text().splitlines())
@@ -67,10 +67,10 @@ def _left_to_groups() -> list[int]:
     return left
 
 
-def _groups() -> list[Path]:
+def _cgroup_folders() -> list[Path]:
     """Folders of the control groups of this process, up to the root of each tree."""
-    roots = [GROUPS, GROUPS / "memory"]
-    paths = [line.split(":", 2)[2] for line in _lines(MEMBERSHIP) if line.count(":") >= 2]
+    roots = [CGROUP_ROOT, CGROUP_ROOT / "memory"]
+    paths = [line.split(":", 2)[2] for line in _read_lines(MEMBERSHIP) if line.count(":") >= 2]
     found = {
         folder
         for root in roots
@@ -81,7 +81,7 @@ def _groups() -> list[Path]:
     return sorted(found)
 
 
-def _lines(path: Path) -> list[str]:
+def _read_lines(path: Path) -> list[str]:
     try:
         return path.read_text().splitlines()
     except OSError:
@@ -104,15 +104,15 @@ def seconds_per_image(
     """
     count = work.images
     if device.type == "cpu":
-        flops = tracing.training(work).flops / work.images
-        count = max(1, min(count, int(SHORT / flops)))
+        flops = tracing.training_cost(work).flops / work.images
+        count = max(1, min(count, int(MAX_CPU_FLOPS / flops)))
     network = UNet(work.shape).to(device)
     network.to(memory_format=torch.channels_last)
-    kept = [ema.copied(network, sigma_rel) for sigma_rel in config.ema_sigma_rel]
-    steppers = optimizers.made(
+    emas = [ema.start_ema(network, sigma_rel) for sigma_rel in config.ema_sigma_rel]
+    steppers = optimizers.make(
         config.optimizer, config.optimizer_options, network, weight_decay=config.weight_decay
     )
-    batch = tracing.batch(replace(work, images=count), device)
+    batch = tracing.random_batch(replace(work, images=count), device)
 
     def piece() -> None:
         loss = loop.batch_loss(network, batch, 0.5, config.precision).mean()
@@ -122,25 +122,25 @@ def seconds_per_image(
         nn.utils.clip_grad_norm_(network.parameters(), config.max_grad_norm)
         for stepper in steppers:
             stepper.step()
-        for average in kept:
-            average.add(network, 2 * count, count)
+        for average in emas:
+            average.update(network, 2 * count, count)
 
     piece()
     finish()  # the first of each makes what the others find
-    ending = _timed(finish, device, 0.0)
-    return _timed(piece, device, patience) / count + ending / config.batch_size
+    ending = _seconds_a_call(finish, device, 0.0)
+    return _seconds_a_call(piece, device, patience) / count + ending / config.batch_size
 
 
-def _timed(work: Callable[[], None], device: torch.device, patience: float) -> float:
+def _seconds_a_call(work: Callable[[], None], device: torch.device, patience: float) -> float:
     """Seconds of one call, the mean over calls until `patience` is over."""
-    started, done = _now(device), 0
-    while not done or _now(device) - started < patience:
+    started, done = _synchronized_now(device), 0
+    while not done or _synchronized_now(device) - started < patience:
         work()
         done += 1
-    return (_now(device) - started) / done
+    return (_synchronized_now(device) - started) / done
 
 
-def _now(device: torch.device) -> float:
+def _synchronized_now(device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.monotonic()

@@ -60,24 +60,24 @@ class Cost:
 
 
 @lru_cache(maxsize=256)
-def training(work: Pass, *, again: bool = False) -> Cost:
+def training_cost(work: Pass, *, again: bool = False) -> Cost:
     """One forward and backward pass; `again` where it adds to the gradients of another."""
 
     def step(network: UNet, batch: Batch) -> None:
         loop.batch_loss(network, batch, 0.5, work.precision).sum().backward()  # type: ignore[no-untyped-call]
 
-    return _traced(work, step, again=again)
+    return _trace(work, step, again=again)
 
 
 @lru_cache(maxsize=256)
-def sampling(work: Pass) -> Cost:
+def sampling_cost(work: Pass) -> Cost:
     """One call of the denoiser: one step of the sampler, or half of one with guidance."""
 
     @torch.no_grad()
     def step(network: UNet, batch: Batch) -> None:
         loop.batch_loss(network, batch, 0.5, work.precision)
 
-    return _traced(work, step, stored=_drawn_in(work.precision))
+    return _trace(work, step, layer_dtype=_sampling_dtype(work.precision))
 
 
 @lru_cache(maxsize=64)
@@ -87,7 +87,7 @@ def moments(shape: UNetConfig, optimizer: str, options: tuple[tuple[str, Any], .
         network = UNet(shape)
         for parameter in network.parameters():
             parameter.grad = torch.empty_like(parameter)
-        steppers = optimizers.made(optimizer, dict(options), network, weight_decay=0.0)
+        steppers = optimizers.make(optimizer, dict(options), network, weight_decay=0.0)
         for stepper in steppers:
             # Adafactor asks for a number after it has made what it remembers
             with suppress(DataDependentOutputException):
@@ -96,21 +96,21 @@ def moments(shape: UNetConfig, optimizer: str, options: tuple[tuple[str, Any], .
 
 
 @lru_cache(maxsize=64)
-def parameters(shape: UNetConfig) -> int:
+def count_parameters(shape: UNetConfig) -> int:
     """How many numbers the network learns."""
     with torch.device("meta"):
         return sum(p.numel() for p in UNet(shape).parameters())
 
 
 @lru_cache(maxsize=64)
-def stored(shape: UNetConfig, precision: str = "bf16") -> int:
+def sampling_weight_bytes(shape: UNetConfig, precision: str = "bf16") -> int:
     """Bytes of the weights as sampling keeps them: layers in the precision they multiply in."""
     with FakeTensorMode():
-        network = _network(shape, _drawn_in(precision))
+        network = _fake_network(shape, _sampling_dtype(precision))
         return sum(p.nbytes for p in network.parameters())
 
 
-def batch(work: Pass, device: torch.device | str = "cpu") -> Batch:
+def random_batch(work: Pass, device: torch.device | str = "cpu") -> Batch:
     """Random pictures and text such as training sees, to run a step on."""
     count, (width, height) = work.images, work.size
     clean, noise, low = torch.randn(3, count, 3, height, width, device=device).clone().unbind()
@@ -126,23 +126,23 @@ def batch(work: Pass, device: torch.device | str = "cpu") -> Batch:
     )
 
 
-def _traced(
+def _trace(
     work: Pass,
     step: Callable[[UNet, Batch], None],
     *,
     again: bool = False,
-    stored: torch.dtype = torch.float32,
+    layer_dtype: torch.dtype = torch.float32,
 ) -> Cost:
     with FakeTensorMode():
-        network, given = _network(work.shape, stored), batch(work)
-        watch = _Watch(network, given)
+        network, batch = _fake_network(work.shape, layer_dtype), random_batch(work)
+        watch = _StorageCounter(network, batch)
         if again:
             for parameter in network.parameters():
                 parameter.grad = torch.empty_like(parameter)
         count = FlopCounterMode(display=False)
         with watch, count:
-            step(network, given)
-    kept = 4 * parameters(work.shape) if again else 0
+            step(network, batch)
+    kept = 4 * count_parameters(work.shape) if again else 0
     at_peak = watch.at_peak
     return Cost(
         watch.inputs,
@@ -153,11 +153,11 @@ def _traced(
     )
 
 
-def _network(shape: UNetConfig, stored: torch.dtype = torch.float32) -> UNet:
+def _fake_network(shape: UNetConfig, layer_dtype: torch.dtype = torch.float32) -> UNet:
     """Channels last, its layers in a precision, which `Module.to` cannot do to fake tensors."""
     network = UNet(shape)
     for module in network.modules():
-        dtype = stored if isinstance(module, nn.Conv2d | nn.Linear) else torch.float32
+        dtype = layer_dtype if isinstance(module, nn.Conv2d | nn.Linear) else torch.float32
         for name, value in list(module.named_parameters(recurse=False)):
             laid = torch.channels_last if value.ndim == 4 else torch.contiguous_format
             made = value.detach().to(dtype).contiguous(memory_format=laid)
@@ -165,17 +165,17 @@ def _network(shape: UNetConfig, stored: torch.dtype = torch.float32) -> UNet:
     return network
 
 
-def _drawn_in(precision: str) -> torch.dtype:
+def _sampling_dtype(precision: str) -> torch.dtype:
     return torch.bfloat16 if precision == "bf16" else torch.float32
 
 
 @dataclass(frozen=True)
-class _Live:
+class _LiveBytes:
     casts: int = 0
     gradients: int = 0
     rest: int = 0
 
-    def plus(self, kind: str, number: int) -> "_Live":
+    def plus(self, kind: str, number: int) -> "_LiveBytes":
         return replace(self, **{kind: getattr(self, kind) + number})
 
     @property
@@ -183,7 +183,7 @@ class _Live:
         return self.casts + self.gradients + self.rest
 
 
-class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _StorageCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the storages that operations make, while they live."""
 
     def __init__(self, network: UNet, given: Batch) -> None:
@@ -194,7 +194,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         sizes = {id(s): s.nbytes() for s in (t.untyped_storage() for t in inputs)}
         self.inputs = sum(sizes.values())
         self._kinds: dict[int, str] = dict.fromkeys((*self._weights, *sizes), "")
-        self.now = self.at_peak = _Live()
+        self.now = self.at_peak = _LiveBytes()
         for parameter in network.parameters():
             hook = parameter.register_post_accumulate_grad_hook
             hook(self._is_gradient)  # type: ignore[no-untyped-call]
@@ -206,7 +206,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kind = "casts" if cast and self._is_weight(args[0]) else "rest"
         for leaf in tree_leaves(out):
             if isinstance(leaf, Tensor):
-                self._count(leaf, kind)
+                self._count_storage(leaf, kind)
         if self.now.total > self.at_peak.total:
             self.at_peak = self.now
         return out
@@ -214,15 +214,15 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _is_weight(self, tensor: Tensor) -> bool:
         return id(tensor.untyped_storage()) in self._weights
 
-    def _count(self, tensor: Tensor, kind: str) -> None:
+    def _count_storage(self, tensor: Tensor, kind: str) -> None:
         storage = tensor.untyped_storage()
         if id(storage) in self._kinds:
             return
         self._kinds[id(storage)] = kind
         self.now = self.now.plus(kind, storage.nbytes())
-        weakref.finalize(storage, partial(self._gone, id(storage), storage.nbytes()))
+        weakref.finalize(storage, partial(self._forget_storage, id(storage), storage.nbytes()))
 
-    def _gone(self, name: int, number: int) -> None:
+    def _forget_storage(self, name: int, number: int) -> None:
         self.now = self.now.plus(self._kinds.pop(name), -number)
 
     def _is_gradient(self, parameter: Tensor) -> None:

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from curate.errors import InputError, UsageError
 from curate.system.progress import Progress
-from train.verification.contrastive import learn
+from train.verification.contrastive import train_scorer
 from train.verification.scorers import NAMES, OPEN_CLIP, Nearest, OpenClip, Reference, Scorer
 from train.verification.verdict import WITHOUT
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ScorerSpec:
     """A scorer as it was typed."""
 
     name: str  # one of NAMES, or a module
@@ -27,7 +27,7 @@ class Wanted:
     second: str = ""  # open_clip: the weights
 
 
-def wanted(text: str) -> list[Wanted]:
+def parse_scorers(text: str) -> list[ScorerSpec]:
     """The scorers named between commas, each once.
 
     Raises:
@@ -37,6 +37,8 @@ def wanted(text: str) -> list[Wanted]:
     for part in text.split(","):
         name, _, rest = part.strip().partition(":")
         first, _, second = rest.partition(":")
+        if name == "learned":
+            raise UsageError("--scorer", "no scorer 'learned'", fix="it is called contrastive now")
         if name == "open_clip":
             good = bool(second) or not rest
         elif name in NAMES:
@@ -49,12 +51,12 @@ def wanted(text: str) -> list[Wanted]:
                 "names the model, MODULE:FUNCTION a scorer of your own"
             )
             raise UsageError("--scorer", f"no scorer {part.strip()!r}", fix=fix)
-        found.append(Wanted(name, first, second))
+        found.append(ScorerSpec(name, first, second))
     return list(dict.fromkeys(found))
 
 
-def seated(
-    chosen: Iterable[Wanted],
+def select_scorers(
+    chosen: Iterable[ScorerSpec],
     reference: Reference,
     groups: Mapping[str, Sequence[str]],
     *,
@@ -69,14 +71,14 @@ def seated(
         chosen: what was typed.
         reference: the true pictures.
         groups: group -> prompts, as `train.verification.prompts.group_prompts` makes them.
-        cache: folder of the learned scorer.
+        cache: folder of the contrastive scorer.
         device: of open_clip.
         progress: counts the images that the learned scorer learns from.
         notes: gets a sentence for each scorer that cannot judge everything.
     """
     found = []
     for one in chosen:
-        scorer = _made(one, reference, cache, device, progress)
+        scorer = _make_scorer(one, reference, cache, device, progress)
         without = set(groups.get(WITHOUT, ()))
         prompts = [prompt for texts in groups.values() for prompt in texts]
         refused = {p: why for p in prompts if (why := scorer.cannot(p)) is not None}
@@ -98,22 +100,22 @@ def seated(
     return found
 
 
-def _made(
-    one: Wanted, reference: Reference, cache: Path, device: str, progress: Progress
+def _make_scorer(
+    one: ScorerSpec, reference: Reference, cache: Path, device: str, progress: Progress
 ) -> Scorer:
     if one.name == "nearest":
         return Nearest(reference)
-    if one.name == "learned":
-        return learn(reference, cache=cache, progress=progress)
+    if one.name == "contrastive":
+        return train_scorer(reference, cache=cache, progress=progress)
     if one.name == "open_clip":
         from train.device import pick_device
 
         spec = f"{one.first}:{one.second}" if one.first else OPEN_CLIP
         return OpenClip(reference, spec, device=str(pick_device(device)))
-    return _own(one.name, one.first, reference)
+    return _import_scorer(one.name, one.first, reference)
 
 
-def _own(module: str, function: str, reference: Reference) -> Scorer:
+def _import_scorer(module: str, function: str, reference: Reference) -> Scorer:
     try:
         make = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:

@@ -1,4 +1,4 @@
-"""A scorer learnt from the shards' own pictures, for sets that no public model knows.
+"""A scorer trained on the shards' own pictures, for sets that no public model knows.
 
 Two towers look at a picture and one table of words looks at its caption. A caption is the sum of
 its words, so a combination that was never shown is still understood. The first tower sees shapes:
@@ -7,7 +7,7 @@ lean on what is light or dark. The second sees colours at 16 pixels, too coarse 
 matter. Each is trained to be right alone as well as together (the split is our choice: one tower
 alone learns each combination by heart and is right on far fewer unseen ones).
 
-A picture is told from the captions of the pictures that are learnt from, never from those of
+A picture is told from the captions of the pictures that are trained on, never from those of
 held-out ones. In a set of one picture a caption, a held-out caption could only ever be wrong, and
 what is learnt from that is that its words do not go together.
 
@@ -31,27 +31,27 @@ from curate.system.progress import SILENT, Progress
 from curate.text import tokens
 from train.checkpoints import checkpoint
 from train.verification.scorers import (
-    CHECKED,
+    CHECK_IMAGES,
     Accuracy,
+    Label,
     Reference,
-    Said,
-    chunks,
-    measure,
+    measure_accuracy,
     resize,
+    split_chunks,
     spread,
 )
 
-VERSION = "fubuki-learned-scorer/3"
-HELD_OUT = 0.15  # share of pictures, by a hash of the key
+SCORER_VERSION = "fubuki-contrastive-scorer/1"
+HELD_OUT_SHARE = 0.15  # share of pictures, by a hash of the key
 WIDTH = 96  # of a tower's answer
 SHAPE_WIDTHS = (32, 64, 96, 128)
 COLOUR_WIDTHS = (48, 96)
 COLOUR_SIDE = 16  # pixels
 DROPOUT = 0.1
-BATCH = 32
-RATE, WARM_STEPS, DECAY = 3e-3, 30, 0.05
-REFIT = 0.2  # of the images, once more on all pictures
-MOST_LABELS = 1024  # captions a picture is told from in one step of training
+BATCH_SIZE = 32
+RATE, WARMUP_STEPS, DECAY = 3e-3, 30, 0.05
+REFIT_SHARE = 0.2  # of the images, once more on all pictures
+MAX_LABELS = 1024  # captions a picture is told from in one step of training
 VIEWS = (  # weights of red, green and blue that the shape tower is shown, answers averaged
     (0.3, 0.59, 0.11),
     (1.0, 0.0, 0.0),
@@ -62,11 +62,11 @@ VIEWS = (  # weights of red, green and blue that the shape tower is shown, answe
     (1.0, 0.0, -1.0),
 )
 SHIFTS = ((0, 0), (1, 1))  # pixels; further views
-CHUNK = 128  # pictures scored at a time
+SCORE_CHUNK = 128  # pictures scored at a time
 COUNTED = "learning to score"
 
 
-class _Shrink(nn.Module):
+class _DownBlock(nn.Module):
     """Half the height and width, then one residual pair of convolutions."""
 
     def __init__(self, width_in: int, width: int) -> None:
@@ -83,7 +83,7 @@ class _Shrink(nn.Module):
 
 
 def _tower(stem: nn.Conv2d, widths: Sequence[int]) -> nn.Sequential:
-    shrinks = [_Shrink(a, b) for a, b in pairwise(widths)]
+    shrinks = [_DownBlock(a, b) for a, b in pairwise(widths)]
     head = [nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Dropout(DROPOUT)]
     return nn.Sequential(
         stem,
@@ -95,7 +95,7 @@ def _tower(stem: nn.Conv2d, widths: Sequence[int]) -> nn.Sequential:
     )
 
 
-class Network(nn.Module):
+class TwoTowers(nn.Module):
     """Picture towers and word table."""
 
     def __init__(self, words: int) -> None:
@@ -127,34 +127,35 @@ class Network(nn.Module):
 
 
 @dataclass(frozen=True)
-class Learned:
-    """The scorer. `accuracy` is of the pictures it had not seen; it then also learnt those."""
+class Contrastive:
+    """The scorer. `accuracy` is of the pictures it had not seen; it was then trained on those,
+    too."""
 
-    network: Network
+    network: TwoTowers
     words: dict[str, int]  # word -> row of the table
     side: int  # pixels
     accuracy: Accuracy
     refit: Accuracy  # after learning from all pictures, on all pictures
-    name: str = "learned"
+    name: str = "contrastive"
 
-    def unknown(self, candidates: Sequence[Said]) -> list[str]:
+    def unknown_words(self, candidates: Sequence[Label]) -> list[str]:
         """Words of the candidates that no true caption holds, so that it cannot judge them."""
         said = {w for texts in candidates for text in texts for w in tokens.words(text)}
         return sorted(said - self.words.keys())
 
     def cannot(self, prompt: str) -> str | None:
         """A word it never saw in a true caption means nothing to it."""
-        unknown = self.unknown([(prompt,)])
+        unknown = self.unknown_words([(prompt,)])
         return f"no true caption holds {unknown[0]!r}" if unknown else None
 
     @torch.inference_mode()
-    def scores(self, images_NHWC: np.ndarray, candidates: Sequence[Said]) -> np.ndarray:
+    def scores(self, images_NHWC: np.ndarray, candidates: Sequence[Label]) -> np.ndarray:
         """Log probability among the candidates, averaged over views."""
-        bag_CW = _bag(candidates, self.words)
+        bag_CW = _bag_of_words(candidates, self.words)
         self.network.eval()
         parts = []
-        for start in range(0, len(images_NHWC), CHUNK):
-            images = resize(images_NHWC[start : start + CHUNK], (self.side, self.side))
+        for start in range(0, len(images_NHWC), SCORE_CHUNK):
+            images = resize(images_NHWC[start : start + SCORE_CHUNK], (self.side, self.side))
             total = torch.zeros(len(images), len(candidates))
             views = list(product(VIEWS, SHIFTS))
             for weights, shift in views:
@@ -165,14 +166,14 @@ class Learned:
         return np.concatenate(parts) if parts else np.zeros((0, len(candidates)), np.float32)
 
 
-def learn(
+def train_scorer(
     reference: Reference,
     *,
     cache: Path | None = None,
     images: int | None = None,
     seed: int = 0,
     progress: Progress = SILENT,
-) -> Learned:
+) -> Contrastive:
     """Train the scorer on the reference's pictures, or read it from `cache`.
 
     First without the held-out pictures, to measure it on them; then on all.
@@ -186,45 +187,45 @@ def learn(
         progress: counts the images shown.
     """
     side = max(16, min(64, max(reference.pixels_NHWC.shape[1:3]) // 16 * 16))
-    reference = _reduced(reference, side)
+    reference = _reduce_images(reference, side)
     count = len(reference.keys)
     images = images or max(count, min(30_000, max(4_000, 60 * count)))
-    words = {w: n for n, w in enumerate(sorted(_words(reference.labels)))}
-    digest = _digest(reference, [VERSION, images, seed, side, *words])
-    file = cache / f"learned-{digest[:24]}.safetensors" if cache else None
-    if file and file.exists() and (found := _read(file, words, side)):
+    words = {w: n for n, w in enumerate(sorted(_words_of_labels(reference.labels)))}
+    digest = _hash_inputs(reference, [SCORER_VERSION, images, seed, side, *words])
+    file = cache / f"contrastive-{digest[:24]}.safetensors" if cache else None
+    if file and file.exists() and (found := _read_scorer(file, words, side)):
         return found
     with torch.random.fork_rng(devices=[]):  # weights and dropout draw from the global generator
         torch.manual_seed(seed)
-        scorer = _learn(reference, words, side, images, seed, progress)
+        scorer = _train_scorer(reference, words, side, images, seed, progress)
     if file:
         described = {"accuracy": asdict(scorer.accuracy), "refit": asdict(scorer.refit)}
         checkpoint.write_tensors(file, scorer.network.state_dict(), described)
     return scorer
 
 
-def _learn(
+def _train_scorer(
     reference: Reference,
     words: dict[str, int],
     side: int,
     images: int,
     seed: int,
     progress: Progress,
-) -> Learned:
-    count, more = len(reference.keys), int(REFIT * images)
-    network = Network(len(words)).to(memory_format=torch.channels_last)
-    taught, held = _split(reference)
-    trainer = _Trainer(network, reference, _bag(reference.labels, words), side, seed)
+) -> Contrastive:
+    count, more = len(reference.keys), int(REFIT_SHARE * images)
+    network = TwoTowers(len(words)).to(memory_format=torch.channels_last)
+    taught, held = _split_held_out(reference)
+    trainer = _Trainer(network, reference, _bag_of_words(reference.labels, words), side, seed)
     nothing = Accuracy(0.0, 0.0, 0, "")
-    scorer = Learned(network, words, side, nothing, nothing)
+    scorer = Contrastive(network, words, side, nothing, nothing)
     progress.count(COUNTED, 0, images + more)
     for shown in trainer.train(taught, images, RATE):
         progress.count(COUNTED, shown, images + more)
-    accuracy = _check(scorer, reference, held, "held-out real pictures")
+    accuracy = _accuracy(scorer, reference, held, "held-out real pictures")
     for shown in trainer.train(np.arange(count), more, RATE / 4):
         progress.count(COUNTED, images + shown, images + more)
-    rows = spread(count, CHECKED)
-    refit = _check(scorer, reference, rows, "real pictures, after learning from all")
+    rows = spread(count, CHECK_IMAGES)
+    refit = _accuracy(scorer, reference, rows, "real pictures, after learning from all")
     progress.count(COUNTED, images + more, images + more)
     return replace(scorer, accuracy=accuracy, refit=refit)
 
@@ -233,7 +234,7 @@ class _Trainer:
     """What a training run needs besides its rows; draws everything from one generator."""
 
     def __init__(
-        self, network: Network, reference: Reference, bag_CW: Tensor, side: int, seed: int
+        self, network: TwoTowers, reference: Reference, bag_CW: Tensor, side: int, seed: int
     ) -> None:
         self.network, self.bag_CW, self.side = network, bag_CW, side
         self.pixels_NHWC, self.label_N = reference.pixels_NHWC, torch.from_numpy(reference.label_N)
@@ -243,30 +244,30 @@ class _Trainer:
         """Show `images` images of `rows`; yields after each step how many it has shown."""
         network = self.network.train()
         optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=DECAY, fused=True)
-        steps, order = max(1, images // BATCH), torch.empty(0, dtype=torch.long)
+        steps, order = max(1, images // BATCH_SIZE), torch.empty(0, dtype=torch.long)
         shown = torch.from_numpy(np.unique(self.label_N[rows]))
         for step in range(steps):
             cosine = 0.5 + 0.5 * np.cos(np.pi * step / steps)
-            optimizer.param_groups[0]["lr"] = rate * min(1, (step + 1) / WARM_STEPS) * cosine
-            while len(order) < BATCH:
+            optimizer.param_groups[0]["lr"] = rate * min(1, (step + 1) / WARMUP_STEPS) * cosine
+            while len(order) < BATCH_SIZE:
                 shuffled = torch.randperm(len(rows), generator=self.generator)
                 order = torch.cat([order, torch.from_numpy(rows)[shuffled]])
-            loss = self._loss(network, order[:BATCH], shown)
-            order = order[BATCH:]
+            loss = self._loss(network, order[:BATCH_SIZE], shown)
+            order = order[BATCH_SIZE:]
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            yield (step + 1) * BATCH
+            yield (step + 1) * BATCH_SIZE
         network.eval()
 
-    def _loss(self, network: Network, rows_B: Tensor, shown_C: Tensor) -> Tensor:
+    def _loss(self, network: TwoTowers, rows_B: Tensor, shown_C: Tensor) -> Tensor:
         """Told from captions of pictures that are shown, and from no others.
 
         A caption that is only ever wrong teaches that its words do not go together.
         """
         images = resize(self.pixels_NHWC[rows_B.numpy()], (self.side, self.side))
-        if len(shown_C) > MOST_LABELS:
-            drawn = torch.randint(len(shown_C), (MOST_LABELS,), generator=self.generator)
+        if len(shown_C) > MAX_LABELS:
+            drawn = torch.randint(len(shown_C), (MAX_LABELS,), generator=self.generator)
             shown_C = torch.unique(torch.cat([self.label_N[rows_B], shown_C[drawn]]))
         truth, bag_CW = torch.searchsorted(shown_C, self.label_N[rows_B]), self.bag_CW[shown_C]
         mix = torch.randn(len(images), 3, 1, 1, generator=self.generator)
@@ -305,67 +306,67 @@ def augment(images_BCHW: Tensor, generator: torch.Generator) -> Tensor:
     return (x + drawn(0, 0.03) * noise).contiguous(memory_format=torch.channels_last)
 
 
-def _split(reference: Reference) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to learn from and rows held out; words that would go unseen are given back."""
+def _split_held_out(reference: Reference) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to train on and rows held out; words that would go unseen are given back."""
     share = [
         int(hashlib.sha256(f"held:{k}".encode()).hexdigest()[:8], 16) / 2**32
         for k in reference.keys
     ]
-    held = [row for row, value in enumerate(share) if value < HELD_OUT]
+    held = [row for row, value in enumerate(share) if value < HELD_OUT_SHARE]
     taught = sorted(set(range(len(share))) - set(held))
-    seen = _words([reference.labels[reference.label_N[row]] for row in taught])
+    seen = _words_of_labels([reference.labels[reference.label_N[row]] for row in taught])
     for row in list(held):
-        if not _words([reference.labels[reference.label_N[row]]]) <= seen:
+        if not _words_of_labels([reference.labels[reference.label_N[row]]]) <= seen:
             held.remove(row)
             taught.append(row)
     return np.array(sorted(taught), dtype=np.int64), np.array(held, dtype=np.int64)
 
 
-def _check(scorer: Learned, reference: Reference, rows: np.ndarray, on: str) -> Accuracy:
+def _accuracy(scorer: Contrastive, reference: Reference, rows: np.ndarray, on: str) -> Accuracy:
     scores = scorer.scores(reference.pixels_NHWC[rows], reference.labels)
-    return measure(scores, reference, rows, on)
+    return measure_accuracy(scores, reference, rows, on)
 
 
-def _words(labels: Sequence[Said]) -> set[str]:
+def _words_of_labels(labels: Sequence[Label]) -> set[str]:
     return {word for said in labels for text in said for word in tokens.words(text)}
 
 
-def _bag(labels: Sequence[Said], words: dict[str, int]) -> Tensor:
+def _bag_of_words(labels: Sequence[Label], words: dict[str, int]) -> Tensor:
     bag_CW = torch.zeros(len(labels), len(words))
     for row, said in enumerate(labels):
-        for word in _words([said]) & words.keys():
+        for word in _words_of_labels([said]) & words.keys():
             bag_CW[row, words[word]] = 1
     return bag_CW
 
 
-def _reduced(reference: Reference, side: int) -> Reference:
+def _reduce_images(reference: Reference, side: int) -> Reference:
     """Pictures in memory, squeezed to `side` pixels a side where they are larger than that."""
     if max(reference.pixels_NHWC.shape[1:3]) <= side:
         return replace(reference, pixels_NHWC=np.ascontiguousarray(reference.pixels_NHWC))
     parts = [
         ((resize(reference.pixels_NHWC[rows], (side, side)) + 0.5) * 255).round().clamp(0, 255)
-        for rows in chunks(np.arange(len(reference.keys)))
+        for rows in split_chunks(np.arange(len(reference.keys)))
     ]
     pixels_NCHW = torch.cat([part.to(torch.uint8) for part in parts])
     pixels_NHWC = np.ascontiguousarray(pixels_NCHW.permute(0, 2, 3, 1).numpy())
     return replace(reference, pixels_NHWC=pixels_NHWC)
 
 
-def _digest(reference: Reference, settings: Sequence[object]) -> str:
+def _hash_inputs(reference: Reference, settings: Sequence[object]) -> str:
     facts = json.dumps([settings, reference.keys, reference.labels, reference.label_N.tolist()])
     digest = hashlib.sha256(facts.encode())
     digest.update(reference.pixels_NHWC.data)
     return digest.hexdigest()
 
 
-def _read(file: Path, words: dict[str, int], side: int) -> Learned | None:
-    """The cached scorer; None if the file is broken, so that it is learnt again."""
+def _read_scorer(file: Path, words: dict[str, int], side: int) -> Contrastive | None:
+    """The cached scorer; None if the file is broken, so that it is trained again."""
     try:
         tensors, described = checkpoint.read_tensors(file)
-        network = Network(len(words))
+        network = TwoTowers(len(words))
         network.load_state_dict(tensors)
     except (InputError, RuntimeError):
         return None
     accuracy, refit = (Accuracy(**described[name]) for name in ("accuracy", "refit"))
     network = network.to(memory_format=torch.channels_last).eval()
-    return Learned(network, words, side, accuracy, refit)
+    return Contrastive(network, words, side, accuracy, refit)

@@ -13,15 +13,15 @@ from PIL import Image
 from train.verification.prompts import Sample
 from train.verification.scorers import Reference, spread
 
-SIDE = 96  # pixels of the longer side at most
-EACH = 4  # pictures of a prompt; more where fewer of them are wrong than could be
-MOST = 400  # pictures of one checkpoint
+THUMBNAIL_SIDE = 96  # pixels of the longer side at most
+PER_PROMPT = 4  # pictures of a prompt; more where fewer of them are wrong than could be
+MAX_IMAGES = 400  # pictures of one checkpoint
 
 Key = tuple[str, int]  # prompt, seed
 
 
 @dataclass
-class Album:
+class Gallery:
     """Small pictures by prompt and seed, and a true picture of each prompt that has one."""
 
     allowed: frozenset[str]  # prompts that are shown
@@ -33,16 +33,16 @@ class Album:
     _wrong: Counter[str] = field(default_factory=Counter)
 
     @staticmethod
-    def of(plan: Sequence[Sample], reference: Reference) -> "Album":
+    def of(plan: Sequence[Sample], reference: Reference) -> "Gallery":
         """An empty album for these samples, with the true pictures."""
         prompts = list(dict.fromkeys(sample.prompt for sample in plan))
-        kept = [prompts[place] for place in spread(len(prompts), MOST)]
-        album = Album(frozenset(kept), max(1, min(EACH, MOST // max(1, len(kept)))))
+        kept = [prompts[place] for place in spread(len(prompts), MAX_IMAGES)]
+        album = Gallery(frozenset(kept), max(1, min(PER_PROMPT, MAX_IMAGES // max(1, len(kept)))))
         for prompt in kept:
             label = reference.find(prompt)
             if label is not None:
                 row = int(np.flatnonzero(reference.label_N == label)[0])
-                album.true[prompt] = small(reference.pixels_NHWC[row])
+                album.true[prompt] = make_thumbnail(reference.pixels_NHWC[row])
         return album
 
     def keep_after(
@@ -53,22 +53,22 @@ class Album:
             prompt, is_wrong = sample.prompt, bool(wrong)
             early = self._kept[prompt] < self.each
             more = is_wrong and self._wrong[prompt] < self.each
-            if prompt in self.allowed and (early or more) and len(self.after) < MOST:
+            if prompt in self.allowed and (early or more) and len(self.after) < MAX_IMAGES:
                 self._kept[prompt] += 1
                 self._wrong[prompt] += is_wrong
-                self.after[prompt, sample.seed] = small(image)
+                self.after[prompt, sample.seed] = make_thumbnail(image)
 
     def keep_before(self, samples: Sequence[Sample], images_NHWC: np.ndarray) -> None:
-        """Keep what an earlier checkpoint drew where the later one's picture is kept."""
+        """Keep what an earlier checkpoint sampled where the later one's picture is kept."""
         for sample, image in zip(samples, images_NHWC, strict=True):
             if (sample.prompt, sample.seed) in self.after:
-                self.before[sample.prompt, sample.seed] = small(image)
+                self.before[sample.prompt, sample.seed] = make_thumbnail(image)
 
 
-def small(image_HWC: np.ndarray) -> np.ndarray:
-    """At most `SIDE` pixels on the longer side."""
+def make_thumbnail(image_HWC: np.ndarray) -> np.ndarray:
+    """At most `THUMBNAIL_SIDE` pixels on the longer side."""
     height, width = image_HWC.shape[:2]
-    factor = SIDE / max(height, width)
+    factor = THUMBNAIL_SIDE / max(height, width)
     if factor >= 1:
         return np.array(image_HWC)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))

@@ -1,4 +1,4 @@
-"""Drawing samples with a checkpoint, each chunk kept, so that a stopped verification goes on.
+"""Sampling from a checkpoint, each chunk kept, so that a stopped verification goes on.
 
 Letters in names: N samples, H and W pixels.
 """
@@ -20,13 +20,13 @@ from train.sampling import sampler as sampling
 from train.size import Size
 from train.verification.prompts import Sample
 
-CHUNK = 64  # pictures drawn, and kept, at a time
+SAMPLE_CHUNK = 64  # pictures sampled, and kept, at a time
 
-Draw = Callable[[Sequence[Sample]], np.ndarray]
+Generate = Callable[[Sequence[Sample]], np.ndarray]
 
 
 class Sampler(Protocol):
-    """What is verified: `train.sampling.sampler.load` returns one."""
+    """What is verified: `train.sampling.sampler.load_sampler` returns one."""
 
     @property
     def size(self) -> Size:
@@ -39,73 +39,73 @@ class Sampler(Protocol):
 
 
 @runtime_checkable
-class Reads(Protocol):
-    """A sampler that encodes prompts before it draws them."""
+class EncodesPrompts(Protocol):
+    """A sampler that encodes prompts before it samples them."""
 
-    def read(self, prompts: Sequence[str]) -> None:
+    def encode_prompts(self, prompts: Sequence[str]) -> None:
         """Encode those that it has not encoded yet."""
         ...
 
 
-class Drawer:
-    """A checkpoint that draws, keeping what it has drawn."""
+class CachedSampler:
+    """A checkpoint that samples, keeping its samples."""
 
     def __init__(self, path: Path, load: Callable[[Path], Sampler] | None, device: str) -> None:
-        """Read it; `load` is None for `train.sampling.sampler.load`."""
+        """Read it; `load` is None for `train.sampling.sampler.load_sampler`."""
         self.file = find_model(path)
-        self.sampler = load(path) if load else sampling.load(path, device=device)
-        if isinstance(self.sampler, sampling.Sampler):
+        self.sampler = load(path) if load else sampling.load_sampler(path, device=device)
+        if isinstance(self.sampler, sampling.CascadeSampler):
             self.digest = self.sampler.cascade.digest
         else:
             with self.file.open("rb") as file:
                 self.digest = hashlib.file_digest(file, "sha256").hexdigest()
 
-    def drawer(
+    def generator(
         self,
         folder: Path,
         name: str,
         progress: Progress = SILENT,
         *,
         prompts: Sequence[str] = (),
-    ) -> Draw:
-        """Draws samples in chunks, each kept in `folder` under the hash of all it depends on.
+    ) -> Generate:
+        """Samples in chunks, each kept in `folder` under the hash of all it depends on.
 
         Args:
             folder: where chunks are kept.
             name: of the checkpoint, in the name of the count.
             progress: counts images.
-            prompts: all that will be drawn in several calls, so that a text encoder is loaded
+            prompts: all that will be sampled in several calls, so that a text encoder is loaded
                 once, and not at all where every chunk is kept.
         """
         settings = repr(getattr(self.sampler, "config", None))
 
         def draw(plan: Sequence[Sample]) -> np.ndarray:
             parts = []
-            progress.count(f"drawing {name}", 0, len(plan))
-            for start in range(0, len(plan), CHUNK):
-                chunk = plan[start : start + CHUNK]
+            progress.count(f"sampling {name}", 0, len(plan))
+            for start in range(0, len(plan), SAMPLE_CHUNK):
+                chunk = plan[start : start + SAMPLE_CHUNK]
                 texts, seeds = [s.prompt for s in chunk], [s.seed for s in chunk]
                 facts = json.dumps([self.digest, settings, texts, seeds]).encode()
                 file = folder / "samples" / f"{hashlib.sha256(facts).hexdigest()[:24]}.npz"
-                images = _kept(file)
+                images = _read_chunk(file)
                 if images is None:
-                    self._read([*prompts, *(s.prompt for s in plan[start:])])
+                    self._encode_prompts([*prompts, *(s.prompt for s in plan[start:])])
                     images = self.sampler.generate(texts, seeds)
-                    _keep(file, images)
+                    _write_chunk(file, images)
                 parts.append(images)
-                progress.count(f"drawing {name}", start + len(chunk), len(plan))
+                progress.count(f"sampling {name}", start + len(chunk), len(plan))
             return np.concatenate(parts)
 
         return draw
 
-    def _read(self, prompts: Sequence[str]) -> None:
+    def _encode_prompts(self, prompts: Sequence[str]) -> None:
         """Let the text encoder read every prompt at once: it is loaded once, and let go of."""
-        if isinstance(self.sampler, Reads):
-            self.sampler.read(prompts)
+        if isinstance(self.sampler, EncodesPrompts):
+            self.sampler.encode_prompts(prompts)
 
 
-def _kept(file: Path) -> np.ndarray | None:
-    """Pictures of an earlier run; None if the file is broken, so that they are drawn again."""
+def _read_chunk(file: Path) -> np.ndarray | None:
+    """Pictures of an earlier run; None if the file is broken, so that they are sampled again."""
     try:
         with np.load(io.BytesIO(file.read_bytes())) as arrays:
             images: np.ndarray = arrays["images"]
@@ -114,7 +114,7 @@ def _kept(file: Path) -> np.ndarray | None:
         return None
 
 
-def _keep(file: Path, images: np.ndarray) -> None:
+def _write_chunk(file: Path, images: np.ndarray) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, images=images)
     with atomic_write(file) as stream:

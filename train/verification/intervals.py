@@ -18,7 +18,7 @@ import numpy as np
 
 RESAMPLINGS = 2000
 Z_95 = 1.959963984540054  # 97.5 % point of the standard normal distribution
-FEW = 8  # groups below which the intervals are too narrow for groups other than these
+FEW_GROUPS = 8  # groups below which the intervals are too narrow for groups other than these
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
     )
 
 
-def paired(rises: int, falls: int, n: int) -> tuple[float, float]:
+def agresti_min(rises: int, falls: int, n: int) -> tuple[float, float]:
     """The 95 % interval of a difference of two shares of the same samples.
 
     Half a sample is added to each of the four cells of the table (both, neither, rise, fall).
@@ -83,12 +83,12 @@ def difference(
 ) -> Share:
     """After minus before on the same prompts and seeds, with a 95 % interval of the pairs.
 
-    As `share`, on the paired differences (each -1, 0 or 1), with `paired` for Wilson's.
+    As `share`, on the paired differences (each -1, 0 or 1), with `agresti_min` for Wilson's.
     """
     values = np.asarray(after_N, dtype=np.float64) - np.asarray(before_N, dtype=np.float64)
     if len(values) == 0:
         return Share(float("nan"), -1.0, 1.0, 0)
-    alone = paired(int((values > 0).sum()), int((values < 0).sum()), len(values))
+    alone = agresti_min(int((values > 0).sum()), int((values < 0).sum()), len(values))
     return _wider(values, alone, _bootstrap(values, np.asarray(groups_N), seed))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from train.verification.intervals import difference, share
 from train.verification.prompts import Sample
-from train.verification.scorers import Reference, Said, Scorer, contains
+from train.verification.scorers import Label, Reference, Scorer, contains
 from train.verification.verdict import (
     ENTIRELY,
     FALSE,
@@ -22,26 +22,26 @@ from train.verification.verdict import (
     WITHOUT,
     WORD,
     Figure,
-    Look,
+    Pair,
+    Prediction,
     Row,
-    Seen,
 )
 
-Marks = Mapping[str, np.ndarray]  # WORD, OWN_WORD, ENTIRELY -> bool (N)
+Hits = Mapping[str, np.ndarray]  # WORD, OWN_WORD, ENTIRELY -> bool (N)
 
 
 @dataclass(frozen=True)
-class Asked:
+class Trials:
     """What was asked for, and the captions that scorers choose from."""
 
     plan: list[Sample]
     word: str
     reference: Reference
-    candidates: list[Said]  # those of the reference first
+    candidates: list[Label]  # those of the reference first
     truth_N: np.ndarray  # int64: which candidate each sample's prompt means
 
     @staticmethod
-    def of(plan: Sequence[Sample], word: str, reference: Reference) -> "Asked":
+    def of(plan: Sequence[Sample], word: str, reference: Reference) -> "Trials":
         """Prompts that the reference does not know become candidates of their own."""
         candidates, rows = list(reference.labels), []
         added: dict[str, int] = {}
@@ -52,9 +52,9 @@ class Asked:
                 if label == len(candidates):
                     candidates.append((sample.prompt,))
             rows.append(label)
-        return Asked(list(plan), word, reference, candidates, np.array(rows, dtype=np.int64))
+        return Trials(list(plan), word, reference, candidates, np.array(rows, dtype=np.int64))
 
-    def marks(self, best_N: np.ndarray, *, start: int = 0) -> Marks:
+    def hits(self, best_N: np.ndarray, *, start: int = 0) -> Hits:
         """What the best captions of the samples from `start` on hold, and if they are right."""
         own_words = cache(self.reference.own_words)
         own = [
@@ -67,13 +67,13 @@ class Asked:
             ENTIRELY: best_N == self.truth_N[start : start + len(best_N)],
         }
 
-    def right(self, marks: Marks, *, start: int = 0) -> np.ndarray:
+    def correct(self, hits: Hits, *, start: int = 0) -> np.ndarray:
         """Whether each sample shows what its group asks for: the word, or the prompt's own."""
-        part = self.plan[start : start + len(marks[WORD])]
+        part = self.plan[start : start + len(hits[WORD])]
         old_N = np.array([sample.group == WITHOUT for sample in part], bool)
-        return np.where(old_N, marks[OWN_WORD], marks[WORD])
+        return np.where(old_N, hits[OWN_WORD], hits[WORD])
 
-    def judged(self, scorer: Scorer) -> np.ndarray:
+    def judged_by(self, scorer: Scorer) -> np.ndarray:
         """Bool (N): the samples whose prompt the scorer can judge."""
         prompts = dict.fromkeys(sample.prompt for sample in self.plan)
         known = {prompt: scorer.cannot(prompt) is None for prompt in prompts}
@@ -84,19 +84,19 @@ class Asked:
         return np.array([any(contains(t, self.word) for t in c) for c in self.candidates], bool)
 
 
-def figures_of(
+def make_figures(
     scorer: str,
-    asked: Asked,
+    trials: Trials,
     judged_N: np.ndarray,
-    after: Marks,
-    before: Marks | None,
+    after: Hits,
+    before: Hits | None,
     *,
     seed: int,
 ) -> list[Figure]:
     """The shares of each group that one scorer can judge."""
-    numbers = {p: n for n, p in enumerate(dict.fromkeys(s.prompt for s in asked.plan))}
-    prompts_N = np.array([numbers[s.prompt] for s in asked.plan], dtype=np.int64)
-    group_N = np.array([s.group for s in asked.plan])
+    numbers = {p: n for n, p in enumerate(dict.fromkeys(s.prompt for s in trials.plan))}
+    prompts_N = np.array([numbers[s.prompt] for s in trials.plan], dtype=np.int64)
+    group_N = np.array([s.group for s in trials.plan])
     chosen = {group: group_N == group for group in (SHOWN, NEVER)}
     chosen[WITH], chosen[WITHOUT] = group_N != WITHOUT, group_N == WITHOUT
     figures = []
@@ -122,27 +122,27 @@ def figures_of(
     return figures
 
 
-def rows_of(
+def make_rows(
     scorer: str,
-    asked: Asked,
+    trials: Trials,
     judged_N: np.ndarray,
-    after: tuple[np.ndarray, Marks],
-    before: tuple[np.ndarray, Marks] | None,
+    after: tuple[np.ndarray, Hits],
+    before: tuple[np.ndarray, Hits] | None,
 ) -> list[Row]:
     """Every sample of every prompt that one scorer can judge; best captions and marks go in."""
-    later = _seen(asked, *after)
-    earlier = [None] * len(later) if before is None else _seen(asked, *before)
+    later = _predictions(trials, *after)
+    earlier = [None] * len(later) if before is None else _predictions(trials, *before)
     rows: dict[str, Row] = {}
-    for number, sample in enumerate(asked.plan):
+    for number, sample in enumerate(trials.plan):
         if judged_N[number]:
             row = rows.setdefault(sample.prompt, Row(scorer, sample.group, sample.prompt, []))
-            row.looks.append(Look(sample.seed, later[number], earlier[number]))
+            row.looks.append(Pair(sample.seed, later[number], earlier[number]))
     return list(rows.values())
 
 
-def _seen(asked: Asked, best_N: np.ndarray, marks: Marks) -> list[Seen]:
-    right_N = asked.right(marks)
+def _predictions(trials: Trials, best_N: np.ndarray, marks: Hits) -> list[Prediction]:
+    right_N = trials.correct(marks)
     return [
-        Seen(asked.candidates[best][0], bool(right), bool(entirely))
+        Prediction(trials.candidates[best][0], bool(right), bool(entirely))
         for best, right, entirely in zip(best_N, right_N, marks[ENTIRELY], strict=True)
     ]

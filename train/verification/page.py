@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from curate.system import web_page
-from train.verification.gallery import Album
+from train.verification.gallery import Gallery
 from train.verification.intervals import Share
 from train.verification.verdict import (
     ENTIRELY,
@@ -19,11 +19,11 @@ from train.verification.verdict import (
     WITHOUT,
     WORD,
     Figure,
-    Look,
+    Pair,
+    Prediction,
     Report,
     Row,
-    Seen,
-    accuracy_of,
+    describe_accuracy,
 )
 
 FILTERS = {  # filter -> its title; what a row must have to be shown
@@ -36,16 +36,16 @@ FILTERS = {  # filter -> its title; what a row must have to be shown
 }
 
 
-def render(report: Report, album: Album) -> str:
+def render_page(report: Report, gallery: Gallery) -> str:
     """The page of a report, with the images of the album."""
     scorers = [judge.name for judge in report.judges]
-    rows = _rows(report, album, scorers)
+    rows = _make_cards(report, gallery, scorers)
     return web_page.render_page(
         "train.verification/page.html.j2",
         style=_filter_rules(len(scorers)),
         report=report,
         figures=[
-            (judge.name, accuracy_of(judge), _figures(report, judge.name))
+            (judge.name, describe_accuracy(judge), _figure_rows(report, judge.name))
             for judge in report.judges
         ],
         at_least=f"{100 * report.rule.at_least:g} %",
@@ -56,13 +56,13 @@ def render(report: Report, album: Album) -> str:
     )
 
 
-def _figures(report: Report, scorer: str) -> list[dict[str, Any]]:
+def _figure_rows(report: Report, scorer: str) -> list[dict[str, Any]]:
     found = []
     for f in (f for f in report.figures if f.scorer == scorer):
         bars = [("earlier", 12, f.before), ("later", 28, f.after)]
         found.append(
             {
-                "what": _what(f, report.word),
+                "what": _describe_figure(f, report.word),
                 "size": f"{f.prompts:,} prompt{'s' * (f.prompts != 1)}, {f.after.n:,} samples",
                 "before": _cell(f.before),
                 "after": _cell(f.after),
@@ -78,7 +78,7 @@ def _figures(report: Report, scorer: str) -> list[dict[str, Any]]:
     return found
 
 
-def _what(figure: Figure, word: str) -> str:
+def _describe_figure(figure: Figure, word: str) -> str:
     asked = figure.group if figure.group in (WITH, WITHOUT) else f"{WITH}, {figure.group}"
     seen = {
         WORD: f"{word} is seen",
@@ -102,27 +102,27 @@ class _Card:
     right: float  # share of its samples
 
 
-def _rows(report: Report, album: Album, scorers: Sequence[str]) -> list[_Card]:
+def _make_cards(report: Report, gallery: Gallery, scorers: Sequence[str]) -> list[_Card]:
     """The prompts that have images: those with the word first, the worst first."""
     by_prompt: dict[str, dict[str, Row]] = {}
     for row in report.rows:
         by_prompt.setdefault(row.prompt, {})[row.scorer] = row
     seeds: dict[str, list[int]] = {}
-    for prompt, seed in album.after:
+    for prompt, seed in gallery.after:
         seeds.setdefault(prompt, []).append(seed)
     cards = [
-        _card(by_prompt[prompt], seeds[prompt], album, scorers)
+        _make_card(by_prompt[prompt], seeds[prompt], gallery, scorers)
         for prompt in seeds
         if prompt in by_prompt
     ]
     return sorted(cards, key=lambda card: (card.group == WITHOUT, card.right, card.prompt))
 
 
-def _card(
-    rows: Mapping[str, Row], seeds: Sequence[int], album: Album, scorers: Sequence[str]
+def _make_card(
+    rows: Mapping[str, Row], seeds: Sequence[int], gallery: Gallery, scorers: Sequence[str]
 ) -> _Card:
     first = next(iter(rows.values()))
-    looks = {name: {look.seed: look for look in row.looks} for name, row in rows.items()}
+    pairs = {name: {look.seed: look for look in row.looks} for name, row in rows.items()}
     states, classes = [], ["old" if first.group == WITHOUT else "new"]
     for number, name in enumerate(scorers):
         seen = rows[name].looks if name in rows else []
@@ -131,12 +131,12 @@ def _card(
         inexact = [look for look in seen if not look.after.entirely]
         found = {"wrong": wrong, "inexact": inexact, "forgotten": lost}
         classes += [f"{state}{number}" for state, which in found.items() if which]
-        states.append(_score(seen))
+        states.append(_describe_score(seen))
     strips = [
-        (when, [_image(when, first.prompt, seed, album, looks, scorers) for seed in seeds])
-        for when in (("before", "after") if album.before else ("after",))
+        (when, [_image(when, first.prompt, seed, gallery, pairs, scorers) for seed in seeds])
+        for when in (("before", "after") if gallery.before else ("after",))
     ]
-    true = album.true.get(first.prompt)
+    true = gallery.true.get(first.prompt)
     rights = [look.after.right for row in rows.values() for look in row.looks]
     return _Card(
         first.prompt,
@@ -149,36 +149,36 @@ def _card(
     )
 
 
-def _score(looks: Sequence[Look]) -> str:
-    if not looks:
+def _describe_score(pairs: Sequence[Pair]) -> str:
+    if not pairs:
         return "not judged"
-    right = sum(look.after.right for look in looks)
-    earlier = [look.before.right for look in looks if look.before]
+    right = sum(look.after.right for look in pairs)
+    earlier = [look.before.right for look in pairs if look.before]
     was = f", {sum(earlier)} before" if earlier else ""
-    return f"{right} of {len(looks)} right{was}"
+    return f"{right} of {len(pairs)} right{was}"
 
 
 def _image(
     when: str,
     prompt: str,
     seed: int,
-    album: Album,
-    looks: Mapping[str, Mapping[int, Look]],
+    gallery: Gallery,
+    pairs: Mapping[str, Mapping[int, Pair]],
     scorers: Sequence[str],
 ) -> dict[str, Any]:
-    image = (album.before if when == "before" else album.after)[prompt, seed]
-    found = [looks.get(name, {}).get(seed) for name in scorers]
+    image = (gallery.before if when == "before" else gallery.after)[prompt, seed]
+    found = [pairs.get(name, {}).get(seed) for name in scorers]
     labels = [_label(None if look is None else getattr(look, when)) for look in found]
     return {"uri": web_page.data_uri(image), "seed": seed, "labels": labels}
 
 
-def _label(seen: Seen | None) -> dict[str, str]:
+def _label(prediction: Prediction | None) -> dict[str, str]:
     """How right an image is, as a class of the style sheet, and what it is taken for if wrong."""
-    if seen is None:
+    if prediction is None:
         return {"class": "", "caption": ""}
-    if seen.entirely:
+    if prediction.entirely:
         return {"class": "good", "caption": ""}
-    return {"class": "warning" if seen.right else "bad", "caption": seen.caption}
+    return {"class": "warning" if prediction.right else "bad", "caption": prediction.caption}
 
 
 def _filters(rows: Sequence[_Card], scorers: int) -> list[tuple[str, str, list[int]]]:

@@ -1,4 +1,4 @@
-"""Which pictures to draw for a word: prompts with it and without it, and seeds."""
+"""Which pictures to sample for a word: prompts with it and without it, and seeds."""
 
 import difflib
 import hashlib
@@ -9,13 +9,13 @@ from pathlib import Path
 from curate.errors import InputError
 from curate.formats.shards import iterate_samples
 from curate.text import tokens
-from train.verification.scorers import Reference, contains, plain
+from train.verification.scorers import Reference, contains, normalize_text
 from train.verification.verdict import NEVER, SHOWN, WITH, WITHOUT
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture to draw."""
+    """One picture to sample."""
 
     prompt: str
     seed: int
@@ -25,33 +25,37 @@ class Sample:
 def group_prompts(
     reference: Reference,
     word: str,
-    asked: Sequence[str] | None,
+    prompts: Sequence[str] | None,
     shown: frozenset[str] | None,
     *,
     samples: int,
     seed: int,
-    apart: Sequence[str] = (),
+    others: Sequence[str] = (),
 ) -> dict[str, list[str]]:
     """Group -> prompts: with the word (shown or never shown, if that is known) and without it.
 
     Args:
         reference: the true pictures, whose captions are asked for if nothing else is.
         word: the word.
-        asked: prompts of one's own; if none of them is without the word, old words are asked for
+        prompts: prompts of one's own; if none of them is without the word, old words are asked for
             with the captions of the reference.
         shown: captions of what was trained on, plain; None if that is not known.
         samples: prompts a group at most, a choice by hash of seed and prompt.
         seed: of that choice.
-        apart: other words that are new: what holds one of them says nothing about old words.
+        others: other words that are new: what holds one of them says nothing about old words.
 
     Raises:
         InputError: no prompt holds the word.
     """
     own = [next((t for t in said if contains(t, word)), said[0]) for said in reference.labels]
-    groups = _grouped(reference, word, own if asked is None else asked, shown, apart)
+    groups = _sort_prompts(reference, word, own if prompts is None else prompts, shown, others)
     if not groups.keys() & {WITH, SHOWN, NEVER}:
-        raise InputError(repr(word), "no prompt holds this word", fix=_near(word, asked or own))
-    if WITHOUT not in groups and (old := _grouped(reference, word, own, shown, apart).get(WITHOUT)):
+        raise InputError(
+            repr(word), "no prompt holds this word", fix=_nearest(word, prompts or own)
+        )
+    if WITHOUT not in groups and (
+        old := _sort_prompts(reference, word, own, shown, others).get(WITHOUT)
+    ):
         groups[WITHOUT] = old
 
     def order(prompt: str) -> bytes:
@@ -60,12 +64,12 @@ def group_prompts(
     return {g: sorted(sorted(p, key=order)[:samples]) for g, p in sorted(groups.items())}
 
 
-def _grouped(
+def _sort_prompts(
     reference: Reference,
     word: str,
     prompts: Sequence[str],
     shown: frozenset[str] | None,
-    apart: Sequence[str],
+    others: Sequence[str],
 ) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
     for prompt in dict.fromkeys(prompts):
@@ -75,14 +79,14 @@ def _grouped(
         if any(contains(text, word) for text in said):
             group = WITH
             if shown is not None:
-                group = SHOWN if any(plain(t) in shown for t in said) else NEVER
-        elif any(contains(text, other) for text in said for other in apart):
+                group = SHOWN if any(normalize_text(t) in shown for t in said) else NEVER
+        elif any(contains(text, other) for text in said for other in others):
             continue
         groups.setdefault(group, []).append(prompt)
     return groups
 
 
-def _near(word: str, prompts: Sequence[str]) -> str:
+def _nearest(word: str, prompts: Sequence[str]) -> str:
     known = {w for prompt in prompts for w in tokens.words(prompt)}
     near = difflib.get_close_matches(word.lower(), sorted(known), n=1)
     fix = "name shards whose captions hold the word, or prompts that ask for it"
@@ -102,14 +106,14 @@ def plan_samples(groups: Mapping[str, Sequence[str]], *, samples: int, seed: int
     return plan
 
 
-def captions_of(folders: Iterable[Path]) -> frozenset[str]:
+def read_captions(folders: Iterable[Path]) -> frozenset[str]:
     """All captions of these shards, plain: what a model trained on them has been shown.
 
     Raises:
         InputError: no shards, or broken ones.
     """
     return frozenset(
-        plain(caption["text"])
+        normalize_text(caption["text"])
         for folder in folders
         for _, _, record in iterate_samples(folder)
         for caption in record["captions"]

@@ -22,18 +22,18 @@ from train.size import Size
 if TYPE_CHECKING:
     from PIL import Image
 
-Said = tuple[str, ...]  # ways of saying the same thing, the usual one first
+Label = tuple[str, ...]  # ways of saying the same thing, the usual one first
 
 NEAREST_SIDE = 64  # pixels; pictures are compared at this size or their own, whichever is smaller
-MOST_SIDE = 256  # pixels of the longer side that true pictures are read at; no scorer needs more
-CHUNK = 128  # pictures compared at a time
+MAX_SIDE = 256  # pixels of the longer side that true pictures are read at; no scorer needs more
+COMPARE_CHUNK = 128  # pictures compared at a time
 SHARP = 32  # pixels of the longer side that a base stage draws without blur
-CHECKED = 400  # real pictures that a scorer without a held-out set is checked on
-NAMES = ("nearest", "learned", "open_clip")
+CHECK_IMAGES = 400  # real pictures that a scorer without a held-out set is checked on
+NAMES = ("nearest", "contrastive", "open_clip")
 OPEN_CLIP = "ViT-B-32:laion2b_s34b_b79k"
 USAGE = (
     f"--scorer open_clip:ARCHITECTURE:TAG_OR_FILE, such as open_clip:{OPEN_CLIP}; or else "
-    "--scorer learned"
+    "--scorer contrastive"
 )
 
 
@@ -60,7 +60,7 @@ class Scorer(Protocol):
         """How often it is right on real pictures."""
         ...
 
-    def scores(self, images_NHWC: np.ndarray, candidates: Sequence[Said]) -> np.ndarray:
+    def scores(self, images_NHWC: np.ndarray, candidates: Sequence[Label]) -> np.ndarray:
         """Float (N, C), higher where picture and caption fit better; no NaN."""
         ...
 
@@ -88,21 +88,21 @@ class Reference:
 
     pixels_NHWC: np.ndarray  # uint8, of one size, perhaps mapped from a file
     keys: list[str]
-    labels: list[Said]  # distinct; the first caption first
+    labels: list[Label]  # distinct; the first caption first
     label_N: np.ndarray  # int64, into labels
     left_out: dict[str, str] = field(default_factory=dict)  # key -> why it is not among them
 
     @staticmethod
     def load(shards: Path, size: Size, *, cache: Path | None = None) -> "Reference":
-        """The shards' pictures at this size, or in proportion at `MOST_SIDE` if that is smaller.
+        """The shards' pictures at this size, or in proportion at `MAX_SIDE` if that is smaller.
 
         Decoded pictures are kept beside the shards, or in `cache` where that is not allowed.
 
         Raises:
             InputError: no shards, or no usable picture in them.
         """
-        height, width = fitted((size.height, size.width), MOST_SIDE)
-        found = dataset.load(shards, Size(width, height), cache=cache)
+        height, width = fit_within((size.height, size.width), MAX_SIDE)
+        found = dataset.load_images(shards, Size(width, height), cache=cache)
         made = Reference.of(found.pixels_NHWC, found.keys, found.captions)
         return replace(made, left_out=found.skipped)
 
@@ -120,7 +120,7 @@ class Reference:
 
     def find(self, prompt: str) -> int | None:
         """The label that a prompt names; None if there is none, or more than one."""
-        return self._by_text.get(plain(prompt))
+        return self._by_text.get(normalize_text(prompt))
 
     def own_words(self, text: str) -> list[str]:
         """The words of a caption that the fewest labels hold; several if equally rare.
@@ -136,7 +136,7 @@ class Reference:
         found: dict[str, int | None] = {}
         for row, said in enumerate(self.labels):
             for text in said:
-                key = plain(text)
+                key = normalize_text(text)
                 found[key] = row if found.get(key, row) == row else None
         return found
 
@@ -145,7 +145,7 @@ class Reference:
         return Counter(w for said in self.labels for w in set(tokens.words(said[0])))
 
 
-def measure(
+def measure_accuracy(
     scorer_scores: np.ndarray, reference: Reference, rows: Sequence[int] | np.ndarray, on: str
 ) -> Accuracy:
     """Accuracy from the scores (N, labels) of the reference pictures `rows`."""
@@ -174,15 +174,15 @@ class Nearest:
         self.side = min(side, max(reference.pixels_NHWC.shape[1:3]))
         self._reference = reference
         self._rows = {said[0]: row for row, said in enumerate(reference.labels)}
-        self._shape = fitted(reference.pixels_NHWC.shape[1:3], self.side)
-        self._true = self._flat(reference.pixels_NHWC)
+        self._shape = fit_within(reference.pixels_NHWC.shape[1:3], self.side)
+        self._true = self._flatten(reference.pixels_NHWC)
         self._squares = self._true.square().sum(1)
-        rows = spread(len(reference.keys), CHECKED)
+        rows = spread(len(reference.keys), CHECK_IMAGES)
         random = np.random.default_rng(0)
-        degraded = (degrade(reference.pixels_NHWC[part], random) for part in chunks(rows))
+        degraded = (degrade(reference.pixels_NHWC[part], random) for part in split_chunks(rows))
         scores = np.concatenate([self.scores(images, reference.labels) for images in degraded])
         on = f"real pictures, blurred and noised, at {self.side} px"
-        self.accuracy = measure(scores, reference, rows, on)
+        self.accuracy = measure_accuracy(scores, reference, rows, on)
 
     def cannot(self, prompt: str) -> str | None:
         """Without a true picture of it, it could only ever be wrong."""
@@ -190,12 +190,12 @@ class Nearest:
             return None
         return "no true picture has this caption, or not alone"
 
-    def scores(self, images_NHWC: np.ndarray, candidates: Sequence[Said]) -> np.ndarray:
+    def scores(self, images_NHWC: np.ndarray, candidates: Sequence[Label]) -> np.ndarray:
         """Minus the root mean square distance, in [0, 1] grey levels, to the nearest picture."""
         labels = torch.from_numpy(self._reference.label_N)
         parts = []
-        for start in range(0, len(images_NHWC), CHUNK):
-            images = self._flat(images_NHWC[start : start + CHUNK])
+        for start in range(0, len(images_NHWC), COMPARE_CHUNK):
+            images = self._flatten(images_NHWC[start : start + COMPARE_CHUNK])
             squares = self._squares - 2 * images @ self._true.T + images.square().sum(1)[:, None]
             nearest = torch.full((len(images), len(self._reference.labels)), torch.inf)
             nearest.scatter_reduce_(1, labels.expand(len(images), -1), squares, "amin")
@@ -207,8 +207,8 @@ class Nearest:
                 result[:, column] = by_label[:, self._rows[said[0]]]
         return result
 
-    def _flat(self, images_NHWC: np.ndarray) -> torch.Tensor:
-        parts = np.array_split(images_NHWC, range(CHUNK, len(images_NHWC), CHUNK))
+    def _flatten(self, images_NHWC: np.ndarray) -> torch.Tensor:
+        parts = np.array_split(images_NHWC, range(COMPARE_CHUNK, len(images_NHWC), COMPARE_CHUNK))
         return torch.cat([resize(part, self._shape).flatten(1) for part in parts])
 
 
@@ -230,26 +230,26 @@ class OpenClip:
             InputError: the weights cannot be had or read.
         """
         self._model = clip.OpenClip(spec, usage=USAGE, device=device, download=True)
-        rows = spread(len(reference.keys), CHECKED)
-        seen = [self.scores(reference.pixels_NHWC[p], reference.labels) for p in chunks(rows)]
+        rows = spread(len(reference.keys), CHECK_IMAGES)
+        seen = [self.scores(reference.pixels_NHWC[p], reference.labels) for p in split_chunks(rows)]
         on = f"real pictures ({self._model.model}, {self._model.weights})"
-        self.accuracy = measure(np.concatenate(seen), reference, rows, on)
+        self.accuracy = measure_accuracy(np.concatenate(seen), reference, rows, on)
 
     def cannot(self, prompt: str) -> None:
         """It reads any prompt."""
 
-    def scores(self, images_NHWC: np.ndarray, candidates: Sequence[Said]) -> np.ndarray:
+    def scores(self, images_NHWC: np.ndarray, candidates: Sequence[Label]) -> np.ndarray:
         """Cosine; several ways of saying the same are averaged."""
         from PIL import Image
 
-        images = [_squared(Image.fromarray(image)) for image in images_NHWC]
+        images = [_pad_to_square(Image.fromarray(image)) for image in images_NHWC]
         scores: np.ndarray = (
             self._model.encode_images(images) @ self._model.encode_texts(candidates).T
         )
         return scores
 
 
-def _squared(image: "Image.Image") -> "Image.Image":
+def _pad_to_square(image: "Image.Image") -> "Image.Image":
     """An oblong picture in the middle of a square of its first pixel's colour: nothing is cut."""
     side = max(image.size)
     if image.size == (side, side):
@@ -272,7 +272,7 @@ def resize(images_NHWC: np.ndarray, shape: tuple[int, int]) -> torch.Tensor:
     )
 
 
-def fitted(shape: Sequence[int], side: int) -> tuple[int, int]:
+def fit_within(shape: Sequence[int], side: int) -> tuple[int, int]:
     """(height, width) with the longer side at most `side`, in the same proportion."""
     height, width = shape
     factor = min(1.0, side / max(height, width))
@@ -284,9 +284,10 @@ def spread(count: int, most: int) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
 
 
-def chunks(rows: np.ndarray) -> list[np.ndarray]:
-    """At most `CHUNK` of the rows each, so that no more pictures are in memory at a time."""
-    return np.array_split(rows, range(CHUNK, len(rows), CHUNK))
+def split_chunks(rows: np.ndarray) -> list[np.ndarray]:
+    """At most `COMPARE_CHUNK` of the rows each, so that no more pictures are in memory at a
+    time."""
+    return np.array_split(rows, range(COMPARE_CHUNK, len(rows), COMPARE_CHUNK))
 
 
 def degrade(images_NHWC: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -296,13 +297,13 @@ def degrade(images_NHWC: np.ndarray, random: np.random.Generator) -> np.ndarray:
     itself, and of smaller pictures half would leave too little to tell them apart.
     """
     height, width = images_NHWC.shape[1:3]
-    halved = resize(images_NHWC, fitted((height, width), max(SHARP, max(height, width) // 2)))
+    halved = resize(images_NHWC, fit_within((height, width), max(SHARP, max(height, width) // 2)))
     enlarged = torch.nn.functional.interpolate(halved, size=(height, width), mode="bilinear")
     noise = random.normal(0, 10, images_NHWC.shape)
     blurred = (enlarged.permute(0, 2, 3, 1).numpy() + 0.5) * 255
     return np.clip(blurred + noise, 0, 255).astype(np.uint8)
 
 
-def plain(text: str) -> str:
+def normalize_text(text: str) -> str:
     """A caption without differences in case and spacing."""
     return " ".join(text.casefold().split())

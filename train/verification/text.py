@@ -5,14 +5,14 @@ import math
 import sys
 from typing import Any
 
-from curate.system import terminal as output
+from curate.system import terminal
 from train.verification.intervals import Share
-from train.verification.verdict import Report, accuracy_of
+from train.verification.verdict import Report, describe_accuracy
 
-HEADS = ("scorer", "group", "measure", "n", "prompts", "before", "after", "change")
+COLUMNS = ("scorer", "group", "measure", "n", "prompts", "before", "after", "change")
 
 
-def show(*reports: Report, as_json: bool) -> None:
+def print_reports(*reports: Report, as_json: bool) -> None:
     """Print reports: tables on a terminal, one figure a line when piped, JSON if asked.
 
     JSON of one report is that of `verify.json`; of several words, a list of them.
@@ -22,27 +22,27 @@ def show(*reports: Report, as_json: bool) -> None:
     """
     if as_json:
         values: list[Any] = [json.loads(report.to_json()) for report in reports]
-        output.print_json(values[0] if len(values) == 1 else values)
+        terminal.print_json(values[0] if len(values) == 1 else values)
         return
     for report in reports:
         if sys.stdout.isatty():
-            _table(report)
+            _print_table(report)
         else:
-            _lines(report)
+            _print_lines(report)
 
 
-def _lines(report: Report) -> None:
-    lines: list[tuple[str, ...]] = [HEADS]
+def _print_lines(report: Report) -> None:
+    lines: list[tuple[str, ...]] = [COLUMNS]
     for f in report.figures:
-        cells = (_cell(f.before), _cell(f.after), _cell(f.change, signed=True))
+        cells = (_shares(f.before), _shares(f.after), _shares(f.change, signed=True))
         lines.append((f.scorer, f.group, f.measure, str(f.after.n), str(f.prompts), *cells))
     lines.append((report.word, "works" if report.works else "does not work"))
-    for line in (*map(accuracy_of, report.judges), *report.reasons):
-        output.say(line)
-    output.write_stdout("".join("\t".join(line) + "\n" for line in lines))
+    for line in (*map(describe_accuracy, report.judges), *report.reasons):
+        terminal.say(line)
+    terminal.write_stdout("".join("\t".join(line) + "\n" for line in lines))
 
 
-def _table(report: Report) -> None:
+def _print_table(report: Report) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -59,26 +59,26 @@ def _table(report: Report) -> None:
         if f.scorer != last and last:
             table.add_section()
         name, last = (f.scorer if f.scorer != last else ""), f.scorer
-        cells = (_percent(f.before), _percent(f.after), _percent(f.change, signed=True))
+        cells = (_percents(f.before), _percents(f.after), _percents(f.change, signed=True))
         texts = (escape(name), f"{f.group} ({f.prompts})", f.measure, str(f.after.n))
         table.add_row(*texts, *map(escape, cells))
     Console().print(table)
-    for line in map(accuracy_of, report.judges):
-        output.say(line)
+    for line in map(describe_accuracy, report.judges):
+        terminal.say(line)
     verdict = f"{report.word} {'works' if report.works else 'does not work'}"
-    output.write_stdout(
+    terminal.write_stdout(
         "".join(f"{line}\n" for line in (*(f"  {r}" for r in report.reasons), verdict))
     )
 
 
-def _cell(share: Share | None, *, signed: bool = False) -> str:
+def _shares(share: Share | None, *, signed: bool = False) -> str:
     if share is None or math.isnan(share.value):
         return "-"
     sign = "+" if signed else ""
     return f"{share.value:{sign}.3f} [{share.low:{sign}.3f}, {share.high:{sign}.3f}]"
 
 
-def _percent(share: Share | None, *, signed: bool = False) -> str:
+def _percents(share: Share | None, *, signed: bool = False) -> str:
     if share is None or math.isnan(share.value):
         return "-"
     sign = "+" if signed else ""

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from curate.errors import ExitCode
-from train.verification.intervals import FEW, Share
+from train.verification.intervals import FEW_GROUPS, Share
 from train.verification.scorers import Accuracy
 
-TRUSTED = 0.9  # share of real pictures a scorer must have right before it is relied upon
+TRUST = 0.9  # share of real pictures a scorer must have right before it is relied upon
 
 WITH, SHOWN, NEVER, WITHOUT = "with the word", "shown", "never shown", "without the word"
 WORD, OWN_WORD, ENTIRELY, FALSE = "word", "own word", "entirely right", "false positive"
@@ -39,7 +39,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Prediction:
     """What a scorer takes one picture for."""
 
     caption: str
@@ -48,12 +48,12 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Look:
-    """One sample, drawn from the same seed after and before."""
+class Pair:
+    """One sample, of the same seed after and before."""
 
     seed: int
-    after: Seen
-    before: Seen | None
+    after: Prediction
+    before: Prediction | None
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Row:
     scorer: str
     group: str  # SHOWN, NEVER, WITH or WITHOUT
     prompt: str
-    looks: list[Look]
+    looks: list[Pair]
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,12 @@ class Judge:
     @property
     def knows_words(self) -> bool:
         """Right often enough about the rarest word of a real picture."""
-        return self.accuracy.own_word >= TRUSTED
+        return self.accuracy.own_word >= TRUST
 
     @property
     def knows_captions(self) -> bool:
         """Right often enough about whole captions of real pictures."""
-        return self.accuracy.entirely >= TRUSTED
+        return self.accuracy.entirely >= TRUST
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Report:
     rule: Rule
     samples: int  # asked for, behind each figure
     seed: int
-    prompts: dict[str, list[str]]  # group -> prompts drawn
+    prompts: dict[str, list[str]]  # group -> prompts sampled
     after: str = ""  # SHA-256 of the checkpoint
     before: str | None = None
     notes: list[str] = field(default_factory=list)  # what else a reader should know
@@ -113,11 +113,11 @@ class Report:
         values = asdict(self)
         for value, judge in zip(values["judges"], self.judges, strict=True):
             value |= {"knows_words": judge.knows_words, "knows_captions": judge.knows_captions}
-        plain = _finite(values)
+        plain = _null_for_nonfinite(values)
         return json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
 
 
-def verdict(
+def decide(
     figures: Sequence[Figure], judges: Sequence[Judge], rule: Rule
 ) -> tuple[bool, list[str]]:
     """Whether the word works, and a sentence for each thing that decides it.
@@ -141,38 +141,38 @@ def verdict(
     met: list[str] = []
     for judge in trusted:
         for figure in (f for f in figures if f.scorer == judge.name):
-            for holds, sentence in _demands(figure, judge, rule):
+            for holds, sentence in _judge_figure(figure, judge, rule):
                 (met if holds else failed).append(f"{judge.name}: {sentence}")
     return not failed, failed or met
 
 
-def _demands(figure: Figure, judge: Judge, rule: Rule) -> list[tuple[bool, str]]:
+def _judge_figure(figure: Figure, judge: Judge, rule: Rule) -> list[tuple[bool, str]]:
     after, before, change = figure.after, figure.before, figure.change
     found: list[tuple[bool, str]] = []
     if figure.measure == WORD:
-        where = f"the word shows in {after.value:.1%} of samples of prompts {_named(figure.group)}"
+        where = f"the word shows in {after.value:.1%} of samples of prompts {_which(figure.group)}"
         found.append((after.value >= rule.at_least, f"{where} (asked: {rule.at_least:.0%})"))
         if before and change and figure.group == WITH:
             worked = before.value >= rule.at_least
-            sentence = f"the change is {_signed(change)}" + (
+            sentence = f"the change is {_change(change)}" + (
                 " and it worked before" if worked else ""
             )
             found.append((worked or change.low > 0, sentence))
     if figure.measure == OWN_WORD and change:
-        sentence = f"old words change by {_signed(change)} (allowed: -{rule.at_most_loss:.0%})"
+        sentence = f"old words change by {_change(change)} (allowed: -{rule.at_most_loss:.0%})"
         found.append((-change.value <= rule.at_most_loss + 1e-9, sentence))
     if (figure.measure, figure.group) == (ENTIRELY, WITHOUT) and change and judge.knows_captions:
-        sentence = f"old captions change by {_signed(change)} (allowed: not surely over the limit)"
+        sentence = f"old captions change by {_change(change)} (allowed: not surely over the limit)"
         found.append((change.high >= -rule.at_most_loss, sentence))
     return found
 
 
-def cautions(figures: Sequence[Figure], rule: Rule) -> list[str]:
+def list_cautions(figures: Sequence[Figure], rule: Rule) -> list[str]:
     """What the figures cannot tell: of few prompts, and of shares too close to a limit."""
     found = []
     by_group = {f.group: f for f in figures if f.measure in (WORD, OWN_WORD)}
     for group in (WITH, WITHOUT):
-        if group in by_group and by_group[group].prompts < FEW:
+        if group in by_group and by_group[group].prompts < FEW_GROUPS:
             count = by_group[group].prompts
             found.append(
                 f"only {count} prompt{'s' * (count > 1)} {group}: the intervals tell of these, "
@@ -180,7 +180,7 @@ def cautions(figures: Sequence[Figure], rule: Rule) -> list[str]:
             )
     decided = {WORD: rule.at_least, OWN_WORD: -rule.at_most_loss}
     close = [
-        f"{f.scorer} on prompts {_named(f.group)}"
+        f"{f.scorer} on prompts {_which(f.group)}"
         for f in figures
         if f.measure in decided
         and (one := f.after if f.measure == WORD else f.change)
@@ -193,7 +193,7 @@ def cautions(figures: Sequence[Figure], rule: Rule) -> list[str]:
     return found
 
 
-def accuracy_of(judge: Judge) -> str:
+def describe_accuracy(judge: Judge) -> str:
     """How far a scorer is relied upon, as a sentence."""
     seen = judge.accuracy
     line = (
@@ -203,26 +203,26 @@ def accuracy_of(judge: Judge) -> str:
     if judge.refit:
         line += f"; on {judge.refit.n} {judge.refit.on}, {judge.refit.entirely:.1%}"
     if not judge.knows_words:
-        line += f"; under {TRUSTED:.0%} on words, so it has no say in the verdict"
+        line += f"; under {TRUST:.0%} on words, so it has no say in the verdict"
     elif not judge.knows_captions:
-        line += f"; under {TRUSTED:.0%} on captions, so only its words count in the verdict"
+        line += f"; under {TRUST:.0%} on captions, so only its words count in the verdict"
     return line
 
 
-def _signed(change: Share) -> str:
+def _change(change: Share) -> str:
     return f"{change.value:+.1%} [{change.low:+.1%}, {change.high:+.1%}]"
 
 
-def _named(group: str) -> str:
+def _which(group: str) -> str:
     return group if group in (WITH, WITHOUT) else f"{WITH} that were {group}"
 
 
-def _finite(value: Any) -> Any:
+def _null_for_nonfinite(value: Any) -> Any:
     """Floats that JSON does not know become null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
+        return {k: _null_for_nonfinite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
+        return [_null_for_nonfinite(v) for v in value]
     return value
