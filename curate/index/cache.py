@@ -21,7 +21,7 @@ from curate.index import segment
 MAX_CACHE_BYTES = 4 << 30  # bytes kept in the user's folder; files in use are kept beyond it
 _HASHED_MODULES = (  # what is read, how it is cut into words, and which lemmas these have
     *("build.py", "corpus.py", "huggingface.py", "lemmas.py", "partition.py", "scripts.py"),
-    *("segment.py", "shards.py", "tables.py", "tokens.py", "wordnet.py"),
+    *("segment.py", "shards.py", "tables.py", "tokens.py", "word_lists.py", "wordnet.py"),
 )
 _WORD_LIST_SUFFIXES = (".txt", ".zip", ".gz", ".tsv", ".json")  # of words
 

@@ -11,93 +11,26 @@ from functools import cache
 
 from curate.text import tokens, wordnet
 from curate.text.lemmas import BODY_PARTS, is_function_word, lemmas_of
+from curate.text.word_lists import read_sections
 
 # The letters. Nouns: N, S (plural); those that can be verbs: M (dragon attack), Y (attacks); those
 # that mostly are: B (play), Z (plays); O (a possessive). Modifiers: J, K (colour), H (shade), and
 # participles that are no adjective of their own: E (-ed), I (-ing), T (-ing of a verb that takes
 # an object), C (compounds like snow covered), X (painted, dyed). Others: R (very), D (the),
-# U (a number), A (and), L (is), G (are), Q (that), W (with), F (in), V (all else).
+# U (a number), A (and), L (is), G (are), Q (that), W (with), F (in), V (all else). Small letters,
+# until decided, for what is a noun too where no noun follows ("an orange cat", "a ripe orange").
 _NOUN = "NSMYBZO"
 _HAVING_VERBS = ("with", "has", "having")
-COLOURS = frozenset(
-    "red orange yellow green blue purple violet pink brown black white gray grey gold golden"
-    " silver cyan magenta teal turquoise maroon crimson scarlet indigo beige tan azure aqua mauve"
-    " burgundy fuchsia khaki vermilion ochre sepia blond blonde brunette".split()
-)
-_LETTER_LISTS = {
-    "A": "and or but & yet",
-    "C": "covered capped lined filled shaped colored coloured haired eyed legged sized topped lit"
-    " themed inspired powered clad tipped soaked drenched kissed wrapped flavored",
-    "D": "a an the this these those some any each every either neither both all no another"
-    " such my your his her its our their whose",
-    "F": "in on at of by near under over beside behind above below inside outside beneath between"
-    " from through across along around against atop holding wearing riding carrying eating",
-    "G": "are were",
-    "H": "dark pale deep bright vivid soft pastel dusty",
-    "I": "dancing jumping talking laughing screaming barking climbing hopping kneeling melting"
-    " boiling bleeding falling growing howling sleeping flying running walking crying fighting"
-    " swimming spinning shooting leaping marching galloping crawling sliding rotting hanging"
-    " bouncing drifting burning singing roaring racing",
-    "J": "mini blond favorite favourite homeless matte"
-    " stainless virgin male female french plump ceramic wooden golden bronze-coloured stunning"
-    " amazing charming breathtaking interesting succulent minor major open teen"
-    " bare fat thin evil medieval gothic young blank patient aerial exterior"
-    " interior fluffy cold sunlit moonlit handmade ombre elite retro deluxe cute kawaii",
-    "L": "is was be being been isn't wasn't looks look looked looking seems seem appears appear"
-    " remains remain stays stay becomes become turned turns turning",
-    "N": "neon art comic marine cardinal mammoth husky sapphire lavender tart net present alien"
-    " human"
-    " key front top bottom side back home sign surface base garden game star model metal iron"
-    " plastic rubber velvet cardboard concrete stone straw dirt bone pet animal jade marble bronze"
-    " copper brass salmon coral olive lime peach cream emerald amber ivory building king ring wing"
-    " thing morning evening ceiling wedding clothing lightning duckling sapling sibling darling"
-    " pudding dining fishing hiking cooking sewing washing parking shopping camping drawing"
-    " painting sailing boxing wrestling hunting recycling vending surfing skiing skating watering"
-    " magnifying cutting training meeting living gardening seating baking frying"
-    " measuring lighting engraving etching railing plumbing icing stuffing topping dressing"
-    " crossing opening clearing earring spring string swing offspring gathering carving"
-    " coloring reading crowd potato mobile musical general individual native captain"
-    " teddy polar hot-air patchwork mosaic jersey denim silk wool cotton leather paper glass brick"
-    " portrait landscape professional cosmetic ceramic-ware baby toddler",
-    "Q": "that which who",
-    "R": "very extremely really so too quite rather almost more most less least even still only"
-    " just highly incredibly super ultra slightly somewhat pretty ever always already also",
-    "S": "children people feet teeth geese mice oxen lice dice sheep deer fish leaves",
-    "T": "wearing holding carrying riding playing eating drinking making using having doing getting"
-    " taking giving putting showing featuring depicting containing including surrounding watching"
-    " reading writing chasing catching throwing pulling pushing kicking hitting crossing entering"
-    " sitting standing waiting looking leaning living speaking matching wielding fighting driving"
-    " opening facing guarding breathing casting cutting telling sharing attending covering"
-    " reaching passing leading going coming coating changing searching teaching directing biting",
-    "U": "three-quarters one two three four five six seven eight nine ten eleven twelve dozen"
-    " dozens hundred hundreds thousand thousands several various multiple numerous many few single"
-    " double triple first second third fourth fifth last next main other same own certain different"
-    " whole entire half left right upper lower middle left-hand right-hand couple pair only",
-    "V": "made used shown seen given called located based set done gone put lay like worth"
-    " following known named titled posed written stuck sat saw shines met fed hung going doing"
-    " fell found sent shot spread split not never n't has have had can will there here it they he"
-    " she we you i them him",
-    "W": "with",
-    "X": "painted dyed tinted",
-    "Z": "flies lives rises hangs rests looms leans glows falls works",
+_LISTS = read_sections("bindings.txt")
+COLOURS = frozenset(_LISTS["colours"])
+_LETTER_OF = {
+    word: name[-1] for name, words in _LISTS.items() if name.startswith("letter ") for word in words
 }
-# Nouns too where no noun follows: "an orange cat", "a ripe orange"; small letters until decided.
-_AMBIGUOUS = {
-    "k": "orange violet gold silver",
-    "h": "light",
-    "j": "giant adult twin elder antique miniature magic classic square roast tabby punk",
-}
-_LETTER_OF = {word: letter for letter, words in _LETTER_LISTS.items() for word in words.split()}
-_LETTER_OF |= dict.fromkeys(_LETTER_LISTS["H"].split(), "H")  # dark stands in two lists
-_LETTER_OF |= {word: letter for letter, words in _AMBIGUOUS.items() for word in words.split()}
-# Nouns that take the adjective before them for themselves: a high contrast photo is no high photo.
-MEASURES = frozenset(
-    "altitude angle body contrast definition density depth detail exposure fidelity focus key"
-    " length poly pressure quality range relief resolution saturation speed tech".split()
-)
+_LETTER_OF |= dict.fromkeys(_LISTS["letter H"], "H")  # dark stands in two lists
+MEASURES = frozenset(_LISTS["measures"])
 _BEFORE_A_NOUN = re.compile(r"R*+U*+[JKHEITCXNSMYBjkh]|AR*+[JKHEITCXjkh]")
 _SAID_OF = re.compile(r"[LGX]R*(?:[JKHEjkh]A?R*)*$")
-_MADE = frozenset("made built born bound grown blown drawn woven spun cut fed sent shot".split())
+_MADE = frozenset(_LISTS["made"])
 _NATIONS = ("ish", "ese", "ian", "ean", "can")
 _MANY = 12  # modifiers of one noun; bounds the time that a run of any length takes
 # What counts as a noun after a noun: no verb in -s behind a singular, no base form behind a plural.

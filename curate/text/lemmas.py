@@ -2,85 +2,26 @@
 
 from collections.abc import Iterator
 from functools import cache
-from importlib import resources
 from typing import TYPE_CHECKING, NamedTuple
 
 from curate.text import scripts, tokens, wordnet
+from curate.text.word_lists import read_list, read_sections
 
 if TYPE_CHECKING:
     from simplemma.strategies import DictionaryLookupStrategy
 
-# Plurals that no rule below reaches, and plurals with a second reading beside the dictionary's.
-IRREGULAR_PLURALS = {
-    "antennae": "antenna",
-    "axes": "axis",
-    "bases": "basis",
-    "cacti": "cactus",
-    "calves": "calf",
-    "children": "child",
-    "cookies": "cookie",
-    "criteria": "criterion",
-    "dice": "die",
-    "feet": "foot",
-    "fungi": "fungus",
-    "geese": "goose",
-    "halves": "half",
-    "larvae": "larva",
-    "leaves": "leaf",
-    "lenses": "lens",
-    "lice": "louse",
-    "lives": "life",
-    "loaves": "loaf",
-    "matrices": "matrix",
-    "men": "man",
-    "mice": "mouse",
-    "nuclei": "nucleus",
-    "oases": "oasis",
-    "octopi": "octopus",
-    "oxen": "ox",
-    "people": "person",
-    "phenomena": "phenomenon",
-    "shelves": "shelf",
-    "staves": "staff",
-    "teeth": "tooth",
-    "thieves": "thief",
-    "wives": "wife",
-    "wolves": "wolf",
-}
-# Adjectives that look like participles of another word; the dictionary takes some for these.
-NOT_PARTICIPLES = frozenset(
-    "based deserted dogged jagged ragged rugged tired wicked winged".split()
-)
-# Words of their own that the dictionary takes for forms of another: a spade is none of spay.
-UNINFLECTED = frozenset(
-    "ai bare cola cornea galen hypochondria lan lei makin maria opera regalia spade stole swank wan"
-    " weed zirconia".split()
-)
-# Adjectives of what has the noun, so that a beard shows something bearded.
-POSSESSION_ADJECTIVES = frozenset(
-    "bearded belted caped clawed cloaked crested crowned fanged frilled haloed hooded"
-    " horned maned robed scaled skinned spiked spotted striped tailed tattooed tusked"
-    " uniformed".split()
-)
+_LISTS = read_sections("lemmas.txt")
+IRREGULAR_PLURALS = dict(line.split() for line in _LISTS["irregular plurals"])
+NOT_PARTICIPLES = frozenset(_LISTS["not participles"])
+UNINFLECTED = frozenset(_LISTS["uninflected"])
+POSSESSION_ADJECTIVES = frozenset(_LISTS["possession adjectives"])
 # The last part of a compound -> what a caption may say in its place: red hair, of red-haired.
 BODY_PARTS = {"haired": "hair", "eyed": "eyes", "legged": "legs"}
-# Irregular plurals that are also a common form of a verb or of a regular noun.
-ALSO_REGULAR = frozenset("axes bases leaves lives staves".split())
-# Where the dictionary of lemmas is wrong.
-LEMMA_CORRECTIONS = {
-    "best": "good",
-    "better": "good",
-    "worse": "bad",
-    "eldest": "old",
-}
-# Irregular forms that nearly always mean another word: on the left, a boring wall, to feed.
-NOT_IRREGULAR = frozenset("bore born borne feed left offer".split())
-# Nouns in -ing that are more than the verb, and -er that are no comparatives.
-NOT_VERBS = frozenset("building wedding bedding clothing".split())
-NO_PLURALS = frozenset(  # that look like some
-    "absurdres binoculars crossroads highres hires leggings lowres mars overalls shorts"
-    " sunglasses tights trousers".split()
-)
+ALSO_REGULAR = frozenset(_LISTS["also regular"])
+LEMMA_CORRECTIONS = dict(line.split() for line in _LISTS["lemma corrections"])
+NOT_IRREGULAR = frozenset(_LISTS["not irregular"])
+NOT_VERBS = frozenset(_LISTS["not verbs"])
+NO_PLURALS = frozenset(_LISTS["no plurals"])
 ANOTHER_PLURAL = frozenset(["media"])  # no longer shown by what is medium
 NOT_COMPARATIVES = frozenset(["archer"])
 _CLITICS = ("'s", "'ve", "'re", "'ll", "'d", "'m")
@@ -90,12 +31,6 @@ _SIBILANTS = ("ches", "shes", "xes", "sses", "zzes")
 def in_dictionary(form: str) -> bool:
     """Whether simplemma's English dictionary holds the form."""
     return _dictionary_lemma(form) is not None
-
-
-def read_list(name: str) -> Iterator[str]:
-    """The lines of one of our word lists, without comments and empty ones."""
-    text = resources.files("curate.text").joinpath(name).read_text("utf-8")
-    return (line for line in text.splitlines() if line.strip() and not line.startswith("#"))
 
 
 def is_function_word(form: str) -> bool:

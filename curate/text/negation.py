@@ -11,6 +11,7 @@ from functools import cached_property
 
 from curate.text import stopwords, tokens
 from curate.text.lemmas import lemmas_of, unit_of
+from curate.text.word_lists import read_sections
 
 WordSpan = tuple[int, int]
 
@@ -21,35 +22,18 @@ _STOP = re.compile(r"[.,;:!?|/—–]")
 _QUOTE = re.compile(r'["“”]')
 _MAX_PHRASE_WORDS = 4  # words of one noun phrase
 
-_DETERMINERS = frozenset("a an the any his her its their my your our other such".split())
-_MEASURES = frozenset(
-    "pair pairs piece pieces kind kinds sort sorts type types sign signs trace".split()
-)
-_WEARING = frozenset(
-    "wearing having holding carrying showing including containing using wear have has hold carry"
-    " show include contain depicting featuring".split()
-)
-_AUXILIARIES = frozenset(
-    "doesn't don't didn't isn't aren't wasn't weren't hasn't haven't hadn't".split()
-)
+_LISTS = read_sections("negation.txt")
+_DETERMINERS = frozenset(_LISTS["determiners"])
+_MEASURES = frozenset(_LISTS["measures"])
+_WEARING = frozenset(_LISTS["wearing"])
+_AUXILIARIES = frozenset(_LISTS["auxiliaries"])
 _DENYING_WORDS = _AUXILIARIES.union("no not without sans neither nor devoid free lacking".split())
-_IDIOMS = frozenset(  # behind "no"
-    "one longer more less doubt matter way idea time need big man's where thing wonder"
-    " problem".split()
-)
-_SIGN_NOUNS = frozenset("sign signs symbol symbols zone poster sticker signage signpost".split())
-_SAYING = frozenset(
-    "says saying say said reads reading read titled named called word words".split()
-)
-_NOT_FREE = frozenset("hands duty care".split())
-_PHRASE_ENDINGS = frozenset(
-    "visible present allowed anywhere left showing around whatsoever at".split()
-)
-_ING_NOUNS = frozenset(
-    "building painting clothing drawing lighting lettering wedding ceiling evening lightning"
-    " writing railing awning stocking dressing frosting icing topping coating padding bedding"
-    " flooring crossing landing parking filling opening marking stuffing piping earring".split()
-)
+_IDIOMS = frozenset(_LISTS["idioms"])
+_SIGN_NOUNS = frozenset(_LISTS["sign nouns"])
+_SAYING = frozenset(_LISTS["saying"])
+_NOT_FREE = frozenset(_LISTS["not free"])
+_PHRASE_ENDINGS = frozenset(_LISTS["phrase endings"])
+_ING_NOUNS = frozenset(_LISTS["ing nouns"])
 
 
 def find_negated(

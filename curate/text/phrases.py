@@ -6,83 +6,25 @@ from functools import cache, lru_cache
 from itertools import pairwise
 
 from curate.text import bindings, tokens, wordnet
-from curate.text.lemmas import is_function_word, lemmas_of, read_list, unit_of
+from curate.text.lemmas import is_function_word, lemmas_of, unit_of
+from curate.text.word_lists import read_list, read_sections
 
 MIN_TOGETHER = 5  # images that show two nouns side by side before captions can make them a phrase
-MATERIALS = frozenset(
-    "brass brick bronze cardboard ceramic clay concrete copper cotton crystal denim fabric fur"
-    " glass gold granite iron jade lace leather linen marble metal oak paper pine plastic porcelain"
-    " rubber sand satin silk silver steel stone straw suede tin velvet wicker wire wool".split()
-)
+_LISTS = read_sections("phrases.txt")
+MATERIALS = frozenset(_LISTS["materials"])
 MIN_COHESION = 0.25  # least cosine: images with both side by side / geometric mean of each one's
 HyphenPart = tuple[
     str, int, int
 ]  # what stands between hyphens; positions of its word: first, past last
 FoundPhrase = tuple[int, int, str]
-# Entries of the lexicon that a prompt means word by word.
-LITERAL_PHRASES = frozenset(
-    "beam of light|bed of flowers|bee fly|bright spot|coat of paint|cup of tea"
-    "|electronic device|field event|first step|floral arrangement|hind leg|human body"
-    "|identical twin|lame duck|left hand|loaf of bread|loved one|mouse click|piece of cake"
-    "|piece of furniture|piece of paper|pyramidal tent|rainy day|riding horse|right hand"
-    "|rock squirrel|rotten apple|running dog|silver plate|silver spoon|sitting duck"
-    "|soft ice cream|top dog|triangular prism|west side|east side".split("|")
-)
-# A word that describes makes a phrase with a noun only in KEPT: a dark horse is dark.
-DESCRIPTIVE_ADJECTIVES = frozenset(
-    "abstract amorphous angry artificial bad bare bearded big blessed blind broken busy calm"
-    " cheap clean close closed clumsy cold common complex concave crazy creative crushed curved"
-    " damp dark dead deaf deep dirty domestic dry dumb early easy empty evil extended exterior"
-    " external extreme fair false familiar famous fancy fast fat favorite female fictional fine"
-    " fixed flat foolish foreign formal fresh friendly frozen full funny gay gentle giant good"
-    " grand great happy hard heavy high honest hot huge hypothetical idle illegal imaginary"
-    " important infernal inner interior large legendary light little living long loose lost low"
-    " magic male mechanical mighty mobile modern mythical narrow natural new nice odd old open"
-    " orderly ordinary outdoor outer pale perfect plain pleasant poor pure queer quick rare raw"
-    " real rich rising rough round royal sacred safe sharp short sick silent simple slender"
-    " slow small smart smooth soft solid sour special square stable straight strange strong"
-    " stupid sweet tall thermal thick thin tiny tough true ugly unusual upright urban vertical"
-    " violent visible warm weak wealthy wet wide wild wise wooden young".split()
-)
-ADJECTIVE_PHRASES = frozenset(
-    "artificial intelligence|bad egg|big bang|big ben|big dipper|big toe|big top|blind date"
-    "|blind spot|cold cut|common fig|dark matter|dead end|dead sea|deep space|domestic cat"
-    "|dry dock|dry ice|easy chair|fancy dress|fast food|fine art|flat cap|flat iron|flat tire"
-    "|flat tyre|frozen yogurt|full house|full moon|giant clam|giant panda|giant sequoia"
-    "|giant squid|giant tortoise|grand canyon|grand piano|great ape|great barrier|great dane"
-    "|great pyramid|great wall|hard disk|hard drive|hard hat|heavy metal|high chair|high heel"
-    "|high jump|high school|high tide|high wire|hot air|hot chocolate|hot dog|hot plate|hot pot"
-    "|hot rod|hot sauce|hot spring|hot springs|hot tub|inner ear|inner tube|interior decorator"
-    "|interior design|interior designer|light bulb|light meter|light pen|light saber|light show"
-    "|light switch|light year|little finger|little league|little toe|living dead|living room"
-    "|long johns|long jump|low tide|magic carpet|magic circle|magic lantern|magic mushroom"
-    "|magic square|magic wand|mobile home|mobile phone|modern art|natural gas|natural history"
-    "|new england|new moon|new orleans|new year|new york|new zealand|old faithful|old glory"
-    "|open air|outer space|raw material|royal flush|safe house|short circuit|slow cooker"
-    "|smart phone|smart watch|soft drink|sour cherry|sour cream|special effect|square dance"
-    "|straight razor|sweet corn|sweet pea|sweet pepper|sweet potato|sweet william|upright piano"
-    "|wet suit|wild boar|wild card|wild rice|wild west|wise men".split("|")
-)
-# A colour with a word is a phrase only in these: a green frog is a frog that is green.
-COLOUR_PHRASES = {
-    "black": "bean bear currant forest hole jack mamba olive panther pepper pudding"
-    " rhinoceros swan tea vulture walnut whale widow",
-    "blue": "cheese crab jay jeans marlin shark tit whale",
-    "brown": "bear rice sugar",
-    "gold": "dust foil leaf medal mine rush",
-    "golden": "eagle fleece gate hamster oriole pheasant retriever",
-    "gray": "fox jay matter whale wolf",
-    "green": "bean beret mamba olive onion pea pepper salad tea thumb turtle woodpecker",
-    "orange": "grove juice marmalade peel soda tree zest",
-    "purple": "heart martin onion",
-    "red": "admiral algae cabbage cedar cross currant deer dwarf fox giant grouse maple meat"
-    " mullet oak onion panda pepper planet sea setter snapper squirrel tide wine wolf",
-    "silver": "birch dollar fir fox lining medal mine screen willow",
-    "white": "ash birch bread cake chocolate dwarf meat noise oak pelican pepper pine"
-    " rhinoceros rice shark stork water whale wine",
-    "yellow": "fever jacket pages",
+LITERAL_PHRASES = frozenset(_LISTS["literal phrases"])
+DESCRIPTIVE_ADJECTIVES = frozenset(_LISTS["descriptive adjectives"])
+ADJECTIVE_PHRASES = frozenset(_LISTS["adjective phrases"])
+_COLOUR_PHRASES = {
+    name.removeprefix("colour "): frozenset(words)
+    for name, words in _LISTS.items()
+    if name.startswith("colour ")
 }
-_COLOUR_PHRASES = {c: frozenset(words.split()) for c, words in COLOUR_PHRASES.items()}
 _COLOUR_PHRASES["grey"] = _COLOUR_PHRASES["gray"]
 
 

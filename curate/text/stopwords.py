@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from curate.text import tokens
-from curate.text.lemmas import is_function_word, lemmas_of, read_list
+from curate.text.lemmas import is_function_word, lemmas_of
+from curate.text.word_lists import read_list
 
 _END = "$"  # in a list: the end of the prompt, or a further word of the list
 
