@@ -2,19 +2,19 @@
 
     python benchmarks/bench_data.py [--pictures 600] [--batches 60] [--repeats 3]
 
-Pictures with detail of all sizes are drawn and written as shards in the documented layout. Then,
+Images with detail of all sizes are drawn and written as shards in the documented layout. Then,
 on one processor, in turns, both sides read the same shards at the same size:
 
-    filling   decoding every picture once into the cache, in pictures per CPU-second
+    filling   decoding every image once into the cache, in images per CPU-second
     cached    batches of 16 from that cache
-    streamed  the same batches from the tars, a true permutation of all pictures
+    streamed  the same batches from the tars, a true permutation of all images
     pixels    of those batches only what the peer makes
-    peer      webdataset, its shuffle buffer of 1,000 pictures, a DataLoader without workers
+    peer      webdataset, its shuffle buffer of 1,000 images, a DataLoader without workers
 
-Ours are whole training batches with captions, noise and low-resolution pictures; the peer's are
+Ours are whole training batches with captions, noise and low-resolution images; the peer's are
 float pixels and captions. A third of the distance between two random places is what a true
-shuffle moves a picture; `mean_move` is the mean distance between where pictures lie and where they
-come out, as a share of that, where a shard holds 20,000 pictures. Last, `prefetch`: seconds a step
+shuffle moves an image; `mean_move` is the mean distance between where images lie and where they
+come out, as a share of that, where a shard holds 20,000 images. Last, `prefetch`: seconds a step
 with a device that is busy as long as a batch takes to make, with and without it, and what it costs
 where making a batch costs nothing. Prints JSON.
 """
@@ -46,7 +46,7 @@ from train.size import Size
 from train.text_encoder.embeddings import EncodedText
 
 BATCH = 16
-BUFFER = 1_000  # pictures; webdataset's own examples use 1,000
+BUFFER = 1_000  # images; webdataset's own examples use 1,000
 CASES = {  # stored side and format, stages, stage
     "512 px JPEG, base of 64": (512, "jpg", (64,), 0),
     "512 px JPEG, crops of 64 at 128 to 512": (512, "jpg", (128, 512), 1),
@@ -85,8 +85,8 @@ def write(folder: Path, pictures: int, side: int, form: str) -> None:
     random, tar = np.random.default_rng(0), folder / shard_name("train", 0)
     with webdataset.TarWriter(str(tar), encoder=False) as writer:
         for n in range(pictures):
-            record = {"captions": [{"text": f"picture {n}", "origin": "text"}]}
-            members = (picture(random, side, form), json.dumps(record), f"picture {n}")
+            record = {"captions": [{"text": f"image {n}", "origin": "text"}]}
+            members = (picture(random, side, form), json.dumps(record), f"image {n}")
             names = (form, "json", "txt")
             encoded = [m if isinstance(m, bytes) else m.encode() for m in members]
             writer.write({"__key__": f"k{n:06d}", **dict(zip(names, encoded, strict=True))})
@@ -203,7 +203,7 @@ def permutation_order() -> list[int]:
 
 
 def buffer_order() -> Iterator[int]:
-    """What webdataset's buffer makes of pictures that lie in the order 0, 1, 2, …"""
+    """What webdataset's buffer makes of images that lie in the order 0, 1, 2, …"""
     from random import Random
 
     from webdataset.filters import _shuffle

@@ -105,7 +105,7 @@ def measures(count: int) -> None:
     files = [photograph(seed) for seed in range(count)]
     fused = timed(lambda: [pixel_facts(decode_image(data)) for data in files])[0]
     apart = timed(lambda: [one_by_one(data) for data in files])[0]
-    print(f"size, pixel hash, two perceptual hashes, sharpness of {count} pictures, CPU seconds:")
+    print(f"size, pixel hash, two perceptual hashes, sharpness of {count} images, CPU seconds:")
     show("one decode", fused, fused)
     show("a decode for each, with imagehash", apart, fused)
 

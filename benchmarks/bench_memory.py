@@ -94,7 +94,7 @@ def resident(name: str) -> int:
 
 
 def steps(chosen: config.TrainConfig, number: int, microbatches: int) -> None:
-    """Training steps as the loop takes them, on random pictures."""
+    """Training steps as the loop takes them, on random images."""
     shape = memory.unet_configs(chosen, TEXT)[number]
     work = memory.one_pass(chosen, shape, number)
     network = UNet(shape).to(memory_format=torch.channels_last)

@@ -4,7 +4,7 @@
         [--blocks 0,1,2,4] [--minutes 2] [--samples 240]
 
 Trains the stacked figures (see `stacked_figures.py`) once for each number of blocks, all else as
-the settings say, each for as many CPU-seconds of one thread (more blocks see fewer pictures), and
+the settings say, each for as many CPU-seconds of one thread (more blocks see fewer images), and
 measures as `bench_quality.py` does. Without blocks the words reach the network only as their mean.
 """
 

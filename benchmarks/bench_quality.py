@@ -5,15 +5,15 @@
         [--hidden-shift 1] [--minutes 10] [--fractions 0.1,0.2,1] [--samples 240]
         [--peer-samples 24]
 
-Two sets of pictures: the figures of `stacked_figures.py`, and, with `--people`, the emoji of
+Two sets of images: the figures of `stacked_figures.py`, and, with `--people`, the emoji of
 `pipelines/emoji_people.py` (a folder that holds `people-data` and `truth-data`). Both sides see
-the same pictures, the same token states of MiniLM and the same CPU-seconds (`process_time`,
+the same images, the same token states of MiniLM and the same CPU-seconds (`process_time`,
 training steps only). Ours is `train.training.run.finetune` on shards with the settings'
 defaults, once for each fraction of the time, each a whole run of its own.
 
 Measured, on what was never shown together ("never") and on what was ("seen"):
-- error: mean squared error of the expected clean picture at several noise levels, in [-1, 1],
-- right: share of samples whose nearest true picture is the one asked for, with Wilson's interval,
+- error: mean squared error of the expected clean image at several noise levels, in [-1, 1],
+- right: share of samples whose nearest true image is the one asked for, with Wilson's interval,
 - CPU-seconds a sample: ours as `train sample` draws, text encoder included; the peer with its
   1,000 steps, from token states.
 
@@ -48,14 +48,14 @@ from train.training.run import finetune
 from train.verification.intervals import wilson
 
 SIGMAS = (0.5, 1.0, 2.0, 5.0, 15.0)
-CHUNK = 64  # pictures denoised at a time
+CHUNK = 64  # images denoised at a time
 CALIBRATION = 960  # images trained on to learn how many fit into the time
 PEER_PARTS = 5  # times the peer's error is looked at on its way
 
 
 @dataclass(frozen=True)
 class Task:
-    """What to learn, and all true pictures."""
+    """What to learn, and all true images."""
 
     name: str
     shards: Path
@@ -63,7 +63,7 @@ class Task:
     text: EncodedText  # of the captions of `true`
 
     def rows(self, *, seen: bool, count: int) -> list[int]:
-        """So many true pictures, the same ones always."""
+        """So many true images, the same ones always."""
         kind = np.flatnonzero(self.true.seen_N == seen)
         return sorted(np.random.default_rng(0).permutation(kind)[:count].tolist())
 
@@ -135,9 +135,9 @@ def compare(task: Task, given: argparse.Namespace) -> dict[str, Any]:
     seconds, folder = 60 * given.minutes, given.out / task.name
     own = stacked_figures.nearest(task.true.images_NHWC, task.true) == np.arange(len(task.true))
     print(
-        f"{task.name}: {len(task.true)} true pictures of {task.size} px, "
+        f"{task.name}: {len(task.true)} true images of {task.size} px, "
         f"{int((~task.true.seen_N).sum())} never shown; "
-        f"nearest is right on {own.mean():.4f} of the true pictures themselves",
+        f"nearest is right on {own.mean():.4f} of the true images themselves",
         flush=True,
     )
     found: dict[str, Any] = {"minutes": given.minutes, "ours": {}}

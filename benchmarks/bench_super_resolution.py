@@ -3,13 +3,13 @@
     python benchmarks/bench_super_resolution.py --shards demo/people-data [--out FOLDER]
         [--low 16] [--size 64] [--images 18000] [--samples 1000]
 
-Trains a super-resolution stage on the shards (all but the held-out pictures, settings and path of
-`train finetune`; again with the same --out nothing is trained), reduces the held-out pictures and
+Trains a super-resolution stage on the shards (all but the held-out images, settings and path of
+`train finetune`; again with the same --out nothing is trained), reduces the held-out images and
 restores them. Real-ESRGAN is listed where its weights are installed.
-Columns: PSNR in dB against the true pictures, mean over pictures and seeds, and what it is above
-bicubic; sharpness, the detail (what reducing takes away) beside that of the true pictures, 1 is
-as sharp; colours, the largest mean difference of a channel in 255ths; CPU-ms a picture.
-FOLDER/grid.png shows, row by row, what was given, bicubic, Real-ESRGAN, ours and the true pictures.
+Columns: PSNR in dB against the true images, mean over images and seeds, and what it is above
+bicubic; sharpness, the detail (what reducing takes away) beside that of the true images, 1 is
+as sharp; colours, the largest mean difference of a channel in 255ths; CPU-ms an image.
+FOLDER/grid.png shows, row by row, what was given, bicubic, Real-ESRGAN, ours and the true images.
 Exits with 1 if ours is less than 2 dB above bicubic or a colour shifts by 1/255 or more.
 """
 
@@ -47,13 +47,13 @@ SHOWN = 9  # columns of the grid
 
 @dataclass
 class Method:
-    """What one way to enlarge made, picture by picture."""
+    """What one way to enlarge made, image by image."""
 
     psnr: list[Tensor] = field(default_factory=list)
     sharpness: list[Tensor] = field(default_factory=list)
     difference: list[Tensor] = field(default_factory=list)
     seconds: float = 0.0
-    shown: Tensor | None = None  # the first pictures
+    shown: Tensor | None = None  # the first images
 
     def add(self, made: Tensor, pairs: Pairs) -> None:
         self.psnr.append(convergence.psnr(made, pairs.real_BCHW))
@@ -85,7 +85,7 @@ def main() -> int:
     options.add_argument("--low", type=Size.of, default=Size(16, 16))
     options.add_argument("--size", type=Size.of, default=Size(64, 64))
     options.add_argument("--images", type=int, default=18_000, help="images the stage is taught")
-    options.add_argument("--samples", type=int, default=1_000, help="pictures drawn by ours")
+    options.add_argument("--samples", type=int, default=1_000, help="images drawn by ours")
     options.add_argument("--config", type=Path, help="TOML file with settings of train finetune")
     given = options.parse_args()
     torch.set_num_threads(1)
@@ -94,7 +94,7 @@ def main() -> int:
     stage, spent = train(given.shards, given.out, settings)
     pairs, keys = load_held_out(given.shards, stage, settings)
     taught = f"{stage.images_seen:,} images taught in {spent:.0f} CPU-s"
-    print(f"{given.low} -> {given.size} px, {taught}, {len(keys)} pictures held out")
+    print(f"{given.low} -> {given.size} px, {taught}, {len(keys)} images held out")
     found = compare(stage, pairs, given.samples)
     print(
         f"{'':32} {'PSNR':>7} {'above':>7} {'sharpness':>10} {'colours':>8} {'CPU-ms':>8} samples"
@@ -118,10 +118,10 @@ def train(shards: Path, out: Path, settings: TrainConfig) -> tuple[Stage, float]
 
 
 def load_held_out(shards: Path, stage: Stage, settings: TrainConfig) -> tuple[Pairs, list[str]]:
-    """The pictures that `train finetune` kept out, with their first captions encoded."""
+    """The images that `train finetune` kept out, with their first captions encoded."""
     _, held = dataset.split_held_out(dataset.load_images(shards, stage.size), settings.held_out)
     if not len(held):
-        raise SystemExit("too few pictures: none is held out")
+        raise SystemExit("too few images: none is held out")
     encoded = TextEncoder(settings.text_encoder, device=CPU).encode([c[0] for c in held.captions])
     images = held.images(range(len(held)))
     low = stage.conditioning_size or stage.size
@@ -192,7 +192,7 @@ def upscale(network: Upscaler, pairs: Pairs) -> Tensor:
 
 
 def detail(images_BCHW: Tensor, pairs: Pairs) -> Tensor:
-    """Root mean square of what is lost when pictures are reduced and enlarged again (B)."""
+    """Root mean square of what is lost when images are reduced and enlarged again (B)."""
     height, width = pairs.low_BChw.shape[2:]
     again = replace(pairs, low_BChw=downsample_to(images_BCHW, Size(width, height)))
     return (images_BCHW - again.upsampled_BCHW).square().mean((1, 2, 3)).sqrt()

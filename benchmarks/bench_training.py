@@ -3,9 +3,9 @@
     pip install imagen-pytorch==2.1.0 diffusers==0.42.1   # where torch and this checkout are
     PYTHONPATH=. python benchmarks/bench_training.py [--batch 32] [--rounds 7] [--json FILE]
 
-A step is forward, backward, clipping and AdamW, under bfloat16 autocast, on random pictures and
-captions of 12 tokens; all networks have 8 to 11 M parameters. Base stages see pictures of 32
-pixels, super-resolution stages of 64, with the low-resolution picture as condition. Ours comes in
+A step is forward, backward, clipping and AdamW, under bfloat16 autocast, on random images and
+captions of 12 tokens; all networks have 8 to 11 M parameters. Base stages see images of 32
+pixels, super-resolution stages of 64, with the low-resolution image as condition. Ours comes in
 two shapes: "quick" does little arithmetic a parameter, "dense" much of it.
 
 In every round each network takes one step, so a busy machine slows all alike. Printed: images a

@@ -1,12 +1,12 @@
-"""A word added by fine-tuning: how well it is drawn, by pictures fetched and by minutes spent.
+"""A word added by fine-tuning: how well it is drawn, by images fetched and by minutes spent.
 
     python benchmarks/bench_word.py --tiles tiles-cc0.tar.gz --out word
 
 Stacked CC0 figures at 16 px. A base model learns all of them but those with a straw hat. Then it
-is fine-tuned on 1, 3, 10, 30 and 64 pictures that show one, with and without replay of the known
-ones, and with 64 pictures for shorter runs as well. Each result goes through
+is fine-tuned on 1, 3, 10, 30 and 64 images that show one, with and without replay of the known
+ones, and with 64 images for shorter runs as well. Each result goes through
 `train.verification.verify`, the nearest of all true figures being the scorer: the word on prompts
-that were shown, on prompts that never were (the other pictures with the hat), and old words. One
+that were shown, on prompts that never were (the other images with the hat), and old words. One
 process, one thread; CPU-seconds are those of the fine-tuning alone. Results that are there
 already are kept, so the same command goes on where it was stopped.
 
@@ -55,9 +55,9 @@ from train.verification.verdict import (
 WORDS = "straw"
 HEAD = list(HEADGEAR).index("a straw hat")
 PIXELS = Size(16, 16)
-FETCHED = (1, 3, 10, 30, 64)  # pictures with the word that are learnt from; the last is all
+FETCHED = (1, 3, 10, 30, 64)  # images with the word that are learnt from; the last is all
 ASKED = {1: 1, 3: 2, 10: 8, 30: 16, 64: 32}  # prompts of them that are drawn: equal shares of seeds
-LENGTHS = (1 / 32, 1 / 16, 1 / 8, 1 / 4)  # of the usual one: further runs on all pictures
+LENGTHS = (1 / 32, 1 / 16, 1 / 8, 1 / 4)  # of the usual one: further runs on all images
 NEVER_ASKED, OLD_ASKED = 32, 64  # prompts
 MEASURES = {  # name -> (group, measure) of `train.verification.verify`
     "shown": (SHOWN, WORD),
@@ -73,7 +73,7 @@ MEASURES = {  # name -> (group, measure) of `train.verification.verify`
 class Plan:
     """One fine-tuning."""
 
-    fetched: int  # pictures
+    fetched: int  # images
     replay: bool
     images: int  # seen
 
@@ -100,7 +100,7 @@ def main() -> None:
     options.add_argument("--out", type=Path, required=True, help="folder of all results")
     options.add_argument("--base-images", type=int, default=16_000, help="seen by the base model")
     options.add_argument("--images", type=int, default=1_600, help="seen by a fine-tuning")
-    options.add_argument("--samples", type=int, default=64, help="pictures behind a figure")
+    options.add_argument("--samples", type=int, default=64, help="images behind a figure")
     given = options.parse_args()
     torch.set_num_threads(1)
     figures = stacked_figures.compose(given.tiles, PIXELS.width)
@@ -267,7 +267,7 @@ PANEL, MARGIN, BELOW, INSET = (460, 320), (60, 40), 160, 16  # pixels
 
 
 def draw_charts(results: Sequence[Mapping[str, Any]], images: int, file: Path) -> None:
-    """By pictures fetched on the left, by CPU-seconds on the right."""
+    """By images fetched on the left, by CPU-seconds on the right."""
     usual = [r for r in results if r["images"] == images]
     longest = [r for r in results if r["fetched"] == FETCHED[-1] and r["replay"]]
     sheet = Image.new("RGB", (2 * (PANEL[0] + 2 * MARGIN[0]), PANEL[1] + MARGIN[1] + BELOW), PAPER)
@@ -288,10 +288,10 @@ def draw_charts(results: Sequence[Mapping[str, Any]], images: int, file: Path) -
             ("old words", "old"),
         )
     }
-    panel(sheet, 0, "pictures with the word that were learnt from", by_pictures, FETCHED)
+    panel(sheet, 0, "images with the word that were learnt from", by_pictures, FETCHED)
     ticks = [x for x, _ in sorted(by_seconds["old words"])]
     left, title = PANEL[0] + 2 * MARGIN[0], "CPU-seconds of fine-tuning"
-    panel(sheet, left, f"{title}, {FETCHED[-1]} pictures with replay", by_seconds, ticks)
+    panel(sheet, left, f"{title}, {FETCHED[-1]} images with replay", by_seconds, ticks)
     sheet.save(file)
 
 

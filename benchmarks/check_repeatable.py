@@ -63,7 +63,7 @@ def main() -> int:
 
 
 def make_sets(folder: Path, given: Path | None) -> list[str]:
-    """What is trained on: new pictures, and others to replay and to preserve."""
+    """What is trained on: new images, and others to replay and to preserve."""
     colours = {"--shards": ("red", "green"), "--replay": ("blue",), "--regularization": ("black",)}
     words = []
     for option, names in colours.items():

@@ -1,7 +1,7 @@
 """The gold set's files: captions, hand-made inflections, labelled prompts; and a word counter.
 
 The counter is an oracle: plain tokens and the inflections written beside the captions, nothing
-of the coverage report. `python benchmarks/gold_files.py UNIT...` prints the pictures of a unit.
+of the coverage report. `python benchmarks/gold_files.py UNIT...` prints the images of a unit.
 """
 
 import re
@@ -50,7 +50,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """Words that `images` distinct pictures carry."""
+    """Words that `images` distinct images carry."""
 
     images: int
     text: str
@@ -130,14 +130,14 @@ def words(text: str) -> list[str]:
 
 
 class Counter:
-    """Pictures whose caption holds a unit, by its hand-made inflections."""
+    """Images whose caption holds a unit, by its hand-made inflections."""
 
     def __init__(self, captions: Sequence[Caption], inflections: Inflections) -> None:
         self._captions = [(c.images, words(c.text)) for c in captions]
         self._inflections = inflections
 
     def count(self, *units: str) -> int:
-        """Pictures with a caption that holds each unit; a phrase side by side."""
+        """Images with a caption that holds each unit; a phrase side by side."""
         return sum(
             images
             for images, caption in self._captions

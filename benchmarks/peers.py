@@ -2,7 +2,7 @@
 
     pip install imagen-pytorch==2.1.0 diffusers==0.42.1      # an environment of their own
 
-Imported by the benchmarks; runs nothing itself. Letters in names: N pictures, L text tokens,
+Imported by the benchmarks; runs nothing itself. Letters in names: N images, L text tokens,
 D text width, B batch, C channels, H and W pixels.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-Forward = Callable[[Tensor, tuple[Tensor, Tensor]], Tensor]  # picture, text and mask
+Forward = Callable[[Tensor, tuple[Tensor, Tensor]], Tensor]  # image, text and mask
 
 SMALL = {"dim": 48, "dim_mults": (1, 2, 4)}  # about 9 M parameters; all else is the default
 BATCH = 16  # images a step, as ours; the library names none
@@ -73,7 +73,7 @@ class ImagenPeer:
 
         Args:
             images_NHWC: uint8, at the size given to the constructor.
-            states_NLD: token states of each picture's caption; memory-mapped arrays will do.
+            states_NLD: token states of each image's caption; memory-mapped arrays will do.
             mask_NL: 1 for tokens, 0 for padding.
             cpu_seconds: by `time.process_time`; the step under way is finished.
             batch: images a step.
@@ -107,13 +107,13 @@ class ImagenPeer:
         *,
         averaged: bool = True,
     ) -> Tensor:
-        """The clean picture it expects, thresholded as in its own sampler.
+        """The clean image it expects, thresholded as in its own sampler.
 
         Its process keeps the variance, ours lets it explode: x = x0 + sigma n is divided by
         sqrt(1 + sigma^2), and its time is the one whose noise-to-signal ratio is sigma.
 
         Args:
-            noisy_BCHW: clean picture in [-1, 1] plus sigma times standard normal noise, float32.
+            noisy_BCHW: clean image in [-1, 1] plus sigma times standard normal noise, float32.
             sigma: noise level, above 0.
             states_BLD: token states.
             mask_BL: 1 for tokens.
@@ -146,7 +146,7 @@ class ImagenPeer:
         seed: int = 0,
         averaged: bool = True,
     ) -> float:
-        """Mean squared error of `denoise` at one noise level; pictures in [-1, 1]."""
+        """Mean squared error of `denoise` at one noise level; images in [-1, 1]."""
         total, draws = 0.0, torch.Generator().manual_seed(seed)
         for start in range(0, len(images_NHWC), 64):
             part = slice(start, start + 64)
@@ -166,7 +166,7 @@ class ImagenPeer:
         averaged: bool = True,
         cond_scale: float = 1.0,
     ) -> np.ndarray:
-        """Pictures (N, H, W, 3), uint8, by its default sampler of 1,000 steps and guidance 1."""
+        """Images (N, H, W, 3), uint8, by its default sampler of 1,000 steps and guidance 1."""
         torch.manual_seed(seed)
         images = self.trainer.sample(
             text_embeds=torch.from_numpy(states_NLD).float(),
@@ -257,5 +257,5 @@ def cosine_time(sigma: float, *, offset: float = 0.008) -> float:
 
 
 def _pictures(images_NHWC: np.ndarray) -> Tensor:
-    """uint8 pictures as floats in [0, 1], as the library takes them."""
+    """uint8 images as floats in [0, 1], as the library takes them."""
     return torch.from_numpy(np.ascontiguousarray(images_NHWC)).permute(0, 3, 1, 2).float() / 255

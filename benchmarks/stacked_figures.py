@@ -103,7 +103,7 @@ def compose(tiles: Path, pixels: int = 16, hidden_shift: int = 0) -> Figures:
 
     Args:
         tiles: the archive, or the folder it was unpacked to.
-        pixels: side of the pictures; 32 is that of the layers, others are scaled (box filter
+        pixels: side of the images; 32 is that of the layers, others are scaled (box filter
             down, nearest up).
         hidden_shift: which pairs are hidden: 0 for those that settings were chosen on.
 
@@ -164,7 +164,7 @@ def stack_layers(layers: Sequence[Image.Image], pixels: int) -> np.ndarray:
 
 
 def nearest(images_NHWC: np.ndarray, true: Figures) -> np.ndarray:
-    """For each picture the row of the true figure nearest to it, by squared difference."""
+    """For each image the row of the true figure nearest to it, by squared difference."""
     known = true.images_NHWC.reshape(len(true), -1).astype(np.float32) / 255
     asked = images_NHWC.reshape(len(images_NHWC), -1).astype(np.float32) / 255
     # |a - k|^2 = |a|^2 - 2 a.k + |k|^2, where |a|^2 does not change the order
@@ -202,7 +202,7 @@ def write_folder(figures: Figures, folder: Path) -> None:
 
 
 def sheet(images_NHWC: np.ndarray, columns: int = 16, scale: int = 4) -> Image.Image:
-    """Pictures side by side, enlarged."""
+    """Images side by side, enlarged."""
     height, width = images_NHWC.shape[1:3]
     rows = -(-len(images_NHWC) // columns)
     canvas = np.full((rows * height, columns * width, 3), 255, np.uint8)

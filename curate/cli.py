@@ -20,11 +20,11 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Find the words your pictures cannot teach, fetch pictures that may be used, prove it.",
+    help="Find the words your images cannot teach, fetch images that may be used, prove it.",
 )
-fetch_app = typer.Typer(no_args_is_help=True, help="Fetch pictures from a source.")
+fetch_app = typer.Typer(no_args_is_help=True, help="Fetch images from a source.")
 app.add_typer(fetch_app, name="fetch")
-sources_app = typer.Typer(no_args_is_help=True, help="Where pictures come from, and on what terms.")
+sources_app = typer.Typer(no_args_is_help=True, help="Where images come from, and on what terms.")
 app.add_typer(sources_app, name="sources")
 
 DataOption = Annotated[Path, typer.Option("--data", help="Dataset folder.", show_default=True)]
@@ -35,7 +35,7 @@ PolicyOption = Annotated[
     str, typer.Option(help="personal, research, commercial, or a policy file.", show_default=True)
 ]
 LimitOption = Annotated[
-    int, typer.Option(min=1, help="Pictures to take from the top of the results.")
+    int, typer.Option(min=1, help="Images to take from the top of the results.")
 ]
 EndpointOption = Annotated[
     Endpoint | None,
@@ -63,7 +63,7 @@ def _fetch_command(source: Source) -> Callable[..., None]:
                 Dataset(data), source, declared.pop(what.name), limit=limit, options=declared,
                 allow_ai=allow_ai, fetch_options=run.FetchOptions(ask, endpoint), progress=progress,
             )  # fmt: skip
-        terminal.print_result(done, ("", "pictures"), json=json)
+        terminal.print_result(done, ("", "images"), json=json)
 
     function = source.search or source.listing
     assert function is not None, "a source has a search or a listing"
@@ -97,10 +97,10 @@ def sources_list_command(data: DataOption = DEFAULT_DATA, json: JsonOption = Fal
 @sources_app.command("accept")
 def sources_accept_command(
     name: Annotated[str, typer.Argument(metavar="SOURCE", help="Name of the source.")],
-    basis: Annotated[str, typer.Option(help="Why you may use its pictures, in your words.")],
+    basis: Annotated[str, typer.Option(help="Why you may use its images, in your words.")],
     data: DataOption = DEFAULT_DATA,
 ) -> None:
-    """Record that you accept a source's terms, and on what basis you use its pictures."""
+    """Record that you accept a source's terms, and on what basis you use its images."""
     source = find_source(name)
     given = terms.accept_terms(data, source, basis)
     for point in source.terms:
@@ -113,7 +113,7 @@ def _ask_for_basis(source: Source) -> str | None:
     for point in source.terms:
         typer.echo(f"  - {point}", err=True)
     answer: str = typer.prompt(
-        "Your basis for using its pictures all the same (nothing: stop)",
+        "Your basis for using its images all the same (nothing: stop)",
         default="",
         show_default=False,
         err=True,
@@ -132,14 +132,14 @@ def dedup_command(
     data: DataOption = DEFAULT_DATA,
     json: JsonOption = False,
 ) -> None:
-    """Measure the pictures; drop the unreadable ones, and all copies of a picture but the best."""
+    """Measure the images; drop the unreadable ones, and all copies of an image but the best."""
     from curate.images.dedup import find_duplicates
 
     with terminal.TerminalProgress() as progress:
         done = find_duplicates(Dataset(data), max_distance=max_distance, progress=progress)
     for note in done.notes():
         terminal.say(note)
-    terminal.print_result(done, ("", "pictures"), json=json)
+    terminal.print_result(done, ("", "images"), json=json)
 
 
 @app.command("pack")
@@ -150,7 +150,7 @@ def pack_command(
     data: DataOption = DEFAULT_DATA,
     json: JsonOption = False,
 ) -> None:
-    """Write the pictures that may be trained on, with their captions, as WebDataset shards."""
+    """Write the images that may be trained on, with their captions, as WebDataset shards."""
     from curate.shards.pack import pack
 
     with terminal.TerminalProgress() as progress:
@@ -164,21 +164,21 @@ def pack_command(
 def check_command(
     policy: PolicyOption = "personal", data: DataOption = DEFAULT_DATA, json: JsonOption = False
 ) -> None:
-    """Decide by a policy what each picture may be used for: allow, hold or deny."""
+    """Decide by a policy what each image may be used for: allow, hold or deny."""
     from curate.commands import build
 
     done = build.check_dataset(Dataset(data), policy=policy)
-    terminal.say(f"{done.rows} pictures in use, decided by {done.policy}")
+    terminal.say(f"{done.rows} images in use, decided by {done.policy}")
     terminal.print_result(done, ("use", "allow", "hold", "deny"), json=json)
 
 
 @app.command("caption")
 def caption_command(
-    per_image: Annotated[int, typer.Option(help="Captions a picture gets at most.")] = 4,
+    per_image: Annotated[int, typer.Option(help="Captions an image gets at most.")] = 4,
     data: DataOption = DEFAULT_DATA,
     json: JsonOption = False,
 ) -> None:
-    """Write captions from the texts, titles, tags and file names that came with the pictures."""
+    """Write captions from the texts, titles, tags and file names that came with the images."""
     from curate.commands import build
 
     done = build.caption_dataset(Dataset(data), per_image=per_image)
@@ -189,7 +189,7 @@ def caption_command(
 def build_command(
     policy: PolicyOption = "personal",
     size: Annotated[int, typer.Option(help="Shorter side at most, pixels.")] = 512,
-    format: Annotated[str, typer.Option(help="Of packed pictures: jpg, png or webp.")] = "jpg",
+    format: Annotated[str, typer.Option(help="Of packed images: jpg, png or webp.")] = "jpg",
     data: DataOption = DEFAULT_DATA,
     json: JsonOption = False,
 ) -> None:
@@ -208,16 +208,16 @@ def status_command(data: DataOption = DEFAULT_DATA, json: JsonOption = False) ->
     """Show what a dataset holds: rows, drops, verdicts, licences, words, captions, shards."""
     from curate.commands.status import status
 
-    terminal.print_result(status(Dataset(data)), ("", "pictures"), json=json)
+    terminal.print_result(status(Dataset(data)), ("", "images"), json=json)
 
 
 @app.command("explain")
 def explain_command(
-    key: Annotated[str, typer.Argument(metavar="KEY", help="Key of the picture's row.")],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Key of the image's row.")],
     data: DataOption = DEFAULT_DATA,
     json: JsonOption = False,
 ) -> None:
-    """Tell why a picture is in or out: where it is from, what was stated, what was decided."""
+    """Tell why an image is in or out: where it is from, what was stated, what was decided."""
     from curate.commands.explain import explain
 
     explanation = explain(Dataset(data), key)
@@ -230,7 +230,7 @@ def explain_command(
 
 @app.command("credits")
 def credits_command(data: DataOption = DEFAULT_DATA, json: JsonOption = False) -> None:
-    """Say who made the pictures that may be trained on, and under which licence, in Markdown."""
+    """Say who made the images that may be trained on, and under which licence, in Markdown."""
     from dataclasses import asdict
 
     from curate.rights import credits

@@ -53,7 +53,7 @@ def vocab_gaps_command(  # noqa: PLR0913 one a documented option
     ] = None,
     images: Annotated[
         str | None,
-        typer.Option(help="MODEL:WEIGHTS of open_clip: look into pictures for missing words."),
+        typer.Option(help="MODEL:WEIGHTS of open_clip: look into images for missing words."),
     ] = None,
     baseline: Annotated[
         _File, typer.Option(help="Earlier report as JSON: say what changed, fail on new gaps only.")
@@ -67,14 +67,14 @@ def vocab_gaps_command(  # noqa: PLR0913 one a documented option
     ] = None,
     html: Annotated[_File, typer.Option(help="Write a page for a browser.")] = None,
     plan: Annotated[_File, typer.Option(help="Write a script that closes the gaps.")] = None,
-    budget: Annotated[int, typer.Option(min=1, help="Pictures the plan may fetch.")] = 1000,
+    budget: Annotated[int, typer.Option(min=1, help="Images the plan may fetch.")] = 1000,
     junit: Annotated[_File, typer.Option(help="Write a test report for CI systems.")] = None,
     github: Annotated[
         bool, typer.Option("--github", help="Print GitHub annotations instead of the table.")
     ] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Processes that index the data.")] = 1,
 ) -> None:
-    """List what your prompts ask for and the pictures cannot teach, worst first."""
+    """List what your prompts ask for and the images cannot teach, worst first."""
     from curate.commands import gaps
     from curate.report.report import check_fail_on, to_json
     from curate.report.text import (

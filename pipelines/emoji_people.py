@@ -1,10 +1,10 @@
 """Teach a small model the word *mage*: the whole loop, with the commands a user types.
 
-`python -m pipelines.emoji_people --out demo` fetches pictures of people (3D emoji, MIT), trains a
+`python -m pipelines.emoji_people --out demo` fetches images of people (3D emoji, MIT), trains a
 two-stage cascade that never saw a mage, lets `curate vocab-gaps` find the word that the prompts
 ask for and the captions lack, fetches twelve mages, fine-tunes, and measures what changed. With
 `--known`, `--new`, `--truth`, `--word` and `--prompts` the same recipe runs on any folders of
-captioned pictures. Typing the command again goes on where it stopped.
+captioned images. Typing the command again goes on where it stopped.
 """
 
 import json
@@ -23,19 +23,19 @@ HERE = Path(__file__).parent
 SIZE = 64  # pixels a side of what is trained on and drawn
 IMAGES = {"base": (46_000, 22_000), "taught": (12_000, 4_000)}  # seen by each stage of the cascade
 TRAINING = ("--stages", "16,64", "--seed", "0")
-SAMPLES = 200  # pictures behind each figure
+SAMPLES = 200  # images behind each figure
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which pictures teach which word, and where everything is written."""
+    """Which images teach which word, and where everything is written."""
 
     out: Path
-    known: Path  # captioned pictures without the word
-    new: Path  # captioned pictures with it
-    truth: Path  # every true picture: the reference of the measurement, never trained on
+    known: Path  # captioned images without the word
+    new: Path  # captioned images with it
+    truth: Path  # every true image: the reference of the measurement, never trained on
     word: str
     prompts: Path
     licence: str | None  # for folders that state none
@@ -54,7 +54,7 @@ def recipe_stages(plan: Plan, *, own_pictures: bool) -> list[Stage]:
     needs = tuple(s.name for s in first)
     return [
         *first,
-        _dataset_stage("known-data", "The pictures at hand", plan.known, known, plan, needs),
+        _dataset_stage("known-data", "The images at hand", plan.known, known, plan, needs),
         _gaps_stage("gaps-before", plan, (known,), needs=("known-data",), exits=(1,)),
         _training_stage("base", "Train without the word", known, base, plan, needs=("known-data",)),
         _dataset_stage("new-data", f"Fetch what teaches {plan.word}", plan.new, new, plan, needs),
@@ -75,9 +75,7 @@ def recipe_stages(plan: Plan, *, own_pictures: bool) -> list[Stage]:
             needs=("base", "new-data"),
             more=("--init", str(base), "--replay", str(known)),
         ),
-        _dataset_stage(
-            "truth-data", "All true pictures", plan.truth, truth, plan, needs, whole=True
-        ),
+        _dataset_stage("truth-data", "All true images", plan.truth, truth, plan, needs, whole=True),
         _verify_stage(plan, base, taught, truth, (known, new)),
         _page_stage(plan),
     ]
@@ -88,7 +86,7 @@ def _images_stage(plan: Plan) -> Stage:
     words = ("python", "-m", "pipelines.pictures_and_labels", "--out", str(folder))
     return Stage(
         name="pictures",
-        title="Pictures and labels from npm",
+        title="Images and labels from npm",
         commands=(Command((*words, "--packages", str(plan.out / "packages"))),),
         outputs=(plan.known, plan.new, plan.truth),
         inputs=(HERE / "pictures_and_labels.py",),
@@ -107,7 +105,7 @@ def _dataset_stage(
 ) -> Stage:
     """From a folder to shards.
 
-    A `whole` set skips dedup: the reference of a measurement must hold every true picture, and
+    A `whole` set skips dedup: the reference of a measurement must hold every true image, and
     two of the emoji (a person and a man in a space suit, both dark) differ in their eyebrows only.
     """
     at = ("--data", str(data))
@@ -133,7 +131,7 @@ def _dataset_stage(
 
 
 def nothing_lost(status: Path, data: Path) -> None:
-    """Refuse a dataset that lost a picture: people who differ in skin tone are no duplicates.
+    """Refuse a dataset that lost an image: people who differ in skin tone are no duplicates.
 
     Raises:
         InputError: a row was dropped.
@@ -144,7 +142,7 @@ def nothing_lost(status: Path, data: Path) -> None:
         found = ", ".join(f"{n} as {reason}" for reason, n in sorted(dropped.items()))
         raise InputError(
             data,
-            f"{sum(dropped.values())} of {report['rows']} pictures were dropped ({found})",
+            f"{sum(dropped.values())} of {report['rows']} images were dropped ({found})",
             fix=f"curate status --data {data}, then curate explain KEY; this recipe needs them all",
         )
 
@@ -255,20 +253,20 @@ def recipe(
         "demo"
     ),
     known: Annotated[
-        Path | None, typer.Option(help="Own captioned pictures, lacking the word.")
+        Path | None, typer.Option(help="Own captioned images, lacking the word.")
     ] = None,
-    new: Annotated[Path | None, typer.Option(help="Own captioned pictures that show it.")] = None,
-    truth: Annotated[Path | None, typer.Option(help="All true pictures, to measure by.")] = None,
+    new: Annotated[Path | None, typer.Option(help="Own captioned images that show it.")] = None,
+    truth: Annotated[Path | None, typer.Option(help="All true images, to measure by.")] = None,
     word: Annotated[str, typer.Option(help="The word to teach.")] = "mage",
     prompts: Annotated[Path, typer.Option(help="Prompts, one a line.")] = HERE / "prompts.txt",
     licence: Annotated[
-        str | None, typer.Option("--license", help="SPDX id, where own pictures state none.")
+        str | None, typer.Option("--license", help="SPDX id, where own images state none.")
     ] = None,
     fraction: Annotated[
         float, typer.Option(min=0.001, max=100.0, help="Train this many times as long.")
     ] = 1.0,
 ) -> None:
-    """Find the word that the pictures lack, fetch pictures, teach it, measure; then show a page."""
+    """Find the word that the images lack, fetch images, teach it, measure; then show a page."""
     own = [f for f in (known, new, truth) if f is not None]
     if len(own) not in (0, 3):
         raise typer.BadParameter("name all three folders: --known, --new and --truth")

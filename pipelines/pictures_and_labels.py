@@ -1,4 +1,4 @@
-"""Two npm packages -> three folders of pictures with captions from the packages' own labels.
+"""Two npm packages -> three folders of images with captions from the packages' own labels.
 
 `@lobehub/fluent-emoji-3d` holds Microsoft's Fluent Emoji (MIT) as 256-pixel WebP files named by
 code point; `emojibase-data` (MIT) says which code points are called what, in CLDR's words. A
@@ -33,14 +33,14 @@ GENDERS = ("person", "man", "woman")
 TONES = ("yellow", "light", "medium-light", "medium", "medium-dark", "dark")
 NEW_ROLE = "mage"  # the word that the first model never sees
 NEW_TONES = ("yellow", "light", "medium", "dark")  # of the mages fetched later
-# In version 1.1.0 of the picture package the files of these two skin tones are interchanged (seen
-# on the pictures, and by the brightness of the faces), for every role here but one.
+# In version 1.1.0 of the image package the files of these two skin tones are interchanged (seen
+# on the images, and by the brightness of the faces), for every role here but one.
 INTERCHANGED = {"1f3fc": "1f3fd", "1f3fd": "1f3fc"}
 NOT_INTERCHANGED = ("technologist",)
 HIDDEN_COMBINATIONS = 60  # combinations of known words that no model ever sees
 
 CREDIT = """\
-Pictures: Fluent Emoji (3D), Copyright (c) Microsoft Corporation, MIT licence,
+Images: Fluent Emoji (3D), Copyright (c) Microsoft Corporation, MIT licence,
 https://github.com/microsoft/fluentui-emoji; as packed in @lobehub/fluent-emoji-3d 1.1.0,
 Copyright (c) 2023 LobeHub, MIT licence, https://github.com/lobehub/fluent-emoji.
 Labels: emojibase-data 17.0.0, Copyright (c) 2017-2019 Miles Johnson, MIT licence,
@@ -134,12 +134,12 @@ def download_packages(
 def _run_npm(command: Sequence[str], folder: Path) -> None:
     fix = f"install Node.js with npm, go online, or put the .tgz files into {folder} yourself"
     if shutil.which("npm") is None:
-        raise SourceError("npm", "is not installed; the demo's pictures come from it", fix=fix)
+        raise SourceError("npm", "is not installed; the demo's images come from it", fix=fix)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = [s for s in done.stderr.splitlines() if "warn" not in s.lower()] or ["no message"]
         said = lines[0].removeprefix("npm error ").strip()
-        problem = f"could not fetch the demo's pictures ({said})"
+        problem = f"could not fetch the demo's images ({said})"
         raise SourceError("npm pack", problem, fix=fix)
 
 
@@ -202,7 +202,7 @@ def write_folders(packages: Path, into: Path) -> dict[str, int]:
     """Write `list_people`, `mages` and `truth` under `into`, from the packages lying in `packages`.
 
     Returns:
-        Pictures a folder.
+        Images a folder.
     """
     with tarfile.open(packages / LABELS_PACKAGE.file_name) as archive:
         emojis = json.loads(_read_member(archive, "package/en/data.json"))

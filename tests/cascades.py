@@ -58,6 +58,6 @@ def write(
 
 
 def credit(key: str, **values: str) -> dict[str, str]:
-    """What a model's file says of one picture."""
+    """What a model's file says of one image."""
     names = ("title", "creator", "creator_url", "license", "license_url", "page_url", "share_model")
     return {"key": key, **dict.fromkeys(names, ""), **values}

@@ -1,7 +1,7 @@
 """Program: kill a fetch with SIGKILL at random moments, let it finish, compare the manifests.
 
 Run as `killed_fetches.py WORK SEED KILLS FOLDER` or `… URL`. A process of its own without threads,
-so that it may fork; prints a JSON list of the pictures stored when each kill struck.
+so that it may fork; prints a JSON list of the images stored when each kill struck.
 """
 
 import json

@@ -24,7 +24,7 @@ CAPTIONS = [caption(s, c, h) for h in SHAPES for c in COLOURS for s in SIZES]
 
 
 def draw(text: str, seed: int = 0, side: int = SIDE) -> np.ndarray:
-    """The picture of a caption; the seed moves it by up to a fortieth of the side."""
+    """The image of a caption; the seed moves it by up to a fortieth of the side."""
     _, size, colour, shape = text.split()
     big = side * 4
     rng = np.random.default_rng(seed)
@@ -57,7 +57,7 @@ def as_png(pixels: np.ndarray) -> bytes:
 
 
 def shapes(folder: Path, captions: Sequence[str] = CAPTIONS, copies: int = 1) -> Path:
-    """Shards with `copies` pictures of each caption, each a little moved."""
+    """Shards with `copies` images of each caption, each a little moved."""
     pictures = [
         (f"{text.replace(' ', '-')}-{n}", as_png(draw(text, n)), [text])
         for text in captions

@@ -103,7 +103,7 @@ def run_server() -> Iterator[Server]:
 
 
 def image_bytes(number: int, *, kind: str = "PNG", side: int = 8) -> bytes:
-    """A small picture of one colour, different for each number."""
+    """A small image of one colour, different for each number."""
     colour = (number * 37 % 256, number * 91 % 256, number % 256)
     file = io.BytesIO()
     Image.new("RGB", (side, side), colour).save(file, kind)
@@ -112,11 +112,11 @@ def image_bytes(number: int, *, kind: str = "PNG", side: int = 8) -> bytes:
 
 @dataclass
 class Pixabay:
-    """A Pixabay with `count` pictures of anything one asks for."""
+    """A Pixabay with `count` images of anything one asks for."""
 
     server: Server
     count: int = 5
-    delay: float = 0.0  # seconds before each picture
+    delay: float = 0.0  # seconds before each image
     changes: dict[int, dict[str, Any]] = field(default_factory=dict)  # hit number -> fields
 
     def __post_init__(self) -> None:

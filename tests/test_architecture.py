@@ -352,7 +352,7 @@ def test_a_command_has_the_defaults_of_its_step(name: str) -> None:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, list[str]]:
-    """A few real pictures: copies, near copies, one that is different, one that is broken."""
+    """A few real images: copies, near copies, one that is different, one that is broken."""
     kept = Store(tmp_path_factory.mktemp("store"))
     ramp = Image.linear_gradient("L").resize((96, 64))
     disc = Image.radial_gradient("L").resize((64, 64)).convert("RGB")

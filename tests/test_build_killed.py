@@ -24,13 +24,13 @@ SIZE = 32  # pixels
 
 @pytest.fixture(scope="module")
 def fetched(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset of twenty pictures, two of them copies, one unreadable; nothing checked yet."""
+    """A dataset of twenty images, two of them copies, one unreadable; nothing checked yet."""
     folder = tmp_path_factory.mktemp("pictures")
     lines = ["file_name,text,license"]
     for number in range(20):
         data = image_bytes(number % 18, side=64)
         (folder / f"{number}.png").write_bytes(data[:-30] if number == 5 else data)
-        lines.append(f"{number}.png,picture {number},{'MIT' if number % 4 else ''}")
+        lines.append(f"{number}.png,image {number},{'MIT' if number % 4 else ''}")
     (folder / "metadata.csv").write_text("\n".join(lines))
     root = tmp_path_factory.mktemp("fetched") / "data"
     fetch(Dataset(root), SOURCE, folder)

@@ -47,7 +47,7 @@ def test_lists_gaps_worst_first(folder: Path, capsys: pytest.CaptureFixture[str]
 def test_counts_several_data_together(folder: Path, capsys: pytest.CaptureFixture[str]):
     Path("more.jsonl").write_text(
         '{"image": "m", "captions": ["a woman mage"]}\n'
-        '{"image": "29", "captions": ["the same picture, called a woman"]}\n'
+        '{"image": "29", "captions": ["the same image, called a woman"]}\n'
     )
     assert run_vocab_gaps("prompts.txt", "--data", "captions.jsonl", "--data", "more.jsonl") == 1
 

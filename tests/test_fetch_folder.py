@@ -36,7 +36,7 @@ def data(tmp_path):
 
 @pytest.fixture
 def pictures(tmp_path):
-    """A folder of two pictures, snow.png and ice/storm.jpg."""
+    """A folder of two images, snow.png and ice/storm.jpg."""
     root = tmp_path / "pictures"
     (root / "ice").mkdir(parents=True)
     (root / "snow.png").write_bytes(image_bytes(1))
@@ -131,7 +131,7 @@ def test_metadata_counts_from_its_own_folder(data, pictures):
     (pictures / "metadata.csv").write_text("file_name,text\n./ice/storm.jpg,storm\nsnow.png,snow\n")
     _, said = take(data, pictures)
     assert set(rows(data)["ice/storm.jpg"].texts) == {"ice storm", "storm"}
-    assert "1 metadata rows name a picture again; their captions are added" in said
+    assert "1 metadata rows name an image again; their captions are added" in said
 
 
 def test_columns_that_nothing_uses_are_named(data, pictures):
@@ -303,7 +303,7 @@ def test_two_metadata_files_in_a_folder_are_one_too_many(data, pictures):
         (lambda path: None, "no such folder"),
         (lambda path: path.write_text("x"), "is not a folder"),
         (lambda path: path.mkdir(), "the folder is empty"),
-        (lambda path: (path.mkdir(), (path / "a.md").write_text("x")), "holds no picture"),
+        (lambda path: (path.mkdir(), (path / "a.md").write_text("x")), "holds no image"),
     ],
 )
 def test_what_is_no_folder_of_pictures_is_told_and_nothing_is_made(tmp_path, capsys, make, problem):
@@ -328,7 +328,7 @@ def test_the_command_prints_its_account(pictures, tmp_path, capsys):
         "new\t2", "updated\t0", "known\t0", "failed, tried again next time\t0",
         "refused: not-an-image\t1", "rows in the dataset\t3",
     ]  # fmt: skip
-    assert "3 of 3 pictures have no caption" in output.err
+    assert "3 of 3 images have no caption" in output.err
     with pytest.raises(SystemExit):
         main([*words, "--json"])
     assert json.loads(capsys.readouterr().out) == {
@@ -400,7 +400,7 @@ def test_thousands_of_pictures_take_seconds(data, tmp_path):
         (root / f"{number}.png").write_bytes(image_bytes(number))
     started = time.monotonic()
     assert take(data, root)[0].new == 1000
-    assert time.monotonic() - started < 10  # synced one by one it was 7 ms a picture on a fast disk
+    assert time.monotonic() - started < 10  # synced one by one it was 7 ms an image on a fast disk
 
 
 @pytest.mark.corpora

@@ -17,7 +17,7 @@ PROGRAM = Path(__file__).with_name("killed_fetches.py")
 
 
 def kill(work: Path, what: str) -> list[int]:
-    """How many pictures were stored when each of ten kills struck."""
+    """How many images were stored when each of ten kills struck."""
     environment = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000", "PIXABAY_API_KEY": KEY}
     done = subprocess.run(
         [sys.executable, str(PROGRAM), str(work), "7", "10", what],
@@ -33,7 +33,7 @@ def test_a_killed_folder_fetch_completes_to_the_same_bytes(tmp_path):
     lines = ["file_name,text"]
     for number in range(150):
         (folder / f"{number}.png").write_bytes(image_bytes(number))
-        lines.append(f"{number}.png,picture {number}")
+        lines.append(f"{number}.png,image {number}")
     (folder / "metadata.csv").write_text("\n".join([*lines, "gone.png,not there"]))
     stored = kill(tmp_path / "work", str(folder))
     assert len(stored) == 10

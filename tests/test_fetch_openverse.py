@@ -43,7 +43,7 @@ def server():
 
 
 def pages(server: Server, results: list[dict[str, object]], size: int = 20) -> None:
-    """Serve `results` in pages, and a picture for each."""
+    """Serve `results` in pages, and an image for each."""
 
     def search(query: dict[str, str]) -> Answer:
         page = int(query["page"])

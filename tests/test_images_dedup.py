@@ -1,4 +1,4 @@
-"""Which pictures are copies, which one stays, and what looks alike but is not."""
+"""Which images are copies, which one stays, and what looks alike but is not."""
 
 import io
 import os
@@ -63,7 +63,7 @@ def encoded(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
 
 
 def alike(a: bytes, b: bytes) -> bool:
-    """Whether the whole rule, hash and pixels, takes two files for one picture."""
+    """Whether the whole rule, hash and pixels, takes two files for one image."""
     pictures = {"a-1": decode_image(a), "a-2": decode_image(b)}
     rows = [Sample(key, "a", sha256=key, **pixel_facts(image)) for key, image in pictures.items()]
 
@@ -415,7 +415,7 @@ def killed_after(command: list[str], seconds: float) -> int:
         return process.wait()
 
 
-# real pictures
+# real images
 
 
 @pytest.mark.corpora
@@ -436,7 +436,7 @@ def test_copies_of_real_photographs_are_found(corpora: Path, tmp_path: Path) -> 
 
 @pytest.mark.corpora
 def test_real_tiles_that_look_alike_both_stay(corpora: Path, tmp_path: Path) -> None:
-    """Thousands of 32-pixel tiles have neighbours within 4 bits; nearly all are other pictures."""
+    """Thousands of 32-pixel tiles have neighbours within 4 bits; nearly all are other images."""
     shutil.unpack_archive(corpora / "tiles-cc0.tar.gz", tmp_path / "tiles")
     dataset = Dataset(tmp_path / "data")
     with dataset.lock():

@@ -290,7 +290,7 @@ def test_measure_fills_in_and_marks(tmp_path: Path) -> None:
     exif[0x0112] = 6
     rows = [
         row(store, "t-1", encoded(noise(), exif=exif)),
-        row(store, "t-2", b"no picture"),
+        row(store, "t-2", b"no image"),
         Sample("t-3", "test", dropped="download:HTTP 404"),
         Sample("t-4", "test", sha256="0" * 64, dropped="opt-out:noai"),
     ]
@@ -313,7 +313,7 @@ def test_a_missing_file_stops_the_run_with_a_sentence(tmp_path: Path) -> None:
     store = Store(tmp_path)
     gone = row(store, "t-1", encoded(noise()))
     store.path_of(str(gone.sha256)).unlink()
-    with pytest.raises(InputError, match="stored picture cannot be read"):
+    with pytest.raises(InputError, match="stored image cannot be read"):
         measured(store, [gone])
 
 

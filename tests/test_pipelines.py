@@ -1,4 +1,4 @@
-"""The recipe's own parts: pictures and captions, stages that are done once, the page's tables."""
+"""The recipe's own parts: images and captions, stages that are done once, the page's tables."""
 
 import io
 import json
@@ -19,7 +19,7 @@ from pipelines.stages import Command, Stage, StageError, run
 EVERYONE = [Person(r, g, t, "", "") for r in ROLES.split(", ") for g in GENDERS for t in TONES]
 
 
-# pictures and captions
+# images and captions
 
 
 def test_captions_read_as_people_write_prompts() -> None:
@@ -203,7 +203,7 @@ def test_a_lost_picture_stops_the_recipe(tmp_path: Path) -> None:
     status.write_text('{"rows": 3, "dropped": {}}')
     nothing_lost(status, tmp_path)
     status.write_text('{"rows": 3, "dropped": {"duplicate": 2}}')
-    with pytest.raises(InputError, match=r"2 of 3 pictures were dropped \(2 as duplicate\)"):
+    with pytest.raises(InputError, match=r"2 of 3 images were dropped \(2 as duplicate\)"):
         nothing_lost(status, tmp_path)
 
 

@@ -169,7 +169,7 @@ def test_more_gaps_than_a_day_allows_wait_and_errors_go_first():
     assert {f"m{n}" for n in range(30)} <= limits(found).keys()
     requests = sum(-(-f.images // 20) for f in found.fetches)
     assert requests <= 200
-    assert "Beyond this budget of 1,000 pictures and one day" in plan_script(found)
+    assert "Beyond this budget of 1,000 images and one day" in plan_script(found)
 
 
 def test_a_query_gives_no_more_than_the_source_shows():
@@ -206,7 +206,7 @@ def test_the_script_says_what_each_line_is_for():
          "--min", "5", "--target", "30", "--baseline", "vocab-gaps-before.json"],
     ]  # fmt: skip
     assert "# missing: ice-dragon has 0 images, asked for by 2 prompts; 12 of the 30 still" in text
-    assert "counts pictures taken from the top" in text and "refused" in text
+    assert "counts images taken from the top" in text and "refused" in text
     assert not any(words[0] == "cd" for words in commands(text))
 
 
@@ -304,7 +304,7 @@ def test_no_unit_can_make_the_script_do_anything_else(tmp_path_factory, units, f
 
 
 def catalogue(server: Server) -> None:
-    """An Openverse that has two pictures of anything."""
+    """An Openverse that has two images of anything."""
 
     def search(query: dict[str, str]) -> Answer:
         word = query["q"]
@@ -346,7 +346,7 @@ def test_bash_runs_the_script_and_the_gap_closes(tmp_path, monkeypatch):
             done = run_bash(tmp_path)
             assert done.returncode == 0, done.stderr
             assert "closed: 1: dragon (missing, 0 images -> covered, 2 images)" in done.stderr
-            assert len(server.asked) == 3  # one search, two pictures; the second time nothing
+            assert len(server.asked) == 3  # one search, two images; the second time nothing
     rows = Dataset(Path("data")).read().samples
     assert len(rows) == 2 and all(r.train and r.train.decision == "allow" for r in rows)
     assert Path("data/shards/index.json").exists()

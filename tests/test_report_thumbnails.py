@@ -1,4 +1,4 @@
-"""Thumbnails of every kind of data, and of pictures that cannot be shown."""
+"""Thumbnails of every kind of data, and of images that cannot be shown."""
 
 import base64
 import io
@@ -68,12 +68,12 @@ def test_a_dataset_folder(dataset: Dataset):
     assert (red.license, red.source, red.page_url, red.author) == (
         "CC-BY-4.0", "test", "https://a.test/1", "Ann",
     )  # fmt: skip
-    assert opened(found["test-later"]).size == (32, 32), "small pictures stay as they are"
+    assert opened(found["test-later"]).size == (32, 32), "small images stay as they are"
     reasons = {key: one.reason for key, one in found.items() if one.data_uri is None}
     assert reasons.keys() == {"test-none", "test-broken", "test-gone"}
-    assert reasons["test-none"] == "no picture was stored"
+    assert reasons["test-none"] == "no image was stored"
     assert "truncated" in str(reasons["test-broken"])
-    assert reasons["test-gone"] == "stored picture cannot be read (No such file or directory)"
+    assert reasons["test-gone"] == "stored image cannot be read (No such file or directory)"
 
 
 def test_a_manifest_beside_its_store(dataset: Dataset):
@@ -114,7 +114,7 @@ def test_files_named_by_a_list(tmp_path: Path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub/wide.png").write_bytes(drawing("red", "square", 200))
     Image.open(tmp_path / "sub/wide.png").resize((300, 100)).save(tmp_path / "sub/wide.jpg")
-    (tmp_path / "text.png").write_text("no picture at all")
+    (tmp_path / "text.png").write_text("no image at all")
     Image.new("L", (9, 9)).save(tmp_path / "move.gif")
     names = ["sub/wide.jpg", "text.png", "move.gif", "absent.png", "sub", "a\0b", "x" * 5000]
     names.append("https://a.test/sub/wide.png")
@@ -177,7 +177,7 @@ def test_a_hugging_face_dataset(tmp_path: Path, write: Callable[[Path], None]):
     assert opened(found[keys[1]]).size == (96, 96)
     assert [one.license for one in found.values()] == [None, "MIT", None, "MIT"]
     assert found[keys[2]].reason == "text is not decoded"
-    assert found[keys[3]].reason == "no picture was stored"
+    assert found[keys[3]].reason == "no image was stored"
 
 
 def test_an_image_folder_with_metadata(tmp_path: Path):
@@ -200,8 +200,8 @@ def test_several_kinds_together(tmp_path: Path, dataset: Dataset):
 def test_only_so_many_are_decoded_and_the_rest_say_why(dataset: Dataset):
     found = of(dataset.root, "test-none", "test-red", "test-later", most=1)
     assert found["test-red"].data_uri
-    assert found["test-later"].reason == "left out, the page holds enough pictures"
-    assert found["test-none"].reason == "no picture was stored"
+    assert found["test-later"].reason == "left out, the page holds enough images"
+    assert found["test-none"].reason == "no image was stored"
 
 
 def test_the_same_bytes_each_time_and_no_more_than_needed(dataset: Dataset, tmp_path: Path):

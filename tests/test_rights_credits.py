@@ -33,7 +33,7 @@ def test_pictures_that_share_author_and_licence_share_a_line():
     assert credits_markdown(collect_credits(rows)) == [
         "- lone by Studio, [CC0-1.0](<https://creativecommons.org/publicdomain/zero/1.0/>), "
         "modified: resized",
-        "- 3 pictures (elf; mage) by Studio, [source](<https://example.org/set>), "
+        "- 3 images (elf; mage) by Studio, [source](<https://example.org/set>), "
         "[MIT](<https://spdx.org/licenses/MIT.html>), modified: resized",
     ]
 
@@ -44,7 +44,7 @@ def test_each_page_is_linked_where_pages_differ():
         for n, title in enumerate(["b", "a"])
     ]
     (line,) = credits_markdown(collect_credits(rows, modified="modified: resized, cropped"))
-    assert "2 pictures ([a](<https://example.org/1>); [b](<https://example.org/0>))" in line
+    assert "2 images ([a](<https://example.org/1>); [b](<https://example.org/0>))" in line
     assert "by unknown author" in line
     assert line.endswith("modified: resized, cropped")
 

@@ -227,7 +227,7 @@ REFUSED = [
     ("[sources.x]\ntrain = 7\n", "[sources.x] train: 7 is not a text in quotes", "write a text"),
     (
         '[sources.pixabay]\nshare_dataset = "permission"\n',
-        "[sources.pixabay] share_dataset: the terms of pixabay forbid giving its pictures on",
+        "[sources.pixabay] share_dataset: the terms of pixabay forbid giving its images on",
         'write "deny"',
     ),
     (

@@ -54,7 +54,7 @@ def noise(seed: int, width: int = 90, height: int = 60) -> Image.Image:
 
 
 def dataset_of(root: Path, count: int = 5, **known: Any) -> Dataset:
-    """A dataset of `count` rows that may be packed, one a picture of its own."""
+    """A dataset of `count` rows that may be packed, one an image of its own."""
     dataset = Dataset(root)
     with dataset.lock():
         rows = [

@@ -1,4 +1,4 @@
-"""The commands check, caption, build, status and explain, on a folder of real pictures."""
+"""The commands check, caption, build, status and explain, on a folder of real images."""
 
 import hashlib
 import inspect
@@ -95,7 +95,7 @@ def test_build_runs_the_four_steps(folder, capsys):
         "check\ttrain: deny\t1",
         "dedup\tduplicates: bytes\t1",
         "caption\trows without\t1",
-        "pack\tpictures\t2",
+        "pack\timages\t2",
         "pack\tleft out: no-caption\t1",
     ):
         assert line in lines
@@ -169,7 +169,7 @@ def test_check_tells_uses_and_reasons(folder, capsys):
     ]
     assert "not trained on: licence-nd\t1\t\t" in out.splitlines()
     main_ok("check")
-    assert "7 pictures in use, decided by " in capsys.readouterr().err
+    assert "7 images in use, decided by " in capsys.readouterr().err
     done = json.loads(answer(capsys, "check", "--json"))
     assert done["verdicts"]["train"] == {"allow": 4, "hold": 2, "deny": 1, "unchecked": 0}
     assert done["policy_sha256"] == hashlib.sha256(Path(done["policy"]).read_bytes()).hexdigest()
@@ -280,14 +280,14 @@ def test_an_unknown_key_names_near_ones(folder, capsys):
             "--policy persnal: no such policy\n  fix: did you mean perso",
         ),
         ("check --policy gone.toml", 2, "choose commercial, personal, research or a file"),
-        ("check --policy pictures", 3, "pictures: cannot be read (Is a directory)"),
+        ("check --policy images", 3, "images: cannot be read (Is a directory)"),
         ("build --policy persnal", 2, "did you mean personal?"),
         ("build --format gif", 2, "no format 'gif'"),
         ("caption --per-image 0", 2, "--per-image: 0 is below 1"),
         ("status --data gone", 3, "gone: no dataset here"),
         ("explain x --data gone", 3, "gone: no dataset here"),
-        ("check --data pictures/elf.png", 3, "pictures/elf.png: is not a folder"),
-        ("fetch folder pictures --data pictures/elf.png/x", 3, "elf.png/x: cannot be a folder"),
+        ("check --data images/elf.png", 3, "images/elf.png: is not a folder"),
+        ("fetch folder images --data images/elf.png/x", 3, "elf.png/x: cannot be a folder"),
     ],
 )
 def test_messages(folder, capsys, words, code, message):
@@ -351,7 +351,7 @@ def picture(**fields: object) -> Sample:
         ("missing:x.png", "put the file there and fetch the folder again"),
         ("opt-out:noAiTraining", "nothing changes that: its owner opted out"),
         ("ai-generated", "the same fetch with --allow-ai takes it"),
-        ("unreadable:broken", "another file of the picture, fetched anew, would be another row"),
+        ("unreadable:broken", "another file of the image, fetched anew, would be another row"),
     ],
 )
 def test_what_would_change_a_drop(tmp_path, dropped, advice):
@@ -372,7 +372,7 @@ def test_what_would_change_a_drop(tmp_path, dropped, advice):
             {"license_text": "Pixabay Content License", "source": "folder"},
             "personal",
             "out: held for terms:pixabay, no-basis; "
-            "only a picture that was fetched from pixabay can have a basis",
+            "only an image that was fetched from pixabay can have a basis",
         ),
         (
             {"license_text": "Pixabay Content License", "basis": "at home"},
@@ -444,7 +444,7 @@ def test_in_and_not_packed_yet_or_without_a_picture(tmp_path):
     assert "not packed yet: curate pack; " in told(Dataset(tmp_path), ready)
     assert explain(Dataset(tmp_path), ready.key).is_in
     lost = replace(ready, sha256=None)
-    assert told(Dataset(tmp_path), lost) == ("out: its picture was never received; fetch it again")
+    assert told(Dataset(tmp_path), lost) == ("out: its image was never received; fetch it again")
     assert not explain(Dataset(tmp_path), lost.key).is_in
 
 

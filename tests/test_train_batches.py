@@ -276,7 +276,7 @@ def test_the_low_resolution_picture_carries_noise_of_the_level_it_is_told(corpus
     own = (noised.conditioning[0] - plain.conditioning[0]) / noised.conditioning[1][
         :, None, None, None
     ]
-    assert abs((own * noised.noise_BCHW).mean()) < 0.02, "not the noise of the picture itself"
+    assert abs((own * noised.noise_BCHW).mean()) < 0.02, "not the noise of the image itself"
 
 
 def test_each_image_is_cropped_somewhere_else(tmp_path):

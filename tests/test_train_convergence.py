@@ -30,7 +30,7 @@ def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def smooth(count: int, size: Size, seed: int = 0) -> torch.Tensor:
-    """Pictures without fine detail."""
+    """Images without fine detail."""
     coarse = Size(max(1, size.width // 8), max(1, size.height // 8))
     return upsample(drawn(count, 3, coarse.height, coarse.width, seed=seed), size)
 
@@ -114,7 +114,7 @@ def stage(size: Size, low_size: Size, *, text_width: int = 4) -> Stage:
 
 
 def corpus(tmp_path, count: int, size: Size) -> Mixture:
-    """Pictures of `count` shapes, each with a caption of its own."""
+    """Images of `count` shapes, each with a caption of its own."""
     side = max(size)
     items = shapes("red", "green", "blue", side=side)[:count]
     pictures = dataset.load_images(write_shards(tmp_path / "shapes", items, size=side), size)

@@ -1,4 +1,4 @@
-"""From shards to pictures: fitted, cached or read as needed, and drawn in a fair order."""
+"""From shards to images: fitted, cached or read as needed, and drawn in a fair order."""
 
 import io
 import os
@@ -68,7 +68,7 @@ def shards(tmp_path_factory):
     return joined(where / "both", *parts)
 
 
-# one picture
+# one image
 
 
 def test_a_crop_takes_the_middle_and_a_pad_takes_all():
@@ -223,7 +223,7 @@ def test_pictures_that_cannot_be_used_are_left_out_with_their_reason(tmp_path):
     [
         ([("a", drawing("red", "circle"), [])], "16 px (1 no caption)", "curate caption"),
         ([("a", drawing("red", "circle", 8), ["x"])], "(1 smaller than 16)", "--size"),
-        ([("a", b"no picture", ["x"])], "(1 cannot be decoded)", "curate pack"),
+        ([("a", b"no image", ["x"])], "(1 cannot be decoded)", "curate pack"),
         ([], "the shards hold none", "curate caption"),
     ],
 )

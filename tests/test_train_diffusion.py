@@ -65,7 +65,7 @@ def test_a_point_mass_is_reached_exactly_in_any_number_of_steps(steps, value):
     noise = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(steps))
     sigmas = d.karras_sigmas(steps)
     assert torch.equal(d.dpm_solver_pp_2m(point, noise, sigmas), torch.full_like(noise, value))
-    # and before the last step, the picture is the point plus noise of just the level reached
+    # and before the last step, the image is the point plus noise of just the level reached
     reached = d.dpm_solver_pp_2m(point, noise, sigmas[:-1])
     assert torch.allclose(
         reached, value * (1 - sigmas[-2] / sigmas[0]) + sigmas[-2] * noise, atol=1e-4
@@ -151,7 +151,7 @@ def test_the_low_resolution_picture_and_its_level_reach_the_network():
     out = d.denoise(network, noisy, sigma, text, sigma_data=0.5, conditioning=(low, level))
     assert torch.equal(seen["x"][:, 3:], low)
     assert torch.equal(seen["levels"][:, 1], torch.tensor([0.0, 1.0]))
-    # a silent network moves from the low-resolution picture towards the noisy one, EDM's c_skip
+    # a silent network moves from the low-resolution image towards the noisy one, EDM's c_skip
     skip = torch.tensor([0.5, 0.25 / 4.25]).reshape(2, 1, 1, 1)
     assert torch.allclose(out, low + skip * (noisy - low))
 

@@ -193,7 +193,7 @@ def verify_report(folder: Path, digest: str, **changes) -> Path:
         "before": None,
         "change": {**share, "value": None},
     }
-    accuracy = {"entirely": 0.9425, "own_word": 1.0, "n": 400, "on": "real pictures"}
+    accuracy = {"entirely": 0.9425, "own_word": 1.0, "n": 400, "on": "real images"}
     report = {"word": "mage", "works": True, "samples": 200, "reasons": ["it does"]}
     report["judges"] = [{"name": "nearest", "accuracy": accuracy}]
     folder.mkdir()
@@ -210,7 +210,7 @@ def test_figures_of_a_verification_are_told_with_their_intervals(model, tmp_path
 
     assert "**mage** works" in readme
     assert "| nearest | with the word (12) | word | 204 | - | 98.5 (96.0 to 100.0) | - |" in readme
-    assert "- nearest is itself right on 94.2 % of 400 real pictures." in readme
+    assert "- nearest is itself right on 94.2 % of 400 real images." in readme
     assert "](verify-mage.png)" in readme
     assert (tmp_path / "fox" / "verify-mage.png").exists()
     assert "Not measured" not in readme and "Nobody has measured" not in readme
@@ -290,7 +290,7 @@ def test_hostile_names_are_shown_as_they_are(tmp_path, encoder):
     readme = (tmp_path / "fox" / "README.md").read_text()
 
     assert page.splitlines()[0] == r"# Credits of \<fox\>"
-    assert len(page.splitlines()) == 7  # one line a picture
+    assert len(page.splitlines()) == 7  # one line an image
     assert "(<javascript" not in page
     assert "(<https://a/%3E%3Cscript%3E%7C%60>)" in page
     row = page.splitlines()[-1]

@@ -1,4 +1,4 @@
-"""Pictures for people: what they show, where, and with which facts."""
+"""Images for people: what they show, where, and with which facts."""
 
 from pathlib import Path
 
@@ -68,7 +68,7 @@ def test_captions_are_written_under_their_pictures_and_long_ones_wrap():
 
 
 def test_a_grid_needs_a_caption_for_each_picture():
-    with pytest.raises(ValueError, match="1 captions for 2 pictures"):
+    with pytest.raises(ValueError, match="1 captions for 2 images"):
         draw_grid([flat(RED), flat(RED)], ["one"])
 
 

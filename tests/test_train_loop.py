@@ -198,7 +198,7 @@ def test_a_batch_in_microbatches_has_the_gradient_of_the_whole(trained, shards, 
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory, quick):
-    """A run on pictures enough to hold some out, with all there is to log."""
+    """A run on images enough to hold some out, with all there is to log."""
     folder = tmp_path_factory.mktemp("large")
     new = write_shards(folder / "new", shapes("red", "green", "blue", copies=12))
     items = [*shapes("black"), ("small", drawing("black", "circle", 8), ["a black circle"])]

@@ -1,4 +1,4 @@
-"""Pictures drawn while training: the same however many are drawn at a time, and without traces."""
+"""Images drawn while training: the same however many are drawn at a time, and without traces."""
 
 import numpy as np
 import pytest

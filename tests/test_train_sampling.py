@@ -48,7 +48,7 @@ def oblong(tmp_path_factory, encoder) -> Path:
 
 
 def far(a: np.ndarray, b: np.ndarray) -> int:
-    """The largest difference of two pictures."""
+    """The largest difference of two images."""
     return int(np.abs(a.astype(int) - b.astype(int)).max())
 
 
@@ -121,7 +121,7 @@ def test_weights_kept_in_short_give_the_same_pictures(model):
 
 
 def asked(sampler: CascadeSampler, stage: int = 0) -> list[int]:
-    """How many pictures the network of a stage is asked for at each step, while two are drawn."""
+    """How many images the network of a stage is asked for at each step, while two are drawn."""
     seen: list[int] = []
     network = sampler.cascade.stages[stage].network
     handle = network.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
@@ -307,7 +307,7 @@ def test_prompts_come_from_the_command_line_and_a_file(tmp_path):
 
 
 ASKED = """a red fox
-# winter pictures
+# winter images
 an owl, (snow:1.3) <lora:style:0.8>
 Negative prompt: hat
 Steps: 20, Sampler: Euler a
@@ -341,7 +341,7 @@ def test_prompts_that_do_not_fit_the_sheet_are_counted(model, tmp_path, monkeypa
     said = sample(model, tmp_path / "a.png", [f"a red circle {n}" for n in range(9)], count=1)
 
     assert len(said) == 1
-    assert "of 9 prompts; --each DIR writes every picture to a file" in said[0]
+    assert "of 9 prompts; --each DIR writes every image to a file" in said[0]
     with Image.open(tmp_path / "a.png") as image:
         assert image.width * image.height <= 300_000
 

@@ -262,7 +262,7 @@ def learned(folder: Path) -> Contrastive:
 
 
 def test_the_learned_scorer_is_right_on_pictures_it_never_saw(learned: Contrastive):
-    assert learned.accuracy.on == "held-out real pictures"
+    assert learned.accuracy.on == "held-out real images"
     assert learned.accuracy.n >= 8
     assert learned.accuracy.entirely >= 0.95
     assert learned.accuracy.own_word >= 0.95
@@ -270,7 +270,7 @@ def test_the_learned_scorer_is_right_on_pictures_it_never_saw(learned: Contrasti
 
 
 def test_the_learned_scorer_understands_combinations_it_never_saw():
-    """Every picture of two shapes in one colour is kept from it, under that caption or another."""
+    """Every image of two shapes in one colour is kept from it, under that caption or another."""
     unseen = {"a small blue square", "a large pink circle", "a large green star"}
     known = [text for text in CAPTIONS if text not in unseen]
     scorer = train_scorer(reference(known, copies=2), images=3000)
@@ -283,7 +283,7 @@ def test_the_learned_scorer_understands_combinations_it_never_saw():
 
 
 def test_a_held_out_caption_is_not_learnt_to_be_wrong():
-    """One picture a caption: what is held out must not be what every other picture is not."""
+    """One image a caption: what is held out must not be what every other image is not."""
     accuracy = train_scorer(reference(), images=1500).accuracy
 
     assert accuracy.n >= 5
@@ -431,7 +431,7 @@ def test_of_too_many_prompts_some_are_chosen_whatever_their_order():
 
 # --- the verdict ------------------------------------------------------------------------------
 
-GOOD = Accuracy(0.97, 1.0, 60, "held-out real pictures")
+GOOD = Accuracy(0.97, 1.0, 60, "held-out real images")
 
 
 def figure(group: str, measure: str, after: float, before: float | None = None) -> verdict.Figure:
@@ -487,17 +487,17 @@ def test_a_word_that_worked_before_need_not_gain():
 
 
 def test_a_scorer_that_is_wrong_on_real_pictures_has_no_say():
-    blind = verdict.Judge("nearest", Accuracy(0.5, 0.6, 60, "real pictures"))
+    blind = verdict.Judge("nearest", Accuracy(0.5, 0.6, 60, "real images"))
     works, reasons = verdict.decide(WORKS, [blind], Rule())
 
     assert not works and reasons == [
-        "no scorer is right often enough on real pictures to be relied upon"
+        "no scorer is right often enough on real images to be relied upon"
     ]
 
 
 def test_a_scorer_that_knows_words_but_not_captions_speaks_of_words_only():
     figures = [*WORKS[:4], figure(WITHOUT, ENTIRELY, 0.2, 0.9)]
-    words_only = verdict.Judge("nearest", Accuracy(0.7, 1.0, 60, "real pictures"))
+    words_only = verdict.Judge("nearest", Accuracy(0.7, 1.0, 60, "real images"))
 
     assert verdict.decide(figures, [words_only], Rule())[0]
     assert not verdict.decide(figures, [verdict.Judge("nearest", GOOD)], Rule())[0]
@@ -698,7 +698,7 @@ def test_prompts_of_ones_own_leave_out_the_scorer_that_cannot_judge_them(
     said = progress.said
     assert said == report.notes
     assert said[0] == (
-        "nearest leaves out 1 of 3 prompts, such as 'a large large blue star': no true picture has "
+        "nearest leaves out 1 of 3 prompts, such as 'a large large blue star': no true image has "
         "this caption, or not alone"
     )
     assert "only 2 prompts with the word" in said[1]

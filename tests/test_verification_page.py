@@ -32,7 +32,7 @@ from train.verification.verdict import (
 )
 
 STARS = [text for text in CAPTIONS if "star" in text]
-GOOD = Accuracy(0.97, 1.0, 60, "real pictures")
+GOOD = Accuracy(0.97, 1.0, 60, "real images")
 VOID = {"meta", "link", "img", "input", "br", "hr", "path"}
 
 
@@ -111,7 +111,7 @@ def report(word: str = "mage", prompt: str = "a red mage", *, before: bool = Tru
 
 
 def filled(made: Report) -> Gallery:
-    """Every sample's picture, a shade by its seed, 16 x 32 pixels."""
+    """Every sample's image, a shade by its seed, 16 x 32 pixels."""
     keys = {(row.prompt, look.seed) for row in made.rows for look in row.looks}
     kept = {key: np.full((32, 16, 3), 10 * key[1], np.uint8) for key in sorted(keys)}
     true = {"a red mage": np.full((32, 16, 3), 200, np.uint8)}

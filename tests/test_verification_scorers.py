@@ -1,4 +1,4 @@
-"""Who looks, at what, and how prompts and pictures out of the ordinary are verified."""
+"""Who looks, at what, and how prompts and images out of the ordinary are verified."""
 
 import json
 from collections.abc import Sequence
@@ -247,7 +247,7 @@ def test_pictures_of_one_shade_are_told(tmp_path: Path, truth: Path):
     assert not report.works
     drawn = sum(len(row.looks) for row in report.rows)
     assert (
-        f"{drawn} of {drawn} pictures sampled after training are one flat shade: is the checkpoint "
+        f"{drawn} of {drawn} images sampled after training are one flat shade: is the checkpoint "
         "whole?"
     ) in report.notes
 
@@ -270,9 +270,9 @@ def test_a_missing_earlier_checkpoint_is_found_before_anything_is_drawn(
 
 @pytest.mark.parametrize("captions", [["a small red star"], STARS])
 def test_true_pictures_of_nothing_else_prove_nothing(tmp_path: Path, captions: list[str]):
-    """A scorer that can only say star would find one in every picture."""
+    """A scorer that can only say star would find one in every image."""
     shards = shapes(tmp_path / "only", captions)
-    with pytest.raises(InputError, match="every true picture shows 'star'"):
+    with pytest.raises(InputError, match="every true image shows 'star'"):
         check(tmp_path, shards, Flat())
 
 
@@ -316,7 +316,7 @@ def test_the_table_tells_every_sample(tmp_path: Path, truth: Path):
 
 
 def oblong(text: str, seed: int = 0) -> np.ndarray:
-    """A shape in the upper half of a picture twice as high as it is wide."""
+    """A shape in the upper half of an image twice as high as it is wide."""
     return np.concatenate([draw(text, seed), np.full((SIDE, SIDE, 3), 255, np.uint8)])
 
 

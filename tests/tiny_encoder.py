@@ -9,7 +9,7 @@ def build(folder: Path, kind: str = "bert", seed: int = 0, stored: str = "float3
     """A model of a few thousand weights with a word tokenizer.
 
     Kinds: bert, t5, umt5, bart (encoder-decoder), gpt2 (decoder-only), clip (both towers),
-    clip_text (its text part alone), vit (pictures only).
+    clip_text (its text part alone), vit (images only).
     """
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers

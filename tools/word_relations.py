@@ -1,6 +1,6 @@
 """Which words could stand for which, by WordNet: candidates for the shipped table.
 
-A picture counts as a picture of the word asked for, so both ends are held to their usual sense.
+An image counts as an image of the word asked for, so both ends are held to their usual sense.
 The word asked for may have two (`word_senses`); the related word, which captions will be searched
 for, must mostly mean what it is counted as (`stands_for`).
 """
@@ -26,7 +26,7 @@ NOUN_FILES = THING_FILES | frozenset(
 )  # words with such a sense are asked for as nouns
 VISIBLE_FILES = NOUN_FILES | frozenset({"noun.act", "noun.group"})
 DERIVED_FROM = ("+", "\\")  # derivationally related form; pertainym
-AGENT = ("er", "or", "ist", "ian", "ee", "eer", "ant")  # runner is no picture of a run
+AGENT = ("er", "or", "ist", "ian", "ee", "eer", "ant")  # runner is no image of a run
 ABLE = ("able", "ible", "ive")  # what can be bent need not be bent
 MADE = ("ize", "ise", "ify", "ate")  # to tabulate is no table
 RUDE = tuple(
@@ -55,7 +55,7 @@ def candidates(
 
     Args:
         wn: the database.
-        seen: whether a picture can show the word.
+        seen: whether an image can show the word.
         refused: pairs of word and unit that are wrong all the same.
     """
     found: dict[tuple[str, str], Relation] = dict.fromkeys(refused, "synonym")

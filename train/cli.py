@@ -111,12 +111,10 @@ def sample(  # noqa: PLR0913 one a documented option
         Path | None,
         typer.Option("--prompts", help="File of more prompts, one a line; - for a pipe."),
     ] = None,
-    count: Annotated[int, typer.Option("--count", min=1, help="Pictures a prompt.")] = 4,
+    count: Annotated[int, typer.Option("--count", min=1, help="Images a prompt.")] = 4,
     seed: Annotated[
         int,
-        typer.Option(
-            "--seed", min=0, help="Seed of each prompt's first picture; the others follow."
-        ),
+        typer.Option("--seed", min=0, help="Seed of each prompt's first image; the others follow."),
     ] = 0,
     guidance: Annotated[
         float,
@@ -131,7 +129,7 @@ def sample(  # noqa: PLR0913 one a documented option
         typer.Option(
             "--steps-shown",
             min=0,
-            help="Show how each picture comes to be: noise, N steps, every stage.",
+            help="Show how each image comes to be: noise, N steps, every stage.",
         ),
     ] = None,
     upscaler: Annotated[
@@ -141,7 +139,7 @@ def sample(  # noqa: PLR0913 one a documented option
     out: Annotated[Path, typer.Option("--out", help="PNG file to write.")] = Path("samples.png"),
     each: Annotated[
         Path | None,
-        typer.Option("--each", help="Write every picture to a PNG of its own here, too."),
+        typer.Option("--each", help="Write every image to a PNG of its own here, too."),
     ] = None,
     device: Device = "auto",
 ) -> None:
@@ -176,7 +174,7 @@ def verify(  # noqa: PLR0913 one a documented option
     ],
     shards: Annotated[
         Path,
-        typer.Option("--shards", help="True pictures, the word's among them, to compare with."),
+        typer.Option("--shards", help="True images, the word's among them, to compare with."),
     ],
     before: Annotated[
         Path | None, typer.Option("--before", help="Checkpoint before training.")
@@ -190,7 +188,7 @@ def verify(  # noqa: PLR0913 one a documented option
         typer.Option("--prompts", help="File of prompts, - for a pipe; else the true captions."),
     ] = None,
     samples: Annotated[
-        int, typer.Option("--samples", min=1, help="Pictures behind each figure, at least.")
+        int, typer.Option("--samples", min=1, help="Images behind each figure, at least.")
     ] = 200,
     scorer: Annotated[
         str,
@@ -205,7 +203,7 @@ def verify(  # noqa: PLR0913 one a documented option
         float, typer.Option("--at-most-loss", min=0, max=1, help="Share old words may lose.")
     ] = 0.02,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for page, pictures and JSON.")
+        Path | None, typer.Option("--out", help="Folder for page, images and JSON.")
     ] = None,
     device: Device = "auto",
     as_json: AsJson = False,

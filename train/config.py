@@ -47,7 +47,7 @@ class TrainConfig:
     # the weights; the one with the lower held-out loss becomes the model
     noise_augmentation: float = 0.5  # largest noise on what a super-resolution stage is given
     held_out: float = 0.05  # share of images, chosen by key, kept for the held-out loss
-    fit: str = "crop"  # to the stages' shape: "crop" the middle, or "pad" to the whole picture
+    fit: str = "crop"  # to the stages' shape: "crop" the middle, or "pad" to the whole image
     flip: bool = False  # mirror half of the images; captions that say left or right become wrong
     crop: int = 64  # pixels; larger stages train on random crops of this side
     cache_gigabytes: float = 8.0  # 10^9 bytes; larger sets are decoded anew whenever they are drawn
@@ -55,7 +55,7 @@ class TrainConfig:
     log_every: int = 800  # images
     save_every: int = 4_000  # images after which a run may be saved,
     save_seconds: float = 30.0  # if that long passed since it last was
-    sample_every: int = 12_000  # images after which pictures are sampled into `samples`; 0: never
+    sample_every: int = 12_000  # images after which images are sampled into `samples`; 0: never
     sample_prompts: tuple[str, ...] = ()  # what they show; by default captions, held-out ones first
     tensorboard: bool = False  # write what log.jsonl holds for TensorBoard, too
 

@@ -1,4 +1,4 @@
-"""How large a picture is: width before height, as in `64x128`."""
+"""How large an image is: width before height, as in `64x128`."""
 
 import re
 from collections.abc import Iterable, Sequence

@@ -85,7 +85,7 @@ def caption(rows: "daft.DataFrame", *, per_image: int = 4) -> "daft.DataFrame":
 
 
 def _copies_by_key(rows: "daft.DataFrame") -> dict[str, list[Sample]]:
-    """Key of a picture that stays -> its copies that may be trained on themselves, by key."""
+    """Key of an image that stays -> its copies that may be trained on themselves, by key."""
     import daft
 
     from curate.dataset import engine
@@ -252,7 +252,7 @@ def _is_readable(text: str) -> bool:
 
 
 def _tag_captions(subject: str, tags: Sequence[str]) -> Iterator[Caption]:
-    """`a picture of SUBJECT, TAG and TAG`, as often as it takes to tell all tags."""
+    """`an image of SUBJECT, TAG and TAG`, as often as it takes to tell all tags."""
     said = f" {subject.casefold()} "
     fresh = [tag for tag in tags if f" {tag.casefold()} " not in said]
     first, *rest = subject.split(" ")

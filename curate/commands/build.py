@@ -1,4 +1,4 @@
-"""From fetched pictures to shards: check, dedup, caption and pack, alone and in a row."""
+"""From fetched images to shards: check, dedup, caption and pack, alone and in a row."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -137,7 +137,7 @@ def build_dataset(
         dataset: the folder.
         policy: as in `check_dataset`.
         size: pixels of the shorter side, as in `pack`.
-        format: of the packed pictures, as in `pack`.
+        format: of the packed images, as in `pack`.
         progress: is told which step is at work, and counts images.
 
     Raises:

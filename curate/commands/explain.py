@@ -153,7 +153,7 @@ def _conclusion(sample: Sample, shard: str | None) -> str:
         word = {"hold": "held", "deny": "denied"}[sample.train.decision]
         return f"out: {word} for {', '.join(sample.train.reasons)}; {', and '.join(advice)}"
     if sample.sha256 is None:
-        return "out: its picture was never received; fetch it again"
+        return "out: its image was never received; fetch it again"
     if not sample.captions:
         return "out: it has no caption; curate caption, or give it a text where it comes from"
     place = f"packed in {shard}" if shard else "not packed yet: curate pack"
@@ -174,7 +174,7 @@ def _drop_advice(sample: Sample) -> str:
         "missing": "put the file there and fetch the folder again",
         "opt-out": "nothing changes that: its owner opted out",
         "ai-generated": "the same fetch with --allow-ai takes it",
-    }.get(reason, "another file of the picture, fetched anew, would be another row")
+    }.get(reason, "another file of the image, fetched anew, would be another row")
 
 
 def _advice(code: str, sample: Sample) -> str:
@@ -204,7 +204,7 @@ def _advice(code: str, sample: Sample) -> str:
 
 def _basis_advice(sample: Sample, terms: str) -> str:
     if sample.source != terms:
-        return f"only a picture that was fetched from {terms} can have a basis"
+        return f"only an image that was fetched from {terms} can have a basis"
     return f"curate sources accept {terms} --basis TEXT, then a fetch, admits it"
 
 

@@ -51,7 +51,7 @@ def vocab_gaps(  # noqa: PLR0913 one a documented setting
         syntax: how prompts are written: "auto", "plain", "a1111" or "compel".
         pairs: of "nouns", of "all" words within a prompt, or "off".
         aliases: a file of aliases, typos, phrases and words that steer style only.
-        images: MODEL:WEIGHTS of open_clip, to look into pictures for words no caption says.
+        images: MODEL:WEIGHTS of open_clip, to look into images for words no caption says.
         baseline: an earlier report as JSON; the result says what changed since.
         jobs: processes that index the data.
         progress: counts captions, and images that are looked into.
@@ -66,7 +66,7 @@ def vocab_gaps(  # noqa: PLR0913 one a documented setting
             "--pairs", f"no choice {pairs!r}", fix=f"one of {', '.join(units.PAIR_CHOICES)}"
         )
     if checkpoint and images:
-        problem = "a checkpoint holds no pictures to look into"
+        problem = "a checkpoint holds no images to look into"
         raise UsageError("--images", problem, fix="leave out --images or --checkpoint")
     before = read_baseline(baseline) if baseline else None
     user_aliases = read_aliases(aliases) if aliases else NO_ALIASES
@@ -125,7 +125,7 @@ def _unspaced_note(asked: Sequence[reader.Prompt]) -> list[str]:
 def _search_images(
     items: list[Item], judge: Judge, corpus: Corpus, model: str, progress: Progress
 ) -> tuple[list[Item], list[str]]:
-    """Words that pictures show though captions do not say so, and how far to believe it."""
+    """Words that images show though captions do not say so, and how far to believe it."""
     from curate.corpora import pixels
     from curate.vision.search import open_search
 
@@ -139,7 +139,7 @@ def _search_images(
 
 
 def _vector_cache(corpus: Corpus) -> Path:
-    """The folder in which vectors of pictures are kept."""
+    """The folder in which vectors of images are kept."""
     return corpus.path / "index" if corpus.kind == "dataset" else cache.cache_folder()
 
 

@@ -24,7 +24,7 @@ class Status:
     verdicts: Mapping[str, Mapping[str, int]]  # use -> decision or "unchecked" -> rows
     reasons: Mapping[str, int]  # code that holds or denies training -> rows
     licences: Mapping[str, int]  # id, "unknown" or "unchecked" -> rows
-    words: Mapping[str, int]  # most frequent words -> pictures with a caption that holds them
+    words: Mapping[str, int]  # most frequent words -> images with a caption that holds them
     distinct_words: int  # function words left out
     captions: Mapping[str, int]  # captions an image, as text -> rows
     shards: Mapping[str, int] | None  # "samples", "shards" and "bytes"; None while there are none
@@ -88,7 +88,7 @@ def reason_counts(samples: Iterable[Sample]) -> dict[str, int]:
 
 
 def word_counts(samples: Iterable[Sample]) -> dict[str, int]:
-    """Words in lower case -> pictures whose captions hold them, most frequent first."""
+    """Words in lower case -> images whose captions hold them, most frequent first."""
     from curate.text import tokens
     from curate.text.lemmas import is_function_word
 

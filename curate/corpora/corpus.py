@@ -105,7 +105,7 @@ def _parquet_corpus(path: Path) -> Corpus:
 
 
 def find_corpora(data: Sequence[Path]) -> Corpus:
-    """What several `--data` mean together; a picture that two of them hold counts once.
+    """What several `--data` mean together; an image that two of them hold counts once.
 
     Raises:
         InputError: as `find_corpus`, for any of them.

@@ -1,6 +1,6 @@
 """Captions of Hugging Face datasets on disk: Arrow and Parquet files, folders with metadata.
 
-Only the columns with captions and names are read, never a picture.
+Only the columns with captions and names are read, never an image.
 """
 
 import csv

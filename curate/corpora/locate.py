@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 _RIGHTS = ("license", "source", "page_url", "author")
 _IMAGE_COLUMNS = ("image", "img", "picture", "photo", "jpg", "png", "webp")  # the first there is
-_NO_IMAGE = "no picture was stored"
+_NO_IMAGE = "no image was stored"
 _NO_FILE = "no such file beside the data"
 
 
 @dataclass(frozen=True, slots=True)
 class ImageLocation:
-    """A picture whose bytes are not looked at yet."""
+    """An image whose bytes are not looked at yet."""
 
     file: Path | None = None  # it is this file
     data: bytes | None = None  # or these bytes
@@ -47,9 +47,9 @@ Locations = Iterable[tuple[str, ImageLocation]]
 
 
 def locate_images(corpus: Corpus, keys: Collection[str]) -> dict[str, ImageLocation]:
-    """The places of `keys`; of a key that several members hold, in the first with a picture.
+    """The places of `keys`; of a key that several members hold, in the first with an image.
 
-    What cannot be read holds no pictures: the report itself tells of it.
+    What cannot be read holds no images: the report itself tells of it.
     """
     finders: dict[str, Callable[[Path, Collection[str]], Locations]] = {
         "dataset": _in_dataset,
@@ -110,7 +110,7 @@ def _manifest_rows(
 
 
 def _in_shards(path: Path, keys: Collection[str]) -> Locations:
-    """Pictures in the tars that the index lists; each tar is read once, and skipped if broken."""
+    """Images in the tars that the index lists; each tar is read once, and skipped if broken."""
     root = find_shards(path)
     try:
         index = json.loads((root / INDEX_NAME).read_bytes())
@@ -165,7 +165,7 @@ def _file_location(folder: Path, name: str) -> ImageLocation:
 
 
 def _in_huggingface(path: Path, keys: Collection[str]) -> Locations:
-    """Pictures of a Hugging Face dataset: in a column, or files named by an image folder."""
+    """Images of a Hugging Face dataset: in a column, or files named by an image folder."""
     folder = path if path.is_dir() else path.parent
     for file in huggingface.find_data_files(path) if path.is_dir() else [path]:
         name = file.relative_to(folder).as_posix()
@@ -199,7 +199,7 @@ ReadRows = Callable[[list[int]], list[dict[str, Any]]]
 
 
 def _row_groups(file: Path) -> Iterator[tuple[list[Any], ReadRows]]:
-    """The names of some rows, and what reads picture and rights of a few of them."""
+    """The names of some rows, and what reads image and rights of a few of them."""
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
@@ -226,7 +226,7 @@ def _row_groups(file: Path) -> Iterator[tuple[list[Any], ReadRows]]:
 
 
 def _image_columns(schema: "pa.Schema") -> list[str]:
-    """The column with the picture, if there is one, and those that tell its rights."""
+    """The column with the image, if there is one, and those that tell its rights."""
     from pyarrow import types
 
     def holds(kind: "pa.DataType") -> bool:
@@ -247,6 +247,6 @@ def _row_location(row: Mapping[str, Any]) -> ImageLocation:
 
 
 def _rights(told: Mapping[str, Any]) -> dict[str, Any]:
-    """What is told of a picture's rights; only texts, and none that is empty."""
+    """What is told of an image's rights; only texts, and none that is empty."""
     found = {name: told.get(name) for name in _RIGHTS}
     return {name: text for name, text in found.items() if isinstance(text, str) and text}

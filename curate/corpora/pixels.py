@@ -1,4 +1,4 @@
-"""The pictures behind captions: where each one's bytes lie, and its pixels for an image model."""
+"""The images behind captions: where each one's bytes lie, and its pixels for an image model."""
 
 import hashlib
 import tarfile
@@ -18,12 +18,12 @@ from curate.formats.shards import read_index
 from curate.images.decode import UndecodableError, decode_image, flatten
 from curate.system import sandbox
 
-CaptionsByKey = Mapping[str, Sequence[str]]  # key -> what is said of the picture
+CaptionsByKey = Mapping[str, Sequence[str]]  # key -> what is said of the image
 
 
 @dataclass(frozen=True, slots=True)
 class CaptionedImage:
-    """A picture that can be read, and what is said of it."""
+    """An image that can be read, and what is said of it."""
 
     key: str
     captions: tuple[str, ...]
@@ -34,13 +34,13 @@ class CaptionedImage:
 
 
 def captioned_images(corpus: Corpus) -> list[CaptionedImage]:
-    """The pictures whose captions are counted, by key; equal bytes are one, with all captions.
+    """The images whose captions are counted, by key; equal bytes are one, with all captions.
 
-    Pictures that are not at hand are left out: those of a list that lie elsewhere, and stored
+    Images that are not at hand are left out: those of a list that lie elsewhere, and stored
     ones that are gone.
 
     Raises:
-        InputError: data of a kind whose pictures cannot be read, or unreadable data.
+        InputError: data of a kind whose images cannot be read, or unreadable data.
     """
     finders: dict[str, Callable[[Corpus, CaptionsByKey], Iterator[CaptionedImage]]] = {
         "none": lambda origin, said: iter(()),
@@ -52,7 +52,7 @@ def captioned_images(corpus: Corpus) -> list[CaptionedImage]:
     found: dict[str, CaptionedImage] = {}
     for member in corpus.members or (corpus,):
         if member.kind not in finders:
-            problem = "pictures inside of tables are not searched"
+            problem = "images inside of tables are not searched"
             fix = "leave out --images, or name shards, a dataset folder or a list of captions"
             raise InputError(member.path, problem, fix=fix)
         for one in finders[member.kind](member, _captions_by_key(member)):
@@ -64,7 +64,7 @@ def captioned_images(corpus: Corpus) -> list[CaptionedImage]:
 def read_pixels(
     wanted: Sequence[CaptionedImage], side: int, *, processes: int | None = None
 ) -> Iterator[tuple[int, int, bytes] | str]:
-    """For each picture width, height and RGB bytes, or why it cannot be shown.
+    """For each image width, height and RGB bytes, or why it cannot be shown.
 
     It is scaled down until its shorter side has `side` pixels, as image models are shown it.
     """
@@ -152,7 +152,7 @@ def _of_caption_list(corpus: Corpus, said: CaptionsByKey) -> Iterator[CaptionedI
 def _shrink_job(
     file: str, offset: int, size: int | None, sha256: str, side: int
 ) -> sandbox.JobResult:
-    """A picture's pixels on white, its shorter side at most `side`; for `sandbox.run_jobs`."""
+    """An image's pixels on white, its shorter side at most `side`; for `sandbox.run_jobs`."""
     from PIL import Image
 
     try:

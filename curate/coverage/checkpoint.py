@@ -1,14 +1,14 @@
 """Which words a trained model was shown, as its own file states.
 
-`train finetune` writes, in the header of `model.safetensors`, how many pictures of its shards have
+`train finetune` writes, in the header of `model.safetensors`, how many images of its shards have
 a caption with each word. Nothing but the header is read here: no weights, no torch.
 
-What the numbers mean. `curate pack` counts distinct pictures (by pixels) a word, as `text.tokens`
-cuts words; a hyphenated one is counted whole, and its parts are found in it here. Pictures held
+What the numbers mean. `curate pack` counts distinct images (by pixels) a word, as `text.tokens`
+cuts words; a hyphenated one is counted whole, and its parts are found in it here. Images held
 out of training are among them. Trainings add up: each folder of shards is added once, and the
-words of a picture that lies in two of them are counted twice. Inflections cannot be added either,
-for one picture may have a caption with "dog" and one with "dogs". So every count given here is the
-least number of distinct pictures that the file's numbers allow.
+words of an image that lies in two of them are counted twice. Inflections cannot be added either,
+for one image may have a caption with "dog" and one with "dogs". So every count given here is the
+least number of distinct images that the file's numbers allow.
 """
 
 from collections import defaultdict
@@ -54,17 +54,17 @@ class CheckpointIndex:
     def notes(self) -> tuple[str, ...]:
         """What a reader must know of the numbers."""
         said = ["Phrases, pairs and bindings are not judged: a checkpoint counts single words only"]
-        said.append("Pictures held out of training are counted, too")
+        said.append("Images held out of training are counted, too")
         if self._sets > 1:
             said.append(
                 f"It was trained on {self._sets} sets of shards, which may share "
-                "pictures: the least number of distinct pictures is given"
+                "images: the least number of distinct images is given"
             )
         return tuple(said)
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """Every word that was counted, with its pictures."""
+        """Every word that was counted, with its images."""
         return Vocabulary({form: self._min_images([form]) for form in self._words_by_form})
 
     def why_unknown(self, unit: str) -> str | None:
@@ -107,7 +107,7 @@ class CheckpointIndex:
         return ()
 
     def count(self, unit: str) -> tuple[int, int]:
-        """Pictures that show the unit as written, and further ones that show it inflected.
+        """Images that show the unit as written, and further ones that show it inflected.
 
         Both are lower bounds. 0 where `why_unknown` has a reason: ask that first.
         """

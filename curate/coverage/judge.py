@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     Numbers = NDArray[np.int32]
 
 MENTION_RATE = (
-    0.39  # share of pictures of a thing in which one caption names it; see docs/coverage.md
+    0.39  # share of images of a thing in which one caption names it; see docs/coverage.md
 )
 EVIDENCE = 6  # captions an item shows
 _SENSE_CAPTIONS = 50  # captions
@@ -120,7 +120,7 @@ class Judge:
         levels: Levels,
         images: tuple["Numbers", ...],
     ) -> Item:
-        """A word with enough images, or one that must not be in the picture."""
+        """A word with enough images, or one that must not be in the image."""
         evidence = self._evidence(images, self._all_spellings(unit))
         if role == NEGATED:
             return Item(unit, "word", NEGATED, mentions, levels, evidence=evidence)
@@ -191,12 +191,12 @@ class Judge:
         return "missing" if word(unit).is_known else "unknown-word"
 
     def look_again(self, item: Item, found: WordImages | None, said: Mapping[str, str]) -> Item:
-        """The item, or what it becomes when enough pictures show it that no caption names.
+        """The item, or what it becomes when enough images show it that no caption names.
 
         Args:
             item: of any kind.
-            found: what a search of the pictures found for it.
-            said: the caption of each picture, by key.
+            found: what a search of the images found for it.
+            said: the caption of each image, by key.
         """
         if found is None or item.kind != "word" or item.severity != "error":
             return item
@@ -375,7 +375,7 @@ def _most_unnamed(images: int, among: int) -> int:
     """How many images may show a thing whose name stands at `images` of them, of `among` in all.
 
     The largest number k for which at most `images` captions that name it are likely with at least
-    5 %, when each of k pictures is named with probability MENTIONED. For none named this is
+    5 %, when each of k images is named with probability MENTIONED. For none named this is
     ln 0.05 / ln(1 - r).
     """
     k = images

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class WordIndex(Protocol):
-    """What is known of some pictures: an index of their captions, or a checkpoint's counts."""
+    """What is known of some images: an index of their captions, or a checkpoint's counts."""
 
     images: int
 

@@ -24,10 +24,10 @@ RARE_IMAGES = 5  # images below which a pair or a binding is rare
 MEANINGS = {  # verdict -> one sentence; worst first
     "missing": "No caption names it.",
     "unknown-word": "No caption names it and no dictionary knows it: a name, an invention or a "
-    "misspelling. Pictures of your own can teach it.",
+    "misspelling. Images of your own can teach it.",
     "phrase-missing": "No caption names the words side by side.",
     "thin": "Fewer images than the least that can teach it.",
-    "uncaptioned": "Hardly any caption names it, but a search of the pictures finds it: write "
+    "uncaptioned": "Hardly any caption names it, but a search of the images finds it: write "
     "better captions.",
     "sense-risk": "Captions name it often, but mean something else by it.",
     "covered-by-derivation": "Too few images name it; with those of a word derived from it, "
@@ -48,9 +48,9 @@ MEANINGS = {  # verdict -> one sentence; worst first
     "phrase-covered": "Enough images name the words side by side.",
     "seen-binding": "Five images or more say the one of the other.",
     "seen-pair": "Five images or more show them together.",
-    "not-visual": "No picture can show it.",
+    "not-visual": "No image can show it.",
     "meta": "Asks for quality, not for a thing.",
-    "negated": "To stay out of the picture.",
+    "negated": "To stay out of the image.",
     "function-word": "Grammar; nothing to show.",
     "control-token": "An instruction to the program, no word.",
 }

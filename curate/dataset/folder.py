@@ -49,7 +49,7 @@ class Dataset:
 
     @property
     def store(self) -> Store:
-        """The pictures' bytes."""
+        """The images' bytes."""
         return Store(self.root / "store")
 
     @property

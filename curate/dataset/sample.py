@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Decision = Literal["allow", "hold", "deny"]
-DUPLICATE = "duplicate"  # reason of a drop; its detail is the key of the picture that stays
+DUPLICATE = "duplicate"  # reason of a drop; its detail is the key of the image that stays
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Sample:
     share_dataset: Verdict | None = None
     share_model: Verdict | None = None
     policy: str | None = None  # SHA-256 of the policy that gave the verdicts
-    # the picture
+    # the image
     sha256: str | None = None  # of the bytes received; where they lie in the store
     byte_count: int | None = None  # bytes
     format: str | None = None  # "JPEG", "PNG" or "WEBP", by content
@@ -76,7 +76,7 @@ class Sample:
     height: int | None = None  # pixels, after EXIF orientation
     pixel_sha256: str | None = None  # of size and decoded RGBA pixels
     phash: str | None = None  # 64-bit perceptual hash, 16 hexadecimal digits
-    mirror_phash: str | None = None  # the same of the picture mirrored left to right
+    mirror_phash: str | None = None  # the same of the image mirrored left to right
     sharpness: float | None = None  # variance of the Laplacian of 8-bit luminance
     # words
     captions: tuple[Caption, ...] = ()

@@ -50,12 +50,12 @@ class Store:
             data = path.read_bytes()
         except OSError as error:
             raise InputError(
-                path, f"stored picture cannot be read ({error.strerror})", fix="fetch it again"
+                path, f"stored image cannot be read ({error.strerror})", fix="fetch it again"
             ) from None
         if hashlib.sha256(data).hexdigest() != sha256:
             raise InputError(
                 path,
-                "stored picture has changed on disk",
+                "stored image has changed on disk",
                 fix=f"rm {path}, then fetch it again",
             )
         return data

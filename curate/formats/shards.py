@@ -4,7 +4,7 @@ A folder of shards holds `train-000000.tar`, `train-000001.tar`, … and `index.
 the truth: a tar that it does not list is not part of the data. Each tar is in WebDataset form,
 three members a sample, one after the other, sorted by name:
 
-    KEY.jpg | KEY.png | KEY.webp   the picture, sRGB, metadata stripped
+    KEY.jpg | KEY.png | KEY.webp   the image, sRGB, metadata stripped
     KEY.json                       a `Record` as JSON: all captions, size, rights, hashes
     KEY.txt                        the first caption, UTF-8
 
@@ -29,14 +29,14 @@ IMAGE_FORMATS = ("jpg", "png", "webp")  # also the file name extensions
 
 
 class CaptionRecord(TypedDict):
-    """One description of the picture."""
+    """One description of the image."""
 
     text: str
-    origin: str  # "text" (given with the picture), "title", "tags", "file-name", …
+    origin: str  # "text" (given with the image), "title", "tags", "file-name", …
 
 
 class VerdictRecord(TypedDict):
-    """What the policy says about one use of the picture."""
+    """What the policy says about one use of the image."""
 
     decision: str  # "allow", "hold" or "deny"
     reasons: list[str]
@@ -47,9 +47,9 @@ class Record(TypedDict):
 
     key: str
     captions: list[CaptionRecord]  # at least one; the first is also KEY.txt
-    width: int  # of the picture as packed
+    width: int  # of the image as packed
     height: int
-    original_width: int  # of the picture as received, after EXIF orientation
+    original_width: int  # of the image as received, after EXIF orientation
     original_height: int
     modified: list[str]  # what packing changed, e.g. ["resized", "re-encoded"]; never empty
     sha256: str  # of the bytes as received
@@ -83,13 +83,13 @@ class Shard:
 class ShardIndex:
     """What a folder of shards holds."""
 
-    size: int  # pixels; the shorter side of a packed picture is at most this
+    size: int  # pixels; the shorter side of a packed image is at most this
     format: str  # one of FORMATS
     split: str  # first part of the shards' names
     samples: int
     shards: tuple[Shard, ...]
-    words: Mapping[str, int]  # word as `text.tokens` cuts it -> pictures with a caption of it
-    licences: Mapping[str, int]  # licence id -> pictures
+    words: Mapping[str, int]  # word as `text.tokens` cuts it -> images with a caption of it
+    licences: Mapping[str, int]  # licence id -> images
     settings: Mapping[str, Any]  # how they were packed
     version: str = SHARDS_VERSION
     root: Path = field(default=Path(), compare=False)  # folder it was read from
@@ -106,7 +106,7 @@ def shard_name(split: str, number: int) -> str:
 
 
 def member_names(key: str, format: str) -> tuple[str, str, str]:
-    """The names of a sample's picture, record and caption inside a tar."""
+    """The names of a sample's image, record and caption inside a tar."""
     return f"{key}.{format}", f"{key}.json", f"{key}.txt"
 
 
@@ -169,7 +169,7 @@ def _parse_index(path: Path) -> ShardIndex:
 
 
 def iterate_samples(path: Path) -> Iterator[tuple[str, bytes, Record]]:
-    """Yield (key, bytes of the picture, record) of every sample, in the order they are stored.
+    """Yield (key, bytes of the image, record) of every sample, in the order they are stored.
 
     Each shard is checked against its SHA-256 before its first sample is given out.
 

@@ -38,11 +38,11 @@ _TRANSPOSE = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # EXIF orientation -> I
 
 
 class UndecodableError(Exception):
-    """These bytes give no picture; the text says why and is the same for the same bytes."""
+    """These bytes give no image; the text says why and is the same for the same bytes."""
 
 
 def decode_image(data: bytes) -> "Image.Image":
-    """The picture in `data`, mode "RGB", or "RGBA" if any pixel is not opaque.
+    """The image in `data`, mode "RGB", or "RGBA" if any pixel is not opaque.
 
     EXIF orientation is applied; an embedded ICC profile is converted to sRGB (an unusable one is
     ignored, as browsers do); 16-bit grey is scaled to 8 bits. The result carries no metadata.
@@ -87,9 +87,9 @@ def flatten(image: "Image.Image", background: str) -> "Image.Image":
 
 
 def pixel_sha256(image: "Image.Image") -> str:
-    """SHA-256 of size and RGBA pixels: equal for equal pictures whatever their file format."""
+    """SHA-256 of size and RGBA pixels: equal for equal images whatever their file format."""
     digest = hashlib.sha256(f"{image.width}x{image.height}\n".encode())
-    for top in range(0, image.height, 512):  # in strips: RGBA of a large picture is 200 MB
+    for top in range(0, image.height, 512):  # in strips: RGBA of a large image is 200 MB
         strip = image.crop((0, top, image.width, min(top + 512, image.height)))
         digest.update(strip.convert("RGBA").tobytes())
     return digest.hexdigest()
@@ -163,7 +163,7 @@ def _convert_profile(image: "Image.Image", profile: object) -> "Image.Image":
                 if converted is not None:
                     return converted
         except (ImageCms.PyCMSError, *PILLOW_ERRORS):
-            pass  # broken, or made for other channels than the picture has
+            pass  # broken, or made for other channels than the image has
     return image.convert("RGB")
 
 

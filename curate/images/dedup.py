@@ -1,4 +1,4 @@
-"""Copies of one picture: equal bytes, equal pixels, or near; the best-documented one stays.
+"""Copies of one image: equal bytes, equal pixels, or near; the best-documented one stays.
 
 A perceptual hash proposes, pixels confirm. The limits below were chosen by measurement; the
 figures are in docs/shards.md.
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
     Thumbnail = NDArray[np.int16]
 
-MAX_NOTES = 5  # unreadable pictures that are named
+MAX_NOTES = 5  # unreadable images that are named
 
-# Two 16 x 16 thumbnails on a scale of 0 to 255 show one picture if no colour drifts further than
+# Two 16 x 16 thumbnails on a scale of 0 to 255 show one image if no colour drifts further than
 MAX_SHIFT = 4.0  # on average, and if no cell differs by more than
 SMALL_DIFFERENCE = 8  # or the cells differ by no more than
 MAX_SPREAD = 3.4  # times (what three quarters of them stay within + 1), which is at most
 MAX_NOISE = 10
-# Recompression disturbs all of a picture a little; another face, tool or tone disturbs one part.
+# Recompression disturbs all of an image a little; another face, tool or tone disturbs one part.
 
 
 @dataclass(frozen=True)
@@ -49,16 +49,16 @@ class DedupSummary:
         return asdict(self)
 
     def as_rows(self) -> list[tuple[str, int]]:
-        """The summary as lines: what, how many pictures."""
+        """The summary as lines: what, how many images."""
         copies = [(f"duplicates: {kind}", count) for kind, count in self.duplicates.items()]
         rows = ("rows in the dataset", self.rows), ("in use", self.in_use)
         return [*copies, ("unreadable", self.unreadable), *rows]
 
     def notes(self) -> list[str]:
-        """A line for each unreadable picture, the first few."""
+        """A line for each unreadable image, the first few."""
         lines = [f"{key}: unreadable, {why}" for key, why in list(self.why.items())[:MAX_NOTES]]
         more = len(self.why) - MAX_NOTES
-        return [*lines, f"and {more} more unreadable pictures"] if more > 0 else lines
+        return [*lines, f"and {more} more unreadable images"] if more > 0 else lines
 
 
 def find_duplicates(
@@ -68,7 +68,7 @@ def find_duplicates(
     mirrors: bool = False,
     progress: Progress = SILENT,
 ) -> DedupSummary:
-    """Measure every picture of a dataset and drop the copies; the command `curate dedup`.
+    """Measure every image of a dataset and drop the copies; the command `curate dedup`.
 
     Raises:
         InputError: there is no dataset, or a stored file is missing or has changed.
@@ -103,12 +103,12 @@ def summarize(samples: Sequence[Sample]) -> DedupSummary:
 def dedup(
     rows: "daft.DataFrame", *, store: Store, max_distance: int = 4, mirrors: bool = False
 ) -> "daft.DataFrame":
-    """Drop every copy as `duplicate:KEY`, KEY being the picture that stays.
+    """Drop every copy as `duplicate:KEY`, KEY being the image that stays.
 
     Args:
         rows: measured samples; unmeasured ones are only compared by their bytes.
-        store: where the pictures lie.
-        max_distance: hash bits up to which two pictures are proposed as near.
+        store: where the images lie.
+        max_distance: hash bits up to which two images are proposed as near.
         mirrors: whether a mirror image is a copy. Off, since left and right hands, arrows and
             profiles are pairs of mirror images with different captions.
     """
@@ -131,16 +131,16 @@ def drop_duplicates(
     max_distance: int = 4,
     mirrors: bool = False,
 ) -> list[Sample]:
-    """Mark as `duplicate:KEY` each picture that is a copy of a better one that stays.
+    """Mark as `duplicate:KEY` each image that is a copy of a better one that stays.
 
-    Pictures are taken best first (see `preference_key`), so the order of the rows changes nothing;
-    a copy names the picture that stays, and chains are not followed.
+    Images are taken best first (see `preference_key`), so the order of the rows changes nothing;
+    a copy names the image that stays, and chains are not followed.
 
     Args:
         samples: rows, measured or not.
         thumbs: gives the thumbnails, by key, of those samples whose hashes are near another's;
             a sample it leaves out is near to none.
-        max_distance: hash bits up to which two pictures are proposed as near.
+        max_distance: hash bits up to which two images are proposed as near.
         mirrors: whether a mirror image is a copy.
     """
     fresh = reinstate_samples(samples, DUPLICATE)
@@ -153,7 +153,7 @@ def drop_duplicates(
 
 
 def preference_key(sample: Sample) -> tuple[bool, int, int, int, float, str]:
-    """Sorts the picture to keep first: allowed, well documented, large, sharp, then by key.
+    """Sorts the image to keep first: allowed, well documented, large, sharp, then by key.
 
     Before all others one with an opt-out: it stays, and is denied, so that no copy of what its
     owner withdrew is used in its place.
@@ -166,7 +166,7 @@ def preference_key(sample: Sample) -> tuple[bool, int, int, int, float, str]:
 
 
 def _exact_twins(ranked: Sequence[Sample]) -> dict[str, str]:
-    """For each picture whose bytes or pixels equal an earlier one's, the key of that one."""
+    """For each image whose bytes or pixels equal an earlier one's, the key of that one."""
     first: dict[str, str] = {}
     twins = {}
     for sample in ranked:
@@ -185,7 +185,7 @@ def _near_twins(
     max_distance: int,
     mirrors: bool,
 ) -> dict[str, str]:
-    """For each picture that looks like an earlier one that stays, the key of that one."""
+    """For each image that looks like an earlier one that stays, the key of that one."""
     around = _neighbours(ranked, max_distance, mirrors)
     pictures = thumbs(_needing_thumbnails(ranked, around))
     place = {s.key: n for n, s in enumerate(ranked)}
@@ -236,7 +236,7 @@ def _neighbours(ranked: Sequence[Sample], max_distance: int, mirrors: bool) -> A
 
 
 def _needing_thumbnails(ranked: Sequence[Sample], around: Around) -> list[Sample]:
-    """The samples that another one may look like; only their pictures are needed."""
+    """The samples that another one may look like; only their images are needed."""
     size = Counter(str(s.phash) for s in ranked)
     busy: set[str] = set()
     for sample in ranked:
@@ -259,7 +259,7 @@ def _matching_samples(
 
 
 def is_same_image(one: "Thumbnail", many: "Thumbnail") -> "NDArray[np.bool_]":
-    """Whether `one` thumbnail shows the same picture as each of `many`, up to recompression.
+    """Whether `one` thumbnail shows the same image as each of `many`, up to recompression.
 
     The rule is ours; its limits stand at the top of this module.
 

@@ -1,4 +1,4 @@
-"""Perceptual hashes: 64 bits that barely change when a picture is resized or recompressed."""
+"""Perceptual hashes: 64 bits that barely change when an image is resized or recompressed."""
 
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -9,17 +9,17 @@ if TYPE_CHECKING:
     from PIL import Image
 
 HASH_BITS = 64
-HASH_SIDE = 32  # pixels; the hash sees no more of a picture than this
+HASH_SIDE = 32  # pixels; the hash sees no more of an image than this
 
 
 def phashes(luma: "Image.Image") -> tuple[str, str]:
-    """The hash of a picture and of its mirror image, 16 hexadecimal digits each.
+    """The hash of an image and of its mirror image, 16 hexadecimal digits each.
 
-    `imagehash.phash` defines the hash. It scales a picture to 32 x 32 before anything else, so
+    `imagehash.phash` defines the hash. It scales an image to 32 x 32 before anything else, so
     here that is done once; mirroring turns the sign of the odd horizontal DCT terms.
 
     Args:
-        luma: the picture, mode "L".
+        luma: the image, mode "L".
     """
     import imagehash
     from PIL import Image, ImageOps

@@ -1,4 +1,4 @@
-"""Decode each picture once and write down what needs its pixels."""
+"""Decode each image once and write down what needs its pixels."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -25,9 +25,9 @@ THUMBNAIL_SIDE = 16  # pixels, side of a thumbnail
 def measure(
     rows: "daft.DataFrame", *, store: Store, progress: Progress = SILENT
 ) -> "daft.DataFrame":
-    """Fill in size, pixel hash, perceptual hashes and sharpness of every picture not yet measured.
+    """Fill in size, pixel hash, perceptual hashes and sharpness of every image not yet measured.
 
-    A picture that cannot be decoded is dropped as `unreadable:WHY`; those are tried again each
+    An image that cannot be decoded is dropped as `unreadable:WHY`; those are tried again each
     time, all others are decoded once. Equal bytes are decoded once.
 
     Raises:
@@ -58,7 +58,7 @@ def _measure_samples(samples: Sequence[Sample], store: Store, progress: Progress
 
 
 def measure_stored(store: Store, hashes: Sequence[str]) -> Iterator[dict[str, Any] | str]:
-    """For each stored picture its measured facts by field name, or why it cannot be decoded."""
+    """For each stored image its measured facts by field name, or why it cannot be decoded."""
     jobs = [{"root": str(store.root), "sha256": h} for h in hashes]
     function = f"{__name__}:_measure_job"
     for answer in sandbox.run_jobs(function, jobs) if jobs else ():
@@ -77,7 +77,7 @@ def _measure_job(root: str, sha256: str) -> sandbox.JobResult:
 
 
 def pixel_facts(image: "Image.Image") -> dict[str, Any]:
-    """What `Sample` keeps of the pixels, by field name; hashes are of the picture on white."""
+    """What `Sample` keeps of the pixels, by field name; hashes are of the image on white."""
     from curate.images.hashing import phashes
 
     luma = flatten(image, "white").convert("L")

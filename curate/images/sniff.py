@@ -5,7 +5,7 @@ import struct
 import warnings
 import zlib
 
-MAX_PIXELS = 50_000_000  # pixels; larger pictures are refused before decoding
+MAX_PIXELS = 50_000_000  # pixels; larger images are refused before decoding
 STORED_FORMATS = ("JPEG", "PNG", "WEBP")  # the formats we store
 
 _MAGIC = (
@@ -42,9 +42,9 @@ def sniff_format(head: bytes) -> str:
 
 
 def refusal_reason(data: bytes) -> str | None:
-    """Why these bytes are not stored as a picture, as a `dropped` reason; None if they are.
+    """Why these bytes are not stored as an image, as a `dropped` reason; None if they are.
 
-    Reads the header only: a picture that passes may still be broken further on.
+    Reads the header only: an image that passes may still be broken further on.
     """
     if not data:
         return "empty:0 bytes"

@@ -1,4 +1,4 @@
-"""One source's connection: its answers and its pictures, with as many tries as they take."""
+"""One source's connection: its answers and its images, with as many tries as they take."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -49,7 +49,7 @@ class Service(Protocol):
 
     @property
     def media_hosts(self) -> tuple[str, ...] | None:
-        """Hosts its pictures may come from; None: any public one, redirects staying on it."""
+        """Hosts its images may come from; None: any public one, redirects staying on it."""
         ...
 
     @property
@@ -69,9 +69,9 @@ class Limits:
 
     silence_s: float = 10.0  # seconds without a byte
     answer_s: float = 30.0  # seconds for a whole API answer
-    image_s: float = 60.0  # seconds for a whole picture
-    grace_s: float = 5.0  # seconds before the rate of a picture counts
-    bytes_per_s: int = 4096  # slowest picture we sit out
+    image_s: float = 60.0  # seconds for a whole image
+    grace_s: float = 5.0  # seconds before the rate of an image counts
+    bytes_per_s: int = 4096  # slowest image we sit out
     answer_bytes: int = 10_000_000
     image_bytes: int = 30_000_000
     tries: int = 3
@@ -80,7 +80,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class DownloadedImage:
-    """What came back for a picture's address."""
+    """What came back for an image's address."""
 
     data: bytes
     final_url: str
@@ -93,7 +93,7 @@ class _TooLongWait(Exception):
 
 @dataclass
 class Client:
-    """Asks one source for answers and pictures, one at a time; a context.
+    """Asks one source for answers and images, one at a time; a context.
 
     Args:
         service: the source's numbers.
@@ -150,7 +150,7 @@ class Client:
         return self._parse_object(answer.body)
 
     def get_image(self, url: str, opt_outs: FindOptOuts) -> DownloadedImage:
-        """The bytes of a picture, unless the headers hold an opt-out.
+        """The bytes of an image, unless the headers hold an opt-out.
 
         Args:
             url: as the source named it.

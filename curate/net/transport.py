@@ -1,6 +1,6 @@
 """One request, start to end: guarded, paced, timed, capped. Failures leave without secrets.
 
-Answers and pictures both go through `requests`: they are asked for one at a time, so there is
+Answers and images both go through `requests`: they are asked for one at a time, so there is
 nothing for a faster or concurrent client to win.
 """
 

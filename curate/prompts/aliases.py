@@ -2,10 +2,10 @@
 
 phrases = ["moon elf"]            # counted as one unit
 meta = ["best girl"]              # ask for quality, not for a thing
-not-visual = ["eternal"]          # no picture shows them
+not-visual = ["eternal"]          # no image shows them
 
 [alias]
-blizzard = ["snowstorm"]          # pictures of these count as pictures of the word
+blizzard = ["snowstorm"]          # images of these count as images of the word
 
 [typo]
 blizard = "blizzard"              # read as the other word

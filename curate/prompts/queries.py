@@ -1,6 +1,6 @@
 """What to search for where a word alone finds nothing of use: *big dog* for *big*.
 
-Nobody types "sitting", "two" or "colored" into a search for pictures: what comes back shows
+Nobody types "sitting", "two" or "colored" into a search for images: what comes back shows
 anything. An adjective, a number or a verb is searched with the noun it stands at in the prompts.
 """
 

@@ -1,6 +1,6 @@
-"""Which gaps a budget of pictures goes to.
+"""Which gaps a budget of images goes to.
 
-The pictures are split so that the most is gained: what a word gains from pictures grows with the
+The images are split so that the most is gained: what a word gains from images grows with the
 logarithm of their number (Udandarao et al., arXiv:2404.04125), and a word that several prompts ask
 for counts as often.
 """
@@ -15,14 +15,14 @@ from curate.text.lemmas import unit_of
 MAX_RESULTS = 240  # results of a query that the source shows without an account
 RESULTS_A_REQUEST = 20  # of them in one request
 REQUESTS_A_DAY = 200  # requests
-RESERVED_REQUESTS = 10  # requests of a day that are kept back, for pictures that are refused
+RESERVED_REQUESTS = 10  # requests of a day that are kept back, for images that are refused
 URGENT = ("error", "warning")  # severities that are worth a fetch
 FETCHABLE = ("phrase", "bind", "pair", "word")  # kinds; compounds serve their words
 
 
 @dataclass(frozen=True)
 class Gap:
-    """What more pictures would teach."""
+    """What more images would teach."""
 
     query: str
     unit: str
@@ -35,7 +35,7 @@ class Gap:
 
     @property
     def is_compound(self) -> bool:
-        """Whether its pictures show more than one word."""
+        """Whether its images show more than one word."""
         return " " in self.query
 
     @property
@@ -50,19 +50,19 @@ class PlannedFetch:
 
     gap: Gap
     images: int
-    served: int = 0  # pictures that fetches of its phrases and pairs bring already
+    served: int = 0  # images that fetches of its phrases and pairs bring already
 
 
 def split_budget(gaps: Sequence[tuple[float, int, int]], budget: int) -> list[int]:
-    """How many pictures each gap gets, so that the most is gained.
+    """How many images each gap gets, so that the most is gained.
 
     Maximises the sum of weight x (log(1 + have + x) - log(1 + have)) over whole numbers
     0 <= x <= need with the sum of x at most `budget`. Each gain is concave, so that taking the
-    best next picture again and again is exact.
+    best next image again and again is exact.
 
     Args:
         gaps: (weight, images there are, images needed); equals are served in this order.
-        budget: pictures.
+        budget: images.
     """
     shares = [0] * len(gaps)
     left = budget
@@ -79,7 +79,7 @@ def split_budget(gaps: Sequence[tuple[float, int, int]], budget: int) -> list[in
 
 
 def _gain(weight: float, have: int) -> float:
-    """What one more picture adds."""
+    """What one more image adds."""
     return weight * math.log1p(1 / (1 + have))
 
 
@@ -87,12 +87,12 @@ def plan_fetches(gaps: Sequence[Gap], budget: int) -> list[PlannedFetch]:
     """Split a budget over gaps: among errors by what they gain, then among the rest.
 
     A fetch for several words together also brings each of them: what a word still needs is lowered
-    by the pictures that are fetched for what it is part of. Where there are more gaps than
+    by the images that are fetched for what it is part of. Where there are more gaps than
     a day's requests, errors come first, then those that gain most.
 
     Args:
         gaps: in any order.
-        budget: pictures.
+        budget: images.
     """
     gaps = sorted(gaps, key=lambda gap: gap.order_key)
     chosen = _within_a_day(gaps, budget)
@@ -144,7 +144,7 @@ def _total_gain(fetch: PlannedFetch) -> float:
 
 
 def images_served(fetches: Iterable[PlannedFetch], gaps: Iterable[Gap]) -> dict[Gap, int]:
-    """Pictures that the fetches of several words together bring for each single word's gap."""
+    """Images that the fetches of several words together bring for each single word's gap."""
     brought: dict[str, int] = {}
     for fetch in fetches:
         if fetch.gap.is_compound:

@@ -1,4 +1,4 @@
-"""A plan: which pictures to fetch for which gaps, as a shell script that runs as it stands."""
+"""A plan: which images to fetch for which gaps, as a shell script that runs as it stands."""
 
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from curate.report.budget import (
     plan_fetches,
 )
 
-BUDGET = 1_000  # pictures, unless told otherwise
+BUDGET = 1_000  # images, unless told otherwise
 FETCH_FOLDER = "data"  # dataset folder that is fetched into where the report names none
 MAX_QUERY_CHARS = 100  # characters of a query
 BASELINE_NAME = "vocab-gaps-before.json"  # the report that the last line compares with
@@ -30,13 +30,13 @@ FETCHED_VERDICTS = frozenset(
     " phrase-thin unseen-binding rare-binding unseen-pair rare-pair".split()
 )
 OTHER_REMEDIES = {  # verdicts that no search closes -> what does
-    "unknown-word": "no dictionary has it, so no stock site can know it: take your own pictures, "
+    "unknown-word": "no dictionary has it, so no stock site can know it: take your own images, "
     "or say in aliases.toml what it means",
-    "uncaptioned": "pictures show it and captions do not say so: write captions for them",
-    "sense-risk": "there are pictures enough, of another sense: look at them, and name the sense "
+    "uncaptioned": "images show it and captions do not say so: write captions for them",
+    "sense-risk": "there are images enough, of another sense: look at them, and name the sense "
     "in the prompt",
     "typo": "misspelt: correct the prompt",
-    "not-visual": "no picture shows it: say in the prompt what is to be seen",
+    "not-visual": "no image shows it: say in the prompt what is to be seen",
 }
 
 
@@ -58,12 +58,12 @@ class Plan:
     postponed: tuple[Gap, ...]  # gaps that this budget does not reach
     budget: int
     folder: str  # dataset folder
-    is_new_folder: bool  # the report's data is no dataset folder, so the pictures go beside it
+    is_new_folder: bool  # the report's data is no dataset folder, so the images go beside it
     prompts: str
     arguments: tuple[
         str, ...
     ]  # arguments of vocab-gaps after the prompts: what the report was made by
-    arguments_after: tuple[str, ...]  # the same, the fetched pictures included
+    arguments_after: tuple[str, ...]  # the same, the fetched images included
 
 
 def make_plan(
@@ -73,11 +73,11 @@ def make_plan(
     options: Sequence[str] = (),
     into: str | None = None,
 ) -> Plan:
-    """Split `budget` pictures over the gaps of a report that a stock site can close.
+    """Split `budget` images over the gaps of a report that a stock site can close.
 
     Args:
         report: `vocab-gaps/1`.
-        budget: pictures.
+        budget: images.
         options: what was typed behind `vocab-gaps PROMPTS`, without the files it writes; unless
             given, data and profile as the report states them.
         into: dataset folder to fetch into; unless given, the report's, else `data`.
@@ -120,7 +120,7 @@ def plan_script(plan: Plan, *, fetch: Sequence[str] = (), before: str = BASELINE
 
 def _script_lines(plan: Plan, fetch: Sequence[str], before: str) -> Iterator[str]:
     yield "#!/usr/bin/env bash"
-    yield from _comment(f"Pictures for the gaps of {plan.prompts}: {_total(plan):,} at most.")
+    yield from _comment(f"Images for the gaps of {plan.prompts}: {_total(plan):,} at most.")
     yield from _comment(
         "Run it in the folder in which vocab-gaps was typed. It may be run again: what is there "
         "already is not fetched twice."
@@ -159,7 +159,7 @@ def _fetch_lines(plan: Plan, options: Sequence[str]) -> Iterator[str]:
             f"The report's data is no dataset folder, so the images go into {plan.folder}{beside}."
         )
     yield from _comment(
-        "--limit counts pictures taken from the top of the results. Some will be refused or turn "
+        "--limit counts images taken from the top of the results. Some will be refused or turn "
         f"out to be copies. About {requests} of the {REQUESTS_A_DAY} requests that Openverse "
         "allows a day; "
         "if it stops, run this again tomorrow."
@@ -173,7 +173,7 @@ def _fetch_lines(plan: Plan, options: Sequence[str]) -> Iterator[str]:
     if plan.postponed:
         units = _list_units([gap.unit for gap in plan.postponed])
         yield from _comment(
-            f"Beyond this budget of {plan.budget:,} pictures and one day; a new plan, made after "
+            f"Beyond this budget of {plan.budget:,} images and one day; a new plan, made after "
             f"this one, comes to them: {units}"
         )
 
@@ -194,7 +194,7 @@ def _comparison_lines(plan: Plan, before: str) -> Iterator[str]:
     again = _command("vocab-gaps", plan.prompts, *plan.arguments_after, "--baseline", before)
     if "--checkpoint" in plan.arguments:
         yield from _comment(
-            "A checkpoint knows new pictures once it was trained on them: train finetune. Then, "
+            "A checkpoint knows new images once it was trained on them: train finetune. Then, "
             "with the new run as the checkpoint:"
         )
         yield f"# {again}"
@@ -311,7 +311,7 @@ def _report_options(report: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _added_data(look: Sequence[str], into: str, kind: str) -> tuple[str, ...]:
-    """The option that counts the fetched pictures, too, unless they are counted anyway."""
+    """The option that counts the fetched images, too, unless they are counted anyway."""
     if "--checkpoint" in look:  # judged in place of data
         return ()
     named = [v.removeprefix("--data=") for v in _data_values(look)]

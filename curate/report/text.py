@@ -18,7 +18,7 @@ from curate.system.progress import SILENT, Progress
 COMBINATIONS_SHOWN = 20  # pairs and bindings on a terminal; every other form lists them all
 GAP_HEADINGS = ("verdict", "what", "images", "prompts", "closed by")
 _EXAMPLE_NAMES = {"json": "gaps.json", "html": "gaps.html", "plan": "plan.sh", "junit": "gaps.xml"}
-OWN_IMAGES_FIX = "own pictures (curate fetch folder DIR), or an alias"
+OWN_IMAGES_FIX = "own images (curate fetch folder DIR), or an alias"
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def write_report(
     Args:
         report: what to write.
         to: the files.
-        budget: pictures that the plan may fetch.
+        budget: images that the plan may fetch.
         progress: counts the images of the page.
 
     Raises:

@@ -1,6 +1,6 @@
-"""Small pictures for the page: what the captions of its evidence belong to, and whose it is.
+"""Small images for the page: what the captions of its evidence belong to, and whose it is.
 
-Pictures come from anywhere, so they are decoded in processes of their own. One that cannot be
+Images come from anywhere, so they are decoded in processes of their own. One that cannot be
 shown keeps its licence and credit and says why.
 """
 
@@ -21,29 +21,29 @@ from curate.system import sandbox
 from curate.system.progress import SILENT, Progress, track
 from curate.system.web_page import data_uri
 
-PAGE_THUMBNAIL_SIDE = 96  # pixels, longer side of a thumbnail; smaller pictures stay as they are
+PAGE_THUMBNAIL_SIDE = 96  # pixels, longer side of a thumbnail; smaller images stay as they are
 WEBP_QUALITY = 75  # of WebP
-MAX_THUMBNAILS = 600  # pictures on a page
+MAX_THUMBNAILS = 600  # images on a page
 MAX_IMAGE_BYTES = 64 << 20  # larger files are not read
-_TOO_MANY = "left out, the page holds enough pictures"
+_TOO_MANY = "left out, the page holds enough images"
 
 
 @dataclass(frozen=True, slots=True)
 class Thumbnail:
-    """A picture made small, and what is owed to those who made it."""
+    """An image made small, and what is owed to those who made it."""
 
-    data_uri: str | None = None  # image/webp; None where there is no picture to show
+    data_uri: str | None = None  # image/webp; None where there is no image to show
     license: str | None = None  # SPDX id, LicenseRef-… or as stated; None: unknown
     source: str | None = None  # name of the source
     page_url: str | None = None  # page that shows it and its licence
     author: str | None = None
-    reason: str | None = None  # why there is no picture
+    reason: str | None = None  # why there is no image
 
 
 def evidence_keys(report: Mapping[str, Any]) -> list[str]:
     """Keys of the evidence in a report, those first that a reader meets first.
 
-    The first picture of every item comes before the second of any, so that a limit on pictures
+    The first image of every item comes before the second of any, so that a limit on images
     leaves as few items as possible with none.
     """
     rows = [[one["key"] for one in item["evidence"]] for item in report["items"]]
@@ -65,7 +65,7 @@ def make_thumbnails(
         corpus: where the captions came from.
         keys: of images, the most important first.
         progress: counts thumbnails.
-        most: pictures to decode; of the others only the rights are told.
+        most: images to decode; of the others only the rights are told.
         processes: workers side by side; the number of CPUs unless given.
     """
     wanted = list(dict.fromkeys(keys))
@@ -98,7 +98,7 @@ def _make_thumbnail(
 
 
 def _thumbnail_job(file: str = "", data: str | None = None, sha256: str = "") -> sandbox.JobResult:
-    """A small picture as WebP, from base64, a store or a file; or why there is none."""
+    """A small image as WebP, from base64, a store or a file; or why there is none."""
     from PIL import Image
 
     try:

@@ -1,4 +1,4 @@
-"""Who made what: the credit lines that go with published pictures."""
+"""Who made what: the credit lines that go with published images."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -13,9 +13,9 @@ MODIFIED = "modified: resized"
 
 @dataclass(frozen=True, slots=True)
 class Credit:
-    """One line of credit: all pictures that share author and licence."""
+    """One line of credit: all images that share author and licence."""
 
-    works: tuple[tuple[str, str | None], ...]  # title and page of each picture, sorted
+    works: tuple[tuple[str, str | None], ...]  # title and page of each image, sorted
     author: str | None
     author_url: str | None
     license: str  # id, or as stated where it is unknown
@@ -27,7 +27,7 @@ def collect_credits(samples: Iterable[Sample], *, modified: str = MODIFIED) -> l
     """One credit for each author and licence, sorted; CC0 and the public domain are listed too.
 
     Args:
-        samples: the pictures that are given on.
+        samples: the images that are given on.
         modified: what was done to them, as the licences ask to be told.
     """
     groups: dict[tuple[str, ...], list[Sample]] = defaultdict(list)
@@ -49,7 +49,7 @@ def collect_credits(samples: Iterable[Sample], *, modified: str = MODIFIED) -> l
 
 
 def dataset_credits(dataset: Dataset) -> list[Credit]:
-    """The credits of every picture that may be trained on: those that `curate pack` takes.
+    """The credits of every image that may be trained on: those that `curate pack` takes.
 
     Raises:
         InputError: no dataset there.
@@ -71,7 +71,7 @@ def _credit_line(credit: Credit) -> str:
     pages = {page for _, page in works}
     shared = pages.pop() if len(pages) == 1 and len(works) > 1 else None
     named = "; ".join(_markdown_link(title, None if shared else page) for title, page in works)
-    what = named if len(credit.works) == 1 else f"{len(credit.works)} pictures ({named})"
+    what = named if len(credit.works) == 1 else f"{len(credit.works)} images ({named})"
     parts = [
         f"{what} by {_markdown_link(credit.author or 'unknown author', credit.author_url)}",
         *([_markdown_link("source", shared)] if shared else []),

@@ -206,7 +206,7 @@ def _parse_source_rules(path: Path, name: str, table: Mapping[str, Any]) -> Mapp
         if rule not in SOURCE_RULES:
             raise InputError(subject, f"no rule {rule!r}", fix=suggest(rule, SOURCE_RULES))
         if name in TERMS.values() and use == "share_dataset" and rule != "deny":
-            problem = f"the terms of {name} forbid giving its pictures on"
+            problem = f"the terms of {name} forbid giving its images on"
             raise InputError(subject, problem, fix='write "deny"')
         if name in TERMS.values() and rule == "licence":
             problem = f"the terms of {name} are its licence, and ask for more"

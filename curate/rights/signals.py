@@ -1,4 +1,4 @@
-"""Signals against training that come with a picture: the `X-Robots-Tag` header.
+"""Signals against training that come with an image: the `X-Robots-Tag` header.
 
 Format: https://developers.google.com/search/docs/crawling-indexing/robots-meta-tag, with the
 directives `noai`, `noimageai` and `noml` that sites add to it. Whether a page may be indexed

@@ -44,7 +44,7 @@ class PackSummary:
         """The summary as lines: what, how much."""
         left = [(f"left out: {reason}", count) for reason, count in self.left_out.items()]
         state = "unchanged" if self.unchanged else "written"
-        counts = [("pictures", self.samples), ("shards", self.shards), ("bytes", self.bytes)]
+        counts = [("images", self.samples), ("shards", self.shards), ("bytes", self.bytes)]
         return [*counts, *left, (state, self.folder)]
 
 
@@ -60,14 +60,14 @@ def pack(
 ) -> PackSummary:
     """Write the rows that may be trained on, and have captions, as shards; `curate pack`.
 
-    Rows are taken in the order of their keys. A picture whose shorter side is longer than `size`
+    Rows are taken in the order of their keys. An image whose shorter side is longer than `size`
     is scaled down to it (Lanczos), never up; transparency is composed on `background`; metadata
-    is left behind, since the record beside the picture names author and licence. The old shards
+    is left behind, since the record beside the image names author and licence. The old shards
     stay until the new ones are complete; killed between the two, the folder has no index and the
     same command completes it.
 
     Args:
-        dataset: where the rows and pictures lie, and the shards will.
+        dataset: where the rows and images lie, and the shards will.
         size: pixels of the shorter side.
         format: "jpg" (quality 95, 4:4:4), "png" or "webp" (lossless).
         background: a colour name or #rrggbb.

@@ -1,4 +1,4 @@
-"""One picture as it goes into a shard: scaled down, on a plain background, without metadata."""
+"""One image as it goes into a shard: scaled down, on a plain background, without metadata."""
 
 import io
 from pathlib import Path
@@ -22,7 +22,7 @@ ENCODINGS: dict[str, tuple[str, dict[str, Any], str]] = {
 def render_stored(
     root: str, sha256: str, known: str | None, size: int, format: str, background: str
 ) -> "JobResult":
-    """Render a stored picture, `known` being its pixel hash if measured; for `sandbox.run_jobs`.
+    """Render a stored image, `known` being its pixel hash if measured; for `sandbox.run_jobs`.
 
     Returns:
         ({"refused": REASON}, nothing), or the facts that a record states of its pixels, and the
@@ -42,7 +42,7 @@ def render_stored(
 def render_image(
     image: "Image.Image", *, size: int, format: str, background: str, known: str | None = None
 ) -> "JobResult":
-    """A decoded picture's facts and its bytes as packed, its shorter side at most `size` pixels."""
+    """A decoded image's facts and its bytes as packed, its shorter side at most `size` pixels."""
     modified = []
     facts: dict[str, Any] = {
         "original_width": image.width,

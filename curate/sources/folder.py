@@ -39,7 +39,7 @@ class FolderEntry:
 
 def listing(
     without: Path,
-    path: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of pictures.")],
+    path: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of images.")],
     *,
     license: Annotated[
         str | None, typer.Option(help="Licence of what states none, e.g. CC0-1.0.")
@@ -63,7 +63,7 @@ def _list_entries(folder: Path, without: Path) -> tuple[list[FolderEntry], list[
         raise InputError(folder, problem, fix="curate fetch folder DIR")
     files, hidden = _walk_files(folder, without)
     if not files and not hidden:
-        raise InputError(folder, "the folder is empty", fix="put pictures into it")
+        raise InputError(folder, "the folder is empty", fix="put images into it")
     lines, notes = _read_metadata_rows(files)
     entries, others = [], []
     for relative, path in files.items():
@@ -77,7 +77,7 @@ def _list_entries(folder: Path, without: Path) -> tuple[list[FolderEntry], list[
     entries += [FolderEntry(folder / r, r, line, None) for r, line in lines.items()]
     entries.sort(key=lambda entry: os.fsencode(entry.relative))
     if not entries:
-        raise InputError(folder, "holds no picture", fix="put JPEG, PNG or WebP files into it")
+        raise InputError(folder, "holds no image", fix="put JPEG, PNG or WebP files into it")
     if hidden:
         notes.append(f"{hidden} hidden files skipped")
     if others:
@@ -176,7 +176,7 @@ def _read_metadata_rows(files: dict[str, Path]) -> tuple[dict[str, MetadataRow],
             twice += target in merged
             merged[target] = _join(merged[target], line) if target in merged else line
     if twice:
-        notes.append(f"{twice} metadata rows name a picture again; their captions are added")
+        notes.append(f"{twice} metadata rows name an image again; their captions are added")
     return merged, notes
 
 
@@ -235,9 +235,8 @@ def _printable_path(name: str) -> str:
 
 SOURCE = Source(
     name="folder",
-    summary="your own pictures, with captions beside them",
-    help="Take the pictures of a folder, with captions from metadata.csv, .txt files or file "
-    "names.",
+    summary="your own images, with captions beside them",
+    help="Take the images of a folder, with captions from metadata.csv, .txt files or file names.",
     listing=listing,
     terms=("You state the licence of what states none: --license ID.",),
 )

@@ -83,7 +83,7 @@ def _parse_row(where: str, record: Mapping[str, Any]) -> MetadataRow:
         hint = f"; is it {near[0]}?" if near else ""
         raise InputError(where, f"no file_name{hint}", fix="name the column file_name")
     if name is None:
-        raise InputError(where, "file_name is empty", fix="name the picture, or remove the row")
+        raise InputError(where, "file_name is empty", fix="name the image, or remove the row")
     first = _cell_text(record.get("text"))
     texts = [*([first] if first else []), *_cell_list(where, record.get("texts"), "\n")]
     return MetadataRow(

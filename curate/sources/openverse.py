@@ -75,7 +75,7 @@ def _refusal(status: int, body: str) -> Exception | None:
         return SourceError(
             "openverse",
             "allows no more requests for now (20 a minute, 200 a day, 240 results of a query)",
-            fix="type the same command again tomorrow, with other words or with fewer pictures "
+            fix="type the same command again tomorrow, with other words or with fewer images "
             "(--limit); finished work is kept",
         )
     return None
@@ -83,11 +83,11 @@ def _refusal(status: int, body: str) -> Exception | None:
 
 SOURCE = Source(
     name="openverse",
-    summary="openly licensed pictures of many collections; no account needed",
-    help="Take openly licensed pictures from Openverse; no account needed.",
+    summary="openly licensed images of many collections; no account needed",
+    help="Take openly licensed images from Openverse; no account needed.",
     terms_url="https://docs.openverse.org/terms_of_service.html",
     terms=(
-        "Licences are as the catalogue states them; the page of each picture is kept.",
+        "Licences are as the catalogue states them; the page of each image is kept.",
         "No scraping of the whole catalogue.",
     ),
     requests_per_minute=20,

@@ -39,7 +39,7 @@ def search(  # noqa: PLR0913 one a documented parameter
     query: QueryOption,
     *,
     image_type: Annotated[
-        Literal["all", "photo", "illustration", "vector"], typer.Option(help="Kind of picture.")
+        Literal["all", "photo", "illustration", "vector"], typer.Option(help="Kind of image.")
     ] = "all",
     orientation: Annotated[
         Literal["all", "horizontal", "vertical"], typer.Option(help="Shape.")
@@ -113,14 +113,14 @@ def _refusal(status: int, body: str) -> Exception | None:
 SOURCE = Source(
     name="pixabay",
     summary="photographs, illustrations and vectors; key, accepted terms and a basis needed",
-    help="Take pictures from Pixabay: needs PIXABAY_API_KEY, and its terms accepted with a basis.",
+    help="Take images from Pixabay: needs PIXABAY_API_KEY, and its terms accepted with a basis.",
     terms_url="https://pixabay.com/service/terms/",
     terms=(
-        "The Content License is not CC0: pictures may not be passed on as they are, "
+        "The Content License is not CC0: images may not be passed on as they are, "
         "resized copies included. Shards made with them may not be published.",
-        "The terms of 2024-11-18, as quoted by several readers, forbid collecting pictures for "
+        "The terms of 2024-11-18, as quoted by several readers, forbid collecting images for "
         "machine learning without permission.",
-        "Pictures marked noAiTraining are never downloaded.",
+        "Images marked noAiTraining are never downloaded.",
         "Use within the API's limits, answers kept 24 hours, no mass download.",
     ),
     terms_version="2024-11-18",

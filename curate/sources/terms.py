@@ -39,9 +39,7 @@ def accept_terms(root: Path, source: Source, basis: str) -> Acceptance:
             fix=f"curate fetch {source.name}",
         )
     if not basis.strip():
-        raise UsageError(
-            "--basis", "is empty", fix="say in a sentence why you may use the pictures"
-        )
+        raise UsageError("--basis", "is empty", fix="say in a sentence why you may use the images")
     user = os.getuid()
     try:
         who = pwd.getpwuid(user).pw_name

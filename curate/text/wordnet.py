@@ -17,7 +17,7 @@ from pathlib import Path
 
 TABLE_FORMAT = "fubuki-words/1"
 WORD_TABLE = Path(__file__).with_name("words.zip")
-# What a similarity must reach for pictures of the related word to count. Measured on labelled
+# What a similarity must reach for images of the related word to count. Measured on labelled
 # gaps: without these gates WordNet hid 13 of 85 true gaps, with them none.
 MIN_SIMILARITY = {"synonym": 0.72, "narrower": 0.70, "derivation": 0.62}
 RELATION_CODES = {"synonym": "S", "narrower": "N", "derivation": "D"}  # as the table writes them
@@ -26,7 +26,7 @@ _RELATION_NAMES = {letter: name for name, letter in RELATION_CODES.items()}
 
 @dataclass(frozen=True, slots=True)
 class RelatedWord:
-    """A word whose pictures may show another word too."""
+    """A word whose images may show another word too."""
 
     unit: str  # may hold blanks
     relation: str  # synonym, narrower (every such thing is one of the word), derivation
@@ -49,7 +49,7 @@ def parts_of_speech(lemma: str) -> str:
 
 
 def is_visual_lemma(lemma: str) -> bool:
-    """Whether a picture can show it: False only for what is abstract in every common sense.
+    """Whether an image can show it: False only for what is abstract in every common sense.
 
     Unknown words are True: in doubt a gap is reported.
     """

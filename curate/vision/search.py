@@ -1,10 +1,10 @@
-"""Does a picture show a word that its captions do not say? An image-text model looks.
+"""Does an image show a word that its captions do not say? An image-text model looks.
 
-Captions are silent about much that is in a picture. So for words that captions lack, pictures are
+Captions are silent about much that is in an image. So for words that captions lack, images are
 compared with "a photo of a WORD" and with other words; how far the model is to be trusted is
 measured on the words that captions do say.
 
-Letters in names: N pictures, W words, C contrast words, D width of an embedding.
+Letters in names: N images, W words, C contrast words, D width of an embedding.
 """
 
 from collections import Counter, defaultdict
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # the least: likelier than all else together
-MAX_CHANCE = 0.01  # share of pictures that may be found although no caption says the word
+MAX_CHANCE = 0.01  # share of images that may be found although no caption says the word
 CHANCE_QUANTILE = 0.9  # of the words are found by chance in no larger share than is reckoned with
 CONTRAST_WORDS = 60  # words that a word is held against
-MIN_NAMED = 8  # pictures that must show a word, and lack it, to measure the model on it
+MIN_NAMED = 8  # images that must show a word, and lack it, to measure the model on it
 MIN_MEASURED = 3  # words at least that the model is measured on
 MARGIN = 0.1  # by which it must find more where captions say the word than where they do not
-MAX_BEST = 6  # pictures named of each word
-ROWS_A_STEP = 4096  # pictures compared at a time
+MAX_BEST = 6  # images named of each word
+ROWS_A_STEP = 4096  # images compared at a time
 USAGE = "--images ARCHITECTURE:FILE, such as --images ViT-B-32:weights/vit_b_32.safetensors"
 NEUTRAL_TEXTS = ("a photo", "a picture", "a pattern", "a blurred photo")  # of nothing in particular
 
@@ -42,8 +42,8 @@ class ModelTrust:
     """How right the model is on this data, measured on words that captions do say."""
 
     words: int  # it was measured on
-    threshold: float  # probability from which a picture counts as showing a word
-    recall: float  # share of pictures found among those whose captions say the word; mean
+    threshold: float  # probability from which an image counts as showing a word
+    recall: float  # share of images found among those whose captions say the word; mean
     chance: float  # share found among the others, in all but a tenth of the words
     usable: bool  # whether it finds clearly more of the first than of the second
 
@@ -52,10 +52,10 @@ class ModelTrust:
         if self.words < MIN_MEASURED:
             return (
                 f"image search is not used: captions say only {self.words} words often enough to "
-                f"measure the model on ({MIN_MEASURED} are needed, in {MIN_NAMED} pictures each)"
+                f"measure the model on ({MIN_MEASURED} are needed, in {MIN_NAMED} images each)"
             )
         found = (
-            f"on {self.words} words that captions say it finds {self.recall:.0%} of their pictures,"
+            f"on {self.words} words that captions say it finds {self.recall:.0%} of their images,"
             f" and up to {self.chance:.1%} of the others"
         )
         if self.usable:
@@ -68,7 +68,7 @@ _UNMEASURED = ModelTrust(0, THRESHOLDS[-1], 0.0, 1.0, usable=False)
 
 @dataclass(frozen=True)
 class WordImages:
-    """The pictures that show a word which their captions do not say."""
+    """The images that show a word which their captions do not say."""
 
     unit: str
     images: int  # found
@@ -89,7 +89,7 @@ class SearchFindings:
         """What a reader should know of the search."""
         said = [self.trust.sentence()]
         if self.unread:
-            said.append(f"image search: {self.unread:,} pictures could not be read")
+            said.append(f"image search: {self.unread:,} images could not be read")
         return said
 
 
@@ -115,17 +115,17 @@ class ImageSearch:
         self._embedder = embedder
 
     def find(self, words: Sequence[str], pictures: Sequence[CaptionedImage]) -> SearchFindings:
-        """For each word, the pictures that show it although their captions do not say it.
+        """For each word, the images that show it although their captions do not say it.
 
-        A picture shows a word if "a photo of a WORD" is likelier, by the threshold, than the words
-        most frequent in all captions and some texts that say nothing. Words that the picture's own
+        An image shows a word if "a photo of a WORD" is likelier, by the threshold, than the words
+        most frequent in all captions and some texts that say nothing. Words that the image's own
         captions say are not held against it: they may be true as well. The threshold is the least
-        of THRESHOLDS that finds at most BY_CHANCE of the pictures whose captions do not say a
+        of THRESHOLDS that finds at most BY_CHANCE of the images whose captions do not say a
         word; since some of those do show it, chance is overstated rather than understated.
 
         Args:
             words: units, any part of speech.
-            pictures: distinct ones.
+            images: distinct ones.
         """
         import numpy as np
 
@@ -169,7 +169,7 @@ def open_search(
 
 
 def frequent_words(pictures: Sequence[CaptionedImage], most: int) -> list[str]:
-    """The content words that the captions of most pictures say, most frequent first.
+    """The content words that the captions of most images say, most frequent first.
 
     Adjectives are among them: that a thing is red is told by holding it against other colours.
     """
@@ -182,7 +182,7 @@ def frequent_words(pictures: Sequence[CaptionedImage], most: int) -> list[str]:
 
 
 def _word_prompts(unit: str) -> list[str]:
-    """Ways of saying that a picture shows it.
+    """Ways of saying that an image shows it.
 
     Source: Radford et al., arXiv:2103.00020, section 3.1.4 (prompts, and ensembles of them).
     """
@@ -191,7 +191,7 @@ def _word_prompts(unit: str) -> list[str]:
 
 
 def _says_word(pictures: Sequence[CaptionedImage], units: Sequence[str]) -> "NDArray[np.bool_]":
-    """Bool (N, W): whether a caption of the picture says the unit in any inflection."""
+    """Bool (N, W): whether a caption of the image says the unit in any inflection."""
     import numpy as np
 
     columns: dict[str, set[int]] = defaultdict(set)
@@ -209,7 +209,7 @@ def _says_word(pictures: Sequence[CaptionedImage], units: Sequence[str]) -> "NDA
 
 
 class _Tally:
-    """Counts, a word and a threshold, of pictures found; filled some pictures at a time."""
+    """Counts, a word and a threshold, of images found; filled some images at a time."""
 
     def __init__(self, units: Sequence[str], contrast: int, keys: Sequence[str]) -> None:
         import numpy as np
@@ -218,7 +218,7 @@ class _Tally:
         shape = (len(units), len(THRESHOLDS))
         self._right_WT = np.zeros(shape, dtype=np.int64)  # found, and captions say it
         self._other_WT = np.zeros(shape, dtype=np.int64)  # found, and captions do not
-        self._said_W = np.zeros(len(units), dtype=np.int64)  # pictures whose captions say it
+        self._said_W = np.zeros(len(units), dtype=np.int64)  # images whose captions say it
         self._best: list[list[tuple[float, str]]] = [[] for _ in units]
         same = [lemmas_of(unit) | {unit} for unit in units]
         self._same_CW = np.array(
@@ -227,7 +227,7 @@ class _Tally:
         self._same_CW = self._same_CW.reshape(contrast, len(units))
 
     def add(self, start: int, logits: "NDArray[np.float64]", said_NW: "NDArray[np.bool_]") -> None:
-        """Count some pictures.
+        """Count some images.
 
         Args:
             start: number of the first.

@@ -1,4 +1,4 @@
-"""Whom to credit for the pictures a model was trained on; carried inside the model's file."""
+"""Whom to credit for the images a model was trained on; carried inside the model's file."""
 
 import json
 import zlib
@@ -23,7 +23,7 @@ _FIELDS = {  # name here -> name in a shard's record
 
 
 def read_shard_credits(shards: Path, keys: Collection[str]) -> list[dict[str, str]]:
-    """Whom to credit for the pictures with these keys; "" where something is not stated.
+    """Whom to credit for the images with these keys; "" where something is not stated.
 
     The decision of the policy on sharing a model, `share_model`, comes with it.
 
@@ -42,7 +42,7 @@ def read_shard_credits(shards: Path, keys: Collection[str]) -> list[dict[str, st
 
 
 def merge_credits(lists: Iterable[list[dict[str, str]]]) -> list[dict[str, str]]:
-    """Each picture once, by its key, in the order of keys."""
+    """Each image once, by its key, in the order of keys."""
     by_key = {credit["key"]: credit for credits in lists for credit in credits}
     return [by_key[key] for key in sorted(by_key)]
 

@@ -1,4 +1,4 @@
-"""Batches: pictures drawn by position, cropped, reduced, noised, with their captions' states.
+"""Batches: images drawn by position, cropped, reduced, noised, with their captions' states.
 
 Letters in names: B batch, C channels, H and W pixels.
 """
@@ -53,7 +53,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Mixture:
-    """Pictures to draw from, with the share of a batch each set gets, and their encoded text."""
+    """Images to draw from, with the share of a batch each set gets, and their encoded text."""
 
     sets: list[ImageSet]  # of one size
     shares: list[float]  # sum 1
@@ -174,9 +174,9 @@ class Mixture:
 def augment_noise(clean_BCHW: Tensor, level_B: Tensor, noise_BCHW: Tensor) -> Tensor:
     """What a super-resolution stage is given: the image before, with noise of a level it is told.
 
-    The level is drawn for each picture, not for each batch. Noise conditioning augmentation: Ho et
+    The level is drawn for each image, not for each batch. Noise conditioning augmentation: Ho et
     al., arXiv:2106.15282, section 3; without noise, a stage trained on real low-resolution
-    pictures takes every flaw of a drawn one for truth.
+    images takes every flaw of a drawn one for truth.
     """
     return clean_BCHW + level_B[:, None, None, None] * noise_BCHW
 

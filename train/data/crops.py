@@ -18,17 +18,17 @@ TAPS = 2  # pixels on each side that bicubic interpolation looks at
 
 @dataclass(frozen=True)
 class Crops:
-    """The way from stored pictures to the crops of one stage.
+    """The way from stored images to the crops of one stage.
 
-    Only what is trained on is computed: of each picture a box is read that holds its crop and
-    `TAPS` low-resolution pixels around it, as far as the picture goes, and reduced; of the
-    low-resolution picture only the part under the crop is enlarged. The result is that of reducing
-    and enlarging whole pictures and cropping last.
+    Only what is trained on is computed: of each image a box is read that holds its crop and
+    `TAPS` low-resolution pixels around it, as far as the image goes, and reduced; of the
+    low-resolution image only the part under the crop is enlarged. The result is that of reducing
+    and enlarging whole images and cropping last.
 
-    Corners lie on whole pixels of the low-resolution picture.
+    Corners lie on whole pixels of the low-resolution image.
     """
 
-    full: Size  # of stored pictures
+    full: Size  # of stored images
     stage: Size  # of the stage; `full` is a whole multiple of it
     conditioning_size: Size | None  # of the stage before; `stage` is a whole multiple of it
     crop: Size  # what is trained on
@@ -80,7 +80,7 @@ class Crops:
         return (chance_2B.T.double() * torch.tensor([down, across])).long()
 
     def box_corners(self, corner_B2: Tensor) -> Tensor:
-        """Top and left (B, 2) of each box in stored pixels; boxes do not leave the picture."""
+        """Top and left (B, 2) of each box in stored pixels; boxes do not leave the image."""
         return self._box_cells(corner_B2) * (self.full.width // self.grid.width)
 
     def _box_cells(self, corner_B2: Tensor) -> Tensor:

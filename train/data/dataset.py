@@ -1,6 +1,6 @@
-"""From shards to pictures: found, decoded or read as needed, and drawn by position.
+"""From shards to images: found, decoded or read as needed, and drawn by position.
 
-Letters in names: N pictures, B batch, C channels, H and W pixels.
+Letters in names: N images, B batch, C channels, H and W pixels.
 """
 
 import hashlib
@@ -32,10 +32,10 @@ from train.randomness import generator_at
 from train.size import Size
 
 CACHE = ".cache"  # folder beside the shards
-CACHE_VERSION = 3  # of how pictures are decoded; part of the cache's file names
-CACHE_BYTES = 8_000_000_000  # of decoded pictures; larger sets are read from the shards
+CACHE_VERSION = 3  # of how images are decoded; part of the cache's file names
+CACHE_BYTES = 8_000_000_000  # of decoded images; larger sets are read from the shards
 STALE = 86_400  # seconds after which a file in the making is taken for one left by a dead process
-FIXES = {  # by how a reason for leaving a picture out begins
+FIXES = {  # by how a reason for leaving an image out begins
     "no caption": "curate caption, then curate pack",
     "smaller": "curate pack with a larger --size, or smaller --stages",
     "cannot be decoded": "curate pack",
@@ -43,25 +43,25 @@ FIXES = {  # by how a reason for leaving a picture out begins
 
 
 class Reader(Protocol):
-    """Where pixels come from: a file of decoded pictures, or the shards."""
+    """Where pixels come from: a file of decoded images, or the shards."""
 
     def windows(
         self, rows: Sequence[int], corners: Sequence[tuple[int, int]], size: Size
     ) -> np.ndarray:
-        """A part of each named picture, uint8 (B, H, W, 3), from its (top, left) corner."""
+        """A part of each named image, uint8 (B, H, W, 3), from its (top, left) corner."""
         ...
 
 
 @dataclass(frozen=True)
 class MappedReader:
-    """Decoded pictures in one file, mapped into memory: only what is asked for is read."""
+    """Decoded images in one file, mapped into memory: only what is asked for is read."""
 
     pixels_NHWC: np.ndarray  # uint8
 
     def windows(
         self, rows: Sequence[int], corners: Sequence[tuple[int, int]], size: Size
     ) -> np.ndarray:
-        """A part of each named picture, uint8 (B, H, W, 3), from its (top, left) corner."""
+        """A part of each named image, uint8 (B, H, W, 3), from its (top, left) corner."""
         out = np.empty((len(rows), size.height, size.width, 3), np.uint8)
         for n, (row, (top, left)) in enumerate(zip(rows, corners, strict=True)):
             out[n] = self.pixels_NHWC[row, top : top + size.height, left : left + size.width]
@@ -70,13 +70,13 @@ class MappedReader:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Pictures of one size with their captions, from one folder of shards.
+    """Images of one size with their captions, from one folder of shards.
 
     Keys and captions are held in memory, pixels are not.
     """
 
     size: Size
-    reader: Reader  # of more pictures than these perhaps
+    reader: Reader  # of more images than these perhaps
     rows: list[int]  # which of them, in order
     keys: list[str]
     captions: list[list[str]]
@@ -84,23 +84,23 @@ class ImageSet:
     index: ShardIndex
 
     def __len__(self) -> int:
-        """How many pictures."""
+        """How many images."""
         return len(self.keys)
 
     @property
     def is_streamed(self) -> bool:
-        """Whether pictures are read from the shards, and decoded, each time they are needed."""
+        """Whether images are read from the shards, and decoded, each time they are needed."""
         return not isinstance(self.reader, MappedReader)
 
     def windows(
         self, rows: Sequence[int], corners: Sequence[tuple[int, int]], size: Size
     ) -> Tensor:
-        """A part of each named picture, uint8 (B, H, W, 3), from its (top, left) corner."""
+        """A part of each named image, uint8 (B, H, W, 3), from its (top, left) corner."""
         taken = self.reader.windows([self.rows[row] for row in rows], corners, size)
         return torch.from_numpy(taken)
 
     def images(self, rows: Sequence[int] | Tensor) -> Tensor:
-        """The named pictures (B, 3, H, W), float32 in [-1, 1]."""
+        """The named images (B, 3, H, W), float32 in [-1, 1]."""
         named = [int(row) for row in rows]
         return normalize(self.windows(named, [(0, 0)] * len(named), self.size))
 
@@ -135,25 +135,25 @@ def load_images(
     cache: Path | None = None,
     progress: Progress = SILENT,
 ) -> ImageSet:
-    """The shards' pictures at `size`; which, and in what order, the shards alone decide.
+    """The shards' images at `size`; which, and in what order, the shards alone decide.
 
-    The first time each picture is decoded, to see that it can be, and its place in the shards is
+    The first time each image is decoded, to see that it can be, and its place in the shards is
     noted. Where all of them take at most `limit` bytes, and the disk has room, their pixels are
     kept in one file, which later runs map into memory; else they are read from the shards as they
-    are needed (see `train.data.tars`). Both ways give the same pixels. Pictures smaller than `size`
+    are needed (see `train.data.tars`). Both ways give the same pixels. Images smaller than `size`
     are left out rather than enlarged, since a super-resolution stage would learn blur.
 
     Args:
         shards: folder of shards, or the dataset folder that holds it.
         size: wanted.
         fit: "crop" or "pad"; see `train.data.decoding.decode_image`.
-        limit: bytes of decoded pictures that may be kept.
+        limit: bytes of decoded images that may be kept.
         cache: folder to keep things in where the one beside the shards cannot be written.
         progress: counts the images that are decoded.
 
     Raises:
         InputError: no shards, another version, a broken, missing or truncated tar, no usable
-            picture, or nowhere to keep things.
+            image, or nowhere to keep things.
     """
     index = read_index(shards)
     facts = json.dumps([CACHE_VERSION, [s.sha256 for s in index.shards], size, fit])
@@ -205,7 +205,7 @@ def _is_writable(folder: Path) -> bool:
 
 
 def count_reasons(skipped: Mapping[str, str]) -> dict[str, int]:
-    """How many pictures were left out for each reason, the most frequent first.
+    """How many images were left out for each reason, the most frequent first.
 
     Sizes and messages of decoders are left away: "smaller than 64", "no caption", "cannot be
     decoded".
@@ -220,7 +220,7 @@ def _no_images_error(shards: Path, size: Size, skipped: Mapping[str, str]) -> In
     main = next(iter(counts), "no caption")
     return InputError(
         shards,
-        f"no picture can be used at {size} px ({causes or 'the shards hold none'})",
+        f"no image can be used at {size} px ({causes or 'the shards hold none'})",
         fix=next(fix for begins, fix in FIXES.items() if main.startswith(begins)),
     )
 
@@ -232,7 +232,7 @@ def _decode_all(
     target: Path | None,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Decode every picture; write those that can be used to `target`, list them and the others."""
+    """Decode every image; write those that can be used to `target`, list them and the others."""
     keys, captions, places = [], [], []
     skipped: dict[str, str] = {}
 
@@ -277,10 +277,10 @@ def _remove_stale(folder: Path) -> None:
 
 
 def split_held_out(pictures: ImageSet, share: float) -> tuple[ImageSet, ImageSet]:
-    """Pictures to train on, and about `share` of them held out, chosen by a hash of the key.
+    """Images to train on, and about `share` of them held out, chosen by a hash of the key.
 
-    The choice does not depend on what else is in the set. Sets under 100 pictures hold out none:
-    each picture is worth more as a teacher.
+    The choice does not depend on what else is in the set. Sets under 100 images hold out none:
+    each image is worth more as a teacher.
     """
     held = [
         row

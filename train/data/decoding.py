@@ -1,4 +1,4 @@
-"""One stored picture as the pixels a cascade learns from."""
+"""One stored image as the pixels a cascade learns from."""
 
 import io
 import struct
@@ -16,7 +16,7 @@ DRAFT_FACTOR = 3  # a JPEG may be decoded reduced if that leaves this many times
 
 
 def decode_image(data: bytes, size: Size, fit: str) -> np.ndarray | str:
-    """The picture at `size`, uint8 (H, W, 3), or why it cannot be had.
+    """The image at `size`, uint8 (H, W, 3), or why it cannot be had.
 
     Nothing is ever enlarged: a super-resolution stage would learn blur. Reducing is Lanczos over
     the whole footprint of a pixel. A JPEG that is reduced six times or more is first reduced by
@@ -27,8 +27,8 @@ def decode_image(data: bytes, size: Size, fit: str) -> np.ndarray | str:
     Args:
         data: a JPEG, PNG or WebP file.
         size: wanted.
-        fit: "crop" takes the largest central part of that shape; both sides of the picture must
-            be at least the wanted ones. "pad" takes the whole picture and fills what it leaves
+        fit: "crop" takes the largest central part of that shape; both sides of the image must
+            be at least the wanted ones. "pad" takes the whole image and fills what it leaves
             free, half on each side, with the median colour of its outermost pixels; one side at
             least must be as long as wanted.
     """
@@ -57,7 +57,7 @@ def decode_image(data: bytes, size: Size, fit: str) -> np.ndarray | str:
 
 
 def _shrink_factor(full: Size, size: Size, fit: str) -> float:
-    """How many pixels of the picture become one."""
+    """How many pixels of the image become one."""
     across, down = full.width / size.width, full.height / size.height
     return max(across, down) if fit == "pad" else min(across, down)
 
@@ -65,7 +65,7 @@ def _shrink_factor(full: Size, size: Size, fit: str) -> float:
 def _resize_box(
     picture: "Image.Image", box: tuple[float, float, float, float], size: Size, reduced: int
 ) -> np.ndarray:
-    """The part of a picture in `box`, in pixels of the file; it was `reduced` while decoded."""
+    """The part of an image in `box`, in pixels of the file; it was `reduced` while decoded."""
     from PIL.Image import Resampling
 
     left, top, right, bottom = (edge / reduced for edge in box)

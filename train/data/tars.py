@@ -1,12 +1,12 @@
-"""Pictures read straight from the shards, any of them at any time.
+"""Images read straight from the shards, any of them at any time.
 
-Letters in names: N pictures, B batch, H and W pixels.
+Letters in names: N images, B batch, H and W pixels.
 
-A WebDataset tar is not compressed, so a picture is a run of bytes at a known place. With the
+A WebDataset tar is not compressed, so an image is a run of bytes at a known place. With the
 places listed once, a set larger than memory and disk cache can be drawn from in a true random
-order, a permutation of all pictures anew each epoch. The usual way to read such tars (Aizman,
+order, a permutation of all images anew each epoch. The usual way to read such tars (Aizman,
 Maltby and Breuel, arXiv:2001.01858) is from end to end through a shuffle buffer, for the sake of
-disks that are slow to seek. A picture then comes out about where it went in: what lies together in
+disks that are slow to seek. An image then comes out about where it went in: what lies together in
 a shard is learned together, which can cost accuracy and convergence (Xu et al., arXiv:2206.05830,
 sections 1 and 3), and the buffer must be filled again, and another way, when a run is resumed.
 Random reads need a disk without a seek time (SSD, or a file cache); from others, raise
@@ -30,7 +30,7 @@ from train.size import Size
 
 
 class Place(NamedTuple):
-    """Where the bytes of a picture lie."""
+    """Where the bytes of an image lie."""
 
     shard: int  # number of the tar in the index
     offset: int  # bytes from its start
@@ -39,7 +39,7 @@ class Place(NamedTuple):
 
 
 def iterate_places(shards: Path) -> Iterator[tuple[str, bytes, Record, Place]]:
-    """As `iterate_samples`, which checks each shard's SHA-256 first, with the picture's place.
+    """As `iterate_samples`, which checks each shard's SHA-256 first, with the image's place.
 
     Raises:
         InputError: as `iterate_samples`.
@@ -52,7 +52,7 @@ def iterate_places(shards: Path) -> Iterator[tuple[str, bytes, Record, Place]]:
 
 
 def _offsets(index: ShardIndex) -> Iterator[tuple[int, int]]:
-    """Number of the shard and offset of each picture, in the order they are stored."""
+    """Number of the shard and offset of each image, in the order they are stored."""
     for number, shard in enumerate(index.shards):
         with tarfile.open(index.root / shard.name, "r:") as tar:
             for member in tar:
@@ -62,7 +62,7 @@ def _offsets(index: ShardIndex) -> Iterator[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class TarReader:
-    """Reads pictures by row from the tars where they lie, decoded on several threads."""
+    """Reads images by row from the tars where they lie, decoded on several threads."""
 
     files: list[Path]  # the tars, by number
     places_N4: np.ndarray  # int64, a `Place` a row
@@ -73,15 +73,15 @@ class TarReader:
     def windows(
         self, rows: Sequence[int], corners: Sequence[tuple[int, int]], size: Size
     ) -> np.ndarray:
-        """A part of each named picture, uint8 (B, H, W, 3).
+        """A part of each named image, uint8 (B, H, W, 3).
 
         Args:
-            rows: which pictures.
+            rows: which images.
             corners: top and left pixel of each part.
             size: of the parts.
 
         Raises:
-            InputError: a tar cannot be read, or is not the one whose pictures were listed.
+            InputError: a tar cannot be read, or is not the one whose images were listed.
         """
         out = np.empty((len(rows), size.height, size.width, 3), np.uint8)
         with thread_pool(min(self.workers, max(1, len(rows)))) as pool:
@@ -100,7 +100,7 @@ class TarReader:
         except OSError as error:
             raise _shard_error(file, f"cannot be read ({error.strerror or error})") from None
         if zlib.crc32(data) != place.crc:
-            raise _shard_error(file, "was changed after its pictures were listed")
+            raise _shard_error(file, "was changed after its images were listed")
         picture = decode_image(data, self.size, self.fit)
         assert isinstance(picture, np.ndarray), "it could be decoded when it was listed"
         return picture

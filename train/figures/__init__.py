@@ -1,1 +1,1 @@
-"""Pictures that are looked at: grids of samples, curves, lettering."""
+"""Images that are looked at: grids of samples, curves, lettering."""

@@ -1,6 +1,6 @@
-"""Pictures for people: labelled grids, before and after. Pillow only.
+"""Images for people: labelled grids, before and after. Pillow only.
 
-Letters in names: N pictures, H and W pixels.
+Letters in names: N images, H and W pixels.
 """
 
 import io
@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, PngImagePlugin
 from curate.system.files import write_bytes
 from train.figures.lettering import Lettering
 
-MIN_CELL = 96  # pixels; smaller pictures are enlarged by a whole number, so that labels fit
+MIN_CELL = 96  # pixels; smaller images are enlarged by a whole number, so that labels fit
 MARGIN, GAP = 12, 4
 LABEL, LABEL_LINES = 170, 12  # pixels wide, lines high at most
 FONT_SIZE = 13
@@ -25,7 +25,7 @@ PAPER, INK, GREY, LINE = "#ffffff", "#1f2328", "#6e7781", "#e6e8eb"
 
 @dataclass(frozen=True)
 class Comparison:
-    """One prompt with its pictures from two checkpoints."""
+    """One prompt with its images from two checkpoints."""
 
     prompt: str
     before_NHWC: np.ndarray | None  # uint8; None where there is no earlier checkpoint
@@ -34,11 +34,11 @@ class Comparison:
 
 @dataclass(frozen=True)
 class GridRow:
-    """Pictures that belong together, each group of them under a head of its own."""
+    """Images that belong together, each group of them under a head of its own."""
 
     label: str  # left of them
-    groups: Sequence[Sequence[np.ndarray]]  # pictures, uint8 (H, W, 3)
-    captions: Sequence[str] = ()  # beneath the pictures, all groups in turn; () for none
+    groups: Sequence[Sequence[np.ndarray]]  # images, uint8 (H, W, 3)
+    captions: Sequence[str] = ()  # beneath the images, all groups in turn; () for none
 
 
 def draw_grid(
@@ -47,16 +47,16 @@ def draw_grid(
     *,
     columns: int | None = None,
 ) -> Image.Image:
-    """Pictures side by side, each over its caption.
+    """Images side by side, each over its caption.
 
     Args:
         images_NHWC: uint8, all of one size; small ones are enlarged by a whole number.
-        captions: one a picture, wrapped to its width; None for none.
-        columns: pictures a row; None for about a square.
+        captions: one an image, wrapped to its width; None for none.
+        columns: images a row; None for about a square.
     """
     pictures = [_magnify(image) for image in images_NHWC]
     if captions is not None and len(captions) != len(pictures):
-        raise ValueError(f"{len(captions)} captions for {len(pictures)} pictures")
+        raise ValueError(f"{len(captions)} captions for {len(pictures)} images")
     if not pictures:
         return Image.new("RGB", (2 * MARGIN, 2 * MARGIN), PAPER)
     columns = max(1, min(columns or math.ceil(math.sqrt(len(pictures))), len(pictures)))
@@ -77,10 +77,10 @@ def draw_grid(
 
 
 def draw_table(rows: Sequence[GridRow], heads: Sequence[str]) -> Image.Image:
-    """A row of pictures beneath another, each with its label on the left.
+    """A row of images beneath another, each with its label on the left.
 
-    Pictures of several sizes are enlarged by whole numbers to the largest that fits the room of
-    the largest picture, so that the stages of a cascade can be compared.
+    Images of several sizes are enlarged by whole numbers to the largest that fits the room of
+    the largest image, so that the stages of a cascade can be compared.
 
     Args:
         rows: what to show; groups of the same number stand beneath each other.
@@ -114,14 +114,14 @@ def draw_table(rows: Sequence[GridRow], heads: Sequence[str]) -> Image.Image:
 
 
 def table_pixels(size: tuple[int, int], groups: Sequence[int]) -> int:
-    """Pixels that a row of `draw_table` takes, for pictures of `size` and so many in each group."""
+    """Pixels that a row of `draw_table` takes, for images of `size` and so many in each group."""
     width, height = _shown_size(size)
     side = LABEL + 4 * MARGIN + sum(groups) * (width + GAP) + len(groups) * 2 * MARGIN
     return side * (max(height, LABEL_LINES * TEXT.line_height) + TEXT.line_height + MARGIN)
 
 
 def draw_before_after(rows: Sequence[Comparison]) -> Image.Image:
-    """A row a prompt: the prompt, its pictures before, its pictures after."""
+    """A row a prompt: the prompt, its images before, its images after."""
     earlier = any(row.before_NHWC is not None for row in rows)
     heads = ["before", "after"] if earlier else ["after"]
     return draw_table(
@@ -153,7 +153,7 @@ def save_png(image: Image.Image, path: Path, facts: Mapping[str, str]) -> None:
 def _draw_row(
     sheet: Image.Image, row: GridRow, lefts: Sequence[int], top: int, cell: tuple[int, int]
 ) -> None:
-    """Paste a row's pictures, each with its caption."""
+    """Paste a row's images, each with its caption."""
     draw, number = ImageDraw.Draw(sheet), 0
     for group, left in zip(row.groups, lefts, strict=True):
         for column, image in enumerate(group):
@@ -168,20 +168,20 @@ def _draw_row(
 
 
 def _largest_size(images: Sequence[np.ndarray]) -> tuple[int, int]:
-    """Width and height that the largest of the pictures is shown in."""
+    """Width and height that the largest of the images is shown in."""
     height = max((image.shape[0] for image in images), default=1)
     width = max((image.shape[1] for image in images), default=1)
     return _shown_size((width, height))
 
 
 def _shown_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Width and height that pictures of `size` are shown in."""
+    """Width and height that images of `size` are shown in."""
     factor = max(1, math.ceil(MIN_CELL / max(size[0], 1)))
     return size[0] * factor, size[1] * factor
 
 
 def _magnify(image_HWC: np.ndarray, cell: tuple[int, int] | None = None) -> Image.Image:
-    """The picture, larger by the greatest whole number that fits the cell."""
+    """The image, larger by the greatest whole number that fits the cell."""
     picture = Image.fromarray(np.ascontiguousarray(image_HWC), "RGB")
     width, height = cell or _shown_size(picture.size)
     factor = max(1, min(width // max(picture.width, 1), height // max(picture.height, 1)))

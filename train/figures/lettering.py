@@ -1,4 +1,4 @@
-"""Letters on pictures: Pillow's own font, and fonts of this machine for what it lacks.
+"""Letters on images: Pillow's own font, and fonts of this machine for what it lacks.
 
 Pillow's font knows English. A letter that it lacks is taken from the first of some common fonts
 that is installed and has it; where none has, its number is written: [96EA].

@@ -1,4 +1,4 @@
-"""The loss of a run by images seen, as a picture."""
+"""The loss of a run by images seen, as an image."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -154,7 +154,7 @@ def dpm_solver_pp_2m(
         denoiser: (noisy image, sigma as a 0-d tensor) -> expected clean image.
         noise_BCHW: standard normal noise.
         sigmas: falling noise levels that end in 0, as from `karras_sigmas`.
-        mean_BCHW: what the pictures are like on average, where the first noise level does not
+        mean_BCHW: what the images are like on average, where the first noise level does not
             drown it; None for zero.
 
     Returns:

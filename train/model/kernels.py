@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-NARROW = 16  # pixels; narrower pictures are laid side by side for the gradient of a convolution
+NARROW = 16  # pixels; narrower images are laid side by side for the gradient of a convolution
 SCORES = 1024  # keys up to which a CPU keeps all scores
 
 
@@ -71,10 +71,10 @@ def pixel_shuffle(x_BHWC: Tensor, factor: int) -> Tensor:
 
 
 class _NarrowConvolution(torch.autograd.Function):
-    """The convolution of narrow pictures, with a faster gradient of its weights.
+    """The convolution of narrow images, with a faster gradient of its weights.
 
-    oneDNN's runs along the rows of a picture: at 8 pixels a row it reaches 0.3 of a matrix
-    product's speed, at 32 and more 0.6 to 0.7. So the pictures of a batch are laid side by side,
+    oneDNN's runs along the rows of an image: at 8 pixels a row it reaches 0.3 of a matrix
+    product's speed, at 32 and more 0.6 to 0.7. So the images of a batch are laid side by side,
     one column of zeros between them.
     """
 
@@ -110,7 +110,7 @@ def _convolution_backward(
 
 
 def _lay_side_by_side(x_BCHW: Tensor) -> Tensor:
-    """One picture (1, C, H, B(W+1)) of all, a column of zeros after each; channels last."""
+    """One image (1, C, H, B(W+1)) of all, a column of zeros after each; channels last."""
     b, c, h, w = x_BCHW.shape
     row = x_BCHW.new_zeros(h, b, w + 1, c)
     row[:, :, :w] = x_BCHW.permute(2, 0, 3, 1)

@@ -28,12 +28,12 @@ def unet_config(
     """The network of the stage with this number; stages above the base see a low-resolution image.
 
     A super-resolution stage has one block a level and a third of the transformer blocks. They
-    attend to the text alone: trained on crops, it draws whole pictures, and attention over pixels
+    attend to the text alone: trained on crops, it draws whole images, and attention over pixels
     would spread over many times as many.
 
     Args:
         size: a key of `SIZES`.
-        stages: sizes of the pictures, base first; sides are multiples of 8 pixels.
+        stages: sizes of the images, base first; sides are multiples of 8 pixels.
         number: which of them, from 0.
         text_width: of the text encoder.
         mid_blocks: transformer blocks in the middle of the base; None for what `size` says.

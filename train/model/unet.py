@@ -2,7 +2,7 @@
 
 Letters in names: B batch, C channels, H and W pixels, T pixels in a row, L text tokens, D text
 width, K keys. Inside, channels come last (`x_BHWC`), as layer norms and matrix products want them;
-convolutions see the same memory as channels-last pictures.
+convolutions see the same memory as channels-last images.
 
 Ideas and where they come from: pixel-unshuffle stem (Shi et al., arXiv:1609.05158); few blocks at
 high resolution, shrinking before and growing after them (Imagen's Efficient U-Net,

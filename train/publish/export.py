@@ -3,8 +3,8 @@
     model.safetensors   the run's file, byte for byte
     config.json         stages, text encoder, words, licences, convergence, settings, figures
     README.md           the model card
-    CREDITS.md          each training picture's title, creator, licence and page
-    verify-WORD.png     pictures before and after, where a verification has them
+    CREDITS.md          each training image's title, creator, licence and page
+    verify-WORD.png     images before and after, where a verification has them
 
 The folder is whole or not there, and equal inputs give equal bytes.
 """
@@ -57,7 +57,7 @@ def publish(
     Raises:
         InputError: an unfinished run, a report of another model or of another kind, a full disk.
         LicenceError: a licence asks for credit, and the model's file names no creators; or a
-            picture may not be given on in a model.
+            image may not be given on in a model.
         UsageError: `out` holds something else.
     """
     file = find_model(run)
@@ -88,22 +88,22 @@ def publish(
     if facts["held"]:
         progress.say(
             f"{out / CARD}: the policy has not decided whether a model of {facts['held']} of these "
-            "pictures may be given on; it says so"
+            "images may be given on; it says so"
         )
     return [out / name for name in written]
 
 
 def _refuse_forbidden(file: Path, cascade: Cascade, credits: Sequence[Mapping[str, str]]) -> None:
-    """Refuse what the pictures' licences or the policy forbid.
+    """Refuse what the images' licences or the policy forbid.
 
     Raises:
-        LicenceError: names the first picture or licence.
+        LicenceError: names the first image or licence.
     """
     denied = [c["key"] for c in credits if c["share_model"] == "deny"]
     if denied:
         raise LicenceError(
             file,
-            f"the policy forbids to give on a model of {len(denied)} of its pictures, such as "
+            f"the policy forbids to give on a model of {len(denied)} of its images, such as "
             f"{denied[0]}",
             fix="train without them: curate check --policy POLICY, then curate pack",
         )
@@ -112,12 +112,12 @@ def _refuse_forbidden(file: Path, cascade: Cascade, credits: Sequence[Mapping[st
         raise LicenceError(
             file,
             f"{asking[0]} asks for credit, and this file names no creators",
-            fix="train again: newer model files carry the credits of their pictures",
+            fix="train again: newer model files carry the credits of their images",
         )
 
 
 def _read_verification(path: Path, digest: str) -> tuple[dict[str, Any], Path | None]:
-    """What a report of `train verify` found, and its pictures where there are some."""
+    """What a report of `train verify` found, and its images where there are some."""
     file = path / "verify.json" if path.is_dir() else path
     report = _read_report(file, "train verify CHECKPOINT --word WORD --shards DIR")
     try:

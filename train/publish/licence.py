@@ -1,7 +1,7 @@
-"""Under which licence may a model be given on? What the licences of its pictures leave open.
+"""Under which licence may a model be given on? What the licences of its images leave open.
 
-Whether a model is a work derived from its training pictures is not settled in law. The rule here
-is the careful one: as if it were. It is a record of what the pictures' licences ask, not legal
+Whether a model is a work derived from its training images is not settled in law. The rule here
+is the careful one: as if it were. It is a record of what the images' licences ask, not legal
 advice.
 """
 
@@ -31,29 +31,29 @@ class Claim:
 
 
 def claim_licence(licences: Mapping[str, int]) -> Claim:
-    """The licence that the licences of the training pictures leave for the model.
+    """The licence that the licences of the training images leave for the model.
 
-    Pictures that ask for nothing (CC0, public domain) decide only where there is nothing else.
+    Images that ask for nothing (CC0, public domain) decide only where there is nothing else.
     Otherwise the strictest decides, if there is one: attribution under permissive terms, or
     share-alike and non-commercial, whose conditions nobody may take off. Where licences
     contradict each other, are unknown, reserve rights or forbid changes, none is claimed.
 
     Args:
-        licences: licence id ("none" or "unknown" where there is none) -> pictures.
+        licences: licence id ("none" or "unknown" where there is none) -> images.
     """
     if not licences:
-        return _none("The licences of the training pictures are not recorded.")
+        return _none("The licences of the training images are not recorded.")
     asked = {id for id in licences if not set(kinds_of(id)) <= FREE}
     strange = sorted(id for id in asked if not set(kinds_of(id)) <= KNOWN or is_family(id))
     if strange == [OWN]:
         return _none(
-            "Pictures of the publisher's own are among the training pictures, and nothing is said "
+            "Images of the publisher's own are among the training images, and nothing is said "
             "about the licence of what was made from them. The publisher may state one here."
         )
     if strange:
         return _none(f"No licence can be claimed for what was made from {_join_names(strange)}.")
     if not asked:
-        return _claim_of("CC0-1.0", "Every training picture is in the public domain or CC0.")
+        return _claim_of("CC0-1.0", "Every training image is in the public domain or CC0.")
     strict = sorted(id for id in asked if not set(kinds_of(id)) <= LENIENT)
     if not strict:
         return _strictest_of_credited(asked)
@@ -64,7 +64,7 @@ def claim_licence(licences: Mapping[str, int]) -> Claim:
 
 
 def needs_credit(id: str) -> bool:
-    """Whether whoever gives on pictures of this licence must name their authors."""
+    """Whether whoever gives on images of this licence must name their authors."""
     return not set(kinds_of(id)) <= {*FREE, "own"}
 
 
@@ -76,7 +76,7 @@ def _strictest_of_credited(asked: set[str]) -> Claim:
 
 
 def _strictest(id: str) -> Claim:
-    return _claim_of(id, f"{id} is the strictest licence of the training pictures.")
+    return _claim_of(id, f"{id} is the strictest licence of the training images.")
 
 
 def _claim_of(id: str, because: str) -> Claim:
@@ -90,4 +90,4 @@ def _none(because: str) -> Claim:
 
 
 def _join_names(ids: list[str]) -> str:
-    return ", ".join("pictures without a licence" if id == "none" else id for id in ids)
+    return ", ".join("images without a licence" if id == "none" else id for id in ids)

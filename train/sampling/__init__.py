@@ -1,1 +1,1 @@
-"""From prompts to pictures."""
+"""From prompts to images."""

@@ -63,7 +63,7 @@ class ResidualDenseBlock(nn.Module):
 
 
 class RRDBNet(nn.Module):
-    """Enlarges pictures four times. Modules are declared in the order the weights are stored."""
+    """Enlarges images four times. Modules are declared in the order the weights are stored."""
 
     def __init__(self, *, blocks: int = 6, width: int = 64, growth: int = 32) -> None:
         """The defaults are those of the published weights for drawings."""

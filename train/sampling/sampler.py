@@ -1,6 +1,6 @@
-"""From prompts to pictures, through every stage of the cascade.
+"""From prompts to images, through every stage of the cascade.
 
-Letters in names: B batch, N pictures, C channels, H and W pixels, L text tokens, D text width.
+Letters in names: B batch, N images, C channels, H and W pixels, L text tokens, D text width.
 """
 
 import math
@@ -23,8 +23,8 @@ from train.resizing import back_project, upsample
 from train.size import Size
 from train.text_encoder.embeddings import TextEncoder
 
-MAX_TOGETHER = 64  # pictures made at a time, at most
-MAX_PIXELS = 2**20  # of the pictures made at a time: bounds the memory of large ones
+MAX_TOGETHER = 64  # images made at a time, at most
+MAX_PIXELS = 2**20  # of the images made at a time: bounds the memory of large ones
 DYNAMIC_ABOVE = 3.0  # guidance from which thresholding is dynamic; below it, dividing by the range
 # would only turn white backgrounds grey (our choice)
 
@@ -33,10 +33,10 @@ OnStep = Callable[[int, float, Tensor], None]  # step from 0, its noise level, t
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """How pictures are sampled; the defaults are our choice, measured on small cascades."""
+    """How images are sampled; the defaults are our choice, measured on small cascades."""
 
     steps: int = 12  # of the base stage
-    super_resolution_steps: int = 2  # of each super-resolution stage; more make no better pictures
+    super_resolution_steps: int = 2  # of each super-resolution stage; more make no better images
     guidance: float = 1.5  # 1 is off
     guidance_sigma_min: float = 0.15  # noise levels between which guidance acts,
     guidance_sigma_max: float = 20.0  # Kynkaanniemi et al., arXiv:2404.07724
@@ -47,21 +47,21 @@ class SamplingConfig:
 
 @dataclass(frozen=True)
 class Samples:
-    """Some of the pictures asked for, and how they came to be. Arrays are uint8 (N, H, W, 3)."""
+    """Some of the images asked for, and how they came to be. Arrays are uint8 (N, H, W, 3)."""
 
     first: int  # place of the first among those asked for
     stages: list[np.ndarray]  # of every stage, base first
     noise_NHWC: np.ndarray  # what the base stage began with
-    steps: list[np.ndarray]  # the noisy pictures of the steps that were to be shown
+    steps: list[np.ndarray]  # the noisy images of the steps that were to be shown
 
     def __len__(self) -> int:
-        """How many pictures."""
+        """How many images."""
         return len(self.noise_NHWC)
 
 
 @dataclass
 class CascadeSampler:
-    """A cascade ready to sample. Picture i depends on prompt i and seed i alone, up to rounding."""
+    """A cascade ready to sample. Image i depends on prompt i and seed i alone, up to rounding."""
 
     cascade: Cascade
     device: torch.device
@@ -70,11 +70,11 @@ class CascadeSampler:
 
     @property
     def size(self) -> Size:
-        """Of the pictures."""
+        """Of the images."""
         return self.cascade.stages[-1].size
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
-        """One picture a (prompt, seed) pair, uint8 (N, H, W, 3)."""
+        """One image a (prompt, seed) pair, uint8 (N, H, W, 3)."""
         return self.generate_stages(prompts, seeds)[-1]
 
     def generate_stages(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[np.ndarray]:
@@ -120,12 +120,12 @@ class CascadeSampler:
         shown: Sequence[int] = (),
         stages: int | None = None,
     ) -> Iterator[Samples]:
-        """Sample one picture a (prompt, seed) pair, some at a time, in order.
+        """Sample one image a (prompt, seed) pair, some at a time, in order.
 
         Args:
             prompts: what to sample; the empty prompt asks for nothing in particular.
             seeds: one a prompt.
-            shown: steps of the base stage, from 0, whose noisy pictures are kept.
+            shown: steps of the base stage, from 0, whose noisy images are kept.
             stages: how many stages to go through; None for all.
 
         Raises:
@@ -184,12 +184,12 @@ def run_stages(
     config: SamplingConfig,
     on_step: OnStep | None = None,
 ) -> Iterator[Tensor]:
-    """The pictures of each stage (B, 3, H, W) in [-1, 1], base first.
+    """The images of each stage (B, 3, H, W) in [-1, 1], base first.
 
     Args:
         stages: of one cascade, the first its base; their networks are on `device`.
-        text: token states and mask of each picture's prompt, there too.
-        seeds: of each picture.
+        text: token states and mask of each image's prompt, there too.
+        seeds: of each image.
         device: where to sample.
         config: how to sample.
         on_step: called before each step of the base stage.
@@ -226,12 +226,12 @@ class StageSampler:
         *,
         on_step: OnStep | None = None,
     ) -> Tensor:
-        """Pictures (B, 3, H, W) in [-1, 1].
+        """Images (B, 3, H, W) in [-1, 1].
 
         Args:
             text: token states and mask.
-            noise_B6HW: standard normal; channels 3 to 5 are for the low-resolution picture.
-            low_BCHW: that picture enlarged, for a super-resolution stage.
+            noise_B6HW: standard normal; channels 3 to 5 are for the low-resolution image.
+            low_BCHW: that image enlarged, for a super-resolution stage.
             on_step: called before every step.
         """
         stage, config, count = self.stage, self.config, len(noise_B6HW)
@@ -308,9 +308,9 @@ def describe_unconverged(size: Size | str, measured: Mapping[str, float]) -> str
 
 
 def informative_steps(stage: Stage, steps: int, count: int) -> list[int]:
-    """The `count` steps, from 0, at which the picture comes out of the noise most evenly.
+    """The `count` steps, from 0, at which the image comes out of the noise most evenly.
 
-    The share of picture in a noisy picture is taken as sigma_data / (sigma_data + sigma); most
+    The share of image in a noisy image is taken as sigma_data / (sigma_data + sigma); most
     steps are spent where it is near 0 or 1 and a person sees no change (our choice).
     """
     sigmas = diffusion.karras_sigmas(steps)[:-1]
@@ -320,14 +320,14 @@ def informative_steps(stage: Stage, steps: int, count: int) -> list[int]:
 
 
 def count_at_once(size: Size) -> int:
-    """How many pictures of a size are made at a time, so that memory is bounded."""
+    """How many images of a size are made at a time, so that memory is bounded."""
     return max(1, min(MAX_TOGETHER, MAX_PIXELS // (size.width * size.height)))
 
 
 def _cast_weights(cascade: Cascade, dtype: torch.dtype) -> None:
     """Keep the weights that are multiplied with in the precision they are multiplied in.
 
-    Autocast would turn them into it at every step. The pictures are the same, bit for bit.
+    Autocast would turn them into it at every step. The images are the same, bit for bit.
     """
     for stage in cascade.stages:
         for layer in stage.network.modules():
@@ -336,13 +336,13 @@ def _cast_weights(cascade: Cascade, dtype: torch.dtype) -> None:
 
 
 def _seed_noise(seeds: Sequence[int], stage: int, size: Size) -> Tensor:
-    """Standard normal noise (B, 6, H, W), each picture's from its own seed."""
+    """Standard normal noise (B, 6, H, W), each image's from its own seed."""
     shape = (6, size.height, size.width)
     return torch.stack([torch.randn(shape, generator=generator_at(s, stage)) for s in seeds])
 
 
 def to_uint8(images_BCHW: Tensor) -> np.ndarray:
-    """Pictures (B, C, H, W) in [-1, 1] as uint8 (B, H, W, C)."""
+    """Images (B, C, H, W) in [-1, 1] as uint8 (B, H, W, C)."""
     scaled = ((images_BCHW.float() + 1) * 127.5).round().clamp(0, 255)
     array: np.ndarray = scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
     return array

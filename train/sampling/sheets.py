@@ -1,6 +1,6 @@
 """`train sample`: prompts sampled, laid out on one sheet, and each in a file of its own.
 
-Letters in names: N pictures, H and W pixels.
+Letters in names: N images, H and W pixels.
 """
 
 import re
@@ -23,7 +23,7 @@ from train.sampling.sampler import CascadeSampler, Samples, SamplingConfig
 from train.sampling.upscalers import Upscaler
 from train.size import Size
 
-IMAGES_A_ROW = 8  # pictures side by side on a sheet
+IMAGES_A_ROW = 8  # images side by side on a sheet
 MAX_SHEET_PIXELS = 64_000_000  # pixels of a sheet at most; viewers refuse larger ones
 SMALL_SIDE = 64  # pixels a side below which upscalers invent more than they see (our observation)
 NAME_LETTERS = 40  # letters of a prompt in a file's name
@@ -34,27 +34,27 @@ class Request:
     """What to sample: every prompt, with the same seeds for each."""
 
     prompts: Sequence[str]
-    count: int = 4  # pictures a prompt
+    count: int = 4  # images a prompt
     seed: int = 0  # of the first of them
 
     @property
     def pairs(self) -> list[tuple[str, int]]:
-        """(prompt, seed) of every picture, prompt by prompt."""
+        """(prompt, seed) of every image, prompt by prompt."""
         return [(p, self.seed + n) for p in self.prompts for n in range(self.count)]
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A checkpoint that samples, and what enlarges its pictures."""
+    """A checkpoint that samples, and what enlarges its images."""
 
     sampler: CascadeSampler
     stages: int  # how many it goes through
     upscaler: Upscaler | None = None
-    facts: dict[str, str] = field(default_factory=dict)  # that its pictures carry
+    facts: dict[str, str] = field(default_factory=dict)  # that its images carry
 
     @property
     def size(self) -> Size:
-        """Of the finished pictures."""
+        """Of the finished images."""
         drawn = self.sampler.cascade.stages[self.stages - 1].size
         if self.upscaler is None:
             return drawn
@@ -63,7 +63,7 @@ class Pipeline:
         return Size(drawn.width * scale, drawn.height * scale) if whole else self.sampler.size
 
     def sample(self, request: Request, shown: Sequence[int] = ()) -> Iterator[Samples]:
-        """The pictures wanted, some at a time; an enlarged picture counts as one more stage."""
+        """The images wanted, some at a time; an enlarged image counts as one more stage."""
         prompts, seeds = zip(*request.pairs, strict=True)
         for drawn in self.sampler.sample(prompts, seeds, shown=shown, stages=self.stages):
             if self.upscaler is None:
@@ -96,16 +96,16 @@ def write_sheet(  # noqa: PLR0913 one a documented option
     Args:
         checkpoint: run folder, exported folder or model file.
         prompts: what to sample; "" asks for nothing in particular. Repeats are sampled once.
-        count: pictures a prompt, with seeds `seed`, `seed` + 1, …
-        seed: of each prompt's first picture.
+        count: images a prompt, with seeds `seed`, `seed` + 1, …
+        seed: of each prompt's first image.
         config: how to sample.
         before: another checkpoint, sampled with the same prompts and seeds, beside the first.
-        steps_shown: show how each picture comes to be: its noise, so many steps of the base
-            stage, and every stage. None for the finished pictures only.
+        steps_shown: show how each image comes to be: its noise, so many steps of the base
+            stage, and every stage. None for the finished images only.
         upscaler: `realesrgan` or a file: stands in for the stages from the first that has not
-            converged, or enlarges the finished pictures where all have.
+            converged, or enlarges the finished images where all have.
         out: the sheet. It holds as many prompts as fit; `progress` is told if that is not all.
-        each: folder for one PNG a picture of `checkpoint`, besides.
+        each: folder for one PNG an image of `checkpoint`, besides.
         device: `auto`, `cpu` or `cuda`.
         progress: counts images; told what a user should know of the checkpoint and the sheet.
 
@@ -173,7 +173,7 @@ def load_pipeline(
     kept = total if poor is None else poor
     last = cascade.stages[kept - 1].size
     instead = f"stands in for the stages above {last} pixels, which have not converged"
-    usual = f"enlarges the finished pictures of {last} pixels {found.scale} times"
+    usual = f"enlarges the finished images of {last} pixels {found.scale} times"
     small = " (little to go by: it is made for larger ones)" if max(last) < SMALL_SIDE else ""
     progress.say(f"{upscaler}: {usual if poor is None else instead}{small}")
     return Pipeline(sampler, kept, found, facts | {"upscaler": f"{found.name} {found.digest}"})
@@ -189,7 +189,7 @@ def first_unconverged_stage(cascade: Cascade) -> int | None:
 
 
 def image_file_name(number: int, prompt: str, seed: int) -> str:
-    """Of one picture: `0001-a-woman-mage-seed-7.png`; letters and digits of the prompt only."""
+    """Of one image: `0001-a-woman-mage-seed-7.png`; letters and digits of the prompt only."""
     words = "-".join(re.findall(r"[^\W_]+", prompt))[:NAME_LETTERS].strip("-")
     while len(words.encode()) > 3 * NAME_LETTERS:
         words = words[:-1]
@@ -215,7 +215,7 @@ def _fill(
     what: str,
     progress: Progress,
 ) -> Sheet:
-    """Sample everything; keep what fits on a sheet, write each picture if that is asked."""
+    """Sample everything; keep what fits on a sheet, write each image if that is asked."""
     config = pipe.sampler.config
     base = pipe.sampler.cascade.stages[0]
     shown = sampling.informative_steps(base, config.steps, steps_shown or 0)
@@ -226,7 +226,7 @@ def _fill(
     lines = request.count if len(heads) > 1 else -(-request.count // IMAGES_A_ROW)
     room = max(1, MAX_SHEET_PIXELS // (grids.table_pixels(pipe.size, groups) * lines))
     fitting = min(room, len(request.prompts))
-    kept: list[list[np.ndarray]] = []  # of each picture on the sheet, what is shown of it
+    kept: list[list[np.ndarray]] = []  # of each image on the sheet, what is shown of it
     files: list[Path] = []
     progress.count(what, 0, len(request.pairs))
     for drawn in pipe.sample(request, shown):
@@ -244,7 +244,7 @@ def _fill(
 
 
 def _grid_rows(request: Request, kept: Sequence[Sequence[np.ndarray]]) -> Iterator[GridRow]:
-    """A row a picture where its steps are shown, else `IMAGES_A_ROW` pictures a row."""
+    """A row an image where its steps are shown, else `IMAGES_A_ROW` images a row."""
     for start in range(0, len(kept), request.count):
         prompt = request.prompts[start // request.count] or "(no prompt)"
         of_prompt = kept[start : start + request.count]
@@ -275,7 +275,7 @@ def _heads(pipe: Pipeline) -> list[str]:
 def _write_image(
     folder: Path, pipe: Pipeline, request: Request, number: int, image: np.ndarray
 ) -> Path:
-    """One picture as a file of its own."""
+    """One image as a file of its own."""
     prompt, seed = request.pairs[number]
     path = folder / image_file_name(number + 1, prompt, seed)
     grids.save_png(Image.fromarray(image), path, pipe.facts | {"prompt": prompt, "seed": f"{seed}"})
@@ -318,7 +318,7 @@ def _say_what_is_missing(
 ) -> None:
     """Say which prompts are not on the sheet, and which letters could not be drawn."""
     if fitting < len(request.prompts):
-        where = f"all are in {each}" if each else "--each DIR writes every picture to a file"
+        where = f"all are in {each}" if each else "--each DIR writes every image to a file"
         progress.say(f"{out}: shows {fitting} of {len(request.prompts)} prompts; {where}")
     if lacking := lettering.missing_letters("".join(request.prompts[:fitting])):
         progress.say(

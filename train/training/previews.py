@@ -1,4 +1,4 @@
-"""Pictures sampled while training, always of the same prompts and seeds."""
+"""Images sampled while training, always of the same prompts and seeds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from train.figures import grids
 from train.sampling import sampler
 
 SAMPLES_FOLDER = "samples"  # within a run's folder
-PREVIEW_COUNT = 8  # pictures, where no prompts are named
+PREVIEW_COUNT = 8  # images, where no prompts are named
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Previews:
         grids.save_png(sheet, folder / SAMPLES_FOLDER / f"{size}-{seen}.png", facts)
 
     def _sample(self, stages: Sequence[Stage], device: torch.device) -> np.ndarray:
-        """Pictures of the last stage, uint8 (N, H, W, 3); picture n has seed n."""
+        """Images of the last stage, uint8 (N, H, W, 3); image n has seed n."""
         networks = [stage.network for stage in stages]
         homes = [next(network.parameters()).device for network in networks]
         for network in networks:  # not in inference mode: what moves there can never learn again

@@ -34,7 +34,7 @@ def show(run: Path, done: Cascade, *, as_json: bool) -> None:
     lines += [f"loss {name}\t{loss:.4f}" for name, loss in facts["loss"].items()]
     for size, c in facts["convergence"].items():
         on = "held-out" if c["held_out"] else "training"
-        lines.append(f"PSNR {size} px\t{c['psnr']} dB, bicubic {c['bicubic']} dB, on {on} pictures")
+        lines.append(f"PSNR {size} px\t{c['psnr']} dB, bicubic {c['bicubic']} dB, on {on} images")
         if not c["converged"]:
             terminal.say(
                 f"{run}: {sampler.describe_unconverged(size, c)}\n"

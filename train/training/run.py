@@ -1,4 +1,4 @@
-"""A whole run: build the stages, train each in turn, write the model and its pictures."""
+"""A whole run: build the stages, train each in turn, write the model and its images."""
 
 import json
 from collections import Counter
@@ -30,7 +30,7 @@ from train.training.loop import Run, TrainingData
 from train.training.sets import ShardSet, build_training_data, load_shard_sets
 
 SETTINGS_FILE = "settings.json"
-MIN_SPREAD = 0.05  # least spread of pictures assumed, so that a set of one colour stays finite
+MIN_SPREAD = 0.05  # least spread of images assumed, so that a set of one colour stays finite
 CHANGEABLE = {  # settings that may be changed while a run is under way
     *("learning_rate", "finetune_rate", "max_grad_norm", "cache_gigabytes"),
     *("gradient_accumulation", "gradient_checkpointing"),
@@ -251,7 +251,7 @@ def _refuse_too_large(run: Run, data: TrainingData, start: Cascade | None) -> No
 
 
 def _begin_log(run: Run, sources: Sequence[ShardSet]) -> None:
-    """Where a run begins, note which pictures it leaves out and why."""
+    """Where a run begins, note which images it leaves out and why."""
     if resume.read_position(run.folder):
         return
     run.log.clear()
@@ -280,7 +280,7 @@ def _new_cascade(settings: TrainConfig, mixture: Mixture) -> Cascade:
 
 
 def _collect_credits(sources: Sequence[ShardSet], init: Path | None) -> list[dict[str, str]]:
-    """Whom to credit for the pictures of these sets, and for those that `init` was trained on."""
+    """Whom to credit for the images of these sets, and for those that `init` was trained on."""
     before = [checkpoint.read_credits(init)] if init else []
     own = [credits.read_shard_credits(source.shards, source.pictures.keys) for source in sources]
     return credits.merge_credits([*before, *own])

@@ -52,14 +52,14 @@ def load_shard_sets(run: Run, folders: Mapping[str, Path | None]) -> list[ShardS
         if pictures.skipped:
             key, why = next(iter(pictures.skipped.items()))
             run.progress.say(
-                f"{shards}: {len(pictures.skipped)} pictures left out, such as {key}: {why}"
+                f"{shards}: {len(pictures.skipped)} images left out, such as {key}: {why}"
             )
         found.append(ShardSet(name, shards, pictures))
     return found
 
 
 def build_training_data(run: Run, sources: Sequence[ShardSet]) -> TrainingData:
-    """Captions encoded, pictures divided into those to train on and those held out."""
+    """Captions encoded, images divided into those to train on and those held out."""
     settings, sets = run.config, [source.pictures for source in sources]
     weights = [getattr(settings, source.name) for source in sources]
     caches = [dataset.cache_folder(source.shards, run.folder / CACHE) for source in sources]
@@ -92,7 +92,7 @@ def build_training_data(run: Run, sources: Sequence[ShardSet]) -> TrainingData:
 
 
 def _preview_prompts(sets: Sequence[ImageSet]) -> tuple[str, ...]:
-    """The first captions of as many different pictures, of one set after the other."""
+    """The first captions of as many different images, of one set after the other."""
     found = dict.fromkeys(texts[0] for pictures in sets for texts in pictures.captions)
     return tuple(found)[:PREVIEW_COUNT]
 

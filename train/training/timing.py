@@ -91,7 +91,7 @@ def _read_lines(path: Path) -> list[str]:
 def seconds_per_image(
     config: TrainConfig, work: Pass, device: torch.device, *, patience: float = 2.0
 ) -> float:
-    """Time of training on one image, from a few real steps on random pictures.
+    """Time of training on one image, from a few real steps on random images.
 
     A pass over one piece of a batch is timed, and the step of the optimisers that ends a batch.
     On a CPU a piece is cut down to a pass of a few seconds.

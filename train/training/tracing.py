@@ -31,7 +31,7 @@ from train.training import loop
 
 @dataclass(frozen=True)
 class Pass:
-    """What is run: which network, on how many pictures of which size at a time."""
+    """What is run: which network, on how many images of which size at a time."""
 
     shape: UNetConfig
     size: Size  # pixels of what the network sees: a crop, where it is trained on crops
@@ -47,7 +47,7 @@ class Cost:
     The weights themselves, their averages and moments are not among them.
     """
 
-    inputs: int  # pictures, noise, text
+    inputs: int  # images, noise, text
     casts: int  # copies of the weights in the precision of the arithmetic
     gradients: int  # those that exist at that moment
     activations: int  # everything else
@@ -111,7 +111,7 @@ def sampling_weight_bytes(shape: UNetConfig, precision: str = "bf16") -> int:
 
 
 def random_batch(work: Pass, device: torch.device | str = "cpu") -> Batch:
-    """Random pictures and text such as training sees, to run a step on."""
+    """Random images and text such as training sees, to run a step on."""
     count, (width, height) = work.images, work.size
     clean, noise, low = torch.randn(3, count, 3, height, width, device=device).clone().unbind()
     ones = torch.ones(count, device=device)

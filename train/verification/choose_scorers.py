@@ -1,7 +1,7 @@
 """Which scorers look at a word, and which prompts each of them can judge.
 
 A scorer of your own is an object with what `train.verification.scorers.Scorer` asks for. Name a
-function that makes it from the true pictures, `--scorer my_package.my_module:my_function`:
+function that makes it from the true images, `--scorer my_package.my_module:my_function`:
 
     def my_function(reference: scorers.Reference) -> scorers.Scorer: ...
 """
@@ -69,7 +69,7 @@ def select_scorers(
 
     Args:
         chosen: what was typed.
-        reference: the true pictures.
+        reference: the true images.
         groups: group -> prompts, as `train.verification.prompts.group_prompts` makes them.
         cache: folder of the contrastive scorer.
         device: of open_clip.

@@ -1,17 +1,17 @@
-"""A scorer trained on the shards' own pictures, for sets that no public model knows.
+"""A scorer trained on the shards' own images, for sets that no public model knows.
 
-Two towers look at a picture and one table of words looks at its caption. A caption is the sum of
+Two towers look at an image and one table of words looks at its caption. A caption is the sum of
 its words, so a combination that was never shown is still understood. The first tower sees shapes:
 one grey channel, mixed from the colours with random weights of either sign, so that it cannot
 lean on what is light or dark. The second sees colours at 16 pixels, too coarse for shapes to
 matter. Each is trained to be right alone as well as together (the split is our choice: one tower
 alone learns each combination by heart and is right on far fewer unseen ones).
 
-A picture is told from the captions of the pictures that are trained on, never from those of
-held-out ones. In a set of one picture a caption, a held-out caption could only ever be wrong, and
+An image is told from the captions of the images that are trained on, never from those of
+held-out ones. In a set of one image a caption, a held-out caption could only ever be wrong, and
 what is learnt from that is that its words do not go together.
 
-Letters in names: N pictures, B batch, C captions, D width, W words, H and W pixels.
+Letters in names: N images, B batch, C captions, D width, W words, H and W pixels.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ from train.verification.scorers import (
 )
 
 SCORER_VERSION = "fubuki-contrastive-scorer/1"
-HELD_OUT_SHARE = 0.15  # share of pictures, by a hash of the key
+HELD_OUT_SHARE = 0.15  # share of images, by a hash of the key
 WIDTH = 96  # of a tower's answer
 SHAPE_WIDTHS = (32, 64, 96, 128)
 COLOUR_WIDTHS = (48, 96)
@@ -50,8 +50,8 @@ COLOUR_SIDE = 16  # pixels
 DROPOUT = 0.1
 BATCH_SIZE = 32
 RATE, WARMUP_STEPS, DECAY = 3e-3, 30, 0.05
-REFIT_SHARE = 0.2  # of the images, once more on all pictures
-MAX_LABELS = 1024  # captions a picture is told from in one step of training
+REFIT_SHARE = 0.2  # of the images, once more on all images
+MAX_LABELS = 1024  # captions an image is told from in one step of training
 VIEWS = (  # weights of red, green and blue that the shape tower is shown, answers averaged
     (0.3, 0.59, 0.11),
     (1.0, 0.0, 0.0),
@@ -62,7 +62,7 @@ VIEWS = (  # weights of red, green and blue that the shape tower is shown, answe
     (1.0, 0.0, -1.0),
 )
 SHIFTS = ((0, 0), (1, 1))  # pixels; further views
-SCORE_CHUNK = 128  # pictures scored at a time
+SCORE_CHUNK = 128  # images scored at a time
 COUNTED = "learning to score"
 
 
@@ -96,7 +96,7 @@ def _tower(stem: nn.Conv2d, widths: Sequence[int]) -> nn.Sequential:
 
 
 class TwoTowers(nn.Module):
-    """Picture towers and word table."""
+    """Image towers and word table."""
 
     def __init__(self, words: int) -> None:
         """`words`: how many words are known."""
@@ -112,7 +112,7 @@ class TwoTowers(nn.Module):
 
         Args:
             images_BCHW: in [-1/2, 1/2].
-            mix_BC11: weights that make the grey picture; B may be 1.
+            mix_BC11: weights that make the grey image; B may be 1.
             bag_CW: 1 where the caption holds the word.
         """
         grey = (images_BCHW * mix_BC11).sum(1, keepdim=True)
@@ -128,14 +128,14 @@ class TwoTowers(nn.Module):
 
 @dataclass(frozen=True)
 class Contrastive:
-    """The scorer. `accuracy` is of the pictures it had not seen; it was then trained on those,
+    """The scorer. `accuracy` is of the images it had not seen; it was then trained on those,
     too."""
 
     network: TwoTowers
     words: dict[str, int]  # word -> row of the table
     side: int  # pixels
     accuracy: Accuracy
-    refit: Accuracy  # after learning from all pictures, on all pictures
+    refit: Accuracy  # after learning from all images, on all images
     name: str = "contrastive"
 
     def unknown_words(self, candidates: Sequence[Label]) -> list[str]:
@@ -174,14 +174,14 @@ def train_scorer(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> Contrastive:
-    """Train the scorer on the reference's pictures, or read it from `cache`.
+    """Train the scorer on the reference's images, or read it from `cache`.
 
-    First without the held-out pictures, to measure it on them; then on all.
+    First without the held-out images, to measure it on them; then on all.
 
     Args:
-        reference: the true pictures.
-        cache: folder for the result, named by a hash of the pictures, captions, words and settings.
-        images: images shown before the refit; None for 60 times the pictures, within 4,000 to
+        reference: the true images.
+        cache: folder for the result, named by a hash of the images, captions, words and settings.
+        images: images shown before the refit; None for 60 times the images, within 4,000 to
             30,000, or once each if that is more.
         seed: of everything random.
         progress: counts the images shown.
@@ -221,11 +221,11 @@ def _train_scorer(
     progress.count(COUNTED, 0, images + more)
     for shown in trainer.train(taught, images, RATE):
         progress.count(COUNTED, shown, images + more)
-    accuracy = _accuracy(scorer, reference, held, "held-out real pictures")
+    accuracy = _accuracy(scorer, reference, held, "held-out real images")
     for shown in trainer.train(np.arange(count), more, RATE / 4):
         progress.count(COUNTED, images + shown, images + more)
     rows = spread(count, CHECK_IMAGES)
-    refit = _accuracy(scorer, reference, rows, "real pictures, after learning from all")
+    refit = _accuracy(scorer, reference, rows, "real images, after learning from all")
     progress.count(COUNTED, images + more, images + more)
     return replace(scorer, accuracy=accuracy, refit=refit)
 
@@ -261,7 +261,7 @@ class _Trainer:
         network.eval()
 
     def _loss(self, network: TwoTowers, rows_B: Tensor, shown_C: Tensor) -> Tensor:
-        """Told from captions of pictures that are shown, and from no others.
+        """Told from captions of images that are shown, and from no others.
 
         A caption that is only ever wrong teaches that its words do not go together.
         """
@@ -277,7 +277,7 @@ class _Trainer:
 
 
 def augment(images_BCHW: Tensor, generator: torch.Generator) -> Tensor:
-    """Move, turn, scale, blur, tint and noise pictures in [-1/2, 1/2] a little.
+    """Move, turn, scale, blur, tint and noise images in [-1/2, 1/2] a little.
 
     Little enough that a skin tone stays the one it was, since what a caption says must remain true:
     5 % in size, 3 % of the side in place, 0.04 radians, 3 % in brightness, up to 4 grey levels of
@@ -340,7 +340,7 @@ def _bag_of_words(labels: Sequence[Label], words: dict[str, int]) -> Tensor:
 
 
 def _reduce_images(reference: Reference, side: int) -> Reference:
-    """Pictures in memory, squeezed to `side` pixels a side where they are larger than that."""
+    """Images in memory, squeezed to `side` pixels a side where they are larger than that."""
     if max(reference.pixels_NHWC.shape[1:3]) <= side:
         return replace(reference, pixels_NHWC=np.ascontiguousarray(reference.pixels_NHWC))
     parts = [

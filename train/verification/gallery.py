@@ -1,4 +1,4 @@
-"""The pictures that the page shows: some of each prompt, and more of those that are wrong.
+"""The images that the page shows: some of each prompt, and more of those that are wrong.
 
 Letters in names: N samples, H and W pixels, C channels.
 """
@@ -14,15 +14,15 @@ from train.verification.prompts import Sample
 from train.verification.scorers import Reference, spread
 
 THUMBNAIL_SIDE = 96  # pixels of the longer side at most
-PER_PROMPT = 4  # pictures of a prompt; more where fewer of them are wrong than could be
-MAX_IMAGES = 400  # pictures of one checkpoint
+PER_PROMPT = 4  # images of a prompt; more where fewer of them are wrong than could be
+MAX_IMAGES = 400  # images of one checkpoint
 
 Key = tuple[str, int]  # prompt, seed
 
 
 @dataclass
 class Gallery:
-    """Small pictures by prompt and seed, and a true picture of each prompt that has one."""
+    """Small images by prompt and seed, and a true image of each prompt that has one."""
 
     allowed: frozenset[str]  # prompts that are shown
     each: int
@@ -34,7 +34,7 @@ class Gallery:
 
     @staticmethod
     def of(plan: Sequence[Sample], reference: Reference) -> "Gallery":
-        """An empty album for these samples, with the true pictures."""
+        """An empty album for these samples, with the true images."""
         prompts = list(dict.fromkeys(sample.prompt for sample in plan))
         kept = [prompts[place] for place in spread(len(prompts), MAX_IMAGES)]
         album = Gallery(frozenset(kept), max(1, min(PER_PROMPT, MAX_IMAGES // max(1, len(kept)))))
@@ -48,7 +48,7 @@ class Gallery:
     def keep_after(
         self, samples: Sequence[Sample], images_NHWC: np.ndarray, wrong_N: np.ndarray
     ) -> None:
-        """Keep the first pictures of each prompt, and the first that are wrong."""
+        """Keep the first images of each prompt, and the first that are wrong."""
         for sample, image, wrong in zip(samples, images_NHWC, wrong_N, strict=True):
             prompt, is_wrong = sample.prompt, bool(wrong)
             early = self._kept[prompt] < self.each
@@ -59,7 +59,7 @@ class Gallery:
                 self.after[prompt, sample.seed] = make_thumbnail(image)
 
     def keep_before(self, samples: Sequence[Sample], images_NHWC: np.ndarray) -> None:
-        """Keep what an earlier checkpoint sampled where the later one's picture is kept."""
+        """Keep what an earlier checkpoint sampled where the later one's image is kept."""
         for sample, image in zip(samples, images_NHWC, strict=True):
             if (sample.prompt, sample.seed) in self.after:
                 self.before[sample.prompt, sample.seed] = make_thumbnail(image)

@@ -20,7 +20,7 @@ from train.sampling import sampler as sampling
 from train.size import Size
 from train.verification.prompts import Sample
 
-SAMPLE_CHUNK = 64  # pictures sampled, and kept, at a time
+SAMPLE_CHUNK = 64  # images sampled, and kept, at a time
 
 Generate = Callable[[Sequence[Sample]], np.ndarray]
 
@@ -30,11 +30,11 @@ class Sampler(Protocol):
 
     @property
     def size(self) -> Size:
-        """Of the pictures."""
+        """Of the images."""
         ...
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
-        """One picture a (prompt, seed) pair, uint8 (N, H, W, 3)."""
+        """One image a (prompt, seed) pair, uint8 (N, H, W, 3)."""
         ...
 
 
@@ -105,7 +105,7 @@ class CachedSampler:
 
 
 def _read_chunk(file: Path) -> np.ndarray | None:
-    """Pictures of an earlier run; None if the file is broken, so that they are sampled again."""
+    """Images of an earlier run; None if the file is broken, so that they are sampled again."""
     try:
         with np.load(io.BytesIO(file.read_bytes())) as arrays:
             images: np.ndarray = arrays["images"]

@@ -1,4 +1,4 @@
-"""From what scorers take pictures for to figures, and to a table of prompts.
+"""From what scorers take images for to figures, and to a table of prompts.
 
 Letters in names: N samples, C candidate captions.
 """

@@ -1,4 +1,4 @@
-"""Which pictures to sample for a word: prompts with it and without it, and seeds."""
+"""Which images to sample for a word: prompts with it and without it, and seeds."""
 
 import difflib
 import hashlib
@@ -15,7 +15,7 @@ from train.verification.verdict import NEVER, SHOWN, WITH, WITHOUT
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture to sample."""
+    """One image to sample."""
 
     prompt: str
     seed: int
@@ -35,7 +35,7 @@ def group_prompts(
     """Group -> prompts: with the word (shown or never shown, if that is known) and without it.
 
     Args:
-        reference: the true pictures, whose captions are asked for if nothing else is.
+        reference: the true images, whose captions are asked for if nothing else is.
         word: the word.
         prompts: prompts of one's own; if none of them is without the word, old words are asked for
             with the captions of the reference.

@@ -1,7 +1,7 @@
-"""Who says what a picture shows: scorers that pick the best of many captions.
+"""Who says what an image shows: scorers that pick the best of many captions.
 
-A scorer is believed only as far as it is right on real pictures, so each carries its `Accuracy`.
-Letters in names: N pictures, H and W pixels, C candidate captions, D width.
+A scorer is believed only as far as it is right on real images, so each carries its `Accuracy`.
+Letters in names: N images, H and W pixels, C candidate captions, D width.
 """
 
 from collections import Counter
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 Label = tuple[str, ...]  # ways of saying the same thing, the usual one first
 
-NEAREST_SIDE = 64  # pixels; pictures are compared at this size or their own, whichever is smaller
-MAX_SIDE = 256  # pixels of the longer side that true pictures are read at; no scorer needs more
-COMPARE_CHUNK = 128  # pictures compared at a time
+NEAREST_SIDE = 64  # pixels; images are compared at this size or their own, whichever is smaller
+MAX_SIDE = 256  # pixels of the longer side that true images are read at; no scorer needs more
+COMPARE_CHUNK = 128  # images compared at a time
 SHARP = 32  # pixels of the longer side that a base stage draws without blur
-CHECK_IMAGES = 400  # real pictures that a scorer without a held-out set is checked on
+CHECK_IMAGES = 400  # real images that a scorer without a held-out set is checked on
 NAMES = ("nearest", "contrastive", "open_clip")
 OPEN_CLIP = "ViT-B-32:laion2b_s34b_b79k"
 USAGE = (
@@ -39,16 +39,16 @@ USAGE = (
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How often a scorer is right on real pictures, among all captions of the reference."""
+    """How often a scorer is right on real images, among all captions of the reference."""
 
-    entirely: float  # the best caption is the picture's own
-    own_word: float  # the best caption holds the rarest word of the picture's own
-    n: int  # pictures
-    on: str  # which pictures
+    entirely: float  # the best caption is the image's own
+    own_word: float  # the best caption holds the rarest word of the image's own
+    n: int  # images
+    on: str  # which images
 
 
 class Scorer(Protocol):
-    """Compares pictures with captions. `choose_scorers` also takes one of your own."""
+    """Compares images with captions. `choose_scorers` also takes one of your own."""
 
     @property
     def name(self) -> str:
@@ -57,15 +57,15 @@ class Scorer(Protocol):
 
     @property
     def accuracy(self) -> Accuracy:
-        """How often it is right on real pictures."""
+        """How often it is right on real images."""
         ...
 
     def scores(self, images_NHWC: np.ndarray, candidates: Sequence[Label]) -> np.ndarray:
-        """Float (N, C), higher where picture and caption fit better; no NaN."""
+        """Float (N, C), higher where image and caption fit better; no NaN."""
         ...
 
     def cannot(self, prompt: str) -> str | None:
-        """Why it cannot judge pictures of this prompt, in words; None if it can."""
+        """Why it cannot judge images of this prompt, in words; None if it can."""
         ...
 
 
@@ -80,9 +80,9 @@ def contains(text: str, word: str) -> bool:
 
 @dataclass(frozen=True)
 class Reference:
-    """Every true picture with what it shows: what generated pictures are compared with.
+    """Every true image with what it shows: what generated images are compared with.
 
-    Pictures that share their first caption show the same; their other captions are other ways of
+    Images that share their first caption show the same; their other captions are other ways of
     saying it.
     """
 
@@ -94,12 +94,12 @@ class Reference:
 
     @staticmethod
     def load(shards: Path, size: Size, *, cache: Path | None = None) -> "Reference":
-        """The shards' pictures at this size, or in proportion at `MAX_SIDE` if that is smaller.
+        """The shards' images at this size, or in proportion at `MAX_SIDE` if that is smaller.
 
-        Decoded pictures are kept beside the shards, or in `cache` where that is not allowed.
+        Decoded images are kept beside the shards, or in `cache` where that is not allowed.
 
         Raises:
-            InputError: no shards, or no usable picture in them.
+            InputError: no shards, or no usable image in them.
         """
         height, width = fit_within((size.height, size.width), MAX_SIDE)
         found = dataset.load_images(shards, Size(width, height), cache=cache)
@@ -110,7 +110,7 @@ class Reference:
     def of(
         pixels_NHWC: np.ndarray, keys: Sequence[str], captions: Sequence[Sequence[str]]
     ) -> "Reference":
-        """Group pictures by their first caption."""
+        """Group images by their first caption."""
         said: dict[str, dict[str, None]] = {}
         for texts in captions:
             said.setdefault(texts[0], {}).update(dict.fromkeys(texts))
@@ -148,7 +148,7 @@ class Reference:
 def measure_accuracy(
     scorer_scores: np.ndarray, reference: Reference, rows: Sequence[int] | np.ndarray, on: str
 ) -> Accuracy:
-    """Accuracy from the scores (N, labels) of the reference pictures `rows`."""
+    """Accuracy from the scores (N, labels) of the reference images `rows`."""
     best = scorer_scores.argmax(1)
     truth = reference.label_N[np.asarray(rows)]
     own = [
@@ -161,16 +161,16 @@ def measure_accuracy(
 
 
 class Nearest:
-    """The caption of the nearest true picture, by the distance of their pixels.
+    """The caption of the nearest true image, by the distance of their pixels.
 
-    Exact where the reference holds every picture that could have been meant; a caption of which
-    it has no picture cannot win.
+    Exact where the reference holds every image that could have been meant; a caption of which
+    it has no image cannot win.
     """
 
     name = "nearest"
 
     def __init__(self, reference: Reference, *, side: int = NEAREST_SIDE) -> None:
-        """Compare at `side` pixels of the longer side, or at the pictures' own if smaller."""
+        """Compare at `side` pixels of the longer side, or at the images' own if smaller."""
         self.side = min(side, max(reference.pixels_NHWC.shape[1:3]))
         self._reference = reference
         self._rows = {said[0]: row for row, said in enumerate(reference.labels)}
@@ -181,17 +181,17 @@ class Nearest:
         random = np.random.default_rng(0)
         degraded = (degrade(reference.pixels_NHWC[part], random) for part in split_chunks(rows))
         scores = np.concatenate([self.scores(images, reference.labels) for images in degraded])
-        on = f"real pictures, blurred and noised, at {self.side} px"
+        on = f"real images, blurred and noised, at {self.side} px"
         self.accuracy = measure_accuracy(scores, reference, rows, on)
 
     def cannot(self, prompt: str) -> str | None:
-        """Without a true picture of it, it could only ever be wrong."""
+        """Without a true image of it, it could only ever be wrong."""
         if self._reference.find(prompt) is not None:
             return None
-        return "no true picture has this caption, or not alone"
+        return "no true image has this caption, or not alone"
 
     def scores(self, images_NHWC: np.ndarray, candidates: Sequence[Label]) -> np.ndarray:
-        """Minus the root mean square distance, in [0, 1] grey levels, to the nearest picture."""
+        """Minus the root mean square distance, in [0, 1] grey levels, to the nearest image."""
         labels = torch.from_numpy(self._reference.label_N)
         parts = []
         for start in range(0, len(images_NHWC), COMPARE_CHUNK):
@@ -232,7 +232,7 @@ class OpenClip:
         self._model = clip.OpenClip(spec, usage=USAGE, device=device, download=True)
         rows = spread(len(reference.keys), CHECK_IMAGES)
         seen = [self.scores(reference.pixels_NHWC[p], reference.labels) for p in split_chunks(rows)]
-        on = f"real pictures ({self._model.model}, {self._model.weights})"
+        on = f"real images ({self._model.model}, {self._model.weights})"
         self.accuracy = measure_accuracy(np.concatenate(seen), reference, rows, on)
 
     def cannot(self, prompt: str) -> None:
@@ -250,7 +250,7 @@ class OpenClip:
 
 
 def _pad_to_square(image: "Image.Image") -> "Image.Image":
-    """An oblong picture in the middle of a square of its first pixel's colour: nothing is cut."""
+    """An oblong image in the middle of a square of its first pixel's colour: nothing is cut."""
     side = max(image.size)
     if image.size == (side, side):
         return image
@@ -285,7 +285,7 @@ def spread(count: int, most: int) -> np.ndarray:
 
 
 def split_chunks(rows: np.ndarray) -> list[np.ndarray]:
-    """At most `COMPARE_CHUNK` of the rows each, so that no more pictures are in memory at a
+    """At most `COMPARE_CHUNK` of the rows each, so that no more images are in memory at a
     time."""
     return np.array_split(rows, range(COMPARE_CHUNK, len(rows), COMPARE_CHUNK))
 
@@ -294,7 +294,7 @@ def degrade(images_NHWC: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Blurred, then noise of 10 grey levels: about what a small cascade makes.
 
     Blurred by half the size and back, but not from below `SHARP` pixels: so much a base stage draws
-    itself, and of smaller pictures half would leave too little to tell them apart.
+    itself, and of smaller images half would leave too little to tell them apart.
     """
     height, width = images_NHWC.shape[1:3]
     halved = resize(images_NHWC, fit_within((height, width), max(SHARP, max(height, width) // 2)))

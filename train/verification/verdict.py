@@ -10,7 +10,7 @@ from curate.errors import ExitCode
 from train.verification.intervals import FEW_GROUPS, Share
 from train.verification.scorers import Accuracy
 
-TRUST = 0.9  # share of real pictures a scorer must have right before it is relied upon
+TRUST = 0.9  # share of real images a scorer must have right before it is relied upon
 
 WITH, SHOWN, NEVER, WITHOUT = "with the word", "shown", "never shown", "without the word"
 WORD, OWN_WORD, ENTIRELY, FALSE = "word", "own word", "entirely right", "false positive"
@@ -40,7 +40,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a scorer takes one picture for."""
+    """What a scorer takes one image for."""
 
     caption: str
     right: bool  # the caption holds what the group asks for: the word, or the prompt's own
@@ -72,16 +72,16 @@ class Judge:
 
     name: str
     accuracy: Accuracy
-    refit: Accuracy | None = None  # after it learnt from the held-out pictures too
+    refit: Accuracy | None = None  # after it learnt from the held-out images too
 
     @property
     def knows_words(self) -> bool:
-        """Right often enough about the rarest word of a real picture."""
+        """Right often enough about the rarest word of a real image."""
         return self.accuracy.own_word >= TRUST
 
     @property
     def knows_captions(self) -> bool:
-        """Right often enough about whole captions of real pictures."""
+        """Right often enough about whole captions of real images."""
         return self.accuracy.entirely >= TRUST
 
 
@@ -122,7 +122,7 @@ def decide(
 ) -> tuple[bool, list[str]]:
     """Whether the word works, and a sentence for each thing that decides it.
 
-    Every scorer that is right about the words of real pictures must agree that
+    Every scorer that is right about the words of real images must agree that
 
     1. the word shows in at least `rule.at_least` of the samples, of shown and of never shown
        prompts alike;
@@ -136,7 +136,7 @@ def decide(
     """
     trusted = [judge for judge in judges if judge.knows_words]
     if not trusted:
-        return False, ["no scorer is right often enough on real pictures to be relied upon"]
+        return False, ["no scorer is right often enough on real images to be relied upon"]
     failed: list[str] = []
     met: list[str] = []
     for judge in trusted:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Rule", "Sample", "evaluate", "print_reports", "verify_word", "verify_words"]
 
 SHEET_ROWS = (4, 4)  # rows of verify.png: prompts with the word and without it
-SHEET_COLUMNS = 4  # pictures a row, before and after
+SHEET_COLUMNS = 4  # images a row, before and after
 
 
 def verify_words(
@@ -91,20 +91,20 @@ def verify_word(  # noqa: PLR0913 one a documented parameter
 ) -> Report:
     """Verify a checkpoint and write `verify.json`, `verify.html` and `verify.png`.
 
-    Pictures are kept in `out` as they are sampled and the contrastive scorer beside the shards, so
+    Images are kept in `out` as they are sampled and the contrastive scorer beside the shards, so
     the same command goes on where it was stopped (in `out` where the shards' folder is not ours to
-    write). One checkpoint and `train.verification.generate.SAMPLE_CHUNK` pictures are in memory at
-    a time, besides what scorers keep of the true pictures.
+    write). One checkpoint and `train.verification.generate.SAMPLE_CHUNK` images are in memory at
+    a time, besides what scorers keep of the true images.
 
     Args:
         checkpoint: run folder or model file after training.
         word: the word, or words in a row.
-        shards: every true picture, the word's included: what scorers compare with.
+        shards: every true image, the word's included: what scorers compare with.
         before: the checkpoint it was trained from.
         trained: shards it was trained on, which tell prompts shown from prompts never shown.
         prompts: what to draw; None for the captions of `shards`. If none of them is without the
             word, the captions of `shards` are asked for as old words.
-        samples: pictures behind each figure, at least.
+        samples: images behind each figure, at least.
         scorer: names between commas, as `train.verification.choose_scorers.parse_scorers` reads
             them.
         out: folder; None for a folder `verify` beside the checkpoint.
@@ -185,16 +185,16 @@ def evaluate(  # noqa: PLR0913 one a documented parameter
     rule: Rule,
     progress: Progress = SILENT,
 ) -> tuple[Report, Gallery]:
-    """Sample, score and judge; returns the report and some of the pictures.
+    """Sample, score and judge; returns the report and some of the images.
 
     Args:
         after, before: sample what they are given with one checkpoint; `before` is not called
             until `after` has sampled everything.
         word: the word.
         groups: group -> prompts, as `group_prompts` makes them.
-        reference: the true pictures.
+        reference: the true images.
         scorers: who looks; each weighs as its accuracy allows.
-        samples: pictures a group, at least.
+        samples: images a group, at least.
         seed: of the samples and of the resampling.
         rule: when the word works.
         progress: counts images.
@@ -258,7 +258,7 @@ class _Evaluator:
             self.progress.count(f"sampling {when}", start + len(part), len(plan))
         if flat:
             self.notes.append(
-                f"{flat} of {len(plan)} pictures sampled {when} training are one flat shade: "
+                f"{flat} of {len(plan)} images sampled {when} training are one flat shade: "
                 "is the checkpoint whole?"
             )
         return {name: np.concatenate(parts) for name, parts in best.items()}
@@ -307,8 +307,8 @@ def _check_reference(reference: Reference, word: str, shards: Path) -> Reference
     if all(any(contains(text, word) for text in said) for said in reference.labels):
         raise InputError(
             shards,
-            f"every true picture shows {word!r}, so that no scorer could miss it",
-            fix="name shards that hold other pictures too",
+            f"every true image shows {word!r}, so that no scorer could miss it",
+            fix="name shards that hold other images too",
         )
     return reference
 
@@ -322,7 +322,7 @@ def _collect_notes(
     notes = []
     if reference.left_out:
         key, why = next(iter(reference.left_out.items()))
-        notes.append(f"{len(reference.left_out)} true pictures left out, such as {key}: {why}")
+        notes.append(f"{len(reference.left_out)} true images left out, such as {key}: {why}")
     old = groups.get(WITHOUT, ())
     if not old:
         notes.append(
@@ -336,7 +336,7 @@ def _collect_notes(
 
 
 def _write_report(folder: Path, report: Report, gallery: Gallery) -> None:
-    """The report as JSON, as a page, and its first pictures as a sheet."""
+    """The report as JSON, as a page, and its first images as a sheet."""
     write_bytes(folder / "verify.json", report.to_json())
     facts = {"word": report.word, "seed": str(report.seed), "checkpoint": report.after}
     grids.save_png(_before_after_sheet(report, gallery), folder / "verify.png", facts)
