@@ -252,7 +252,7 @@ def _is_readable(text: str) -> bool:
 
 
 def _tag_captions(subject: str, tags: Sequence[str]) -> Iterator[Caption]:
-    """`an image of SUBJECT, TAG and TAG`, as often as it takes to tell all tags."""
+    """`a picture of SUBJECT, TAG and TAG`, as often as it takes to tell all tags."""
     said = f" {subject.casefold()} "
     fresh = [tag for tag in tags if f" {tag.casefold()} " not in said]
     first, *rest = subject.split(" ")

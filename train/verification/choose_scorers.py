@@ -73,7 +73,7 @@ def select_scorers(
         groups: group -> prompts, as `train.verification.prompts.group_prompts` makes them.
         cache: folder of the contrastive scorer.
         device: of open_clip.
-        progress: counts the images that the learned scorer learns from.
+        progress: counts the images that the contrastive scorer learns from.
         notes: gets a sentence for each scorer that cannot judge everything.
     """
     found = []
