@@ -49,7 +49,9 @@ def _fetch_command(source: Source) -> Callable[..., None]:
     def fetch(
         *,
         limit: LimitOption = source.limit,
-        allow_ai: Annotated[bool, typer.Option("--allow-ai", help="AI-made ones, too.")] = False,
+        allow_ai: Annotated[
+            bool, typer.Option("--allow-ai", help="Take AI-generated images, too.")
+        ] = False,
         endpoint: EndpointOption = None,
         data: DataOption = DEFAULT_DATA,
         json: JsonOption = False,
@@ -127,7 +129,12 @@ app.command("vocab-gaps", cls=cli_gaps.OptionalJsonFileCommand)(cli_gaps.vocab_g
 @app.command("dedup")
 def dedup_command(
     max_distance: Annotated[
-        int, typer.Option(min=0, max=16, help="Hash bits up to which pixels are compared.")
+        int,
+        typer.Option(
+            min=0,
+            max=16,
+            help="Hamming distance of perceptual hashes up to which pixels are compared.",
+        ),
     ] = 4,
     data: DataOption = DEFAULT_DATA,
     json: JsonOption = False,
@@ -217,7 +224,7 @@ def explain_command(
     data: DataOption = DEFAULT_DATA,
     json: JsonOption = False,
 ) -> None:
-    """Tell why an image is in or out: where it is from, what was stated, what was decided."""
+    """Tell why an image is used or dropped: where it is from, what was stated, what was decided."""
     from curate.commands.explain import explain
 
     explanation = explain(Dataset(data), key)

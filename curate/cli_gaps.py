@@ -33,7 +33,7 @@ def vocab_gaps_command(  # noqa: PLR0913 one a documented option
         list[Path] | None, typer.Option("--data", "--manifest", help=_DATA_HELP, show_default=False)
     ] = None,
     checkpoint: Annotated[
-        _File, typer.Option(help="Judge by what a trained run or .safetensors was shown.")
+        _File, typer.Option(help="Judge by what a run or .safetensors was trained on.")
     ] = None,
     profile: Annotated[
         str, typer.Option(help="scratch, finetune or lora: how many images a word needs.")
@@ -49,11 +49,11 @@ def vocab_gaps_command(  # noqa: PLR0913 one a documented option
         str, typer.Option(help="Pairs of nouns in a prompt, of all words, or off.")
     ] = "nouns",
     aliases: Annotated[
-        _File, typer.Option(help="TOML file of aliases, typos, phrases that you agreed to.")
+        _File, typer.Option(help="TOML file of aliases, typos and phrases that you accepted.")
     ] = None,
     images: Annotated[
         str | None,
-        typer.Option(help="MODEL:WEIGHTS of open_clip: look into images for missing words."),
+        typer.Option(help="MODEL:WEIGHTS of open_clip: search the images for missing words."),
     ] = None,
     baseline: Annotated[
         _File, typer.Option(help="Earlier report as JSON: say what changed, fail on new gaps only.")

@@ -84,7 +84,7 @@ def kind_of(prompt: str, word: str, shown: set[str], true: Mapping[str, bytes]) 
 def draw_images(
     out: Path, prompts: Sequence[str], progress: Progress
 ) -> "tuple[np.ndarray, np.ndarray]":
-    """`REPEATS` images a prompt by the model before and after, uint8 (prompts * TIMES, H, W, 3)."""
+    """Images by the model before and after, uint8 (prompts * REPEATS, H, W, 3)."""
     from train.verification.generate import CachedSampler
     from train.verification.prompts import Sample
 

@@ -23,7 +23,7 @@ app = typer.Typer(
 
 Shards = Annotated[Path, typer.Option("--shards", help="Shards, or the dataset folder with them.")]
 Init = Annotated[
-    Path | None, typer.Option("--init", help="Checkpoint to start from; else from nothing.")
+    Path | None, typer.Option("--init", help="Checkpoint to start from; else from scratch.")
 ]
 Stages = Annotated[
     str | None, typer.Option("--stages", help="Pixels, base first: 16,64 or 16x32,64x128.")
@@ -118,9 +118,11 @@ def sample(  # noqa: PLR0913 one a documented option
     ] = 0,
     guidance: Annotated[
         float,
-        typer.Option("--guidance", min=0.0, help="How strictly to follow the prompt; 1 is off."),
+        typer.Option("--guidance", min=0.0, help="Guidance scale; 1 is off."),
     ] = 1.5,
-    steps: Annotated[int, typer.Option("--steps", min=2, help="Steps of the base stage.")] = 12,
+    steps: Annotated[
+        int, typer.Option("--steps", min=2, help="Sampling steps of the base stage.")
+    ] = 12,
     before: Annotated[
         Path | None, typer.Option("--before", help="Checkpoint to sample beside it, same seeds.")
     ] = None,
@@ -129,12 +131,14 @@ def sample(  # noqa: PLR0913 one a documented option
         typer.Option(
             "--steps-shown",
             min=0,
-            help="Show how each image comes to be: noise, N steps, every stage.",
+            help="Show noise, N denoising steps and every stage of each image.",
         ),
     ] = None,
     upscaler: Annotated[
         str | None,
-        typer.Option("--upscaler", help="realesrgan (drawings) or a file that spandrel reads."),
+        typer.Option(
+            "--upscaler", help="realesrgan (illustrations) or a file that spandrel reads."
+        ),
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="PNG file to write.")] = Path("samples.png"),
     each: Annotated[
@@ -174,21 +178,25 @@ def verify(  # noqa: PLR0913 one a documented option
     ],
     shards: Annotated[
         Path,
-        typer.Option("--shards", help="True images, the word's among them, to compare with."),
+        typer.Option("--shards", help="Real images, the word's among them, to compare with."),
     ],
     before: Annotated[
         Path | None, typer.Option("--before", help="Checkpoint before training.")
     ] = None,
     trained: Annotated[
         list[Path] | None,
-        typer.Option("--trained", help="Shards it was trained on: tells shown from never shown."),
+        typer.Option(
+            "--trained", help="Shards it was trained on: separates seen from unseen prompts."
+        ),
     ] = None,
     prompts: Annotated[
         Path | None,
-        typer.Option("--prompts", help="File of prompts, - for a pipe; else the true captions."),
+        typer.Option(
+            "--prompts", help="File of prompts, - for a pipe; else the captions of --shards."
+        ),
     ] = None,
     samples: Annotated[
-        int, typer.Option("--samples", min=1, help="Images behind each figure, at least.")
+        int, typer.Option("--samples", min=1, help="Images behind each number, at least.")
     ] = 200,
     scorer: Annotated[
         str,

@@ -29,7 +29,7 @@ DTYPE_NAMES = {  # as the format calls them
 class Streamed:
     """A tensor that arrives in parts, which together hold its numbers in order."""
 
-    dtype: torch.dtype  # a key of NAMES
+    dtype: torch.dtype  # a key of DTYPE_NAMES
     shape: tuple[int, ...]
     parts: Iterable[Tensor]
 

@@ -18,7 +18,7 @@ def read_json_lines(path: Path, reading: ReadNotes) -> Iterator[ImageCaptions]:
     """Yield each line's image with its captions.
 
     Raises:
-        InputError: a line is something else, longer than LONGEST or not UTF-8.
+        InputError: a line is something else, longer than MAX_LINE_BYTES or not UTF-8.
     """
     for number, line in numbered_lines(path):
         if not line.strip():

@@ -262,7 +262,7 @@ class Judge:
         known: Mapping[str, "Numbers"],
         images: "Numbers",
     ) -> Item:
-        """A pair or a binding; fewer than RARE images are a warning."""
+        """A pair or a binding; fewer than RARE_IMAGES are a warning."""
         count = len(images)
         name = {"bind": "binding", "pair": "pair"}[kind]
         verdict = f"{('unseen', 'rare', 'seen')[(count > 0) + (count >= RARE_IMAGES)]}-{name}"
@@ -375,7 +375,7 @@ def _most_unnamed(images: int, among: int) -> int:
     """How many images may show a thing whose name stands at `images` of them, of `among` in all.
 
     The largest number k for which at most `images` captions that name it are likely with at least
-    5 %, when each of k images is named with probability MENTIONED. For none named this is
+    5 %, when each of k images is named with probability MENTION_RATE. For none named this is
     ln 0.05 / ln(1 - r).
     """
     k = images

@@ -84,7 +84,7 @@ class ShardIndex:
     """What a folder of shards holds."""
 
     size: int  # pixels; the shorter side of a packed image is at most this
-    format: str  # one of FORMATS
+    format: str  # one of IMAGE_FORMATS
     split: str  # first part of the shards' names
     samples: int
     shards: tuple[Shard, ...]

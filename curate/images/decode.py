@@ -48,7 +48,7 @@ def decode_image(data: bytes) -> "Image.Image":
     ignored, as browsers do); 16-bit grey is scaled to 8 bits. The result carries no metadata.
 
     Raises:
-        RefusedError: another format, too many pixels, animated, or broken.
+        UndecodableError: another format, too many pixels, animated, or broken.
     """
     from PIL import Image
 

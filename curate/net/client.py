@@ -157,7 +157,7 @@ class Client:
             opt_outs: finds signals in the `X-Robots-Tag` headers; asked before the body is read.
 
         Raises:
-            Failed: with the reason for `dropped`; `download:…` if another try may succeed.
+            UnavailableError: with the reason for `dropped`; `download:…` if a retry may succeed.
             SourceError: the source asks for a longer pause than we sit out.
         """
         try:

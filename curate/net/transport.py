@@ -103,7 +103,7 @@ class Transport:
 
         Raises:
             Refused: the address, or one it redirects to, is not to be asked.
-            Failed: too large, too slow or compressed.
+            UnavailableError: too large, too slow or compressed.
             Broken: no connection, or it broke.
         """
         for _ in range(MAX_REDIRECTS + 1):

@@ -85,11 +85,11 @@ class Prompt:
 
 
 def read_prompts(path: Path, *, syntax: str = "auto") -> list[Prompt]:
-    """Read a file of prompts, or standard input where the path is PIPED.
+    """Read a file of prompts, or standard input where the path is STDIN.
 
     Raises:
-        InputError: no such file, not UTF-8 text, a line longer than LONGEST, or no prompt with a
-            word in it.
+        InputError: no such file, not UTF-8 text, a line longer than MAX_PROMPT_CHARS, or no
+            prompt with a word in it.
         UsageError: no such syntax.
     """
     _check_syntax(syntax)
@@ -120,7 +120,7 @@ def read_texts(path: Path, *, progress: Progress = SILENT) -> list[str]:
     them; alternatives such as `{red|blue}` are in a text each.
 
     Args:
-        path: the file, or PIPED.
+        path: the file, or STDIN.
         progress: hears what was left out, counted by reason.
 
     Raises:

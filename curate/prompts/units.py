@@ -45,7 +45,7 @@ class Units:
     pairs: dict[tuple[str, str], list[TokenRange]] = field(
         default_factory=lambda: defaultdict(list)
     )
-    crowded: list[int] = field(default_factory=list)  # lines with more than MOST_PAIRED words
+    crowded: list[int] = field(default_factory=list)  # lines with more than MAX_PAIRED_WORDS words
     votes: queries.QueryVotes = field(default_factory=queries.no_votes)  # what to search for
 
     def words_alone(self) -> "Units":
@@ -60,7 +60,7 @@ class _Wanted:
     token: PromptToken
     form: str  # as counted
     item: Word  # what it asks for
-    role: str  # WANTED, FUNCTION, QUALITY_TAG or TYPO
+    role: str  # WANTED, FUNCTION_WORD, QUALITY_TAG or TYPO
 
 
 def find_units(

@@ -47,7 +47,7 @@ class Policy:
     sha256: str  # of the file
     allow: Mapping[str, frozenset[str]]  # use -> kinds and ids
     deny: Mapping[str, frozenset[str]]  # use -> kinds and ids
-    sources: Mapping[str, Mapping[str, str]]  # source -> use -> one of RULES
+    sources: Mapping[str, Mapping[str, str]]  # source -> use -> one of SOURCE_RULES
     permissions: tuple[Permission, ...]
 
 

@@ -42,9 +42,9 @@ def listing(
     path: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of images.")],
     *,
     license: Annotated[
-        str | None, typer.Option(help="Licence of what states none, e.g. CC0-1.0.")
+        str | None, typer.Option(help="Licence of images that state none, e.g. CC0-1.0.")
     ] = None,
-    author: Annotated[str | None, typer.Option(help="Author of what names none.")] = None,
+    author: Annotated[str | None, typer.Option(help="Author of images that name none.")] = None,
 ) -> Listing:
     """List a folder and all below it, except what is hidden and the folder `without`.
 

@@ -27,7 +27,7 @@ from curate.errors import InputError
 
 MEMORY_LIMIT = 1536 << 20  # bytes a worker may map beyond what it starts with
 CPU_SECONDS = 60  # of CPU a job may take
-WALL_CLOCK_FACTOR = 10  # times SECONDS on the clock before a job that only waits is given up
+WALL_CLOCK_FACTOR = 10  # times CPU_SECONDS on the clock before a job that only waits is given up
 _LENGTHS = struct.Struct(">II")  # lengths of the JSON part and of the bytes that follow it
 
 JobResult = tuple[dict[str, Any], bytes]

@@ -119,7 +119,7 @@ class Analysis:
     """What the words of a prompt say together; places count from its first word."""
 
     words: list[Word]
-    roles: dict[int, str]  # FUNCTION or QUALITY_TAG, of words that have one of these
+    roles: dict[int, str]  # FUNCTION_WORD or QUALITY_TAG, of words that have one of these
     runs: list[range]  # words that follow one another
     phrases: list[Phrase]
     nouns: set[int]

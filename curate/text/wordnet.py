@@ -63,7 +63,7 @@ def spelling_variants(lemma: str) -> frozenset[str]:
 
 @lru_cache(maxsize=1 << 14)
 def related_words(lemma: str) -> tuple[RelatedWord, ...]:
-    """Words that may stand for this one, the most similar first, those below GATE too.
+    """Words that may stand for this one, the most similar first, those below MIN_SIMILARITY too.
 
     Other spellings are none of them: see `spelling_variants`. What is less similar than 0.5 is left
     out.

@@ -120,7 +120,7 @@ class ImageSearch:
         An image shows a word if "a photo of a WORD" is likelier, by the threshold, than the words
         most frequent in all captions and some texts that say nothing. Words that the image's own
         captions say are not held against it: they may be true as well. The threshold is the least
-        of THRESHOLDS that finds at most BY_CHANCE of the images whose captions do not say a
+        of THRESHOLDS that finds at most MAX_CHANCE of the images whose captions do not say a
         word; since some of those do show it, chance is overstated rather than understated.
 
         Args:

@@ -286,7 +286,7 @@ def held_out_loss(state: StageState, *, limit: int = HELD_OUT_IMAGES) -> dict[st
     """Mean loss on held-out images with fixed noise, each with its caption.
 
     Returns:
-        `held_out_loss`, of the best EMA of the weights, every set counted the same; `held_out_ema`,
+        `held_out`, of the best EMA of the weights, every set counted the same; `held_out_ema`,
         of each EMA by its sigma_rel; `held_out_sets`, of the best EMA on each set. Nothing where no
         image is held out.
     """

@@ -14,7 +14,7 @@ from pathlib import Path
 from curate.errors import InputError, UsageError
 from curate.system.progress import Progress
 from train.verification.contrastive import train_scorer
-from train.verification.scorers import NAMES, OPEN_CLIP, Nearest, OpenClip, Reference, Scorer
+from train.verification.scorers import OPEN_CLIP, SCORERS, Nearest, OpenClip, Reference, Scorer
 from train.verification.verdict import WITHOUT
 
 
@@ -22,7 +22,7 @@ from train.verification.verdict import WITHOUT
 class ScorerSpec:
     """A scorer as it was typed."""
 
-    name: str  # one of NAMES, or a module
+    name: str  # one of SCORERS, or a module
     first: str = ""  # open_clip: the architecture; a module: the function
     second: str = ""  # open_clip: the weights
 
@@ -41,14 +41,15 @@ def parse_scorers(text: str) -> list[ScorerSpec]:
             raise UsageError("--scorer", "no scorer 'learned'", fix="it is called contrastive now")
         if name == "open_clip":
             good = bool(second) or not rest
-        elif name in NAMES:
+        elif name in SCORERS:
             good = not rest
         else:
             good = bool(first) and not second and all(p.isidentifier() for p in name.split("."))
         if not good:
             fix = (
-                f"one or more of {', '.join(NAMES)} between commas; open_clip:ARCHITECTURE:WEIGHTS "
-                "names the model, MODULE:FUNCTION a scorer of your own"
+                f"one or more of {', '.join(SCORERS)} between commas; "
+                "open_clip:ARCHITECTURE:WEIGHTS names the model, "
+                "MODULE:FUNCTION a scorer of your own"
             )
             raise UsageError("--scorer", f"no scorer {part.strip()!r}", fix=fix)
         found.append(ScorerSpec(name, first, second))

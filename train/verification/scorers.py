@@ -29,7 +29,7 @@ MAX_SIDE = 256  # pixels of the longer side that true images are read at; no sco
 COMPARE_CHUNK = 128  # images compared at a time
 SHARP = 32  # pixels of the longer side that a base stage draws without blur
 CHECK_IMAGES = 400  # real images that a scorer without a held-out set is checked on
-NAMES = ("nearest", "contrastive", "open_clip")
+SCORERS = ("nearest", "contrastive", "open_clip")
 OPEN_CLIP = "ViT-B-32:laion2b_s34b_b79k"
 USAGE = (
     f"--scorer open_clip:ARCHITECTURE:TAG_OR_FILE, such as open_clip:{OPEN_CLIP}; or else "
