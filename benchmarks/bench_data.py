@@ -13,8 +13,8 @@ on one processor, in turns, both sides read the same shards at the same size:
 
 Ours are whole training batches with captions, noise and low-resolution images; the peer's are
 float pixels and captions. A third of the distance between two random places is what a true
-shuffle moves an image; `mean_move` is the mean distance between where images lie and where they
-come out, as a share of that, where a shard holds 20,000 images. Last, `prefetch`: seconds a step
+shuffle moves an image; `moved` is the mean distance between where images lie and where they
+come out, as a share of that, where a shard holds 20,000 images. Last, `ahead`: seconds a step
 with a device that is busy as long as a batch takes to make, with and without it, and what it costs
 where making a batch costs nothing. Prints JSON.
 """

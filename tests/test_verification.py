@@ -670,7 +670,7 @@ def test_images_are_counted_by_checkpoint(folder: Path, weights: Weights):
     progress = RecordedProgress()
     check(weights, folder, progress=progress)
 
-    assert [progress.counted(f"drawing {when}") for when in ("after", "before")] == [104, 104]
+    assert [progress.counted(f"sampling {when}") for when in ("after", "before")] == [104, 104]
 
 
 def test_without_an_earlier_checkpoint_only_the_share_counts(folder: Path, weights: Weights):

@@ -79,7 +79,7 @@ def vocab_gaps(  # noqa: PLR0913 one a documented setting
         together=lambda unit: index.cooccurrence(unit, cohesion=phrases.MIN_COHESION),
     )
     if checkpoint:
-        found = found.words_alone()
+        found = found.only_words()
     searched = queries.choose(found.votes)
     judge = Judge(index, resolved, corpus.options, user_aliases, lines_by_number(prompts), searched)
     items = judge.judge_units(found)

@@ -124,11 +124,11 @@ class CheckpointIndex:
         Its number was added over the sets of shards: in the set that holds most of them there are
         at least as many as the mean.
         """
-        packed = {word for form in forms for word in self._holding(form)}
+        packed = {word for form in forms for word in self._words_with(form)}
         added = max((self.checkpoint.facts.words[word] for word in packed), default=0)
         return -(-added // max(1, self._sets))
 
-    def _holding(self, form: str) -> list[str]:
+    def _words_with(self, form: str) -> list[str]:
         """Words as packed that show a form: of East Asian characters, all that hold the run."""
         first, *others = tokens.terms(form) or [form]
         if others and "-" not in form:

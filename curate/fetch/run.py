@@ -145,7 +145,7 @@ def _fetch_listing(
     with dataset.lock():
         account = FetchAccount(dataset, source, f"fetch {source}", settings, progress)
         rows = (
-            _receive(plan.make_row(source, item, utc_now()), item.data or b"", dataset)
+            _store_image(plan.make_row(source, item, utc_now()), item.data or b"", dataset)
             for item in track(listing.found, listing.total, "images", progress)
         )
         rows_met = _download_all(account, rows, plan.update_metadata)
@@ -208,10 +208,10 @@ def _download(row: Sample, client: Client, dataset: Dataset) -> Sample:
         return replace(row, opt_outs=found, dropped=f"opt-out:{picture.opt_outs[0]}")
     if sniff.sniff_format(picture.data[:32]) in ("HTML", "text") or not picture.data:
         return replace(row, dropped="download:a text instead of a picture")
-    return _receive(row, picture.data, dataset)
+    return _store_image(row, picture.data, dataset)
 
 
-def _receive(row: Sample, data: bytes, dataset: Dataset) -> Sample:
+def _store_image(row: Sample, data: bytes, dataset: Dataset) -> Sample:
     """The row with its bytes in the store, unless they are no image that we store.
 
     Not synced here: 7 ms an image, where once before the manifest is written does as well.

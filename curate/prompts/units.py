@@ -48,13 +48,13 @@ class Units:
     crowded: list[int] = field(default_factory=list)  # lines with more than MAX_PAIRED_WORDS words
     votes: queries.QueryVotes = field(default_factory=queries.no_votes)  # what to search for
 
-    def words_alone(self) -> "Units":
+    def only_words(self) -> "Units":
         """The same without phrases, attribute bindings and pairs."""
         return Units(words=self.words, votes=self.votes)
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _WantedWord:
     """A wanted word of one prompt."""
 
     token: PromptToken
@@ -120,16 +120,16 @@ def _capital_names(prompts: Sequence[Prompt]) -> frozenset[str]:
 
 def _prompt_words(
     chosen: Sequence[PromptToken], said: Analysis, agreed: aliases.Aliases, names: frozenset[str]
-) -> Iterator[_Wanted]:
+) -> Iterator[_WantedWord]:
     for place, (token, one) in enumerate(zip(chosen, said.words, strict=True)):
         role = said.roles.get(place, WANTED)
         if role == WANTED and one.form in agreed.typo:
             role = TYPO
         as_written = role == TYPO or one.form in names
-        yield _Wanted(token, one.form, one if as_written else word(one.unit), role)
+        yield _WantedWord(token, one.form, one if as_written else word(one.unit), role)
 
 
-def _combine(found: Units, words: Sequence[_Wanted], said: Analysis) -> None:
+def _combine(found: Units, words: Sequence[_WantedWord], said: Analysis) -> None:
     """Add phrases, attribute bindings, and what to search for."""
     for first, past, unit in said.phrases:
         found.phrases[unit].append((words[first].token, words[past - 1].token))
@@ -155,7 +155,7 @@ def _between(text: str, a: PromptToken, b: PromptToken) -> str:
 
 
 def _pair_candidates(
-    words: Sequence[_Wanted], places: Iterable[int], named: Sequence[Phrase]
+    words: Sequence[_WantedWord], places: Iterable[int], named: Sequence[Phrase]
 ) -> list[tuple[str, TokenRange]]:
     """What makes pairs, in order, each unit once; a phrase stands for its words."""
     inside = {n: one for one in named for n in range(*one[:2])}
@@ -190,7 +190,7 @@ def _exclude_one_another(a: PromptToken, b: PromptToken) -> bool:
     return any(alternative.get(bracket, n) != n for bracket, n in b.choice)
 
 
-def _token_range(a: _Wanted, b: _Wanted) -> TokenRange:
+def _token_range(a: _WantedWord, b: _WantedWord) -> TokenRange:
     first, last = sorted((a.token, b.token), key=lambda token: token.start)
     return first, last
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-KEPT = 1024  # images a file of the cache holds
+IMAGES_A_FILE = 1024  # images a file of the cache holds
 
 
 class ClipEmbedder:
@@ -46,7 +46,7 @@ class ClipEmbedder:
         """
         import numpy as np
 
-        known = dict(self._kept())
+        known = dict(self._load_vectors())
         missing = [image for image in images if image.sha256 not in known]
         fresh: dict[str, NDArray[np.float16]] = {}
         shown = track(self._embed(missing), len(missing), "images searched", self._progress)
@@ -54,11 +54,11 @@ class ClipEmbedder:
             if vector is None:
                 continue
             fresh[image.sha256] = vector
-            if len(fresh) == KEPT:
-                self._keep(fresh)
+            if len(fresh) == IMAGES_A_FILE:
+                self._save_vectors(fresh)
                 known |= fresh
                 fresh = {}
-        self._keep(fresh)
+        self._save_vectors(fresh)
         known |= fresh
         nothing = np.zeros(self._model.width, dtype=np.float16)
         rows = [known.get(image.sha256, nothing) for image in images]
@@ -82,7 +82,7 @@ class ClipEmbedder:
             for image, one in zip(some, shown, strict=True):
                 yield image, None if isinstance(one, str) else next(vectors)
 
-    def _kept(self) -> "Iterator[tuple[str, NDArray[np.float16]]]":
+    def _load_vectors(self) -> "Iterator[tuple[str, NDArray[np.float16]]]":
         """Vectors of earlier runs, by the images' SHA-256; damaged files are passed over."""
         import numpy as np
 
@@ -96,7 +96,7 @@ class ClipEmbedder:
             good = vectors.dtype == np.float16 and vectors.shape == shape
             yield from zip(hashes, vectors, strict=True) if good else ()
 
-    def _keep(self, fresh: "dict[str, NDArray[np.float16]]") -> None:
+    def _save_vectors(self, fresh: "dict[str, NDArray[np.float16]]") -> None:
         """Write a file of vectors, whole or not at all; where nothing can be written, go on."""
         import numpy as np
 

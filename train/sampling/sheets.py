@@ -123,11 +123,11 @@ def write_sheet(  # noqa: PLR0913 one a documented option
     earlier: Sheet | None = None
     if before is not None:  # sampled first and let go of: one cascade at a time is in memory
         old = load_pipeline(before, config, upscaler, device, progress)
-        earlier = _fill(old, request, None, None, "drawing before", progress)
+        earlier = _fill(old, request, None, None, "sampling before", progress)
         del old
     new = load_pipeline(checkpoint, config, upscaler, device, progress)
     new.sampler.encode_prompts(request.prompts, progress)
-    what = "sampling" if earlier is None else "drawing after"
+    what = "sampling" if earlier is None else "sampling after"
     made = _fill(new, request, steps_shown, each, what, progress)
     rows = made.rows if earlier is None else _join_before_after(earlier, made)
     heads = made.heads if earlier is None else ["before", "after"]

@@ -28,7 +28,7 @@ FILE_VERSION = 4  # of the files of encoded text
 HASH_BYTES = 16  # bytes of a caption's hash that stand for it there
 HALF_MAX = 65504.0  # of float16
 MEASURED_AT_ONCE = 256  # captions looked at a time
-COUNTED = "encoding captions"
+ENCODING = "encoding captions"
 
 
 @dataclass(frozen=True)
@@ -153,12 +153,12 @@ class TextEncoder:
 
         Ids are padded here, on the right, with a mask: an encoder needs no padding token.
         """
-        progress.count(COUNTED, 0, len(order))
+        progress.count(ENCODING, 0, len(order))
         for start in range(0, len(order), ENCODED_AT_ONCE):
             part = [tokens[n] for n in order[start : start + ENCODED_AT_ONCE] if tokens[n]]
             if part:
                 yield self._run_model(part)
-            progress.count(COUNTED, min(start + ENCODED_AT_ONCE, len(order)), len(order))
+            progress.count(ENCODING, min(start + ENCODED_AT_ONCE, len(order)), len(order))
 
     @torch.inference_mode()
     def _run_model(self, tokens: Sequence[Sequence[int]]) -> Tensor:

@@ -85,7 +85,7 @@ def _numbers(entry: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, 
             yield before + name, value
 
 
-def loss_points(run: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
+def read_loss_points(run: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
     """Loss and held-out loss by images seen, a stage each, from the log in a run's folder."""
     path = run / LOG_FILE
     points: dict[str, dict[str, list[tuple[int, float]]]] = {}

@@ -8,7 +8,7 @@ from curate.system import terminal
 from train.checkpoints.checkpoint import Cascade
 from train.figures import loss_curve
 from train.sampling import sampler
-from train.training.log import loss_points
+from train.training.log import read_loss_points
 
 
 def show(run: Path, done: Cascade, *, as_json: bool) -> None:
@@ -17,7 +17,7 @@ def show(run: Path, done: Cascade, *, as_json: bool) -> None:
     Raises:
         InputError: the disk refuses.
     """
-    points = loss_points(run)
+    points = read_loss_points(run)
     loss_curve.draw_loss_curve(points, run / "loss.png")
     facts: dict[str, Any] = {
         "model": str(run / MODEL_FILE),

@@ -63,7 +63,7 @@ VIEWS = (  # weights of red, green and blue that the shape tower is shown, answe
 )
 SHIFTS = ((0, 0), (1, 1))  # pixels; further views
 SCORE_CHUNK = 128  # images scored at a time
-COUNTED = "learning to score"
+TRAINING = "training the scorer"
 
 
 class _DownBlock(nn.Module):
@@ -218,15 +218,15 @@ def _train_scorer(
     trainer = _Trainer(network, reference, _bag_of_words(reference.labels, words), side, seed)
     nothing = Accuracy(0.0, 0.0, 0, "")
     scorer = Contrastive(network, words, side, nothing, nothing)
-    progress.count(COUNTED, 0, images + more)
+    progress.count(TRAINING, 0, images + more)
     for shown in trainer.train(taught, images, RATE):
-        progress.count(COUNTED, shown, images + more)
+        progress.count(TRAINING, shown, images + more)
     accuracy = _accuracy(scorer, reference, held, "held-out real images")
     for shown in trainer.train(np.arange(count), more, RATE / 4):
-        progress.count(COUNTED, images + shown, images + more)
+        progress.count(TRAINING, images + shown, images + more)
     rows = spread(count, CHECK_IMAGES)
     refit = _accuracy(scorer, reference, rows, "real images, after learning from all")
-    progress.count(COUNTED, images + more, images + more)
+    progress.count(TRAINING, images + more, images + more)
     return replace(scorer, accuracy=accuracy, refit=refit)
 
 
