@@ -334,7 +334,7 @@ def test_a_lost_picture_is_fetched_again_and_keeps_its_row(data, server):
     run(data, server)
     build.check_dataset(data)
     before, row = data.manifest.read_bytes(), rows(data)["pixabay-1001"]
-    data.store.path(row.sha256).unlink()
+    data.store.path_of(row.sha256).unlink()
     done = run(data, server)
     assert (done.new, done.known) == (0, 3)
     assert data.store.get(row.sha256) == image_bytes(1)

@@ -262,7 +262,7 @@ def test_a_shard_that_breaks_during_a_run_is_named(shards, tmp_path, how):
     folder = tmp_path / "shards"
     shutil.copytree(shards, folder, ignore=shutil.ignore_patterns(dataset.CACHE))
     pictures = dataset.load_images(folder, SMALL, limit=0)
-    first = dataset.tars.iterate(folder)
+    first = dataset.tars.iterate_places(folder)
     place = next(p for _, _, _, p in first if p.shard == 1)
     first.close()
     tar = folder / "train-000001.tar"

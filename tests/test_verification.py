@@ -681,15 +681,13 @@ def test_without_an_earlier_checkpoint_only_the_share_counts(folder: Path, weigh
 
 
 def test_prompts_of_ones_own_leave_out_the_scorer_that_cannot_judge_them(
-    tmp_path: Path, folder: Path, learned: Contrastive, weights: Weights
+    folder: Path, learned: Contrastive, weights: Weights
 ):
     progress = RecordedProgress()
-    (tmp_path / "p.txt").write_text(
-        "a small red star\na large large blue star\na small pink circle"
-    )
+    asked = ["a small red star", "a large large blue star", "a small pink circle"]
     weights.painters["after"] = Painter({"a large large blue star": "a large blue star"})
     weights.painters["before"] = Painter({"a large large blue star": "a large blue circle"})
-    options = {"prompts": tmp_path / "p.txt", "scorer": "nearest,contrastive", "progress": progress}
+    options = {"prompts": asked, "scorer": "nearest,contrastive", "progress": progress}
     report = check(weights, folder, **options)
 
     assert [j.name for j in report.judges] == ["nearest", "contrastive"]
