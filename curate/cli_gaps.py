@@ -18,7 +18,7 @@ class OptionalJsonFileCommand(TyperCommand):
         return super().parse_args(ctx, expand_json_option(args))
 
 
-_File = Path | None
+OptionalPath = Path | None
 _DATA_HELP = (
     "Dataset folder, shards, manifest, captions (.jsonl, .csv), or a Hugging Face dataset; "
     "may be repeated. Default: ./data"
@@ -33,7 +33,7 @@ def vocab_gaps_command(  # noqa: PLR0913 one a documented option
         list[Path] | None, typer.Option("--data", "--manifest", help=_DATA_HELP, show_default=False)
     ] = None,
     checkpoint: Annotated[
-        _File, typer.Option(help="Judge by what a run or .safetensors was trained on.")
+        OptionalPath, typer.Option(help="Judge by what a run or .safetensors was trained on.")
     ] = None,
     profile: Annotated[
         str, typer.Option(help="scratch, finetune or lora: how many images a word needs.")
@@ -49,26 +49,28 @@ def vocab_gaps_command(  # noqa: PLR0913 one a documented option
         str, typer.Option(help="Pairs of nouns in a prompt, of all words, or off.")
     ] = "nouns",
     aliases: Annotated[
-        _File, typer.Option(help="TOML file of aliases, typos and phrases that you accepted.")
+        OptionalPath,
+        typer.Option(help="TOML file of aliases, typos and phrases that you accepted."),
     ] = None,
     images: Annotated[
         str | None,
         typer.Option(help="MODEL:WEIGHTS of open_clip: search the images for missing words."),
     ] = None,
     baseline: Annotated[
-        _File, typer.Option(help="Earlier report as JSON: say what changed, fail on new gaps only.")
+        OptionalPath,
+        typer.Option(help="Earlier report as JSON: say what changed, fail on new gaps only."),
     ] = None,
     fail_on: Annotated[
         str, typer.Option(help="Exit with 1 on an error, a warning or never.")
     ] = "error",
     json: Annotated[
         str | None,
-        typer.Option("--json", metavar="[FILE.json]", help="Print JSON, or write it to FILE.json."),
+        typer.Option(metavar="[FILE.json]", help="Print JSON, or write it to FILE.json."),
     ] = None,
-    html: Annotated[_File, typer.Option(help="Write a page for a browser.")] = None,
-    plan: Annotated[_File, typer.Option(help="Write a script that closes the gaps.")] = None,
+    html: Annotated[OptionalPath, typer.Option(help="Write a page for a browser.")] = None,
+    plan: Annotated[OptionalPath, typer.Option(help="Write a script that closes the gaps.")] = None,
     budget: Annotated[int, typer.Option(min=1, help="Images the plan may fetch.")] = 1000,
-    junit: Annotated[_File, typer.Option(help="Write a test report for CI systems.")] = None,
+    junit: Annotated[OptionalPath, typer.Option(help="Write a test report for CI systems.")] = None,
     github: Annotated[
         bool, typer.Option("--github", help="Print GitHub annotations instead of the table.")
     ] = False,

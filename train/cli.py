@@ -21,6 +21,7 @@ app = typer.Typer(
     help="Train a pixel cascade on your shards, sample from it, and verify its words.",
 )
 
+OptionalPath = Path | None
 Shards = Annotated[Path, typer.Option("--shards", help="Shards, or the dataset folder with them.")]
 Init = Annotated[
     Path | None, typer.Option("--init", help="Checkpoint to start from; else from scratch.")
@@ -67,16 +68,15 @@ def finetune(  # noqa: PLR0913 one a documented option
     run: Annotated[Path, typer.Option("--out", help="Folder of this run.")] = Path("run"),
     init: Init = None,
     replay: Annotated[
-        Path | None, typer.Option("--replay", help="Old shards, mixed in so nothing is forgotten.")
+        OptionalPath, typer.Option(help="Old shards, mixed in so nothing is forgotten.")
     ] = None,
     regularization: Annotated[
-        Path | None,
-        typer.Option("--regularization", help="Shards of images that --init sampled, mixed in."),
+        OptionalPath, typer.Option(help="Shards of images that --init sampled, mixed in.")
     ] = None,
     stages: Stages = None,
     images: Images = None,
     model_size: ModelSize = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     settings: Config = None,
     device: Device = "auto",
     as_json: AsJson = False,
@@ -108,42 +108,28 @@ def sample(  # noqa: PLR0913 one a documented option
     checkpoint: Annotated[Path, typer.Argument(help="Run folder, exported folder or model file.")],
     prompts: Annotated[list[str] | None, typer.Argument(help="Prompts, each in quotes.")] = None,
     file: Annotated[
-        Path | None,
+        OptionalPath,
         typer.Option("--prompts", help="File of more prompts, one a line; - for a pipe."),
     ] = None,
-    count: Annotated[int, typer.Option("--count", min=1, help="Images a prompt.")] = 4,
+    count: Annotated[int, typer.Option(min=1, help="Images a prompt.")] = 4,
     seed: Annotated[
-        int,
-        typer.Option("--seed", min=0, help="Seed of each prompt's first image; the others follow."),
+        int, typer.Option(min=0, help="Seed of each prompt's first image; the others follow.")
     ] = 0,
-    guidance: Annotated[
-        float,
-        typer.Option("--guidance", min=0.0, help="Guidance scale; 1 is off."),
-    ] = 1.5,
-    steps: Annotated[
-        int, typer.Option("--steps", min=2, help="Sampling steps of the base stage.")
-    ] = 12,
+    guidance: Annotated[float, typer.Option(min=0.0, help="Guidance scale; 1 is off.")] = 1.5,
+    steps: Annotated[int, typer.Option(min=2, help="Sampling steps of the base stage.")] = 12,
     before: Annotated[
-        Path | None, typer.Option("--before", help="Checkpoint to sample beside it, same seeds.")
+        OptionalPath, typer.Option(help="Checkpoint to sample beside it, same seeds.")
     ] = None,
     steps_shown: Annotated[
         int | None,
-        typer.Option(
-            "--steps-shown",
-            min=0,
-            help="Show noise, N denoising steps and every stage of each image.",
-        ),
+        typer.Option(min=0, help="Show noise, N denoising steps and every stage of each image."),
     ] = None,
     upscaler: Annotated[
-        str | None,
-        typer.Option(
-            "--upscaler", help="realesrgan (illustrations) or a file that spandrel reads."
-        ),
+        str | None, typer.Option(help="realesrgan (illustrations) or a file that spandrel reads.")
     ] = None,
-    out: Annotated[Path, typer.Option("--out", help="PNG file to write.")] = Path("samples.png"),
+    out: Annotated[Path, typer.Option(help="PNG file to write.")] = Path("samples.png"),
     each: Annotated[
-        Path | None,
-        typer.Option("--each", help="Write every image to a PNG of its own here, too."),
+        OptionalPath, typer.Option(help="Write every image to a PNG of its own here, too.")
     ] = None,
     device: Device = "auto",
 ) -> None:
@@ -177,42 +163,28 @@ def verify(  # noqa: PLR0913 one a documented option
         list[str], typer.Option("--word", help="Word to verify; again for more words.")
     ],
     shards: Annotated[
-        Path,
-        typer.Option("--shards", help="Real images, the word's among them, to compare with."),
+        Path, typer.Option(help="Real images, the word's among them, to compare with.")
     ],
-    before: Annotated[
-        Path | None, typer.Option("--before", help="Checkpoint before training.")
-    ] = None,
+    before: Annotated[OptionalPath, typer.Option(help="Checkpoint before training.")] = None,
     trained: Annotated[
         list[Path] | None,
-        typer.Option(
-            "--trained", help="Shards it was trained on: separates seen from unseen prompts."
-        ),
+        typer.Option(help="Shards it was trained on: separates seen from unseen prompts."),
     ] = None,
     prompts: Annotated[
-        Path | None,
-        typer.Option(
-            "--prompts", help="File of prompts, - for a pipe; else the captions of --shards."
-        ),
+        OptionalPath,
+        typer.Option(help="File of prompts, - for a pipe; else the captions of --shards."),
     ] = None,
-    samples: Annotated[
-        int, typer.Option("--samples", min=1, help="Images behind each number, at least.")
-    ] = 200,
+    samples: Annotated[int, typer.Option(min=1, help="Images behind each number, at least.")] = 200,
     scorer: Annotated[
-        str,
-        typer.Option(
-            "--scorer", help="nearest, contrastive, open_clip:MODEL:WEIGHTS, MODULE:FUNCTION."
-        ),
+        str, typer.Option(help="nearest, contrastive, open_clip:MODEL:WEIGHTS, MODULE:FUNCTION.")
     ] = "nearest,contrastive",
     at_least: Annotated[
-        float, typer.Option("--at-least", min=0, max=1, help="Share that must show the word.")
+        float, typer.Option(min=0, max=1, help="Share that must show the word.")
     ] = 0.9,
     at_most_loss: Annotated[
-        float, typer.Option("--at-most-loss", min=0, max=1, help="Share old words may lose.")
+        float, typer.Option(min=0, max=1, help="Share old words may lose.")
     ] = 0.02,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for page, images and JSON.")
-    ] = None,
+    out: Annotated[OptionalPath, typer.Option(help="Folder for page, images and JSON.")] = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -241,13 +213,11 @@ def verify(  # noqa: PLR0913 one a documented option
 @app.command()
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="Run folder or model file.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder to write; new or empty.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; new or empty.")],
     verified: Annotated[
         list[Path] | None, typer.Option("--verify", help="Report of train verify, one a word.")
     ] = None,
-    gaps: Annotated[
-        Path | None, typer.Option("--gaps", help="JSON report of curate vocab-gaps.")
-    ] = None,
+    gaps: Annotated[OptionalPath, typer.Option(help="JSON report of curate vocab-gaps.")] = None,
 ) -> None:
     """Write a folder to publish: weights, settings, model card with credits and figures."""
     from train.publish import export as publishing
