@@ -206,8 +206,8 @@ def write_folders(packages: Path, into: Path) -> dict[str, int]:
     """
     with tarfile.open(packages / LABELS_PACKAGE.file_name) as archive:
         emojis = json.loads(_read_member(archive, "package/en/data.json"))
-    pictures = dict(_read_images(packages / IMAGES_PACKAGE.file_name))
-    everyone = [p for p in list_people(emojis) if _image_name(p, pictures)]
+    images = dict(_read_images(packages / IMAGES_PACKAGE.file_name))
+    everyone = [p for p in list_people(emojis) if _image_name(p, images)]
     hidden = hidden_combinations(everyone)
     folders = {
         "people": [p for p in everyone if p.role != NEW_ROLE and p not in hidden],
@@ -215,18 +215,18 @@ def write_folders(packages: Path, into: Path) -> dict[str, int]:
         "truth": everyone,
     }
     for name, shown in folders.items():
-        _write_folder(into / name, shown, pictures)
+        _write_folder(into / name, shown, images)
     return {name: len(shown) for name, shown in folders.items()}
 
 
-def _write_folder(folder: Path, shown: Sequence[Person], pictures: dict[str, bytes]) -> None:
+def _write_folder(folder: Path, shown: Sequence[Person], images: dict[str, bytes]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     rows = []
     for person in sorted(shown, key=lambda p: p.file_name):
-        name = _image_name(person, pictures)
+        name = _image_name(person, images)
         assert name is not None, person
-        (folder / person.file_name).write_bytes(pictures[name])
+        (folder / person.file_name).write_bytes(images[name])
         words = {"file_name": person.file_name, "text": person.caption, "title": person.label}
         rows.append(json.dumps(words | RIGHTS, sort_keys=True))
     (folder / "CREDITS.txt").write_text(CREDIT)
@@ -240,12 +240,12 @@ def _read_images(package: Path) -> Iterator[tuple[str, bytes]]:
                 yield Path(member.name).stem, file.read()
 
 
-def _image_name(person: Person, pictures: dict[str, bytes]) -> str | None:
+def _image_name(person: Person, images: dict[str, bytes]) -> str | None:
     """The file's stem: code points in lower case, with or without the emoji selector FE0F."""
     code = person.hexcode.lower()
     if person.role not in NOT_INTERCHANGED:
         code = "-".join(INTERCHANGED.get(part, part) for part in code.split("-"))
-    return next((c for c in (code, code.replace("-fe0f", "")) if c in pictures), None)
+    return next((c for c in (code, code.replace("-fe0f", "")) if c in images), None)
 
 
 def _read_member(archive: tarfile.TarFile, name: str) -> bytes:

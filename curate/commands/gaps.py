@@ -131,9 +131,9 @@ def _search_images(
 
     search = open_search(model, cache=_vector_cache(corpus), progress=progress)
     short = [i.unit for i in items if i.kind == "word" and i.severity == "error"]
-    pictures = pixels.captioned_images(corpus)
-    findings = search.find(short, pictures)
-    said = {picture.key: "; ".join(picture.captions) for picture in pictures}
+    images = pixels.captioned_images(corpus)
+    findings = search.find(short, images)
+    said = {image.key: "; ".join(image.captions) for image in images}
     found = [judge.look_again(item, findings.found.get(item.unit), said) for item in items]
     return sorted(found, key=verdicts.worst_first), findings.sentences()
 

@@ -126,7 +126,7 @@ def _in_shards(path: Path, keys: Collection[str]) -> Locations:
 
 
 def _in_tar(file: Path, keys: Collection[str]) -> Locations:
-    pictures: dict[str, bytes] = {}
+    images: dict[str, bytes] = {}
     records: dict[str, Any] = {}
     try:
         with tarfile.open(file, "r:") as tar:
@@ -136,10 +136,10 @@ def _in_tar(file: Path, keys: Collection[str]) -> Locations:
                     if kind == "json":
                         records[key] = json.loads(stream.read())
                     else:
-                        pictures[key] = stream.read()
+                        images[key] = stream.read()
     except (OSError, tarfile.TarError, ValueError):
         pass  # what came before the damage is shown
-    for key, data in pictures.items():
+    for key, data in images.items():
         record = records.get(key)
         yield key, ImageLocation(data=data, **_rights(record if isinstance(record, dict) else {}))
 
@@ -234,9 +234,9 @@ def _image_columns(schema: "pa.Schema") -> list[str]:
             return any(f.name == "bytes" and types.is_binary(f.type) for f in kind)
         return bool(types.is_binary(kind))
 
-    pictures = (n for n in _IMAGE_COLUMNS if n in schema.names and holds(schema.field(n).type))
+    images = (n for n in _IMAGE_COLUMNS if n in schema.names and holds(schema.field(n).type))
     rights = [n for n in _RIGHTS if n in schema.names and types.is_string(schema.field(n).type)]
-    return [*list(pictures)[:1], *rights]
+    return [*list(images)[:1], *rights]
 
 
 def _row_location(row: Mapping[str, Any]) -> ImageLocation:

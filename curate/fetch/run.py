@@ -199,16 +199,16 @@ def _download_all(
 def _download(row: Sample, client: Client, dataset: Dataset) -> Sample:
     """The row with its image in the store, or with the reason why there is none."""
     try:
-        picture = client.get_image(row.image_url or "", parse_robots_tag)
+        image = client.get_image(row.image_url or "", parse_robots_tag)
     except UnavailableError as error:
         return replace(row, dropped=str(error), retrieved=utc_now())
-    row = replace(row, final_url=picture.final_url, retrieved=utc_now())
-    if picture.opt_outs:
-        found = tuple(dict.fromkeys(row.opt_outs + picture.opt_outs))
-        return replace(row, opt_outs=found, dropped=f"opt-out:{picture.opt_outs[0]}")
-    if sniff.sniff_format(picture.data[:32]) in ("HTML", "text") or not picture.data:
+    row = replace(row, final_url=image.final_url, retrieved=utc_now())
+    if image.opt_outs:
+        found = tuple(dict.fromkeys(row.opt_outs + image.opt_outs))
+        return replace(row, opt_outs=found, dropped=f"opt-out:{image.opt_outs[0]}")
+    if sniff.sniff_format(image.data[:32]) in ("HTML", "text") or not image.data:
         return replace(row, dropped="download:a text instead of a picture")
-    return _store_image(row, picture.data, dataset)
+    return _store_image(row, image.data, dataset)
 
 
 def _store_image(row: Sample, data: bytes, dataset: Dataset) -> Sample:

@@ -195,12 +195,12 @@ def _read_shard(file: Path, shard: Shard, format: str) -> Iterator[tuple[str, by
             for three in zip(*[iter(tar)] * 3, strict=True):
                 members = {m.name: m for m in three}
                 key = three[0].name.partition(".")[0]
-                picture, record, caption = member_names(key, format)
+                image, record, caption = member_names(key, format)
                 if caption not in members:
                     raise ValueError(f"no {caption} beside {three[0].name}")
                 yield (
                     key,
-                    _read_member(tar, members[picture]),
+                    _read_member(tar, members[image]),
                     json.loads(_read_member(tar, members[record])),
                 )
 

@@ -187,18 +187,18 @@ def _near_twins(
 ) -> dict[str, str]:
     """For each image that looks like an earlier one that stays, the key of that one."""
     around = _neighbours(ranked, max_distance, mirrors)
-    pictures = thumbs(_needing_thumbnails(ranked, around))
+    images = thumbs(_needing_thumbnails(ranked, around))
     place = {s.key: n for n, s in enumerate(ranked)}
     kept: dict[str, list[Sample]] = defaultdict(list)  # by hash
     near: dict[str, str] = {}
     for sample in ranked:
-        if sample.key not in pictures:
+        if sample.key not in images:
             continue
         twins = []
         for others, mirrored in around(sample):
-            seen = pictures[sample.key][:, ::-1] if mirrored else pictures[sample.key]
+            seen = images[sample.key][:, ::-1] if mirrored else images[sample.key]
             found = [other for name in others for other in kept.get(name, ())]
-            twins += _matching_samples(seen, found, pictures)
+            twins += _matching_samples(seen, found, images)
         if twins:
             near[sample.key] = min(twins, key=lambda s: place[s.key]).key
         else:
@@ -247,14 +247,14 @@ def _needing_thumbnails(ranked: Sequence[Sample], around: Around) -> list[Sample
 
 
 def _matching_samples(
-    picture: "Thumbnail", others: Sequence[Sample], pictures: "Mapping[str, Thumbnail]"
+    image: "Thumbnail", others: Sequence[Sample], images: "Mapping[str, Thumbnail]"
 ) -> list[Sample]:
-    """Those of `others` that show the same as `picture`."""
+    """Those of `others` that show the same as `image`."""
     import numpy as np
 
     if not others:
         return []
-    same = is_same_image(picture, np.stack([pictures[s.key] for s in others]))
+    same = is_same_image(image, np.stack([images[s.key] for s in others]))
     return [other for other, is_same in zip(others, same.tolist(), strict=True) if is_same]
 
 

@@ -218,18 +218,18 @@ class _Writer:
             self.folder.mkdir(exist_ok=True)
             remove_leftovers(self.folder)
 
-    def add(self, sample: Sample, facts: Mapping[str, Any], picture: bytes) -> None:
+    def add(self, sample: Sample, facts: Mapping[str, Any], image: bytes) -> None:
         """Append a sample to the shard in the making."""
         captions = _packed_captions(sample)
         text = json.dumps(_shard_record(sample, facts), sort_keys=True, ensure_ascii=False)
         caption, record = captions[0].encode(), text.encode()
-        bytes_ = len(picture) + len(record) + len(caption)
+        bytes_ = len(image) + len(record) + len(caption)
         if self.tar is not None and self.filled + bytes_ > self.shard_size:
             self._finish()
         with _disk_errors(self.folder):
             if self.tar is None:
                 self._start()
-            members = {str(facts["format"]): picture, "json": record, "txt": caption}
+            members = {str(facts["format"]): image, "json": record, "txt": caption}
             self.tar.write({"__key__": sample.key, **members})
         self.samples += 1
         self.filled += bytes_
@@ -246,7 +246,7 @@ class _Writer:
             split=self.split,
             samples=self.samples,
             shards=tuple(self.shards),
-            words={word: len(pictures) for word, pictures in self.images_of.items()},
+            words={word: len(images) for word, images in self.images_of.items()},
             licences=dict(self.licences),
             settings=settings,
         )

@@ -114,7 +114,7 @@ class ImageSearch:
         """Search with this model."""
         self._embedder = embedder
 
-    def find(self, words: Sequence[str], pictures: Sequence[CaptionedImage]) -> SearchFindings:
+    def find(self, words: Sequence[str], images: Sequence[CaptionedImage]) -> SearchFindings:
         """For each word, the images that show it although their captions do not say it.
 
         An image shows a word if "a photo of a WORD" is likelier, by the threshold, than the words
@@ -130,15 +130,15 @@ class ImageSearch:
         import numpy as np
 
         asked = list(dict.fromkeys(words))
-        pictures = sorted(pictures, key=lambda picture: picture.key)
-        contrast = frequent_words(pictures, CONTRAST_WORDS)
+        images = sorted(images, key=lambda image: image.key)
+        contrast = frequent_words(images, CONTRAST_WORDS)
         if not contrast:
-            return SearchFindings(_UNMEASURED, {}, len(pictures), 0)
-        images_ND = self._embedder.encode_images(pictures)
+            return SearchFindings(_UNMEASURED, {}, len(images), 0)
+        images_ND = self._embedder.encode_images(images)
         read_N = np.abs(images_ND).sum(1) > 0
-        seen = [picture for picture, good in zip(pictures, read_N, strict=True) if good]
+        seen = [image for image, good in zip(images, read_N, strict=True) if good]
         units = [*contrast, *(word for word in asked if word not in set(contrast))]
-        tally = _Tally(units, len(contrast), [picture.key for picture in seen])
+        tally = _Tally(units, len(contrast), [image.key for image in seen])
         texts_WD = self._embedder.encode_texts([_word_prompts(unit) for unit in units])
         nothing_D = self._embedder.encode_texts([[text] for text in NEUTRAL_TEXTS])
         images_ND = images_ND[read_N]
@@ -148,7 +148,7 @@ class ImageSearch:
             tally.add(start, logits.astype(np.float64), _says_word(seen[some], units))
         trust = tally.trust()
         found = {word: tally.found(word, trust) for word in asked} if trust.usable else {}
-        return SearchFindings(trust, found, len(seen), len(pictures) - len(seen))
+        return SearchFindings(trust, found, len(seen), len(images) - len(seen))
 
 
 def open_search(
@@ -168,14 +168,14 @@ def open_search(
     return ImageSearch(ClipEmbedder(OpenClip(spec, usage=USAGE), cache=cache, progress=progress))
 
 
-def frequent_words(pictures: Sequence[CaptionedImage], most: int) -> list[str]:
+def frequent_words(images: Sequence[CaptionedImage], most: int) -> list[str]:
     """The content words that the captions of most images say, most frequent first.
 
     Adjectives are among them: that a thing is red is told by holding it against other colours.
     """
     counts: Counter[str] = Counter()
-    for picture in pictures:
-        forms = {f for c in picture.captions for s in tokens.surfaces(c) for f in tokens.forms(s)}
+    for image in images:
+        forms = {f for c in image.captions for s in tokens.surfaces(c) for f in tokens.forms(s)}
         content = {f for f in forms if not is_function_word(f) and f.isalpha()}
         counts.update({unit_of(form) for form in content})
     return sorted(counts, key=lambda unit: (-counts[unit], unit))[:most]
@@ -190,7 +190,7 @@ def _word_prompts(unit: str) -> list[str]:
     return [f"a photo of {article} {unit}", f"a picture of something {unit}", unit]
 
 
-def _says_word(pictures: Sequence[CaptionedImage], units: Sequence[str]) -> "NDArray[np.bool_]":
+def _says_word(images: Sequence[CaptionedImage], units: Sequence[str]) -> "NDArray[np.bool_]":
     """Bool (N, W): whether a caption of the image says the unit in any inflection."""
     import numpy as np
 
@@ -198,9 +198,9 @@ def _says_word(pictures: Sequence[CaptionedImage], units: Sequence[str]) -> "NDA
     for column, unit in enumerate(units):
         for lemma in lemmas_of(unit) | {unit}:
             columns[lemma].add(column)
-    result = np.zeros((len(pictures), len(units)), dtype=bool)
-    for row, picture in enumerate(pictures):
-        surfaces = {s for caption in picture.captions for s in tokens.surfaces(caption)}
+    result = np.zeros((len(images), len(units)), dtype=bool)
+    for row, image in enumerate(images):
+        surfaces = {s for caption in image.captions for s in tokens.surfaces(caption)}
         forms = {form for surface in surfaces for form in tokens.forms(surface)}
         lemmas = {lemma for form in forms for lemma in lemmas_of(form)} | forms
         shown = {column for lemma in lemmas for column in columns.get(lemma, ())}
@@ -280,8 +280,8 @@ class _Tally:
         """What was found of one word at the threshold that was chosen."""
         column = self._units.index(unit)
         number = THRESHOLDS.index(trust.threshold)
-        pictures = int(self._other_WT[column, number])
+        images = int(self._other_WT[column, number])
         expected = trust.chance * (len(self._keys) - int(self._said_W[column]))
         by_chance = int(-(-(expected + 2 * expected**0.5) // 1))
         best = [key for p, key in self._best[column] if -p >= trust.threshold]
-        return WordImages(unit, pictures, max(0, pictures - by_chance), tuple(best))
+        return WordImages(unit, images, max(0, images - by_chance), tuple(best))

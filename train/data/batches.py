@@ -132,11 +132,11 @@ class Mixture:
         """Set and row (B, each) of every image of the batch."""
         set_B, turn_B = dataset.interleave_sets(self.shares, seen, count)
         row_B = torch.empty_like(set_B)
-        for n, pictures in enumerate(self.sets):
+        for n, images in enumerate(self.sets):
             turns = turn_B[set_B == n]  # one after the other, without gaps
             if len(turns):
                 row_B[set_B == n] = dataset.rows_at(
-                    len(pictures),
+                    len(images),
                     start=int(turns[0]),
                     number=len(turns),
                     seed=config.seed,
@@ -146,11 +146,11 @@ class Mixture:
 
     def _read_pixels(self, of_B: Tensor, row_B: Tensor, start_B2: Tensor, box: Size) -> Tensor:
         pixels_BHWC = torch.empty(len(of_B), box.height, box.width, 3, dtype=torch.uint8)
-        for n, pictures in enumerate(self.sets):
+        for n, images in enumerate(self.sets):
             own = of_B == n
             if own.any():
                 corners = [(top, left) for top, left in start_B2[own].tolist()]
-                pixels_BHWC[own] = pictures.windows(row_B[own].tolist(), corners, box)
+                pixels_BHWC[own] = images.windows(row_B[own].tolist(), corners, box)
         return pixels_BHWC
 
     def _pick_states(

@@ -246,12 +246,12 @@ def _decode_all(
         samples = tars.iterate_places(shards)
         decoded = map_ahead(pool, one, samples, depth=8 * _workers())
         shown = track(decoded, index.samples, "decoding images", progress)
-        for key, texts, place, picture in shown:
-            if isinstance(picture, str):
-                skipped[key] = picture
+        for key, texts, place, image in shown:
+            if isinstance(image, str):
+                skipped[key] = image
             else:
                 if file:
-                    file.write(picture.tobytes())
+                    file.write(image.tobytes())
                 keys.append(key)
                 captions.append(texts)
                 places.append(place)
@@ -276,7 +276,7 @@ def _remove_stale(folder: Path) -> None:
             part.unlink(missing_ok=True)
 
 
-def split_held_out(pictures: ImageSet, share: float) -> tuple[ImageSet, ImageSet]:
+def split_held_out(images: ImageSet, share: float) -> tuple[ImageSet, ImageSet]:
     """Images to train on, and about `share` of them held out, chosen by a hash of the key.
 
     The choice does not depend on what else is in the set. Sets under 100 images hold out none:
@@ -284,18 +284,18 @@ def split_held_out(pictures: ImageSet, share: float) -> tuple[ImageSet, ImageSet
     """
     held = [
         row
-        for row, key in enumerate(pictures.keys)
+        for row, key in enumerate(images.keys)
         if int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) / 2**32 < share
     ]
-    if len(pictures) < 100:
+    if len(images) < 100:
         held = []
-    rest = sorted(set(range(len(pictures))) - set(held))
-    return pictures.select(rest), pictures.select(held)
+    rest = sorted(set(range(len(images))) - set(held))
+    return images.select(rest), images.select(held)
 
 
 def distinct_captions(sets: Sequence[ImageSet]) -> list[str]:
     """Every caption once, sorted."""
-    return sorted({c for pictures in sets for texts in pictures.captions for c in texts})
+    return sorted({c for images in sets for texts in images.captions for c in texts})
 
 
 @lru_cache(maxsize=8)

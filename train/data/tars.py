@@ -85,9 +85,9 @@ class TarReader:
         """
         out = np.empty((len(rows), size.height, size.width, 3), np.uint8)
         with thread_pool(min(self.workers, max(1, len(rows)))) as pool:
-            for n, picture in enumerate(pool.map(self._decode_row, rows)):
+            for n, image in enumerate(pool.map(self._decode_row, rows)):
                 top, left = corners[n]
-                out[n] = picture[top : top + size.height, left : left + size.width]
+                out[n] = image[top : top + size.height, left : left + size.width]
         return out
 
     def _decode_row(self, row: int) -> np.ndarray:
@@ -101,9 +101,9 @@ class TarReader:
             raise _shard_error(file, f"cannot be read ({error.strerror or error})") from None
         if zlib.crc32(data) != place.crc:
             raise _shard_error(file, "was changed after its images were listed")
-        picture = decode_image(data, self.size, self.fit)
-        assert isinstance(picture, np.ndarray), "it could be decoded when it was listed"
-        return picture
+        image = decode_image(data, self.size, self.fit)
+        assert isinstance(image, np.ndarray), "it could be decoded when it was listed"
+        return image
 
 
 def _shard_error(file: Path, problem: str) -> InputError:

@@ -73,7 +73,7 @@ def publish(
         CONFIG: json.dumps(config, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n",
         CARD: card.render_card(facts).encode("utf-8", "replace"),
         CREDITS: card.render_credits(facts["name"], credits).encode("utf-8", "replace"),
-        **{report["picture"]: picture for report, picture in checked if picture},
+        **{report["picture"]: image for report, image in checked if image},
     }
     _write_folder(out, written)
     if facts["claim"].name == "not-stated":
@@ -138,9 +138,9 @@ def _read_verification(path: Path, digest: str) -> tuple[dict[str, Any], Path | 
             "verifies another model than the one to be exported",
             fix="type train verify for this model again",
         )
-    picture = file.with_suffix(".png")
-    name = f"verify-{_slug(str(kept['word'])) or 'word'}.png" if picture.is_file() else None
-    return {**kept, "picture": name}, picture if name else None
+    image = file.with_suffix(".png")
+    name = f"verify-{_slug(str(kept['word'])) or 'word'}.png" if image.is_file() else None
+    return {**kept, "picture": name}, image if name else None
 
 
 def _read_coverage(path: Path) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def channel_difference(a_BCHW: Tensor, b_BCHW: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def measure(
-    stage: Stage, pictures: ImageSet, mixture: Mixture, device: torch.device, *, limit: int = 64
+    stage: Stage, images: ImageSet, mixture: Mixture, device: torch.device, *, limit: int = 64
 ) -> dict[str, float | int | bool]:
     """How well a stage restores real images that were reduced to what it is given.
 
@@ -73,14 +73,14 @@ def measure(
         `psnr_as_sampled` given it with the noise that `train sample` adds, `bicubic` of plain
         enlargement, `back_projected` of the latter made consistent with the low-resolution
         image as the stage's images are. `colour_shift` is the largest mean difference of a
-        channel to the real images, as sampled, in 255ths. `pictures` were measured. `converged`
+        channel to the real images, as sampled, in 255ths. `images` were measured. `converged`
         tells whether `psnr` exceeds `back_projected` by at least `MARGIN_DB`.
     """
-    rows = torch.linspace(0, len(pictures) - 1, min(limit, len(pictures))).round().long().tolist()
-    together = max(1, MEASURED_PIXELS // (pictures.size.width * pictures.size.height))
+    rows = torch.linspace(0, len(images) - 1, min(limit, len(images))).round().long().tolist()
+    together = max(1, MEASURED_PIXELS // (images.size.width * images.size.height))
     figures: dict[str, list[Tensor]] = {}
     for start in range(0, len(rows), together):
-        pairs = _make_pairs(stage, pictures, mixture, rows[start : start + together])
+        pairs = _make_pairs(stage, images, mixture, rows[start : start + together])
         for name, values in _measure(stage, pairs, device, start).items():
             figures.setdefault(name, []).append(values)
     means = {name: torch.cat(values).mean(0) for name, values in figures.items()}
@@ -115,10 +115,10 @@ def refine(
     return drawer.sample(text, noise.to(device), pairs.upsampled_BCHW.to(device)).cpu()
 
 
-def _make_pairs(stage: Stage, pictures: ImageSet, mixture: Mixture, rows: list[int]) -> Pairs:
+def _make_pairs(stage: Stage, image_set: ImageSet, mixture: Mixture, rows: list[int]) -> Pairs:
     assert stage.conditioning_size is not None, "a base stage enlarges nothing"
-    images = pictures.images(rows)
-    captions = [mixture.caption_rows[pictures.captions[row][0]] for row in rows]
+    images = image_set.images(rows)
+    captions = [mixture.caption_rows[image_set.captions[row][0]] for row in rows]
     return Pairs(
         downsample_to(images, stage.size),
         downsample_to(images, stage.conditioning_size),

@@ -257,7 +257,7 @@ def _begin_log(run: Run, sources: Sequence[ShardSet]) -> None:
     run.log.clear()
     size = str(run.config.stages[0])
     for source in sources:
-        if skipped := source.pictures.skipped:
+        if skipped := source.images.skipped:
             entry = {"stage": 0, "size": size, "images": 0, "set": source.name}
             counts = dataset.count_reasons(skipped)
             run.log.write(entry | {"left_out": counts, "skipped": dict(skipped)})
@@ -282,7 +282,7 @@ def _new_cascade(settings: TrainConfig, mixture: Mixture) -> Cascade:
 def _collect_credits(sources: Sequence[ShardSet], init: Path | None) -> list[dict[str, str]]:
     """Whom to credit for the images of these sets, and for those that `init` was trained on."""
     before = [checkpoint.read_credits(init)] if init else []
-    own = [credits.read_shard_credits(source.shards, source.pictures.keys) for source in sources]
+    own = [credits.read_shard_credits(source.shards, source.images.keys) for source in sources]
     return credits.merge_credits([*before, *own])
 
 
@@ -297,7 +297,7 @@ def _words(sources: Sequence[ShardSet], before: ModelFacts) -> tuple[dict[str, i
     for source in sources:
         if source.digest not in digests:
             digests.add(source.digest)
-            for word, count in source.pictures.index.words.items():
+            for word, count in source.images.index.words.items():
                 words[word] = words.get(word, 0) + count
     return words, sorted(digests)
 

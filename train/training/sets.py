@@ -22,12 +22,12 @@ class ShardSet:
 
     name: str  # "new", "replay" or "regularization"; also the setting that is its weight
     shards: Path
-    pictures: ImageSet
+    images: ImageSet
 
     @property
     def digest(self) -> str:
         """SHA-256 over the hashes of its shards."""
-        hashes = json.dumps([s.sha256 for s in self.pictures.index.shards])
+        hashes = json.dumps([s.sha256 for s in self.images.index.shards])
         return hashlib.sha256(hashes.encode()).hexdigest()
 
 
@@ -37,7 +37,7 @@ def load_shard_sets(run: Run, folders: Mapping[str, Path | None]) -> list[ShardS
     for name, shards in folders.items():
         if shards is None or not getattr(settings, name):
             continue
-        pictures = dataset.load_images(
+        images = dataset.load_images(
             shards,
             settings.stages[-1],
             fit=settings.fit,
@@ -45,32 +45,32 @@ def load_shard_sets(run: Run, folders: Mapping[str, Path | None]) -> list[ShardS
             cache=run.folder / CACHE,
             progress=run.progress,
         )
-        if pictures.is_streamed:
+        if images.is_streamed:
             run.progress.say(
                 f"{shards}: too large for the cache, read from the shards as they are drawn"
             )
-        if pictures.skipped:
-            key, why = next(iter(pictures.skipped.items()))
+        if images.skipped:
+            key, why = next(iter(images.skipped.items()))
             run.progress.say(
-                f"{shards}: {len(pictures.skipped)} images left out, such as {key}: {why}"
+                f"{shards}: {len(images.skipped)} images left out, such as {key}: {why}"
             )
-        found.append(ShardSet(name, shards, pictures))
+        found.append(ShardSet(name, shards, images))
     return found
 
 
 def build_training_data(run: Run, sources: Sequence[ShardSet]) -> TrainingData:
     """Captions encoded, images divided into those to train on and those held out."""
-    settings, sets = run.config, [source.pictures for source in sources]
+    settings, sets = run.config, [source.images for source in sources]
     weights = [getattr(settings, source.name) for source in sources]
     caches = [dataset.cache_folder(source.shards, run.folder / CACHE) for source in sources]
-    captions = [dataset.distinct_captions([pictures]) for pictures in sets]
+    captions = [dataset.distinct_captions([images]) for images in sets]
     text, rows = encode_sets(
         list(zip(captions, caches, strict=True)),
         settings.text_encoder,
         device=run.device,
         progress=run.progress,
     )
-    parts = [dataset.split_held_out(pictures, settings.held_out) for pictures in sets]
+    parts = [dataset.split_held_out(images, settings.held_out) for images in sets]
     mixture = Mixture([kept for kept, _ in parts], [w / sum(weights) for w in weights], rows, text)
     names = [source.name for source in sources]
     held_out = {
@@ -93,7 +93,7 @@ def build_training_data(run: Run, sources: Sequence[ShardSet]) -> TrainingData:
 
 def _preview_prompts(sets: Sequence[ImageSet]) -> tuple[str, ...]:
     """The first captions of as many different images, of one set after the other."""
-    found = dict.fromkeys(texts[0] for pictures in sets for texts in pictures.captions)
+    found = dict.fromkeys(texts[0] for images in sets for texts in images.captions)
     return tuple(found)[:PREVIEW_COUNT]
 
 
