@@ -21,16 +21,19 @@ from curate.text.word_lists import read_sections
 # until decided, for what is a noun too where no noun follows ("an orange cat", "a ripe orange").
 _NOUN = "NSMYBZO"
 _HAVING_VERBS = ("with", "has", "having")
-_LISTS = read_sections("bindings.txt")
-COLOURS = frozenset(_LISTS["colours"])
+_BINDING_LISTS = read_sections("bindings.txt")
+COLOURS = frozenset(_BINDING_LISTS["colours"])
 _LETTER_OF = {
-    word: name[-1] for name, words in _LISTS.items() if name.startswith("letter ") for word in words
+    word: name[-1]
+    for name, words in _BINDING_LISTS.items()
+    if name.startswith("letter ")
+    for word in words
 }
-_LETTER_OF |= dict.fromkeys(_LISTS["letter H"], "H")  # dark stands in two lists
-MEASURES = frozenset(_LISTS["measures"])
+_LETTER_OF |= dict.fromkeys(_BINDING_LISTS["letter H"], "H")  # dark stands in two lists
+MEASURES = frozenset(_BINDING_LISTS["measures"])
 _BEFORE_A_NOUN = re.compile(r"R*+U*+[JKHEITCXNSMYBjkh]|AR*+[JKHEITCXjkh]")
 _SAID_OF = re.compile(r"[LGX]R*(?:[JKHEjkh]A?R*)*$")
-_MADE = frozenset(_LISTS["made"])
+_MADE = frozenset(_BINDING_LISTS["made"])
 _NATIONS = ("ish", "ese", "ian", "ean", "can")
 _MANY = 12  # modifiers of one noun; bounds the time that a run of any length takes
 # What counts as a noun after a noun: no verb in -s behind a singular, no base form behind a plural.

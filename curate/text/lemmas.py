@@ -10,18 +10,18 @@ from curate.text.word_lists import read_list, read_sections
 if TYPE_CHECKING:
     from simplemma.strategies import DictionaryLookupStrategy
 
-_LISTS = read_sections("lemmas.txt")
-IRREGULAR_PLURALS = dict(line.split() for line in _LISTS["irregular plurals"])
-NOT_PARTICIPLES = frozenset(_LISTS["not participles"])
-UNINFLECTED = frozenset(_LISTS["uninflected"])
-POSSESSION_ADJECTIVES = frozenset(_LISTS["possession adjectives"])
+_LEMMA_LISTS = read_sections("lemmas.txt")
+IRREGULAR_PLURALS = dict(line.split() for line in _LEMMA_LISTS["irregular plurals"])
+NOT_PARTICIPLES = frozenset(_LEMMA_LISTS["not participles"])
+UNINFLECTED = frozenset(_LEMMA_LISTS["uninflected"])
+POSSESSION_ADJECTIVES = frozenset(_LEMMA_LISTS["possession adjectives"])
 # The last part of a compound -> what a caption may say in its place: red hair, of red-haired.
 BODY_PARTS = {"haired": "hair", "eyed": "eyes", "legged": "legs"}
-ALSO_REGULAR = frozenset(_LISTS["also regular"])
-LEMMA_CORRECTIONS = dict(line.split() for line in _LISTS["lemma corrections"])
-NOT_IRREGULAR = frozenset(_LISTS["not irregular"])
-NOT_VERBS = frozenset(_LISTS["not verbs"])
-NO_PLURALS = frozenset(_LISTS["no plurals"])
+ALSO_REGULAR = frozenset(_LEMMA_LISTS["also regular"])
+LEMMA_CORRECTIONS = dict(line.split() for line in _LEMMA_LISTS["lemma corrections"])
+NOT_IRREGULAR = frozenset(_LEMMA_LISTS["not irregular"])
+NOT_VERBS = frozenset(_LEMMA_LISTS["not verbs"])
+NO_PLURALS = frozenset(_LEMMA_LISTS["no plurals"])
 ANOTHER_PLURAL = frozenset(["media"])  # no longer shown by what is medium
 NOT_COMPARATIVES = frozenset(["archer"])
 _CLITICS = ("'s", "'ve", "'re", "'ll", "'d", "'m")

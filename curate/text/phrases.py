@@ -10,19 +10,19 @@ from curate.text.lemmas import is_function_word, lemmas_of, unit_of
 from curate.text.word_lists import read_list, read_sections
 
 MIN_TOGETHER = 5  # images that show two nouns side by side before captions can make them a phrase
-_LISTS = read_sections("phrases.txt")
-MATERIALS = frozenset(_LISTS["materials"])
+_PHRASE_LISTS = read_sections("phrases.txt")
+MATERIALS = frozenset(_PHRASE_LISTS["materials"])
 MIN_COHESION = 0.25  # least cosine: images with both side by side / geometric mean of each one's
 HyphenPart = tuple[
     str, int, int
 ]  # what stands between hyphens; positions of its word: first, past last
 FoundPhrase = tuple[int, int, str]
-LITERAL_PHRASES = frozenset(_LISTS["literal phrases"])
-DESCRIPTIVE_ADJECTIVES = frozenset(_LISTS["descriptive adjectives"])
-ADJECTIVE_PHRASES = frozenset(_LISTS["adjective phrases"])
+LITERAL_PHRASES = frozenset(_PHRASE_LISTS["literal phrases"])
+DESCRIPTIVE_ADJECTIVES = frozenset(_PHRASE_LISTS["descriptive adjectives"])
+ADJECTIVE_PHRASES = frozenset(_PHRASE_LISTS["adjective phrases"])
 _COLOUR_PHRASES = {
     name.removeprefix("colour "): frozenset(words)
-    for name, words in _LISTS.items()
+    for name, words in _PHRASE_LISTS.items()
     if name.startswith("colour ")
 }
 _COLOUR_PHRASES["grey"] = _COLOUR_PHRASES["gray"]
