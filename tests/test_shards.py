@@ -476,7 +476,10 @@ def test_what_is_broken_is_named_with_the_command_that_mends_it(shards: Path, na
     with pytest.raises(InputError) as caught:
         list(iterate_samples(shards))
     assert told in str(caught.value)
-    assert caught.value.fix == f"curate pack --data {shards.parent}"
+    settings = (
+        "" if name in ("no JSON", "a list") else " --size 512 --format png --background white"
+    )
+    assert caught.value.fix == f"curate pack --data {shards.parent}{settings}"
 
 
 def test_members_that_are_no_sample_are_named(shards: Path) -> None:

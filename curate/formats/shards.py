@@ -17,6 +17,7 @@ import json
 import shlex
 import tarfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypedDict
@@ -124,9 +125,14 @@ def find_shards(path: Path) -> Path:
 
 
 def _repack_command(folder: Path) -> str:
-    """The command that writes these shards anew."""
+    """The command that writes these shards anew, with the settings that their index names."""
     dataset = folder.parent if folder.name == "shards" else folder
-    return shlex.join(["curate", "pack", "--data", str(dataset)])
+    words = ["curate", "pack", "--data", str(dataset)]
+    with suppress(OSError, ValueError, LookupError, TypeError):  # an index that cannot be read
+        settings = json.loads((folder / INDEX_NAME).read_bytes())["settings"]
+        for name in ("size", "format", "background"):
+            words += [f"--{name}", str(settings[name])]
+    return shlex.join(words)
 
 
 def read_index(path: Path) -> ShardIndex:
