@@ -24,9 +24,8 @@ class ReadNotes:
 class Partition:
     """Data that is counted at once, and again when it has changed."""
 
-    read: Callable[
-        [ReadNotes], Iterator[ImageCaptions]
-    ]  # picklable where parts are read side by side
+    # picklable where partitions are read side by side
+    read: Callable[[ReadNotes], Iterator[ImageCaptions]]
     files: tuple[Path, ...] = ()  # whose bytes decide what is read
     salt: str = ""  # what decides it besides
     digest: str = ""  # known beforehand, it spares reading the files

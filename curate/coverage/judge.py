@@ -60,12 +60,8 @@ class Judge:
     targets: Targets
     options: tuple[str, ...] = ()
     aliases: Aliases = NO_ALIASES
-    prompt_lines: Mapping[int, str] = field(
-        default_factory=dict
-    )  # of the prompts, by their numbers
-    query_by_unit: Mapping[str, str] = field(
-        default_factory=dict
-    )  # word -> query, where not itself
+    prompt_lines: Mapping[int, str] = field(default_factory=dict)  # by their numbers
+    query_by_unit: Mapping[str, str] = field(default_factory=dict)  # where it is not itself
 
     def judge_units(self, asked: Units) -> list[Item]:
         """A verdict for everything asked, worst first."""

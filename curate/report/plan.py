@@ -60,9 +60,7 @@ class Plan:
     folder: str  # dataset folder
     is_new_folder: bool  # the report's data is no dataset folder, so the images go beside it
     prompts: str
-    arguments: tuple[
-        str, ...
-    ]  # arguments of vocab-gaps after the prompts: what the report was made by
+    arguments: tuple[str, ...]  # of vocab-gaps, after the prompts: what the report was made by
     arguments_after: tuple[str, ...]  # the same, the fetched images included
 
 

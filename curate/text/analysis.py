@@ -10,10 +10,8 @@ from functools import lru_cache
 from curate.text import bindings, phrases, stopwords, tokens, wordnet
 from curate.text.lemmas import in_dictionary, is_function_word, lemmas_of, unit_of
 
-FUNCTION_WORD, QUALITY_TAG = (
-    "function-word",
-    "meta",
-)  # roles of words that name nothing to be looked for
+# roles of words that name nothing to be looked for
+FUNCTION_WORD, QUALITY_TAG = "function-word", "meta"
 Phrase = tuple[int, int, str]  # first place, place past the last, unit
 BLANK, COMMA, APART = "blank", "comma", "apart"  # what stands between one word and the next
 

@@ -13,9 +13,8 @@ MIN_TOGETHER = 5  # images that show two nouns side by side before captions can 
 _PHRASE_LISTS = read_sections("phrases.txt")
 MATERIALS = frozenset(_PHRASE_LISTS["materials"])
 MIN_COHESION = 0.25  # least cosine: images with both side by side / geometric mean of each one's
-HyphenPart = tuple[
-    str, int, int
-]  # what stands between hyphens; positions of its word: first, past last
+# what stands between hyphens; positions of its word: first, past last
+HyphenPart = tuple[str, int, int]
 FoundPhrase = tuple[int, int, str]
 LITERAL_PHRASES = frozenset(_PHRASE_LISTS["literal phrases"])
 DESCRIPTIVE_ADJECTIVES = frozenset(_PHRASE_LISTS["descriptive adjectives"])

@@ -20,10 +20,8 @@ MIN_VOTE = 2  # least sum for a vote
 MIN_LEAD = 2  # how many times the next sense's sum
 MAX_CAPTIONS = 50  # captions read at most
 MIN_VOTING_SHARE = 1 / 3  # least share of the captions that vote at all
-MIN_SHOWN_SHARE, MAX_ASKED_SHARE = (
-    0.8,
-    0.1,
-)  # of the votes: least for the sense shown, most for the sense asked for
+# of the votes: least for the sense shown, most for the sense asked for
+MIN_SHOWN_SHARE, MAX_ASKED_SHARE = 0.8, 0.1
 MAX_TELLING_WORDS = 6  # words shown
 
 
