@@ -92,7 +92,7 @@ def test_its_page_and_plan_speak_of_training(runs: dict[str, Path], tmp_path: Pa
     with pytest.raises(SystemExit) as stopped:
         main([*typed, "--images", "ViT-B-32:weights"])
     assert stopped.value.code == 2
-    assert "--images: a checkpoint holds no pictures to look into" in capsys.readouterr().err
+    assert "--images: a checkpoint holds no images to look into" in capsys.readouterr().err
 
 
 def test_trainings_add_up_to_a_lower_bound(runs: dict[str, Path]):

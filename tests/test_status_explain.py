@@ -280,14 +280,14 @@ def test_an_unknown_key_names_near_ones(folder, capsys):
             "--policy persnal: no such policy\n  fix: did you mean perso",
         ),
         ("check --policy gone.toml", 2, "choose commercial, personal, research or a file"),
-        ("check --policy images", 3, "images: cannot be read (Is a directory)"),
+        ("check --policy pictures", 3, "pictures: cannot be read (Is a directory)"),
         ("build --policy persnal", 2, "did you mean personal?"),
         ("build --format gif", 2, "no format 'gif'"),
         ("caption --per-image 0", 2, "--per-image: 0 is below 1"),
         ("status --data gone", 3, "gone: no dataset here"),
         ("explain x --data gone", 3, "gone: no dataset here"),
-        ("check --data images/elf.png", 3, "images/elf.png: is not a folder"),
-        ("fetch folder images --data images/elf.png/x", 3, "elf.png/x: cannot be a folder"),
+        ("check --data pictures/elf.png", 3, "pictures/elf.png: is not a folder"),
+        ("fetch folder pictures --data pictures/elf.png/x", 3, "elf.png/x: cannot be a folder"),
     ],
 )
 def test_messages(folder, capsys, words, code, message):

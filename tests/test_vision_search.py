@@ -273,7 +273,7 @@ def test_a_picture_that_cannot_be_read_is_counted(weights: Path, shards: Path, t
     bad = replace(shown[0], key="bad", file=broken, offset=0, size=None, sha256="0" * 64)
     done = open_search(f"{ARCHITECTURE}:{weights}").find(["red"], [*shown, bad])
     assert (done.images, done.unread) == (105, 1)
-    assert "1 pictures could not be read" in done.sentences()[-1]
+    assert "1 images could not be read" in done.sentences()[-1]
 
 
 # the counting, with vectors at hand
