@@ -118,10 +118,10 @@ def read_model(path: Path) -> ModelRecord:
                 raise TypeError(f"its {name} are not numbers of images")
         return _record(ModelRecord, values)
     except (KeyError, TypeError) as error:
-        raise refuse_description(file, error) from None
+        raise description_error(file, error) from None
 
 
-def refuse_description(file: Path, error: Exception) -> InputError:
+def description_error(file: Path, error: Exception) -> InputError:
     """The error for a description that lacks something (a KeyError) or holds something odd."""
     said = f"no {error}" if isinstance(error, KeyError) else error
     return InputError(file, f"its description cannot be understood ({said})", fix=RESTORE)

@@ -93,7 +93,7 @@ def read_prompts(path: Path, *, syntax: str = "auto") -> list[Prompt]:
         UsageError: no such syntax.
     """
     _check_syntax(syntax)
-    name = _cache_name(path)
+    name = _display_name(path)
     text = _decode_prompts(name, _read_prompt_bytes(path))
     lines = _LINE_END.split(text)
     for number, line in enumerate(lines, 1):
@@ -144,7 +144,7 @@ def read_texts(path: Path, *, progress: Progress = SILENT) -> list[str]:
             found |= dict.fromkeys(texts)
         elif not control:
             left_out["negative prompts"] += 1
-    name = _cache_name(path)
+    name = _display_name(path)
     if not found:
         fix = "write one prompt a line"
         raise InputError(name, "no prompt that asks for anything", fix=fix)
@@ -173,7 +173,7 @@ def lines_without_spaces(prompts: Iterable[Prompt]) -> list[int]:
     ]
 
 
-def _cache_name(path: Path) -> str:
+def _display_name(path: Path) -> str:
     return "standard input" if path == STDIN else str(path)
 
 

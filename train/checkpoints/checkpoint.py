@@ -20,8 +20,8 @@ from curate.formats.model import (
     ModelFacts,
     ModelRecord,
     StageRecord,
+    description_error,
     read_model,
-    refuse_description,
 )
 from train import streamed
 from train.checkpoints.credits import CREDITS_TENSOR, pack_credits, unpack_credits
@@ -107,7 +107,7 @@ def load(path: Path) -> Cascade:
         try:
             stages = [_read_stage(record.path, reader, stage) for stage in record.stages]
         except (KeyError, TypeError, ValueError) as error:
-            raise refuse_description(record.path, error) from None
+            raise description_error(record.path, error) from None
     with record.path.open("rb") as stream:
         own = hashlib.file_digest(stream, "sha256").hexdigest()
     return Cascade(stages, record.encoder, record.encoder_digest, record.facts, own)
