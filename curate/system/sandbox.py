@@ -9,26 +9,25 @@ import importlib
 import json
 import os
 import queue
-import select
+import resource
 import signal
-import struct
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 from curate.errors import InputError
 
 MEMORY_LIMIT = 1536 << 20  # bytes a worker may map beyond what it starts with
 CPU_SECONDS = 60  # of CPU a job may take
 WALL_CLOCK_FACTOR = 10  # times CPU_SECONDS on the clock before a job that only waits is given up
-_LENGTHS = struct.Struct(">II")  # lengths of the JSON part and of the bytes that follow it
 
 JobResult = tuple[dict[str, Any], bytes]
 Job = Mapping[str, Any]
@@ -101,16 +100,21 @@ class _Worker:
     def run_job(self, job: Job, seconds: int) -> JobResult | WorkerFailure:
         process = self._process or self._start()
         assert process.stdin and process.stdout
+        longest, started = WALL_CLOCK_FACTOR * seconds, time.monotonic()
+        timer = threading.Timer(longest, process.kill)
+        timer.daemon = True
+        timer.start()
         try:
-            _send_message(process.stdin.fileno(), dict(job))
-            head, body = _receive_message(
-                process.stdout.fileno(), time.monotonic() + WALL_CLOCK_FACTOR * seconds
-            )
-        except TimeoutError:
-            self.stop()
-            return WorkerFailure(f"took more than {WALL_CLOCK_FACTOR * seconds} s")
+            _send_message(process.stdin, dict(job))
+            head, body = _receive_message(process.stdout)
         except (EOFError, BrokenPipeError):
-            return WorkerFailure(_exit_reason(self.stop(), seconds))
+            code = self.stop()
+            late = time.monotonic() - started >= longest and code == -signal.SIGKILL
+            return WorkerFailure(
+                f"took more than {longest} s" if late else _exit_reason(code, seconds)
+            )
+        finally:
+            timer.cancel()
         if "input error" in head:
             subject, problem, fix = head["input error"]
             raise InputError(subject, problem, fix=fix)
@@ -126,11 +130,9 @@ class _Worker:
         if process is None:
             return 0
         assert process.stdin and process.stdout
-        try:
-            process.stdout.close()
+        process.stdout.close()
+        with suppress(BrokenPipeError):  # it died with a job unread
             process.stdin.close()
-        except BrokenPipeError:
-            pass  # it died with a job unread
         try:
             return process.wait(timeout=1)
         except subprocess.TimeoutExpired:
@@ -147,7 +149,7 @@ class _Worker:
         )
         assert process.stdout
         try:
-            _receive_message(process.stdout.fileno())
+            _receive_message(process.stdout)
         except EOFError:  # not the fault of any job
             self.stop()
             raise RuntimeError(f"worker for {self._arguments[0]} did not start") from None
@@ -162,39 +164,27 @@ def _exit_reason(code: int, seconds: int) -> str:
     return f"decoder died (exit code {code})"
 
 
-def _send_message(handle: int, head: object, body: bytes = b"") -> None:
-    text = json.dumps(head).encode()
-    for part in (_LENGTHS.pack(len(text), len(body)), text, body):
-        view = memoryview(part)
-        while view:
-            view = view[os.write(handle, view) :]
+def _send_message(pipe: IO[bytes], head: dict[str, Any], body: bytes = b"") -> None:
+    """One line of JSON, which also says how many bytes follow it, and those bytes."""
+    pipe.write(json.dumps([head, len(body)]).encode() + b"\n")
+    pipe.write(body)
+    pipe.flush()
 
 
-def _receive_message(handle: int, until: float | None = None) -> JobResult:
-    sizes = _LENGTHS.unpack(_read_exactly(handle, _LENGTHS.size, until))
-    text, body = (_read_exactly(handle, size, until) for size in sizes)
-    return json.loads(text), body
-
-
-def _read_exactly(handle: int, size: int, until: float | None) -> bytes:
-    parts = bytearray()
-    while len(parts) < size:
-        if until is not None:
-            left = until - time.monotonic()
-            poll = select.poll()
-            poll.register(handle, select.POLLIN)
-            if left <= 0 or not poll.poll(left * 1000):
-                raise TimeoutError
-        part = os.read(handle, min(size - len(parts), 1 << 20))
-        if not part:
-            raise EOFError
-        parts += part
-    return bytes(parts)
+def _receive_message(pipe: IO[bytes]) -> JobResult:
+    line = pipe.readline()
+    if not line.endswith(b"\n"):
+        raise EOFError
+    head, size = json.loads(line)
+    body = pipe.read(size)
+    if len(body) < size:
+        raise EOFError
+    return head, body
 
 
 def _serve_jobs(function: Callable[..., JobResult], memory: int, seconds: int) -> None:
     """Answer jobs until there are no more."""
-    jobs, answers = os.dup(0), os.dup(1)
+    jobs, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a decoder prints goes to stderr
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asks ends us
     _limit_memory(memory)
@@ -218,8 +208,6 @@ def _serve_jobs(function: Callable[..., JobResult], memory: int, seconds: int) -
 
 
 def _limit_memory(memory: int) -> None:
-    import resource
-
     try:
         with open("/proc/self/statm") as file:  # noqa: PTH123
             mapped = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
@@ -232,8 +220,6 @@ def _limit_memory(memory: int) -> None:
 
 
 def _limit_cpu(seconds: int) -> None:
-    import resource
-
     usage = resource.getrusage(resource.RUSAGE_SELF)
     spent = int(usage.ru_utime + usage.ru_stime) + 1
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
