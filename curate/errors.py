@@ -1,5 +1,7 @@
 """What a user can act on: the subject, what is wrong, and what to type next."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 
 
@@ -63,3 +65,12 @@ def storage_error(path: object, error: OSError) -> InputError:
         fix="free some space or correct the permissions, then type the same command again; "
         "finished work is kept",
     )
+
+
+@contextmanager
+def disk_errors(path: object) -> Iterator[None]:
+    """Turn a failed write within the context into the `storage_error` of `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(path, error) from None

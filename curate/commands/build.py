@@ -1,8 +1,8 @@
 """From fetched images to shards: check, dedup, caption and pack, alone and in a row."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from curate.captions.clean import caption
 from curate.commands.status import reason_counts, verdict_counts
@@ -26,10 +26,6 @@ class CheckSummary:
     verdicts: Mapping[str, Mapping[str, int]]  # use -> decision -> rows
     reasons: Mapping[str, int]  # code that holds or denies training -> rows
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
-
     def as_rows(self) -> list[tuple[object, ...]]:
         """A line for each use, then one for each reason."""
         uses = [
@@ -50,10 +46,6 @@ class CaptionSummary:
     captions: int
     without: int  # rows of which nothing was said in words
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
-
     def as_rows(self) -> list[tuple[object, ...]]:
         """A line for each count."""
         return [("rows", self.rows), ("captions", self.captions), ("rows without", self.without)]
@@ -67,15 +59,6 @@ class BuildSummary:
     dedup: "Deduplicated"
     caption: CaptionSummary
     pack: "Packed"
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values, a part for each step."""
-        return {
-            "check": self.check.as_json(),
-            "dedup": self.dedup.as_json(),
-            "caption": self.caption.as_json(),
-            "pack": self.pack.as_json(),
-        }
 
     def as_rows(self) -> list[tuple[object, ...]]:
         """A line for each count, in the order of the steps."""

@@ -2,8 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import Sample, Verdict, live_samples
@@ -28,10 +27,6 @@ class Status:
     distinct_words: int  # function words left out
     captions: Mapping[str, int]  # captions an image, as text -> rows
     shards: Mapping[str, int] | None  # "samples", "shards" and "bytes"; None while there are none
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
 
     def as_rows(self) -> list[tuple[str, object]]:
         """Names and values, for a table."""

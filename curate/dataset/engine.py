@@ -69,14 +69,9 @@ def map_rows(
             return pa.array([{n: r[n] for n in fills} for r in records], type=struct)
 
     filler = daft.cls(Filler, use_process=False)()
-    call = filler.fill(*(daft.col(name) for name in SAMPLE_COLUMNS))
-    filled = rows.with_column("_filled", call)
-    return filled.select(
-        *(
-            daft.col("_filled")[name].alias(name) if name in fills else daft.col(name)
-            for name in SAMPLE_COLUMNS
-        )
-    )
+    filled = rows.with_column("_filled", filler.fill(*map(daft.col, SAMPLE_COLUMNS)))
+    columns = {name: daft.col("_filled")[name] for name in fills}
+    return filled.with_columns(columns).select(*SAMPLE_COLUMNS)
 
 
 def apply_to_all_rows(

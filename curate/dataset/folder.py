@@ -3,17 +3,16 @@
 import json
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Concatenate
 
 from curate.dataset import manifest
 from curate.dataset.manifest import Manifest
 from curate.dataset.sample import Sample, from_record, to_record
 from curate.dataset.store import Store
-from curate.errors import InputError, storage_error
+from curate.errors import InputError, disk_errors
 from curate.system.files import lock_folder, write_bytes
 
 if TYPE_CHECKING:
@@ -23,44 +22,22 @@ DEFAULT_FOLDER = Path("data")  # where commands work unless told otherwise
 DOWNLOAD_FAILED = "download"  # drop reason of a failed download: the next fetch tries it again
 
 
-class Step(Protocol):
-    """A step fills in and marks rows; its keyword arguments are its configuration."""
-
-    def __call__(self, rows: "daft.DataFrame", /, *args: Any, **settings: Any) -> "daft.DataFrame":
-        """Same keys, same order."""
-        ...
+# fills in and marks rows, same keys, same order; its keyword arguments are its configuration
+Step = Callable[Concatenate["daft.DataFrame", ...], "daft.DataFrame"]
 
 
-@dataclass(frozen=True)
 class Dataset:
     """The folder every command works on (`./data` unless `--data` says otherwise)."""
 
-    root: Path
-
-    @property
-    def manifest(self) -> Path:
-        """The rows."""
-        return self.root / "manifest.parquet"
-
-    @property
-    def journal(self) -> Path:
-        """Rows fetched since the manifest was last written; JSON lines, append only."""
-        return self.root / "journal.jsonl"
-
-    @property
-    def store(self) -> Store:
-        """The images' bytes."""
-        return Store(self.root / "store")
-
-    @property
-    def evidence(self) -> Path:
-        """Stored API answers."""
-        return self.root / "evidence"
-
-    @property
-    def shards(self) -> Path:
-        """What the trainer reads."""
-        return self.root / "shards"
+    def __init__(self, root: Path) -> None:
+        """Name what lies in the folder `root`; nothing is read or made."""
+        self.root = root
+        self.manifest = root / "manifest.parquet"  # the rows
+        # rows fetched since the manifest was last written; JSON lines, append only
+        self.journal = root / "journal.jsonl"
+        self.store = Store(root / "store")  # the images' bytes
+        self.evidence = root / "evidence"  # stored API answers
+        self.shards = root / "shards"  # what the trainer reads
 
     @contextmanager
     def lock(self, *, existing: bool = False) -> Iterator[None]:
@@ -130,13 +107,10 @@ class Dataset:
     def append_row(self, sample: Sample) -> None:
         """Add one fetched row to the journal; it survives the death of the process."""
         line = json.dumps(to_record(sample), ensure_ascii=False, sort_keys=True) + "\n"
-        try:
-            with self.journal.open("ab") as file:
-                if file.tell() and not _ends_with_newline(self.journal):
-                    file.write(b"\n")  # a line cut short by a crash stays a line of its own
-                file.write(line.encode())
-        except OSError as error:
-            raise storage_error(self.journal, error) from None
+        with disk_errors(self.journal), self.journal.open("ab") as file:
+            if file.tell() and not _ends_with_newline(self.journal):
+                file.write(b"\n")  # a line cut short by a crash stays a line of its own
+            file.write(line.encode())
 
     def run_step(self, step: Step, name: str, settings: Mapping[str, Any]) -> list[Sample]:
         """Run one step over the manifest and replace it; the caller holds the lock.
@@ -151,30 +125,24 @@ class Dataset:
         after = engine.to_samples(step(engine.to_data_frame(before), **settings))
         if [s.key for s in after] != [s.key for s in before]:
             raise AssertionError(f"step {name} changed the keys")
-        recorded_settings = {
-            k: v for k, v in settings.items() if isinstance(v, str | int | float | bool)
-        }
-        self.record_step(stored, name, recorded_settings, after)
+        plain = {k: v for k, v in settings.items() if isinstance(v, str | int | float | bool)}
+        self.record_step(stored, name, plain, after)
         return after
 
     def read_journal(self) -> list[Sample]:
         """Rows fetched since the manifest was last written, in their order."""
-        rows: list[Sample] = []
-        if not self.journal.exists():
-            return rows
-        lines = self.journal.read_bytes().split(b"\n")
+        rows = []
+        lines = self.journal.read_bytes().split(b"\n") if self.journal.exists() else ()
         for number, line in enumerate(lines, 1):
             try:
-                record = json.loads(line) if line else None
+                record = json.loads(line)
             except ValueError:
-                record = None  # cut short by a crash: the item in flight, fetched again
+                continue  # empty, or cut short by a crash: the item in flight, fetched again
             try:
-                if record is not None:
-                    rows.append(from_record(record))
+                rows.append(from_record(record))
             except TypeError as error:
-                raise InputError(
-                    f"{self.journal} line {number}", f"not a row of ours ({error})", fix="remove it"
-                ) from None
+                subject, problem = f"{self.journal} line {number}", f"not a row of ours ({error})"
+                raise InputError(subject, problem, fix="remove it") from None
         return rows
 
 
@@ -199,7 +167,7 @@ def command_line(root: Path, *words: str) -> str:
 
 def is_failed_download(sample: Sample) -> bool:
     """Whether the next fetch should try this sample again."""
-    return sample.dropped is not None and sample.dropped.split(":")[0] == DOWNLOAD_FAILED
+    return sample.drop_reason == DOWNLOAD_FAILED
 
 
 def _ends_with_newline(path: Path) -> bool:

@@ -38,19 +38,14 @@ def read_manifest(path: Path) -> Manifest:
     try:
         table = parquet.read_table(path)
     except (pa.ArrowException, OSError) as error:
-        raise InputError(
-            path,
-            f"not a readable manifest ({str(error).splitlines()[0]})",
-            fix="put back a copy of it, or move it away and fetch again",
-        ) from None
-    stored = (table.schema.metadata or {}).get(b"fubuki", b"{}")
-    history = json.loads(stored)
+        problem = f"not a readable manifest ({str(error).splitlines()[0]})"
+        fix = "put back a copy of it, or move it away and fetch again"
+        raise InputError(path, problem, fix=fix) from None
+    history = json.loads((table.schema.metadata or {}).get(b"fubuki", b"{}"))
     if history.get("version") != MANIFEST_VERSION or not table.schema.equals(arrow_schema()):
-        raise InputError(
-            path,
-            f"written as {history.get('version', 'something else')}, this is {MANIFEST_VERSION}",
-            fix="fetch into a new folder with --data DIR",
-        )
+        was = history.get("version", "something else")
+        problem = f"written as {was}, this is {MANIFEST_VERSION}"
+        raise InputError(path, problem, fix="fetch into a new folder with --data DIR")
     return Manifest([from_record(r) for r in table.to_pylist()], history["steps"])
 
 

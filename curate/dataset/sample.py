@@ -89,6 +89,11 @@ class Sample:
         return (self.width or 0) * (self.height or 0)
 
     @property
+    def drop_reason(self) -> str:
+        """The REASON of `dropped`, without its detail; empty while in use."""
+        return (self.dropped or "").partition(":")[0]
+
+    @property
     def may_train(self) -> bool:
         """In use, and allowed for training by a policy."""
         return self.dropped is None and self.train is not None and self.train.decision == "allow"
@@ -106,10 +111,7 @@ def drop_samples(samples: Sequence[Sample], reasons: Mapping[str, str]) -> list[
 
 def reinstate_samples(samples: Sequence[Sample], *reasons: str) -> list[Sample]:
     """Undo the drops of the named reasons, so that a step can decide afresh."""
-    return [
-        replace(s, dropped=None) if s.dropped and s.dropped.split(":")[0] in reasons else s
-        for s in samples
-    ]
+    return [replace(s, dropped=None) if s.drop_reason in reasons else s for s in samples]
 
 
 def make_key(source: str, identifier: str) -> str:
@@ -117,11 +119,8 @@ def make_key(source: str, identifier: str) -> str:
 
     The mapping is injective (`_` itself is escaped), so two identifiers never share a key.
     """
-    safe = "".join(
-        c if re.fullmatch(r"[A-Za-z0-9-]", c) else "".join(f"_{b:02x}" for b in c.encode())
-        for c in identifier
-    )
-    return f"{source}-{safe}"
+    safe = re.sub(rb"[^A-Za-z0-9-]", lambda byte: b"_%02x" % ord(byte[0]), identifier.encode())
+    return f"{source}-{safe.decode()}"
 
 
 def utc_now() -> str:
@@ -131,9 +130,8 @@ def utc_now() -> str:
     """
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     if epoch is not None and not epoch.isdigit():
-        raise InputError(
-            "SOURCE_DATE_EPOCH", f"{epoch!r} is not a number of seconds", fix="unset it"
-        )
+        problem = f"{epoch!r} is not a number of seconds"
+        raise InputError("SOURCE_DATE_EPOCH", problem, fix="unset it")
     now = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
     return now.strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -167,14 +165,11 @@ def to_record(sample: Sample) -> dict[str, Any]:
 
 def from_record(record: Mapping[str, Any]) -> Sample:
     """The sample that `to_record` (or Arrow, or JSON) gave as plain values."""
-
-    def verdict(value: Mapping[str, Any] | None) -> Verdict | None:
-        return value and Verdict(value["decision"], tuple(value["reasons"] or ()))  # type: ignore[return-value]
-
     changed: dict[str, Any] = dict(record)
     for name in ("tags", "texts", "opt_outs"):
         changed[name] = tuple(record.get(name) or ())
     changed["captions"] = tuple(Caption(**c) for c in record.get("captions") or ())
     for name in ("train", "share_dataset", "share_model"):
-        changed[name] = verdict(record.get(name))
+        value = record.get(name)
+        changed[name] = value and Verdict(value["decision"], tuple(value["reasons"] or ()))
     return Sample(**changed)

@@ -49,13 +49,9 @@ class Store:
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise InputError(
-                path, f"stored image cannot be read ({error.strerror})", fix="fetch it again"
-            ) from None
+            problem = f"stored image cannot be read ({error.strerror})"
+            raise InputError(path, problem, fix="fetch it again") from None
         if hashlib.sha256(data).hexdigest() != sha256:
-            raise InputError(
-                path,
-                "stored image has changed on disk",
-                fix=f"rm {path}, then fetch it again",
-            )
+            fix = f"rm {path}, then fetch it again"
+            raise InputError(path, "stored image has changed on disk", fix=fix)
         return data

@@ -19,13 +19,9 @@ class FetchSummary:
     updated: int = 0  # known ones of which the source now says something else
     known: int = 0
     failed: int = 0  # downloads that the next fetch tries again
-    refused: Counter[str] = field(default_factory=Counter)  # new and not in use, by reason
+    refused: dict[str, int] = field(default_factory=dict)  # new and not in use, by reason
     rows: int = 0  # in the dataset
-    dropped: Counter[str] = field(default_factory=Counter)  # in the dataset, by reason
-
-    def as_json(self) -> dict[str, Any]:
-        """The summary as plain values."""
-        return dict(vars(self))
+    dropped: dict[str, int] = field(default_factory=dict)  # in the dataset, by reason
 
     def as_rows(self) -> list[tuple[str, int]]:
         """The summary as lines: what, how many."""
@@ -74,7 +70,8 @@ class FetchAccount:
             reason = (sample.dropped or "").partition(":")[2]
             self.progress.say(f"{sample.key}: {reason}; the next fetch tries again")
         elif sample.dropped:
-            self.summary.refused[sample.dropped.split(":")[0]] += 1
+            reason = sample.drop_reason
+            self.summary.refused[reason] = self.summary.refused.get(reason, 0) + 1
         else:
             self.summary.new += 1
 
@@ -99,5 +96,5 @@ class FetchAccount:
         self.dataset.store.sync()
         self.dataset.record_step(self.manifest, self.step, dict(self.settings), samples)
         self.summary.rows = len(samples)
-        self.summary.dropped = Counter(s.dropped.split(":")[0] for s in samples if s.dropped)
+        self.summary.dropped = dict(Counter(s.drop_reason for s in samples if s.dropped))
         return self.summary

@@ -6,7 +6,7 @@ figures are in docs/shards.md.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from curate.dataset import engine
@@ -43,10 +43,6 @@ class DedupSummary:
     unreadable: int  # rows dropped because they cannot be decoded
     duplicates: Mapping[str, int]  # "bytes", "pixels", "near" -> rows dropped
     why: Mapping[str, str]  # key of an unreadable row -> why it cannot be decoded
-
-    def as_json(self) -> dict[str, Any]:
-        """The summary as plain values."""
-        return asdict(self)
 
     def as_rows(self) -> list[tuple[str, int]]:
         """The summary as lines: what, how many images."""

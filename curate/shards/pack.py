@@ -36,10 +36,6 @@ class PackSummary:
     left_out: Mapping[str, int]  # reason -> rows
     unchanged: bool  # the shards there were the same already
 
-    def as_json(self) -> dict[str, Any]:
-        """The summary as plain values."""
-        return asdict(self)
-
     def as_rows(self) -> list[tuple[str, int | str]]:
         """The summary as lines: what, how much."""
         left = [(f"left out: {reason}", count) for reason, count in self.left_out.items()]

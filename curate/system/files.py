@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from curate.errors import InputError, UsageError, storage_error
+from curate.errors import InputError, UsageError, disk_errors, storage_error
 
 
 @contextmanager
@@ -20,26 +20,22 @@ def atomic_write(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
     Raises:
         InputError: the disk is full, read-only or not ours; the old file stays as it was.
     """
-    try:
+    with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    except OSError as error:
-        raise storage_error(path, error) from None
-    part = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
+        part = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                yield file
+                file.flush()
+                if sync:
+                    os.fsync(file.fileno())
+            part.chmod(0o644)
+            part.replace(path)
             if sync:
-                os.fsync(file.fileno())
-        part.chmod(0o644)
-        part.replace(path)
-        if sync:
-            _sync_folder(path.parent)
-    except OSError as error:
-        raise storage_error(path, error) from None
-    finally:
-        part.unlink(missing_ok=True)
+                _sync_folder(path.parent)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
@@ -66,22 +62,20 @@ def lock_folder(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        lock = os.fdopen(os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644))
     except (FileExistsError, NotADirectoryError):
         problem = "cannot be a folder, for a file stands there"
         raise InputError(folder, problem, fix="name another folder") from None
     except OSError as error:
         raise storage_error(folder, error) from None
-    try:
+    with lock:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             problem = "another command is writing here"
             raise UsageError(folder, problem, fix="wait for it to end") from None
         remove_leftovers(folder)
         yield
-    finally:
-        os.close(handle)
 
 
 def remove_leftovers(folder: Path) -> None:

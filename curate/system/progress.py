@@ -1,17 +1,19 @@
 """How long work tells what it does and how far it is, whoever listens."""
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 
 
-class Progress(Protocol):
-    """Who is told of work that takes long; every function that does such work takes one."""
+class Progress:
+    """Who is told of work that takes long; every function that does such work takes one.
+
+    This one says and shows nothing.
+    """
 
     def say(self, sentence: str) -> None:
         """Hear what a user should know about the work, such as images left out."""
-        ...
 
     def count(self, what: str, done: int, total: int | None, **shown: float) -> None:
         """Hear how much is done. The first call begins a count, the one with all done ends it.
@@ -22,20 +24,9 @@ class Progress(Protocol):
             total: how much there is; None while nobody knows.
             shown: further figures of the moment, such as loss=0.12.
         """
-        ...
 
 
-class _Silent:
-    """Says and shows nothing."""
-
-    def say(self, sentence: str) -> None:
-        """Say nothing."""
-
-    def count(self, what: str, done: int, total: int | None, **shown: float) -> None:
-        """Show nothing."""
-
-
-SILENT: Progress = _Silent()
+SILENT = Progress()
 
 
 def track(items: Iterable[T], total: int | None, what: str, progress: Progress) -> Iterator[T]:

@@ -5,13 +5,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import Field, asdict, dataclass, field
 from datetime import timedelta
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, Protocol, Self, TextIO
+from typing import Any, ClassVar, Protocol, Self, TextIO
 
 from curate.errors import storage_error
+from curate.system.progress import Progress
 
 FIRST_LINE_SECONDS = 10.0  # seconds of counting after which a line tells how far it is
 LINE_SECONDS = 30.0  # seconds between lines after that
@@ -19,11 +20,9 @@ REDRAW_SECONDS = 0.1  # seconds between two looks of a bar
 
 
 class CommandResult(Protocol):
-    """What a command did or found."""
+    """What a command did or found: a dataclass of plain values."""
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        ...
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     def as_rows(self) -> Sequence[Sequence[object]]:
         """The lines of its table."""
@@ -74,8 +73,8 @@ def write_stdout(text: str) -> None:
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table on a terminal, tab-separated lines without headings elsewhere."""
+    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
-        cells = (("" if cell is None else str(cell) for cell in row) for row in rows)
         write_stdout("".join("\t".join(row) + "\n" for row in cells))
         return
     from rich.console import Console
@@ -83,8 +82,8 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> No
     from rich.table import Table
 
     shown = Table(*headings, box=None, header_style="bold", pad_edge=False)
-    for row in rows:
-        shown.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
+    for row in cells:
+        shown.add_row(*map(escape, row))
     Console().print(shown)
 
 
@@ -97,7 +96,7 @@ def print_json(value: object) -> None:
 def print_result(done: CommandResult, headings: Sequence[str], *, json: bool) -> None:
     """Print a result as JSON or as a table."""
     if json:
-        print_json(done.as_json())
+        print_json(asdict(done))
     else:
         print_table(headings, done.as_rows())
 
@@ -130,7 +129,7 @@ class _Count:
         return ", ".join(parts)
 
 
-class TerminalProgress:
+class TerminalProgress(Progress):
     """Progress for a person who looks at stderr.
 
     On a terminal a bar for each count under way. Elsewhere a line for each now and then: after

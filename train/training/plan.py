@@ -170,7 +170,10 @@ def print_plan(report: PlanReport, *, as_json: bool) -> None:
     Raises:
         UsageError: it cannot.
     """
-    terminal.print_result(report, HEADINGS, json=as_json)
+    if as_json:
+        terminal.print_json(report.as_json())
+    else:
+        terminal.print_table(HEADINGS, report.as_rows())
     if report.refusal is not None:
         raise report.refusal
 
