@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.text.lemmas import is_function_word, lemmas_of, unit_of
-from curate.text.spelling import Vocabulary, edit_distance
+from curate.text.spelling import Vocabulary
 from curate.text.tokens import normalize, surfaces
 
 # what a prompt may name, with its plural
@@ -215,10 +215,3 @@ def test_hints_look_alike_and_are_known():
     assert [n.unit for n in known.nearest("snowman")] == ["snow"]
     assert [(n.unit, n.n_images) for n in known.nearest("ice-wall")] == [("ice", 3)]
     assert known.nearest("zzz") == known.nearest("teh") == []
-
-
-@given(st.text("abc", max_size=5), st.text("abc", max_size=5), st.text("abc", max_size=5))
-def test_edit_distance_is_a_distance(a: str, b: str, c: str):
-    assert (edit_distance(a, b) == 0) == (a == b)
-    assert edit_distance(a, b) == edit_distance(b, a)
-    assert edit_distance(a, c) <= edit_distance(a, b) + edit_distance(b, c)
