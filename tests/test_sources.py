@@ -30,7 +30,9 @@ def search(
         yield FoundImage(id=card["id"], image_url=card["url"], title=card["title"])
 
 
-POSTCARDS = Source("postcards", "cards of old", "Take postcards.", search=search, limit=2)
+POSTCARDS = Source(
+    name="postcards", summary="cards of old", help="Take postcards.", search=search, limit=2
+)
 
 
 @pytest.fixture

@@ -18,15 +18,10 @@ from curate.net.redact import Url
 from curate.system.files import write_bytes
 
 MAX_AGE = timedelta(hours=24)  # what Pixabay asks for, and fair to the others
-KEPT_HEADERS = (  # kept with an answer: what bears on rights, and nothing that differs run to run
-    "Content-Type",
-    "Content-Usage",
-    "ETag",
-    "Last-Modified",
-    "Link",
-    "TDM-Policy",
-    "TDM-Reservation",
-    "X-Robots-Tag",
+# kept with an answer: what bears on rights, and nothing that differs run to run
+KEPT_HEADERS = (
+    *("Content-Type", "Content-Usage", "ETag", "Last-Modified", "Link"),
+    *("TDM-Policy", "TDM-Reservation", "X-Robots-Tag"),
 )
 
 
@@ -50,11 +45,11 @@ class AnswerCache:
         try:
             latest = json.loads(self._latest_path(url).read_bytes())
             record = json.loads(Store(self.root).get(latest["answer"]))
-            age = _parse_time(utc_now()) - _parse_time(record["retrieved"])
+            now, then = map(datetime.fromisoformat, (utc_now(), record["retrieved"]))
             answer = StoredAnswer(latest["answer"], record["body"], record["retrieved"])
         except (OSError, ValueError, KeyError, TypeError, InputError):
             return None  # none, or damaged: ask again
-        return answer if timedelta(0) <= age < MAX_AGE else None
+        return answer if timedelta(0) <= now - then < MAX_AGE else None
 
     def keep(self, url: Url, status: int, headers: Mapping[str, str], body: str) -> StoredAnswer:
         """Store an answer; the caller has taken every secret out of `headers` and `body`."""
@@ -73,7 +68,3 @@ class AnswerCache:
 
     def _latest_path(self, url: Url) -> Path:
         return self.root / "latest" / f"{hashlib.sha256(str(url).encode()).hexdigest()}.json"
-
-
-def _parse_time(text: str) -> datetime:
-    return datetime.fromisoformat(text)

@@ -36,17 +36,15 @@ class RateLimiter:
         if headers.get("X-RateLimit-Remaining", "").strip() == "0":
             seconds = min(_parse_delay(headers.get("X-RateLimit-Reset", "")) or 0.0, MAX_WAIT_S)
             if seconds:
-                self.progress.say(
-                    f"{host}: the allowance is used up; next request in {seconds:.0f} s"
-                )
+                left = f"next request in {seconds:.0f} s"
+                self.progress.say(f"{host}: the allowance is used up; {left}")
             self.delay(host, seconds)
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
     """Seconds that an answer asks us to wait (at least 1; 60 if it asks without a number)."""
     for name in ("Retry-After", "X-RateLimit-Reset"):
-        seconds = _parse_delay(headers.get(name, ""))
-        if seconds is not None:
+        if (seconds := _parse_delay(headers.get(name, ""))) is not None:
             return max(1.0, seconds)
     return 60.0
 

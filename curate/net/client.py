@@ -1,9 +1,9 @@
 """One source's connection: its answers and its images, with as many tries as they take."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from curate.errors import SourceError
@@ -29,38 +29,18 @@ class EndOfResults(Exception):
     """A source's way of saying that there is no further page."""
 
 
-class Service(Protocol):
+@dataclass(frozen=True, kw_only=True)
+class Service:
     """What a client needs to know about a source."""
 
-    @property
-    def name(self) -> str:
-        """The source's name."""
-        ...
-
-    @property
-    def requests_per_minute(self) -> int:
-        """What its API allows."""
-        ...
-
-    @property
-    def seconds_between(self) -> float:
-        """Shortest time between two requests to one host."""
-        ...
-
-    @property
-    def media_hosts(self) -> tuple[str, ...] | None:
-        """Hosts its images may come from; None: any public one, redirects staying on it."""
-        ...
-
-    @property
-    def key_parameter(self) -> str | None:
-        """Query parameter that carries the key."""
-        ...
-
-    @property
-    def refusal(self) -> Callable[[int, str], Exception | None]:
-        """What an error answer (status, body) means; None: nothing particular."""
-        ...
+    name: str
+    requests_per_minute: int = 60  # what its API allows
+    seconds_between: float = 1.0  # shortest time between two requests to one host
+    # hosts its images may come from; None: any public one, redirects staying on it
+    media_hosts: tuple[str, ...] | None = ()
+    key_parameter: str | None = None  # query parameter that carries the key
+    # what an error answer (status, body) means; None: nothing particular
+    refusal: Callable[[int, str], Exception | None] = lambda status, body: None
 
 
 @dataclass(frozen=True)
@@ -139,10 +119,7 @@ class Client:
         request = Url(url, asked, self.service.key_parameter, self.key)
         answer = self.answers.get_fresh(request)
         if answer is None:
-            try:
-                reply, body = self._request(request)
-            except _TooLongWait as error:
-                raise self._source_error(str(error), RETRY_LATER_FIX) from None
+            reply, body = self._request(request)
             self._parse_object(body)  # only a usable answer is kept
             headers = {h: self._scrub(reply.headers[h]) for h in KEPT_HEADERS if h in reply.headers}
             answer = self.answers.keep(request, reply.status, headers, body)
@@ -160,16 +137,9 @@ class Client:
             UnavailableError: with the reason for `dropped`; `download:…` if a retry may succeed.
             SourceError: the source asks for a longer pause than we sit out.
         """
-        try:
-            return self._download_image(url, opt_outs)
-        except _TooLongWait as error:
-            if self.service.media_hosts is None:  # one host among many
-                raise UnavailableError("download:the server asks for a long pause") from None
-            raise self._source_error(str(error), RETRY_LATER_FIX) from None
-
-    def _download_image(self, url: str, opt_outs: FindOptOuts) -> DownloadedImage:
+        hosts = (self.endpoint.host,) if self.endpoint else self.service.media_hosts
         may = RequestLimits(
-            self._media_hosts(url),
+            (str(urlsplit(url).hostname),) if hosts is None else hosts,
             gap_s=self.service.seconds_between,
             total_s=self.limits.image_s,
             silence_s=self.limits.silence_s,
@@ -177,26 +147,23 @@ class Client:
             bytes_per_s=self.limits.bytes_per_s,
             grace_s=self.limits.grace_s,
         )
-        for attempt in range(self.limits.tries):
-            last = attempt + 1 == self.limits.tries
-            try:
-                reply = self._transport.send(url, may, opt_outs)
-            except AddressRefusedError as error:
-                raise UnavailableError(f"download:refused, {error}") from None
-            except TransientError as error:
-                if last:
-                    raise UnavailableError(f"download:{error}") from None
-                self._back_off(url, attempt)
-                continue
-            if reply.status == 200 or reply.opt_outs:
-                return DownloadedImage(reply.body, self._scrub(reply.url), reply.opt_outs)
-            if last or not self._may_try_again(url, reply, attempt):
-                raise UnavailableError(f"download:the server answered {reply.status}")
-        raise AssertionError("the last try returns or raises")
+        try:
+            for reply in self._replies(url, may, opt_outs):
+                if reply.status == 200 or reply.opt_outs:
+                    return DownloadedImage(reply.body, self._scrub(reply.url), reply.opt_outs)
+        except AddressRefusedError as error:
+            raise UnavailableError(f"download:refused, {error}") from None
+        except TransientError as error:
+            raise UnavailableError(f"download:{error}") from None
+        except _TooLongWait as error:
+            if self.service.media_hosts is None:  # one host among many
+                raise UnavailableError("download:the server asks for a long pause") from None
+            raise self._source_error(str(error), RETRY_LATER_FIX) from None
+        raise UnavailableError(f"download:the server answered {reply.status}")
 
     def _request(self, request: Url) -> tuple[Reply, str]:
         """A good answer to an API request, and its body as scrubbed text."""
-        url, tries = request.reveal(), self.limits.tries
+        url = request.reveal()
         may = RequestLimits(
             (str(urlsplit(url).hostname),),
             gap_s=max(self.service.seconds_between, 60.0 / self.service.requests_per_minute),
@@ -204,29 +171,43 @@ class Client:
             silence_s=self.limits.silence_s,
             max_bytes=self.limits.answer_bytes,
         )
-        for attempt in range(tries):
-            last = attempt + 1 == tries
+        try:
+            for reply in self._replies(url, may):
+                body = self._body_text(reply)
+                if reply.status == 200:
+                    return reply, body
+                if refusal := self.service.refusal(reply.status, body):
+                    raise refusal
+        except AddressRefusedError as error:
+            raise self._source_error(f"not asked: {error}") from None
+        except UnavailableError as error:
+            detail = str(error).partition(":")[2]
+            raise self._source_error(f"answer not read: {detail}") from None
+        except TransientError as error:
+            raise self._source_error(f"{error} ({self.limits.tries} tries)") from None
+        except _TooLongWait as error:
+            raise self._source_error(str(error), RETRY_LATER_FIX) from None
+        raise self._source_error(f"answered {reply.status}: {_excerpt(body)}")
+
+    def _replies(
+        self, url: str, may: RequestLimits, opt_outs: FindOptOuts | None = None
+    ) -> Iterator[Reply]:
+        """The reply to a request; whoever goes on to the next one has it tried again.
+
+        There is no next one after the last try, nor where the server is neither busy nor failing.
+        """
+        for attempt in range(self.limits.tries):
+            last = attempt + 1 == self.limits.tries
             try:
-                reply = self._transport.send(url, may)
-            except AddressRefusedError as error:
-                raise self._source_error(f"not asked: {error}") from None
-            except UnavailableError as error:
-                detail = str(error).partition(":")[2]
-                raise self._source_error(f"answer not read: {detail}") from None
-            except TransientError as error:
+                reply = self._transport.send(url, may, opt_outs)
+            except TransientError:
                 if last:
-                    raise self._source_error(f"{error} ({tries} tries)") from None
+                    raise
                 self._back_off(url, attempt)
                 continue
-            body = self._body_text(reply)
-            if reply.status == 200:
-                return reply, body
-            refusal = self.service.refusal(reply.status, body)
-            if refusal:
-                raise refusal
+            yield reply
             if last or not self._may_try_again(url, reply, attempt):
-                raise self._source_error(f"answered {reply.status}: {_excerpt(body)}")
-        raise AssertionError("the last try returns or raises")
+                return
 
     def _may_try_again(self, url: str, reply: Reply, attempt: int) -> bool:
         """Arrange for the pause that a busy or failing server needs; False if it is neither."""
@@ -234,25 +215,16 @@ class Client:
             seconds, host = retry_after(reply.headers), str(urlsplit(url).hostname)
             if seconds > MAX_WAIT_S:
                 raise _TooLongWait(f"{host} asks us to stay away for {seconds:.0f} s")
-            self.progress.say(
-                f"{self.service.name}: too many requests; waiting {seconds:.0f} s as asked"
-            )
+            waiting = f"waiting {seconds:.0f} s as asked"
+            self.progress.say(f"{self.service.name}: too many requests; {waiting}")
             self._rate_limiter.delay(host, seconds)
             return True
         if reply.status >= 500:
             self._back_off(url, attempt)
-            return True
-        return False
+        return reply.status >= 500
 
     def _back_off(self, url: str, attempt: int) -> None:
         self._rate_limiter.delay(str(urlsplit(url).hostname), self.limits.backoff_s * 2**attempt)
-
-    def _media_hosts(self, url: str) -> tuple[str, ...]:
-        if self.endpoint is not None:
-            return (self.endpoint.host,)
-        if self.service.media_hosts is not None:
-            return self.service.media_hosts
-        return (str(urlsplit(url).hostname),)
 
     def _body_text(self, reply: Reply) -> str:
         try:

@@ -10,7 +10,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -19,6 +19,7 @@ from curate.errors import UsageError
 
 if TYPE_CHECKING:
     import requests
+    from urllib3.connection import HTTPConnection
 
 _V4_REFUSED = (ipaddress.IPv4Network("192.88.99.0/24"),)  # 6to4 relays
 _V6_PUBLIC = ipaddress.IPv6Network("2000::/3")
@@ -71,11 +72,9 @@ class Endpoint:
             local, host, port = False, "", None
         plain = parts.path in ("", "/") and not (parts.query or parts.username) if local else False
         if not (local and plain and port and parts.scheme == "http"):
-            raise UsageError(
-                f"--endpoint {url}",
-                "only a server on this machine can stand in for a source",
-                fix="--endpoint http://127.0.0.1:PORT",
-            )
+            problem = "only a server on this machine can stand in for a source"
+            fix = "--endpoint http://127.0.0.1:PORT"
+            raise UsageError(f"--endpoint {url}", problem, fix=fix)
         return cls(host, port)
 
     @property
@@ -104,9 +103,8 @@ class Guard:
             raise AddressRefusedError("not a usable address") from None
         if not host or parts.username is not None:
             raise AddressRefusedError("not a usable address")
-        if parts.scheme != "https" and not (
-            parts.scheme == "http" and self._is_endpoint(host, port)
-        ):
+        local = parts.scheme == "http" and self._is_endpoint(host, port)
+        if parts.scheme != "https" and not local:
             raise AddressRefusedError(f"{host} is not asked over https")
         return host
 
@@ -129,10 +127,8 @@ class Guard:
         return found
 
     def _is_endpoint(self, host: str, port: int | None) -> bool:
-        return self.endpoint is not None and (host, port) == (
-            self.endpoint.host,
-            self.endpoint.port,
-        )
+        ours = self.endpoint
+        return ours is not None and (host, port) == (ours.host, ours.port)
 
 
 class Watchdog:
@@ -169,10 +165,8 @@ class Watchdog:
     def _expire(self) -> None:
         self.expired = True
         for handle in list(self._sockets):
-            try:
+            with suppress(OSError):  # already closed by the other side
                 handle.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue  # already closed by the other side
 
 
 def guarded_session(guard: Guard, watchdog: Watchdog) -> "requests.Session":
@@ -184,46 +178,42 @@ def guarded_session(guard: Guard, watchdog: Watchdog) -> "requests.Session":
 
     import requests
     from requests.adapters import HTTPAdapter
-    from urllib3.connection import HTTPConnection, HTTPSConnection
     from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
-    def connect(connection: HTTPConnection) -> socket.socket:
-        problem: OSError | None = None
-        port = connection.port or 0
-        for address in guard.addresses(connection.host, port):
-            try:
-                # as urllib3 does: its sentinel for "no timeout given" never reaches us
-                connected = socket.create_connection((address, port), timeout=connection.timeout)
-            except OSError as error:
-                problem = error
-                continue
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            watchdog.watch(connected)
-            return connected
-        if isinstance(problem, TimeoutError):
-            raise ConnectTimeoutError(connection, "timed out")
-        raise NewConnectionError(connection, "cannot be reached")
+    def connect(connection: "HTTPConnection") -> socket.socket:
+        return _connect(connection, guard, watchdog)
 
-    class GuardedHttp(HTTPConnection):
-        def _new_conn(self) -> socket.socket:
-            return connect(self)
+    def guarded(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
+        connection = type("GuardedConnection", (pool.ConnectionCls,), {"_new_conn": connect})
+        return type("GuardedPool", (pool,), {"ConnectionCls": connection})
 
-    class GuardedHttps(HTTPSConnection):
-        def _new_conn(self) -> socket.socket:
-            return connect(self)
-
-    class HttpPool(HTTPConnectionPool):
-        ConnectionCls = GuardedHttp
-
-    class HttpsPool(HTTPSConnectionPool):
-        ConnectionCls = GuardedHttps
-
+    pools = {"http": guarded(HTTPConnectionPool), "https": guarded(HTTPSConnectionPool)}
     adapter = HTTPAdapter(max_retries=0)
-    adapter.poolmanager.pool_classes_by_scheme = {"http": HttpPool, "https": HttpsPool}
+    adapter.poolmanager.pool_classes_by_scheme = pools
     session = requests.Session()
     session.trust_env = False
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return session
+
+
+def _connect(connection: "HTTPConnection", guard: Guard, watchdog: Watchdog) -> socket.socket:
+    """Connect to one of the addresses that the guard has tested, under the eyes of `watchdog`."""
+    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+
+    problem: OSError | None = None
+    port = connection.port or 0
+    for address in guard.addresses(connection.host, port):
+        try:
+            # as urllib3 does: its sentinel for "no timeout given" never reaches us
+            connected = socket.create_connection((address, port), timeout=connection.timeout)
+        except OSError as error:
+            problem = error
+            continue
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        watchdog.watch(connected)
+        return connected
+    if isinstance(problem, TimeoutError):
+        raise ConnectTimeoutError(connection, "timed out")
+    raise NewConnectionError(connection, "cannot be reached")

@@ -29,11 +29,8 @@ class Secret:
             UsageError: it does not look like a key.
         """
         if not _KEY.fullmatch(value):
-            raise UsageError(
-                name,
-                "does not look like a key (8 to 200 letters, digits, '.', '_' or '-')",
-                fix=fix,
-            )
+            problem = "does not look like a key (8 to 200 letters, digits, '.', '_' or '-')"
+            raise UsageError(name, problem, fix=fix)
         return cls(value)
 
     def __str__(self) -> str:

@@ -85,18 +85,23 @@ class Transport:
         self._session = guarded_session(self.guard, self._watchdog)
         self._session.headers.clear()
         self._session.headers.update({"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
-        self._log_redaction = _redacting_filter(self.key)
 
     def __enter__(self) -> Self:
         """Keep the key out of the HTTP library's log."""
-        logging.getLogger("urllib3.connectionpool").addFilter(self._log_redaction)
+        logging.getLogger("urllib3.connectionpool").addFilter(self._redact)
         return self
 
     def __exit__(self, *_: object) -> None:
         """Close all connections."""
-        logging.getLogger("urllib3.connectionpool").removeFilter(self._log_redaction)
+        logging.getLogger("urllib3.connectionpool").removeFilter(self._redact)
         self._session.close()
         self._watchdog.close()
+
+    def _redact(self, record: logging.LogRecord) -> bool:
+        """A log filter that takes the key out of every record."""
+        if self.key:
+            record.msg, record.args = self.key.scrub(record.getMessage()), None
+        return True
 
     def send(self, url: str, may: RequestLimits, opt_outs: FindOptOuts | None = None) -> Reply:
         """Ask for `url`; follow redirects by hand, each one checked.
@@ -161,9 +166,8 @@ class Transport:
                 raise UnavailableError(f"too-large:over {may.max_bytes} bytes")
             passed = time.monotonic() - started
             if passed > may.grace_s and size < passed * may.bytes_per_s:
-                raise UnavailableError(
-                    f"download:too slow (under {may.bytes_per_s} bytes a second)"
-                )
+                slowest = f"under {may.bytes_per_s} bytes a second"
+                raise UnavailableError(f"download:too slow ({slowest})")
         if self._watchdog.expired:
             raise OSError("cut by the watchdog")
         return b"".join(chunks)
@@ -179,14 +183,3 @@ def _connection_problem(error: Exception, may: RequestLimits) -> str:
     if isinstance(error, requests.exceptions.SSLError):
         return "its certificate or encryption cannot be trusted"
     return "cannot be reached, or the connection broke"
-
-
-def _redacting_filter(key: Secret | None) -> Callable[[logging.LogRecord], bool]:
-    """A log filter that takes the key out of every record."""
-
-    def scrub(record: logging.LogRecord) -> bool:
-        if key:
-            record.msg, record.args = key.scrub(record.getMessage()), None
-        return True
-
-    return scrub

@@ -6,6 +6,8 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from curate.net.client import Service
+
 T = TypeVar("T")
 GetJson = Callable[[str, Mapping[str, object]], dict[str, Any]]
 
@@ -55,16 +57,10 @@ QueryOption = Annotated[
 ]
 
 
-def no_refusal(status: int, body: str) -> Exception | None:
-    """Read nothing into an error answer."""
-    return None
-
-
-@dataclass(frozen=True)
-class Source:
+@dataclass(frozen=True, kw_only=True)
+class Source(Service):
     """A place images come from: how it is asked, how fast, and on what terms."""
 
-    name: str
     summary: str  # one line for `curate sources list`
     help: str  # one line for `curate fetch --help`
     terms_url: str | None = None
@@ -75,12 +71,7 @@ class Source:
     terms: tuple[str, ...] = ()  # the points that a user should know
     terms_version: str | None = None  # their date, if acceptance is asked for
     key_env: str | None = None  # environment variable that holds the key
-    key_parameter: str | None = None  # query parameter that carries it
     key_url: str | None = None  # where a key is to be had
-    requests_per_minute: int = 60
-    seconds_between: float = 1.0  # shortest time between two requests to one host
-    media_hosts: tuple[str, ...] | None = ()  # None: any public host an answer names
-    refusal: Callable[[int, str], Exception | None] = no_refusal
 
     @property
     def needs_acceptance(self) -> bool:
