@@ -38,17 +38,9 @@ def select_results(
 
 def make_row(source: str, item: FoundImage, retrieved: str) -> Sample:
     """The row of an image before its bytes are known."""
-    said: dict[str, Any] = {name: getattr(item, name) for name in SOURCE_FIELDS}
-    return Sample(
-        key=make_key(source, item.id),
-        source=source,
-        image_url=item.image_url,
-        retrieved=retrieved,
-        opt_outs=item.opt_outs,
-        ai_generated=item.ai_generated,
-        dropped=item.dropped,
-        **said,
-    )
+    names = (*SOURCE_FIELDS, "image_url", "opt_outs", "ai_generated", "dropped")
+    said: dict[str, Any] = {name: getattr(item, name) for name in names}
+    return Sample(key=make_key(source, item.id), source=source, retrieved=retrieved, **said)
 
 
 def is_due(known: Sample, *, lost: bool, allow_ai: bool) -> bool:

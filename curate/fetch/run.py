@@ -109,7 +109,8 @@ def _fetch_search(
     settings = {"query": query, "limit": limit, "allow_ai": allow_ai, **chosen}
     with dataset.lock():
         basis = terms.require_basis(dataset.root, source, query, fetch_options.ask)
-        way_out = _way_out(dataset, query)
+        openverse = command_line(dataset.root, "fetch", "openverse", "--query", query)
+        way_out = f"or take open licences: {openverse}"
         key = _read_key(source, way_out)
         answers = AnswerCache(dataset.evidence)
         account = FetchAccount(dataset, source.name, f"fetch {source.name}", settings, progress)
@@ -121,11 +122,13 @@ def _fetch_search(
             made = (plan.make_row(source.name, item, utc_now()) for item in tracked)
             rows = (replace(r, query=query, basis=basis, evidence=client.evidence) for r in made)
             try:
-                rows_met = _download_all(
-                    account, rows, plan.update_signals, client, allow_ai=allow_ai
-                )
+                update = plan.update_signals
+                rows_met = _download_all(account, rows, update, client, allow_ai=allow_ai)
             except SourceError as error:
-                raise _add_way_out(error, source, way_out) from None
+                if not source.needs_acceptance:
+                    raise
+                fix = f"{error.fix}; {way_out}"
+                raise SourceError(error.subject, error.problem, fix=fix) from None
         if not rows_met:
             progress.say(f"{source.name}: nothing found for {query!r}")
         return account.write_manifest()
@@ -139,9 +142,8 @@ def _fetch_listing(
         progress.say(note)
     license = settings.get("license")
     if license and identify(license, None).id is None:
-        progress.say(
-            f"--license {license}: names no licence known here; curate check will hold them"
-        )
+        unknown = "names no licence known here; curate check will hold them"
+        progress.say(f"--license {license}: {unknown}")
     with dataset.lock():
         account = FetchAccount(dataset, source, f"fetch {source}", settings, progress)
         rows = (
@@ -152,15 +154,14 @@ def _fetch_listing(
         left_out: dict[str, list[str]] = defaultdict(list)
         for row in rows_met:
             if row.dropped:
-                left_out[row.dropped.partition(":")[0]].append(str(row.file_name))
+                left_out[row.drop_reason].append(str(row.file_name))
         for reason, names in sorted(left_out.items()):
-            progress.say(
-                f"{LEFT_OUT_TEXTS.get(reason, reason)} ({len(names)}): {_list_names(names)}"
-            )
-        if without_caption := sum(not row.texts for row in rows_met):
-            progress.say(
-                f"{without_caption} of {len(rows_met)} images have no caption: their names are used"
-            )
+            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+            what = f"{LEFT_OUT_TEXTS.get(reason, reason)} ({len(names)})"
+            progress.say(f"{what}: {', '.join(names[:5])}{more}")
+        if without := sum(not row.texts for row in rows_met):
+            count = f"{without} of {len(rows_met)} images"
+            progress.say(f"{count} have no caption: their names are used")
         return account.write_manifest()
 
 
@@ -188,11 +189,9 @@ def _download_all(
         account.add_new(finished)
         in_a_row = in_a_row + 1 if is_failed_download(finished) else 0
         if in_a_row == MAX_FAILURES:
-            raise SourceError(
-                account.source,
-                f"{MAX_FAILURES} downloads in a row failed, the last one: {finished.dropped}",
-                fix="type the same command again later; finished work is kept",
-            )
+            problem = f"{MAX_FAILURES} downloads in a row failed, the last one: {finished.dropped}"
+            fix = "type the same command again later; finished work is kept"
+            raise SourceError(account.source, problem, fix=fix)
     return rows_met
 
 
@@ -219,12 +218,8 @@ def _store_image(row: Sample, data: bytes, dataset: Dataset) -> Sample:
     dropped = row.dropped or sniff.refusal_reason(data)
     if dropped:
         return replace(row, dropped=dropped)
-    return replace(
-        row,
-        sha256=dataset.store.put(data, sync=False),
-        byte_count=len(data),
-        format=sniff.sniff_format(data[:32]),
-    )
+    sha256, format = dataset.store.put(data, sync=False), sniff.sniff_format(data[:32])
+    return replace(row, sha256=sha256, byte_count=len(data), format=format)
 
 
 def _explain_errors(
@@ -236,11 +231,9 @@ def _explain_errors(
     except EndOfResults:
         return
     except KeyError as error:
-        raise SourceError(
-            source.name,
-            f"its answer lacks the field {error} (answer {(client.evidence or '')[:12]})",
-            fix="the source has changed its answers; report it with the file in evidence/",
-        ) from None
+        problem = f"its answer lacks the field {error} (answer {(client.evidence or '')[:12]})"
+        fix = "the source has changed its answers; report it with the file in evidence/"
+        raise SourceError(source.name, problem, fix=fix) from None
 
 
 def _read_key(source: Source, way_out: str) -> Secret | None:
@@ -251,20 +244,3 @@ def _read_key(source: Source, way_out: str) -> Secret | None:
     if not value:
         raise UsageError(source.key_env, f"is not set; {source.name} needs a key", fix=fix)
     return Secret.parse(source.key_env, value, fix=fix)
-
-
-def _add_way_out(error: SourceError, source: Source, way_out: str) -> SourceError:
-    """The error; where the source's terms bind, with the open way to the same images."""
-    if not source.needs_acceptance:
-        return error
-    return SourceError(error.subject, error.problem, fix=f"{error.fix}; {way_out}")
-
-
-def _way_out(dataset: Dataset, query: str) -> str:
-    openverse = command_line(dataset.root, "fetch", "openverse", "--query", query)
-    return f"or take open licences: {openverse}"
-
-
-def _list_names(names: list[str]) -> str:
-    shown = ", ".join(names[:5])
-    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown

@@ -9,7 +9,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 
@@ -19,7 +19,6 @@ from curate.errors import InputError
 from curate.images import sniff
 from curate.sources import metadata
 from curate.sources.base import FoundImage, Listing, Source
-from curate.sources.metadata import MetadataRow
 
 IMAGE_SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .tif .tiff .avif .heic .heif .jp2 .jxl .svg".split()
@@ -33,7 +32,7 @@ class FolderEntry:
 
     path: Path
     relative: str  # POSIX path from the folder, lossless for names that are not UTF-8
-    row: MetadataRow | None
+    row: FoundImage | None  # of a metadata file
     sidecar: Path | None
 
 
@@ -92,24 +91,19 @@ def _read_entries(
     name = root.resolve().name or "root"
     for entry in entries:
         data, dropped = _read_entry(entry)
-        line = entry.row or MetadataRow("", entry.relative)
-        stated = line.license is not None or line.license_url is not None
-        by = "source" if stated else "user" if license else None
-        yield FoundImage(
+        row = entry.row or FoundImage("")
+        stated = row.license_text is not None or row.license_url is not None
+        yield replace(
+            row,
             id=_image_id(name, entry.relative, data),
             data=data,
             dropped=dropped,
             file_name=_printable_path(entry.relative),
-            texts=tuple(dict.fromkeys([*line.texts, *_read_sidecar(entry)])),
-            title=line.title or _printable_path(PurePosixPath(entry.relative).stem),
-            tags=line.tags,
-            language=line.language,
-            author=line.author or author,
-            author_url=line.author_url,
-            page_url=line.page_url,
-            license_text=line.license if stated else license,
-            license_url=line.license_url,
-            license_by=by,
+            texts=tuple(dict.fromkeys([*row.texts, *_read_sidecar(entry)])),
+            title=row.title or _printable_path(PurePosixPath(entry.relative).stem),
+            author=row.author or author,
+            license_text=row.license_text if stated else license,
+            license_by="source" if stated else "user" if license else None,
         )
 
 
@@ -131,18 +125,14 @@ def _walk_files(folder: Path, without: Path) -> tuple[dict[str, Path], int]:
     hidden, skip = 0, without.resolve()
 
     def refuse(error: OSError) -> None:
-        raise InputError(
-            error.filename, f"cannot be listed ({error.strerror})", fix="correct its permissions"
-        )
+        problem = f"cannot be listed ({error.strerror})"
+        raise InputError(error.filename, problem, fix="correct its permissions")
 
     for root, folders, names in os.walk(folder, onerror=refuse):
         inside = Path(root)
         hidden += sum(n.startswith(".") for n in folders)
-        folders[:] = sorted(
-            n
-            for n in folders
-            if not n.startswith(".") and n != "__MACOSX" and (inside / n).resolve() != skip
-        )
+        shown = sorted(n for n in folders if not n.startswith(".") and n != "__MACOSX")
+        folders[:] = [n for n in shown if (inside / n).resolve() != skip]
         for name in names:
             if name.startswith("."):
                 hidden += 1
@@ -151,22 +141,18 @@ def _walk_files(folder: Path, without: Path) -> tuple[dict[str, Path], int]:
     return found, hidden
 
 
-def _read_metadata_rows(files: dict[str, Path]) -> tuple[dict[str, MetadataRow], list[str]]:
+def _read_metadata_rows(files: dict[str, Path]) -> tuple[dict[str, FoundImage], list[str]]:
     """What the metadata files say, by path relative to the folder, and remarks about them."""
-    merged: dict[str, MetadataRow] = {}
-    notes: list[str] = []
-    twice = 0
+    merged: dict[str, FoundImage] = {}
     folders: dict[str, str] = {}
+    notes, twice = [], 0
     for relative, path in sorted(files.items()):
         if path.name not in metadata.METADATA_NAMES:
             continue
         inside = str(PurePosixPath(relative).parent)
         if inside in folders:
-            raise InputError(
-                path,
-                f"stands beside {folders[inside]}: which one counts?",
-                fix="keep one of the two",
-            )
+            problem = f"stands beside {folders[inside]}: which one counts?"
+            raise InputError(path, problem, fix="keep one of the two")
         folders[inside] = path.name
         lines, unused = metadata.read_metadata(path)
         if unused:
@@ -180,17 +166,14 @@ def _read_metadata_rows(files: dict[str, Path]) -> tuple[dict[str, MetadataRow],
     return merged, notes
 
 
-def _join(first: MetadataRow, second: MetadataRow) -> MetadataRow:
+def _join(first: FoundImage, second: FoundImage) -> FoundImage:
     """Two rows about one file: all captions and tags, and the first row's word on the rest."""
-    fields = {
-        name: getattr(first, name) or getattr(second, name)
-        for name in MetadataRow.__dataclass_fields__
-    }
-    fields["texts"] = tuple(dict.fromkeys(first.texts + second.texts))
-    fields["tags"] = tuple(dict.fromkeys(first.tags + second.tags))
-    if first.license or first.license_url:
-        fields["license"], fields["license_url"] = first.license, first.license_url
-    return MetadataRow(**fields)
+    said = vars(second) | {name: value for name, value in vars(first).items() if value}
+    stated = first if first.license_text or first.license_url else second
+    said |= {"license_text": stated.license_text, "license_url": stated.license_url}
+    said |= {"texts": tuple(dict.fromkeys(first.texts + second.texts))}
+    said |= {"tags": tuple(dict.fromkeys(first.tags + second.tags))}
+    return FoundImage(**said)
 
 
 def _read_entry(entry: FolderEntry) -> tuple[bytes, str | None]:

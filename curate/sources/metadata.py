@@ -8,46 +8,28 @@ import csv
 import difflib
 import io
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from curate.errors import InputError
+from curate.sources.base import FoundImage
 
 METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
-METADATA_COLUMNS = (
-    "file_name", "text", "texts", "title", "tags", "language", "license", "license_url", "author",
-    "author_url", "page_url",
-)  # fmt: skip
+PLAIN_COLUMNS = ("title", "language", "license_url", "author", "author_url", "page_url")
+METADATA_COLUMNS = ("file_name", "text", "texts", "tags", "license", *PLAIN_COLUMNS)
 
 
-@dataclass(frozen=True)
-class MetadataRow:
-    """One row of a metadata file."""
-
-    where: str  # "FILE line 3", for messages
-    file_name: str
-    texts: tuple[str, ...] = ()
-    title: str | None = None
-    tags: tuple[str, ...] = ()
-    language: str | None = None
-    license: str | None = None
-    license_url: str | None = None
-    author: str | None = None
-    author_url: str | None = None
-    page_url: str | None = None
-
-
-def read_metadata(path: Path) -> tuple[list[MetadataRow], list[str]]:
+def read_metadata(path: Path) -> tuple[list[FoundImage], list[str]]:
     """The rows of a metadata file, and the names of the columns that nothing here uses.
+
+    The rows have no ids yet; the `file_name` of each is relative to the metadata file.
 
     Raises:
         InputError: it is broken, not UTF-8, or a row names no file; with the line.
     """
     readers = {".csv": _csv_rows, ".jsonl": _json_rows, ".parquet": _parquet_rows}
-    lines: list[MetadataRow] = []
+    lines = []
     unused: dict[str, None] = {}
     for where, record in readers[path.suffix](path):
         lines.append(_parse_row(where, record))
@@ -64,54 +46,50 @@ def read_utf8(path: Path) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise InputError(
-            path, f"cannot be read ({error.strerror})", fix="correct its permissions"
-        ) from None
+        problem = f"cannot be read ({error.strerror})"
+        raise InputError(path, problem, fix="correct its permissions") from None
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         number = data[: error.start].count(b"\n") + 1
-        raise InputError(
-            f"{path} line {number}", "is not UTF-8", fix=f"iconv -t UTF-8 {path.name}"
-        ) from None
+        where, fix = f"{path} line {number}", f"iconv -t UTF-8 {path.name}"
+        raise InputError(where, "is not UTF-8", fix=fix) from None
 
 
-def _parse_row(where: str, record: Mapping[str, Any]) -> MetadataRow:
+def _parse_row(where: str, record: Mapping[str, Any]) -> FoundImage:
     name = _cell_text(record.get("file_name"))
     if "file_name" not in record:
-        near = difflib.get_close_matches("file_name", list(record), n=1, cutoff=0.6)
+        near = difflib.get_close_matches("file_name", list(record), n=1)
         hint = f"; is it {near[0]}?" if near else ""
         raise InputError(where, f"no file_name{hint}", fix="name the column file_name")
     if name is None:
         raise InputError(where, "file_name is empty", fix="name the image, or remove the row")
     first = _cell_text(record.get("text"))
     texts = [*([first] if first else []), *_cell_list(where, record.get("texts"), "\n")]
-    return MetadataRow(
-        where,
-        name,
+    plain: dict[str, Any] = {column: _cell_text(record.get(column)) for column in PLAIN_COLUMNS}
+    return FoundImage(
+        id="",
+        file_name=name,
         texts=tuple(dict.fromkeys(texts)),
         tags=_cell_list(where, record.get("tags"), ","),
-        **{
-            field: _cell_text(record.get(field))
-            for field in METADATA_COLUMNS
-            if field not in ("file_name", "text", "texts", "tags")
-        },
+        license_text=_cell_text(record.get("license")),
+        **plain,
     )
 
 
 def _cell_text(value: object) -> str | None:
-    """A cell as text; empty, null and NaN are nothing."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    """A cell as text; empty, null and NaN (which is not equal to itself) are nothing."""
+    if value is None or value != value:
         return None
     return str(value).encode("utf-8", "replace").decode().strip() or None
 
 
 def _cell_list(where: str, value: object, separator: str) -> tuple[str, ...]:
     """A cell as texts: a list, or one text cut at `separator`."""
+    if value is None or value != value:
+        return ()
     if isinstance(value, str):
         value = value.split(separator)
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ()
     if not isinstance(value, Sequence):
         raise InputError(where, f"{value!r} is not a list of texts", fix="write a list of texts")
     return tuple(text for text in map(_cell_text, value) if text)
@@ -127,16 +105,13 @@ def _csv_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         for row in reader:
             where = f"{path} line {reader.line_num}"
             if None in row:
-                raise InputError(
-                    where,
-                    f"{len(row[None])} more cells than the header names",
-                    fix='put a text that holds commas between quotes: "a dog, asleep"',
-                )
+                problem = f"{len(row[None])} more cells than the header names"
+                fix = 'put a text that holds commas between quotes: "a dog, asleep"'
+                raise InputError(where, problem, fix=fix)
             yield where, row
     except csv.Error as error:
-        raise InputError(
-            f"{path} line {reader.line_num + 1}", f"is not CSV ({error})", fix="close every quote"
-        ) from None
+        where = f"{path} line {reader.line_num + 1}"
+        raise InputError(where, f"is not CSV ({error})", fix="close every quote") from None
 
 
 def _json_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -149,9 +124,8 @@ def _json_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         except (ValueError, RecursionError):
             record = None
         if not isinstance(record, dict):
-            raise InputError(
-                where, "is not a JSON object", fix='write {"file_name": "…", "text": "…"}'
-            )
+            fix = 'write {"file_name": "…", "text": "…"}'
+            raise InputError(where, "is not a JSON object", fix=fix)
         yield where, record
 
 

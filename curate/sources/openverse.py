@@ -20,10 +20,8 @@ LICENCES = (  # the API's names
     "cc0", "pdm", "by", "by-sa", "by-nc", "by-nc-sa", "by-nd", "by-nc-nd", "sampling+",
     "nc-sampling+",
 )  # fmt: skip
-LICENCE_NAMES = {
-    "cc0": "CC0",
-    "pdm": "Public Domain Mark",
-}  # as its own attribution lines write them
+# as its own attribution lines write them
+LICENCE_NAMES = {"cc0": "CC0", "pdm": "Public Domain Mark"}
 
 
 def search(
@@ -46,8 +44,7 @@ def search(
     for page in count(1):
         asked = {"q": query, "license": license, "page_size": PAGE_SIZE, "page": page}
         reply = get_json(URL, asked)
-        for result in required(reply, "results", list):
-            yield _parse_result(result)
+        yield from map(_parse_result, required(reply, "results", list))
         if page >= required(reply, "page_count", int):
             return
 

@@ -73,8 +73,7 @@ def search(  # noqa: PLR0913 one a documented parameter
     }
     for page in count(1):
         reply = get_json(URL, {**asked, "page": page})
-        for hit in required(reply, "hits", list):
-            yield _parse_hit(hit, lang)
+        yield from (_parse_hit(hit, lang) for hit in required(reply, "hits", list))
         if page * PAGE_SIZE >= required(reply, "totalHits", int):
             return
 
@@ -102,11 +101,8 @@ def _refusal(status: int, body: str) -> Exception | None:
     if '"page" is out of valid range' in body:
         return EndOfResults()
     if "API key" in body:
-        return SourceError(
-            "pixabay",
-            "does not accept the key in PIXABAY_API_KEY",
-            fix=f"copy your key from {KEY_URL} and export PIXABAY_API_KEY=…",
-        )
+        fix = f"copy your key from {KEY_URL} and export PIXABAY_API_KEY=…"
+        return SourceError("pixabay", "does not accept the key in PIXABAY_API_KEY", fix=fix)
     return None
 
 

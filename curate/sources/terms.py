@@ -4,6 +4,7 @@ import json
 import os
 import pwd
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -33,11 +34,8 @@ def accept_terms(root: Path, source: Source, basis: str) -> Acceptance:
         UsageError: the source asks for none, or the basis is empty.
     """
     if source.terms_version is None or source.terms_url is None:
-        raise UsageError(
-            source.name,
-            "asks for no acceptance of terms",
-            fix=f"curate fetch {source.name}",
-        )
+        fix = f"curate fetch {source.name}"
+        raise UsageError(source.name, "asks for no acceptance of terms", fix=fix)
     if not basis.strip():
         raise UsageError("--basis", "is empty", fix="say in a sentence why you may use the images")
     user = os.getuid()
@@ -83,12 +81,10 @@ def require_basis(root: Path, source: Source, query: str, ask: AskForBasis | Non
     if given is None:
         accept_them = command_line(root, "sources", "accept", source.name, "--basis", "TEXT")
         openverse = command_line(root, "fetch", "openverse", "--query", query)
-        raise LicenceError(
-            source.name,
-            f"its terms ({source.terms_url}, {source.terms_version}) are not accepted: "
-            f"{' '.join(source.terms)}",
-            fix=f"if you have a basis: {accept_them}; else take open licences: {openverse}",
-        )
+        which = f"({source.terms_url}, {source.terms_version})"
+        problem = f"its terms {which} are not accepted: {' '.join(source.terms)}"
+        fix = f"if you have a basis: {accept_them}; else take open licences: {openverse}"
+        raise LicenceError(source.name, problem, fix=fix)
     return given.basis
 
 
@@ -99,16 +95,13 @@ def _terms_file(root: Path) -> Path:
 def _read_terms(root: Path) -> dict[str, dict[str, str]]:
     if not _terms_file(root).exists():
         return {}
-    try:
+    with suppress(OSError, ValueError):
         value = json.loads(_terms_file(root).read_bytes())
-    except (OSError, ValueError):
-        raise _unreadable_terms(root) from None
-    if not isinstance(value, dict):
-        raise _unreadable_terms(root)
-    return value
+        if isinstance(value, dict):
+            return value
+    raise _unreadable_terms(root)
 
 
 def _unreadable_terms(root: Path) -> InputError:
-    return InputError(
-        _terms_file(root), "is not readable", fix="remove it, then accept the terms again"
-    )
+    fix = "remove it, then accept the terms again"
+    return InputError(_terms_file(root), "is not readable", fix=fix)
