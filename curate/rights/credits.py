@@ -30,22 +30,18 @@ def collect_credits(samples: Iterable[Sample], *, modified: str = MODIFIED) -> l
         samples: the images that are given on.
         modified: what was done to them, as the licences ask to be told.
     """
-    groups: dict[tuple[str, ...], list[Sample]] = defaultdict(list)
+    groups: dict[tuple[str, ...], list[tuple[str, str | None]]] = defaultdict(list)
     for sample in samples:
         name = sample.license or sample.license_text or "licence unknown"
         address = (licence_url(sample.license) if sample.license else None) or sample.license_url
-        groups[(sample.author or "", sample.author_url or "", name, address or "")].append(sample)
-    return [
-        Credit(
-            works=tuple(sorted((_work(s) for s in group), key=lambda w: (w[0], w[1] or ""))),
-            author=author or None,
-            author_url=author_url or None,
-            license=name,
-            license_url=address or None,
-            modified=modified,
-        )
-        for (author, author_url, name, address), group in sorted(groups.items())
-    ]
+        work = sample.title or sample.file_name or sample.key, sample.page_url
+        groups[(sample.author or "", sample.author_url or "", name, address or "")].append(work)
+    credits = []
+    for (author, author_url, name, address), group in sorted(groups.items()):
+        works = tuple(sorted(group, key=lambda work: (work[0], work[1] or "")))
+        maker = author or None, author_url or None
+        credits.append(Credit(works, *maker, name, address or None, modified))
+    return credits
 
 
 def dataset_credits(dataset: Dataset) -> list[Credit]:
@@ -60,10 +56,6 @@ def dataset_credits(dataset: Dataset) -> list[Credit]:
 def credits_markdown(credits: Sequence[Credit]) -> list[str]:
     """The credits as Markdown list items."""
     return [_credit_line(credit) for credit in credits]
-
-
-def _work(sample: Sample) -> tuple[str, str | None]:
-    return sample.title or sample.file_name or sample.key, sample.page_url
 
 
 def _credit_line(credit: Credit) -> str:

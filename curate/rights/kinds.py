@@ -14,21 +14,9 @@ TERMS = {
     "LicenseRef-Pexels": "pexels",
 }
 # What a policy can name, least restrictive first.
-LICENCE_KINDS = (
-    "own",
-    "cc0",
-    "public-domain-mark",
-    "permissive",
-    "attribution",
-    "share-alike",
-    "copyleft",
-    "public-domain",
-    "no-known-copyright",
-    "non-commercial",
-    "no-derivatives",
-    "terms",
-    "reserved",
-    "other",
+LICENCE_KINDS = tuple(
+    "own cc0 public-domain-mark permissive attribution share-alike copyleft public-domain "
+    "no-known-copyright non-commercial no-derivatives terms reserved other".split()
 )
 PERMISSIVE = (
     "0BSD Apache-2.0 BSD-2-Clause BSD-3-Clause BSL-1.0 ISC MIT MIT-0 OFL-1.1 Unlicense X11 Zlib"

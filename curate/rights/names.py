@@ -77,7 +77,7 @@ def identify(text: str | None, url: str | None) -> Licence:
     for family in [id for id in ids if is_family(id)]:
         if any(family_of(id) == family for id in ids if not is_family(id)):
             ids.discard(family)
-    strictest = max(ids, key=lambda id: (*_strictness(id), id))
+    strictest = max(ids, key=lambda id: (_strictness(id), id))
     if len(ids) > 1:
         return Licence(strictest, f"{how} disagree; the stricter counts", ("conflict",))
     if is_family(strictest):
@@ -85,9 +85,8 @@ def identify(text: str | None, url: str | None) -> Licence:
     return Licence(strictest, how)
 
 
-def _strictness(id: str) -> tuple[int, ...]:
-    ranks = sorted((LICENCE_KINDS.index(kind) for kind in kinds_of(id)), reverse=True)
-    return (*ranks, -1)
+def _strictness(id: str) -> list[int]:
+    return sorted((LICENCE_KINDS.index(kind) for kind in kinds_of(id)), reverse=True)
 
 
 def _quote_short(value: str) -> str:
@@ -129,59 +128,68 @@ def _from_words(words: str) -> str | None:
     phrase = " ".join("license" if t in ("licence", "licensed") else t for t in tokens)
     phrase = re.sub(r"^the (?=.)", "", phrase)
     known = _licence_phrases()
-    plain = phrase.removesuffix(" license")
-    return known.get(phrase) or known.get(plain) or _parse_cc0(phrase) or _parse_cc(phrase)
+    named = known.get(phrase) or known.get(phrase.removesuffix(" license"))
+    return named or _parse_cc0(phrase) or _parse_cc(phrase)
 
 
 def _from_license_ref(id: str) -> str | None:
     """An id of ours written out; a LicenseRef of the user's own making stays as it is."""
-    known = {known.casefold(): known for known in (*TERMS, *_licence_phrases().values())}
-    if id.casefold() in known:
-        return known[id.casefold()]
-    cc = re.fullmatch(r"licenseref-cc-(by[a-z-]*)-(\d\.\d)-([a-z]+)", id.casefold())
-    if cc:
+    folded = id.casefold()
+    for known in _PHRASES:
+        if known.casefold() == folded:
+            return known
+    if cc := re.fullmatch(r"licenseref-cc-(by[a-z-]*)-(\d\.\d)-([a-z]+)", folded):
         return _cc_id(cc[1].split("-"), cc[2], cc[3])
-    return None if id.casefold().startswith("licenseref-cc") else id
+    return None if folded.startswith("licenseref-cc") else id
+
+
+# names that stand for one licence, as words in lower case without marks
+_PHRASES = {
+    "Apache-2.0": ("apache license version 2.0", "apache license 2.0"),
+    "BSD-2-Clause": ("bsd 2 clause simplified",),
+    "BSD-3-Clause": ("bsd 3 clause new or revised",),
+    "OFL-1.1": ("sil open font license 1.1", "sil ofl 1.1"),
+    "LAL-1.3": ("free art license 1.3",),
+    OWN: ("own", "own work"),
+    "CC-PDM-1.0": (
+        *("pdm", "pdm 1.0", "cc pdm", "cc pdm 1.0", "public domain mark", "public domain mark 1.0"),
+        "creative commons public domain mark 1.0",
+    ),
+    "CC-PDDC": ("cc pddc", "creative commons public domain dedication and certification"),
+    PUBLIC_DOMAIN: ("public domain", "publicdomain", "pd"),
+    US_GOVERNMENT: ("united states government work", "us government work"),
+    NO_KNOWN_COPYRIGHT: (
+        *("no known copyright restrictions", "no known copyright"),
+        *("no known restrictions", "no restrictions"),
+    ),
+    ALL_RIGHTS_RESERVED: ("all rights reserved",),
+    "LicenseRef-RightsStatements-InC": ("in copyright",),
+    **{id: (source, f"{source} content") for id, source in TERMS.items()},
+}
+# addresses without scheme, "www." and "/" at the end
+_ADDRESSES = {
+    PUBLIC_DOMAIN: ("web.resource.org/cc/PublicDomain",),
+    "Apache-2.0": ("apache.org/licenses/LICENSE-2.0", "apache.org/licenses/LICENSE-2.0.html"),
+    NO_KNOWN_COPYRIGHT: ("flickr.com/commons/usage",),
+    US_GOVERNMENT: ("usa.gov/copyright.shtml", "usa.gov/government-works"),
+    "LicenseRef-scancode-pixabay-content": (
+        *("pixabay.com/service/license", "pixabay.com/service/license-summary"),
+        "pixabay.com/service/terms",
+    ),
+    "LicenseRef-scancode-unsplash": ("unsplash.com/license",),
+    "LicenseRef-Pexels": ("pexels.com/license",),
+}
 
 
 @cache
 def _licence_phrases() -> dict[str, str]:
-    """Names that stand for one licence, as words in lower case without marks."""
-    named = {
-        "apache license version 2.0": "Apache-2.0",
-        "apache license 2.0": "Apache-2.0",
-        "bsd 3 clause new or revised": "BSD-3-Clause",
-        "bsd 2 clause simplified": "BSD-2-Clause",
-        "sil open font license 1.1": "OFL-1.1",
-        "sil ofl 1.1": "OFL-1.1",
-        "free art license 1.3": "LAL-1.3",
-        "own": OWN,
-        "own work": OWN,
-        "pdm": "CC-PDM-1.0",
-        "pdm 1.0": "CC-PDM-1.0",
-        "cc pdm": "CC-PDM-1.0",
-        "cc pdm 1.0": "CC-PDM-1.0",
-        "public domain mark": "CC-PDM-1.0",
-        "public domain mark 1.0": "CC-PDM-1.0",
-        "creative commons public domain mark 1.0": "CC-PDM-1.0",
-        "cc pddc": "CC-PDDC",
-        "creative commons public domain dedication and certification": "CC-PDDC",
-        "public domain": PUBLIC_DOMAIN,
-        "publicdomain": PUBLIC_DOMAIN,
-        "pd": PUBLIC_DOMAIN,
-        "united states government work": US_GOVERNMENT,
-        "us government work": US_GOVERNMENT,
-        "no known copyright restrictions": NO_KNOWN_COPYRIGHT,
-        "no known copyright": NO_KNOWN_COPYRIGHT,
-        "no known restrictions": NO_KNOWN_COPYRIGHT,
-        "no restrictions": NO_KNOWN_COPYRIGHT,
-        "all rights reserved": ALL_RIGHTS_RESERVED,
-        "in copyright": "LicenseRef-RightsStatements-InC",
-    }
-    for id, source in TERMS.items():
-        named |= {source: id, f"{source} content": id}
-    ids = (*PERMISSIVE, *COPYLEFT)
-    return named | {" ".join(re.findall(r"\d+\.\d+|[a-z]+|\d+", id.casefold())): id for id in ids}
+    """Phrase -> the one licence that it stands for."""
+    named = {phrase: id for id, phrases in _PHRASES.items() for phrase in phrases}
+    return named | {_id_phrase(id): id for id in (*PERMISSIVE, *COPYLEFT)}
+
+
+def _id_phrase(id: str) -> str:
+    return " ".join(re.findall(r"\d+\.\d+|[a-z]+|\d+", id.casefold()))
 
 
 def _parse_cc0(phrase: str) -> str | None:
@@ -255,29 +263,17 @@ def _from_url(url: str) -> str | None:
         return _canonical_spdx_id(path[1].removesuffix(".html"))
     if host == "opensource.org" and len(path) == 2 and path[0] in ("licenses", "license"):
         return _canonical_spdx_id(path[1])
-    return {
-        "web.resource.org/cc/PublicDomain": PUBLIC_DOMAIN,
-        "apache.org/licenses/LICENSE-2.0": "Apache-2.0",
-        "apache.org/licenses/LICENSE-2.0.html": "Apache-2.0",
-        "flickr.com/commons/usage": NO_KNOWN_COPYRIGHT,
-        "usa.gov/copyright.shtml": US_GOVERNMENT,
-        "usa.gov/government-works": US_GOVERNMENT,
-        "pixabay.com/service/license": "LicenseRef-scancode-pixabay-content",
-        "pixabay.com/service/license-summary": "LicenseRef-scancode-pixabay-content",
-        "pixabay.com/service/terms": "LicenseRef-scancode-pixabay-content",
-        "unsplash.com/license": "LicenseRef-scancode-unsplash",
-        "pexels.com/license": "LicenseRef-Pexels",
-    }.get("/".join([host, *path]))
+    address = "/".join([host, *path])
+    return next((id for id, known in _ADDRESSES.items() if address in known), None)
 
 
 def _canonical_spdx_id(id: str) -> str | None:
     """The id as SPDX writes it, if it is one that is known here."""
-    known = {i.casefold(): i for i in (*PERMISSIVE, *COPYLEFT, "CC0-1.0", "CC-PDM-1.0", "CC-PDDC")}
-    return known.get(id.casefold()) or (
-        _parse_cc(" ".join(re.findall(r"\d+\.\d+|[a-z]+|\d+", id.casefold())))
-        if re.fullmatch(r"CC-BY[A-Z0-9.-]*", id, re.IGNORECASE)
-        else None
-    )
+    for known in (*PERMISSIVE, *COPYLEFT, "CC0-1.0", "CC-PDM-1.0", "CC-PDDC"):
+        if known.casefold() == id.casefold():
+            return known
+    is_cc = re.fullmatch(r"CC-BY[A-Z0-9.-]*", id, re.IGNORECASE)
+    return _parse_cc(_id_phrase(id)) if is_cc else None
 
 
 def _from_cc_path(path: list[str]) -> str | None:

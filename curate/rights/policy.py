@@ -74,16 +74,9 @@ def decide(sample: Sample, policy: Policy) -> Sample:
     if licence.id == OWN and sample.license_by != "user":
         how = f"{licence.how} was not stated by you (--license own)"
         licence = Licence(None, how, ("unknown",))
-    train, share_dataset, share_model = (_verdict(sample, licence, policy, use) for use in USES)
-    return replace(
-        sample,
-        license=licence.id,
-        license_how=licence.how,
-        train=train,
-        share_dataset=share_dataset,
-        share_model=share_model,
-        policy=policy.sha256,
-    )
+    found: dict[str, Any] = {use: _verdict(sample, licence, policy, use) for use in USES}
+    found |= {"license": licence.id, "license_how": licence.how, "policy": policy.sha256}
+    return replace(sample, **found)
 
 
 def policy_names() -> list[str]:
@@ -94,9 +87,8 @@ def policy_names() -> list[str]:
 def read_policy(policy: str) -> Policy:
     """Read a shipped policy by name, or a policy file by path."""
     path = POLICY_FOLDER / f"{policy}.toml" if policy in policy_names() else Path(policy)
-    choices = (
-        f"choose {', '.join(policy_names())} or a file such as {POLICY_FOLDER / 'personal.toml'}"
-    )
+    example = POLICY_FOLDER / "personal.toml"
+    choices = f"choose {', '.join(policy_names())} or a file such as {example}"
     if not path.exists():
         fix = suggest(policy, policy_names(), choices)
         raise UsageError(f"--policy {policy}", "no such policy", fix=fix)
@@ -107,8 +99,8 @@ def read_policy(policy: str) -> Policy:
     return Policy(
         path=path,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        allow={use: lists[use].get("allow", frozenset()) for use in USES},
-        deny={use: lists[use].get("deny", frozenset()) for use in USES},
+        allow={use: lists[use]["allow"] for use in USES},
+        deny={use: lists[use]["deny"] for use in USES},
         sources=sources,
         permissions=tuple(_permissions(path, document.get("permissions", ()), sources)),
     )
@@ -133,13 +125,10 @@ def _verdict_by_licence(licence: Licence, policy: Policy, use: str) -> Verdict:
     kinds = set(kinds_of(licence.id))
     codes = [f"licence-{p}" for p in licence.problems]
     codes += [f"licence:{licence.id}", *(code for kind, code in CODES.items() if kind in kinds)]
-    if licence.id in policy.deny[use]:
+    allow, deny = policy.allow[use], policy.deny[use]
+    if licence.id in deny or (licence.id not in allow and kinds & deny):
         return Verdict("deny", tuple(codes))
-    if licence.id in policy.allow[use]:
-        return Verdict("hold" if licence.problems else "allow", tuple(codes))
-    if kinds & policy.deny[use]:
-        return Verdict("deny", tuple(codes))
-    allowed = kinds <= policy.allow[use] and not licence.problems
+    allowed = (licence.id in allow or kinds <= allow) and not licence.problems
     return Verdict("allow" if allowed else "hold", tuple(codes))
 
 
@@ -185,7 +174,7 @@ def _lists(path: Path, use: str, table: Mapping[str, Any]) -> dict[str, frozense
     for key, names in lists.items():
         for name in names:
             _refuse_unknown(f"{label} {key}", name)
-    return {key: frozenset(names) for key, names in lists.items()}
+    return {key: frozenset(lists.get(key, ())) for key in ("allow", "deny")}
 
 
 def _refuse_unknown(subject: str, name: str) -> None:
@@ -230,15 +219,11 @@ def _permissions(
         rules = {use: _source_rule(sources, entry["source"], use) for use in USES}
         possible = [use for use, rule in rules.items() if rule not in ("licence", "deny")]
         if not uses or not set(uses) <= set(possible):
-            asked = f"[sources.{entry['source']}] asks for none"
-            fix = (
-                f"name some of {', '.join(possible)}"
-                if possible
-                else 'write train = "permission" there'
-            )
-            raise InputError(subject, f"permits {uses!r}, for which {asked}", fix=fix)
-        document = path.parent / entry["path"]
-        _check_document(subject, document, entry["sha256"])
+            problem = f"permits {uses!r}, for which [sources.{entry['source']}] asks for none"
+            some = f"name some of {', '.join(possible)}"
+            fix = some if possible else 'write train = "permission" there'
+            raise InputError(subject, problem, fix=fix)
+        _check_document(subject, path.parent / entry["path"], entry["sha256"])
         found.append(Permission(entry["source"], entry["sha256"], tuple(uses)))
     return found
 
@@ -247,14 +232,9 @@ def _check_document(subject: str, document: Path, sha256: str) -> None:
     try:
         actual = hashlib.sha256(document.read_bytes()).hexdigest()
     except OSError as error:
-        raise InputError(
-            subject,
-            f"its document {document} cannot be read ({error.strerror})",
-            fix="put the permission there, or remove the entry",
-        ) from None
+        problem = f"its document {document} cannot be read ({error.strerror})"
+        fix = "put the permission there, or remove the entry"
+        raise InputError(subject, problem, fix=fix) from None
     if actual != sha256:
-        raise InputError(
-            subject,
-            f"{document} is not the document that was named",
-            fix=f'read it, then write sha256 = "{actual}"',
-        )
+        problem = f"{document} is not the document that was named"
+        raise InputError(subject, problem, fix=f'read it, then write sha256 = "{actual}"')
