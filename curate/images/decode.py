@@ -7,33 +7,16 @@ file may still make a decoder eat memory or time, or die.
 import hashlib
 import io
 import re
-import struct
 import warnings
-import zlib
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from curate.images.sniff import MAX_PIXELS, STORED_FORMATS, sniff_format
+from curate.images.sniff import MAX_PIXELS, PILLOW_ERRORS, STORED_FORMATS, sniff_format
 
 if TYPE_CHECKING:
     from PIL import Image, ImageCms
 
-# What Pillow raises on broken files; a name that is missing here stops the run with a traceback.
-PILLOW_ERRORS = (
-    OSError,  # truncated data; UnidentifiedImageError
-    SyntaxError,  # broken PNG
-    ValueError,
-    EOFError,
-    ArithmeticError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-    Warning,  # raised as errors while decoding
-)
-
+DECODING_ERRORS = (*PILLOW_ERRORS, Warning)  # warnings are raised as errors while decoding
 _TRANSPOSE = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # EXIF orientation -> Image.Transpose
 
 
@@ -69,7 +52,7 @@ def decode_image(data: bytes) -> "Image.Image":
         raise UndecodableError(f"more than {MAX_PIXELS} pixels") from None
     except MemoryError:
         raise UndecodableError("needs too much memory") from None
-    except PILLOW_ERRORS as error:
+    except DECODING_ERRORS as error:
         raise UndecodableError(_error_text(error)) from None
     result.info.clear()
     return result
@@ -113,7 +96,7 @@ def _apply_orientation(image: "Image.Image") -> "Image.Image":
 
     try:
         orientation = image.getexif().get(0x0112, 1)
-    except PILLOW_ERRORS:
+    except DECODING_ERRORS:
         orientation = 1  # EXIF cannot be read; the pixels can
     method = _TRANSPOSE.get(orientation) if isinstance(orientation, int) else None
     return image if method is None else image.transpose(Image.Transpose(method))
@@ -158,11 +141,10 @@ def _convert_profile(image: "Image.Image", profile: object) -> "Image.Image":
     if isinstance(profile, bytes) and profile:
         try:
             transform = _profile_transform(profile, image.mode)
-            if transform is not None:
-                converted = ImageCms.applyTransform(image, transform)
-                if converted is not None:
-                    return converted
-        except (ImageCms.PyCMSError, *PILLOW_ERRORS):
+            converted = None if transform is None else ImageCms.applyTransform(image, transform)
+            if converted is not None:
+                return converted
+        except (ImageCms.PyCMSError, *DECODING_ERRORS):
             pass  # broken, or made for other channels than the image has
     return image.convert("RGB")
 

@@ -7,6 +7,7 @@ figures are in docs/shards.md.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from curate.dataset import engine
@@ -83,17 +84,17 @@ def find_duplicates(
 def summarize(samples: Sequence[Sample]) -> DedupSummary:
     """Count what was dropped, and why."""
     by_key = {s.key: s for s in samples}
-    kinds = Counter({"bytes": 0, "pixels": 0, "near": 0})
+    kinds, why = {"bytes": 0, "pixels": 0, "near": 0}, {}
     for sample in samples:
-        reason, _, key = (sample.dropped or "").partition(":")
+        reason, _, detail = (sample.dropped or "").partition(":")
         if reason == DUPLICATE:
-            twin = by_key[key]
+            twin = by_key[detail]
             same_pixels = sample.pixel_sha256 == twin.pixel_sha256
             near = "pixels" if same_pixels and sample.pixel_sha256 else "near"
             kinds["bytes" if sample.sha256 == twin.sha256 else near] += 1
-    parts = {s.key: s.dropped.partition(":") for s in samples if s.dropped}
-    why = {key: detail for key, (reason, _, detail) in parts.items() if reason == UNREADABLE}
-    return DedupSummary(len(samples), len(live_samples(samples)), len(why), dict(kinds), why)
+        elif reason == UNREADABLE:
+            why[sample.key] = detail
+    return DedupSummary(len(samples), len(live_samples(samples)), len(why), kinds, why)
 
 
 def dedup(
@@ -108,16 +109,9 @@ def dedup(
         mirrors: whether a mirror image is a copy. Off, since left and right hands, arrows and
             profiles are pairs of mirror images with different captions.
     """
-
-    def thumbs(samples: Sequence[Sample]) -> "Mapping[str, Thumbnail]":
-        return stored_thumbnails(store, samples)
-
-    return engine.apply_to_all_rows(
-        rows,
-        lambda samples: drop_duplicates(
-            samples, thumbs, max_distance=max_distance, mirrors=mirrors
-        ),
-    )
+    thumbs = partial(stored_thumbnails, store)
+    drop = partial(drop_duplicates, thumbs=thumbs, max_distance=max_distance, mirrors=mirrors)
+    return engine.apply_to_all_rows(rows, drop)
 
 
 def drop_duplicates(

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.dataset import engine
-from curate.dataset.sample import Sample, drop_samples, reinstate_samples
+from curate.dataset.sample import Sample, drop_samples, live_samples, reinstate_samples
 from curate.dataset.store import Store
 from curate.images.decode import UndecodableError, decode_image, flatten, pixel_sha256
 from curate.system import sandbox
@@ -33,23 +34,20 @@ def measure(
     Raises:
         InputError: a stored file is missing or has changed.
     """
-    return engine.apply_to_all_rows(
-        rows, lambda samples: _measure_samples(samples, store, progress)
-    )
+    return engine.apply_to_all_rows(rows, partial(_measure_samples, store, progress))
 
 
-def _measure_samples(samples: Sequence[Sample], store: Store, progress: Progress) -> list[Sample]:
-    stored = {s.key for s in samples if s.sha256}
-    again = {s.key: s for s in reinstate_samples(samples, UNREADABLE) if s.key in stored}
-    samples = [again.get(s.key, s) for s in samples]
-    todo = [s for s in samples if s.sha256 and s.dropped is None and s.pixel_sha256 is None]
-    hashes = sorted({s.sha256 for s in todo if s.sha256})
+def _measure_samples(store: Store, progress: Progress, samples: Sequence[Sample]) -> list[Sample]:
+    fresh = reinstate_samples(samples, UNREADABLE)
+    samples = [new if new.sha256 else old for old, new in zip(samples, fresh, strict=True)]
+    live = live_samples(samples)
+    todo = {s.key: s.sha256 for s in live if s.sha256 and s.pixel_sha256 is None}
+    hashes = sorted(set(todo.values()))
     shown = track(measure_stored(store, hashes), len(hashes), "images measured", progress)
     found = dict(zip(hashes, shown, strict=True))
-    wanted = {s.key for s in todo}
     filled, reasons = [], {}
     for sample in samples:
-        facts = found[str(sample.sha256)] if sample.key in wanted else {}
+        facts = found[todo[sample.key]] if sample.key in todo else {}
         if isinstance(facts, str):
             reasons[sample.key] = f"{UNREADABLE}:{facts}"
             facts = {}
@@ -60,8 +58,7 @@ def _measure_samples(samples: Sequence[Sample], store: Store, progress: Progress
 def measure_stored(store: Store, hashes: Sequence[str]) -> Iterator[dict[str, Any] | str]:
     """For each stored image its measured facts by field name, or why it cannot be decoded."""
     jobs = [{"root": str(store.root), "sha256": h} for h in hashes]
-    function = f"{__name__}:_measure_job"
-    for answer in sandbox.run_jobs(function, jobs) if jobs else ():
+    for answer in sandbox.run_jobs(f"{__name__}:_measure_job", jobs) if jobs else ():
         if isinstance(answer, sandbox.WorkerFailure):
             yield answer.reason
         else:
@@ -69,9 +66,8 @@ def measure_stored(store: Store, hashes: Sequence[str]) -> Iterator[dict[str, An
 
 
 def _measure_job(root: str, sha256: str) -> sandbox.JobResult:
-    data = Store(Path(root)).get(sha256)
     try:
-        return {"facts": pixel_facts(decode_image(data))}, b""
+        return {"facts": pixel_facts(decode_image(Store(Path(root)).get(sha256)))}, b""
     except UndecodableError as error:
         return {"refused": str(error)}, b""
 

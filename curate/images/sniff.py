@@ -7,7 +7,13 @@ import zlib
 
 MAX_PIXELS = 50_000_000  # pixels; larger images are refused before decoding
 STORED_FORMATS = ("JPEG", "PNG", "WEBP")  # the formats we store
-
+# What Pillow raises on broken files; a name that is missing here stops the run with a traceback.
+PILLOW_ERRORS = (
+    OSError,  # truncated data; UnidentifiedImageError
+    SyntaxError,  # broken PNG
+    *(ValueError, EOFError, ArithmeticError, LookupError, TypeError, AttributeError, RuntimeError),
+    *(struct.error, zlib.error),
+)
 _MAGIC = (
     (b"\xff\xd8\xff", "JPEG"),
     (b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -51,8 +57,7 @@ def refusal_reason(data: bytes) -> str | None:
     name = sniff_format(data[:32])
     if name not in STORED_FORMATS:
         return f"not-an-image:{name}"
-    size = _header_size(data, name)
-    if size is None:
+    if (size := _header_size(data, name)) is None:
         return f"not-an-image:{name} with an unreadable header"
     width, height = size
     if width * height > MAX_PIXELS:
@@ -71,19 +76,7 @@ def _header_size(data: bytes, name: str) -> tuple[int, int] | None:
                 return image.size
     except Image.DecompressionBombError:
         return 2 * MAX_PIXELS, 1
-    except (
-        OSError,  # UnidentifiedImageError among them
-        SyntaxError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        LookupError,
-        ArithmeticError,
-        RuntimeError,
-        EOFError,
-        struct.error,
-        zlib.error,
-    ):
+    except PILLOW_ERRORS:
         return None
 
 

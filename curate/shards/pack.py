@@ -6,15 +6,15 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from curate.dataset.folder import Dataset, command_line
 from curate.dataset.sample import Sample
 from curate.dataset.store import Store
-from curate.errors import InputError, UsageError, storage_error
+from curate.errors import InputError, UsageError, disk_errors
 from curate.formats.shards import IMAGE_FORMATS, INDEX_NAME, Record, Shard, ShardIndex, shard_name
 from curate.system import sandbox
 from curate.system.files import remove_leftovers, write_bytes
@@ -83,11 +83,8 @@ def pack(
         chosen = [s for s in samples if reason_not_packed(s) is None]
         if not chosen:
             raise _nothing_to_pack(dataset, left_out)
-        writer = _Writer(dataset.shards, split, shard_size)
-        try:
-            writer.prepare()
-            answers = _render_all(dataset.store, chosen, settings)
-            both = zip(chosen, answers, strict=True)
+        with _Writer(dataset.shards, split, shard_size) as writer:
+            both = zip(chosen, _render_all(dataset.store, chosen, settings), strict=True)
             for sample, answer in track(both, len(chosen), "images", progress):
                 if isinstance(answer, str):
                     left_out[answer] += 1
@@ -97,8 +94,6 @@ def pack(
                 raise _nothing_to_pack(dataset, left_out)
             index = writer.index(size, format, settings | {"shard_size": shard_size})
             return _summary(dataset.shards, index, left_out, _publish(dataset.shards, index))
-        finally:
-            writer.abandon()
 
 
 def _summary(
@@ -112,7 +107,7 @@ def _summary(
 def reason_not_packed(sample: Sample) -> str | None:
     """Why this row is not packed; None if it is."""
     if sample.dropped is not None:
-        return "dropped:" + sample.dropped.split(":")[0]
+        return f"dropped:{sample.drop_reason}"
     if sample.sha256 is None:
         return "no-picture"
     if sample.train is None:
@@ -148,9 +143,8 @@ def check_pack_settings(
     if size < 1 or shard_size < 1:
         raise UsageError("--size", "must be 1 pixel or more", fix="--size 512")
     if format not in IMAGE_FORMATS:
-        raise UsageError(
-            "--format", f"no format {format!r}", fix=f"one of {', '.join(IMAGE_FORMATS)}"
-        )
+        fix = f"one of {', '.join(IMAGE_FORMATS)}"
+        raise UsageError("--format", f"no format {format!r}", fix=fix)
     if not _SPLIT_NAME.fullmatch(split):
         raise UsageError("split", f"{split!r} is not letters and digits", fix="train")
     try:
@@ -164,13 +158,10 @@ def check_pack_settings(
 
 def _nothing_to_pack(dataset: Dataset, left_out: Mapping[str, int]) -> InputError:
     """Nothing can be packed: say why, and which command comes first."""
-    status, explain, check, caption = (
-        command_line(dataset.root, *words)
-        for words in (("status",), ("explain", "KEY"), ("check",), ("caption",))
-    )
+    status, explain = (command_line(dataset.root, *w) for w in (("status",), ("explain", "KEY")))
     commands = {
-        "no-verdict": check,
-        "no-caption": caption,
+        "no-verdict": command_line(dataset.root, "check"),
+        "no-caption": command_line(dataset.root, "caption"),
         "hold": f"{status}, then {explain}; a fetch with --license states a licence",
         "deny": f"{status}, then {explain}",
     }
@@ -208,11 +199,12 @@ class _Writer:
         self.tar: Any = None
         self.started = self.filled = 0  # samples before this shard; bytes in it
 
-    def prepare(self) -> None:
+    def __enter__(self) -> Self:
         """Make the folder; remove what a killed process left there."""
-        with _disk_errors(self.folder):
+        with disk_errors(self.folder):
             self.folder.mkdir(exist_ok=True)
             remove_leftovers(self.folder)
+        return self
 
     def add(self, sample: Sample, facts: Mapping[str, Any], image: bytes) -> None:
         """Append a sample to the shard in the making."""
@@ -222,7 +214,7 @@ class _Writer:
         bytes_ = len(image) + len(record) + len(caption)
         if self.tar is not None and self.filled + bytes_ > self.shard_size:
             self._finish()
-        with _disk_errors(self.folder):
+        with disk_errors(self.folder):
             if self.tar is None:
                 self._start()
             members = {str(facts["format"]): image, "json": record, "txt": caption}
@@ -247,7 +239,7 @@ class _Writer:
             settings=settings,
         )
 
-    def abandon(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close what is open and remove what was not published."""
         for opened in (self.tar, self.file):
             if opened is not None:
@@ -265,7 +257,7 @@ class _Writer:
     def _finish(self) -> None:
         assert self.file is not None
         name = shard_name(self.split, len(self.shards))
-        with _disk_errors(self.folder):
+        with disk_errors(self.folder):
             self.tar.close()
             self.file.flush()
             os.fsync(self.file.fileno())
@@ -288,7 +280,7 @@ def _shard_record(sample: Sample, facts: Mapping[str, Any]) -> Record:
 def _publish(folder: Path, index: ShardIndex) -> bool:
     """Put the finished shards in the place of the old ones; True if those were the same."""
     path, text = folder / INDEX_NAME, index.to_json()
-    with _disk_errors(folder):
+    with disk_errors(folder):
         old = path.read_bytes() if path.exists() else b""
         if old == text and all(_is_intact(folder, shard) for shard in index.shards):
             return True
@@ -296,7 +288,7 @@ def _publish(folder: Path, index: ShardIndex) -> bool:
         for shard in index.shards:
             _part_path(folder, shard.name).replace(folder / shard.name)
     write_bytes(path, text)
-    with _disk_errors(folder):
+    with disk_errors(folder):
         listed = {shard.name for shard in index.shards}
         for tar in folder.glob("*-[0-9][0-9][0-9][0-9][0-9][0-9].tar"):
             if tar.name not in listed:
@@ -316,12 +308,3 @@ def _part_path(folder: Path, name: str) -> Path:
 def _file_sha256(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-@contextmanager
-def _disk_errors(folder: Path) -> Iterator[None]:
-    """Turn a failed write into a sentence."""
-    try:
-        yield
-    except OSError as error:
-        raise storage_error(folder, error) from None

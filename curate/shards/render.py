@@ -28,13 +28,11 @@ def render_stored(
         ({"refused": REASON}, nothing), or the facts that a record states of its pixels, and the
         bytes to pack.
     """
-    data = Store(Path(root)).get(sha256)
     try:
-        image = decode_image(data)
+        image = decode_image(Store(Path(root)).get(sha256))
+        return render_image(image, known=known, size=size, format=format, background=background)
     except UndecodableError:
         return {"refused": "unreadable"}, b""
-    try:
-        return render_image(image, known=known, size=size, format=format, background=background)
     except (OSError, ValueError):  # WebP ends at 16,383 pixels a side, JPEG at 65,535
         return {"refused": f"not-encodable:{format}"}, b""
 
@@ -69,6 +67,5 @@ def scale_down(image: "Image.Image", size: int) -> "Image.Image":
     shorter = min(image.size)
     if shorter <= size:
         return image
-    sides = (max(1, round(side * size / shorter)) for side in image.size)
-    width, height = sides
+    width, height = (max(1, round(side * size / shorter)) for side in image.size)
     return image.resize((width, height), Image.Resampling.LANCZOS)
