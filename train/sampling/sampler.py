@@ -1,11 +1,12 @@
 """From prompts to images, through every stage of the cascade.
 
-Letters in names: B batch, N images, C channels, H and W pixels, L text tokens, D text width.
+Letters in names: B batch, N images, C channels, H and W pixels.
 """
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from train.randomness import generator_at
 from train.resizing import back_project, upsample
 from train.size import Size
 from train.text_encoder.embeddings import TextEncoder
+from train.text_encoder.states import EncodedText
 
 MAX_TOGETHER = 64  # images made at a time, at most
 MAX_PIXELS = 2**20  # of the images made at a time: bounds the memory of large ones
@@ -66,7 +68,8 @@ class CascadeSampler:
     cascade: Cascade
     device: torch.device
     config: SamplingConfig = field(default_factory=SamplingConfig)
-    _states_LD: dict[str, Tensor] = field(default_factory=dict)  # prompt -> its token states
+    _rows: dict[str, int] = field(default_factory=dict)  # prompt -> its place in the text
+    _text: EncodedText | None = None
 
     @property
     def size(self) -> Size:
@@ -92,7 +95,7 @@ class CascadeSampler:
         Raises:
             InputError: the encoder cannot be loaded, or is not the one the model was trained with.
         """
-        new = sorted(set(prompts) - self._states_LD.keys())
+        new = sorted(set(prompts) - self._rows.keys())
         if not new:
             return
         self.cascade.to("cpu")  # a large encoder and the cascade need not fit a card together
@@ -108,9 +111,9 @@ class CascadeSampler:
                 cut = f"more than {encoder.limit} tokens; the rest is not read"
                 progress.say(f"{prompt[:40]!r}…: {cut}")
         encoded = encoder.encode(new, progress)
-        for row, prompt in enumerate(new):
-            states_BLD, mask_BL = encoded.take(torch.tensor([row]))
-            self._states_LD[prompt] = states_BLD[0, : int(mask_BL.sum())].clone()
+        known = [encoded] if self._text is None else [self._text, encoded]
+        self._text = EncodedText.concatenate(known)
+        self._rows |= zip(new, count(len(self._rows)))
 
     def sample(
         self,
@@ -138,23 +141,13 @@ class CascadeSampler:
         together = count_at_once(self.cascade.stages[:stages][-1].size)
         for first in range(0, len(prompts), together):
             part = slice(first, first + together)
-            yield self._sample_part(first, self._text(prompts[part]), seeds[part], shown, stages)
-
-    def _text(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Token states (B, L, D), zero beyond each prompt's end, and mask (B, L)."""
-        known = [self._states_LD[prompt] for prompt in prompts]
-        longest = max(1, *(len(states) for states in known))
-        states = torch.zeros(len(known), longest, known[0].shape[1])
-        mask = torch.zeros(len(known), longest)
-        for row, own in enumerate(known):
-            states[row, : len(own)], mask[row, : len(own)] = own, 1
-        return states.to(self.device), mask.to(self.device)
+            yield self._sample_part(first, prompts[part], seeds[part], shown, stages)
 
     @torch.inference_mode()
     def _sample_part(
         self,
         first: int,
-        text: tuple[Tensor, Tensor],
+        prompts: Sequence[str],
         seeds: Sequence[int],
         shown: Sequence[int],
         stages: int | None,
@@ -166,13 +159,15 @@ class CascadeSampler:
                 spread = self.cascade.stages[0].sigma_data
                 steps.append(to_uint8(x_BCHW * spread / math.hypot(sigma, spread)))
 
+        assert self._text is not None
+        rows = torch.tensor([self._rows[prompt] for prompt in prompts])
+        text = self._text.take(rows, device=self.device)
         chosen = self.cascade.stages[:stages]
         begun = to_uint8(_seed_noise(seeds, 0, chosen[0].size)[:, :3] / 2)
         drawn = run_stages(
             chosen, text, seeds, device=self.device, config=self.config, on_step=keep
         )
-        made = [to_uint8(images) for images in drawn]
-        return Samples(first, made, begun, steps)
+        return Samples(first, [to_uint8(images) for images in drawn], begun, steps)
 
 
 def run_stages(
@@ -197,92 +192,68 @@ def run_stages(
     images = torch.zeros(0)
     for number, stage in enumerate(stages):
         noise = _seed_noise(seeds, number, stage.size).to(device)
-        conditioning = upsample(images, stage.size) if number else None
-        drawer = StageSampler(stage, device, config)
-        drawn = drawer.sample(text, noise, conditioning, on_step=None if number else on_step)
+        given = upsample(images, stage.size) if number else None
+        watch = None if number else on_step
+        drawn = sample_stage(stage, text, noise, given, device=device, config=config, on_step=watch)
         images = back_project(drawn, images) if number else drawn
         yield images
 
 
-@dataclass(frozen=True)
-class StageSampler:
-    """Samples with one stage."""
+def sample_stage(
+    stage: Stage,
+    text: tuple[Tensor, Tensor],
+    noise_B6HW: Tensor,
+    low_BCHW: Tensor | None,
+    *,
+    device: torch.device,
+    config: SamplingConfig,
+    on_step: OnStep | None = None,
+) -> Tensor:
+    """Images (B, 3, H, W) in [-1, 1], made by one stage.
 
-    stage: Stage
-    device: torch.device
-    config: SamplingConfig
+    Args:
+        stage: its network is on `device`, as are the tensors.
+        text: token states and mask.
+        noise_B6HW: standard normal; channels 3 to 5 are for the low-resolution image.
+        low_BCHW: that image enlarged, for a super-resolution stage.
+        device: where to sample.
+        config: how to sample.
+        on_step: called before every step.
+    """
+    sigmas, conditioning = diffusion.karras_sigmas(config.steps), None
+    if low_BCHW is not None:
+        low, high = config.super_resolution_sigma_min, config.super_resolution_sigma_max
+        sigmas = diffusion.karras_sigmas(config.super_resolution_steps, low=low, high=high)
+        level = torch.full((len(noise_B6HW),), config.noise_augmentation, device=device)
+        conditioning = (low_BCHW + config.noise_augmentation * noise_B6HW[:, 3:], level)
+    both = (torch.cat([text[0]] * 2), torch.cat([text[1], torch.zeros_like(text[1])]))
+    dtype, steps = compute_dtype(device), count()
 
-    @property
-    def steps(self) -> int:
-        """How often the network runs, guidance apart."""
-        config = self.config
-        return config.super_resolution_steps if self.stage.conditioning_size else config.steps
+    def denoiser(x_BCHW: Tensor, sigma_on_cpu: Tensor) -> Tensor:  # so that nothing waits for a GPU
+        sigma = float(sigma_on_cpu)
+        if on_step is not None:
+            on_step(next(steps), sigma, x_BCHW)
+        scale = 1.0 if conditioning else _guidance_scale(sigma, config)
+        x, words = (x_BCHW, text) if scale == 1 else (torch.cat([x_BCHW] * 2), both)
+        levels, spread = torch.full((len(x),), sigma, device=device), stage.sigma_data
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            x0 = diffusion.denoise(
+                stage.network, x, levels, words, sigma_data=spread, conditioning=conditioning
+            )
+        if scale != 1:
+            x0 = diffusion.guide(*x0.chunk(2), scale)
+        return diffusion.dynamic_threshold(x0) if scale > DYNAMIC_ABOVE else x0.clamp(-1, 1)
 
-    def sample(
-        self,
-        text: tuple[Tensor, Tensor],
-        noise_B6HW: Tensor,
-        low_BCHW: Tensor | None,
-        *,
-        on_step: OnStep | None = None,
-    ) -> Tensor:
-        """Images (B, 3, H, W) in [-1, 1].
+    mean = conditioning and conditioning[0]
+    return diffusion.dpm_solver_pp_2m(denoiser, noise_B6HW[:, :3], sigmas, mean_BCHW=mean).clamp(
+        -1, 1
+    )
 
-        Args:
-            text: token states and mask.
-            noise_B6HW: standard normal; channels 3 to 5 are for the low-resolution image.
-            low_BCHW: that image enlarged, for a super-resolution stage.
-            on_step: called before every step.
-        """
-        stage, config, count = self.stage, self.config, len(noise_B6HW)
-        conditioning, seen = None, 0
-        if low_BCHW is not None:
-            level = torch.full((count,), config.noise_augmentation, device=self.device)
-            conditioning = (low_BCHW + config.noise_augmentation * noise_B6HW[:, 3:], level)
-        both = (torch.cat([text[0]] * 2), torch.cat([text[1], torch.zeros_like(text[1])]))
-        dtype = compute_dtype(self.device)
 
-        def denoiser(x_BCHW: Tensor, sigma: Tensor) -> Tensor:
-            nonlocal seen
-            if on_step is not None:
-                on_step(seen, float(sigma), x_BCHW)
-            seen += 1
-            scale = 1.0 if conditioning is not None else self._guidance_scale(float(sigma))
-            guide = scale != 1
-            x, words = (torch.cat([x_BCHW] * 2), both) if guide else (x_BCHW, text)
-            with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
-                x0 = diffusion.denoise(
-                    stage.network,
-                    x,
-                    torch.full((len(x),), float(sigma), device=self.device),
-                    words,
-                    sigma_data=stage.sigma_data,
-                    conditioning=conditioning,
-                )
-            if guide:
-                x0 = diffusion.guide(x0[:count], x0[count:], config.guidance)
-            if guide and config.guidance > DYNAMIC_ABOVE:
-                return diffusion.dynamic_threshold(x0)
-            return x0.clamp(-1, 1)
-
-        ends = (
-            {}
-            if conditioning is None
-            else {
-                "low": config.super_resolution_sigma_min,
-                "high": config.super_resolution_sigma_max,
-            }
-        )
-        sigmas = diffusion.karras_sigmas(self.steps, **ends)  # on the CPU: nothing waits for a GPU
-        return diffusion.dpm_solver_pp_2m(
-            denoiser, noise_B6HW[:, :3], sigmas, mean_BCHW=conditioning and conditioning[0]
-        ).clamp(-1, 1)
-
-    def _guidance_scale(self, sigma: float) -> float:
-        """How strictly to follow the prompt at this noise level; 1 asks the network only once."""
-        config = self.config
-        low, high = config.guidance_sigma_min, config.guidance_sigma_max
-        return diffusion.guidance_scale_at(sigma, config.guidance, low=low, high=high)
+def _guidance_scale(sigma: float, config: SamplingConfig) -> float:
+    """How strictly to follow the prompt at this noise level; 1 asks the network only once."""
+    low, high = config.guidance_sigma_min, config.guidance_sigma_max
+    return diffusion.guidance_scale_at(sigma, config.guidance, low=low, high=high)
 
 
 def load_sampler(
@@ -295,7 +266,10 @@ def load_sampler(
     """
     place = pick_device(device)
     cascade = checkpoint.load(path)
-    _cast_weights(cascade, compute_dtype(place))
+    for stage in cascade.stages:
+        for layer in stage.network.modules():
+            if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
+                layer.to(compute_dtype(place))  # autocast would do so at every step, to the bit
     return CascadeSampler(cascade, place, config or SamplingConfig())
 
 
@@ -322,17 +296,6 @@ def informative_steps(stage: Stage, steps: int, count: int) -> list[int]:
 def count_at_once(size: Size) -> int:
     """How many images of a size are made at a time, so that memory is bounded."""
     return max(1, min(MAX_TOGETHER, MAX_PIXELS // (size.width * size.height)))
-
-
-def _cast_weights(cascade: Cascade, dtype: torch.dtype) -> None:
-    """Keep the weights that are multiplied with in the precision they are multiplied in.
-
-    Autocast would turn them into it at every step. The images are the same, bit for bit.
-    """
-    for stage in cascade.stages:
-        for layer in stage.network.modules():
-            if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
-                layer.to(dtype)
 
 
 def _seed_noise(seeds: Sequence[int], stage: int, size: Size) -> Tensor:

@@ -15,7 +15,7 @@ from train.data.batches import Mixture
 from train.data.dataset import ImageSet
 from train.randomness import generator_at
 from train.resizing import back_project, downsample_to, upsample
-from train.sampling.sampler import SamplingConfig, StageSampler
+from train.sampling.sampler import SamplingConfig, sample_stage
 from train.size import Size
 
 MARGIN_DB = 0.5  # dB by which a converged stage beats the best enlargement that has learnt nothing
@@ -111,8 +111,8 @@ def refine(
     shape = (6, *pairs.real_BCHW.shape[2:])
     noise = torch.stack([torch.randn(shape, generator=generator_at(STREAM, s)) for s in seeds])
     text = (pairs.text[0].to(device), pairs.text[1].to(device))
-    drawer = StageSampler(stage, device, config)
-    return drawer.sample(text, noise.to(device), pairs.upsampled_BCHW.to(device)).cpu()
+    noise, given = noise.to(device), pairs.upsampled_BCHW.to(device)
+    return sample_stage(stage, text, noise, given, device=device, config=config).cpu()
 
 
 def _make_pairs(stage: Stage, image_set: ImageSet, mixture: Mixture, rows: list[int]) -> Pairs:
