@@ -207,7 +207,7 @@ def test_steps_go_from_the_noise_to_the_picture(model):
 def sample(model: Path, out: Path, prompts=PROMPTS, **options) -> list[str]:
     """Draws as `train sample` does; what it says."""
     progress = RecordedProgress()
-    sheets.write_sheet(model, prompts, out=out, device="cpu", progress=progress, **options)
+    sheets.write_sheet(model, Request(prompts, out=out, device="cpu", **options), progress)
     return progress.said
 
 
@@ -285,10 +285,9 @@ def test_before_and_steps_do_not_go_together(model, tmp_path):
 
 
 def test_a_sheet_is_a_png_file(model, tmp_path):
-    with pytest.raises(UsageError, match=r"is not a PNG file\n  fix: --out .*/a.png"):
-        sheets.write_sheet(tmp_path / "model.safetensors", ["a cat"], out=tmp_path / "a.jpg")
-    with pytest.raises(UsageError, match=r"is not a PNG file\n  fix: --out .*/samples.png"):
-        sheets.write_sheet(tmp_path / "model.safetensors", ["a cat"], out=tmp_path)
+    for name, meant in (("a.jpg", "a.png"), ("", "samples.png")):
+        with pytest.raises(UsageError, match=rf"is not a PNG file\n  fix: --out .*/{meant}"):
+            sample(tmp_path / "model.safetensors", tmp_path / name, ["a cat"])
 
 
 def test_nothing_to_draw_is_refused(model, tmp_path):

@@ -139,20 +139,11 @@ def sample(  # noqa: PLR0913 one a documented option
 
     with terminal.TerminalProgress() as progress:
         asked = sheets.read_prompts(prompts or [], file, progress)
-        files = sheets.write_sheet(
-            checkpoint,
-            asked,
-            count=count,
-            seed=seed,
-            config=SamplingConfig(steps=steps, guidance=guidance),
-            before=before,
-            steps_shown=steps_shown,
-            upscaler=upscaler,
-            out=out,
-            each=each,
-            device=device,
-            progress=progress,
+        config = SamplingConfig(steps=steps, guidance=guidance)
+        request = sheets.Request(
+            asked, count, seed, config, before, steps_shown, upscaler, out, each, device
         )
+        files = sheets.write_sheet(checkpoint, request, progress)
     terminal.write_stdout("".join(f"{path}\n" for path in files))
 
 

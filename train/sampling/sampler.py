@@ -241,7 +241,8 @@ def sample_stage(
                 stage.network, x, levels, words, sigma_data=spread, conditioning=conditioning
             )
         if scale != 1:
-            x0 = diffusion.guide(*x0.chunk(2), scale)
+            asked, unasked = x0.chunk(2)
+            x0 = diffusion.guide(asked, unasked, scale)
         return diffusion.dynamic_threshold(x0) if scale > DYNAMIC_ABOVE else x0.clamp(-1, 1)
 
     mean = conditioning and conditioning[0]

@@ -31,11 +31,20 @@ NAME_LETTERS = 40  # letters of a prompt in a file's name
 
 @dataclass(frozen=True)
 class Request:
-    """What to sample: every prompt, with the same seeds for each."""
+    """What to sample, every prompt with the same seeds, and what becomes of the images."""
 
-    prompts: Sequence[str]
-    count: int = 4  # images a prompt
-    seed: int = 0  # of the first of them
+    prompts: Sequence[str]  # "" asks for nothing in particular; repeats are sampled once
+    count: int = 4  # images a prompt, with seeds `seed`, `seed` + 1, …
+    seed: int = 0  # of each prompt's first image
+    config: SamplingConfig = field(default_factory=SamplingConfig)
+    before: Path | None = None  # another checkpoint, sampled alike, shown beside the first
+    steps_shown: int | None = None  # show how each image comes to be: its noise, so many steps of
+    # the base stage, and every stage; None for the finished images only
+    upscaler: str | None = None  # `realesrgan` or a file: stands in for the stages from the first
+    # that has not converged, or enlarges the finished images where all have
+    out: Path = Path("samples.png")  # the sheet, which holds as many prompts as fit
+    each: Path | None = None  # folder for one PNG an image, besides
+    device: str = "auto"  # or `cpu`, `cuda`
 
     @property
     def pairs(self) -> list[tuple[str, int]]:
@@ -73,21 +82,7 @@ class Pipeline:
                 yield replace(drawn, stages=[*drawn.stages, large])
 
 
-def write_sheet(  # noqa: PLR0913 one a documented option
-    checkpoint: Path,
-    prompts: Sequence[str],
-    *,
-    count: int = 4,
-    seed: int = 0,
-    config: SamplingConfig | None = None,
-    before: Path | None = None,
-    steps_shown: int | None = None,
-    upscaler: str | None = None,
-    out: Path = Path("samples.png"),
-    each: Path | None = None,
-    device: str = "auto",
-    progress: Progress = SILENT,
-) -> list[Path]:
+def write_sheet(checkpoint: Path, request: Request, progress: Progress = SILENT) -> list[Path]:
     """Sample prompts and write one labelled sheet; returns the files written.
 
     Every PNG carries, as text, prompt, seed, hash of the checkpoint and how it was sampled; equal
@@ -95,47 +90,38 @@ def write_sheet(  # noqa: PLR0913 one a documented option
 
     Args:
         checkpoint: run folder, exported folder or model file.
-        prompts: what to sample; "" asks for nothing in particular. Repeats are sampled once.
-        count: images a prompt, with seeds `seed`, `seed` + 1, …
-        seed: of each prompt's first image.
-        config: how to sample.
-        before: another checkpoint, sampled with the same prompts and seeds, beside the first.
-        steps_shown: show how each image comes to be: its noise, so many steps of the base
-            stage, and every stage. None for the finished images only.
-        upscaler: `realesrgan` or a file: stands in for the stages from the first that has not
-            converged, or enlarges the finished images where all have.
-        out: the sheet. It holds as many prompts as fit; `progress` is told if that is not all.
-        each: folder for one PNG an image of `checkpoint`, besides.
-        device: `auto`, `cpu` or `cuda`.
-        progress: counts images; told what a user should know of the checkpoint and the sheet.
+        request: what to sample, how, and where to.
+        progress: counts images; told what a user should know of the checkpoint and the sheet, such
+            as prompts that do not fit it.
 
     Raises:
         UsageError: no prompt, one that is not text, or options that do not go together.
         InputError: a checkpoint or upscaler cannot be used, or a file cannot be written.
     """
-    request = Request(_check_prompts(prompts), count, seed)
-    if before is not None and steps_shown is not None:
+    request = replace(request, prompts=_check_prompts(request.prompts))
+    out, last = request.out, request.seed + request.count - 1
+    if request.before is not None and request.steps_shown is not None:
         raise UsageError("--before", "cannot be shown step by step", fix="leave out --steps-shown")
     if out.suffix.lower() != ".png" or out.is_dir():
         meant = out / "samples.png" if out.is_dir() else out.with_suffix(".png")
         raise UsageError("--out", f"{out} is not a PNG file", fix=f"--out {meant}")
-    config = config or SamplingConfig()
     earlier: Sheet | None = None
-    if before is not None:  # sampled first and let go of: one cascade at a time is in memory
-        old = load_pipeline(before, config, upscaler, device, progress)
-        earlier = _fill(old, request, None, None, "sampling before", progress)
-        del old
-    new = load_pipeline(checkpoint, config, upscaler, device, progress)
-    new.sampler.encode_prompts(request.prompts, progress)
+    if request.before is not None:  # first, and let go of: one cascade at a time is in memory
+        alone = replace(request, each=None)
+        earlier = _sample_sheet(request.before, alone, "sampling before", progress)
     what = "sampling" if earlier is None else "sampling after"
-    made = _fill(new, request, steps_shown, each, what, progress)
-    rows = made.rows if earlier is None else _join_before_after(earlier, made)
-    heads = made.heads if earlier is None else ["before", "after"]
-    facts = new.facts | {"prompt": "\n".join(request.prompts), "seed": _describe_seeds(request)}
+    made = _sample_sheet(checkpoint, request, what, progress)
+    rows, heads = made.rows, made.heads
+    seeds = str(last) if request.count == 1 else f"{request.seed} to {last}"
+    facts = made.facts | {"prompt": "\n".join(request.prompts), "seed": seeds}
     if earlier is not None:
-        facts["before"] = earlier.checkpoint
+        facts["before"], heads = earlier.facts["checkpoint"], ["before", "after"]
+        rows = [
+            GridRow(new.label, [*old.groups, *new.groups], [*old.captions, *new.captions])
+            for old, new in zip(earlier.rows, rows, strict=False)
+        ]
     grids.save_png(grids.draw_table(rows, heads), out, facts)
-    _say_what_is_missing(out, request, made.prompts, each, progress)
+    _say_what_is_missing(request, made.prompts, progress)
     return [out, *made.files]
 
 
@@ -148,16 +134,15 @@ def read_prompts(typed: Sequence[str], file: Path | None, progress: Progress = S
     return [*typed, *(read_texts(file, progress=progress) if file else [])]
 
 
-def load_pipeline(
-    checkpoint: Path, config: SamplingConfig, upscaler: str | None, device: str, progress: Progress
-) -> Pipeline:
+def load_pipeline(checkpoint: Path, request: Request, progress: Progress) -> Pipeline:
     """A checkpoint ready to sample; says which of its stages has not converged.
 
     Raises:
         InputError: it, or the upscaler, cannot be used.
         UsageError: no such device or upscaler.
     """
-    sampler = sampling.load_sampler(checkpoint, device=device, config=config)
+    config, upscaler = request.config, request.upscaler
+    sampler = sampling.load_sampler(checkpoint, device=request.device, config=config)
     cascade = sampler.cascade
     poor, total = first_unconverged_stage(cascade), len(cascade.stages)
     facts = {
@@ -167,7 +152,13 @@ def load_pipeline(
     }
     if upscaler is None:
         if poor is not None:
-            progress.say(_unconverged_warning(checkpoint, cascade, poor))
+            size = cascade.stages[poor].size
+            measured = cascade.facts.convergence[str(size)]
+            progress.say(
+                f"{checkpoint}: {sampling.describe_unconverged(size, measured)}\n"
+                f"  fix: --upscaler {upscalers.REALESRGAN} (for drawings), or train finetune "
+                f"--init {checkpoint} --out NEW, with more images for that stage"
+            )
         return Pipeline(sampler, total, None, facts)
     found = upscalers.load_upscaler(upscaler, device=sampler.device)
     kept = total if poor is None else poor
@@ -182,17 +173,15 @@ def load_pipeline(
 def first_unconverged_stage(cascade: Cascade) -> int | None:
     """The first stage that was not found worth having when it was trained; None if all are."""
     measured = cascade.facts.convergence
-    for number, stage in enumerate(cascade.stages):
-        if number and measured.get(str(stage.size), {}).get("converged") is False:
-            return number
-    return None
+    later = enumerate(cascade.stages[1:], 1)
+    poor = (n for n, s in later if measured.get(str(s.size), {}).get("converged") is False)
+    return next(poor, None)
 
 
 def image_file_name(number: int, prompt: str, seed: int) -> str:
     """Of one image: `0001-a-woman-mage-seed-7.png`; letters and digits of the prompt only."""
     words = "-".join(re.findall(r"[^\W_]+", prompt))[:NAME_LETTERS].strip("-")
-    while len(words.encode()) > 3 * NAME_LETTERS:
-        words = words[:-1]
+    words = words.encode()[: 3 * NAME_LETTERS].decode(errors="ignore")
     return "-".join(filter(None, [f"{number:04d}", words, f"seed-{seed}"])) + ".png"
 
 
@@ -200,47 +189,46 @@ def image_file_name(number: int, prompt: str, seed: int) -> str:
 class Sheet:
     """What was sampled, as far as it fits."""
 
-    checkpoint: str  # SHA-256
+    facts: dict[str, str]  # how
     rows: list[GridRow]
     heads: list[str]
     prompts: int  # how many of them are on the sheet
     files: list[Path]
 
 
-def _fill(
-    pipe: Pipeline,
-    request: Request,
-    steps_shown: int | None,
-    each: Path | None,
-    what: str,
-    progress: Progress,
-) -> Sheet:
+def _sample_sheet(checkpoint: Path, request: Request, what: str, progress: Progress) -> Sheet:
     """Sample everything; keep what fits on a sheet, write each image if that is asked."""
-    config = pipe.sampler.config
-    base = pipe.sampler.cascade.stages[0]
-    shown = sampling.informative_steps(base, config.steps, steps_shown or 0)
-    heads = [""]
-    if steps_shown is not None:
-        heads = ["noise", *(f"after {s} of {config.steps} steps" for s in shown), *_heads(pipe)]
-    groups = [1] * len(heads) if len(heads) > 1 else [min(request.count, IMAGES_A_ROW)]
-    lines = request.count if len(heads) > 1 else -(-request.count // IMAGES_A_ROW)
+    pipe = load_pipeline(checkpoint, request, progress)
+    if what != "sampling before":  # of two, one says which prompts are cut
+        pipe.sampler.encode_prompts(request.prompts, progress)
+    stages, steps, pairs = pipe.sampler.cascade.stages, request.config.steps, request.pairs
+    shown = sampling.informative_steps(stages[0], steps, request.steps_shown or 0)
+    heads, groups = [""], [min(request.count, IMAGES_A_ROW)]
+    lines = -(-request.count // IMAGES_A_ROW)
+    if request.steps_shown is not None:
+        heads = ["noise", *(f"after {s} of {steps} steps" for s in shown)]
+        heads += [f"{stage.size} px" for stage in stages[: pipe.stages]]
+        heads += [f"{pipe.upscaler.name}, {pipe.size} px"] if pipe.upscaler else []
+        groups, lines = [1] * len(heads), request.count
     room = max(1, MAX_SHEET_PIXELS // (grids.table_pixels(pipe.size, groups) * lines))
     fitting = min(room, len(request.prompts))
     kept: list[list[np.ndarray]] = []  # of each image on the sheet, what is shown of it
     files: list[Path] = []
-    progress.count(what, 0, len(request.pairs))
+    progress.count(what, 0, len(pairs))
     for drawn in pipe.sample(request, shown):
-        for n in range(len(drawn)):
+        for n, finished in enumerate(drawn.stages[-1]):
             number = drawn.first + n
-            finished = drawn.stages[-1][n]
-            if each is not None:
-                files.append(_write_image(each, pipe, request, number, finished))
+            if request.each is not None:
+                prompt, seed = pairs[number]
+                files.append(request.each / image_file_name(number + 1, prompt, seed))
+                facts = pipe.facts | {"prompt": prompt, "seed": f"{seed}"}
+                grids.save_png(Image.fromarray(finished), files[-1], facts)
             if number < fitting * request.count:
                 whole = [drawn.noise_NHWC, *drawn.steps, *drawn.stages]
-                kept.append([finished] if steps_shown is None else [part[n] for part in whole])
-        progress.count(what, drawn.first + len(drawn), len(request.pairs))
-    rows = list(_grid_rows(request, kept))
-    return Sheet(pipe.sampler.cascade.digest, rows, heads, fitting, files)
+                alone = request.steps_shown is None
+                kept.append([finished] if alone else [part[n] for part in whole])
+        progress.count(what, drawn.first + len(drawn), len(pairs))
+    return Sheet(pipe.facts, list(_grid_rows(request, kept)), heads, fitting, files)
 
 
 def _grid_rows(request: Request, kept: Sequence[Sequence[np.ndarray]]) -> Iterator[GridRow]:
@@ -256,30 +244,6 @@ def _grid_rows(request: Request, kept: Sequence[Sequence[np.ndarray]]) -> Iterat
             part = [parts[0] for parts in of_prompt[first : first + IMAGES_A_ROW]]
             seeds = [f"seed {request.seed + first + n}" for n in range(len(part))]
             yield GridRow("" if first else prompt, [part], seeds)
-
-
-def _join_before_after(before: Sheet, after: Sheet) -> list[GridRow]:
-    """Rows of both, the same prompts and seeds side by side."""
-    return [
-        GridRow(new.label, [*old.groups, *new.groups], [*old.captions, *new.captions])
-        for old, new in zip(before.rows, after.rows, strict=False)
-    ]
-
-
-def _heads(pipe: Pipeline) -> list[str]:
-    """Names of the stages that are gone through."""
-    named = [f"{stage.size} px" for stage in pipe.sampler.cascade.stages[: pipe.stages]]
-    return [*named, f"{pipe.upscaler.name}, {pipe.size} px"] if pipe.upscaler else named
-
-
-def _write_image(
-    folder: Path, pipe: Pipeline, request: Request, number: int, image: np.ndarray
-) -> Path:
-    """One image as a file of its own."""
-    prompt, seed = request.pairs[number]
-    path = folder / image_file_name(number + 1, prompt, seed)
-    grids.save_png(Image.fromarray(image), path, pipe.facts | {"prompt": prompt, "seed": f"{seed}"})
-    return path
 
 
 def _check_prompts(prompts: Sequence[str]) -> list[str]:
@@ -298,25 +262,9 @@ def _check_prompts(prompts: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(" ".join(prompt.split()) for prompt in prompts))
 
 
-def _describe_seeds(request: Request) -> str:
-    last = request.seed + request.count - 1
-    return str(last) if request.count == 1 else f"{request.seed} to {last}"
-
-
-def _unconverged_warning(checkpoint: Path, cascade: Cascade, number: int) -> str:
-    size = cascade.stages[number].size
-    found = cascade.facts.convergence[str(size)]
-    return (
-        f"{checkpoint}: {sampling.describe_unconverged(size, found)}\n"
-        f"  fix: --upscaler {upscalers.REALESRGAN} (for drawings), or train finetune --init "
-        f"{checkpoint} --out NEW, with more images for that stage"
-    )
-
-
-def _say_what_is_missing(
-    out: Path, request: Request, fitting: int, each: Path | None, progress: Progress
-) -> None:
+def _say_what_is_missing(request: Request, fitting: int, progress: Progress) -> None:
     """Say which prompts are not on the sheet, and which letters could not be drawn."""
+    out, each = request.out, request.each
     if fitting < len(request.prompts):
         where = f"all are in {each}" if each else "--each DIR writes every image to a file"
         progress.say(f"{out}: shows {fitting} of {len(request.prompts)} prompts; {where}")
