@@ -22,18 +22,12 @@ from curate.text.word_lists import read_sections
 _NOUN = "NSMYBZO"
 _HAVING_VERBS = ("with", "has", "having")
 _BINDING_LISTS = read_sections("bindings.txt")
-COLOURS = frozenset(_BINDING_LISTS["colours"])
-_LETTER_OF = {
-    word: name[-1]
-    for name, words in _BINDING_LISTS.items()
-    if name.startswith("letter ")
-    for word in words
-}
-_LETTER_OF |= dict.fromkeys(_BINDING_LISTS["letter H"], "H")  # dark stands in two lists
-MEASURES = frozenset(_BINDING_LISTS["measures"])
+COLOURS = _BINDING_LISTS["colours"]
+_LETTERS = {name[-1]: words for name, words in _BINDING_LISTS.items() if name[:-1] == "letter "}
+MEASURES = _BINDING_LISTS["measures"]
 _BEFORE_A_NOUN = re.compile(r"R*+U*+[JKHEITCXNSMYBjkh]|AR*+[JKHEITCXjkh]")
 _SAID_OF = re.compile(r"[LGX]R*(?:[JKHEjkh]A?R*)*$")
-_MADE = frozenset(_BINDING_LISTS["made"])
+_MADE = _BINDING_LISTS["made"]
 _NATIONS = ("ish", "ese", "ian", "ean", "can")
 _MANY = 12  # modifiers of one noun; bounds the time that a run of any length takes
 # What counts as a noun after a noun: no verb in -s behind a singular, no base form behind a plural.
@@ -255,8 +249,9 @@ def _find_in_a_row(words: Sequence[str], parts: Sequence[str]) -> Iterator[int]:
 @cache
 def _letter(word: str) -> str:
     """What a word can be, as one letter of the list at the top."""
-    if word in _LETTER_OF:
-        return _LETTER_OF[word]
+    for letter, listed in _LETTERS.items():
+        if word in listed:
+            return letter
     if word in COLOURS:
         return "K"
     if word[:1].isdigit():

@@ -5,23 +5,23 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from curate.text import scripts, tokens, wordnet
-from curate.text.word_lists import read_list, read_sections
+from curate.text.word_lists import read_sections
 
 if TYPE_CHECKING:
     from simplemma.strategies import DictionaryLookupStrategy
 
 _LEMMA_LISTS = read_sections("lemmas.txt")
 IRREGULAR_PLURALS = dict(line.split() for line in _LEMMA_LISTS["irregular plurals"])
-NOT_PARTICIPLES = frozenset(_LEMMA_LISTS["not participles"])
-UNINFLECTED = frozenset(_LEMMA_LISTS["uninflected"])
-POSSESSION_ADJECTIVES = frozenset(_LEMMA_LISTS["possession adjectives"])
+NOT_PARTICIPLES = _LEMMA_LISTS["not participles"]
+UNINFLECTED = _LEMMA_LISTS["uninflected"]
+POSSESSION_ADJECTIVES = _LEMMA_LISTS["possession adjectives"]
 # The last part of a compound -> what a caption may say in its place: red hair, of red-haired.
 BODY_PARTS = {"haired": "hair", "eyed": "eyes", "legged": "legs"}
-ALSO_REGULAR = frozenset(_LEMMA_LISTS["also regular"])
+ALSO_REGULAR = _LEMMA_LISTS["also regular"]
 LEMMA_CORRECTIONS = dict(line.split() for line in _LEMMA_LISTS["lemma corrections"])
-NOT_IRREGULAR = frozenset(_LEMMA_LISTS["not irregular"])
-NOT_VERBS = frozenset(_LEMMA_LISTS["not verbs"])
-NO_PLURALS = frozenset(_LEMMA_LISTS["no plurals"])
+NOT_IRREGULAR = _LEMMA_LISTS["not irregular"]
+NOT_VERBS = _LEMMA_LISTS["not verbs"]
+NO_PLURALS = _LEMMA_LISTS["no plurals"]
 ANOTHER_PLURAL = frozenset(["media"])  # no longer shown by what is medium
 NOT_COMPARATIVES = frozenset(["archer"])
 _CLITICS = ("'s", "'ve", "'re", "'ll", "'d", "'m")
@@ -267,4 +267,5 @@ def _load_dictionary() -> "DictionaryLookupStrategy":
 
 @cache
 def _read_function_words() -> frozenset[str]:
-    return frozenset(word for line in read_list("function_words.txt") for word in line.split())
+    lines = read_sections("function_words.txt")[""]
+    return frozenset(word for line in lines for word in line.split())

@@ -15,25 +15,23 @@ from curate.text.word_lists import read_sections
 
 WordSpan = tuple[int, int]
 
-_DENIAL = re.compile(
-    r"\b(?:no|not|without|sans|neither|nor|devoid|free|lacking)\b|n['’]t\b", re.IGNORECASE
-)
 _STOP = re.compile(r"[.,;:!?|/—–]")
 _QUOTE = re.compile(r'["“”]')
 _MAX_PHRASE_WORDS = 4  # words of one noun phrase
 
 _NEGATION_LISTS = read_sections("negation.txt")
-_DETERMINERS = frozenset(_NEGATION_LISTS["determiners"])
-_MEASURES = frozenset(_NEGATION_LISTS["measures"])
-_WEARING = frozenset(_NEGATION_LISTS["wearing"])
-_AUXILIARIES = frozenset(_NEGATION_LISTS["auxiliaries"])
-_DENYING_WORDS = _AUXILIARIES.union("no not without sans neither nor devoid free lacking".split())
-_IDIOMS = frozenset(_NEGATION_LISTS["idioms"])
-_SIGN_NOUNS = frozenset(_NEGATION_LISTS["sign nouns"])
-_SAYING = frozenset(_NEGATION_LISTS["saying"])
-_NOT_FREE = frozenset(_NEGATION_LISTS["not free"])
-_PHRASE_ENDINGS = frozenset(_NEGATION_LISTS["phrase endings"])
-_ING_NOUNS = frozenset(_NEGATION_LISTS["ing nouns"])
+_DETERMINERS = _NEGATION_LISTS["determiners"]
+_MEASURES = _NEGATION_LISTS["measures"]
+_WEARING = _NEGATION_LISTS["wearing"]
+_AUXILIARIES = _NEGATION_LISTS["auxiliaries"]
+_DENYING_WORDS = _NEGATION_LISTS["denying words"]
+_IDIOMS = _NEGATION_LISTS["idioms"]
+_SIGN_NOUNS = _NEGATION_LISTS["sign nouns"]
+_SAYING = _NEGATION_LISTS["saying"]
+_NOT_FREE = _NEGATION_LISTS["not free"]
+_PHRASE_ENDINGS = _NEGATION_LISTS["phrase endings"]
+_DENIAL = re.compile(rf"\b(?:{'|'.join(_DENYING_WORDS)})\b|n['’]t\b", re.IGNORECASE)
+_ING_NOUNS = _NEGATION_LISTS["ing nouns"]
 
 
 def find_negated(
@@ -67,7 +65,8 @@ class _NegationFinder:
         found: list[int] = []
         quote = 0
         for place, form in enumerate(self.forms):
-            if form not in _DENYING_WORDS and not form.endswith("-free"):
+            denies = form in _DENYING_WORDS or form in _AUXILIARIES
+            if not denies and not form.endswith("-free"):
                 continue
             while quote < len(self.quotes) and self.quotes[quote] < self.words[place][0]:
                 quote += 1

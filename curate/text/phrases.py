@@ -7,20 +7,20 @@ from itertools import pairwise
 
 from curate.text import bindings, tokens, wordnet
 from curate.text.lemmas import is_function_word, lemmas_of, unit_of
-from curate.text.word_lists import read_list, read_sections
+from curate.text.word_lists import read_sections
 
 MIN_TOGETHER = 5  # images that show two nouns side by side before captions can make them a phrase
 _PHRASE_LISTS = read_sections("phrases.txt")
-MATERIALS = frozenset(_PHRASE_LISTS["materials"])
+MATERIALS = _PHRASE_LISTS["materials"]
 MIN_COHESION = 0.25  # least cosine: images with both side by side / geometric mean of each one's
 # what stands between hyphens; positions of its word: first, past last
 HyphenPart = tuple[str, int, int]
 FoundPhrase = tuple[int, int, str]
-LITERAL_PHRASES = frozenset(_PHRASE_LISTS["literal phrases"])
-DESCRIPTIVE_ADJECTIVES = frozenset(_PHRASE_LISTS["descriptive adjectives"])
-ADJECTIVE_PHRASES = frozenset(_PHRASE_LISTS["adjective phrases"])
+LITERAL_PHRASES = _PHRASE_LISTS["literal phrases"]
+DESCRIPTIVE_ADJECTIVES = _PHRASE_LISTS["descriptive adjectives"]
+ADJECTIVE_PHRASES = _PHRASE_LISTS["adjective phrases"]
 _COLOUR_PHRASES = {
-    name.removeprefix("colour "): frozenset(words)
+    name.removeprefix("colour "): words
     for name, words in _PHRASE_LISTS.items()
     if name.startswith("colour ")
 }
@@ -97,7 +97,7 @@ def _is_one_thing(phrase: tuple[str, ...]) -> bool:
 
 @cache
 def _read_compounds() -> frozenset[str]:
-    return frozenset(read_list("compounds.txt"))
+    return frozenset(read_sections("compounds.txt")[""])
 
 
 @lru_cache(maxsize=4)

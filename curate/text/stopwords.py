@@ -5,13 +5,13 @@ Both are decided in their context, from lists of phrases that a reader can check
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from curate.text import tokens
 from curate.text.lemmas import is_function_word, lemmas_of
-from curate.text.word_lists import read_list
+from curate.text.word_lists import read_sections
 
 _END = "$"  # in a list: the end of the prompt, or a further word of the list
 
@@ -123,19 +123,19 @@ def _phrase_matches(
 
 @cache
 def _read_quality_tags() -> _PhraseList:
-    return _parse_phrases(list(read_list("quality_tags.txt")))
+    return _parse_phrases(read_sections("quality_tags.txt")[""])
 
 
 @cache
 def _read_function_phrases() -> tuple[_PhraseList, _PhraseList]:
     """Phrases of function words, and places where a function word names something."""
-    lines = list(read_list("function_phrases.txt"))
+    lines = read_sections("function_phrases.txt")[""]
     things = [line.removeprefix("!") for line in lines if line.startswith("!")]
     phrases = [line for line in lines if not line.startswith("!")]
     return _parse_phrases(phrases), _parse_phrases(things)
 
 
-def _parse_phrases(lines: Sequence[str]) -> _PhraseList:
+def _parse_phrases(lines: Iterable[str]) -> _PhraseList:
     plain: dict[str, list[_ListedPhrase]] = defaultdict(list)
     at_end: dict[str, list[_ListedPhrase]] = defaultdict(list)
     for line in lines:

@@ -1,23 +1,22 @@
-"""The lists of words that lie beside these modules: an entry a line, `#` before a comment."""
+"""The lists of words that lie beside these modules, and what justifies each of their entries.
 
-from collections import defaultdict
-from collections.abc import Iterator
+A line is `ENTRY: EXAMPLE`, a prompt or a caption that is read otherwise without the entry, as
+`tests/test_text_lists.py` proves for each; `#` stands before a comment, `[TITLE]` above a section.
+"""
+
+from functools import cache
 from importlib import resources
 
 
-def read_list(name: str) -> Iterator[str]:
-    """The lines of one of our word lists, without comments and empty ones."""
-    text = resources.files("curate.text").joinpath(name).read_text("utf-8")
-    return (line for line in text.splitlines() if line.strip() and not line.startswith("#"))
-
-
-def read_sections(name: str) -> dict[str, list[str]]:
-    """The entries of each section of a list; `[TITLE]` stands above the entries of one."""
-    found: defaultdict[str, list[str]] = defaultdict(list)
+@cache
+def read_sections(name: str) -> dict[str, dict[str, str]]:
+    """The entries of each section of a list with their examples; what stands above any is in ""."""
+    found: dict[str, dict[str, str]] = {}
     title = ""
-    for line in read_list(name):
+    for line in resources.files("curate.text").joinpath(name).read_text("utf-8").splitlines():
         if line.startswith("["):
             title = line.strip("[]")
-        else:
-            found[title].append(line)
-    return dict(found)
+        elif line and not line.startswith("#"):
+            entry, _, example = line.partition(": ")
+            found.setdefault(title, {})[entry] = example
+    return found
