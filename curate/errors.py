@@ -42,8 +42,6 @@ class UsageError(CurateError):
 class InputError(CurateError):
     """A file or row cannot be used."""
 
-    exit_code = ExitCode.INPUT
-
 
 class SourceError(CurateError):
     """A source of images refused, failed or changed its answers."""

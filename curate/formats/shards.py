@@ -121,18 +121,22 @@ def find_shards(path: Path) -> Path:
         if (folder / INDEX_NAME).is_file():
             return folder
     problem = "no shards here" if path.is_dir() else "no such folder"
-    raise InputError(path, problem, fix=_repack_command(path))
+    raise _shard_error(path, problem, folder=path)
 
 
-def _repack_command(folder: Path) -> str:
-    """The command that writes these shards anew, with the settings that their index names."""
+def _shard_error(file: Path, problem: str, *, folder: Path | None = None) -> InputError:
+    """What is wrong with a file of `folder`, by default its own; the fix writes all there anew.
+
+    The command to type repeats the settings that the index names, where that can be read.
+    """
+    folder = folder or file.parent
     dataset = folder.parent if folder.name == "shards" else folder
     words = ["curate", "pack", "--data", str(dataset)]
-    with suppress(OSError, ValueError, LookupError, TypeError):  # an index that cannot be read
+    with suppress(OSError, ValueError, LookupError, TypeError):
         settings = json.loads((folder / INDEX_NAME).read_bytes())["settings"]
         for name in ("size", "format", "background"):
             words += [f"--{name}", str(settings[name])]
-    return shlex.join(words)
+    return InputError(file, problem, fix=shlex.join(words))
 
 
 def read_index(path: Path) -> ShardIndex:
@@ -146,10 +150,9 @@ def read_index(path: Path) -> ShardIndex:
     for shard in index.shards:
         file = root / shard.name
         if not file.is_file():
-            raise InputError(file, "shard is missing", fix=_repack_command(file.parent))
-        if file.stat().st_size != shard.bytes:
-            problem = f"shard has {file.stat().st_size} bytes, its index says {shard.bytes}"
-            raise InputError(file, problem, fix=_repack_command(file.parent))
+            raise _shard_error(file, "shard is missing")
+        if (size := file.stat().st_size) != shard.bytes:
+            raise _shard_error(file, f"shard has {size} bytes, its index says {shard.bytes}")
     return index
 
 
@@ -158,20 +161,16 @@ def _parse_index(path: Path) -> ShardIndex:
         values = json.loads(path.read_bytes())
         version = values.get("version")
     except (OSError, ValueError, AttributeError) as error:
-        raise InputError(
-            path, f"not a readable index ({error})", fix=_repack_command(path.parent)
-        ) from None
+        raise _shard_error(path, f"not a readable index ({error})") from None
     if version != SHARDS_VERSION:
-        problem = f"shards of version {version!r}, this reads {SHARDS_VERSION!r}: pack them again"
-        raise InputError(path, problem, fix=_repack_command(path.parent))
+        was = f"shards of version {version!r}"
+        raise _shard_error(path, f"{was}, this reads {SHARDS_VERSION!r}: pack them again")
     names = {f.name for f in fields(ShardIndex)} - {"root"}
     try:
         shards = tuple(Shard(**s) for s in values["shards"])
         return ShardIndex(**{n: values[n] for n in names} | {"shards": shards, "root": path.parent})
     except (KeyError, TypeError) as error:
-        raise InputError(
-            path, f"not an index of ours ({error})", fix=_repack_command(path.parent)
-        ) from None
+        raise _shard_error(path, f"not an index of ours ({error})") from None
 
 
 def iterate_samples(path: Path) -> Iterator[tuple[str, bytes, Record]]:
@@ -186,29 +185,25 @@ def iterate_samples(path: Path) -> Iterator[tuple[str, bytes, Record]]:
     for shard in index.shards:
         file = index.root / shard.name
         try:
-            yield from _read_shard(file, shard, index.format)
+            with file.open("rb") as stream:
+                if hashlib.file_digest(stream, "sha256").hexdigest() != shard.sha256:
+                    raise ValueError("its SHA-256 is not the one in the index")
+                stream.seek(0)
+                with tarfile.open(fileobj=stream, mode="r:") as tar:
+                    yield from _read_tar(tar, index.format)
         except (OSError, tarfile.TarError, ValueError, LookupError) as error:
-            problem = f"broken shard ({error or type(error).__name__})"
-            raise InputError(file, problem, fix=_repack_command(file.parent)) from None
+            raise _shard_error(file, f"broken shard ({error or type(error).__name__})") from None
 
 
-def _read_shard(file: Path, shard: Shard, format: str) -> Iterator[tuple[str, bytes, Record]]:
-    with file.open("rb") as stream:
-        if hashlib.file_digest(stream, "sha256").hexdigest() != shard.sha256:
-            raise ValueError("its SHA-256 is not the one in the index")
-        stream.seek(0)
-        with tarfile.open(fileobj=stream, mode="r:") as tar:
-            for three in zip(*[iter(tar)] * 3, strict=True):
-                members = {m.name: m for m in three}
-                key = three[0].name.partition(".")[0]
-                image, record, caption = member_names(key, format)
-                if caption not in members:
-                    raise ValueError(f"no {caption} beside {three[0].name}")
-                yield (
-                    key,
-                    _read_member(tar, members[image]),
-                    json.loads(_read_member(tar, members[record])),
-                )
+def _read_tar(tar: tarfile.TarFile, format: str) -> Iterator[tuple[str, bytes, Record]]:
+    for three in zip(*[iter(tar)] * 3, strict=True):
+        members = {m.name: m for m in three}
+        key = three[0].name.partition(".")[0]
+        image, record, caption = member_names(key, format)
+        if caption not in members:
+            raise ValueError(f"no {caption} beside {three[0].name}")
+        data = _read_member(tar, members[image])
+        yield key, data, json.loads(_read_member(tar, members[record]))
 
 
 def _read_member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

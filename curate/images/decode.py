@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from curate.images.sniff import MAX_PIXELS, PILLOW_ERRORS, STORED_FORMATS, sniff_format
+from curate.system.sandbox import JobRefusedError
 
 if TYPE_CHECKING:
     from PIL import Image, ImageCms
@@ -20,7 +21,7 @@ DECODING_ERRORS = (*PILLOW_ERRORS, Warning)  # warnings are raised as errors whi
 _TRANSPOSE = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # EXIF orientation -> Image.Transpose
 
 
-class UndecodableError(Exception):
+class UndecodableError(JobRefusedError):
     """These bytes give no image; the text says why and is the same for the same bytes."""
 
 
@@ -45,7 +46,12 @@ def decode_image(data: bytes) -> "Image.Image":
             warnings.filterwarnings("ignore", message=".*malformed MPO")
             warnings.filterwarnings("ignore", module="PIL.TiffImagePlugin")  # EXIF
             with Image.open(io.BytesIO(data), formats=(name,)) as image:
-                _check_size(image, name)
+                if image.width * image.height > MAX_PIXELS:
+                    size = f"{image.width} x {image.height}"
+                    raise UndecodableError(f"{size} is more than {MAX_PIXELS} pixels")
+                # a JPEG may hold a preview
+                if name != "JPEG" and getattr(image, "is_animated", False):
+                    raise UndecodableError("animated")
                 image.load()
                 result = _to_srgb(_apply_orientation(image))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -76,13 +82,6 @@ def pixel_sha256(image: "Image.Image") -> str:
         strip = image.crop((0, top, image.width, min(top + 512, image.height)))
         digest.update(strip.convert("RGBA").tobytes())
     return digest.hexdigest()
-
-
-def _check_size(image: "Image.Image", name: str) -> None:
-    if image.width * image.height > MAX_PIXELS:
-        raise UndecodableError(f"{image.width} x {image.height} is more than {MAX_PIXELS} pixels")
-    if name != "JPEG" and getattr(image, "is_animated", False):  # a JPEG may hold a preview
-        raise UndecodableError("animated")
 
 
 def _error_text(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from curate.dataset import engine
 from curate.dataset.sample import Sample, drop_samples, live_samples, reinstate_samples
 from curate.dataset.store import Store
-from curate.images.decode import UndecodableError, decode_image, flatten, pixel_sha256
+from curate.images.decode import decode_image, flatten, pixel_sha256
 from curate.system import sandbox
 from curate.system.progress import SILENT, Progress, track
 
@@ -59,17 +59,11 @@ def measure_stored(store: Store, hashes: Sequence[str]) -> Iterator[dict[str, An
     """For each stored image its measured facts by field name, or why it cannot be decoded."""
     jobs = [{"root": str(store.root), "sha256": h} for h in hashes]
     for answer in sandbox.run_jobs(f"{__name__}:_measure_job", jobs) if jobs else ():
-        if isinstance(answer, sandbox.WorkerFailure):
-            yield answer.reason
-        else:
-            yield answer[0].get("refused") or answer[0]["facts"]
+        yield answer.reason if isinstance(answer, sandbox.WorkerFailure) else answer[0]
 
 
 def _measure_job(root: str, sha256: str) -> sandbox.JobResult:
-    try:
-        return {"facts": pixel_facts(decode_image(Store(Path(root)).get(sha256)))}, b""
-    except UndecodableError as error:
-        return {"refused": str(error)}, b""
+    return pixel_facts(decode_image(Store(Path(root)).get(sha256))), b""
 
 
 def pixel_facts(image: "Image.Image") -> dict[str, Any]:
@@ -119,17 +113,14 @@ def stored_thumbnails(store: Store, samples: Iterable[Sample]) -> "Mapping[str, 
     answers = sandbox.run_jobs(f"{__name__}:_comparison_job", jobs) if jobs else ()
     found: dict[str, NDArray[np.int16]] = {}
     for sample, answer in zip(asked, answers, strict=True):
-        if not isinstance(answer, sandbox.WorkerFailure) and answer[1]:
+        if not isinstance(answer, sandbox.WorkerFailure):
             values = np.frombuffer(answer[1], dtype=np.uint8).astype(np.int16)
             found[sample.key] = values.reshape(THUMBNAIL_SIDE, THUMBNAIL_SIDE, 4)
     return found
 
 
 def _comparison_job(root: str, sha256: str) -> sandbox.JobResult:
-    try:
-        image = decode_image(Store(Path(root)).get(sha256))
-    except UndecodableError:
-        return {}, b""
+    image = decode_image(Store(Path(root)).get(sha256))
     return {}, comparison_thumbnail(image).tobytes()
 
 

@@ -31,7 +31,6 @@ class StoredAnswer:
 
     sha256: str  # of the record
     body: str
-    retrieved: str  # UTC, ISO 8601, seconds
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class AnswerCache:
             latest = json.loads(self._latest_path(url).read_bytes())
             record = json.loads(Store(self.root).get(latest["answer"]))
             now, then = map(datetime.fromisoformat, (utc_now(), record["retrieved"]))
-            answer = StoredAnswer(latest["answer"], record["body"], record["retrieved"])
+            answer = StoredAnswer(latest["answer"], record["body"])
         except (OSError, ValueError, KeyError, TypeError, InputError):
             return None  # none, or damaged: ask again
         return answer if timedelta(0) <= now - then < MAX_AGE else None
@@ -64,7 +63,7 @@ class AnswerCache:
         sha256 = Store(self.root).put(text.encode())
         latest = json.dumps({"url": str(url), "answer": sha256}, indent=1, sort_keys=True)
         write_bytes(self._latest_path(url), latest.encode())
-        return StoredAnswer(sha256, body, str(record["retrieved"]))
+        return StoredAnswer(sha256, body)
 
     def _latest_path(self, url: Url) -> Path:
         return self.root / "latest" / f"{hashlib.sha256(str(url).encode()).hexdigest()}.json"

@@ -144,20 +144,15 @@ def _verdict_by_source(sample: Sample, id: str | None, policy: Policy, use: str)
     for permission in policy.permissions:
         if permission.source == name and use in permission.uses:
             return Verdict("allow", (code, f"permission:{permission.sha256[:12]}"))
-    if rule == "basis":
-        said = " ".join((sample.basis or "").split())
-        return Verdict("allow", (code, f"basis:{said}")) if said else _hold(code, "no-basis")
-    return _hold(code, "no-permission") if rule == "permission" else _hold(code)
+    if rule == "basis" and (said := " ".join((sample.basis or "").split())):
+        return Verdict("allow", (code, f"basis:{said}"))
+    return Verdict("hold", (code,) if rule == "hold" else (code, f"no-{rule}"))
 
 
 def _source_rule(sources: Mapping[str, Mapping[str, str]], name: str, use: str) -> str:
     """The policy's rule for a source, or else what its terms come to."""
     usual = "deny" if use == "share_dataset" else "permission"
     return sources.get(name, {}).get(use, usual if name in TERMS.values() else "licence")
-
-
-def _hold(*codes: str) -> Verdict:
-    return Verdict("hold", codes)
 
 
 _TABLES = {
@@ -223,18 +218,15 @@ def _permissions(
             some = f"name some of {', '.join(possible)}"
             fix = some if possible else 'write train = "permission" there'
             raise InputError(subject, problem, fix=fix)
-        _check_document(subject, path.parent / entry["path"], entry["sha256"])
+        document = path.parent / entry["path"]
+        try:
+            actual = hashlib.sha256(document.read_bytes()).hexdigest()
+        except OSError as error:
+            problem = f"its document {document} cannot be read ({error.strerror})"
+            fix = "put the permission there, or remove the entry"
+            raise InputError(subject, problem, fix=fix) from None
+        if actual != entry["sha256"]:
+            problem = f"{document} is not the document that was named"
+            raise InputError(subject, problem, fix=f'read it, then write sha256 = "{actual}"')
         found.append(Permission(entry["source"], entry["sha256"], tuple(uses)))
     return found
-
-
-def _check_document(subject: str, document: Path, sha256: str) -> None:
-    try:
-        actual = hashlib.sha256(document.read_bytes()).hexdigest()
-    except OSError as error:
-        problem = f"its document {document} cannot be read ({error.strerror})"
-        fix = "put the permission there, or remove the entry"
-        raise InputError(subject, problem, fix=fix) from None
-    if actual != sha256:
-        problem = f"{document} is not the document that was named"
-        raise InputError(subject, problem, fix=f'read it, then write sha256 = "{actual}"')

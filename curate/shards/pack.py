@@ -92,7 +92,7 @@ def pack(
                     writer.add(sample, *answer)
             if not writer.samples:
                 raise _nothing_to_pack(dataset, left_out)
-            index = writer.index(size, format, settings | {"shard_size": shard_size})
+            index = writer.index(settings | {"shard_size": shard_size})
             return _summary(dataset.shards, index, left_out, _publish(dataset.shards, index))
 
 
@@ -225,12 +225,12 @@ class _Writer:
         for word in distinct_words(captions):
             self.images_of[word].add(str(facts["pixel_sha256"]))
 
-    def index(self, size: int, format: str, settings: Mapping[str, Any]) -> ShardIndex:
+    def index(self, settings: Mapping[str, Any]) -> ShardIndex:
         """Finish the last shard and list them all."""
         self._finish()
         return ShardIndex(
-            size=size,
-            format=format,
+            size=settings["size"],
+            format=settings["format"],
             split=self.split,
             samples=self.samples,
             shards=tuple(self.shards),
@@ -257,13 +257,13 @@ class _Writer:
     def _finish(self) -> None:
         assert self.file is not None
         name = shard_name(self.split, len(self.shards))
+        part = _part_path(self.folder, name)
         with disk_errors(self.folder):
             self.tar.close()
             self.file.flush()
             os.fsync(self.file.fileno())
             self.file.close()
-            sha256 = _file_sha256(_part_path(self.folder, name))
-            size = _part_path(self.folder, name).stat().st_size
+            sha256, size = _file_sha256(part), part.stat().st_size
         self.shards.append(Shard(name, sha256, self.samples - self.started, size))
         self.tar, self.file, self.started, self.filled = None, None, self.samples, 0
 
@@ -282,7 +282,7 @@ def _publish(folder: Path, index: ShardIndex) -> bool:
     path, text = folder / INDEX_NAME, index.to_json()
     with disk_errors(folder):
         old = path.read_bytes() if path.exists() else b""
-        if old == text and all(_is_intact(folder, shard) for shard in index.shards):
+        if old == text and all(_is_intact(folder / s.name, s) for s in index.shards):
             return True
         path.unlink(missing_ok=True)  # from here the folder is no set of shards, until the end
         for shard in index.shards:
@@ -296,8 +296,7 @@ def _publish(folder: Path, index: ShardIndex) -> bool:
     return False
 
 
-def _is_intact(folder: Path, shard: Shard) -> bool:
-    file = folder / shard.name
+def _is_intact(file: Path, shard: Shard) -> bool:
     return file.is_file() and _file_sha256(file) == shard.sha256
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.dataset.store import Store
-from curate.images.decode import UndecodableError, decode_image, flatten, pixel_sha256
+from curate.images.decode import decode_image, flatten, pixel_sha256
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -31,8 +31,6 @@ def render_stored(
     try:
         image = decode_image(Store(Path(root)).get(sha256))
         return render_image(image, known=known, size=size, format=format, background=background)
-    except UndecodableError:
-        return {"refused": "unreadable"}, b""
     except (OSError, ValueError):  # WebP ends at 16,383 pixels a side, JPEG at 65,535
         return {"refused": f"not-encodable:{format}"}, b""
 

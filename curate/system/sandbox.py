@@ -1,6 +1,6 @@
 """Work on untrusted bytes in processes of their own, with limits on memory and time.
 
-A worker is this module run as a program; it reads jobs from its standard input and answers on
+A worker is a process that runs `main`; it reads jobs from its standard input and answers on
 its standard output. A worker that dies takes one job with it: the job is answered by
 `WorkerFailure` and the next one gets a new worker.
 """
@@ -35,9 +35,13 @@ Job = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class WorkerFailure:
-    """The worker was lost over this job."""
+    """The worker was lost over this job, or the job was refused there."""
 
     reason: str  # "took more than 60 s", "decoder died (SIGSEGV)"
+
+
+class JobRefusedError(Exception):
+    """A job's own word that it cannot be done; it is answered by a `WorkerFailure`."""
 
 
 def run_jobs(
@@ -65,6 +69,14 @@ def run_jobs(
     count = processes or os.cpu_count() or 1
     idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
     waiting: deque[Future[JobResult | WorkerFailure]] = deque()
+
+    def run_job(job: Job) -> JobResult | WorkerFailure:
+        worker = idle.get()
+        try:
+            return worker.run_job(job, seconds)
+        finally:
+            idle.put(worker)
+
     with ExitStack() as stack:
         for _ in range(count):
             worker = _Worker([function, str(memory), str(seconds)])
@@ -73,21 +85,11 @@ def run_jobs(
         pool = stack.enter_context(ThreadPoolExecutor(count))
         stack.callback(lambda: [future.cancel() for future in waiting])
         for job in jobs:
-            waiting.append(pool.submit(_run_job, idle, job, seconds))
+            waiting.append(pool.submit(run_job, job))
             if len(waiting) >= 4 * count:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-
-
-def _run_job(
-    idle: "queue.SimpleQueue[_Worker]", job: Job, seconds: int
-) -> JobResult | WorkerFailure:
-    worker = idle.get()
-    try:
-        return worker.run_job(job, seconds)
-    finally:
-        idle.put(worker)
 
 
 class _Worker:
@@ -118,8 +120,8 @@ class _Worker:
         if "input error" in head:
             subject, problem, fix = head["input error"]
             raise InputError(subject, problem, fix=fix)
-        if "died" in head:
-            return WorkerFailure(head["died"])
+        if "failed" in head:
+            return WorkerFailure(head["failed"])
         if "bug" in head:
             raise RuntimeError(head["bug"])
         return head["answer"], body
@@ -142,7 +144,7 @@ class _Worker:
     def _start(self) -> subprocess.Popen[bytes]:
         one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         process = self._process = subprocess.Popen(  # noqa: S603  (our own module)
-            [sys.executable, "-P", "-m", __name__, *self._arguments],
+            [sys.executable, "-P", "-c", f"from {__name__} import main; main()", *self._arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | one_thread,
@@ -199,8 +201,10 @@ def _serve_jobs(function: Callable[..., JobResult], memory: int, seconds: int) -
             answer, body = function(**job)
         except InputError as error:
             _send_message(answers, {"input error": [error.subject, error.problem, error.fix]})
+        except JobRefusedError as error:
+            _send_message(answers, {"failed": str(error)})
         except MemoryError:
-            _send_message(answers, {"died": f"needs more than {memory >> 20} MiB"})
+            _send_message(answers, {"failed": f"needs more than {memory >> 20} MiB"})
         except Exception:  # a bug: its traceback is shown by the process that asked
             _send_message(answers, {"bug": traceback.format_exc()})
         else:
@@ -231,7 +235,3 @@ def main() -> None:
     name, memory, seconds = sys.argv[1:]
     module, function = name.split(":")
     _serve_jobs(getattr(importlib.import_module(module), function), int(memory), int(seconds))
-
-
-if __name__ == "__main__":
-    main()
