@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 from curate.dataset import engine
@@ -176,19 +177,23 @@ def _near_twins(
     mirrors: bool,
 ) -> dict[str, str]:
     """For each image that looks like an earlier one that stays, the key of that one."""
-    around = _neighbours(ranked, max_distance, mirrors)
-    images = thumbs(_needing_thumbnails(ranked, around))
+    import numpy as np
+
+    reached = _reachable(ranked, max_distance, mirrors)
+    images = thumbs(_needing_thumbnails(ranked, reached))
     place = {s.key: n for n, s in enumerate(ranked)}
     kept: dict[str, list[Sample]] = defaultdict(list)  # by hash
     near: dict[str, str] = {}
     for sample in ranked:
         if sample.key not in images:
             continue
-        twins = []
-        for others, mirrored in around(sample):
+        twins: list[Sample] = []
+        for others, mirrored in reached[sample.key]:
             seen = images[sample.key][:, ::-1] if mirrored else images[sample.key]
             found = [other for name in others for other in kept.get(name, ())]
-            twins += _matching_samples(seen, found, images)
+            if found:
+                same = is_same_image(seen, np.stack([images[other.key] for other in found]))
+                twins += compress(found, same.tolist())
         if twins:
             near[sample.key] = min(twins, key=lambda s: place[s.key]).key
         else:
@@ -196,56 +201,39 @@ def _near_twins(
     return near
 
 
-Around = Callable[[Sample], list[tuple[list[str], bool]]]
-
-
-def _neighbours(ranked: Sequence[Sample], max_distance: int, mirrors: bool) -> Around:
-    """A function from a sample to the hashes within reach of its own and of its mirror image's.
+def _reachable(
+    ranked: Sequence[Sample], max_distance: int, mirrors: bool
+) -> dict[str, list[tuple[list[str], bool]]]:
+    """By the key of each sample the hashes within reach of its own and of its mirror image's.
 
     Each answer is (hashes, whether they are reached through the mirror).
     """
     import numpy as np
 
-    names = {str(s.phash) for s in ranked}
-    if mirrors:
-        names |= {s.mirror_phash for s in ranked if s.mirror_phash}
-    listed = sorted(names)
+    mirrored = {s.key: s.mirror_phash for s in ranked if mirrors and s.mirror_phash}
+    listed = sorted({str(s.phash) for s in ranked} | set(mirrored.values()))
     hashes = np.array([int(name, 16) for name in listed], dtype=np.uint64)
     near = {name: [name] for name in listed}
     for i, j in zip(*(side.tolist() for side in near_pairs(hashes, max_distance)), strict=True):
         near[listed[i]].append(listed[j])
         near[listed[j]].append(listed[i])
-
-    def around(sample: Sample) -> list[tuple[list[str], bool]]:
-        reached = [(near[str(sample.phash)], False)]
-        if mirrors and sample.mirror_phash:
-            reached.append((near[sample.mirror_phash], True))
-        return reached
-
-    return around
+    reached = {s.key: [(near[str(s.phash)], False)] for s in ranked}
+    for key, name in mirrored.items():
+        reached[key].append((near[name], True))
+    return reached
 
 
-def _needing_thumbnails(ranked: Sequence[Sample], around: Around) -> list[Sample]:
+def _needing_thumbnails(
+    ranked: Sequence[Sample], reached: Mapping[str, list[tuple[list[str], bool]]]
+) -> list[Sample]:
     """The samples that another one may look like; only their images are needed."""
     size = Counter(str(s.phash) for s in ranked)
     busy: set[str] = set()
     for sample in ranked:
-        reached = [name for names, _ in around(sample) for name in names if name in size]
-        if sum(size[name] for name in reached) > 1:
-            busy.update(reached)
+        near = [name for names, _ in reached[sample.key] for name in names if name in size]
+        if sum(size[name] for name in near) > 1:
+            busy.update(near)
     return [s for s in ranked if str(s.phash) in busy]
-
-
-def _matching_samples(
-    image: "Thumbnail", others: Sequence[Sample], images: "Mapping[str, Thumbnail]"
-) -> list[Sample]:
-    """Those of `others` that show the same as `image`."""
-    import numpy as np
-
-    if not others:
-        return []
-    same = is_same_image(image, np.stack([images[s.key] for s in others]))
-    return [other for other, is_same in zip(others, same.tolist(), strict=True) if is_same]
 
 
 def is_same_image(one: "Thumbnail", many: "Thumbnail") -> "NDArray[np.bool_]":

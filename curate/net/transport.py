@@ -134,6 +134,7 @@ class Transport:
         """Send one request; the library's own messages hold the address and stay inside."""
         import requests
         from urllib3.exceptions import HTTPError
+        from urllib3.exceptions import TimeoutError as LibraryTimeout
 
         try:
             with (
@@ -148,7 +149,13 @@ class Transport:
         except (requests.RequestException, HTTPError, OSError) as error:
             if self._watchdog.expired:
                 raise UnavailableError(f"download:not finished after {may.total_s:g} s") from None
-            raise TransientError(_connection_problem(error, may)) from None
+            if isinstance(error, requests.Timeout | LibraryTimeout | TimeoutError):
+                problem = f"no byte for {may.silence_s:g} s"
+            elif isinstance(error, requests.exceptions.SSLError):
+                problem = "its certificate or encryption cannot be trusted"
+            else:
+                problem = "cannot be reached, or the connection broke"
+            raise TransientError(problem) from None
 
     def _read_body(self, response: "requests.Response", may: RequestLimits) -> bytes:
         """The body as it comes, capped, and not slower than allowed."""
@@ -171,15 +178,3 @@ class Transport:
         if self._watchdog.expired:
             raise OSError("cut by the watchdog")
         return b"".join(chunks)
-
-
-def _connection_problem(error: Exception, may: RequestLimits) -> str:
-    """What happened to a connection."""
-    import requests
-    from urllib3.exceptions import TimeoutError as LibraryTimeout
-
-    if isinstance(error, requests.Timeout | LibraryTimeout | TimeoutError):
-        return f"no byte for {may.silence_s:g} s"
-    if isinstance(error, requests.exceptions.SSLError):
-        return "its certificate or encryption cannot be trusted"
-    return "cannot be reached, or the connection broke"

@@ -162,22 +162,16 @@ class TerminalProgress(Progress):
         now = self._clock()
         count = self._counts.get(what)
         if count is None or done < count.done:
-            count = self._begin(what, done, now)
+            if not self._counts:
+                self._line, self._bars = now + FIRST_LINE_SECONDS, _bars()
+            count = self._counts[what] = _Count(now, done, bar=count and count.bar)
+            self._look = now if self._bars else self._line
         count.done, count.total, count.shown = done, total, shown
         if total is not None and done >= total:
             count.done = total
             self._end(what, now)
         elif now >= self._look:
             self._show(now)
-
-    def _begin(self, what: str, done: int, now: float) -> _Count:
-        if not self._counts:
-            self._line = now + FIRST_LINE_SECONDS
-            self._bars = _bars()
-        bar = self._counts[what].bar if what in self._counts else None
-        self._counts[what] = _Count(now, done, bar=bar)
-        self._look = now if self._bars else self._line
-        return self._counts[what]
 
     def _show(self, now: float) -> None:
         for what, count in self._counts.items():
