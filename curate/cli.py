@@ -3,13 +3,14 @@
 import inspect
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from curate import cli_gaps
-from curate.dataset.folder import Dataset
+from curate.dataset.folder import DEFAULT_FOLDER, Dataset
 from curate.errors import CurateError
 from curate.net.guard import Endpoint
 from curate.sources import SOURCES, find_source, list_sources, terms
@@ -28,7 +29,6 @@ sources_app = typer.Typer(no_args_is_help=True, help="Where images come from, an
 app.add_typer(sources_app, name="sources")
 
 DataOption = Annotated[Path, typer.Option("--data", help="Dataset folder.", show_default=True)]
-DEFAULT_DATA = Path("data")
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 PolicyOption = Annotated[
@@ -53,7 +53,7 @@ def _fetch_command(source: Source) -> Callable[..., None]:
             bool, typer.Option("--allow-ai", help="Take AI-generated images, too.")
         ] = False,
         endpoint: EndpointOption = None,
-        data: DataOption = DEFAULT_DATA,
+        data: DataOption = DEFAULT_FOLDER,
         json: JsonOption = False,
         **declared: Any,
     ) -> None:
@@ -86,7 +86,7 @@ for _source in SOURCES:
 
 
 @sources_app.command("list")
-def sources_list_command(data: DataOption = DEFAULT_DATA, json: JsonOption = False) -> None:
+def sources_list_command(data: DataOption = DEFAULT_FOLDER, json: JsonOption = False) -> None:
     """List the sources, what they need and their terms."""
     known = list_sources(data)
     if json:
@@ -100,7 +100,7 @@ def sources_list_command(data: DataOption = DEFAULT_DATA, json: JsonOption = Fal
 def sources_accept_command(
     name: Annotated[str, typer.Argument(metavar="SOURCE", help="Name of the source.")],
     basis: Annotated[str, typer.Option(help="Why you may use its images, in your words.")],
-    data: DataOption = DEFAULT_DATA,
+    data: DataOption = DEFAULT_FOLDER,
 ) -> None:
     """Record that you accept a source's terms, and on what basis you use its images."""
     source = find_source(name)
@@ -111,15 +111,11 @@ def sources_accept_command(
 
 
 def _ask_for_basis(source: Source) -> str | None:
-    typer.echo(f"{source.name}: terms at {source.terms_url}", err=True)
+    terminal.say(f"{source.name}: terms at {source.terms_url}")
     for point in source.terms:
-        typer.echo(f"  - {point}", err=True)
-    answer: str = typer.prompt(
-        "Your basis for using its images all the same (nothing: stop)",
-        default="",
-        show_default=False,
-        err=True,
-    )
+        terminal.say(f"  - {point}")
+    question = "Your basis for using its images all the same (nothing: stop)"
+    answer: str = typer.prompt(question, default="", show_default=False, err=True)
     return answer.strip() or None
 
 
@@ -136,7 +132,7 @@ def dedup_command(
             help="Hamming distance of perceptual hashes up to which pixels are compared.",
         ),
     ] = 4,
-    data: DataOption = DEFAULT_DATA,
+    data: DataOption = DEFAULT_FOLDER,
     json: JsonOption = False,
 ) -> None:
     """Measure the images; drop the unreadable ones, and all copies of an image but the best."""
@@ -154,7 +150,7 @@ def pack_command(
     size: Annotated[int, typer.Option(min=1, help="Shorter side at most, pixels.")] = 512,
     format: Annotated[str, typer.Option(help="jpg, png or webp; the last two lossless.")] = "jpg",
     background: Annotated[str, typer.Option(help="Colour under transparent pixels.")] = "white",
-    data: DataOption = DEFAULT_DATA,
+    data: DataOption = DEFAULT_FOLDER,
     json: JsonOption = False,
 ) -> None:
     """Write the images that may be trained on, with their captions, as WebDataset shards."""
@@ -169,7 +165,7 @@ def pack_command(
 
 @app.command("check")
 def check_command(
-    policy: PolicyOption = "personal", data: DataOption = DEFAULT_DATA, json: JsonOption = False
+    policy: PolicyOption = "personal", data: DataOption = DEFAULT_FOLDER, json: JsonOption = False
 ) -> None:
     """Decide by a policy what each image may be used for: allow, hold or deny."""
     from curate.commands import build
@@ -182,7 +178,7 @@ def check_command(
 @app.command("caption")
 def caption_command(
     per_image: Annotated[int, typer.Option(help="Captions an image gets at most.")] = 4,
-    data: DataOption = DEFAULT_DATA,
+    data: DataOption = DEFAULT_FOLDER,
     json: JsonOption = False,
 ) -> None:
     """Write captions from the texts, titles, tags and file names that came with the images."""
@@ -197,7 +193,7 @@ def build_command(
     policy: PolicyOption = "personal",
     size: Annotated[int, typer.Option(help="Shorter side at most, pixels.")] = 512,
     format: Annotated[str, typer.Option(help="Of packed images: jpg, png or webp.")] = "jpg",
-    data: DataOption = DEFAULT_DATA,
+    data: DataOption = DEFAULT_FOLDER,
     json: JsonOption = False,
 ) -> None:
     """Check, dedup, caption and pack, one after the other."""
@@ -211,7 +207,7 @@ def build_command(
 
 
 @app.command("status")
-def status_command(data: DataOption = DEFAULT_DATA, json: JsonOption = False) -> None:
+def status_command(data: DataOption = DEFAULT_FOLDER, json: JsonOption = False) -> None:
     """Show what a dataset holds: rows, drops, verdicts, licences, words, captions, shards."""
     from curate.commands.status import status
 
@@ -221,7 +217,7 @@ def status_command(data: DataOption = DEFAULT_DATA, json: JsonOption = False) ->
 @app.command("explain")
 def explain_command(
     key: Annotated[str, typer.Argument(metavar="KEY", help="Key of the image's row.")],
-    data: DataOption = DEFAULT_DATA,
+    data: DataOption = DEFAULT_FOLDER,
     json: JsonOption = False,
 ) -> None:
     """Tell why an image is used or dropped: where it is from, what was stated, what was decided."""
@@ -236,10 +232,8 @@ def explain_command(
 
 
 @app.command("credits")
-def credits_command(data: DataOption = DEFAULT_DATA, json: JsonOption = False) -> None:
+def credits_command(data: DataOption = DEFAULT_FOLDER, json: JsonOption = False) -> None:
     """Say who made the images that may be trained on, and under which licence, in Markdown."""
-    from dataclasses import asdict
-
     from curate.rights import credits
 
     found = credits.dataset_credits(Dataset(data))

@@ -1,13 +1,13 @@
 """Work on untrusted bytes in processes of their own, with limits on memory and time.
 
-A worker is a process that runs `main`; it reads jobs from its standard input and answers on
+A worker is a process that runs `serve`; it reads jobs from its standard input and answers on
 its standard output. A worker that dies takes one job with it: the job is answered by
 `WorkerFailure` and the next one gets a new worker.
 """
 
-import importlib
 import json
 import os
+import pkgutil
 import queue
 import resource
 import signal
@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any
 
 from curate.errors import InputError
@@ -79,7 +80,7 @@ def run_jobs(
 
     with ExitStack() as stack:
         for _ in range(count):
-            worker = _Worker([function, str(memory), str(seconds)])
+            worker = _Worker((function, memory, seconds))
             stack.callback(worker.stop)
             idle.put(worker)
         pool = stack.enter_context(ThreadPoolExecutor(count))
@@ -95,7 +96,7 @@ def run_jobs(
 class _Worker:
     """One process, started at its first job and again after each death."""
 
-    def __init__(self, arguments: list[str]) -> None:
+    def __init__(self, arguments: tuple[str, int, int]) -> None:
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -144,7 +145,7 @@ class _Worker:
     def _start(self) -> subprocess.Popen[bytes]:
         one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         process = self._process = subprocess.Popen(  # noqa: S603  (our own module)
-            [sys.executable, "-P", "-c", f"from {__name__} import main; main()", *self._arguments],
+            [sys.executable, "-P", "-c", f"from {__name__} import serve; serve{self._arguments}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | one_thread,
@@ -184,8 +185,9 @@ def _receive_message(pipe: IO[bytes]) -> JobResult:
     return head, body
 
 
-def _serve_jobs(function: Callable[..., JobResult], memory: int, seconds: int) -> None:
-    """Answer jobs until there are no more."""
+def serve(name: str, memory: int, seconds: int) -> None:
+    """Answer jobs of `run_jobs` until there are no more; all that a worker does."""
+    function: Callable[..., JobResult] = pkgutil.resolve_name(name)
     jobs, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a decoder prints goes to stderr
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asks ends us
@@ -213,12 +215,11 @@ def _serve_jobs(function: Callable[..., JobResult], memory: int, seconds: int) -
 
 def _limit_memory(memory: int) -> None:
     try:
-        with open("/proc/self/statm") as file:  # noqa: PTH123
-            mapped = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
     except OSError:
         return  # no such limit outside Linux; the limit on time still holds
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    wanted = mapped + memory
+    wanted = pages * os.sysconf("SC_PAGE_SIZE") + memory
     soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
@@ -228,10 +229,3 @@ def _limit_cpu(seconds: int) -> None:
     spent = int(usage.ru_utime + usage.ru_stime) + 1
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
     resource.setrlimit(resource.RLIMIT_CPU, (spent + seconds, hard))
-
-
-def main() -> None:
-    """Serve "MODULE:FUNCTION MEMORY SECONDS" from the command line."""
-    name, memory, seconds = sys.argv[1:]
-    module, function = name.split(":")
-    _serve_jobs(getattr(importlib.import_module(module), function), int(memory), int(seconds))
