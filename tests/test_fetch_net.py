@@ -18,13 +18,13 @@ from curate.net.guard import (
     AddressRefusedError,
     Endpoint,
     Guard,
-    HostNotFoundError,
+    TransientError,
     Watchdog,
     guarded_session,
     is_public,
 )
 from curate.net.redact import Secret, Url
-from curate.net.transport import RequestLimits, TransientError, Transport, UnavailableError
+from curate.net.transport import RequestLimits, Transport, UnavailableError
 from curate.rights.signals import parse_robots_tag
 
 
@@ -78,7 +78,7 @@ def test_one_private_address_among_public_ones_refuses_the_host(monkeypatch):
     assert Guard().addresses("good.example", 443) == ["1.1.1.1"]
     with pytest.raises(AddressRefusedError, match=r"mixed.example is not a public address"):
         Guard().addresses("mixed.example", 443)
-    with pytest.raises(HostNotFoundError, match=r"gone.example cannot be found"):
+    with pytest.raises(TransientError, match=r"gone.example cannot be found"):
         Guard().addresses("gone.example", 443)
 
 

@@ -18,10 +18,11 @@ from curate.fetch import plan
 from curate.fetch.account import FetchAccount, FetchSummary
 from curate.images import sniff
 from curate.net.answers import AnswerCache
+from curate.net.budget import RateLimiter
 from curate.net.client import Client, EndOfResults, Limits
-from curate.net.guard import Endpoint
+from curate.net.guard import Endpoint, Guard
 from curate.net.redact import Secret
-from curate.net.transport import UnavailableError
+from curate.net.transport import Transport, UnavailableError
 from curate.rights.names import identify
 from curate.rights.signals import parse_robots_tag
 from curate.sources import terms
@@ -112,10 +113,11 @@ def _fetch_search(
         openverse = command_line(dataset.root, "fetch", "openverse", "--query", query)
         way_out = f"or take open licences: {openverse}"
         key = _read_key(source, way_out)
-        answers = AnswerCache(dataset.evidence)
         account = FetchAccount(dataset, source.name, f"fetch {source.name}", settings, progress)
-        limits, endpoint = fetch_options.limits, fetch_options.endpoint
-        with Client(source, answers, key, endpoint, progress, limits) as client:
+        guard = Guard(fetch_options.endpoint)
+        with Transport(guard, RateLimiter(progress), key) as transport:
+            answers = AnswerCache(dataset.evidence)
+            client = Client(source, answers, transport, fetch_options.limits)
             found = _explain_errors(source, client, source.search(client.get_json, query, **chosen))
             selected = plan.select_results(found, limit, allow_ai=allow_ai)
             tracked = track(selected, limit, "images", progress)

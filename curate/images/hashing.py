@@ -45,9 +45,9 @@ def near_pairs(
     if max_distance >= HASH_BITS:  # opposite hashes share no band
         return np.triu_indices(total, 1)
     found = [np.empty(0, dtype=np.int64)]
-    for shift, width in _hash_bands(max_distance + 1):
-        mask = np.uint64((1 << width) - 1)
-        band = (hashes >> np.uint64(shift)) & mask
+    edges = [HASH_BITS * n // (max_distance + 1) for n in range(max_distance + 2)]
+    for low, high in pairwise(edges):  # bands that together cover all bits, as even as can be
+        band = (hashes >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)
         order = np.argsort(band, kind="stable")
         sorted_band, sorted_hashes = band[order], hashes[order]
         left = np.arange(total)
@@ -62,9 +62,3 @@ def near_pairs(
             found.append(np.minimum(a, b).astype(np.int64) * total + np.maximum(a, b))
     pairs = np.unique(np.concatenate(found))
     return pairs // max(total, 1), pairs % max(total, 1)
-
-
-def _hash_bands(count: int) -> list[tuple[int, int]]:
-    """(shift, width) of `count` bands that together cover all bits, as even as can be."""
-    edges = [HASH_BITS * n // count for n in range(count + 1)]
-    return [(low, high - low) for low, high in pairwise(edges)]

@@ -3,23 +3,21 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
 from curate.errors import SourceError
 from curate.net.answers import KEPT_HEADERS, AnswerCache
-from curate.net.budget import MAX_WAIT_S, RateLimiter, retry_after
-from curate.net.guard import AddressRefusedError, Endpoint, Guard
-from curate.net.redact import Secret, Url
+from curate.net.budget import MAX_WAIT_S, retry_after
+from curate.net.guard import AddressRefusedError, TransientError
+from curate.net.redact import Url
 from curate.net.transport import (
     FindOptOuts,
     Reply,
     RequestLimits,
-    TransientError,
     Transport,
     UnavailableError,
 )
-from curate.system.progress import SILENT, Progress
 
 RETRY_FIX = "type the same command again; finished work is kept"
 RETRY_LATER_FIX = "type the same command again after that; finished work is kept"
@@ -73,38 +71,13 @@ class _TooLongWait(Exception):
 
 @dataclass
 class Client:
-    """Asks one source for answers and images, one at a time; a context.
-
-    Args:
-        service: the source's numbers.
-        answers: where answers are kept.
-        key: sent with API requests, nowhere else.
-        endpoint: a server on this machine that is asked instead of the source.
-        progress: told about waits.
-        limits: when to give up.
-    """
+    """Asks one source for answers and images, one at a time."""
 
     service: Service
-    answers: AnswerCache
-    key: Secret | None = None
-    endpoint: Endpoint | None = None
-    progress: Progress = SILENT
+    answers: AnswerCache  # where answers are kept
+    transport: Transport  # its key is sent with API requests, nowhere else
     limits: Limits = field(default_factory=Limits)
     evidence: str | None = None  # SHA-256 of the answer that `get_json` gave last
-
-    def __post_init__(self) -> None:
-        """Prepare the connection; nothing is asked yet."""
-        self._rate_limiter = RateLimiter(self.progress)
-        self._transport = Transport(Guard(self.endpoint), self._rate_limiter, self.key)
-
-    def __enter__(self) -> Self:
-        """Open."""
-        self._transport.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close all connections."""
-        self._transport.__exit__()
 
     def get_json(self, url: str, query: Mapping[str, object]) -> dict[str, Any]:
         """The JSON object that answers a request, from the last 24 hours' answers if it is there.
@@ -114,9 +87,9 @@ class Client:
             SourceError: it refused, failed, or answered something that is not a JSON object.
         """
         asked = {name: str(value) for name, value in query.items() if value is not None}
-        if self.endpoint:
-            url = self.endpoint.origin + urlsplit(url).path
-        request = Url(url, asked, self.service.key_parameter, self.key)
+        if endpoint := self.transport.guard.endpoint:
+            url = endpoint.origin + urlsplit(url).path
+        request = Url(url, asked, self.service.key_parameter, self.transport.key)
         answer = self.answers.get_fresh(request)
         if answer is None:
             reply, body = self._request(request)
@@ -137,7 +110,8 @@ class Client:
             UnavailableError: with the reason for `dropped`; `download:…` if a retry may succeed.
             SourceError: the source asks for a longer pause than we sit out.
         """
-        hosts = (self.endpoint.host,) if self.endpoint else self.service.media_hosts
+        endpoint = self.transport.guard.endpoint
+        hosts = (endpoint.host,) if endpoint else self.service.media_hosts
         may = RequestLimits(
             (str(urlsplit(url).hostname),) if hosts is None else hosts,
             gap_s=self.service.seconds_between,
@@ -199,7 +173,7 @@ class Client:
         for attempt in range(self.limits.tries):
             last = attempt + 1 == self.limits.tries
             try:
-                reply = self._transport.send(url, may, opt_outs)
+                reply = self.transport.send(url, may, opt_outs)
             except TransientError:
                 if last:
                     raise
@@ -216,15 +190,18 @@ class Client:
             if seconds > MAX_WAIT_S:
                 raise _TooLongWait(f"{host} asks us to stay away for {seconds:.0f} s")
             waiting = f"waiting {seconds:.0f} s as asked"
-            self.progress.say(f"{self.service.name}: too many requests; {waiting}")
-            self._rate_limiter.delay(host, seconds)
+            self.transport.rate_limiter.progress.say(
+                f"{self.service.name}: too many requests; {waiting}"
+            )
+            self.transport.rate_limiter.delay(host, seconds)
             return True
         if reply.status >= 500:
             self._back_off(url, attempt)
         return reply.status >= 500
 
     def _back_off(self, url: str, attempt: int) -> None:
-        self._rate_limiter.delay(str(urlsplit(url).hostname), self.limits.backoff_s * 2**attempt)
+        seconds = self.limits.backoff_s * 2**attempt
+        self.transport.rate_limiter.delay(str(urlsplit(url).hostname), seconds)
 
     def _body_text(self, reply: Reply) -> str:
         try:
@@ -247,7 +224,7 @@ class Client:
         return SourceError(self.service.name, problem, fix=fix)
 
     def _scrub(self, text: str) -> str:
-        return self.key.scrub(text) if self.key else text
+        return self.transport.key.scrub(text) if self.transport.key else text
 
 
 def _excerpt(text: str) -> str:

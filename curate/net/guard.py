@@ -32,8 +32,8 @@ class AddressRefusedError(Exception):
     """The guard will not connect there; the text says why, without secrets."""
 
 
-class HostNotFoundError(Exception):
-    """The name server knows no address for a host, or cannot be asked."""
+class TransientError(Exception):
+    """The connection failed in a way that may pass."""
 
 
 def is_public(address: str) -> bool:
@@ -94,7 +94,7 @@ class Guard:
         """The host of `url`.
 
         Raises:
-            Refused: not https (save for the endpoint), no host, or a user name inside.
+            AddressRefusedError: not https (save for the endpoint), no host, or a user name inside.
         """
         try:
             parts = urlsplit(url)
@@ -112,15 +112,15 @@ class Guard:
         """Where to connect for `host`: every address it resolves to, all of them tested.
 
         Raises:
-            Unresolved: the name does not resolve.
-            Refused: one of its addresses is not public.
+            TransientError: the name does not resolve.
+            AddressRefusedError: one of its addresses is not public.
         """
         if self._is_endpoint(host, port):
             return [host]
         try:
             answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
-            raise HostNotFoundError(f"{host} cannot be found") from None
+            raise TransientError(f"{host} cannot be found") from None
         found = [str(answer[4][0]) for answer in answers]
         if not found or not all(is_public(address) for address in found):
             raise AddressRefusedError(f"{host} is not a public address")

@@ -17,7 +17,7 @@ from curate.net.budget import RateLimiter
 from curate.net.guard import (
     AddressRefusedError,
     Guard,
-    HostNotFoundError,
+    TransientError,
     Watchdog,
     guarded_session,
 )
@@ -35,10 +35,6 @@ FindOptOuts = Callable[[list[str]], tuple[str, ...]]  # X-Robots-Tag values -> s
 
 class UnavailableError(Exception):
     """What was asked for cannot be had; the text is a `dropped` reason."""
-
-
-class TransientError(Exception):
-    """The connection failed in a way that may pass."""
 
 
 @dataclass(frozen=True)
@@ -67,17 +63,11 @@ class Reply:
 
 @dataclass
 class Transport:
-    """Sends requests one at a time; a context, which closes what it opened.
+    """Sends requests one at a time; a context, which closes what it opened."""
 
-    Args:
-        guard: where connections may go.
-        budget: when they may.
-        key: taken out of whatever the HTTP library logs.
-    """
-
-    guard: Guard
-    rate_limiter: RateLimiter
-    key: Secret | None = None
+    guard: Guard  # where connections may go
+    rate_limiter: RateLimiter  # when they may
+    key: Secret | None = None  # taken out of whatever the HTTP library logs
     _watchdog: Watchdog = field(default_factory=Watchdog)
 
     def __post_init__(self) -> None:
@@ -107,9 +97,9 @@ class Transport:
         """Ask for `url`; follow redirects by hand, each one checked.
 
         Raises:
-            Refused: the address, or one it redirects to, is not to be asked.
+            AddressRefusedError: the address, or one it redirects to, is not to be asked.
             UnavailableError: too large, too slow or compressed.
-            Broken: no connection, or it broke.
+            TransientError: no connection, or it broke.
         """
         for _ in range(MAX_REDIRECTS + 1):
             host = self.guard.check(url)
@@ -144,8 +134,6 @@ class Transport:
                 ) as response,
             ):
                 yield response
-        except HostNotFoundError as error:
-            raise TransientError(str(error)) from None
         except (requests.RequestException, HTTPError, OSError) as error:
             if self._watchdog.expired:
                 raise UnavailableError(f"download:not finished after {may.total_s:g} s") from None
