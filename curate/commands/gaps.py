@@ -6,8 +6,7 @@ from pathlib import Path
 from curate.corpora.corpus import Corpus, find_corpora
 from curate.coverage import verdicts
 from curate.coverage.checkpoint import CheckpointIndex
-from curate.coverage.judge import Judge, lines_by_number
-from curate.coverage.known import WordIndex
+from curate.coverage.judge import Judge, WordIndex, lines_by_number
 from curate.coverage.verdicts import Item
 from curate.errors import UsageError
 from curate.formats.model import read_model

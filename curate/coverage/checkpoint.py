@@ -12,19 +12,18 @@ least number of distinct images that the file's numbers allow.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from curate.formats.model import ModelRecord
 from curate.index.index import Evidence
+from curate.index.segment import Numbers
 from curate.text import tokens
 from curate.text.lemmas import is_shown_by, lemmas_of
 from curate.text.spelling import Vocabulary
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 
 class CheckpointIndex:
@@ -53,8 +52,10 @@ class CheckpointIndex:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader must know of the numbers."""
-        said = ["Phrases, pairs and bindings are not judged: a checkpoint counts single words only"]
-        said.append("Images held out of training are counted, too")
+        said = [
+            "Phrases, pairs and bindings are not judged: a checkpoint counts single words only",
+            "Images held out of training are counted, too",
+        ]
         if self._sets > 1:
             said.append(
                 f"It was trained on {self._sets} sets of shards, which may share "
@@ -71,33 +72,27 @@ class CheckpointIndex:
         """Why nothing can be said of a unit; None where `count` can be believed."""
         return "a checkpoint counts single words only" if " " in unit else None
 
-    def images_with(self, unit: str) -> "NDArray[np.int32]":
+    def images_with(self, unit: str) -> Numbers:
         """As many numbers as there are images at least that show the unit in any inflection.
 
         They are ranks, not images: joined, they are as many as the greatest of their counts, and
         that is the least number of images which the counts allow.
         """
-        import numpy as np
-
         return np.arange(sum(self.count(unit)), dtype=np.int32)
 
-    def images_with_form(self, unit: str) -> "NDArray[np.int32]":
+    def images_with_form(self, unit: str) -> Numbers:
         """Likewise for the images that show it as written."""
-        import numpy as np
-
         return np.arange(self.count(unit)[0], dtype=np.int32)
 
     def cooccurrence(self, words: str, *, cohesion: float) -> int:
         """For one word its count, for more nothing: what stands side by side is not known."""
         return len(self.images_with(words))
 
-    def bound_images(self, adjective: str, noun: str) -> "NDArray[np.int32]":
+    def bound_images(self, adjective: str, noun: str) -> Numbers:
         """Nothing: which adjective stands at which noun is not known."""
-        import numpy as np
-
         return np.empty(0, dtype=np.int32)
 
-    def prefetch(self, numbers: "NDArray[np.int32]") -> None:
+    def prefetch(self, sets: Iterable[Numbers]) -> None:
         """Nothing to make ready."""
 
     def evidence(

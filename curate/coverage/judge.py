@@ -3,12 +3,13 @@
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, reduce
 from itertools import product
 from math import log2
-from typing import TYPE_CHECKING
 
-from curate.coverage.known import WordIndex, difference, union
+import numpy as np
+
+from curate.coverage.checkpoint import CheckpointIndex
 from curate.coverage.verdicts import (
     RARE_IMAGES,
     RELATIONS,
@@ -20,7 +21,8 @@ from curate.coverage.verdicts import (
     UncountedWord,
     worst_first,
 )
-from curate.index.index import Evidence
+from curate.index.index import CaptionIndex, Evidence
+from curate.index.segment import Numbers
 from curate.prompts import queries
 from curate.prompts.aliases import NO_ALIASES, Aliases
 from curate.prompts.reader import CONTROL, NEGATED, Prompt
@@ -35,17 +37,13 @@ from curate.text.analysis import (
 )
 from curate.vision.search import WordImages
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Numbers = NDArray[np.int32]
-
-MENTION_RATE = (
-    0.39  # share of images of a thing in which one caption names it; see docs/coverage.md
-)
+# share of images of a thing in which one caption names it; see docs/coverage.md
+MENTION_RATE = 0.39
 EVIDENCE = 6  # captions an item shows
 _SENSE_CAPTIONS = 50  # captions
+WordIndex = CaptionIndex | CheckpointIndex  # what is known of some images
+Combinations = Mapping[tuple[str, str], Sequence[TokenRange]]  # two units, and where they stand
+ImagesByUnit = Mapping[str, Numbers]
 
 
 @dataclass
@@ -73,103 +71,88 @@ class Judge:
             for item in found
             if item.images
         }
-        combinations = [
-            {both: at for both, at in places.items() if both[0] in known and both[1] in known}
+        bindings, pairs = (
+            {both: at for both, at in places.items() if known.keys() >= {*both}}
             for places in (asked.attribute_bindings, asked.pairs)
-        ]
-        found += self.attribute_bindings(combinations[0], known)
-        bound_pairs = set(map(frozenset, combinations[0]))
-        rest = {
-            both: at for both, at in combinations[1].items() if frozenset(both) not in bound_pairs
-        }
+        )
+        found += self.attribute_bindings(bindings, known)
+        bound = set(map(frozenset, bindings))
+        rest = {both: at for both, at in pairs.items() if frozenset(both) not in bound}
         found += self.judge_pairs(rest, known)
         return sorted(found, key=worst_first)
 
     def _prefetch_evidence(self, units: Iterable[str]) -> None:
         """Make ready for the evidence of many words."""
-        first = [
-            f(unit)[:EVIDENCE]
+        self.index.prefetch(
+            find(unit)[:EVIDENCE]
             for unit in units
-            for f in (self.index.images_with_form, self.index.images_with)
-        ]
-        self.index.prefetch(_concatenate(first))
+            for find in (self.index.images_with_form, self.index.images_with)
+        )
 
     def judge_word(self, unit: str, role: str, places: Sequence[TokenRange]) -> Item:
         """A word, or a control token."""
-        mentions = self._mentions(places)
+        item = Item(unit, "token", "control-token", self._mentions(places))
         if role == CONTROL:
-            return Item(unit, "token", "control-token", mentions)
-        shown, exact = self.index.images_with(unit), self.index.images_with_form(unit)
-        other = difference(self._images_with_any(self._other_spellings(unit)), shown)
-        levels = Levels(len(exact), len(shown) - len(exact), len(other))
+            return item
+        levels, images = self._own_images(unit, self._other_spellings(unit))
+        item = replace(item, kind="word", verdict=role, levels=levels)
         if role in (FUNCTION_WORD, QUALITY_TAG, TYPO):
-            return Item(unit, "word", role, mentions, levels)
+            return item
         if role == NEGATED or levels.images >= self.targets.target:
-            return self._item_with_enough(unit, role, mentions, levels, (exact, shown, other))
-        return self._item_with_few(unit, mentions, levels, (exact, shown, other))
+            return self._item_with_enough(item, images)
+        return self._item_with_few(item, images)
 
-    def _item_with_enough(
-        self,
-        unit: str,
-        role: str,
-        mentions: tuple[Mention, ...],
-        levels: Levels,
-        images: tuple["Numbers", ...],
-    ) -> Item:
+    def _own_images(
+        self, unit: str, spellings: Iterable[str]
+    ) -> tuple[Levels, tuple[Numbers, ...]]:
+        """Images that show a unit itself: as written, in any inflection, spelt otherwise."""
+        shown, exact = self.index.images_with(unit), self.index.images_with_form(unit)
+        other = difference(self._images_with_any(spellings), shown)
+        return Levels(len(exact), len(shown) - len(exact), len(other)), (exact, shown, other)
+
+    def _item_with_enough(self, item: Item, images: tuple[Numbers, ...]) -> Item:
         """A word with enough images, or one that must not be in the image."""
-        evidence = self._evidence(images, self._all_spellings(unit))
-        if role == NEGATED:
-            return Item(unit, "word", NEGATED, mentions, levels, evidence=evidence)
-        enough = levels.exact + levels.inflection >= self.targets.target
-        verdict = "covered" if enough else "covered-by-variant"
-        risk = self._sense_risk(unit, mentions, images[1])
-        if risk:
-            return Item(
-                unit, "word", "sense-risk", mentions, levels, evidence=evidence, senses=risk,
-                fetch=self._fetch_commands(unit), need=self.targets.target,
-            )  # fmt: skip
-        return Item(unit, "word", verdict, mentions, levels, evidence=evidence)
+        item = replace(item, evidence=self._evidence(images, self._all_spellings(item.unit)))
+        if item.verdict == NEGATED:
+            return item
+        if risk := self._sense_risk(item, images[1]):
+            fetch = self._fetch_commands(item.unit)
+            need = self.targets.target
+            return replace(item, verdict="sense-risk", senses=risk, fetch=fetch, need=need)
+        enough = item.levels.exact + item.levels.inflection >= self.targets.target
+        return replace(item, verdict="covered" if enough else "covered-by-variant")
 
-    def _item_with_few(
-        self,
-        unit: str,
-        mentions: tuple[Mention, ...],
-        levels: Levels,
-        images: tuple["Numbers", ...],
-    ) -> Item:
+    def _item_with_few(self, item: Item, images: tuple[Numbers, ...]) -> Item:
         """A word with fewer images than it should have."""
+        unit = item.unit
         counted, left = self._related(unit)
         found: dict[str, RelatedImages] = {}
         via: list[Numbers] = []
-        seen = union([*images])
+        seen = union(images)
         for relation in RELATIONS:
-            units = counted.get(relation, {})
+            units = {one: own for one, own in counted.get(relation, {}).items() if len(own)}
             more = difference(union(units.values()), seen)
             order = sorted(units, key=lambda one: (-len(units[one]), one))
-            found[relation] = RelatedImages(
-                len(more), tuple(one for one in order if len(units[one]))
-            )
+            found[relation] = RelatedImages(len(more), tuple(order))
             seen = union([seen, more])
             via.append(more)
-        levels = Levels(levels.exact, levels.inflection, levels.variant, found)
-        verdict = self._verdict(unit, levels)
-        names = [unit, *self._other_spellings(unit), *(u for v in found.values() for u in v.units)]
+        levels = replace(item.levels, related=found)
+        names = [*self._all_spellings(unit), *(u for v in found.values() for u in v.units)]
         evidence = self._evidence([*images, *via], names)
-        if verdict == "not-visual":
-            return Item(unit, "word", verdict, mentions, levels, evidence=evidence)
-        words, known = self.index.vocabulary, word(unit).is_known
-        bare = levels.images == 0
-        return Item(
-            unit, "word", verdict, mentions, levels,
+        item = replace(item, verdict=self._verdict(unit, levels), levels=levels, evidence=evidence)
+        if item.verdict == "not-visual":
+            return item
+        known, bare = word(unit).is_known, item.images == 0
+        return replace(
+            item,
             not_counted=left,
-            upper_bound=_most_unnamed(levels.images, self.index.images),
-            evidence=evidence,
-            nearest=tuple(words.nearest(unit)) if bare else (),
+            upper_bound=_most_unnamed(item.images, self.index.images),
+            nearest=tuple(self.index.vocabulary.nearest(unit)) if bare else (),
             did_you_mean=self._corrections(unit) if bare and not known else (),
-            senses=self._sense_risk(unit, mentions, images[1]),
+            senses=self._sense_risk(item, images[1]),
             fetch=self._fetch_commands(unit) if known else (),
-            need=self.targets.target - levels.images,
-        )  # fmt: skip
+            need=self.targets.target - item.images,
+        )
 
     def _verdict(self, unit: str, levels: Levels) -> str:
         """Of a word with fewer images than the target; more images never make it worse."""
@@ -203,35 +186,30 @@ class Judge:
 
     def judge_phrase(self, unit: str, places: Sequence[TokenRange]) -> Item:
         """Words that mean something together."""
-        shown, exact = self.index.images_with(unit), self.index.images_with_form(unit)
-        others = {*phrase_spellings(unit)} - {unit}
-        other = difference(self._images_with_any(sorted(others)), shown)
-        levels = Levels(len(exact), len(shown) - len(exact), len(other))
-        enough = levels.images >= self.targets.warn
-        verdict = "phrase-thin" if levels.images else "phrase-missing"
-        return Item(
-            unit, "phrase", "phrase-covered" if enough else verdict, self._mentions(places), levels,
-            upper_bound=None if enough else _most_unnamed(levels.images, self.index.images),
-            evidence=self._evidence((exact, shown, other), [unit, *sorted(others)]),
-            fetch=() if enough else self._fetch_commands(unit),
-            need=0 if enough else self.targets.target - levels.images,
-        )  # fmt: skip
+        others = sorted({*phrase_spellings(unit)} - {unit})
+        levels, images = self._own_images(unit, others)
+        evidence = self._evidence(images, [unit, *others])
+        item = Item(unit, "phrase", "phrase-covered", self._mentions(places), levels)
+        item = replace(item, evidence=evidence)
+        if item.images >= self.targets.warn:
+            return item
+        return replace(
+            item,
+            verdict="phrase-thin" if item.images else "phrase-missing",
+            upper_bound=_most_unnamed(item.images, self.index.images),
+            fetch=self._fetch_commands(unit),
+            need=self.targets.target - item.images,
+        )
 
-    def attribute_bindings(
-        self, asked: Mapping[tuple[str, str], Sequence[TokenRange]], known: Mapping[str, "Numbers"]
-    ) -> Iterator[Item]:
+    def attribute_bindings(self, asked: Combinations, known: ImagesByUnit) -> Iterator[Item]:
         """Adjectives at their nouns, each in every spelling."""
         for (adjective, noun), places in asked.items():
             names = product(self._all_spellings(adjective), self._all_spellings(noun))
             images = union([self.index.bound_images(a, b) for a, b in names])
             yield self._combination("bind", (adjective, noun), places, known, images)
 
-    def judge_pairs(
-        self, asked: Mapping[tuple[str, str], Sequence[TokenRange]], known: Mapping[str, "Numbers"]
-    ) -> Iterator[Item]:
+    def judge_pairs(self, asked: Combinations, known: ImagesByUnit) -> Iterator[Item]:
         """Two words of one prompt."""
-        import numpy as np
-
         partners: dict[str, list[tuple[str, str]]] = {}
         for both in asked:
             commoner = max(both, key=lambda unit: len(known[unit]))
@@ -244,9 +222,7 @@ class Judge:
                 rarer = known[both[both[0] == commoner]]
                 shown[both] = rarer[marked[rarer]]
             marked[known[commoner]] = False
-        self.index.prefetch(
-            _concatenate(images for images in shown.values() if len(images) < RARE_IMAGES)
-        )
+        self.index.prefetch(images for images in shown.values() if len(images) < RARE_IMAGES)
         for both, images in shown.items():
             yield self._combination("pair", both, asked[both], known, images)
 
@@ -255,8 +231,8 @@ class Judge:
         kind: str,
         both: tuple[str, str],
         places: Sequence[TokenRange],
-        known: Mapping[str, "Numbers"],
-        images: "Numbers",
+        known: ImagesByUnit,
+        images: Numbers,
     ) -> Item:
         """A pair or a binding; fewer than RARE_IMAGES are a warning."""
         count = len(images)
@@ -280,12 +256,11 @@ class Judge:
 
     def _other_spellings(self, unit: str) -> list[str]:
         """Other spellings of a word, and its aliases."""
-        found = word(unit).variants | set(self.aliases.alias.get(unit, ()))
-        return sorted(found - {unit})
+        return sorted({*word(unit).variants, *self.aliases.alias.get(unit, ())} - {unit})
 
     def _related(
         self, unit: str
-    ) -> tuple[dict[str, dict[str, "Numbers"]], tuple[UncountedWord, ...]]:
+    ) -> tuple[dict[str, dict[str, Numbers]], tuple[UncountedWord, ...]]:
         """Images of related words by relation, and the words that are too far to count."""
         counted: dict[str, dict[str, Numbers]] = {}
         left: list[UncountedWord] = []
@@ -300,15 +275,13 @@ class Judge:
 
     def _corrections(self, unit: str) -> tuple[spelling.NearWord, ...]:
         """What may have been meant by a word that no dictionary has, and its images."""
-        compound = word(unit).compound()
-        if compound:
+        if compound := word(unit).compound():
             return (spelling.NearWord(compound, len(self.index.images_with(compound))),)
         if word(unit).is_part():
             return ()
-        found = spelling.did_you_mean(unit, is_dictionary_entry, self.index.vocabulary)
-        return tuple(found)
+        return tuple(spelling.did_you_mean(unit, is_dictionary_entry, self.index.vocabulary))
 
-    def _images_named(self, related: str) -> "Numbers":
+    def _images_named(self, related: str) -> Numbers:
         """Images whose captions name a related word, and not only a word that it comes from.
 
         *Greens* are vegetables, what is *green* is none; *papers* are documents, *paper* is not.
@@ -319,20 +292,18 @@ class Judge:
             [self.index.images_with_form(related), self.index.images_with_form(f"{related}s")]
         )
 
-    def _sense_risk(
-        self, unit: str, mentions: Sequence[Mention], images: "Numbers"
-    ) -> senses.SenseRisk | None:
+    def _sense_risk(self, item: Item, images: Numbers) -> senses.SenseRisk | None:
         """Whether captions clearly show another sense than the prompts ask for."""
-        if not len(images) or not senses.senses_of(unit):
+        if not len(images) or not senses.senses_of(item.unit):
             return None
-        read = self.index.evidence(images[:_SENSE_CAPTIONS].tolist(), [unit], _SENSE_CAPTIONS)
-        prompts = [self.prompt_lines[line] for line in sorted({m.line for m in mentions})]
-        return senses.sense_risk(unit, prompts, [one.caption for one in read])
+        read = self.index.evidence(images[:_SENSE_CAPTIONS].tolist(), [item.unit], _SENSE_CAPTIONS)
+        prompts = [self.prompt_lines[line] for line in sorted({m.line for m in item.mentions})]
+        return senses.sense_risk(item.unit, prompts, [one.caption for one in read])
 
-    def _images_with_any(self, units: Iterable[str]) -> "Numbers":
+    def _images_with_any(self, units: Iterable[str]) -> Numbers:
         return union([self.index.images_with(unit) for unit in units])
 
-    def _evidence(self, images: Iterable["Numbers"], units: Sequence[str]) -> tuple[Evidence, ...]:
+    def _evidence(self, images: Iterable[Numbers], units: Sequence[str]) -> tuple[Evidence, ...]:
         """Captions of the first few images, those of the best level first."""
         chosen: dict[int, None] = {}
         for numbers in images:
@@ -347,11 +318,11 @@ class Judge:
 
     def _mentions(self, places: Iterable[TokenRange]) -> tuple[Mention, ...]:
         """The stretches from one word to another of the same line, in the order of the file."""
-        found = []
-        for a, b in places:
-            text = self.prompt_lines[a.line][a.start : b.end]
-            found.append(Mention(a.line, a.start, b.end, text))
-        return tuple(sorted(found, key=lambda m: (m.line, m.start)) if len(found) > 1 else found)
+        found = (
+            Mention(a.line, a.start, b.end, self.prompt_lines[a.line][a.start : b.end])
+            for a, b in places
+        )
+        return tuple(sorted(found, key=lambda m: (m.line, m.start)))
 
 
 def lines_by_number(prompts: Iterable[Prompt]) -> dict[int, str]:
@@ -359,11 +330,15 @@ def lines_by_number(prompts: Iterable[Prompt]) -> dict[int, str]:
     return {prompt.line: prompt.text for prompt in prompts}
 
 
-def _concatenate(sets: Iterable["Numbers"]) -> "Numbers":
-    """The numbers of very many sets, repeated ones too."""
-    import numpy as np
+def union(sets: Iterable[Numbers]) -> Numbers:
+    """The numbers that are in any of the sets, ascending."""
+    filled = [one for one in sets if len(one)]
+    return reduce(np.union1d, filled) if filled else np.empty(0, dtype=np.int32)
 
-    return np.concatenate([np.empty(0, dtype=np.int32), *sets])
+
+def difference(numbers: Numbers, others: Numbers) -> Numbers:
+    """The numbers that are not among the others."""
+    return np.setdiff1d(numbers, others, assume_unique=True) if len(numbers) else numbers
 
 
 @cache

@@ -45,9 +45,9 @@ def _rules_hash() -> str:
     return whole.hexdigest()[:8]
 
 
-def find_kept(place: Path, name: str) -> list[Path] | None:
-    """The files of the index of a part, if all are there and whole; damaged ones are removed."""
-    found: list[Path] = []
+def find_kept(place: Path, name: str) -> list[segment.Segment] | None:
+    """The index of a part, if all its files are there and whole; damaged ones are removed."""
+    found: list[segment.Segment] = []
     while True:
         start = f"words-{_rules_hash()}-{name}-{len(found)}"
         candidates = sorted(place.glob(f"{start}-*.sqlite"))
@@ -57,8 +57,8 @@ def find_kept(place: Path, name: str) -> list[Path] | None:
                 path.unlink()
         if not whole:
             return None
-        found.append(whole[0])
-        if not segment.open_segment(whole[0]).facts["more"]:
+        found.append(segment.open_segment(whole[0]))
+        if not found[-1].facts["more"]:
             return found
 
 

@@ -3,15 +3,12 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from itertools import pairwise
-from typing import TYPE_CHECKING
+from itertools import accumulate, chain, pairwise
 
-from curate.index.segment import Segment, distinct_captions
+import numpy as np
+
+from curate.index.segment import Numbers, Segment, distinct_captions
 from curate.text import tokens
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 
 class DocumentIds:
@@ -30,21 +27,15 @@ class DocumentIds:
         self._prefetched: dict[int, list[tuple[str, str]]] = {}  # key and captions of each copy
         self._shared = sum(segment.images for segment in self.segments) - self.images
 
-    def _consecutive_ids(self) -> "dict[Segment, NDArray[np.int32]]":
-        import numpy as np
+    def _consecutive_ids(self) -> dict[Segment, Numbers]:
+        starts = accumulate((segment.images for segment in self.segments), initial=0)
+        return {
+            segment: np.arange(start, start + segment.images, dtype=np.int32)
+            for segment, start in zip(self.segments, starts, strict=False)
+        }
 
-        numbers, start = {}, 0
-        for segment in self.segments:
-            numbers[segment] = np.arange(start, start + segment.images, dtype=np.int32)
-            start += segment.images
-        return numbers
-
-    def _ids_by_key(self) -> "dict[Segment, NDArray[np.int32]]":
-        import numpy as np
-
-        keys: list[str] = []
-        for segment in self.segments:
-            keys += segment.keys()
+    def _ids_by_key(self) -> dict[Segment, Numbers]:
+        keys = list(chain.from_iterable(map(Segment.keys, self.segments)))
         order = sorted(range(len(keys)), key=keys.__getitem__)  # quick: rows of sorted keys
         new = [keys[a] != keys[b] for a, b in pairwise(order)]
         numbers = np.zeros(len(keys), dtype=np.int32)
@@ -52,20 +43,17 @@ class DocumentIds:
         ends = np.cumsum([segment.images for segment in self.segments])[:-1]
         return dict(zip(self.segments, np.split(numbers, ends), strict=True))
 
-    def match(self, asked: Mapping[Segment, str]) -> "NDArray[np.int32]":
+    def match(self, asked: Mapping[Segment, str]) -> Numbers:
         """Ascending numbers of the images that the question to their segment finds."""
-        import numpy as np
-
         found = [self._ids[s][s.match(question)] for s, question in asked.items() if question]
         if len(found) == 1:
             return found[0]
         joined = np.concatenate([np.zeros(0, dtype=np.int32), *found])
         return joined if self._are_disjoint else np.unique(joined)
 
-    def prefetch(self, numbers: "NDArray[np.int32]") -> None:
+    def prefetch(self, sets: Iterable[Numbers]) -> None:
         """Read these images at once; `image` then answers for them from memory."""
-        import numpy as np
-
+        numbers = np.concatenate([np.empty(0, dtype=np.int32), *sets])
         self._prefetched = {}
         for segment, own in self._ids.items():
             places = np.flatnonzero(np.isin(own, numbers)).tolist()
@@ -83,8 +71,6 @@ class DocumentIds:
 
     def _copies(self, number: int) -> Iterator[tuple[Segment, int]]:
         """Where an image stands: in one segment, or in several where its key came again."""
-        import numpy as np
-
         wanted = np.int32(number)  # another type would have every number converted
         for segment, numbers in self._ids.items():
             local = int(numbers.searchsorted(wanted))
@@ -94,14 +80,12 @@ class DocumentIds:
     @cached_property
     def _repeated_captions(self) -> dict[int, list[str]]:
         """Captions of the images that stand in several segments, by number, for each segment."""
-        import numpy as np
-
         found: dict[int, list[str]] = defaultdict(list)
         if self._shared:
             times = np.bincount(np.concatenate(list(self._ids.values())))
             for segment, numbers in self._ids.items():
                 local = np.flatnonzero(times[numbers] > 1).tolist()
-                for place, captions in segment.read_captions(local):
+                for place, _, captions in segment.read_images(local):
                     found[int(numbers[place])].append(captions)
         return found
 

@@ -10,22 +10,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from curate.corpora.corpus import Corpus
 from curate.corpora.partition import ImageCaptions, Partition
 from curate.index import build, document_ids
-from curate.index.segment import Segment, contains_lemmas, quote_phrase
+from curate.index.segment import Numbers, Segment, contains_lemmas, quote_phrase
 from curate.system.progress import SILENT, Progress
 from curate.text import bindings, tokens
 from curate.text.lemmas import is_shown_by, lemmas_of, unit_terms
 from curate.text.spelling import Vocabulary
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-__all__ = ["BOUND", "CaptionIndex", "Evidence", "index_captions", "open_index"]
 
 BOUND = 5  # images that `bound_images` looks for; below it, its answer is exact
 COMMON_ONE_IN = 16  # words in more than one image of so many are common: pairs of them take longest
@@ -52,7 +48,7 @@ class CaptionIndex:
             missing: sentences: what could not be counted at all.
         """
         self._ids = document_ids.DocumentIds(segments)
-        self._images_of: dict[tuple[str, ...], NDArray[np.int32]] = {}
+        self._images_of: dict[tuple[str, ...], Numbers] = {}
         self._common_bits: dict[str, int] = {}
         self._forms: dict[tuple[Segment, str], list[str]] = {}
         self.images: int = self._ids.images
@@ -70,7 +66,7 @@ class CaptionIndex:
         """Every form in the captions, with its images."""
         return Vocabulary(self._ids.forms())
 
-    def images_with(self, unit: str) -> "NDArray[np.int32]":
+    def images_with(self, unit: str) -> Numbers:
         """Ascending numbers of the images whose captions show the unit in any inflection.
 
         Args:
@@ -81,7 +77,7 @@ class CaptionIndex:
         """
         return self._cached_images("shown", unit)
 
-    def images_with_form(self, unit: str) -> "NDArray[np.int32]":
+    def images_with_form(self, unit: str) -> Numbers:
         """Those that show it as it is written; a hyphen of the unit must be there."""
         return self._cached_images("exact", unit)
 
@@ -99,11 +95,11 @@ class CaptionIndex:
                 return 0
         return len(self.images_with(unit))
 
-    def _images_with_both(self, a: str, b: str) -> "NDArray[np.int32]":
+    def _images_with_both(self, a: str, b: str) -> Numbers:
         """Ascending numbers of the images that show both words."""
         fewer, more = sorted((self.images_with(a), self.images_with(b)), key=len)
         self._mask[more] = True
-        found: NDArray[np.int32] = fewer[self._mask[fewer]]
+        found: Numbers = fewer[self._mask[fewer]]
         self._mask[more] = False
         return found
 
@@ -116,8 +112,6 @@ class CaptionIndex:
 
     def _bits(self, word: str) -> int:
         """A bit for each image, set if it shows the word; kept for common words."""
-        import numpy as np
-
         if word in self._common_bits:
             return self._common_bits[word]
         numbers = self.images_with(word)
@@ -129,13 +123,11 @@ class CaptionIndex:
         return bits
 
     @cached_property
-    def _mask(self) -> "NDArray[np.bool_]":
+    def _mask(self) -> NDArray[np.bool_]:
         """False for every image, between two questions."""
-        import numpy as np
-
         return np.zeros(self.images, dtype=bool)
 
-    def bound_images(self, adjective: str, noun: str) -> "NDArray[np.int32]":
+    def bound_images(self, adjective: str, noun: str) -> Numbers:
         """Images with a caption that says the adjective of the noun.
 
         Where few images show both words, all their captions are read. Where many do and the
@@ -149,9 +141,9 @@ class CaptionIndex:
             self._images_of[known] = self._find_bound(adjective, noun)
         return self._images_of[known]
 
-    def prefetch(self, numbers: "NDArray[np.int32]") -> None:
-        """Read the captions of these images at once, since `evidence` will ask for them."""
-        self._ids.prefetch(numbers)
+    def prefetch(self, sets: Iterable[Numbers]) -> None:
+        """Read the captions of all these images at once, since `evidence` will ask for them."""
+        self._ids.prefetch(sets)
 
     def evidence(
         self, numbers: Sequence[int], units: Sequence[str] = (), limit: int = 6
@@ -166,11 +158,14 @@ class CaptionIndex:
         chosen = sorted({int(number) for number in numbers})[:limit]
         return tuple(self._evidence(number, units) for number in chosen)
 
-    def _cached_images(self, how: str, unit: str) -> "NDArray[np.int32]":
+    def _cached_images(self, how: str, unit: str) -> Numbers:
         known = (how, unit)
         if known not in self._images_of:
             segments = self._ids.segments
-            asked = tuple(self._fts_query(segment, unit, how) for segment in segments)
+            asked = tuple(
+                " OR ".join(map(quote_phrase, self._word_sequences(segment, unit, how)))
+                for segment in segments
+            )
             if asked not in self._images_of:  # a word without inflections is asked for once
                 found = self._ids.match(dict(zip(segments, asked, strict=True)))
                 found.flags.writeable = False  # it is handed out again
@@ -180,9 +175,6 @@ class CaptionIndex:
                 self._as_written(found, unit) if how == "exact" and "-" in unit else found
             )
         return self._images_of[known]
-
-    def _fts_query(self, segment: Segment, unit: str, how: str) -> str:
-        return " OR ".join(map(quote_phrase, self._word_sequences(segment, unit, how)))
 
     def _word_sequences(self, segment: Segment, unit: str, how: str) -> list[tuple[str, ...]]:
         """Every row of words in a segment that shows the unit."""
@@ -202,10 +194,8 @@ class CaptionIndex:
             self._forms[known] = sorted(found)
         return self._forms[known]
 
-    def _as_written(self, numbers: "NDArray[np.int32]", unit: str) -> "NDArray[np.int32]":
+    def _as_written(self, numbers: Numbers, unit: str) -> Numbers:
         """Those of the images in whose captions a hyphenated unit stands with its hyphen."""
-        import numpy as np
-
         wanted = [tokens.normalize(word) for word in unit.split()]
         kept = [
             number
@@ -214,26 +204,24 @@ class CaptionIndex:
         ]
         return np.array(kept, dtype=np.int32)
 
-    def _find_bound(self, adjective: str, noun: str) -> "NDArray[np.int32]":
-        import numpy as np
-
+    def _find_bound(self, adjective: str, noun: str) -> Numbers:
         both = self._images_with_both(adjective, noun)
         if len(both) <= FEW_IMAGES:
             said = [n for n in both.tolist() if self._binds(n, adjective, noun)]
             return np.array(said, dtype=np.int32)
-        asked = {}
-        for segment in self._ids.segments:
-            pairs = self._form_pairs(segment, adjective, noun)
-            asked[segment] = " OR ".join(quote_phrase(a + b) for a, b in pairs)
-        adjacent = self._ids.match(asked)
+        pairs = {s: self._form_pairs(s, adjective, noun) for s in self._ids.segments}
+        side_by_side = {s: " OR ".join(quote_phrase(a + b) for a, b in pairs[s]) for s in pairs}
+        adjacent = self._ids.match(side_by_side)
         if len(adjacent) >= BOUND:
             return adjacent
-        for segment in self._ids.segments:
-            near = (f"NEAR({quote_phrase(a)} {quote_phrase(b)}, {MAX_BINDING_GAP})"
-                    for a, b in self._form_pairs(segment, adjective, noun))  # fmt: skip
-            asked[segment] = " OR ".join(near)
+        near = {
+            s: " OR ".join(
+                f"NEAR({quote_phrase(a)} {quote_phrase(b)}, {MAX_BINDING_GAP})" for a, b in pairs[s]
+            )
+            for s in pairs
+        }
         found = set(adjacent.tolist())
-        for number in self._ids.match(asked).tolist():
+        for number in self._ids.match(near).tolist():
             if len(found) >= BOUND:
                 break
             if number not in found and self._binds(number, adjective, noun):
@@ -242,15 +230,17 @@ class CaptionIndex:
 
     def _form_pairs(
         self, segment: Segment, adjective: str, noun: str
-    ) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+    ) -> list[tuple[tuple[str, ...], ...]]:
         """Every form of the adjective with every form of the noun that a segment knows."""
-        known = segment.has_form
-        for a, b in product(
-            self._word_sequences(segment, adjective, "shown"),
-            self._word_sequences(segment, noun, "shown"),
-        ):
-            if all(map(known, a)) and all(map(known, b)):
-                yield a, b
+        known = (
+            [
+                words
+                for words in self._word_sequences(segment, unit, "shown")
+                if all(map(segment.has_form, words))
+            ]
+            for unit in (adjective, noun)
+        )
+        return list(product(*known))
 
     def _binds(self, number: int, adjective: str, noun: str) -> bool:
         lemmas = lemmas_of(adjective), lemmas_of(noun)

@@ -11,18 +11,19 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import islice
 from operator import lt
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from curate.text import tokens
 from curate.text.lemmas import lemmas_of
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
+Numbers = NDArray[np.int32]  # of images, from 0
 SEGMENT_RULES = 3  # part of a kept file's name: raise it when words are cut or stored differently
 SEPARATOR = "\ue000"  # the token between two captions of an image, and where words are held apart
 _SCHEMA = """
@@ -62,20 +63,14 @@ def distinct_captions(stored: Iterable[str]) -> list[str]:
     return sorted({caption for captions in stored for caption in captions.split("\n")})
 
 
-class _TokenCache(dict[str, str]):
-    """Word as written -> its tokens."""
-
-    def __missing__(self, surface: str) -> str:
-        found = " ".join(
-            word.translate(_STORED) for word in tokens.terms(tokens.normalize(surface))
-        )
-        self[surface] = found
-        return found
+def _fts_words(surface: str) -> str:
+    """The tokens of a word as written."""
+    return " ".join(word.translate(_STORED) for word in tokens.terms(tokens.normalize(surface)))
 
 
 def _fts_tokens(captions: Iterable[str]) -> Iterator[str]:
     """What FTS5 is given for each image."""
-    cut = _TokenCache()
+    cut = cache(_fts_words)
     between = f" {SEPARATOR} "
     for text in captions:
         joined = ("'" in text or "." in text) and _JOINED_WORD.search(text)
@@ -85,17 +80,17 @@ def _fts_tokens(captions: Iterable[str]) -> Iterator[str]:
             yield tokens.CLAUSE_END.sub(between, text) if _HAS_WORD_BREAK.search(text) else text
         else:
             clauses = map(tokens.surfaces, tokens.clauses(text))
-            yield between.join(" ".join(map(cut.__getitem__, clause)) for clause in clauses)
+            yield between.join(" ".join(map(cut, clause)) for clause in clauses)
 
 
 def write_segment(
-    sql: sqlite3.Connection, images: dict[str, str | list[str]], facts: Mapping[str, Any]
+    sql: sqlite3.Connection, images: dict[str, str], facts: Mapping[str, Any]
 ) -> None:
     """Write images into an empty database.
 
     Args:
         sql: where; nothing is there yet.
-        images: the caption or captions of each key, in any order; emptied.
+        images: the captions of each key, a line each, in any order; emptied.
         facts: what else is to be known; the numbers of images and captions are added.
     """
     sql.isolation_level = None
@@ -103,7 +98,7 @@ def write_segment(
     sql.execute("BEGIN")
     ascending = all(map(lt, images, islice(images, 1, None)))
     keys = list(images) if ascending else sorted(images)
-    captions = [_caption_lines(images.pop(key)) for key in keys]
+    captions = [_distinct_lines(images.pop(key)) for key in keys]
     rows = zip(range(1, len(keys) + 1), keys, captions, strict=True)
     sql.executemany("INSERT INTO image VALUES (?, ?, ?)", rows)
     tokens = zip(range(1, len(keys) + 1), _fts_tokens(captions), strict=True)
@@ -111,6 +106,10 @@ def write_segment(
     sql.execute("COMMIT")  # the vocabulary shows what was committed
     said = sum(1 + text.count("\n") for text in captions)
     _write_forms(sql, {**facts, "images": len(keys), "captions": said})
+
+
+def _distinct_lines(text: str) -> str:
+    return "\n".join(distinct_captions([text])) if "\n" in text else text
 
 
 def _write_forms(sql: sqlite3.Connection, facts: Mapping[str, Any]) -> None:
@@ -128,10 +127,6 @@ def _write_forms(sql: sqlite3.Connection, facts: Mapping[str, Any]) -> None:
     sql.execute("DROP TABLE temp.counted")
 
 
-def _caption_lines(said: str | list[str]) -> str:
-    return said if isinstance(said, str) else "\n".join(sorted(set(said)))
-
-
 class Segment:
     """A file of the index, open for questions. Images are numbered by key, from 0."""
 
@@ -143,9 +138,9 @@ class Segment:
         self.images: int = self.facts["images"]
         self.captions: int = self.facts["captions"]
 
-    def serialize(self) -> bytes:
+    def __reduce__(self) -> tuple[Any, ...]:
         """The whole file, for another process."""
-        return self._sql.serialize()
+        return load_segment, (self._sql.serialize(),)
 
     def keys(self) -> list[str]:
         """The keys of all images, ascending."""
@@ -157,13 +152,6 @@ class Segment:
             "SELECT key FROM image WHERE number IN (1, ?) ORDER BY number", (self.images,)
         ).fetchall()
         return ends[0][0], ends[-1][0]
-
-    def read_captions(self, numbers: Sequence[int]) -> Iterator[tuple[int, str]]:
-        """Number and captions of many images, ascending as `numbers` are."""
-        wanted = set(numbers)
-        for number, captions in self._sql.execute("SELECT number - 1, captions FROM image"):
-            if number in wanted:
-                yield number, captions
 
     def image(self, number: int) -> tuple[str, str]:
         """Key and captions of an image."""
@@ -192,19 +180,20 @@ class Segment:
         question = "SELECT form FROM reading WHERE lemma = ?"
         return {form for one in lemmas for (form,) in self._sql.execute(question, (one,))}
 
-    def match(self, question: str) -> "NDArray[np.int32]":
+    def match(self, question: str) -> Numbers:
         """Numbers of the images that an FTS5 expression finds, ascending; none for an empty one."""
-        import numpy as np
-
-        if not question:
-            return np.zeros(0, dtype=np.int32)
         sql = "SELECT group_concat(rowid, ' ') FROM posting WHERE posting MATCH ?"
-        (found,) = self._sql.execute(sql, (question,)).fetchone()
-        if not found:
-            return np.zeros(0, dtype=np.int32)
-        numbers = np.fromstring(found, dtype=np.int32, sep=" ")
+        (found,) = self._sql.execute(sql, (question,)).fetchone() if question else (None,)
+        numbers = np.fromstring(found or "", dtype=np.int32, sep=" ")
         numbers -= 1
         return numbers
+
+
+def load_segment(data: bytes) -> Segment:
+    """The file with these bytes, in memory."""
+    sql = sqlite3.connect(":memory:", check_same_thread=False)  # a pool unpickles in a thread
+    sql.deserialize(data)
+    return Segment(sql)
 
 
 def open_segment(path: Path) -> Segment:
