@@ -12,25 +12,22 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from curate.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from PIL.Image import Image
+
+Vectors = NDArray[np.float32]
 
 BATCH_SIZE = 64  # images or texts shown to the model at a time
 CACHE_RULES = 1  # part of the digest: raise it when images are prepared differently
-_TORCH_ERRORS = (
-    OSError,
-    RuntimeError,
-    ValueError,
-    LookupError,
-    EOFError,
-    AttributeError,
-    TypeError,
-    pickle.UnpicklingError,
-)  # what torch raises on files that are no weights
+_TORCH_ERRORS = (  # what torch raises on files that are no weights
+    *(OSError, RuntimeError, ValueError, LookupError, EOFError),
+    *(AttributeError, TypeError, pickle.UnpicklingError),
+)
 
 
 class OpenClip:
@@ -54,14 +51,14 @@ class OpenClip:
         self.model, _, self.weights = spec.partition(":")
         if not self.model or not self.weights:
             raise UsageError(spec, "names no model with its weights", fix=usage)
-        network, self._prepare, self._tokenize, self._config = _load(
+        self._network, self._prepare, self._tokenize, self._config = _load(
             self.model, self.weights, usage, device, download=download
         )
-        self._network, self._device = network, device
-        self._texts: dict[str, NDArray[np.float32]] = {}  # by text, as far as they were asked for
+        self._device = device
+        self._texts: dict[str, Vectors] = {}  # by text, as far as they were asked for
         self.width = int(self._config["embed_dim"])
-        self.scale = float(network.logit_scale.detach().exp())  # turns a cosine into a logit
-        size = network.visual.image_size
+        self.scale = float(self._network.logit_scale.detach().exp())  # turns a cosine into a logit
+        size = self._network.visual.image_size
         self.side = int(size if isinstance(size, int) else max(size))  # pixels it looks at
 
     @cached_property
@@ -75,12 +72,11 @@ class OpenClip:
         facts = f"{CACHE_RULES} {version('open_clip_torch')} {self.model} {config} {own}"
         return hashlib.sha256(facts.encode()).hexdigest()[:20]
 
-    def encode_texts(self, said: Sequence[Sequence[str]]) -> "NDArray[np.float32]":
+    def encode_texts(self, said: Sequence[Sequence[str]]) -> Vectors:
         """Float (len(said), D), each of length 1: the mean of several ways of saying the same.
 
         Source: Radford et al., arXiv:2103.00020, section 3.1.4 (ensembling in embedding space).
         """
-        import numpy as np
         import torch
 
         texts = dict.fromkeys(text for ways in said for text in ways)
@@ -92,12 +88,11 @@ class OpenClip:
                 vectors_TD = self._network.encode_text(tokens, normalize=True)
                 self._texts |= zip(some, vectors_TD.float().cpu().numpy(), strict=True)
         mean = np.stack([np.mean([self._texts[t] for t in ways], axis=0) for ways in said])
-        unit: NDArray[np.float32] = mean / np.linalg.norm(mean, axis=1, keepdims=True)
+        unit: Vectors = mean / np.linalg.norm(mean, axis=1, keepdims=True)
         return unit
 
-    def encode_images(self, images: "Sequence[Image]") -> "NDArray[np.float32]":
+    def encode_images(self, images: "Sequence[Image]") -> Vectors:
         """Float (N, D), each of length 1."""
-        import numpy as np
         import torch
 
         parts = [np.zeros((0, self.width), np.float32)]

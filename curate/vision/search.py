@@ -11,7 +11,9 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from curate.corpora.pixels import CaptionedImage
 from curate.system.progress import SILENT, Progress
@@ -19,10 +21,6 @@ from curate.text import tokens
 from curate.text.lemmas import is_function_word, lemmas_of, unit_of
 from curate.vision.clip import OpenClip
 from curate.vision.vectors import ClipEmbedder
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # the least: likelier than all else together
 MAX_CHANCE = 0.01  # share of images that may be found although no caption says the word
@@ -42,10 +40,10 @@ class ModelTrust:
     """How right the model is on this data, measured on words that captions do say."""
 
     words: int  # it was measured on
-    threshold: float  # probability from which an image counts as showing a word
-    recall: float  # share of images found among those whose captions say the word; mean
-    chance: float  # share found among the others, in all but a tenth of the words
-    usable: bool  # whether it finds clearly more of the first than of the second
+    threshold: float = THRESHOLDS[-1]  # probability from which an image counts as showing a word
+    recall: float = 0.0  # share of images found among those whose captions say the word; mean
+    chance: float = 1.0  # share found among the others, in all but a tenth of the words
+    usable: bool = False  # whether it finds clearly more of the first than of the second
 
     def sentence(self) -> str:
         """What a reader should know before believing a count."""
@@ -61,9 +59,6 @@ class ModelTrust:
         if self.usable:
             return f"image search: {found} (probability {self.threshold} or more)"
         return f"image search is not used, for on this data it is no better than chance: {found}"
-
-
-_UNMEASURED = ModelTrust(0, THRESHOLDS[-1], 0.0, 1.0, usable=False)
 
 
 @dataclass(frozen=True)
@@ -93,26 +88,11 @@ class SearchFindings:
         return said
 
 
-class Embedder(Protocol):
-    """An image-text model: both as vectors of length 1, the likelier the nearer."""
-
-    scale: float  # that turns a cosine into a logit
-
-    def encode_texts(self, said: Sequence[Sequence[str]]) -> "NDArray[np.float32]":
-        """Float (len(said), D): the mean of several ways of saying the same."""
-        ...
-
-    def encode_images(self, images: Sequence[CaptionedImage]) -> "NDArray[np.float32]":
-        """Float (N, D); a row of zeros where an image cannot be read."""
-        ...
-
-
+@dataclass(frozen=True)
 class ImageSearch:
-    """The search with any embedder."""
+    """The search with a model."""
 
-    def __init__(self, embedder: Embedder) -> None:
-        """Search with this model."""
-        self._embedder = embedder
+    embedder: ClipEmbedder
 
     def find(self, words: Sequence[str], images: Sequence[CaptionedImage]) -> SearchFindings:
         """For each word, the images that show it although their captions do not say it.
@@ -127,24 +107,22 @@ class ImageSearch:
             words: units, any part of speech.
             images: distinct ones.
         """
-        import numpy as np
-
         asked = list(dict.fromkeys(words))
         images = sorted(images, key=lambda image: image.key)
         contrast = frequent_words(images, CONTRAST_WORDS)
         if not contrast:
-            return SearchFindings(_UNMEASURED, {}, len(images), 0)
-        images_ND = self._embedder.encode_images(images)
+            return SearchFindings(ModelTrust(0), {}, len(images), 0)
+        images_ND = self.embedder.encode_images(images)
         read_N = np.abs(images_ND).sum(1) > 0
         seen = [image for image, good in zip(images, read_N, strict=True) if good]
         units = [*contrast, *(word for word in asked if word not in set(contrast))]
         tally = _Tally(units, len(contrast), [image.key for image in seen])
-        texts_WD = self._embedder.encode_texts([_word_prompts(unit) for unit in units])
-        nothing_D = self._embedder.encode_texts([[text] for text in NEUTRAL_TEXTS])
+        texts_WD = self.embedder.encode_texts([_word_prompts(unit) for unit in units])
+        nothing_D = self.embedder.encode_texts([[text] for text in NEUTRAL_TEXTS])
         images_ND = images_ND[read_N]
         for start in range(0, len(seen), ROWS_A_STEP):
             some = slice(start, start + ROWS_A_STEP)
-            logits = self._embedder.scale * images_ND[some] @ np.vstack([texts_WD, nothing_D]).T
+            logits = self.embedder.scale * images_ND[some] @ np.vstack([texts_WD, nothing_D]).T
             tally.add(start, logits.astype(np.float64), _says_word(seen[some], units))
         trust = tally.trust()
         found = {word: tally.found(word, trust) for word in asked} if trust.usable else {}
@@ -175,10 +153,14 @@ def frequent_words(images: Sequence[CaptionedImage], most: int) -> list[str]:
     """
     counts: Counter[str] = Counter()
     for image in images:
-        forms = {f for c in image.captions for s in tokens.surfaces(c) for f in tokens.forms(s)}
-        content = {f for f in forms if not is_function_word(f) and f.isalpha()}
+        content = {f for f in _caption_forms(image) if not is_function_word(f) and f.isalpha()}
         counts.update({unit_of(form) for form in content})
     return sorted(counts, key=lambda unit: (-counts[unit], unit))[:most]
+
+
+def _caption_forms(image: CaptionedImage) -> set[str]:
+    surfaces = {surface for caption in image.captions for surface in tokens.surfaces(caption)}
+    return {form for surface in surfaces for form in tokens.forms(surface)}
 
 
 def _word_prompts(unit: str) -> list[str]:
@@ -190,18 +172,15 @@ def _word_prompts(unit: str) -> list[str]:
     return [f"a photo of {article} {unit}", f"a picture of something {unit}", unit]
 
 
-def _says_word(images: Sequence[CaptionedImage], units: Sequence[str]) -> "NDArray[np.bool_]":
+def _says_word(images: Sequence[CaptionedImage], units: Sequence[str]) -> NDArray[np.bool_]:
     """Bool (N, W): whether a caption of the image says the unit in any inflection."""
-    import numpy as np
-
     columns: dict[str, set[int]] = defaultdict(set)
     for column, unit in enumerate(units):
         for lemma in lemmas_of(unit) | {unit}:
             columns[lemma].add(column)
     result = np.zeros((len(images), len(units)), dtype=bool)
     for row, image in enumerate(images):
-        surfaces = {s for caption in image.captions for s in tokens.surfaces(caption)}
-        forms = {form for surface in surfaces for form in tokens.forms(surface)}
+        forms = _caption_forms(image)
         lemmas = {lemma for form in forms for lemma in lemmas_of(form)} | forms
         shown = {column for lemma in lemmas for column in columns.get(lemma, ())}
         result[row, list(shown)] = True
@@ -212,8 +191,6 @@ class _Tally:
     """Counts, a word and a threshold, of images found; filled some images at a time."""
 
     def __init__(self, units: Sequence[str], contrast: int, keys: Sequence[str]) -> None:
-        import numpy as np
-
         self._units, self._contrast, self._keys = list(units), contrast, keys
         shape = (len(units), len(THRESHOLDS))
         self._right_WT = np.zeros(shape, dtype=np.int64)  # found, and captions say it
@@ -221,12 +198,10 @@ class _Tally:
         self._said_W = np.zeros(len(units), dtype=np.int64)  # images whose captions say it
         self._best: list[list[tuple[float, str]]] = [[] for _ in units]
         same = [lemmas_of(unit) | {unit} for unit in units]
-        self._same_CW = np.array(
-            [[bool(a & b) for b in same] for a in same[:contrast]], dtype=float
-        )
-        self._same_CW = self._same_CW.reshape(contrast, len(units))
+        both = [bool(a & b) for a in same[:contrast] for b in same]
+        self._same_CW = np.array(both, dtype=float).reshape(contrast, len(units))
 
-    def add(self, start: int, logits: "NDArray[np.float64]", said_NW: "NDArray[np.bool_]") -> None:
+    def add(self, start: int, logits: NDArray[np.float64], said_NW: NDArray[np.bool_]) -> None:
         """Count some images.
 
         Args:
@@ -234,8 +209,6 @@ class _Tally:
             logits: (N, W + texts that say nothing).
             said_NW: whether captions say the unit.
         """
-        import numpy as np
-
         likely = np.exp(logits - logits.max(1, keepdims=True))
         words_NW, nothing_N = likely[:, : len(self._units)], likely[:, len(self._units) :].sum(1)
         against_NC = words_NW[:, : self._contrast] * ~said_NW[:, : self._contrast]
@@ -254,13 +227,11 @@ class _Tally:
 
     def trust(self) -> ModelTrust:
         """Choose the threshold, and measure the model on the contrast words at it."""
-        import numpy as np
-
         total = len(self._keys)
         said_W = self._said_W[: self._contrast]
         rows = np.flatnonzero((said_W >= MIN_NAMED) & (total - said_W >= MIN_NAMED))
         if len(rows) < MIN_MEASURED:
-            return ModelTrust(len(rows), THRESHOLDS[-1], 0.0, 1.0, usable=False)
+            return ModelTrust(len(rows))
         recall_WT = self._right_WT[rows] / said_W[rows, None]
         chance_WT = self._other_WT[rows] / (total - said_W[rows, None])
         chance_T = np.quantile(chance_WT, CHANCE_QUANTILE, axis=0, method="higher")

@@ -4,18 +4,17 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from curate.corpora.pixels import CaptionedImage, read_pixels
 from curate.errors import InputError
 from curate.system.files import remove_leftovers, write_bytes
 from curate.system.progress import SILENT, Progress, track
-from curate.vision.clip import BATCH_SIZE, OpenClip
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from curate.vision.clip import BATCH_SIZE, OpenClip, Vectors
 
 IMAGES_A_FILE = 1024  # images a file of the cache holds
 
@@ -39,36 +38,26 @@ class ClipEmbedder:
         if self._folder:
             remove_leftovers(self._folder)
 
-    def encode_images(self, images: Sequence[CaptionedImage]) -> "NDArray[np.float32]":
+    def encode_images(self, images: Sequence[CaptionedImage]) -> Vectors:
         """Float (N, D), each of length 1; a row of zeros where an image cannot be read.
 
         Vectors are rounded to 16 bits before they are used, so that kept ones and new ones agree.
         """
-        import numpy as np
-
         known = dict(self._load_vectors())
         missing = [image for image in images if image.sha256 not in known]
-        fresh: dict[str, NDArray[np.float16]] = {}
         shown = track(self._embed(missing), len(missing), "images searched", self._progress)
-        for image, vector in shown:
-            if vector is None:
-                continue
-            fresh[image.sha256] = vector
-            if len(fresh) == IMAGES_A_FILE:
-                self._save_vectors(fresh)
-                known |= fresh
-                fresh = {}
-        self._save_vectors(fresh)
-        known |= fresh
+        read = ((image.sha256, vector) for image, vector in shown if vector is not None)
+        while fresh := dict(islice(read, IMAGES_A_FILE)):
+            self._save_vectors(fresh)
+            known |= fresh
         nothing = np.zeros(self._model.width, dtype=np.float16)
         rows = [known.get(image.sha256, nothing) for image in images]
         return np.array(rows, dtype=np.float32).reshape(len(rows), self._model.width)
 
     def _embed(
         self, images: Sequence[CaptionedImage]
-    ) -> "Iterator[tuple[CaptionedImage, NDArray[np.float16] | None]]":
+    ) -> Iterator[tuple[CaptionedImage, NDArray[np.float16] | None]]:
         """Each image with its vector, in order; None where it cannot be read."""
-        import numpy as np
         from PIL import Image
 
         answers = read_pixels(images, self._model.side)
@@ -82,10 +71,8 @@ class ClipEmbedder:
             for image, one in zip(some, shown, strict=True):
                 yield image, None if isinstance(one, str) else next(vectors)
 
-    def _load_vectors(self) -> "Iterator[tuple[str, NDArray[np.float16]]]":
+    def _load_vectors(self) -> Iterator[tuple[str, NDArray[np.float16]]]:
         """Vectors of earlier runs, by the images' SHA-256; damaged files are passed over."""
-        import numpy as np
-
         for file in sorted(self._folder.glob("*.npz")) if self._folder else ():
             try:
                 with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as kept:
@@ -96,11 +83,9 @@ class ClipEmbedder:
             good = vectors.dtype == np.float16 and vectors.shape == shape
             yield from zip(hashes, vectors, strict=True) if good else ()
 
-    def _save_vectors(self, fresh: "dict[str, NDArray[np.float16]]") -> None:
+    def _save_vectors(self, fresh: dict[str, NDArray[np.float16]]) -> None:
         """Write a file of vectors, whole or not at all; where nothing can be written, go on."""
-        import numpy as np
-
-        if not fresh or not self._folder:
+        if not self._folder:
             return
         name = hashlib.sha256("".join(fresh).encode()).hexdigest()[:16]
         data = io.BytesIO()
