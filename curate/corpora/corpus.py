@@ -59,7 +59,8 @@ def find_corpus(data: Path | None = None) -> Corpus:
     if dataset.manifest.exists() or dataset.journal.exists():
         files = tuple(f for f in (dataset.manifest, dataset.journal) if f.exists())
         options = () if data is None else ("--data", str(path))
-        part = Partition(partial(_read_dataset, path), files, "dataset", cache=path / "index")
+        read = partial(_trainable_captions, dataset.read)
+        part = Partition(read, files, "dataset", cache=path / "index")
         return Corpus(path, "dataset", (part,), files, options)
     if data is None:
         return Corpus(path, "none")
@@ -85,7 +86,8 @@ def _file_corpus(path: Path) -> Corpus:
     if path.suffix == ".parquet":
         if huggingface.is_foreign_parquet(path):
             return _parquet_corpus(path)
-        part = Partition(partial(_read_manifest_file, path), (path,), "manifest")
+        read = partial(_trainable_captions, partial(manifest.read_manifest, path))
+        part = Partition(read, (path,), "manifest")
         return Corpus(path, "manifest", (part,), (path,))
     reader = _TABLE_READERS.get(path.suffix.lower())
     if reader:
@@ -128,14 +130,6 @@ def sample_texts(sample: Sample) -> list[str]:
     """What is said of an image: its captions, else what came with it."""
     said = [c.text for c in sample.captions] or [*sample.texts, sample.title or "", *sample.tags]
     return [text for text in said if text.strip()]
-
-
-def _read_dataset(path: Path, reading: ReadNotes) -> Iterator[ImageCaptions]:
-    yield from _trainable_captions(Dataset(path).read, reading)
-
-
-def _read_manifest_file(path: Path, reading: ReadNotes) -> Iterator[ImageCaptions]:
-    yield from _trainable_captions(partial(manifest.read_manifest, path), reading)
 
 
 def _trainable_captions(

@@ -6,10 +6,10 @@ Only the columns with captions and names are read, never an image.
 import csv
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from curate.corpora import tables
 from curate.corpora.partition import ImageCaptions, Partition, ReadNotes
@@ -24,15 +24,8 @@ CAPTION_COLUMNS = (
     *("sentence", "sentences", "alt_text", "alt", "raw", "title"),
 )
 KEY_COLUMNS = (
-    "image_id",
-    "id",
-    "key",
-    "file_name",
-    "filename",
-    "image_path",
-    "path",
-    "image",
-    "url",
+    *("image_id", "id", "key", "file_name", "filename"),
+    *("image_path", "path", "image", "url"),
 )
 METADATA_FILES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 _SAMPLE_BYTES = 1 << 16  # bytes
@@ -55,11 +48,8 @@ def find_data_files(folder: Path) -> list[Path]:
         elif (place / "dataset_info.json").is_file():
             found.update(_saved_files(place))
         else:
-            found.update(p for p in place.glob("*.parquet") if _is_visible(p))
-            nested = sorted(
-                p for p in place.glob("*/*.parquet") if place != folder and _is_visible(p)
-            )
-            found.update(nested)
+            patterns = ("*.parquet",) if place == folder else ("*.parquet", "*/*.parquet")
+            found.update(p for each in patterns for p in place.glob(each) if _is_visible(p))
     return sorted(found)
 
 
@@ -95,7 +85,7 @@ def huggingface_partitions(
     for file in there:  # one that cannot be read is told of later, with what else there is
         try:
             find_columns(file)
-        except _BrokenError:
+        except BrokenFileError:
             continue
         break
     made = []
@@ -116,8 +106,8 @@ def is_foreign_parquet(file: Path) -> bool:
         return False
 
 
-class _BrokenError(Exception):
-    """A file that cannot be read."""
+class BrokenFileError(Exception):
+    """A data file that cannot be read."""
 
 
 def _read_captions(file: Path, name: str, reading: ReadNotes) -> Iterator[ImageCaptions]:
@@ -127,7 +117,7 @@ def _read_captions(file: Path, name: str, reading: ReadNotes) -> Iterator[ImageC
         for key, said in _caption_rows(file, name):
             silent = silent and not any(map(str.strip, said))
             yield key, said
-    except _BrokenError as error:
+    except BrokenFileError as error:
         reading.broken.append(f"{file}: cannot be read in full ({error})")
         return
     if silent:
@@ -136,18 +126,19 @@ def _read_captions(file: Path, name: str, reading: ReadNotes) -> Iterator[ImageC
 
 def _caption_rows(file: Path, name: str) -> Iterator[ImageCaptions]:
     caption, image = find_columns(file)
-    split = split_prefix(name)
     if file.suffix == ".csv":
-        columns = (image or "file_name", caption)
+        columns, split = (image or "file_name", caption), split_prefix(name)
         yield from tables.read_table(file, ReadNotes(), columns=columns, prefix=split)
         return
-    number, own = 0, ""
-    for captions, keys in _caption_batches(file, caption, image):
-        for said, key in zip(captions, keys, strict=True):
-            texts = [said] if isinstance(said, str) else [c for c in said or () if c]
-            own = own or (row_key_prefix(file, name) if key is None else "")
-            yield f"{own}{number}" if key is None else f"{split}{key}", texts
-            number += 1
+    key_of = row_keys(file, name)
+    for number, (said, key) in enumerate(_captions_and_names(file, caption, image)):
+        yield key_of(number, key), [said] if isinstance(said, str) else [c for c in said or () if c]
+
+
+def row_keys(file: Path, name: str) -> Callable[[int, object], str]:
+    """What gives the key of a row by its number in the file and its name, if it has one."""
+    split, own = split_prefix(name), row_key_prefix(file, name)
+    return lambda number, key: f"{own}{number}" if key is None else f"{split}{key}"
 
 
 def row_key_prefix(file: Path, name: str) -> str:
@@ -176,59 +167,66 @@ def split_prefix(name: str) -> str:
     return "".join(f"{part}/" for part in (*named, within) if part)
 
 
-CaptionBatch = tuple[Sequence[str | Sequence[str | None] | None], Sequence[object]]
-
-
-def _caption_batches(file: Path, caption: str, image: str | None) -> Iterator[CaptionBatch]:
-    """Captions and names of the rows, a batch at a time."""
+def _captions_and_names(file: Path, caption: str, image: str | None) -> Iterator[tuple[Any, Any]]:
+    """For each row a caption, a list of them or nothing; and its name, if it has one."""
     if file.suffix == ".jsonl":
         for number, record in _json_records(file):
             said = record.get(caption)
             if not isinstance(said, str | list | None) or _value_kind(said or "") == "other":
                 problem = f"{caption} is neither text nor a list of texts"
                 raise InputError(f"{file} line {number}", problem, fix=_COLUMN_FIX)
-            yield [said], [record.get(image) if image else None]
+            yield said, record.get(image) if image else None
         return
     import pyarrow as pa
 
-    columns = [caption, *([image] if image else [])]
     try:
-        for batch in _arrow_batches(file, columns):
-            captions = batch.column(caption).to_pylist()
-            keys = batch.column(image).to_pylist() if image else [None] * len(captions)
-            yield captions, keys
+        for read in row_groups(file):
+            captions = read([caption])[caption].to_pylist()
+            yield from zip(captions, row_names(read, image), strict=True)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise _BrokenError(_first_line(error)) from None
+        raise BrokenFileError(_first_line(error)) from None
 
 
-def _arrow_batches(file: Path, columns: list[str]) -> "Iterator[pa.RecordBatch]":
-    if file.suffix == ".parquet":
-        import pyarrow.parquet as parquet
-
-        with parquet.ParquetFile(file) as table:
-            yield from table.iter_batches(columns=columns)
-        return
-    with _open_arrow(file) as batches:
-        for batch in batches:
-            yield batch.select(columns)
+ReadColumns = Callable[[list[str]], "pa.Table"]
 
 
-def _open_arrow(file: Path) -> "pa.RecordBatchStreamReader":
+def row_groups(file: Path) -> Iterator[ReadColumns]:
+    """For each group of rows of an Arrow or Parquet file, what reads columns of it."""
     import pyarrow as pa
+    import pyarrow.parquet as parquet
 
-    return pa.ipc.open_stream(pa.memory_map(str(file)))
+    if file.suffix == ".parquet":
+        with parquet.ParquetFile(file) as table:
+            for group in range(table.num_row_groups):
+                yield partial(table.read_row_group, group)
+    else:
+        with pa.ipc.open_stream(pa.memory_map(str(file))) as batches:
+            for batch in batches:
+                yield pa.Table.from_batches([batch]).select
 
 
-def _json_records(file: Path) -> Iterator[tuple[int, dict[str, object]]]:
-    for number, line in tables.numbered_lines(file):
-        if line.strip():
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError):
-                record = None
-            if not isinstance(record, dict):
-                raise InputError(f"{file} line {number}", "not a JSON object", fix=_COLUMN_FIX)
-            yield number, record
+def row_names(read: ReadColumns, column: str | None) -> list[Any]:
+    """The names of the rows of a group; None where there is none."""
+    return read([column])[column].to_pylist() if column else [None] * read([]).num_rows
+
+
+def read_schema(file: Path) -> "pa.Schema":
+    """The columns of an Arrow or Parquet file."""
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    if file.suffix == ".parquet":
+        return parquet.read_schema(file)
+    with pa.ipc.open_stream(pa.memory_map(str(file))) as batches:
+        return batches.schema
+
+
+def _json_records(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    problem = "not a JSON object"
+    for number, record in tables.json_lines(file, problem, _COLUMN_FIX):
+        if not isinstance(record, dict):
+            raise InputError(f"{file} line {number}", problem, fix=_COLUMN_FIX)
+        yield number, record
 
 
 def find_columns(file: Path) -> tuple[str, str | None]:
@@ -236,7 +234,7 @@ def find_columns(file: Path) -> tuple[str, str | None]:
 
     Raises:
         InputError: no column holds captions.
-        _BrokenError: the file cannot be read.
+        BrokenFileError: the file cannot be read.
     """
     kinds = _column_kinds(file)
     texts = (name for name in CAPTION_COLUMNS if kinds.get(name) in ("text", "texts"))
@@ -257,16 +255,11 @@ def _column_kinds(file: Path) -> dict[str, str]:
         record = next(_json_records(file), (0, {}))[1]
         return {name: _value_kind(value) for name, value in record.items()}
     import pyarrow as pa
-    import pyarrow.parquet as parquet
 
     try:
-        if file.suffix == ".parquet":
-            schema = parquet.read_schema(file)
-        else:
-            with _open_arrow(file) as batches:
-                schema = batches.schema
+        schema = read_schema(file)
     except (pa.ArrowException, OSError) as error:
-        raise _BrokenError(_first_line(error)) from None
+        raise BrokenFileError(_first_line(error)) from None
     return {field.name: _arrow_kind(field.type) for field in schema}
 
 

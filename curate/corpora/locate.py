@@ -3,7 +3,7 @@
 import base64
 import json
 import tarfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,14 +57,13 @@ def locate_images(corpus: Corpus, keys: Collection[str]) -> dict[str, ImageLocat
         "shards": _in_shards,
         "captions": _in_caption_list,
         "hugging-face": _in_huggingface,
-        "checkpoint": lambda path, keys: (),
-        "none": lambda path, keys: (),
     }
     found: dict[str, ImageLocation] = {}
     for member in corpus.members or (corpus,):
         left = {key for key in keys if key not in found or found[key].reason}
+        finder = finders.get(member.kind)
         try:
-            for key, place in finders[member.kind](member.path, left):
+            for key, place in finder(member.path, left) if finder else ():
                 if key not in found or not place.reason:
                     found[key] = place
         except (InputError, OSError):
@@ -83,18 +82,6 @@ def _in_dataset(folder: Path, keys: Collection[str]) -> Locations:
 
 
 def _in_manifest(path: Path, keys: Collection[str]) -> Locations:
-    for row in _manifest_rows(path, ("key", "sha256", *_RIGHTS), keys):
-        yield row.pop("key"), _stored_location(row, path.parent / "store")
-
-
-def _stored_location(row: Mapping[str, Any], store: Path) -> ImageLocation:
-    return ImageLocation(store, **row) if row["sha256"] else ImageLocation(reason=_NO_IMAGE, **row)
-
-
-def _manifest_rows(
-    path: Path, columns: Sequence[str], keys: Collection[str]
-) -> Iterator[dict[str, Any]]:
-    """The rows of a manifest whose key is wanted, a batch at a time."""
     import pyarrow as pa
     import pyarrow.compute as compute
     import pyarrow.parquet as parquet
@@ -102,11 +89,16 @@ def _manifest_rows(
     wanted = pa.array(sorted(keys), pa.string())
     try:
         with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(columns=list(columns)):
-                chosen = compute.is_in(batch.column(columns[0]), value_set=wanted)
-                yield from batch.filter(chosen).to_pylist()
+            for batch in file.iter_batches(columns=["key", "sha256", *_RIGHTS]):
+                chosen = batch.filter(compute.is_in(batch.column("key"), value_set=wanted))
+                for row in chosen.to_pylist():
+                    yield row.pop("key"), _stored_location(row, path.parent / "store")
     except (pa.ArrowException, KeyError) as error:
         raise InputError(path, f"not a readable manifest ({error})", fix="fetch again") from None
+
+
+def _stored_location(row: Mapping[str, Any], store: Path) -> ImageLocation:
+    return ImageLocation(store, **row) if row["sha256"] else ImageLocation(reason=_NO_IMAGE, **row)
 
 
 def _in_shards(path: Path, keys: Collection[str]) -> Locations:
@@ -182,47 +174,20 @@ def _in_table(file: Path, name: str, keys: Collection[str]) -> Locations:
 
     number = 0
     try:
-        split, own = huggingface.split_prefix(name), huggingface.row_key_prefix(file, name)
-        for names, read in _row_groups(file):
-            named = [
-                f"{own}{number + n}" if k is None else f"{split}{k}" for n, k in enumerate(names)
+        key_of = huggingface.row_keys(file, name)
+        _, named = huggingface.find_columns(file)
+        columns = _image_columns(huggingface.read_schema(file))
+        for read in huggingface.row_groups(file):
+            in_order = [
+                key_of(n, k) for n, k in enumerate(huggingface.row_names(read, named), number)
             ]
-            wanted = {row: key for row, key in enumerate(named) if key in keys}
-            number += len(names)
+            number += len(in_order)
+            wanted = {row: key for row, key in enumerate(in_order) if key in keys}
             if wanted:
-                yield from zip(wanted.values(), map(_row_location, read(list(wanted))), strict=True)
-    except (pa.ArrowException, OSError, InputError):
+                rows = read(columns).take(list(wanted)).to_pylist()
+                yield from zip(wanted.values(), map(_row_location, rows), strict=True)
+    except (pa.ArrowException, OSError, InputError, huggingface.BrokenFileError):
         return  # the report tells of it
-
-
-ReadRows = Callable[[list[int]], list[dict[str, Any]]]
-
-
-def _row_groups(file: Path) -> Iterator[tuple[list[Any], ReadRows]]:
-    """The names of some rows, and what reads image and rights of a few of them."""
-    import pyarrow as pa
-    import pyarrow.parquet as parquet
-
-    _, named = huggingface.find_columns(file)
-    if file.suffix == ".arrow":
-        with pa.ipc.open_stream(pa.memory_map(str(file))) as batches:
-            columns = _image_columns(batches.schema)
-            for batch in batches:
-                names = batch.column(named).to_pylist() if named else [None] * len(batch)
-                table = pa.Table.from_batches([batch]).select(columns)
-                yield names, lambda rows, table=table: table.take(rows).to_pylist()  # type: ignore[misc]
-        return
-    with parquet.ParquetFile(file) as whole:
-        columns = _image_columns(whole.schema_arrow)
-        for group in range(whole.num_row_groups):
-            rows = whole.metadata.row_group(group).num_rows
-            column = whole.read_row_group(group, [named])[named].to_pylist() if named else None
-            yield (
-                column or [None] * rows,
-                lambda rows, group=group: (  # type: ignore[misc]
-                    whole.read_row_group(group, columns).take(rows).to_pylist()
-                ),
-            )
 
 
 def _image_columns(schema: "pa.Schema") -> list[str]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import tarfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,8 +11,6 @@ from curate.corpora.corpus import Corpus
 from curate.corpora.partition import ReadNotes
 from curate.dataset import manifest
 from curate.dataset.folder import Dataset
-from curate.dataset.sample import Sample
-from curate.dataset.store import Store
 from curate.errors import InputError
 from curate.formats.shards import read_index
 from curate.images.decode import UndecodableError, decode_image, flatten
@@ -43,9 +41,9 @@ def captioned_images(corpus: Corpus) -> list[CaptionedImage]:
         InputError: data of a kind whose images cannot be read, or unreadable data.
     """
     finders: dict[str, Callable[[Corpus, CaptionsByKey], Iterator[CaptionedImage]]] = {
-        "none": lambda origin, said: iter(()),
+        "none": lambda corpus, said: iter(()),
         "dataset": _of_dataset,
-        "manifest": _of_manifest,
+        "manifest": _of_dataset,
         "shards": _of_shards,
         "captions": _of_caption_list,
     }
@@ -72,9 +70,9 @@ def read_pixels(
         {"file": str(p.file), "offset": p.offset, "size": p.size, "sha256": p.sha256, "side": side}
         for p in wanted
     )
-    for answer in (
-        sandbox.run_jobs(f"{__name__}:_shrink_job", jobs, processes=processes) if wanted else ()
-    ):
+    if not wanted:
+        return
+    for answer in sandbox.run_jobs(f"{__name__}:_shrink_job", jobs, processes=processes):
         if isinstance(answer, sandbox.WorkerFailure):
             yield answer.reason
         elif "refused" in answer[0]:
@@ -98,22 +96,18 @@ def _merge_captions(a: CaptionedImage, b: CaptionedImage) -> CaptionedImage:
 
 
 def _of_dataset(corpus: Corpus, said: CaptionsByKey) -> Iterator[CaptionedImage]:
-    dataset = Dataset(corpus.path)
-    yield from _stored_images(dataset.read().samples, dataset.store, said)
-
-
-def _of_manifest(corpus: Corpus, said: CaptionsByKey) -> Iterator[CaptionedImage]:
-    store = Store(corpus.path.parent / "store")
-    yield from _stored_images(manifest.read_manifest(corpus.path).samples, store, said)
-
-
-def _stored_images(
-    samples: Iterable[Sample], store: Store, said: CaptionsByKey
-) -> Iterator[CaptionedImage]:
+    """Of a dataset folder, or of the one that a manifest lies in."""
+    if corpus.kind == "dataset":
+        dataset = Dataset(corpus.path)
+        samples = dataset.read().samples
+    else:
+        dataset = Dataset(corpus.path.parent)
+        samples = manifest.read_manifest(corpus.path).samples
     for sample in samples:
-        if sample.key in said and sample.sha256 and store.path_of(sample.sha256).is_file():
-            file = store.path_of(sample.sha256)
-            yield CaptionedImage(sample.key, tuple(said[sample.key]), file, sample.sha256)
+        if sample.key in said and sample.sha256:
+            file = dataset.store.path_of(sample.sha256)
+            if file.is_file():
+                yield CaptionedImage(sample.key, tuple(said[sample.key]), file, sample.sha256)
 
 
 def _of_shards(corpus: Corpus, said: CaptionsByKey) -> Iterator[CaptionedImage]:
@@ -149,6 +143,13 @@ def _of_caption_list(corpus: Corpus, said: CaptionsByKey) -> Iterator[CaptionedI
         yield CaptionedImage(key, tuple(captions), file, sha256)
 
 
+def refusal(error: Exception) -> sandbox.JobResult:
+    """What a worker answers for an image that cannot be shown, by what reading it raised."""
+    if isinstance(error, OSError):
+        return {"refused": f"cannot be read ({error.strerror})"}, b""
+    return {"refused": error.problem if isinstance(error, InputError) else str(error)}, b""
+
+
 def _shrink_job(
     file: str, offset: int, size: int | None, sha256: str, side: int
 ) -> sandbox.JobResult:
@@ -162,10 +163,8 @@ def _shrink_job(
         if hashlib.sha256(data).hexdigest() != sha256:
             return {"refused": "changed while it was read"}, b""
         image = flatten(decode_image(data), "white")
-    except UndecodableError as error:
-        return {"refused": str(error)}, b""
-    except OSError as error:
-        return {"refused": f"cannot be read ({error.strerror})"}, b""
+    except (UndecodableError, OSError) as error:
+        return refusal(error)
     scale = side / min(image.size)
     if scale < 1:
         width, height = (max(side, round(length * scale)) for length in image.size)

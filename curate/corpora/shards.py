@@ -23,23 +23,20 @@ def shard_partitions(folder: Path) -> tuple[list[Partition], list[str]]:
     """
     shards = _listed_shards(folder)
     root = find_shards(folder)
-    missing, there = [], []
+    missing, there = [], set()
     for shard in shards:
-        problem = _missing_shard(root / shard.name, shard)
-        if problem:
+        if problem := _missing_shard(root / shard.name, shard):
             missing.append(f"{problem}; images not counted: {shard.samples:,}")
         else:
-            there.append(shard)
+            there.add(shard)
     if shards and not there:
         read_index(folder)  # says so
     # by place in the index, so that a changed shard moves no other into another group
     largest = max((shard.samples for shard in shards), default=1)
     step = max(1, IMAGES_A_PARTITION >> max(0, largest - 1).bit_length())
-    places = {shard.name: place // step for place, shard in enumerate(shards)}
     found = []
-    for group in sorted(set(places.values())):
-        chosen = tuple(s for s in there if places[s.name] == group)
-        if chosen:
+    for start in range(0, len(shards), step):
+        if chosen := tuple(shard for shard in shards[start : start + step] if shard in there):
             files = tuple(root / shard.name for shard in chosen)
             read = partial(_read_partition, root, chosen)
             digest = " ".join(f"{shard.name} {shard.sha256}" for shard in chosen)

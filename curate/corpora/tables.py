@@ -20,13 +20,7 @@ def read_json_lines(path: Path, reading: ReadNotes) -> Iterator[ImageCaptions]:
     Raises:
         InputError: a line is something else, longer than MAX_LINE_BYTES or not UTF-8.
     """
-    for number, line in numbered_lines(path):
-        if not line.strip():
-            continue
-        try:
-            record: Any = json.loads(line)
-        except (ValueError, RecursionError):
-            raise InputError(f"{path} line {number}", "not JSON", fix=LIST_FIX) from None
+    for number, record in json_lines(path, "not JSON", LIST_FIX):
         said = record.get("captions", record.get("caption")) if isinstance(record, dict) else None
         captions = [said] if isinstance(said, str) else said
         if not isinstance(captions, list) or not all(isinstance(c, str) for c in captions):
@@ -34,6 +28,21 @@ def read_json_lines(path: Path, reading: ReadNotes) -> Iterator[ImageCaptions]:
         if not isinstance(record.get("image"), str):
             raise InputError(f"{path} line {number}", "no image in it", fix=LIST_FIX)
         yield record["image"], captions
+
+
+def json_lines(path: Path, problem: str, fix: str) -> Iterator[tuple[int, Any]]:
+    """The number and the value of each line that is not blank.
+
+    Raises:
+        InputError: `problem`, where a line is no JSON; or as `numbered_lines`.
+    """
+    for number, line in numbered_lines(path):
+        if line.strip():
+            try:
+                value = json.loads(line)
+            except (ValueError, RecursionError):
+                raise InputError(f"{path} line {number}", problem, fix=fix) from None
+            yield number, value
 
 
 def read_table(

@@ -14,6 +14,7 @@ from typing import Any
 from curate.corpora import locate
 from curate.corpora.corpus import Corpus
 from curate.corpora.locate import ImageLocation
+from curate.corpora.pixels import refusal
 from curate.dataset.store import Store
 from curate.errors import InputError
 from curate.images.decode import UndecodableError, decode_image, flatten
@@ -70,15 +71,11 @@ def make_thumbnails(
     """
     wanted = list(dict.fromkeys(keys))
     places = locate.locate_images(corpus, wanted)
-    held = [key for key in wanted if key in places and places[key].reason is None]
-    jobs = (places[key].as_job() for key in held[:most])
-    answers = (
-        sandbox.run_jobs(f"{__name__}:_thumbnail_job", jobs, processes=processes)
-        if held[:most]
-        else ()
-    )
-    shown = track(answers, len(held[:most]), "thumbnails", progress)
-    made = dict(zip(held[:most], shown, strict=True))
+    held = [key for key in wanted if key in places and places[key].reason is None][:most]
+    jobs = (places[key].as_job() for key in held)
+    job = f"{__name__}:_thumbnail_job"
+    answers = sandbox.run_jobs(job, jobs, processes=processes) if held else ()
+    made = dict(zip(held, track(answers, len(held), "thumbnails", progress), strict=True))
     return {key: _make_thumbnail(places[key], made.get(key)) for key in wanted if key in places}
 
 
@@ -103,12 +100,8 @@ def _thumbnail_job(file: str = "", data: str | None = None, sha256: str = "") ->
 
     try:
         image = flatten(decode_image(_image_bytes(Path(file), data, sha256)), "white")
-    except UndecodableError as error:
-        return {"refused": str(error)}, b""
-    except InputError as error:
-        return {"refused": error.problem}, b""
-    except OSError as error:
-        return {"refused": f"cannot be read ({error.strerror})"}, b""
+    except (UndecodableError, InputError, OSError) as error:
+        return refusal(error)
     image.thumbnail((PAGE_THUMBNAIL_SIDE, PAGE_THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
     result = io.BytesIO()
     image.save(result, "WEBP", quality=WEBP_QUALITY, method=4)
