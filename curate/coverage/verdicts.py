@@ -1,6 +1,6 @@
 """Verdicts, their severity, and the item that carries one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from curate.errors import UsageError
@@ -186,6 +186,17 @@ def worst_first(item: Item) -> tuple[object, ...]:
         item.images,
         item.unit,
     )
+
+
+def severities_from(least: str) -> tuple[str, ...]:
+    """The severities that are as bad as this one or worse; none for "never"."""
+    return SEVERITIES[: SEVERITIES.index(least) + 1] if least in SEVERITIES else ()
+
+
+def list_some(words: Sequence[str], most: int, *, by: str = ", ", then: str = " ") -> str:
+    """As many of the words, and how many more there are."""
+    more = len(words) - most
+    return by.join(words[:most]) + (f"{then}and {more:,} more" if more > 0 else "")
 
 
 def plural(number: int, noun: str) -> str:

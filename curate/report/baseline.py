@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from curate.coverage.verdicts import SEVERITIES, UNIT_KINDS, plural
+from curate.corpora.partition import unreadable_error
+from curate.coverage.verdicts import SEVERITIES, UNIT_KINDS, list_some, plural, severities_from
 from curate.errors import InputError
 
 REPORT_SCHEMA = "vocab-gaps/1"
@@ -21,16 +22,12 @@ class UnitState:
 
     verdict: str
     severity: str
-    images: int
+    n_images: int
 
     @property
     def is_gap(self) -> bool:
         """Whether it is worse than a remark."""
         return self.severity != "info"
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {"verdict": self.verdict, "severity": self.severity, "n_images": self.images}
 
 
 @dataclass(frozen=True)
@@ -44,20 +41,9 @@ class Change:
     now: UnitState | None  # None: the prompts no longer ask for it
     why: str = ""  # where it is not plain from the two
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            "unit": self.unit,
-            "kind": self.kind,
-            "negated": self.negated,
-            "before": self.before and self.before.as_json(),
-            "now": self.now and self.now.as_json(),
-            "why": self.why,
-        }
-
     def __str__(self) -> str:
         """`blizzard (thin, 1 image -> covered, 31 images)`."""
-        told = [f"{s.verdict}, {plural(s.images, 'image')}" for s in (self.before, self.now) if s]
+        told = [f"{s.verdict}, {plural(s.n_images, 'image')}" for s in (self.before, self.now) if s]
         if self.now is None:
             told.append("no longer asked for")
         return f"{self.unit} ({' -> '.join(told)})"
@@ -74,12 +60,7 @@ class Changes:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, worst first."""
-        return {
-            "new": [c.as_json() for c in self.new],
-            "closed": [c.as_json() for c in self.closed],
-            "changed": [c.as_json() for c in self.changed],
-            "notes": list(self.notes),
-        }
+        return asdict(self)
 
     def sentences(self) -> list[str]:
         """One line for each kind of change, and the notes."""
@@ -92,9 +73,7 @@ class Changes:
 
     def fails(self, fail_on: str) -> bool:
         """Whether a new gap is as bad as `fail_on` ("error", "warning" or "never") or worse."""
-        if fail_on == "never":
-            return False
-        bad = SEVERITIES[: SEVERITIES.index(fail_on) + 1]
+        bad = severities_from(fail_on)
         return any(c.now is not None and c.now.severity in bad for c in self.new)
 
 
@@ -109,12 +88,10 @@ def read_baseline(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise InputError(path, "no such report to compare with", fix=_BASELINE_FIX) from None
     except OSError as error:
-        problem = f"cannot be read ({error.strerror or error})"
-        raise InputError(path, problem, fix="correct the path or its permissions") from None
+        raise unreadable_error(path, error) from None
     except (ValueError, RecursionError):
-        raise InputError(
-            path, "not JSON, so no report to compare with", fix=_BASELINE_FIX
-        ) from None
+        problem = "not JSON, so no report to compare with"
+        raise InputError(path, problem, fix=_BASELINE_FIX) from None
     schema = report.get("schema") if isinstance(report, dict) else None
     if schema != REPORT_SCHEMA:
         said = f"its schema is {schema!r}" if schema else "it states no schema"
@@ -139,7 +116,7 @@ def compare_reports(old: Mapping[str, Any], new: Mapping[str, Any]) -> Changes:
     unknown = {
         unit
         for (kind, unit, negated), state in before.items()
-        if kind == "word" and state.images == 0 and not negated
+        if kind == "word" and state.n_images == 0 and not negated
     }
     appeared, closed, changed = [], [], []
     for key in sorted(before.keys() | now.keys(), key=_worst_first_key(before, now)):
@@ -211,6 +188,6 @@ def _difference_notes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[s
 
 
 def _list_changes(changes: tuple[Change, ...]) -> str:
-    shown = "; ".join(str(change) for change in changes[:MAX_NAMED_UNITS])
-    more = len(changes) - MAX_NAMED_UNITS
-    return f"{len(changes):,}: {shown}" + (f"; and {more:,} more" if more > 0 else "")
+    return f"{len(changes):,}: " + list_some(
+        list(map(str, changes)), MAX_NAMED_UNITS, by="; ", then="; "
+    )

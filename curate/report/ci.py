@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-from curate.coverage.verdicts import plural
+from curate.coverage.verdicts import list_some, plural
 
 MAX_ANNOTATIONS = 10  # annotations of each severity that GitHub shows of one step
 MAX_LINES = 12  # lines of the prompts that a text lists
@@ -120,8 +120,7 @@ def _gap_facts(report: Mapping[str, Any], item: Mapping[str, Any]) -> Iterator[s
         yield f"did you mean {' or '.join(near[:3])}?"
     lines = sorted({int(place["line"]) for place in item["prompts"]})
     if lines:
-        more = f" and {len(lines) - MAX_LINES:,} more" if len(lines) > MAX_LINES else ""
-        said = ", ".join(map(str, lines[:MAX_LINES])) + more
+        said = list_some(list(map(str, lines)), MAX_LINES)
         noun = "line" if len(lines) == 1 else "lines"
         yield f"{noun} {said} of {report['prompts']['path']}"
     for command in item["fix"]["fetch"]:

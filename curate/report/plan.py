@@ -1,12 +1,14 @@
 """A plan: which images to fetch for which gaps, as a shell script that runs as it stands."""
 
 import shlex
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
+from operator import itemgetter
 from typing import Any
 
-from curate.coverage.verdicts import plural
+from curate.coverage.verdicts import list_some, plural
 from curate.prompts import queries
 from curate.report.budget import (
     FETCHABLE,
@@ -41,20 +43,11 @@ OTHER_REMEDIES = {  # verdicts that no search closes -> what does
 
 
 @dataclass(frozen=True)
-class OtherGap:
-    """A gap that is closed in another way."""
-
-    unit: str
-    verdict: str
-    hint: str = ""  # a known word that it may be meant for
-
-
-@dataclass(frozen=True)
 class Plan:
     """What to fetch, what to do otherwise, and how to look again."""
 
     fetches: tuple[PlannedFetch, ...]
-    other_gaps: tuple[OtherGap, ...]
+    other_gaps: tuple[tuple[str, str], ...]  # verdict and unit of what no search closes
     postponed: tuple[Gap, ...]  # gaps that this budget does not reach
     budget: int
     folder: str  # dataset folder
@@ -91,7 +84,7 @@ def make_plan(
     brought = images_served(chosen, gaps)
     return Plan(
         fetches=tuple(chosen),
-        other_gaps=tuple(sorted(_other_gaps(items), key=lambda u: (u.verdict, u.unit))),
+        other_gaps=tuple(sorted(_other_gaps(items))),
         postponed=tuple(g for g in gaps if g not in reached and brought.get(g, 0) < g.need),
         budget=budget,
         folder=folder,
@@ -113,132 +106,113 @@ def plan_script(plan: Plan, *, fetch: Sequence[str] = (), before: str = BASELINE
         fetch: further options of each fetch, such as `--license cc0`.
         before: file in which the report of before the fetches is kept; it ends in `.json`.
     """
-    return "\n".join(_script_lines(plan, fetch, before)) + "\n"
-
-
-def _script_lines(plan: Plan, fetch: Sequence[str], before: str) -> Iterator[str]:
-    yield "#!/usr/bin/env bash"
-    yield from _comment(f"Images for the gaps of {plan.prompts}: {_total(plan):,} at most.")
-    yield from _comment(
-        "Run it in the folder in which vocab-gaps was typed. It may be run again: what is there "
-        "already is not fetched twice."
-    )
-    yield "set -eu"
+    total = sum(planned.images for planned in plan.fetches)
+    lines = [
+        "#!/usr/bin/env bash",
+        _comment(f"Images for the gaps of {plan.prompts}: {total:,} at most."),
+        _comment(
+            "Run it in the folder in which vocab-gaps was typed. It may be run again: what is "
+            "there already is not fetched twice."
+        ),
+        "set -eu",
+        "",
+    ]
     if plan.fetches:
-        yield from ("", *_baseline(plan, before), "", *_fetch_lines(plan, fetch), "")
-        yield from _comment(
-            "Check the licences, drop copies, write captions and pack what may be trained on."
-        )
-        yield _command("build", "--data", plan.folder)
-        yield from ("", *_comparison_lines(plan, before))
+        packing = "Check the licences, drop copies, write captions and pack what may be trained on."
+        lines += [*_baseline_lines(plan, before), "", *_fetch_lines(plan, fetch), ""]
+        lines += [_comment(packing), _command("build", "--data", plan.folder), ""]
+        lines += _comparison_lines(plan, before)
     else:
-        yield from ("", *_comment("Nothing to fetch: no gap is one that a search can close."))
-    yield from _remedy_lines(plan)
+        lines.append(_comment("Nothing to fetch: no gap is one that a search can close."))
+    return "\n".join([*lines, *_remedy_lines(plan), ""])
 
 
-def _baseline(plan: Plan, before: str) -> Iterator[str]:
-    yield from _comment(
-        "What is missing now, to compare with afterwards. Kept if it is there. If some of the data "
-        "cannot be counted, it stops here: repair the data first."
-    )
+def _baseline_lines(plan: Plan, before: str) -> list[str]:
     new = f"{before.removesuffix('.json')}.new.json"
     look = _command("vocab-gaps", plan.prompts, *plan.arguments, "--json", new)
-    yield f"if [ ! -e {shlex.quote(before)} ]; then"
-    yield f"  {look} --fail-on never > /dev/null"
-    yield f"  {shlex.join(['mv', '--', new, before])}"
-    yield "fi"
+    return [
+        _comment(
+            "What is missing now, to compare with afterwards. Kept if it is there. If some of the "
+            "data cannot be counted, it stops here: repair the data first."
+        ),
+        f"if [ ! -e {shlex.quote(before)} ]; then",
+        f"  {look} --fail-on never > /dev/null",
+        f"  {shlex.join(['mv', '--', new, before])}",
+        "fi",
+    ]
 
 
 def _fetch_lines(plan: Plan, options: Sequence[str]) -> Iterator[str]:
     requests = sum(-(-f.images // RESULTS_A_REQUEST) for f in plan.fetches)
     if plan.is_new_folder:
         beside = "" if "--checkpoint" in plan.arguments else " and are counted beside it"
-        yield from _comment(
+        yield _comment(
             f"The report's data is no dataset folder, so the images go into {plan.folder}{beside}."
         )
-    yield from _comment(
+    yield _comment(
         "--limit counts images taken from the top of the results. Some will be refused or turn "
         f"out to be copies. About {requests} of the {REQUESTS_A_DAY} requests that Openverse "
-        "allows a day; "
-        "if it stops, run this again tomorrow."
+        "allows a day; if it stops, run this again tomorrow."
     )
-    for one in plan.fetches:
-        gap = one.gap
-        yield from _comment(f"{gap.verdict}: {_fetch_comment(one)}")
-        limit = str(one.images)
+    for planned in plan.fetches:
+        gap = planned.gap
+        yield _comment(f"{gap.verdict}: {_fetch_comment(planned)}")
+        limit = str(planned.images)
         words = ("fetch", "openverse", "--query", gap.query, "--limit", limit, *options)
         yield _command(*words, "--data", plan.folder)
     if plan.postponed:
-        units = _list_units([gap.unit for gap in plan.postponed])
-        yield from _comment(
+        yield _comment(
             f"Beyond this budget of {plan.budget:,} images and one day; a new plan, made after "
-            f"this one, comes to them: {units}"
+            f"this one, comes to them: {_list_units(gap.unit for gap in plan.postponed)}"
         )
 
 
-def _fetch_comment(fetch: PlannedFetch) -> str:
-    gap = fetch.gap
-    prompts = plural(len(gap.lines), "prompt")
-    parts = [
-        f"{_printable_line(gap.unit)} has {plural(gap.images, 'image')}, asked for by {prompts}"
-    ]
-    if fetch.served:
-        parts.append(f"{fetch.served:,} more come with its phrases and pairs")
-    parts.append(f"{fetch.images:,} of the {gap.need - fetch.served:,} still needed")
-    return "; ".join(parts)
+def _fetch_comment(planned: PlannedFetch) -> str:
+    gap = planned.gap
+    served = f"{planned.served:,} more come with its phrases and pairs; " if planned.served else ""
+    return (
+        f"{_printable_line(gap.unit)} has {plural(gap.images, 'image')}, asked for by "
+        f"{plural(len(gap.lines), 'prompt')}; {served}{planned.images:,} of the "
+        f"{gap.need - planned.served:,} still needed"
+    )
 
 
-def _comparison_lines(plan: Plan, before: str) -> Iterator[str]:
+def _comparison_lines(plan: Plan, before: str) -> list[str]:
     again = _command("vocab-gaps", plan.prompts, *plan.arguments_after, "--baseline", before)
-    if "--checkpoint" in plan.arguments:
-        yield from _comment(
-            "A checkpoint knows new images once it was trained on them: train finetune. Then, "
-            "with the new run as the checkpoint:"
-        )
-        yield f"# {again}"
-    else:
-        yield from _comment("What has closed, and what has not. Exit code 1: there are new gaps.")
-        yield again
+    if "--checkpoint" not in plan.arguments:
+        said = "What has closed, and what has not. Exit code 1: there are new gaps."
+        return [_comment(said), again]
+    said = (
+        "A checkpoint knows new images once it was trained on them: train finetune. Then, with "
+        "the new run as the checkpoint:"
+    )
+    return [_comment(said), f"# {again}"]
 
 
 def _remedy_lines(plan: Plan) -> Iterator[str]:
-    for verdict, group in groupby(plan.other_gaps, key=lambda one: one.verdict):
-        units = list(group)
+    for verdict, group in groupby(plan.other_gaps, key=itemgetter(0)):
         yield ""
-        yield from _comment(f"{verdict}: {OTHER_REMEDIES[verdict]}.")
-        yield from _comment(_list_units([_unit_with_hint(one) for one in units]))
+        yield _comment(f"{verdict}: {OTHER_REMEDIES[verdict]}.")
+        yield _comment(_list_units(unit for _, unit in group))
         if verdict == "unknown-word":
             fetch = _command("fetch", "folder", "DIR", "--license", "ID", "--data", plan.folder)
             yield f"# {fetch}"
 
 
-def _unit_with_hint(one: OtherGap) -> str:
-    return f"{one.unit} (did you mean {one.hint}?)" if one.hint else one.unit
-
-
-def _list_units(units: Sequence[str]) -> str:
-    shown = ", ".join(_printable_line(unit)[:60] for unit in units[:MAX_LISTED_UNITS])
-    more = len(units) - MAX_LISTED_UNITS
-    return f"{shown} and {more:,} more" if more > 0 else shown
-
-
-def _total(plan: Plan) -> int:
-    return sum(f.images for f in plan.fetches)
+def _list_units(units: Iterable[str]) -> str:
+    return list_some([_printable_line(unit)[:60] for unit in units], MAX_LISTED_UNITS)
 
 
 def _command(*words: str) -> str:
     return shlex.join(["curate", *words])
 
 
-def _comment(text: str) -> Iterator[str]:
+def _comment(text: str) -> str:
     """Lines that the shell passes over, whatever the text holds."""
-    line = "#"
-    for word in _printable_line(text).split():
-        if len(line) + 1 + len(word) > COMMENT_WIDTH and line != "#":
-            yield line
-            line = "#"
-        line += f" {word}"
-    yield line
+    wrapped = textwrap.wrap(
+        _printable_line(text), COMMENT_WIDTH - 2, break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(f"# {line}" for line in wrapped) or "#"
 
 
 def _gaps(items: Iterable[Mapping[str, Any]]) -> list[Gap]:
@@ -265,23 +239,14 @@ def _gaps(items: Iterable[Mapping[str, Any]]) -> list[Gap]:
 
 def _merge_gaps(a: Gap, b: Gap) -> Gap:
     worse = min(a, b, key=lambda gap: (gap.order_key, gap.unit))
-    return Gap(
-        **{name: getattr(worse, name) for name in ("query", "unit", "kind", "verdict", "severity")},
-        lines=a.lines | b.lines,
-        images=min(a.images, b.images),
-        need=max(a.need, b.need),
-    )
+    lines, images, need = a.lines | b.lines, min(a.images, b.images), max(a.need, b.need)
+    return replace(worse, lines=lines, images=images, need=need)
 
 
 def _query(item: Mapping[str, Any]) -> str | None:
     """What to ask a stock site for; None if it cannot close this item."""
-    if (
-        item["kind"] not in FETCHABLE
-        or item["verdict"] not in FETCHED_VERDICTS
-        or item["fix"]["need"] < 1
-    ):
-        return None
-    if item["severity"] not in URGENT:
+    known = item["kind"] in FETCHABLE and item["verdict"] in FETCHED_VERDICTS
+    if not known or item["fix"]["need"] < 1 or item["severity"] not in URGENT:
         return None
     commands = item["fix"]["fetch"]
     asked = shlex.split(commands[0]) if commands else []
@@ -290,12 +255,12 @@ def _query(item: Mapping[str, Any]) -> str | None:
     return query if len(query) <= MAX_QUERY_CHARS and queries.is_searchable(query) else None
 
 
-def _other_gaps(items: Iterable[Mapping[str, Any]]) -> Iterable[OtherGap]:
+def _other_gaps(items: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
     for item in items:
         if item["verdict"] in OTHER_REMEDIES:
-            near = item.get("did_you_mean") or ()
-            hint = str(near[0]["unit"]) if near else ""
-            yield OtherGap(str(item["unit"]), str(item["verdict"]), hint)
+            near = item.get("did_you_mean")
+            hint = f" (did you mean {near[0]['unit']}?)" if near else ""
+            yield str(item["verdict"]), f"{item['unit']}{hint}"
 
 
 def _report_options(report: Mapping[str, Any]) -> tuple[str, ...]:
@@ -312,15 +277,11 @@ def _added_data(look: Sequence[str], into: str, kind: str) -> tuple[str, ...]:
     """The option that counts the fetched images, too, unless they are counted anyway."""
     if "--checkpoint" in look:  # judged in place of data
         return ()
-    named = [v.removeprefix("--data=") for v in _data_values(look)]
+    named = [b for a, b in pairwise(look) if a == "--data"]
+    named += [a.removeprefix("--data=") for a in look if a.startswith("--data=")]
     if into in named or (not named and into == FETCH_FOLDER and kind in ("none", "dataset")):
         return ()
     return ("--data", into)
-
-
-def _data_values(look: Sequence[str]) -> list[str]:
-    after = [b for a, b in pairwise(look) if a == "--data"]
-    return after + [a for a in look if a.startswith("--data=")]
 
 
 def _printable_line(text: str) -> str:

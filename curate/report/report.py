@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.corpora.corpus import Corpus
-from curate.coverage.verdicts import RELATIONS, SEVERITIES, Item, RelatedImages, Targets
+from curate.coverage.verdicts import RELATIONS, Item, RelatedImages, Targets, severities_from
 from curate.errors import ExitCode, UsageError
 from curate.prompts import reader
 from curate.report.baseline import REPORT_SCHEMA, Changes, compare_reports
@@ -40,7 +40,26 @@ class CoverageReport:
     @cached_property
     def values(self) -> dict[str, Any]:
         """The report as plain values, in a stable order, without what changed."""
-        return _report_values(self)
+        return {
+            "schema": REPORT_SCHEMA,
+            "prompts": {"path": str(self.path), "count": sum(p.asks for p in self.prompts)},
+            "data": {
+                "path": str(self.corpus.path),
+                "kind": self.corpus.kind,
+                "images": self.images,
+                "captions": self.captions,
+                "rows": dict(self.left_out),
+                "incomplete": list(self.incomplete),
+                "notes": list(self.notes),
+            },
+            "profile": {
+                "name": self.targets.profile,
+                "min": self.targets.warn,
+                "target": self.targets.target,
+            },
+            "summary": dict(sorted(Counter(item.verdict for item in self.items).items())),
+            "items": [item_json(item) for item in self.items],
+        }
 
     @cached_property
     def changes(self) -> Changes | None:
@@ -58,12 +77,12 @@ class CoverageReport:
         check_fail_on(fail_on)
         if self.incomplete:
             return ExitCode.INPUT
-        if fail_on == "never":
-            return ExitCode.DONE
         if self.changes is not None:
-            return ExitCode.FOUND if self.changes.fails(fail_on) else ExitCode.DONE
-        bad = SEVERITIES[: SEVERITIES.index(fail_on) + 1]
-        return ExitCode.FOUND if any(item.severity in bad for item in self.items) else ExitCode.DONE
+            found = self.changes.fails(fail_on)
+        else:
+            bad = severities_from(fail_on)
+            found = any(item.severity in bad for item in self.items)
+        return ExitCode.FOUND if found else ExitCode.DONE
 
 
 def check_fail_on(fail_on: str) -> None:
@@ -78,29 +97,6 @@ def to_json(report: CoverageReport) -> dict[str, Any]:
     if report.changes is None:
         return report.values
     return report.values | {"baseline": report.changes.as_json()}
-
-
-def _report_values(report: CoverageReport) -> dict[str, Any]:
-    return {
-        "schema": REPORT_SCHEMA,
-        "prompts": {"path": str(report.path), "count": sum(p.asks for p in report.prompts)},
-        "data": {
-            "path": str(report.corpus.path),
-            "kind": report.corpus.kind,
-            "images": report.images,
-            "captions": report.captions,
-            "rows": dict(report.left_out),
-            "incomplete": list(report.incomplete),
-            "notes": list(report.notes),
-        },
-        "profile": {
-            "name": report.targets.profile,
-            "min": report.targets.warn,
-            "target": report.targets.target,
-        },
-        "summary": dict(sorted(Counter(item.verdict for item in report.items).items())),
-        "items": [item_json(item) for item in report.items],
-    }
 
 
 def item_json(item: Item) -> dict[str, Any]:

@@ -82,12 +82,10 @@ def write_report(
         write_json(to.json, values)
         yield str(to.json)
     if to.html:
-        images = thumbnails.make_thumbnails(
-            report.corpus, thumbnails.evidence_keys(values), progress
-        )
-        write_bytes(
-            to.html, page.render_report_page(values, report.prompts, thumbnails=images).encode()
-        )
+        keys = thumbnails.evidence_keys(values)
+        shown = thumbnails.make_thumbnails(report.corpus, keys, progress)
+        html = page.render_report_page(values, report.prompts, thumbnails=shown)
+        write_bytes(to.html, html.encode())
         yield str(to.html)
     if to.plan:
         chosen = plan.make_plan(values, budget=budget, options=report.options)
