@@ -120,7 +120,7 @@ def judge(file: Path, kept: Path, asked: int) -> dict[str, object]:
     for name, written in (("sentences", SENTENCE), ("lists of nouns", LIST)):
         lines = (written.format(*line.split()) for line in islice(captions_of(file), asked))
         prompts.write_text("".join(f"{line}\n" for line in lines))
-        took, found = timed(lambda: gaps.vocab_gaps(prompts, data=[file]))
+        took, found = timed(lambda: gaps.vocab_gaps(prompts, gaps.GapsSettings([file])))
         kinds = Counter(item.kind for item in found.items)
         answer[name] = {"cpu_s": took, **dict(sorted(kinds.items()))}
     item = next(item for item in found.items if item.verdict == "covered" and item.kind == "word")

@@ -313,13 +313,13 @@ def write_captions(captions: Sequence[Caption], path: Path) -> Path:
 
 def run(half: str, folder: Path) -> tuple[list[Prompt], Mapping[str, Any]]:
     """The report that the command makes of a half's prompts."""
-    from curate.commands.gaps import vocab_gaps
+    from curate.commands.gaps import GapsSettings, vocab_gaps
     from curate.report.report import to_json
 
     prompts = read_prompts(GOLD / f"half_{half}.txt")
     data = write_captions(read_captions(), folder / "captions.jsonl")
     wanted = write_prompts(prompts, folder / f"half_{half}.txt")
-    return prompts, to_json(vocab_gaps(wanted, data=[data], pairs="nouns"))
+    return prompts, to_json(vocab_gaps(wanted, GapsSettings([data])))
 
 
 def show(name: str, outcomes: Sequence[Outcome], *, quiet: bool) -> None:

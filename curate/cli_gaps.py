@@ -18,95 +18,78 @@ class OptionalJsonFileCommand(TyperCommand):
         return super().parse_args(ctx, expand_json_option(args))
 
 
-OptionalPath = Path | None
+def _option(help: str, *names: str, **settings: Any) -> Any:
+    return typer.Option(*names, help=help, **settings)
+
+
 _DATA_HELP = (
     "Dataset folder, shards, manifest, captions (.jsonl, .csv), or a Hugging Face dataset; "
     "may be repeated. Default: ./data"
 )
+_DATA = _option(_DATA_HELP, "--data", "--manifest", show_default=False)
+_PROMPTS = typer.Argument(metavar="PROMPTS", help="Text file, one prompt a line; - for a pipe.")
+_CHECKPOINT = _option("Judge by what a run or .safetensors was trained on.")
+_PROFILE = _option("scratch, finetune or lora: how many images a word needs.")
+_MINIMUM = _option("Images below which a word is thin.", "--min")
+_TARGET = _option("Images that are enough.")
+_SYNTAX = _option("How prompts are written: auto, plain, a1111 or compel.")
+_PAIRS = _option("Pairs of nouns in a prompt, of all words, or off.")
+_ALIASES = _option("TOML file of aliases, typos and phrases that you accepted.")
+_IMAGES = _option("MODEL:WEIGHTS of open_clip: search the images for missing words.")
+_BASELINE = _option("Earlier report as JSON: say what changed, fail on new gaps only.")
+_FAIL_ON = _option("Exit with 1 on an error, a warning or never.")
+_JSON = _option("Print JSON, or write it to FILE.json.", metavar="[FILE.json]")
+_HTML = _option("Write a page for a browser.")
+_PLAN = _option("Write a script that closes the gaps.")
+_BUDGET = _option("Images the plan may fetch.", min=1)
+_JUNIT = _option("Write a test report for CI systems.")
+_GITHUB = _option("Print GitHub annotations instead of the table.", "--github")
+_JOBS = _option("Processes that index the data.", min=1)
 
 
 def vocab_gaps_command(  # noqa: PLR0913 one a documented option
-    prompts: Annotated[
-        Path, typer.Argument(metavar="PROMPTS", help="Text file, one prompt a line; - for a pipe.")
-    ],
-    data: Annotated[
-        list[Path] | None, typer.Option("--data", "--manifest", help=_DATA_HELP, show_default=False)
-    ] = None,
-    checkpoint: Annotated[
-        OptionalPath, typer.Option(help="Judge by what a run or .safetensors was trained on.")
-    ] = None,
-    profile: Annotated[
-        str, typer.Option(help="scratch, finetune or lora: how many images a word needs.")
-    ] = "finetune",
-    minimum: Annotated[
-        int | None, typer.Option("--min", help="Images below which a word is thin.")
-    ] = None,
-    target: Annotated[int | None, typer.Option(help="Images that are enough.")] = None,
-    syntax: Annotated[
-        str, typer.Option(help="How prompts are written: auto, plain, a1111 or compel.")
-    ] = "auto",
-    pairs: Annotated[
-        str, typer.Option(help="Pairs of nouns in a prompt, of all words, or off.")
-    ] = "nouns",
-    aliases: Annotated[
-        OptionalPath,
-        typer.Option(help="TOML file of aliases, typos and phrases that you accepted."),
-    ] = None,
-    images: Annotated[
-        str | None,
-        typer.Option(help="MODEL:WEIGHTS of open_clip: search the images for missing words."),
-    ] = None,
-    baseline: Annotated[
-        OptionalPath,
-        typer.Option(help="Earlier report as JSON: say what changed, fail on new gaps only."),
-    ] = None,
-    fail_on: Annotated[
-        str, typer.Option(help="Exit with 1 on an error, a warning or never.")
-    ] = "error",
-    json: Annotated[
-        str | None,
-        typer.Option(metavar="[FILE.json]", help="Print JSON, or write it to FILE.json."),
-    ] = None,
-    html: Annotated[OptionalPath, typer.Option(help="Write a page for a browser.")] = None,
-    plan: Annotated[OptionalPath, typer.Option(help="Write a script that closes the gaps.")] = None,
-    budget: Annotated[int, typer.Option(min=1, help="Images the plan may fetch.")] = 1000,
-    junit: Annotated[OptionalPath, typer.Option(help="Write a test report for CI systems.")] = None,
-    github: Annotated[
-        bool, typer.Option("--github", help="Print GitHub annotations instead of the table.")
-    ] = False,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes that index the data.")] = 1,
+    prompts: Annotated[Path, _PROMPTS],
+    data: Annotated[list[Path] | None, _DATA] = None,
+    checkpoint: Annotated[Path | None, _CHECKPOINT] = None,
+    profile: Annotated[str, _PROFILE] = "finetune",
+    minimum: Annotated[int | None, _MINIMUM] = None,
+    target: Annotated[int | None, _TARGET] = None,
+    syntax: Annotated[str, _SYNTAX] = "auto",
+    pairs: Annotated[str, _PAIRS] = "nouns",
+    aliases: Annotated[Path | None, _ALIASES] = None,
+    images: Annotated[str | None, _IMAGES] = None,
+    baseline: Annotated[Path | None, _BASELINE] = None,
+    fail_on: Annotated[str, _FAIL_ON] = "error",
+    json: Annotated[str | None, _JSON] = None,
+    html: Annotated[Path | None, _HTML] = None,
+    plan: Annotated[Path | None, _PLAN] = None,
+    budget: Annotated[int, _BUDGET] = 1000,
+    junit: Annotated[Path | None, _JUNIT] = None,
+    github: Annotated[bool, _GITHUB] = False,
+    jobs: Annotated[int, _JOBS] = 1,
 ) -> None:
     """List what your prompts ask for and the images cannot teach, worst first."""
     from curate.commands import gaps
+    from curate.report import text
     from curate.report.report import check_fail_on, to_json
-    from curate.report.text import (
-        COMBINATIONS_SHOWN,
-        GAP_HEADINGS,
-        ReportFiles,
-        gap_rows,
-        github_annotations,
-        summary_text,
-        write_report,
-    )
     from curate.system import terminal
 
     check_fail_on(fail_on)
-    files = ReportFiles(Path(json) if json and json != "-" else None, html, plan, junit)
+    files = text.ReportFiles(Path(json) if json and json != "-" else None, html, plan, junit)
     files.check((prompts, checkpoint, aliases, *(data or ())))
+    settings = gaps.GapsSettings(
+        data or (), checkpoint, profile, minimum, target, syntax, pairs, aliases, images, baseline
+    )
     with terminal.TerminalProgress() as progress:
-        found = gaps.vocab_gaps(
-            prompts, data=data or (), checkpoint=checkpoint, profile=profile, minimum=minimum,
-            target=target, syntax=syntax, pairs=pairs, aliases=aliases, images=images,
-            baseline=baseline, jobs=jobs, progress=progress,
-        )  # fmt: skip
-        progress.say(summary_text(found))
-        for name in write_report(found, files, budget=budget, progress=progress):
+        found = gaps.vocab_gaps(prompts, settings, jobs=jobs, progress=progress)
+        progress.say(text.summary_text(found))
+        for name in text.write_report(found, files, budget=budget, progress=progress):
             progress.say(f"wrote {name}")
     if json == "-":
         terminal.print_json(to_json(found))
     elif github:
-        terminal.write_stdout(github_annotations(found))
+        terminal.write_stdout(text.github_annotations(found))
     else:
-        most = COMBINATIONS_SHOWN if sys.stdout.isatty() else None
-        terminal.print_table(GAP_HEADINGS, gap_rows(found, most=most))
+        most = text.COMBINATIONS_SHOWN if sys.stdout.isatty() else None
+        terminal.print_table(text.GAP_HEADINGS, text.gap_rows(found, most=most))
     raise typer.Exit(found.exit_code(fail_on))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.commands.gaps import vocab_gaps
+from curate.commands.gaps import GapsSettings, vocab_gaps
 from curate.report.report import CoverageReport
 
 pytestmark = pytest.mark.corpora
@@ -26,7 +26,7 @@ def tiles(corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def judged(prompts: list[str], tiles: Path) -> CoverageReport:
     path = tiles.parent / "prompts.txt"
     path.write_text("\n".join(prompts) + "\n", "utf-8")
-    return vocab_gaps(path, data=[tiles])
+    return vocab_gaps(path, GapsSettings([tiles]))
 
 
 def test_one_monster_is_no_blizzard(tiles: Path):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.commands.gaps import vocab_gaps
+from curate.commands.gaps import GapsSettings, vocab_gaps
 from curate.coverage.verdicts import Item
 from curate.errors import ExitCode, UsageError
 from curate.report.report import CoverageReport, to_json
@@ -23,7 +23,7 @@ def judged(prompts: str, shown: dict[str, int], **settings: object) -> CoverageR
     captions = [said for said, images in shown.items() for _ in range(images)]
     rows = [{"image": f"{n:04d}", "captions": [said]} for n, said in enumerate(captions)]
     Path("captions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    return vocab_gaps(Path("prompts.txt"), data=[Path("captions.jsonl")], **settings)
+    return vocab_gaps(Path("prompts.txt"), GapsSettings([Path("captions.jsonl")], **settings))
 
 
 def item(report: CoverageReport, unit: str, kind: str = "word") -> Item:

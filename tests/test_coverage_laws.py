@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.commands.gaps import vocab_gaps
+from curate.commands.gaps import GapsSettings, vocab_gaps
 from curate.coverage.verdicts import SEVERITIES, VERDICTS
 from curate.report.report import CoverageReport, to_json
 
@@ -32,7 +32,7 @@ def judged(
         path.write_text("\n".join(asked) + "\n", "utf-8")
         rows = [{"image": f"{n:03d}", "captions": said} for n, said in enumerate(shown)]
         data.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-        return vocab_gaps(path, data=[data], minimum=least, target=enough)
+        return vocab_gaps(path, GapsSettings([data], min=least, target=enough))
 
 
 def found(report: CoverageReport) -> dict[tuple[str, str], tuple[str, int]]:
@@ -60,7 +60,7 @@ def test_the_order_of_images_and_copies_of_an_image_change_nothing(asked, shown,
             path.write_text("\n".join(asked), "utf-8")
             mixed = chance.sample(given_rows, len(given_rows))
             data.write_text("".join(json.dumps(row) + "\n" for row in mixed), "utf-8")
-            report = to_json(vocab_gaps(path, data=[data]))
+            report = to_json(vocab_gaps(path, GapsSettings([data])))
             told.append({name: report[name] for name in ("items", "summary")})
     assert told[0] == told[1]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.commands.gaps import vocab_gaps
+from curate.commands.gaps import GapsSettings, vocab_gaps
 from curate.coverage.verdicts import Item
 from curate.report.report import CoverageReport
 from curate.text import bindings
@@ -23,7 +23,7 @@ def judged(prompts: str, captions: list[str]) -> dict[tuple[str, str], Item]:
     Path("prompts.txt").write_text(prompts + "\n", "utf-8")
     rows = ({"image": f"{n:04d}", "captions": [said]} for n, said in enumerate(captions))
     Path("captions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    report: CoverageReport = vocab_gaps(Path("prompts.txt"), data=[Path("captions.jsonl")])
+    report: CoverageReport = vocab_gaps(Path("prompts.txt"), GapsSettings([Path("captions.jsonl")]))
     return {(item.kind, item.unit): item for item in report.items}
 
 

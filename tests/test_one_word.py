@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from curate.commands.gaps import vocab_gaps
+from curate.commands.gaps import GapsSettings, vocab_gaps
 from curate.coverage.checkpoint import CheckpointIndex
 from curate.dataset.folder import Dataset
 from curate.dataset.manifest import Manifest
@@ -85,7 +85,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def reported(data: Path) -> dict[str, int]:
     """Word -> images, as `curate vocab-gaps` reports on a prompt of this word alone."""
     (data / "prompts.txt").write_text("\n".join(WORDS), "utf-8")
-    report = vocab_gaps(data / "prompts.txt", data=[data], pairs="off")
+    report = vocab_gaps(data / "prompts.txt", GapsSettings([data], pairs="off"))
     levels = [(m.line, item.levels) for item in report.items for m in item.mentions]
     images = {line: found.exact + found.inflection for line, found in levels}
     return {word: images[line] for line, word in enumerate(WORDS, 1)}

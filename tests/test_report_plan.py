@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from servers import Answer, Server, image_bytes, run_server
 
-from curate.commands.gaps import vocab_gaps
+from curate.commands.gaps import GapsSettings, vocab_gaps
 from curate.dataset.folder import Dataset
 from curate.errors import ExitCode
 from curate.report import baseline
@@ -362,7 +362,7 @@ def test_a_script_that_cannot_count_all_of_the_data_stops_each_time(tmp_path, mo
     Path("prompts.txt").write_text("a dragon\n")
     write_shards(Path("shards"), [{"a": ["a dog"]}, {"b": ["a wolf"]}])
     sorted(Path("shards").glob("*.tar"))[1].unlink()
-    found = to_json(vocab_gaps(Path("prompts.txt"), data=[Path("shards")]))
+    found = to_json(vocab_gaps(Path("prompts.txt"), GapsSettings([Path("shards")])))
     Path("plan.sh").write_text(plan_script(make_plan(found, budget=5)))
     for _ in range(2):
         done = run_bash(tmp_path)
@@ -373,7 +373,7 @@ def test_a_script_that_cannot_count_all_of_the_data_stops_each_time(tmp_path, mo
 
 
 def judged(prompts: Path) -> dict[str, Any]:
-    return to_json(vocab_gaps(prompts, minimum=1, target=2))
+    return to_json(vocab_gaps(prompts, GapsSettings(min=1, target=2)))
 
 
 def run_bash(folder: Path) -> subprocess.CompletedProcess[str]:

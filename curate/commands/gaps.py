@@ -1,6 +1,7 @@
 """`curate vocab-gaps`: prompts read, data indexed, a verdict for each unit."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from curate.corpora.corpus import Corpus, find_corpora
@@ -20,38 +21,48 @@ from curate.system.progress import SILENT, Progress
 from curate.text import phrases
 
 
-def vocab_gaps(  # noqa: PLR0913 one a documented setting
+@dataclass(frozen=True)
+class GapsSettings:
+    """What `curate vocab-gaps` is told besides its prompts; each is the option of its name."""
+
+    # dataset folders, shards, manifests, Hugging Face datasets or lists of captions, taken
+    # together; none for `./data`, which may not exist yet: then nothing is covered
+    data: Sequence[Path] = ()
+    checkpoint: Path | None = None  # of `train finetune`: the words it was shown, in place of data
+    profile: str = "finetune"  # or "scratch" or "lora": how many images a word needs
+    min: int | None = None  # images below which a word is thin, in place of the profile's
+    target: int | None = None  # images that are enough, in place of the profile's
+    syntax: str = "auto"  # how prompts are written; or "plain", "a1111" or "compel"
+    pairs: str = "nouns"  # of these, of "all" words within a prompt, or "off"
+    aliases: Path | None = None  # file of aliases, typos, phrases and words that steer style only
+    images: str | None = None  # MODEL:WEIGHTS of open_clip, to look for words no caption says
+    baseline: Path | None = None  # an earlier report as JSON, to say what changed since
+
+    def as_typed(self) -> tuple[str, ...]:
+        """The options that lead to these settings, defaults and the baseline left out."""
+        named = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "baseline"}
+        usual = GapsSettings()
+        return tuple(
+            word
+            for name, value in named.items()
+            if value != getattr(usual, name)
+            for one in (value if name == "data" else [value])
+            for word in (f"--{name}", str(one))
+        )
+
+
+def vocab_gaps(
     path: Path,
+    settings: GapsSettings = GapsSettings(),
     *,
-    data: Sequence[Path] = (),
-    checkpoint: Path | None = None,
-    profile: str = "finetune",
-    minimum: int | None = None,
-    target: int | None = None,
-    syntax: str = "auto",
-    pairs: str = "nouns",
-    aliases: Path | None = None,
-    images: str | None = None,
-    baseline: Path | None = None,
     jobs: int = 1,
     progress: Progress = SILENT,
 ) -> CoverageReport:
-    """Judge everything the prompts in `path` ask for by the captions in `data`.
+    """Judge everything the prompts in `path` ask for by the captions in the data.
 
     Args:
         path: text file, one prompt a line.
-        data: dataset folders, shards, manifests, Hugging Face datasets or lists of captions, taken
-            together; none for `./data`, which may not exist yet: then nothing is covered.
-        checkpoint: a run or checkpoint of `train finetune`, judged in place of data by the words it
-            was trained on.
-        profile: "scratch", "finetune" or "lora"; how many images a word needs.
-        minimum: images below which a word is thin, in place of the profile's.
-        target: images that are enough, in place of the profile's.
-        syntax: how prompts are written: "auto", "plain", "a1111" or "compel".
-        pairs: of "nouns", of "all" words within a prompt, or "off".
-        aliases: a file of aliases, typos, phrases and words that steer style only.
-        images: MODEL:WEIGHTS of open_clip, to look into images for words no caption says.
-        baseline: an earlier report as JSON; the result says what changed since.
+        settings: what to judge by, and how.
         jobs: processes that index the data.
         progress: counts captions, and images that are looked into.
 
@@ -59,61 +70,56 @@ def vocab_gaps(  # noqa: PLR0913 one a documented setting
         UsageError: a setting that does not exist, or that does not go with another.
         InputError: the prompts or the data cannot be read.
     """
-    resolved = verdicts.resolve_targets(profile, minimum=minimum, target=target)
-    if pairs not in units.PAIR_CHOICES:
-        raise UsageError(
-            "--pairs", f"no choice {pairs!r}", fix=f"one of {', '.join(units.PAIR_CHOICES)}"
-        )
-    if checkpoint and images:
+    resolved = verdicts.resolve_targets(
+        settings.profile, minimum=settings.min, target=settings.target
+    )
+    if settings.pairs not in units.PAIR_CHOICES:
+        fix = f"one of {', '.join(units.PAIR_CHOICES)}"
+        raise UsageError("--pairs", f"no choice {settings.pairs!r}", fix=fix)
+    if settings.checkpoint and settings.images:
         problem = "a checkpoint holds no images to look into"
         raise UsageError("--images", problem, fix="leave out --images or --checkpoint")
-    before = read_baseline(baseline) if baseline else None
-    user_aliases = read_aliases(aliases) if aliases else NO_ALIASES
-    prompts = reader.read_prompts(path, syntax=syntax)
-    corpus, index, notes = _open_data(data, checkpoint, jobs, progress)
+    before = read_baseline(settings.baseline) if settings.baseline else None
+    aliases = read_aliases(settings.aliases) if settings.aliases else NO_ALIASES
+    prompts = reader.read_prompts(path, syntax=settings.syntax)
+    corpus, index, notes = _open_data(settings, jobs, progress)
     found = units.find_units(
         prompts,
-        pairs=pairs,
-        agreed=user_aliases,
+        pairs=settings.pairs,
+        agreed=aliases,
         together=lambda unit: index.cooccurrence(unit, cohesion=phrases.MIN_COHESION),
     )
-    if checkpoint:
-        found = found.only_words()
+    found = found.only_words() if settings.checkpoint else found
     searched = queries.choose(found.votes)
-    judge = Judge(index, resolved, corpus.options, user_aliases, lines_by_number(prompts), searched)
+    judge = Judge(index, resolved, corpus.options, aliases, lines_by_number(prompts), searched)
     items = judge.judge_units(found)
-    if images:
-        items, said = _search_images(items, judge, corpus, images, progress)
+    if settings.images:
+        items, said = _search_images(items, judge, corpus, settings.images, progress)
         notes += said
     notes += _unspaced_note(prompts)
-    typed = _typed_options(
-        data=data, checkpoint=checkpoint, profile=profile, min=minimum, target=target,
-        syntax=syntax, pairs=pairs, aliases=aliases, images=images,
-    )  # fmt: skip
     return CoverageReport(
         path, prompts, items, resolved, corpus, index.images, index.captions, index.left_out,
-        index.incomplete, tuple(notes), tuple(found.crowded), typed, before,
+        index.incomplete, tuple(notes), tuple(found.crowded), settings.as_typed(), before,
     )  # fmt: skip
 
 
 def _open_data(
-    data: Sequence[Path], checkpoint: Path | None, jobs: int, progress: Progress
+    settings: GapsSettings, jobs: int, progress: Progress
 ) -> tuple[Corpus, WordIndex, list[str]]:
     """What prompts are judged against, the index of it, and what a reader must know of that."""
-    if checkpoint is None:
-        corpus = find_corpora(data)
+    if settings.checkpoint is None:
+        corpus = find_corpora(settings.data)
         return corpus, open_index(corpus, progress, jobs=jobs), []
-    if data:
+    if settings.data:
         problem = "data and a checkpoint cannot be judged together"
         raise UsageError("--checkpoint", problem, fix="leave out --data or --checkpoint")
-    known = CheckpointIndex(read_model(checkpoint))
-    corpus = Corpus(checkpoint, "checkpoint", ())
-    return corpus, known, list(known.notes)
+    known = CheckpointIndex(read_model(settings.checkpoint))
+    return Corpus(settings.checkpoint, "checkpoint"), known, list(known.notes)
 
 
-def _unspaced_note(asked: Sequence[reader.Prompt]) -> list[str]:
+def _unspaced_note(prompts: Sequence[reader.Prompt]) -> list[str]:
     """What words are where no blanks stand between them."""
-    found = len(reader.lines_without_spaces(asked))
+    found = len(reader.lines_without_spaces(prompts))
     sentence = (
         f"prompts without blanks between words: {found:,}; what stands between blanks or signs "
         "counts as one word there, and is found only where a caption says just that"
@@ -128,26 +134,11 @@ def _search_images(
     from curate.corpora import pixels
     from curate.vision.search import open_search
 
-    search = open_search(model, cache=_vector_cache(corpus), progress=progress)
+    kept = corpus.path / "index" if corpus.kind == "dataset" else cache.cache_folder()
+    search = open_search(model, cache=kept, progress=progress)
     short = [i.unit for i in items if i.kind == "word" and i.severity == "error"]
     images = pixels.captioned_images(corpus)
     findings = search.find(short, images)
     said = {image.key: "; ".join(image.captions) for image in images}
     found = [judge.look_again(item, findings.found.get(item.unit), said) for item in items]
     return sorted(found, key=verdicts.worst_first), findings.sentences()
-
-
-def _vector_cache(corpus: Corpus) -> Path:
-    """The folder in which vectors of images are kept."""
-    return corpus.path / "index" if corpus.kind == "dataset" else cache.cache_folder()
-
-
-def _typed_options(**settings: object) -> tuple[str, ...]:
-    """Options that lead to these settings, defaults left out."""
-    usual = {"profile": "finetune", "syntax": "auto", "pairs": "nouns"}
-    found: list[str] = []
-    for name, value in settings.items():
-        for one in value if isinstance(value, Sequence) and not isinstance(value, str) else [value]:
-            if one is not None and usual.get(name) != one:
-                found += [f"--{name}", str(one)]
-    return tuple(found)

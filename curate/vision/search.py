@@ -153,12 +153,12 @@ def frequent_words(images: Sequence[CaptionedImage], most: int) -> list[str]:
     """
     counts: Counter[str] = Counter()
     for image in images:
-        content = {f for f in _caption_forms(image) if not is_function_word(f) and f.isalpha()}
+        content = {f for f in _image_forms(image) if not is_function_word(f) and f.isalpha()}
         counts.update({unit_of(form) for form in content})
     return sorted(counts, key=lambda unit: (-counts[unit], unit))[:most]
 
 
-def _caption_forms(image: CaptionedImage) -> set[str]:
+def _image_forms(image: CaptionedImage) -> set[str]:
     surfaces = {surface for caption in image.captions for surface in tokens.surfaces(caption)}
     return {form for surface in surfaces for form in tokens.forms(surface)}
 
@@ -180,7 +180,7 @@ def _says_word(images: Sequence[CaptionedImage], units: Sequence[str]) -> NDArra
             columns[lemma].add(column)
     result = np.zeros((len(images), len(units)), dtype=bool)
     for row, image in enumerate(images):
-        forms = _caption_forms(image)
+        forms = _image_forms(image)
         lemmas = {lemma for form in forms for lemma in lemmas_of(form)} | forms
         shown = {column for lemma in lemmas for column in columns.get(lemma, ())}
         result[row, list(shown)] = True
