@@ -1,6 +1,6 @@
 """From fetched images to shards: check, dedup, caption and pack, alone and in a row."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,14 +28,11 @@ class CheckSummary:
 
     def as_rows(self) -> list[tuple[object, ...]]:
         """A line for each use, then one for each reason."""
-        uses = [
-            (use, *(counts[d] for d in ("allow", "hold", "deny")))
-            for use, counts in self.verdicts.items()
+        counts = [
+            (use, *(rows[decision] for decision in ("allow", "hold", "deny")))
+            for use, rows in self.verdicts.items()
         ]
-        return [
-            *uses,
-            *((f"not trained on: {code}", n, "", "") for code, n in self.reasons.items()),
-        ]
+        return [*counts, *((f"not trained on: {c}", n, "", "") for c, n in self.reasons.items())]
 
 
 @dataclass(frozen=True)
@@ -63,15 +60,13 @@ class BuildSummary:
     def as_rows(self) -> list[tuple[object, ...]]:
         """A line for each count, in the order of the steps."""
         train = [(f"train: {d}", n) for d, n in self.check.verdicts["train"].items() if n]
-        steps = [("check", train)] + [
-            (name, step.as_rows())
-            for name, step in (
-                ("dedup", self.dedup),
-                ("caption", self.caption),
-                ("pack", self.pack),
-            )
-        ]
-        return [(name, *row) for name, rows in steps for row in rows]
+        steps: dict[str, Sequence[tuple[object, ...]]] = {
+            "check": train,
+            "dedup": self.dedup.as_rows(),
+            "caption": self.caption.as_rows(),
+            "pack": self.pack.as_rows(),
+        }
+        return [(name, *row) for name, rows in steps.items() for row in rows]
 
 
 def check_dataset(dataset: Dataset, *, policy: str = "personal") -> CheckSummary:

@@ -54,11 +54,7 @@ def explain(dataset: Dataset, key: str) -> Explanation:
     sample = samples[key]
     copies = tuple(s.key for s in samples.values() if s.dropped == f"{DUPLICATE}:{key}")
     shard = _shard_of(dataset, key)
-    facts = [
-        *_origin_facts(sample, dataset),
-        *_rights_facts(sample),
-        *_image_facts(sample, dataset),
-    ]
+    facts = _origin_facts(sample, dataset) + _rights_facts(sample) + _image_facts(sample, dataset)
     reason, _, twin = (sample.dropped or "").partition(":")
     facts += [("copy of", twin)] if reason == DUPLICATE else []
     facts += [("its copies", ", ".join(copies))] if copies else []
@@ -71,9 +67,8 @@ def explain(dataset: Dataset, key: str) -> Explanation:
 
 def _unknown_key(key: str, keys: list[str], dataset: Dataset) -> InputError:
     near = [k for k in keys if k.startswith(key)][:3] or get_close_matches(key, keys, 3, 0.5)
-    fix = (
-        f"did you mean {' or '.join(near)}?" if near else "keys look like " + " or ".join(keys[:2])
-    )
+    told = " or ".join(near or keys[:2])
+    fix = f"did you mean {told}?" if near else f"keys look like {told}"
     return InputError(key, f"no such image in {dataset.root}", fix=fix)
 
 
@@ -110,10 +105,8 @@ def _rights_facts(sample: Sample) -> Facts:
     made = {None: None, True: "yes, as stated", False: "no, as stated"}[sample.ai_generated]
     facts += _stated_facts({"AI-made": made, "your basis": sample.basis})
     if sample.policy:
-        named = next(
-            (name for name in policy_names() if read_policy(name).sha256 == sample.policy), None
-        )
-        facts.append(("policy", f"{named or 'one of your own'} (sha256 {sample.policy})"))
+        named = (name for name in policy_names() if read_policy(name).sha256 == sample.policy)
+        facts.append(("policy", f"{next(named, 'one of your own')} (sha256 {sample.policy})"))
     for use in USES:
         verdict: Verdict | None = getattr(sample, use)
         said = f"{verdict.decision}: {', '.join(verdict.reasons)}" if verdict else "not checked"
@@ -149,17 +142,18 @@ def _conclusion(sample: Sample, shard: str | None) -> str:
     if sample.train is None:
         return "out: not checked yet; curate check decides"
     if sample.train.decision != "allow":
-        advice = [text for code in sample.train.reasons if (text := _advice(code, sample))]
+        reasons = sample.train.reasons
+        advice = filter(None, (_advice(code, sample, sample.train) for code in reasons))
         word = {"hold": "held", "deny": "denied"}[sample.train.decision]
-        return f"out: {word} for {', '.join(sample.train.reasons)}; {', and '.join(advice)}"
+        return f"out: {word} for {', '.join(reasons)}; {', and '.join(advice)}"
     if sample.sha256 is None:
         return "out: its image was never received; fetch it again"
     if not sample.captions:
         return "out: it has no caption; curate caption, or give it a text where it comes from"
     place = f"packed in {shard}" if shard else "not packed yet: curate pack"
-    terms = TERMS.get(sample.license or "")
-    rule = f'train = "deny" under [sources.{terms}]' if terms else None
-    rule = rule or f'deny = ["{sample.license}"] under [train]'
+    rule = f'deny = ["{sample.license}"] under [train]'
+    if terms := TERMS.get(sample.license or ""):
+        rule = f'train = "deny" under [sources.{terms}]'
     return (
         f"in: allowed for training by {', '.join(sample.train.reasons)}, {place}; "
         f"{rule} in a policy of your own takes it out"
@@ -177,12 +171,10 @@ def _drop_advice(sample: Sample) -> str:
     }.get(reason, "another file of the image, fetched anew, would be another row")
 
 
-def _advice(code: str, sample: Sample) -> str:
+def _advice(code: str, sample: Sample, verdict: Verdict) -> str:
     """What would change a verdict that was given for this reason; "" where another code says it."""
     name, _, detail = code.partition(":")
-    verdict = sample.train
-    held = verdict is not None and verdict.decision == "hold"
-    codes = verdict.reasons if verdict else ()
+    held, codes = verdict.decision == "hold", verdict.reasons
     if name in ("licence", "licence-sa", "licence-nc") and DECISIVE & set(codes):
         return ""
     more = any(c.startswith("licence-") for c in codes)
@@ -195,7 +187,7 @@ def _advice(code: str, sample: Sample) -> str:
         "licence-nd": "its licence forbids changed copies",
         "licence": "" if more else _admits(detail) if held else "its owner reserves all rights",
         "opt-out": "nothing changes that: its owner opted out",
-        "no-basis": _basis_advice(sample, codes[0].partition(":")[2]) if codes else "",
+        "no-basis": _basis_advice(sample, codes[0].partition(":")[2]),
         "no-permission": "a document named under [[permissions]] in a policy admits it",
         "source-rule": f"[sources.{detail}] in your policy decides it",
         "terms": "" if held else f"[sources.{detail}] in your policy decides it",

@@ -7,7 +7,7 @@ from pathlib import Path
 from curate.corpora.corpus import Corpus, find_corpora
 from curate.coverage import verdicts
 from curate.coverage.checkpoint import CheckpointIndex
-from curate.coverage.judge import Judge, WordIndex, lines_by_number
+from curate.coverage.judge import Judge, WordIndex
 from curate.coverage.verdicts import Item
 from curate.errors import UsageError
 from curate.formats.model import read_model
@@ -90,8 +90,8 @@ def vocab_gaps(
         together=lambda unit: index.cooccurrence(unit, cohesion=phrases.MIN_COHESION),
     )
     found = found.only_words() if settings.checkpoint else found
-    searched = queries.choose(found.votes)
-    judge = Judge(index, resolved, corpus.options, aliases, lines_by_number(prompts), searched)
+    lines, searched = {p.line: p.text for p in prompts}, queries.choose(found.votes)
+    judge = Judge(index, resolved, corpus.options, aliases, lines, searched)
     items = judge.judge_units(found)
     if settings.images:
         items, said = _search_images(items, judge, corpus, settings.images, progress)

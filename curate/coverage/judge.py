@@ -25,7 +25,7 @@ from curate.index.index import CaptionIndex, Evidence
 from curate.index.segment import Numbers
 from curate.prompts import queries
 from curate.prompts.aliases import NO_ALIASES, Aliases
-from curate.prompts.reader import CONTROL, NEGATED, Prompt
+from curate.prompts.reader import CONTROL, NEGATED
 from curate.prompts.units import TYPO, TokenRange, Units
 from curate.text import senses, spelling
 from curate.text.analysis import (
@@ -48,22 +48,23 @@ ImagesByUnit = Mapping[str, Numbers]
 
 @dataclass
 class Judge:
-    """Judges units by the images of an index.
-
-    Args of the class: the index, how many images a word needs, options added to each command that
-    fetches, what the user declared about words, the prompts, what to search for.
-    """
+    """Judges units by the images of an index."""
 
     index: WordIndex
-    targets: Targets
-    options: tuple[str, ...] = ()
-    aliases: Aliases = NO_ALIASES
+    targets: Targets  # images that a word needs
+    options: tuple[str, ...] = ()  # of each command that fetches
+    aliases: Aliases = NO_ALIASES  # what the user declared about words
     prompt_lines: Mapping[int, str] = field(default_factory=dict)  # by their numbers
     query_by_unit: Mapping[str, str] = field(default_factory=dict)  # where it is not itself
 
     def judge_units(self, asked: Units) -> list[Item]:
         """A verdict for everything asked, worst first."""
-        self._prefetch_evidence(unit for unit, role in asked.words if role != CONTROL)
+        self.index.prefetch(
+            find(unit)[:EVIDENCE]
+            for unit, role in asked.words
+            for find in (self.index.images_with_form, self.index.images_with)
+            if role != CONTROL
+        )
         found = [self.judge_word(*unit, places) for unit, places in asked.words.items()]
         found += [self.judge_phrase(unit, places) for unit, places in asked.phrases.items()]
         known = {
@@ -80,14 +81,6 @@ class Judge:
         rest = {both: at for both, at in pairs.items() if frozenset(both) not in bound}
         found += self.judge_pairs(rest, known)
         return sorted(found, key=worst_first)
-
-    def _prefetch_evidence(self, units: Iterable[str]) -> None:
-        """Make ready for the evidence of many words."""
-        self.index.prefetch(
-            find(unit)[:EVIDENCE]
-            for unit in units
-            for find in (self.index.images_with_form, self.index.images_with)
-        )
 
     def judge_word(self, unit: str, role: str, places: Sequence[TokenRange]) -> Item:
         """A word, or a control token."""
@@ -245,7 +238,7 @@ class Judge:
             " + ".join(both), kind, verdict, self._mentions(places), Levels(exact=count),
             expected=round(expected, 2),
             pmi=round(log2((count + 0.5) / (expected + 0.5)), 2) + 0.0,  # never -0.0
-            evidence=self.index.evidence(few, both, EVIDENCE) if few else (),
+            evidence=self.index.evidence(few, both) if few else (),
             fetch=self._fetch_commands(" ".join(both)) if short else (),
             need=short,
         )  # fmt: skip
@@ -305,10 +298,8 @@ class Judge:
 
     def _evidence(self, images: Iterable[Numbers], units: Sequence[str]) -> tuple[Evidence, ...]:
         """Captions of the first few images, those of the best level first."""
-        chosen: dict[int, None] = {}
-        for numbers in images:
-            chosen |= dict.fromkeys(numbers[:EVIDENCE].tolist())
-        return self.index.evidence(list(chosen)[:EVIDENCE], units, EVIDENCE)
+        chosen = dict.fromkeys(n for numbers in images for n in numbers[:EVIDENCE].tolist())
+        return self.index.evidence(list(chosen)[:EVIDENCE], units)
 
     def _fetch_commands(self, query: str) -> tuple[str, ...]:
         if not queries.is_searchable(query):
@@ -323,11 +314,6 @@ class Judge:
             for a, b in places
         )
         return tuple(sorted(found, key=lambda m: (m.line, m.start)))
-
-
-def lines_by_number(prompts: Iterable[Prompt]) -> dict[int, str]:
-    """The text of each prompt by its line."""
-    return {prompt.line: prompt.text for prompt in prompts}
 
 
 def union(sets: Iterable[Numbers]) -> Numbers:

@@ -64,7 +64,6 @@ const WORST_FIRST = PROMPTS.slice().sort((a, b) => b.errors - a.errors || b.warn
 const SEVERITIES = ["error", "warning", "info"];
 const state = { view: "prompts", q: "", severities: new Set(), kind: "", verdict: "", sort: "verdict", down: false, order: "worst" };
 let items = [], prompts = []; // those that fit
-let itemRows = 0, promptRows = 0; // of them, made so far
 
 function choose() {
   const text = state.q.trim().toLowerCase();
@@ -79,6 +78,11 @@ function choose() {
   showItems();
   showPrompts();
   showCounts();
+}
+
+function update() {
+  choose();
+  keep();
 }
 
 const SORT_KEYS = { unit: item => item.find, n_images: item => item.n_images, expected: item => item.expected ?? -1, prompts: item => item.asked, need: item => item.fix.need };
@@ -103,25 +107,32 @@ const commands = () => Array.from(new Set(items.flatMap(item => item.fix.fetch))
 // --- the table
 const BODY = document.querySelector("#items tbody");
 
+const listItems = slices(BODY, byId("more-items"), itemRow);
+
 function showItems() {
-  BODY.replaceChildren();
-  itemRows = 0;
-  moreItems();
+  listItems(items);
   byId("nothing").hidden = items.length > 0;
   byId("nothing").textContent = ITEMS.length ? "Nothing fits this search and these filters." : "The prompts ask for nothing.";
 }
 
-function moreItems(focus) {
-  const rows = items.slice(itemRows, itemRows + SLICE).map(itemRow);
-  BODY.append(...rows);
-  itemRows += rows.length;
-  moreButton("more-items", items.length - itemRows);
-  if (focus && rows.length) rows[0].querySelector("button").focus();
-}
-
-function moreButton(id, left) {
-  byId(id).hidden = left <= 0;
-  byId(id).textContent = "Show " + Math.min(SLICE, left) + " more of " + format(left);
+// What shows a list, some rows at a time.
+function slices(box, button, row) {
+  let all = [], made = 0;
+  const more = focus => {
+    const rows = all.slice(made, made + SLICE).map(row);
+    box.append(...rows);
+    made += rows.length;
+    const left = all.length - made;
+    button.hidden = left <= 0;
+    button.textContent = "Show " + Math.min(SLICE, left) + " more of " + format(left);
+    if (focus) rows[0]?.querySelector("a,button")?.focus();
+  };
+  button.addEventListener("click", () => more(true));
+  return list => {
+    [all, made] = [list, 0];
+    box.replaceChildren();
+    more(false);
+  };
 }
 
 function itemRow(item) {
@@ -161,8 +172,7 @@ for (const head of HEADS) {
     state.down = state.sort === head.dataset.sort ? !state.down : head.classList.contains("number");
     state.sort = head.dataset.sort;
     showSort();
-    choose();
-    keep();
+    update();
     say("Sorted by " + name + ", " + (state.down ? "descending" : "ascending"));
   } }, name));
 }

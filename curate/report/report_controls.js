@@ -19,40 +19,35 @@ function view(name, focus) {
   showCounts();
 }
 
-for (const name of VIEWS) {
+const STEPS = { ArrowRight: at => at + 1, ArrowLeft: at => at - 1, Home: () => 0, End: () => -1 };
+
+for (const [at, name] of VIEWS.entries()) {
   byId("tab-" + name).addEventListener("click", () => { view(name); keep(); });
   byId("tab-" + name).addEventListener("keydown", event => {
-    const steps = { ArrowRight: 1, ArrowLeft: -1 };
-    const at = VIEWS.indexOf(name), last = VIEWS.length - 1;
-    const to = event.key === "Home" ? 0 : event.key === "End" ? last
-      : event.key in steps ? (at + steps[event.key] + VIEWS.length) % VIEWS.length : null;
-    if (to === null) return;
+    if (!(event.key in STEPS)) return;
     event.preventDefault();
-    view(VIEWS[to], true);
+    view(VIEWS.at(STEPS[event.key](at) % VIEWS.length), true);
     keep();
   });
 }
 
 const BOXES = Array.from(document.querySelectorAll(".severities input"));
 for (const box of BOXES) {
-  box.addEventListener("change", () => { state.severities = new Set(BOXES.filter(one => one.checked).map(one => one.value)); choose(); keep(); });
+  box.addEventListener("change", () => { state.severities = new Set(BOXES.filter(one => one.checked).map(one => one.value)); update(); });
 }
-byId("find").addEventListener("input", event => { state.q = event.target.value; choose(); keep(); });
-byId("kind").addEventListener("change", event => { state.kind = event.target.value; choose(); keep(); });
+byId("find").addEventListener("input", event => { state.q = event.target.value; update(); });
+byId("kind").addEventListener("change", event => { state.kind = event.target.value; update(); });
 byId("verdict").addEventListener("change", event => {
   state.verdict = event.target.value;
   const box = BOXES.find(one => one.value === DATA.verdicts[state.verdict]?.severity);
   if (box) { box.checked = true; state.severities.add(box.value); }
-  choose();
-  keep();
+  update();
 });
 byId("filters").addEventListener("click", event => {
   const all = byId("controls").classList.toggle("all");
   event.currentTarget.setAttribute("aria-expanded", String(all));
   event.currentTarget.textContent = all ? "Less" : "More";
 });
-byId("more-items").addEventListener("click", () => moreItems(true));
-byId("more-prompts").addEventListener("click", () => morePrompts(true));
 byId("copy-all").addEventListener("click", () => {
   const all = commands();
   copy(all.join("\n") + "\n", count(all.length, "command") + " copied");
@@ -68,8 +63,7 @@ document.addEventListener("keydown", event => {
     byId("find").select();
   } else if (event.key === "Escape" && typing && byId("find").value) {
     byId("find").value = state.q = "";
-    choose();
-    keep();
+    update();
   }
 });
 

@@ -48,13 +48,13 @@ function map(title, noun, rows, columns, items, symmetric) {
   const inMap = new Set(cells.flat().filter(Boolean));
   const among = items.filter(item => inMap.has(item));
   const body = cells.map((line, y) => h("tr", null, h("th", { scope: "row", title: rows[y] }, rows[y]),
-    line.map((item, x) => cell(item, rows[y], columns[x], symmetric && x === y ? alone.get(rows[y]) : undefined))));
+    line.map((item, x) => cell(item, rows[y], symmetric && x === y ? alone.get(rows[y]) : undefined))));
   const table = h("table", { role: "grid", "aria-label": title + ", numbers of images" },
     h("thead", null, h("tr", null, h("td"), columns.map(word => h("th", { scope: "col", title: word }, h("span", null, word))))),
     h("tbody", null, body));
-  const tell = target => { const at = target.closest("td[data-id]"); if (at) readout.textContent = cellText(ITEMS[at.dataset.id], noun); };
-  table.addEventListener("mouseover", event => tell(event.target));
-  table.addEventListener("focusin", event => tell(event.target));
+  const tell = event => { const at = event.target.closest("td[data-id]"); if (at) readout.textContent = cellText(ITEMS[at.dataset.id], noun); };
+  table.addEventListener("mouseover", tell);
+  table.addEventListener("focusin", tell);
   table.addEventListener("click", event => { const at = event.target.closest("td[data-id]"); if (at) openItem(ITEMS[at.dataset.id], at, among); });
   table.addEventListener("keydown", event => walk(event, table));
   const first = table.querySelector("td.cell");
@@ -63,8 +63,8 @@ function map(title, noun, rows, columns, items, symmetric) {
     h("div", { class: "map" }, table), readout];
 }
 
-function cell(item, row, column, alone) {
-  if (!item) return h("td", { class: alone === undefined ? null : "self", title: alone === undefined ? null : row + ": " + count(alone, "image") }, alone === undefined ? "" : short(alone));
+function cell(item, row, alone) {
+  if (!item) return alone === undefined ? h("td") : h("td", { class: "self", title: row + ": " + count(alone, "image") }, short(alone));
   const name = item.n_images === 0 ? (item.expected >= 1 ? "zero due" : "zero") : isGap(item) ? "rare" : item.n_images >= DATA.report.profile.target ? "many" : "seen";
   const noun = item.kind === "bind" ? "binding" : "pair";
   return h("td", { class: "cell " + name, "data-id": item.id, tabindex: "-1", title: cellText(item, noun), "aria-label": cellText(item, noun) }, short(item.n_images));

@@ -2,23 +2,16 @@
 
 const ORDERS = { worst: "worst first", file: "as in the file" };
 
+const listPrompts = slices(byId("prompts"), byId("more-prompts"), promptRow);
+
 function showPrompts() {
-  byId("prompts").replaceChildren();
-  promptRows = 0;
-  morePrompts();
+  listPrompts(prompts);
   byId("prompt-order").replaceChildren("Order: ", ...Object.entries(ORDERS).map(([name, text]) =>
     h("button", { type: "button", "aria-pressed": String(state.order === name), click: () => {
-      state.order = name; choose(); keep();
+      state.order = name;
+      update();
       byId("prompt-order").querySelector("[aria-pressed=true]").focus();
     } }, text)));
-}
-
-function morePrompts(focus) {
-  const rows = prompts.slice(promptRows, promptRows + SLICE).map(promptRow);
-  byId("prompts").append(...rows);
-  promptRows += rows.length;
-  moreButton("more-prompts", prompts.length - promptRows);
-  if (focus && rows.length) rows[0].querySelector("a,button")?.focus();
 }
 
 function promptRow(prompt) {
