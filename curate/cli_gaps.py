@@ -70,7 +70,7 @@ def vocab_gaps_command(  # noqa: PLR0913 one a documented option
 ) -> None:
     """List what your prompts ask for and the images cannot teach, worst first."""
     from curate.commands import gaps
-    from curate.report import text
+    from curate.report import ci, text
     from curate.report.report import check_fail_on, to_json
     from curate.system import terminal
 
@@ -88,7 +88,7 @@ def vocab_gaps_command(  # noqa: PLR0913 one a documented option
     if json == "-":
         terminal.print_json(to_json(found))
     elif github:
-        terminal.write_stdout(text.github_annotations(found))
+        terminal.write_stdout(ci.github_commands(to_json(found)))
     else:
         most = text.COMBINATIONS_SHOWN if sys.stdout.isatty() else None
         terminal.print_table(text.GAP_HEADINGS, text.gap_rows(found, most=most))

@@ -1,8 +1,9 @@
 """Counts over images: what is shown, as written, side by side, bound, together."""
 
 import csv
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,20 +54,24 @@ def together(found: CaptionIndex, a: str, b: str) -> int:
     return len(np.intersect1d(found.images_with(a), found.images_with(b)))
 
 
+def in_memory(rows: Iterable[ImageCaptions]) -> Sequence[Segment]:
+    """The files of an index where none can be kept."""
+    part = Partition(lambda reading: iter(rows), cache=Path(os.devnull) / "index")
+    return build.build_partition(part, "rows")
+
+
+def index_captions(rows: Iterable[ImageCaptions]) -> CaptionIndex:
+    return CaptionIndex(in_memory(rows))
+
+
 def in_pieces(rows: Sequence[ImageCaptions], pieces: int) -> CaptionIndex:
     """The same rows, counted in several files."""
-    found = [
-        segment
-        for n in range(pieces)
-        for segment in build.build_in_memory(Partition(lambda reading, n=n: iter(rows[n::pieces])))
-    ]
+    found = [segment for n in range(pieces) for segment in in_memory(rows[n::pieces])]
     return CaptionIndex(found)
 
 
 def test_counts_images_not_captions():
-    found = index.index_captions(
-        {"a": ["a dog", "the dogs"], "b": ["two dogs"], "c": ["a cat"]}.items()
-    )
+    found = index_captions({"a": ["a dog", "the dogs"], "b": ["two dogs"], "c": ["a cat"]}.items())
 
     assert (found.images, found.captions) == (3, 4)
     assert exact(found, "dog") == ["a"]
@@ -87,7 +92,7 @@ def test_captions_of_one_key_are_one_image_wherever_they_come_from(pieces: int):
 
 
 def test_a_hyphenated_word_is_found_whole_or_side_by_side():
-    found = index.index_captions(
+    found = index_captions(
         {
             "a": ["an ice-dragon"],
             "b": ["two Ice Dragons"],
@@ -104,7 +109,7 @@ def test_a_hyphenated_word_is_found_whole_or_side_by_side():
 
 
 def test_what_has_red_hair_is_red_haired():
-    found = index.index_captions(
+    found = index_captions(
         {
             "a": ["a red-haired elf"],
             "b": ["an elf with long red hair"],
@@ -123,7 +128,7 @@ def test_what_has_red_hair_is_red_haired():
 
 
 def test_a_phrase_is_found_side_by_side_in_one_caption():
-    found = index.index_captions(
+    found = index_captions(
         {
             "a": ["a polar bear"],
             "b": ["two Polar-Bears, asleep"],
@@ -146,7 +151,7 @@ def test_a_phrase_is_found_side_by_side_in_one_caption():
     "|hot, dog, löyly|it is hot. Dog of Ålesund".split("|"),
 )
 def test_commas_and_ends_of_sentences_hold_words_apart(caption: str):
-    found = index.index_captions([("a", [caption])])
+    found = index_captions([("a", [caption])])
 
     assert shown(found, "hot dog") == []
     assert keys(found, found.bound_images("hot", "dog")) == []
@@ -155,16 +160,16 @@ def test_commas_and_ends_of_sentences_hold_words_apart(caption: str):
 
 @pytest.mark.parametrize("caption", ["a hot dog", "a Hot-Dog", "hot_dog", "hot dogs, two"])
 def test_blanks_and_hyphens_hold_words_together(caption: str):
-    assert shown(index.index_captions([("a", [caption])]), "hot dog") == ["a"]
+    assert shown(index_captions([("a", [caption])]), "hot dog") == ["a"]
 
 
 def test_the_dot_of_an_abbreviation_holds_nothing_apart():
-    assert shown(index.index_captions([("a", ["our St. Bernard"])]), "st bernard") == ["a"]
+    assert shown(index_captions([("a", ["our St. Bernard"])]), "st bernard") == ["a"]
 
 
 def test_a_binding_reaches_over_the_comma_between_adjectives_only():
     captions = {"a": "a big, red car", "b": "big, red, car", "c": "big; a red car"}
-    found = index.index_captions((key, [caption]) for key, caption in captions.items())
+    found = index_captions((key, [caption]) for key, caption in captions.items())
 
     assert keys(found, found.bound_images("big", "car")) == ["a"]
     assert keys(found, found.bound_images("red", "car")) == ["a", "c"]
@@ -173,7 +178,7 @@ def test_a_binding_reaches_over_the_comma_between_adjectives_only():
 def test_words_that_are_seldom_together_are_not_looked_for_side_by_side(monkeypatch):
     said = {f"{n}": ["fire truck"] for n in range(4)} | {"x": ["truck, fire"], "y": ["a red fire"]}
     said |= {f"r{n}": ["red"] for n in range(99)}
-    found = index.index_captions(said.items())
+    found = index_captions(said.items())
 
     assert found.cooccurrence("truck", cohesion=0) == 5
     for cohesion in (0, 0.25):
@@ -186,7 +191,7 @@ def test_words_that_are_seldom_together_are_not_looked_for_side_by_side(monkeypa
 
 
 def test_punctuation_and_script_within_words():
-    found = index.index_captions(
+    found = index_captions(
         {
             "a": ["the elf's 1.5 swords"],
             "b": ["elf s 1 5"],
@@ -211,7 +216,7 @@ def test_punctuation_and_script_within_words():
 
 
 def test_odd_texts_are_counted():
-    found = index.index_captions(
+    found = index_captions(
         {"a\0": ["two\nlines \ud800 \0 x"], "b": ["", " "], "c": ["Straße"]}.items()
     )
 
@@ -278,7 +283,7 @@ def test_phrases_equal_a_scan(said: dict[str, list[str]], chosen: list[str], pie
 @given(images, st.sampled_from(WORDS))
 @settings(max_examples=60)
 def test_counts_equal_a_scan_with_a_regular_expression(said: dict[str, list[str]], word: str):
-    found = index.index_captions([*said.items(), ("z", ["filler"])])
+    found = index_captions([*said.items(), ("z", ["filler"])])
     whole = re.compile(rf"(?<![\w'-]){re.escape(word)}(?![\w'-])", re.IGNORECASE)
     in_part = re.compile(rf"(?<![\w'])-?{re.escape(word)}(?![\w'])", re.IGNORECASE)
     pattern = whole if "-" in word else in_part
@@ -290,7 +295,7 @@ def test_counts_equal_a_scan_with_a_regular_expression(said: dict[str, list[str]
 @given(images, st.sampled_from(["dog", "snow", "ice", "dragon", "ice-dragon", "red"]))
 @settings(max_examples=40)
 def test_pairs_equal_a_scan(said: dict[str, list[str]], word: str):
-    found = index.index_captions([*said.items(), ("z", ["filler"])])
+    found = index_captions([*said.items(), ("z", ["filler"])])
     both = {a: together(found, a, word) for a in ("dog", "ice-dragon")}
 
     scanned = {
@@ -334,7 +339,7 @@ def test_order_repetition_and_parts_change_nothing(said: dict[str, list[str]], c
     shuffled = rows + rows[:2]
     chance.shuffle(shuffled)
 
-    once, again = told(index.index_captions(rows)), told(in_pieces(shuffled, pieces))
+    once, again = told(index_captions(rows)), told(in_pieces(shuffled, pieces))
     for counted in (once, again):  # a row is left out as often as it comes
         counted["sizes"] = counted["sizes"][:2]
     assert again == once
@@ -343,8 +348,8 @@ def test_order_repetition_and_parts_change_nothing(said: dict[str, list[str]], c
 @given(images, st.sampled_from(WORDS))
 @settings(max_examples=40)
 def test_one_more_image_adds_one_to_its_words_and_takes_none(said: dict[str, list[str]], word: str):
-    before = index.index_captions(said.items())
-    after = index.index_captions({**said, "new": [f"one {word} more"]}.items())
+    before = index_captions(said.items())
+    after = index_captions({**said, "new": [f"one {word} more"]}.items())
     unit = unit_of(tokens.normalize(word))
 
     assert shown(after, unit) == [*shown(before, unit), "new"]
@@ -367,9 +372,7 @@ def test_evidence_is_by_key_and_the_caption_that_shows_most():
 
 def test_files_whose_keys_do_not_overlap_are_joined_without_reading_keys(monkeypatch):
     parts = [[("a", ["dog"]), ("b", ["cat"])], [("c", ["dog"])]]
-    segments = [
-        s for rows in parts for s in build.build_in_memory(Partition(lambda r, x=rows: iter(x)))
-    ]
+    segments = [s for rows in parts for s in in_memory(rows)]
 
     def fail(self: object) -> None:
         raise AssertionError("keys were read")
@@ -383,7 +386,7 @@ def test_files_whose_keys_do_not_overlap_are_joined_without_reading_keys(monkeyp
 def test_an_adjective_right_before_its_noun_is_bound():
     said = {f"{n}": [f"picture {n} of a Red car"] for n in range(4)}
     said |= {"x": ["red cars"], "y": ["a red", "car"], "z": ["a car beside a red wall"]}
-    found = index.index_captions(said.items())
+    found = index_captions(said.items())
 
     assert keys(found, found.bound_images("red", "car")) == ["0", "1", "2", "3", "x"]
     assert found.bound_images("car", "red").tolist() == []
@@ -395,7 +398,7 @@ def test_an_adjective_right_before_its_noun_is_bound():
 
 
 def test_a_binding_that_is_not_adjacent_is_read_from_the_caption():
-    found = index.index_captions(
+    found = index_captions(
         {
             "a": ["the car is red"],
             "b": ["a red and blue car"],
@@ -412,7 +415,7 @@ def test_a_binding_that_is_not_adjacent_is_read_from_the_caption():
 
 def test_the_search_for_bindings_ends_when_enough_are_found():
     said = {f"{n:02d}": ["the car is red"] for n in range(20)} | {"x": ["a red car"]}
-    found = index.index_captions(said.items())
+    found = index_captions(said.items())
 
     assert len(found.bound_images("red", "car")) == index.BOUND
     assert found.bound_images("red", "car") is found.bound_images("red", "car")  # remembered
@@ -444,7 +447,7 @@ scene = st.lists(
 )
 @settings(max_examples=60)
 def test_few_bindings_are_all_there_are(said: dict[str, list[str]], adjective: str, noun: str):
-    found = index.index_captions([*said.items(), ("z", ["filler"])])
+    found = index_captions([*said.items(), ("z", ["filler"])])
     bound = keys(found, found.bound_images(adjective, noun))
     scanned = scanned_binding(said, adjective, noun)
 
@@ -458,7 +461,7 @@ def test_few_bindings_are_all_there_are(said: dict[str, list[str]], adjective: s
 def test_the_tiles_know_a_blizzard_only_as_a_demon(corpora: Path):
     with (corpora / "captions" / "crawl_nov2015_captions.tsv").open(encoding="utf-8") as file:
         rows = [(r["path"], [r["caption"]]) for r in csv.DictReader(file, delimiter="\t")]
-    found = index.index_captions(rows)
+    found = index_captions(rows)
 
     blizzard = found.evidence(found.images_with("blizzard"), ["blizzard"])
     assert [e.caption for e in blizzard] == ["blizzard demon"]

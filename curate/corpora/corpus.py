@@ -12,7 +12,7 @@ from curate.dataset import manifest
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import Sample, live_samples
 from curate.errors import InputError
-from curate.formats.shards import INDEX_NAME, find_shards
+from curate.formats.shards import INDEX_NAME
 
 DEFAULT_CORPUS = Path("data")  # the dataset folder when none is named
 _TABLE_READERS = {
@@ -36,7 +36,6 @@ class Corpus:
     path: Path
     kind: str  # "dataset", "manifest", "shards", "captions", "hugging-face", "several" or "none"
     partitions: tuple[Partition, ...] = ()
-    files: tuple[Path, ...] = ()  # that hold the captions
     options: tuple[str, ...] = ()  # that make a command fetch into it
     members: tuple["Corpus", ...] = ()  # of "several"
     missing: tuple[str, ...] = ()  # sentences: what it should hold and does not
@@ -61,7 +60,7 @@ def find_corpus(data: Path | None = None) -> Corpus:
         options = () if data is None else ("--data", str(path))
         read = partial(_trainable_captions, dataset.read)
         part = Partition(read, files, "dataset", cache=path / "index")
-        return Corpus(path, "dataset", (part,), files, options)
+        return Corpus(path, "dataset", (part,), options)
     if data is None:
         return Corpus(path, "none")
     if not path.exists():
@@ -72,12 +71,11 @@ def find_corpus(data: Path | None = None) -> Corpus:
 def _folder_corpus(path: Path) -> Corpus:
     if any((place / INDEX_NAME).is_file() for place in (path, path / "shards")):
         parts, missing = shard_partitions(path)
-        index = find_shards(path) / INDEX_NAME
-        return Corpus(path, "shards", tuple(parts), (index,), missing=tuple(missing))
+        return Corpus(path, "shards", tuple(parts), missing=tuple(missing))
     files = huggingface.find_data_files(path)
     if files:
         parts, missing = huggingface.huggingface_partitions(path, files)
-        return Corpus(path, "hugging-face", tuple(parts), tuple(files), missing=tuple(missing))
+        return Corpus(path, "hugging-face", tuple(parts), missing=tuple(missing))
     problem, fix = "neither a dataset nor shards here", f"curate fetch folder DIR --data {path}"
     raise InputError(path, problem, fix=fix)
 
@@ -88,11 +86,11 @@ def _file_corpus(path: Path) -> Corpus:
             return _parquet_corpus(path)
         read = partial(_trainable_captions, partial(manifest.read_manifest, path))
         part = Partition(read, (path,), "manifest")
-        return Corpus(path, "manifest", (part,), (path,))
+        return Corpus(path, "manifest", (part,))
     reader = _TABLE_READERS.get(path.suffix.lower())
     if reader:
         part = Partition(partial(reader, path), (path,), f"captions {path.suffix.lower()}")
-        return Corpus(path, "captions", (part,), (path,))
+        return Corpus(path, "captions", (part,))
     problem = "neither a dataset folder, shards, a manifest nor a list of captions"
     raise InputError(path, problem, fix="name a folder, or a .parquet, .jsonl, .csv or .tsv file")
 
@@ -103,7 +101,7 @@ def _parquet_corpus(path: Path) -> Corpus:
     except InputError as error:
         problem = f"neither a manifest nor a table of captions: {error.problem}"
         raise InputError(path, problem, fix=error.fix) from None
-    return Corpus(path, "hugging-face", tuple(parts), (path,))
+    return Corpus(path, "hugging-face", tuple(parts))
 
 
 def find_corpora(data: Sequence[Path]) -> Corpus:
@@ -119,7 +117,6 @@ def find_corpora(data: Sequence[Path]) -> Corpus:
         Path(" + ".join(str(origin.path) for origin in found)),
         "several",
         tuple(part for origin in found for part in origin.partitions),
-        tuple(file for origin in found for file in origin.files),
         found[-1].options,
         found,
         tuple(sentence for origin in found for sentence in origin.missing),

@@ -2,15 +2,14 @@
 
 import hashlib
 import tarfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from curate.corpora import locate
 from curate.corpora.corpus import Corpus
 from curate.corpora.partition import ReadNotes
-from curate.dataset import manifest
-from curate.dataset.folder import Dataset
+from curate.dataset.store import Store
 from curate.errors import InputError
 from curate.formats.shards import read_index
 from curate.images.decode import UndecodableError, decode_image, flatten
@@ -40,20 +39,14 @@ def captioned_images(corpus: Corpus) -> list[CaptionedImage]:
     Raises:
         InputError: data of a kind whose images cannot be read, or unreadable data.
     """
-    finders: dict[str, Callable[[Corpus, CaptionsByKey], Iterator[CaptionedImage]]] = {
-        "none": lambda corpus, said: iter(()),
-        "dataset": _of_dataset,
-        "manifest": _of_dataset,
-        "shards": _of_shards,
-        "captions": _of_caption_list,
-    }
     found: dict[str, CaptionedImage] = {}
     for member in corpus.members or (corpus,):
-        if member.kind not in finders:
+        if member.kind == "hugging-face":
             problem = "images inside of tables are not searched"
             fix = "leave out --images, or name shards, a dataset folder or a list of captions"
             raise InputError(member.path, problem, fix=fix)
-        for one in finders[member.kind](member, _captions_by_key(member)):
+        find = _in_shards if member.kind == "shards" else _in_files
+        for one in find(member, _captions_by_key(member)):
             other = found.get(one.sha256)
             found[one.sha256] = _merge_captions(other, one) if other else one
     return sorted(found.values(), key=lambda picture: picture.key)
@@ -95,22 +88,23 @@ def _merge_captions(a: CaptionedImage, b: CaptionedImage) -> CaptionedImage:
     return replace(first, captions=captions)
 
 
-def _of_dataset(corpus: Corpus, said: CaptionsByKey) -> Iterator[CaptionedImage]:
-    """Of a dataset folder, or of the one that a manifest lies in."""
-    if corpus.kind == "dataset":
-        dataset = Dataset(corpus.path)
-        samples = dataset.read().samples
-    else:
-        dataset = Dataset(corpus.path.parent)
-        samples = manifest.read_manifest(corpus.path).samples
-    for sample in samples:
-        if sample.key in said and sample.sha256:
-            file = dataset.store.path_of(sample.sha256)
-            if file.is_file():
-                yield CaptionedImage(sample.key, tuple(said[sample.key]), file, sample.sha256)
+def _in_files(corpus: Corpus, said: CaptionsByKey) -> Iterator[CaptionedImage]:
+    """Images in a store, or in files that a list names."""
+    for key, place in locate.locate_images(corpus, said).items():
+        sha256, file = place.sha256, place.file
+        try:
+            if sha256 and file:
+                file = Store(file).path_of(sha256)
+            elif file:
+                with file.open("rb") as stream:
+                    sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError:  # not ours to read
+            continue
+        if sha256 and file and file.is_file():
+            yield CaptionedImage(key, tuple(said[key]), file, sha256)
 
 
-def _of_shards(corpus: Corpus, said: CaptionsByKey) -> Iterator[CaptionedImage]:
+def _in_shards(corpus: Corpus, said: CaptionsByKey) -> Iterator[CaptionedImage]:
     index = read_index(corpus.path)
     for shard in index.shards:
         file = index.root / shard.name
@@ -127,20 +121,6 @@ def _of_shards(corpus: Corpus, said: CaptionsByKey) -> Iterator[CaptionedImage]:
         except (OSError, tarfile.TarError) as error:
             fix = "write the shards again: curate pack"
             raise InputError(file, f"broken shard ({error})", fix=fix) from None
-
-
-def _of_caption_list(corpus: Corpus, said: CaptionsByKey) -> Iterator[CaptionedImage]:
-    """The names in a list are those of files beside it."""
-    for key, captions in said.items():
-        file = locate.local_file(corpus.path.parent, key)
-        if file is None:
-            continue
-        try:
-            with file.open("rb") as stream:
-                sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-        except OSError:  # not ours to read
-            continue
-        yield CaptionedImage(key, tuple(captions), file, sha256)
 
 
 def refusal(error: Exception) -> sandbox.JobResult:

@@ -89,12 +89,6 @@ def build_partition(
         ]
 
 
-def build_in_memory(part: Partition) -> list[Segment]:
-    """Count the words of a part and keep nothing."""
-    reading = ReadNotes()
-    return [_segment_in_memory(*chunk) for chunk in _caption_chunks(part.read(reading), reading)]
-
-
 def _segment_in_memory(images: dict[str, str], facts: dict[str, Any]) -> Segment:
     sql = sqlite3.connect(":memory:")
     write_segment(sql, images, facts)

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.corpora.corpus import Corpus
-from curate.corpora.partition import ImageCaptions, Partition
 from curate.index import build, document_ids
 from curate.index.segment import Numbers, Segment, contains_lemmas, quote_phrase
 from curate.system.progress import SILENT, Progress
@@ -97,35 +96,29 @@ class CaptionIndex:
 
     def _images_with_both(self, a: str, b: str) -> Numbers:
         """Ascending numbers of the images that show both words."""
-        fewer, more = sorted((self.images_with(a), self.images_with(b)), key=len)
-        self._mask[more] = True
-        found: Numbers = fewer[self._mask[fewer]]
-        self._mask[more] = False
-        return found
+        fewer, more = sorted((a, b), key=lambda word: len(self.images_with(word)))
+        found = self.images_with(fewer)
+        return found[self._is_shown(more)[found]]
 
     def _count_both(self, a: str, b: str) -> int:
-        """How many images show both words."""
-        fewer, more = sorted((a, b), key=lambda word: len(self.images_with(word)))
-        if len(self.images_with(more)) * COMMON_ONE_IN > self.images:
-            return (self._bits(fewer) & self._bits(more)).bit_count()
-        return len(self._images_with_both(fewer, more))
+        if max(len(self.images_with(word)) for word in (a, b)) * COMMON_ONE_IN > self.images:
+            return (self._bits(a) & self._bits(b)).bit_count()
+        return len(self._images_with_both(a, b))
 
     def _bits(self, word: str) -> int:
         """A bit for each image, set if it shows the word; kept for common words."""
         if word in self._common_bits:
             return self._common_bits[word]
-        numbers = self.images_with(word)
-        self._mask[numbers] = True
-        bits = int.from_bytes(np.packbits(self._mask).tobytes(), "little")
-        self._mask[numbers] = False
-        if len(numbers) * COMMON_ONE_IN > self.images:
+        bits = int.from_bytes(np.packbits(self._is_shown(word)).tobytes(), "little")
+        if len(self.images_with(word)) * COMMON_ONE_IN > self.images:
             self._common_bits[word] = bits
         return bits
 
-    @cached_property
-    def _mask(self) -> NDArray[np.bool_]:
-        """False for every image, between two questions."""
-        return np.zeros(self.images, dtype=bool)
+    def _is_shown(self, word: str) -> NDArray[np.bool_]:
+        """For each image, whether it shows the word."""
+        shown = np.zeros(self.images, dtype=bool)
+        shown[self.images_with(word)] = True
+        return shown
 
     def bound_images(self, adjective: str, noun: str) -> Numbers:
         """Images with a caption that says the adjective of the noun.
@@ -280,11 +273,6 @@ def open_index(corpus: Corpus, progress: Progress = SILENT, *, jobs: int = 1) ->
     if not found.images and corpus.kind != "none":
         raise corpus.no_captions_error(found.incomplete[0] if found.incomplete else "")
     return found
-
-
-def index_captions(rows: Iterable[ImageCaptions]) -> CaptionIndex:
-    """The index of these images, in memory."""
-    return CaptionIndex(build.build_in_memory(Partition(lambda reading: iter(rows))))
 
 
 def _word_runs(caption: str) -> Iterator[list[str]]:

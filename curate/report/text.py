@@ -106,11 +106,6 @@ def _check_folder(path: Path) -> None:
         raise InputError(path, problem, fix="correct the permissions, or name another folder")
 
 
-def github_annotations(report: CoverageReport) -> str:
-    """The report as annotations of GitHub's workflows."""
-    return ci.github_commands(to_json(report))
-
-
 def summary_text(report: CoverageReport) -> str:
     """What was read and what was found, in sentences."""
     corpus = report.corpus

@@ -8,6 +8,7 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,9 @@ def evidence_keys(report: Mapping[str, Any]) -> list[str]:
     leaves as few items as possible with none.
     """
     rows = [[one["key"] for one in item["evidence"]] for item in report["items"]]
-    longest = max(map(len, rows), default=0)
-    return list(dict.fromkeys(row[n] for n in range(longest) for row in rows if n < len(row)))
+    return list(
+        dict.fromkeys(key for some in zip_longest(*rows) for key in some if key is not None)
+    )
 
 
 def make_thumbnails(
