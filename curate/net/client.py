@@ -11,13 +11,7 @@ from curate.net.answers import KEPT_HEADERS, AnswerCache
 from curate.net.budget import MAX_WAIT_S, retry_after
 from curate.net.guard import AddressRefusedError, TransientError
 from curate.net.redact import Url
-from curate.net.transport import (
-    FindOptOuts,
-    Reply,
-    RequestLimits,
-    Transport,
-    UnavailableError,
-)
+from curate.net.transport import FindOptOuts, Reply, RequestLimits, Transport, UnavailableError
 
 RETRY_FIX = "type the same command again; finished work is kept"
 RETRY_LATER_FIX = "type the same command again after that; finished work is kept"
@@ -189,11 +183,9 @@ class Client:
             seconds, host = retry_after(reply.headers), str(urlsplit(url).hostname)
             if seconds > MAX_WAIT_S:
                 raise _TooLongWait(f"{host} asks us to stay away for {seconds:.0f} s")
-            waiting = f"waiting {seconds:.0f} s as asked"
-            self.transport.rate_limiter.progress.say(
-                f"{self.service.name}: too many requests; {waiting}"
-            )
-            self.transport.rate_limiter.delay(host, seconds)
+            limiter, waiting = self.transport.rate_limiter, f"waiting {seconds:.0f} s as asked"
+            limiter.progress.say(f"{self.service.name}: too many requests; {waiting}")
+            limiter.delay(host, seconds)
             return True
         if reply.status >= 500:
             self._back_off(url, attempt)

@@ -14,13 +14,7 @@ from urllib.parse import urljoin
 
 from curate import __version__
 from curate.net.budget import RateLimiter
-from curate.net.guard import (
-    AddressRefusedError,
-    Guard,
-    TransientError,
-    Watchdog,
-    guarded_session,
-)
+from curate.net.guard import AddressRefusedError, Guard, TransientError, Watchdog, guarded_session
 from curate.net.redact import Secret
 
 if TYPE_CHECKING:
