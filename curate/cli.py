@@ -34,6 +34,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 PolicyOption = Annotated[
     str, typer.Option(help="personal, research, commercial, or a policy file.", show_default=True)
 ]
+_DISTANCE_HELP = "Hamming distance of perceptual hashes up to which pixels are compared."
 LimitOption = Annotated[
     int, typer.Option(min=1, help="Images to take from the top of the results.")
 ]
@@ -124,14 +125,7 @@ app.command("vocab-gaps", cls=cli_gaps.OptionalJsonFileCommand)(cli_gaps.vocab_g
 
 @app.command("dedup")
 def dedup_command(
-    max_distance: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            max=16,
-            help="Hamming distance of perceptual hashes up to which pixels are compared.",
-        ),
-    ] = 4,
+    max_distance: Annotated[int, typer.Option(min=0, max=16, help=_DISTANCE_HELP)] = 4,
     data: DataOption = DEFAULT_FOLDER,
     json: JsonOption = False,
 ) -> None:

@@ -107,9 +107,11 @@ class Dataset:
     def append_row(self, sample: Sample) -> None:
         """Add one fetched row to the journal; it survives the death of the process."""
         line = json.dumps(to_record(sample), ensure_ascii=False, sort_keys=True) + "\n"
-        with disk_errors(self.journal), self.journal.open("ab") as file:
-            if file.tell() and not _ends_with_newline(self.journal):
-                file.write(b"\n")  # a line cut short by a crash stays a line of its own
+        with disk_errors(self.journal), self.journal.open("a+b") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":  # a line cut short by a crash stays one of its own
+                    file.write(b"\n")
             file.write(line.encode())
 
     def run_step(self, step: Step, name: str, settings: Mapping[str, Any]) -> list[Sample]:
@@ -125,8 +127,7 @@ class Dataset:
         after = engine.to_samples(step(engine.to_data_frame(before), **settings))
         if [s.key for s in after] != [s.key for s in before]:
             raise AssertionError(f"step {name} changed the keys")
-        plain = {k: v for k, v in settings.items() if isinstance(v, str | int | float | bool)}
-        self.record_step(stored, name, plain, after)
+        self.record_step(stored, name, dict(settings), after)
         return after
 
     def read_journal(self) -> list[Sample]:
@@ -168,12 +169,6 @@ def command_line(root: Path, *words: str) -> str:
 def is_failed_download(sample: Sample) -> bool:
     """Whether the next fetch should try this sample again."""
     return sample.drop_reason == DOWNLOAD_FAILED
-
-
-def _ends_with_newline(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"
 
 
 def write_json(path: Path, value: object) -> None:

@@ -1,7 +1,6 @@
 """Bytes by SHA-256: `STORE/ab/abcdef…`. A file that exists is whole."""
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,24 +19,11 @@ class Store:
         return self.root / sha256[:2] / sha256
 
     def put(self, data: bytes, *, sync: bool = True) -> str:
-        """Keep `data`, once; return its SHA-256. Without `sync`, call `sync` when all is put."""
+        """Keep `data`, once; return its SHA-256. Without `sync`, call `os.sync` when all is put."""
         sha256 = hashlib.sha256(data).hexdigest()
         if not self.path_of(sha256).exists():
             write_bytes(self.path_of(sha256), data, sync=sync)
         return sha256
-
-    def sync(self) -> None:
-        """Make everything put so far survive a power cut; far cheaper than once a file."""
-        os.sync()
-
-    def verify_or_remove(self, sha256: str) -> bool:
-        """Whether the bytes are whole; if not, what is left of them is removed."""
-        try:
-            self.get(sha256)
-        except InputError:
-            self.path_of(sha256).unlink(missing_ok=True)
-            return False
-        return True
 
     def get(self, sha256: str) -> bytes:
         """The bytes, checked against their name.

@@ -1,6 +1,6 @@
 """Decode each image once and write down what needs its pixels."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -43,23 +43,19 @@ def _measure_samples(store: Store, progress: Progress, samples: Sequence[Sample]
     live = live_samples(samples)
     todo = {s.key: s.sha256 for s in live if s.sha256 and s.pixel_sha256 is None}
     hashes = sorted(set(todo.values()))
-    shown = track(measure_stored(store, hashes), len(hashes), "images measured", progress)
+    jobs = [{"root": str(store.root), "sha256": h} for h in hashes]
+    answers = sandbox.run_jobs(f"{__name__}:_measure_job", jobs)
+    shown = track(answers, len(hashes), "images measured", progress)
     found = dict(zip(hashes, shown, strict=True))
     filled, reasons = [], {}
     for sample in samples:
-        facts = found[todo[sample.key]] if sample.key in todo else {}
-        if isinstance(facts, str):
-            reasons[sample.key] = f"{UNREADABLE}:{facts}"
-            facts = {}
-        filled.append(replace(sample, **facts))
+        answer = found[todo[sample.key]] if sample.key in todo else ({}, b"")
+        if isinstance(answer, sandbox.WorkerFailure):
+            reasons[sample.key] = f"{UNREADABLE}:{answer.reason}"
+            filled.append(sample)
+        else:
+            filled.append(replace(sample, **answer[0]))
     return drop_samples(filled, reasons)
-
-
-def measure_stored(store: Store, hashes: Sequence[str]) -> Iterator[dict[str, Any] | str]:
-    """For each stored image its measured facts by field name, or why it cannot be decoded."""
-    jobs = [{"root": str(store.root), "sha256": h} for h in hashes]
-    for answer in sandbox.run_jobs(f"{__name__}:_measure_job", jobs) if jobs else ():
-        yield answer.reason if isinstance(answer, sandbox.WorkerFailure) else answer[0]
 
 
 def _measure_job(root: str, sha256: str) -> sandbox.JobResult:
@@ -110,7 +106,7 @@ def stored_thumbnails(store: Store, samples: Iterable[Sample]) -> "Mapping[str, 
 
     asked = [s for s in samples if s.sha256]
     jobs = [{"root": str(store.root), "sha256": s.sha256} for s in asked]
-    answers = sandbox.run_jobs(f"{__name__}:_comparison_job", jobs) if jobs else ()
+    answers = sandbox.run_jobs(f"{__name__}:_comparison_job", jobs)
     found: dict[str, NDArray[np.int16]] = {}
     for sample, answer in zip(asked, answers, strict=True):
         if not isinstance(answer, sandbox.WorkerFailure):

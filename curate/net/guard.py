@@ -64,18 +64,15 @@ class Endpoint:
         Raises:
             UsageError: anything that is not plain HTTP to a numeric loopback address.
         """
-        try:
+        with suppress(ValueError):
             parts = urlsplit(url)
             host, port = parts.hostname or "", parts.port
-            local = ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            local, host, port = False, "", None
-        plain = parts.path in ("", "/") and not (parts.query or parts.username) if local else False
-        if not (local and plain and port and parts.scheme == "http"):
-            problem = "only a server on this machine can stand in for a source"
-            fix = "--endpoint http://127.0.0.1:PORT"
-            raise UsageError(f"--endpoint {url}", problem, fix=fix)
-        return cls(host, port)
+            plain = parts.path in ("", "/") and not (parts.query or parts.username)
+            local = parts.scheme == "http" and ipaddress.ip_address(host).is_loopback
+            if local and plain and port:
+                return cls(host, port)
+        problem = "only a server on this machine can stand in for a source"
+        raise UsageError(f"--endpoint {url}", problem, fix="--endpoint http://127.0.0.1:PORT")
 
     @property
     def origin(self) -> str:

@@ -74,9 +74,7 @@ def identify(text: str | None, url: str | None) -> Licence:
     if unread:
         return Licence(None, f"{' and '.join(unread)} names no licence known here", ("unknown",))
     ids = {id for _, _, id in stated if id is not None}
-    for family in [id for id in ids if is_family(id)]:
-        if any(family_of(id) == family for id in ids if not is_family(id)):
-            ids.discard(family)
+    ids -= {str(family_of(id)) for id in ids if not is_family(id)}
     strictest = max(ids, key=lambda id: (_strictness(id), id))
     if len(ids) > 1:
         return Licence(strictest, f"{how} disagree; the stricter counts", ("conflict",))

@@ -96,14 +96,10 @@ def read_policy(policy: str) -> Policy:
     lists = {use: _lists(path, use, document.get(use, {})) for use in USES}
     tables = document.get("sources", {})
     sources = {name: _parse_source_rules(path, name, rules) for name, rules in tables.items()}
-    return Policy(
-        path=path,
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        allow={use: lists[use]["allow"] for use in USES},
-        deny={use: lists[use]["deny"] for use in USES},
-        sources=sources,
-        permissions=tuple(_permissions(path, document.get("permissions", ()), sources)),
-    )
+    allow, deny = ({use: lists[use][key] for use in USES} for key in ("allow", "deny"))
+    permissions = tuple(_permissions(path, document.get("permissions", ()), sources))
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Policy(path, sha256, allow, deny, sources, permissions)
 
 
 def _verdict(sample: Sample, licence: Licence, policy: Policy, use: str) -> Verdict:

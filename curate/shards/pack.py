@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any, Self, cast
 
 from curate.dataset.folder import Dataset, command_line
 from curate.dataset.sample import Sample
@@ -56,11 +56,10 @@ def pack(
 ) -> PackSummary:
     """Write the rows that may be trained on, and have captions, as shards; `curate pack`.
 
-    Rows are taken in the order of their keys. An image whose shorter side is longer than `size`
-    is scaled down to it (Lanczos), never up; transparency is composed on `background`; metadata
-    is left behind, since the record beside the image names author and licence. The old shards
-    stay until the new ones are complete; killed between the two, the folder has no index and the
-    same command completes it.
+    Rows are taken by key. An image whose shorter side is longer than `size` is scaled down to it
+    (Lanczos), never up; transparency is composed on `background`; metadata is left behind, since
+    the record beside the image names author and licence. The old shards stay until the new ones
+    are complete; killed in between, the folder has no index and the same command completes it.
 
     Args:
         dataset: where the rows and images lie, and the shards will.
@@ -84,8 +83,7 @@ def pack(
         if not chosen:
             raise _nothing_to_pack(dataset, left_out)
         with _Writer(dataset.shards, split, shard_size) as writer:
-            both = zip(chosen, _render_all(dataset.store, chosen, settings), strict=True)
-            for sample, answer in track(both, len(chosen), "images", progress):
+            for sample, answer in _render_all(dataset.store, chosen, settings, progress):
                 if isinstance(answer, str):
                     left_out[answer] += 1
                 else:
@@ -93,15 +91,9 @@ def pack(
             if not writer.samples:
                 raise _nothing_to_pack(dataset, left_out)
             index = writer.index(settings | {"shard_size": shard_size})
-            return _summary(dataset.shards, index, left_out, _publish(dataset.shards, index))
-
-
-def _summary(
-    folder: Path, index: ShardIndex, left_out: Mapping[str, int], unchanged: bool
-) -> PackSummary:
-    total = sum(shard.bytes for shard in index.shards)
-    reasons = dict(sorted(left_out.items()))
-    return PackSummary(str(folder), index.samples, len(index.shards), total, reasons, unchanged)
+            unchanged = _publish(dataset.shards, index)
+    counts = index.samples, len(index.shards), sum(shard.bytes for shard in index.shards)
+    return PackSummary(str(dataset.shards), *counts, dict(sorted(left_out.items())), unchanged)
 
 
 def reason_not_packed(sample: Sample) -> str | None:
@@ -172,18 +164,19 @@ def _nothing_to_pack(dataset: Dataset, left_out: Mapping[str, int]) -> InputErro
 
 
 def _render_all(
-    store: Store, samples: Sequence[Sample], settings: Mapping[str, Any]
-) -> Iterator[sandbox.JobResult | str]:
-    """For each sample its facts and bytes as packed, or why it cannot be."""
+    store: Store, samples: Sequence[Sample], settings: Mapping[str, Any], progress: Progress
+) -> Iterator[tuple[Sample, sandbox.JobResult | str]]:
+    """Each sample with its facts and bytes as packed, or with why it cannot be."""
     jobs = [
         {"root": str(store.root), "sha256": s.sha256, "known": s.pixel_sha256, **settings}
         for s in samples
     ]
-    for answer in sandbox.run_jobs("curate.shards.render:render_stored", jobs):
+    both = zip(samples, sandbox.run_jobs("curate.shards.render:render_stored", jobs), strict=True)
+    for sample, answer in track(both, len(samples), "images", progress):
         if isinstance(answer, sandbox.WorkerFailure):
-            yield "unreadable"
+            yield sample, "unreadable"
         else:
-            yield answer[0].get("refused") or answer
+            yield sample, answer[0].get("refused") or answer
 
 
 class _Writer:
@@ -270,11 +263,9 @@ class _Writer:
 
 def _shard_record(sample: Sample, facts: Mapping[str, Any]) -> Record:
     """What `KEY.json` states."""
-    values = asdict(sample)
-    known = {name: values[name] for name in Record.__annotations__ if name in values}
-    found = {name: facts[name] for name in Record.__annotations__ if name in facts}
-    captions = [c for c in values["captions"] if c["text"].strip()]
-    return Record(**{**known, **found, "captions": captions})  # type: ignore[typeddict-item]
+    values = {**asdict(sample), **facts}
+    values["captions"] = [c for c in values["captions"] if c["text"].strip()]
+    return cast("Record", {name: values[name] for name in Record.__annotations__})
 
 
 def _publish(folder: Path, index: ShardIndex) -> bool:
@@ -282,22 +273,18 @@ def _publish(folder: Path, index: ShardIndex) -> bool:
     path, text = folder / INDEX_NAME, index.to_json()
     with disk_errors(folder):
         old = path.read_bytes() if path.exists() else b""
-        if old == text and all(_is_intact(folder / s.name, s) for s in index.shards):
+        same = old == text and all((folder / s.name).is_file() for s in index.shards)
+        if same and all(_file_sha256(folder / s.name) == s.sha256 for s in index.shards):
             return True
         path.unlink(missing_ok=True)  # from here the folder is no set of shards, until the end
         for shard in index.shards:
             _part_path(folder, shard.name).replace(folder / shard.name)
     write_bytes(path, text)
     with disk_errors(folder):
-        listed = {shard.name for shard in index.shards}
-        for tar in folder.glob("*-[0-9][0-9][0-9][0-9][0-9][0-9].tar"):
-            if tar.name not in listed:
-                tar.unlink()
+        there = set(folder.glob("*-[0-9][0-9][0-9][0-9][0-9][0-9].tar"))
+        for tar in there - {folder / shard.name for shard in index.shards}:
+            tar.unlink()
     return False
-
-
-def _is_intact(file: Path, shard: Shard) -> bool:
-    return file.is_file() and _file_sha256(file) == shard.sha256
 
 
 def _part_path(folder: Path, name: str) -> Path:
