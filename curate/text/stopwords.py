@@ -5,9 +5,10 @@ Both are decided in their context, from lists of phrases that a reader can check
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cache
+from operator import contains
+from typing import NamedTuple
 
 from curate.text import tokens
 from curate.text.lemmas import is_function_word, lemmas_of
@@ -16,33 +17,10 @@ from curate.text.word_lists import read_sections
 _END = "$"  # in a list: the end of the prompt, or a further word of the list
 
 
-@dataclass(frozen=True, slots=True)
-class _ListedPhrase:
-    words: tuple[frozenset[str], ...]
-    before: frozenset[str] | None  # must stand in front
-    behind: frozenset[str] | None  # must follow
-
-
-@dataclass(frozen=True, slots=True)
-class _PhraseList:
-    """Phrases by their first word."""
-
-    plain: dict[str, list[_ListedPhrase]]
-    at_end: dict[str, list[_ListedPhrase]]  # those that the end of the prompt may follow
-
-    def find(self, words: Sequence[str]) -> set[int]:
-        """Positions of the words that stand in a phrase of the list."""
-        found: set[int] = set()
-        for place, word in enumerate(words):
-            for phrase in self.plain.get(word, ()):
-                if _phrase_matches(phrase, words, place):
-                    found.update(range(place, place + len(phrase.words)))
-        for place in reversed(range(len(words))):
-            for phrase in self.at_end.get(words[place], ()):
-                end = place + len(phrase.words)
-                if _phrase_matches(phrase, words, place, ends=end == len(words) or end in found):
-                    found.update(range(place, end))
-        return found
+class _ListedPhrase(NamedTuple):
+    words: list[frozenset[str]]
+    before: frozenset[str]  # one of them must stand in front; none: anything may
+    behind: frozenset[str]  # one of them must follow
 
 
 def quality_tags(forms: Sequence[str], *, own: frozenset[str] = frozenset()) -> frozenset[int]:
@@ -53,11 +31,10 @@ def quality_tags(forms: Sequence[str], *, own: frozenset[str] = frozenset()) -> 
             is a quality tag when all its parts are: `award-winning`.
         own: further ones, the user's; with blanks between the words of one.
     """
-    words, owners = _split_hyphens(forms)
-    found = _read_quality_tags().find(words)
-    for tag in own:
-        found |= _tag_places(tag, words)
-    return _whole_words(found, owners)
+    parts = tokens.numbered_parts(forms)
+    words = [word for word, _ in parts]
+    found = _places(_read_phrases("quality_tags.txt"), words)
+    return _whole_words(parts, found.union(*(_tag_places(tag, words) for tag in own)))
 
 
 def _tag_places(tag: str, words: Sequence[str]) -> set[int]:
@@ -81,84 +58,55 @@ def function_words(forms: Sequence[str]) -> frozenset[int]:
     Args:
         forms: normal forms of the wanted words of one prompt, in their order.
     """
-    words, owners = _split_hyphens(forms)
-    phrases, things = _read_function_phrases()
-    named = _whole_words(things.find(words), owners)
-    single = {n for n, form in enumerate(forms) if is_function_word(form)}
-    return frozenset(single - named) | (_whole_words(phrases.find(words), owners) - named)
-
-
-def _split_hyphens(forms: Sequence[str]) -> tuple[list[str], list[int]]:
-    """The parts of hyphenated forms side by side, and the position that each came from."""
-    words: list[str] = []
-    owners: list[int] = []
-    for place, form in enumerate(forms):
-        parts = tokens.hyphen_parts(form) if "-" in form else [form]
-        words += parts
-        owners += [place] * len(parts)
-    return words, owners
-
-
-def _whole_words(found: set[int], owners: Sequence[int]) -> frozenset[int]:
-    """Positions of the forms all of whose parts were found."""
-    missed = {owner for part, owner in enumerate(owners) if part not in found}
-    return frozenset(owners[part] for part in found) - missed
-
-
-def _phrase_matches(
-    phrase: _ListedPhrase, words: Sequence[str], place: int, *, ends: bool = False
-) -> bool:
-    end = place + len(phrase.words)
-    if end > len(words):
-        return False
-    for word, choice in zip(words[place:end], phrase.words, strict=True):
-        if word not in choice:
-            return False
-    if phrase.before is not None and (not place or words[place - 1] not in phrase.before):
-        return False
-    if phrase.behind is None or ends:
-        return True
-    return end < len(words) and words[end] in phrase.behind
-
-
-@cache
-def _read_quality_tags() -> _PhraseList:
-    return _parse_phrases(read_sections("quality_tags.txt")[""])
-
-
-@cache
-def _read_function_phrases() -> tuple[_PhraseList, _PhraseList]:
-    """Phrases of function words, and places where a function word names something."""
-    lines = read_sections("function_phrases.txt")[""]
-    things = [line.removeprefix("!") for line in lines if line.startswith("!")]
-    phrases = [line for line in lines if not line.startswith("!")]
-    return _parse_phrases(phrases), _parse_phrases(things)
-
-
-def _parse_phrases(lines: Iterable[str]) -> _PhraseList:
-    plain: dict[str, list[_ListedPhrase]] = defaultdict(list)
-    at_end: dict[str, list[_ListedPhrase]] = defaultdict(list)
-    for line in lines:
-        phrase = _parse_phrase(line)
-        kept = at_end if phrase.behind and _END in phrase.behind else plain
-        for first in phrase.words[0]:
-            kept[first].append(phrase)
-    return _PhraseList(dict(plain), dict(at_end))
-
-
-def _parse_phrase(line: str) -> _ListedPhrase:
-    before, _, rest = line.rpartition("<")
-    words, _, behind = rest.partition(">")
-    return _ListedPhrase(
-        tuple(_parse_choice(part) for word in words.split() for part in _parse_parts(word)),
-        _parse_choice(before) if before.strip() else None,
-        _parse_choice(behind) if behind.strip() else None,
+    parts = tokens.numbered_parts(forms)
+    words = [word for word, _ in parts]
+    phrases, things = (
+        _whole_words(parts, _places(_read_phrases("function_phrases.txt", mark), words))
+        for mark in ("", "!")
     )
+    return phrases.union(n for n, form in enumerate(forms) if is_function_word(form)) - things
 
 
-def _parse_parts(word: str) -> list[str]:
-    return word.split("-") if "|" not in word else [word]
+def _whole_words(parts: Sequence[tuple[str, int]], found: set[int]) -> frozenset[int]:
+    """Positions of the forms all of whose parts were found."""
+    missed = {owner for place, (_, owner) in enumerate(parts) if place not in found}
+    return frozenset(parts[place][1] for place in found) - missed
 
 
-def _parse_choice(text: str) -> frozenset[str]:
-    return frozenset(text.strip().split("|"))
+def _places(listed: dict[str, list[_ListedPhrase]], words: Sequence[str]) -> set[int]:
+    """Positions of the words that stand in a listed phrase."""
+    found: set[int] = set()
+    for place in reversed(range(len(words))):  # so that it is known whether another tag follows
+        for phrase in listed.get(words[place], ()):
+            end = place + len(phrase.words)
+            if end > len(words) or not all(map(contains, phrase.words, words[place:])):
+                continue
+            behind = [*words[end : end + 1]]
+            behind += [_END] if end == len(words) or end in found else []
+            before = words[place - 1 : place] if place else []
+            if not (
+                (phrase.before and phrase.before.isdisjoint(before))
+                or (phrase.behind and phrase.behind.isdisjoint(behind))
+            ):
+                found.update(range(place, end))
+    return found
+
+
+@cache
+def _read_phrases(name: str, mark: str = "") -> dict[str, list[_ListedPhrase]]:
+    """The phrases of a list by their first word: those behind the mark `!`, or all others."""
+    found: dict[str, list[_ListedPhrase]] = defaultdict(list)
+    for line in read_sections(name)[""]:
+        if line.startswith("!") == bool(mark):
+            before, _, rest = line.removeprefix("!").rpartition("<")
+            words, _, behind = rest.partition(">")
+            split = ([word] if "|" in word else word.split("-") for word in words.split())
+            choices = [_choice(part) for parts in split for part in parts]
+            phrase = _ListedPhrase(choices, _choice(before), _choice(behind))
+            for first in phrase.words[0]:
+                found[first].append(phrase)
+    return dict(found)
+
+
+def _choice(text: str) -> frozenset[str]:
+    return frozenset(filter(None, text.strip().split("|")))

@@ -5,7 +5,7 @@ Only the standard library is used here, so that both halves read it at no cost.
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 from curate.text.scripts import EAST_ASIAN, EMOJI
@@ -76,6 +76,11 @@ def terms_by_clause(text: str) -> list[list[str]]:
 def hyphen_parts(form: str) -> list[str]:
     """The words that hyphens join: `["dark", "skinned"]`; the form itself without one."""
     return [part.rstrip("'") for part in form.split("-") if part]
+
+
+def numbered_parts(forms: Sequence[str]) -> list[tuple[str, int]]:
+    """The words that hyphens join in each form, with the position of the form."""
+    return [(part, n) for n, form in enumerate(forms) for part in hyphen_parts(form)]
 
 
 @cache
