@@ -6,8 +6,9 @@ caption that say the same thing in the same words always agree.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from itertools import chain
 
 from curate.text import tokens, wordnet
 from curate.text.lemmas import BODY_PARTS, is_function_word, lemmas_of
@@ -24,6 +25,7 @@ _HAVING_VERBS = ("with", "has", "having")
 _BINDING_LISTS = read_sections("bindings.txt")
 COLOURS = _BINDING_LISTS["colours"]
 _LETTERS = {name[-1]: words for name, words in _BINDING_LISTS.items() if name[:-1] == "letter "}
+_LETTERS["K"] = COLOURS
 MEASURES = _BINDING_LISTS["measures"]
 _BEFORE_A_NOUN = re.compile(r"R*+U*+[JKHEITCXNSMYBjkh]|AR*+[JKHEITCXjkh]")
 _SAID_OF = re.compile(r"[LGX]R*(?:[JKHEjkh]A?R*)*$")
@@ -83,15 +85,14 @@ def binds(words: Sequence[str], adjective: frozenset[str], noun: frozenset[str])
     if not nouns:
         return False
     said = {n for n, word in enumerate(words) if not adjective.isdisjoint(lemmas_of(word))}
-    for one in adjective:
-        if "-" in one:
-            said |= set(_find_in_a_row(words, tokens.hyphen_parts(one)))
+    for parts in (tokens.hyphen_parts(one) for one in adjective if "-" in one):
+        ends = range(len(parts), len(words) + 1)
+        said.update(end - 1 for end in ends if list(words[end - len(parts) : end]) == parts)
     if not said:
         return False
     letters = _letters(words, ())
-    if any(a in said and n in nouns for a, n in _binding_pairs(words, letters)):
-        return True
-    return any(a in said and n in nouns for a, n in _action_pairs(letters))
+    doing = ((match.end() - 1, match.end("noun") - 1) for match in _DOING.finditer(letters))
+    return any(a in said and n in nouns for a, n in chain(_binding_pairs(words, letters), doing))
 
 
 def has_body_part(words: Sequence[str], adjective: str, noun: frozenset[str]) -> bool:
@@ -133,9 +134,11 @@ def noun_positions(words: Sequence[str], *, phrases: Sequence[tuple[int, int]] =
     A word that is mostly a verb (play, walks) is a noun behind an article or a modifier.
     """
     letters = _letters(words, phrases)
-    sure = {n for n, letter in enumerate(letters) if letter in "NSMYO"}
-    behind = {n for n in range(1, len(letters)) if letters[n - 1] in "DUJKHECTIX"}
-    return sure | {n for n in behind if letters[n] in "BZ"}
+    return {
+        n
+        for n, letter in enumerate(letters)
+        if letter in "NSMYO" or (n and letter in "BZ" and letters[n - 1] in "DUJKHECTIX")
+    }
 
 
 def is_noun(word: str) -> bool:
@@ -144,22 +147,18 @@ def is_noun(word: str) -> bool:
 
 
 def _letters(words: Sequence[str], phrases: Sequence[tuple[int, int]]) -> str:
+    """The letter of each word; a small one becomes that of a modifier before a noun or behind "is",
+    else that of a noun.
+    """
     letters = "".join(map(_letter, words))
-    if not letters.isupper():
-        letters = _resolve_letters(letters)
-    for first, past in phrases:
-        letters = letters[:first] + "N" * (past - first) + letters[past:]
-    return letters
-
-
-def _resolve_letters(letters: str) -> str:
-    """Capitals for the small letters: a modifier before a noun or behind "is", else a noun."""
     found = list(letters)
     for place, letter in enumerate(letters):
         if letter.islower():
             before = "".join(found[max(0, place - _MANY) : place])
             modifier = _BEFORE_A_NOUN.match(letters, place + 1) or _SAID_OF.search(before)
             found[place] = letter.upper() if modifier else "N"
+    for first, past in phrases:
+        found[first:past] = "N" * (past - first)
     return "".join(found)
 
 
@@ -169,44 +168,31 @@ def _binding_pairs(words: Sequence[str], letters: str) -> Iterator[tuple[int, in
             for place, noun in _each(letters, match, group):
                 if place + 1 == noun or words[place + 1] not in MEASURES:
                     yield place, noun
-    if "L" in letters or "G" in letters:
-        for match in _PREDICATIVE.finditer(letters):
-            states = [place for place, _ in _each(letters, match, "state")]
-            for head in _subjects(letters, match):
-                yield from ((place, head) for place in states if not _is_passive(words, place))
-    if "X" in letters:
-        for match in _PAINTED.finditer(letters):
-            yield from _each(letters, match, "state")
-    if "W" in letters:
-        for match in _ABSOLUTE.finditer(letters):
+    for match in _PREDICATIVE.finditer(letters) if "L" in letters or "G" in letters else ():
+        states = [place for place, _ in _each(letters, match, "state")]
+        for head in _subjects(letters, match):
+            yield from ((place, head) for place in states if not _is_passive(words, place))
+    for sign, pattern in (("X", _PAINTED), ("W", _ABSOLUTE)):
+        for match in pattern.finditer(letters) if sign in letters else ():
             yield from _each(letters, match, "state")
 
 
 def _each(letters: str, match: re.Match[str], group: str) -> Iterator[tuple[int, int]]:
-    """Each modifier of a group of the match, with the noun of the match."""
+    """Each modifier of a group of the match, with the noun of the match.
+
+    Numbers, adverbs and the dark of dark blue are left out.
+    """
     for place in range(*match.span(group)):
-        if _is_attribute(letters, place):
+        shade = letters[place] == "H" and letters[place + 1 : place + 2] != "K"
+        if shade or letters[place] in "JKEITCX":
             yield place, match.end("noun") - 1
-
-
-def _action_pairs(letters: str) -> Iterator[tuple[int, int]]:
-    for match in _DOING.finditer(letters):
-        yield match.end() - 1, match.end("noun") - 1
-
-
-def _is_attribute(letters: str, place: int) -> bool:
-    """Whether a modifier is reported: numbers, adverbs and the dark of dark blue are not."""
-    if letters[place] == "H":
-        return letters[place + 1 : place + 2] != "K"
-    return letters[place] in "JKEITCX"
 
 
 def _is_passive(words: Sequence[str], place: int) -> bool:
     """Whether more is done than said: "is eaten by", "was nestled between"; not "filled with"."""
-    ends = words[place].endswith(("ed", "en"))
-    if ends and words[place - 1] == "being":
-        return True
-    return ends and (_letter(words[place + 1]) == "F" if place + 1 < len(words) else False)
+    if not words[place].endswith(("ed", "en")):
+        return False
+    return words[place - 1] == "being" or "F" in map(_letter, words[place + 1 : place + 2])
 
 
 def _subjects(letters: str, match: re.Match[str]) -> Iterator[int]:
@@ -239,21 +225,12 @@ def _noun_phrase_start(letters: str, head: int) -> int:
     return place - 1 if place and letters[place - 1] == "D" else place
 
 
-def _find_in_a_row(words: Sequence[str], parts: Sequence[str]) -> Iterator[int]:
-    """Where the last of parts stands that follow one another: snow covered."""
-    for n in range(len(words) - len(parts) + 1):
-        if list(words[n : n + len(parts)]) == parts:
-            yield n + len(parts) - 1
-
-
 @cache
 def _letter(word: str) -> str:
     """What a word can be, as one letter of the list at the top."""
     for letter, listed in _LETTERS.items():
         if word in listed:
             return letter
-    if word in COLOURS:
-        return "K"
     if word[:1].isdigit():
         return "J" if word.endswith(("ed", "-old")) else "U"
     if "-" in word:
@@ -278,8 +255,8 @@ def _hyphenated_letter(word: str) -> str:
 
 def _open_class_letter(word: str) -> str:
     own = wordnet.parts_of_speech(word)
-    lemmas = [lemma for lemma in sorted(lemmas_of(word)) if lemma != word]
-    inherited = {p for lemma in lemmas for p in wordnet.parts_of_speech(lemma)}
+    lemmas = lemmas_of(word) - {word}
+    inherited = set().union(*map(wordnet.parts_of_speech, lemmas))
     if word.endswith("ing") and "v" in inherited:
         return "I"
     if own:
@@ -300,26 +277,24 @@ def _open_class_letter(word: str) -> str:
 
 def _dictionary_letter(word: str, own: str, inherited: set[str]) -> str:
     """The letter of a dictionary word, from its parts of speech, most frequent first."""
-    adjective = own.find("a")
-    if adjective >= 0 and (
-        own[0] == "a" or "n" not in own or adjective < own.find("n") or word.endswith(_NATIONS)
-    ):
-        return "R" if own[0] == "r" else "J"
     if own[0] == "r":
         return "R"
+    before_noun, _, from_noun = own.partition("n")
+    if "a" in before_noun or ("a" in from_noun and word.endswith(_NATIONS)):
+        return "J"
     if "n" not in own:
         return "E" if word.endswith("ed") else "V"
-    if own[0] == "n":
-        return "S" if "n" in inherited and word.endswith("s") else "M" if "v" in own else "N"
-    return "B" if "v" in own else "N"
+    if own[0] == "v":
+        return "B"
+    return "S" if "n" in inherited and word.endswith("s") else "M" if "v" in own else "N"
 
 
-def _plural_letter(lemmas: Sequence[str]) -> str:
+def _plural_letter(lemmas: Iterable[str]) -> str:
     """The letter of a word in -s that is no dictionary word itself."""
     readings = [wordnet.parts_of_speech(lemma) for lemma in lemmas]
-    if not any("n" in reading for reading in readings):
+    nouns = [reading for reading in readings if "n" in reading]
+    if not nouns:
         return "V" if any("v" in reading for reading in readings) else "S"
-    if any(reading.startswith("n") and "v" not in reading for reading in readings):
+    if any(reading[0] == "n" and "v" not in reading for reading in nouns):
         return "S"
-    noun_first = any(0 <= r.find("n") < (r.find("v") if "v" in r else 9) for r in readings)
-    return "Y" if noun_first else "Z"
+    return "Y" if any("v" not in reading.partition("n")[0] for reading in nouns) else "Z"

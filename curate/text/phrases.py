@@ -13,8 +13,6 @@ MIN_TOGETHER = 5  # images that show two nouns side by side before captions can 
 _PHRASE_LISTS = read_sections("phrases.txt")
 MATERIALS = _PHRASE_LISTS["materials"]
 MIN_COHESION = 0.25  # least cosine: images with both side by side / geometric mean of each one's
-# what stands between hyphens; positions of its word: first, past last
-HyphenPart = tuple[str, int, int]
 FoundPhrase = tuple[int, int, str]
 LITERAL_PHRASES = _PHRASE_LISTS["literal phrases"]
 DESCRIPTIVE_ADJECTIVES = _PHRASE_LISTS["descriptive adjectives"]
@@ -42,8 +40,8 @@ def find_phrases(
         count_together: the number of images whose captions show a word ("fur"), or show words side
             by side ("fur bat"); None without captions.
     """
-    parts = _hyphen_parts_of(words)
-    forms = [form for form, *_ in parts]
+    parts = tokens.numbered_parts(words)
+    forms = [form for form, _ in parts]
     ranked = [
         (-len(phrase), not own_phrase, forms[n : n + len(phrase)] != list(phrase), n, phrase)
         for n in range(len(parts))
@@ -51,7 +49,7 @@ def find_phrases(
         if _matches_at(parts, n, phrase)
     ]
     chosen = _without_overlaps(
-        (parts[n][1], parts[n + len(phrase) - 1][2], " ".join(phrase))
+        (parts[n][1], parts[n + len(phrase) - 1][1] + 1, " ".join(phrase))
         for *_, n, phrase in sorted(ranked)
     )
     if count_together is not None:
@@ -60,17 +58,11 @@ def find_phrases(
     return sorted(chosen)
 
 
-def _hyphen_parts_of(words: Sequence[str]) -> list[HyphenPart]:
-    return [(part, n, n + 1) for n, word in enumerate(words) for part in tokens.hyphen_parts(word)]
-
-
 def _entries(forms: Sequence[str], own: frozenset[str]) -> Iterator[tuple[tuple[str, ...], bool]]:
     """Phrases that may begin with these two forms, and whether they are the user's."""
     for first in dict.fromkeys((forms[0], unit_of(forms[0]), "-".join(forms))):
-        for phrase in _by_first_word(own).get(first, ()):
-            yield phrase, True
-        for phrase in _table_phrases(first):
-            yield phrase, False
+        yield from ((phrase, True) for phrase in _by_first_word(own).get(first, ()))
+        yield from ((phrase, False) for phrase in _table_phrases(first))
 
 
 @cache
@@ -80,7 +72,8 @@ def _table_phrases(first: str) -> tuple[tuple[str, ...], ...]:
         tuple(p for w in entry for p in tokens.hyphen_parts(w))
         for entry in wordnet.phrases_beginning_with(first)
     )
-    return (*_by_first_word(_read_compounds()).get(first, ()), *filter(_is_one_thing, split))
+    compounds = _by_first_word(frozenset(read_sections("compounds.txt")[""]))
+    return (*compounds.get(first, ()), *filter(_is_one_thing, split))
 
 
 def _is_one_thing(phrase: tuple[str, ...]) -> bool:
@@ -95,11 +88,6 @@ def _is_one_thing(phrase: tuple[str, ...]) -> bool:
     return " ".join(phrase) not in LITERAL_PHRASES and phrase[1:2] != ("and",)
 
 
-@cache
-def _read_compounds() -> frozenset[str]:
-    return frozenset(read_sections("compounds.txt")[""])
-
-
 @lru_cache(maxsize=4)
 def _by_first_word(own: frozenset[str]) -> Mapping[str, list[tuple[str, ...]]]:
     found = defaultdict(list)
@@ -110,27 +98,22 @@ def _by_first_word(own: frozenset[str]) -> Mapping[str, list[tuple[str, ...]]]:
     return found
 
 
-def _matches_at(parts: Sequence[HyphenPart], start: int, phrase: Sequence[str]) -> bool:
-    """Whether the phrase stands there, from the start of a word to the end of a word."""
+def _matches_at(parts: list[tuple[str, int]], start: int, phrase: Sequence[str]) -> bool:
+    """Whether the phrase stands there, from the start of a word to the end of a word.
+
+    Its last word may be a plural or a possessive, but not a verb's form (bearing).
+    """
     end = start + len(phrase)
     if end > len(parts):
         return False
-    whole = start == 0 or parts[start - 1][1] != parts[start][1]
-    whole = whole and (end == len(parts) or parts[end - 1][1] != parts[end][1])
-    *inner, last = (part for part, *_ in parts[start:end])
+    *inner, last = (form for form, _ in parts[start:end])
+    noun = phrase[-1]
+    outside = parts[start - 1 : start] + parts[end : end + 1] if start else parts[end : end + 1]
     return (
-        whole
-        and all(
-            form == one or unit_of(form) == one
-            for form, one in zip(inner, phrase[:-1], strict=True)
-        )
-        and _is_noun_form(last, phrase[-1])
+        all(one in (form, unit_of(form)) for one, form in zip(phrase, inner, strict=False))
+        and (last == noun or (noun in lemmas_of(last) and not last.endswith(("ing", "ed"))))
+        and {parts[start][1], parts[end - 1][1]}.isdisjoint(place for _, place in outside)
     )
-
-
-def _is_noun_form(form: str, noun: str) -> bool:
-    """Whether the form is the noun, its plural or its possessive, but not a verb's (bearing)."""
-    return form == noun or (noun in lemmas_of(form) and not form.endswith(("ing", "ed")))
 
 
 def _without_overlaps(found: Iterable[FoundPhrase]) -> list[FoundPhrase]:
@@ -155,12 +138,10 @@ def _collocations(
     found = []
     for n, (a, b) in enumerate(pairwise(words)):
         nouns = bindings.is_noun(a) and bindings.is_noun(b) and unit_of(a) not in MATERIALS
-        if taken & {n, n + 1} or not nouns:
-            continue
-        unit = f"{a} {unit_of(b)}"
-        both = together(unit)
-        if both >= MIN_TOGETHER:
-            cosine = both / (together(a) * together(unit_of(b))) ** 0.5
-            if cosine >= MIN_COHESION:
-                found.append((-cosine, n, unit))
+        if nouns and taken.isdisjoint((n, n + 1)):
+            unit = f"{a} {unit_of(b)}"
+            if (both := together(unit)) >= MIN_TOGETHER:
+                cosine = both / (together(a) * together(unit_of(b))) ** 0.5
+                if cosine >= MIN_COHESION:
+                    found.append((-cosine, n, unit))
     return [(n, n + 2, unit) for _, n, unit in sorted(found)]
