@@ -12,6 +12,7 @@ with an empty line before it, each is a prompt of its own.
 
 import re
 import sys
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from curate.errors import InputError, UsageError
 from curate.prompts.plain import ALTERNATIVES, plain_texts
-from curate.prompts.syntax import SYNTAXES, Choice, LineSyntax, Span, scan_line
+from curate.prompts.syntax import SYNTAXES, Choice, LineSyntax, blank, scan_line
 from curate.system.progress import SILENT, Progress
 from curate.text import negation, tokens
 
@@ -203,34 +204,13 @@ def _parse_line(line: str, number: int, syntax: str, *, negative: bool = False) 
 
 def _word_tokens(line: str, masked: str, number: int, reading: LineSyntax) -> Iterator[PromptToken]:
     """The words with their roles and alternatives."""
-    spans = tokens.spans(masked)
-    if not reading.negated and not reading.choices:
-        for a, b in spans:
-            yield PromptToken(number, a, b, line[a:b], WANTED)
-        return
-    choices = list(reading.alternatives())
-    negated = _merge_spans(reading.negated)
-    at_choice = at_negated = 0
-    choice: Choice = ()
-    for a, b in spans:
-        while at_choice < len(choices) and choices[at_choice][0] <= a:
-            choice = choices[at_choice][1]
-            at_choice += 1
-        while at_negated < len(negated) and negated[at_negated][1] <= a:
-            at_negated += 1
-        inside = at_negated < len(negated) and negated[at_negated][0] <= a
-        yield PromptToken(number, a, b, line[a:b], NEGATED if inside else WANTED, choice)
-
-
-def _merge_spans(spans: Sequence[Span]) -> list[Span]:
-    """Sorted spans, none within another."""
-    found: list[Span] = []
-    for start, end in sorted(spans):
-        if found and start <= found[-1][1]:
-            found[-1] = (found[-1][0], max(end, found[-1][1]))
-        else:
-            found.append((start, end))
-    return found
+    choices = [(0, ()), *reading.alternatives()]
+    starts = [start for start, _ in choices]
+    wanted = blank("x" * len(line), reading.negated)
+    for a, b in tokens.spans(masked):
+        role = WANTED if wanted[a] == "x" else NEGATED
+        choice = choices[bisect_right(starts, a) - 1][1]
+        yield PromptToken(number, a, b, line[a:b], role, choice)
 
 
 def _negative_lines(lines: Sequence[str]) -> frozenset[int]:

@@ -5,9 +5,11 @@ its length. Brackets that do not match are punctuation.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from itertools import pairwise
 
 SYNTAXES = ("auto", "plain", "a1111", "compel")
 MAX_DEPTH = 16  # brackets with alternatives that a word is said to stand in, from the outside
@@ -20,16 +22,15 @@ _RATIO_CHARS = 16  # characters in which a ratio or a time of day is looked for:
 _NUMBER = r"[+-]?(?:\d++\.?\d*+|\.\d++)"
 _CLOSES = {")": "(", "]": "[", "}": "{"}
 _SYNTAX_SIGNS = re.compile(r"[<()\[\]{}|:\\$]|__|--|\+\+|—|\b(?:BREAK|AND|ADD[BCR][A-Z]+)\b")
+_ALL_CONTROL = ("angle", "wildcard", "url", "embedding")  # events that are control tokens
+_ALL_NUMBERS = ("keyword", "strength")  # events that are no words
 _EVENTS = {  # name -> expression, and the syntaxes that know it; the first that matches counts
     "escape": (r"\\.", "auto a1111 compel"),
     "settings": (r"(?<!\w)Steps: \d+, (?:Sampler|Schedule|CFG|Seed|Size|Model).*", "auto a1111"),
     "negative": (r"(?<!\w)(?i:negative prompt) ?:", "auto a1111"),
     "angle": (r"<(?:[A-Za-z]+:[^<>]*|\w[^\s<>]*)>", "auto a1111 compel"),
     "wildcard": (r"__[^\W_][\w/*-]*?__|__[~@*][\w/*-]*?__", "auto a1111"),
-    "url": (
-        r"""\bhttps?://[^\s<>"]*[^\s<>".,;:!?)\]}'|]""",
-        "auto a1111 compel",
-    ),
+    "url": (r"""\bhttps?://[^\s<>"]*[^\s<>".,;:!?)\]}'|]""", "auto a1111 compel"),
     "embedding": (r"\bembedding:[^\s,:|<>()\[\]{}]+", "auto a1111"),
     "option": (r"(?<!\S)(?:--|—)[a-z]++(?:[_-][a-z]++)*+(?!\S)", "auto a1111"),
     "capitals": (r"\b(?:BREAK|AND|ADDCOMM|ADDBASE|ADDCOL|ADDROW)\b", "auto a1111"),
@@ -53,10 +54,14 @@ _NEGATIVE_OPTIONS = frozenset("no n neg negative negative_prompt negative-prompt
 _VALUE = re.compile(r"[ ]+(?!--|—)([^\s<]\S*)")
 _WEIGHT = re.compile(rf"\s*{_NUMBER}\s*")
 _SCHEDULE = re.compile(rf"\s*{_NUMBER}(?:\s*,\s*{_NUMBER})?\s*%?\s*")
-_TRAILING_WEIGHT = re.compile(r"[+-]?(?:\d++\.\d++|\.\d++)(?![\w.])")
-_TRAILING_WEIGHT_COMPEL = re.compile(rf"{_NUMBER}(?!\w)")
+_TRAILING_WEIGHTS = {
+    "auto": re.compile(r"[+-]?(?:\d++\.\d++|\.\d++)(?![\w.])"),
+    "compel": re.compile(rf"{_NUMBER}(?!\w)"),
+}
 _AND_WEIGHT = re.compile(rf"(?<!\d):\s*({_NUMBER})\s*$")
-_PICKS = re.compile(r" ?[@~]?(\d{0,6}+)(-?)(\d{0,6}+)\$\$(?:([^|{}$]*)(\$\$))?")
+_PICKS = re.compile(
+    r"(?P<how_many> ?[@~]?(\d{0,6}+)(-?)(\d{0,6}+)\$\$)(?:[^|{}$]*(?P<behind_joint>\$\$))?"
+)
 _SHARE = re.compile(rf"\s*+{_NUMBER}::")
 
 
@@ -100,21 +105,18 @@ class LineSyntax:
 
 def blank(line: str, spans: Iterable[Span]) -> str:
     """The line with blanks in place of the spans, which may overlap."""
-    pieces, reached = [], 0
-    for start, end in sorted(spans):
-        if end > reached:
-            start = max(start, reached)
-            pieces += [line[reached:start], " " * (end - start)]
-            reached = end
-    return "".join([*pieces, line[reached:]])
+    letters = list(line)
+    for start, end in spans:
+        letters[start:end] = " " * (end - start)
+    return "".join(letters)
 
 
 @dataclass(slots=True)
 class _Bracket:
-    kind: str  # "(", "[", "{", "${" or ".swap"
+    kind: str  # "(", "[", "{", "${" or ".swap("; closed by what closes its last sign
     start: int  # first character inside
-    cuts: list[int] = field(default_factory=list)  # places of | and : at this depth
     original: int | None = None  # of a swap: where the words begin that it replaces
+    cuts: list[int] = field(default_factory=list)  # places of | and : at this depth
 
 
 def scan_line(line: str, syntax: str = "auto") -> LineSyntax:
@@ -136,7 +138,7 @@ class _Scanner:
         self.syntax = syntax
         self.reading = LineSyntax()
         self.open: list[_Bracket] = []
-        self.depths = {"(": 0, "[": 0, "{": 0}  # open brackets by their closing sign
+        self.depths: Counter[str] = Counter()  # open brackets by their opening sign
         self.negative: int | None = None  # where a negative part began
         self.segment = 0  # where the words began that the next `::` weighs
         self.branch: int | None = None  # behind the last AND
@@ -146,15 +148,17 @@ class _Scanner:
         position = 0
         find = _event_pattern(self.syntax).search
         while match := find(self.line, position):
-            name = match.lastgroup or ""
-            position = getattr(self, "_" + name)(match) or match.end()
+            name, position = match.lastgroup, match.end()
+            if name in _ALL_CONTROL:
+                self.reading.control.append(match.span())
+            elif name in _ALL_NUMBERS:
+                self.reading.numbers.append(match.span())
+            elif name != "escape":
+                position = getattr(self, f"_{name}")(match) or position
         self._end_of_branch(len(self.line))
         self._end_of_negative(len(self.line))
         self.reading.negated.sort()
         return self.reading
-
-    def _escape(self, match: re.Match[str]) -> None:
-        pass
 
     def _settings(self, match: re.Match[str]) -> None:
         self._end_of_negative(match.start())
@@ -164,11 +168,6 @@ class _Scanner:
         self._end_of_negative(match.start())
         self.reading.control.append(match.span())
         self.negative = match.end()
-
-    def _angle(self, match: re.Match[str]) -> None:
-        self.reading.control.append(match.span())
-
-    _wildcard = _url = _embedding = _angle
 
     def _option(self, match: re.Match[str]) -> int | None:
         name = match[0].lstrip("-—")
@@ -206,12 +205,12 @@ class _Scanner:
     def _variable(self, match: re.Match[str]) -> None:
         self.reading.control.append(match.span())
         if not match[0].endswith("}"):
-            self._push(_Bracket("${", match.end()))
+            self._push("${", match.end())
 
     def _method(self, match: re.Match[str]) -> None:
         self.reading.control.append(match.span())
         if match[0] == ".swap(":
-            self._push(_Bracket(".swap", match.end(), original=self._swapped(match.start())))
+            self._push(".swap(", match.end(), self._swapped(match.start()))
 
     def _swapped(self, dot: int) -> int:
         """Where the words begin that a swap replaces: a bracket, a quotation or one word."""
@@ -221,11 +220,6 @@ class _Scanner:
         lowest = max(self.open[-1].start if self.open else 0, end)
         sign = {'"': '"', "'": "'", "”": "“"}.get(self.line[dot - 1], " ")
         return max(lowest, self.line.rfind(sign, max(0, dot - 1000), dot - 1) + 1)
-
-    def _keyword(self, match: re.Match[str]) -> None:
-        self.reading.numbers.append(match.span())
-
-    _strength = _keyword
 
     def _weight(self, match: re.Match[str]) -> int | None:
         start = match.start()
@@ -241,7 +235,7 @@ class _Scanner:
     def _sign(self, match: re.Match[str]) -> int | None:
         sign, place = match[0], match.start()
         if sign in "([{":
-            self._push(_Bracket(sign, place + 1))
+            self._push(sign, place + 1)
         elif sign in _CLOSES:
             return self._close(_CLOSES[sign], place)
         elif self.open:
@@ -250,21 +244,22 @@ class _Scanner:
 
     _round = _sign
 
-    def _push(self, bracket: _Bracket) -> None:
-        self.open.append(bracket)
-        self.depths[_sign_of(bracket)] += 1
+    def _push(self, kind: str, start: int, original: int | None = None) -> None:
+        self.open.append(_Bracket(kind, start, original))
+        self.depths[kind[-1]] += 1
+
+    def _pop(self) -> _Bracket:
+        bracket = self.open.pop()
+        self.depths[bracket.kind[-1]] -= 1
+        return bracket
 
     def _close(self, sign: str, place: int) -> int | None:
         if not self.depths[sign]:
             return None
         lost: list[int] = []
-        while _sign_of(self.open[-1]) != sign:  # opened within and never closed: punctuation
-            bracket = self.open.pop()
-            self.depths[_sign_of(bracket)] -= 1
+        while (bracket := self._pop()).kind[-1] != sign:  # within, never closed: punctuation
             lost, more = sorted((lost, bracket.cuts), key=len, reverse=True)
             lost += more
-        bracket = self.open.pop()
-        self.depths[sign] -= 1
         self.reading.signs += [(bracket.start - 1, bracket.start), (place, place + 1)]
         if lost:
             bracket.cuts = sorted(bracket.cuts + lost)
@@ -284,18 +279,17 @@ class _Scanner:
         """Round brackets: a weight before the end, or behind it."""
         if bracket.cuts:
             self._number(bracket, bracket.cuts[-1], place)
-        pattern = _TRAILING_WEIGHT_COMPEL if self.syntax == "compel" else _TRAILING_WEIGHT
-        behind = pattern.match(self.line, place + 1) if self.syntax != "a1111" else None
-        if behind:
-            self.reading.numbers.append(behind.span())
-            return behind.end()
-        return None
+        pattern = _TRAILING_WEIGHTS.get(self.syntax)
+        if not pattern or not (behind := pattern.match(self.line, place + 1)):
+            return None
+        self.reading.numbers.append(behind.span())
+        return behind.end()
 
     def _square(self, bracket: _Bracket, place: int) -> None:
         """Square brackets: alternation, a schedule, or less weight."""
         bars = [cut for cut in bracket.cuts if self.line[cut] == "|"]
         if bars:
-            self._numbers_before(bracket, [*bars, place])
+            self._numbers_before(bracket, place)
             self._choose(bracket.start, bars, place)
         elif bracket.cuts and self._has_words(bracket.start, bracket.cuts[-1]):
             last = bracket.cuts[-1]
@@ -306,30 +300,27 @@ class _Scanner:
     def _curly(self, bracket: _Bracket, place: int) -> None:
         """Curly brackets: variants, of which one or several are taken, or more weight."""
         bars = [cut for cut in bracket.cuts if self.line[cut] == "|"]
-        self._numbers_before(bracket, [*bars, place])
-        picks = _PICKS.match(self.line, bracket.start, place)
-        start = bracket.start
-        if picks:
+        self._numbers_before(bracket, place)
+        start, most = bracket.start, 1
+        if picks := _PICKS.match(self.line, start, place):
+            _, low, dash, high, joint = picks.groups()
+            most = int(high or 0) if dash else int(low or 1)  # 0: any number
             start = picks.end()
-            words = picks.start(4) if picks[4] is not None else start
-            self.reading.numbers += [(bracket.start, words)]
-            if picks[5]:
-                self.reading.numbers.append(picks.span(5))
+            self.reading.numbers.append(picks.span("how_many"))
+            if joint:
+                self.reading.numbers.append(picks.span("behind_joint"))
         for first in [start, *(bar + 1 for bar in bars)]:
             if share := _SHARE.match(self.line, first, place):
                 self.reading.numbers.append(share.span())
-        if picks is None or _max_picks(picks) == 1:
+        if most == 1:
             self._choose(start, bars, place)
         else:
             self.reading.signs += [(bar, bar + 1) for bar in bars]
 
-    def _numbers_before(self, bracket: _Bracket, ends: list[int]) -> None:
+    def _numbers_before(self, bracket: _Bracket, place: int) -> None:
         """Weights in front of the end of alternatives: `[snow|ice:1.2]`."""
-        if not bracket.cuts:
-            return
-        wanted = set(ends)
-        for cut, end in zip(bracket.cuts, [*bracket.cuts[1:], ends[-1]], strict=True):
-            if end in wanted:
+        for cut, end in pairwise([*bracket.cuts, place]):
+            if self.line[end] != ":":
                 self._number(bracket, cut, end)
 
     def _number(self, bracket: _Bracket, cut: int, end: int) -> None:
@@ -364,15 +355,3 @@ class _Scanner:
         if self.negative is not None:
             self.reading.negated.append((self.negative, end))
         self.negative = None
-
-
-def _sign_of(bracket: _Bracket) -> str:
-    return {"${": "{", ".swap": "("}.get(bracket.kind, bracket.kind)
-
-
-def _max_picks(picks: re.Match[str]) -> int:
-    """How many variants are taken at the most; 0 for any number."""
-    low, dash, high = picks[1], picks[2], picks[3]
-    if dash:
-        return int(high[:6]) if high else 0
-    return int(low[:6]) if low else 1

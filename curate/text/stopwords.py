@@ -79,7 +79,7 @@ def _places(listed: dict[str, list[_ListedPhrase]], words: Sequence[str]) -> set
     for place in reversed(range(len(words))):  # so that it is known whether another tag follows
         for phrase in listed.get(words[place], ()):
             end = place + len(phrase.words)
-            if end > len(words) or not all(map(contains, phrase.words, words[place:])):
+            if end > len(words) or not all(map(contains, phrase.words, words[place:end])):
                 continue
             behind = [*words[end : end + 1]]
             behind += [_END] if end == len(words) or end in found else []
