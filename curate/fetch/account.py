@@ -28,9 +28,9 @@ class FetchSummary:
     def as_rows(self) -> list[tuple[str, int]]:
         """The summary as lines: what, how many."""
         counts = [("new", self.new), ("updated", self.updated), ("known", self.known)]
-        counts += [("failed, tried again next time", self.failed)]
-        counts += [(f"refused: {reason}", n) for reason, n in sorted(self.refused.items())]
-        return [*counts, ("rows in the dataset", self.rows)]
+        refused = [(f"refused: {reason}", n) for reason, n in sorted(self.refused.items())]
+        failed = ("failed, tried again next time", self.failed)
+        return [*counts, failed, *refused, ("rows in the dataset", self.rows)]
 
 
 @dataclass

@@ -10,7 +10,6 @@ Only the standard library is used here: the header is read and checked without w
 """
 
 import json
-import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -153,9 +152,7 @@ def _read_metadata(path: Path) -> dict[str, Any]:
     cut = InputError(path, "not a safetensors file, or one that is cut short", fix=RESTORE)
     try:
         with path.open("rb") as file:
-            first = file.read(8)
-            size = struct.unpack("<Q", first)[0] if len(first) == 8 else 0
-            rest = path.stat().st_size - 8
+            size, rest = int.from_bytes(file.read(8), "little"), path.stat().st_size - 8
             if not 2 <= size <= min(MAX_HEADER_BYTES, rest):
                 raise cut
             header = json.loads(file.read(size))

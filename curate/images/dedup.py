@@ -60,11 +60,7 @@ class DedupSummary:
 
 
 def find_duplicates(
-    dataset: Dataset,
-    *,
-    max_distance: int = 4,
-    mirrors: bool = False,
-    progress: Progress = SILENT,
+    dataset: Dataset, *, max_distance: int = 4, mirrors: bool = False, progress: Progress = SILENT
 ) -> DedupSummary:
     """Measure every image of a dataset and drop the copies; the command `curate dedup`.
 
@@ -149,8 +145,7 @@ def preference_key(sample: Sample) -> tuple[bool, int, int, int, float, str]:
     Before all others one with an opt-out: it stays, and is denied, so that no copy of what its
     owner withdrew is used in its place.
     """
-    verdict = sample.train.decision if sample.train else "none"
-    rank = {"allow": 0, "hold": 1, "none": 2, "deny": 3}[verdict]
+    rank = ("allow", "hold", None, "deny").index(sample.train and sample.train.decision)
     documents = (sample.license, sample.license_url, sample.author, sample.page_url)
     known = sum(fact is not None for fact in documents)
     return not sample.opt_outs, rank, -known, -sample.area, -(sample.sharpness or 0.0), sample.key

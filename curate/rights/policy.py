@@ -106,12 +106,11 @@ def _verdict(sample: Sample, licence: Licence, policy: Policy, use: str) -> Verd
     """The strictest of what opt-outs, source and licence say, with the codes that led to it."""
     if sample.opt_outs:
         return Verdict("deny", tuple(f"opt-out:{signal}" for signal in sample.opt_outs))
-    parts = [_verdict_by_source(sample, licence.id, policy, use)]
+    said = [_verdict_by_source(sample, licence.id, policy, use)]
     if licence.id not in TERMS or "conflict" in licence.problems:
-        parts.append(_verdict_by_licence(licence, policy, use))
-    said = [part for part in parts if part is not None]
-    strictest = min((p.decision for p in said), key=DECISIONS.index)
-    codes = [code for p in said if p.decision == strictest for code in p.reasons]
+        said.append(_verdict_by_licence(licence, policy, use))
+    strictest = min((v.decision for v in said if v), key=DECISIONS.index)
+    codes = [code for v in said if v and v.decision == strictest for code in v.reasons]
     return Verdict(strictest, tuple(codes))
 
 

@@ -9,6 +9,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Annotated
@@ -32,7 +33,7 @@ class FolderEntry:
 
     path: Path
     relative: str  # POSIX path from the folder, lossless for names that are not UTF-8
-    row: FoundImage | None  # of a metadata file
+    row: FoundImage  # what a metadata file says of it
     sidecar: Path | None
 
 
@@ -51,37 +52,31 @@ def listing(
         InputError: there is no such folder, nothing in it, no image in it, or a metadata
             file is broken.
     """
-    entries, notes = _list_entries(path, without)
-    return Listing(_read_entries(path, entries, license, author), len(entries), notes)
-
-
-def _list_entries(folder: Path, without: Path) -> tuple[list[FolderEntry], list[str]]:
-    """What a folder holds, before any image is read, and what was left out, as sentences."""
-    if not folder.is_dir():
-        problem = "is not a folder" if folder.exists() else "no such folder"
-        raise InputError(folder, problem, fix="curate fetch folder DIR")
-    files, hidden = _walk_files(folder, without)
+    if not path.is_dir():
+        problem = "is not a folder" if path.exists() else "no such folder"
+        raise InputError(path, problem, fix="curate fetch folder DIR")
+    files, hidden = _walk_files(path, without)
     if not files and not hidden:
-        raise InputError(folder, "the folder is empty", fix="put images into it")
-    lines, notes = _read_metadata_rows(files)
+        raise InputError(path, "the folder is empty", fix="put images into it")
+    rows, notes = _read_metadata_rows(files)
     entries, others = [], []
-    for relative, path in files.items():
-        line = lines.pop(relative, None)
-        if line or path.suffix.lower() in IMAGE_SUFFIXES or _is_image(path):
-            side_car = path.with_suffix(".txt")
-            has_side_car = side_car.is_file() and side_car != path
-            entries.append(FolderEntry(path, relative, line, side_car if has_side_car else None))
-        elif path.name not in metadata.METADATA_NAMES and path.suffix != ".txt":
-            others.append(path.name)
-    entries += [FolderEntry(folder / r, r, line, None) for r, line in lines.items()]
+    for relative, file in files.items():
+        row = rows.pop(relative, None)
+        if row or file.suffix.lower() in IMAGE_SUFFIXES or _is_image(file):
+            text = file.with_suffix(".txt")
+            sidecar = text if text.is_file() and text != file else None
+            entries.append(FolderEntry(file, relative, row or FoundImage(""), sidecar))
+        elif file.name not in metadata.METADATA_NAMES and file.suffix != ".txt":
+            others.append(file.name)
+    entries += [FolderEntry(path / relative, relative, row, None) for relative, row in rows.items()]
     entries.sort(key=lambda entry: os.fsencode(entry.relative))
     if not entries:
-        raise InputError(folder, "holds no image", fix="put JPEG, PNG or WebP files into it")
+        raise InputError(path, "holds no image", fix="put JPEG, PNG or WebP files into it")
     if hidden:
         notes.append(f"{hidden} hidden files skipped")
     if others:
         notes.append(f"{len(others)} other files skipped ({', '.join(sorted(others)[:3])})")
-    return entries, notes
+    return Listing(_read_entries(path, entries, license, author), len(entries), notes)
 
 
 def _read_entries(
@@ -91,7 +86,8 @@ def _read_entries(
     name = root.resolve().name or "root"
     for entry in entries:
         data, dropped = _read_entry(entry)
-        row = entry.row or FoundImage("")
+        row, said = entry.row, metadata.read_utf8(entry.sidecar) if entry.sidecar else ""
+        lines = filter(None, map(str.strip, said.splitlines()))
         stated = row.license_text is not None or row.license_url is not None
         yield replace(
             row,
@@ -99,7 +95,7 @@ def _read_entries(
             data=data,
             dropped=dropped,
             file_name=_printable_path(entry.relative),
-            texts=tuple(dict.fromkeys([*row.texts, *_read_sidecar(entry)])),
+            texts=tuple(dict.fromkeys([*row.texts, *lines])),
             title=row.title or _printable_path(PurePosixPath(entry.relative).stem),
             author=row.author or author,
             license_text=row.license_text if stated else license,
@@ -130,14 +126,11 @@ def _walk_files(folder: Path, without: Path) -> tuple[dict[str, Path], int]:
 
     for root, folders, names in os.walk(folder, onerror=refuse):
         inside = Path(root)
-        hidden += sum(n.startswith(".") for n in folders)
+        hidden += sum(n.startswith(".") for n in [*folders, *names])
         shown = sorted(n for n in folders if not n.startswith(".") and n != "__MACOSX")
         folders[:] = [n for n in shown if (inside / n).resolve() != skip]
-        for name in names:
-            if name.startswith("."):
-                hidden += 1
-            else:
-                found[(inside / name).relative_to(folder).as_posix()] = inside / name
+        files = [inside / name for name in names if not name.startswith(".")]
+        found |= {file.relative_to(folder).as_posix(): file for file in files}
     return found, hidden
 
 
@@ -194,21 +187,13 @@ def _read_entry(entry: FolderEntry) -> tuple[bytes, str | None]:
         return b"", f"unreadable:{getattr(error, 'strerror', None) or 'not a usable name'}"
 
 
-def _read_sidecar(entry: FolderEntry) -> list[str]:
-    if entry.sidecar is None:
-        return []
-    return [line.strip() for line in metadata.read_utf8(entry.sidecar).splitlines() if line.strip()]
-
-
 def _is_image(path: Path) -> bool:
     """Whether a file of any name starts as an image that we store."""
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            return False
-        with path.open("rb") as file:
-            return sniff.sniff_format(file.read(32)) in sniff.STORED_FORMATS
-    except OSError:
-        return False
+    with suppress(OSError):
+        if stat.S_ISREG(path.stat().st_mode):
+            with path.open("rb") as file:
+                return sniff.sniff_format(file.read(32)) in sniff.STORED_FORMATS
+    return False
 
 
 def _printable_path(name: str) -> str:

@@ -9,6 +9,7 @@ import difflib
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,12 @@ def read_metadata(path: Path) -> tuple[list[FoundImage], list[str]]:
         InputError: it is broken, not UTF-8, or a row names no file; with the line.
     """
     readers = {".csv": _csv_rows, ".jsonl": _json_rows, ".parquet": _parquet_rows}
-    lines = []
-    unused: dict[str, None] = {}
+    rows = []
+    columns: dict[str, None] = {}
     for where, record in readers[path.suffix](path):
-        lines.append(_parse_row(where, record))
-        unused.update((name, None) for name in record if name not in METADATA_COLUMNS)
-    return lines, list(unused)
+        rows.append(_parse_row(where, record))
+        columns |= dict.fromkeys(record)
+    return rows, [name for name in columns if name not in METADATA_COLUMNS]
 
 
 def read_utf8(path: Path) -> str:
@@ -119,10 +120,9 @@ def _json_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         if not line.strip():
             continue
         where = f"{path} line {number}"
-        try:
+        record = None
+        with suppress(ValueError, RecursionError):
             record = json.loads(line)
-        except (ValueError, RecursionError):
-            record = None
         if not isinstance(record, dict):
             fix = 'write {"file_name": "…", "text": "…"}'
             raise InputError(where, "is not a JSON object", fix=fix)
@@ -136,8 +136,8 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     try:
         table = parquet.read_table(path)
     except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(path, f"is not Parquet ({reason})", fix="write it again") from None
+        problem = f"is not Parquet ({str(error).splitlines()[0]})"
+        raise InputError(path, problem, fix="write it again") from None
     if "file_name" not in table.column_names:
         _parse_row(str(path), dict.fromkeys(table.column_names))
     for number, record in enumerate(table.to_pylist(), 1):

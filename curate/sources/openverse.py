@@ -68,14 +68,11 @@ def _parse_result(result: dict[str, Any]) -> FoundImage:
 
 
 def _refusal(status: int, body: str) -> Exception | None:
-    if status in (401, 429):
-        return SourceError(
-            "openverse",
-            "allows no more requests for now (20 a minute, 200 a day, 240 results of a query)",
-            fix="type the same command again tomorrow, with other words or with fewer images "
-            "(--limit); finished work is kept",
-        )
-    return None
+    if status not in (401, 429):
+        return None
+    problem = "allows no more requests for now (20 a minute, 200 a day, 240 results of a query)"
+    how = "tomorrow, with other words or with fewer images (--limit); finished work is kept"
+    return SourceError("openverse", problem, fix=f"type the same command again {how}")
 
 
 SOURCE = Source(
