@@ -39,7 +39,6 @@ class FetchAccount:
 
     dataset: Dataset
     source: str
-    step: str
     settings: Mapping[str, Any]
     progress: Progress = SILENT
     summary: FetchSummary = field(default_factory=FetchSummary)
@@ -99,7 +98,8 @@ class FetchAccount:
         """Write the manifest and close the account."""
         samples = [self.rows[key] for key in sorted(self.rows)]
         os.sync()  # far cheaper than once an image
-        self.dataset.record_step(self.manifest, self.step, dict(self.settings), samples)
+        step = f"fetch {self.source}"
+        self.dataset.record_step(self.manifest, step, dict(self.settings), samples)
         self.summary.rows = len(samples)
         self.summary.dropped = dict(Counter(s.drop_reason for s in samples if s.dropped))
         return self.summary

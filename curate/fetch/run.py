@@ -113,7 +113,7 @@ def _fetch_search(
         openverse = command_line(dataset.root, "fetch", "openverse", "--query", query)
         way_out = f"or take open licences: {openverse}"
         key = _read_key(source, way_out)
-        account = FetchAccount(dataset, source.name, f"fetch {source.name}", settings, progress)
+        account = FetchAccount(dataset, source.name, settings, progress)
         guard = Guard(fetch_options.endpoint)
         with Transport(guard, RateLimiter(progress), key) as transport:
             answers = AnswerCache(dataset.evidence)
@@ -147,7 +147,7 @@ def _fetch_listing(
         unknown = "names no licence known here; curate check will hold them"
         progress.say(f"--license {license}: {unknown}")
     with dataset.lock():
-        account = FetchAccount(dataset, source, f"fetch {source}", settings, progress)
+        account = FetchAccount(dataset, source, settings, progress)
         rows = (
             _store_image(plan.make_row(source, item, utc_now()), item.data or b"", dataset)
             for item in track(listing.found, listing.total, "images", progress)
@@ -203,13 +203,13 @@ def _download(row: Sample, client: Client, dataset: Dataset) -> Sample:
         image = client.get_image(row.image_url or "", parse_robots_tag)
     except UnavailableError as error:
         return replace(row, dropped=str(error), retrieved=utc_now())
-    row = replace(row, final_url=image.final_url, retrieved=utc_now())
+    row = replace(row, final_url=image.url, retrieved=utc_now())
     if image.opt_outs:
         found = tuple(dict.fromkeys(row.opt_outs + image.opt_outs))
         return replace(row, opt_outs=found, dropped=f"opt-out:{image.opt_outs[0]}")
-    if sniff.sniff_format(image.data[:32]) in ("HTML", "text") or not image.data:
+    if sniff.sniff_format(image.body[:32]) in ("HTML", "text") or not image.body:
         return replace(row, dropped="download:a text instead of a picture")
-    return _store_image(row, image.data, dataset)
+    return _store_image(row, image.body, dataset)
 
 
 def _store_image(row: Sample, data: bytes, dataset: Dataset) -> Sample:

@@ -26,32 +26,24 @@ KEPT_HEADERS = (
 
 
 @dataclass(frozen=True)
-class StoredAnswer:
-    """One stored answer."""
-
-    sha256: str  # of the record
-    body: str
-
-
-@dataclass(frozen=True)
 class AnswerCache:
     """A folder of stored answers."""
 
     root: Path
 
-    def get_fresh(self, url: Url) -> StoredAnswer | None:
-        """The answer to this request, if one younger than 24 hours is kept and whole."""
+    def get_fresh(self, url: Url) -> tuple[str, str] | None:
+        """The record's SHA-256 and the answer, if one younger than 24 hours is kept and whole."""
         try:
             latest = json.loads(self._latest_path(url).read_bytes())
             record = json.loads(Store(self.root).get(latest["answer"]))
             now, then = map(datetime.fromisoformat, (utc_now(), record["retrieved"]))
-            answer = StoredAnswer(latest["answer"], record["body"])
+            answer = latest["answer"], record["body"]
         except (OSError, ValueError, KeyError, TypeError, InputError):
             return None  # none, or damaged: ask again
         return answer if timedelta(0) <= now - then < MAX_AGE else None
 
-    def keep(self, url: Url, status: int, headers: Mapping[str, str], body: str) -> StoredAnswer:
-        """Store an answer; the caller has taken every secret out of `headers` and `body`."""
+    def keep(self, url: Url, status: int, headers: Mapping[str, str], body: str) -> str:
+        """Store an answer, secrets taken out of `headers` and `body`; the record's SHA-256."""
         record = {
             "url": str(url),
             "status": status,
@@ -63,7 +55,7 @@ class AnswerCache:
         sha256 = Store(self.root).put(text.encode())
         latest = json.dumps({"url": str(url), "answer": sha256}, indent=1, sort_keys=True)
         write_bytes(self._latest_path(url), latest.encode())
-        return StoredAnswer(sha256, body)
+        return sha256
 
     def _latest_path(self, url: Url) -> Path:
         return self.root / "latest" / f"{hashlib.sha256(str(url).encode()).hexdigest()}.json"

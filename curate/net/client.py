@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -50,15 +50,6 @@ class Limits:
     backoff_s: float = 2.0  # seconds before the second try, doubled before each further one
 
 
-@dataclass(frozen=True)
-class DownloadedImage:
-    """What came back for an image's address."""
-
-    data: bytes
-    final_url: str
-    opt_outs: tuple[str, ...] = ()  # if any, `data` is empty: the body was not read
-
-
 class _TooLongWait(Exception):
     """A server asks for a longer pause than we sit out."""
 
@@ -89,12 +80,12 @@ class Client:
             reply, body = self._request(request)
             self._parse_object(body)  # only a usable answer is kept
             headers = {h: self._scrub(reply.headers[h]) for h in KEPT_HEADERS if h in reply.headers}
-            answer = self.answers.keep(request, reply.status, headers, body)
-        self.evidence = answer.sha256
-        return self._parse_object(answer.body)
+            answer = self.answers.keep(request, reply.status, headers, body), body
+        self.evidence, body = answer
+        return self._parse_object(body)
 
-    def get_image(self, url: str, opt_outs: FindOptOuts) -> DownloadedImage:
-        """The bytes of an image, unless the headers hold an opt-out.
+    def get_image(self, url: str, opt_outs: FindOptOuts) -> Reply:
+        """The reply that holds the bytes of an image, unless its headers hold an opt-out.
 
         Args:
             url: as the source named it.
@@ -118,7 +109,7 @@ class Client:
         try:
             for reply in self._replies(url, may, opt_outs):
                 if reply.status == 200 or reply.opt_outs:
-                    return DownloadedImage(reply.body, self._scrub(reply.url), reply.opt_outs)
+                    return replace(reply, url=self._scrub(reply.url))
         except AddressRefusedError as error:
             raise UnavailableError(f"download:refused, {error}") from None
         except TransientError as error:

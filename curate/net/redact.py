@@ -55,10 +55,6 @@ class Url:
         """The address as it may be shown and stored."""
         return self._with(REDACTED)
 
-    def __repr__(self) -> str:
-        """The address as it may be shown."""
-        return f"Url({str(self)!r})"
-
     def reveal(self) -> str:
         """The address as it is asked for. Only the connection may call this."""
         return self._with(self.secret.value if self.secret else "")

@@ -147,16 +147,15 @@ class Transport:
         stated = response.headers.get("Content-Length", "")
         if stated.isdecimal() and int(stated) > may.max_bytes:
             raise UnavailableError(f"too-large:over {may.max_bytes} bytes")
-        started, chunks, size = time.monotonic(), [], 0
+        started, body = time.monotonic(), bytearray()
         while chunk := response.raw.read1(65536, decode_content=False):
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > may.max_bytes:
+            body += chunk
+            if len(body) > may.max_bytes:
                 raise UnavailableError(f"too-large:over {may.max_bytes} bytes")
             passed = time.monotonic() - started
-            if passed > may.grace_s and size < passed * may.bytes_per_s:
+            if passed > may.grace_s and len(body) < passed * may.bytes_per_s:
                 slowest = f"under {may.bytes_per_s} bytes a second"
                 raise UnavailableError(f"download:too slow ({slowest})")
         if self._watchdog.expired:
             raise OSError("cut by the watchdog")
-        return b"".join(chunks)
+        return bytes(body)

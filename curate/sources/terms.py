@@ -13,6 +13,7 @@ from curate.dataset.sample import utc_now
 from curate.errors import InputError, LicenceError, UsageError
 from curate.sources.base import Source
 
+TERMS_FILE = "terms.json"  # in a dataset folder
 AskForBasis = Callable[[Source], str | None]  # shows the points; returns the basis, None for no
 
 
@@ -38,13 +39,11 @@ def accept_terms(root: Path, source: Source, basis: str) -> Acceptance:
         raise UsageError(source.name, "asks for no acceptance of terms", fix=fix)
     if not basis.strip():
         raise UsageError("--basis", "is empty", fix="say in a sentence why you may use the images")
-    user = os.getuid()
-    try:
-        who = pwd.getpwuid(user).pw_name
-    except KeyError:
-        who = str(user)  # no entry, as in some containers
+    who = str(os.getuid())
+    with suppress(KeyError):  # no entry, as in some containers
+        who = pwd.getpwuid(os.getuid()).pw_name
     given = Acceptance(source.terms_url, source.terms_version, utc_now(), who, basis.strip())
-    write_json(_terms_file(root), {**_read_terms(root), source.name: asdict(given)})
+    write_json(root / TERMS_FILE, {**_read_terms(root), source.name: asdict(given)})
     return given
 
 
@@ -75,9 +74,8 @@ def require_basis(root: Path, source: Source, query: str, ask: AskForBasis | Non
     if not source.needs_acceptance:
         return None
     given = find_acceptance(root, source)
-    if given is None and ask is not None:
-        basis = ask(source)
-        given = accept_terms(root, source, basis) if basis else None
+    if given is None and ask is not None and (basis := ask(source)):
+        given = accept_terms(root, source, basis)
     if given is None:
         accept_them = command_line(root, "sources", "accept", source.name, "--basis", "TEXT")
         openverse = command_line(root, "fetch", "openverse", "--query", query)
@@ -88,15 +86,11 @@ def require_basis(root: Path, source: Source, query: str, ask: AskForBasis | Non
     return given.basis
 
 
-def _terms_file(root: Path) -> Path:
-    return root / "terms.json"
-
-
 def _read_terms(root: Path) -> dict[str, dict[str, str]]:
-    if not _terms_file(root).exists():
+    if not (root / TERMS_FILE).exists():
         return {}
     with suppress(OSError, ValueError):
-        value = json.loads(_terms_file(root).read_bytes())
+        value = json.loads((root / TERMS_FILE).read_bytes())
         if isinstance(value, dict):
             return value
     raise _unreadable_terms(root)
@@ -104,4 +98,4 @@ def _read_terms(root: Path) -> dict[str, dict[str, str]]:
 
 def _unreadable_terms(root: Path) -> InputError:
     fix = "remove it, then accept the terms again"
-    return InputError(_terms_file(root), "is not readable", fix=fix)
+    return InputError(root / TERMS_FILE, "is not readable", fix=fix)
