@@ -15,7 +15,7 @@ from curate.text.word_lists import read_sections
 LISTS = sorted(
     file.name
     for file in resources.files("curate.text").iterdir()
-    if file.name.endswith(".txt") and file.name not in ("WORDNET-LICENSE.txt", "function_words.txt")
+    if file.name.endswith(".txt") and file.name != "WORDNET-LICENSE.txt"
 )
 # Lists that are kept in a second shape too, by the first word of an entry.
 SECOND_SHAPES = {

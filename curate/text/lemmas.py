@@ -10,6 +10,7 @@ from curate.text.word_lists import read_sections
 if TYPE_CHECKING:
     from simplemma.strategies import DictionaryLookupStrategy
 
+FUNCTION_WORDS = read_sections("function_words.txt")[""]
 _LEMMA_LISTS = read_sections("lemmas.txt")
 IRREGULAR_PLURALS = dict(line.split() for line in _LEMMA_LISTS["irregular plurals"])
 NOT_PARTICIPLES = _LEMMA_LISTS["not participles"]
@@ -35,10 +36,10 @@ def in_dictionary(form: str) -> bool:
 
 def is_function_word(form: str) -> bool:
     """Whether the form belongs to a closed class: an article, a preposition, a pronoun, …"""
-    if "'" not in form or form in _read_function_words():
-        return form in _read_function_words()
+    if "'" not in form or form in FUNCTION_WORDS:
+        return form in FUNCTION_WORDS
     head = next((form.removesuffix(c) for c in _CLITICS if form.endswith(c)), form)
-    return head in _read_function_words()
+    return head in FUNCTION_WORDS
 
 
 @cache
@@ -263,9 +264,3 @@ def _load_dictionary() -> "DictionaryLookupStrategy":
     from simplemma.strategies import DictionaryLookupStrategy
 
     return DictionaryLookupStrategy()
-
-
-@cache
-def _read_function_words() -> frozenset[str]:
-    lines = read_sections("function_words.txt")[""]
-    return frozenset(word for line in lines for word in line.split())
