@@ -43,7 +43,7 @@ ROOMS = {
     "fetch": {*CORE, "net", "sources", "images.sniff", "rights.names", "rights.signals"},
     "rights": {*CORE},
     "images": {*CORE},
-    "captions": {*CORE},
+    "captions": {*CORE, "text.word_lists"},
     "shards": {*CORE, "formats", "images", "text.tokens"},
     # the way of the words, from captions to a report
     "corpora": {*CORE, "formats", "images"},

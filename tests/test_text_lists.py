@@ -1,20 +1,24 @@
 """Every entry of a word list changes how the example beside it is read, or it is not needed."""
 
+import importlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
+from itertools import permutations
 
 import pytest
 
+from curate.captions import clean
 from curate.prompts.reader import parse_prompt
 from curate.prompts.units import find_units
 from curate.text import analysis, bindings, lemmas, negation, phrases, stopwords, tokens
 from curate.text.word_lists import read_sections
 
 LISTS = sorted(
-    file.name
-    for file in resources.files("curate.text").iterdir()
+    f"{room}/{file.name}"
+    for room in ("captions", "prompts", "text")
+    for file in resources.files(f"curate.{room}").iterdir()
     if file.name.endswith(".txt") and file.name != "WORDNET-LICENSE.txt"
 )
 # Lists that are kept in a second shape too, by the first word of an entry.
@@ -31,21 +35,29 @@ CACHES = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def whole_lists() -> Iterator[None]:
+    yield
+    forget()
+    importlib.reload(clean)
+
+
 @pytest.mark.parametrize("file", LISTS)
 def test_each_entry_changes_how_its_example_is_read(file: str):
     unjustified = []
+    read = {"captions/noise.txt": cleaning, "text/bindings.txt": saying}.get(file, reading)
     for section, entries in read_sections(file).items():
-        before = {entry: reading(example, section, entry) for entry, example in entries.items()}
+        before = {entry: read(example, section, entry) for entry, example in entries.items()}
         for entry, example in list(entries.items()):
-            with without(file, section, entry):
-                if reading(example, section, entry) == before[entry]:
+            with without(entries, section, entry):
+                if read(example, section, entry) == before[entry]:
                     unjustified.append((section, entry, example))
     assert not unjustified
 
 
 @pytest.mark.parametrize("file", LISTS)
 def test_each_line_is_an_entry_with_a_short_example(file: str):
-    lines = resources.files("curate.text").joinpath(file).read_text("utf-8").splitlines()
+    lines = resources.files("curate").joinpath(file).read_text("utf-8").splitlines()
     entries = [line for line in lines if line and not line.startswith(("#", "["))]
     sections = read_sections(file).values()
     assert len(entries) == sum(map(len, sections)), "an entry stands twice in a section"
@@ -54,38 +66,47 @@ def test_each_line_is_an_entry_with_a_short_example(file: str):
 
 
 def test_no_word_has_two_letters():
-    letters = [listed for name, listed in read_sections("bindings.txt").items() if "letter" in name]
+    letters = [
+        listed for name, listed in read_sections("text/bindings.txt").items() if "letter" in name
+    ]
     counts = Counter(word for listed in letters for word in listed)
     assert max(counts.values()) == 1
 
 
+def cleaning(text: str, _section: str, _entry: str) -> tuple[object, ...]:
+    """What is kept of a title, of a file name, and of tags."""
+    importlib.reload(clean)  # its expressions are made of the lists
+    return clean.title_words(text), clean.file_name_words(text), clean.clean_tags(text.split(", "))
+
+
 def reading(text: str, section: str, entry: str) -> tuple[object, ...]:
-    """All that is read in a text, as a prompt and as a caption."""
+    """What is asked for in a prompt, and what is counted in a caption."""
     # To make a phrase of what is made of something, captions must show the two side by side.
     together = (lambda _: phrases.MIN_TOGETHER) if section == "materials" else None
     found = find_units([parse_prompt(text)], together=together)
-    words = tokens.words(text)
     return (
         *map(dict, (found.words, found.phrases, found.attribute_bindings, found.pairs)),
-        [(lemmas.lemmas_of(word), lemmas.unit_of(word)) for word in words],
+        [(lemmas.lemmas_of(word), lemmas.unit_of(word)) for word in tokens.words(text)],
         lemmas.shows(text, entry),
-        {pair for clause in tokens.clauses(text) for pair in said_pairs(tokens.words(clause))},
     )
 
 
-def said_pairs(words: list[str]) -> Iterator[tuple[str, str]]:
-    """What a caption says of what: *a dog sleeping on a sofa* shows a sleeping dog."""
-    for said in set(words):
-        for noun in set(words) - {said}:
-            if bindings.binds(words, lemmas.lemmas_of(said), lemmas.lemmas_of(noun)):
-                yield said, noun
+def saying(text: str, section: str, entry: str) -> tuple[object, ...]:
+    """The same, and what a caption says of what: a sleeping dog, of *a dog sleeping*."""
+    pairs = {
+        (said, noun)
+        for words in map(tokens.words, tokens.clauses(text))
+        for said, noun in permutations(set(words), 2)
+        if bindings.binds(words, lemmas.lemmas_of(said), lemmas.lemmas_of(noun))
+    }
+    return *reading(text, section, entry), pairs
 
 
 @contextmanager
-def without(file: str, section: str, entry: str) -> Iterator[None]:
+def without(entries: dict[str, str], section: str, entry: str) -> Iterator[None]:
     """Read with one entry fewer in a list."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.delitem(read_sections(file)[section], entry)
+        patch.delitem(entries, entry)
         if section in SECOND_SHAPES:
             patch.delitem(SECOND_SHAPES[section], entry.split()[0])
         forget()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from curate.dataset.sample import DUPLICATE, Caption, Sample
 from curate.errors import UsageError
+from curate.text.word_lists import read_sections
 
 if TYPE_CHECKING:
     import daft
@@ -25,38 +26,34 @@ UUID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.IGNOREC
 SIZE = re.compile(r"(?<![A-Za-z0-9])\d{2,5} ?[x×] ?\d{2,5}(?: ?px)?(?![A-Za-z0-9])", re.IGNORECASE)
 HASH = re.compile(r"\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{8,}\b", re.IGNORECASE)
 LONG_NUMBER = re.compile(r"(?<![\w.,])[\d_-]{5,}(?![\w.,])")
+_NOISE = read_sections("captions/noise.txt")
+FILLER_TAGS = _NOISE["filler tags"]
+NAMELESS_WORDS = _NOISE["nameless words"].keys()
+
+
+def _any_of(section: str) -> str:
+    """A regular expression that finds each entry of a section."""
+    return f"(?:{'|'.join(map(re.escape, _NOISE[section]))})"
+
+
 NUMBERED_NAME = re.compile(
-    r"(?<![A-Za-z])(?:_?img|_?dscn?|dscf|pict|pxl|mvi|gopr|dji|image|photo|picture|screenshot"
-    r"|screen shot|scan|file|thumb|download|untitled|unnamed|copy)"
-    r"[ _-]*\(?\d[\d_ -]*(?:at [\d.]+)?\)?(?![A-Za-z])"
+    rf"(?<![A-Za-z]){_any_of('numbered names')}[ _-]*\(?\d[\d_ -]*(?:at [\d.]+)?\)?(?![A-Za-z])"
     r"|(?<![A-Za-z])(?:p\d{7}|wa\d{4})(?![A-Za-z0-9])",
     re.IGNORECASE,
 )
 CAMERA_NOISE = re.compile(
-    r"\b(?:canon ?(?:eos|powershot|ixus)(?: ?\w*\d\w*)?(?: ?mark ?[iv\d]+)?"
-    r"|nikon ?(?:d|z)\d+\w*|sony ?(?:a|α|ilce|dsc)[\w-]*\d+\w*"
-    r"|(?:olympus|panasonic|fujifilm|pentax|leica|lumix|hasselblad) [\w-]*\d[\w-]*"
+    rf"\b(?:canon ?{_any_of('canon series')}(?: ?\w*\d\w*)?(?: ?mark ?[iv\d]+)?"
+    rf"|nikon ?[dz]\d+\w*|sony ?{_any_of('sony series')}[\w-]*\d+\w*"
+    rf"|{_any_of('camera brands')} [\w-]*\d[\w-]*"
     r"|iphone ?\d+\w*(?: pro)?(?: max)?|gopro(?: hero ?\d*)?"
     r"|\d{2,3}(?:-\d{2,3})? ?mm(?: f/?\d[\d.]*)?|f/\d[\d.]*|iso ?\d{2,6})\b",
     re.IGNORECASE,
 )
 FILLER = re.compile(
-    r"\b(?:(?:free )?(?:4k|8k|hd|uhd|full hd|ultra hd|desktop|mobile|phone|computer|free)"
-    r"(?: (?:hd|4k|desktop|mobile|phone))* (?:wallpapers?|backgrounds?)"
-    r"|4k|8k|uhd|full hd|ultra hd|1080p|720p|hi-?res|high resolution|\d+ ?dpi"
-    r"|royalty[- ]free|free download|stock (?:photos?|images?|pictures?|photography))\b",
+    rf"\b(?:(?:free )?{_any_of('wallpaper kinds')}(?: {_any_of('further wallpaper kinds')})*"
+    rf" (?:wallpapers?|backgrounds?)|{_any_of('quality')}|hi-?res|\d+ ?dpi"
+    rf"|royalty[- ]free|stock {_any_of('stock')})\b",
     re.IGNORECASE,
-)
-FILLER_TAGS = frozenset(
-    "background backgrounds wallpaper wallpapers desktop free download stock hd photo photos "
-    "photography picture pictures image images unsorted clipart clip_art cc0 flickr instagram "
-    "canon nikon sony geotagged untitled public_domain publicdomain copyspace copy_space "
-    "creative_commons creativecommons no_people explore dslr camera_phone no_filter "
-    "nofilter".split()
-)
-NAMELESS_WORDS = frozenset(
-    "img image images dsc photo photos picture pictures pic screenshot scan file untitled unnamed "
-    "download thumb thumbnail copy a of the".split()
 )
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from itertools import pairwise
 
+from curate.text.word_lists import read_sections
+
 SYNTAXES = ("auto", "plain", "a1111", "compel")
 MAX_DEPTH = 16  # brackets with alternatives that a word is said to stand in, from the outside
 
@@ -42,15 +44,7 @@ _EVENTS = {  # name -> expression, and the syntaxes that know it; the first that
     "sign": (r"[()\[\]{}|:]", "auto a1111"),
     "round": (r"[()]", "compel"),
 }
-_OPTIONS_WITHOUT_VALUE = frozenset(  # options without a value
-    "creative draft fast hd loop raw relax stealth public test testp tile turbo upbeta uplight"
-    " vary video visibility".split()
-)
-_OPTIONS_WITH_WORD = frozenset(  # options whose value may be a word
-    "ar aspect cref exp iw oref p personalize profile quality q sampler sampler_name seed sref"
-    " style stylize s v version width height w h".split()
-)
-_NEGATIVE_OPTIONS = frozenset("no n neg negative negative_prompt negative-prompt".split())
+_OPTIONS = read_sections("prompts/options.txt")
 _VALUE = re.compile(r"[ ]+(?!--|—)([^\s<]\S*)")
 _WEIGHT = re.compile(rf"\s*{_NUMBER}\s*")
 _SCHEDULE = re.compile(rf"\s*{_NUMBER}(?:\s*,\s*{_NUMBER})?\s*%?\s*")
@@ -171,18 +165,20 @@ class _Scanner:
 
     def _option(self, match: re.Match[str]) -> int | None:
         name = match[0].lstrip("-—")
-        negative = name in _NEGATIVE_OPTIONS
+        negative = name in _OPTIONS["negative"]
         if match[0][0] == "—" and not (
-            negative or name in _OPTIONS_WITH_WORD or name in _OPTIONS_WITHOUT_VALUE
+            negative or name in _OPTIONS["value may be a word"] or name in _OPTIONS["without value"]
         ):
             return None  # a dash between words
         self._end_of_negative(match.start())
         end = match.end()
         if negative:
             self.negative = end
-        elif name not in _OPTIONS_WITHOUT_VALUE and name != "prompt":
+        elif name not in _OPTIONS["without value"] and name != "prompt":
             value = _VALUE.match(self.line, end)
-            if value and (name in _OPTIONS_WITH_WORD or any(c.isdigit() for c in value[1][:40])):
+            if value and (
+                name in _OPTIONS["value may be a word"] or any(c.isdigit() for c in value[1][:40])
+            ):
                 end = value.end()
         self.reading.control.append((match.start(), end))
         return end

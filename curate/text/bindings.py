@@ -22,7 +22,7 @@ from curate.text.word_lists import read_sections
 # until decided, for what is a noun too where no noun follows ("an orange cat", "a ripe orange").
 _NOUN = "NSMYBZO"
 _HAVING_VERBS = ("with", "has", "having")
-_BINDING_LISTS = read_sections("bindings.txt")
+_BINDING_LISTS = read_sections("text/bindings.txt")
 COLOURS = _BINDING_LISTS["colours"]
 _LETTERS = {name[-1]: words for name, words in _BINDING_LISTS.items() if name[:-1] == "letter "}
 _LETTERS["K"] = COLOURS

@@ -10,8 +10,8 @@ from curate.text.word_lists import read_sections
 if TYPE_CHECKING:
     from simplemma.strategies import DictionaryLookupStrategy
 
-FUNCTION_WORDS = read_sections("function_words.txt")[""]
-_LEMMA_LISTS = read_sections("lemmas.txt")
+FUNCTION_WORDS = read_sections("text/function_words.txt")[""]
+_LEMMA_LISTS = read_sections("text/lemmas.txt")
 IRREGULAR_PLURALS = dict(line.split() for line in _LEMMA_LISTS["irregular plurals"])
 NOT_PARTICIPLES = _LEMMA_LISTS["not participles"]
 UNINFLECTED = _LEMMA_LISTS["uninflected"]
@@ -23,8 +23,8 @@ LEMMA_CORRECTIONS = dict(line.split() for line in _LEMMA_LISTS["lemma correction
 NOT_IRREGULAR = _LEMMA_LISTS["not irregular"]
 NOT_VERBS = _LEMMA_LISTS["not verbs"]
 NO_PLURALS = _LEMMA_LISTS["no plurals"]
-ANOTHER_PLURAL = frozenset(["media"])  # no longer shown by what is medium
-NOT_COMPARATIVES = frozenset(["archer"])
+ANOTHER_PLURAL = _LEMMA_LISTS["another plural"]
+NOT_COMPARATIVES = _LEMMA_LISTS["not comparatives"]
 _CLITICS = ("'s", "'ve", "'re", "'ll", "'d", "'m")
 _SIBILANTS = ("ches", "shes", "xes", "sses", "zzes")
 

@@ -19,7 +19,7 @@ _STOP = re.compile(r"[.,;:!?|/—–]")
 _QUOTE = re.compile(r'["“”]')
 _MAX_PHRASE_WORDS = 4  # words of one noun phrase
 
-_NEGATION_LISTS = read_sections("negation.txt")
+_NEGATION_LISTS = read_sections("text/negation.txt")
 _DETERMINERS = _NEGATION_LISTS["determiners"]
 _MEASURES = _NEGATION_LISTS["measures"]
 _WEARING = _NEGATION_LISTS["wearing"]

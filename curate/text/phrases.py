@@ -10,7 +10,7 @@ from curate.text.lemmas import is_function_word, lemmas_of, unit_of
 from curate.text.word_lists import read_sections
 
 MIN_TOGETHER = 5  # images that show two nouns side by side before captions can make them a phrase
-_PHRASE_LISTS = read_sections("phrases.txt")
+_PHRASE_LISTS = read_sections("text/phrases.txt")
 MATERIALS = _PHRASE_LISTS["materials"]
 MIN_COHESION = 0.25  # least cosine: images with both side by side / geometric mean of each one's
 FoundPhrase = tuple[int, int, str]
@@ -72,7 +72,7 @@ def _table_phrases(first: str) -> tuple[tuple[str, ...], ...]:
         tuple(p for w in entry for p in tokens.hyphen_parts(w))
         for entry in wordnet.phrases_beginning_with(first)
     )
-    compounds = _by_first_word(frozenset(read_sections("compounds.txt")[""]))
+    compounds = _by_first_word(frozenset(read_sections("text/compounds.txt")[""]))
     return (*compounds.get(first, ()), *filter(_is_one_thing, split))
 
 

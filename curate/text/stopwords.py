@@ -33,7 +33,7 @@ def quality_tags(forms: Sequence[str], *, own: frozenset[str] = frozenset()) -> 
     """
     parts = tokens.numbered_parts(forms)
     words = [word for word, _ in parts]
-    found = _places(_read_phrases("quality_tags.txt"), words)
+    found = _places(_read_phrases("text/quality_tags.txt"), words)
     return _whole_words(parts, found.union(*(_tag_places(tag, words) for tag in own)))
 
 
@@ -61,7 +61,7 @@ def function_words(forms: Sequence[str]) -> frozenset[int]:
     parts = tokens.numbered_parts(forms)
     words = [word for word, _ in parts]
     phrases, things = (
-        _whole_words(parts, _places(_read_phrases("function_phrases.txt", mark), words))
+        _whole_words(parts, _places(_read_phrases("text/function_phrases.txt", mark), words))
         for mark in ("", "!")
     )
     return phrases.union(n for n, form in enumerate(forms) if is_function_word(form)) - things
