@@ -41,7 +41,7 @@ ROOMS = {
     "net": {*CORE, "curate"},
     "sources": {*CORE, "net", "images.sniff"},
     "fetch": {*CORE, "net", "sources", "images.sniff", "rights.names", "rights.signals"},
-    "rights": {*CORE},
+    "rights": {*CORE, "text.word_lists"},
     "images": {*CORE},
     "captions": {*CORE, "text.word_lists"},
     "shards": {*CORE, "formats", "images", "text.tokens"},

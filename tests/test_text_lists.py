@@ -12,12 +12,15 @@ import pytest
 from curate.captions import clean
 from curate.prompts.reader import parse_prompt
 from curate.prompts.units import find_units
+from curate.rights import names
+from curate.rights.kinds import kinds_of
 from curate.text import analysis, bindings, lemmas, negation, phrases, stopwords, tokens
 from curate.text.word_lists import read_sections
+from train.publish.licence import claim_licence
 
 LISTS = sorted(
     f"{room}/{file.name}"
-    for room in ("captions", "prompts", "text")
+    for room in ("captions", "prompts", "rights", "text")
     for file in resources.files(f"curate.{room}").iterdir()
     if file.name.endswith(".txt") and file.name != "WORDNET-LICENSE.txt"
 )
@@ -28,7 +31,7 @@ SECOND_SHAPES = {
 }
 CACHES = [
     kept
-    for module in (analysis, bindings, lemmas, negation, phrases, stopwords)
+    for module in (analysis, bindings, lemmas, names, negation, phrases, stopwords)
     for name, kept in vars(module).items()
     if hasattr(kept, "cache_clear") and kept.__module__ == module.__name__
     if name != "_load_dictionary"  # of simplemma: no list of ours
@@ -45,7 +48,7 @@ def whole_lists() -> Iterator[None]:
 @pytest.mark.parametrize("file", LISTS)
 def test_each_entry_changes_how_its_example_is_read(file: str):
     unjustified = []
-    read = {"captions/noise.txt": cleaning, "text/bindings.txt": saying}.get(file, reading)
+    read = READERS.get(file, reading)
     for section, entries in read_sections(file).items():
         before = {entry: read(example, section, entry) for entry, example in entries.items()}
         for entry, example in list(entries.items()):
@@ -100,6 +103,20 @@ def saying(text: str, section: str, entry: str) -> tuple[object, ...]:
         if bindings.binds(words, lemmas.lemmas_of(said), lemmas.lemmas_of(noun))
     }
     return *reading(text, section, entry), pairs
+
+
+def stating(text: str, _section: str, _entry: str) -> tuple[object, ...]:
+    """Which licence is stated, of what kinds, and what a model of such images may claim."""
+    licence = names.identify(text, None)
+    id = licence.id or "none"
+    return licence, kinds_of(id), claim_licence({id: 1})
+
+
+READERS = {
+    "captions/noise.txt": cleaning,
+    "rights/licences.txt": stating,
+    "text/bindings.txt": saying,
+}
 
 
 @contextmanager

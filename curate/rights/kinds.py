@@ -2,6 +2,8 @@
 
 import re
 
+from curate.text.word_lists import read_sections
+
 OWN = "LicenseRef-Own"
 PUBLIC_DOMAIN = "LicenseRef-scancode-public-domain"
 NO_KNOWN_COPYRIGHT = "LicenseRef-NoKnownCopyright"
@@ -18,14 +20,10 @@ LICENCE_KINDS = tuple(
     "own cc0 public-domain-mark permissive attribution share-alike copyleft public-domain "
     "no-known-copyright non-commercial no-derivatives terms reserved other".split()
 )
-PERMISSIVE = (
-    "0BSD Apache-2.0 BSD-2-Clause BSD-3-Clause BSL-1.0 ISC MIT MIT-0 OFL-1.1 Unlicense X11 Zlib"
-).split()
-COPYLEFT = (
-    "AGPL-3.0-only AGPL-3.0-or-later EUPL-1.2 GFDL-1.2-only GFDL-1.2-or-later GFDL-1.3-only "
-    "GFDL-1.3-or-later GPL-2.0-only GPL-2.0-or-later GPL-3.0-only GPL-3.0-or-later LAL-1.2 LAL-1.3 "
-    "LGPL-2.1-only LGPL-2.1-or-later LGPL-3.0-only LGPL-3.0-or-later MPL-2.0 ODbL-1.0"
-).split()
+LICENCE_LISTS = read_sections("rights/licences.txt")
+PERMISSIVE = LICENCE_LISTS["permissive"]
+COPYLEFT = LICENCE_LISTS["copyleft"]
+KNOWN_TO_HUBS = LICENCE_LISTS["known to model hubs"]
 
 
 def kinds_of(id: str) -> tuple[str, ...]:

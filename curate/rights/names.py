@@ -17,6 +17,7 @@ from curate.rights.kinds import (
     ALL_RIGHTS_RESERVED,
     COPYLEFT,
     LICENCE_KINDS,
+    LICENCE_LISTS,
     NO_KNOWN_COPYRIGHT,
     OWN,
     PERMISSIVE,
@@ -28,24 +29,13 @@ from curate.rights.kinds import (
     kinds_of,
 )
 
-PORTED_CC_LICENCES = (
-    "CC-BY-2.5-AU CC-BY-3.0-AT CC-BY-3.0-AU CC-BY-3.0-DE CC-BY-3.0-IGO CC-BY-3.0-NL CC-BY-3.0-US "
-    "CC-BY-NC-3.0-DE CC-BY-NC-ND-3.0-DE CC-BY-NC-ND-3.0-IGO CC-BY-NC-SA-2.0-DE CC-BY-NC-SA-2.0-FR "
-    "CC-BY-NC-SA-2.0-UK CC-BY-NC-SA-3.0-DE CC-BY-NC-SA-3.0-IGO CC-BY-ND-3.0-DE CC-BY-SA-2.0-UK "
-    "CC-BY-SA-2.1-JP CC-BY-SA-3.0-AT CC-BY-SA-3.0-DE CC-BY-SA-3.0-IGO"
-).split()
-JURISDICTIONS = frozenset(
-    "ar at au az be bg br ca ch cl cn co cr cz de dk ec ee eg es fi fr ge gr gt hk hr hu ie igo il "
-    "in it jp kr lu mk mt mx my nl no nz pe ph pl pr pt ro rs scotland se sg si th tw ua ug uk us "
-    "ve vn za".split()
-)
+PORTED_CC_LICENCES = LICENCE_LISTS["ported CC licences"]
+JURISDICTIONS = LICENCE_LISTS["jurisdictions"].keys()
+RIGHTS_STATEMENTS = LICENCE_LISTS["rights statements"]
 CC_VERSIONS = {"1.0": "generic", "2.0": "generic", "2.5": "generic", "3.0": "unported"} | {
     "4.0": "international",
     "2.1": "",  # ports only
 }
-RIGHTS_STATEMENTS = frozenset(
-    "InC InC-OW-EU InC-EDU InC-NC InC-RUU NoC-CR NoC-NC NoC-OKLR NoC-US CNE UND NKC".split()
-)
 HTML_TAGS = "a|abbr|b|bdi|br|div|em|font|i|li|p|small|span|strong|sup|table|tbody|td|tr|u|ul"
 HTML_ATTRIBUTE = r"""\s+[a-z:-]+\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>]+)"""
 MAX_STATEMENT_CHARS = 1000  # characters of a statement; a longer one is a contract, not a name

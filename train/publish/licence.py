@@ -8,16 +8,11 @@ advice.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from curate.rights.kinds import OWN, is_family, kinds_of, licence_url
+from curate.rights.kinds import KNOWN_TO_HUBS, OWN, is_family, kinds_of, licence_url
 
 FREE = {"cc0", "public-domain-mark", "public-domain"}  # kinds that ask for nothing
 LENIENT = {"permissive", "attribution"}  # kinds that ask for credit and notices
 KNOWN = {*LENIENT, "share-alike", "copyleft", "non-commercial"}  # kinds that may be passed on
-HUB = frozenset(  # licences that model hubs know by their id in lower case
-    "Apache-2.0 MIT BSD-2-Clause BSD-3-Clause BSL-1.0 ISC OFL-1.1 Unlicense Zlib CC0-1.0 "
-    "CC-BY-2.0 CC-BY-2.5 CC-BY-3.0 CC-BY-4.0 CC-BY-SA-3.0 CC-BY-SA-4.0 CC-BY-NC-2.0 "
-    "CC-BY-NC-3.0 CC-BY-NC-4.0 CC-BY-NC-SA-2.0 CC-BY-NC-SA-3.0 CC-BY-NC-SA-4.0".split()
-)
 
 
 @dataclass(frozen=True)
@@ -80,7 +75,7 @@ def _strictest(id: str) -> Claim:
 
 
 def _claim_of(id: str, because: str) -> Claim:
-    if id in HUB:
+    if id in KNOWN_TO_HUBS:
         return Claim(id.lower(), None, None, because)
     return Claim("other", id.lower(), licence_url(id), because)
 
