@@ -60,7 +60,7 @@ def test_a_page_without_scripts_may_run_none(package: str):
 
 
 def test_markdown_is_escaped_by_what_is_handed_in(package: str):
-    text = web_page.render_markdown(
+    text = web_page.render_template(
         f"{package}/page.md.j2",
         lambda value: value.replace("<", "\\<"),
         name="<b>",

@@ -14,6 +14,7 @@ from curate.errors import InputError
 from curate.formats.shards import read_index
 from curate.images.decode import UndecodableError, decode_image, flatten
 from curate.system import sandbox
+from curate.system.files import file_sha256
 
 CaptionsByKey = Mapping[str, Sequence[str]]  # key -> what is said of the image
 
@@ -96,8 +97,7 @@ def _in_files(corpus: Corpus, said: CaptionsByKey) -> Iterator[CaptionedImage]:
             if sha256 and file:
                 file = Store(file).path_of(sha256)
             elif file:
-                with file.open("rb") as stream:
-                    sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+                sha256 = file_sha256(file)
         except OSError:  # not ours to read
             continue
         if sha256 and file and file.is_file():

@@ -75,11 +75,7 @@ def find_duplicates(
 
     with dataset.lock(existing=True):
         settings = {"max_distance": max_distance, "mirrors": mirrors}
-        return summarize(dataset.run_step(step, "dedup", settings))
-
-
-def summarize(samples: Sequence[Sample]) -> DedupSummary:
-    """Count what was dropped, and why."""
+        samples = dataset.run_step(step, "dedup", settings)
     by_key = {s.key: s for s in samples}
     kinds, why = {"bytes": 0, "pixels": 0, "near": 0}, {}
     for sample in samples:

@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from curate.index import segment
+from curate.system.files import file_sha256
 
 MAX_CACHE_BYTES = 4 << 30  # bytes kept in the user's folder; files in use are kept beyond it
 _HASHED_MODULES = (  # what is read, how it is cut into words, and which lemmas these have
@@ -64,14 +65,9 @@ def find_kept(place: Path, name: str) -> list[segment.Segment] | None:
 
 def _is_whole(path: Path) -> bool:
     try:
-        return _checksum(path) == path.stem.rpartition("-")[2]
+        return file_sha256(path)[:16] == path.stem.rpartition("-")[2]
     except OSError:
         return False
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 @contextmanager
@@ -95,7 +91,8 @@ def temporary_file(place: Path) -> Iterator[Path]:
 
 def keep_file(part: Path, name: str, number: int) -> Path:
     """Give a finished file its name; it is the `number`-th of its part, from 0."""
-    path = part.with_name(f"words-{_rules_hash()}-{name}-{number}-{_checksum(part)}.sqlite")
+    checksum = file_sha256(part)[:16]
+    path = part.with_name(f"words-{_rules_hash()}-{name}-{number}-{checksum}.sqlite")
     part.chmod(0o644)
     part.replace(path)
     return path

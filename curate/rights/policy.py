@@ -161,20 +161,16 @@ def _lists(path: Path, use: str, table: Mapping[str, Any]) -> dict[str, frozense
     """What a use allows and denies: kinds and ids, each of them known."""
     label = f"{path} [{use}]"
     lists = check_settings(label, table, dict.fromkeys(("allow", "deny"), tuple[str, ...]))
-    for key, names in lists.items():
-        for name in names:
-            _refuse_unknown(f"{label} {key}", name)
+    for key, name in ((key, name) for key, names in lists.items() for name in names):
+        if name == "terms" or name in TERMS:
+            problem = f"{name!r} cannot be decided by licence"
+            raise InputError(f"{label} {key}", problem, fix="write a [sources.NAME] table instead")
+        if name not in LICENCE_KINDS and (identify(name, None).id != name or is_family(name)):
+            known = [*LICENCE_KINDS, *PERMISSIVE, *COPYLEFT, "CC0-1.0", "CC-BY-4.0"]
+            fix = suggest(name, known, f"use {', '.join(LICENCE_KINDS)}, or an SPDX id")
+            problem = f"{name!r} is neither a kind of licence nor an id"
+            raise InputError(f"{label} {key}", problem, fix=fix)
     return {key: frozenset(lists.get(key, ())) for key in ("allow", "deny")}
-
-
-def _refuse_unknown(subject: str, name: str) -> None:
-    if name == "terms" or name in TERMS:
-        fix = "write a [sources.NAME] table instead"
-        raise InputError(subject, f"{name!r} cannot be decided by licence", fix=fix)
-    if name not in LICENCE_KINDS and (identify(name, None).id != name or is_family(name)):
-        known = [*LICENCE_KINDS, *PERMISSIVE, *COPYLEFT, "CC0-1.0", "CC-BY-4.0"]
-        fix = suggest(name, known, f"use {', '.join(LICENCE_KINDS)}, or an SPDX id")
-        raise InputError(subject, f"{name!r} is neither a kind of licence nor an id", fix=fix)
 
 
 def _parse_source_rules(path: Path, name: str, table: Mapping[str, Any]) -> Mapping[str, str]:

@@ -1,6 +1,5 @@
 """Write what may be trained on as WebDataset tars: the same rows and settings, the same bytes."""
 
-import hashlib
 import json
 import os
 import re
@@ -17,7 +16,7 @@ from curate.dataset.store import Store
 from curate.errors import InputError, UsageError, disk_errors
 from curate.formats.shards import IMAGE_FORMATS, INDEX_NAME, Record, Shard, ShardIndex, shard_name
 from curate.system import sandbox
-from curate.system.files import remove_leftovers, write_bytes
+from curate.system.files import file_sha256, remove_leftovers, write_bytes
 from curate.system.progress import SILENT, Progress, track
 from curate.text import tokens
 
@@ -201,6 +200,8 @@ class _Writer:
 
     def add(self, sample: Sample, facts: Mapping[str, Any], image: bytes) -> None:
         """Append a sample to the shard in the making."""
+        from webdataset.writer import TarWriter
+
         captions = _packed_captions(sample)
         text = json.dumps(_shard_record(sample, facts), sort_keys=True, ensure_ascii=False)
         caption, record = captions[0].encode(), text.encode()
@@ -209,7 +210,10 @@ class _Writer:
             self._finish()
         with disk_errors(self.folder):
             if self.tar is None:
-                self._start()
+                part = _part_path(self.folder, shard_name(self.split, len(self.shards)))
+                self.file = part.open("wb")
+                # PAX, since USTAR refuses names of more than 100 characters
+                self.tar = TarWriter(self.file, mtime=0, format="PAX_FORMAT", encoder=False)
             members = {str(facts["format"]): image, "json": record, "txt": caption}
             self.tar.write({"__key__": sample.key, **members})
         self.samples += 1
@@ -240,13 +244,6 @@ class _Writer:
                     opened.close()
         remove_leftovers(self.folder)
 
-    def _start(self) -> None:
-        from webdataset.writer import TarWriter
-
-        self.file = _part_path(self.folder, shard_name(self.split, len(self.shards))).open("wb")
-        # PAX, since USTAR refuses names of more than 100 characters
-        self.tar = TarWriter(self.file, mtime=0, format="PAX_FORMAT", encoder=False)
-
     def _finish(self) -> None:
         assert self.file is not None
         name = shard_name(self.split, len(self.shards))
@@ -256,7 +253,7 @@ class _Writer:
             self.file.flush()
             os.fsync(self.file.fileno())
             self.file.close()
-            sha256, size = _file_sha256(part), part.stat().st_size
+            sha256, size = file_sha256(part), part.stat().st_size
         self.shards.append(Shard(name, sha256, self.samples - self.started, size))
         self.tar, self.file, self.started, self.filled = None, None, self.samples, 0
 
@@ -274,7 +271,7 @@ def _publish(folder: Path, index: ShardIndex) -> bool:
     with disk_errors(folder):
         old = path.read_bytes() if path.exists() else b""
         same = old == text and all((folder / s.name).is_file() for s in index.shards)
-        if same and all(_file_sha256(folder / s.name) == s.sha256 for s in index.shards):
+        if same and all(file_sha256(folder / s.name) == s.sha256 for s in index.shards):
             return True
         path.unlink(missing_ok=True)  # from here the folder is no set of shards, until the end
         for shard in index.shards:
@@ -289,8 +286,3 @@ def _publish(folder: Path, index: ShardIndex) -> bool:
 
 def _part_path(folder: Path, name: str) -> Path:
     return folder / f".{name}.part"
-
-
-def _file_sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,6 +1,7 @@
 """Files that are whole or absent: written beside the old one, synced, renamed."""
 
 import fcntl
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -42,6 +43,12 @@ def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
     """Replace `path` by `data` in one step."""
     with atomic_write(path, sync=sync) as file:
         file.write(data)
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync_folder(folder: Path) -> None:

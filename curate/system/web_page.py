@@ -38,13 +38,8 @@ def render_page(
     inline = {"style": _read_asset("curate.system/style.css") + style, "data": _embed(data)}
     inline["script"] = "\n".join(map(_read_asset, scripts))
     trusted = {name: Markup(text) for name, text in inline.items()}  # noqa: S704  (ours, or no "<")
-    page = _fill(template, escape, values | trusted)
+    page = render_template(template, escape, **values, **trusted)
     return page.encode("utf-8", "replace").decode()  # the name of a file need not be text
-
-
-def render_markdown(template: str, escape: Callable[[str], str], **values: Any) -> str:
-    """A page in Markdown. Every value goes through `escape`, unless it is Markup."""
-    return _fill(template, escape, values)
 
 
 def data_uri(image: "bytes | np.ndarray", kind: str = "png") -> str:
@@ -58,7 +53,8 @@ def data_uri(image: "bytes | np.ndarray", kind: str = "png") -> str:
     return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
 
 
-def _fill(template: str, escape: Callable[[str], str], values: dict[str, Any]) -> str:
+def render_template(template: str, escape: Callable[[str], str], **values: Any) -> str:
+    """A text such as Markdown. Every value goes through `escape`, unless it is Markup."""
     from jinja2 import Environment, FunctionLoader, StrictUndefined
     from markupsafe import Markup
 

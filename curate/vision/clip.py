@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.errors import InputError, UsageError
+from curate.system.files import file_sha256
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -66,8 +67,7 @@ class OpenClip:
         """Hexadecimal: another model, other weights or another open_clip have another."""
         own = self.weights
         if Path(own).is_file():
-            with Path(own).open("rb") as file:
-                own = hashlib.file_digest(file, "sha256").hexdigest()
+            own = file_sha256(Path(own))
         config = json.dumps(self._config, sort_keys=True, default=str)
         facts = f"{CACHE_RULES} {version('open_clip_torch')} {self.model} {config} {own}"
         return hashlib.sha256(facts.encode()).hexdigest()[:20]

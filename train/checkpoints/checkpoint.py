@@ -1,6 +1,5 @@
 """One safetensors file a model: weights below the header that `curate.formats.model` describes."""
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from curate.formats.model import (
     description_error,
     read_model,
 )
+from curate.system.files import file_sha256
 from train import streamed
 from train.checkpoints.credits import CREDITS_TENSOR, pack_credits, unpack_credits
 from train.model.unet import UNet, UNetConfig
@@ -108,8 +108,7 @@ def load(path: Path) -> Cascade:
             stages = [_read_stage(record.path, reader, stage) for stage in record.stages]
         except (KeyError, TypeError, ValueError) as error:
             raise description_error(record.path, error) from None
-    with record.path.open("rb") as stream:
-        own = hashlib.file_digest(stream, "sha256").hexdigest()
+    own = file_sha256(record.path)
     return Cascade(stages, record.encoder, record.encoder_digest, record.facts, own)
 
 

@@ -32,7 +32,7 @@ def render_card(facts: Mapping[str, Any]) -> str:
         "with_counts": lambda words: _join(f"{escape(word)} ({n})" for word, n in words),
         "join": lambda words: _join(map(escape, words)),
     }
-    return web_page.render_markdown("train.publish/card.md.j2", escape, **helpers, **facts)
+    return web_page.render_template("train.publish/card.md.j2", escape, **helpers, **facts)
 
 
 def render_credits(name: str, credits: Sequence[Mapping[str, str]]) -> str:

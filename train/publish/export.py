@@ -20,7 +20,7 @@ from typing import Any
 
 from curate.errors import InputError, LicenceError, UsageError, storage_error
 from curate.formats.model import MODEL_FILE, ModelFacts, find_model
-from curate.system.files import atomic_write, write_bytes
+from curate.system.files import atomic_write, file_sha256, write_bytes
 from curate.system.progress import SILENT, Progress
 from train.checkpoints import checkpoint
 from train.checkpoints.checkpoint import Cascade
@@ -287,8 +287,7 @@ def _holds_exactly(out: Path, files: Mapping[str, bytes | Path]) -> bool:
 def _sha256(content: bytes | Path) -> str:
     if isinstance(content, bytes):
         return hashlib.sha256(content).hexdigest()
-    with content.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(content)
 
 
 def _slug(text: str) -> str:

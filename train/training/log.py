@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from curate.errors import InputError, storage_error
+from curate.errors import InputError, disk_errors
 from curate.system.files import write_bytes
 
 LOG_FILE = "log.jsonl"
@@ -50,11 +50,8 @@ class RunLog:
             InputError: the disk refuses.
         """
         path = self.folder / LOG_FILE
-        try:
-            with path.open("a", encoding="utf-8") as log:
-                log.write(json.dumps(entry, ensure_ascii=False) + "\n")
-        except OSError as error:
-            raise storage_error(path, error) from None
+        with disk_errors(path), path.open("a", encoding="utf-8") as log:
+            log.write(json.dumps(entry, ensure_ascii=False) + "\n")
         if self._board is not None:
             for name, value in _numbers(entry):
                 self._board.add_scalar(name, value, entry["images"])

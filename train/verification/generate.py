@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from curate.formats.model import find_model
-from curate.system.files import atomic_write
+from curate.system.files import atomic_write, file_sha256
 from curate.system.progress import SILENT, Progress
 from train.sampling import sampler as sampling
 from train.size import Size
@@ -57,8 +57,7 @@ class CachedSampler:
         if isinstance(self.sampler, sampling.CascadeSampler):
             self.digest = self.sampler.cascade.digest
         else:
-            with self.file.open("rb") as file:
-                self.digest = hashlib.file_digest(file, "sha256").hexdigest()
+            self.digest = file_sha256(self.file)
 
     def generator(
         self,
