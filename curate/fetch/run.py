@@ -103,7 +103,6 @@ def _fetch_search(
     fetch_options: FetchOptions,
     progress: Progress,
 ) -> FetchSummary:
-    """Take what a query finds."""
     assert source.search is not None, "a source has a search or a listing"
     if not query.strip() or len(query) > 100:
         raise UsageError("--query", "needs 1 to 100 characters", fix="--query WORD")
@@ -139,7 +138,6 @@ def _fetch_search(
 def _fetch_listing(
     dataset: Dataset, source: str, listing: Listing, settings: Mapping[str, Any], progress: Progress
 ) -> FetchSummary:
-    """Take what lies at a path, and what is said of it."""
     for note in listing.notes:
         progress.say(note)
     license = settings.get("license")

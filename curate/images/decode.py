@@ -8,6 +8,7 @@ import hashlib
 import io
 import re
 import warnings
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -93,10 +94,9 @@ def _error_text(error: BaseException) -> str:
 def _apply_orientation(image: "Image.Image") -> "Image.Image":
     from PIL import Image
 
-    try:
-        orientation = image.getexif().get(0x0112, 1)
-    except DECODING_ERRORS:
-        orientation = 1  # EXIF cannot be read; the pixels can
+    orientation = None
+    with suppress(*DECODING_ERRORS):  # EXIF cannot be read; the pixels can
+        orientation = image.getexif().get(0x0112)
     method = _TRANSPOSE.get(orientation) if isinstance(orientation, int) else None
     return image if method is None else image.transpose(Image.Transpose(method))
 
@@ -138,13 +138,12 @@ def _convert_profile(image: "Image.Image", profile: object) -> "Image.Image":
     from PIL import ImageCms
 
     if isinstance(profile, bytes) and profile:
-        try:
+        # it may be broken, or made for other channels than the image has
+        with suppress(ImageCms.PyCMSError, *DECODING_ERRORS):
             transform = _profile_transform(profile, image.mode)
             converted = None if transform is None else ImageCms.applyTransform(image, transform)
             if converted is not None:
                 return converted
-        except (ImageCms.PyCMSError, *DECODING_ERRORS):
-            pass  # broken, or made for other channels than the image has
     return image.convert("RGB")
 
 

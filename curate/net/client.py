@@ -211,6 +211,5 @@ class Client:
 
 
 def _excerpt(text: str) -> str:
-    """The beginning of an answer, on one line."""
     line = " ".join(text.split())
     return (line[:120] + "…" if len(line) > 120 else line) or "(nothing)"

@@ -59,13 +59,13 @@ def identify(text: str | None, url: str | None) -> Licence:
     stated = list(_statements(text or "", url or ""))
     if not stated:
         return Licence(None, "nothing is stated", ("none-stated",))
-    how = " and ".join(f"{what} {_quote_short(value)}" for what, value, _ in stated)
-    unread = [f"{what} {_quote_short(value)}" for what, value, id in stated if id is None]
-    if unread:
-        return Licence(None, f"{' and '.join(unread)} names no licence known here", ("unknown",))
-    ids = {id for _, _, id in stated if id is not None}
+    how = " and ".join(said for said, _ in stated)
+    if unread := " and ".join(said for said, id in stated if id is None):
+        return Licence(None, f"{unread} names no licence known here", ("unknown",))
+    ids = {id for _, id in stated if id is not None}
     ids -= {str(family_of(id)) for id in ids if not is_family(id)}
-    strictest = max(ids, key=lambda id: (_strictness(id), id))
+    ranks = {id: sorted(map(LICENCE_KINDS.index, kinds_of(id)), reverse=True) for id in ids}
+    strictest = max(ids, key=lambda id: (ranks[id], id))
     if len(ids) > 1:
         return Licence(strictest, f"{how} disagree; the stricter counts", ("conflict",))
     if is_family(strictest):
@@ -73,25 +73,20 @@ def identify(text: str | None, url: str | None) -> Licence:
     return Licence(strictest, how)
 
 
-def _strictness(id: str) -> list[int]:
-    return sorted((LICENCE_KINDS.index(kind) for kind in kinds_of(id)), reverse=True)
-
-
 def _quote_short(value: str) -> str:
     short = " ".join(value.split())
     return repr(short if len(short) <= 80 else short[:79] + "…")
 
 
-def _statements(text: str, url: str) -> Iterator[tuple[str, str, str | None]]:
-    """Each thing that is said: what it is, as it stands, and the id it names."""
+def _statements(text: str, url: str) -> Iterator[tuple[str, str | None]]:
+    """Each thing that is said, as it stands, and the id it names."""
     words, addresses = _split_addresses(text)
     if words:
         ours = re.fullmatch(r"\s*(LicenseRef-[A-Za-z0-9.-]+)\s*", text, re.IGNORECASE)
-        yield "text", text, _from_license_ref(ours[1]) if ours else _from_words(words)
-    for address in addresses:
-        yield "address", address, _from_url(address)
-    if url.strip():
-        yield "address", url.strip(), _from_url(url.strip())
+        named = _from_license_ref(ours[1]) if ours else _from_words(words)
+        yield f"text {_quote_short(text)}", named
+    for address in [*addresses, *filter(None, [url.strip()])]:
+        yield f"address {_quote_short(address)}", _from_url(address)
 
 
 def _split_addresses(text: str) -> tuple[str, list[str]]:

@@ -23,11 +23,8 @@ USES = ("train", "share_dataset", "share_model")
 SOURCE_RULES = ("licence", "basis", "permission", "hold", "deny")
 DECISIONS = ("deny", "hold", "allow")  # strictest first
 POLICY_COLUMNS = ("license", "license_how", *USES, "policy")
-CODES = {
-    "share-alike": "licence-sa",
-    "non-commercial": "licence-nc",
-    "no-derivatives": "licence-nd",
-}
+_ABBREVIATED = ("share-alike", "sa"), ("non-commercial", "nc"), ("no-derivatives", "nd")
+CODES = {kind: f"licence-{letters}" for kind, letters in _ABBREVIATED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +158,7 @@ def _lists(path: Path, use: str, table: Mapping[str, Any]) -> dict[str, frozense
     """What a use allows and denies: kinds and ids, each of them known."""
     label = f"{path} [{use}]"
     lists = check_settings(label, table, dict.fromkeys(("allow", "deny"), tuple[str, ...]))
-    for key, name in ((key, name) for key, names in lists.items() for name in names):
+    for key, name in [(key, name) for key, names in lists.items() for name in names]:
         if name == "terms" or name in TERMS:
             problem = f"{name!r} cannot be decided by licence"
             raise InputError(f"{label} {key}", problem, fix="write a [sources.NAME] table instead")

@@ -259,7 +259,6 @@ class _Writer:
 
 
 def _shard_record(sample: Sample, facts: Mapping[str, Any]) -> Record:
-    """What `KEY.json` states."""
     values = {**asdict(sample), **facts}
     values["captions"] = [c for c in values["captions"] if c["text"].strip()]
     return cast("Record", {name: values[name] for name in Record.__annotations__})

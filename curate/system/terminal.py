@@ -103,8 +103,6 @@ def print_result(done: CommandResult, headings: Sequence[str], *, json: bool) ->
 
 @dataclass
 class _Count:
-    """One count under way."""
-
     started: float  # seconds on the clock
     first: int  # done before: no part of the rate
     done: int = 0
