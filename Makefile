@@ -34,14 +34,14 @@ test: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p curate -p train -p pipelines
 	MYPYPATH=tools $(BIN)/mypy tools/build_words.py tools/word_senses.py
-	$(BIN)/python -m pytest -m 'not corpora' --cov=curate --cov=train --cov-report=term
+	$(BIN)/python -m pytest -m 'not corpora' -n auto --dist loadfile --cov=curate --cov=train --cov-report=term
 
 test-corpora: $(VENV)/.installed-dev
 	@test -d '$(CORPORA)' || { echo 'error: CORPORA: name the folder of real data'; \
 	  echo '  fix: make test-corpora CORPORA=DIR'; exit 2; } >&2
 	$(BIN)/python -m pytest -m corpora --corpora='$(CORPORA)' tests
 
-test-browser: $(VENV)/.installed-dev
+test-browser: $(VENV)/.installed-browser
 	$(BIN)/python -m tests.browser
 
 clean:
@@ -69,3 +69,7 @@ $(VENV)/.installed-dev: pyproject.toml $(VENV)/.installed-torch
 	  exit 2; } >&2
 	$(PIP) install -q -e '.[dev]'
 	@touch $@ $(VENV)/.installed-demo
+
+$(VENV)/.installed-browser: pyproject.toml $(VENV)/.installed-dev
+	$(PIP) install -q -e '.[browser]'
+	@touch $@

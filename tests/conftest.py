@@ -1,10 +1,14 @@
 """What every test shares: the folder of real data, and how hypothesis looks for examples."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# the suite runs in as many processes as there are cores; threads beside them only wait for each other
+os.environ["OMP_NUM_THREADS"] = "1"
 
 # a busy machine is no failure, and the same code gives the same result on every run; to look for
 # new examples: pytest --hypothesis-profile=explore
