@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# the suite runs in as many processes as there are cores; threads beside them only wait for each other
+# the suite runs in as many processes as there are cores; more threads only wait for each other
 os.environ["OMP_NUM_THREADS"] = "1"
 
 # a busy machine is no failure, and the same code gives the same result on every run; to look for

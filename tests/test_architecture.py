@@ -3,7 +3,6 @@
 import ast
 import importlib
 import io
-import os
 import re
 import subprocess
 import sys
@@ -301,7 +300,7 @@ def loaded_by_help(package: str) -> list[str]:
 
 @pytest.mark.parametrize("package", ["curate", "train"])
 def test_help_loads_what_it_prints_with_and_no_more(package: str) -> None:
-    """Start-up is the loading of modules: which, and how many, is what decides how soon help answers."""
+    """Which modules are loaded, and how many, decides how soon help answers."""
     loaded = loaded_by_help(package)
     others = (
         {name.split(".")[0] for name in loaded} - set(sys.stdlib_module_names) - {package, "curate"}

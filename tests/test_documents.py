@@ -61,9 +61,9 @@ class Shown:
 def read_document(path: Path) -> list[Step | Shown]:
     """What a reader types and writes, in order.
 
-    A command stands indented behind `$ `, or begins with the name of one of ours; two blanks or more
-    and what follows explain it. `$ cat FILE` shows a file; so does a fenced block of TOML below
-    a line that names it. Blocks of Python are run.
+    A command stands indented behind `$ `, or begins with the name of one of ours; two blanks or
+    more and what follows explain it. `$ cat FILE` shows a file; so does a fenced block of TOML
+    below a line that names it. Blocks of Python are run.
     """
     found: list[Step | Shown] = []
     last: Step | Shown | None = None  # what the next lines belong to
@@ -169,7 +169,7 @@ def draw_folders(into: Path) -> None:
 
 
 def begins_alike(shown: str, real: str) -> bool:
-    """Whether two lines are equal up to the first number, path, tab or `…` that the document shows."""
+    """Whether two lines are equal up to the first number, path, tab or `…` shown."""
     return real.startswith(re.split(r"\d|…|/|\t", shown)[0])
 
 
