@@ -30,8 +30,8 @@ _SIGN_NOUNS = _NEGATION_LISTS["sign nouns"]
 _SAYING = _NEGATION_LISTS["saying"]
 _NOT_FREE = _NEGATION_LISTS["not free"]
 _PHRASE_ENDINGS = _NEGATION_LISTS["phrase endings"]
-_DENIAL = re.compile(rf"\b(?:{'|'.join(_DENYING_WORDS)})\b|n['’]t\b", re.IGNORECASE)
 _ING_NOUNS = _NEGATION_LISTS["ing nouns"]
+_DENIAL = re.compile(rf"\b(?:{'|'.join(_DENYING_WORDS)})\b|n['’]t\b", re.IGNORECASE)
 
 
 def find_negated(
