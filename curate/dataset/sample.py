@@ -8,14 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from curate.errors import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Decision = Literal["allow", "hold", "deny"]
 DUPLICATE = "duplicate"  # reason of a drop; its detail is the key of the image that stays
 
 
@@ -31,7 +30,7 @@ class Caption:
 class Verdict:
     """What a policy says about one use of an image."""
 
-    decision: str  # a Decision
+    decision: str  # "allow", "hold" or "deny"
     reasons: tuple[str, ...]  # codes, each disputable: "licence:CC0-1.0", "opt-out:api:noai"
 
 

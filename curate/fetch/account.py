@@ -57,10 +57,6 @@ class FetchAccount:
                 store.path_of(sha256).unlink(missing_ok=True)
                 self.rows.pop(key, None)
 
-    def is_lost(self, row: Sample) -> bool:
-        """Whether a row's image has vanished from the store."""
-        return bool(row.sha256) and not self.dataset.store.path_of(row.sha256 or "").exists()
-
     def add_new(self, sample: Sample) -> None:
         """Journal a new row and count it."""
         known = self.rows.get(sample.key)

@@ -181,10 +181,12 @@ def _download_all(
     rows_met, in_a_row = [], 0
     for row in rows:
         rows_met.append(row)
-        known = account.rows.get(row.key)
-        if known and not plan.is_due(known, lost=account.is_lost(known), allow_ai=allow_ai):
-            account.update(update(known, row))
-            continue
+        if known := account.rows.get(row.key):
+            sha256 = known.sha256
+            lost = sha256 is not None and not account.dataset.store.path_of(sha256).exists()
+            if not plan.is_due(known, lost=lost, allow_ai=allow_ai):
+                account.update(update(known, row))
+                continue
         finished = _download(row, client, account.dataset) if client and not row.dropped else row
         account.add_new(finished)
         in_a_row = in_a_row + 1 if is_failed_download(finished) else 0

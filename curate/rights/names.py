@@ -10,7 +10,6 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from urllib.parse import urlsplit
 
 from curate.rights.kinds import (
@@ -110,8 +109,7 @@ def _from_words(words: str) -> str | None:
     tokens = re.findall(r"\d+\.\d+(?!\.?\d)|[a-z]+|\d+|[^\s\-_/()\[\],.:;\"'’]", words)
     phrase = " ".join("license" if t in ("licence", "licensed") else t for t in tokens)
     phrase = re.sub(r"^the (?=.)", "", phrase)
-    known = _licence_phrases()
-    named = known.get(phrase) or known.get(phrase.removesuffix(" license"))
+    named = _LICENCES.get(phrase) or _LICENCES.get(phrase.removesuffix(" license"))
     return named or _parse_cc0(phrase) or _parse_cc(phrase)
 
 
@@ -164,15 +162,13 @@ _ADDRESSES = {
 }
 
 
-@cache
-def _licence_phrases() -> dict[str, str]:
-    """Phrase -> the one licence that it stands for."""
-    named = {phrase: id for id, phrases in _PHRASES.items() for phrase in phrases}
-    return named | {_id_phrase(id): id for id in (*PERMISSIVE, *COPYLEFT)}
-
-
 def _id_phrase(id: str) -> str:
     return " ".join(re.findall(r"\d+\.\d+|[a-z]+|\d+", id.casefold()))
+
+
+_LICENCES = {phrase: id for id, phrases in _PHRASES.items() for phrase in phrases} | {
+    _id_phrase(id): id for id in (*PERMISSIVE, *COPYLEFT)
+}
 
 
 def _parse_cc0(phrase: str) -> str | None:
