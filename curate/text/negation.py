@@ -6,8 +6,9 @@ marks or behind *says* is text to be drawn, and `no parking sign` is a sign.
 """
 
 import re
-from collections.abc import Sequence
-from functools import cached_property
+from bisect import bisect_left
+from collections.abc import Sequence, Set
+from itertools import pairwise
 
 from curate.text import stopwords, tokens
 from curate.text.lemmas import lemmas_of, unit_of
@@ -46,113 +47,91 @@ def find_negated(
     """
     if not _DENIAL.search(text):
         return []
-    return sorted(set(_NegationFinder(text, words, control).find()))
+    forms = [*(tokens.normalize(text[a:b]) for a, b in words), ""]  # "" is behind the last
+    ends = {start for start, _ in control}
+    stops = {  # words in front of which a phrase ends
+        n
+        for n, ((_, start), (end, _)) in enumerate(pairwise(words), 1)
+        if _STOP.search(text, start, end) or not ends.isdisjoint(range(start, end))
+    }
+    closed = stopwords.function_words(forms[:-1])
+    quotes = [match.start() for match in _QUOTE.finditer(text)]
+    found: set[int] = set()
+    for place, (form, (start, _)) in enumerate(zip(forms, words, strict=False)):
+        compound = form.endswith("-free")
+        if not compound and form not in _DENYING_WORDS and form not in _AUXILIARIES:
+            continue
+        quoted = bisect_left(quotes, start)
+        if quoted % 2 and quoted < len(quotes):
+            continue
+        if compound and form[:-5] not in _NOT_FREE:
+            found.add(place)
+        joined = start > 0 and text[start - 1] == "-"  # an option: --no
+        begin = None if compound or joined else _phrase_start(forms, place)
+        if begin is not None and stops.isdisjoint(range(place + 1, begin + 1)):
+            phrase = _noun_phrase(forms, begin, stops, closed)
+            if phrase and (form != "no" or forms[phrase[-1]] not in _SIGN_NOUNS):
+                found.update(phrase)
+    return sorted(found)
 
 
-class _NegationFinder:
-    def __init__(self, text: str, words: Sequence[WordSpan], control: Sequence[WordSpan]) -> None:
-        self.text = text
-        self.words = words
-        self.forms = [tokens.normalize(text[a:b]) for a, b in words]
-        self.ends = frozenset(start for start, _ in control)
-        self.quotes = [match.start() for match in _QUOTE.finditer(text)]
-
-    @cached_property
-    def function_words(self) -> frozenset[int]:
-        return stopwords.function_words(self.forms)
-
-    def find(self) -> list[int]:
-        found: list[int] = []
-        quote = 0
-        for place, form in enumerate(self.forms):
-            denies = form in _DENYING_WORDS or form in _AUXILIARIES
-            if not denies and not form.endswith("-free"):
-                continue
-            while quote < len(self.quotes) and self.quotes[quote] < self.words[place][0]:
-                quote += 1
-            if quote % 2 and quote < len(self.quotes):
-                continue  # within quotation marks
-            if form.endswith("-free") and form[:-5] not in _NOT_FREE:
-                found.append(place)
-            joined = self.text.startswith("-", max(0, self.words[place][0] - 1))  # an option: --no
-            begin = None if joined else self._begin(place, form)
-            if begin is not None:
-                found += self._phrase(place, begin)
-        return found
-
-    def _begin(self, place: int, form: str) -> int | None:
-        """Where the noun phrase begins that a word denies."""
-        after = self._form(place + 1)
-        if form in ("without", "sans", "lacking", "neither", "nor"):
-            return place + 2 if after in _WEARING else place + 1
-        if form == "no":
-            before = self._form(place - 1) if place else ""
-            idiom = after in _IDIOMS or after[:1].isdigit()
-            return None if idiom or before in _SAYING else place + 1
-        if form == "not":
-            if after in _WEARING:
-                return place + 2
-            return place + 1 if after in ("a", "an", "any") else None
-        if form in _AUXILIARIES:
-            return place + 2 if after in _WEARING else None
-        if form in ("devoid", "free"):
-            ending = after == "of" or (after == "from" and form == "free")
-            return place + 2 if ending else None
+def _phrase_start(forms: Sequence[str], place: int) -> int | None:
+    """Where the noun phrase begins that a word denies."""
+    form, after = forms[place], forms[place + 1]
+    if form == "no":
+        idiom = after in _IDIOMS or after[:1].isdigit() or forms[place - 1] in _SAYING
+        return None if idiom else place + 1
+    if form in ("devoid", "free"):
+        return place + 2 if after == "of" or (form, after) == ("free", "from") else None
+    if after in _WEARING:
+        return place + 2
+    if form in _AUXILIARIES or (form == "not" and after not in ("a", "an", "any")):
         return None
+    return place + 1
 
-    def _phrase(self, denial: int, begin: int) -> list[int]:
-        found: list[int] = []
-        single = False  # behind "a": a word in -s is a verb
-        length = 0
-        if begin >= len(self.forms) or self._apart(denial, begin):
-            return []
-        for place in range(begin, min(len(self.forms), begin + 3 * _MAX_PHRASE_WORDS)):
-            form = self.forms[place]
-            if form in _PHRASE_ENDINGS or (place > begin and self._ends(place)):
+
+def _noun_phrase(
+    forms: Sequence[str], begin: int, stops: Set[int], closed: Set[int]
+) -> Sequence[int]:
+    """The places of its words, those behind *or* too.
+
+    Args:
+        forms: of the prompt; the last one is "".
+        begin: where it begins.
+        stops: places in front of which it ends.
+        closed: places of function words.
+    """
+    found: list[int] = []
+    single = False  # behind "a": a word in -s is a verb
+    length = 0
+    for place in range(begin, min(len(forms) - 1, begin + 3 * _MAX_PHRASE_WORDS)):
+        form = forms[place]
+        if form in _PHRASE_ENDINGS or (place > begin and place in stops):
+            break
+        if form in _DETERMINERS:
+            single = form in ("a", "an")
+            if length:
                 break
-            if form in _DETERMINERS:
-                single = form in ("a", "an")
-                if length:
-                    break
-            elif form in ("or", "nor") and length:
-                length = 0
-            elif form == "of" and found and self.forms[found[-1]] in _MEASURES:
-                continue
-            elif length < _MAX_PHRASE_WORDS and self._names(place, single, first=not length):
-                found.append(place)
-                length += 1
-            else:
-                break
-        sign = bool(found) and self.forms[denial] == "no" and self.forms[found[-1]] in _SIGN_NOUNS
-        return [] if sign else found
+        elif form in ("or", "nor") and length:
+            length = 0
+        elif form == "of" and found and forms[found[-1]] in _MEASURES:
+            continue
+        elif (
+            length == _MAX_PHRASE_WORDS
+            or place in closed
+            or (length and _is_verb(form, single, last=not forms[place + 1] or place + 1 in closed))
+        ):
+            break
+        else:
+            found.append(place)
+            length += 1
+    return found
 
-    def _form(self, place: int) -> str:
-        return self.forms[place] if place < len(self.forms) else ""
 
-    def _apart(self, denial: int, begin: int) -> bool:
-        """Whether punctuation stands between the denying word and its noun phrase."""
-        return any(self._ends(place) for place in range(denial + 1, begin + 1))
-
-    def _ends(self, place: int) -> bool:
-        """Whether a phrase ends in front of a word."""
-        start, end = self.words[place - 1][1], self.words[place][0]
-        if _STOP.search(self.text, start, end):
-            return True
-        return bool(self.ends) and any(at in self.ends for at in range(start, end))
-
-    def _names(self, place: int, single: bool, *, first: bool) -> bool:
-        """Whether a word belongs to the noun phrase; the first may look like a verb."""
-        if place in self.function_words:
-            return False
-        return first or not self._verb(place, single)
-
-    def _verb(self, place: int, single: bool) -> bool:
-        """Whether a word inside a noun phrase looks like the verb that ends it."""
-        form = self.forms[place]
-        after = self._form(place + 1)
-        if form.endswith("ing") and form not in _ING_NOUNS:
-            return len(lemmas_of(form)) > 1
-        if form.endswith("ed"):
-            ends = not after or place + 1 in self.function_words
-            return ends and len(lemmas_of(form)) > 1
-        return single and form.endswith("s") and not form.endswith("ss") and unit_of(form) != form
+def _is_verb(form: str, single: bool, *, last: bool) -> bool:
+    """Whether a word inside a noun phrase looks like the verb that ends it."""
+    if form.endswith("ing") and form not in _ING_NOUNS:
+        return len(lemmas_of(form)) > 1
+    if form.endswith("ed"):
+        return last and len(lemmas_of(form)) > 1
+    return single and form.endswith("s") and not form.endswith("ss") and unit_of(form) != form
