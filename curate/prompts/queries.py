@@ -4,18 +4,14 @@ Nobody types "sitting", "two" or "colored" into a search for images: what comes 
 anything. An adjective, a number or a verb is searched with the noun it stands at in the prompts.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 
 from curate.text.analysis import Word
+from curate.text.phrases import FoundPhrase
 
 NOUN_REACH = 3  # words between which the noun is looked for
-QueryVotes = defaultdict[str, Counter[str]]
-
-
-def no_votes() -> QueryVotes:
-    """Where votes are collected: unit -> query -> places that speak for it."""
-    return defaultdict(Counter)
+QueryVotes = dict[str, Counter[str]]
 
 
 def add_votes(
@@ -24,28 +20,29 @@ def add_votes(
     items: Sequence[Word],
     run: range,
     nouns: Collection[int],
-    phrases: Sequence[tuple[int, int, str]] = (),
+    phrases: Sequence[FoundPhrase] = (),
 ) -> None:
     """Add the words of one stretch of a prompt, in which nothing but blanks is between words.
 
     Args:
-        votes: is added to.
+        votes: is added to; it has a counter for any unit.
         forms: how each word of the prompt is written, in lower case.
         items: what each is counted as.
         run: the places of the stretch.
         nouns: the places in it of nouns that an image can show.
         phrases: first place, the place past the last, and name of each phrase.
     """
-    named = {n: (first, past, name) for first, past, name in phrases for n in range(first, past)}
+    named = {n: name for first, past, name in phrases for n in range(first, past)}
     units = [item.form for item in items]
     for place in run:
         item, unit = items[place], units[place]
         if place in nouns:
             modifier = place in named and item.parts_of_speech[:1] in ("a", "r")
-            votes[unit][named[place][2] if modifier else unit] += 1
+            votes[unit][named[place] if modifier else unit] += 1
             continue
-        behind = _first_noun(range(place + 1, place + 1 + NOUN_REACH), nouns)
-        before = _first_noun(range(place - 1, place - 1 - NOUN_REACH, -1), nouns)
+        near = range(1, NOUN_REACH + 1)
+        behind = next((place + n for n in near if place + n in nouns), None)
+        before = next((place - n for n in near if place - n in nouns), None)
         verb = item.parts_of_speech[:1] == "v" or forms[place].endswith("ing")
         # "two dogs", "dogs running", but "big dog", as the item of the binding is named
         written = forms if verb or item.is_number else units
@@ -55,22 +52,12 @@ def add_votes(
             votes[unit][f"{forms[place]} {_noun_name(written, behind, nouns, named)}"] += 1
 
 
-def _first_noun(places: Iterable[int], nouns: Collection[int]) -> int | None:
-    for place in places:
-        if place in nouns:
-            return place
-    return None
-
-
 def _noun_name(
-    words: Sequence[str],
-    place: int,
-    nouns: Collection[int],
-    named: Mapping[int, tuple[int, int, str]],
+    words: Sequence[str], place: int, nouns: Collection[int], named: dict[int, str]
 ) -> str:
     """The noun at a place: as the phrase it is in, or with the noun that it modifies."""
     if place in named:
-        return named[place][2]
+        return named[place]
     following = place + 1 in nouns and place + 1 not in named
     return f"{words[place]} {words[place + 1]}" if following else words[place]
 

@@ -24,24 +24,13 @@ from curate.prompts.syntax import SYNTAXES, Choice, LineSyntax, blank, scan_line
 from curate.system.progress import SILENT, Progress
 from curate.text import negation, tokens
 
-__all__ = [
-    "CONTROL",
-    "NEGATED",
-    "SYNTAXES",
-    "WANTED",
-    "Prompt",
-    "PromptToken",
-    "lines_without_spaces",
-    "parse_prompt",
-    "read_prompts",
-    "read_texts",
-]
-
 WANTED, NEGATED, CONTROL = "wanted", "negated", "control"
 STDIN = Path("-")  # in place of a file: what is piped into the command
 MAX_PROMPT_CHARS = 100_000  # characters of a prompt
 
+_ONE_A_LINE = "write one prompt a line"
 _LINE_END = re.compile(r"\r\n|[\r\n]")
+_COMMENT = re.compile(r"\s*(?:#(?:\s.*)?)?", re.DOTALL)
 _SETTINGS = re.compile(r"\s*Steps: \d+(?:,.*)?")
 _UNSPACED = re.compile(  # two letters of Thai to Burmese, Khmer, Japanese or Chinese
     r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]{2}"
@@ -100,17 +89,16 @@ def read_prompts(path: Path, *, syntax: str = "auto") -> list[Prompt]:
     for number, line in enumerate(lines, 1):
         if len(line) > MAX_PROMPT_CHARS:
             problem = f"{len(line):,} characters, and a prompt has {MAX_PROMPT_CHARS:,} at most"
-            fix = "write one prompt a line"
-            raise InputError(f"{name} line {number}", problem, fix=fix)
+            raise InputError(f"{name} line {number}", problem, fix=_ONE_A_LINE)
     negative = frozenset() if syntax in ("plain", "compel") else _negative_lines(lines)
     found = [
         _parse_line(line, n, syntax, negative=n in negative)
         for n, line in enumerate(lines, 1)
-        if not _is_comment(line)
+        if not _COMMENT.fullmatch(line)
     ]
     if not any(prompt.tokens for prompt in found):
         problem = "no prompt with a word in it" if text.strip() else "empty, no prompts to read"
-        raise InputError(name, problem, fix="write one prompt a line")
+        raise InputError(name, problem, fix=_ONE_A_LINE)
     return found
 
 
@@ -147,8 +135,7 @@ def read_texts(path: Path, *, progress: Progress = SILENT) -> list[str]:
             left_out["negative prompts"] += 1
     name = _display_name(path)
     if not found:
-        fix = "write one prompt a line"
-        raise InputError(name, "no prompt that asks for anything", fix=fix)
+        raise InputError(name, "no prompt that asks for anything", fix=_ONE_A_LINE)
     if reasons := ", ".join(f"{why} {n}" for why, n in sorted(left_out.items()) if n):
         progress.say(f"{name}: prompts to draw {len(found)}; not drawn as written: {reasons}")
     return list(found)
@@ -196,10 +183,8 @@ def _parse_line(line: str, number: int, syntax: str, *, negative: bool = False) 
     tokens = list(_word_tokens(line, masked, number, reading))
     for place in negation.find_negated(masked, [(t.start, t.end) for t in tokens], reading.control):
         tokens[place] = replace(tokens[place], role=NEGATED)
-    if reading.control:
-        tokens += [PromptToken(number, a, b, line[a:b], CONTROL) for a, b in reading.control]
-        tokens.sort(key=lambda token: token.start)
-    return Prompt(number, line, tuple(tokens))
+    tokens += [PromptToken(number, a, b, line[a:b], CONTROL) for a, b in reading.control]
+    return Prompt(number, line, tuple(sorted(tokens, key=lambda token: token.start)))
 
 
 def _word_tokens(line: str, masked: str, number: int, reading: LineSyntax) -> Iterator[PromptToken]:
@@ -230,11 +215,6 @@ def _negative_lines(lines: Sequence[str]) -> frozenset[int]:
     return frozenset(found)
 
 
-def _is_comment(line: str) -> bool:
-    bare = line.strip()
-    return not bare or bare == "#" or (bare[0] == "#" and bare[1].isspace())
-
-
 def _read_prompt_bytes(path: Path) -> bytes:
     try:
         return sys.stdin.buffer.read() if path == STDIN else path.read_bytes()
@@ -250,21 +230,12 @@ def _decode_prompts(path: object, data: bytes) -> str:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise InputError(f"{path} line 1 byte 1", "UTF-16 text, not UTF-8", fix=fix)
     try:
-        text = data.decode("utf-8-sig")
+        text, at = data.decode("utf-8-sig"), data.find(b"\0")
     except UnicodeDecodeError as error:
         # decoding with a mark removed counts from behind it
-        mark = 3 if data.startswith(b"\xef\xbb\xbf") else 0
-        raise _not_text_error(path, data, error.start + mark) from None
-    if "\0" in text:
-        raise _not_text_error(path, data, data.index(b"\0"))
-    return text
-
-
-def _not_text_error(path: object, data: bytes, at: int) -> InputError:
+        text, at = "", error.start + (3 if data.startswith(b"\xef\xbb\xbf") else 0)
+    if at < 0:
+        return text
     odd = f"0x{data[at]:02x} is" if data[at] else "a zero byte (is it UTF-16?),"
     line, column = data.count(b"\n", 0, at) + 1, at - data.rfind(b"\n", 0, at)
-    return InputError(
-        f"{path} line {line} byte {column}",
-        f"{odd} not UTF-8 text",
-        fix="save it as UTF-8 text, one prompt a line",
-    )
+    raise InputError(f"{path} line {line} byte {column}", f"{odd} not UTF-8 text", fix=fix)

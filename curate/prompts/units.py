@@ -1,7 +1,7 @@
 """What prompts ask for, as units: words, phrases, attribute bindings, pairs."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, pairwise
@@ -9,17 +9,8 @@ from itertools import combinations, pairwise
 from curate.prompts import aliases, queries
 from curate.prompts.reader import CONTROL, WANTED, Prompt, PromptToken
 from curate.text import tokens
-from curate.text.analysis import (
-    APART,
-    BLANK,
-    COMMA,
-    FUNCTION_WORD,
-    Analysis,
-    Phrase,
-    Word,
-    analyse,
-    word,
-)
+from curate.text.analysis import APART, BLANK, COMMA, FUNCTION_WORD, Analysis, Word, analyse, word
+from curate.text.phrases import FoundPhrase
 
 PAIR_CHOICES = ("off", "nouns", "all")
 MAX_PAIRED_WORDS = 60  # words of one prompt whose pairs are listed; the rest would be noise
@@ -29,24 +20,20 @@ TYPO = "typo"  # a role beside those of tokens and of `analysis`
 _JOINT = re.compile(r"(?:[\s()\[\]{}_]|:\s*[+-]?\d*\.?\d+(?=\s*[)\]}])|(?<=[)])[+-]?\d*\.?\d+|\+)*")
 
 TokenRange = tuple[PromptToken, PromptToken]  # the first and the last word of a unit, in a prompt
+_ByPair = dict[tuple[str, str], list[TokenRange]]
 
 
 @dataclass(frozen=True)
 class Units:
     """Every unit of the prompts, with the places that ask for it."""
 
-    words: dict[tuple[str, str], list[TokenRange]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
+    words: _ByPair = field(default_factory=lambda: defaultdict(list))  # by unit and role
     phrases: dict[str, list[TokenRange]] = field(default_factory=lambda: defaultdict(list))
-    attribute_bindings: dict[tuple[str, str], list[TokenRange]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
-    pairs: dict[tuple[str, str], list[TokenRange]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
+    attribute_bindings: _ByPair = field(default_factory=lambda: defaultdict(list))
+    pairs: _ByPair = field(default_factory=lambda: defaultdict(list))
     crowded: list[int] = field(default_factory=list)  # lines with more than MAX_PAIRED_WORDS words
-    votes: queries.QueryVotes = field(default_factory=queries.no_votes)  # what to search for
+    # what to search for: unit -> query -> places that speak for it
+    votes: queries.QueryVotes = field(default_factory=lambda: defaultdict(Counter))
 
     def only_words(self) -> "Units":
         """The same without phrases, attribute bindings and pairs."""
@@ -155,7 +142,7 @@ def _between(text: str, a: PromptToken, b: PromptToken) -> str:
 
 
 def _pair_candidates(
-    words: Sequence[_WantedWord], places: Iterable[int], named: Sequence[Phrase]
+    words: Sequence[_WantedWord], places: Iterable[int], named: Sequence[FoundPhrase]
 ) -> list[tuple[str, TokenRange]]:
     """What makes pairs, in order, each unit once; a phrase stands for its words."""
     inside = {n: one for one in named for n in range(*one[:2])}

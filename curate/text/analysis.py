@@ -12,7 +12,6 @@ from curate.text.lemmas import in_dictionary, is_function_word, lemmas_of, unit_
 
 # roles of words that name nothing to be looked for
 FUNCTION_WORD, QUALITY_TAG = "function-word", "meta"
-Phrase = tuple[int, int, str]  # first place, place past the last, unit
 BLANK, COMMA, APART = "blank", "comma", "apart"  # what stands between one word and the next
 
 
@@ -107,7 +106,7 @@ def phrase_spellings(phrase: str) -> list[str]:
     """A phrase with its words in every spelling, itself first; eight at the most."""
     found = [""]
     for part in phrase.split():
-        names = [part, *sorted(word(part).variants)]
+        names = [part, *sorted(wordnet.spelling_variants(part))]
         found = [f"{one} {name}".lstrip() for one in found for name in names]
     return found[:8]
 
@@ -119,7 +118,7 @@ class Analysis:
     words: list[Word]
     roles: dict[int, str]  # FUNCTION_WORD or QUALITY_TAG, of words that have one of these
     runs: list[range]  # words that follow one another
-    phrases: list[Phrase]
+    phrases: list[phrases.FoundPhrase]
     nouns: set[int]
     attributes: list[tuple[int, int]]  # an adjective or participle, and the noun it is said of
 
