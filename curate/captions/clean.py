@@ -6,6 +6,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -105,10 +106,13 @@ def captions_for(
     """
     found = _own_captions(sample)
     for copy in copies:
-        words = [c.text for c in _own_captions(copy) if c.origin != "file-name"]
-        found += [Caption(text, f"copy:{copy.key}") for text in words]
+        said = (one for one in _own_captions(copy) if one.origin != "file-name")
+        found += [Caption(one.text, f"copy:{copy.key}") for one in said]
     longer = [c for c in found if " " in c.text or c.origin == "text"]
-    return tuple(_distinct_captions(longer or found)[:per_image])
+    distinct: dict[str, Caption] = {}  # each text once, whatever its case
+    for one in longer or found:
+        distinct.setdefault(one.text.casefold().rstrip("."), one)
+    return tuple(distinct.values())[:per_image]
 
 
 def _own_captions(sample: Sample) -> list[Caption]:
@@ -121,16 +125,11 @@ def _own_captions(sample: Sample) -> list[Caption]:
     texts = [Caption(text, "text") for text in map(plain_text, sample.texts) if _is_readable(text)]
     named_by_file = sample.title == PurePosixPath(sample.file_name or "").stem
     title, hashtags = title_words("" if named_by_file else sample.title or "")
-    if not _is_readable(title):
-        title = ""
+    title = title if _is_readable(title) else ""
     name = "" if texts or title else file_name_words(sample.file_name or "")
-    if not _is_readable(name):
-        name = ""
-    found = [*texts]
-    found += [Caption(title, "title")] if title else []
-    found += [Caption(name, "file-name")] if name else []
-    short = title or name or (texts[0].text if texts else "")
-    short = _without_angle_brackets(short).strip(" .!")
+    named = ((title, "title"), (name, "file-name"))
+    found = texts + [Caption(text, origin) for text, origin in named if _is_readable(text)]
+    short = _without_angle_brackets(title or (found[0].text if found else "")).strip(" .!")
     subject = short if len(short.split()) <= LONGEST_SUBJECT else ""
     return [*found, *_tag_captions(subject, clean_tags([*sample.tags, *hashtags]))]
 
@@ -217,7 +216,7 @@ def _slug_words(name: str) -> str:
     # a hyphen parts words, but not "x-ray" or "t-shirt"
     words = re.split(r"[\s_+.,()\[\]~]+|-(?<![^A-Za-z][A-Za-z]-)(?<!^[A-Za-z]-)", name)
     kept = [word for word in map(_without_number, words) if word]
-    return " ".join(w for w, before in zip(kept, ["", *kept], strict=False) if w != before)
+    return " ".join(word for word, _ in groupby(kept))
 
 
 def _without_number(word: str) -> str:
@@ -257,13 +256,5 @@ def _tag_captions(subject: str, tags: Sequence[str]) -> Iterator[Caption]:
     for start in range(0, len(fresh), TAGS_A_CAPTION):
         things = [*([lead] if lead else []), *fresh[start : start + TAGS_A_CAPTION]]
         *before, last = things
-        listed = f"{', '.join(before)} and {last}" if before else last
-        yield Caption(f"a picture of {listed}" if before else listed, "tags")
-
-
-def _distinct_captions(captions: Iterable[Caption]) -> list[Caption]:
-    """Each text once, whatever its case; the first keeps its origin."""
-    found: dict[str, Caption] = {}
-    for caption in captions:
-        found.setdefault(caption.text.casefold().rstrip("."), caption)
-    return list(found.values())
+        text = f"a picture of {', '.join(before)} and {last}" if before else last
+        yield Caption(text, "tags")

@@ -1,5 +1,6 @@
 """Every lemma a word form can have, and the name under which it is counted."""
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -36,10 +37,9 @@ def in_dictionary(form: str) -> bool:
 
 def is_function_word(form: str) -> bool:
     """Whether the form belongs to a closed class: an article, a preposition, a pronoun, …"""
-    if "'" not in form or form in FUNCTION_WORDS:
-        return form in FUNCTION_WORDS
-    head = next((form.removesuffix(c) for c in _CLITICS if form.endswith(c)), form)
-    return head in FUNCTION_WORDS
+    if form in FUNCTION_WORDS:
+        return True
+    return "'" in form and any(form.removesuffix(c) in FUNCTION_WORDS for c in _CLITICS)
 
 
 @cache
@@ -210,15 +210,11 @@ def _verb_lemmas(form: str) -> list[str]:
 
     Of a form in -ing that is a word itself, those that are verbs above all: *sitting*, of sit.
     """
-    if form in NOT_VERBS:
+    cut = re.fullmatch(r"(.{3,})(?:ing|ed)", form)
+    if form in NOT_VERBS or not cut:
         return []
-    for ending in ("ing", "ed"):
-        if form.endswith(ending) and len(form) - len(ending) >= 3:
-            stems = _known_stems(form[: -len(ending)])
-            if _dictionary_lemma(form) is None:
-                return stems
-            return [one for one in stems if wordnet.parts_of_speech(one).startswith("v")]
-    return []
+    stems, known = _known_stems(cut[1]), _dictionary_lemma(form) is not None
+    return [one for one in stems if not known or wordnet.parts_of_speech(one).startswith("v")]
 
 
 def _comparative_lemmas(form: str) -> list[str]:
@@ -227,21 +223,18 @@ def _comparative_lemmas(form: str) -> list[str]:
     Believed only where the other degree leads to the same word: *bigger* with *biggest*, but
     not *flower* as the comparative of *flow*.
     """
-    if form in NOT_COMPARATIVES:
+    cut = re.fullmatch(r"(.{3,})(er|est)", form)
+    if form in NOT_COMPARATIVES or not cut:
         return []
-    for ending, other in (("er", "est"), ("est", "er")):
-        if form.endswith(ending) and len(form) - len(ending) >= 3:
-            stem = form[: -len(ending)]
-            return [one for one in _known_stems(stem) if _dictionary_lemma(stem + other) == one]
-    return []
+    other = cut[1] + ("est" if cut[2] == "er" else "er")
+    return [one for one in _known_stems(cut[1]) if _dictionary_lemma(other) == one]
 
 
 def _known_stems(stem: str) -> list[str]:
     """Known words that a stem may come from: `hop(p)`, `hop(e)`, `tid(y)`."""
     doubled = len(stem) > 3 and stem[-1] == stem[-2]
-    choices = [stem, stem + "e"] + ([stem[:-1]] if doubled else [])
-    if stem.endswith("i"):
-        choices.append(stem[:-1] + "y")
+    choices = [stem, stem + "e", *([stem[:-1]] if doubled else [])]
+    choices += [stem[:-1] + "y"] if stem.endswith("i") else []
     return [one for one in choices if _dictionary_lemma(one) == one]
 
 

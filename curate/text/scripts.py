@@ -5,7 +5,6 @@ such as arrows and check marks, are left out) and the blocks of its East Asian s
 """
 
 import re
-from functools import cache
 
 _EMOJI_CHARACTERS = (
     "\u231a\u231b\u2328\u23e9-\u23f3\u23f8-\u23fa\u2600-\u2604\u260e\u2614\u2615\u2618\u261d"
@@ -18,9 +17,9 @@ _EMOJI_CHARACTERS = (
     "\U0001f232-\U0001f23a\U0001f250\U0001f251\U0001f300-\U0001f5ff\U0001f600-\U0001f64f"
     "\U0001f680-\U0001f6ff\U0001f7e0-\U0001f7eb\U0001f7f0\U0001f900-\U0001f9ff\U0001fa70-\U0001faff"
 )
-_SKIN_TONES = "\U0001f3fb-\U0001f3ff"
+_SKIN_TONE = "[\U0001f3fb-\U0001f3ff]"
 _TAGS = "\U000e0020-\U000e007f"
-_EMOJI_UNIT = f"[{_EMOJI_CHARACTERS}](?:[{_SKIN_TONES}]\ufe0f?|\ufe0f)?[{_TAGS}]*"
+_EMOJI_UNIT = f"[{_EMOJI_CHARACTERS}](?:{_SKIN_TONE}\ufe0f?|\ufe0f)?[{_TAGS}]*"
 EMOJI = (  # one picture as an expression: a flag, a keycap, or characters joined by U+200D
     f"[\U0001f1e6-\U0001f1ff]{{2}}|[0-9#*]\ufe0f?\u20e3|{_EMOJI_UNIT}(?:\u200d{_EMOJI_UNIT})*"
 )
@@ -34,21 +33,11 @@ EAST_ASIAN = (  # inside a character class
 
 def is_emoji(form: str) -> bool:
     """Whether a word is one picture."""
-    return not form.isascii() and _emoji_pattern().fullmatch(form) is not None
+    return not form.isascii() and re.fullmatch(EMOJI, form) is not None
 
 
 def without_skin_tone(form: str) -> str:
     """An emoji in its neutral colour of skin; any other word as it is."""
-    if form.isascii() or not is_emoji(form):
+    if not is_emoji(form):
         return form
-    return _skin_tone_pattern().sub("", form) or form
-
-
-@cache
-def _emoji_pattern() -> re.Pattern[str]:
-    return re.compile(EMOJI)
-
-
-@cache
-def _skin_tone_pattern() -> re.Pattern[str]:
-    return re.compile(f"[{_SKIN_TONES}]")
+    return re.sub(_SKIN_TONE, "", form) or form

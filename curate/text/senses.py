@@ -7,7 +7,7 @@ do not clearly vote for one sense each, nothing is said.
 
 import gzip
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -45,7 +45,7 @@ class Sense:
 
 
 def senses_of(unit: str) -> tuple[Sense, ...]:
-    """The senses of a word; () for one that is not in the table."""
+    """The senses of a word, two or more; () for one that is not in the table."""
     return _read_senses().get(unit, ())
 
 
@@ -60,50 +60,48 @@ def sense_risk(unit: str, prompts: Sequence[str], captions: Sequence[str]) -> Se
     senses = senses_of(unit)
     if not senses:
         return None
-    asked = _SenseVotes(unit, senses, prompts)
-    shown = _SenseVotes(unit, senses, captions[:MAX_CAPTIONS])
-    if len(asked.voters) != 1 or not shown.voters:
+    asked = _votes(unit, senses, prompts)
+    shown = _votes(unit, senses, captions[:MAX_CAPTIONS])
+    if len({sense for sense, _ in asked}) != 1 or not shown:
         return None
-    (meant,) = asked.voters
-    seen, voters = shown.voters.most_common(1)[0]
-    voted = shown.voters.total()
-    clear = voted >= MIN_VOTING_SHARE * shown.texts and voters >= MIN_SHOWN_SHARE * voted
-    if not clear or seen == meant or shown.voters[meant] > MAX_ASKED_SHARE * voted:
+    meant = asked[0][0]
+    voters = Counter(sense for sense, _ in shown)
+    seen, most = voters.most_common(1)[0]
+    n_read, voted = min(len(captions), MAX_CAPTIONS), len(shown)
+    clear = voted >= MIN_VOTING_SHARE * n_read and most >= MIN_SHOWN_SHARE * voted
+    if not clear or seen == meant or voters[meant] > MAX_ASKED_SHARE * voted:
         return None
     return SenseRisk(
         asked=senses[meant].meaning,
         shown=senses[seen].meaning,
-        asked_by=asked.words(meant),
-        shown_by=shown.words(seen),
-        share=round(voters / shown.texts, 3),
+        asked_by=_telling_words(asked, meant),
+        shown_by=_telling_words(shown, seen),
+        share=round(most / n_read, 3),
     )
 
 
-class _SenseVotes:
-    """What texts say about the sense of a word."""
-
-    def __init__(self, unit: str, senses: Sequence[Sense], texts: Iterable[str]) -> None:
-        self.texts = 0
-        self.voters: Counter[int] = Counter()  # sense -> texts
-        self._words: dict[int, Counter[str]] = {n: Counter() for n in range(len(senses))}
-        for text in texts:
-            self.texts += 1
-            lemmas = _lemmas_in(text) - lemmas_of(unit)
-            said = [{w: s.clues[w] for w in lemmas & s.clues.keys()} for s in senses]
-            best, *rest = sorted((sum(one.values()), n) for n, one in enumerate(said))[::-1]
-            if best[0] >= MIN_VOTE and best[0] >= MIN_LEAD * max((x for x, _ in rest), default=0):
-                self.voters[best[1]] += 1
-                self._words[best[1]].update(said[best[1]])
-
-    def words(self, sense: int) -> tuple[str, ...]:
-        """The words that told most often."""
-        counts = self._words[sense]
-        return tuple(sorted(counts, key=lambda w: (-counts[w], w))[:MAX_TELLING_WORDS])
+def _votes(
+    unit: str, senses: Sequence[Sense], texts: Sequence[str]
+) -> list[tuple[int, dict[str, int]]]:
+    """The sense that each text votes for, if it does, and its clues that tell."""
+    found = []
+    for text in texts:
+        forms = (form for surface in tokens.surfaces(text) for form in tokens.forms(surface))
+        lemmas = {lemma for form in forms for lemma in lemmas_of(form)} - lemmas_of(unit)
+        said = [{w: one.clues[w] for w in lemmas & one.clues.keys()} for one in senses]
+        sums = sorted(((sum(one.values()), n) for n, one in enumerate(said)), reverse=True)
+        (most, sense), (next_most, _) = sums[:2]
+        if most >= MIN_VOTE and most >= MIN_LEAD * next_most:
+            found.append((sense, said[sense]))
+    return found
 
 
-def _lemmas_in(text: str) -> frozenset[str]:
-    forms = (form for surface in tokens.surfaces(text) for form in tokens.forms(surface))
-    return frozenset(lemma for form in forms for lemma in lemmas_of(form))
+def _telling_words(votes: Sequence[tuple[int, dict[str, int]]], sense: int) -> tuple[str, ...]:
+    """The words that speak most for a sense."""
+    counts: Counter[str] = Counter()
+    for voted, clues in votes:
+        counts.update(clues if voted == sense else {})
+    return tuple(sorted(counts, key=lambda w: (-counts[w], w))[:MAX_TELLING_WORDS])
 
 
 @cache
@@ -113,8 +111,7 @@ def _read_senses() -> dict[str, tuple[Sense, ...]]:
     _, *lines = gzip.decompress(packed).decode().splitlines()  # the first says where from
     for line in lines:
         word, meaning, clues, weaker = line.split("\t")
-        weights = dict.fromkeys(weaker.split(), WEAK_CLUE_WEIGHT) | dict.fromkeys(
-            clues.split(), CLUE_WEIGHT
-        )
+        weights = dict.fromkeys(weaker.split(), WEAK_CLUE_WEIGHT)
+        weights |= dict.fromkeys(clues.split(), CLUE_WEIGHT)
         found[word] = (*found.get(word, ()), Sense(meaning, weights))
     return found

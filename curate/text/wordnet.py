@@ -10,6 +10,7 @@ read before the first question; each part of the file is read once.
 """
 
 import zipfile
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -123,12 +124,11 @@ def _read_rows(name: str) -> dict[str, str]:
 
 @cache
 def _read_phrases() -> dict[str, tuple[tuple[str, ...], ...]]:
-    found: dict[str, list[tuple[str, ...]]] = {}
-    for phrase, code in _read_words().items():
-        if code.endswith("+"):
-            words = tuple(phrase.split())
-            found.setdefault(words[0], []).append(words)
-    return {w: tuple(sorted(all_, key=lambda p: (-len(p), p))) for w, all_ in found.items()}
+    found: dict[str, list[tuple[str, ...]]] = defaultdict(list)
+    phrases = (tuple(unit.split()) for unit, code in _read_words().items() if code[-1:] == "+")
+    for words in sorted(phrases, key=lambda words: (-len(words), words)):
+        found[words[0]].append(words)
+    return {first: tuple(those) for first, those in found.items()}
 
 
 def _read_lines(name: str) -> Iterator[str]:
