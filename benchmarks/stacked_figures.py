@@ -30,7 +30,7 @@ from PIL import Image
 from curate.commands import build
 from curate.dataset.folder import Dataset
 from curate.errors import InputError
-from curate.fetch.run import fetch
+from curate.fetch.run import fetch_images
 from curate.shards.pack import pack
 from curate.sources.folder import SOURCE as FOLDER
 
@@ -183,7 +183,7 @@ def write_shards(figures: Figures, folder: Path) -> Path:
             source = Path(made) / "figures"
             write_folder(figures, source)
             dataset = Dataset(folder)
-            fetch(dataset, FOLDER, source, options=RIGHTS)
+            fetch_images(dataset, FOLDER, source, options=RIGHTS)
         build.check_dataset(dataset)
         build.caption_dataset(dataset, per_image=1)
         pack(dataset, size=figures.images_NHWC.shape[1], format="png")

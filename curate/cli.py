@@ -62,7 +62,7 @@ def _fetch_command(source: Source) -> Callable[..., None]:
 
         ask = _ask_for_basis if sys.stdin.isatty() and sys.stderr.isatty() else None
         with terminal.TerminalProgress() as progress:
-            done = run.fetch(
+            done = run.fetch_images(
                 Dataset(data), source, declared.pop(what.name), limit=limit, options=declared,
                 allow_ai=allow_ai, fetch_options=run.FetchOptions(ask, endpoint), progress=progress,
             )  # fmt: skip

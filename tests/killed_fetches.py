@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from curate.dataset.folder import Dataset
-from curate.fetch.run import FetchOptions, fetch
+from curate.fetch.run import FetchOptions, fetch_images
 from curate.net.client import Limits
 from curate.net.guard import Endpoint
 from curate.sources import folder, pixabay, terms
@@ -43,11 +43,11 @@ def fetch_of(root: Path, what: str) -> Callable[[], object]:
     """The fetch of a folder, or of a server that answers as Pixabay does."""
     data = Dataset(root)
     if not what.startswith("http"):
-        return lambda: fetch(data, folder.SOURCE, what, options={"license": "CC0-1.0"})
+        return lambda: fetch_images(data, folder.SOURCE, what, options={"license": "CC0-1.0"})
     source = replace(pixabay.SOURCE, requests_per_minute=1_000_000, seconds_between=0.0)
     chosen = FetchOptions(endpoint=Endpoint.parse(what), limits=Limits(backoff_s=0.01))
     terms.accept_terms(root, source, "a permission")
-    return lambda: fetch(data, source, "blizzard", fetch_options=chosen)
+    return lambda: fetch_images(data, source, "blizzard", fetch_options=chosen)
 
 
 def main(work: Path, seed: int, kills: int, what: str) -> None:

@@ -33,7 +33,7 @@ HELP_LIBRARIES = {  # what typer brings along to print help with
 # import itself. A dotted name opens one module of a room and no more.
 CORE = {"errors", "system", "dataset"}
 ROOMS = {
-    "curate": set(),  # the version
+    "curate": set(),  # the version, and the declared library
     "errors": set(),
     "formats": {"errors"},
     "system": {"errors"},
@@ -132,6 +132,8 @@ def room(module: str) -> str:
 
 def allowed(importer: str, imported: str) -> bool:
     """Whether the design lets one module import another."""
+    if importer in ("curate", "train"):  # the declared library: for types, and when asked for
+        return room(imported) not in {"cli", "cli_gaps"} and imported.startswith(f"{importer}.")
     if importer.startswith("train"):
         if not imported.startswith("train"):
             return bool({room(imported), imported.removeprefix("curate.")} & TRAIN_READS)

@@ -15,7 +15,7 @@ from servers import image_bytes
 
 from curate.commands import build
 from curate.dataset.folder import Dataset
-from curate.fetch.run import fetch
+from curate.fetch.run import fetch_images
 from curate.images.dedup import find_duplicates
 from curate.sources.folder import SOURCE
 
@@ -33,7 +33,7 @@ def fetched(tmp_path_factory: pytest.TempPathFactory) -> Path:
         lines.append(f"{number}.png,image {number},{'MIT' if number % 4 else ''}")
     (folder / "metadata.csv").write_text("\n".join(lines))
     root = tmp_path_factory.mktemp("fetched") / "data"
-    fetch(Dataset(root), SOURCE, folder)
+    fetch_images(Dataset(root), SOURCE, folder)
     return root
 
 

@@ -6,6 +6,7 @@ by a local server. Training is cut to few images, and verifying to few samples, 
 quicker scorer; `train plan`, which times real steps of every size, is parsed only.
 """
 
+import importlib
 import json
 import re
 import shlex
@@ -32,9 +33,11 @@ MAINS = {"curate": curate.cli.main, "train": train.cli.main}
 DOCUMENTS = [
     ROOT / "README.md",
     *(ROOT / "docs" / f"{name}.md" for name in ("coverage", "sources", "rights", "shards")),
-    *(ROOT / "docs" / f"{name}.md" for name in ("training", "architecture")),
+    *(ROOT / "docs" / f"{name}.md" for name in ("training", "library", "architecture")),
 ]
+LIBRARY = ROOT / "docs" / "library.md"
 FINDS = {("curate", "vocab-gaps"), ("train", "verify")}  # exit with 1 where something is found
+STANDARD = sys.stdlib_module_names
 CUT = {"--images": "48,32"}
 PROMPTS = slice(8, 14)  # of the demo: with the word and without
 MORE = {("train", "verify"): ["--samples", "6", "--scorer", "nearest"]}
@@ -272,6 +275,8 @@ def test_every_command_typed_in_order(empty_folder, monkeypatch, capsys):
         serve_catalogue(server)
         reader = Reader(empty_folder, server.url, capsys)
         for path in DOCUMENTS:
+            if path == LIBRARY:
+                continue  # below
             for step in read_document(path):
                 if isinstance(step, Step):
                     reader.type(step)
@@ -283,3 +288,32 @@ def test_every_command_typed_in_order(empty_folder, monkeypatch, capsys):
                 else:
                     exec(step.text, {})
     assert typed > 50
+
+
+def test_the_library_in_a_notebook(empty_folder):
+    """Block by block, in one namespace; of ours only declared names are imported."""
+    draw_folders(empty_folder)
+    namespace: dict[str, object] = {}
+    for block in read_document(LIBRARY):
+        for package, names in re.findall(
+            r"^from ((?:curate|train)\S*) import (.*)", block.text, re.M
+        ):
+            assert set(names.split(", ")) <= set(importlib.import_module(package).__all__)
+            assert package in APPS
+        exec(block.text, namespace)
+
+
+@pytest.mark.parametrize("package", APPS)
+def test_the_library_offers_what_its_document_lists(package):
+    module = importlib.import_module(package)
+    table = LIBRARY.read_text().partition(f"`from {package} import …`")[2].partition("\n\n")[0]
+    listed = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\|(.*?)\|", table, re.M)))
+    assert sorted(listed) == module.__all__
+    assert [getattr(module, name).__name__ for name in listed] == listed
+
+
+@pytest.mark.parametrize("package", APPS)
+def test_the_library_is_loaded_when_it_is_used(package):
+    code = f"import sys; old = set(sys.modules); import {package}; print(*set(sys.modules) - old)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {name.split(".")[0] for name in done.stdout.split()} <= {package, *STANDARD}

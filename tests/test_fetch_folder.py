@@ -25,7 +25,7 @@ from curate.dataset import manifest
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import Sample, Verdict
 from curate.errors import InputError
-from curate.fetch.run import FetchSummary, fetch
+from curate.fetch.run import FetchSummary, fetch_images
 from curate.sources import folder, metadata
 
 
@@ -50,7 +50,7 @@ def rows(data: Dataset) -> dict[str, Sample]:
 
 def take(data: Dataset, root: Path, **more) -> tuple[FetchSummary, list[str]]:
     progress = RecordedProgress()
-    done = fetch(data, folder.SOURCE, root, options=more, progress=progress)
+    done = fetch_images(data, folder.SOURCE, root, options=more, progress=progress)
     return done, progress.said
 
 

@@ -10,7 +10,7 @@ from servers import KEY, Answer, Pixabay, image_bytes, run_server
 
 from curate.dataset import manifest
 from curate.dataset.folder import Dataset
-from curate.fetch.run import fetch
+from curate.fetch.run import fetch_images
 from curate.sources.folder import SOURCE
 
 PROGRAM = Path(__file__).with_name("killed_fetches.py")
@@ -52,7 +52,7 @@ def test_a_killed_pixabay_fetch_completes_to_the_same_bytes(tmp_path):
 def interrupted(root: Path, folder: Path, rows: int) -> Dataset:
     """A dataset as a kill leaves it: some rows journaled, no manifest."""
     whole = Dataset(root / "whole")
-    fetch(whole, SOURCE, folder)
+    fetch_images(whole, SOURCE, folder)
     data = Dataset(root / "cut")
     data.root.mkdir()
     for sample in whole.read().samples[:rows]:
@@ -75,7 +75,7 @@ def test_a_journal_line_cut_short_is_fetched_again(tmp_path, monkeypatch):
     data = interrupted(tmp_path, folder, 3)
     journal = data.journal.read_bytes()
     data.journal.write_bytes(journal[:-40])
-    done = fetch(data, SOURCE, folder)
+    done = fetch_images(data, SOURCE, folder)
     assert (done.new, done.known) == (2, 2)
     whole = (tmp_path / "whole" / "manifest.parquet").read_bytes()
     assert data.manifest.read_bytes() == whole
@@ -85,7 +85,7 @@ def test_an_empty_journal_is_no_obstacle(tmp_path):
     folder = folder_of(tmp_path, 2)
     data = interrupted(tmp_path, folder, 0)
     data.journal.touch()
-    assert fetch(data, SOURCE, folder).new == 2
+    assert fetch_images(data, SOURCE, folder).new == 2
 
 
 def test_bytes_lost_in_a_power_cut_are_fetched_again(tmp_path):
@@ -94,7 +94,7 @@ def test_bytes_lost_in_a_power_cut_are_fetched_again(tmp_path):
     first, second, _ = data.read().samples
     data.store.path_of(first.sha256).write_bytes(b"")  # what a power cut leaves of unsynced bytes
     data.store.path_of(second.sha256).unlink()
-    done = fetch(data, SOURCE, folder)
+    done = fetch_images(data, SOURCE, folder)
     assert (done.new, done.known) == (2, 1)
     assert len({data.store.get(s.sha256) for s in data.read().samples}) == 3
 
@@ -107,15 +107,15 @@ def test_left_over_parts_are_removed(tmp_path):
     for part in parts:
         part.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(b"half")
-    fetch(data, SOURCE, folder)
+    fetch_images(data, SOURCE, folder)
     assert not any(part.exists() for part in parts)
 
 
 def test_the_history_does_not_tell_how_often_a_fetch_was_repeated(tmp_path):
     folder = folder_of(tmp_path, 2)
     data = Dataset(tmp_path / "data")
-    fetch(data, SOURCE, folder)
+    fetch_images(data, SOURCE, folder)
     before = manifest.read_manifest(data.manifest)
-    fetch(data, SOURCE, folder)
+    fetch_images(data, SOURCE, folder)
     assert manifest.read_manifest(data.manifest) == before
     assert [step["step"] for step in before.history] == ["fetch folder"]

@@ -9,7 +9,7 @@ from servers import Answer, Server, image_bytes, run_server
 
 from curate.dataset.folder import Dataset
 from curate.errors import SourceError, UsageError
-from curate.fetch.run import FetchOptions, FetchSummary, fetch
+from curate.fetch.run import FetchOptions, FetchSummary, fetch_images
 from curate.net.guard import Endpoint
 from curate.sources import openverse
 
@@ -63,7 +63,7 @@ def pages(server: Server, results: list[dict[str, object]], size: int = 20) -> N
 
 def run(root: Path, server: Server, **more: object) -> FetchSummary:
     chosen = FetchOptions(endpoint=Endpoint.parse(server.url))
-    return fetch(Dataset(root), QUICK, "blizzard", fetch_options=chosen, **more)
+    return fetch_images(Dataset(root), QUICK, "blizzard", fetch_options=chosen, **more)
 
 
 def test_takes_what_the_catalogue_states(tmp_path, server):
@@ -139,7 +139,7 @@ def test_a_busy_picture_host_costs_the_picture_only(tmp_path, server):
 @pytest.mark.parametrize("query", ["", "  ", "x" * 101])
 def test_a_query_has_1_to_100_characters(tmp_path, query):
     with pytest.raises(UsageError, match="1 to 100"):
-        fetch(Dataset(tmp_path), QUICK, query)
+        fetch_images(Dataset(tmp_path), QUICK, query)
 
 
 @pytest.mark.parametrize("names", ["gpl", "by,", "cc0, by", "CC0"])

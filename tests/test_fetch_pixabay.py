@@ -17,7 +17,7 @@ from curate.dataset import manifest
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import Sample, Verdict
 from curate.errors import InputError, LicenceError, SourceError, UsageError
-from curate.fetch.run import FetchOptions, FetchSummary, fetch
+from curate.fetch.run import FetchOptions, FetchSummary, fetch_images
 from curate.net.client import Limits
 from curate.net.guard import Endpoint
 from curate.sources import openverse, pixabay, terms
@@ -46,7 +46,7 @@ def run(data: Dataset, server: Server, *, source=QUICK, limits=LIMITS, **more) -
     progress = RecordedProgress()
     progress.said = more.pop("said", [])
     chosen = FetchOptions(endpoint=Endpoint.parse(server.url), limits=limits)
-    return fetch(data, source, "blizzard", fetch_options=chosen, progress=progress, **more)
+    return fetch_images(data, source, "blizzard", fetch_options=chosen, progress=progress, **more)
 
 
 def rows(data: Dataset) -> dict[str, Sample]:
@@ -407,8 +407,8 @@ def test_terms_are_shown_and_asked_for_where_someone_is_there(tmp_path, server, 
         return "own studio's account"
 
     chosen = FetchOptions(ask=ask, endpoint=Endpoint.parse(server.url))
-    assert fetch(data, QUICK, "blizzard", fetch_options=chosen).new == 1
-    assert fetch(data, QUICK, "blizzard", fetch_options=chosen).known == 1
+    assert fetch_images(data, QUICK, "blizzard", fetch_options=chosen).new == 1
+    assert fetch_images(data, QUICK, "blizzard", fetch_options=chosen).known == 1
     assert asked == ["pixabay"]
     assert rows(data)["pixabay-1000"].basis == "own studio's account"
     record = json.loads((tmp_path / "terms.json").read_text())["pixabay"]
@@ -420,7 +420,7 @@ def test_terms_are_shown_and_asked_for_where_someone_is_there(tmp_path, server, 
 def test_without_acceptance_nothing_is_asked_of_the_source(tmp_path, server, ask):
     chosen = FetchOptions(ask=ask, endpoint=Endpoint.parse(server.url))
     with pytest.raises(LicenceError, match="are not accepted") as caught:
-        fetch(Dataset(tmp_path), QUICK, "blizzard", fetch_options=chosen)
+        fetch_images(Dataset(tmp_path), QUICK, "blizzard", fetch_options=chosen)
     assert "curate sources accept pixabay --basis TEXT" in caught.value.fix
     assert f"curate fetch openverse --query blizzard --data {tmp_path}" in caught.value.fix
     assert server.asked == []
@@ -522,7 +522,7 @@ def test_the_key_is_in_no_file_and_no_output(data, server, capsys, caplog):
         try:
             chosen = FetchOptions(endpoint=Endpoint.parse(server.url), limits=limits)
             progress = terminal.TerminalProgress()
-            fetch(data, QUICK, f"blizzard {number}", fetch_options=chosen, progress=progress)
+            fetch_images(data, QUICK, f"blizzard {number}", fetch_options=chosen, progress=progress)
         except SourceError as error:
             told += f"{error!r} {error} {error.__cause__!r}"
     assert cli("fetch", "pixabay", "--query", "blizzard 1", *where) in (0, 4)

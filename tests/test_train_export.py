@@ -18,7 +18,7 @@ from tests.cascades import credit
 from tests.recorded_progress import RecordedProgress
 from train.checkpoints import checkpoint
 from train.publish import card, licence
-from train.publish.export import publish
+from train.publish.export import export_model
 from train.sampling import sampler
 
 CREDITS = [
@@ -51,7 +51,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_the_folder_holds_weights_description_card_and_credits(model, tmp_path):
     progress = RecordedProgress()
-    files = publish(model, tmp_path / "fox", progress=progress)
+    files = export_model(model, tmp_path / "fox", progress=progress)
     readme = (tmp_path / "fox" / "README.md").read_text()
     config = json.loads((tmp_path / "fox" / "config.json").read_bytes())
 
@@ -82,7 +82,9 @@ def test_the_folder_holds_weights_description_card_and_credits(model, tmp_path):
 
 def test_the_most_frequent_and_the_rarest_words_are_named(tmp_path, encoder):
     words = {f"word{n:02d}": n for n in range(1, 31)}
-    publish(cascades.write(tmp_path / "model", encoder, facts={"words": words}), tmp_path / "fox")
+    export_model(
+        cascades.write(tmp_path / "model", encoder, facts={"words": words}), tmp_path / "fox"
+    )
     readme = (tmp_path / "fox" / "README.md").read_text()
 
     assert "- most frequent (images): word30 (30), word29 (29)" in readme
@@ -91,14 +93,14 @@ def test_the_most_frequent_and_the_rarest_words_are_named(tmp_path, encoder):
 
 
 def test_no_folder_of_this_machine_is_published(model, tmp_path, encoder):
-    publish(model, tmp_path / "fox")
+    export_model(model, tmp_path / "fox")
 
     for name in ("README.md", "config.json", "CREDITS.md"):
         assert str(Path(encoder).parent) not in (tmp_path / "fox" / name).read_text()
 
 
 def test_the_exported_folder_draws_the_same_pictures(model, tmp_path):
-    publish(model, tmp_path / "fox")
+    export_model(model, tmp_path / "fox")
 
     def drawn(folder: Path) -> np.ndarray:
         return sampler.load_sampler(folder, device="cpu").generate(["a red circle"], [3])
@@ -108,10 +110,10 @@ def test_the_exported_folder_draws_the_same_pictures(model, tmp_path):
 
 
 def test_the_same_command_again_changes_nothing(model, tmp_path):
-    publish(model, tmp_path / "fox")
+    export_model(model, tmp_path / "fox")
     first = contents(tmp_path / "fox")
-    publish(model, tmp_path / "fox")
-    publish(model, tmp_path / "other" / "fox")
+    export_model(model, tmp_path / "fox")
+    export_model(model, tmp_path / "other" / "fox")
 
     assert contents(tmp_path / "fox") == contents(tmp_path / "other" / "fox") == first
 
@@ -122,11 +124,11 @@ def test_a_folder_that_holds_something_else_is_left_alone(model, tmp_path, there
     if there == "a file":
         out.write_text("mine")
     else:
-        publish(model, out)
+        export_model(model, out)
         name = "note.txt" if there == "a note" else "README.md"
         (out / name).write_text("mine")
     with pytest.raises(UsageError, match="holds something else"):
-        publish(model, out)
+        export_model(model, out)
 
     kept = [out] if out.is_file() else list(out.iterdir())
     assert [f.name for f in kept if f.read_bytes() == b"mine"] != []
@@ -135,10 +137,10 @@ def test_a_folder_that_holds_something_else_is_left_alone(model, tmp_path, there
 def test_a_failed_export_leaves_nothing(model, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
-        publish(model, tmp_path / "file" / "fox")
+        export_model(model, tmp_path / "file" / "fox")
     (tmp_path / "gaps.json").write_text("{}")
     with pytest.raises(InputError, match="not a report of curate vocab-gaps"):
-        publish(model, tmp_path / "fox", gaps=tmp_path / "gaps.json")
+        export_model(model, tmp_path / "fox", gaps=tmp_path / "gaps.json")
 
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "gaps.json"]
 
@@ -146,7 +148,7 @@ def test_a_failed_export_leaves_nothing(model, tmp_path):
 def test_what_a_killed_export_left_does_no_harm(model, tmp_path):
     (tmp_path / ".fox.part").mkdir()
     (tmp_path / ".fox.part" / "half").write_text("")
-    publish(model, tmp_path / "fox")
+    export_model(model, tmp_path / "fox")
 
     assert sorted(p.name for p in tmp_path.iterdir()) == ["fox"]
     assert "half" not in contents(tmp_path / "fox")
@@ -156,14 +158,14 @@ def test_an_unfinished_run_is_refused(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / STATE_FILE).write_bytes(b"")
     with pytest.raises(InputError, match="not finished"):
-        publish(tmp_path / "run", tmp_path / "fox")
+        export_model(tmp_path / "run", tmp_path / "fox")
 
 
 def test_pictures_that_ask_for_credit_must_have_it(tmp_path, encoder):
     facts = {**cascades.FACTS, "licences": {"CC-BY-4.0": 3}}
     folder = cascades.write(tmp_path / "model", encoder, facts=facts)
     with pytest.raises(LicenceError, match=r"CC-BY-4\.0 asks for credit") as found:
-        publish(folder, tmp_path / "fox")
+        export_model(folder, tmp_path / "fox")
 
     assert found.value.exit_code == 5
     assert not (tmp_path / "fox").exists()
@@ -175,11 +177,11 @@ def test_what_the_policy_forbids_is_refused_and_what_it_holds_is_said(tmp_path, 
         return cascades.write(tmp_path / name, encoder, credits=owed)
 
     progress = RecordedProgress()
-    publish(made("held", "hold"), tmp_path / "out", progress=progress)
+    export_model(made("held", "hold"), tmp_path / "out", progress=progress)
     assert "has not decided whether a model of 1 of" in " ".join(progress.said)
     assert "has not decided whether a model of 1 of" in (tmp_path / "out" / "README.md").read_text()
     with pytest.raises(LicenceError, match="such as k"):
-        publish(made("denied", "deny"), tmp_path / "never")
+        export_model(made("denied", "deny"), tmp_path / "never")
 
 
 def verify_report(folder: Path, digest: str, **changes) -> Path:
@@ -205,7 +207,7 @@ def verify_report(folder: Path, digest: str, **changes) -> Path:
 def test_figures_of_a_verification_are_told_with_their_intervals(model, tmp_path):
     report = verify_report(tmp_path / "verify", checkpoint.load(model).digest)
     Image.new("RGB", (8, 8)).save(report / "verify.png")
-    publish(model, tmp_path / "fox", verify=[report])
+    export_model(model, tmp_path / "fox", verify=[report])
     readme = (tmp_path / "fox" / "README.md").read_text()
 
     assert "**mage** works" in readme
@@ -218,7 +220,7 @@ def test_figures_of_a_verification_are_told_with_their_intervals(model, tmp_path
 
 def test_a_word_that_does_not_work_is_said_not_to(model, tmp_path):
     report = verify_report(tmp_path / "verify", checkpoint.load(model).digest, works=False)
-    publish(model, tmp_path / "fox", verify=[report / "verify.json"])
+    export_model(model, tmp_path / "fox", verify=[report / "verify.json"])
 
     assert "**mage** does not work" in (tmp_path / "fox" / "README.md").read_text()
 
@@ -235,15 +237,17 @@ def test_a_word_that_does_not_work_is_said_not_to(model, tmp_path):
 def test_reports_that_do_not_fit_are_refused(model, tmp_path, changes, problem):
     digest = checkpoint.load(model).digest
     with pytest.raises(InputError, match=problem):
-        publish(model, tmp_path / "fox", verify=[verify_report(tmp_path / "v", digest, **changes)])
+        export_model(
+            model, tmp_path / "fox", verify=[verify_report(tmp_path / "v", digest, **changes)]
+        )
     (tmp_path / "list.json").write_text("[]")
     with pytest.raises(InputError, match="is no report"):
-        publish(model, tmp_path / "fox", verify=[tmp_path / "list.json"])
+        export_model(model, tmp_path / "fox", verify=[tmp_path / "list.json"])
     with pytest.raises(InputError, match=r"cannot be read \(No such file"):
-        publish(model, tmp_path / "fox", verify=[tmp_path / "none.json"])
+        export_model(model, tmp_path / "fox", verify=[tmp_path / "none.json"])
     (tmp_path / "text.json").write_text("batch = 8")
     with pytest.raises(InputError, match=r"is not JSON \(Expecting value"):
-        publish(model, tmp_path / "fox", verify=[tmp_path / "text.json"])
+        export_model(model, tmp_path / "fox", verify=[tmp_path / "text.json"])
 
 
 def test_coverage_is_told_with_what_is_missing(model, tmp_path):
@@ -258,7 +262,7 @@ def test_coverage_is_told_with_what_is_missing(model, tmp_path):
         ],
     }
     (tmp_path / "gaps.json").write_text(json.dumps(report))
-    publish(model, tmp_path / "fox", gaps=tmp_path / "gaps.json")
+    export_model(model, tmp_path / "fox", gaps=tmp_path / "gaps.json")
     readme = (tmp_path / "fox" / "README.md").read_text()
 
     assert "24 prompts were compared with the captions of 419 training images" in readme
@@ -286,7 +290,7 @@ def test_hostile_names_are_shown_as_they_are(tmp_path, encoder):
     facts = {**cascades.FACTS, "words": {"<b>": 2, "[x](y)": 1}}
     folder = cascades.write(tmp_path / "model", encoder, facts=facts)
     page = card.render_credits("<fox>", owed)
-    publish(folder, tmp_path / "fox")
+    export_model(folder, tmp_path / "fox")
     readme = (tmp_path / "fox" / "README.md").read_text()
 
     assert page.splitlines()[0] == r"# Credits of \<fox\>"
@@ -345,7 +349,7 @@ def test_a_licence_that_hubs_do_not_know_is_named_in_the_front_matter(tmp_path, 
     owed = [credit("k", license="CC-BY-SA-2.0")]
     folder = cascades.write(tmp_path / "model", encoder, facts=facts, credits=owed)
     progress = RecordedProgress()
-    publish(folder, tmp_path / "fox", progress=progress)
+    export_model(folder, tmp_path / "fox", progress=progress)
     matter = front_matter(tmp_path / "fox")
 
     assert matter["license"] == "other"
@@ -357,7 +361,7 @@ def test_a_claim_that_cannot_be_made_is_said(tmp_path, encoder):
     facts = {**cascades.FACTS, "licences": {"none": 2}}
     folder = cascades.write(tmp_path / "model", encoder, facts=facts, credits=[credit("k")])
     progress = RecordedProgress()
-    publish(folder, tmp_path / "fox", progress=progress)
+    export_model(folder, tmp_path / "fox", progress=progress)
 
     assert "no licence is claimed for the weights" in " ".join(progress.said)
     assert front_matter(tmp_path / "fox")["license_name"] == "not-stated"

@@ -17,7 +17,7 @@ from curate.corpora.corpus import find_corpora, find_corpus
 from curate.corpora.pixels import CaptionedImage, captioned_images, read_pixels
 from curate.dataset.folder import Dataset
 from curate.errors import InputError, UsageError
-from curate.fetch.run import fetch
+from curate.fetch.run import fetch_images
 from curate.sources.folder import SOURCE
 from curate.vision.clip import OpenClip
 from curate.vision.search import (
@@ -241,7 +241,7 @@ def test_pictures_of_a_dataset_a_list_and_shards_are_the_same(tmp_path: Path):
     for key, data, captions in some:
         (folder / f"{key}.png").write_bytes(data)
         (folder / f"{key}.txt").write_text(captions[0])
-    fetch(Dataset(tmp_path / "data"), SOURCE, folder, options={"license": "CC0-1.0"})
+    fetch_images(Dataset(tmp_path / "data"), SOURCE, folder, options={"license": "CC0-1.0"})
     rows = [json.dumps({"image": f"{k}.png", "captions": c}) for k, _, c in some]
     rows += [json.dumps({"image": name, "captions": ["x"]}) for name in ("gone.png", "http://a/b")]
     (folder / "list.jsonl").write_text("\n".join(rows))

@@ -214,7 +214,7 @@ def export(
     from train.publish import export as publishing
 
     with terminal.TerminalProgress() as progress:
-        files = publishing.publish(
+        files = publishing.export_model(
             checkpoint, out, verify=verified or [], gaps=gaps, progress=progress
         )
     terminal.write_stdout("".join(f"{path}\n" for path in files))

@@ -25,7 +25,7 @@ from curate.net.redact import Secret
 from curate.net.transport import Transport, UnavailableError
 from curate.rights.names import identify
 from curate.rights.signals import parse_robots_tag
-from curate.sources import terms
+from curate.sources import find_source, terms
 from curate.sources.base import FoundImage, Listing, Source
 from curate.system.progress import SILENT, Progress, track
 
@@ -49,9 +49,9 @@ class FetchOptions:
     limits: Limits = field(default_factory=Limits)
 
 
-def fetch(
+def fetch_images(
     dataset: Dataset,
-    source: Source,
+    source: Source | str,
     what: str | Path,
     *,
     limit: int | None = None,
@@ -68,7 +68,7 @@ def fetch(
 
     Args:
         dataset: where to.
-        source: whom to ask, or what lies at the path.
+        source: whom to ask, or what lies at the path; or its name, as `curate fetch NAME` has it.
         what: a query, or a path.
         limit: the most images of a query that are taken, known ones included, refused ones not;
             None: the source's own.
@@ -80,9 +80,10 @@ def fetch(
     Raises:
         InputError: nothing usable at the path.
         LicenceError: the source's terms are not accepted.
-        UsageError: a key is missing.
+        UsageError: a key is missing, or no source has this name.
         SourceError: the source refused, failed or changed; finished rows are kept.
     """
+    source = find_source(source) if isinstance(source, str) else source
     chosen = {name: value for name, value in (options or {}).items() if value is not None}
     if source.listing is not None:
         listing = source.listing(dataset.root, Path(what), **chosen)

@@ -35,7 +35,7 @@ VERIFY_KEYS = ("word", "works", "samples", "figures", "judges", "reasons")  # of
 MISSING_NAMED = 20  # words that the card names as not taught
 
 
-def publish(
+def export_model(
     run: Path,
     out: Path,
     *,
