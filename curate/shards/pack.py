@@ -166,10 +166,8 @@ def _render_all(
     store: Store, samples: Sequence[Sample], settings: Mapping[str, Any], progress: Progress
 ) -> Iterator[tuple[Sample, sandbox.JobResult | str]]:
     """Each sample with its facts and bytes as packed, or with why it cannot be."""
-    jobs = [
-        {"root": str(store.root), "sha256": s.sha256, "known": s.pixel_sha256, **settings}
-        for s in samples
-    ]
+    shared = {"root": str(store.root), **settings}
+    jobs = [{**shared, "sha256": s.sha256, "known": s.pixel_sha256} for s in samples]
     both = zip(samples, sandbox.run_jobs("curate.shards.render:render_stored", jobs), strict=True)
     for sample, answer in track(both, len(samples), "images", progress):
         if isinstance(answer, sandbox.WorkerFailure):

@@ -113,9 +113,8 @@ class _Worker:
         except (EOFError, BrokenPipeError):
             code = self.stop()
             late = time.monotonic() - started >= longest and code == -signal.SIGKILL
-            return WorkerFailure(
-                f"took more than {longest} s" if late else _exit_reason(code, seconds)
-            )
+            reason = f"took more than {longest} s" if late else _exit_reason(code, seconds)
+            return WorkerFailure(reason)
         finally:
             timer.cancel()
         if "input error" in head:
