@@ -8,7 +8,6 @@ import shutil
 import string
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -393,14 +392,16 @@ def test_ids_make_short_keys(name, content):
     assert set(made) <= set(string.ascii_letters + string.digits + "-") and len(made) <= 57
 
 
-def test_thousands_of_pictures_take_seconds(data, tmp_path):
+def test_many_images_are_synced_together(data, tmp_path, monkeypatch):
+    """One by one it was 7 ms an image on a fast disk."""
+    synced, sync = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(file) or sync(file))
     root = tmp_path / "many"
     root.mkdir()
-    for number in range(1000):
+    for number in range(200):
         (root / f"{number}.png").write_bytes(image_bytes(number))
-    started = time.monotonic()
-    assert take(data, root)[0].new == 1000
-    assert time.monotonic() - started < 10  # synced one by one it was 7 ms an image on a fast disk
+    assert take(data, root)[0].new == 200
+    assert len(synced) < 20
 
 
 @pytest.mark.corpora

@@ -1,10 +1,10 @@
-import sys
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from operations import lines_run
 
 from curate.errors import ExitCode, InputError, UsageError
 from curate.prompts.reader import CONTROL, NEGATED, SYNTAXES, WANTED, parse_prompt, read_prompts
@@ -170,23 +170,6 @@ def test_every_span_is_the_text_it_names(pieces: list[str], joint: str, syntax: 
     assert kept == line.count("dog")
 
 
-def lines_run(line: str) -> int:
-    """How many lines of Python are run to parse it."""
-    run = 0
-
-    def watch(frame, event, argument):
-        nonlocal run
-        run += 1
-        return watch
-
-    sys.settrace(watch)
-    try:
-        parse_prompt(line)
-    finally:
-        sys.settrace(None)
-    return run
-
-
 LONG = [  # what stands at the front, in the middle and at the end, so many times
     ("[a|", "", ""),
     ("[a|", "", "b]"),
@@ -205,7 +188,7 @@ def test_a_line_four_times_as_long_takes_four_times_the_steps(parts: tuple[str, 
     front, middle, end = parts
     parse_prompt(front + middle + end)  # loads the tables of words
     short, long = (front * n + middle + end * n for n in (1000, 4000))
-    assert lines_run(long) < 4.4 * lines_run(short)
+    assert lines_run(parse_prompt, long) < 4.4 * lines_run(parse_prompt, short)
 
 
 @pytest.mark.parametrize(

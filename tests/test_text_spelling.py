@@ -1,8 +1,7 @@
-from time import process_time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from operations import lines_run
 
 from curate.text.spelling import NearWord, Vocabulary, did_you_mean, typo_cost
 
@@ -78,16 +77,14 @@ def test_slips_are_nothing_only_for_the_same_word(a: str, b: str):
     assert typo_cost(a, b) == typo_cost(b, a)
 
 
-def test_a_word_takes_little_time_on_a_large_vocabulary():
+def test_a_word_takes_few_steps_on_a_large_vocabulary():
     syllables = "ba ce di fo gu ha je ki lo mu na pe ri so tu".split()
     forms = [a + b + c + d + e for a in syllables for b in syllables for c in syllables
              for d in syllables[:6] for e in ("", "m", "nt", "rk", "st")]  # fmt: skip
     large = Vocabulary(dict.fromkeys(forms, 3))
     asked = [form[:3] + "x" + form[3:] for form in forms[::1000]]
     did_you_mean("xxxxxxxxx", WORDS.__contains__, large)  # reads the dictionary
-    began = process_time()
-    for unit in asked:
-        did_you_mean(unit, WORDS.__contains__, large)
 
     assert len(forms) > 100_000
-    assert (process_time() - began) / len(asked) < 0.02
+    for unit in asked:
+        assert lines_run(did_you_mean, unit, WORDS.__contains__, large) < len(forms) / 20
