@@ -14,7 +14,6 @@ from train.figures.grids import (
     LABEL_LINES,
     MARGIN,
     MIN_CELL,
-    TEXT,
     Comparison,
     GridRow,
     draw_before_after,
@@ -23,7 +22,7 @@ from train.figures.grids import (
     save_png,
     table_pixels,
 )
-from train.figures.lettering import Lettering, missing_letters
+from train.figures.lettering import LINE_HEIGHT, measure_width, missing_letters, wrap
 from train.figures.loss_curve import _image_ticks, _loss_ticks, draw_loss_curve
 
 
@@ -84,15 +83,15 @@ def test_an_empty_grid_is_an_empty_page():
 )
 def test_wrapping_keeps_every_letter_and_the_width(words: list[str], width: int):
     text = " ".join(words)
-    lines = TEXT.wrap(text, width, most=10_000)
+    lines = wrap(text, width, most=10_000)
 
     assert "".join(lines).replace(" ", "") == "".join(text.split())
     for line in lines:
-        assert TEXT.width(line) <= width + 1 or len(line) == 1
+        assert measure_width(line) <= width + 1 or len(line) == 1
 
 
 def test_long_text_ends_in_dots():
-    lines = TEXT.wrap("word " * 500, 100, most=3)
+    lines = wrap("word " * 500, 100, most=3)
 
     assert len(lines) == 3
     assert lines[2].endswith("…")
@@ -101,12 +100,12 @@ def test_long_text_ends_in_dots():
 def test_a_letter_that_no_font_has_is_written_as_its_number():
     private = "\ue123"  # for private use: no font is asked for it
     assert missing_letters(f"abc {private}{private} def") == private
-    assert Lettering(13).width(private) == Lettering(13).width("[E123]")
+    assert measure_width(private) == measure_width("[E123]")
 
 
 def test_what_only_steers_letters_is_not_drawn():
     assert missing_letters("a\u200db\ufe0f\n\x07") == ""
-    assert TEXT.width("a\u200db\ufe0f\x07") == TEXT.width("ab")
+    assert measure_width("a\u200db\ufe0f\x07") == measure_width("ab")
 
 
 def test_before_stands_left_of_after():
@@ -242,7 +241,7 @@ def test_a_row_is_as_tall_as_its_label_and_no_taller_than_a_dozen_lines():
     )
 
     assert short.width == long.width
-    assert short.height < long.height <= LABEL_LINES * TEXT.line_height + 2 * MARGIN
+    assert short.height < long.height <= LABEL_LINES * LINE_HEIGHT + 2 * MARGIN
     assert long.width >= LABEL
 
 

@@ -13,13 +13,11 @@ import numpy as np
 from PIL import Image, ImageDraw, PngImagePlugin
 
 from curate.system.files import write_bytes
-from train.figures.lettering import Lettering
+from train.figures.lettering import LINE_HEIGHT, wrap, write_lines
 
 MIN_CELL = 96  # pixels; smaller images are enlarged by a whole number, so that labels fit
 MARGIN, GAP = 12, 4
 LABEL, LABEL_LINES = 170, 12  # pixels wide, lines high at most
-FONT_SIZE = 13
-TEXT = Lettering(FONT_SIZE)
 PAPER, INK, GREY, LINE = "#ffffff", "#1f2328", "#6e7781", "#e6e8eb"
 
 
@@ -37,7 +35,7 @@ class GridRow:
     """Images that belong together, each group of them under a head of its own."""
 
     label: str  # left of them
-    groups: Sequence[Sequence[np.ndarray]]  # images, uint8 (H, W, 3)
+    groups: Sequence[Sequence[np.ndarray] | np.ndarray]  # images, uint8 (H, W, 3)
     captions: Sequence[str] = ()  # beneath the images, all groups in turn; () for none
 
 
@@ -61,9 +59,9 @@ def draw_grid(
         return Image.new("RGB", (2 * MARGIN, 2 * MARGIN), PAPER)
     columns = max(1, min(columns or math.ceil(math.sqrt(len(pictures))), len(pictures)))
     width, height = pictures[0].size
-    lines = [TEXT.wrap(text, width) for text in captions or [""] * len(pictures)]
+    lines = [wrap(text, width) for text in captions or [""] * len(pictures)]
     starts = range(0, len(pictures), columns)
-    depths = [max(map(len, lines[s : s + columns])) * TEXT.line_height for s in starts]
+    depths = [max(map(len, lines[s : s + columns])) * LINE_HEIGHT for s in starts]
     total = MARGIN + sum(height + depth + MARGIN for depth in depths)
     sheet = Image.new("RGB", (MARGIN + columns * (width + MARGIN), total), PAPER)
     draw, top = ImageDraw.Draw(sheet), MARGIN
@@ -71,7 +69,7 @@ def draw_grid(
         for column, number in enumerate(range(start, min(start + columns, len(pictures)))):
             left = MARGIN + column * (width + MARGIN)
             sheet.paste(pictures[number], (left, top))
-            _print(draw, (left, top + height + 2), lines[number])
+            write_lines(draw, (left, top + height + 2), lines[number], INK)
         top += height + depth + MARGIN
     return sheet
 
@@ -88,26 +86,27 @@ def draw_table(rows: Sequence[GridRow], heads: Sequence[str]) -> Image.Image:
     """
     if not rows:
         return Image.new("RGB", (2 * MARGIN, 2 * MARGIN), PAPER)
-    cell = _largest_size([picture for row in rows for group in row.groups for picture in group])
+    shapes = [image.shape for row in rows for group in row.groups for image in group]
+    height, width = (max((shape[side] for shape in shapes), default=1) for side in (0, 1))
+    cell = _shown_size((width, height))
     most = [max(len(row.groups[n]) for row in rows) for n in range(len(heads))]
     widths = [count * (cell[0] + GAP) - GAP for count in most]
     lefts = [LABEL + 2 * MARGIN]
     for width in widths[:-1]:
         lefts.append(lefts[-1] + width + (GAP if max(most) == 1 else 2 * MARGIN))
-    titles = [
-        TEXT.wrap(head, max(width, cell[0])) for head, width in zip(heads, widths, strict=True)
-    ]
-    top = MARGIN + max(map(len, titles)) * TEXT.line_height + (4 if any(heads) else 0)
-    under = TEXT.line_height if any(row.captions for row in rows) else 0
-    labels = [TEXT.wrap(row.label, LABEL, most=LABEL_LINES) for row in rows]
-    heights = [max(cell[1] + under, len(lines) * TEXT.line_height) for lines in labels]
+    titles = [wrap(head, max(width, cell[0])) for head, width in zip(heads, widths, strict=True)]
+    top = MARGIN + max(map(len, titles)) * LINE_HEIGHT + (4 if any(heads) else 0)
+    under = LINE_HEIGHT if any(row.captions for row in rows) else 0
+    labels = [wrap(row.label, LABEL, most=LABEL_LINES) for row in rows]
+    heights = [max(cell[1] + under, len(lines) * LINE_HEIGHT) for lines in labels]
     total = (lefts[-1] + widths[-1] + MARGIN, top + sum(heights) + MARGIN * len(rows))
     sheet = Image.new("RGB", total, PAPER)
     draw = ImageDraw.Draw(sheet)
     for left, title in zip(lefts, titles, strict=True):
-        _print(draw, (left, MARGIN), title, GREY)
+        write_lines(draw, (left, MARGIN), title, GREY)
     for row, lines, height in zip(rows, labels, heights, strict=True):
-        _print(draw, (MARGIN, top + max(0, cell[1] - len(lines) * TEXT.line_height) // 2), lines)
+        middle = top + max(0, cell[1] - len(lines) * LINE_HEIGHT) // 2
+        write_lines(draw, (MARGIN, middle), lines, INK)
         _draw_row(sheet, row, lefts, top, cell)
         top += height + MARGIN
     return sheet
@@ -117,23 +116,17 @@ def table_pixels(size: tuple[int, int], groups: Sequence[int]) -> int:
     """Pixels that a row of `draw_table` takes, for images of `size` and so many in each group."""
     width, height = _shown_size(size)
     side = LABEL + 4 * MARGIN + sum(groups) * (width + GAP) + len(groups) * 2 * MARGIN
-    return side * (max(height, LABEL_LINES * TEXT.line_height) + TEXT.line_height + MARGIN)
+    return side * (max(height, LABEL_LINES * LINE_HEIGHT) + LINE_HEIGHT + MARGIN)
 
 
 def draw_before_after(rows: Sequence[Comparison]) -> Image.Image:
     """A row a prompt: the prompt, its images before, its images after."""
-    earlier = any(row.before_NHWC is not None for row in rows)
-    heads = ["before", "after"] if earlier else ["after"]
-    return draw_table(
-        [
-            GridRow(
-                row.prompt,
-                [*([_as_list(row.before_NHWC)] if earlier else []), list(row.after_NHWC)],
-            )
-            for row in rows
-        ],
-        heads,
-    )
+    if all(row.before_NHWC is None for row in rows):
+        return draw_table([GridRow(row.prompt, [row.after_NHWC]) for row in rows], ["after"])
+    nothing = np.zeros(0)
+    pairs = [(nothing if r.before_NHWC is None else r.before_NHWC, r.after_NHWC) for r in rows]
+    both = [GridRow(row.prompt, pair) for row, pair in zip(rows, pairs, strict=True)]
+    return draw_table(both, ["before", "after"])
 
 
 def save_png(image: Image.Image, path: Path, facts: Mapping[str, str]) -> None:
@@ -154,24 +147,15 @@ def _draw_row(
     sheet: Image.Image, row: GridRow, lefts: Sequence[int], top: int, cell: tuple[int, int]
 ) -> None:
     """Paste a row's images, each with its caption."""
-    draw, number = ImageDraw.Draw(sheet), 0
+    draw, captions = ImageDraw.Draw(sheet), iter(row.captions)
     for group, left in zip(row.groups, lefts, strict=True):
         for column, image in enumerate(group):
             picture = _magnify(image, cell)
             x = left + column * (cell[0] + GAP)
             inset = (cell[0] - picture.width) // 2, (cell[1] - picture.height) // 2
             sheet.paste(picture, (x + inset[0], top + inset[1]))
-            if row.captions:
-                caption = TEXT.wrap(row.captions[number], cell[0], most=1)
-                _print(draw, (x, top + cell[1] + 2), caption, GREY)
-            number += 1
-
-
-def _largest_size(images: Sequence[np.ndarray]) -> tuple[int, int]:
-    """Width and height that the largest of the images is shown in."""
-    height = max((image.shape[0] for image in images), default=1)
-    width = max((image.shape[1] for image in images), default=1)
-    return _shown_size((width, height))
+            caption = wrap(next(captions, ""), cell[0], most=1)
+            write_lines(draw, (x, top + cell[1] + 2), caption, GREY)
 
 
 def _shown_size(size: tuple[int, int]) -> tuple[int, int]:
@@ -187,14 +171,3 @@ def _magnify(image_HWC: np.ndarray, cell: tuple[int, int] | None = None) -> Imag
     factor = max(1, min(width // max(picture.width, 1), height // max(picture.height, 1)))
     size = (picture.width * factor, picture.height * factor)
     return picture.resize(size, Image.Resampling.NEAREST) if factor > 1 else picture
-
-
-def _as_list(images: np.ndarray | None) -> Sequence[np.ndarray]:
-    return [] if images is None else list(images)
-
-
-def _print(
-    draw: ImageDraw.ImageDraw, place: tuple[int, int], lines: Sequence[str], fill: str = INK
-) -> None:
-    for number, line in enumerate(lines):
-        TEXT.write(draw, (place[0], place[1] + number * TEXT.line_height), line, fill)

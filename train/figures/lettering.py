@@ -6,10 +6,10 @@ that is installed and has it; where none has, its number is written: [96EA].
 
 import math
 import unicodedata
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache
-from itertools import groupby
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import cache, lru_cache
+from itertools import accumulate, groupby
 
 from PIL import ImageDraw, ImageFont
 
@@ -22,71 +22,60 @@ FALLBACK_FONTS = (  # file names, as Linux, macOS and Windows have them; the fir
     *("DroidSansFallbackFull.ttf", "wqy-microhei.ttc", "NotoEmoji-Regular.ttf", "seguiemj.ttf"),
 )
 UNASSIGNED = "\uffff"  # no font has a letter here: what it draws stands for a lack
+SIZE = 13  # pixels
+DEFAULT_FONT: Font = ImageFont.load_default(SIZE)  # the same on every machine
+LINE_HEIGHT = math.ceil(DEFAULT_FONT.getbbox("Ágjy")[3]) + 3  # from one line to the next, in pixels
 
 
-@dataclass(frozen=True)
-class Lettering:
-    """Letters of one size in pixels."""
+def measure_width(text: str) -> float:
+    """Of a line of text, in pixels."""
+    return sum(font.getlength(part) for font, part in _runs(text))
 
-    size: int
 
-    @property
-    def line_height(self) -> int:
-        """From one line to the next, in pixels."""
-        return math.ceil(default_font(self.size).getbbox("Ágjy")[3]) + 3
-
-    def width(self, text: str) -> float:
-        """Of a line of text, in pixels."""
-        return sum(font.getlength(part) for font, part in self._runs(text))
-
-    def write(
-        self, draw: ImageDraw.ImageDraw, place: tuple[float, float], text: str, fill: str
-    ) -> None:
-        """One line of text, `place` its top left."""
-        left, top = place
-        base = top + math.ceil(default_font(self.size).getbbox("A", anchor="la")[3])
-        for font, part in self._runs(text):
-            draw.text((left, base), part, fill=fill, font=font, anchor="ls")
+def write_lines(
+    draw: ImageDraw.ImageDraw, place: tuple[int, int], lines: Sequence[str], fill: str
+) -> None:
+    """Lines of text beneath each other, `place` the top left of the first."""
+    base = place[1] + math.ceil(DEFAULT_FONT.getbbox("A", anchor="la")[3])
+    for number, line in enumerate(lines):
+        left: float = place[0]
+        for font, part in _runs(line):
+            at = (left, base + number * LINE_HEIGHT)
+            draw.text(at, part, fill=fill, font=font, anchor="ls")
             left += font.getlength(part)
 
-    def wrap(self, text: str, width: int, *, most: int = 100) -> list[str]:
-        """At most `most` lines no wider than `width` pixels; a word that alone is wider is cut."""
-        lines: list[str] = []
-        for word in text.split():
-            joined = f"{lines[-1]} {word}" if lines else word
-            if lines and self.width(joined) <= width:
-                lines[-1] = joined
-                continue
-            while self.width(word) > width and len(word) > 1:
-                fits = self._count_fitting(word, width)
-                lines.append(word[:fits])
-                word = word[fits:]
-            lines.append(word)
-            if len(lines) > most:
-                return [*lines[: most - 1], f"{lines[most - 1][:-1]}…"]
-        return lines
 
-    def _count_fitting(self, word: str, width: int) -> int:
-        """How many letters of a word fit, at least one."""
-        used = 0.0
-        for count, letter in enumerate(word):
-            used += self.width(letter)
-            if used > width:
-                return max(1, count)
-        return len(word)
-
-    def _runs(self, text: str) -> Iterator[tuple[Font, str]]:
-        """Pieces of the text, each with the font that draws it."""
-        for font, letters in groupby(_drawable(text), lambda letter: _font_of(letter, self.size)):
-            if font is None:
-                yield default_font(self.size), "".join(f"[{ord(letter):04X}]" for letter in letters)
-            else:
-                yield font, "".join(letters)
+def wrap(text: str, width: int, *, most: int = 100) -> list[str]:
+    """At most `most` lines no wider than `width` pixels; a word that alone is wider is cut."""
+    lines: list[str] = []
+    for word in text.split():
+        joined = f"{lines[-1]} {word}" if lines else word
+        if lines and measure_width(joined) <= width:
+            lines[-1] = joined
+            continue
+        while measure_width(word) > width and len(word) > 1:
+            ends = accumulate(map(measure_width, word))
+            fits = max(1, sum(end <= width for end in ends))  # letters, at least one
+            lines.append(word[:fits])
+            word = word[fits:]
+        lines.append(word)
+        if len(lines) > most:
+            return [*lines[: most - 1], f"{lines[most - 1][:-1]}…"]
+    return lines
 
 
 def missing_letters(text: str) -> str:
     """The letters of a text, each once, that no font here has."""
-    return "".join(c for c in dict.fromkeys(_drawable(text)) if _font_of(c, 13) is None)
+    return "".join(c for c in dict.fromkeys(_drawable(text)) if _font_of(c) is None)
+
+
+def _runs(text: str) -> Iterator[tuple[Font, str]]:
+    """Pieces of the text, each with the font that draws it."""
+    for font, letters in groupby(_drawable(text), _font_of):
+        if font is None:
+            yield DEFAULT_FONT, "".join(f"[{ord(letter):04X}]" for letter in letters)
+        else:
+            yield font, "".join(letters)
 
 
 def _drawable(text: str) -> str:
@@ -96,32 +85,24 @@ def _drawable(text: str) -> str:
     return "".join(c for c in kept if not "\ufe00" <= c <= "\ufe0f")
 
 
-@lru_cache(maxsize=8)
-def default_font(size: int) -> Font:
-    """The font that Pillow carries, the same on every machine."""
-    return ImageFont.load_default(size=size)
-
-
-@lru_cache(maxsize=8)
-def _installed_fonts(size: int) -> tuple[Font, ...]:
-    found = []
+@cache
+def _fonts() -> list[Font]:
+    """Pillow's own, and those of `FALLBACK_FONTS` that are installed."""
+    found = [DEFAULT_FONT]
     for name in FALLBACK_FONTS:
-        try:
-            found.append(ImageFont.truetype(name, size, layout_engine=ImageFont.Layout.BASIC))
-        except OSError:
-            continue  # not installed
-    return tuple(found)
+        with suppress(OSError):
+            found.append(ImageFont.truetype(name, SIZE, layout_engine=ImageFont.Layout.BASIC))
+    return found
 
 
 @lru_cache(maxsize=4096)
-def _font_of(letter: str, size: int) -> Font | None:
+def _font_of(letter: str) -> Font | None:
     """The first font that has a letter."""
-    if letter == " " or _font_has(default_font(size), letter):
-        return default_font(size)
-    return next((font for font in _installed_fonts(size) if _font_has(font, letter)), None)
+    if letter == " ":
+        return DEFAULT_FONT
+    return next((f for f in _fonts() if _ink(f, letter) != _ink(f, UNASSIGNED)), None)
 
 
-def _font_has(font: Font, letter: str) -> bool:
-    lack = font.getmask(UNASSIGNED)
+def _ink(font: Font, letter: str) -> tuple[tuple[int, int], bytes]:
     drawn = font.getmask(letter)
-    return (drawn.size, bytes(drawn)) != (lack.size, bytes(lack))
+    return drawn.size, bytes(drawn)
