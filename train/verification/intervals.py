@@ -11,7 +11,7 @@ Letters in names: N samples, G groups, R resamplings.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import isfinite, sqrt
 from statistics import NormalDist
 
 import numpy as np
@@ -29,6 +29,17 @@ class Share:
     low: float
     high: float
     n: int  # samples
+
+
+def format_share(
+    share: Share | None, *, signed: bool = False, factor: int = 100, digits: int = 1
+) -> tuple[str, str] | None:
+    """The value and "[low, high]", in percent if not told otherwise; None for none."""
+    if share is None or not isfinite(share.value):
+        return None
+    style = f"{'+' if signed else ''}.{digits}f"
+    value, low, high = (f"{factor * n:{style}}" for n in (share.value, share.low, share.high))
+    return value, f"[{low}, {high}]"
 
 
 def wilson(hits: int, n: int) -> tuple[float, float]:
@@ -56,6 +67,8 @@ def agresti_min(rises: int, falls: int, n: int) -> tuple[float, float]:
     Source: A. Agresti and Y. Min, "Simple improved confidence intervals for comparing matched
     proportions", Statistics in Medicine 24 (2005), 729-740, the Wald interval with + 2.
     """
+    if n == 0:
+        return -1.0, 1.0
     change = (rises - falls) / (n + 2)
     half = Z_95 * sqrt(rises + falls + 1 - (rises - falls) ** 2 / (n + 2)) / (n + 2)
     return max(-1.0, change - half), min(1.0, change + half)
@@ -68,10 +81,7 @@ def share(hits_N: Sequence[bool] | np.ndarray, groups_N: Sequence[int], *, seed:
     miss more never raises the lower end above that of none.
     """
     values = np.asarray(hits_N, dtype=np.float64)
-    if len(values) == 0:
-        return Share(float("nan"), 0.0, 1.0, 0)
-    alone = wilson(int(values.sum()), len(values))
-    return _wider(values, alone, _bootstrap(values, np.asarray(groups_N), seed))
+    return _widen(wilson(int(values.sum()), len(values)), values, groups_N, seed)
 
 
 def difference(
@@ -86,36 +96,34 @@ def difference(
     As `share`, on the paired differences (each -1, 0 or 1), with `agresti_min` for Wilson's.
     """
     values = np.asarray(after_N, dtype=np.float64) - np.asarray(before_N, dtype=np.float64)
-    if len(values) == 0:
-        return Share(float("nan"), -1.0, 1.0, 0)
     alone = agresti_min(int((values > 0).sum()), int((values < 0).sum()), len(values))
-    return _wider(values, alone, _bootstrap(values, np.asarray(groups_N), seed))
+    return _widen(alone, values, groups_N, seed)
 
 
-def _wider(values_N: np.ndarray, one: tuple[float, float], other: tuple[float, float]) -> Share:
-    mean = float(values_N.mean())
-    return Share(mean, min(*one, *other, mean), max(*one, *other, mean), len(values_N))
+def _widen(
+    alone: tuple[float, float], values_N: np.ndarray, groups_N: Sequence[int], seed: int
+) -> Share:
+    """The wider of the interval `alone` and of percentiles of the mean of groups drawn anew.
 
-
-def _bootstrap(values_N: np.ndarray, groups_N: np.ndarray, seed: int) -> tuple[float, float]:
-    """Percentiles of the mean where whole groups are drawn with replacement.
-
+    Whole groups are drawn with replacement.
     Samples within a group are kept, which comes closer to the spread of such data than drawing
     them anew as well: A. C. Davison and D. V. Hinkley, "Bootstrap Methods and their Application",
     1997, section 3.8. The percentiles are moved outwards for few groups: T. C. Hesterberg, "What
     teachers should know about the bootstrap", The American Statistician 69 (2015), 371-386,
     expanded percentile interval.
     """
-    _, group_N = np.unique(groups_N, return_inverse=True)
+    if len(values_N) == 0:
+        return Share(float("nan"), *alone, 0)
+    _, group_N = np.unique(np.asarray(groups_N), return_inverse=True)
     sizes_G, sums_G = np.bincount(group_N), np.bincount(group_N, values_N)
-    groups = len(sizes_G)
-    if groups == 1:
-        return float(values_N.mean()), float(values_N.mean())
-    drawn_RG = np.random.default_rng(seed).integers(groups, size=(RESAMPLINGS, groups))
-    means_R = sums_G[drawn_RG].sum(1) / sizes_G[drawn_RG].sum(1)
-    tail = NormalDist().cdf(-sqrt(groups / (groups - 1)) * student_95(groups - 1))
-    low, high = np.quantile(means_R, [tail, 1 - tail])
-    return float(low), float(high)
+    groups, mean = len(sizes_G), float(values_N.mean())
+    ends = [*alone, mean]
+    if groups > 1:
+        drawn_RG = np.random.default_rng(seed).integers(groups, size=(RESAMPLINGS, groups))
+        means_R = sums_G[drawn_RG].sum(1) / sizes_G[drawn_RG].sum(1)
+        tail = NormalDist().cdf(-sqrt(groups / (groups - 1)) * student_95(groups - 1))
+        ends += np.quantile(means_R, [tail, 1 - tail]).tolist()
+    return Share(mean, min(ends), max(ends), len(values_N))
 
 
 def student_95(freedom: int) -> float:

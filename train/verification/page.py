@@ -10,7 +10,7 @@ from typing import Any
 
 from curate.system import web_page
 from train.verification.gallery import Gallery
-from train.verification.intervals import Share
+from train.verification.intervals import format_share
 from train.verification.verdict import (
     ENTIRELY,
     FALSE,
@@ -64,9 +64,9 @@ def _figure_rows(report: Report, scorer: str) -> list[dict[str, Any]]:
             {
                 "what": _describe_figure(f, report.word),
                 "size": f"{f.prompts:,} prompt{'s' * (f.prompts != 1)}, {f.after.n:,} samples",
-                "before": _cell(f.before),
-                "after": _cell(f.after),
-                "change": _cell(f.change, signed=True),
+                "before": format_share(f.before),
+                "after": format_share(f.after),
+                "change": format_share(f.change, signed=True),
                 "limit": round(1000 * report.rule.at_least) if f.measure == WORD else None,
                 "bars": [
                     (kind, y, *(round(1000 * edge) for edge in (s.low, s.high, s.value)))
@@ -218,11 +218,3 @@ def _filter_rules(scorers: int) -> str:
             )
     rules += [f"body:has(#{n}:checked) .row:not(.{n}) {{ display: none }}" for n in ("new", "old")]
     return "\n".join(rules)
-
-
-def _cell(share: Share | None, *, signed: bool = False) -> tuple[str, str] | None:
-    if share is None or not math.isfinite(share.value):
-        return None
-    sign = "+" if signed else ""
-    low, high = (f"{100 * bound:{sign}.1f}" for bound in (share.low, share.high))
-    return f"{100 * share.value:{sign}.1f}", f"[{low}, {high}]"

@@ -1,13 +1,13 @@
 """A verification in a terminal or a pipe."""
 
 import json
-import math
 import sys
+from itertools import groupby
 from typing import Any
 
 from curate.system import terminal
-from train.verification.intervals import Share
-from train.verification.verdict import Report, describe_accuracy
+from train.verification.intervals import format_share
+from train.verification.verdict import Figure, Report, describe_accuracy
 
 COLUMNS = ("scorer", "group", "measure", "n", "prompts", "before", "after", "change")
 
@@ -25,16 +25,13 @@ def print_reports(*reports: Report, as_json: bool) -> None:
         terminal.print_json(values[0] if len(values) == 1 else values)
         return
     for report in reports:
-        if sys.stdout.isatty():
-            _print_table(report)
-        else:
-            _print_lines(report)
+        (_print_table if sys.stdout.isatty() else _print_lines)(report)
 
 
 def _print_lines(report: Report) -> None:
     lines: list[tuple[str, ...]] = [COLUMNS]
     for f in report.figures:
-        cells = (_shares(f.before), _shares(f.after), _shares(f.change, signed=True))
+        cells = _cells(f, factor=1, digits=3)
         lines.append((f.scorer, f.group, f.measure, str(f.after.n), str(f.prompts), *cells))
     lines.append((report.word, "works" if report.works else "does not work"))
     for line in (*map(describe_accuracy, report.judges), *report.reasons):
@@ -49,38 +46,24 @@ def _print_table(report: Report) -> None:
     from rich.text import Text
 
     title = Text(f"{report.word}: percent of samples, with 95 % intervals")
-    table = Table(title=title, title_justify="left")
-    for name in ("scorer", "prompts", "what is right"):
-        table.add_column(name)
+    table = Table("scorer", "prompts", "what is right", title=title, title_justify="left")
     for name in ("n", "before", "after", "change"):
         table.add_column(name, justify="right", no_wrap=True)
-    last = ""
-    for f in report.figures:
-        if f.scorer != last and last:
-            table.add_section()
-        name, last = (f.scorer if f.scorer != last else ""), f.scorer
-        cells = (_percents(f.before), _percents(f.after), _percents(f.change, signed=True))
-        texts = (escape(name), f"{f.group} ({f.prompts})", f.measure, str(f.after.n))
-        table.add_row(*texts, *map(escape, cells))
+    for scorer, figures in groupby(report.figures, lambda f: f.scorer):
+        table.add_section()
+        for n, f in enumerate(figures):
+            texts = (f"{f.group} ({f.prompts})", f.measure, str(f.after.n))
+            table.add_row("" if n else escape(scorer), *texts, *map(escape, _cells(f)))
     Console().print(table)
     for line in map(describe_accuracy, report.judges):
         terminal.say(line)
-    verdict = f"{report.word} {'works' if report.works else 'does not work'}"
-    terminal.write_stdout(
-        "".join(f"{line}\n" for line in (*(f"  {r}" for r in report.reasons), verdict))
-    )
+    reasons = "".join(f"  {reason}\n" for reason in report.reasons)
+    verdict = "works" if report.works else "does not work"
+    terminal.write_stdout(f"{reasons}{report.word} {verdict}\n")
 
 
-def _shares(share: Share | None, *, signed: bool = False) -> str:
-    if share is None or math.isnan(share.value):
-        return "-"
-    sign = "+" if signed else ""
-    return f"{share.value:{sign}.3f} [{share.low:{sign}.3f}, {share.high:{sign}.3f}]"
-
-
-def _percents(share: Share | None, *, signed: bool = False) -> str:
-    if share is None or math.isnan(share.value):
-        return "-"
-    sign = "+" if signed else ""
-    low, high = (f"{100 * bound:{sign}.1f}" for bound in (share.low, share.high))
-    return f"{100 * share.value:{sign}.1f} [{low}, {high}]"
+def _cells(figure: Figure, **style: int) -> list[str]:
+    """Before, after and change."""
+    shares = (figure.before, figure.after, figure.change)
+    found = [format_share(s, signed=s is figure.change, **style) for s in shares]
+    return [" ".join(cell or "-") for cell in found]
