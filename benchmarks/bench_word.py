@@ -213,10 +213,8 @@ def write_prompts(
 
 
 def verify_plan(out: Path, plan: Plan, folder: Path, samples: int) -> Report:
-    return verify.verify_word(
-        find_model(folder),
-        word=WORDS,
-        shards=out / "truth",
+    asked = verify.Verification(
+        out / "truth",
         before=out / "base",
         trained=[out / f"fetched-{plan.fetched}", out / "known"],
         prompts=read_texts(folder / "prompts.txt"),
@@ -225,6 +223,7 @@ def verify_plan(out: Path, plan: Plan, folder: Path, samples: int) -> Report:
         out=out / "verify",  # one for all, so that the base model draws the same prompts once
         device="cpu",
     )
+    return verify.verify_word(find_model(folder), WORDS, asked)
 
 
 def result(plan: Plan, seconds: float, report: Report) -> dict[str, Any]:

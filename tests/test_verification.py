@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from curate.errors import ExitCode, InputError, UsageError
+from curate.system.progress import SILENT
 from tests import drawings, tiny_encoder
 from tests.painters import CAPTIONS, COLOURS, SIDE, Painter, as_png, draw, shapes
 from tests.recorded_progress import RecordedProgress
@@ -532,8 +533,10 @@ def weights(tmp_path: Path) -> Weights:
 def check(weights: Weights, folder: Path, **options: object) -> verdict.Report:
     settings = {"word": "star", "shards": folder, "samples": 40, "scorer": "nearest"}
     before = weights.files["before"]
-    settings |= {"before": before, "load": weights.load, **options}
-    return verify.verify_word(weights.files["after"], **settings)  # type: ignore[arg-type]
+    settings |= {"before": before, "load": weights.load, "progress": SILENT, **options}
+    word, progress = settings.pop("word"), settings.pop("progress")
+    asked = verify.Verification(**settings)  # type: ignore[arg-type]
+    return verify.verify_word(weights.files["after"], word, asked, progress)  # type: ignore[arg-type]
 
 
 def found(report: verdict.Report, scorer: str, group: str, measure: str) -> verdict.Figure:
@@ -547,7 +550,7 @@ def test_a_word_that_was_learnt_is_found_by_both_scorers(
     tmp_path: Path, folder: Path, learned: Contrastive, weights: Weights
 ):
     trained = shapes(tmp_path / "trained", SHOWN_STARS)
-    report = check(weights, folder, trained=trained, scorer="nearest,contrastive")
+    report = check(weights, folder, trained=[trained], scorer="nearest,contrastive")
 
     assert report.works and report.exit_code == ExitCode.DONE
     for scorer in ("nearest", "contrastive"):
@@ -831,15 +834,8 @@ def test_a_cascade_that_learnt_nothing_yet_is_verified_from_its_folder(tmp_path:
     quick = TrainConfig(stages=(8, 16), images=(16, 16), model_size="tiny", batch_size=8)
     quick = replace(quick, text_encoder=encoder)
     training_run.finetune(shards, tmp_path / "run", quick, device="cpu")
-    report = verify.verify_word(
-        tmp_path / "run",
-        word="circle",
-        shards=shards,
-        trained=shards,
-        samples=6,
-        scorer="nearest",
-        device="cpu",
-    )
+    asked = verify.Verification(shards, trained=[shards], samples=6, scorer="nearest", device="cpu")
+    report = verify.verify_word(tmp_path / "run", "circle", asked)
 
     assert not report.works
     assert report.after == checkpoint.load(tmp_path / "run").digest

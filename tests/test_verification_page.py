@@ -295,16 +295,15 @@ def test_a_verification_writes_its_page(tmp_path: Path):
     }
     for name in painters:
         (tmp_path / f"{name}.safetensors").write_bytes(name.encode())
-    made = verify.verify_word(
-        tmp_path / "after.safetensors",
-        word="star",
-        shards=truth,
+    asked = verify.Verification(
+        truth,
         before=tmp_path / "before.safetensors",
         samples=24,
         scorer="nearest",
         load=lambda path: painters[path.stem],
         out=tmp_path / "out",
     )
+    made = verify.verify_word(tmp_path / "after.safetensors", "star", asked)
     found = Page((tmp_path / "out" / "verify.html").read_text("utf-8"))
 
     assert "star does not work" in found.said()

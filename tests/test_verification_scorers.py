@@ -66,15 +66,16 @@ def check(folder: Path, truth: Path, after: Painter, **options: object) -> Repor
     painters = {"after": after, "before": Painter(NO_STARS)}
     for name in painters:
         (folder / f"{name}.safetensors").write_bytes(name.encode())
+    word = options.pop("word", "star")
     given = {
-        "word": "star",
         "shards": truth,
         "before": folder / "before.safetensors",
         "samples": 16,
         "scorer": "nearest",
         "load": lambda path: painters[path.stem],
     } | options
-    return verify.verify_word(folder / "after.safetensors", **given)  # type: ignore[arg-type]
+    asked = verify.Verification(**given)  # type: ignore[arg-type]
+    return verify.verify_word(folder / "after.safetensors", word, asked)  # type: ignore[arg-type]
 
 
 # --- who looks --------------------------------------------------------------------------------
@@ -192,15 +193,15 @@ def test_several_words_are_verified_each_in_its_folder(tmp_path: Path, truth: Pa
     painters = {"after": Painter(), "before": Painter(NO_STARS)}
     for name in painters:
         (tmp_path / f"{name}.safetensors").write_bytes(name.encode())
-    reports = verify.verify_words(
-        tmp_path / "after.safetensors",
-        words=["star", "large blue"],
-        shards=truth,
+    asked = verify.Verification(
+        truth,
         before=tmp_path / "before.safetensors",
         samples=8,
         scorer="nearest",
         load=lambda path: painters[path.stem],
     )
+    words = ["star", "large blue"]
+    reports = verify.verify_words(tmp_path / "after.safetensors", words, asked)
 
     assert [(r.word, r.works) for r in reports] == [("star", True), ("large blue", True)]
     folders = sorted(p.name for p in (tmp_path / "verify").iterdir())
@@ -213,16 +214,9 @@ def test_a_file_of_prompts_is_drawn_as_vocab_gaps_reads_it(tmp_path: Path, truth
     file, progress = tmp_path / "prompts.list", RecordedProgress()
     file.write_text("\n".join([f"({STARS[0]}:1.2)", "# stars", *CROSSES, "Steps: 20", "--no hat"]))
     (tmp_path / "after.safetensors").write_bytes(b"after")
-    (report,) = verify.verify_words(
-        tmp_path / "after.safetensors",
-        words=["star"],
-        shards=truth,
-        prompts=file,
-        samples=8,
-        scorer="nearest",
-        load=lambda path: Painter(),
-        progress=progress,
-    )
+    asked = verify.Verification(truth, samples=8, scorer="nearest", load=lambda path: Painter())
+    after = tmp_path / "after.safetensors"
+    (report,) = verify.verify_words(after, ["star"], asked, progress, prompts=file)
 
     assert report.prompts == {WITH: [STARS[0]], WITHOUT: sorted(CROSSES)[:8]}
     assert progress.said[0].endswith(": options 1, settings 1, weights 1")
@@ -230,9 +224,9 @@ def test_a_file_of_prompts_is_drawn_as_vocab_gaps_reads_it(tmp_path: Path, truth
 
 def test_a_word_named_twice_is_refused(tmp_path: Path):
     with pytest.raises(UsageError, match="each word once"):
-        verify.verify_words(tmp_path, words=["Star", "Star"])
+        verify.verify_words(tmp_path, ["Star", "Star"], verify.Verification(tmp_path))
     with pytest.raises(UsageError, match="each word once"):
-        verify.verify_words(tmp_path, words=[])
+        verify.verify_words(tmp_path, [], verify.Verification(tmp_path))
 
 
 # --- what is drawn ----------------------------------------------------------------------------

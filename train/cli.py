@@ -183,20 +183,11 @@ def verify(  # noqa: PLR0913 one a documented option
     from train.verification import verify as checking
 
     with terminal.TerminalProgress() as progress:
-        found = checking.verify_words(
-            checkpoint,
-            words=words,
-            shards=shards,
-            before=before,
-            trained=trained,
-            prompts=prompts,
-            samples=samples,
-            scorer=scorer,
-            out=out,
-            device=device,
-            rule=checking.Rule(at_least, at_most_loss),
-            progress=progress,
+        rule = checking.Rule(at_least, at_most_loss)
+        asked = checking.Verification(
+            shards, before, trained or [], None, samples, scorer, rule, out, device
         )
+        found = checking.verify_words(checkpoint, words, asked, progress, prompts=prompts)
     checking.print_reports(*found, as_json=as_json)
     raise typer.Exit(max(one.exit_code for one in found))
 

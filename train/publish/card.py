@@ -51,14 +51,12 @@ def render_credits(name: str, credits: Sequence[Mapping[str, str]]) -> str:
         "| --- | --- | --- | --- |",
     ]
     for credit in credits:
-        license, address = (
-            credit["license"],
-            licence_url(credit["license"]) or credit["license_url"],
-        )
+        license = credit["license"]
+        address = (licence_url(license) or credit["license_url"]) if license else None
         cells = (
             markdown_link(credit["title"] or credit["key"], credit["page_url"]),
             markdown_link(credit["creator"] or "unknown", credit["creator_url"]),
-            markdown_link(license or "not stated", address if license else None),
+            markdown_link(license or "not stated", address),
             escape(credit["key"]),
         )
         lines.append(f"| {' | '.join(cells)} |")

@@ -9,18 +9,18 @@
 The folder is whole or not there, and equal inputs give equal bytes.
 """
 
-import hashlib
+import filecmp
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from curate.errors import InputError, LicenceError, UsageError, storage_error
-from curate.formats.model import MODEL_FILE, ModelFacts, find_model
-from curate.system.files import atomic_write, file_sha256, write_bytes
+from curate.formats.model import MODEL_FILE, find_model
+from curate.system.files import atomic_write, write_bytes
 from curate.system.progress import SILENT, Progress
 from train.checkpoints import checkpoint
 from train.checkpoints.checkpoint import Cascade
@@ -76,21 +76,25 @@ def export_model(
         **{report["picture"]: image for report, image in checked if image},
     }
     _write_folder(out, written)
+    for caution in _cautions(out, cascade, facts):
+        progress.say(caution)
+    return [out / name for name in written]
+
+
+def _cautions(out: Path, cascade: Cascade, facts: Mapping[str, Any]) -> Iterator[str]:
+    """What a user should know of the licence and the text encoder."""
     if facts["claim"].name == "not-stated":
-        progress.say(
-            f"{out / CARD}: no licence is claimed for the weights. {facts['claim'].because}"
-        )
+        yield f"{out / CARD}: no licence is claimed for the weights. {facts['claim'].because}"
     if facts["encoder_in_folder"]:
-        progress.say(
+        yield (
             f"{out}: the text encoder lies in {cascade.encoder}; whoever samples needs it at "
             "the same place. An encoder named as on a model hub is found by itself"
         )
     if facts["held"]:
-        progress.say(
+        yield (
             f"{out / CARD}: the policy has not decided whether a model of {facts['held']} of these "
             "images may be given on; it says so"
         )
-    return [out / name for name in written]
 
 
 def _refuse_forbidden(file: Path, cascade: Cascade, credits: Sequence[Mapping[str, str]]) -> None:
@@ -133,28 +137,26 @@ def _read_verification(path: Path, digest: str) -> tuple[dict[str, Any], Path | 
             file, "not a report of train verify", fix="name its verify.json or the folder with it"
         ) from None
     if of != digest:
-        raise InputError(
-            file,
-            "verifies another model than the one to be exported",
-            fix="type train verify for this model again",
-        )
+        problem = "verifies another model than the one to be exported"
+        raise InputError(file, problem, fix="type train verify for this model again")
     image = file.with_suffix(".png")
-    name = f"verify-{_slug(str(kept['word'])) or 'word'}.png" if image.is_file() else None
-    return {**kept, "picture": name}, image if name else None
+    if not image.is_file():
+        return {**kept, "picture": None}, None
+    slug = "-".join(re.findall(r"[^\W_]+", str(kept["word"]).casefold()))[:40]  # safe in a link
+    return {**kept, "picture": f"verify-{slug or 'word'}.png"}, image
 
 
 def _read_coverage(path: Path) -> dict[str, Any]:
     """What a report of `curate vocab-gaps` found, as the card tells it."""
-    report = _read_report(path, "curate vocab-gaps PROMPTS --json FILE")
+    command = "curate vocab-gaps PROMPTS --json FILE"
+    report = _read_report(path, command)
     if report.get("schema") != COVERAGE_SCHEMA:
-        raise InputError(
-            path, "not a report of curate vocab-gaps", fix="curate vocab-gaps PROMPTS --json FILE"
-        )
+        raise InputError(path, "not a report of curate vocab-gaps", fix=command)
     missing = [item["unit"] for item in report["items"] if item["severity"] == "error"]
     return {
         "prompts": report["prompts"]["count"],
         "images": report["data"]["images"],
-        "summary": sorted(report["summary"].items(), key=lambda pair: (-pair[1], pair[0])),
+        "summary": _by_count(report["summary"]),
         "missing": missing[:MISSING_NAMED],
         "more": len(missing) > MISSING_NAMED,
     }
@@ -204,20 +206,16 @@ def _card_facts(
         ],
         "images": len(credits) or shown,
         "shown": shown,
-        "licences": sorted(licences.items(), key=lambda pair: (-pair[1], pair[0])),
-        "words": sorted(words.items(), key=lambda pair: (-pair[1], pair[0])),
+        "licences": _by_count(licences),
+        "words": _by_count(words),
         "rarest": sorted(words.items(), key=lambda pair: (pair[1], pair[0])),
         "verified": list(verified),
         "coverage": coverage,
     }
 
 
-def _without_paths(facts: ModelFacts) -> dict[str, Any]:
-    """The facts of a model, its settings without a folder of this machine."""
-    settings = dict(facts.settings)
-    if "text_encoder" in settings:
-        settings["text_encoder"] = _encoder_name(settings["text_encoder"])
-    return {**asdict(facts), "settings": settings}
+def _by_count(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
 
 
 def _encoder_name(name: str) -> str:
@@ -230,7 +228,10 @@ def _describe_size(size: Size) -> str:
 
 
 def _export_config(file: Path, cascade: Cascade, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """`config.json`: everything about the model but its weights and its credits."""
+    """`config.json`: all about the model but weights, credits, and folders of this machine."""
+    settings = dict(cascade.facts.settings)
+    if "text_encoder" in settings:
+        settings["text_encoder"] = _encoder_name(settings["text_encoder"])
     return {
         "format": EXPORT_VERSION,
         "model": {"file": MODEL_FILE, "sha256": cascade.digest, "bytes": file.stat().st_size},
@@ -248,7 +249,7 @@ def _export_config(file: Path, cascade: Cascade, facts: Mapping[str, Any]) -> di
         ],
         "sampling": asdict(SamplingConfig()),
         "license": asdict(facts["claim"]),
-        "facts": _without_paths(cascade.facts),
+        "facts": {**asdict(cascade.facts), "settings": settings},
         "verified": facts["verified"],
         "coverage": facts["coverage"],
     }
@@ -279,17 +280,9 @@ def _write_folder(out: Path, files: Mapping[str, bytes | Path]) -> None:
 
 def _holds_exactly(out: Path, files: Mapping[str, bytes | Path]) -> bool:
     """Whether the folder holds these files, byte for byte, and no others."""
-    if {p.name for p in out.iterdir()} != set(files):
-        return False
-    return all(_sha256(out / name) == _sha256(content) for name, content in files.items())
-
-
-def _sha256(content: bytes | Path) -> str:
-    if isinstance(content, bytes):
-        return hashlib.sha256(content).hexdigest()
-    return file_sha256(content)
-
-
-def _slug(text: str) -> str:
-    """Letters and digits, joined by hyphens: safe in a file name and in a link."""
-    return "-".join(re.findall(r"[^\W_]+", text.casefold()))[:40]
+    return {p.name for p in out.iterdir()} == set(files) and all(
+        (out / name).read_bytes() == content
+        if isinstance(content, bytes)
+        else filecmp.cmp(out / name, content, shallow=False)
+        for name, content in files.items()
+    )

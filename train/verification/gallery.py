@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from train.verification.prompts import Sample
-from train.verification.scorers import Reference, spread
+from train.verification.scorers import Reference, fit_within, spread
 
 THUMBNAIL_SIDE = 96  # pixels of the longer side at most
 PER_PROMPT = 4  # images of a prompt; more where fewer of them are wrong than could be
@@ -67,9 +67,8 @@ class Gallery:
 
 def make_thumbnail(image_HWC: np.ndarray) -> np.ndarray:
     """At most `THUMBNAIL_SIDE` pixels on the longer side."""
-    height, width = image_HWC.shape[:2]
-    factor = THUMBNAIL_SIDE / max(height, width)
-    if factor >= 1:
+    size = fit_within(image_HWC.shape[:2], THUMBNAIL_SIDE)
+    if size == image_HWC.shape[:2]:
         return np.array(image_HWC)
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    return np.asarray(Image.fromarray(np.array(image_HWC)).resize(size, Image.Resampling.LANCZOS))
+    picture = Image.fromarray(np.array(image_HWC))
+    return np.asarray(picture.resize(size[::-1], Image.Resampling.LANCZOS))

@@ -9,7 +9,7 @@ import json
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 
@@ -35,15 +35,6 @@ class Sampler(Protocol):
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
         """One image a (prompt, seed) pair, uint8 (N, H, W, 3)."""
-        ...
-
-
-@runtime_checkable
-class EncodesPrompts(Protocol):
-    """A sampler that encodes prompts before it samples them."""
-
-    def encode_prompts(self, prompts: Sequence[str]) -> None:
-        """Encode those that it has not encoded yet."""
         ...
 
 
@@ -88,7 +79,9 @@ class CachedSampler:
                 file = folder / "samples" / f"{hashlib.sha256(facts).hexdigest()[:24]}.npz"
                 images = _read_chunk(file)
                 if images is None:
-                    self._encode_prompts([*prompts, *(s.prompt for s in plan[start:])])
+                    encode = getattr(self.sampler, "encode_prompts", None)
+                    if encode is not None:  # all at once: the text encoder is loaded, and let go of
+                        encode([*prompts, *(s.prompt for s in plan[start:])])
                     images = self.sampler.generate(texts, seeds)
                     _write_chunk(file, images)
                 parts.append(images)
@@ -96,11 +89,6 @@ class CachedSampler:
             return np.concatenate(parts)
 
         return draw
-
-    def _encode_prompts(self, prompts: Sequence[str]) -> None:
-        """Let the text encoder read every prompt at once: it is loaded once, and let go of."""
-        if isinstance(self.sampler, EncodesPrompts):
-            self.sampler.encode_prompts(prompts)
 
 
 def _read_chunk(file: Path) -> np.ndarray | None:

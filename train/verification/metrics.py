@@ -3,7 +3,7 @@
 Letters in names: N samples, C candidate captions.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -84,60 +84,66 @@ class Trials:
         return np.array([any(contains(t, self.word) for t in c) for c in self.candidates], bool)
 
 
-def make_figures(
+def summarize(
     scorer: str,
     trials: Trials,
     judged_N: np.ndarray,
-    after: Hits,
-    before: Hits | None,
+    after_N: np.ndarray,
+    before_N: np.ndarray | None,
     *,
     seed: int,
-) -> list[Figure]:
-    """The shares of each group that one scorer can judge."""
-    numbers = {p: n for n, p in enumerate(dict.fromkeys(s.prompt for s in trials.plan))}
-    prompts_N = np.array([numbers[s.prompt] for s in trials.plan], dtype=np.int64)
-    group_N = np.array([s.group for s in trials.plan])
-    chosen = {group: group_N == group for group in (SHOWN, NEVER)}
-    chosen[WITH], chosen[WITHOUT] = group_N != WITHOUT, group_N == WITHOUT
-    figures = []
-    for group, members_N in chosen.items():
-        rows = members_N & judged_N
-        if not rows.any():
-            continue
-        for measure in (OWN_WORD, ENTIRELY, FALSE) if group == WITHOUT else (WORD, ENTIRELY):
-            mark, of = (WORD if measure == FALSE else measure), prompts_N[rows].tolist()
-            later = after[mark][rows]
-            earlier = None if before is None else before[mark][rows]
-            figures.append(
-                Figure(
-                    scorer,
-                    group,
-                    measure,
-                    len(set(of)),
-                    share(later, of, seed=seed),
-                    None if earlier is None else share(earlier, of, seed=seed),
-                    None if earlier is None else difference(later, earlier, of, seed=seed),
-                )
-            )
-    return figures
+) -> tuple[list[Figure], list[Row]]:
+    """The shares of each group, and every sample of every prompt, that one scorer can judge.
 
-
-def make_rows(
-    scorer: str,
-    trials: Trials,
-    judged_N: np.ndarray,
-    after: tuple[np.ndarray, Hits],
-    before: tuple[np.ndarray, Hits] | None,
-) -> list[Row]:
-    """Every sample of every prompt that one scorer can judge; best captions and marks go in."""
-    later = _predictions(trials, *after)
-    earlier = [None] * len(later) if before is None else _predictions(trials, *before)
+    Args:
+        scorer: its name.
+        trials: what was asked for.
+        judged_N: the samples that it can judge.
+        after_N, before_N: the candidate it takes each sample for; None if there is no earlier
+            checkpoint.
+        seed: of the resampling.
+    """
+    after, before = trials.hits(after_N), None if before_N is None else trials.hits(before_N)
+    figures = list(_make_figures(scorer, trials, judged_N, after, before, seed))
+    later = _predictions(trials, after_N, after)
+    earlier: Sequence[Prediction | None] = [None] * len(later)
+    if before_N is not None and before is not None:
+        earlier = _predictions(trials, before_N, before)
     rows: dict[str, Row] = {}
     for number, sample in enumerate(trials.plan):
         if judged_N[number]:
             row = rows.setdefault(sample.prompt, Row(scorer, sample.group, sample.prompt, []))
             row.looks.append(Pair(sample.seed, later[number], earlier[number]))
-    return list(rows.values())
+    return figures, list(rows.values())
+
+
+def _make_figures(
+    scorer: str,
+    trials: Trials,
+    judged_N: np.ndarray,
+    after: Hits,
+    before: Hits | None,
+    seed: int,
+) -> Iterator[Figure]:
+    numbers = {p: n for n, p in enumerate(dict.fromkeys(s.prompt for s in trials.plan))}
+    prompts_N = np.array([numbers[s.prompt] for s in trials.plan], dtype=np.int64)
+    group_N = np.array([s.group for s in trials.plan])
+    chosen = {group: group_N == group for group in (SHOWN, NEVER)}
+    chosen[WITH], chosen[WITHOUT] = group_N != WITHOUT, group_N == WITHOUT
+    for group, members_N in chosen.items():
+        rows = members_N & judged_N
+        if not rows.any():
+            continue
+        of = prompts_N[rows].tolist()
+        for measure in (OWN_WORD, ENTIRELY, FALSE) if group == WITHOUT else (WORD, ENTIRELY):
+            mark = WORD if measure == FALSE else measure
+            later, was, change = after[mark][rows], None, None
+            if before is not None:
+                earlier = before[mark][rows]
+                was = share(earlier, of, seed=seed)
+                change = difference(later, earlier, of, seed=seed)
+            now = share(later, of, seed=seed)
+            yield Figure(scorer, group, measure, len(set(of)), now, was, change)
 
 
 def _predictions(trials: Trials, best_N: np.ndarray, marks: Hits) -> list[Prediction]:

@@ -21,8 +21,8 @@ from train.figures import grids
 from train.verification import choose_scorers, page
 from train.verification.contrastive import Contrastive
 from train.verification.gallery import Gallery
-from train.verification.generate import SAMPLE_CHUNK, CachedSampler, Generate, Sampler
-from train.verification.metrics import Trials, make_figures, make_rows
+from train.verification.generate import SAMPLE_CHUNK, CachedSampler, Sampler
+from train.verification.metrics import Trials, summarize
 from train.verification.prompts import Sample, group_prompts, plan_samples, read_captions
 from train.verification.scorers import Reference, Scorer, contains
 from train.verification.text import print_reports
@@ -31,20 +31,38 @@ from train.verification.verdict import WITHOUT, Judge, Report, Rule, decide, lis
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Rule", "Sample", "evaluate", "print_reports", "verify_word", "verify_words"]
+__all__ = ["Rule", "Sample", "Verification", "print_reports", "verify_word", "verify_words"]
 
-SHEET_ROWS = (4, 4)  # rows of verify.png: prompts with the word and without it
+SHEET_ROWS = 4  # rows of verify.png with the word, and as many without it
 SHEET_COLUMNS = 4  # images a row, before and after
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a checkpoint is compared with, and how."""
+
+    shards: Path  # every true image, the word's included: what scorers compare with
+    before: Path | None = None  # the checkpoint it was trained from
+    trained: Sequence[Path] = ()  # shards it was trained on: prompts shown, and never shown
+    prompts: Sequence[str] | None = None  # what to draw; None for the captions of `shards`, which
+    # are asked for as old words, too, if none of the prompts is without the word
+    samples: int = 200  # images behind each figure, at least
+    scorer: str = "nearest,contrastive"  # as `choose_scorers.parse_scorers` reads them
+    rule: Rule = field(default_factory=Rule)  # when the word works
+    out: Path | None = None  # folder; None for a folder `verify` beside the checkpoint
+    device: str = "auto"  # for sampling
+    seed: int = 0  # of the samples and of the resampling
+    others: Sequence[str] = ()  # other new words, which are no old words
+    load: Callable[[Path], Sampler] | None = None  # reads a checkpoint; None for `load_sampler`
 
 
 def verify_words(
     checkpoint: Path,
-    *,
     words: Sequence[str],
-    out: Path | None = None,
-    prompts: Path | None = None,
+    asked: Verification,
     progress: Progress = SILENT,
-    **options: object,
+    *,
+    prompts: Path | None = None,
 ) -> list[Report]:
     """Verify several words, each as `verify_word` does, each in a folder of its own below `out`.
 
@@ -60,34 +78,19 @@ def verify_words(
     folders = [_folder_name(word) for word in words]
     if not words or len(set(folders)) < len(folders):
         raise UsageError("--word", "name each word once", fix="--word mage --word elf")
-    top = out or _default_folder(checkpoint)
-    texts = read_texts(prompts, progress=progress) if prompts else None  # once: it may be a pipe
-    options |= {"prompts": texts, "progress": progress}
+    top = asked.out or _default_folder(checkpoint)
+    if prompts:  # read once: it may be a pipe
+        asked = replace(asked, prompts=read_texts(prompts, progress=progress))
     reports = []
     for word, name in zip(words, folders, strict=True):
         folder = top if len(words) == 1 else top / name
-        apart = [other for other in words if other != word]
-        reports.append(verify_word(checkpoint, word=word, others=apart, out=folder, **options))  # type: ignore[arg-type]
+        alone = replace(asked, out=folder, others=[other for other in words if other != word])
+        reports.append(verify_word(checkpoint, word, alone, progress))
     return reports
 
 
-def verify_word(  # noqa: PLR0913 one a documented parameter
-    checkpoint: Path,
-    *,
-    word: str,
-    shards: Path,
-    before: Path | None = None,
-    trained: Path | Sequence[Path] | None = None,
-    prompts: Sequence[str] | None = None,
-    samples: int = 200,
-    scorer: str = "nearest,contrastive",
-    out: Path | None = None,
-    seed: int = 0,
-    rule: Rule | None = None,
-    others: Sequence[str] = (),
-    device: str = "auto",
-    load: Callable[[Path], Sampler] | None = None,
-    progress: Progress = SILENT,
+def verify_word(
+    checkpoint: Path, word: str, asked: Verification, progress: Progress = SILENT
 ) -> Report:
     """Verify a checkpoint and write `verify.json`, `verify.html` and `verify.png`.
 
@@ -99,128 +102,98 @@ def verify_word(  # noqa: PLR0913 one a documented parameter
     Args:
         checkpoint: run folder or model file after training.
         word: the word, or words in a row.
-        shards: every true image, the word's included: what scorers compare with.
-        before: the checkpoint it was trained from.
-        trained: shards it was trained on, which tell prompts shown from prompts never shown.
-        prompts: what to draw; None for the captions of `shards`. If none of them is without the
-            word, the captions of `shards` are asked for as old words.
-        samples: images behind each figure, at least.
-        scorer: names between commas, as `train.verification.choose_scorers.parse_scorers` reads
-            them.
-        out: folder; None for a folder `verify` beside the checkpoint.
-        seed: of the samples and of the resampling.
-        rule: when the word works.
-        others: other new words, which are no old words.
-        device: for sampling.
-        load: reads a checkpoint; None for `train.sampling.sampler.load_sampler`.
+        asked: what it is compared with, and how.
         progress: counts images; told what a user should know, such as prompts left out.
 
     Raises:
         InputError: a checkpoint, shards or prompts cannot be used, or hold no such word.
         UsageError: no such scorer.
     """
-    chosen = choose_scorers.parse_scorers(scorer)
-    if before is not None:
-        find_model(before)
-    folder = out or _default_folder(checkpoint)
-    samplers, own_cache = _Samplers(folder, load, device), folder / dataset.CACHE
+    chosen = choose_scorers.parse_scorers(asked.scorer)
+    if asked.before is not None:
+        find_model(asked.before)
+    folder = asked.out or _default_folder(checkpoint)
+    samplers, cache = _Samplers(folder, asked.load, asked.device), folder / dataset.CACHE
     size = samplers.open(checkpoint, "after").sampler.size
-    reference = Reference.load(shards, size, cache=own_cache)
-    shown = read_captions([trained] if isinstance(trained, Path) else trained) if trained else None
+    reference = Reference.load(asked.shards, size, cache=cache)
+    shown = read_captions(asked.trained) if asked.trained else None
+    samples, seed, others = asked.samples, asked.seed, asked.others
     groups = group_prompts(
-        reference, word, prompts, shown, samples=samples, seed=seed, others=others
+        reference, word, asked.prompts, shown, samples=samples, seed=seed, others=others
     )
     samplers.prompts = [prompt for texts in groups.values() for prompt in texts]
-    notes = _collect_notes(reference, groups, prompts, before)
+    notes = _collect_notes(reference, groups, asked)
+    _check_reference(reference, word, asked.shards)
+    cache, device = dataset.cache_folder(asked.shards, cache), asked.device
     scorers = choose_scorers.select_scorers(
-        chosen,
-        _check_reference(reference, word, shards),
-        groups,
-        cache=dataset.cache_folder(shards, own_cache),
-        device=device,
-        progress=progress,
-        notes=notes,
+        chosen, reference, groups, cache=cache, device=device, progress=progress, notes=notes
     )
     if not scorers:
-        raise InputError(
-            shards if prompts is None else "--prompts",
-            "; ".join(notes),
-            fix="--scorer open_clip, or other prompts",
-        )
+        subject = asked.shards if asked.prompts is None else "--prompts"
+        raise InputError(subject, "; ".join(notes), fix="--scorer open_clip, or other prompts")
     for note in notes:
         progress.say(note)
-    report, gallery = evaluate(
-        samplers.sample_with(checkpoint, "after"),
-        samplers.sample_with(before, "before") if before else None,
-        word=word,
-        groups=groups,
-        reference=reference,
-        scorers=scorers,
-        samples=samples,
-        seed=seed,
-        rule=rule or Rule(),
-        progress=progress,
-    )
-    after, earlier = samplers.digests["after"], samplers.digests.get("before")
-    found = list(report.notes)
-    if after == earlier:
-        found.append("--before is the same checkpoint: nothing can have changed")
-    for note in found:
+    trials = Trials.of(plan_samples(groups, samples=samples, seed=seed), word, reference)
+    evaluator = _Evaluator(trials, scorers, samplers, Gallery.of(trials.plan, reference), progress)
+    report = _judge(evaluator, checkpoint, asked, groups)
+    for note in report.notes:
         progress.say(note)
-    report = replace(report, after=after, before=earlier, notes=notes + found)
-    _write_report(folder, report, gallery)
+    report = replace(report, notes=notes + report.notes)
+    _write_report(folder, report, evaluator.gallery)
     return report
 
 
-def evaluate(  # noqa: PLR0913 one a documented parameter
-    after: Generate,
-    before: Generate | None,
-    *,
-    word: str,
-    groups: Mapping[str, Sequence[str]],
-    reference: Reference,
-    scorers: Sequence[Scorer],
-    samples: int = 200,
-    seed: int = 0,
-    rule: Rule,
-    progress: Progress = SILENT,
-) -> tuple[Report, Gallery]:
-    """Sample, score and judge; returns the report and some of the images.
-
-    Args:
-        after, before: sample what they are given with one checkpoint; `before` is not called
-            until `after` has sampled everything.
-        word: the word.
-        groups: group -> prompts, as `group_prompts` makes them.
-        reference: the true images.
-        scorers: who looks; each weighs as its accuracy allows.
-        samples: images a group, at least.
-        seed: of the samples and of the resampling.
-        rule: when the word works.
-        progress: counts images.
-    """
-    plan = plan_samples(groups, samples=samples, seed=seed)
-    gallery = Gallery.of(plan, reference)
-    evaluator = _Evaluator(Trials.of(plan, word, reference), list(scorers), gallery, progress)
-    later = evaluator.evaluate(after, "after")
-    earlier = evaluator.evaluate(before, "before") if before else None
+def _judge(
+    evaluator: "_Evaluator",
+    checkpoint: Path,
+    asked: Verification,
+    groups: dict[str, list[str]],
+) -> Report:
+    """Sample with both checkpoints, score and judge."""
+    trials, scorers, rule = evaluator.trials, evaluator.scorers, asked.rule
+    after = evaluator.evaluate(checkpoint, "after")
+    before = evaluator.evaluate(asked.before, "before") if asked.before else None
     figures, rows = [], []
-    for scorer in scorers:
-        trials, judged_N = evaluator.trials, evaluator.judged[scorer.name]
-        best, was = [
-            None if found is None else (found[scorer.name], trials.hits(found[scorer.name]))
-            for found in (later, earlier)
-        ]
-        assert best is not None
-        figures += make_figures(scorer.name, trials, judged_N, best[1], was and was[1], seed=seed)
-        rows += make_rows(scorer.name, trials, judged_N, best, was)
+    for name, judged_N in evaluator.judged.items():
+        was = None if before is None else before[name]
+        found = summarize(name, trials, judged_N, after[name], was, seed=asked.seed)
+        figures += found[0]
+        rows += found[1]
     judges = [
         Judge(s.name, s.accuracy, s.refit if isinstance(s, Contrastive) else None) for s in scorers
     ]
     works, reasons = decide(figures, judges, rule)
-    prompts = {group: list(texts) for group, texts in groups.items()}
-    report = Report(word, works, reasons, figures, judges, rule, samples, seed, prompts)
-    return replace(report, rows=rows, notes=evaluator.notes + list_cautions(figures, rule)), gallery
+    notes = evaluator.notes + list_cautions(figures, rule)
+    digest, earlier = (evaluator.samplers.digests.get(when) for when in ("after", "before"))
+    assert digest is not None
+    if digest == earlier:
+        notes.append("--before is the same checkpoint: nothing can have changed")
+    settings = (rule, asked.samples, asked.seed)
+    return Report(
+        *(trials.word, works, reasons, figures, judges, *settings, groups, digest, earlier),
+        notes=notes,
+        rows=rows,
+    )
+
+
+@dataclass
+class _Samplers:
+    """Checkpoints that sample in turn: only the last one opened is in memory."""
+
+    folder: Path
+    load: Callable[[Path], Sampler] | None
+    device: str
+    prompts: list[str] = field(default_factory=list)  # all that will be sampled
+    digests: dict[str, str] = field(default_factory=dict)
+    _open: tuple[Path, CachedSampler] | None = None
+
+    def open(self, path: Path, when: str) -> CachedSampler:
+        """Read the checkpoint, unless it is the one in memory."""
+        if self._open is None or self._open[0] != path:
+            self._open = None  # before the next is read
+            self._open = path, CachedSampler(path, self.load, self.device)
+        self.digests[when] = self._open[1].digest
+        return self._open[1]
 
 
 @dataclass
@@ -229,6 +202,7 @@ class _Evaluator:
 
     trials: Trials
     scorers: list[Scorer]
+    samplers: _Samplers
     gallery: Gallery
     progress: Progress
     notes: list[str] = field(default_factory=list)
@@ -236,11 +210,13 @@ class _Evaluator:
     def __post_init__(self) -> None:
         self.judged = {scorer.name: self.trials.judged_by(scorer) for scorer in self.scorers}
 
-    def evaluate(self, draw: Generate, when: str) -> dict[str, np.ndarray]:
-        """Scorer -> the candidate that it takes each sample for, int64 (N)."""
-        plan, flat = self.trials.plan, 0
+    def evaluate(self, path: Path, when: str) -> dict[str, np.ndarray]:
+        """Scorer -> the candidate that it takes each sample of a checkpoint for, int64 (N)."""
+        plan, flat, samplers = self.trials.plan, 0, self.samplers
         best: dict[str, list[np.ndarray]] = {scorer.name: [] for scorer in self.scorers}
         self.progress.count(f"sampling {when}", 0, len(plan))
+        sampler = samplers.open(path, when)
+        draw = sampler.generator(samplers.folder, when, prompts=samplers.prompts)
         for start in range(0, len(plan), SAMPLE_CHUNK):
             part = plan[start : start + SAMPLE_CHUNK]
             images_NHWC = draw(part)
@@ -264,35 +240,6 @@ class _Evaluator:
         return {name: np.concatenate(parts) for name, parts in best.items()}
 
 
-@dataclass
-class _Samplers:
-    """Checkpoints that sample in turn: only the last one opened is in memory."""
-
-    folder: Path
-    load: Callable[[Path], Sampler] | None
-    device: str
-    prompts: list[str] = field(default_factory=list)  # all that will be sampled
-    digests: dict[str, str] = field(default_factory=dict)
-    _open: tuple[Path, CachedSampler] | None = None
-
-    def open(self, path: Path, when: str) -> CachedSampler:
-        """Read the checkpoint, unless it is the one in memory."""
-        if self._open is None or self._open[0] != path:
-            self._open = None  # before the next is read
-            self._open = path, CachedSampler(path, self.load, self.device)
-        self.digests[when] = self._open[1].digest
-        return self._open[1]
-
-    def sample_with(self, path: Path, when: str) -> Generate:
-        """Samples with this checkpoint, read when it is first needed."""
-
-        def draw(samples: Sequence[Sample]) -> np.ndarray:
-            drawer = self.open(path, when)
-            return drawer.generator(self.folder, when, prompts=self.prompts)(samples)
-
-        return draw
-
-
 def _best_candidates(scorer: Scorer, images_NHWC: np.ndarray, trials: Trials) -> np.ndarray:
     scores = scorer.scores(images_NHWC, trials.candidates)
     if scores.shape != (len(images_NHWC), len(trials.candidates)) or np.isnan(scores).any():
@@ -302,36 +249,30 @@ def _best_candidates(scorer: Scorer, images_NHWC: np.ndarray, trials: Trials) ->
     return best
 
 
-def _check_reference(reference: Reference, word: str, shards: Path) -> Reference:
-    """The reference, if it shows anything without the word: else every scorer must say yes."""
+def _check_reference(reference: Reference, word: str, shards: Path) -> None:
+    """Refuse a reference that shows nothing else than the word: every scorer must say yes."""
     if all(any(contains(text, word) for text in said) for said in reference.labels):
         raise InputError(
             shards,
             f"every true image shows {word!r}, so that no scorer could miss it",
             fix="name shards that hold other images too",
         )
-    return reference
 
 
 def _collect_notes(
-    reference: Reference,
-    groups: Mapping[str, Sequence[str]],
-    asked: Sequence[str] | None,
-    before: Path | None,
+    reference: Reference, groups: Mapping[str, Sequence[str]], asked: Verification
 ) -> list[str]:
-    notes = []
+    notes, unchecked = [], "that old words are kept was not checked"
     if reference.left_out:
         key, why = next(iter(reference.left_out.items()))
         notes.append(f"{len(reference.left_out)} true images left out, such as {key}: {why}")
     old = groups.get(WITHOUT, ())
     if not old:
-        notes.append(
-            "nothing was asked for without the word: that old words are kept was not checked"
-        )
-    elif asked is not None and not set(old) & set(asked):
+        notes.append(f"nothing was asked for without the word: {unchecked}")
+    elif asked.prompts is not None and not set(old) & set(asked.prompts):
         notes.append("no prompt is without the word: old words are those of the true captions")
-    if before is None:
-        notes.append("no earlier checkpoint (--before): that old words are kept was not checked")
+    if asked.before is None:
+        notes.append(f"no earlier checkpoint (--before): {unchecked}")
     return notes
 
 
@@ -357,15 +298,14 @@ def _folder_name(word: str) -> str:
 
 def _before_after_sheet(report: Report, gallery: Gallery) -> "Image":
     """Before and after of a few prompts with the word and a few without, evenly spread."""
-    kept: dict[bool, dict[str, list[int]]] = {True: {}, False: {}}
-    old = set(report.prompts.get(WITHOUT, ()))
-    for prompt, seed in gallery.after:
-        kept[prompt in old].setdefault(prompt, []).append(seed)
+    seeds: dict[str, list[int]] = {}
+    for prompt, seed in sorted(gallery.after, key=lambda key: key[0]):
+        seeds.setdefault(prompt, []).append(seed)
+    old = seeds.keys() & set(report.prompts.get(WITHOUT, ()))
     rows = []
-    for is_old, count in zip((False, True), SHEET_ROWS, strict=True):
-        prompts = sorted(kept[is_old])
-        for prompt in prompts[:: max(1, len(prompts) // count)][:count]:
-            keys = [(prompt, seed) for seed in kept[is_old][prompt][:SHEET_COLUMNS]]
+    for prompts in ([p for p in seeds if p not in old], [p for p in seeds if p in old]):
+        for prompt in prompts[:: max(1, len(prompts) // SHEET_ROWS)][:SHEET_ROWS]:
+            keys = [(prompt, seed) for seed in seeds[prompt][:SHEET_COLUMNS]]
             before = np.stack([gallery.before[key] for key in keys]) if gallery.before else None
             after = np.stack([gallery.after[key] for key in keys])
             rows.append(grids.Comparison(prompt, before, after))
