@@ -1,9 +1,9 @@
 """The command line: parse, make one call, print. Nothing is decided here."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -12,7 +12,8 @@ from curate.system import terminal
 
 if TYPE_CHECKING:
     from train.config import TrainConfig
-    from train.size import Size
+
+T = TypeVar("T")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -214,47 +215,31 @@ def export(
 def _resolve_settings(init: Path | None, file: Path | None, **typed: Any) -> "TrainConfig":
     """What was typed over what the file says over what the checkpoint is."""
     from train import config
+    from train.size import Size
     from train.training import run as training_run
 
-    typed |= {"stages": parse_sizes("--stages", typed["stages"])}
-    typed |= {"images": parse_numbers("--images", typed["images"])}
+    typed["stages"] = parse_list("--stages", typed["stages"], Size.of, "sizes", "16,64")
+    typed["images"] = parse_list("--images", typed["images"], int, "whole numbers", "32,64")
     if init is not None:
         typed = training_run.inherit(init, config.read(file), typed)
     return config.load_config(file, typed)
 
 
-def parse_numbers(option: str, text: str | None) -> tuple[int, ...] | None:
-    """Whole numbers between commas.
+def parse_list(
+    option: str, text: str | None, parse: Callable[[str], T], kind: str, example: str
+) -> tuple[T, ...] | None:
+    """What stands between commas, such as sizes (16,64 or 16x32,64x128); None for None.
 
     Raises:
-        UsageError: anything else.
+        UsageError: `parse` refuses a part.
     """
     if text is None:
         return None
     try:
-        return tuple(int(part) for part in text.split(","))
+        return tuple(parse(part.strip()) for part in text.split(","))
     except ValueError:
-        raise UsageError(
-            option, f"{text!r} is not whole numbers between commas", fix=f"such as {option} 32,64"
-        ) from None
-
-
-def parse_sizes(option: str, text: str | None) -> "tuple[Size, ...] | None":
-    """Sizes between commas, such as 16,64 or 16x32,64x128 (width x height).
-
-    Raises:
-        UsageError: anything else.
-    """
-    from train.size import Size
-
-    if text is None:
-        return None
-    try:
-        return tuple(Size.of(part.strip()) for part in text.split(","))
-    except ValueError:
-        raise UsageError(
-            option, f"{text!r} is not sizes between commas", fix=f"such as {option} 16,64"
-        ) from None
+        problem = f"{text!r} is not {kind} between commas"
+        raise UsageError(option, problem, fix=f"such as {option} {example}") from None
 
 
 RENAMED_OPTIONS = {  # options, by their command and the name they had

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from curate.errors import InputError, UsageError
 from curate.system.progress import Progress
+from train.device import pick_device
 from train.verification.contrastive import train_scorer
 from train.verification.scorers import OPEN_CLIP, SCORERS, Nearest, OpenClip, Reference, Scorer
 from train.verification.verdict import WITHOUT
@@ -77,27 +78,24 @@ def select_scorers(
         progress: counts the images that the contrastive scorer learns from.
         notes: gets a sentence for each scorer that cannot judge everything.
     """
+    prompts = [prompt for texts in groups.values() for prompt in texts]
+    asking = [prompt for prompt in prompts if prompt not in groups.get(WITHOUT, ())]
     found = []
     for one in chosen:
         scorer = _make_scorer(one, reference, cache, device, progress)
-        without = set(groups.get(WITHOUT, ()))
-        prompts = [prompt for texts in groups.values() for prompt in texts]
         refused = {p: why for p in prompts if (why := scorer.cannot(p)) is not None}
-        if all(p in refused for p in prompts if p not in without):
-            prompt = next(p for p in prompts if p not in without)
-            why = refused[prompt]
+        if all(prompt in refused for prompt in asking):
             notes.append(
                 f"{scorer.name} is left out: it can judge no prompt with the word, such as "
-                f"{prompt!r} ({why})"
+                f"{asking[0]!r} ({refused[asking[0]]})"
             )
             continue
-        if refused:
-            prompt, why = next(iter(refused.items()))
+        found.append(scorer)
+        for prompt, why in [*refused.items()][:1]:
             notes.append(
                 f"{scorer.name} leaves out {len(refused)} of {len(prompts)} prompts, such as "
                 f"{prompt!r}: {why}"
             )
-        found.append(scorer)
     return found
 
 
@@ -109,27 +107,17 @@ def _make_scorer(
     if one.name == "contrastive":
         return train_scorer(reference, cache=cache, progress=progress)
     if one.name == "open_clip":
-        from train.device import pick_device
-
         spec = f"{one.first}:{one.second}" if one.first else OPEN_CLIP
         return OpenClip(reference, spec, device=str(pick_device(device)))
-    return _import_scorer(one.name, one.first, reference)
-
-
-def _import_scorer(module: str, function: str, reference: Reference) -> Scorer:
+    subject = f"--scorer {one.name}:{one.first}"
     try:
-        make = getattr(importlib.import_module(module), function)
+        make = getattr(importlib.import_module(one.name), one.first)
     except (ImportError, AttributeError) as error:
-        raise UsageError(
-            f"--scorer {module}:{function}",
-            f"cannot be imported ({error})",
-            fix="a module that Python finds (PYTHONPATH), and a function of it",
-        ) from None
+        fix = "a module that Python finds (PYTHONPATH), and a function of it"
+        raise UsageError(subject, f"cannot be imported ({error})", fix=fix) from None
     made: Scorer = make(reference)
-    if missing := [n for n in ("name", "accuracy", "scores", "cannot") if not hasattr(made, n)]:
-        raise InputError(
-            f"--scorer {module}:{function}",
-            f"what it makes has no {missing[0]!r}",
-            fix="give what train.verification.scorers.Scorer asks for",
-        )
+    for name in ("name", "accuracy", "scores", "cannot"):
+        if not hasattr(made, name):
+            fix = "give what train.verification.scorers.Scorer asks for"
+            raise InputError(subject, f"what it makes has no {name!r}", fix=fix)
     return made

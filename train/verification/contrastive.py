@@ -62,7 +62,6 @@ VIEWS = (  # weights of red, green and blue that the shape tower is shown, answe
     (1.0, 0.0, -1.0),
 )
 SHIFTS = ((0, 0), (1, 1))  # pixels; further views
-SCORE_CHUNK = 128  # images scored at a time
 TRAINING = "training the scorer"
 
 
@@ -138,14 +137,9 @@ class Contrastive:
     refit: Accuracy  # after learning from all images, on all images
     name: str = "contrastive"
 
-    def unknown_words(self, candidates: Sequence[Label]) -> list[str]:
-        """Words of the candidates that no true caption holds, so that it cannot judge them."""
-        said = {w for texts in candidates for text in texts for w in tokens.words(text)}
-        return sorted(said - self.words.keys())
-
     def cannot(self, prompt: str) -> str | None:
         """A word it never saw in a true caption means nothing to it."""
-        unknown = self.unknown_words([(prompt,)])
+        unknown = sorted(set(tokens.words(prompt)) - self.words.keys())
         return f"no true caption holds {unknown[0]!r}" if unknown else None
 
     @torch.inference_mode()
@@ -153,17 +147,16 @@ class Contrastive:
         """Log probability among the candidates, averaged over views."""
         bag_CW = _bag_of_words(candidates, self.words)
         self.network.eval()
-        parts = []
-        for start in range(0, len(images_NHWC), SCORE_CHUNK):
-            images = resize(images_NHWC[start : start + SCORE_CHUNK], (self.side, self.side))
+        parts, views = [], list(product(VIEWS, SHIFTS))
+        for part in split_chunks(images_NHWC):
+            images = resize(part, (self.side, self.side))
             total = torch.zeros(len(images), len(candidates))
-            views = list(product(VIEWS, SHIFTS))
             for weights, shift in views:
                 mix = torch.tensor(weights)[None, :, None, None]
                 shape, colour = self.network(images.roll(shift, (2, 3)), mix, bag_CW)
                 total += (shape + colour).log_softmax(1)
             parts.append((total / len(views)).numpy())
-        return np.concatenate(parts) if parts else np.zeros((0, len(candidates)), np.float32)
+        return np.concatenate(parts)
 
 
 def train_scorer(
@@ -221,11 +214,11 @@ def _train_scorer(
     progress.count(TRAINING, 0, images + more)
     for shown in trainer.train(taught, images, RATE):
         progress.count(TRAINING, shown, images + more)
-    accuracy = _accuracy(scorer, reference, held, "held-out real images")
+    accuracy = measure_accuracy(scorer, reference, held, "held-out real images")
     for shown in trainer.train(np.arange(count), more, RATE / 4):
         progress.count(TRAINING, images + shown, images + more)
     rows = spread(count, CHECK_IMAGES)
-    refit = _accuracy(scorer, reference, rows, "real images, after learning from all")
+    refit = measure_accuracy(scorer, reference, rows, "real images, after learning from all")
     progress.count(TRAINING, images + more, images + more)
     return replace(scorer, accuracy=accuracy, refit=refit)
 
@@ -308,23 +301,14 @@ def augment(images_BCHW: Tensor, generator: torch.Generator) -> Tensor:
 
 def _split_held_out(reference: Reference) -> tuple[np.ndarray, np.ndarray]:
     """Rows to train on and rows held out; words that would go unseen are given back."""
-    share = [
-        int(hashlib.sha256(f"held:{k}".encode()).hexdigest()[:8], 16) / 2**32
-        for k in reference.keys
-    ]
-    held = [row for row, value in enumerate(share) if value < HELD_OUT_SHARE]
-    taught = sorted(set(range(len(share))) - set(held))
-    seen = _words_of_labels([reference.labels[reference.label_N[row]] for row in taught])
-    for row in list(held):
-        if not _words_of_labels([reference.labels[reference.label_N[row]]]) <= seen:
-            held.remove(row)
-            taught.append(row)
+    digests = [hashlib.sha256(f"held:{key}".encode()).hexdigest() for key in reference.keys]
+    held = [row for row, d in enumerate(digests) if int(d[:8], 16) / 2**32 < HELD_OUT_SHARE]
+    taught = sorted(set(range(len(digests))) - set(held))
+    said = [_words_of_labels([reference.labels[label]]) for label in reference.label_N]
+    seen = set().union(*(said[row] for row in taught))
+    taught += [row for row in held if not said[row] <= seen]
+    held = [row for row in held if said[row] <= seen]
     return np.array(sorted(taught), dtype=np.int64), np.array(held, dtype=np.int64)
-
-
-def _accuracy(scorer: Contrastive, reference: Reference, rows: np.ndarray, on: str) -> Accuracy:
-    scores = scorer.scores(reference.pixels_NHWC[rows], reference.labels)
-    return measure_accuracy(scores, reference, rows, on)
 
 
 def _words_of_labels(labels: Sequence[Label]) -> set[str]:

@@ -5,13 +5,13 @@ Letters in names: N samples, C candidate captions.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
 
 from train.verification.intervals import difference, share
 from train.verification.prompts import Sample
-from train.verification.scorers import Label, Reference, Scorer, contains
+from train.verification.scorers import Label, Reference, Scorer, holds
 from train.verification.verdict import (
     ENTIRELY,
     FALSE,
@@ -56,10 +56,9 @@ class Trials:
 
     def hits(self, best_N: np.ndarray, *, start: int = 0) -> Hits:
         """What the best captions of the samples from `start` on hold, and if they are right."""
-        own_words = cache(self.reference.own_words)
         own = [
-            all(any(contains(t, w) for t in self.candidates[b]) for w in own_words(s.prompt))
-            for b, s in zip(best_N, self.plan[start : start + len(best_N)], strict=True)
+            self.reference.holds_own_words(self.candidates[best], sample.prompt)
+            for best, sample in zip(best_N, self.plan[start : start + len(best_N)], strict=True)
         ]
         return {
             WORD: self._holds_C[best_N],
@@ -81,7 +80,7 @@ class Trials:
 
     @cached_property
     def _holds_C(self) -> np.ndarray:
-        return np.array([any(contains(t, self.word) for t in c) for c in self.candidates], bool)
+        return np.array([holds(label, self.word) for label in self.candidates], bool)
 
 
 def summarize(

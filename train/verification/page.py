@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from curate.system import web_page
-from train.verification.gallery import Gallery
+from train.verification.gallery import Gallery, Key
 from train.verification.intervals import format_share
 from train.verification.verdict import (
     ENTIRELY,
@@ -57,25 +59,23 @@ def render_page(report: Report, gallery: Gallery) -> str:
 
 
 def _figure_rows(report: Report, scorer: str) -> list[dict[str, Any]]:
-    found = []
-    for f in (f for f in report.figures if f.scorer == scorer):
-        bars = [("earlier", 12, f.before), ("later", 28, f.after)]
-        found.append(
-            {
-                "what": _describe_figure(f, report.word),
-                "size": f"{f.prompts:,} prompt{'s' * (f.prompts != 1)}, {f.after.n:,} samples",
-                "before": format_share(f.before),
-                "after": format_share(f.after),
-                "change": format_share(f.change, signed=True),
-                "limit": round(1000 * report.rule.at_least) if f.measure == WORD else None,
-                "bars": [
-                    (kind, y, *(round(1000 * edge) for edge in (s.low, s.high, s.value)))
-                    for kind, y, s in bars
-                    if s is not None and math.isfinite(s.value)
-                ],
-            }
-        )
-    return found
+    return [
+        {
+            "what": _describe_figure(f, report.word),
+            "size": f"{f.prompts:,} prompt{'s' * (f.prompts != 1)}, {f.after.n:,} samples",
+            "before": format_share(f.before),
+            "after": format_share(f.after),
+            "change": format_share(f.change, signed=True),
+            "limit": round(1000 * report.rule.at_least) if f.measure == WORD else None,
+            "bars": [
+                (kind, y, *(round(1000 * edge) for edge in (s.low, s.high, s.value)))
+                for kind, y, s in (("earlier", 12, f.before), ("later", 28, f.after))
+                if s is not None and math.isfinite(s.value)
+            ],
+        }
+        for f in report.figures
+        if f.scorer == scorer
+    ]
 
 
 def _describe_figure(figure: Figure, word: str) -> str:
@@ -110,11 +110,8 @@ def _make_cards(report: Report, gallery: Gallery, scorers: Sequence[str]) -> lis
     seeds: dict[str, list[int]] = {}
     for prompt, seed in gallery.after:
         seeds.setdefault(prompt, []).append(seed)
-    cards = [
-        _make_card(by_prompt[prompt], seeds[prompt], gallery, scorers)
-        for prompt in seeds
-        if prompt in by_prompt
-    ]
+    known = seeds.keys() & by_prompt.keys()
+    cards = [_make_card(by_prompt[p], seeds[p], gallery, scorers) for p in known]
     return sorted(cards, key=lambda card: (card.group == WITHOUT, card.right, card.prompt))
 
 
@@ -122,29 +119,37 @@ def _make_card(
     rows: Mapping[str, Row], seeds: Sequence[int], gallery: Gallery, scorers: Sequence[str]
 ) -> _Card:
     first = next(iter(rows.values()))
-    pairs = {name: {look.seed: look for look in row.looks} for name, row in rows.items()}
+    looks = [rows[name].looks if name in rows else [] for name in scorers]
     states, classes = [], ["old" if first.group == WITHOUT else "new"]
-    for number, name in enumerate(scorers):
-        seen = rows[name].looks if name in rows else []
+    for number, seen in enumerate(looks):
         wrong = [look for look in seen if not look.after.right]
         lost = [look for look in wrong if look.before and look.before.right]
         inexact = [look for look in seen if not look.after.entirely]
         found = {"wrong": wrong, "inexact": inexact, "forgotten": lost}
         classes += [f"{state}{number}" for state, which in found.items() if which]
         states.append(_describe_score(seen))
-    strips = [
-        (when, [_image(when, first.prompt, seed, gallery, pairs, scorers) for seed in seeds])
-        for when in (("before", "after") if gallery.before else ("after",))
-    ]
+    by_seed = [{look.seed: look for look in seen} for seen in looks]
+
+    def images(when: str, album: Mapping[Key, np.ndarray]) -> list[dict[str, Any]]:
+        return [
+            {
+                "uri": web_page.data_uri(album[first.prompt, seed]),
+                "seed": seed,
+                "labels": [_label(getattr(pairs.get(seed), when, None)) for pairs in by_seed],
+            }
+            for seed in seeds
+        ]
+
+    albums = {"before": gallery.before, "after": gallery.after}
     true = gallery.true.get(first.prompt)
-    rights = [look.after.right for row in rows.values() for look in row.looks]
+    rights = [look.after.right for seen in looks for look in seen]
     return _Card(
         first.prompt,
         first.group,
         " ".join(classes),
         states,
         None if true is None else web_page.data_uri(true),
-        strips,
+        [(when, images(when, album)) for when, album in albums.items() if album],
         sum(rights) / max(1, len(rights)),
     )
 
@@ -156,20 +161,6 @@ def _describe_score(pairs: Sequence[Pair]) -> str:
     earlier = [look.before.right for look in pairs if look.before]
     was = f", {sum(earlier)} before" if earlier else ""
     return f"{right} of {len(pairs)} right{was}"
-
-
-def _image(
-    when: str,
-    prompt: str,
-    seed: int,
-    gallery: Gallery,
-    pairs: Mapping[str, Mapping[int, Pair]],
-    scorers: Sequence[str],
-) -> dict[str, Any]:
-    image = (gallery.before if when == "before" else gallery.after)[prompt, seed]
-    found = [pairs.get(name, {}).get(seed) for name in scorers]
-    labels = [_label(None if look is None else getattr(look, when)) for look in found]
-    return {"uri": web_page.data_uri(image), "seed": seed, "labels": labels}
 
 
 def _label(prediction: Prediction | None) -> dict[str, str]:

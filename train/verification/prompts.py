@@ -9,7 +9,7 @@ from pathlib import Path
 from curate.errors import InputError
 from curate.formats.shards import iterate_samples
 from curate.text import tokens
-from train.verification.scorers import Reference, contains, normalize_text
+from train.verification.scorers import Reference, contains, holds, normalize_text
 from train.verification.verdict import NEVER, SHOWN, WITH, WITHOUT
 
 
@@ -50,13 +50,11 @@ def group_prompts(
     own = [next((t for t in said if contains(t, word)), said[0]) for said in reference.labels]
     groups = _sort_prompts(reference, word, own if prompts is None else prompts, shown, others)
     if not groups.keys() & {WITH, SHOWN, NEVER}:
-        raise InputError(
-            repr(word), "no prompt holds this word", fix=_nearest(word, prompts or own)
-        )
-    if WITHOUT not in groups and (
-        old := _sort_prompts(reference, word, own, shown, others).get(WITHOUT)
-    ):
-        groups[WITHOUT] = old
+        fix = _suggest_word(word, prompts or own)
+        raise InputError(repr(word), "no prompt holds this word", fix=fix)
+    if WITHOUT not in groups:
+        true = _sort_prompts(reference, word, own, shown, others)
+        groups |= {group: old for group, old in true.items() if group == WITHOUT}
 
     def order(prompt: str) -> bytes:
         return hashlib.sha256(f"{seed}:{prompt}".encode()).digest()
@@ -76,17 +74,17 @@ def _sort_prompts(
         label = reference.find(prompt)
         said = (prompt,) if label is None else (prompt, *reference.labels[label])
         group = WITHOUT
-        if any(contains(text, word) for text in said):
+        if holds(said, word):
             group = WITH
             if shown is not None:
                 group = SHOWN if any(normalize_text(t) in shown for t in said) else NEVER
-        elif any(contains(text, other) for text in said for other in others):
+        elif any(holds(said, other) for other in others):
             continue
         groups.setdefault(group, []).append(prompt)
     return groups
 
 
-def _nearest(word: str, prompts: Sequence[str]) -> str:
+def _suggest_word(word: str, prompts: Sequence[str]) -> str:
     known = {w for prompt in prompts for w in tokens.words(prompt)}
     near = difflib.get_close_matches(word.lower(), sorted(known), n=1)
     fix = "name shards whose captions hold the word, or prompts that ask for it"

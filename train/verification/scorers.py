@@ -5,28 +5,26 @@ Letters in names: N images, H and W pixels, C candidate captions, D width.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
+from PIL import Image
 
 from curate.text import lemmas, tokens
 from curate.vision import clip
 from train.data import dataset
 from train.size import Size
 
-if TYPE_CHECKING:
-    from PIL import Image
-
 Label = tuple[str, ...]  # ways of saying the same thing, the usual one first
 
 NEAREST_SIDE = 64  # pixels; images are compared at this size or their own, whichever is smaller
 MAX_SIDE = 256  # pixels of the longer side that true images are read at; no scorer needs more
-COMPARE_CHUNK = 128  # images compared at a time
+CHUNK = 128  # images scored at a time
 SHARP = 32  # pixels of the longer side that a base stage draws without blur
 CHECK_IMAGES = 400  # real images that a scorer without a held-out set is checked on
 SCORERS = ("nearest", "contrastive", "open_clip")
@@ -76,6 +74,11 @@ def contains(text: str, word: str) -> bool:
     `mage` and `dark`.
     """
     return lemmas.shows(text, lemmas.unit_of(" ".join(tokens.words(word))))
+
+
+def holds(label: Iterable[str], word: str) -> bool:
+    """Whether a way of saying it shows the word."""
+    return any(contains(text, word) for text in label)
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,10 @@ class Reference:
         fewest = min((self._counts[w] for w in words), default=0)
         return [w for w in words if self._counts[w] == fewest]
 
+    def holds_own_words(self, label: Label, text: str) -> bool:
+        """Whether a label shows every word of `own_words(text)`."""
+        return all(holds(label, word) for word in self.own_words(text))
+
     @cached_property
     def _by_text(self) -> dict[str, int | None]:
         found: dict[str, int | None] = {}
@@ -146,17 +153,22 @@ class Reference:
 
 
 def measure_accuracy(
-    scorer_scores: np.ndarray, reference: Reference, rows: Sequence[int] | np.ndarray, on: str
+    scorer: Scorer,
+    reference: Reference,
+    rows: np.ndarray,
+    on: str,
+    *,
+    alter: Callable[[np.ndarray], np.ndarray] = np.asarray,
 ) -> Accuracy:
-    """Accuracy from the scores (N, labels) of the reference images `rows`."""
-    best = scorer_scores.argmax(1)
-    truth = reference.label_N[np.asarray(rows)]
-    own = [
-        all(any(contains(t, w) for t in reference.labels[b]) for w in reference.own_words(text))
-        for b, text in zip(best, (reference.labels[t][0] for t in truth), strict=True)
-    ]
-    if len(own) == 0:
+    """How often a scorer is right on the reference images `rows`, each altered before."""
+    if len(rows) == 0:
         return Accuracy(0.0, 0.0, 0, on)
+    images = (alter(reference.pixels_NHWC[part]) for part in split_chunks(rows))
+    best = np.concatenate([scorer.scores(part, reference.labels).argmax(1) for part in images])
+    truth, labels = reference.label_N[rows], reference.labels
+    own = [
+        reference.holds_own_words(labels[b], labels[t][0]) for b, t in zip(best, truth, strict=True)
+    ]
     return Accuracy(float(np.mean(best == truth)), float(np.mean(own)), len(own), on)
 
 
@@ -179,10 +191,9 @@ class Nearest:
         self._squares = self._true.square().sum(1)
         rows = spread(len(reference.keys), CHECK_IMAGES)
         random = np.random.default_rng(0)
-        degraded = (degrade(reference.pixels_NHWC[part], random) for part in split_chunks(rows))
-        scores = np.concatenate([self.scores(images, reference.labels) for images in degraded])
         on = f"real images, blurred and noised, at {self.side} px"
-        self.accuracy = measure_accuracy(scores, reference, rows, on)
+        blur = partial(degrade, random=random)
+        self.accuracy = measure_accuracy(self, reference, rows, on, alter=blur)
 
     def cannot(self, prompt: str) -> str | None:
         """Without a true image of it, it could only ever be wrong."""
@@ -194,13 +205,13 @@ class Nearest:
         """Minus the root mean square distance, in [0, 1] grey levels, to the nearest image."""
         labels = torch.from_numpy(self._reference.label_N)
         parts = []
-        for start in range(0, len(images_NHWC), COMPARE_CHUNK):
-            images = self._flatten(images_NHWC[start : start + COMPARE_CHUNK])
+        for part in split_chunks(images_NHWC):
+            images = self._flatten(part)
             squares = self._squares - 2 * images @ self._true.T + images.square().sum(1)[:, None]
             nearest = torch.full((len(images), len(self._reference.labels)), torch.inf)
             nearest.scatter_reduce_(1, labels.expand(len(images), -1), squares, "amin")
             parts.append(-(nearest.clamp(min=0) / self._true.shape[1]).sqrt())
-        by_label = torch.cat(parts).numpy() if parts else np.zeros((0, len(self._rows)), np.float32)
+        by_label = torch.cat(parts).numpy()
         result = np.full((len(images_NHWC), len(candidates)), -np.inf, dtype=np.float32)
         for column, said in enumerate(candidates):
             if said[0] in self._rows:
@@ -208,8 +219,8 @@ class Nearest:
         return result
 
     def _flatten(self, images_NHWC: np.ndarray) -> torch.Tensor:
-        parts = np.array_split(images_NHWC, range(COMPARE_CHUNK, len(images_NHWC), COMPARE_CHUNK))
-        return torch.cat([resize(part, self._shape).flatten(1) for part in parts])
+        parts = [resize(part, self._shape).flatten(1) for part in split_chunks(images_NHWC)]
+        return torch.cat(parts)
 
 
 class OpenClip:
@@ -231,25 +242,21 @@ class OpenClip:
         """
         self._model = clip.OpenClip(spec, usage=USAGE, device=device, download=True)
         rows = spread(len(reference.keys), CHECK_IMAGES)
-        seen = [self.scores(reference.pixels_NHWC[p], reference.labels) for p in split_chunks(rows)]
         on = f"real images ({self._model.model}, {self._model.weights})"
-        self.accuracy = measure_accuracy(np.concatenate(seen), reference, rows, on)
+        self.accuracy = measure_accuracy(self, reference, rows, on)
 
     def cannot(self, prompt: str) -> None:
         """It reads any prompt."""
 
     def scores(self, images_NHWC: np.ndarray, candidates: Sequence[Label]) -> np.ndarray:
         """Cosine; several ways of saying the same are averaged."""
-        from PIL import Image
-
         images = [_pad_to_square(Image.fromarray(image)) for image in images_NHWC]
-        scores: np.ndarray = (
-            self._model.encode_images(images) @ self._model.encode_texts(candidates).T
-        )
+        texts = self._model.encode_texts(candidates)
+        scores: np.ndarray = self._model.encode_images(images) @ texts.T
         return scores
 
 
-def _pad_to_square(image: "Image.Image") -> "Image.Image":
+def _pad_to_square(image: Image.Image) -> Image.Image:
     """An oblong image in the middle of a square of its first pixel's colour: nothing is cut."""
     side = max(image.size)
     if image.size == (side, side):
@@ -285,9 +292,8 @@ def spread(count: int, most: int) -> np.ndarray:
 
 
 def split_chunks(rows: np.ndarray) -> list[np.ndarray]:
-    """At most `COMPARE_CHUNK` of the rows each, so that no more images are in memory at a
-    time."""
-    return np.array_split(rows, range(COMPARE_CHUNK, len(rows), COMPARE_CHUNK))
+    """At most `CHUNK` of the rows (or images) each, so that no more are in memory at a time."""
+    return np.array_split(rows, range(CHUNK, len(rows), CHUNK))
 
 
 def degrade(images_NHWC: np.ndarray, random: np.random.Generator) -> np.ndarray:

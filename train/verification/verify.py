@@ -24,7 +24,7 @@ from train.verification.gallery import Gallery
 from train.verification.generate import SAMPLE_CHUNK, CachedSampler, Sampler
 from train.verification.metrics import Trials, summarize
 from train.verification.prompts import Sample, group_prompts, plan_samples, read_captions
-from train.verification.scorers import Reference, Scorer, contains
+from train.verification.scorers import Reference, Scorer, holds
 from train.verification.text import print_reports
 from train.verification.verdict import WITHOUT, Judge, Report, Rule, decide, list_cautions
 
@@ -251,7 +251,7 @@ def _best_candidates(scorer: Scorer, images_NHWC: np.ndarray, trials: Trials) ->
 
 def _check_reference(reference: Reference, word: str, shards: Path) -> None:
     """Refuse a reference that shows nothing else than the word: every scorer must say yes."""
-    if all(any(contains(text, word) for text in said) for said in reference.labels):
+    if all(holds(label, word) for label in reference.labels):
         raise InputError(
             shards,
             f"every true image shows {word!r}, so that no scorer could miss it",
