@@ -85,14 +85,16 @@ def draw_images(
     out: Path, prompts: Sequence[str], progress: Progress
 ) -> "tuple[np.ndarray, np.ndarray]":
     """Images by the model before and after, uint8 (prompts * REPEATS, H, W, 3)."""
+    import numpy as np
+
     from train.verification.generate import CachedSampler
     from train.verification.prompts import Sample
 
     plan = [Sample(p, 1000 * n + t, "page") for n, p in enumerate(prompts) for t in range(REPEATS)]
 
     def draws(name: str) -> "np.ndarray":
-        drawer = CachedSampler(out / name, None, "auto").generator(out / "drawn", name, progress)
-        return drawer(plan)
+        drawer = CachedSampler(out / name, None, "auto")
+        return np.concatenate(list(drawer.sample(plan, out / "drawn", name, progress)))
 
     return draws("base"), draws("taught")
 

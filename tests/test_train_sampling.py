@@ -432,8 +432,10 @@ def test_samples_of_a_verification_are_kept_and_the_encoder_is_loaded_once(tmp_p
             if done:
                 shutil.rmtree(tmp_path / "encoder", ignore_errors=True)
 
-    first = generate.CachedSampler(folder, None, "cpu").generator(tmp_path, "after", Gone())(plan)
-    again = generate.CachedSampler(folder, None, "cpu").generator(tmp_path, "after", Gone())(plan)
+    first, again = (
+        list(generate.CachedSampler(folder, None, "cpu").sample(plan, tmp_path, "after", Gone()))
+        for _ in range(2)
+    )
 
-    assert len(first) == count
-    assert (first == again).all()
+    assert [len(part) for part in first] == [generate.SAMPLE_CHUNK, 2]
+    assert all((one == other).all() for one, other in zip(first, again, strict=True))

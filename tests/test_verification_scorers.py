@@ -291,7 +291,7 @@ def test_one_checkpoint_at_a_time_is_in_memory(tmp_path: Path, truth: Path):
 def test_the_table_tells_every_sample(tmp_path: Path, truth: Path):
     wrong = {"a small pink star": "a small pink cross"}
     trained = shapes(tmp_path / "trained", STARS[:4])
-    check(tmp_path, truth, Painter(wrong), trained=trained, out=tmp_path / "out")
+    check(tmp_path, truth, Painter(wrong), trained=[trained], out=tmp_path / "out")
     rows = json.loads((tmp_path / "out" / "verify.json").read_text())["rows"]
 
     by_prompt = {row["prompt"]: row for row in rows}

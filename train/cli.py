@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+from typer import Argument, Option
 
 from curate.errors import CurateError, UsageError
 from curate.system import terminal
@@ -22,23 +23,18 @@ app = typer.Typer(
     help="Train a pixel cascade on your shards, sample from it, and verify its words.",
 )
 
-OptionalPath = Path | None
-Shards = Annotated[Path, typer.Option("--shards", help="Shards, or the dataset folder with them.")]
-Init = Annotated[
-    Path | None, typer.Option("--init", help="Checkpoint to start from; else from scratch.")
-]
+Shards = Annotated[Path, Option("--shards", help="Shards, or the dataset folder with them.")]
+Init = Annotated[Path | None, Option("--init", help="Checkpoint to start from; else from scratch.")]
 Stages = Annotated[
-    str | None, typer.Option("--stages", help="Pixels, base first: 16,64 or 16x32,64x128.")
+    str | None, Option("--stages", help="Pixels, base first: 16,64 or 16x32,64x128.")
 ]
-Images = Annotated[
-    str | None, typer.Option("--images", help="Images seen by each stage: 48000,18000.")
-]
+Images = Annotated[str | None, Option("--images", help="Images seen by each stage: 48000,18000.")]
 ModelSize = Annotated[
-    str | None, typer.Option("--model-size", help="Network: tiny, small, base or large.")
+    str | None, Option("--model-size", help="Network: tiny, small, base or large.")
 ]
-Config = Annotated[Path | None, typer.Option("--config", help="TOML file with any other setting.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Config = Annotated[Path | None, Option("--config", help="TOML file with any other setting.")]
+Device = Annotated[str, Option("--device", help="auto, cpu or cuda.")]
+AsJson = Annotated[bool, Option("--json", help="Print JSON instead of a table.")]
 
 
 @app.command()
@@ -66,18 +62,18 @@ def plan(
 @app.command()
 def finetune(  # noqa: PLR0913 one a documented option
     shards: Shards,
-    run: Annotated[Path, typer.Option("--out", help="Folder of this run.")] = Path("run"),
+    run: Annotated[Path, Option("--out", help="Folder of this run.")] = Path("run"),
     init: Init = None,
     replay: Annotated[
-        OptionalPath, typer.Option(help="Old shards, mixed in so nothing is forgotten.")
+        Path | None, Option(help="Old shards, mixed in so nothing is forgotten.")
     ] = None,
     regularization: Annotated[
-        OptionalPath, typer.Option(help="Shards of images that --init sampled, mixed in.")
+        Path | None, Option(help="Shards of images that --init sampled, mixed in.")
     ] = None,
     stages: Stages = None,
     images: Images = None,
     model_size: ModelSize = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    seed: Annotated[int | None, Option(help="Seed of everything random.")] = None,
     settings: Config = None,
     device: Device = "auto",
     as_json: AsJson = False,
@@ -106,31 +102,31 @@ def finetune(  # noqa: PLR0913 one a documented option
 
 @app.command()
 def sample(  # noqa: PLR0913 one a documented option
-    checkpoint: Annotated[Path, typer.Argument(help="Run folder, exported folder or model file.")],
-    prompts: Annotated[list[str] | None, typer.Argument(help="Prompts, each in quotes.")] = None,
+    checkpoint: Annotated[Path, Argument(help="Run folder, exported folder or model file.")],
+    prompts: Annotated[list[str] | None, Argument(help="Prompts, each in quotes.")] = None,
     file: Annotated[
-        OptionalPath,
-        typer.Option("--prompts", help="File of more prompts, one a line; - for a pipe."),
+        Path | None,
+        Option("--prompts", help="File of more prompts, one a line; - for a pipe."),
     ] = None,
-    count: Annotated[int, typer.Option(min=1, help="Images a prompt.")] = 4,
+    count: Annotated[int, Option(min=1, help="Images a prompt.")] = 4,
     seed: Annotated[
-        int, typer.Option(min=0, help="Seed of each prompt's first image; the others follow.")
+        int, Option(min=0, help="Seed of each prompt's first image; the others follow.")
     ] = 0,
-    guidance: Annotated[float, typer.Option(min=0.0, help="Guidance scale; 1 is off.")] = 1.5,
-    steps: Annotated[int, typer.Option(min=2, help="Sampling steps of the base stage.")] = 12,
+    guidance: Annotated[float, Option(min=0.0, help="Guidance scale; 1 is off.")] = 1.5,
+    steps: Annotated[int, Option(min=2, help="Sampling steps of the base stage.")] = 12,
     before: Annotated[
-        OptionalPath, typer.Option(help="Checkpoint to sample beside it, same seeds.")
+        Path | None, Option(help="Checkpoint to sample beside it, same seeds.")
     ] = None,
     steps_shown: Annotated[
         int | None,
-        typer.Option(min=0, help="Show noise, N denoising steps and every stage of each image."),
+        Option(min=0, help="Show noise, N denoising steps and every stage of each image."),
     ] = None,
     upscaler: Annotated[
-        str | None, typer.Option(help="realesrgan (illustrations) or a file that spandrel reads.")
+        str | None, Option(help="realesrgan (illustrations) or a file that spandrel reads.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="PNG file to write.")] = Path("samples.png"),
+    out: Annotated[Path, Option(help="PNG file to write.")] = Path("samples.png"),
     each: Annotated[
-        OptionalPath, typer.Option(help="Write every image to a PNG of its own here, too.")
+        Path | None, Option(help="Write every image to a PNG of its own here, too.")
     ] = None,
     device: Device = "auto",
 ) -> None:
@@ -150,33 +146,25 @@ def sample(  # noqa: PLR0913 one a documented option
 
 @app.command()
 def verify(  # noqa: PLR0913 one a documented option
-    checkpoint: Annotated[Path, typer.Argument(help="Run folder or model file, after training.")],
-    words: Annotated[
-        list[str], typer.Option("--word", help="Word to verify; again for more words.")
-    ],
-    shards: Annotated[
-        Path, typer.Option(help="Real images, the word's among them, to compare with.")
-    ],
-    before: Annotated[OptionalPath, typer.Option(help="Checkpoint before training.")] = None,
+    checkpoint: Annotated[Path, Argument(help="Run folder or model file, after training.")],
+    words: Annotated[list[str], Option("--word", help="Word to verify; again for more words.")],
+    shards: Annotated[Path, Option(help="Real images, the word's among them, to compare with.")],
+    before: Annotated[Path | None, Option(help="Checkpoint before training.")] = None,
     trained: Annotated[
         list[Path] | None,
-        typer.Option(help="Shards it was trained on: separates seen from unseen prompts."),
+        Option(help="Shards it was trained on: separates seen from unseen prompts."),
     ] = None,
     prompts: Annotated[
-        OptionalPath,
-        typer.Option(help="File of prompts, - for a pipe; else the captions of --shards."),
+        Path | None,
+        Option(help="File of prompts, - for a pipe; else the captions of --shards."),
     ] = None,
-    samples: Annotated[int, typer.Option(min=1, help="Images behind each number, at least.")] = 200,
+    samples: Annotated[int, Option(min=1, help="Images behind each number, at least.")] = 200,
     scorer: Annotated[
-        str, typer.Option(help="nearest, contrastive, open_clip:MODEL:WEIGHTS, MODULE:FUNCTION.")
+        str, Option(help="nearest, contrastive, open_clip:MODEL:WEIGHTS, MODULE:FUNCTION.")
     ] = "nearest,contrastive",
-    at_least: Annotated[
-        float, typer.Option(min=0, max=1, help="Share that must show the word.")
-    ] = 0.9,
-    at_most_loss: Annotated[
-        float, typer.Option(min=0, max=1, help="Share old words may lose.")
-    ] = 0.02,
-    out: Annotated[OptionalPath, typer.Option(help="Folder for page, images and JSON.")] = None,
+    at_least: Annotated[float, Option(min=0, max=1, help="Share that must show the word.")] = 0.9,
+    at_most_loss: Annotated[float, Option(min=0, max=1, help="Share old words may lose.")] = 0.02,
+    out: Annotated[Path | None, Option(help="Folder for page, images and JSON.")] = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -195,12 +183,12 @@ def verify(  # noqa: PLR0913 one a documented option
 
 @app.command()
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="Run folder or model file.")],
-    out: Annotated[Path, typer.Option(help="Folder to write; new or empty.")],
+    checkpoint: Annotated[Path, Argument(help="Run folder or model file.")],
+    out: Annotated[Path, Option(help="Folder to write; new or empty.")],
     verified: Annotated[
-        list[Path] | None, typer.Option("--verify", help="Report of train verify, one a word.")
+        list[Path] | None, Option("--verify", help="Report of train verify, one a word.")
     ] = None,
-    gaps: Annotated[OptionalPath, typer.Option(help="JSON report of curate vocab-gaps.")] = None,
+    gaps: Annotated[Path | None, Option(help="JSON report of curate vocab-gaps.")] = None,
 ) -> None:
     """Write a folder to publish: weights, settings, model card with credits and figures."""
     from train.publish import export as publishing

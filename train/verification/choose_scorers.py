@@ -91,7 +91,8 @@ def select_scorers(
             )
             continue
         found.append(scorer)
-        for prompt, why in [*refused.items()][:1]:
+        if refused:
+            prompt, why = next(iter(refused.items()))
             notes.append(
                 f"{scorer.name} leaves out {len(refused)} of {len(prompts)} prompts, such as "
                 f"{prompt!r}: {why}"

@@ -7,22 +7,20 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from curate.formats.model import find_model
-from curate.system.files import atomic_write, file_sha256
+from curate.system.files import file_sha256, write_bytes
 from curate.system.progress import SILENT, Progress
 from train.sampling import sampler as sampling
 from train.size import Size
 from train.verification.prompts import Sample
 
 SAMPLE_CHUNK = 64  # images sampled, and kept, at a time
-
-Generate = Callable[[Sequence[Sample]], np.ndarray]
 
 
 class Sampler(Protocol):
@@ -50,45 +48,37 @@ class CachedSampler:
         else:
             self.digest = file_sha256(self.file)
 
-    def generator(
-        self,
-        folder: Path,
-        name: str,
-        progress: Progress = SILENT,
-        *,
-        prompts: Sequence[str] = (),
-    ) -> Generate:
-        """Samples in chunks, each kept in `folder` under the hash of all it depends on.
+    def sample(
+        self, plan: Sequence[Sample], folder: Path, name: str, progress: Progress = SILENT
+    ) -> Iterator[np.ndarray]:
+        """Images of `plan`, `SAMPLE_CHUNK` at a time, uint8 (N, H, W, 3).
+
+        Each chunk is kept in `folder` under the hash of all it depends on. Where every chunk is
+        kept, no text encoder is loaded.
 
         Args:
+            plan: what to sample.
             folder: where chunks are kept.
             name: of the checkpoint, in the name of the count.
-            progress: counts images.
-            prompts: all that will be sampled in several calls, so that a text encoder is loaded
-                once, and not at all where every chunk is kept.
+            progress: counts images, a chunk when the next is asked for.
         """
         settings = repr(getattr(self.sampler, "config", None))
-
-        def draw(plan: Sequence[Sample]) -> np.ndarray:
-            parts = []
-            progress.count(f"sampling {name}", 0, len(plan))
-            for start in range(0, len(plan), SAMPLE_CHUNK):
-                chunk = plan[start : start + SAMPLE_CHUNK]
-                texts, seeds = [s.prompt for s in chunk], [s.seed for s in chunk]
-                facts = json.dumps([self.digest, settings, texts, seeds]).encode()
-                file = folder / "samples" / f"{hashlib.sha256(facts).hexdigest()[:24]}.npz"
-                images = _read_chunk(file)
-                if images is None:
-                    encode = getattr(self.sampler, "encode_prompts", None)
-                    if encode is not None:  # all at once: the text encoder is loaded, and let go of
-                        encode([*prompts, *(s.prompt for s in plan[start:])])
-                    images = self.sampler.generate(texts, seeds)
-                    _write_chunk(file, images)
-                parts.append(images)
-                progress.count(f"sampling {name}", start + len(chunk), len(plan))
-            return np.concatenate(parts)
-
-        return draw
+        progress.count(f"sampling {name}", 0, len(plan))
+        for start in range(0, len(plan), SAMPLE_CHUNK):
+            chunk = plan[start : start + SAMPLE_CHUNK]
+            texts, seeds = [s.prompt for s in chunk], [s.seed for s in chunk]
+            facts = json.dumps([self.digest, settings, texts, seeds]).encode()
+            file = folder / "samples" / f"{hashlib.sha256(facts).hexdigest()[:24]}.npz"
+            images = _read_chunk(file)
+            if images is None:
+                if hasattr(self.sampler, "encode_prompts"):  # all at once, with one encoder loaded
+                    self.sampler.encode_prompts([sample.prompt for sample in plan])
+                images = self.sampler.generate(texts, seeds)
+                buffer = io.BytesIO()
+                np.savez_compressed(buffer, images=images)
+                write_bytes(file, buffer.getvalue())
+            yield images
+            progress.count(f"sampling {name}", start + len(chunk), len(plan))
 
 
 def _read_chunk(file: Path) -> np.ndarray | None:
@@ -99,10 +89,3 @@ def _read_chunk(file: Path) -> np.ndarray | None:
             return images
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
-
-
-def _write_chunk(file: Path, images: np.ndarray) -> None:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, images=images)
-    with atomic_write(file) as stream:
-        stream.write(buffer.getvalue())

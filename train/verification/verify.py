@@ -21,7 +21,7 @@ from train.figures import grids
 from train.verification import choose_scorers, page
 from train.verification.contrastive import Contrastive
 from train.verification.gallery import Gallery
-from train.verification.generate import SAMPLE_CHUNK, CachedSampler, Sampler
+from train.verification.generate import CachedSampler, Sampler
 from train.verification.metrics import Trials, summarize
 from train.verification.prompts import Sample, group_prompts, plan_samples, read_captions
 from train.verification.scorers import Reference, Scorer, holds
@@ -113,7 +113,7 @@ def verify_word(
     if asked.before is not None:
         find_model(asked.before)
     folder = asked.out or _default_folder(checkpoint)
-    samplers, cache = _Samplers(folder, asked.load, asked.device), folder / dataset.CACHE
+    samplers, cache = _Samplers(asked.load, asked.device), folder / dataset.CACHE
     size = samplers.open(checkpoint, "after").sampler.size
     reference = Reference.load(asked.shards, size, cache=cache)
     shown = read_captions(asked.trained) if asked.trained else None
@@ -121,7 +121,6 @@ def verify_word(
     groups = group_prompts(
         reference, word, asked.prompts, shown, samples=samples, seed=seed, others=others
     )
-    samplers.prompts = [prompt for texts in groups.values() for prompt in texts]
     notes = _collect_notes(reference, groups, asked)
     _check_reference(reference, word, asked.shards)
     cache, device = dataset.cache_folder(asked.shards, cache), asked.device
@@ -134,12 +133,13 @@ def verify_word(
     for note in notes:
         progress.say(note)
     trials = Trials.of(plan_samples(groups, samples=samples, seed=seed), word, reference)
-    evaluator = _Evaluator(trials, scorers, samplers, Gallery.of(trials.plan, reference), progress)
+    gallery = Gallery.of(trials.plan, reference)
+    evaluator = _Evaluator(folder, trials, scorers, samplers, gallery, progress)
     report = _judge(evaluator, checkpoint, asked, groups)
     for note in report.notes:
         progress.say(note)
     report = replace(report, notes=notes + report.notes)
-    _write_report(folder, report, evaluator.gallery)
+    _write_report(folder, report, gallery)
     return report
 
 
@@ -180,10 +180,8 @@ def _judge(
 class _Samplers:
     """Checkpoints that sample in turn: only the last one opened is in memory."""
 
-    folder: Path
     load: Callable[[Path], Sampler] | None
     device: str
-    prompts: list[str] = field(default_factory=list)  # all that will be sampled
     digests: dict[str, str] = field(default_factory=dict)
     _open: tuple[Path, CachedSampler] | None = None
 
@@ -200,6 +198,7 @@ class _Samplers:
 class _Evaluator:
     """Shows samples to all scorers, chunk by chunk."""
 
+    folder: Path  # where samples are kept
     trials: Trials
     scorers: list[Scorer]
     samplers: _Samplers
@@ -212,14 +211,11 @@ class _Evaluator:
 
     def evaluate(self, path: Path, when: str) -> dict[str, np.ndarray]:
         """Scorer -> the candidate that it takes each sample of a checkpoint for, int64 (N)."""
-        plan, flat, samplers = self.trials.plan, 0, self.samplers
+        plan, flat, start = self.trials.plan, 0, 0
         best: dict[str, list[np.ndarray]] = {scorer.name: [] for scorer in self.scorers}
-        self.progress.count(f"sampling {when}", 0, len(plan))
-        sampler = samplers.open(path, when)
-        draw = sampler.generator(samplers.folder, when, prompts=samplers.prompts)
-        for start in range(0, len(plan), SAMPLE_CHUNK):
-            part = plan[start : start + SAMPLE_CHUNK]
-            images_NHWC = draw(part)
+        sampler = self.samplers.open(path, when)
+        for images_NHWC in sampler.sample(plan, self.folder, when, self.progress):
+            part = plan[start : start + len(images_NHWC)]
             flat += int((np.ptp(images_NHWC.reshape(len(part), -1), axis=1) == 0).sum())
             wrong_N = np.zeros(len(part), bool)
             for scorer in self.scorers:
@@ -231,7 +227,7 @@ class _Evaluator:
                 self.gallery.keep_after(part, images_NHWC, wrong_N)
             else:
                 self.gallery.keep_before(part, images_NHWC)
-            self.progress.count(f"sampling {when}", start + len(part), len(plan))
+            start += len(part)
         if flat:
             self.notes.append(
                 f"{flat} of {len(plan)} images sampled {when} training are one flat shade: "
