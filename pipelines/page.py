@@ -103,7 +103,7 @@ def page_rows(
     out: Path, word: str, prompts: Sequence[str], progress: Progress = SILENT
 ) -> list[Row]:
     """What both models draw for every prompt; also writes `before-after.png`."""
-    from train.figures.grids import Comparison, draw_before_after
+    from train.figures.grids import GridRow, draw_table
 
     true = true_images(out / "truth-data")
     shown = {c for name in ("people", "new") for c in true_images(out / f"{name}-data")}
@@ -113,9 +113,8 @@ def page_rows(
     chosen = sorted(range(len(prompts)), key=lambda n: ("never" not in kinds[n], n))
     new = [n for n in chosen if kinds[n].startswith("new")][: ROWS_IN_IMAGE - 3]
     old = [n for n in chosen if not kinds[n].startswith("new")][: ROWS_IN_IMAGE - len(new)]
-    image = draw_before_after(
-        [Comparison(prompts[n], before[spans[n]], after[spans[n]]) for n in (*new, *old)]
-    )
+    pairs = [GridRow(prompts[n], [before[spans[n]], after[spans[n]]]) for n in (*new, *old)]
+    image = draw_table(pairs, ["before", "after"])
     with atomic_write(out / "before-after.png") as file:
         image.save(file, "PNG", optimize=True)
     return [

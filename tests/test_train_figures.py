@@ -14,9 +14,7 @@ from train.figures.grids import (
     LABEL_LINES,
     MARGIN,
     MIN_CELL,
-    Comparison,
     GridRow,
-    draw_before_after,
     draw_grid,
     draw_table,
     save_png,
@@ -73,7 +71,7 @@ def test_a_grid_needs_a_caption_for_each_picture():
 
 def test_an_empty_grid_is_an_empty_page():
     assert draw_grid([]).size == (2 * MARGIN, 2 * MARGIN)
-    assert draw_before_after([]).size == (2 * MARGIN, 2 * MARGIN)
+    assert draw_table([], []).size == (2 * MARGIN, 2 * MARGIN)
 
 
 @settings(max_examples=30)
@@ -109,8 +107,8 @@ def test_what_only_steers_letters_is_not_drawn():
 
 
 def test_before_stands_left_of_after():
-    row = Comparison("a mage", np.stack([flat(RED)] * 2), np.stack([flat(GREEN)] * 2))
-    pixels = np.asarray(draw_before_after([row, row]))
+    row = GridRow("a mage", [np.stack([flat(RED)] * 2), np.stack([flat(GREEN)] * 2)])
+    pixels = np.asarray(draw_table([row, row], ["before", "after"]))
 
     red, green = (np.argwhere((pixels == c).all(-1)) for c in (RED, GREEN))
     assert len(red) == len(green) == 4 * 100 * 100
@@ -118,8 +116,8 @@ def test_before_stands_left_of_after():
 
 
 def test_without_an_earlier_checkpoint_only_after_is_shown():
-    both = draw_before_after([Comparison("p", np.stack([flat(RED)]), np.stack([flat(GREEN)]))])
-    alone = draw_before_after([Comparison("p", None, np.stack([flat(GREEN)]))])
+    both = draw_table([GridRow("p", [[flat(RED)], [flat(GREEN)]])], ["before", "after"])
+    alone = draw_table([GridRow("p", [[flat(GREEN)]])], ["after"])
 
     assert alone.width < both.width
     assert (np.asarray(alone) == GREEN).all(-1).sum() == 100 * 100

@@ -14,7 +14,7 @@ from spandrel.architectures.ESRGAN import ESRGAN
 from torch import nn
 
 from curate.errors import InputError, UsageError
-from train.sampling import realesrgan, upscalers
+from train.sampling import upscalers
 from train.sampling.upscalers import Upscaler, load_upscaler
 from train.size import Size
 
@@ -52,7 +52,7 @@ def noise(*shape: int) -> np.ndarray:
 
 def test_weights_written_in_the_format_of_ncnn_are_read_back():
     written = tiny(seed=1)
-    found = realesrgan.read_ncnn(as_ncnn(written), tiny(seed=2), Path("tiny.bin"))
+    found = upscalers.read_ncnn(as_ncnn(written), tiny(seed=2), Path("tiny.bin"))
     for name, value in written.state_dict().items():
         assert torch.equal(found.state_dict()[name], value), name
 
@@ -67,13 +67,13 @@ def test_weights_that_do_not_fit_are_refused(damage):
         "another": as_ncnn(tiny(width=4)),
     }[damage]
     with pytest.raises(InputError, match=r"tiny\.bin: its weights do not fit"):
-        realesrgan.read_ncnn(broken, tiny(), Path("tiny.bin"))
+        upscalers.read_ncnn(broken, tiny(), Path("tiny.bin"))
 
 
 def test_other_weights_than_those_checked_are_refused_and_the_package_is_not_imported(
     tmp_path, monkeypatch
 ):
-    weights = tmp_path / PACKAGE / realesrgan.WEIGHTS_PATH
+    weights = tmp_path / PACKAGE / upscalers.WEIGHTS_PATH
     weights.parent.mkdir(parents=True)
     weights.write_bytes(as_ncnn(tiny()))
     (tmp_path / PACKAGE / "__init__.py").write_text("raise SystemExit('imported')")
@@ -171,7 +171,7 @@ needs_weights = pytest.mark.skipif(
 def test_published_weights_make_what_ncnn_makes_of_them():
     number = torch.arange(3 * 8 * 8, dtype=torch.float64).view(1, 3, 8, 8)
     images = (0.5 + 0.4 * (number * number / 7).sin()).float()
-    made = realesrgan.load_network()(images)[0]
+    made = upscalers.load_network()(images)[0]
     torch.testing.assert_close(made[:, ::11, ::13], torch.tensor(OUTPUT_OF_NCNN), atol=2e-5, rtol=0)
 
 
@@ -188,7 +188,7 @@ def test_realesrgan_draws_the_edge_of_a_disc_better_than_bicubic():
     plain = np.asarray(low.resize((128, 128), Image.Resampling.BICUBIC))
     errors = [np.square(picture.astype(float) - disc).mean() for picture in (made, plain)]
     assert errors[0] < 0.6 * errors[1]
-    assert (found.name, found.scale, found.digest) == ("realesrgan", 4, realesrgan.SHA256)
+    assert (found.name, found.scale, found.digest) == ("realesrgan", 4, upscalers.SHA256)
 
 
 @pytest.mark.parametrize("ending", ["pth", "safetensors"])

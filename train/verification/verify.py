@@ -18,6 +18,7 @@ from curate.system.files import write_bytes
 from curate.system.progress import SILENT, Progress
 from train.data import dataset
 from train.figures import grids
+from train.figures.grids import GridRow
 from train.verification import choose_scorers, page
 from train.verification.contrastive import Contrastive
 from train.verification.gallery import Gallery
@@ -294,6 +295,8 @@ def _folder_name(word: str) -> str:
 
 def _before_after_sheet(report: Report, gallery: Gallery) -> "Image":
     """Before and after of a few prompts with the word and a few without, evenly spread."""
+    albums = {"before": gallery.before} if gallery.before else {}
+    albums["after"] = gallery.after
     seeds: dict[str, list[int]] = {}
     for prompt, seed in sorted(gallery.after, key=lambda key: key[0]):
         seeds.setdefault(prompt, []).append(seed)
@@ -302,7 +305,7 @@ def _before_after_sheet(report: Report, gallery: Gallery) -> "Image":
     for prompts in ([p for p in seeds if p not in old], [p for p in seeds if p in old]):
         for prompt in prompts[:: max(1, len(prompts) // SHEET_ROWS)][:SHEET_ROWS]:
             keys = [(prompt, seed) for seed in seeds[prompt][:SHEET_COLUMNS]]
-            before = np.stack([gallery.before[key] for key in keys]) if gallery.before else None
-            after = np.stack([gallery.after[key] for key in keys])
-            rows.append(grids.Comparison(prompt, before, after))
-    return grids.draw_before_after(rows)
+            rows.append(
+                GridRow(prompt, [[album[key] for key in keys] for album in albums.values()])
+            )
+    return grids.draw_table(rows, list(albums))
