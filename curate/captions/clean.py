@@ -28,7 +28,6 @@ SIZE = re.compile(r"(?<![A-Za-z0-9])\d{2,5} ?[x×] ?\d{2,5}(?: ?px)?(?![A-Za-z0-
 HASH = re.compile(r"\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{8,}\b", re.IGNORECASE)
 LONG_NUMBER = re.compile(r"(?<![\w.,])[\d_-]{5,}(?![\w.,])")
 _NOISE = read_sections("captions/noise.txt")
-FILLER_TAGS = _NOISE["filler tags"]
 NAMELESS_WORDS = _NOISE["nameless words"].keys()
 
 
@@ -191,7 +190,7 @@ def _without_angle_brackets(text: str) -> str:
 
 
 def _is_filler(tag: str) -> bool:
-    return re.sub(r"[\s-]+", "_", tag.casefold()) in FILLER_TAGS
+    return re.sub(r"[\s-]+", "_", tag.casefold()) in _NOISE["filler tags"]
 
 
 def _clean_title_once(title: str) -> str:

@@ -81,8 +81,8 @@ class LineSyntax:
         ordered = sorted(self.choices, key=lambda one: (one[0], -one[2]))
         events = []
         for bracket, (start, cuts, end) in enumerate(ordered):
-            events.append((start, 0, bracket, 0))
-            events += [(cut, 1, bracket, n) for n, cut in enumerate(cuts, 1)]
+            places = enumerate([start, *cuts])
+            events += [(place, min(n, 1), bracket, n) for n, place in places]
             events.append((end, 2, -bracket, 0))
         outer: list[Choice] = []
         now: Choice = ()
@@ -92,8 +92,7 @@ class LineSyntax:
             else:
                 if what == 0:
                     outer.append(now)
-                inside = len(outer[-1]) < MAX_DEPTH
-                now = (*outer[-1], (bracket, alternative)) if inside else outer[-1]
+                now = (*outer[-1], (bracket, alternative))[:MAX_DEPTH]
             yield place, now
 
 

@@ -44,7 +44,7 @@ class Units:
 class _WantedWord:
     """A wanted word of one prompt."""
 
-    token: PromptToken
+    place: TokenRange  # its token, as first and last
     form: str  # as counted
     item: Word  # what it asks for
     role: str  # WANTED, FUNCTION_WORD, QUALITY_TAG or TYPO
@@ -79,10 +79,10 @@ def find_units(
         )  # fmt: skip
         words = list(_prompt_words(chosen, said, agreed, names))
         for one in words:
-            found.words[one.item.form, one.role].append((one.token, one.token))
+            found.words[one.item.form, one.role].append(one.place)
             if one.role == TYPO:
                 right = word(tokens.normalize(agreed.typo[one.form])).unit
-                found.words[right, WANTED].append((one.token, one.token))
+                found.words[right, WANTED].append(one.place)
         _combine(found, words, said)
         if pairs != "off":
             places = said.nouns if pairs == "nouns" else range(len(words))
@@ -113,13 +113,14 @@ def _prompt_words(
         if role == WANTED and one.form in agreed.typo:
             role = TYPO
         as_written = role == TYPO or one.form in names
-        yield _WantedWord(token, one.form, one if as_written else word(one.unit), role)
+        item = one if as_written else word(one.unit)
+        yield _WantedWord((token, token), one.form, item, role)
 
 
 def _combine(found: Units, words: Sequence[_WantedWord], said: Analysis) -> None:
     """Add phrases, attribute bindings, and what to search for."""
     for first, past, unit in said.phrases:
-        found.phrases[unit].append((words[first].token, words[past - 1].token))
+        found.phrases[unit].append(_range_of(words[first].place, words[past - 1].place))
     shown = {n for n in said.nouns if words[n].role == WANTED and not words[n].form.isdigit()}
     forms, items = [one.form for one in words], [one.item for one in words]
     for run in said.runs:
@@ -129,7 +130,7 @@ def _combine(found: Units, words: Sequence[_WantedWord], said: Analysis) -> None
         seen = adjective.item.is_visual and noun.item.is_visual
         if adjective.role == noun.role == WANTED and seen:
             both = adjective.item.form, noun.item.form
-            found.attribute_bindings[both].append(_token_range(adjective, noun))
+            found.attribute_bindings[both].append(_range_of(adjective.place, noun.place))
 
 
 def _between(text: str, a: PromptToken, b: PromptToken) -> str:
@@ -151,9 +152,9 @@ def _pair_candidates(
         one = words[n]
         if n in inside:
             first, past, unit = inside[n]
-            chosen.setdefault(unit, (words[first].token, words[past - 1].token))
+            chosen.setdefault(unit, _range_of(words[first].place, words[past - 1].place))
         elif one.role == WANTED and one.item.is_visual and not one.form.isdigit():
-            chosen.setdefault(one.item.form, (one.token, one.token))
+            chosen.setdefault(one.item.form, one.place)
     return list(chosen.items())
 
 
@@ -162,24 +163,19 @@ def _add_pairs(found: Units, prompt: Prompt, places: Sequence[tuple[str, TokenRa
         found.crowded.append(prompt.line)
     for (a, one), (b, other) in combinations(places[:MAX_PAIRED_WORDS], 2):
         of_one_phrase = " " in a + b and not set(a.split()).isdisjoint(b.split())
-        if of_one_phrase or _exclude_one_another(one[0], other[0]):
-            continue
-        first = min(one[0], other[0], key=lambda token: token.start)
-        last = max(one[1], other[1], key=lambda token: token.end)
-        found.pairs[(a, b) if a < b else (b, a)].append((first, last))
+        if not of_one_phrase and not _exclude_one_another(one[0], other[0]):
+            found.pairs[(a, b) if a < b else (b, a)].append(_range_of(one, other))
 
 
 def _exclude_one_another(a: PromptToken, b: PromptToken) -> bool:
     """Whether two words stand in different alternatives of one bracket."""
-    if not a.choice or not b.choice:
-        return False
     alternative = dict(a.choice)
     return any(alternative.get(bracket, n) != n for bracket, n in b.choice)
 
 
-def _token_range(a: _WantedWord, b: _WantedWord) -> TokenRange:
-    first, last = sorted((a.token, b.token), key=lambda token: token.start)
-    return first, last
+def _range_of(one: TokenRange, other: TokenRange) -> TokenRange:
+    first = min(one[0], other[0], key=lambda token: token.start)
+    return first, max(one[1], other[1], key=lambda token: token.end)
 
 
 def _token_role(token: PromptToken) -> tuple[str, str]:

@@ -22,14 +22,12 @@ from curate.text.word_lists import read_sections
 # until decided, for what is a noun too where no noun follows ("an orange cat", "a ripe orange").
 _NOUN = "NSMYBZO"
 _HAVING_VERBS = ("with", "has", "having")
-_BINDING_LISTS = read_sections("text/bindings.txt")
-COLOURS = _BINDING_LISTS["colours"]
-_LETTERS = {name[-1]: words for name, words in _BINDING_LISTS.items() if name[:-1] == "letter "}
+_LISTS = read_sections("text/bindings.txt")
+COLOURS = _LISTS["colours"]
+_LETTERS = {name[-1]: words for name, words in _LISTS.items() if name[:-1] == "letter "}
 _LETTERS["K"] = COLOURS
-MEASURES = _BINDING_LISTS["measures"]
 _BEFORE_A_NOUN = re.compile(r"R*+U*+[JKHEITCXNSMYBjkh]|AR*+[JKHEITCXjkh]")
 _SAID_OF = re.compile(r"[LGX]R*(?:[JKHEjkh]A?R*)*$")
-_MADE = _BINDING_LISTS["made"]
 _NATIONS = ("ish", "ese", "ian", "ean", "can")
 _MANY = 12  # modifiers of one noun; bounds the time that a run of any length takes
 # What counts as a noun after a noun: no verb in -s behind a singular, no base form behind a plural.
@@ -166,7 +164,7 @@ def _binding_pairs(words: Sequence[str], letters: str) -> Iterator[tuple[int, in
     for match in _ATTRIBUTIVE.finditer(letters):
         for group in ("far", "near"):
             for place, noun in _each(letters, match, group):
-                if place + 1 == noun or words[place + 1] not in MEASURES:
+                if place + 1 == noun or words[place + 1] not in _LISTS["measures"]:
                     yield place, noun
     for match in _PREDICATIVE.finditer(letters) if "L" in letters or "G" in letters else ():
         states = [place for place, _ in _each(letters, match, "state")]
@@ -246,7 +244,7 @@ def _letter(word: str) -> str:
 
 def _hyphenated_letter(word: str) -> str:
     *first, last = tokens.hyphen_parts(word) or [word]
-    if _letter(last) in "JKHEICXT" or last.endswith("ed") or last in _MADE:
+    if _letter(last) in "JKHEICXT" or last.endswith("ed") or last in _LISTS["made"]:
         return "J"
     if first and _letter(first[-1]) in "JKHU" and _letter(last) in _NOUN:
         return "J"  # low-poly, two-story

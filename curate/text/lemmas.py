@@ -12,20 +12,11 @@ if TYPE_CHECKING:
     from simplemma.strategies import DictionaryLookupStrategy
 
 FUNCTION_WORDS = read_sections("text/function_words.txt")[""]
-_LEMMA_LISTS = read_sections("text/lemmas.txt")
-IRREGULAR_PLURALS = dict(line.split() for line in _LEMMA_LISTS["irregular plurals"])
-NOT_PARTICIPLES = _LEMMA_LISTS["not participles"]
-UNINFLECTED = _LEMMA_LISTS["uninflected"]
-POSSESSION_ADJECTIVES = _LEMMA_LISTS["possession adjectives"]
+_LISTS = read_sections("text/lemmas.txt")
+IRREGULAR_PLURALS = dict(line.split() for line in _LISTS["irregular plurals"])
 # The last part of a compound -> what a caption may say in its place: red hair, of red-haired.
 BODY_PARTS = {"haired": "hair", "eyed": "eyes", "legged": "legs"}
-ALSO_REGULAR = _LEMMA_LISTS["also regular"]
-LEMMA_CORRECTIONS = dict(line.split() for line in _LEMMA_LISTS["lemma corrections"])
-NOT_IRREGULAR = _LEMMA_LISTS["not irregular"]
-NOT_VERBS = _LEMMA_LISTS["not verbs"]
-NO_PLURALS = _LEMMA_LISTS["no plurals"]
-ANOTHER_PLURAL = _LEMMA_LISTS["another plural"]
-NOT_COMPARATIVES = _LEMMA_LISTS["not comparatives"]
+LEMMA_CORRECTIONS = dict(line.split() for line in _LISTS["lemma corrections"])
 _CLITICS = ("'s", "'ve", "'re", "'ll", "'d", "'m")
 _SIBILANTS = ("ches", "shes", "xes", "sses", "zzes")
 
@@ -71,7 +62,7 @@ def lemmas_of(form: str) -> frozenset[str]:
     """
     if form.endswith("'s"):
         return lemmas_of(form[:-2])
-    if form in NOT_PARTICIPLES or form in UNINFLECTED or form in NO_PLURALS:
+    if any(form in _LISTS[name] for name in ("not participles", "uninflected", "no plurals")):
         return frozenset([form])
     if not form.isascii():
         form = scripts.without_skin_tone(form)
@@ -98,9 +89,10 @@ def is_shown_by(form: str, other: str) -> bool:
     others of the kind, but not by the word: no *eye* shows *eyeing*, no *park* a *parked* car,
     no *light* a *lit* candle.
     """
-    if form in ANOTHER_PLURAL:
+    if form in _LISTS["another plural"]:
         return form == other
-    if not _is_verb_form(form) or _is_verb_form(other) or form in POSSESSION_ADJECTIVES:
+    has = form in _LISTS["possession adjectives"]
+    if has or not _is_verb_form(form) or _is_verb_form(other):
         return True
     shared = lemmas_of(form) & lemmas_of(other)
     return form in shared or any(wordnet.parts_of_speech(one)[:1] in "v" for one in shared)
@@ -168,7 +160,7 @@ def _is_mistaken_lemma(form: str, known: str) -> bool:
     """Whether the dictionary takes the plural of one noun for another word's form."""
     if form.endswith("ies") and known.endswith("i"):
         return True  # skies, of ski
-    return form in IRREGULAR_PLURALS and form not in ALSO_REGULAR  # calves, of calve
+    return form in IRREGULAR_PLURALS and form not in _LISTS["also regular"]  # calves, of calve
 
 
 def _irregular_lemmas(form: str) -> list[str]:
@@ -178,7 +170,8 @@ def _irregular_lemmas(form: str) -> list[str]:
     noun, and must not be covered by captions with the verb.
     """
     noun = wordnet.parts_of_speech(form).startswith("n")
-    if form in NOT_VERBS or form in NOT_IRREGULAR or (noun and not form.endswith("ing")):
+    mistaken = form in _LISTS["not verbs"] or form in _LISTS["not irregular"]
+    if mistaken or (noun and not form.endswith("ing")):
         return []
     return [one for one in wordnet.irregular_lemmas(form) if one.isalpha()]
 
@@ -211,7 +204,7 @@ def _verb_lemmas(form: str) -> list[str]:
     Of a form in -ing that is a word itself, those that are verbs above all: *sitting*, of sit.
     """
     cut = re.fullmatch(r"(.{3,})(?:ing|ed)", form)
-    if form in NOT_VERBS or not cut:
+    if form in _LISTS["not verbs"] or not cut:
         return []
     stems, known = _known_stems(cut[1]), _dictionary_lemma(form) is not None
     return [one for one in stems if not known or wordnet.parts_of_speech(one).startswith("v")]
@@ -224,7 +217,7 @@ def _comparative_lemmas(form: str) -> list[str]:
     not *flower* as the comparative of *flow*.
     """
     cut = re.fullmatch(r"(.{3,})(er|est)", form)
-    if form in NOT_COMPARATIVES or not cut:
+    if form in _LISTS["not comparatives"] or not cut:
         return []
     other = cut[1] + ("est" if cut[2] == "er" else "er")
     return [one for one in _known_stems(cut[1]) if _dictionary_lemma(other) == one]

@@ -20,18 +20,10 @@ _STOP = re.compile(r"[.,;:!?|/—–]")
 _QUOTE = re.compile(r'["“”]')
 _MAX_PHRASE_WORDS = 4  # words of one noun phrase
 
-_NEGATION_LISTS = read_sections("text/negation.txt")
-_DETERMINERS = _NEGATION_LISTS["determiners"]
-_MEASURES = _NEGATION_LISTS["measures"]
-_WEARING = _NEGATION_LISTS["wearing"]
-_AUXILIARIES = _NEGATION_LISTS["auxiliaries"]
-_DENYING_WORDS = _NEGATION_LISTS["denying words"]
-_IDIOMS = _NEGATION_LISTS["idioms"]
-_SIGN_NOUNS = _NEGATION_LISTS["sign nouns"]
-_SAYING = _NEGATION_LISTS["saying"]
-_NOT_FREE = _NEGATION_LISTS["not free"]
-_PHRASE_ENDINGS = _NEGATION_LISTS["phrase endings"]
-_ING_NOUNS = _NEGATION_LISTS["ing nouns"]
+_LISTS = read_sections("text/negation.txt")
+_WEARING = _LISTS["wearing"]
+_AUXILIARIES = _LISTS["auxiliaries"]
+_DENYING_WORDS = _LISTS["denying words"]
 _DENIAL = re.compile(rf"\b(?:{'|'.join(_DENYING_WORDS)})\b|n['’]t\b", re.IGNORECASE)
 
 
@@ -64,13 +56,13 @@ def find_negated(
         quoted = bisect_left(quotes, start)
         if quoted % 2 and quoted < len(quotes):
             continue
-        if compound and form[:-5] not in _NOT_FREE:
+        if compound and form[:-5] not in _LISTS["not free"]:
             found.add(place)
         joined = start > 0 and text[start - 1] == "-"  # an option: --no
         begin = None if compound or joined else _phrase_start(forms, place)
         if begin is not None and stops.isdisjoint(range(place + 1, begin + 1)):
             phrase = _noun_phrase(forms, begin, stops, closed)
-            if phrase and (form != "no" or forms[phrase[-1]] not in _SIGN_NOUNS):
+            if phrase and (form != "no" or forms[phrase[-1]] not in _LISTS["sign nouns"]):
                 found.update(phrase)
     return sorted(found)
 
@@ -79,8 +71,8 @@ def _phrase_start(forms: Sequence[str], place: int) -> int | None:
     """Where the noun phrase begins that a word denies."""
     form, after = forms[place], forms[place + 1]
     if form == "no":
-        idiom = after in _IDIOMS or after[:1].isdigit() or forms[place - 1] in _SAYING
-        return None if idiom else place + 1
+        told = after in _LISTS["idioms"] or forms[place - 1] in _LISTS["saying"]
+        return None if told or after[:1].isdigit() else place + 1
     if form in ("devoid", "free"):
         return place + 2 if after == "of" or (form, after) == ("free", "from") else None
     if after in _WEARING:
@@ -93,28 +85,21 @@ def _phrase_start(forms: Sequence[str], place: int) -> int | None:
 def _noun_phrase(
     forms: Sequence[str], begin: int, stops: Set[int], closed: Set[int]
 ) -> Sequence[int]:
-    """The places of its words, those behind *or* too.
-
-    Args:
-        forms: of the prompt; the last one is "".
-        begin: where it begins.
-        stops: places in front of which it ends.
-        closed: places of function words.
-    """
+    """The places of its words, those behind *or* too; before the `stops` and `closed` words."""
     found: list[int] = []
     single = False  # behind "a": a word in -s is a verb
     length = 0
     for place in range(begin, min(len(forms) - 1, begin + 3 * _MAX_PHRASE_WORDS)):
         form = forms[place]
-        if form in _PHRASE_ENDINGS or (place > begin and place in stops):
+        if form in _LISTS["phrase endings"] or (place > begin and place in stops):
             break
-        if form in _DETERMINERS:
+        if form in _LISTS["determiners"]:
             single = form in ("a", "an")
             if length:
                 break
         elif form in ("or", "nor") and length:
             length = 0
-        elif form == "of" and found and forms[found[-1]] in _MEASURES:
+        elif form == "of" and found and forms[found[-1]] in _LISTS["measures"]:
             continue
         elif (
             length == _MAX_PHRASE_WORDS
@@ -130,7 +115,7 @@ def _noun_phrase(
 
 def _is_verb(form: str, single: bool, *, last: bool) -> bool:
     """Whether a word inside a noun phrase looks like the verb that ends it."""
-    if form.endswith("ing") and form not in _ING_NOUNS:
+    if form.endswith("ing") and form not in _LISTS["ing nouns"]:
         return len(lemmas_of(form)) > 1
     if form.endswith("ed"):
         return last and len(lemmas_of(form)) > 1

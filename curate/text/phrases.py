@@ -10,16 +10,12 @@ from curate.text.lemmas import is_function_word, lemmas_of, unit_of
 from curate.text.word_lists import read_sections
 
 MIN_TOGETHER = 5  # images that show two nouns side by side before captions can make them a phrase
-_PHRASE_LISTS = read_sections("text/phrases.txt")
-MATERIALS = _PHRASE_LISTS["materials"]
+_LISTS = read_sections("text/phrases.txt")
 MIN_COHESION = 0.25  # least cosine: images with both side by side / geometric mean of each one's
 FoundPhrase = tuple[int, int, str]  # first place, place past the last, unit
-LITERAL_PHRASES = _PHRASE_LISTS["literal phrases"]
-DESCRIPTIVE_ADJECTIVES = _PHRASE_LISTS["descriptive adjectives"]
-ADJECTIVE_PHRASES = _PHRASE_LISTS["adjective phrases"]
 _COLOUR_PHRASES = {
     name.removeprefix("colour "): words
-    for name, words in _PHRASE_LISTS.items()
+    for name, words in _LISTS.items()
     if name.startswith("colour ")
 }
 _COLOUR_PHRASES["grey"] = _COLOUR_PHRASES["gray"]
@@ -83,9 +79,9 @@ def _is_one_thing(phrase: tuple[str, ...]) -> bool:
         return False
     if len(phrase) == 2 and first in bindings.COLOURS:
         return last in _COLOUR_PHRASES.get(first, ())
-    if len(phrase) == 2 and first in DESCRIPTIVE_ADJECTIVES:
-        return " ".join(phrase) in ADJECTIVE_PHRASES
-    return " ".join(phrase) not in LITERAL_PHRASES and phrase[1:2] != ("and",)
+    if len(phrase) == 2 and first in _LISTS["descriptive adjectives"]:
+        return " ".join(phrase) in _LISTS["adjective phrases"]
+    return " ".join(phrase) not in _LISTS["literal phrases"] and phrase[1:2] != ("and",)
 
 
 @lru_cache(maxsize=4)
@@ -137,8 +133,8 @@ def _collocations(
     """
     found = []
     for n, (a, b) in enumerate(pairwise(words)):
-        nouns = bindings.is_noun(a) and bindings.is_noun(b) and unit_of(a) not in MATERIALS
-        if nouns and taken.isdisjoint((n, n + 1)):
+        nouns = bindings.is_noun(a) and bindings.is_noun(b)
+        if nouns and unit_of(a) not in _LISTS["materials"] and taken.isdisjoint((n, n + 1)):
             unit = f"{a} {unit_of(b)}"
             if (both := together(unit)) >= MIN_TOGETHER:
                 cosine = both / (together(a) * together(unit_of(b))) ** 0.5
