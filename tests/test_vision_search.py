@@ -19,7 +19,7 @@ from curate.dataset.folder import Dataset
 from curate.errors import InputError, UsageError
 from curate.fetch.run import fetch_images
 from curate.sources.folder import SOURCE
-from curate.vision.clip import OpenClip
+from curate.vision.clip import ClipEmbedder, OpenClip
 from curate.vision.search import (
     NEUTRAL_TEXTS,
     ImageSearch,
@@ -28,7 +28,6 @@ from curate.vision.search import (
     _Tally,
     open_search,
 )
-from curate.vision.vectors import ClipEmbedder
 from tests.drawings import COLOURS, SHAPES, drawing, write_shards
 from tests.recorded_progress import RecordedProgress
 

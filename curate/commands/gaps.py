@@ -114,7 +114,7 @@ def _open_data(
         problem = "data and a checkpoint cannot be judged together"
         raise UsageError("--checkpoint", problem, fix="leave out --data or --checkpoint")
     known = CheckpointIndex(read_model(settings.checkpoint))
-    return Corpus(settings.checkpoint, "checkpoint"), known, list(known.notes)
+    return Corpus(settings.checkpoint, "checkpoint"), known, known.notes
 
 
 def _unspaced_note(prompts: Sequence[reader.Prompt]) -> list[str]:

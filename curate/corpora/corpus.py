@@ -72,8 +72,7 @@ def _folder_corpus(path: Path) -> Corpus:
     if any((place / INDEX_NAME).is_file() for place in (path, path / "shards")):
         parts, missing = shard_partitions(path)
         return Corpus(path, "shards", tuple(parts), missing=tuple(missing))
-    files = huggingface.find_data_files(path)
-    if files:
+    if files := huggingface.find_data_files(path):
         parts, missing = huggingface.huggingface_partitions(path, files)
         return Corpus(path, "hugging-face", tuple(parts), missing=tuple(missing))
     problem, fix = "neither a dataset nor shards here", f"curate fetch folder DIR --data {path}"
@@ -87,8 +86,7 @@ def _file_corpus(path: Path) -> Corpus:
         read = partial(_trainable_captions, partial(manifest.read_manifest, path))
         part = Partition(read, (path,), "manifest")
         return Corpus(path, "manifest", (part,))
-    reader = _TABLE_READERS.get(path.suffix.lower())
-    if reader:
+    if reader := _TABLE_READERS.get(path.suffix.lower()):
         part = Partition(partial(reader, path), (path,), f"captions {path.suffix.lower()}")
         return Corpus(path, "captions", (part,))
     problem = "neither a dataset folder, shards, a manifest nor a list of captions"

@@ -7,6 +7,7 @@ import csv
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,11 +84,9 @@ def huggingface_partitions(
         fix = "name the folder that save_to_disk wrote, or copy it again"
         raise InputError(found[0], "data file is missing", fix=fix)
     for file in there:  # one that cannot be read is told of later, with what else there is
-        try:
+        with suppress(BrokenFileError):
             find_columns(file)
-        except BrokenFileError:
-            continue
-        break
+            break
     made = []
     for file in there:
         name = file.relative_to(folder).as_posix()
@@ -98,10 +97,9 @@ def huggingface_partitions(
 def is_foreign_parquet(file: Path) -> bool:
     """Whether a Parquet file was written by somebody else."""
     import pyarrow as pa
-    import pyarrow.parquet as parquet
 
     try:
-        return b"fubuki" not in (parquet.read_schema(file).metadata or {})
+        return b"fubuki" not in (read_schema(file).metadata or {})
     except (pa.ArrowException, OSError):
         return False
 

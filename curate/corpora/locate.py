@@ -4,15 +4,17 @@ import base64
 import json
 import tarfile
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.corpora import huggingface
 from curate.corpora.corpus import Corpus
+from curate.corpora.shards import listed_shards
 from curate.dataset.folder import Dataset
 from curate.errors import InputError
-from curate.formats.shards import INDEX_NAME, find_shards
+from curate.formats.shards import find_shards
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,7 +57,7 @@ def locate_images(corpus: Corpus, keys: Collection[str]) -> dict[str, ImageLocat
         "dataset": _in_dataset,
         "manifest": _in_manifest,
         "shards": _in_shards,
-        "captions": _in_caption_list,
+        "captions": lambda path, keys: _in_list(path.parent, keys),
         "hugging-face": _in_huggingface,
     }
     found: dict[str, ImageLocation] = {}
@@ -103,16 +105,10 @@ def _stored_location(row: Mapping[str, Any], store: Path) -> ImageLocation:
 
 def _in_shards(path: Path, keys: Collection[str]) -> Locations:
     """Images in the tars that the index lists; each tar is read once, and skipped if broken."""
-    root = find_shards(path)
-    try:
-        index = json.loads((root / INDEX_NAME).read_bytes())
-        names = [Path(shard["name"]).name for shard in index["shards"]]
-    except (ValueError, LookupError, TypeError):
-        return
-    left = set(keys)
-    for name in names:
+    root, left = find_shards(path), set(keys)
+    for shard in listed_shards(path):
         if left:
-            found = dict(_in_tar(root / name, left))
+            found = dict(_in_tar(root / Path(shard.name).name, left))
             yield from found.items()
             left -= found.keys()
 
@@ -120,40 +116,31 @@ def _in_shards(path: Path, keys: Collection[str]) -> Locations:
 def _in_tar(file: Path, keys: Collection[str]) -> Locations:
     images: dict[str, bytes] = {}
     records: dict[str, Any] = {}
-    try:
-        with tarfile.open(file, "r:") as tar:
-            for member in tar:
-                key, _, kind = member.name.partition(".")
-                if key in keys and kind != "txt" and (stream := tar.extractfile(member)):
-                    if kind == "json":
-                        records[key] = json.loads(stream.read())
-                    else:
-                        images[key] = stream.read()
-    except (OSError, tarfile.TarError, ValueError):
-        pass  # what came before the damage is shown
+    broken = suppress(OSError, tarfile.TarError, ValueError)  # what came before it is shown
+    with broken, tarfile.open(file, "r:") as tar:
+        for member in tar:
+            key, _, kind = member.name.partition(".")
+            if key in keys and kind != "txt" and (stream := tar.extractfile(member)):
+                if kind == "json":
+                    records[key] = json.loads(stream.read())
+                else:
+                    images[key] = stream.read()
     for key, data in images.items():
         record = records.get(key)
         yield key, ImageLocation(data=data, **_rights(record if isinstance(record, dict) else {}))
 
 
-def _in_caption_list(path: Path, keys: Collection[str]) -> Locations:
+def _in_list(folder: Path, keys: Collection[str]) -> Locations:
     """The keys of a list name files beside it; no rights are known of them."""
-    return ((key, _file_location(path.parent, key)) for key in sorted(keys))
-
-
-def local_file(folder: Path, name: str) -> Path | None:
-    """The file of this computer that a list names; an address elsewhere is never followed."""
-    try:
-        if "://" not in name and (folder / name).is_file():
-            return folder / name
-    except (OSError, ValueError):  # a name that no file can have
-        pass
-    return None
+    return ((key, _file_location(folder, key)) for key in sorted(keys))
 
 
 def _file_location(folder: Path, name: str) -> ImageLocation:
-    file = local_file(folder, name)
-    return ImageLocation(file) if file else ImageLocation(reason=_NO_FILE)
+    """The file of this computer that a list names; an address elsewhere is never followed."""
+    with suppress(OSError, ValueError):  # a name that no file can have
+        if "://" not in name and (folder / name).is_file():
+            return ImageLocation(folder / name)
+    return ImageLocation(reason=_NO_FILE)
 
 
 def _in_huggingface(path: Path, keys: Collection[str]) -> Locations:
@@ -164,9 +151,7 @@ def _in_huggingface(path: Path, keys: Collection[str]) -> Locations:
         if file.suffix in (".arrow", ".parquet") and file.name not in huggingface.METADATA_FILES:
             yield from _in_table(file, name, keys)
     if path.is_dir():
-        yield from (
-            (key, place) for key in sorted(keys) if (place := _file_location(folder, key)).file
-        )
+        yield from (found for found in _in_list(folder, keys) if found[1].file)
 
 
 def _in_table(file: Path, name: str, keys: Collection[str]) -> Locations:

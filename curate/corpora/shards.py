@@ -4,6 +4,7 @@ import hashlib
 import json
 import tarfile
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ def shard_partitions(folder: Path) -> tuple[list[Partition], list[str]]:
     Raises:
         InputError: no index, an index of another version, or no listed shard is there.
     """
-    shards = _listed_shards(folder)
+    shards = listed_shards(folder)
     root = find_shards(folder)
     missing, there = [], set()
     for shard in shards:
@@ -44,19 +45,19 @@ def shard_partitions(folder: Path) -> tuple[list[Partition], list[str]]:
     return found, missing
 
 
-def _listed_shards(folder: Path) -> tuple[Shard, ...]:
-    """The shards that the index names, whether they are there or not."""
+def listed_shards(folder: Path) -> tuple[Shard, ...]:
+    """The shards that the index names, whether they are there or not.
+
+    Raises:
+        InputError: no index, or one of another version.
+    """
     try:
         return read_index(folder).shards
     except InputError:
-        file = find_shards(folder) / INDEX_NAME
-        try:
-            values: Any = json.loads(file.read_bytes())
-            if values["version"] != SHARDS_VERSION:
-                raise
-            return tuple(Shard(**shard) for shard in values["shards"])
-        except (OSError, ValueError, TypeError, KeyError):
-            pass
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            values: Any = json.loads((find_shards(folder) / INDEX_NAME).read_bytes())
+            if values["version"] == SHARDS_VERSION:
+                return tuple(Shard(**shard) for shard in values["shards"])
         raise
 
 

@@ -41,27 +41,17 @@ class CheckpointIndex:
         self.checkpoint = checkpoint
         self.images = checkpoint.images
         self._sets = len(checkpoint.facts.shards)  # trained on one after the other, or mixed
-
-    @property
-    def incomplete(self) -> tuple[str, ...]:
-        """What keeps the words from being counted at all."""
-        if self.checkpoint.facts.words:
-            return ()
-        return (f"{self.checkpoint.path}: no word was counted in its training captions",)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a reader must know of the numbers."""
-        said = [
+        unread = f"{checkpoint.path}: no word was counted in its training captions"
+        self.incomplete = () if checkpoint.facts.words else (unread,)
+        self.notes = [  # what a reader must know of the numbers
             "Phrases, pairs and bindings are not judged: a checkpoint counts single words only",
             "Images held out of training are counted, too",
         ]
         if self._sets > 1:
-            said.append(
+            self.notes.append(
                 f"It was trained on {self._sets} sets of shards, which may share "
                 "images: the least number of distinct images is given"
             )
-        return tuple(said)
 
     @cached_property
     def vocabulary(self) -> Vocabulary:

@@ -168,10 +168,7 @@ def resolve_targets(
         problem = f"{minimum} is above the target {target}"
         raise UsageError("--min", problem, fix=f"--target {minimum} or more")
     warn, enough = PROFILES[profile]
-    if minimum is not None:
-        warn, enough = minimum, max(minimum, enough)
-    if target is not None:
-        warn, enough = min(warn, target), target
+    warn, enough = minimum or min(warn, target or warn), target or max(enough, minimum or enough)
     return Targets(profile, warn, enough)
 
 

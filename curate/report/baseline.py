@@ -119,27 +119,30 @@ def compare_reports(old: Mapping[str, Any], new: Mapping[str, Any]) -> Changes:
         if kind == "word" and state.n_images == 0 and not negated
     }
     appeared, closed, changed = [], [], []
-    for key in sorted(before.keys() | now.keys(), key=_worst_first_key(before, now)):
+    for key, _ in sorted((before | now).items(), key=lambda pair: _rank(*pair)):
         kind, unit, negated = key
         was, state = before.get(key), now.get(key)
+        if was == state:
+            continue
         parts = [] if was or kind not in ("pair", "bind") else unit.split(" + ")
         learnt = [part for part in parts if part in unknown]
         why = f"listed since captions know {' and '.join(learnt)}" if learnt else ""
         change = Change(unit, kind, negated, was, state, why)
-        if was == state:
-            continue
         if state and state.is_gap and _is_worse(state, was) and not learnt:
             appeared.append(change)
         elif was and state and was.is_gap and _is_worse(was, state):
             closed.append(change)
-        elif (was or learnt) and not _is_more_of_the_same(was, state):
+        elif was and state and was.verdict == state.verdict and not was.is_gap:
+            continue  # only the number of images differs, of what was no gap
+        elif was or learnt:
             changed.append(change)
-    return Changes(tuple(appeared), tuple(closed), tuple(changed), _difference_notes(old, new))
-
-
-def _is_more_of_the_same(was: UnitState | None, now: UnitState | None) -> bool:
-    """Whether only the number of images differs, of what was no gap."""
-    return bool(was and now and was.verdict == now.verdict and not was.is_gap)
+    facts, others = _common_facts(new), _common_facts(old)
+    notes = (
+        f"other {name} than before: {facts[name]}, then {others[name]}"
+        for name in facts
+        if facts[name] != others[name]
+    )
+    return Changes(tuple(appeared), tuple(closed), tuple(changed), tuple(notes))
 
 
 def _is_worse(a: UnitState, b: UnitState | None) -> bool:
@@ -156,16 +159,10 @@ def _unit_states(items: Iterable[Mapping[str, Any]]) -> dict[UnitKey, UnitState]
     return found
 
 
-def _worst_first_key(before: Mapping[UnitKey, UnitState], now: Mapping[UnitKey, UnitState]) -> Any:
-    """Worst first by what is said now, else by what was said; then by kind and name."""
-
-    def place(key: UnitKey) -> tuple[int, int, UnitKey]:
-        severity = (now.get(key) or before[key]).severity
-        kinds = tuple(UNIT_KINDS)
-        kind = kinds.index(key[0]) if key[0] in kinds else len(kinds)
-        return SEVERITIES.index(severity), kind, key
-
-    return place
+def _rank(key: UnitKey, state: UnitState) -> tuple[int, int, UnitKey]:
+    """Worst first; then by kind and name."""
+    kinds = (*UNIT_KINDS, key[0])  # an unknown one last
+    return SEVERITIES.index(state.severity), kinds.index(key[0]), key
 
 
 def _common_facts(report: Mapping[str, Any]) -> dict[str, str]:
@@ -176,15 +173,6 @@ def _common_facts(report: Mapping[str, Any]) -> dict[str, str]:
         "data": str(report["data"]["path"]),
         "profile": f"{profile['name']} (min {profile['min']}, target {profile['target']})",
     }
-
-
-def _difference_notes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:
-    was, now = _common_facts(old), _common_facts(new)
-    return tuple(
-        f"other {name} than before: {now[name]}, then {was[name]}"
-        for name in was
-        if was[name] != now[name]
-    )
 
 
 def _list_changes(changes: tuple[Change, ...]) -> str:

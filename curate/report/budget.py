@@ -7,6 +7,7 @@ for counts as often.
 
 import heapq
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -96,12 +97,10 @@ def plan_fetches(gaps: Sequence[Gap], budget: int) -> list[PlannedFetch]:
     """
     gaps = sorted(gaps, key=lambda gap: gap.order_key)
     chosen = _within_a_day(gaps, budget)
-    first = _share_budget(chosen, budget)
-    compounds = [f for f in first if f.gap.is_compound]
-    brought = images_served(compounds, chosen)
+    compounds = [f for f in _share_budget(chosen, budget) if f.gap.is_compound]
     words = [gap for gap in chosen if not gap.is_compound]
     left = budget - sum(f.images for f in compounds)
-    found = compounds + _share_budget(words, left, brought)
+    found = compounds + _share_budget(words, left, images_served(compounds, chosen))
     return sorted(
         found, key=lambda f: (URGENT.index(f.gap.severity), -_total_gain(f), f.gap.order_key)
     )
@@ -145,11 +144,10 @@ def _total_gain(fetch: PlannedFetch) -> float:
 
 def images_served(fetches: Iterable[PlannedFetch], gaps: Iterable[Gap]) -> dict[Gap, int]:
     """Images that the fetches of several words together bring for each single word's gap."""
-    brought: dict[str, int] = {}
+    brought: Counter[str] = Counter()
     for fetch in fetches:
         if fetch.gap.is_compound:
             words = fetch.gap.query.split()
-            for word in {*words, *map(unit_of, words)}:
-                brought[word] = brought.get(word, 0) + fetch.images
+            brought.update(dict.fromkeys([*words, *map(unit_of, words)], fetch.images))
     single = [gap for gap in gaps if not gap.is_compound and gap.query in brought]
     return {gap: min(gap.need, brought[gap.query]) for gap in single}

@@ -8,7 +8,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from types import MappingProxyType
 from typing import Any
 
 from curate.coverage.verdicts import MEANINGS, RELATIONS, UNIT_KINDS, Item
@@ -24,14 +23,13 @@ CHANGES = 500  # of each kind that the page lists
 SCRIPTS = [
     f"curate.report/report{part}.js" for part in ("", "_prompts", "_item", "_controls", "_map")
 ]
-_NO_THUMBNAILS: Mapping[str, Thumbnail] = MappingProxyType({})
 
 
 def render_report_page(
     report: dict[str, Any],
     prompts: Sequence[Prompt],
     *,
-    thumbnails: Mapping[str, Thumbnail] = _NO_THUMBNAILS,
+    thumbnails: Mapping[str, Thumbnail] | None = None,
 ) -> str:
     """The page for a report in its JSON form, with the images of its evidence by key."""
     items = report["items"]
@@ -41,7 +39,7 @@ def render_report_page(
     return web_page.render_page(
         "curate.report/report.html.j2",
         scripts=SCRIPTS,
-        data=_page_data(report, prompts, thumbnails, verdicts),
+        data=_page_data(report, prompts, thumbnails or {}, verdicts),
         report=report,
         baseline=report.get("baseline"),
         most_changes=CHANGES,
@@ -120,11 +118,9 @@ def _thumbnail(image: Thumbnail) -> dict[str, str]:
 def _wanted_lemmas(item: Mapping[str, Any]) -> list[frozenset[str]]:
     """The lemmas to mark in the evidence: of the unit, and of the related words that count."""
     via = [unit for name in RELATIONS for unit in item["levels"][name]["via"]]
-    written = [item["unit"].replace(" + ", " "), *via]
-    forms = [
-        part for text in written for word in text.split() for part in tokens.hyphen_parts(word)
-    ]
-    return [lemmas_of(form) for form in dict.fromkeys(forms)]
+    words = " ".join([item["unit"].replace(" + ", " "), *via]).split()
+    forms = dict.fromkeys(part for word in words for part in tokens.hyphen_parts(word))
+    return [lemmas_of(form) for form in forms]
 
 
 def _mark_spans(caption: str, wanted: Sequence[frozenset[str]]) -> Iterator[tuple[int, int]]:

@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 
 from curate.coverage.verdicts import VERDICTS, Item, plural
@@ -142,8 +143,8 @@ def gap_rows(report: CoverageReport, *, most: int | None = None) -> list[tuple[o
         most: how many pairs and bindings to list; None for all.
     """
     gaps = [item for item in report.items if item.severity != "info"]
-    combined = [item for item in gaps if item.kind in ("bind", "pair")][:most]
-    chosen = [item for item in gaps if item.kind not in ("bind", "pair")] + combined
+    combined = [item for item in gaps if item.kind in ("bind", "pair")]
+    chosen = [item for item in gaps if item.kind not in ("bind", "pair")] + combined[:most]
     return [(i.verdict, i.unit, i.images, i.prompts, _closed_by(i)) for i in chosen]
 
 
@@ -163,8 +164,8 @@ def expand_json_option(arguments: Sequence[str]) -> list[str]:
     `--json` takes the next argument only if that is `-` or ends in `.json`, so that
     `--json prompts.txt` prints and never overwrites the prompts.
     """
-    found: list[str] = []
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    found = []
+    for argument, following in pairwise([*arguments, ""]):
         found.append(argument)
         if argument == "--json" and following != "-" and not following.endswith(".json"):
             found.append("-")

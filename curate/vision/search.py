@@ -19,8 +19,7 @@ from curate.corpora.pixels import CaptionedImage
 from curate.system.progress import SILENT, Progress
 from curate.text import tokens
 from curate.text.lemmas import is_function_word, lemmas_of, unit_of
-from curate.vision.clip import OpenClip
-from curate.vision.vectors import ClipEmbedder
+from curate.vision.clip import ClipEmbedder, OpenClip
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # the least: likelier than all else together
 MAX_CHANCE = 0.01  # share of images that may be found although no caption says the word
