@@ -40,17 +40,21 @@ def captioned_images(corpus: Corpus) -> list[CaptionedImage]:
     Raises:
         InputError: data of a kind whose images cannot be read, or unreadable data.
     """
-    found: dict[str, CaptionedImage] = {}
+    every: list[CaptionedImage] = []
     for member in corpus.members or (corpus,):
         if member.kind == "hugging-face":
             problem = "images inside of tables are not searched"
             fix = "leave out --images, or name shards, a dataset folder or a list of captions"
             raise InputError(member.path, problem, fix=fix)
         find = _in_shards if member.kind == "shards" else _in_files
-        for one in find(member, _captions_by_key(member)):
-            other = found.get(one.sha256)
-            found[one.sha256] = _merge_captions(other, one) if other else one
-    return sorted(found.values(), key=lambda picture: picture.key)
+        every += find(member, _captions_by_key(member))
+    found: dict[str, CaptionedImage] = {}
+    for one in sorted(every, key=lambda image: image.key):
+        first = found.setdefault(one.sha256, one)
+        if first is not one:
+            captions = tuple(dict.fromkeys(first.captions + one.captions))
+            found[one.sha256] = replace(first, captions=captions)
+    return list(found.values())
 
 
 def read_pixels(
@@ -69,10 +73,9 @@ def read_pixels(
     for answer in sandbox.run_jobs(f"{__name__}:_shrink_job", jobs, processes=processes):
         if isinstance(answer, sandbox.WorkerFailure):
             yield answer.reason
-        elif "refused" in answer[0]:
-            yield str(answer[0]["refused"])
         else:
-            yield answer[0]["width"], answer[0]["height"], answer[1]
+            told, pixels = answer
+            yield told.get("refused") or (told["width"], told["height"], pixels)
 
 
 def _captions_by_key(corpus: Corpus) -> dict[str, list[str]]:
@@ -81,12 +84,6 @@ def _captions_by_key(corpus: Corpus) -> dict[str, list[str]]:
         for key, captions in part.read(ReadNotes()):
             said.setdefault(key, []).extend(captions)
     return said
-
-
-def _merge_captions(a: CaptionedImage, b: CaptionedImage) -> CaptionedImage:
-    first, second = sorted((a, b), key=lambda picture: picture.key)
-    captions = tuple(dict.fromkeys(first.captions + second.captions))
-    return replace(first, captions=captions)
 
 
 def _in_files(corpus: Corpus, said: CaptionsByKey) -> Iterator[CaptionedImage]:

@@ -25,6 +25,7 @@ BUDGET = 1_000  # images, unless told otherwise
 FETCH_FOLDER = "data"  # dataset folder that is fetched into where the report names none
 MAX_QUERY_CHARS = 100  # characters of a query
 BASELINE_NAME = "vocab-gaps-before.json"  # the report that the last line compares with
+_NEW_BASELINE_NAME = "vocab-gaps-before.new.json"  # until it is whole
 COMMENT_WIDTH = 96  # characters of a comment
 MAX_LISTED_UNITS = 40  # units that a comment lists
 FETCHED_VERDICTS = frozenset(
@@ -62,7 +63,6 @@ def make_plan(
     *,
     budget: int = BUDGET,
     options: Sequence[str] = (),
-    into: str | None = None,
 ) -> Plan:
     """Split `budget` images over the gaps of a report that a stock site can close.
 
@@ -71,11 +71,10 @@ def make_plan(
         budget: images.
         options: what was typed behind `vocab-gaps PROMPTS`, without the files it writes; unless
             given, data and profile as the report states them.
-        into: dataset folder to fetch into; unless given, the report's, else `data`.
     """
     data = report["data"]
-    fresh = data["kind"] != "dataset" and into is None
-    folder = into or (str(data["path"]) if data["kind"] == "dataset" else FETCH_FOLDER)
+    fresh = data["kind"] != "dataset"
+    folder = FETCH_FOLDER if fresh else str(data["path"])
     look = tuple(options) or _report_options(report)
     items = report["items"]
     gaps = sorted(_gaps(items), key=lambda gap: gap.order_key)
@@ -95,7 +94,7 @@ def make_plan(
     )
 
 
-def plan_script(plan: Plan, *, fetch: Sequence[str] = (), before: str = BASELINE_NAME) -> str:
+def plan_script(plan: Plan, *, fetch: Sequence[str] = ()) -> str:
     """A script for bash that fetches, builds, and shows what has changed.
 
     It may be typed again at any time: fetches take up where they stopped, and the report it
@@ -104,7 +103,6 @@ def plan_script(plan: Plan, *, fetch: Sequence[str] = (), before: str = BASELINE
     Args:
         plan: from `plan.make_plan`.
         fetch: further options of each fetch, such as `--license cc0`.
-        before: file in which the report of before the fetches is kept; it ends in `.json`.
     """
     total = sum(planned.images for planned in plan.fetches)
     lines = [
@@ -119,25 +117,24 @@ def plan_script(plan: Plan, *, fetch: Sequence[str] = (), before: str = BASELINE
     ]
     if plan.fetches:
         packing = "Check the licences, drop copies, write captions and pack what may be trained on."
-        lines += [*_baseline_lines(plan, before), "", *_fetch_lines(plan, fetch), ""]
+        lines += [*_baseline_lines(plan), "", *_fetch_lines(plan, fetch), ""]
         lines += [_comment(packing), _command("build", "--data", plan.folder), ""]
-        lines += _comparison_lines(plan, before)
+        lines += _comparison_lines(plan)
     else:
         lines.append(_comment("Nothing to fetch: no gap is one that a search can close."))
     return "\n".join([*lines, *_remedy_lines(plan), ""])
 
 
-def _baseline_lines(plan: Plan, before: str) -> list[str]:
-    new = f"{before.removesuffix('.json')}.new.json"
-    look = _command("vocab-gaps", plan.prompts, *plan.arguments, "--json", new)
+def _baseline_lines(plan: Plan) -> list[str]:
+    look = _command("vocab-gaps", plan.prompts, *plan.arguments, "--json", _NEW_BASELINE_NAME)
     return [
         _comment(
             "What is missing now, to compare with afterwards. Kept if it is there. If some of the "
             "data cannot be counted, it stops here: repair the data first."
         ),
-        f"if [ ! -e {shlex.quote(before)} ]; then",
+        f"if [ ! -e {BASELINE_NAME} ]; then",
         f"  {look} --fail-on never > /dev/null",
-        f"  {shlex.join(['mv', '--', new, before])}",
+        f"  mv -- {_NEW_BASELINE_NAME} {BASELINE_NAME}",
         "fi",
     ]
 
@@ -177,8 +174,8 @@ def _fetch_comment(planned: PlannedFetch) -> str:
     )
 
 
-def _comparison_lines(plan: Plan, before: str) -> list[str]:
-    again = _command("vocab-gaps", plan.prompts, *plan.arguments_after, "--baseline", before)
+def _comparison_lines(plan: Plan) -> list[str]:
+    again = _command("vocab-gaps", plan.prompts, *plan.arguments_after, "--baseline", BASELINE_NAME)
     if "--checkpoint" not in plan.arguments:
         said = "What has closed, and what has not. Exit code 1: there are new gaps."
         return [_comment(said), again]
