@@ -10,7 +10,7 @@ from curate.corpora.partition import ImageCaptions, Partition, ReadNotes
 from curate.corpora.shards import shard_partitions
 from curate.dataset import manifest
 from curate.dataset.folder import Dataset
-from curate.dataset.sample import Sample, live_samples
+from curate.dataset.sample import live_samples
 from curate.errors import InputError
 from curate.formats.shards import INDEX_NAME
 
@@ -121,18 +121,13 @@ def find_corpora(data: Sequence[Path]) -> Corpus:
     )
 
 
-def sample_texts(sample: Sample) -> list[str]:
-    """What is said of an image: its captions, else what came with it."""
-    said = [c.text for c in sample.captions] or [*sample.texts, sample.title or "", *sample.tags]
-    return [text for text in said if text.strip()]
-
-
 def _trainable_captions(
     read: Callable[[], manifest.Manifest], reading: ReadNotes
 ) -> Iterator[ImageCaptions]:
     """The images that can teach; the others are counted by the reason."""
     for sample in live_samples(read().samples):
-        said = sample_texts(sample)
+        told = [*sample.texts, sample.title or "", *sample.tags]  # what came with it
+        said = [c for c in [c.text for c in sample.captions] or told if c.strip()]
         decision = sample.train.decision if sample.train else None
         if decision in ("hold", "deny"):
             reading.left_out[f"not allowed for training ({decision})"] += 1

@@ -63,9 +63,8 @@ def read_table(
     Raises:
         InputError: a column is not there, or a row has fewer fields than the first line, or more.
     """
-    rows = csv.reader(
-        (line for _, line in numbered_lines(path)), delimiter=delimiter(path), strict=True
-    )
+    between = "\t" if path.suffix.lower() == ".tsv" else ","
+    rows = csv.reader((line for _, line in numbered_lines(path)), delimiter=between, strict=True)
     image, caption = columns
     try:
         names = next(rows, None)
@@ -88,11 +87,6 @@ def read_table(
     except csv.Error as error:
         fix = 'put quotes around captions with commas or quotes, and write " in them as ""'
         raise InputError(f"{path} line {rows.line_num}", str(error), fix=fix) from None
-
-
-def delimiter(path: Path) -> str:
-    """What stands between the columns of a table."""
-    return "\t" if path.suffix.lower() == ".tsv" else ","
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -248,7 +248,6 @@ class Judge:
         return [unit, *self._other_spellings(unit)]
 
     def _other_spellings(self, unit: str) -> list[str]:
-        """Other spellings of a word, and its aliases."""
         return sorted({*word(unit).variants, *self.aliases.alias.get(unit, ())} - {unit})
 
     def _related(

@@ -51,23 +51,18 @@ def find_kept(place: Path, name: str) -> list[segment.Segment] | None:
     found: list[segment.Segment] = []
     while True:
         start = f"words-{_rules_hash()}-{name}-{len(found)}"
-        candidates = sorted(place.glob(f"{start}-*.sqlite"))
-        whole = [path for path in candidates if _is_whole(path)]
-        for path in set(candidates) - set(whole):
+        whole = []
+        for path in sorted(place.glob(f"{start}-*.sqlite")):
             with suppress(OSError):
-                path.unlink()
+                if file_sha256(path)[:16] == path.stem.rpartition("-")[2]:
+                    whole.append(path)
+                else:
+                    path.unlink()
         if not whole:
             return None
         found.append(segment.open_segment(whole[0]))
         if not found[-1].facts["more"]:
             return found
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        return file_sha256(path)[:16] == path.stem.rpartition("-")[2]
-    except OSError:
-        return False
 
 
 @contextmanager
@@ -78,7 +73,10 @@ def temporary_file(place: Path) -> Iterator[Path]:
         OSError: nothing can be written there.
     """
     place.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(place)
+    for part in place.glob(".words-*.part"):  # of killed processes, which hold no lock
+        with suppress(OSError), part.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            part.unlink()
     handle, name = tempfile.mkstemp(dir=place, prefix=".words-", suffix=".part")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)  # freed by the system when we die
@@ -96,14 +94,6 @@ def keep_file(part: Path, name: str, number: int) -> Path:
     part.chmod(0o644)
     part.replace(path)
     return path
-
-
-def _remove_abandoned(place: Path) -> None:
-    """Remove what killed processes were writing."""
-    for part in place.glob(".words-*.part"):
-        with suppress(OSError), part.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            part.unlink()
 
 
 def forget_unused(place: Path, used: Iterable[str], most: int) -> None:

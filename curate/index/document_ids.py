@@ -102,12 +102,8 @@ class DocumentIds:
         for segment in self.segments:
             images.update(segment.forms())
         for said in self._repeated_captions.values():
-            each = [_caption_forms(text) for text in said]
+            each = [{t for run in tokens.terms_by_clause(text) for t in run} for text in said]
             for forms in each:
                 images.subtract(forms)
             images.update(set[str]().union(*each))
         return dict(images)
-
-
-def _caption_forms(captions: str) -> set[str]:
-    return {term for clause in tokens.terms_by_clause(captions) for term in clause}

@@ -64,12 +64,10 @@ def distinct_captions(stored: Iterable[str]) -> list[str]:
 
 
 def _fts_words(surface: str) -> str:
-    """The tokens of a word as written."""
     return " ".join(word.translate(_STORED) for word in tokens.terms(tokens.normalize(surface)))
 
 
 def _fts_tokens(captions: Iterable[str]) -> Iterator[str]:
-    """What FTS5 is given for each image."""
     cut = cache(_fts_words)
     between = f" {SEPARATOR} "
     for text in captions:
@@ -148,10 +146,7 @@ class Segment:
 
     def first_and_last_key(self) -> tuple[str, str]:
         """The first key and the last."""
-        ends = self._sql.execute(
-            "SELECT key FROM image WHERE number IN (1, ?) ORDER BY number", (self.images,)
-        ).fetchall()
-        return ends[0][0], ends[-1][0]
+        return self.image(0)[0], self.image(self.images - 1)[0]
 
     def image(self, number: int) -> tuple[str, str]:
         """Key and captions of an image."""

@@ -166,7 +166,6 @@ def _rank(key: UnitKey, state: UnitState) -> tuple[int, int, UnitKey]:
 
 
 def _common_facts(report: Mapping[str, Any]) -> dict[str, str]:
-    """What two reports should have in common."""
     profile = report["profile"]
     return {
         "prompts": str(report["prompts"]["path"]),

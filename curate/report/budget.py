@@ -80,7 +80,6 @@ def split_budget(gaps: Sequence[tuple[float, int, int]], budget: int) -> list[in
 
 
 def _gain(weight: float, have: int) -> float:
-    """What one more image adds."""
     return weight * math.log1p(1 / (1 + have))
 
 
