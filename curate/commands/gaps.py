@@ -98,8 +98,8 @@ def vocab_gaps(
         notes += said
     notes += _unspaced_note(prompts)
     return CoverageReport(
-        path, prompts, items, resolved, corpus, index.images, index.captions, index.left_out,
-        index.incomplete, tuple(notes), tuple(found.crowded), settings.as_typed(), before,
+        path, prompts, items, resolved, corpus, index, tuple(notes), tuple(found.crowded),
+        settings.as_typed(), before,
     )  # fmt: skip
 
 

@@ -96,16 +96,18 @@ def huggingface_partitions(
 
 def is_foreign_parquet(file: Path) -> bool:
     """Whether a Parquet file was written by somebody else."""
-    import pyarrow as pa
-
     try:
         return b"fubuki" not in (read_schema(file).metadata or {})
-    except (pa.ArrowException, OSError):
+    except BrokenFileError:
         return False
 
 
 class BrokenFileError(Exception):
     """A data file that cannot be read."""
+
+    def __init__(self, error: Exception) -> None:
+        """Say what the reader of the file says, on one line."""
+        super().__init__(str(error).partition("\n")[0].removesuffix("."))
 
 
 def _read_captions(file: Path, name: str, reading: ReadNotes) -> Iterator[ImageCaptions]:
@@ -182,7 +184,7 @@ def _captions_and_names(file: Path, caption: str, image: str | None) -> Iterator
             captions = read([caption])[caption].to_pylist()
             yield from zip(captions, row_names(read, image), strict=True)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise BrokenFileError(_first_line(error)) from None
+        raise BrokenFileError(error) from None
 
 
 ReadColumns = Callable[[list[str]], "pa.Table"]
@@ -209,14 +211,21 @@ def row_names(read: ReadColumns, column: str | None) -> list[Any]:
 
 
 def read_schema(file: Path) -> "pa.Schema":
-    """The columns of an Arrow or Parquet file."""
+    """The columns of an Arrow or Parquet file.
+
+    Raises:
+        BrokenFileError: it is none.
+    """
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
-    if file.suffix == ".parquet":
-        return parquet.read_schema(file)
-    with pa.ipc.open_stream(pa.memory_map(str(file))) as batches:
-        return batches.schema
+    try:
+        if file.suffix == ".parquet":
+            return parquet.read_schema(file)
+        with pa.ipc.open_stream(pa.memory_map(str(file))) as batches:
+            return batches.schema
+    except (pa.ArrowException, OSError) as error:
+        raise BrokenFileError(error) from None
 
 
 def _json_records(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -252,13 +261,7 @@ def _column_kinds(file: Path) -> dict[str, str]:
     if file.suffix == ".jsonl":
         record = next(_json_records(file), (0, {}))[1]
         return {name: _value_kind(value) for name, value in record.items()}
-    import pyarrow as pa
-
-    try:
-        schema = read_schema(file)
-    except (pa.ArrowException, OSError) as error:
-        raise BrokenFileError(_first_line(error)) from None
-    return {field.name: _arrow_kind(field.type) for field in schema}
+    return {field.name: _arrow_kind(field.type) for field in read_schema(file)}
 
 
 def _arrow_kind(kind: "pa.DataType") -> str:
@@ -277,7 +280,3 @@ def _value_kind(value: object) -> str:
     if isinstance(value, list):
         return "texts" if all(isinstance(one, str) for one in value) else "other"
     return {str: "text", int: "number"}.get(type(value), "other")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0].removesuffix(".")

@@ -18,7 +18,6 @@ from curate.coverage.verdicts import (
     Mention,
     RelatedImages,
     Targets,
-    UncountedWord,
     worst_first,
 )
 from curate.index.index import CaptionIndex, Evidence
@@ -35,6 +34,7 @@ from curate.text.analysis import (
     phrase_spellings,
     word,
 )
+from curate.text.wordnet import RelatedWord
 from curate.vision.search import WordImages
 
 # share of images of a thing in which one caption names it; see docs/coverage.md
@@ -252,17 +252,17 @@ class Judge:
 
     def _related(
         self, unit: str
-    ) -> tuple[dict[str, dict[str, Numbers]], tuple[UncountedWord, ...]]:
+    ) -> tuple[dict[str, dict[str, Numbers]], tuple[tuple[RelatedWord, int], ...]]:
         """Images of related words by relation, and the words that are too far to count."""
         counted: dict[str, dict[str, Numbers]] = {}
-        left: list[UncountedWord] = []
+        left: list[tuple[RelatedWord, int]] = []
         for one in word(unit).related():
             images = self._images_named(one.unit)
             if one.is_close:
                 counted.setdefault(one.relation, {})[one.unit] = images
             elif len(images):
-                left.append(UncountedWord(one, len(images)))
-        left.sort(key=lambda one: (-one.related.similarity, one.related.unit))
+                left.append((one, len(images)))
+        left.sort(key=lambda pair: (-pair[0].similarity, pair[0].unit))
         return counted, tuple(left[:EVIDENCE])
 
     def _corrections(self, unit: str) -> tuple[spelling.NearWord, ...]:

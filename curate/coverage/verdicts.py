@@ -107,14 +107,6 @@ class Levels:
 
 
 @dataclass(frozen=True, slots=True)
-class UncountedWord:
-    """A related word that captions show, but not near enough to count."""
-
-    related: RelatedWord
-    n_images: int
-
-
-@dataclass(frozen=True, slots=True)
 class Item:
     """A unit of the prompts and what the captions say about it."""
 
@@ -125,7 +117,7 @@ class Item:
     levels: Levels = Levels()
     expected: float | None = None  # of pairs and bindings: images if words were independent
     pmi: float | None = None  # of pairs and bindings, smoothed, in bits
-    not_counted: tuple[UncountedWord, ...] = ()
+    not_counted: tuple[tuple[RelatedWord, int], ...] = ()  # too far; and their images
     upper_bound: int | None = None  # images that may show it though no caption says so, 95 %
     evidence: tuple[Evidence, ...] = ()
     nearest: tuple[NearWord, ...] = ()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.corpora.corpus import Corpus
+from curate.coverage.judge import WordIndex
 from curate.coverage.verdicts import RELATIONS, Item, RelatedImages, Targets, severities_from
 from curate.errors import ExitCode, UsageError
 from curate.prompts import reader
@@ -28,10 +29,7 @@ class CoverageReport:
     items: list[Item]  # worst first
     targets: Targets
     corpus: Corpus
-    images: int  # distinct, with words
-    captions: int
-    left_out: Mapping[str, int]  # reason -> rows
-    incomplete: tuple[str, ...] = ()  # what of the data could not be counted
+    index: WordIndex  # of it
     notes: tuple[str, ...] = ()  # what a reader must know of the numbers
     crowded: tuple[int, ...] = ()  # lines with too many words for all their pairs
     options: tuple[str, ...] = ()  # options that lead to this report
@@ -46,10 +44,10 @@ class CoverageReport:
             "data": {
                 "path": str(self.corpus.path),
                 "kind": self.corpus.kind,
-                "images": self.images,
-                "captions": self.captions,
-                "rows": dict(self.left_out),
-                "incomplete": list(self.incomplete),
+                "images": self.index.images,
+                "captions": self.index.captions,
+                "rows": dict(self.index.left_out),
+                "incomplete": list(self.index.incomplete),
                 "notes": list(self.notes),
             },
             "profile": {
@@ -75,7 +73,7 @@ class CoverageReport:
             UsageError: `fail_on` is not one of FAIL_ON.
         """
         check_fail_on(fail_on)
-        if self.incomplete:
+        if self.index.incomplete:
             return ExitCode.INPUT
         if self.changes is not None:
             found = self.changes.fails(fail_on)
@@ -121,12 +119,12 @@ def item_json(item: Item) -> dict[str, Any]:
         "pmi": item.pmi,
         "related_not_counted": [
             {
-                "unit": one.related.unit,
-                "relation": one.related.relation,
-                "similarity": one.related.similarity,
-                "n_images": one.n_images,
+                "unit": related.unit,
+                "relation": related.relation,
+                "similarity": related.similarity,
+                "n_images": images,
             }
-            for one in item.not_counted
+            for related, images in item.not_counted
         ],
         "upper_bound_visible_95": item.upper_bound,
         "prompts": [

@@ -109,16 +109,19 @@ def _check_folder(path: Path) -> None:
 
 def summary_text(report: CoverageReport) -> str:
     """What was read and what was found, in sentences."""
-    corpus = report.corpus
+    corpus, index = report.corpus, report.index
     if corpus.kind == "none":
         lines = [f"no dataset at {corpus.path}: every word counts as missing"]
     elif corpus.kind == "checkpoint":
-        lines = [f"{corpus.path}: trained on {plural(report.images, 'image')}"]
+        lines = [f"{corpus.path}: trained on {plural(index.images, 'image')}"]
     else:
-        images, captions = plural(report.images, "image"), plural(report.captions, "caption")
+        images, captions = (
+            plural(index.images, "image"),
+            plural(index.captions, "caption"),
+        )
         lines = [f"{corpus.path}: {images} with {captions}"]
-        lines += [f"  rows {reason}: {number:,}" for reason, number in report.left_out.items()]
-        lines += [f"  not counted: {sentence}" for sentence in report.incomplete]
+        lines += [f"  rows {reason}: {number:,}" for reason, number in index.left_out.items()]
+        lines += [f"  not counted: {sentence}" for sentence in index.incomplete]
     name = "standard input" if report.path == STDIN else report.path
     words, asking = _verdict_counts(report.items, "word"), report.values["prompts"]["count"]
     lines.append(f"{name}: {plural(asking, 'prompt')}; words: {words}")
