@@ -105,19 +105,14 @@ def _refuse_forbidden(file: Path, cascade: Cascade, credits: Sequence[Mapping[st
     """
     denied = [c["key"] for c in credits if c["share_model"] == "deny"]
     if denied:
-        raise LicenceError(
-            file,
-            f"the policy forbids to give on a model of {len(denied)} of its images, such as "
-            f"{denied[0]}",
-            fix="train without them: curate check --policy POLICY, then curate pack",
-        )
+        several = f"{len(denied)} of its images, such as {denied[0]}"
+        fix = "train without them: curate check --policy POLICY, then curate pack"
+        raise LicenceError(file, f"the policy forbids to give on a model of {several}", fix=fix)
     asking = sorted(filter(licence.needs_credit, cascade.facts.licences))
     if asking and not credits:
-        raise LicenceError(
-            file,
-            f"{asking[0]} asks for credit, and this file names no creators",
-            fix="train again: newer model files carry the credits of their images",
-        )
+        problem = f"{asking[0]} asks for credit, and this file names no creators"
+        fix = "train again: newer model files carry the credits of their images"
+        raise LicenceError(file, problem, fix=fix)
 
 
 def _read_verification(path: Path, digest: str) -> tuple[dict[str, Any], Path | None]:
@@ -133,9 +128,8 @@ def _read_verification(path: Path, digest: str) -> tuple[dict[str, Any], Path | 
                 _ = share and (share["value"], share["low"], share["high"], share["n"])
         of = report["after"]
     except (KeyError, TypeError):
-        raise InputError(
-            file, "not a report of train verify", fix="name its verify.json or the folder with it"
-        ) from None
+        fix = "name its verify.json or the folder with it"
+        raise InputError(file, "not a report of train verify", fix=fix) from None
     if of != digest:
         problem = "verifies another model than the one to be exported"
         raise InputError(file, problem, fix="type train verify for this model again")

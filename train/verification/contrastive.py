@@ -82,16 +82,10 @@ class _DownBlock(nn.Module):
 
 
 def _tower(stem: nn.Conv2d, widths: Sequence[int]) -> nn.Sequential:
+    start = [stem, nn.BatchNorm2d(widths[0]), nn.ReLU()]
     shrinks = [_DownBlock(a, b) for a, b in pairwise(widths)]
     head = [nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Dropout(DROPOUT)]
-    return nn.Sequential(
-        stem,
-        nn.BatchNorm2d(widths[0]),
-        nn.ReLU(),
-        *shrinks,
-        *head,
-        nn.Linear(16 * widths[-1], WIDTH),
-    )
+    return nn.Sequential(*start, *shrinks, *head, nn.Linear(16 * widths[-1], WIDTH))
 
 
 class TwoTowers(nn.Module):

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -146,25 +146,21 @@ def decide(
     return not failed, failed or met
 
 
-def _judge_figure(figure: Figure, judge: Judge, rule: Rule) -> list[tuple[bool, str]]:
-    after, before, change = figure.after, figure.before, figure.change
-    found: list[tuple[bool, str]] = []
+def _judge_figure(figure: Figure, judge: Judge, rule: Rule) -> Iterator[tuple[bool, str]]:
+    after, before, change, loss = figure.after, figure.before, figure.change, rule.at_most_loss
     if figure.measure == WORD:
         where = f"the word shows in {after.value:.1%} of samples of prompts {_which(figure.group)}"
-        found.append((after.value >= rule.at_least, f"{where} (asked: {rule.at_least:.0%})"))
+        yield after.value >= rule.at_least, f"{where} (asked: {rule.at_least:.0%})"
         if before and change and figure.group == WITH:
             worked = before.value >= rule.at_least
-            sentence = f"the change is {_change(change)}" + (
-                " and it worked before" if worked else ""
-            )
-            found.append((worked or change.low > 0, sentence))
+            also = " and it worked before" if worked else ""
+            yield worked or change.low > 0, f"the change is {_change(change)}{also}"
     if figure.measure == OWN_WORD and change:
-        sentence = f"old words change by {_change(change)} (allowed: -{rule.at_most_loss:.0%})"
-        found.append((-change.value <= rule.at_most_loss + 1e-9, sentence))
+        sentence = f"old words change by {_change(change)} (allowed: -{loss:.0%})"
+        yield -change.value <= loss + 1e-9, sentence
     if (figure.measure, figure.group) == (ENTIRELY, WITHOUT) and change and judge.knows_captions:
         sentence = f"old captions change by {_change(change)} (allowed: not surely over the limit)"
-        found.append((change.high >= -rule.at_most_loss, sentence))
-    return found
+        yield change.high >= -loss, sentence
 
 
 def list_cautions(figures: Sequence[Figure], rule: Rule) -> list[str]:
