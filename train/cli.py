@@ -14,7 +14,7 @@ from curate.system import terminal
 if TYPE_CHECKING:
     from train.config import TrainConfig
 
-T = TypeVar("T")
+Part = TypeVar("Part")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -214,8 +214,8 @@ def _resolve_settings(init: Path | None, file: Path | None, **typed: Any) -> "Tr
 
 
 def parse_list(
-    option: str, text: str | None, parse: Callable[[str], T], kind: str, example: str
-) -> tuple[T, ...] | None:
+    option: str, text: str | None, parse: Callable[[str], Part], kind: str, example: str
+) -> tuple[Part, ...] | None:
     """What stands between commas, such as sizes (16,64 or 16x32,64x128); None for None.
 
     Raises:

@@ -10,7 +10,7 @@ from train.figures.grids import GREY, INK, LINE, PAPER, save_png
 from train.figures.lettering import DEFAULT_FONT
 
 Curves = Mapping[str, Sequence[tuple[int, float]]]  # "loss", "held_out" -> (images, value)
-Place = Callable[[float, float], tuple[float, float]]  # images, loss -> pixels of the point
+PlacePoint = Callable[[float, float], tuple[float, float]]  # images, loss -> pixels of the point
 
 COLOURS = ("#0969da", "#bc4c00", "#1a7f37", "#8250df")  # one a stage
 CHART = (760, 420)  # pixels
@@ -48,7 +48,7 @@ def draw_loss_curve(points_by_stage: Mapping[str, Curves], path: Path) -> None:
     save_png(sheet, path, {})
 
 
-def _draw_axes(draw: ImageDraw.ImageDraw, every: Sequence[tuple[int, float]]) -> Place:
+def _draw_axes(draw: ImageDraw.ImageDraw, every: Sequence[tuple[int, float]]) -> PlacePoint:
     """Draw axes that hold every point; returns where a point lies."""
     left, top, right, bottom = PLOT
     last, logs = max(1, *(x for x, _ in every)), [math.log10(y) for _, y in every]
@@ -72,7 +72,7 @@ def _draw_axes(draw: ImageDraw.ImageDraw, every: Sequence[tuple[int, float]]) ->
     return place
 
 
-def _draw_stage(draw: ImageDraw.ImageDraw, place: Place, curves: Curves, colour: str) -> None:
+def _draw_stage(draw: ImageDraw.ImageDraw, place: PlacePoint, curves: Curves, colour: str) -> None:
     points = [place(*point) for point in curves.get("loss", [])]
     if len(points) > 1:
         draw.line(points, fill=colour, width=2, joint="curve")

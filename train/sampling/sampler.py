@@ -228,12 +228,13 @@ def sample_stage(
         conditioning = (low_BCHW + config.noise_augmentation * noise_B6HW[:, 3:], level)
     both = (torch.cat([text[0]] * 2), torch.cat([text[1], torch.zeros_like(text[1])]))
     dtype, steps = compute_dtype(device), count()
+    acts = {"low": config.guidance_sigma_min, "high": config.guidance_sigma_max}
 
     def denoiser(x_BCHW: Tensor, sigma_on_cpu: Tensor) -> Tensor:  # so that nothing waits for a GPU
         sigma = float(sigma_on_cpu)
         if on_step is not None:
             on_step(next(steps), sigma, x_BCHW)
-        scale = 1.0 if conditioning else _guidance_scale(sigma, config)
+        scale = 1.0 if conditioning else diffusion.guidance_scale_at(sigma, config.guidance, **acts)
         x, words = (x_BCHW, text) if scale == 1 else (torch.cat([x_BCHW] * 2), both)
         levels, spread = torch.full((len(x),), sigma, device=device), stage.sigma_data
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
@@ -246,15 +247,8 @@ def sample_stage(
         return diffusion.dynamic_threshold(x0) if scale > DYNAMIC_ABOVE else x0.clamp(-1, 1)
 
     mean = conditioning and conditioning[0]
-    return diffusion.dpm_solver_pp_2m(denoiser, noise_B6HW[:, :3], sigmas, mean_BCHW=mean).clamp(
-        -1, 1
-    )
-
-
-def _guidance_scale(sigma: float, config: SamplingConfig) -> float:
-    """How strictly to follow the prompt at this noise level; 1 asks the network only once."""
-    low, high = config.guidance_sigma_min, config.guidance_sigma_max
-    return diffusion.guidance_scale_at(sigma, config.guidance, low=low, high=high)
+    made = diffusion.dpm_solver_pp_2m(denoiser, noise_B6HW[:, :3], sigmas, mean_BCHW=mean)
+    return made.clamp(-1, 1)
 
 
 def load_sampler(

@@ -181,18 +181,17 @@ class Nearest:
 
     name = "nearest"
 
-    def __init__(self, reference: Reference, *, side: int = NEAREST_SIDE) -> None:
-        """Compare at `side` pixels of the longer side, or at the images' own if smaller."""
-        self.side = min(side, max(reference.pixels_NHWC.shape[1:3]))
+    def __init__(self, reference: Reference) -> None:
+        """Compare at `NEAREST_SIDE`, or at the images' own size if smaller."""
         self._reference = reference
         self._rows = {said[0]: row for row, said in enumerate(reference.labels)}
-        self._shape = fit_within(reference.pixels_NHWC.shape[1:3], self.side)
+        self._shape = fit_within(reference.pixels_NHWC.shape[1:3], NEAREST_SIDE)
+        self.side = max(self._shape)
         self._true = self._flatten(reference.pixels_NHWC)
         self._squares = self._true.square().sum(1)
         rows = spread(len(reference.keys), CHECK_IMAGES)
-        random = np.random.default_rng(0)
         on = f"real images, blurred and noised, at {self.side} px"
-        blur = partial(degrade, random=random)
+        blur = partial(degrade, random=np.random.default_rng(0))
         self.accuracy = measure_accuracy(self, reference, rows, on, alter=blur)
 
     def cannot(self, prompt: str) -> str | None:

@@ -134,13 +134,9 @@ def verify_word(
     for note in notes:
         progress.say(note)
     trials = Trials.of(plan_samples(groups, samples=samples, seed=seed), word, reference)
-    gallery = Gallery.of(trials.plan, reference)
-    evaluator = _Evaluator(folder, trials, scorers, samplers, gallery, progress)
-    report = _judge(evaluator, checkpoint, asked, groups)
-    for note in report.notes:
-        progress.say(note)
-    report = replace(report, notes=notes + report.notes)
-    _write_report(folder, report, gallery)
+    evaluator = _Evaluator(folder, trials, scorers, samplers, progress)
+    report = _judge(evaluator, checkpoint, asked, groups, notes)
+    _write_report(folder, report, evaluator.gallery)
     return report
 
 
@@ -149,6 +145,7 @@ def _judge(
     checkpoint: Path,
     asked: Verification,
     groups: dict[str, list[str]],
+    notes: list[str],
 ) -> Report:
     """Sample with both checkpoints, score and judge."""
     trials, scorers, rule = evaluator.trials, evaluator.scorers, asked.rule
@@ -164,15 +161,17 @@ def _judge(
         Judge(s.name, s.accuracy, s.refit if isinstance(s, Contrastive) else None) for s in scorers
     ]
     works, reasons = decide(figures, judges, rule)
-    notes = evaluator.notes + list_cautions(figures, rule)
+    cautions = evaluator.notes + list_cautions(figures, rule)
     digest, earlier = (evaluator.samplers.digests.get(when) for when in ("after", "before"))
     assert digest is not None
     if digest == earlier:
-        notes.append("--before is the same checkpoint: nothing can have changed")
+        cautions.append("--before is the same checkpoint: nothing can have changed")
+    for caution in cautions:
+        evaluator.progress.say(caution)
     settings = (rule, asked.samples, asked.seed)
     return Report(
         *(trials.word, works, reasons, figures, judges, *settings, groups, digest, earlier),
-        notes=notes,
+        notes=notes + cautions,
         rows=rows,
     )
 
@@ -203,11 +202,11 @@ class _Evaluator:
     trials: Trials
     scorers: list[Scorer]
     samplers: _Samplers
-    gallery: Gallery
     progress: Progress
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.gallery = Gallery.of(self.trials.plan, self.trials.reference)
         self.judged = {scorer.name: self.trials.judged_by(scorer) for scorer in self.scorers}
 
     def evaluate(self, path: Path, when: str) -> dict[str, np.ndarray]:
