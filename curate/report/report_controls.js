@@ -11,7 +11,8 @@ function view(name, focus) {
     tab.tabIndex = on ? 0 : -1;
     byId("view-" + each).hidden = !on;
     if (on && focus) tab.focus();
-    if (on) tab.scrollIntoView({ block: "nearest", inline: "nearest" });
+    // not scrollIntoView, from which some browsers go on with Tab, past the link to skip
+    if (on) tab.parentElement.scrollLeft = tab.offsetLeft - tab.parentElement.offsetLeft - 40;
   }
   byId("controls").hidden = state.view !== "prompts" && state.view !== "items";
   byId("count").hidden = byId("controls").hidden;
