@@ -178,6 +178,10 @@ def _advice(code: str, sample: Sample, verdict: Verdict) -> str:
     if name in ("licence", "licence-sa", "licence-nc") and DECISIVE & set(codes):
         return ""
     more = any(c.startswith("licence-") for c in codes)
+    terms = codes[0].partition(":")[2]
+    basis = f"only an image that was fetched from {terms} can have a basis"
+    if sample.source == terms:
+        basis = f"curate sources accept {terms} --basis TEXT, then a fetch, admits it"
     return {
         "licence-unknown": "stating a licence where it comes from (a folder: --license) decides it",
         "licence-family": "stating the version of its licence decides it",
@@ -187,17 +191,11 @@ def _advice(code: str, sample: Sample, verdict: Verdict) -> str:
         "licence-nd": "its licence forbids changed copies",
         "licence": "" if more else _admits(detail) if held else "its owner reserves all rights",
         "opt-out": "nothing changes that: its owner opted out",
-        "no-basis": _basis_advice(sample, codes[0].partition(":")[2]),
+        "no-basis": basis,
         "no-permission": "a document named under [[permissions]] in a policy admits it",
         "source-rule": f"[sources.{detail}] in your policy decides it",
         "terms": "" if held else f"[sources.{detail}] in your policy decides it",
     }[name]
-
-
-def _basis_advice(sample: Sample, terms: str) -> str:
-    if sample.source != terms:
-        return f"only an image that was fetched from {terms} can have a basis"
-    return f"curate sources accept {terms} --basis TEXT, then a fetch, admits it"
 
 
 def _admits(word: str) -> str:

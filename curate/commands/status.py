@@ -58,7 +58,7 @@ def status(dataset: Dataset) -> Status:
         dropped=_sort_counts(s.dropped.split(":")[0] for s in samples if s.dropped),
         verdicts=verdict_counts(used),
         reasons=reason_counts(used),
-        licences=_sort_counts(_licence_name(s) for s in used),
+        licences=_sort_counts(s.license or ("unknown" if s.train else "unchecked") for s in used),
         words=dict(list(words.items())[:TOP_WORDS]),
         distinct_words=len(words),
         captions={str(n): c for n, c in sorted(Counter(len(s.captions) for s in used).items())},
@@ -96,10 +96,6 @@ def word_counts(samples: Iterable[Sample]) -> dict[str, int]:
 def _sort_counts(items: Iterable[str] | Mapping[str, int]) -> dict[str, int]:
     counts = Counter(items)
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
-
-
-def _licence_name(sample: Sample) -> str:
-    return sample.license or ("unknown" if sample.train else "unchecked")
 
 
 def _shard_totals(dataset: Dataset) -> dict[str, int] | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from curate.errors import InputError
+from curate.system.files import file_sha256
 
 ImageCaptions = tuple[str, Sequence[str]]  # key of an image, what is said of it
 
@@ -40,8 +41,7 @@ class Partition:
         whole = hashlib.sha256(f"{self.salt}\0{self.digest}".encode())
         for path in () if self.digest else self.files:
             try:
-                with path.open("rb") as file:
-                    whole.update(hashlib.file_digest(file, "sha256").digest())
+                whole.update(bytes.fromhex(file_sha256(path)))
             except OSError as error:
                 raise unreadable_error(path, error) from None
         return whole.hexdigest()[:24]

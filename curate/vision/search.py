@@ -81,10 +81,8 @@ class SearchFindings:
 
     def sentences(self) -> list[str]:
         """What a reader should know of the search."""
-        said = [self.trust.sentence()]
-        if self.unread:
-            said.append(f"image search: {self.unread:,} images could not be read")
-        return said
+        unread = f"image search: {self.unread:,} images could not be read"
+        return [self.trust.sentence(), *([unread] if self.unread else [])]
 
 
 @dataclass(frozen=True)
