@@ -7,6 +7,7 @@ is marked as Markdown that was made here.
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from markupsafe import Markup
 
@@ -82,8 +83,9 @@ def markdown_link(text: str, url: str | None) -> Markup:
     shown = escape(text)
     if not url or not url.startswith(("https://", "http://")):
         return Markup(shown)  # noqa: S704  (escaped above)
-    address = "".join(_quote(c) if c in '<>"\\|`' or not c.isprintable() else c for c in url)
-    return Markup(f"[{shown}](<{address.replace(' ', '%20')}>)")  # noqa: S704  (escaped above)
+    plain = (c.isprintable() and c not in ' <>"\\|`' for c in url)
+    parts = (c if ok else quote(c, "", errors="replace") for c, ok in zip(url, plain, strict=True))
+    return Markup(f"[{shown}](<{''.join(parts)}>)")  # noqa: S704  (escaped above)
 
 
 def licence_link(id: str) -> Markup:
@@ -94,10 +96,6 @@ def licence_link(id: str) -> Markup:
 
 def _join(parts: Iterable[str]) -> Markup:
     return Markup(", ".join(parts))  # noqa: S704  (escaped by the caller)
-
-
-def _quote(character: str) -> str:
-    return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "replace"))
 
 
 def _format_share(share: Mapping[str, Any] | None, signed: bool = False) -> str:

@@ -85,7 +85,7 @@ def load_upscaler(name: str, *, device: torch.device) -> Upscaler:
     """The upscaler called `realesrgan`, or the one in a file that spandrel reads.
 
     Raises:
-        UsageError: neither; or a file, and spandrel is not installed.
+        UsageError: neither; or spandrel is not installed.
         InputError: its weights are missing or cannot be used.
     """
     if name != REALESRGAN and not Path(name).is_file():

@@ -49,13 +49,13 @@ class Gallery:
         self, samples: Sequence[Sample], images_NHWC: np.ndarray, wrong_N: np.ndarray
     ) -> None:
         """Keep the first images of each prompt, and the first that are wrong."""
-        for sample, image, wrong in zip(samples, images_NHWC, wrong_N, strict=True):
-            prompt, is_wrong = sample.prompt, bool(wrong)
+        for sample, image, wrong in zip(samples, images_NHWC, wrong_N.tolist(), strict=True):
+            prompt = sample.prompt
             early = self._kept[prompt] < self.each
-            more = is_wrong and self._wrong[prompt] < self.each
+            more = wrong and self._wrong[prompt] < self.each
             if prompt in self.allowed and (early or more) and len(self.after) < MAX_IMAGES:
                 self._kept[prompt] += 1
-                self._wrong[prompt] += is_wrong
+                self._wrong[prompt] += wrong
                 self.after[prompt, sample.seed] = make_thumbnail(image)
 
     def keep_before(self, samples: Sequence[Sample], images_NHWC: np.ndarray) -> None:
