@@ -10,6 +10,7 @@ __all__ = [
     "Rule",
     "SamplingConfig",
     "TrainConfig",
+    "Verification",
     "export_model",
     "finetune",
     "load_sampler",
@@ -24,12 +25,13 @@ if TYPE_CHECKING:
     from train.training.plan import plan_run
     from train.training.run import finetune
     from train.verification.verdict import Rule
-    from train.verification.verify import verify_words
+    from train.verification.verify import Verification, verify_words
 
 _ROOMS = {
     "Rule": "verification.verdict",
     "SamplingConfig": "sampling.sampler",
     "TrainConfig": "config",
+    "Verification": "verification.verify",
     "export_model": "publish.export",
     "finetune": "training.run",
     "load_sampler": "sampling.sampler",
