@@ -34,6 +34,7 @@ from curate.text.analysis import (
     phrase_spellings,
     word,
 )
+from curate.text.lemmas import lemmas_of
 from curate.text.wordnet import RelatedWord
 from curate.vision.search import WordImages
 
@@ -278,7 +279,7 @@ class Judge:
 
         *Greens* are vegetables, what is *green* is none; *papers* are documents, *paper* is not.
         """
-        if " " in related or word(related).lemmas == {related}:
+        if " " in related or lemmas_of(related) == {related}:
             return self.index.images_with(related)
         return union(
             [self.index.images_with_form(related), self.index.images_with_form(f"{related}s")]

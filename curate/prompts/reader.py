@@ -14,13 +14,13 @@ import re
 import sys
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from curate.errors import InputError, UsageError
 from curate.prompts.plain import ALTERNATIVES, plain_texts
-from curate.prompts.syntax import SYNTAXES, Choice, LineSyntax, blank, scan_line
+from curate.prompts.syntax import SYNTAXES, Choice, blank, scan_line
 from curate.system.progress import SILENT, Progress
 from curate.text import negation, tokens
 
@@ -92,7 +92,7 @@ def read_prompts(path: Path, *, syntax: str = "auto") -> list[Prompt]:
             raise InputError(f"{name} line {number}", problem, fix=_ONE_A_LINE)
     negative = frozenset() if syntax in ("plain", "compel") else _negative_lines(lines)
     found = [
-        _parse_line(line, n, syntax, negative=n in negative)
+        parse_prompt(line, n, syntax=syntax, negative=n in negative)
         for n, line in enumerate(lines, 1)
         if not _COMMENT.fullmatch(line)
     ]
@@ -141,14 +141,32 @@ def read_texts(path: Path, *, progress: Progress = SILENT) -> list[str]:
     return list(found)
 
 
-def parse_prompt(line: str, number: int = 1, *, syntax: str = "auto") -> Prompt:
-    """The words and control tokens of one prompt.
+def parse_prompt(
+    line: str, number: int = 1, *, syntax: str = "auto", negative: bool = False
+) -> Prompt:
+    """The words and control tokens of one prompt, which may be `negative` as a whole.
 
     Raises:
         UsageError: no such syntax.
     """
     _check_syntax(syntax)
-    return _parse_line(line, number, syntax)
+    if syntax in ("auto", "a1111") and _SETTINGS.fullmatch(line):
+        start = len(line) - len(line.lstrip())
+        settings = PromptToken(number, start, len(line.rstrip()), line.strip(), CONTROL)
+        return Prompt(number, line, (settings,))
+    reading = scan_line(line, syntax)
+    wanted = blank("x" * len(line), [(0, len(line))] if negative else reading.negated)
+    choices = [(0, ()), *reading.alternatives()]
+    starts = [start for start, _ in choices]
+    masked = blank(line, [*reading.control, *reading.numbers])
+    spans = list(tokens.spans(masked))
+    denied = set(negation.find_negated(masked, spans, reading.control))
+    found = [PromptToken(number, a, b, line[a:b], CONTROL) for a, b in reading.control]
+    for n, (a, b) in enumerate(spans):
+        role = NEGATED if n in denied or wanted[a] == " " else WANTED
+        choice = choices[bisect_right(starts, a) - 1][1]
+        found.append(PromptToken(number, a, b, line[a:b], role, choice))
+    return Prompt(number, line, tuple(sorted(found, key=lambda token: token.start)))
 
 
 def lines_without_spaces(prompts: Iterable[Prompt]) -> list[int]:
@@ -169,33 +187,6 @@ def _check_syntax(syntax: str) -> None:
     if syntax not in SYNTAXES:
         problem = f"no syntax {syntax!r}"
         raise UsageError("--syntax", problem, fix=f"one of {', '.join(SYNTAXES)}")
-
-
-def _parse_line(line: str, number: int, syntax: str, *, negative: bool = False) -> Prompt:
-    if syntax in ("auto", "a1111") and _SETTINGS.fullmatch(line):
-        start = len(line) - len(line.lstrip())
-        settings = PromptToken(number, start, len(line.rstrip()), line.strip(), CONTROL)
-        return Prompt(number, line, (settings,))
-    reading = scan_line(line, syntax)
-    if negative:
-        reading.negated = [(0, len(line))]
-    masked = reading.mask(line)
-    tokens = list(_word_tokens(line, masked, number, reading))
-    for place in negation.find_negated(masked, [(t.start, t.end) for t in tokens], reading.control):
-        tokens[place] = replace(tokens[place], role=NEGATED)
-    tokens += [PromptToken(number, a, b, line[a:b], CONTROL) for a, b in reading.control]
-    return Prompt(number, line, tuple(sorted(tokens, key=lambda token: token.start)))
-
-
-def _word_tokens(line: str, masked: str, number: int, reading: LineSyntax) -> Iterator[PromptToken]:
-    """The words with their roles and alternatives."""
-    choices = [(0, ()), *reading.alternatives()]
-    starts = [start for start, _ in choices]
-    wanted = blank("x" * len(line), reading.negated)
-    for a, b in tokens.spans(masked):
-        role = WANTED if wanted[a] == "x" else NEGATED
-        choice = choices[bisect_right(starts, a) - 1][1]
-        yield PromptToken(number, a, b, line[a:b], role, choice)
 
 
 def _negative_lines(lines: Sequence[str]) -> frozenset[int]:

@@ -70,10 +70,6 @@ class LineSyntax:
     choices: list[tuple[int, tuple[int, ...], int]] = field(default_factory=list)
     # each bracket with alternatives: where the first begins, where others do, where the last ends
 
-    def mask(self, line: str) -> str:
-        """The line with blanks in place of what is no word."""
-        return blank(line, [*self.control, *self.numbers])
-
     def alternatives(self) -> Iterator[tuple[int, Choice]]:
         """Yield from where on which alternatives hold: ascending places, each with (bracket,
         alternative) of the `MAX_DEPTH` outermost brackets.

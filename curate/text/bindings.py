@@ -199,14 +199,12 @@ def _subjects(letters: str, match: re.Match[str]) -> Iterator[int]:
     if letters[match.end("noun")] == "Q":
         yield head
         return
-    before = _noun_phrase_start(letters, head) - 1
-    while before > 0 and letters[before - 1] in _NOUN:
+    while (before := _noun_phrase_start(letters, head) - 1) > 0 and letters[before - 1] in _NOUN:
         if letters[before] == "A" and match["be"] == "G":
             yield head
         elif letters[before] not in "FWT":
             break
         head = before - 1
-        before = _noun_phrase_start(letters, head) - 1
     yield head
 
 

@@ -1,15 +1,12 @@
 """Every lemma a word form can have, and the name under which it is counted."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from curate.text import scripts, tokens, wordnet
 from curate.text.word_lists import read_sections
-
-if TYPE_CHECKING:
-    from simplemma.strategies import DictionaryLookupStrategy
 
 FUNCTION_WORDS = read_sections("text/function_words.txt")[""]
 _LISTS = read_sections("text/lemmas.txt")
@@ -233,7 +230,7 @@ def _known_stems(stem: str) -> list[str]:
 
 def _dictionary_lemma(form: str) -> str | None:
     """The dictionary's lemma, case folded; None for a form it does not hold."""
-    found = _load_dictionary().get_lemma(form, "en") if form else None
+    found = _load_dictionary()(form, "en") if form else None
     return found.casefold() if found else None
 
 
@@ -246,7 +243,7 @@ def dictionary_forms() -> Iterator[str]:
 
 
 @cache
-def _load_dictionary() -> "DictionaryLookupStrategy":
+def _load_dictionary() -> Callable[[str, str], str | None]:
     from simplemma.strategies import DictionaryLookupStrategy
 
-    return DictionaryLookupStrategy()
+    return DictionaryLookupStrategy().get_lemma

@@ -14,8 +14,6 @@ from curate.text import stopwords, tokens
 from curate.text.lemmas import lemmas_of, unit_of
 from curate.text.word_lists import read_sections
 
-WordSpan = tuple[int, int]
-
 _STOP = re.compile(r"[.,;:!?|/—–]")
 _QUOTE = re.compile(r'["“”]')
 _MAX_PHRASE_WORDS = 4  # words of one noun phrase
@@ -28,7 +26,7 @@ _DENIAL = re.compile(rf"\b(?:{'|'.join(_DENYING_WORDS)})\b|n['’]t\b", re.IGNOR
 
 
 def find_negated(
-    text: str, words: Sequence[WordSpan], control: Sequence[WordSpan] = ()
+    text: str, words: Sequence[tuple[int, int]], control: Sequence[tuple[int, int]] = ()
 ) -> list[int]:
     """Positions of the denied words, ascending.
 

@@ -13,12 +13,6 @@ MIN_TOGETHER = 5  # images that show two nouns side by side before captions can 
 _LISTS = read_sections("text/phrases.txt")
 MIN_COHESION = 0.25  # least cosine: images with both side by side / geometric mean of each one's
 FoundPhrase = tuple[int, int, str]  # first place, place past the last, unit
-_COLOUR_PHRASES = {
-    name.removeprefix("colour "): words
-    for name, words in _LISTS.items()
-    if name.startswith("colour ")
-}
-_COLOUR_PHRASES["grey"] = _COLOUR_PHRASES["gray"]
 
 
 def find_phrases(
@@ -78,7 +72,7 @@ def _is_one_thing(phrase: tuple[str, ...]) -> bool:
     if is_function_word(first) or is_function_word(last):
         return False
     if len(phrase) == 2 and first in bindings.COLOURS:
-        return last in _COLOUR_PHRASES.get(first, ())
+        return last in _LISTS.get(f"colour {first.replace('grey', 'gray')}", ())
     if len(phrase) == 2 and first in _LISTS["descriptive adjectives"]:
         return " ".join(phrase) in _LISTS["adjective phrases"]
     return " ".join(phrase) not in _LISTS["literal phrases"] and phrase[1:2] != ("and",)

@@ -113,17 +113,12 @@ def did_you_mean(unit: str, known: Callable[[str], bool], vocabulary: Vocabulary
         return []
     best = min(likely, key=lambda form: (-images(form), costs[form], form))
     others = [form for form in likely if not lemmas_of(form) & lemmas_of(best)]
-    if others or _is_compound(unit, known):
+    cuts = range(3, len(unit) - 2) if len(unit) > 7 else ()
+    if others or any(known(unit[:n]) and known(unit[n:]) for n in cuts):  # or two words: dragonborn
         least = max(_MIN_IMAGES, 5 * max(map(images, others), default=0))
         if images(best) < least:
             return []
     return [NearWord(best, images(best))]
-
-
-def _is_compound(unit: str, known: Callable[[str], bool]) -> bool:
-    """Whether a word is two known ones, of eight letters or more: dragonborn."""
-    cuts = range(3, len(unit) - 2) if len(unit) > 7 else ()
-    return any(known(unit[:cut]) and known(unit[cut:]) for cut in cuts)
 
 
 def _candidates(
@@ -151,8 +146,7 @@ def _one_edit_away(unit: str, places: int) -> Iterator[str]:
     for n in range(places):
         head, tail = unit[:n], unit[n + 1 :]
         yield head + tail
-        if tail:
-            yield head + tail[0] + unit[n] + tail[1:]
+        yield head + tail[:1] + unit[n] + tail[1:]
         for letter in _LETTERS:
             yield head + letter + tail
             yield head + letter + unit[n:]

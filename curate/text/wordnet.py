@@ -118,8 +118,7 @@ def _read_parts() -> frozenset[str]:
 @cache
 def _read_rows(name: str) -> dict[str, str]:
     """The lines of a part of the table by their first column, the rest as it stands."""
-    rows = (line.partition("\t") for line in _read_lines(name))
-    return {word: rest for word, _, rest in rows}
+    return dict(line.split("\t", 1) for line in _read_lines(name))
 
 
 @cache
