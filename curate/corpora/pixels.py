@@ -46,7 +46,7 @@ def captioned_images(corpus: Corpus) -> list[CaptionedImage]:
             problem = "images inside of tables are not searched"
             fix = "leave out --images, or name shards, a dataset folder or a list of captions"
             raise InputError(member.path, problem, fix=fix)
-        find = _in_shards if member.kind == "shards" else _in_files
+        find = _tar_images if member.kind == "shards" else _file_images
         every += find(member, _captions_by_key(member))
     found: dict[str, CaptionedImage] = {}
     for one in sorted(every, key=lambda image: image.key):
@@ -86,7 +86,7 @@ def _captions_by_key(corpus: Corpus) -> dict[str, list[str]]:
     return said
 
 
-def _in_files(corpus: Corpus, said: CaptionsByKey) -> Iterator[CaptionedImage]:
+def _file_images(corpus: Corpus, said: CaptionsByKey) -> Iterator[CaptionedImage]:
     """Images in a store, or in files that a list names."""
     for key, place in locate.locate_images(corpus, said).items():
         sha256, file = place.sha256, place.file
@@ -101,7 +101,7 @@ def _in_files(corpus: Corpus, said: CaptionsByKey) -> Iterator[CaptionedImage]:
             yield CaptionedImage(key, tuple(said[key]), file, sha256)
 
 
-def _in_shards(corpus: Corpus, said: CaptionsByKey) -> Iterator[CaptionedImage]:
+def _tar_images(corpus: Corpus, said: CaptionsByKey) -> Iterator[CaptionedImage]:
     index = read_index(corpus.path)
     for shard in index.shards:
         file = index.root / shard.name
