@@ -16,13 +16,18 @@ NARROW = 16  # pixels; narrower images are laid side by side for the gradient of
 SCORES = 1024  # keys up to which a CPU keeps all scores
 
 
+def autocast(x: Tensor, *, enabled: bool) -> torch.autocast:
+    """Layers multiply in bfloat16 within it, where `x` lies; on the meta device it does nothing."""
+    return torch.autocast("cuda" if x.is_cuda else "cpu", torch.bfloat16, enabled)
+
+
 def attend(q_BATC: Tensor, k_BAKC: Tensor, v_BAKC: Tensor, bias_B11K: Tensor) -> Tensor:
     """Scaled dot-product attention, (B, A, T, C); `bias_B11K` is added to the scores.
 
     The gradient of PyTorch's fused attention takes ten times as long on a CPU as that of two
     matrix products, at 64 pixels; cards have fused kernels that never hold all scores.
     """
-    if q_BATC.device.type == "cpu" and q_BATC.requires_grad and k_BAKC.shape[2] <= SCORES:
+    if not q_BATC.is_cuda and q_BATC.requires_grad and k_BAKC.shape[2] <= SCORES:
         scores = (q_BATC * q_BATC.shape[-1] ** -0.5) @ k_BAKC.transpose(-1, -2)
         mixed: Tensor = torch.softmax(scores + bias_B11K, -1) @ v_BAKC
         return mixed
@@ -35,14 +40,14 @@ def layer_norm(x: Tensor) -> Tensor:
     A weight, and autocast's detour to float32 on a card, would cost another pass over memory;
     the sums are taken in float32 all the same.
     """
-    with torch.autocast(x.device.type, enabled=False):
+    with autocast(x, enabled=False):
         return torch.layer_norm(x, x.shape[-1:])
 
 
 def convolve(x_BHWC: Tensor, conv: nn.Conv2d) -> Tensor:
     """A 3 x 3 convolution with padding of 1, channels last."""
     x = x_BHWC.permute(0, 3, 1, 2)
-    if x.device.type == "cpu" and x.requires_grad and x.shape[3] < NARROW and conv.bias is not None:
+    if not x.is_cuda and x.requires_grad and x.shape[3] < NARROW and conv.bias is not None:
         weight, bias = conv.weight.to(x.dtype), conv.bias.to(x.dtype)
         out: Tensor = _NarrowConvolution.apply(x, weight, bias)
     else:

@@ -77,6 +77,14 @@ def make(
     return made
 
 
+def count_moments(name: str, weight: Tensor) -> int:
+    """How many numbers `make(name, ...)` remembers of a weight, its count of steps apart."""
+    if name == "adafactor" and weight.ndim >= 2:  # of each row, of each column
+        return weight.numel() // weight.shape[-1] + weight.numel() // weight.shape[-2]
+    once = name == "adafactor" or (name == "muon" and weight.ndim >= 2)
+    return weight.numel() if once else 2 * weight.numel()
+
+
 def set_learning_rate(optimizers: Sequence[Optimizer], rate: float) -> None:
     """The learning rate of the next step."""
     for optimizer in optimizers:

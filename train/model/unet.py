@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from train.model import kernels
 from train.model.kernels import attend, convolve, layer_norm, pixel_shuffle, pixel_unshuffle
 
 M = TypeVar("M", bound=nn.Module)
@@ -196,7 +197,7 @@ class UNet(nn.Module):
             text_BLD: token states of the encoder, float32.
             mask_BL: 1 for tokens, 0 for padding; an all-zero row means "no caption".
         """
-        with torch.autocast(x_BCHW.device.type, enabled=False):
+        with kernels.autocast(x_BCHW, enabled=False):
             text, pooled = self._text(text_BLD.float(), mask_BL)
         embedding = self.embedding(levels_BN, pooled)
         x = convolve(pixel_unshuffle(x_BCHW.permute(0, 2, 3, 1), self.config.patch), self.stem)
@@ -241,7 +242,7 @@ class UNet(nn.Module):
     def _bias(self, mask_BL: Tensor, pixels: int) -> Tensor:
         mask = mask_BL.bool().clone()
         mask[:, 0] |= ~mask.any(1)
-        bias = torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, float("-inf"))
+        bias = torch.zeros_like(mask, dtype=torch.float32).masked_fill(~mask, float("-inf"))
         return F.pad(bias, (pixels, 0))[:, None, None]
 
 

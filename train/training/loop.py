@@ -24,6 +24,7 @@ from train.data import prefetch
 from train.data.batches import Batch, Mixture
 from train.model import diffusion, ema, optimizers
 from train.model.ema import EMA
+from train.model.kernels import autocast
 from train.model.unet import UNet
 from train.training import distributed, resume
 from train.training.log import RunLog
@@ -38,7 +39,7 @@ HELD_OUT_IMAGES_LAST = 256  # and at the end, where an average of the weights is
 def batch_loss(network: nn.Module, batch: Batch, sigma_data: float, precision: str) -> Tensor:
     """Weighted loss of each image (B)."""
     noisy = batch.clean_BCHW + batch.sigma_B[:, None, None, None] * batch.noise_BCHW
-    with torch.autocast(noisy.device.type, torch.bfloat16, enabled=precision == "bf16"):
+    with autocast(noisy, enabled=precision == "bf16"):
         predicted = diffusion.denoise(
             network,
             noisy,

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from train.config import TrainConfig
 from train.model.networks import unet_config
@@ -162,7 +161,7 @@ def resident(
     return Memory(
         weights=own,
         averages=own * len(config.ema_sigma_rel),
-        moments=tracing.moments(nets[number], config.optimizer, _hashable_options(config)),
+        moments=tracing.moments(nets[number], config.optimizer),
         gradients=own,
         buckets=own if world > 1 else 0,
         other_stages=0 if cuda else sum(weights) - own,
@@ -200,10 +199,3 @@ def _sampling_memory(shape: UNetConfig, size: Size) -> tuple[Memory, int]:
     twice = 2 if shape.noise_levels == 1 else 1
     step = tracing.sampling_cost(Pass(shape, size, together * twice))
     return Memory(casts=step.casts, activations=step.activations, inputs=step.inputs), together
-
-
-def _hashable_options(config: TrainConfig) -> tuple[tuple[str, Any], ...]:
-    def plain(value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
-
-    return tuple((name, plain(value)) for name, value in config.optimizer_options.items())

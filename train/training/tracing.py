@@ -1,30 +1,30 @@
 """What a pass through a network costs, counted on tensors that have a shape but no memory.
 
-The training step's own code runs on fake tensors (`torch._subclasses.fake_tensor`): each storage
-is counted when it is made and when the last reference to it goes. So the figures follow the code,
-autocast and recomputation included, rather than a formula kept beside it. They are those of a CPU;
-on a card, whose attention never holds all scores, it is a little less.
+The training step's own code runs on PyTorch's meta device: each storage is counted when it is made
+and when the last reference to it goes. So the figures follow the code, recomputation included,
+rather than a formula kept beside it. They are those of a CPU; on a card, whose attention never
+holds all scores, it is a little less.
 
 Letters in names: B batch, C channels, H and W pixels.
 """
 
 import weakref
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.autograd.graph import saved_tensors_hooks
+from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from train.data.batches import Batch
 from train.model import optimizers
-from train.model.unet import UNet, UNetConfig
+from train.model.unet import ConvBlock, TransformerBlock, UNet, UNetConfig
 from train.size import Size
 from train.training import loop
 
@@ -77,37 +77,25 @@ def sampling_cost(work: Pass) -> Cost:
     def step(network: UNet, batch: Batch) -> None:
         loop.batch_loss(network, batch, 0.5, work.precision)
 
-    return _trace(work, step, layer_dtype=_sampling_dtype(work.precision))
+    return _trace(work, step, layer_dtype=_dtype(work.precision))
 
 
 @lru_cache(maxsize=64)
-def moments(shape: UNetConfig, optimizer: str, options: tuple[tuple[str, Any], ...] = ()) -> int:
+def moments(shape: UNetConfig, optimizer: str) -> int:
     """Bytes that the optimisers of a network remember, once they have stepped."""
-    with FakeTensorMode():
-        network = UNet(shape)
-        for parameter in network.parameters():
-            parameter.grad = torch.empty_like(parameter)
-        steppers = optimizers.make(optimizer, dict(options), network, weight_decay=0.0)
-        for stepper in steppers:
-            # Adafactor asks for a number after it has made what it remembers
-            with suppress(DataDependentOutputException):
-                stepper.step()
-        return sum(value.nbytes for value in optimizers.states(steppers, network).values())
+    return sum(4 * optimizers.count_moments(optimizer, p) for p in _network(shape).parameters())
 
 
 @lru_cache(maxsize=64)
 def count_parameters(shape: UNetConfig) -> int:
     """How many numbers the network learns."""
-    with torch.device("meta"):
-        return sum(p.numel() for p in UNet(shape).parameters())
+    return sum(p.numel() for p in _network(shape).parameters())
 
 
 @lru_cache(maxsize=64)
 def sampling_weight_bytes(shape: UNetConfig, precision: str = "bf16") -> int:
     """Bytes of the weights as sampling keeps them: layers in the precision they multiply in."""
-    with FakeTensorMode():
-        network = _fake_network(shape, _sampling_dtype(precision))
-        return sum(p.nbytes for p in network.parameters())
+    return sum(p.nbytes for p in _network(shape, _dtype(precision)).parameters())
 
 
 def random_batch(work: Pass, device: torch.device | str = "cpu") -> Batch:
@@ -126,6 +114,20 @@ def random_batch(work: Pass, device: torch.device | str = "cpu") -> Batch:
     )
 
 
+def _network(shape: UNetConfig, layer_dtype: torch.dtype = torch.float32) -> UNet:
+    """Without memory, its layers in a precision."""
+    with torch.device("meta"):
+        network = UNet(shape).to(memory_format=torch.channels_last)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.to(layer_dtype)
+    return network
+
+
+def _dtype(precision: str) -> torch.dtype:
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
 def _trace(
     work: Pass,
     step: Callable[[UNet, Batch], None],
@@ -133,101 +135,81 @@ def _trace(
     again: bool = False,
     layer_dtype: torch.dtype = torch.float32,
 ) -> Cost:
-    with FakeTensorMode():
-        network, batch = _fake_network(work.shape, layer_dtype), random_batch(work)
-        watch = _StorageCounter(network, batch)
+    network, batch = _network(work.shape, layer_dtype), random_batch(work, "meta")
+    watch, flops = _StorageCounter(_dtype(work.precision)), FlopCounterMode(display=False)
+    images = (batch.clean_BCHW, batch.noise_BCHW, batch.sigma_B, batch.set_B)
+    for tensor in (*images, *batch.text, *(batch.conditioning or ())):
+        watch.count(tensor, "inputs")
+    for tensor in (*network.parameters(), *network.buffers()):
+        watch.count(tensor, "weights")
+    for parameter in network.parameters():
+        parameter.register_post_accumulate_grad_hook(watch.count_gradient)  # type: ignore[no-untyped-call]
         if again:
-            for parameter in network.parameters():
-                parameter.grad = torch.empty_like(parameter)
-        count = FlopCounterMode(display=False)
-        with watch, count:
-            step(network, batch)
-    kept = 4 * count_parameters(work.shape) if again else 0
-    at_peak = watch.at_peak
-    return Cost(
-        watch.inputs,
-        at_peak.casts,
-        kept or at_peak.gradients,
-        at_peak.rest,
-        count.get_total_flops(),
-    )
+            parameter.grad = watch.count(torch.empty_like(parameter), "gradients")
+    for block in network.modules():  # may be computed again in `backward`, where no mode is on
+        if isinstance(block, ConvBlock | TransformerBlock):
+            block.forward = watch.entered(block.forward)  # type: ignore[method-assign]
+    with watch, flops, saved_tensors_hooks(watch.count, lambda tensor: tensor):
+        step(network, batch)
+    kinds = ("inputs", "casts", "gradients", "activations")
+    return Cost(**{kind: watch.at_peak[kind] for kind in kinds}, flops=flops.get_total_flops())
 
 
-def _fake_network(shape: UNetConfig, layer_dtype: torch.dtype = torch.float32) -> UNet:
-    """Channels last, its layers in a precision, which `Module.to` cannot do to fake tensors."""
-    network = UNet(shape)
-    for module in network.modules():
-        dtype = layer_dtype if isinstance(module, nn.Conv2d | nn.Linear) else torch.float32
-        for name, value in list(module.named_parameters(recurse=False)):
-            laid = torch.channels_last if value.ndim == 4 else torch.contiguous_format
-            made = value.detach().to(dtype).contiguous(memory_format=laid)
-            setattr(module, name, nn.Parameter(made))
-    return network
+class _StorageCounter(TorchFunctionMode):
+    """Counts the storages that operations make, while they live.
 
+    Autocast knows no meta device, so layers are given here what it would give them. Of a backward
+    pass the gradients are seen that it hands on, and blocks computed again, not its work space.
+    """
 
-def _sampling_dtype(precision: str) -> torch.dtype:
-    return torch.bfloat16 if precision == "bf16" else torch.float32
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self._dtype = dtype
+        self._kinds: dict[int, str] = {}
+        self._now, self.at_peak = Counter[str](), Counter[str]()
 
-
-@dataclass(frozen=True)
-class _LiveBytes:
-    casts: int = 0
-    gradients: int = 0
-    rest: int = 0
-
-    def plus(self, kind: str, number: int) -> "_LiveBytes":
-        return replace(self, **{kind: getattr(self, kind) + number})
-
-    @property
-    def total(self) -> int:
-        return self.casts + self.gradients + self.rest
-
-
-class _StorageCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the storages that operations make, while they live."""
-
-    def __init__(self, network: UNet, given: Batch) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        known = [*network.parameters(), *network.buffers()]
-        self._weights = {id(t.untyped_storage()) for t in known}
-        inputs = [t for t in tree_leaves(list(vars(given).values())) if isinstance(t, Tensor)]
-        sizes = {id(s): s.nbytes() for s in (t.untyped_storage() for t in inputs)}
-        self.inputs = sum(sizes.values())
-        self._kinds: dict[int, str] = dict.fromkeys((*self._weights, *sizes), "")
-        self.now = self.at_peak = _LiveBytes()
-        for parameter in network.parameters():
-            hook = parameter.register_post_accumulate_grad_hook
-            hook(self._is_gradient)  # type: ignore[no-untyped-call]
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
         """Run the operation and count what it made."""
+        if func in (F.linear, F.conv2d):
+            cast = partial(self.__torch_function__, Tensor.to, ())
+            args = [cast((v, self._dtype)) if isinstance(v, Tensor) else v for v in args]
         out = func(*args, **(kwargs or {}))
-        cast = func is torch.ops.aten._to_copy.default
-        kind = "casts" if cast and self._is_weight(args[0]) else "rest"
-        for leaf in tree_leaves(out):
-            if isinstance(leaf, Tensor):
-                self._count_storage(leaf, kind)
-        if self.now.total > self.at_peak.total:
-            self.at_peak = self.now
+        kind = "activations"
+        if func == Tensor.to and isinstance(args[0], nn.Parameter):
+            kind = "casts"
+        for value in out if isinstance(out, tuple | list) else (out,):
+            if isinstance(value, Tensor):
+                self.count(value, kind)
+                if value.requires_grad and not value.is_leaf:
+                    value.register_hook(self.count)  # type: ignore[no-untyped-call]
         return out
 
-    def _is_weight(self, tensor: Tensor) -> bool:
-        return id(tensor.untyped_storage()) in self._weights
-
-    def _count_storage(self, tensor: Tensor, kind: str) -> None:
+    def count(self, tensor: Tensor, kind: str = "activations") -> Tensor:
+        """The tensor, whose storage is counted, if it was not yet, until it goes."""
         storage = tensor.untyped_storage()
-        if id(storage) in self._kinds:
-            return
-        self._kinds[id(storage)] = kind
-        self.now = self.now.plus(kind, storage.nbytes())
-        weakref.finalize(storage, partial(self._forget_storage, id(storage), storage.nbytes()))
+        if id(storage) not in self._kinds:
+            self._kinds[id(storage)] = kind
+            self._now[kind] += storage.nbytes()
+            weakref.finalize(storage, self._forget, id(storage), storage.nbytes())
+            if self._now.total() > self.at_peak.total():
+                self.at_peak = self._now.copy()
+        return tensor
 
-    def _forget_storage(self, name: int, number: int) -> None:
-        self.now = self.now.plus(self._kinds.pop(name), -number)
+    def _forget(self, name: int, number: int) -> None:
+        self._now[self._kinds.pop(name)] -= number
 
-    def _is_gradient(self, parameter: Tensor) -> None:
-        storage = parameter.grad.untyped_storage() if parameter.grad is not None else None
-        if storage is not None and self._kinds.get(id(storage)) == "rest":
-            self._kinds[id(storage)] = "gradients"
-            moved = storage.nbytes()
-            self.now = self.now.plus("rest", -moved).plus("gradients", moved)
+    def count_gradient(self, parameter: Tensor) -> None:
+        """Count the gradient that a weight is left with."""
+        assert parameter.grad is not None
+        self.count(parameter.grad, "gradients")
+
+    def entered(self, forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """The same function, counted wherever it is called."""
+
+        def run(*given: Tensor) -> Tensor:
+            with self:
+                return forward(*given)
+
+        return run
