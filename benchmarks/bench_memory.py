@@ -63,7 +63,7 @@ def settings(size: str, stages: str, batch: int = 16, **more: object) -> config.
 
 def one(size: str, stages: str, number: int, batch: int, microbatches: int) -> None:
     chosen = settings(size, stages, batch, gradient_accumulation=microbatches)
-    stage = memory.plan_memory(chosen, TEXT, cuda=False).stages[number]
+    stage = memory.plan_memory(chosen, memory.unet_configs(chosen, TEXT), cuda=False).stages[number]
     counted = stage.training.total - stage.training.other_stages
     facts = {"size": size, "stages": stages, "number": number, "batch": batch}
     facts |= {"microbatches": microbatches}
@@ -123,7 +123,7 @@ def cards(sizes: list[str], lists: list[str]) -> None:
     for size in sizes:
         for stages in lists:
             chosen = settings(size, stages)
-            planned = memory.plan_memory(chosen, TEXT, cuda=True)
+            planned = memory.plan_memory(chosen, memory.unet_configs(chosen, TEXT), cuda=True)
             for number, stage in enumerate(planned.stages):
                 ways = [replace(chosen, gradient_checkpointing=again) for again in (False, True)]
                 largest = [largest_batch(way, number) for way in ways]

@@ -37,6 +37,10 @@ def work(number=0, **more):
     return Pass(**{"shape": shape(number), "size": STAGES[0], "images": 8, "tokens": 8, **more})
 
 
+def counted(chosen, *, cuda=False):
+    return memory.plan_memory(chosen, memory.unet_configs(chosen, TEXT), cuda=cuda)
+
+
 def free(monkeypatch, tmp_path, number):
     """A machine with so many bytes to spare."""
     meminfo = tmp_path / "meminfo"
@@ -72,8 +76,8 @@ def test_the_count_is_what_the_allocator_gives_out(number):
     for event in sorted(events, key=lambda e: e.start_ns()):
         now += event.nbytes()
         peak = max(peak, now)
-    counted = tracing.training_cost(given)
-    assert 0.85 < peak / (counted.total - counted.inputs) < 1.05
+    found = tracing.training_cost(given)
+    assert 0.85 < peak / (found.total - found.inputs) < 1.05
 
 
 def test_a_backward_pass_does_twice_the_arithmetic_of_a_forward_pass():
@@ -92,8 +96,8 @@ def test_activations_grow_with_images_and_weights_do_not(number):
 
 def test_inputs_are_counted_by_hand():
     pictures, text = 8 * 3 * 16 * 16 * 4, 8 * 8 * TEXT * 4
-    counted = tracing.training_cost(work()).inputs
-    assert counted == 2 * pictures + text + 8 * (8 * 4 + 4 + 8)  # mask, sigma, set
+    found = tracing.training_cost(work()).inputs
+    assert found == 2 * pictures + text + 8 * (8 * 4 + 4 + 8)  # mask, sigma, set
 
 
 def test_full_precision_casts_nothing():
@@ -126,7 +130,7 @@ def test_moments_are_what_the_optimiser_keeps(optimizer):
 
 
 def test_a_plan_adds_up():
-    made = memory.plan_memory(RUN, TEXT, cuda=False)
+    made = counted(RUN)
     weights = [4 * tracing.count_parameters(shape(n)) for n in (0, 1)]
     for stage, own, other in zip(made.stages, weights, weights[::-1], strict=True):
         needs = stage.training
@@ -145,7 +149,7 @@ def test_later_stages_are_counted_on_crops_and_drawn_whole():
     nets = memory.unet_configs(large, TEXT)
     assert memory.one_pass(large, nets[1], 1).size == Size(64, 64)
     assert memory.one_pass(large, nets[0], 0).size == Size(64, 64)
-    stage = memory.plan_memory(large, TEXT, cuda=True).stages[1]
+    stage = counted(large, cuda=True).stages[1]
     assert stage.together == 2**20 // (256 * 128)
     assert stage.training.other_stages == 0  # a finished stage leaves the card
 
@@ -163,7 +167,7 @@ def test_a_pass_is_the_largest_microbatch_of_the_largest_share(batch, microbatch
 
 
 def test_what_fits_is_let_through_and_what_is_tight_is_said(monkeypatch, tmp_path):
-    needed = memory.plan_memory(ONE, TEXT, cuda=False).training
+    needed = counted(ONE).training
     progress = RecordedProgress()
     free(monkeypatch, tmp_path, 2 * needed)
     plan.refuse_what_cannot_fit(ONE, TEXT, CPU, progress)
@@ -176,8 +180,8 @@ def test_what_fits_is_let_through_and_what_is_tight_is_said(monkeypatch, tmp_pat
 
 def test_what_cannot_fit_is_refused_with_what_would(monkeypatch, tmp_path):
     chosen = replace(ONE, model_size="small", batch_size=32)
-    less = memory.plan_memory(replace(chosen, gradient_accumulation=4), TEXT, cuda=False).training
-    assert less < memory.plan_memory(chosen, TEXT, cuda=False).training
+    less = counted(replace(chosen, gradient_accumulation=4)).training
+    assert less < counted(chosen).training
     free(monkeypatch, tmp_path, less + 2048)
     with pytest.raises(
         UsageError, match="--model-size small --stages 16: training needs"
@@ -190,7 +194,7 @@ def test_what_cannot_fit_is_refused_with_what_would(monkeypatch, tmp_path):
 
 
 def test_two_processes_on_a_cpu_need_twice_as_much(monkeypatch, tmp_path):
-    one = memory.plan_memory(ONE, TEXT, cuda=False).training
+    one = counted(ONE).training
     free(monkeypatch, tmp_path, round(1.2 * one))
     plan.refuse_what_cannot_fit(ONE, TEXT, CPU)
     with pytest.raises(UsageError):

@@ -3,8 +3,10 @@
 Letters in names: B batch, C channels, H and W pixels.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -35,20 +37,18 @@ class Batch:
     def microbatches(self, number: int) -> "list[Batch]":
         """The images in `number` parts of about equal size, in order; fewer if there are fewer."""
         number = min(number, len(self.clean_BCHW))
-        return [self._microbatch(number, piece) for piece in range(number)]
 
-    def _microbatch(self, parts: int, part: int) -> "Batch":
-        def cut(tensor: Tensor) -> Tensor:
-            return tensor.tensor_split(parts)[part]
+        def split(*tensors: Tensor) -> Iterable[Any]:
+            return zip(*(tensor.tensor_split(number) for tensor in tensors), strict=True)
 
-        return Batch(
-            cut(self.clean_BCHW),
-            cut(self.noise_BCHW),
-            cut(self.sigma_B),
-            (cut(self.text[0]), cut(self.text[1])),
-            self.conditioning and (cut(self.conditioning[0]), cut(self.conditioning[1])),
-            cut(self.set_B),
-        )
+        images = split(self.clean_BCHW, self.noise_BCHW, self.sigma_B, self.set_B)
+        low = split(*self.conditioning) if self.conditioning else [None] * number
+        return [
+            Batch(clean, noise, sigma, text, conditioning, of)
+            for (clean, noise, sigma, of), text, conditioning in zip(
+                images, split(*self.text), low, strict=True
+            )
+        ]
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,7 @@ class Mixture:
         Every random number is drawn on the CPU: those of which an image needs one, for the whole
         batch, from (seed, stage, seen); its noise from (seed, stage, position). So shares of
         several processes, one after the other, are the batch of one, on any device. Each process
-        reads, and draws noise for, its own images alone. Pixels travel to the device as bytes;
-        the arithmetic is done there.
+        reads, and draws noise for, its own images alone.
 
         Args:
             config: of the run.
@@ -88,43 +87,28 @@ class Mixture:
             world: how many processes there are.
             device: where the share is wanted; from a thread, CUDA devices by number.
         """
-        place = torch.device(device)
+        move = partial(to_device, device=torch.device(device))
         mine = torch.arange(count).tensor_split(world)[rank]
         generator = generator_at(config.seed, number, seen)
         strata_B = diffusion.stratified_uniform(count, generator)[mine]
         chance_6B = torch.rand(6, count, generator=generator)
         set_B, row_B = self._pick_rows(config, number, seen, count)
         states, mask = self._pick_states(set_B, row_B, chance_6B[0], mine)
-        set_B, row_B = set_B[mine], row_B[mine]
-        dropped_B, level_B, mirrored_B, *chance_2B = chance_6B[1:, mine]
-
+        dropped_B, level_B, *chance_3B = chance_6B[1:, mine]
         crops = Crops.of(self.sets[0].size, config.stages, number, config.crop)
-        corner_B2 = crops.corners(torch.stack(chance_2B))
-        pixels = self._read_pixels(set_B, row_B, crops.box_corners(corner_B2), crops.box)
-        clean, coarse = crops.cut(dataset.normalize(to_device(pixels, place)), corner_B2)
-        if config.flip:
-            which_B = to_device(mirrored_B < 0.5, place)
-            clean = _mirror(clean, which_B)
-            coarse = None if coarse is None else _mirror(coarse, which_B)
-
-        mean = diffusion.noise_mean(config.stages[number], conditioned=number > 0)
+        clean, coarse = self._read_crops(
+            crops, set_B[mine], row_B[mine], torch.stack(chance_3B), move, flip=config.flip
+        )
         layers = 1 if coarse is None else 2
-        noise = to_device(_noise((config.seed, number), seen + mine, layers, crops.crop), place)
+        noise = move(_noise((config.seed, number), seen + mine, layers, crops.crop))
         conditioning = None
         if coarse is not None:
-            level_B = to_device(level_B * config.noise_augmentation, place)
+            level_B = move(level_B * config.noise_augmentation)
             conditioning = (augment_noise(coarse, level_B, noise[:, 1]), level_B)
-        return Batch(
-            clean,
-            noise[:, 0],
-            to_device(diffusion.sample_sigma(strata_B, mean=mean), place),
-            (
-                to_device(states, place),
-                to_device(mask * (dropped_B >= config.caption_dropout)[:, None], place),
-            ),
-            conditioning,
-            to_device(set_B, place),
-        )
+        mean = diffusion.noise_mean(config.stages[number], conditioned=number > 0)
+        sigma_B = move(diffusion.sample_sigma(strata_B, mean=mean))
+        text = (move(states), move(mask * (dropped_B >= config.caption_dropout)[:, None]))
+        return Batch(clean, noise[:, 0], sigma_B, text, conditioning, move(set_B[mine]))
 
     def _pick_rows(
         self, config: TrainConfig, number: int, seen: int, count: int
@@ -144,14 +128,32 @@ class Mixture:
                 )
         return set_B, row_B
 
-    def _read_pixels(self, of_B: Tensor, row_B: Tensor, start_B2: Tensor, box: Size) -> Tensor:
-        pixels_BHWC = torch.empty(len(of_B), box.height, box.width, 3, dtype=torch.uint8)
+    def _read_crops(
+        self,
+        crops: Crops,
+        set_B: Tensor,
+        row_B: Tensor,
+        chance_3B: Tensor,
+        move: Callable[[Tensor], Tensor],
+        *,
+        flip: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        """As `Crops.cut`; whether an image is mirrored, and where its crop lies, is up to chance.
+
+        Pixels travel as bytes; the arithmetic is done on the device.
+        """
+        corner_B2, box = crops.corners(chance_3B[1:]), crops.box
+        start_B2 = crops.box_corners(corner_B2)
+        pixels_BHWC = torch.empty(len(set_B), box.height, box.width, 3, dtype=torch.uint8)
         for n, images in enumerate(self.sets):
-            own = of_B == n
-            if own.any():
-                corners = [(top, left) for top, left in start_B2[own].tolist()]
-                pixels_BHWC[own] = images.windows(row_B[own].tolist(), corners, box)
-        return pixels_BHWC
+            own = set_B == n
+            pixels_BHWC[own] = images.windows(row_B[own].tolist(), start_B2[own].tolist(), box)
+        clean, coarse = crops.cut(dataset.normalize(move(pixels_BHWC)), corner_B2)
+        if flip:
+            which_B = move(chance_3B[0] < 0.5)
+            clean = _mirror(clean, which_B)
+            coarse = None if coarse is None else _mirror(coarse, which_B)
+        return clean, coarse
 
     def _pick_states(
         self, of_B: Tensor, row_B: Tensor, chance_B: Tensor, mine: Tensor

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from time import time
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,32 +42,6 @@ FIXES = {  # by how a reason for leaving an image out begins
 }
 
 
-class Reader(Protocol):
-    """Where pixels come from: a file of decoded images, or the shards."""
-
-    def windows(
-        self, rows: Sequence[int], corners: Sequence[tuple[int, int]], size: Size
-    ) -> np.ndarray:
-        """A part of each named image, uint8 (B, H, W, 3), from its (top, left) corner."""
-        ...
-
-
-@dataclass(frozen=True)
-class MappedReader:
-    """Decoded images in one file, mapped into memory: only what is asked for is read."""
-
-    pixels_NHWC: np.ndarray  # uint8
-
-    def windows(
-        self, rows: Sequence[int], corners: Sequence[tuple[int, int]], size: Size
-    ) -> np.ndarray:
-        """A part of each named image, uint8 (B, H, W, 3), from its (top, left) corner."""
-        out = np.empty((len(rows), size.height, size.width, 3), np.uint8)
-        for n, (row, (top, left)) in enumerate(zip(rows, corners, strict=True)):
-            out[n] = self.pixels_NHWC[row, top : top + size.height, left : left + size.width]
-        return out
-
-
 @dataclass(frozen=True)
 class ImageSet:
     """Images of one size with their captions, from one folder of shards.
@@ -76,7 +50,8 @@ class ImageSet:
     """
 
     size: Size
-    reader: Reader  # of more images than these perhaps
+    source: np.ndarray | TarReader  # of more images than these perhaps: decoded ones (N, H, W, 3),
+    # mapped into memory, so that only what is asked for is read; or those in the shards
     rows: list[int]  # which of them, in order
     keys: list[str]
     captions: list[list[str]]
@@ -90,14 +65,19 @@ class ImageSet:
     @property
     def is_streamed(self) -> bool:
         """Whether images are read from the shards, and decoded, each time they are needed."""
-        return not isinstance(self.reader, MappedReader)
+        return isinstance(self.source, TarReader)
 
     def windows(
         self, rows: Sequence[int], corners: Sequence[tuple[int, int]], size: Size
     ) -> Tensor:
         """A part of each named image, uint8 (B, H, W, 3), from its (top, left) corner."""
-        taken = self.reader.windows([self.rows[row] for row in rows], corners, size)
-        return torch.from_numpy(taken)
+        named = [self.rows[row] for row in rows]
+        source = self.source
+        images = source.read(named) if isinstance(source, TarReader) else (source[n] for n in named)
+        out = np.empty((len(named), size.height, size.width, 3), np.uint8)
+        for part, image, (top, left) in zip(out, images, corners, strict=True):
+            part[:] = image[top : top + size.height, left : left + size.width]
+        return torch.from_numpy(out)
 
     def images(self, rows: Sequence[int] | Tensor) -> Tensor:
         """The named images (B, 3, H, W), float32 in [-1, 1]."""
@@ -107,9 +87,10 @@ class ImageSet:
     @property
     def pixels_NHWC(self) -> np.ndarray:
         """All of them, uint8; a view where that can be, else a copy in memory."""
-        if isinstance(self.reader, MappedReader) and self.rows == list(range(len(self))):
-            return self.reader.pixels_NHWC[: len(self)]
-        return self.reader.windows(self.rows, [(0, 0)] * len(self), self.size)
+        if not isinstance(self.source, TarReader) and self.rows == list(range(len(self))):
+            return self.source[: len(self)]
+        pixels: np.ndarray = self.windows(range(len(self)), [(0, 0)] * len(self), self.size).numpy()
+        return pixels
 
     def select(self, rows: Sequence[int]) -> "ImageSet":
         """Only the named rows."""
@@ -172,17 +153,15 @@ def load_images(
     found = json.loads(listing.read_bytes())
     if not found["keys"]:
         raise _no_images_error(shards, size, found["skipped"])
-    count = len(found["keys"])
-    shape = (count, size.height, size.width, 3)
-    reader: Reader
+    keys, captions, skipped = found["keys"], found["captions"], found["skipped"]
+    source: np.ndarray | TarReader
     if kept:
-        reader = MappedReader(np.memmap(pixels, np.uint8, "r", shape=shape))
+        shape = (len(keys), size.height, size.width, 3)
+        source = np.memmap(pixels, np.uint8, "r", shape=shape)
     else:
         files = [index.root / shard.name for shard in index.shards]
-        places = np.array(found["places"], np.int64)
-        reader = TarReader(files, places, size, fit, _workers())
-    captions, skipped = found["captions"], found["skipped"]
-    return ImageSet(size, reader, list(range(count)), found["keys"], captions, skipped, index)
+        source = TarReader(files, np.array(found["places"], np.int64), size, fit, _workers())
+    return ImageSet(size, source, list(range(len(keys))), keys, captions, skipped, index)
 
 
 def cache_folder(shards: Path, otherwise: Path | None) -> Path:
@@ -195,13 +174,9 @@ def cache_folder(shards: Path, otherwise: Path | None) -> Path:
     """
     root = find_shards(shards)
     beside = root / CACHE
-    if otherwise is None or _is_writable(beside if beside.exists() else root):
-        return beside
-    return otherwise
-
-
-def _is_writable(folder: Path) -> bool:
-    return os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+    asked = beside if beside.exists() else root
+    writable = os.access(asked, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+    return beside if otherwise is None or writable else otherwise
 
 
 def count_reasons(skipped: Mapping[str, str]) -> dict[str, int]:
@@ -282,15 +257,13 @@ def split_held_out(images: ImageSet, share: float) -> tuple[ImageSet, ImageSet]:
     The choice does not depend on what else is in the set. Sets under 100 images hold out none:
     each image is worth more as a teacher.
     """
-    held = [
-        row
-        for row, key in enumerate(images.keys)
-        if int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) / 2**32 < share
+    chosen = [
+        int(hashlib.sha256(k.encode()).hexdigest()[:8], 16) / 2**32 < share for k in images.keys
     ]
-    if len(images) < 100:
-        held = []
-    rest = sorted(set(range(len(images))) - set(held))
-    return images.select(rest), images.select(held)
+    held = {row for row, is_held in enumerate(chosen) if is_held and len(images) >= 100}
+    return images.select([n for n in range(len(images)) if n not in held]), images.select(
+        sorted(held)
+    )
 
 
 def distinct_captions(sets: Sequence[ImageSet]) -> list[str]:

@@ -72,19 +72,14 @@ def map_ahead(
     """
     if depth < 1:
         raise ValueError(f"depth {depth} is below 1")
-    return _map_ahead(pool, function, iter(items), depth)
 
+    def results(left: Iterator[tuple[object, ...]]) -> Iterator[T]:
+        waiting = deque(pool.submit(function, *item) for item in islice(left, depth))
+        while waiting:
+            waiting.extend(pool.submit(function, *item) for item in islice(left, 1))
+            yield waiting.popleft().result()
 
-def _map_ahead(
-    pool: ThreadPoolExecutor,
-    function: Callable[..., T],
-    items: Iterator[tuple[object, ...]],
-    depth: int,
-) -> Iterator[T]:
-    waiting = deque(pool.submit(function, *item) for item in islice(items, depth))
-    while waiting:
-        waiting.extend(pool.submit(function, *item) for item in islice(items, 1))
-        yield waiting.popleft().result()
+    return results(iter(items))
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:

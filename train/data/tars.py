@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from curate.errors import InputError
-from curate.formats.shards import Record, ShardIndex, iterate_samples, read_index
+from curate.formats.shards import Record, iterate_samples, read_index
 from train.data.decoding import decode_image
 from train.data.prefetch import thread_pool
 from train.size import Size
@@ -45,19 +45,19 @@ def iterate_places(shards: Path) -> Iterator[tuple[str, bytes, Record, Place]]:
         InputError: as `iterate_samples`.
     """
     index = read_index(shards)
-    for (key, data, record), (shard, offset) in zip(
-        iterate_samples(shards), _offsets(index), strict=True
-    ):
-        yield key, data, record, Place(shard, offset, len(data), zlib.crc32(data))
+    places = (
+        (number, member.offset_data)
+        for number, shard in enumerate(index.shards)
+        for member in _members(index.root / shard.name)
+        if member.name.endswith(f".{index.format}")
+    )
+    for (key, data, record), place in zip(iterate_samples(shards), places, strict=True):
+        yield key, data, record, Place(*place, len(data), zlib.crc32(data))
 
 
-def _offsets(index: ShardIndex) -> Iterator[tuple[int, int]]:
-    """Number of the shard and offset of each image, in the order they are stored."""
-    for number, shard in enumerate(index.shards):
-        with tarfile.open(index.root / shard.name, "r:") as tar:
-            for member in tar:
-                if member.name.endswith(f".{index.format}"):
-                    yield number, member.offset_data
+def _members(file: Path) -> Iterator[tarfile.TarInfo]:
+    with tarfile.open(file, "r:") as tar:
+        yield from tar
 
 
 @dataclass(frozen=True)
@@ -70,25 +70,14 @@ class TarReader:
     fit: str
     workers: int  # threads
 
-    def windows(
-        self, rows: Sequence[int], corners: Sequence[tuple[int, int]], size: Size
-    ) -> np.ndarray:
-        """A part of each named image, uint8 (B, H, W, 3).
-
-        Args:
-            rows: which images.
-            corners: top and left pixel of each part.
-            size: of the parts.
+    def read(self, rows: Sequence[int]) -> Iterator[np.ndarray]:
+        """The named images, uint8 (H, W, 3) each, in order.
 
         Raises:
             InputError: a tar cannot be read, or is not the one whose images were listed.
         """
-        out = np.empty((len(rows), size.height, size.width, 3), np.uint8)
         with thread_pool(min(self.workers, max(1, len(rows)))) as pool:
-            for n, image in enumerate(pool.map(self._decode_row, rows)):
-                top, left = corners[n]
-                out[n] = image[top : top + size.height, left : left + size.width]
-        return out
+            yield from pool.map(self._decode_row, rows)
 
     def _decode_row(self, row: int) -> np.ndarray:
         place = Place(*self.places_N4[row].tolist())

@@ -88,10 +88,9 @@ class RunPlan:
 
 def plan_memory(
     config: TrainConfig,
-    text_width: int,
+    nets: Sequence[UNetConfig],
     *,
     cuda: bool,
-    shapes: Sequence[UNetConfig] | None = None,
     world: int = 1,
     encoder: int = 0,
 ) -> RunPlan:
@@ -99,26 +98,26 @@ def plan_memory(
 
     Args:
         config: of the run.
-        text_width: of the text encoder.
+        nets: networks of all stages.
         cuda: whether it will run on a card.
-        shapes: networks of the checkpoint it starts from; None for those of `config.model_size`.
         world: processes that share the work.
         encoder: bytes of the text encoder's weights.
     """
-    nets = list(shapes or unet_configs(config, text_width))
     kept = sum(tracing.sampling_weight_bytes(shape) for shape in nets)
     stages = []
     for number, (size, shape) in enumerate(zip(config.stages, nets, strict=True)):
         work = one_pass(config, shape, number, world=world)
-        drawing, together = _sampling_memory(shape, size)
+        step = tracing.training_cost(work, again=config.gradient_accumulation > 1)
+        together = sampler.count_at_once(size)  # the base twice: with its prompt, and without
+        drawn = together * (2 if shape.noise_levels == 1 else 1)
+        cost = tracing.sampling_cost(Pass(shape, size, drawn))
         stages.append(
             StagePlan(
                 size,
                 tracing.count_parameters(shape),
-                tracing.training_cost(work, again=config.gradient_accumulation > 1).flops
-                / work.images,
+                step.flops / work.images,
                 training(config, nets, number, cuda=cuda, world=world),
-                replace(drawing, weights=kept),
+                Memory(kept, casts=cost.casts, activations=cost.activations, inputs=cost.inputs),
                 together,
                 config.images[number],
             )
@@ -188,14 +187,3 @@ def one_pass(config: TrainConfig, shape: UNetConfig, number: int, *, world: int 
         images=-(-share // min(config.gradient_accumulation, share)),
         precision=config.precision,
     )
-
-
-def _sampling_memory(shape: UNetConfig, size: Size) -> tuple[Memory, int]:
-    """Memory besides weights while images are sampled, and how many are at a time.
-
-    With guidance the base sees every image twice: with its prompt, and without.
-    """
-    together = sampler.count_at_once(size)
-    twice = 2 if shape.noise_levels == 1 else 1
-    step = tracing.sampling_cost(Pass(shape, size, together * twice))
-    return Memory(casts=step.casts, activations=step.activations, inputs=step.inputs), together

@@ -22,7 +22,7 @@ from train.model.unet import UNetConfig
 from train.size import join_sizes
 from train.text_encoder import encoders
 from train.training import memory, timing
-from train.training.memory import RunPlan
+from train.training.memory import RunPlan, StagePlan
 
 HEADINGS = (
     *("size", "stage", "parameters", "GFLOP/image", "training", "sampling"),
@@ -56,13 +56,12 @@ class PlanReport:
 
 
 def _plan_json(plan: RunPlan) -> dict[str, Any]:
+    def memory_json(stage: StagePlan) -> dict[str, Any]:
+        kinds = {"training": stage.training, "sampling": stage.sampling}
+        return {name: {**asdict(kind), "needed": kind.needed} for name, kind in kinds.items()}
+
     stages = [
-        {
-            **asdict(stage),
-            "size": stage.size.to_json(),
-            "training": {**asdict(stage.training), "needed": stage.training.needed},
-            "sampling": {**asdict(stage.sampling), "needed": stage.sampling.needed},
-        }
+        {**asdict(stage), "size": stage.size.to_json(), **memory_json(stage)}
         for stage in plan.stages
     ]
     whole = {"training": plan.training, "sampling": plan.sampling, "seconds": plan.duration}
@@ -71,21 +70,16 @@ def _plan_json(plan: RunPlan) -> dict[str, Any]:
 
 def _plan_rows(plan: RunPlan) -> Iterator[tuple[object, ...]]:
     for stage in plan.stages:
+        seconds = "" if stage.seconds is None else f"{1000 * stage.seconds:.1f}"
         yield (
-            plan.size,
-            stage.size,
-            f"{stage.parameters / 1e6:.1f} M",
+            *(plan.size, stage.size, f"{stage.parameters / 1e6:.1f} M"),
             f"{stage.flops / 1e9:.1f}",
-            gigabytes(stage.training.needed),
-            gigabytes(stage.sampling.needed),
-            "" if stage.seconds is None else f"{1000 * stage.seconds:.1f}",
-            stage.images,
-            duration(stage.duration),
+            *(gigabytes(stage.training.needed), gigabytes(stage.sampling.needed)),
+            *(seconds, stage.images, duration(stage.duration)),
         )
-    parameters = sum(stage.parameters for stage in plan.stages)
+    total = f"{sum(stage.parameters for stage in plan.stages) / 1e6:.1f} M"
     both = gigabytes(plan.training), gigabytes(plan.sampling)
     images = sum(stage.images for stage in plan.stages)
-    total = f"{parameters / 1e6:.1f} M"
     yield plan.size, ALL_STAGES, total, "", *both, "", images, duration(plan.duration)
 
 
@@ -124,27 +118,22 @@ def plan_run(
     Raises:
         InputError: the checkpoint or the text encoder cannot be found.
     """
-    place = pick_device(device)
-    shapes, encoder = None, encoders.describe_encoder(settings.text_encoder)
+    place, encoder = pick_device(device), encoders.describe_encoder(settings.text_encoder)
+    shapes = None
     if init is not None:
         shapes = [UNetConfig.from_json(stage.unet) for stage in read_model(init).stages]
     sizes = list(SIZES) if every_size and shapes is None else [settings.model_size]
-    free = timing.free_memory(place)
-    plans = []
+    free, plans = timing.free_memory(place), []
+    cuda, encoder_bytes = place.type == "cuda", encoder.bytes_on(place)
     for size in track(sizes, len(sizes), "counting and timing", progress):
         chosen = replace(settings, model_size=size)
         nets = shapes or memory.unet_configs(chosen, encoder.width)
-        if every_size and not _fit_stages(chosen, nets):
-            progress.say(f"--model-size {chosen.model_size} cannot make stages of these sides")
+        pairs = zip(nets, chosen.stages, strict=True)
+        if every_size and any(side % net.side_multiple for net, sides in pairs for side in sides):
+            progress.say(f"--model-size {size} cannot make stages of these sides")
             continue
-        plan = memory.plan_memory(
-            chosen,
-            encoder.width,
-            cuda=place.type == "cuda",
-            shapes=nets,
-            encoder=encoder.bytes_on(place),
-        )
-        plans.append(measure_time(plan, chosen, nets, place) if plan.training <= free else plan)
+        plan = memory.plan_memory(chosen, nets, cuda=cuda, encoder=encoder_bytes)
+        plans.append(_measure_time(plan, chosen, nets, place) if plan.training <= free else plan)
     refusal = None
     if len(sizes) == 1:
         try:
@@ -156,12 +145,6 @@ def plan_run(
         "is an estimate from a few steps, without loading, saving and sampling"
     )
     return PlanReport(plans, str(place), free, refusal)
-
-
-def _fit_stages(config: TrainConfig, nets: Sequence[UNetConfig]) -> bool:
-    """Whether networks can work on images of the stages' sides."""
-    pairs = zip(nets, config.stages, strict=True)
-    return all(side % net.side_multiple == 0 for net, size in pairs for side in size)
 
 
 def print_plan(report: PlanReport, *, as_json: bool) -> None:
@@ -178,16 +161,13 @@ def print_plan(report: PlanReport, *, as_json: bool) -> None:
         raise report.refusal
 
 
-def measure_time(
+def _measure_time(
     plan: RunPlan, config: TrainConfig, nets: Sequence[UNetConfig], device: torch.device
 ) -> RunPlan:
-    """The plan with the time of each stage measured on `device`."""
-    stages = []
-    for number, (stage, shape) in enumerate(zip(plan.stages, nets, strict=True)):
-        work = memory.one_pass(config, shape, number)
-        seconds = timing.seconds_per_image(config, work, device)
-        stages.append(replace(stage, seconds=seconds))
-    return replace(plan, stages=stages)
+    passes = [memory.one_pass(config, shape, number) for number, shape in enumerate(nets)]
+    seconds = [timing.seconds_per_image(config, work, device) for work in passes]
+    timed = zip(plan.stages, seconds, strict=True)
+    return replace(plan, stages=[replace(stage, seconds=each) for stage, each in timed])
 
 
 def refuse_what_cannot_fit(
@@ -212,56 +192,51 @@ def refuse_what_cannot_fit(
     Raises:
         UsageError: it cannot fit; the fix names what would.
     """
-    where = {"cuda": device.type == "cuda", "world": world}
+    cuda = device.type == "cuda"
 
     def needs(changed: TrainConfig, kind: Callable[..., memory.Memory]) -> Iterator[int]:
         nets = shapes or memory.unet_configs(changed, text_width)
-        together = 1 if device.type == "cuda" else world
         for number in range(len(nets)):
-            yield kind(changed, nets, number, **where).needed * together
+            needed = kind(changed, nets, number, cuda=cuda, world=world).needed
+            yield needed if cuda else needed * world
 
     def need(changed: TrainConfig) -> int:
         return max(needs(changed, memory.training))
 
-    def fits(changed: TrainConfig) -> bool:  # a stage takes a second to count: the first is enough
+    def fits(changed: TrainConfig) -> bool:  # a stage takes time to count: the first is enough
         counted = (n for kind in (memory.resident, memory.training) for n in needs(changed, kind))
         return all(number <= free for number in counted)
 
     needed, free = need(config), timing.free_memory(device)
     if needed > free:
-        found = [
-            next((pair for pair in group if fits(pair[1])), None)
-            for group in _smaller_runs(config, sizes=shapes is None)
-        ]
-        fitting = [
-            f"{words} ({gigabytes(need(changed))})" for words, changed in filter(None, found)
-        ]
+        groups = _smaller_runs(config, sizes=shapes is None)
+        found = [next((run for run in group if fits(run[1])), None) for group in groups]
+        fixes = [f"{words} ({gigabytes(need(run))})" for words, run in filter(None, found)]
         options = "--init with stages" if shapes else f"--model-size {config.model_size} --stages"
         raise UsageError(
             f"{options} {join_sizes(config.stages)}",
             f"training needs about {gigabytes(needed)}, {gigabytes(free)} are free on {device}",
-            fix=" or ".join(fitting) or "smaller --stages, or a machine with more memory",
+            fix=" or ".join(fixes) or "smaller --stages, or a machine with more memory",
         )
     if needed > TIGHT_SHARE * free:
-        amounts = f"{gigabytes(needed)} of {gigabytes(free)} free"
-        progress.say(f"training will need about {amounts} on {device}; leave the rest of it alone")
+        about = f"about {gigabytes(needed)} of {gigabytes(free)} free on {device}"
+        progress.say(f"training will need {about}; leave the rest of it alone")
 
 
 def _smaller_runs(config: TrainConfig, *, sizes: bool) -> list[list[tuple[str, TrainConfig]]]:
     """Runs that need less, in groups, each from the least change: those that train the same model
     in smaller microbatches, those with gradient checkpointing, smaller networks."""
-    counts = [config.gradient_accumulation * 2**n for n in range(20)]
-    groups = []
+    was, groups = config.gradient_accumulation, []
+    counts = [was * 2**n for n in range(20) if was * 2**n <= config.batch_size]
     for again in sorted({config.gradient_checkpointing, True}):
         group = []
         for count in counts:
-            if count > config.batch_size:
-                break
             changed = replace(config, gradient_accumulation=count, gradient_checkpointing=again)
-            words = [f"gradient_accumulation = {count}"] * (count != config.gradient_accumulation)
+            words = [f"gradient_accumulation = {count}"] * (count != was)
             words += ["gradient_checkpointing = true"] * (again != config.gradient_checkpointing)
-            group.append((f"in --config FILE, {', '.join(words)}", changed))
-        groups.append([pair for pair in group if pair[1] != config])
+            if words:
+                group.append((f"in --config FILE, {', '.join(words)}", changed))
+        groups.append(group)
     names = list(SIZES)
     below = reversed(names[: names.index(config.model_size)] if sizes else [])
     return [*groups, [(f"--model-size {name}", replace(config, model_size=name)) for name in below]]
