@@ -124,13 +124,13 @@ class TextEncoder:
     def encode(self, captions: Sequence[str], progress: Progress = SILENT) -> EncodedText:
         """Token states of each caption; the empty caption has none."""
         tokens = self.tokenize(captions)
-        order, lengths = _order_by_length(tokens), torch.tensor([len(ids) for ids in tokens]).long()
-        parts = list(self.encode_tokens(tokens, order, progress))
-        states = torch.cat(parts) if parts else torch.zeros(0, self.width).half()
-        placed = torch.tensor(order, dtype=torch.long)
-        return EncodedText.from_rows(states, lengths[placed], self.digest).select(
-            placed.argsort().tolist()
+        order = _order_by_length(tokens)
+        states = torch.cat(
+            [*self.encode_tokens(tokens, order, progress), torch.zeros(0, self.width).half()]
         )
+        lengths = torch.tensor([len(tokens[n]) for n in order], dtype=torch.long)
+        places = torch.tensor(order, dtype=torch.long).argsort().tolist()
+        return EncodedText.from_rows(states, lengths, self.digest).select(places)
 
     def tokenize(self, captions: Sequence[str]) -> list[list[int]]:
         """Token numbers of each caption, cut at the encoder's limit; none for a blank caption."""
@@ -144,10 +144,7 @@ class TextEncoder:
         return found
 
     def encode_tokens(
-        self,
-        tokens: Sequence[Sequence[int]],
-        order: Sequence[int],
-        progress: Progress = SILENT,
+        self, tokens: Sequence[Sequence[int]], order: Sequence[int], progress: Progress
     ) -> Iterator[Tensor]:
         """Token states in parts, one caption after the other in the given order: (T, D), float16.
 
@@ -205,11 +202,13 @@ def encode_cached(
     """
     files = _read_files(folder, name)
     names = [_caption_hash(caption) for caption in captions]
-    if not files or _missing_rows(names, files):
+    if not files or _missing_captions(names, files):
         encoder = TextEncoder(name, device=device)
         files = [file for file in files if file.text.encoder_digest == encoder.digest]
-        missing = [captions[n] for n in _missing_rows(names, files)]
-        files.append(_save(_path(folder, name, missing), encoder, missing, progress))
+        missing = _missing_captions(names, files)
+        listed = hashlib.sha256(b"".join(missing)).hexdigest()[:16]
+        path = folder / f"{_file_prefix(name)}{listed}.safetensors"
+        files.append(_save(path, encoder, [captions[n] for n in missing.values()], progress))
         del encoder
         gc.collect()
         if torch.cuda.is_available():
@@ -219,7 +218,9 @@ def encode_cached(
             f"{cut} of {len(captions)} captions have more than {files[0].limit} tokens; "
             "the rest of each is not read"
         )
-    return _look_up(names, files)
+    rows = {name: row for row, name in enumerate(n for file in files for n in file.names)}
+    text = EncodedText.concatenate([file.text for file in files])
+    return text.select([rows[name] for name in names])
 
 
 def encode_sets(
@@ -262,11 +263,6 @@ def _caption_hash(caption: str) -> bytes:
     return hashlib.sha256(caption.encode()).digest()[:HASH_BYTES]
 
 
-def _path(folder: Path, encoder: str, captions: Sequence[str]) -> Path:
-    listed = hashlib.sha256(b"".join(map(_caption_hash, captions))).hexdigest()[:16]
-    return folder / f"{_file_prefix(encoder)}{listed}.safetensors"
-
-
 def _file_prefix(encoder: str) -> str:
     facts = json.dumps([FILE_VERSION, encoder, encoders.stamp_files(encoder), MAX_TOKENS])
     return f"text-{hashlib.sha256(facts.encode()).hexdigest()[:16]}-"
@@ -274,24 +270,18 @@ def _file_prefix(encoder: str) -> str:
 
 def _read_files(folder: Path, encoder: str) -> list[_File]:
     """The files of this encoder; those that are not whole are removed."""
-    found = []
-    for path in sorted(folder.glob(f"{_file_prefix(encoder)}*.safetensors")):
-        if (file := _read_file(path)) is None:
+    paths = sorted(folder.glob(f"{_file_prefix(encoder)}*.safetensors"))
+    found = [(path, _read_file(path)) for path in paths]
+    for path, file in found:
+        if file is None:
             path.unlink(missing_ok=True)
-        else:
-            found.append(file)
-    return found
+    return [file for _, file in found if file]
 
 
-def _missing_rows(names: Sequence[bytes], files: Sequence[_File]) -> list[int]:
+def _missing_captions(names: Sequence[bytes], files: Sequence[_File]) -> dict[bytes, int]:
+    """Hashes that no file holds, with their places."""
     known = {name for file in files for name in file.names}
-    return [n for n, name in enumerate(names) if name not in known]
-
-
-def _look_up(names: Sequence[bytes], files: Sequence[_File]) -> EncodedText:
-    everything = EncodedText.concatenate([file.text for file in files])
-    rows = {name: row for row, name in enumerate(n for file in files for n in file.names)}
-    return everything.select([rows[name] for name in names])
+    return {name: n for n, name in enumerate(names) if name not in known}
 
 
 def _save(path: Path, encoder: TextEncoder, captions: Sequence[str], progress: Progress) -> _File:

@@ -45,7 +45,7 @@ def describe_encoder(name: str) -> EncoderFacts:
     Raises:
         InputError: there is no such model, or it is not an encoder of text.
     """
-    with _errors_as_sentences(name), _silence_transformers():
+    with _loading(name):
         config, kind = _find_class(name)
         with torch.device("meta"):
             model = kind._from_config(config)
@@ -63,7 +63,7 @@ def load_encoder(
     """
     from transformers import AutoTokenizer
 
-    with _errors_as_sentences(name), _silence_transformers():
+    with _loading(name):
         config, kind = _find_class(name)
         dtype = encoder_dtype(device, _dtype(config))
         model = encoder_part(kind.from_pretrained(_model_path(name), config=config, dtype=dtype))
@@ -96,8 +96,8 @@ def stamp_files(name: str) -> list[tuple[str, int, int]]:
 
 def encoder_part(model: Any) -> "PreTrainedModel":
     """Of an encoder-decoder model the encoder, else the model."""
-    inner = model.get_encoder() if getattr(model.config, "is_encoder_decoder", False) else None
-    part: PreTrainedModel = model if inner is None else inner
+    both = getattr(model.config, "is_encoder_decoder", False)
+    part: PreTrainedModel = (model.get_encoder() if both else None) or model
     return part
 
 
@@ -109,11 +109,9 @@ def _find_class(name: str) -> tuple[Any, Any]:
     config = AutoConfig.from_pretrained(_model_path(name))
     if config.model_type in TEXT_TOWERS:
         return config.text_config, getattr(transformers, TEXT_TOWERS[config.model_type])
-    for choice in (AutoModelForTextEncoding, AutoModel):
-        if type(config) in choice._model_mapping:
-            kind: Any = choice._model_mapping[type(config)]
-            break
-    else:
+    choices: Any = (AutoModelForTextEncoding._model_mapping, AutoModel._model_mapping)
+    kind = next((known[type(config)] for known in choices if type(config) in known), None)
+    if kind is None:
         raise ValueError(f"{config.model_type} is not a model of transformers")
     if hasattr(config, "vision_config") or kind.main_input_name != "input_ids":
         raise ValueError(f"{config.model_type} is not an encoder of text alone")
@@ -126,7 +124,13 @@ def _dtype(config: Any) -> torch.dtype:
 
 
 @contextmanager
-def _errors_as_sentences(name: str) -> Iterator[None]:
+def _loading(name: str) -> Iterator[None]:
+    """Errors become sentences; `transformers` draws no bars, and tells of no weights left out."""
+    from transformers.utils import logging
+
+    was, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         yield
     except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
@@ -136,18 +140,6 @@ def _errors_as_sentences(name: str) -> Iterator[None]:
             f"cannot be loaded ({why})",
             fix=f'in --config FILE, text_encoder = "{DEFAULT_ENCODER}" or the folder of a model',
         ) from None
-
-
-@contextmanager
-def _silence_transformers() -> Iterator[None]:
-    """Keep `transformers` from drawing bars and from telling of the weights it leaves out."""
-    from transformers.utils import logging
-
-    was, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    try:
-        yield
     finally:
         logging.set_verbosity(was)
         if bar:
