@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,6 @@ from train.data.batches import Batch, Mixture
 from train.model import diffusion, ema, optimizers
 from train.model.ema import EMA
 from train.model.kernels import autocast
-from train.model.unet import UNet
 from train.training import distributed, resume
 from train.training.log import RunLog
 from train.training.metrics import Metrics, PendingMetrics
@@ -79,11 +78,6 @@ class Run:
     progress: Progress = SILENT  # of the first process alone
     last_saved: float = -math.inf  # when this process last saved, time.monotonic()
 
-    @property
-    def state_file(self) -> Path:
-        """The unfinished run: weights, EMAs, moments."""
-        return self.folder / STATE_FILE
-
     def barrier(self) -> None:
         """Wait until every process is here."""
         if self.world > 1:
@@ -108,21 +102,19 @@ class StageState:
     data: TrainingData
     stage: Stage
     number: int
-    network: UNet  # float32 weights, on the run's device
-    model: nn.Module  # the network, wrapped where there are several processes
+    model: nn.Module  # its network, float32, on the run's device; wrapped for several processes
     emas: list[EMA]
     optimizers: list[Optimizer]
     seen: int  # images
     metrics: Metrics  # since the last line of the log
     pending: PendingMetrics
     start: tuple[float, int]  # seconds, images: when and where this process began
-    latest_loss: float = math.nan  # loss
     lr: float = 0.0
 
     @property
     def parts(self) -> resume.TrainedParts:
         """What a state holds."""
-        return self.network, self.emas, self.optimizers
+        return self.stage.network, self.emas, self.optimizers
 
 
 def train_stage(
@@ -146,20 +138,9 @@ def train_stage(
     starts = range(state.seen, total, config.batch_size)
     steps = [(at, min(config.batch_size, total - at)) for at in starts]
     with prefetch.prefetch(make, steps) as batches:
-        for (at, count), batch in zip(steps, batches, strict=True):
-            state.lr = learning_rate(config, at, total, finetuning=run.finetuning)
-            optimizers.set_learning_rate(state.optimizers, state.lr)
-            losses_B = _accumulate(state.model, batch, stage.sigma_data, config, count / run.world)
-            norm = nn.utils.clip_grad_norm_(list(state.network.parameters()), config.max_grad_norm)
-            for optimizer in state.optimizers:
-                optimizer.step()
-                optimizer.zero_grad()
-            seen = state.seen = at + count
-            for average in state.emas:
-                average.update(state.network, seen, count)
-            state.pending.add(seen, norm, losses_B, batch.set_B)
-
-            last = seen == total
+        for (_, count), batch in zip(steps, batches, strict=True):
+            _take_step(state, batch, count)
+            seen, last = state.seen, state.seen == total
             logs = last or _is_due(seen, count, config.log_every)
             draws = config.sample_every > 0 and (last or _is_due(seen, count, config.sample_every))
             saves = not last and _is_due(seen, count, config.save_every)
@@ -173,8 +154,9 @@ def train_stage(
                 if draws:
                     shown = replace(stage, network=state.emas[-1].network)
                     data.previews.write(run.folder, [*finished, shown], seen, run.device)
-                if saves:
-                    _save_state(state)
+                if saves and time.monotonic() - run.last_saved >= config.save_seconds:
+                    resume.save_stage(run.folder, number, seen, state.metrics, state.parts)
+                    run.last_saved = time.monotonic()
     if total:
         _choose_ema(state)
     stage.network.to("cpu").eval().requires_grad_(False)
@@ -198,21 +180,27 @@ def _begin_stage(run: Run, data: TrainingData, stage: Stage, number: int) -> Sta
     model: nn.Module = network
     if run.world > 1:
         model = nn.parallel.DistributedDataParallel(network, broadcast_buffers=False)
-    started = (time.monotonic(), seen)
-    return StageState(
-        run,
-        data,
-        stage,
-        number,
-        network,
-        model,
-        emas,
-        chosen_optimizers,
-        seen,
-        metrics,
-        PendingMetrics(sets),
-        started,
-    )
+    pending, start = PendingMetrics(sets), (time.monotonic(), seen)
+    given = (run, data, stage, number, model, emas, chosen_optimizers)
+    return StageState(*given, seen, metrics, pending, start)
+
+
+def _take_step(state: StageState, batch: Batch, count: int) -> None:
+    """One step of the optimisers, for `count` images of all processes."""
+    run, network, config = state.run, state.stage.network, state.run.config
+    total = config.images[state.number]
+    state.lr = learning_rate(config, state.seen, total, finetuning=run.finetuning)
+    optimizers.set_learning_rate(state.optimizers, state.lr)
+    share = count / run.world
+    losses_B = _accumulate(state.model, batch, state.stage.sigma_data, config, share)
+    norm = nn.utils.clip_grad_norm_(list(network.parameters()), config.max_grad_norm)
+    for optimizer in state.optimizers:
+        optimizer.step()
+        optimizer.zero_grad()
+    state.seen += count
+    for average in state.emas:
+        average.update(network, state.seen, count)
+    state.pending.add(state.seen, norm, losses_B, batch.set_B)
 
 
 def _accumulate(
@@ -220,15 +208,8 @@ def _accumulate(
 ) -> Tensor:
     """Add the gradient of the mean loss to the weights', a microbatch after the other.
 
-    Args:
-        model: the network, wrapped where there are several processes.
-        batch: this process's share.
-        sigma_data: of the stage.
-        config: says in how many microbatches, and in which precision.
-        count: images of the whole batch, over the number of processes, whose mean is taken.
-
-    Returns:
-        The loss of each image (B).
+    The mean is over `count` images: those of the whole batch, over the number of processes.
+    Returns the loss of each image of this process (B).
     """
     losses, parts = [], batch.microbatches(config.gradient_accumulation)
     for number, part in enumerate(parts):
@@ -246,15 +227,26 @@ def _check_finite(state: StageState, *, thoroughly: bool) -> None:
     A broken run is never saved: figures are read, and weights looked at, before each save.
 
     Raises:
-        InputError: a gradient, or a weight, is no finite number.
+        InputError: a gradient, or a weight, is no finite number; says how to go on.
     """
-    state.latest_loss, broken = state.pending.read_into(state.metrics, world=state.run.world)
-    if broken is None and thoroughly and not resume.is_finite(state.network):
+    run, stage = state.run, state.stage
+    latest_loss, broken = state.pending.read_into(state.metrics, world=run.world)
+    if broken is None and thoroughly and not resume.is_finite(stage.network):
         broken = state.seen
     if broken is not None:
-        _stop_run(state, broken)
-    total = state.run.config.images[state.number]
-    state.run.progress.count(f"{state.stage.size} px", state.seen, total, loss=state.latest_loss)
+        at, rate = resume.read_position(run.folder), run.config.learning_rate
+        where = "it begins again, for nothing was saved yet"
+        if at is not None:
+            from_there = f"{at[1]} images of stage {run.config.stages[at[0]]}"
+            where = f"it goes on from {run.folder / STATE_FILE}, {from_there}"
+        raise InputError(
+            run.folder,
+            f"the loss of stage {stage.size} is no longer a number after {broken} images",
+            fix=f"type the same command with learning_rate = {rate / 2:g} in --config FILE "
+            f"(it was {rate:g}); {where}",
+        )
+    total = run.config.images[state.number]
+    run.progress.count(f"{stage.size} px", state.seen, total, loss=latest_loss)
 
 
 def _log_metrics(state: StageState, measured: Mapping[str, Any]) -> None:
@@ -264,13 +256,6 @@ def _log_metrics(state: StageState, measured: Mapping[str, Any]) -> None:
     entry |= {"learning_rate": float(f"{state.lr:.4g}"), "rate": round(images / seconds, 2)}
     state.run.log.write(entry | dict(measured))
     state.metrics = Metrics.empty(len(state.data.set_names))
-
-
-def _save_state(state: StageState) -> None:
-    """Save, unless the last save is too short ago to be worth another."""
-    if time.monotonic() - state.run.last_saved >= state.run.config.save_seconds:
-        resume.save_stage(state.run.folder, state.number, state.seen, state.metrics, state.parts)
-        state.run.last_saved = time.monotonic()
 
 
 def _choose_ema(state: StageState) -> None:
@@ -303,10 +288,8 @@ def held_out_loss(state: StageState, *, limit: int = HELD_OUT_IMAGES) -> dict[st
         batch = mixture.batch(quiet, state.number, 0, count, device=run.device)
         for average in state.emas:
             parts = [
-                batch_loss(
-                    average.network, microbatch, state.stage.sigma_data, run.config.precision
-                )
-                for microbatch in batch.microbatches(-(-count // together))
+                batch_loss(average.network, part, state.stage.sigma_data, run.config.precision)
+                for part in batch.microbatches(-(-count // together))
             ]
             found[f"{average.sigma_rel:g}"][name] = round(float(torch.cat(parts).mean()), 6)
     means = {width: round(sum(v.values()) / len(v), 6) for width, v in found.items()}
@@ -317,24 +300,3 @@ def held_out_loss(state: StageState, *, limit: int = HELD_OUT_IMAGES) -> dict[st
 
 def _is_due(seen: int, count: int, every: int) -> bool:
     return seen // every > (seen - count) // every
-
-
-def _stop_run(state: StageState, seen: int) -> NoReturn:
-    """Training has gone wrong; what was saved before is whole.
-
-    Raises:
-        InputError: says so, and how to go on.
-    """
-    run, stage, rate = state.run, state.stage, state.run.config.learning_rate
-    at = resume.read_position(run.folder)
-    where = "it begins again, for nothing was saved yet"
-    if at is not None:
-        where = (
-            f"it goes on from {run.state_file}, {at[1]} images of stage {run.config.stages[at[0]]}"
-        )
-    raise InputError(
-        run.folder,
-        f"the loss of stage {stage.size} is no longer a number after {seen} images",
-        fix=f"type the same command with learning_rate = {rate / 2:g} in --config FILE "
-        f"(it was {rate:g}); {where}",
-    )

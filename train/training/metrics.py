@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from operator import add
 from typing import Any
 
 import torch
@@ -26,24 +27,16 @@ class Metrics:
     def add(self, norm: float, loss: Sequence[float], images: Sequence[float]) -> None:
         """Take in one step."""
         self.norm, self.steps = self.norm + norm, self.steps + 1
-        self.loss = [a + b for a, b in zip(self.loss, loss, strict=True)]
-        self.images = [a + b for a, b in zip(self.images, images, strict=True)]
+        self.loss = list(map(add, self.loss, loss))
+        self.images = list(map(add, self.images, images))
 
     def means(self, names: Sequence[str]) -> dict[str, Any]:
         """Mean loss an image, of all and of each set that had any; mean norm of the gradient."""
-        sets = {
-            name: round(loss / count, 6)
-            for name, loss, count in zip(names, self.loss, self.images, strict=True)
-            if count
-        }
         entry: dict[str, Any] = {"loss": round(sum(self.loss) / sum(self.images), 6)}
         if len(names) > 1:
-            entry["losses"] = sets
+            sets = zip(names, self.loss, self.images, strict=True)
+            entry["losses"] = {name: round(loss / n, 6) for name, loss, n in sets if n}
         return entry | {"gradient_norm": round(self.norm / self.steps, 6)}
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values; floats come back from JSON as they were."""
-        return asdict(self)
 
 
 @dataclass
@@ -74,16 +67,15 @@ class PendingMetrics:
             The latest mean loss, and the images seen before the first step whose gradient is no
             finite number, None if there is none; nothing is added from that step on.
         """
-        if not self.rows:
-            return math.nan, None
-        seen = [row[0] for row in self.rows]
-        norms = torch.stack([row[1] for row in self.rows])
-        sums_N2S = torch.stack([row[2] for row in self.rows])
+        latest, rows, self.rows = math.nan, self.rows, []
+        if not rows:
+            return latest, None
+        seen, norms, sums = zip(*rows, strict=True)
+        sums_N2S = torch.stack(sums)
         if world > 1:
             torch.distributed.all_reduce(sums_N2S)
-        self.rows = []
-        latest = math.nan
-        for at, norm, (loss, images) in zip(seen, norms.tolist(), sums_N2S.tolist(), strict=True):
+        read = (seen, torch.stack(norms).tolist(), sums_N2S.tolist())
+        for at, norm, (loss, images) in zip(*read, strict=True):
             if not math.isfinite(norm + sum(loss)):
                 return latest, at - round(sum(images))
             metrics.add(norm, loss, images)

@@ -33,13 +33,10 @@ def save_stage(folder: Path, number: int, seen: int, metrics: Metrics, parts: Tr
         InputError: the disk is full or not ours.
     """
     network, averages, tools = parts
-    tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
-    for n, average in enumerate(averages):
-        values = average.network.state_dict().items()
-        tensors |= {f"average{n}/{name}": value for name, value in values}
-    memory = optimizers.states(tools, network).items()
-    tensors |= {f"optimizer/{name}": value for name, value in memory}
-    described = {"version": VERSION, "stage": number, "seen": seen, "tally": metrics.to_json()}
+    groups = {"network": network.state_dict(), "optimizer": optimizers.states(tools, network)}
+    groups |= {f"average{n}": each.network.state_dict() for n, each in enumerate(averages)}
+    tensors = {f"{group}/{name}": v for group, own in groups.items() for name, v in own.items()}
+    described = {"version": VERSION, "stage": number, "seen": seen, "tally": asdict(metrics)}
     checkpoint.write_tensors(folder / STATE_FILE, tensors, described)
 
 

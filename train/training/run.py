@@ -99,8 +99,11 @@ def _train(run: Run, folders: Mapping[str, Path | None], init: Path | None) -> C
         run.progress.say(notice)
     owed: list[dict[str, str]] = []
     if run.rank == 0:
-        _refuse_too_large(run, data, start)
-        owed = _collect_credits(shard_sets, init)
+        shapes = [stage.network.config for stage in start.stages] if start else None
+        where = (data.mixture.text.width, run.device, run.progress)
+        plan.refuse_what_cannot_fit(settings, *where, shapes=shapes, world=run.world)
+        own = [credits.read_shard_credits(each.shards, each.images.keys) for each in shard_sets]
+        owed = credits.merge_credits([checkpoint.read_credits(init) if init else [], *own])
         _begin_log(run, shard_sets)
         run.barrier()
     cascade = start or _new_cascade(settings, data.mixture)
@@ -220,34 +223,16 @@ def _claim_folder(
 
 
 def _refuse_other_init(settings: TrainConfig, start: Cascade) -> None:
-    """Refuse stages and text encoders other than those of the checkpoint to start from.
-
-    Raises:
-        InputError: with both named.
-    """
+    """Refuse stages and text encoders other than those of the checkpoint to start from."""
     if start.encoder != settings.text_encoder:
-        raise InputError(
-            "--init",
-            f"the checkpoint was trained with the text encoder {start.encoder}, asked for "
-            f"{settings.text_encoder}",
-            fix=f'in --config FILE, text_encoder = "{start.encoder}"',
-        )
-    found = tuple(s.size for s in start.stages)
+        was, asked = f"was trained with the text encoder {start.encoder}", settings.text_encoder
+        fix = f'in --config FILE, text_encoder = "{start.encoder}"'
+        raise InputError("--init", f"the checkpoint {was}, asked for {asked}", fix=fix)
+    found = tuple(stage.size for stage in start.stages)
     if found != settings.stages:
-        raise InputError(
-            "--init",
-            f"the checkpoint has stages {join_sizes(found)}, asked for "
-            f"{join_sizes(settings.stages)}",
-            fix="leave out --stages, or train from nothing without --init",
-        )
-
-
-def _refuse_too_large(run: Run, data: TrainingData, start: Cascade | None) -> None:
-    shapes = [stage.network.config for stage in start.stages] if start else None
-    width = data.mixture.text.width
-    plan.refuse_what_cannot_fit(
-        run.config, width, run.device, run.progress, shapes=shapes, world=run.world
-    )
+        was, asked = f"has stages {join_sizes(found)}", join_sizes(settings.stages)
+        fix = "leave out --stages, or train from nothing without --init"
+        raise InputError("--init", f"the checkpoint {was}, asked for {asked}", fix=fix)
 
 
 def _begin_log(run: Run, sources: Sequence[ShardSet]) -> None:
@@ -255,12 +240,11 @@ def _begin_log(run: Run, sources: Sequence[ShardSet]) -> None:
     if resume.read_position(run.folder):
         return
     run.log.clear()
-    size = str(run.config.stages[0])
+    start = {"stage": 0, "size": str(run.config.stages[0]), "images": 0}
     for source in sources:
         if skipped := source.images.skipped:
-            entry = {"stage": 0, "size": size, "images": 0, "set": source.name}
-            counts = dataset.count_reasons(skipped)
-            run.log.write(entry | {"left_out": counts, "skipped": dict(skipped)})
+            left_out = {"left_out": dataset.count_reasons(skipped), "skipped": dict(skipped)}
+            run.log.write({**start, "set": source.name, **left_out})
 
 
 def _new_cascade(settings: TrainConfig, mixture: Mixture) -> Cascade:
@@ -279,27 +263,17 @@ def _new_cascade(settings: TrainConfig, mixture: Mixture) -> Cascade:
     return Cascade(stages, settings.text_encoder, mixture.text.encoder_digest)
 
 
-def _collect_credits(sources: Sequence[ShardSet], init: Path | None) -> list[dict[str, str]]:
-    """Whom to credit for the images of these sets, and for those that `init` was trained on."""
-    before = [checkpoint.read_credits(init)] if init else []
-    own = [credits.read_shard_credits(source.shards, source.images.keys) for source in sources]
-    return credits.merge_credits([*before, *own])
-
-
 def _words(sources: Sequence[ShardSet], before: ModelFacts) -> tuple[dict[str, int], list[str]]:
     """Words, with their images, and hashes of the shards that the weights answer for.
 
-    Args:
-        sources: of this run; one that is among those of `before` is not counted again.
-        before: facts of the checkpoint it started from.
+    `before` are the facts of the checkpoint the run started from; its shards count once.
     """
-    words, digests = dict(before.words), set(before.shards)
+    words, digests = Counter(before.words), set(before.shards)
     for source in sources:
         if source.digest not in digests:
             digests.add(source.digest)
-            for word, count in source.images.index.words.items():
-                words[word] = words.get(word, 0) + count
-    return words, sorted(digests)
+            words.update(source.images.index.words)
+    return dict(words), sorted(digests)
 
 
 def _measure_stages(cascade: Cascade, data: TrainingData, device: torch.device) -> dict[str, Any]:
