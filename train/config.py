@@ -121,11 +121,7 @@ _FIXES = {
 
 
 def _check_config(config: TrainConfig) -> None:
-    """Refuse values that cannot work, each by its name.
-
-    Raises:
-        UsageError: the first that cannot.
-    """
+    """Refuse the first value that cannot work, by its name."""
     _check_choices(config)
     _check_stages(config)
     for name, (least, above) in _MINIMA.items():
@@ -171,9 +167,8 @@ def _check_choices(config: TrainConfig) -> None:
 
 def _check_stages(config: TrainConfig) -> None:
     if not config.stages or any(side < 8 or side % 8 for size in config.stages for side in size):
-        _refuse(
-            "stages", f"{join_sizes(config.stages)} are not multiples of 8 pixels", "such as 16,64"
-        )
+        problem = f"{join_sizes(config.stages)} are not multiples of 8 pixels"
+        _refuse("stages", problem, "such as 16,64")
     if any(later.factor_over(earlier) not in (2, 4) for earlier, later in pairwise(config.stages)):
         _refuse("stages", "each stage must be 2 or 4 times the one before", "such as 16,64")
     if len(config.images) != len(config.stages):

@@ -102,15 +102,13 @@ class _NarrowConvolution(torch.autograd.Function):
 
 def _convolution_backward(
     out_BCHW: Tensor, x_BCHW: Tensor, weight: Tensor, wanted: list[bool]
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+) -> tuple[Tensor | None, ...]:
     """Gradients of input, weight and bias, as far as they are wanted."""
     if not any(wanted):
         return None, None, None
     one, sizes = [1, 1], [len(weight)]
-    found: tuple[Tensor | None, Tensor | None, Tensor | None]
-    found = torch.ops.aten.convolution_backward(
-        out_BCHW, x_BCHW, weight, sizes, one, one, one, False, [0, 0], 1, wanted
-    )
+    given = (out_BCHW, x_BCHW, weight, sizes, one, one, one, False, [0, 0], 1, wanted)
+    found: tuple[Tensor | None, ...] = torch.ops.aten.convolution_backward(*given)
     return found
 
 

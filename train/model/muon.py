@@ -48,14 +48,8 @@ class Muon(Optimizer):
         own = list(weights)
         if any(weight.ndim < 2 for weight in own):
             raise ValueError("Muon is for weights of two dimensions or more")
-        defaults: dict[str, Any] = {
-            "lr": lr,
-            "weight_decay": weight_decay,
-            "momentum": momentum,
-            "nesterov": nesterov,
-            "ns_steps": ns_steps,
-        }
-        super().__init__(own, defaults)
+        defaults: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum}
+        super().__init__(own, defaults | {"nesterov": nesterov, "ns_steps": ns_steps})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]

@@ -1,6 +1,6 @@
 """Optimisers by name, each with the options it knows; their states by the weights' names."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -33,19 +33,15 @@ def check_options(name: str, options: Mapping[str, Any]) -> None:
         if option not in OPTIONS[name]:
             fix = suggest(option, OPTIONS[name])
             raise UsageError(subject, f"no option of {name} {option!r}", fix=fix)
-    try:
-        _try_options(name, options)
+    try:  # a step with them
+        layer = nn.Linear(2, 2)
+        layer(torch.ones(1, 2)).sum().backward()
+        for optimizer in make(name, options, layer, weight_decay=0.0):
+            optimizer.step()
     except (ValueError, TypeError, RuntimeError) as error:
         values = ", ".join(f"{k} = {_toml_value(v)}" for k, v in OPTIONS[name].items())
         problem = f"{name} cannot use {dict(options)} ({error})"
         raise UsageError(subject, problem, fix=f"values such as {values}") from None
-
-
-def _try_options(name: str, options: Mapping[str, Any]) -> None:
-    layer = nn.Linear(2, 2)
-    layer(torch.ones(1, 2)).sum().backward()
-    for optimizer in make(name, options, layer, weight_decay=0.0):
-        optimizer.step()
 
 
 def _toml_value(value: Any) -> str:
@@ -96,8 +92,10 @@ def states(optimizers: Sequence[Optimizer], network: nn.Module) -> dict[str, Ten
     """What the optimisers remember, as WEIGHT/NAME."""
     return {
         f"{weight}/{name}": value
-        for weight, state in _states_by_weight(optimizers, network)
-        for name, value in state.items()
+        for weight, parameter in network.named_parameters()
+        for optimizer in optimizers
+        if parameter in optimizer.state
+        for name, value in optimizer.state[parameter].items()
     }
 
 
@@ -112,20 +110,7 @@ def restore_state(
         parameter = weights[weight]
         # the fused step walks memory, so its moments must be laid out as the weights are
         like = parameter if value.shape == parameter.shape else value
-        place = parameter.device if _lies_with_weight(owners[parameter], name) else "cpu"
+        fused = bool(owners[parameter].param_groups[0].get("fused"))
+        place = parameter.device if fused or name != "step" else "cpu"  # counts of steps often stay
         own = torch.empty_like(like, dtype=value.dtype, device=place).copy_(value)
         owners[parameter].state[parameter][name] = own
-
-
-def _lies_with_weight(optimizer: Optimizer, name: str) -> bool:
-    """Whether this part of the state lies where the weights lie; counts of steps often do not."""
-    return name != "step" or bool(optimizer.param_groups[0].get("fused"))
-
-
-def _states_by_weight(
-    optimizers: Sequence[Optimizer], network: nn.Module
-) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
-    for name, parameter in network.named_parameters():
-        for optimizer in optimizers:
-            if parameter in optimizer.state:
-                yield name, optimizer.state[parameter]

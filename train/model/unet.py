@@ -16,6 +16,7 @@ self-attention makes of a place does not depend on how much else it is shown.
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -73,8 +74,7 @@ class NoiseEmbedding(nn.Module):
         place = torch.get_default_device()
         logarithms = torch.linspace(math.log(0.1), math.log(4.0), 32, device=place)
         frequencies = 2 * math.pi * torch.exp(logarithms)
-        self.register_buffer("frequencies", frequencies, persistent=False)
-        self.frequencies: Tensor
+        self.frequencies = nn.Buffer(frequencies, persistent=False)
         self.noise = nn.Linear(64 * noise_levels, width)
         self.text = nn.Linear(text_width, width)
         self.out = nn.Linear(width, width)
@@ -154,24 +154,17 @@ class UNet(nn.Module):
         bottom = widths[-1]
         self.embedding = NoiseEmbedding(bottom, text_width, config.noise_levels)
         self.null_text = nn.Parameter(torch.zeros(text_width))
-        self.token_mean: Tensor
-        self.token_std: Tensor
-        self.pooled_mean: Tensor
-        self.pooled_std: Tensor
-        for name in ("token_mean", "pooled_mean"):
-            self.register_buffer(name, torch.zeros(text_width))
-        for name in ("token_std", "pooled_std"):
-            self.register_buffer(name, torch.ones(text_width))
+        self.token_mean = nn.Buffer(torch.zeros(text_width))
+        self.pooled_mean = nn.Buffer(torch.zeros(text_width))
+        self.token_std = nn.Buffer(torch.ones(text_width))
+        self.pooled_std = nn.Buffer(torch.ones(text_width))
         self.stem = nn.Conv2d(config.in_channels * patch**2, widths[0], 3, padding=1)
         self.down, self.up = self._levels(), self._levels()
         steps = list(pairwise(widths))  # from each level to the one below
         self.shrink = nn.ModuleList(nn.Linear(4 * high, low) for high, low in steps)
-        self.mid = nn.ModuleList(
-            TransformerBlock(
-                bottom, text_width, config.heads, bottom, self_attention=config.self_attention
-            )
-            for _ in range(config.mid_blocks)
-        )
+        block = partial(TransformerBlock, bottom, text_width, config.heads, bottom)
+        blocks = (block(self_attention=config.self_attention) for _ in range(config.mid_blocks))
+        self.mid = nn.ModuleList(blocks)
         self.grow = nn.ModuleList(nn.Linear(low, 4 * high) for high, low in steps)
         self.fuse = nn.ModuleList(nn.Linear(2 * high, high) for high, _ in steps)
         self.out = _zero_init(nn.Conv2d(widths[0], config.out_channels * patch**2, 3, padding=1))
@@ -224,8 +217,7 @@ class UNet(nn.Module):
     def _run_block(self, block: Callable[..., Tensor], *given: Tensor) -> Tensor:
         """The block's output; its insides are kept for the backward pass, or computed again."""
         if self.config.gradient_checkpointing and torch.is_grad_enabled():
-            again: Tensor = checkpoint(block, *given, use_reentrant=False)
-            return again
+            block = partial(checkpoint, block, use_reentrant=False)
         return block(*given)
 
     def _text(self, text_BLD: Tensor, mask_BL: Tensor) -> tuple[Tensor, Tensor]:

@@ -78,20 +78,15 @@ def measure(
     """
     rows = torch.linspace(0, len(images) - 1, min(limit, len(images))).round().long().tolist()
     together = max(1, MEASURED_PIXELS // (images.size.width * images.size.height))
-    figures: dict[str, list[Tensor]] = {}
-    for start in range(0, len(rows), together):
-        pairs = _make_pairs(stage, images, mixture, rows[start : start + together])
-        for name, values in _measure(stage, pairs, device, start).items():
-            figures.setdefault(name, []).append(values)
-    means = {name: torch.cat(values).mean(0) for name, values in figures.items()}
-    shift = float(means.pop("shift_C").abs().max())
+    parts = [
+        _measure(stage, _make_pairs(stage, images, mixture, rows[n : n + together]), device, n)
+        for n in range(0, len(rows), together)
+    ]
+    means = {name: torch.cat([part[name] for part in parts]).mean(0) for name in parts[0]}
+    shift = round(float(means.pop("shift_C").abs().max()), 3)
     decibels = {name: round(float(value), 3) for name, value in means.items()}
-    return {
-        **decibels,
-        "colour_shift": round(shift, 3),
-        "pictures": len(rows),
-        "converged": decibels["psnr"] >= decibels["back_projected"] + MARGIN_DB,
-    }
+    converged = decibels["psnr"] >= decibels["back_projected"] + MARGIN_DB
+    return {**decibels, "colour_shift": shift, "pictures": len(rows), "converged": converged}
 
 
 def restore(
@@ -118,12 +113,9 @@ def refine(
 def _make_pairs(stage: Stage, image_set: ImageSet, mixture: Mixture, rows: list[int]) -> Pairs:
     assert stage.conditioning_size is not None, "a base stage enlarges nothing"
     images = image_set.images(rows)
-    captions = [mixture.caption_rows[image_set.captions[row][0]] for row in rows]
-    return Pairs(
-        downsample_to(images, stage.size),
-        downsample_to(images, stage.conditioning_size),
-        mixture.text.take(torch.tensor(captions)),
-    )
+    captions = torch.tensor([mixture.caption_rows[image_set.captions[row][0]] for row in rows])
+    real, low = (downsample_to(images, size) for size in (stage.size, stage.conditioning_size))
+    return Pairs(real, low, mixture.text.take(captions))
 
 
 def _measure(stage: Stage, pairs: Pairs, device: torch.device, first: int) -> dict[str, Tensor]:

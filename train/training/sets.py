@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ import torch
 from train.data import dataset
 from train.data.batches import Mixture
 from train.data.dataset import CACHE, ImageSet
-from train.text_encoder.embeddings import EncodedText, encode_sets
+from train.text_encoder.embeddings import encode_sets
 from train.training.loop import Run, TrainingData
 from train.training.previews import PREVIEW_COUNT, Previews
 
@@ -46,14 +47,11 @@ def load_shard_sets(run: Run, folders: Mapping[str, Path | None]) -> list[ShardS
             progress=run.progress,
         )
         if images.is_streamed:
-            run.progress.say(
-                f"{shards}: too large for the cache, read from the shards as they are drawn"
-            )
+            how = "too large for the cache, read from the shards as they are drawn"
+            run.progress.say(f"{shards}: {how}")
         if images.skipped:
-            key, why = next(iter(images.skipped.items()))
-            run.progress.say(
-                f"{shards}: {len(images.skipped)} images left out, such as {key}: {why}"
-            )
+            count, (key, why) = len(images.skipped), next(iter(images.skipped.items()))
+            run.progress.say(f"{shards}: {count} images left out, such as {key}: {why}")
         found.append(ShardSet(name, shards, images))
     return found
 
@@ -64,12 +62,10 @@ def build_training_data(run: Run, sources: Sequence[ShardSet]) -> TrainingData:
     weights = [getattr(settings, source.name) for source in sources]
     caches = [dataset.cache_folder(source.shards, run.folder / CACHE) for source in sources]
     captions = [dataset.distinct_captions([images]) for images in sets]
-    text, rows = encode_sets(
-        list(zip(captions, caches, strict=True)),
-        settings.text_encoder,
-        device=run.device,
-        progress=run.progress,
+    encode = partial(
+        encode_sets, name=settings.text_encoder, device=run.device, progress=run.progress
     )
+    text, rows = encode(list(zip(captions, caches, strict=True)))
     parts = [dataset.split_held_out(images, settings.held_out) for images in sets]
     mixture = Mixture([kept for kept, _ in parts], [w / sum(weights) for w in weights], rows, text)
     names = [source.name for source in sources]
@@ -80,22 +76,10 @@ def build_training_data(run: Run, sources: Sequence[ShardSet]) -> TrainingData:
     }
     shown, own = settings.sample_prompts, text
     if shown:
-        own, rows = encode_sets(
-            [(sorted({*shown}), caches[0])],
-            settings.text_encoder,
-            device=run.device,
-            progress=run.progress,
-        )
-    else:
-        shown = _preview_prompts([*(h.sets[0] for h in held_out.values()), *mixture.sets])
-    return TrainingData(mixture, names, held_out, _build_previews(shown, own, rows))
-
-
-def _preview_prompts(sets: Sequence[ImageSet]) -> tuple[str, ...]:
-    """The first captions of as many different images, of one set after the other."""
-    found = dict.fromkeys(texts[0] for images in sets for texts in images.captions)
-    return tuple(found)[:PREVIEW_COUNT]
-
-
-def _build_previews(prompts: Sequence[str], text: EncodedText, rows: Mapping[str, int]) -> Previews:
-    return Previews(prompts, text.take(torch.tensor([rows[prompt] for prompt in prompts])))
+        own, rows = encode([(sorted({*shown}), caches[0])])
+    else:  # the first captions of as many different images, of one set after the other
+        drawn = [*(held.sets[0] for held in held_out.values()), *mixture.sets]
+        first = dict.fromkeys(texts[0] for images in drawn for texts in images.captions)
+        shown = tuple(first)[:PREVIEW_COUNT]
+    previews = Previews(shown, own.take(torch.tensor([rows[prompt] for prompt in shown])))
+    return TrainingData(mixture, names, held_out, previews)
