@@ -126,17 +126,12 @@ def read_credits(path: Path) -> list[dict[str, str]]:
 
 
 def _read_stage(file: Path, reader: Any, record: StageRecord) -> Stage:
-    size, condition = Size.of(record.size), record.conditioning_size
+    size, low = Size.of(record.size), record.conditioning_size
     network = UNet(UNetConfig.from_json(record.unet)).to(memory_format=torch.channels_last)
     fill_network(network, reader, f"{size}/", file)
-    return Stage(
-        size,
-        None if condition is None else Size.of(condition),
-        network.eval().requires_grad_(False),
-        record.sigma_data,
-        record.images_seen,
-        record.facts,
-    )
+    network.eval().requires_grad_(False)
+    shown = (record.sigma_data, record.images_seen, record.facts)
+    return Stage(size, None if low is None else Size.of(low), network, *shown)
 
 
 @torch.no_grad()
@@ -146,17 +141,18 @@ def fill_network(network: UNet, reader: Any, prefix: str, file: Path) -> None:
     Raises:
         InputError: they are not those of such a network, or not all finite numbers.
     """
-    places = network.state_dict()
+    places, fix = network.state_dict(), "restore the file, or train again"
     stored = {n.removeprefix(prefix) for n in reader.keys() if n.startswith(prefix)}  # noqa: SIM118
     wrong = sorted(stored ^ places.keys())
     for name, place in places.items():
         value = None if wrong else reader.get_tensor(prefix + name)
         if value is None or value.shape != place.shape:
             problem = f"weights do not fit their description ({wrong[0] if wrong else name})"
-            raise InputError(file, problem, fix="restore the file, or train again")
+            raise InputError(file, problem, fix=fix)
         if not torch.isfinite(value).all():
-            problem = f"the weights {prefix}{name} are not all finite numbers"
-            raise InputError(file, problem, fix="restore the file, or train again")
+            raise InputError(
+                file, f"the weights {prefix}{name} are not all finite numbers", fix=fix
+            )
         place.copy_(value)
 
 
@@ -197,9 +193,7 @@ def open_tensors(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
     from safetensors import SafetensorError, safe_open
 
     fix = "name a folder of train finetune"
-    if (
-        path.name != MODEL_FILE and (path.parent / STATE_FILE).exists()
-    ):  # a part of an unfinished run
+    if path.name != MODEL_FILE and (path.parent / STATE_FILE).exists():  # of an unfinished run
         fix = "remove this run's folder, or name a new --out"
     try:
         with safe_open(path, framework="pt") as reader:

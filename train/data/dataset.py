@@ -137,17 +137,11 @@ def load_images(
             image, or nowhere to keep things.
     """
     index = read_index(shards)
-    facts = json.dumps([CACHE_VERSION, [s.sha256 for s in index.shards], size, fit])
-    name = f"pictures-{size}-{hashlib.sha256(facts.encode()).hexdigest()[:24]}"
-    needed = index.samples * size.width * size.height * 3
-    wanted = [f"{name}.json", *([f"{name}.u8"] if needed <= limit else [])]
-    folder = index.root / CACHE
-    if not all((folder / file).exists() for file in wanted):
-        folder = cache_folder(shards, cache)
-    listing, pixels = folder / f"{name}.json", folder / f"{name}.u8"
-    kept = pixels.exists() or (needed <= limit and needed < _free_bytes(folder))
+    listing, pixels, kept = _cache_files(shards, index, (size, fit), limit, cache)
     if not listing.exists() or (kept and not pixels.exists()):
-        _remove_stale(folder)
+        for part in listing.parent.glob(".pictures-*.part"):  # of processes that were killed
+            if part.stat().st_mtime < time() - STALE:
+                part.unlink(missing_ok=True)
         found = _decode_all(shards, index, (size, fit), pixels if kept else None, progress)
         write_bytes(listing, json.dumps(found, ensure_ascii=False).encode())
     found = json.loads(listing.read_bytes())
@@ -162,6 +156,23 @@ def load_images(
         files = [index.root / shard.name for shard in index.shards]
         source = TarReader(files, np.array(found["places"], np.int64), size, fit, _workers())
     return ImageSet(size, source, list(range(len(keys))), keys, captions, skipped, index)
+
+
+def _cache_files(
+    shards: Path, index: ShardIndex, form: tuple[Size, str], limit: int, cache: Path | None
+) -> tuple[Path, Path, bool]:
+    """Where images of a form are listed, where their pixels lie, and whether those are kept."""
+    facts = json.dumps([CACHE_VERSION, [s.sha256 for s in index.shards], *form])
+    name = f"pictures-{form[0]}-{hashlib.sha256(facts.encode()).hexdigest()[:24]}"
+    needed = index.samples * form[0].width * form[0].height * 3
+    wanted = [f"{name}.json", *([f"{name}.u8"] if needed <= limit else [])]
+    folder = index.root / CACHE
+    if not all((folder / file).exists() for file in wanted):
+        folder = cache_folder(shards, cache)
+    listing, pixels = folder / f"{name}.json", folder / f"{name}.u8"
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    kept = pixels.exists() or (needed <= limit and needed < shutil.disk_usage(there).free)
+    return listing, pixels, kept
 
 
 def cache_folder(shards: Path, otherwise: Path | None) -> Path:
@@ -236,19 +247,6 @@ def _decode_all(
 def _workers() -> int:
     """Threads to decode with: the processors given to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _free_bytes(folder: Path) -> int:
-    """Bytes free on the disk that holds, or would hold, `folder`."""
-    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    return shutil.disk_usage(there).free
-
-
-def _remove_stale(folder: Path) -> None:
-    """Delete what processes that were killed while decoding left behind."""
-    for part in folder.glob(".pictures-*.part"):
-        if part.stat().st_mtime < time() - STALE:
-            part.unlink(missing_ok=True)
 
 
 def split_held_out(images: ImageSet, share: float) -> tuple[ImageSet, ImageSet]:

@@ -67,10 +67,8 @@ def _levels(side: int, most: int) -> int:
 def _patch(size: Size, grid: int, levels: int, most: int) -> int:
     """Pixels a side that the stem folds: the largest power of two that leaves `grid` places."""
     patch = 1
-    while (
-        2 * patch <= most
-        and min(size) // (2 * patch) >= grid
-        and all(side % (2 * patch << (levels - 1)) == 0 for side in size)
-    ):
-        patch *= 2
+    while (twice := 2 * patch) <= min(most, min(size) // grid):
+        if any(side % (twice << (levels - 1)) for side in size):
+            break
+        patch = twice
     return patch

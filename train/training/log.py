@@ -36,8 +36,11 @@ class RunLog:
             kept = [line for line in lines if _is_before(line, stage, seen)]
             write_bytes(path, "".join(kept).encode())
         if self.tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
             self.close()
-            self._board = _tensorboard_writer(self.folder / TENSORBOARD_FOLDER / name, seen)
+            make: Any = SummaryWriter
+            self._board = make(str(self.folder / TENSORBOARD_FOLDER / name), purge_step=seen + 1)
 
     def clear(self) -> None:
         """Forget all lines: a run begins."""
@@ -86,12 +89,10 @@ def read_loss_points(run: Path) -> dict[str, dict[str, list[tuple[int, float]]]]
     """Loss and held-out loss by images seen, a stage each, from the log in a run's folder."""
     path = run / LOG_FILE
     points: dict[str, dict[str, list[tuple[int, float]]]] = {}
-    for line in path.read_text().splitlines() if path.exists() else []:
-        entry = json.loads(line)
+    for entry in map(json.loads, path.read_text().splitlines() if path.exists() else []):
         stage = points.setdefault(f"{entry['size']} px", {"loss": [], "held_out": []})
-        for kind in stage:
-            if kind in entry:
-                stage[kind].append((entry["images"], entry[kind]))
+        for kind in stage.keys() & entry.keys():
+            stage[kind].append((entry["images"], entry[kind]))
     return points
 
 
@@ -109,10 +110,3 @@ def require_tensorboard() -> None:
             "TensorBoard is not installed",
             fix="pip install tensorboard, or leave the setting out; log.jsonl holds the same",
         ) from None
-
-
-def _tensorboard_writer(folder: Path, seen: int) -> Any:
-    from torch.utils.tensorboard import SummaryWriter
-
-    make: Any = SummaryWriter
-    return make(str(folder), purge_step=seen + 1)

@@ -192,7 +192,7 @@ def refuse_what_cannot_fit(
     Raises:
         UsageError: it cannot fit; the fix names what would.
     """
-    cuda = device.type == "cuda"
+    cuda, free = device.type == "cuda", timing.free_memory(device)
 
     def needs(changed: TrainConfig, kind: Callable[..., memory.Memory]) -> Iterator[int]:
         nets = shapes or memory.unet_configs(changed, text_width)
@@ -207,8 +207,7 @@ def refuse_what_cannot_fit(
         counted = (n for kind in (memory.resident, memory.training) for n in needs(changed, kind))
         return all(number <= free for number in counted)
 
-    needed, free = need(config), timing.free_memory(device)
-    if needed > free:
+    if (needed := need(config)) > free:
         groups = _smaller_runs(config, sizes=shapes is None)
         found = [next((run for run in group if fits(run[1])), None) for group in groups]
         fixes = [f"{words} ({gigabytes(need(run))})" for words, run in filter(None, found)]

@@ -43,15 +43,13 @@ class Previews:
         for network in networks:  # not in inference mode: what moves there can never learn again
             network.to(device)
         together = sampler.count_at_once(stages[-1].size)
-        firsts = range(0, len(self.prompts), together)
-        parts = [self._part(stages, slice(n, n + together), device) for n in firsts]
+        parts, config = [], sampler.SamplingConfig()
+        for part in (slice(n, n + together) for n in range(0, len(self.prompts), together)):
+            text = (self.text[0][part].to(device), self.text[1][part].to(device))
+            seeds = range(len(self.prompts))[part]
+            with torch.inference_mode():
+                *_, last = sampler.run_stages(stages, text, seeds, device=device, config=config)
+                parts.append(sampler.to_uint8(last))
         for network, home in zip(networks, homes, strict=True):
             network.to(home)
         return np.concatenate(parts)
-
-    @torch.inference_mode()
-    def _part(self, stages: Sequence[Stage], part: slice, device: torch.device) -> np.ndarray:
-        text = (self.text[0][part].to(device), self.text[1][part].to(device))
-        seeds, config = range(len(self.prompts))[part], sampler.SamplingConfig()
-        *_, last = sampler.run_stages(stages, text, seeds, device=device, config=config)
-        return sampler.to_uint8(last)

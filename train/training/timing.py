@@ -69,23 +69,15 @@ def _cgroup_headroom() -> list[int]:
 
 def _cgroup_folders() -> list[Path]:
     """Folders of the control groups of this process, up to the root of each tree."""
-    roots = [CGROUP_ROOT, CGROUP_ROOT / "memory"]
-    paths = [line.split(":", 2)[2] for line in _read_lines(MEMBERSHIP) if line.count(":") >= 2]
-    found = {
-        folder
-        for root in roots
-        for path in [*paths, "/"]
-        for folder in ((root / path.lstrip("/")), *(root / path.lstrip("/")).parents)
-        if folder == root or root in folder.parents
-    }
-    return sorted(found)
-
-
-def _read_lines(path: Path) -> list[str]:
     try:
-        return path.read_text().splitlines()
+        lines = MEMBERSHIP.read_text().splitlines()
     except OSError:
-        return []
+        lines = []
+    paths = [line.split(":", 2)[2].lstrip("/") for line in lines if line.count(":") >= 2]
+    roots = (CGROUP_ROOT, CGROUP_ROOT / "memory")
+    own = [(root, folder) for root in roots for folder in (root, *(root / path for path in paths))]
+    found = [(root, folder) for root, leaf in own for folder in (leaf, *leaf.parents)]
+    return sorted({folder for root, folder in found if folder.is_relative_to(root)})
 
 
 def seconds_per_image(
