@@ -250,10 +250,8 @@ def _tag_captions(subject: str, tags: Sequence[str]) -> Iterator[Caption]:
     """`a picture of SUBJECT, TAG and TAG`, as often as it takes to tell all tags."""
     said = f" {subject.casefold()} "
     fresh = [tag for tag in tags if f" {tag.casefold()} " not in said]
-    first, *rest = subject.split(" ")
-    lead = " ".join([first.lower() if first in ("A", "An", "The") else first, *rest])
+    lead = re.sub(r"^(?:An?|The)(?= |$)", lambda article: article[0].lower(), subject)
     for start in range(0, len(fresh), TAGS_A_CAPTION):
-        things = [*([lead] if lead else []), *fresh[start : start + TAGS_A_CAPTION]]
-        *before, last = things
+        *before, last = filter(None, [lead, *fresh[start : start + TAGS_A_CAPTION]])
         text = f"a picture of {', '.join(before)} and {last}" if before else last
         yield Caption(text, "tags")

@@ -55,8 +55,8 @@ def read_aliases(path: Path) -> Aliases:
     given = check_settings(path, given, _TYPES)
     alias: dict[str, tuple[str, ...]] = {}
     for name, words in given.get("alias", {}).items():
-        unit, where = unit_of(_words_of_entry(path, "[alias]", name)), f"alias.{name}"
-        own = (_words_of_entry(path, where, word) for word in words)
+        unit = unit_of(_words_of_entry(path, "[alias]", name))
+        own = (_words_of_entry(path, f"alias.{name}", word) for word in words)
         alias[unit] = tuple(dict.fromkeys((*alias.get(unit, ()), *own)))
     typo = {
         _words_of_entry(path, "[typo]", name): _words_of_entry(path, f"typo.{name}", meant)
@@ -65,10 +65,9 @@ def read_aliases(path: Path) -> Aliases:
     lists = {
         key: frozenset(_words_of_entry(path, key, w) for w in given.get(key, ())) for key in _LISTS
     }
-    short = next((phrase for phrase in sorted(lists["phrases"]) if " " not in phrase), None)
-    if short is not None:
+    if short := sorted(phrase for phrase in lists["phrases"] if " " not in phrase):
         fix = 'phrases have two words or more: "moon elf"'
-        raise InputError(f"{path} phrases", f"{short!r} is a single word", fix=fix)
+        raise InputError(f"{path} phrases", f"{short[0]!r} is a single word", fix=fix)
     units = {key: frozenset(map(unit_of, words)) for key, words in lists.items()}
     return Aliases(alias, typo, lists["phrases"], units["meta"], units["not-visual"])
 

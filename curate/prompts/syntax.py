@@ -160,20 +160,17 @@ class _Scanner:
 
     def _option(self, match: re.Match[str]) -> int | None:
         name = match[0].lstrip("-—")
-        negative = name in _OPTIONS["negative"]
-        if match[0][0] == "—" and not (
-            negative or name in _OPTIONS["value may be a word"] or name in _OPTIONS["without value"]
-        ):
+        negative, bare = name in _OPTIONS["negative"], name in _OPTIONS["without value"]
+        worded = name in _OPTIONS["value may be a word"]
+        if match[0][0] == "—" and not (negative or bare or worded):
             return None  # a dash between words
         self._end_of_negative(match.start())
         end = match.end()
         if negative:
             self.negative = end
-        elif name not in _OPTIONS["without value"] and name != "prompt":
+        elif not bare and name != "prompt":
             value = _VALUE.match(self.line, end)
-            if value and (
-                name in _OPTIONS["value may be a word"] or any(c.isdigit() for c in value[1][:40])
-            ):
+            if value and (worded or any(c.isdigit() for c in value[1][:40])):
                 end = value.end()
         self.reading.control.append((match.start(), end))
         return end

@@ -155,9 +155,8 @@ def _is_inflected(form: str, lemmas: set[str]) -> bool:
 
 def _is_mistaken_lemma(form: str, known: str) -> bool:
     """Whether the dictionary takes the plural of one noun for another word's form."""
-    if form.endswith("ies") and known.endswith("i"):
-        return True  # skies, of ski
-    return form in IRREGULAR_PLURALS and form not in _LISTS["also regular"]  # calves, of calve
+    skies_of_ski = form.endswith("ies") and known.endswith("i")
+    return skies_of_ski or (form in IRREGULAR_PLURALS and form not in _LISTS["also regular"])
 
 
 def _irregular_lemmas(form: str) -> list[str]:
