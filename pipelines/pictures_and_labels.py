@@ -255,17 +255,18 @@ def _read_member(archive: tarfile.TarFile, name: str) -> bytes:
     return file.read()
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Fetch the packages and write the three folders; one line a folder on stdout."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, required=True, help="folder for the three folders")
-    parser.add_argument("--packages", type=Path, required=True, help="folder for the .tgz files")
-    given = parser.parse_args()
+    parser.add_argument("--packages", type=Path, help="folder for the .tgz files: OUT/packages")
+    given = parser.parse_args(argv)
+    packages = given.packages or given.out / "packages"
     try:
-        command = download_packages(given.packages)
+        command = download_packages(packages)
         if command:
             print(f"  $ {shlex.join(command)}", file=sys.stderr)
-        for name, count in write_folders(given.packages, given.out).items():
+        for name, count in write_folders(packages, given.out).items():
             print(f"{given.out / name}\t{count}")
     except CurateError as error:
         print(f"error: {error}", file=sys.stderr)

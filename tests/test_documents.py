@@ -149,8 +149,8 @@ def test_the_settings_shown_are_all_of_them_with_their_defaults():
 # typed in order
 
 
-def draw_folders(into: Path) -> None:
-    """`people`, `mages` and `truth` as the packages have them, of three roles, drawn."""
+def draw_folders(into: Path) -> dict[str, int]:
+    """`people`, `mages` and `truth` as the packages have them, of three roles: how many images."""
     roles, tones = ("astronaut", "artist", "mage"), pictures_and_labels.TONES[1:]
     colours = ("red", "green", "blue", "yellow", "black")
     shapes = {"astronaut": "circle", "artist": "square", "mage": "triangle"}
@@ -169,6 +169,7 @@ def draw_folders(into: Path) -> None:
                     rows.append(said | {"title": person.label} | pictures_and_labels.RIGHTS)
         lines = "".join(f"{json.dumps(row)}\n" for row in rows)
         (into / folder / "metadata.jsonl").write_text(lines)
+    return {folder.name: len(list(folder.glob("*.webp"))) for folder in sorted(into.iterdir())}
 
 
 def begins_alike(shown: str, real: str) -> bool:
@@ -194,8 +195,8 @@ class Reader:
 
     def run(self, name: str, words: list[str], step: Step) -> str:
         if step.line.startswith("python -m pipelines.pictures_and_labels"):
-            draw_folders(self.folder / words[words.index("--out") + 1])
-            return "".join(f"{line}\n" for line in step.shown)  # of the packages
+            pictures_and_labels.main(words[2:])
+            return self.capsys.readouterr().out
         if name == "cp":
             lines = (ROOT / words[0]).read_text().splitlines(keepends=True)
             (self.folder / words[1] / Path(words[0]).name).write_text("".join(lines[PROMPTS]))
@@ -265,7 +266,8 @@ def empty_folder(tmp_path, monkeypatch):
     """An empty folder, with the key that `fetch pixabay` needs, and without a terminal."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PIXABAY_API_KEY", KEY)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(pictures_and_labels, "download_packages", lambda folder: [])
+    monkeypatch.setattr(pictures_and_labels, "write_folders", lambda _, into: draw_folders(into))
     return tmp_path
 
 
