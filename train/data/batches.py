@@ -103,8 +103,9 @@ class Mixture:
         noise = move(_noise((config.seed, number), seen + mine, layers, crops.crop))
         conditioning = None
         if coarse is not None:
+            # so that flaws of drawn images are not taken for truth: Ho et al., arXiv:2106.15282
             level_B = move(level_B * config.noise_augmentation)
-            conditioning = (augment_noise(coarse, level_B, noise[:, 1]), level_B)
+            conditioning = (coarse + level_B[:, None, None, None] * noise[:, 1], level_B)
         mean = diffusion.noise_mean(config.stages[number], conditioned=number > 0)
         sigma_B = move(diffusion.sample_sigma(strata_B, mean=mean))
         text = (move(states), move(mask * (dropped_B >= config.caption_dropout)[:, None]))
@@ -171,16 +172,6 @@ class Mixture:
         states, mask = self.text.take(rows[mine])
         missing = max(1, int(self.text.lengths_N[rows].max())) - mask.shape[1]
         return F.pad(states, (0, 0, 0, missing)), F.pad(mask, (0, missing))
-
-
-def augment_noise(clean_BCHW: Tensor, level_B: Tensor, noise_BCHW: Tensor) -> Tensor:
-    """What a super-resolution stage is given: the image before, with noise of a level it is told.
-
-    The level is drawn for each image, not for each batch. Noise conditioning augmentation: Ho et
-    al., arXiv:2106.15282, section 3; without noise, a stage trained on real low-resolution
-    images takes every flaw of a drawn one for truth.
-    """
-    return clean_BCHW + level_B[:, None, None, None] * noise_BCHW
 
 
 def _noise(stream: Sequence[int], position_B: Tensor, layers: int, size: Size) -> Tensor:

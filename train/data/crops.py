@@ -53,20 +53,19 @@ class Crops:
         return self.stage.width // self.grid.width
 
     @property
-    def margin(self) -> int:
-        """Of the box around a crop, in pixels of the grid."""
-        return TAPS if self.conditioning_size else 0
-
-    @property
     def box(self) -> Size:
         """What is read around each crop, in stored pixels."""
         scale = self.full.width // self.grid.width
         return Size(*(scale * side for side in self._box_size))
 
     @property
+    def _margin(self) -> int:
+        return TAPS if self.conditioning_size else 0  # pixels of the grid
+
+    @property
     def _box_size(self) -> Size:
         """The box in pixels of the grid."""
-        across, down = (side // self.factor + 2 * self.margin for side in self.crop)
+        across, down = (side // self.factor + 2 * self._margin for side in self.crop)
         return Size(min(across, self.grid.width), min(down, self.grid.height))
 
     def corners(self, chance_2B: Tensor) -> Tensor:
@@ -84,10 +83,9 @@ class Crops:
         return self._box_cells(corner_B2) * (self.full.width // self.grid.width)
 
     def _box_cells(self, corner_B2: Tensor) -> Tensor:
-        last = torch.tensor(
-            [self.grid.height - self._box_size.height, self.grid.width - self._box_size.width]
-        )
-        return (corner_B2 - self.margin).clamp(min=0).minimum(last)
+        (across, down), (width, height) = self._box_size, self.grid
+        last = torch.tensor([height - down, width - across])
+        return (corner_B2 - self._margin).clamp(min=0).minimum(last)
 
     def cut(self, boxes_BCHW: Tensor, corner_B2: Tensor) -> tuple[Tensor, Tensor | None]:
         """The crops, and above a base stage the enlarged low-resolution image under them.

@@ -229,10 +229,8 @@ def _decode_all(
         return key, texts, place, decode_image(data, *form) if texts else "no caption"
 
     with atomic_write(target) if target else nullcontext() as file, thread_pool(_workers()) as pool:
-        samples = tars.iterate_places(shards)
-        decoded = map_ahead(pool, one, samples, depth=8 * _workers())
-        shown = track(decoded, index.samples, "decoding images", progress)
-        for key, texts, place, image in shown:
+        decoded = map_ahead(pool, one, tars.iterate_places(shards), depth=8 * _workers())
+        for key, texts, place, image in track(decoded, index.samples, "decoding images", progress):
             if isinstance(image, str):
                 skipped[key] = image
             else:

@@ -51,17 +51,13 @@ def unet_config(
         }
     elif mid_blocks is not None:
         shape["mid_blocks"] = mid_blocks
-    levels = _levels(min(stages[number]), len(shape["widths"]))
+    side, most = min(stages[number]), len(shape["widths"])
+    levels = max(n for n in range(1, most + 1) if n == 1 or side >> (n - 1) >= BOTTOM)
     shape |= {name: shape[name][-levels:] for name in ("widths", "blocks")}
     most = ENLARGING_PATCH if number else 8
     grid = GRID[2] if number else GRID[len(SIZES[size]["widths"])]
     patch = _patch(stages[number], grid, levels, most)
     return UNetConfig(patch=patch, text_width=text_width, **shape)
-
-
-def _levels(side: int, most: int) -> int:
-    """As many as leave `BOTTOM` places a side."""
-    return max(n for n in range(1, most + 1) if n == 1 or side >> (n - 1) >= BOTTOM)
 
 
 def _patch(size: Size, grid: int, levels: int, most: int) -> int:
