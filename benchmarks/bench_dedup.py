@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
 from curate.images.decode import decode_image
-from curate.images.hashing import near_pairs
+from curate.images.dedup import near_pairs
 from curate.images.inspect import pixel_facts
 
 T = TypeVar("T")

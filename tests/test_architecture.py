@@ -42,7 +42,7 @@ ROOMS = {
     "dataset": {"curate", "errors", "system"},
     "net": {*CORE, "curate"},
     "sources": {*CORE, "net", "images.sniff"},
-    "fetch": {*CORE, "net", "sources", "images.sniff", "rights.names", "rights.signals"},
+    "fetch": {*CORE, "net", "sources", "images.sniff", "rights.licences", "rights.signals"},
     "rights": {*CORE, "text.word_lists"},
     "images": {*CORE},
     "captions": {*CORE, "text.word_lists"},
@@ -81,7 +81,7 @@ TRAIN_ROOMS = {  # of `train`, along the way from captions to a published model
 TRAIN_TOP = {"cli"}
 TRAIN_READS = {  # of `curate`: rooms, or single modules
     *("errors", "formats", "system", "corpora", "vision"),
-    *("text.lemmas", "text.tokens", "prompts.reader", "rights.kinds"),
+    *("text.lemmas", "text.tokens", "prompts.reader", "rights.licences"),
 }
 PIPELINES_READ = {  # a recipe types commands; it reads what they wrote, and draws
     *("curate", "curate.errors", "curate.system.files", "curate.system.web_page"),
@@ -166,7 +166,7 @@ def test_the_check_of_arrows_sees_wrong_ones() -> None:
         ("curate.captions.clean", "curate.shards.pack"),
         ("curate.commands.gaps", "curate.cli"),
         ("curate.system.files", "curate.dataset.store"),
-        ("curate.rights.policy", "curate.images.hashing"),
+        ("curate.rights.policy", "curate.images.dedup"),
         ("curate.images.dedup", "curate.cli"),
         ("curate.index.index", "curate.shards.pack"),
         ("curate.fetch.run", "curate.rights.policy"),

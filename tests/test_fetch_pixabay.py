@@ -18,13 +18,16 @@ from curate.dataset.folder import Dataset
 from curate.dataset.sample import Sample, Verdict
 from curate.errors import InputError, LicenceError, SourceError, UsageError
 from curate.fetch.run import FetchOptions, FetchSummary, fetch_images
-from curate.net.client import Limits
+from curate.net.client import IMAGE_LIMITS, Limits
 from curate.net.guard import Endpoint
+from curate.net.transport import RequestLimits
 from curate.sources import openverse, pixabay, terms
 from curate.system import terminal
 
 QUICK = replace(pixabay.SOURCE, requests_per_minute=1_000_000, seconds_between=0.0)
-LIMITS = Limits(silence_s=2.0, image_s=3.0, grace_s=0.2, backoff_s=0.01)
+ANSWER = RequestLimits(silence_s=2.0)
+IMAGE = replace(IMAGE_LIMITS, silence_s=2.0, total_s=3.0, grace_s=0.2)
+LIMITS = Limits(ANSWER, IMAGE, backoff_s=0.01)
 
 
 @pytest.fixture
@@ -377,13 +380,13 @@ def test_a_dripping_answer_meets_the_deadline(data, server):
     server.routes["/api/"] = lambda query: Answer(b'{"a": "' + b"x" * 500, drip=0.02)
     started = time.monotonic()
     with pytest.raises(SourceError, match=r"answer not read: not finished after 0\.4 s"):
-        run(data, server, limits=replace(LIMITS, answer_s=0.4))
+        run(data, server, limits=replace(LIMITS, answer=replace(ANSWER, total_s=0.4)))
     assert time.monotonic() - started < 2
 
 
 def test_a_silent_server_is_left(data, server):
     Pixabay(server, count=1, delay=1.0)
-    run(data, server, limits=replace(LIMITS, silence_s=0.1))
+    run(data, server, limits=replace(LIMITS, image=replace(IMAGE, silence_s=0.1)))
     assert rows(data)["pixabay-1000"].dropped == "download:no byte for 0.1 s"
 
 

@@ -24,8 +24,13 @@ from curate import cli
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import Sample, Verdict, live_samples
 from curate.images.decode import decode_image
-from curate.images.dedup import drop_duplicates, find_duplicates, is_same_image, preference_key
-from curate.images.hashing import near_pairs
+from curate.images.dedup import (
+    drop_duplicates,
+    find_duplicates,
+    is_same_image,
+    near_pairs,
+    preference_key,
+)
 from curate.images.inspect import comparison_thumbnail, pixel_facts
 
 Thumbs = Mapping[str, NDArray[np.int16]]

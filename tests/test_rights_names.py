@@ -7,8 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.rights.kinds import LICENCE_KINDS, family_of, is_family, kinds_of, licence_url
-from curate.rights.names import identify
+from curate.rights.licences import (
+    LICENCE_KINDS,
+    family_of,
+    identify,
+    is_family,
+    kinds_of,
+    licence_url,
+)
 
 CC = "https://creativecommons.org"
 PIXABAY = "LicenseRef-scancode-pixabay-content"

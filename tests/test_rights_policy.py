@@ -12,7 +12,7 @@ from curate.dataset import engine
 from curate.dataset.sample import Sample, Verdict
 from curate.errors import InputError, UsageError
 from curate.rights import policy
-from curate.rights.kinds import LICENCE_KINDS
+from curate.rights.licences import LICENCE_KINDS
 from curate.rights.policy import USES, check, decide, read_policy
 
 PIXABAY = "LicenseRef-scancode-pixabay-content"

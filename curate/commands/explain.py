@@ -11,7 +11,7 @@ from curate.dataset.sample import DUPLICATE, Sample, Verdict, to_record
 from curate.dataset.store import Store
 from curate.errors import InputError
 from curate.formats.shards import INDEX_NAME, member_names, read_index
-from curate.rights.kinds import TERMS
+from curate.rights.licences import TERMS
 from curate.rights.policy import USES, policy_names, read_policy
 
 DECISIVE = {"licence-family", "licence-conflict", "licence-nd"}  # beside these nothing else helps

@@ -17,13 +17,11 @@ from curate.errors import SourceError, UsageError
 from curate.fetch import plan
 from curate.fetch.account import FetchAccount, FetchSummary
 from curate.images import sniff
-from curate.net.answers import AnswerCache
-from curate.net.budget import RateLimiter
+from curate.net.answers import AnswerCache, Secret
 from curate.net.client import Client, EndOfResults, Limits
 from curate.net.guard import Endpoint, Guard
-from curate.net.redact import Secret
-from curate.net.transport import Transport, UnavailableError
-from curate.rights.names import identify
+from curate.net.transport import RateLimiter, Transport, UnavailableError
+from curate.rights.licences import identify
 from curate.rights.signals import parse_robots_tag
 from curate.sources import find_source, terms
 from curate.sources.base import FoundImage, Listing, Source

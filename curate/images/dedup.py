@@ -8,14 +8,13 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import compress
+from itertools import compress, pairwise
 from typing import TYPE_CHECKING, Any
 
 from curate.dataset import engine
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import DUPLICATE, Sample, drop_samples, live_samples, reinstate_samples
 from curate.dataset.store import Store
-from curate.images.hashing import near_pairs
 from curate.images.inspect import UNREADABLE, measure, stored_thumbnails
 from curate.system.progress import SILENT, Progress
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     Thumbnail = NDArray[np.int16]
 
 MAX_NOTES = 5  # unreadable images that are named
+HASH_BITS = 64
 
 # Two 16 x 16 thumbnails on a scale of 0 to 255 show one image if no colour drifts further than
 MAX_SHIFT = 4.0  # on average, and if no cell differs by more than
@@ -212,6 +212,42 @@ def _reachable(
     for key, name in mirrored.items():
         reached[key].append((near[name], True))
     return reached
+
+
+def near_pairs(
+    hashes: "NDArray[np.uint64]", max_distance: int
+) -> "tuple[NDArray[np.intp], NDArray[np.intp]]":
+    """All pairs (i, j), i < j, of `hashes` that differ in at most `max_distance` bits.
+
+    Exact: two hashes that differ in at most d bits agree in at least one of d + 1 bands, so only
+    hashes that share a band are compared. Hashes should be distinct: n equal ones make n²/2 pairs.
+
+    Returns:
+        The i and the j, sorted by (i, j).
+    """
+    import numpy as np
+
+    total = len(hashes)
+    if max_distance >= HASH_BITS:  # opposite hashes share no band
+        return np.triu_indices(total, 1)
+    found = [np.empty(0, dtype=np.int64)]
+    edges = [HASH_BITS * n // (max_distance + 1) for n in range(max_distance + 2)]
+    for low, high in pairwise(edges):  # bands that together cover all bits, as even as can be
+        band = (hashes >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)
+        order = np.argsort(band, kind="stable")
+        sorted_band, sorted_hashes = band[order], hashes[order]
+        left = np.arange(total)
+        for gap in range(1, total):
+            left = left[left + gap < total]
+            left = left[sorted_band[left] == sorted_band[left + gap]]
+            if not len(left):
+                break
+            bits = np.bitwise_count(sorted_hashes[left] ^ sorted_hashes[left + gap])
+            near = left[bits <= max_distance]
+            a, b = order[near], order[near + gap]
+            found.append(np.minimum(a, b).astype(np.int64) * total + np.maximum(a, b))
+    pairs = np.unique(np.concatenate(found))
+    return pairs // max(total, 1), pairs % max(total, 1)
 
 
 def _needing_thumbnails(

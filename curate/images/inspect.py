@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 UNREADABLE = "unreadable"
+HASH_SIDE = 32  # pixels; the perceptual hash sees no more of an image than this
 THUMBNAIL_SIDE = 16  # pixels, side of a thumbnail
 
 
@@ -64,8 +65,6 @@ def _measure_job(root: str, sha256: str) -> sandbox.JobResult:
 
 def pixel_facts(image: "Image.Image") -> dict[str, Any]:
     """What `Sample` keeps of the pixels, by field name; hashes are of the image on white."""
-    from curate.images.hashing import phashes
-
     luma = flatten(image, "white").convert("L")
     phash, mirror_phash = phashes(luma)
     return {
@@ -76,6 +75,19 @@ def pixel_facts(image: "Image.Image") -> dict[str, Any]:
         "mirror_phash": mirror_phash,
         "sharpness": sharpness(luma),
     }
+
+
+def phashes(luma: "Image.Image") -> tuple[str, str]:
+    """The perceptual hash of a luma image and of its mirror image, 16 hexadecimal digits each.
+
+    `imagehash.phash` defines the hash. It scales an image to 32 x 32 before anything else, so
+    here that is done once; mirroring turns the sign of the odd horizontal DCT terms.
+    """
+    import imagehash
+    from PIL import Image, ImageOps
+
+    small = luma.resize((HASH_SIDE, HASH_SIDE), Image.Resampling.LANCZOS)
+    return str(imagehash.phash(small)), str(imagehash.phash(ImageOps.mirror(small)))
 
 
 def sharpness(luma: "Image.Image") -> float:

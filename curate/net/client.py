@@ -7,12 +7,19 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from curate.errors import SourceError
-from curate.net.answers import KEPT_HEADERS, AnswerCache
-from curate.net.budget import MAX_WAIT_S, retry_after
+from curate.net.answers import KEPT_HEADERS, AnswerCache, Url
 from curate.net.guard import AddressRefusedError, TransientError
-from curate.net.redact import Url
-from curate.net.transport import FindOptOuts, Reply, RequestLimits, Transport, UnavailableError
+from curate.net.transport import (
+    MAX_WAIT_S,
+    FindOptOuts,
+    Reply,
+    RequestLimits,
+    Transport,
+    UnavailableError,
+    retry_after,
+)
 
+IMAGE_LIMITS = RequestLimits(total_s=60.0, max_bytes=30_000_000, bytes_per_s=4096, grace_s=5.0)
 RETRY_FIX = "type the same command again; finished work is kept"
 RETRY_LATER_FIX = "type the same command again after that; finished work is kept"
 
@@ -37,15 +44,10 @@ class Service:
 
 @dataclass(frozen=True)
 class Limits:
-    """When to stop waiting, reading and trying."""
+    """When to stop waiting, reading and trying; hosts and gaps are the service's."""
 
-    silence_s: float = 10.0  # seconds without a byte
-    answer_s: float = 30.0  # seconds for a whole API answer
-    image_s: float = 60.0  # seconds for a whole image
-    grace_s: float = 5.0  # seconds before the rate of an image counts
-    bytes_per_s: int = 4096  # slowest image we sit out
-    answer_bytes: int = 10_000_000
-    image_bytes: int = 30_000_000
+    answer: RequestLimits = field(default_factory=RequestLimits)
+    image: RequestLimits = IMAGE_LIMITS
     tries: int = 3
     backoff_s: float = 2.0  # seconds before the second try, doubled before each further one
 
@@ -97,15 +99,8 @@ class Client:
         """
         endpoint = self.transport.guard.endpoint
         hosts = (endpoint.host,) if endpoint else self.service.media_hosts
-        may = RequestLimits(
-            (str(urlsplit(url).hostname),) if hosts is None else hosts,
-            gap_s=self.service.seconds_between,
-            total_s=self.limits.image_s,
-            silence_s=self.limits.silence_s,
-            max_bytes=self.limits.image_bytes,
-            bytes_per_s=self.limits.bytes_per_s,
-            grace_s=self.limits.grace_s,
-        )
+        hosts = (str(urlsplit(url).hostname),) if hosts is None else hosts
+        may = replace(self.limits.image, hosts=hosts, gap_s=self.service.seconds_between)
         try:
             for reply in self._replies(url, may, opt_outs):
                 if reply.status == 200 or reply.opt_outs:
@@ -123,13 +118,8 @@ class Client:
     def _request(self, request: Url) -> tuple[Reply, str]:
         """A good answer to an API request, and its body as scrubbed text."""
         url = request.reveal()
-        may = RequestLimits(
-            (str(urlsplit(url).hostname),),
-            gap_s=max(self.service.seconds_between, 60.0 / self.service.requests_per_minute),
-            total_s=self.limits.answer_s,
-            silence_s=self.limits.silence_s,
-            max_bytes=self.limits.answer_bytes,
-        )
+        gap = max(self.service.seconds_between, 60.0 / self.service.requests_per_minute)
+        may = replace(self.limits.answer, hosts=(str(urlsplit(url).hostname),), gap_s=gap)
         try:
             for reply in self._replies(url, may):
                 body = self._body_text(reply)

@@ -9,19 +9,22 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urljoin
 
 from curate import __version__
-from curate.net.budget import RateLimiter
+from curate.net.answers import Secret
 from curate.net.guard import AddressRefusedError, Guard, TransientError, Watchdog, guarded_session
-from curate.net.redact import Secret
+from curate.system.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     import requests
 
 USER_AGENT = f"fubuki/{__version__}"
 MAX_REDIRECTS = 5
+MAX_WAIT_S = 120.0  # seconds we sit out; asked for more, the fetch stops
+_EARLIEST_UNIX_TIME = 100_000_000  # a reset beyond this is a time, not a number of seconds
 _REDIRECT_STATUSES = (301, 302, 303, 307, 308)
 
 FindOptOuts = Callable[[list[str]], tuple[str, ...]]  # X-Robots-Tag values -> signals
@@ -33,13 +36,13 @@ class UnavailableError(Exception):
 
 @dataclass(frozen=True)
 class RequestLimits:
-    """What one request may take."""
+    """What one request may take: by default one for an API answer."""
 
-    hosts: tuple[str, ...]  # where it may go, redirects included
-    gap_s: float  # seconds to leave after it before the host is asked again
-    total_s: float  # seconds for the whole of it
-    silence_s: float  # seconds without a byte
-    max_bytes: int
+    hosts: tuple[str, ...] = ()  # where it may go, redirects included
+    gap_s: float = 0.0  # seconds to leave after it before the host is asked again
+    total_s: float = 30.0  # seconds for the whole of it
+    silence_s: float = 10.0  # seconds without a byte
+    max_bytes: int = 10_000_000
     bytes_per_s: int = 0  # slowest body we sit out; 0: any
     grace_s: float = 0.0  # seconds before the rate counts
 
@@ -53,6 +56,56 @@ class Reply:
     body: bytes
     url: str  # after redirects
     opt_outs: tuple[str, ...] = ()  # if any, the body was not read
+
+
+@dataclass
+class RateLimiter:
+    """Keeps requests to one host a minimum time apart. One request at a time, no threads."""
+
+    progress: Progress = SILENT
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    _earliest: dict[str, float] = field(default_factory=dict)  # host -> clock time
+
+    def wait(self, host: str, gap: float) -> None:
+        """Sleep until `host` may be asked, then count this request; `gap` in seconds."""
+        left = self._earliest.get(host, 0.0) - self.clock()
+        if left > 0:
+            self.sleep(left)
+        self._earliest[host] = self.clock() + gap
+
+    def delay(self, host: str, seconds: float) -> None:
+        """Do not ask `host` again for `seconds`."""
+        self._earliest[host] = max(self._earliest.get(host, 0.0), self.clock() + seconds)
+
+    def obey_headers(self, host: str, headers: Mapping[str, str]) -> None:
+        """Obey a `X-RateLimit-Remaining: 0`: wait for the window to end before the next request."""
+        if headers.get("X-RateLimit-Remaining", "").strip() == "0":
+            seconds = min(_parse_delay(headers.get("X-RateLimit-Reset", "")) or 0.0, MAX_WAIT_S)
+            if seconds:
+                left = f"next request in {seconds:.0f} s"
+                self.progress.say(f"{host}: the allowance is used up; {left}")
+            self.delay(host, seconds)
+
+
+def retry_after(headers: Mapping[str, str]) -> float:
+    """Seconds that an answer asks us to wait (at least 1; 60 if it asks without a number)."""
+    for name in ("Retry-After", "X-RateLimit-Reset"):
+        if (seconds := _parse_delay(headers.get(name, ""))) is not None:
+            return max(1.0, seconds)
+    return 60.0
+
+
+def _parse_delay(value: str) -> float | None:
+    """Seconds from now that a header means: a number, a Unix time or an HTTP date."""
+    value = value.strip()
+    if value.isdecimal():
+        number = float(value)
+        return number if number < _EARLIEST_UNIX_TIME else number - time.time()
+    try:
+        return parsedate_to_datetime(value).timestamp() - time.time()
+    except (ValueError, TypeError):
+        return None
 
 
 @dataclass

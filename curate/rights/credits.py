@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import Sample
-from curate.rights.kinds import licence_url
+from curate.rights.licences import licence_url
 
 MODIFIED = "modified: resized"
 

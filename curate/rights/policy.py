@@ -11,8 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from curate.dataset.sample import Sample, Verdict
 from curate.errors import InputError, UsageError
-from curate.rights.kinds import COPYLEFT, LICENCE_KINDS, OWN, PERMISSIVE, TERMS, is_family, kinds_of
-from curate.rights.names import Licence, identify
+from curate.rights.licences import (
+    COPYLEFT,
+    LICENCE_KINDS,
+    OWN,
+    PERMISSIVE,
+    TERMS,
+    Licence,
+    identify,
+    is_family,
+    kinds_of,
+)
 from curate.system.settings import check_settings, read_toml, suggest
 
 if TYPE_CHECKING:

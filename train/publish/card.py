@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from curate.rights.kinds import licence_url
+from curate.rights.licences import licence_url
 from curate.system import web_page
 
 MAX_LETTERS = 300  # characters of a title or name that are kept

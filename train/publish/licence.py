@@ -8,7 +8,7 @@ advice.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from curate.rights.kinds import KNOWN_TO_HUBS, OWN, is_family, kinds_of, licence_url
+from curate.rights.licences import KNOWN_TO_HUBS, OWN, is_family, kinds_of, licence_url
 
 FREE = {"cc0", "public-domain-mark", "public-domain"}  # kinds that ask for nothing
 LENIENT = {"permissive", "attribution"}  # kinds that ask for credit and notices
