@@ -8,21 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 __all__ = [
-    "CurateError",
-    "Dataset",
-    "GapsSettings",
-    "TerminalProgress",
-    "build_dataset",
-    "caption_dataset",
-    "check_dataset",
-    "dataset_credits",
-    "explain",
-    "fetch_images",
-    "find_duplicates",
-    "iterate_samples",
-    "pack",
-    "vocab_gaps",
-]
+    "CurateError", "Dataset", "GapsSettings", "TerminalProgress", "build_dataset",
+    "caption_dataset", "check_dataset", "dataset_credits", "explain", "fetch_images",
+    "find_duplicates", "iterate_samples", "pack", "vocab_gaps",
+]  # fmt: skip
 
 if TYPE_CHECKING:
     from curate.commands.build import build_dataset, caption_dataset, check_dataset
@@ -37,25 +26,23 @@ if TYPE_CHECKING:
     from curate.shards.pack import pack
     from curate.system.terminal import TerminalProgress
 
-_ROOMS = {
-    "CurateError": "errors",
-    "Dataset": "dataset.folder",
-    "GapsSettings": "commands.gaps",
-    "TerminalProgress": "system.terminal",
-    "build_dataset": "commands.build",
-    "caption_dataset": "commands.build",
-    "check_dataset": "commands.build",
-    "dataset_credits": "rights.credits",
-    "explain": "commands.explain",
-    "fetch_images": "fetch.run",
-    "find_duplicates": "images.dedup",
-    "iterate_samples": "formats.shards",
-    "pack": "shards.pack",
-    "vocab_gaps": "commands.gaps",
+_NAMES = {  # by module
+    "commands.build": "build_dataset caption_dataset check_dataset",
+    "commands.explain": "explain",
+    "commands.gaps": "GapsSettings vocab_gaps",
+    "dataset.folder": "Dataset",
+    "errors": "CurateError",
+    "fetch.run": "fetch_images",
+    "formats.shards": "iterate_samples",
+    "images.dedup": "find_duplicates",
+    "rights.credits": "dataset_credits",
+    "shards.pack": "pack",
+    "system.terminal": "TerminalProgress",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _ROOMS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"curate.{_ROOMS[name]}"), name)
+    for module, names in _NAMES.items():
+        if name in names.split():
+            return getattr(import_module(f"curate.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -25,7 +25,7 @@ from curate.dataset.folder import Dataset
 from curate.dataset.sample import Sample, Verdict
 from curate.errors import InputError
 from curate.fetch.run import FetchSummary, fetch_images
-from curate.sources import folder, metadata
+from curate.sources import folder
 
 
 @pytest.fixture
@@ -379,7 +379,7 @@ def test_jsonl_and_parquet_read_back_what_was_written(tmp_path_factory, given_ro
         (n.strip(), tuple(dict.fromkeys(t.strip() for t in ts))) for n, ts in given_rows.items()
     ]
     for name in ("metadata.jsonl", "metadata.parquet"):
-        lines, unused = metadata.read_metadata(root / name)
+        lines, unused = folder.read_metadata(root / name)
         assert [(line.file_name, line.texts) for line in lines] == wanted
         assert unused == []
 

@@ -36,8 +36,7 @@ from curate.formats.shards import (
     iterate_samples,
     read_index,
 )
-from curate.shards.pack import distinct_words, pack, reason_not_packed
-from curate.shards.render import render_image, scale_down
+from curate.shards.pack import distinct_words, pack, reason_not_packed, render_image, scale_down
 
 ALLOW = Verdict("allow", ("licence:CC0-1.0",))
 

@@ -7,16 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __all__ = [
-    "Rule",
-    "SamplingConfig",
-    "TrainConfig",
-    "Verification",
-    "export_model",
-    "finetune",
-    "load_sampler",
-    "plan_run",
-    "verify_words",
-]
+    "Rule", "SamplingConfig", "TrainConfig", "Verification", "export_model", "finetune",
+    "load_sampler", "plan_run", "verify_words",
+]  # fmt: skip
 
 if TYPE_CHECKING:
     from train.config import TrainConfig
@@ -27,20 +20,19 @@ if TYPE_CHECKING:
     from train.verification.verdict import Rule
     from train.verification.verify import Verification, verify_words
 
-_ROOMS = {
-    "Rule": "verification.verdict",
-    "SamplingConfig": "sampling.sampler",
-    "TrainConfig": "config",
-    "Verification": "verification.verify",
-    "export_model": "publish.export",
-    "finetune": "training.run",
-    "load_sampler": "sampling.sampler",
-    "plan_run": "training.plan",
-    "verify_words": "verification.verify",
+_NAMES = {  # by module
+    "config": "TrainConfig",
+    "publish.export": "export_model",
+    "sampling.sampler": "SamplingConfig load_sampler",
+    "training.plan": "plan_run",
+    "training.run": "finetune",
+    "verification.verdict": "Rule",
+    "verification.verify": "Verification verify_words",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _ROOMS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"train.{_ROOMS[name]}"), name)
+    for module, names in _NAMES.items():
+        if name in names.split():
+            return getattr(import_module(f"train.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,12 +2,12 @@
 
 import tarfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from typing import Any
 
 from curate.dataset.folder import Dataset
-from curate.dataset.sample import DUPLICATE, Sample, Verdict, to_record
+from curate.dataset.sample import DUPLICATE, Sample, Verdict
 from curate.dataset.store import Store
 from curate.errors import InputError
 from curate.formats.shards import INDEX_NAME, member_names, read_index
@@ -38,7 +38,7 @@ class Explanation:
             "shard": self.shard,
             "copies": list(self.copies),
             "facts": [{"name": name, "value": value} for name, value in self.facts],
-            "row": to_record(self.sample),
+            "row": asdict(self.sample),
         }
 
 

@@ -5,12 +5,13 @@ import os
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate
 
 from curate.dataset import manifest
 from curate.dataset.manifest import Manifest
-from curate.dataset.sample import Sample, from_record, to_record
+from curate.dataset.sample import Sample, from_record
 from curate.dataset.store import Store
 from curate.errors import InputError, disk_errors
 from curate.system.files import lock_folder, write_bytes
@@ -106,7 +107,7 @@ class Dataset:
 
     def append_row(self, sample: Sample) -> None:
         """Add one fetched row to the journal; it survives the death of the process."""
-        line = json.dumps(to_record(sample), ensure_ascii=False, sort_keys=True) + "\n"
+        line = json.dumps(asdict(sample), ensure_ascii=False, sort_keys=True) + "\n"
         with disk_errors(self.journal), self.journal.open("a+b") as file:
             if file.tell():
                 file.seek(-1, os.SEEK_END)

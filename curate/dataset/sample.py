@@ -5,7 +5,7 @@ import re
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -157,13 +157,8 @@ def _arrow_type(hint: Any) -> "pa.DataType":
     return {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}[hint]
 
 
-def to_record(sample: Sample) -> dict[str, Any]:
-    """The sample as plain values, for JSON and Arrow."""
-    return asdict(sample)
-
-
 def from_record(record: Mapping[str, Any]) -> Sample:
-    """The sample that `to_record` (or Arrow, or JSON) gave as plain values."""
+    """The sample that `asdict`, Arrow or JSON gave as plain values."""
     changed: dict[str, Any] = dict(record)
     for name in ("tags", "texts", "opt_outs"):
         changed[name] = tuple(record.get(name) or ())

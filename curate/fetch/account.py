@@ -2,8 +2,8 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from curate.dataset.folder import Dataset, command_line, is_failed_download, merge_rows
@@ -11,6 +11,8 @@ from curate.dataset.sample import Sample
 from curate.errors import InputError
 from curate.system.files import remove_leftovers
 from curate.system.progress import SILENT, Progress
+
+VERDICT_FIELDS = ("license", "license_how", "train", "share_dataset", "share_model", "policy")
 
 
 @dataclass
@@ -75,20 +77,24 @@ class FetchAccount:
         else:
             self.summary.new += 1
 
-    def update(self, row: Sample) -> None:
-        """Count a known image; take its row over if that says something else now.
+    def update(self, known: Sample, fresh: Sample, names: Sequence[str]) -> None:
+        """Count a known image; take over what is now said against training, and the fields `names`.
 
-        Nothing is journaled: the same fetch finds the same again.
+        If any of it is new, its verdicts are open again. Nothing is journaled: the same fetch finds
+        the same again.
         """
-        known = self.rows[row.key]
-        if row == known:
+        said: dict[str, Any] = {name: getattr(fresh, name) for name in names}
+        said["opt_outs"] = tuple(dict.fromkeys(known.opt_outs + fresh.opt_outs))
+        changed = replace(known, **said)
+        if changed == known:
             self.summary.known += 1
             return
-        self.rows[row.key] = row
+        undecided: dict[str, Any] = dict.fromkeys(VERDICT_FIELDS)
+        self.rows[known.key] = replace(changed, **undecided)
         self.summary.updated += 1
-        if said := ", ".join(s for s in row.opt_outs if s not in known.opt_outs):
+        if new := ", ".join(s for s in changed.opt_outs if s not in known.opt_outs):
             build = command_line(self.dataset.root, "build")
-            self.progress.say(f"{row.key}: its source now says {said}; {build} takes it out")
+            self.progress.say(f"{known.key}: its source now says {new}; {build} takes it out")
 
     def write_manifest(self) -> FetchSummary:
         """Write the manifest and close the account."""

@@ -6,15 +6,14 @@ finished rows stand in the journal, and the same command goes on from there.
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from curate.dataset.folder import Dataset, command_line, is_failed_download
-from curate.dataset.sample import Sample, utc_now
+from curate.dataset.sample import Sample, make_key, utc_now
 from curate.errors import SourceError, UsageError
-from curate.fetch import plan
 from curate.fetch.account import FetchAccount, FetchSummary
 from curate.images import sniff
 from curate.net.answers import AnswerCache, Secret
@@ -27,6 +26,11 @@ from curate.sources import find_source, terms
 from curate.sources.base import FoundImage, Listing, Source
 from curate.system.progress import SILENT, Progress, track
 
+AI_GENERATED = "ai-generated"
+SOURCE_FIELDS = (  # what a source says of an image
+    "file_name", "page_url", "author", "author_url", "title", "tags", "language", "texts",
+    "license_text", "license_url", "license_by",
+)  # fmt: skip
 MAX_FAILURES = 10  # downloads that may fail in a row before the fetch stops
 LEFT_OUT_TEXTS = {  # reason why a file of a folder is not used, in words
     "missing": "named in the metadata, but not there",
@@ -92,6 +96,33 @@ def fetch_images(
     )
 
 
+def _select_results(
+    found: Iterable[FoundImage], limit: int, *, allow_ai: bool
+) -> Iterator[FoundImage]:
+    """What is found, marked where it may not be used, until `limit` images may be."""
+    left = limit
+    met: set[str] = set()
+    for item in found:
+        if item.id in met:
+            continue  # results move between pages while we read them
+        met.add(item.id)
+        if item.opt_outs and not item.dropped:
+            item = replace(item, dropped=f"opt-out:{item.opt_outs[0].partition(':')[2]}")
+        elif item.ai_generated and not allow_ai and not item.dropped:
+            item = replace(item, dropped=AI_GENERATED)
+        left -= item.dropped is None
+        yield item
+        if not left:
+            return  # before the next page is asked for
+
+
+def _make_row(source: str, item: FoundImage) -> Sample:
+    """The row of an image before its bytes are known."""
+    names = (*SOURCE_FIELDS, "image_url", "opt_outs", "ai_generated", "dropped")
+    said: dict[str, Any] = {name: getattr(item, name) for name in names}
+    return Sample(key=make_key(source, item.id), source=source, retrieved=utc_now(), **said)
+
+
 def _fetch_search(
     dataset: Dataset,
     source: Source,
@@ -117,13 +148,12 @@ def _fetch_search(
             answers = AnswerCache(dataset.evidence)
             client = Client(source, answers, transport, fetch_options.limits)
             found = _explain_errors(source, client, source.search(client.get_json, query, **chosen))
-            selected = plan.select_results(found, limit, allow_ai=allow_ai)
+            selected = _select_results(found, limit, allow_ai=allow_ai)
             tracked = track(selected, limit, "images", progress)
-            made = (plan.make_row(source.name, item, utc_now()) for item in tracked)
+            made = (_make_row(source.name, item) for item in tracked)
             rows = (replace(r, query=query, basis=basis, evidence=client.evidence) for r in made)
             try:
-                update = plan.update_signals
-                rows_met = _download_all(account, rows, update, client, allow_ai=allow_ai)
+                rows_met = _download_all(account, rows, client, allow_ai=allow_ai)
             except SourceError as error:
                 if not source.needs_acceptance:
                     raise
@@ -146,10 +176,10 @@ def _fetch_listing(
     with dataset.lock():
         account = FetchAccount(dataset, source, settings, progress)
         rows = (
-            _store_image(plan.make_row(source, item, utc_now()), item.data or b"", dataset)
+            _store_image(_make_row(source, item), item.data or b"", dataset)
             for item in track(listing.found, listing.total, "images", progress)
         )
-        rows_met = _download_all(account, rows, plan.update_metadata)
+        rows_met = _download_all(account, rows)
         left_out: dict[str, list[str]] = defaultdict(list)
         for row in rows_met:
             if row.dropped:
@@ -167,12 +197,14 @@ def _fetch_listing(
 def _download_all(
     account: FetchAccount,
     rows: Iterable[Sample],
-    update: Callable[[Sample, Sample], Sample],
     client: Client | None = None,
     *,
     allow_ai: bool = False,
 ) -> list[Sample]:
-    """Take what is due, one after the other, and `update` what is known; the rows as they came.
+    """Take what is due, one after the other, and update what is known; the rows as they came.
+
+    A known row is due again if its image is lost, failed to come, or was refused as AI-made and now
+    is not.
 
     Raises:
         SourceError: too many downloads in a row failed.
@@ -182,9 +214,10 @@ def _download_all(
         rows_met.append(row)
         if known := account.rows.get(row.key):
             sha256 = known.sha256
-            lost = sha256 is not None and not account.dataset.store.path_of(sha256).exists()
-            if not plan.is_due(known, lost=lost, allow_ai=allow_ai):
-                account.update(update(known, row))
+            due = sha256 is not None and not account.dataset.store.path_of(sha256).exists()
+            due |= is_failed_download(known) or (known.dropped == AI_GENERATED and allow_ai)
+            if not due:
+                account.update(known, row, () if client else SOURCE_FIELDS)
                 continue
         finished = _download(row, client, account.dataset) if client and not row.dropped else row
         account.add_new(finished)

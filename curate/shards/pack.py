@@ -1,5 +1,6 @@
 """Write what may be trained on as WebDataset tars: the same rows and settings, the same bytes."""
 
+import io
 import json
 import os
 import re
@@ -8,19 +9,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any, Self, cast
+from typing import IO, TYPE_CHECKING, Any, Self, cast
 
 from curate.dataset.folder import Dataset, command_line
 from curate.dataset.sample import Sample
 from curate.dataset.store import Store
 from curate.errors import InputError, UsageError, disk_errors
 from curate.formats.shards import IMAGE_FORMATS, INDEX_NAME, Record, Shard, ShardIndex, shard_name
+from curate.images.decode import decode_image, flatten, pixel_sha256
 from curate.system import sandbox
 from curate.system.files import file_sha256, remove_leftovers, write_bytes
 from curate.system.progress import SILENT, Progress, track
 from curate.text import tokens
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 SHARD_BYTES = 256 << 20  # bytes of members after which a new shard is begun
+ENCODINGS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "jpg": ("JPEG", {"quality": 95, "subsampling": 0, "optimize": True}, "JPEG, quality 95"),
+    "png": ("PNG", {"compress_level": 6}, "PNG"),
+    "webp": ("WEBP", {"lossless": True, "quality": 50, "method": 4}, "lossless WebP"),
+}
 _SPLIT_NAME = re.compile(r"[A-Za-z0-9_]+")
 
 
@@ -168,12 +178,62 @@ def _render_all(
     """Each sample with its facts and bytes as packed, or with why it cannot be."""
     shared = {"root": str(store.root), **settings}
     jobs = [{**shared, "sha256": s.sha256, "known": s.pixel_sha256} for s in samples]
-    both = zip(samples, sandbox.run_jobs("curate.shards.render:render_stored", jobs), strict=True)
+    both = zip(samples, sandbox.run_jobs(f"{__name__}:render_stored", jobs), strict=True)
     for sample, answer in track(both, len(samples), "images", progress):
         if isinstance(answer, sandbox.WorkerFailure):
             yield sample, "unreadable"
         else:
             yield sample, answer[0].get("refused") or answer
+
+
+def render_stored(
+    root: str, sha256: str, known: str | None, size: int, format: str, background: str
+) -> sandbox.JobResult:
+    """Render a stored image, `known` being its pixel hash if measured; for `sandbox.run_jobs`.
+
+    Returns:
+        ({"refused": REASON}, nothing), or the facts that a record states of its pixels, and the
+        bytes to pack.
+    """
+    try:
+        image = decode_image(Store(Path(root)).get(sha256))
+        return render_image(image, known=known, size=size, format=format, background=background)
+    except (OSError, ValueError):  # WebP ends at 16,383 pixels a side, JPEG at 65,535
+        return {"refused": f"not-encodable:{format}"}, b""
+
+
+def render_image(
+    image: "Image.Image", *, size: int, format: str, background: str, known: str | None = None
+) -> sandbox.JobResult:
+    """A decoded image's facts and its bytes as packed, its shorter side at most `size` pixels."""
+    modified = []
+    facts: dict[str, Any] = {
+        "original_width": image.width,
+        "original_height": image.height,
+        "pixel_sha256": known or pixel_sha256(image),
+    }
+    if image.mode != "RGB":
+        modified.append(f"composed on {background}")
+    small = scale_down(flatten(image, background), size)
+    if small.size != image.size:
+        modified.append("resized")
+    name, options, words = ENCODINGS[format]
+    modified += ["upright, in sRGB, metadata removed", f"re-encoded as {words}"]
+    stream = io.BytesIO()
+    small.save(stream, name, **options)
+    facts |= {"width": small.width, "height": small.height, "modified": modified, "format": format}
+    return facts, stream.getvalue()
+
+
+def scale_down(image: "Image.Image", size: int) -> "Image.Image":
+    """`image` with a shorter side of `size` pixels (Lanczos); as it is if that would enlarge it."""
+    from PIL import Image
+
+    shorter = min(image.size)
+    if shorter <= size:
+        return image
+    width, height = (max(1, round(side * size / shorter)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS)
 
 
 class _Writer:
