@@ -22,11 +22,11 @@ from curate.sources.folder import SOURCE
 from curate.vision.clip import ClipEmbedder, OpenClip
 from curate.vision.search import (
     NEUTRAL_TEXTS,
-    ImageSearch,
+    USAGE,
     ModelTrust,
     SearchFindings,
     _Tally,
-    open_search,
+    search_images,
 )
 from tests.drawings import COLOURS, SHAPES, drawing, write_shards
 from tests.recorded_progress import RecordedProgress
@@ -43,6 +43,10 @@ STEPS, LR, VIEWS = 80, 1e-3, 2  # of training; VIEWS: of each drawing a step
 
 def said(colour: str, shape: str) -> str:
     return f"a {colour} {shape}"
+
+
+def open_search(spec: str) -> ClipEmbedder:
+    return ClipEmbedder(OpenClip(spec, usage=USAGE))
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +109,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def found(weights: Path, shards: Path) -> SearchFindings:
     search = open_search(f"{ARCHITECTURE}:{weights}")
-    return search.find(["red", "blue", "triangle"], captioned_images(find_corpus(shards)))
+    return search_images(search, ["red", "blue", "triangle"], captioned_images(find_corpus(shards)))
 
 
 def test_a_colour_that_no_caption_says_is_found_in_the_pictures(found: SearchFindings):
@@ -157,7 +161,7 @@ def test_a_model_that_knows_nothing_is_not_used(weights: Path, shards: Path, tmp
     torch.manual_seed(1)
     torch.save(open_clip.create_model(ARCHITECTURE).state_dict(), tmp_path / "untaught.pt")
     search = open_search(f"{ARCHITECTURE}:{tmp_path / 'untaught.pt'}")
-    done = search.find(["red"], captioned_images(find_corpus(shards)))
+    done = search_images(search, ["red"], captioned_images(find_corpus(shards)))
     assert not done.trust.usable and done.found == {}
     assert "not used, for on this data it is no better than chance" in done.sentences()[0]
 
@@ -165,11 +169,11 @@ def test_a_model_that_knows_nothing_is_not_used(weights: Path, shards: Path, tmp
 def test_too_few_words_measure_nothing(weights: Path, tmp_path: Path):
     few = [(f"k{n}", drawing("red", "square", 32, n % 5), ["a square"]) for n in range(5)]
     folder = write_shards(tmp_path / "few", few)
-    done = open_search(f"{ARCHITECTURE}:{weights}").find(
-        ["red"], captioned_images(find_corpus(folder))
+    done = search_images(
+        open_search(f"{ARCHITECTURE}:{weights}"), ["red"], captioned_images(find_corpus(folder))
     )
     assert done.found == {} and "captions say only 0 words often enough" in done.sentences()[0]
-    assert open_search(f"{ARCHITECTURE}:{weights}").find(["red"], []).found == {}
+    assert search_images(open_search(f"{ARCHITECTURE}:{weights}"), ["red"], []).found == {}
 
 
 def test_vectors_are_computed_once(weights: Path, shards: Path, tmp_path: Path):
@@ -270,7 +274,7 @@ def test_a_picture_that_cannot_be_read_is_counted(weights: Path, shards: Path, t
     broken.write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     shown = captioned_images(find_corpus(shards))
     bad = replace(shown[0], key="bad", file=broken, offset=0, size=None, sha256="0" * 64)
-    done = open_search(f"{ARCHITECTURE}:{weights}").find(["red"], [*shown, bad])
+    done = search_images(open_search(f"{ARCHITECTURE}:{weights}"), ["red"], [*shown, bad])
     assert (done.images, done.unread) == (105, 1)
     assert "1 images could not be read" in done.sentences()[-1]
 
@@ -312,10 +316,10 @@ def test_a_perfect_model_finds_what_captions_leave_out(shown, order):
         CaptionedImage(key, (" ".join(sorted(words - {"lamp"})) or "something",), Path("x"), key)
         for key, words in zip(keys, shown, strict=True)
     ]
-    search = ImageSearch(Known(WORDS, dict(zip(keys, shown, strict=True))))
-    done = search.find(["lamp", "fox"], given_pictures)
+    search = Known(WORDS, dict(zip(keys, shown, strict=True)))
+    done = search_images(search, ["lamp", "fox"], given_pictures)
     mixed = order.sample(given_pictures, len(given_pictures))
-    assert search.find(["lamp", "fox"], mixed) == done
+    assert search_images(search, ["lamp", "fox"], mixed) == done
     if done.trust.usable:
         assert done.trust.chance >= 0
         lamps = [key for key, words in zip(keys, shown, strict=True) if "lamp" in words]

@@ -132,13 +132,14 @@ def _search_images(
 ) -> tuple[list[Item], list[str]]:
     """Words that images show though captions do not say so, and how far to believe it."""
     from curate.corpora import pixels
-    from curate.vision.search import open_search
+    from curate.vision.clip import ClipEmbedder, OpenClip
+    from curate.vision.search import USAGE, search_images
 
     kept = corpus.path / "index" if corpus.kind == "dataset" else cache.cache_folder()
-    search = open_search(model, cache=kept, progress=progress)
+    embedder = ClipEmbedder(OpenClip(model, usage=USAGE), cache=kept, progress=progress)
     short = [i.unit for i in items if i.kind == "word" and i.severity == "error"]
     images = pixels.captioned_images(corpus)
-    findings = search.find(short, images)
+    findings = search_images(embedder, short, images)
     said = {image.key: "; ".join(image.captions) for image in images}
     found = [judge.look_again(item, findings.found.get(item.unit), said) for item in items]
     return sorted(found, key=verdicts.worst_first), findings.sentences()

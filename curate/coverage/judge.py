@@ -335,16 +335,6 @@ def _most_unnamed(images: int, among: int) -> int:
     5 %, when each of k images is named with probability MENTION_RATE. For none named this is
     ln 0.05 / ln(1 - r).
     """
-    k = images
-    while k < among and _binomial_cdf(images, k + 1, MENTION_RATE) >= 0.05:
-        k += 1
-    return k
+    from scipy.special import bdtrin
 
-
-def _binomial_cdf(hits: int, trials: int, chance: float) -> float:
-    """Probability of at most so many hits (binomial)."""
-    term = total = (1 - chance) ** trials
-    for k in range(1, hits + 1):
-        term *= (trials - k + 1) / k * chance / (1 - chance)
-        total += term
-    return total
+    return int(min(among, max(images, bdtrin(images, 0.05, MENTION_RATE))))

@@ -10,16 +10,14 @@ Letters in names: N images, W words, C contrast words, D width of an embedding.
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curate.corpora.pixels import CaptionedImage
-from curate.system.progress import SILENT, Progress
 from curate.text import tokens
 from curate.text.lemmas import is_function_word, lemmas_of, unit_of
-from curate.vision.clip import ClipEmbedder, OpenClip
+from curate.vision.clip import ClipEmbedder
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # the least: likelier than all else together
 MAX_CHANCE = 0.01  # share of images that may be found although no caption says the word
@@ -64,7 +62,6 @@ class ModelTrust:
 class WordImages:
     """The images that show a word which their captions do not say."""
 
-    unit: str
     images: int  # found
     likely: int  # of these, more than chance explains (two standard deviations above it)
     best: tuple[str, ...]  # keys of the likeliest, best first
@@ -85,62 +82,42 @@ class SearchFindings:
         return [self.trust.sentence(), *([unread] if self.unread else [])]
 
 
-@dataclass(frozen=True)
-class ImageSearch:
-    """The search with a model."""
+def search_images(
+    embedder: ClipEmbedder, words: Sequence[str], images: Sequence[CaptionedImage]
+) -> SearchFindings:
+    """For each word, the images that show it although their captions do not say it.
 
-    embedder: ClipEmbedder
-
-    def find(self, words: Sequence[str], images: Sequence[CaptionedImage]) -> SearchFindings:
-        """For each word, the images that show it although their captions do not say it.
-
-        An image shows a word if "a photo of a WORD" is likelier, by the threshold, than the words
-        most frequent in all captions and some texts that say nothing. Words that the image's own
-        captions say are not held against it: they may be true as well. The threshold is the least
-        of THRESHOLDS that finds at most MAX_CHANCE of the images whose captions do not say a
-        word; since some of those do show it, chance is overstated rather than understated.
-
-        Args:
-            words: units, any part of speech.
-            images: distinct ones.
-        """
-        asked = list(dict.fromkeys(words))
-        images = sorted(images, key=lambda image: image.key)
-        contrast = frequent_words(images, CONTRAST_WORDS)
-        if not contrast:
-            return SearchFindings(ModelTrust(0), {}, len(images), 0)
-        images_ND = self.embedder.encode_images(images)
-        read_N = np.abs(images_ND).sum(1) > 0
-        seen = [image for image, good in zip(images, read_N, strict=True) if good]
-        units = [*contrast, *(word for word in asked if word not in set(contrast))]
-        tally = _Tally(units, len(contrast), [image.key for image in seen])
-        texts_WD = self.embedder.encode_texts([_word_prompts(unit) for unit in units])
-        nothing_D = self.embedder.encode_texts([[text] for text in NEUTRAL_TEXTS])
-        images_ND = images_ND[read_N]
-        for start in range(0, len(seen), ROWS_A_STEP):
-            some = slice(start, start + ROWS_A_STEP)
-            logits = self.embedder.scale * images_ND[some] @ np.vstack([texts_WD, nothing_D]).T
-            tally.add(start, logits.astype(np.float64), _says_word(seen[some], units))
-        trust = tally.trust()
-        found = {word: tally.found(word, trust) for word in asked} if trust.usable else {}
-        return SearchFindings(trust, found, len(seen), len(images) - len(seen))
-
-
-def open_search(
-    spec: str, *, cache: Path | None = None, progress: Progress = SILENT
-) -> ImageSearch:
-    """The search that `--images MODEL:WEIGHTS` names.
+    An image shows a word if "a photo of a WORD" is likelier, by the threshold, than the words
+    most frequent in all captions and some texts that say nothing. Words that the image's own
+    captions say are not held against it: they may be true as well. The threshold is the least
+    of THRESHOLDS that finds at most MAX_CHANCE of the images whose captions do not say a
+    word; since some of those do show it, chance is overstated rather than understated.
 
     Args:
-        spec: an architecture as open_clip names it, and a file of its weights.
-        cache: folder in which vectors of images are kept; None for nowhere.
-        progress: counts images.
-
-    Raises:
-        UsageError: open_clip is missing, or knows no such architecture.
-        InputError: the weights cannot be read.
+        embedder: the model.
+        words: units, any part of speech.
+        images: distinct ones.
     """
-    return ImageSearch(ClipEmbedder(OpenClip(spec, usage=USAGE), cache=cache, progress=progress))
+    asked = list(dict.fromkeys(words))
+    images = sorted(images, key=lambda image: image.key)
+    contrast = frequent_words(images, CONTRAST_WORDS)
+    if not contrast:
+        return SearchFindings(ModelTrust(0), {}, len(images), 0)
+    images_ND = embedder.encode_images(images)
+    read_N = np.abs(images_ND).sum(1) > 0
+    seen = [image for image, good in zip(images, read_N, strict=True) if good]
+    units = [*contrast, *(word for word in asked if word not in set(contrast))]
+    tally = _Tally(units, len(contrast), [image.key for image in seen])
+    texts_WD = embedder.encode_texts([_word_prompts(unit) for unit in units])
+    nothing_D = embedder.encode_texts([[text] for text in NEUTRAL_TEXTS])
+    images_ND = images_ND[read_N]
+    for start in range(0, len(seen), ROWS_A_STEP):
+        some = slice(start, start + ROWS_A_STEP)
+        logits = embedder.scale * images_ND[some] @ np.vstack([texts_WD, nothing_D]).T
+        tally.add(start, logits.astype(np.float64), _says_word(seen[some], units))
+    trust = tally.trust()
+    found = {word: tally.found(word, trust) for word in asked} if trust.usable else {}
+    return SearchFindings(trust, found, len(seen), len(images) - len(seen))
 
 
 def frequent_words(images: Sequence[CaptionedImage], most: int) -> list[str]:
@@ -252,4 +229,4 @@ class _Tally:
         expected = trust.chance * (len(self._keys) - int(self._said_W[column]))
         by_chance = int(-(-(expected + 2 * expected**0.5) // 1))
         best = [key for p, key in self._best[column] if -p >= trust.threshold]
-        return WordImages(unit, images, max(0, images - by_chance), tuple(best))
+        return WordImages(images, max(0, images - by_chance), tuple(best))
