@@ -59,28 +59,19 @@ def split_budget(gaps: Sequence[tuple[float, int, int]], budget: int) -> list[in
 
     Maximises the sum of weight x (log(1 + have + x) - log(1 + have)) over whole numbers
     0 <= x <= need with the sum of x at most `budget`. Each gain is concave, so that taking the
-    best next image again and again is exact.
+    images that add most is exact.
 
     Args:
         gaps: (weight, images there are, images needed); equals are served in this order.
         budget: images.
     """
-    shares = [0] * len(gaps)
-    left = budget
-    heap = [(-_gain(w, have), n) for n, (w, have, need) in enumerate(gaps) if need > 0 and w > 0]
-    heapq.heapify(heap)
-    while heap and left > 0:
-        _, n = heapq.heappop(heap)
-        weight, have, need = gaps[n]
-        shares[n] += 1
-        left -= 1
-        if shares[n] < need:
-            heapq.heappush(heap, (-_gain(weight, have + shares[n]), n))
-    return shares
-
-
-def _gain(weight: float, have: int) -> float:
-    return weight * math.log1p(1 / (1 + have))
+    gains = (
+        (-weight * math.log1p(1 / (1 + have + more)), n)
+        for n, (weight, have, need) in enumerate(gaps)
+        for more in range(min(need, budget) if weight > 0 else 0)
+    )
+    shares = Counter(n for _, n in heapq.nsmallest(budget, gains))
+    return [shares[n] for n in range(len(gaps))]
 
 
 def plan_fetches(gaps: Sequence[Gap], budget: int) -> list[PlannedFetch]:

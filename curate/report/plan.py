@@ -59,10 +59,7 @@ class Plan:
 
 
 def make_plan(
-    report: Mapping[str, Any],
-    *,
-    budget: int = BUDGET,
-    options: Sequence[str] = (),
+    report: Mapping[str, Any], *, budget: int = BUDGET, options: Sequence[str] = ()
 ) -> Plan:
     """Split `budget` images over the gaps of a report that a stock site can close.
 
@@ -229,15 +226,14 @@ def _gaps(items: Iterable[Mapping[str, Any]]) -> list[Gap]:
             images=int(item["n_images"]),
             need=int(item["fix"]["need"]),
         )
-        old = found.get(query)
-        found[query] = _merge_gaps(old, new) if old else new
+        old = found.get(query, new)
+        found[query] = replace(
+            min(old, new, key=lambda gap: (gap.order_key, gap.unit)),
+            lines=old.lines | new.lines,
+            images=min(old.images, new.images),
+            need=max(old.need, new.need),
+        )
     return list(found.values())
-
-
-def _merge_gaps(a: Gap, b: Gap) -> Gap:
-    worse = min(a, b, key=lambda gap: (gap.order_key, gap.unit))
-    lines, images, need = a.lines | b.lines, min(a.images, b.images), max(a.need, b.need)
-    return replace(worse, lines=lines, images=images, need=need)
 
 
 def _query(item: Mapping[str, Any]) -> str | None:

@@ -3,8 +3,8 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from dataclasses import asdict, dataclass
+from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -75,12 +75,10 @@ class CoverageReport:
         check_fail_on(fail_on)
         if self.index.incomplete:
             return ExitCode.INPUT
-        if self.changes is not None:
-            found = self.changes.fails(fail_on)
-        else:
-            bad = severities_from(fail_on)
-            found = any(item.severity in bad for item in self.items)
-        return ExitCode.FOUND if found else ExitCode.DONE
+        if self.changes:
+            return ExitCode(self.changes.fails(fail_on))
+        bad = severities_from(fail_on)
+        return ExitCode(any(item.severity in bad for item in self.items))
 
 
 def check_fail_on(fail_on: str) -> None:
@@ -111,20 +109,15 @@ def item_json(item: Item) -> dict[str, Any]:
             "inflection": item.levels.inflection,
             "variant": item.levels.variant,
             **{
-                name: _related_json(item.levels.related.get(name, RelatedImages()))
+                name: {"n": via.images, "via": list(via.units)}
                 for name in RELATIONS
+                for via in [item.levels.related.get(name, RelatedImages())]
             },
         },
         "expected": item.expected,
         "pmi": item.pmi,
         "related_not_counted": [
-            {
-                "unit": related.unit,
-                "relation": related.relation,
-                "similarity": related.similarity,
-                "n_images": images,
-            }
-            for related, images in item.not_counted
+            asdict(related) | {"n_images": images} for related, images in item.not_counted
         ],
         "upper_bound_visible_95": item.upper_bound,
         "prompts": [
@@ -149,13 +142,8 @@ def p_correct(verdict: str) -> float | None:
     return round((right + 1) / (given + 2), 2) if given >= MIN_CHECKED else None
 
 
-def _related_json(via: RelatedImages) -> dict[str, Any]:
-    return {"n": via.images, "via": list(via.units)}
-
-
-@lru_cache
-def _checked_verdicts() -> dict[str, tuple[int, int]]:
+@cache
+def _checked_verdicts() -> Any:
     """Verdict -> how often it was right, how often it was given."""
     text = resources.files("curate.report").joinpath("checked.json").read_text("utf-8")
-    verdicts: dict[str, tuple[int, int]] = json.loads(text)["verdicts"]
-    return verdicts
+    return json.loads(text)["verdicts"]

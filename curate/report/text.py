@@ -115,11 +115,8 @@ def summary_text(report: CoverageReport) -> str:
     elif corpus.kind == "checkpoint":
         lines = [f"{corpus.path}: trained on {plural(index.images, 'image')}"]
     else:
-        images, captions = (
-            plural(index.images, "image"),
-            plural(index.captions, "caption"),
-        )
-        lines = [f"{corpus.path}: {images} with {captions}"]
+        told = f"{plural(index.images, 'image')} with {plural(index.captions, 'caption')}"
+        lines = [f"{corpus.path}: {told}"]
         lines += [f"  rows {reason}: {number:,}" for reason, number in index.left_out.items()]
         lines += [f"  not counted: {sentence}" for sentence in index.incomplete]
     name = "standard input" if report.path == STDIN else report.path
