@@ -30,21 +30,12 @@ _DATA = _option(_DATA_HELP, "--data", "--manifest", show_default=False)
 _PROMPTS = typer.Argument(metavar="PROMPTS", help="Text file, one prompt a line; - for a pipe.")
 _CHECKPOINT = _option("Judge by what a run or .safetensors was trained on.")
 _PROFILE = _option("scratch, finetune or lora: how many images a word needs.")
-_MINIMUM = _option("Images below which a word is thin.", "--min")
-_TARGET = _option("Images that are enough.")
 _SYNTAX = _option("How prompts are written: auto, plain, a1111 or compel.")
-_PAIRS = _option("Pairs of nouns in a prompt, of all words, or off.")
 _ALIASES = _option("TOML file of aliases, typos and phrases that you accepted.")
 _IMAGES = _option("MODEL:WEIGHTS of open_clip: search the images for missing words.")
 _BASELINE = _option("Earlier report as JSON: say what changed, fail on new gaps only.")
-_FAIL_ON = _option("Exit with 1 on an error, a warning or never.")
 _JSON = _option("Print JSON, or write it to FILE.json.", metavar="[FILE.json]")
-_HTML = _option("Write a page for a browser.")
-_PLAN = _option("Write a script that closes the gaps.")
-_BUDGET = _option("Images the plan may fetch.", min=1)
-_JUNIT = _option("Write a test report for CI systems.")
 _GITHUB = _option("Print GitHub annotations instead of the table.", "--github")
-_JOBS = _option("Processes that index the data.", min=1)
 
 
 def vocab_gaps_command(  # noqa: PLR0913 one a documented option
@@ -52,21 +43,21 @@ def vocab_gaps_command(  # noqa: PLR0913 one a documented option
     data: Annotated[list[Path] | None, _DATA] = None,
     checkpoint: Annotated[Path | None, _CHECKPOINT] = None,
     profile: Annotated[str, _PROFILE] = "finetune",
-    minimum: Annotated[int | None, _MINIMUM] = None,
-    target: Annotated[int | None, _TARGET] = None,
+    minimum: Annotated[int | None, _option("Images below which a word is thin.", "--min")] = None,
+    target: Annotated[int | None, _option("Images that are enough.")] = None,
     syntax: Annotated[str, _SYNTAX] = "auto",
-    pairs: Annotated[str, _PAIRS] = "nouns",
+    pairs: Annotated[str, _option("Pairs of nouns in a prompt, of all words, or off.")] = "nouns",
     aliases: Annotated[Path | None, _ALIASES] = None,
     images: Annotated[str | None, _IMAGES] = None,
     baseline: Annotated[Path | None, _BASELINE] = None,
-    fail_on: Annotated[str, _FAIL_ON] = "error",
+    fail_on: Annotated[str, _option("Exit with 1 on an error, a warning or never.")] = "error",
     json: Annotated[str | None, _JSON] = None,
-    html: Annotated[Path | None, _HTML] = None,
-    plan: Annotated[Path | None, _PLAN] = None,
-    budget: Annotated[int, _BUDGET] = 1000,
-    junit: Annotated[Path | None, _JUNIT] = None,
+    html: Annotated[Path | None, _option("Write a page for a browser.")] = None,
+    plan: Annotated[Path | None, _option("Write a script that closes the gaps.")] = None,
+    budget: Annotated[int, _option("Images the plan may fetch.", min=1)] = 1000,
+    junit: Annotated[Path | None, _option("Write a test report for CI systems.")] = None,
     github: Annotated[bool, _GITHUB] = False,
-    jobs: Annotated[int, _JOBS] = 1,
+    jobs: Annotated[int, _option("Processes that index the data.", min=1)] = 1,
 ) -> None:
     """List what your prompts ask for and the images cannot teach, worst first."""
     from curate.commands import gaps

@@ -1,6 +1,6 @@
 """From fetched images to shards: check, dedup, caption and pack, alone and in a row."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -59,14 +59,11 @@ class BuildSummary:
 
     def as_rows(self) -> list[tuple[object, ...]]:
         """A line for each count, in the order of the steps."""
-        train = [(f"train: {d}", n) for d, n in self.check.verdicts["train"].items() if n]
-        steps: dict[str, Sequence[tuple[object, ...]]] = {
-            "check": train,
-            "dedup": self.dedup.as_rows(),
-            "caption": self.caption.as_rows(),
-            "pack": self.pack.as_rows(),
-        }
-        return [(name, *row) for name, rows in steps.items() for row in rows]
+        train = self.check.verdicts["train"].items()
+        rows: list[tuple[object, ...]] = [("check", f"train: {d}", n) for d, n in train if n]
+        for step in ("dedup", "caption", "pack"):
+            rows += [(step, *row) for row in getattr(self, step).as_rows()]
+        return rows
 
 
 def check_dataset(dataset: Dataset, *, policy: str = "personal") -> CheckSummary:

@@ -245,7 +245,6 @@ class Judge:
         )  # fmt: skip
 
     def _all_spellings(self, unit: str) -> list[str]:
-        """A word in every spelling, and its aliases."""
         return [unit, *self._other_spellings(unit)]
 
     def _other_spellings(self, unit: str) -> list[str]:
@@ -286,7 +285,6 @@ class Judge:
         )
 
     def _sense_risk(self, item: Item, images: Numbers) -> senses.SenseRisk | None:
-        """Whether captions clearly show another sense than the prompts ask for."""
         if not len(images) or not senses.senses_of(item.unit):
             return None
         read = self.index.evidence(images[:_SENSE_CAPTIONS].tolist(), [item.unit], _SENSE_CAPTIONS)
@@ -297,7 +295,6 @@ class Judge:
         return union([self.index.images_with(unit) for unit in units])
 
     def _evidence(self, images: Iterable[Numbers], units: Sequence[str]) -> tuple[Evidence, ...]:
-        """Captions of the first few images, those of the best level first."""
         chosen = dict.fromkeys(n for numbers in images for n in numbers[:EVIDENCE].tolist())
         return self.index.evidence(list(chosen)[:EVIDENCE], units)
 

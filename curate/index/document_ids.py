@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from itertools import accumulate, chain, pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 
@@ -22,26 +22,23 @@ class DocumentIds:
         )
         ends = [segment.first_and_last_key() for segment in self.segments]
         self._are_disjoint = all(before[1] < after[0] for before, after in pairwise(ends))
-        self._ids = self._consecutive_ids() if self._are_disjoint else self._ids_by_key()
+        sizes = [segment.images for segment in self.segments]
+        numbers = np.arange(sum(sizes), dtype=np.int32)
+        if not self._are_disjoint:
+            numbers = self._number_by_key()
+        parts = np.split(numbers, np.cumsum(sizes)[:-1])
+        self._ids: dict[Segment, Numbers] = dict(zip(self.segments, parts, strict=False))
         self.images = 1 + max((int(found[-1]) for found in self._ids.values()), default=-1)
         self._prefetched: dict[int, list[tuple[str, str]]] = {}  # key and captions of each copy
-        self._shared = sum(segment.images for segment in self.segments) - self.images
+        self._shared = sum(sizes) - self.images
 
-    def _consecutive_ids(self) -> dict[Segment, Numbers]:
-        starts = accumulate((segment.images for segment in self.segments), initial=0)
-        return {
-            segment: np.arange(start, start + segment.images, dtype=np.int32)
-            for segment, start in zip(self.segments, starts, strict=False)
-        }
-
-    def _ids_by_key(self) -> dict[Segment, Numbers]:
+    def _number_by_key(self) -> Numbers:
         keys = list(chain.from_iterable(map(Segment.keys, self.segments)))
         order = sorted(range(len(keys)), key=keys.__getitem__)  # quick: rows of sorted keys
         new = [keys[a] != keys[b] for a, b in pairwise(order)]
         numbers = np.zeros(len(keys), dtype=np.int32)
         numbers[order[1:]] = np.cumsum(new, dtype=np.int32)
-        ends = np.cumsum([segment.images for segment in self.segments])[:-1]
-        return dict(zip(self.segments, np.split(numbers, ends), strict=True))
+        return numbers
 
     def match(self, asked: Mapping[Segment, str]) -> Numbers:
         """Ascending numbers of the images that the question to their segment finds."""

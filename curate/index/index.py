@@ -95,7 +95,6 @@ class CaptionIndex:
         return len(self.images_with(unit))
 
     def _images_with_both(self, a: str, b: str) -> Numbers:
-        """Ascending numbers of the images that show both words."""
         fewer, more = sorted((a, b), key=lambda word: len(self.images_with(word)))
         found = self.images_with(fewer)
         return found[self._is_shown(more)[found]]
@@ -115,7 +114,6 @@ class CaptionIndex:
         return bits
 
     def _is_shown(self, word: str) -> NDArray[np.bool_]:
-        """For each image, whether it shows the word."""
         shown = np.zeros(self.images, dtype=bool)
         shown[self.images_with(word)] = True
         return shown
@@ -170,7 +168,6 @@ class CaptionIndex:
         return self._images_of[known]
 
     def _word_sequences(self, segment: Segment, unit: str, how: str) -> list[tuple[str, ...]]:
-        """Every row of words in a segment that shows the unit."""
         choices: list[list[str]] = []
         for term, inflects, of_body in unit_terms(unit):
             any_form = inflects and how == "shown"
@@ -189,11 +186,14 @@ class CaptionIndex:
 
     def _as_written(self, numbers: Numbers, unit: str) -> Numbers:
         """Those of the images in whose captions a hyphenated unit stands with its hyphen."""
-        wanted = [tokens.normalize(word) for word in unit.split()]
+        wanted = f" {' '.join(map(tokens.normalize, unit.split()))} "
         kept = [
             number
             for number in numbers.tolist()
-            if any(_contains_words(tokens.words(c), wanted) for c in self._ids.image(number)[1])
+            if any(
+                wanted in f" {' '.join(tokens.words(caption))} "
+                for caption in self._ids.image(number)[1]
+            )
         ]
         return np.array(kept, dtype=np.int32)
 
@@ -285,9 +285,3 @@ def _word_runs(caption: str) -> Iterator[list[str]]:
             run = []
         run += words
     yield run
-
-
-def _contains_words(said: Sequence[str], wanted: Sequence[str]) -> bool:
-    """Whether the wanted words follow one another."""
-    size = len(wanted)
-    return any(said[n : n + size] == wanted for n in range(len(said) - size + 1))

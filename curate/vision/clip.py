@@ -9,6 +9,7 @@ import json
 import pickle
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from importlib.metadata import version
 from itertools import islice
@@ -182,15 +183,12 @@ class ClipEmbedder:
         """Each image with its vector, in order; None where it cannot be read."""
         from PIL import Image
 
-        answers = read_pixels(images, self._model.side)
-        for start in range(0, len(images), BATCH_SIZE):
-            some = images[start : start + BATCH_SIZE]
-            shown = [next(answers) for _ in some]
-            read = [
-                Image.frombytes("RGB", one[:2], one[2]) for one in shown if not isinstance(one, str)
-            ]
+        shown = zip(images, read_pixels(images, self._model.side), strict=True)
+        while some := list(islice(shown, BATCH_SIZE)):
+            pixels = [one for _, one in some if not isinstance(one, str)]
+            read = [Image.frombytes("RGB", one[:2], one[2]) for one in pixels]
             vectors = iter(self._model.encode_images(read).astype(np.float16))
-            for image, one in zip(some, shown, strict=True):
+            for image, one in some:
                 yield image, None if isinstance(one, str) else next(vectors)
 
     def _load_vectors(self) -> Iterator[tuple[str, NDArray[np.float16]]]:
@@ -212,7 +210,5 @@ class ClipEmbedder:
         name = hashlib.sha256("".join(fresh).encode()).hexdigest()[:16]
         data = io.BytesIO()
         np.savez(data, sha256=np.array(list(fresh)), vectors=np.stack(list(fresh.values())))
-        try:
+        with suppress(InputError):
             write_bytes(self._folder / f"{name}.npz", data.getvalue())
-        except InputError:
-            return
