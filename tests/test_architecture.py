@@ -42,7 +42,7 @@ ROOMS = {
     "dataset": {"curate", "errors", "system"},
     "net": {*CORE, "curate"},
     "sources": {*CORE, "net", "images.sniff"},
-    "fetch": {*CORE, "net", "sources", "images.sniff", "rights.licences", "rights.signals"},
+    "fetch": {*CORE, "net", "sources", "images.sniff", "rights.licences"},
     "rights": {*CORE, "text.word_lists"},
     "images": {*CORE},
     "captions": {*CORE, "text.word_lists"},

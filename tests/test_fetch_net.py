@@ -28,9 +28,9 @@ from curate.net.transport import (
     RequestLimits,
     Transport,
     UnavailableError,
+    parse_robots_tag,
     retry_after,
 )
-from curate.rights.signals import parse_robots_tag
 
 
 @pytest.mark.parametrize(

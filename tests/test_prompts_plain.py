@@ -7,8 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import InputError
-from curate.prompts.plain import plain_texts
-from curate.prompts.reader import NEGATED, WANTED, parse_prompt, read_prompts, read_texts
+from curate.prompts.reader import (
+    NEGATED,
+    WANTED,
+    parse_prompt,
+    plain_texts,
+    read_prompts,
+    read_texts,
+)
 from curate.prompts.syntax import scan_line
 from curate.text import tokens
 from tests.recorded_progress import RecordedProgress

@@ -21,7 +21,6 @@ from curate.net.client import Client, EndOfResults, Limits
 from curate.net.guard import Endpoint, Guard
 from curate.net.transport import RateLimiter, Transport, UnavailableError
 from curate.rights.licences import identify
-from curate.rights.signals import parse_robots_tag
 from curate.sources import find_source, terms
 from curate.sources.base import FoundImage, Listing, Source
 from curate.system.progress import SILENT, Progress, track
@@ -232,7 +231,7 @@ def _download_all(
 def _download(row: Sample, client: Client, dataset: Dataset) -> Sample:
     """The row with its image in the store, or with the reason why there is none."""
     try:
-        image = client.get_image(row.image_url or "", parse_robots_tag)
+        image = client.get_image(row.image_url or "")
     except UnavailableError as error:
         return replace(row, dropped=str(error), retrieved=utc_now())
     row = replace(row, final_url=image.url, retrieved=utc_now())

@@ -11,7 +11,6 @@ from curate.net.answers import KEPT_HEADERS, AnswerCache, Url
 from curate.net.guard import AddressRefusedError, TransientError
 from curate.net.transport import (
     MAX_WAIT_S,
-    FindOptOuts,
     Reply,
     RequestLimits,
     Transport,
@@ -19,7 +18,9 @@ from curate.net.transport import (
     retry_after,
 )
 
-IMAGE_LIMITS = RequestLimits(total_s=60.0, max_bytes=30_000_000, bytes_per_s=4096, grace_s=5.0)
+IMAGE_LIMITS = RequestLimits(
+    total_s=60.0, max_bytes=30_000_000, bytes_per_s=4096, grace_s=5.0, heeds_opt_outs=True
+)
 RETRY_FIX = "type the same command again; finished work is kept"
 RETRY_LATER_FIX = "type the same command again after that; finished work is kept"
 
@@ -86,12 +87,8 @@ class Client:
         self.evidence, body = answer
         return self._parse_object(body)
 
-    def get_image(self, url: str, opt_outs: FindOptOuts) -> Reply:
-        """The reply that holds the bytes of an image, unless its headers hold an opt-out.
-
-        Args:
-            url: as the source named it.
-            opt_outs: finds signals in the `X-Robots-Tag` headers; asked before the body is read.
+    def get_image(self, url: str) -> Reply:
+        """The reply that holds the bytes of the image at `url`, unless its headers hold an opt-out.
 
         Raises:
             UnavailableError: with the reason for `dropped`; `download:…` if a retry may succeed.
@@ -102,7 +99,7 @@ class Client:
         hosts = (str(urlsplit(url).hostname),) if hosts is None else hosts
         may = replace(self.limits.image, hosts=hosts, gap_s=self.service.seconds_between)
         try:
-            for reply in self._replies(url, may, opt_outs):
+            for reply in self._replies(url, may):
                 if reply.status == 200 or reply.opt_outs:
                     return replace(reply, url=self._scrub(reply.url))
         except AddressRefusedError as error:
@@ -138,9 +135,7 @@ class Client:
             raise self._source_error(str(error), RETRY_LATER_FIX) from None
         raise self._source_error(f"answered {reply.status}: {_excerpt(body)}")
 
-    def _replies(
-        self, url: str, may: RequestLimits, opt_outs: FindOptOuts | None = None
-    ) -> Iterator[Reply]:
+    def _replies(self, url: str, may: RequestLimits) -> Iterator[Reply]:
         """The reply to a request; whoever goes on to the next one has it tried again.
 
         There is no next one after the last try, nor where the server is neither busy nor failing.
@@ -148,7 +143,7 @@ class Client:
         for attempt in range(self.limits.tries):
             last = attempt + 1 == self.limits.tries
             try:
-                reply = self.transport.send(url, may, opt_outs)
+                reply = self.transport.send(url, may)
             except TransientError:
                 if last:
                     raise

@@ -5,8 +5,9 @@ nothing for a faster or concurrent client to win.
 """
 
 import logging
+import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -26,8 +27,10 @@ MAX_REDIRECTS = 5
 MAX_WAIT_S = 120.0  # seconds we sit out; asked for more, the fetch stops
 _EARLIEST_UNIX_TIME = 100_000_000  # a reset beyond this is a time, not a number of seconds
 _REDIRECT_STATUSES = (301, 302, 303, 307, 308)
-
-FindOptOuts = Callable[[list[str]], tuple[str, ...]]  # X-Robots-Tag values -> signals
+OPT_OUT_DIRECTIVES = ("noai", "noimageai", "noml")
+OUR_AGENTS = ("*", "fubuki")
+_WITH_VALUE = ("unavailable_after", "max-snippet", "max-image-preview", "max-video-preview")
+_AGENT = re.compile(r"[A-Za-z*][\w.*/-]*")
 
 
 class UnavailableError(Exception):
@@ -45,6 +48,7 @@ class RequestLimits:
     max_bytes: int = 10_000_000
     bytes_per_s: int = 0  # slowest body we sit out; 0: any
     grace_s: float = 0.0  # seconds before the rate counts
+    heeds_opt_outs: bool = False  # whether `X-Robots-Tag` may keep us from reading the body
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,37 @@ def _parse_delay(value: str) -> float | None:
         return None
 
 
+def parse_robots_tag(values: Sequence[str]) -> tuple[str, ...]:
+    """The opt-outs in the values of `X-Robots-Tag`, as `x-robots-tag:DIRECTIVE`, each once.
+
+    A value is a list of directives, perhaps after `agent:`, which then holds for the rest of
+    the value or until the next agent. Directives for agents other than ours are passed over.
+    Dates of `unavailable_after` may hold commas and colons. Whether a page may be indexed
+    (`noindex`, `none`) says nothing about training and is not a signal here.
+
+    Source: https://developers.google.com/search/docs/crawling-indexing/robots-meta-tag, with the
+    directives `noai`, `noimageai` and `noml` that sites add to it.
+    """
+    found: dict[str, None] = {}
+    for value in values:
+        agent = "*"
+        for piece in value.split(","):
+            agent, directive = _parse_directive(piece.strip(), agent)
+            if directive in OPT_OUT_DIRECTIVES and agent in OUR_AGENTS:
+                found[f"x-robots-tag:{directive}"] = None
+    return tuple(found)
+
+
+def _parse_directive(piece: str, agent: str) -> tuple[str, str]:
+    """The agent and the directive of one piece between commas; "" where it is a value or date."""
+    head, colon, rest = (part.strip() for part in piece.partition(":"))
+    if not colon:
+        return agent, piece.lower()
+    if head.lower() in _WITH_VALUE or not _AGENT.fullmatch(head):
+        return agent, ""
+    return _parse_directive(rest, head.lower())
+
+
 @dataclass
 class Transport:
     """Sends requests one at a time; a context, which closes what it opened."""
@@ -140,7 +175,7 @@ class Transport:
             record.msg, record.args = self.key.scrub(record.getMessage()), None
         return True
 
-    def send(self, url: str, may: RequestLimits, opt_outs: FindOptOuts | None = None) -> Reply:
+    def send(self, url: str, may: RequestLimits) -> Reply:
         """Ask for `url`; follow redirects by hand, each one checked.
 
         Raises:
@@ -156,8 +191,8 @@ class Transport:
             with self._open(url, may) as response:
                 if response.status_code != 429:  # which says itself how long to wait
                     self.rate_limiter.obey_headers(host, response.headers)
-                tags = list(response.raw.headers.getlist("X-Robots-Tag"))
-                signals = opt_outs(tags) if opt_outs else ()
+                tags = response.raw.headers.getlist("X-Robots-Tag") if may.heeds_opt_outs else ()
+                signals = parse_robots_tag(tags)
                 target = response.headers.get("Location")
                 if response.status_code in _REDIRECT_STATUSES and target and not signals:
                     url = urljoin(url, target)

@@ -6,6 +6,7 @@ A form is looked up once, and what is known of it is read from its `Word` from t
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice, product
 
 from curate.text import bindings, phrases, stopwords, tokens, wordnet
 from curate.text.lemmas import in_dictionary, is_function_word, lemmas_of, unit_of
@@ -104,11 +105,8 @@ def is_dictionary_entry(form: str) -> bool:
 
 def phrase_spellings(phrase: str) -> list[str]:
     """A phrase with its words in every spelling, itself first; eight at the most."""
-    found = [""]
-    for part in phrase.split():
-        names = [part, *sorted(wordnet.spelling_variants(part))]
-        found = [f"{one} {name}".lstrip() for one in found for name in names]
-    return found[:8]
+    spellings = ([part, *sorted(wordnet.spelling_variants(part))] for part in phrase.split())
+    return [" ".join(words) for words in islice(product(*spellings), 8)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import NamedTuple
 
-from curate.text import scripts, tokens, wordnet
+from curate.text import tokens, wordnet
 from curate.text.word_lists import read_sections
 
 FUNCTION_WORDS = read_sections("text/function_words.txt")[""]
@@ -62,7 +62,7 @@ def lemmas_of(form: str) -> frozenset[str]:
     if any(form in _LISTS[name] for name in ("not participles", "uninflected", "no plurals")):
         return frozenset([form])
     if not form.isascii():
-        form = scripts.without_skin_tone(form)
+        form = tokens.without_skin_tone(form)
     if form in LEMMA_CORRECTIONS:
         return frozenset([form, LEMMA_CORRECTIONS[form]])
     found = set(_plural_lemmas(form))
