@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.corpora.partition import ImageCaptions, Partition
-from curate.index import build, document_ids, index
+from curate.index import build, index
 from curate.index.index import CaptionIndex, Evidence
 from curate.index.segment import Segment, clean_line
 from curate.text import tokens
@@ -378,7 +378,7 @@ def test_files_whose_keys_do_not_overlap_are_joined_without_reading_keys(monkeyp
         raise AssertionError("keys were read")
 
     monkeypatch.setattr(Segment, "keys", fail)
-    joined = document_ids.DocumentIds(reversed(segments))
+    joined = index.DocumentIds(reversed(segments))
     assert joined.images == 3
     assert [joined.image(n)[0] for n in range(3)] == ["a", "b", "c"]
 

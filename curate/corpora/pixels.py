@@ -1,22 +1,210 @@
-"""The images behind captions: where each one's bytes lie, and its pixels for an image model."""
+"""The images behind captions, by key: where each one's bytes lie, its rights, and its pixels."""
 
+import base64
 import hashlib
+import json
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from curate.corpora import locate
+from curate.corpora import huggingface
 from curate.corpora.corpus import Corpus
 from curate.corpora.partition import ReadNotes
+from curate.corpora.shards import listed_shards
+from curate.dataset.folder import Dataset
 from curate.dataset.store import Store
 from curate.errors import InputError
-from curate.formats.shards import read_index
+from curate.formats.shards import find_shards, read_index
 from curate.images.decode import UndecodableError, decode_image, flatten
 from curate.system import sandbox
 from curate.system.files import file_sha256
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_RIGHTS = ("license", "source", "page_url", "author")
+_IMAGE_COLUMNS = ("image", "img", "picture", "photo", "jpg", "png", "webp")  # the first there is
+_NO_IMAGE = "no image was stored"
+_NO_FILE = "no such file beside the data"
+Locations = Iterable[tuple[str, "ImageLocation"]]
 CaptionsByKey = Mapping[str, Sequence[str]]  # key -> what is said of the image
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLocation:
+    """An image whose bytes are not looked at yet."""
+
+    file: Path | None = None  # it is this file
+    data: bytes | None = None  # or these bytes
+    sha256: str | None = None  # or these, in the store at `file`
+    license: str | None = None
+    source: str | None = None
+    page_url: str | None = None
+    author: str | None = None
+    reason: str | None = None  # why there is none of these
+
+    def as_job(self) -> dict[str, str]:
+        """What a worker is told, as plain values."""
+        if self.data is not None:
+            return {"data": base64.b64encode(self.data).decode()}
+        return {"file": str(self.file)} | ({"sha256": self.sha256} if self.sha256 else {})
+
+
+def locate_images(corpus: Corpus, keys: Collection[str]) -> dict[str, ImageLocation]:
+    """The places of `keys`; of a key that several members hold, in the first with an image.
+
+    What cannot be read holds no images: the report itself tells of it.
+    """
+    finders: dict[str, Callable[[Path, Collection[str]], Locations]] = {
+        "dataset": _in_dataset,
+        "manifest": _in_manifest,
+        "shards": _in_shards,
+        "captions": lambda path, keys: _in_list(path.parent, keys),
+        "hugging-face": _in_huggingface,
+    }
+    found: dict[str, ImageLocation] = {}
+    for member in corpus.members or (corpus,):
+        left = {key for key in keys if key not in found or found[key].reason}
+        finder = finders.get(member.kind)
+        try:
+            for key, place in finder(member.path, left) if finder else ():
+                if key not in found or not place.reason:
+                    found[key] = place
+        except (InputError, OSError):
+            continue
+    return found
+
+
+def _in_dataset(folder: Path, keys: Collection[str]) -> Locations:
+    dataset = Dataset(folder)
+    known = dict(_in_manifest(dataset.manifest, keys)) if dataset.manifest.exists() else {}
+    for sample in dataset.read_journal():
+        if sample.key in keys and (sample.key not in known or known[sample.key].reason):
+            facts = {name: getattr(sample, name) for name in ("sha256", *_RIGHTS)}
+            known[sample.key] = _stored_location(facts, folder / "store")
+    return known.items()
+
+
+def _in_manifest(path: Path, keys: Collection[str]) -> Locations:
+    import pyarrow as pa
+    import pyarrow.compute as compute
+    import pyarrow.parquet as parquet
+
+    wanted = pa.array(sorted(keys), pa.string())
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(columns=["key", "sha256", *_RIGHTS]):
+                chosen = batch.filter(compute.is_in(batch.column("key"), value_set=wanted))
+                for row in chosen.to_pylist():
+                    yield row.pop("key"), _stored_location(row, path.parent / "store")
+    except (pa.ArrowException, KeyError) as error:
+        raise InputError(path, f"not a readable manifest ({error})", fix="fetch again") from None
+
+
+def _stored_location(row: Mapping[str, Any], store: Path) -> ImageLocation:
+    return ImageLocation(store, **row) if row["sha256"] else ImageLocation(reason=_NO_IMAGE, **row)
+
+
+def _in_shards(path: Path, keys: Collection[str]) -> Locations:
+    """Images in the tars that the index lists; each tar is read once, and skipped if broken."""
+    root, left = find_shards(path), set(keys)
+    for shard in listed_shards(path):
+        if left:
+            found = dict(_in_tar(root / Path(shard.name).name, left))
+            yield from found.items()
+            left -= found.keys()
+
+
+def _in_tar(file: Path, keys: Collection[str]) -> Locations:
+    images: dict[str, bytes] = {}
+    records: dict[str, Any] = {}
+    broken = suppress(OSError, tarfile.TarError, ValueError)  # what came before it is shown
+    with broken, tarfile.open(file, "r:") as tar:
+        for member in tar:
+            key, _, kind = member.name.partition(".")
+            if key in keys and kind != "txt" and (stream := tar.extractfile(member)):
+                if kind == "json":
+                    records[key] = json.loads(stream.read())
+                else:
+                    images[key] = stream.read()
+    for key, data in images.items():
+        record = records.get(key)
+        yield key, ImageLocation(data=data, **_rights(record if isinstance(record, dict) else {}))
+
+
+def _in_list(folder: Path, keys: Collection[str]) -> Locations:
+    """The keys of a list name files beside it; no rights are known of them."""
+    return ((key, _file_location(folder, key)) for key in sorted(keys))
+
+
+def _file_location(folder: Path, name: str) -> ImageLocation:
+    """The file of this computer that a list names; an address elsewhere is never followed."""
+    with suppress(OSError, ValueError):  # a name that no file can have
+        if "://" not in name and (folder / name).is_file():
+            return ImageLocation(folder / name)
+    return ImageLocation(reason=_NO_FILE)
+
+
+def _in_huggingface(path: Path, keys: Collection[str]) -> Locations:
+    """Images of a Hugging Face dataset: in a column, or files named by an image folder."""
+    folder = path if path.is_dir() else path.parent
+    for file in huggingface.find_data_files(path) if path.is_dir() else [path]:
+        name = file.relative_to(folder).as_posix()
+        if file.suffix in (".arrow", ".parquet") and file.name not in huggingface.METADATA_FILES:
+            yield from _in_table(file, name, keys)
+    if path.is_dir():
+        yield from (found for found in _in_list(folder, keys) if found[1].file)
+
+
+def _in_table(file: Path, name: str, keys: Collection[str]) -> Locations:
+    import pyarrow as pa
+
+    number = 0
+    try:
+        key_of = huggingface.row_keys(file, name)
+        _, named = huggingface.find_columns(file)
+        columns = _image_columns(huggingface.read_schema(file))
+        for read in huggingface.row_groups(file):
+            in_order = [
+                key_of(n, k) for n, k in enumerate(huggingface.row_names(read, named), number)
+            ]
+            number += len(in_order)
+            wanted = {row: key for row, key in enumerate(in_order) if key in keys}
+            if wanted:
+                rows = read(columns).take(list(wanted)).to_pylist()
+                yield from zip(wanted.values(), map(_row_location, rows), strict=True)
+    except (pa.ArrowException, OSError, InputError, huggingface.BrokenFileError):
+        return  # the report tells of it
+
+
+def _image_columns(schema: "pa.Schema") -> list[str]:
+    """The column with the image, if there is one, and those that tell its rights."""
+    from pyarrow import types
+
+    def holds(kind: "pa.DataType") -> bool:
+        if types.is_struct(kind):
+            return any(f.name == "bytes" and types.is_binary(f.type) for f in kind)
+        return bool(types.is_binary(kind))
+
+    images = (n for n in _IMAGE_COLUMNS if n in schema.names and holds(schema.field(n).type))
+    rights = [n for n in _RIGHTS if n in schema.names and types.is_string(schema.field(n).type)]
+    return [*list(images)[:1], *rights]
+
+
+def _row_location(row: Mapping[str, Any]) -> ImageLocation:
+    rights = _rights(row)
+    held = next((row[name] for name in _IMAGE_COLUMNS if name in row), None)
+    data = held.get("bytes") if isinstance(held, dict) else held
+    return ImageLocation(data=data, **rights) if data else ImageLocation(reason=_NO_IMAGE, **rights)
+
+
+def _rights(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What is told of an image's rights; only texts, and none that is empty."""
+    found = {name: told.get(name) for name in _RIGHTS}
+    return {name: text for name, text in found.items() if isinstance(text, str) and text}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +276,7 @@ def _captions_by_key(corpus: Corpus) -> dict[str, list[str]]:
 
 def _file_images(corpus: Corpus, said: CaptionsByKey) -> Iterator[CaptionedImage]:
     """Images in a store, or in files that a list names."""
-    for key, place in locate.locate_images(corpus, said).items():
+    for key, place in locate_images(corpus, said).items():
         sha256, file = place.sha256, place.file
         try:
             if sha256 and file:

@@ -12,10 +12,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from curate.corpora import locate
 from curate.corpora.corpus import Corpus
-from curate.corpora.locate import ImageLocation
-from curate.corpora.pixels import refusal
+from curate.corpora.pixels import ImageLocation, locate_images, refusal
 from curate.dataset.store import Store
 from curate.errors import InputError
 from curate.images.decode import UndecodableError, decode_image, flatten
@@ -72,7 +70,7 @@ def make_thumbnails(
         processes: workers side by side; the number of CPUs unless given.
     """
     wanted = list(dict.fromkeys(keys))
-    places = locate.locate_images(corpus, wanted)
+    places = locate_images(corpus, wanted)
     held = [key for key in wanted if key in places and places[key].reason is None][:most]
     jobs = (places[key].as_job() for key in held)
     job = f"{__name__}:_thumbnail_job"
