@@ -118,7 +118,6 @@ def _open_data(
 
 
 def _unspaced_note(prompts: Sequence[reader.Prompt]) -> list[str]:
-    """What words are where no blanks stand between them."""
     found = len(reader.lines_without_spaces(prompts))
     sentence = (
         f"prompts without blanks between words: {found:,}; what stands between blanks or signs "

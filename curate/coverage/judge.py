@@ -117,7 +117,6 @@ class Judge:
         return replace(item, verdict="covered" if enough else "covered-by-variant")
 
     def _item_with_few(self, item: Item, images: tuple[Numbers, ...]) -> Item:
-        """A word with fewer images than it should have."""
         unit = item.unit
         counted, left = self._related(unit)
         found: dict[str, RelatedImages] = {}

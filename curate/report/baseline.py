@@ -160,7 +160,6 @@ def _unit_states(items: Iterable[Mapping[str, Any]]) -> dict[UnitKey, UnitState]
 
 
 def _rank(key: UnitKey, state: UnitState) -> tuple[int, int, UnitKey]:
-    """Worst first; then by kind and name."""
     kinds = (*UNIT_KINDS, key[0])  # an unknown one last
     return SEVERITIES.index(state.severity), kinds.index(key[0]), key
 

@@ -76,7 +76,6 @@ def _annotation(report: Mapping[str, Any], item: Mapping[str, Any]) -> str:
 
 
 def _uncounted_data(report: Mapping[str, Any]) -> Sequence[str]:
-    """Sentences: what of the data was not counted."""
     found: Sequence[str] = report.get("data", {}).get("incomplete") or ()
     return found
 
@@ -112,7 +111,6 @@ def _suite(report: Mapping[str, Any], kind: str) -> ElementTree.Element:
 
 
 def _gap_facts(report: Mapping[str, Any], item: Mapping[str, Any]) -> Iterator[str]:
-    """What a reader needs to act on a gap."""
     images, need = int(item["n_images"]), int(item["fix"]["need"])
     yield plural(images, "image") + (f", {need:,} more needed" if need > 0 else "")
     near = [str(n["unit"]) for n in item.get("did_you_mean") or ()]

@@ -124,7 +124,6 @@ def _wanted_lemmas(item: Mapping[str, Any]) -> list[frozenset[str]]:
 
 
 def _mark_spans(caption: str, wanted: Sequence[frozenset[str]]) -> Iterator[tuple[int, int]]:
-    """The span of each word of a caption that shows a wanted lemma."""
     for start, end in tokens.spans(caption):
         found = [lemmas_of(form) for form in tokens.forms(caption[start:end])]
         if any(one & lemmas for one in found for lemmas in wanted):
@@ -132,7 +131,6 @@ def _mark_spans(caption: str, wanted: Sequence[frozenset[str]]) -> Iterator[tupl
 
 
 def _word_counts(items: Sequence[Mapping[str, Any]]) -> Counter[str]:
-    """How many words that images can show have each verdict."""
     silent = {"function-word", "control-token", "negated", "meta", "not-visual"}
     return Counter(
         i["verdict"] for i in items if i["kind"] == "word" and i["verdict"] not in silent

@@ -278,5 +278,4 @@ def _added_data(look: Sequence[str], into: str, kind: str) -> tuple[str, ...]:
 
 
 def _printable_line(text: str) -> str:
-    """One line that a terminal shows as it is."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -15,8 +15,7 @@ function h(tag, attributes, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes || {})) {
     if (typeof value === "function") element.addEventListener(name, value);
-    else if (value === true) element.setAttribute(name, "");
-    else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value);
+    else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value === true ? "" : value);
   }
   element.append(...children.flat(Infinity).filter(child => child !== null && child !== undefined));
   return element;
@@ -55,8 +54,7 @@ for (const item of ITEMS) {
   }
 }
 for (const prompt of PROMPTS) {
-  const number = severity => prompt.items.filter(item => item.severity === severity).length;
-  [prompt.errors, prompt.warnings] = [number("error"), number("warning")];
+  [prompt.errors, prompt.warnings] = ["error", "warning"].map(severity => prompt.items.filter(item => item.severity === severity).length);
 }
 const WORST_FIRST = PROMPTS.slice().sort((a, b) => b.errors - a.errors || b.warnings - a.warnings || a.place - b.place);
 
@@ -151,12 +149,9 @@ function itemRow(item) {
 
 const verdict = item => h("span", { class: "verdict " + item.severity + " " + item.verdict }, item.verdict);
 const badge = name => h("span", { class: "badge" }, name);
-
-function command(text) {
-  return h("div", { class: "copy" },
-    h("button", { type: "button", "data-copy": text, "aria-label": "Copy " + text }, "Copy"),
-    h("code", null, text));
-}
+const command = text => h("div", { class: "copy" },
+  h("button", { type: "button", "data-copy": text, "aria-label": "Copy " + text }, "Copy"),
+  h("code", null, text));
 
 BODY.addEventListener("click", event => {
   if (event.target.closest(".copy")) return;

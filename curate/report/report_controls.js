@@ -36,14 +36,15 @@ const BOXES = Array.from(document.querySelectorAll(".severities input"));
 for (const box of BOXES) {
   box.addEventListener("change", () => { state.severities = new Set(BOXES.filter(one => one.checked).map(one => one.value)); update(); });
 }
-byId("find").addEventListener("input", event => { state.q = event.target.value; update(); });
-byId("kind").addEventListener("change", event => { state.kind = event.target.value; update(); });
-byId("verdict").addEventListener("change", event => {
-  state.verdict = event.target.value;
-  const box = BOXES.find(one => one.value === DATA.verdicts[state.verdict]?.severity);
-  if (box) { box.checked = true; state.severities.add(box.value); }
-  update();
-});
+const FIELDS = { find: "q", kind: "kind", verdict: "verdict" }; // element -> what of the state it sets
+for (const [id, name] of Object.entries(FIELDS)) {
+  byId(id).addEventListener("input", event => {
+    state[name] = event.target.value;
+    const box = id === "verdict" && BOXES.find(one => one.value === DATA.verdicts[state.verdict]?.severity);
+    if (box) { box.checked = true; state.severities.add(box.value); }
+    update();
+  });
+}
 byId("filters").addEventListener("click", event => {
   const all = byId("controls").classList.toggle("all");
   event.currentTarget.setAttribute("aria-expanded", String(all));
@@ -123,9 +124,7 @@ function restore() {
   const { view: name, show, sort, ...values } = { ...USUAL, ...Object.fromEntries(kept) };
   Object.assign(state, values, { severities: new Set(show.split(",")), down: sort.startsWith("-"), sort: sort.replace("-", "") });
   if (!HEADS.some(head => head.dataset.sort === state.sort)) state.sort = USUAL.sort;
-  byId("find").value = state.q;
-  byId("kind").value = state.kind;
-  byId("verdict").value = state.verdict;
+  for (const [id, name] of Object.entries(FIELDS)) byId(id).value = state[name];
   for (const box of BOXES) box.checked = state.severities.has(box.value);
   showSort();
   view(name);

@@ -21,23 +21,18 @@ function openItem(item, from, among) {
 }
 
 function closeItem(back) {
-  if (!DETAIL.open) return;
+  if (back === false) opener = null;
   DETAIL.close();
-  if (back === false || !opener) return;
-  const again = opener.isConnected ? opener : document.querySelector('[data-id="' + openId + '"]');
-  if (again) (again.matches("tr") ? again.querySelector("button") : again).focus();
 }
 
 DETAIL.addEventListener("close", () => {
+  if (DETAIL.open) return; // opened again in another way
   document.body.classList.remove("open");
-  const id = openId;
+  const again = opener?.isConnected ? opener : opener && document.querySelector('tr[data-id="' + openId + '"] button, :not(tr)[data-id="' + openId + '"]');
   openId = null;
   markOpen();
   keep();
-  if (opener && !opener.isConnected) {
-    const again = document.querySelector('tr[data-id="' + id + '"] button, [data-id="' + id + '"]');
-    if (again && document.activeElement === document.body) again.focus();
-  }
+  again?.focus();
 });
 DETAIL.addEventListener("click", event => { if (event.target === DETAIL) closeItem(); }); // backdrop
 DETAIL.addEventListener("keydown", event => {
@@ -118,24 +113,14 @@ function levelTable(levels) {
   return h("table", { class: "levels" }, h("caption", { class: "unseen" }, "Images by how the captions name it"), h("tbody", null, rows));
 }
 
-function hints({ did_you_mean: near }) {
-  return near.length ? part("Did you mean", h("p", null, near.map(({ unit, n_images }, place) => [place ? ", " : "", h("b", null, unit), " (" + count(n_images, "image") + ")"]))) : null;
-}
+const hints = ({ did_you_mean: near }) => near.length ? part("Did you mean", h("p", null, near.map(({ unit, n_images }, place) => [place ? ", " : "", h("b", null, unit), " (" + count(n_images, "image") + ")"]))) : null;
+const senses = ({ senses: found }) => found && part("Another sense", h("dl", { class: "senses" }, h("dt", null, "asked for"), h("dd", null, found.asked), h("dt", null, "captions show"), h("dd", null, found.shown)));
+const closing = ({ fix }) => fix.fetch.length ? part("What closes it", fix.need ? soft(count(fix.need, "image") + " short of the target.") : null, fix.fetch.map(command)) : null;
+const evidence = item => item.evidence.length ? part("Captions that show it", h("ul", { class: "evidence" }, item.evidence.map(proof))) : null;
 
-function senses({ senses: found }) {
-  return found && part("Another sense", h("dl", { class: "senses" }, h("dt", null, "asked for"), h("dd", null, found.asked), h("dt", null, "captions show"), h("dd", null, found.shown)));
-}
-
-function closing({ fix }) {
-  return fix.fetch.length ? part("What closes it", fix.need ? soft(count(fix.need, "image") + " short of the target.") : null, fix.fetch.map(command)) : null;
-}
-
-function evidence(item) {
-  if (!item.evidence.length) return null;
-  return part("Captions that show it", h("ul", { class: "evidence" }, item.evidence.map(({ key, caption, marks }) => {
-    const image = DATA.thumbnails[key] || {};
-    return h("li", null, frame(key, image), h("div", null, h("p", null, highlight(caption, marks)), credit(key, image)));
-  })));
+function proof({ key, caption, marks }) {
+  const image = DATA.thumbnails[key] || {};
+  return h("li", null, frame(key, image), h("div", null, h("p", null, highlight(caption, marks)), credit(key, image)));
 }
 
 function frame(key, { data_uri, reason }) {

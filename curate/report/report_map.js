@@ -1,27 +1,23 @@
 // The pair map and the map of bindings: how many images show two words together.
 
 const MAP_WORDS = 24; // words on a side
-let mapsReady = false;
 
 function showMaps() {
-  if (mapsReady) return;
-  mapsReady = true;
+  if (byId("maps").hasChildNodes()) return;
   const maps = [];
-  const pairs = ITEMS.filter(item => item.kind === "pair");
-  const bindings = ITEMS.filter(item => item.kind === "bind");
+  const [pairs, bindings] = ["pair", "bind"].map(kind => ITEMS.filter(item => item.kind === kind));
   if (pairs.length) {
     const words = mostAsked(pairs.flatMap(item => item.unit.split(" + ").map(word => [word, item.asked])));
-    maps.push(...map("Nouns asked for together", "pair", words, words, pairs, true));
+    maps.push(...map("Nouns asked for together", words, words, pairs, true));
   }
   if (bindings.length) {
     const split = bindings.map(item => [item.unit.split(" + "), item.asked]);
     const rows = mostAsked(split.map(([[adjective], n]) => [adjective, n]));
     const columns = mostAsked(split.filter(([[adjective]]) => rows.includes(adjective)).map(([[, noun], n]) => [noun, n]));
-    maps.push(...map("Adjectives at their nouns", "binding", rows, columns, bindings, false));
+    maps.push(...map("Adjectives at their nouns", rows, columns, bindings, false));
   }
-  if (!maps.length) maps.push(h("p", { class: "soft" }, "No prompt asks for two words together that captions know."));
-  else maps.unshift(mapKey());
-  byId("maps").replaceChildren(...maps);
+  const none = h("p", { class: "soft" }, "No prompt asks for two words together that captions know.");
+  byId("maps").replaceChildren(...(maps.length ? [mapKey(), ...maps] : [none]));
 }
 
 function mostAsked(asked) {
@@ -35,7 +31,7 @@ function mapKey() {
   return h("ul", { class: "swatches" }, swatch("zero", "0", "unseen"), swatch("zero due", "0", "unseen, though one or more were to be expected"), swatch("rare", "3", "rare, fewer than 5 images"), swatch("seen", "12", "seen"), swatch("many", "99", "seen in as many as the target, or more"), h("li", null, "empty: no prompt asks for both"));
 }
 
-function map(title, noun, rows, columns, items, symmetric) {
+function map(title, rows, columns, items, symmetric) {
   const found = new Map();
   for (const item of items) {
     const [a, b] = item.unit.split(" + ");
@@ -49,14 +45,12 @@ function map(title, noun, rows, columns, items, symmetric) {
   const among = items.filter(item => inMap.has(item));
   const body = cells.map((line, y) => h("tr", null, h("th", { scope: "row", title: rows[y] }, rows[y]),
     line.map((item, x) => cell(item, rows[y], symmetric && x === y ? alone.get(rows[y]) : undefined))));
-  const table = h("table", { role: "grid", "aria-label": title + ", numbers of images" },
+  const at = (event, act) => { const cell = event.target.closest("td[data-id]"); if (cell) act(ITEMS[cell.dataset.id], cell); };
+  const tell = event => at(event, item => { readout.textContent = cellText(item); });
+  const table = h("table", { role: "grid", "aria-label": title + ", numbers of images", mouseover: tell, focusin: tell,
+    click: event => at(event, (item, cell) => openItem(item, cell, among)), keydown: event => walk(event, table) },
     h("thead", null, h("tr", null, h("td"), columns.map(word => h("th", { scope: "col", title: word }, h("span", null, word))))),
     h("tbody", null, body));
-  const tell = event => { const at = event.target.closest("td[data-id]"); if (at) readout.textContent = cellText(ITEMS[at.dataset.id], noun); };
-  table.addEventListener("mouseover", tell);
-  table.addEventListener("focusin", tell);
-  table.addEventListener("click", event => { const at = event.target.closest("td[data-id]"); if (at) openItem(ITEMS[at.dataset.id], at, among); });
-  table.addEventListener("keydown", event => walk(event, table));
   const first = table.querySelector("td.cell");
   if (first) first.tabIndex = 0;
   return [h("h3", null, title), h("p", { class: "soft" }, rows.length < MAP_WORDS ? "All of the prompts." : "The " + MAP_WORDS + " asked for most."),
@@ -66,13 +60,13 @@ function map(title, noun, rows, columns, items, symmetric) {
 function cell(item, row, alone) {
   if (!item) return alone === undefined ? h("td") : h("td", { class: "self", title: row + ": " + count(alone, "image") }, short(alone));
   const name = item.n_images === 0 ? (item.expected >= 1 ? "zero due" : "zero") : isGap(item) ? "rare" : item.n_images >= DATA.report.profile.target ? "many" : "seen";
-  const noun = item.kind === "bind" ? "binding" : "pair";
-  return h("td", { class: "cell " + name, "data-id": item.id, tabindex: "-1", title: cellText(item, noun), "aria-label": cellText(item, noun) }, short(item.n_images));
+  return h("td", { class: "cell " + name, "data-id": item.id, tabindex: "-1", title: cellText(item), "aria-label": cellText(item) }, short(item.n_images));
 }
 
 const short = n => (n >= 10000 ? Math.round(n / 1000) + "k" : String(n));
 
-function cellText(item, noun) {
+function cellText(item) {
+  const noun = item.kind === "bind" ? "binding" : "pair";
   const expected = item.expected === null ? "" : ", " + format(item.expected) + " expected if independent";
   return item.unit + ": " + count(item.n_images, "image") + expected + "; " + item.verdict.replace("-", " ") + ", asked for in " + count(item.asked, "prompt") + ". Enter opens the " + noun + ".";
 }
@@ -80,11 +74,11 @@ function cellText(item, noun) {
 function walk(event, table) {
   const at = event.target.closest("td.cell");
   if (!at) return;
-  if (event.key === "Enter" || event.key === " ") { event.preventDefault(); at.click(); return; }
-  const steps = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] };
-  const move = steps[event.key];
+  const enters = event.key === "Enter" || event.key === " ";
+  const move = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] }[event.key];
+  if (enters || move) event.preventDefault();
+  if (enters) at.click();
   if (!move) return;
-  event.preventDefault();
   const lines = Array.from(table.tBodies[0].rows);
   let y = lines.indexOf(at.parentElement), x = at.cellIndex;
   for (;;) {
