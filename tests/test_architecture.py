@@ -55,7 +55,7 @@ ROOMS = {
     "coverage": {"errors", "formats", "text", "index", "prompts", "vision.search"},
     "report": {*CORE, "images", "text", "corpora", "index", "prompts", "coverage", "vision"},
 }
-TOP = {"commands", "cli", "cli_gaps"}  # may import every room of `curate`, and those before them
+TOP = {"commands", "cli"}  # may import every room of `curate`, and those before them
 TRAIN_CORE = {"train", "size", "randomness", "resizing", "streamed", "device"}
 TRAIN_ROOMS = {  # of `train`, along the way from captions to a published model
     "train": set(),
@@ -133,7 +133,7 @@ def room(module: str) -> str:
 def allowed(importer: str, imported: str) -> bool:
     """Whether the design lets one module import another."""
     if importer in ("curate", "train"):  # the declared library: for types, and when asked for
-        return room(imported) not in {"cli", "cli_gaps"} and imported.startswith(f"{importer}.")
+        return room(imported) != "cli" and imported.startswith(f"{importer}.")
     if importer.startswith("train"):
         if not imported.startswith("train"):
             return bool({room(imported), imported.removeprefix("curate.")} & TRAIN_READS)
