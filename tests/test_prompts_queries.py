@@ -1,11 +1,11 @@
 import pytest
 
-from curate.prompts import queries, reader, units
+from curate.prompts import reader, units
 
 
 def searched(*lines: str) -> dict[str, str]:
     read = [reader.parse_prompt(line, number) for number, line in enumerate(lines, 1)]
-    return queries.choose(units.find_units(read).votes)
+    return units.choose_queries(units.find_units(read).votes)
 
 
 @pytest.mark.parametrize(
@@ -45,5 +45,5 @@ def test_a_word_with_no_noun_near_it_is_searched_by_itself():
 
 
 def test_numbers_alone_are_no_query():
-    assert not any(map(queries.is_searchable, ["1506", "1⃣", ""]))
-    assert all(map(queries.is_searchable, ["3 book", "白い犬"]))
+    assert not any(map(units.is_searchable, ["1506", "1⃣", ""]))
+    assert all(map(units.is_searchable, ["3 book", "白い犬"]))

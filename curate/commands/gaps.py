@@ -13,7 +13,7 @@ from curate.errors import UsageError
 from curate.formats.model import read_model
 from curate.index import cache
 from curate.index.index import open_index
-from curate.prompts import queries, reader, units
+from curate.prompts import reader, units
 from curate.prompts.aliases import NO_ALIASES, read_aliases
 from curate.report.baseline import read_baseline
 from curate.report.report import CoverageReport
@@ -90,7 +90,7 @@ def vocab_gaps(
         together=lambda unit: index.cooccurrence(unit, cohesion=phrases.MIN_COHESION),
     )
     found = found.only_words() if settings.checkpoint else found
-    lines, searched = {p.line: p.text for p in prompts}, queries.choose(found.votes)
+    lines, searched = {p.line: p.text for p in prompts}, units.choose_queries(found.votes)
     judge = Judge(index, resolved, corpus.options, aliases, lines, searched)
     items = judge.judge_units(found)
     if settings.images:

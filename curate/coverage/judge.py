@@ -22,10 +22,9 @@ from curate.coverage.verdicts import (
 )
 from curate.index.index import CaptionIndex, Evidence
 from curate.index.segment import Numbers
-from curate.prompts import queries
 from curate.prompts.aliases import NO_ALIASES, Aliases
 from curate.prompts.reader import CONTROL, NEGATED
-from curate.prompts.units import TYPO, TokenRange, Units
+from curate.prompts.units import TYPO, TokenRange, Units, is_searchable
 from curate.text import senses, spelling
 from curate.text.analysis import (
     FUNCTION_WORD,
@@ -298,7 +297,7 @@ class Judge:
         return self.index.evidence(list(chosen)[:EVIDENCE], units)
 
     def _fetch_commands(self, query: str) -> tuple[str, ...]:
-        if not queries.is_searchable(query):
+        if not is_searchable(query):
             return ()
         query = self.query_by_unit.get(query, query)
         return (shlex.join(["curate", "fetch", "openverse", "--query", query, *self.options]),)

@@ -58,18 +58,16 @@ def map_rows(
     schema = arrow_schema()
     struct = pa.struct([schema.field(name) for name in fills])
 
-    class Filler:
-        """Runs `function` over a batch."""
+    dtype = DataType.from_arrow_type(struct)
 
-        @daft.method.batch(return_dtype=DataType.from_arrow_type(struct), batch_size=batch)
-        def fill(self, *columns: Any) -> Any:
-            rows = zip(*(c.to_pylist() for c in columns), strict=True)
-            given = (from_record(dict(zip(SAMPLE_COLUMNS, values, strict=True))) for values in rows)
-            records = [asdict(function(sample)) for sample in given]
-            return pa.array([{n: r[n] for n in fills} for r in records], type=struct)
+    @daft.func.batch(return_dtype=dtype, batch_size=batch, use_process=False)
+    def fill(*columns: Any) -> Any:
+        rows = zip(*(c.to_pylist() for c in columns), strict=True)
+        given = (from_record(dict(zip(SAMPLE_COLUMNS, values, strict=True))) for values in rows)
+        records = [asdict(function(sample)) for sample in given]
+        return pa.array([{n: r[n] for n in fills} for r in records], type=struct)
 
-    filler = daft.cls(Filler, use_process=False)()
-    filled = rows.with_column("_filled", filler.fill(*map(daft.col, SAMPLE_COLUMNS)))
+    filled = rows.with_column("_filled", fill(*map(daft.col, SAMPLE_COLUMNS)))
     columns = {name: daft.col("_filled")[name] for name in fills}
     return filled.with_columns(columns).select(*SAMPLE_COLUMNS)
 

@@ -16,7 +16,7 @@ from curate.dataset.sample import Sample, make_key, utc_now
 from curate.errors import SourceError, UsageError
 from curate.fetch.account import FetchAccount, FetchSummary
 from curate.images import sniff
-from curate.net.answers import AnswerCache, Secret
+from curate.net.answers import KEY, AnswerCache, Secret
 from curate.net.client import Client, EndOfResults, Limits
 from curate.net.guard import Endpoint, Guard
 from curate.net.transport import RateLimiter, Transport, UnavailableError
@@ -276,4 +276,7 @@ def _read_key(source: Source, way_out: str) -> Secret | None:
     value = os.environ.get(source.key_env, "").strip()
     if not value:
         raise UsageError(source.key_env, f"is not set; {source.name} needs a key", fix=fix)
-    return Secret.parse(source.key_env, value, fix=fix)
+    if not KEY.fullmatch(value):
+        problem = "does not look like a key (8 to 200 letters, digits, '.', '_' or '-')"
+        raise UsageError(source.key_env, problem, fix=fix)
+    return Secret(value)

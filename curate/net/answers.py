@@ -16,7 +16,7 @@ from urllib.parse import quote_plus, urlencode
 
 from curate.dataset.sample import utc_now
 from curate.dataset.store import Store
-from curate.errors import InputError, UsageError
+from curate.errors import InputError
 from curate.system.files import write_bytes
 
 MAX_AGE = timedelta(hours=24)  # what Pixabay asks for, and fair to the others
@@ -26,30 +26,18 @@ KEPT_HEADERS = (
     *("TDM-Policy", "TDM-Reservation", "X-Robots-Tag"),
 )
 REDACTED = "REDACTED"
-_KEY = re.compile(r"[A-Za-z0-9._-]{8,200}")
+KEY = re.compile(r"[A-Za-z0-9._-]{8,200}")
 
 
 @dataclass(frozen=True)
 class Secret:
     """A key: shown as REDACTED wherever it is printed, revealed only to the connection.
 
-    A key holds only characters that no URL and no JSON encoder changes, so that taking its
-    letters out of a text takes out every spelling of it.
+    A key is a `KEY`: it holds only characters that no URL and no JSON encoder changes, so that
+    taking its letters out of a text takes out every spelling of it.
     """
 
     value: str = field(repr=False)
-
-    @classmethod
-    def parse(cls, name: str, value: str, *, fix: str) -> "Secret":
-        """Take a key from the environment variable `name`.
-
-        Raises:
-            UsageError: it does not look like a key.
-        """
-        if not _KEY.fullmatch(value):
-            problem = "does not look like a key (8 to 200 letters, digits, '.', '_' or '-')"
-            raise UsageError(name, problem, fix=fix)
-        return cls(value)
 
     def __str__(self) -> str:
         """The word that stands for the key."""

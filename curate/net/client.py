@@ -119,7 +119,11 @@ class Client:
         may = replace(self.limits.answer, hosts=(str(urlsplit(url).hostname),), gap_s=gap)
         try:
             for reply in self._replies(url, may):
-                body = self._body_text(reply)
+                try:
+                    body = self._scrub(reply.body.decode())
+                except UnicodeDecodeError:
+                    problem = f"answered {reply.status} with text that is not UTF-8"
+                    raise self._source_error(problem) from None
                 if reply.status == 200:
                     return reply, body
                 if refusal := self.service.refusal(reply.status, body):
@@ -170,13 +174,6 @@ class Client:
     def _back_off(self, url: str, attempt: int) -> None:
         seconds = self.limits.backoff_s * 2**attempt
         self.transport.rate_limiter.delay(str(urlsplit(url).hostname), seconds)
-
-    def _body_text(self, reply: Reply) -> str:
-        try:
-            return self._scrub(reply.body.decode())
-        except UnicodeDecodeError:
-            problem = f"answered {reply.status} with text that is not UTF-8"
-            raise self._source_error(problem) from None
 
     def _parse_object(self, body: str) -> dict[str, Any]:
         try:

@@ -177,11 +177,9 @@ def guarded_session(guard: Guard, watchdog: Watchdog) -> "requests.Session":
     from requests.adapters import HTTPAdapter
     from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-    def connect(connection: "HTTPConnection") -> socket.socket:
-        return _connect(connection, guard, watchdog)
-
     def guarded(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
-        connection = type("GuardedConnection", (pool.ConnectionCls,), {"_new_conn": connect})
+        connect = {"_new_conn": lambda connection: _connect(connection, guard, watchdog)}
+        connection = type("GuardedConnection", (pool.ConnectionCls,), connect)
         return type("GuardedPool", (pool,), {"ConnectionCls": connection})
 
     pools = {"http": guarded(HTTPConnectionPool), "https": guarded(HTTPSConnectionPool)}

@@ -2,11 +2,11 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, pairwise
 
-from curate.prompts import aliases, queries
+from curate.prompts import aliases
 from curate.prompts.reader import CONTROL, WANTED, Prompt, PromptToken
 from curate.text import tokens
 from curate.text.analysis import APART, BLANK, COMMA, FUNCTION_WORD, Analysis, Word, analyse, word
@@ -15,11 +15,13 @@ from curate.text.phrases import FoundPhrase
 PAIR_CHOICES = ("off", "nouns", "all")
 MAX_PAIRED_WORDS = 60  # words of one prompt whose pairs are listed; the rest would be noise
 TYPO = "typo"  # a role beside those of tokens and of `analysis`
+NOUN_REACH = 3  # words between which the noun is looked for that a word is searched with
 
 # What may stand between two words that belong together: blanks, brackets, weights.
 _JOINT = re.compile(r"(?:[\s()\[\]{}_]|:\s*[+-]?\d*\.?\d+(?=\s*[)\]}])|(?<=[)])[+-]?\d*\.?\d+|\+)*")
 
 TokenRange = tuple[PromptToken, PromptToken]  # the first and the last word of a unit, in a prompt
+QueryVotes = dict[str, Counter[str]]
 _ByPair = dict[tuple[str, str], list[TokenRange]]
 
 
@@ -33,7 +35,7 @@ class Units:
     pairs: _ByPair = field(default_factory=lambda: defaultdict(list))
     crowded: list[int] = field(default_factory=list)  # lines with more than MAX_PAIRED_WORDS words
     # what to search for: unit -> query -> places that speak for it
-    votes: queries.QueryVotes = field(default_factory=lambda: defaultdict(Counter))
+    votes: QueryVotes = field(default_factory=lambda: defaultdict(Counter))
 
     def only_words(self) -> "Units":
         """The same without phrases, attribute bindings and pairs."""
@@ -124,7 +126,7 @@ def _combine(found: Units, words: Sequence[_WantedWord], said: Analysis) -> None
     shown = {n for n in said.nouns if words[n].role == WANTED and not words[n].form.isdigit()}
     forms, items = [one.form for one in words], [one.item for one in words]
     for run in said.runs:
-        queries.add_votes(found.votes, forms, items, run, shown.intersection(run), said.phrases)
+        _add_votes(found.votes, forms, items, run, shown.intersection(run), said.phrases)
     for a, b in said.attributes:
         adjective, noun = words[a], words[b]
         seen = adjective.item.is_visual and noun.item.is_visual
@@ -184,3 +186,70 @@ def _token_role(token: PromptToken) -> tuple[str, str]:
         return token.text, CONTROL
     one = word(tokens.normalize(token.text))
     return one.unit, FUNCTION_WORD if one.is_function_word else token.role
+
+
+def _add_votes(
+    votes: QueryVotes,
+    forms: Sequence[str],
+    items: Sequence[Word],
+    run: range,
+    nouns: Collection[int],
+    phrases: Sequence[FoundPhrase],
+) -> None:
+    """Add what each word of a stretch of a prompt is to be searched for with.
+
+    Nobody types "sitting", "two" or "colored" into a search for images: what comes back shows
+    anything. An adjective, a number or a verb is searched with the noun it stands at.
+
+    Args:
+        votes: is added to; it has a counter for any unit.
+        forms: how each word of the prompt is written, in lower case.
+        items: what each is counted as.
+        run: the places of the stretch, in which nothing but blanks is between words.
+        nouns: the places in it of nouns that an image can show.
+        phrases: first place, the place past the last, and name of each phrase.
+    """
+    named = {n: name for first, past, name in phrases for n in range(first, past)}
+    units = [item.form for item in items]
+    for place in run:
+        item, unit = items[place], units[place]
+        if place in nouns:
+            modifier = place in named and item.parts_of_speech[:1] in ("a", "r")
+            votes[unit][named[place] if modifier else unit] += 1
+            continue
+        near = range(1, NOUN_REACH + 1)
+        behind = next((place + n for n in near if place + n in nouns), None)
+        before = next((place - n for n in near if place - n in nouns), None)
+        verb = item.parts_of_speech[:1] == "v" or forms[place].endswith("ing")
+        # "two dogs", "dogs running", but "big dog", as the item of the binding is named
+        written = forms if verb or item.is_number else units
+        if before is not None and (behind is None or (verb and behind != place + 1)):
+            votes[unit][f"{_noun_name(written, before, nouns, named)} {forms[place]}"] += 1
+        elif behind is not None:
+            votes[unit][f"{forms[place]} {_noun_name(written, behind, nouns, named)}"] += 1
+
+
+def _noun_name(
+    words: Sequence[str], place: int, nouns: Collection[int], named: dict[int, str]
+) -> str:
+    """The noun at a place: as the phrase it is in, or with the noun that it modifies."""
+    if place in named:
+        return named[place]
+    following = place + 1 in nouns and place + 1 not in named
+    return f"{words[place]} {words[place + 1]}" if following else words[place]
+
+
+def is_searchable(text: str) -> bool:
+    """Whether a search for it can find anything of use: 1506 alone finds everything."""
+    return any(letter.isalpha() for letter in text)
+
+
+def choose_queries(votes: QueryVotes) -> dict[str, str]:
+    """The query of each unit that is not searched by itself: what most places speak for."""
+    found: dict[str, str] = {}
+    for unit, counts in votes.items():
+        alone = counts[unit]
+        query, most = min(counts.items(), key=lambda one: (-one[1], one[0]))
+        if query != unit and most and 2 * alone < counts.total():
+            found[unit] = query
+    return found

@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import Any
 
 from curate.coverage.verdicts import list_some, plural
-from curate.prompts import queries
+from curate.prompts.units import is_searchable
 from curate.report.budget import (
     FETCHABLE,
     REQUESTS_A_DAY,
@@ -245,7 +245,7 @@ def _query(item: Mapping[str, Any]) -> str | None:
     asked = shlex.split(commands[0]) if commands else []
     at = asked.index("--query") + 1 if "--query" in asked else 0
     query = _printable_line(asked[at] if at else " ".join(str(item["unit"]).split(" + ")))
-    return query if len(query) <= MAX_QUERY_CHARS and queries.is_searchable(query) else None
+    return query if len(query) <= MAX_QUERY_CHARS and is_searchable(query) else None
 
 
 def _other_gaps(items: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:

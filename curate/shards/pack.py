@@ -118,11 +118,6 @@ def reason_not_packed(sample: Sample) -> str | None:
     return None if _packed_captions(sample) else "no-caption"
 
 
-def distinct_words(captions: Sequence[str]) -> set[str]:
-    """The distinct words of some captions, in normal form; a hyphenated one is a single word."""
-    return {word for text in captions for word in tokens.words(text)}
-
-
 def _packed_captions(sample: Sample) -> list[str]:
     return [c.text for c in sample.captions if c.text.strip()]
 
@@ -277,7 +272,7 @@ class _Writer:
         self.samples += 1
         self.filled += bytes_
         self.licences[sample.license or "none"] += 1
-        for word in distinct_words(captions):
+        for word in {word for text in captions for word in tokens.words(text)}:
             self.images_of[word].add(str(facts["pixel_sha256"]))
 
     def index(self, settings: Mapping[str, Any]) -> ShardIndex:
