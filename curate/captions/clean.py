@@ -231,7 +231,6 @@ def _trim(text: str) -> str:
 
 
 def _repeat_until_stable(function: Callable[[str], str], text: str) -> str:
-    """Apply `function` until it changes nothing more."""
     while (after := function(text)) != text:
         text = after
     return text

@@ -116,7 +116,6 @@ def _select_results(
 
 
 def _make_row(source: str, item: FoundImage) -> Sample:
-    """The row of an image before its bytes are known."""
     names = (*SOURCE_FIELDS, "image_url", "opt_outs", "ai_generated", "dropped")
     said: dict[str, Any] = {name: getattr(item, name) for name in names}
     return Sample(key=make_key(source, item.id), source=source, retrieved=utc_now(), **said)

@@ -66,7 +66,6 @@ def refusal_reason(data: bytes) -> str | None:
 
 
 def _header_size(data: bytes, name: str) -> tuple[int, int] | None:
-    """Width and height in pixels as the header states them, None if it cannot be read."""
     from PIL import Image
 
     try:

@@ -9,14 +9,7 @@ from urllib.parse import urlsplit
 from curate.errors import SourceError
 from curate.net.answers import KEPT_HEADERS, AnswerCache, Url
 from curate.net.guard import AddressRefusedError, TransientError
-from curate.net.transport import (
-    MAX_WAIT_S,
-    Reply,
-    RequestLimits,
-    Transport,
-    UnavailableError,
-    retry_after,
-)
+from curate.net.transport import Reply, RequestLimits, Transport, UnavailableError, retry_after
 
 IMAGE_LIMITS = RequestLimits(
     total_s=60.0, max_bytes=30_000_000, bytes_per_s=4096, grace_s=5.0, heeds_opt_outs=True
@@ -161,9 +154,9 @@ class Client:
         """Arrange for the pause that a busy or failing server needs; False if it is neither."""
         if reply.status == 429 or (reply.status == 503 and "Retry-After" in reply.headers):
             seconds, host = retry_after(reply.headers), str(urlsplit(url).hostname)
-            if seconds > MAX_WAIT_S:
-                raise _TooLongWait(f"{host} asks us to stay away for {seconds:.0f} s")
             limiter, waiting = self.transport.rate_limiter, f"waiting {seconds:.0f} s as asked"
+            if seconds > limiter.max_wait_s:
+                raise _TooLongWait(f"{host} asks us to stay away for {seconds:.0f} s")
             limiter.progress.say(f"{self.service.name}: too many requests; {waiting}")
             limiter.delay(host, seconds)
             return True

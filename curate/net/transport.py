@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 USER_AGENT = f"fubuki/{__version__}"
 MAX_REDIRECTS = 5
-MAX_WAIT_S = 120.0  # seconds we sit out; asked for more, the fetch stops
 _EARLIEST_UNIX_TIME = 100_000_000  # a reset beyond this is a time, not a number of seconds
 _REDIRECT_STATUSES = (301, 302, 303, 307, 308)
 OPT_OUT_DIRECTIVES = ("noai", "noimageai", "noml")
@@ -69,6 +68,7 @@ class RateLimiter:
     progress: Progress = SILENT
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
+    max_wait_s: float = 120.0  # seconds we sit out; asked for more, the fetch stops
     _earliest: dict[str, float] = field(default_factory=dict)  # host -> clock time
 
     def wait(self, host: str, gap: float) -> None:
@@ -85,7 +85,9 @@ class RateLimiter:
     def obey_headers(self, host: str, headers: Mapping[str, str]) -> None:
         """Obey a `X-RateLimit-Remaining: 0`: wait for the window to end before the next request."""
         if headers.get("X-RateLimit-Remaining", "").strip() == "0":
-            seconds = min(_parse_delay(headers.get("X-RateLimit-Reset", "")) or 0.0, MAX_WAIT_S)
+            seconds = min(
+                _parse_delay(headers.get("X-RateLimit-Reset", "")) or 0.0, self.max_wait_s
+            )
             if seconds:
                 left = f"next request in {seconds:.0f} s"
                 self.progress.say(f"{host}: the allowance is used up; {left}")
@@ -170,7 +172,6 @@ class Transport:
         self._watchdog.close()
 
     def _redact(self, record: logging.LogRecord) -> bool:
-        """A log filter that takes the key out of every record."""
         if self.key:
             record.msg, record.args = self.key.scrub(record.getMessage()), None
         return True

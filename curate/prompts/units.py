@@ -44,8 +44,6 @@ class Units:
 
 @dataclass(frozen=True, slots=True)
 class _WantedWord:
-    """A wanted word of one prompt."""
-
     place: TokenRange  # its token, as first and last
     form: str  # as counted
     item: Word  # what it asks for
@@ -136,7 +134,6 @@ def _combine(found: Units, words: Sequence[_WantedWord], said: Analysis) -> None
 
 
 def _between(text: str, a: PromptToken, b: PromptToken) -> str:
-    """What stands between two words."""
     if _exclude_one_another(a, b):
         return APART
     if text[a.end : b.start].strip() == ",":

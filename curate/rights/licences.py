@@ -37,10 +37,8 @@ KNOWN_TO_HUBS = LICENCE_LISTS["known to model hubs"]
 PORTED_CC_LICENCES = LICENCE_LISTS["ported CC licences"]
 JURISDICTIONS = LICENCE_LISTS["jurisdictions"].keys()
 RIGHTS_STATEMENTS = LICENCE_LISTS["rights statements"]
-CC_VERSIONS = {"1.0": "generic", "2.0": "generic", "2.5": "generic", "3.0": "unported"} | {
-    "4.0": "international",
-    "2.1": "",  # ports only
-}
+CC_VERSIONS = dict.fromkeys(("1.0", "2.0", "2.5"), "generic")
+CC_VERSIONS |= {"3.0": "unported", "4.0": "international", "2.1": ""}  # 2.1 has ports only
 HTML_TAGS = "a|abbr|b|bdi|br|div|em|font|i|li|p|small|span|strong|sup|table|tbody|td|tr|u|ul"
 HTML_ATTRIBUTE = r"""\s+[a-z:-]+\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>]+)"""
 MAX_STATEMENT_CHARS = 1000  # characters of a statement; a longer one is a contract, not a name
@@ -253,7 +251,6 @@ def _from_url(url: str) -> str | None:
 
 
 def _canonical_spdx_id(id: str) -> str | None:
-    """The id as SPDX writes it, if it is one that is known here."""
     for known in (*PERMISSIVE, *COPYLEFT, "CC0-1.0", "CC-PDM-1.0", "CC-PDDC"):
         if known.casefold() == id.casefold():
             return known
@@ -295,12 +292,8 @@ def kinds_of(id: str) -> tuple[str, ...]:
         ALL_RIGHTS_RESERVED: "reserved",
         "LicenseRef-RightsStatements-InC": "reserved",
     }
-    if id in single:
-        return (single[id],)
-    for kind, ids in (("permissive", PERMISSIVE), ("copyleft", COPYLEFT), ("terms", TERMS)):
-        if id in ids:
-            return (kind,)
-    return ("other",)
+    listed = (("permissive", PERMISSIVE), ("copyleft", COPYLEFT), ("terms", TERMS))
+    return (single.get(id) or next((kind for kind, ids in listed if id in ids), "other"),)
 
 
 def is_family(id: str) -> bool:

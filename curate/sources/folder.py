@@ -334,7 +334,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 SOURCE = Source(
     name="folder",
     summary="your own images, with captions beside them",
-    help="Take the images of a folder, with captions from csv, .txt files or file names.",
+    help="Take the images of a folder, with captions from metadata.csv, .txt files or file names.",
     listing=listing,
     terms=("You state the licence of what states none: --license ID.",),
 )

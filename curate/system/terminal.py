@@ -5,11 +5,12 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import Field, asdict, dataclass, field
 from datetime import timedelta
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self, TextIO
+from typing import Any, ClassVar, Protocol, TextIO
 
 from curate.errors import storage_error
 from curate.system.progress import Progress
@@ -127,7 +128,7 @@ class _Count:
         return ", ".join(parts)
 
 
-class TerminalProgress(Progress):
+class TerminalProgress(Progress, AbstractContextManager["TerminalProgress"]):
     """Progress for a person who looks at stderr.
 
     On a terminal a bar for each count under way. Elsewhere a line for each now and then: after
@@ -141,10 +142,6 @@ class TerminalProgress(Progress):
         self._counts: dict[str, _Count] = {}
         self._bars: Any = None
         self._line = self._look = 0.0  # when the next line is due, when anything is to be shown
-
-    def __enter__(self) -> Self:
-        """Open."""
-        return self
 
     def __exit__(self, *_: object) -> None:
         """Take the bars away, whatever happened."""

@@ -286,7 +286,6 @@ def _dictionary_letter(word: str, own: str, inherited: set[str]) -> str:
 
 
 def _plural_letter(lemmas: Iterable[str]) -> str:
-    """The letter of a word in -s that is no dictionary word itself."""
     readings = [wordnet.parts_of_speech(lemma) for lemma in lemmas]
     nouns = [reading for reading in readings if "n" in reading]
     if not nouns:

@@ -173,7 +173,6 @@ def _irregular_lemmas(form: str) -> list[str]:
 
 
 def _plural_lemmas(form: str) -> list[str]:
-    """Singulars of which the form may be the plural."""
     if form in IRREGULAR_PLURALS:
         return [IRREGULAR_PLURALS[form]]
     known = _dictionary_lemma(form)

@@ -66,7 +66,6 @@ def find_negated(
 
 
 def _phrase_start(forms: Sequence[str], place: int) -> int | None:
-    """Where the noun phrase begins that a word denies."""
     form, after = forms[place], forms[place + 1]
     if form == "no":
         told = after in _LISTS["idioms"] or forms[place - 1] in _LISTS["saying"]

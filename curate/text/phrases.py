@@ -57,7 +57,6 @@ def _entries(forms: Sequence[str], own: frozenset[str]) -> Iterator[tuple[tuple[
 
 @cache
 def _table_phrases(first: str) -> tuple[tuple[str, ...], ...]:
-    """Phrases of the lexicon that begin with this word."""
     split = (
         tuple(p for w in entry for p in tokens.hyphen_parts(w))
         for entry in wordnet.phrases_beginning_with(first)
@@ -107,7 +106,6 @@ def _matches_at(parts: list[tuple[str, int]], start: int, phrase: Sequence[str])
 
 
 def _without_overlaps(found: Iterable[FoundPhrase]) -> list[FoundPhrase]:
-    """Those that overlap none before them."""
     chosen: list[FoundPhrase] = []
     taken: set[int] = set()
     for first, past, unit in found:

@@ -97,7 +97,6 @@ def _votes(
 
 
 def _telling_words(votes: Sequence[tuple[int, dict[str, int]]], sense: int) -> tuple[str, ...]:
-    """The words that speak most for a sense."""
     counts: Counter[str] = Counter()
     for voted, clues in votes:
         counts.update(clues if voted == sense else {})

@@ -167,11 +167,9 @@ def _within_reach(
 
 
 def _beginning_with(start: str, forms: Sequence[str]) -> Sequence[str]:
-    """Those of the ascending `forms` that begin so."""
     return forms[bisect_left(forms, start) : bisect_left(forms, start + "\U0010ffff")]
 
 
 @cache
 def _long_words() -> list[str]:
-    """Long words of the lemma dictionary."""
     return sorted(form for form in dictionary_forms() if len(form) >= _LONG_WORD - 2)

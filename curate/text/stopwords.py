@@ -38,7 +38,6 @@ def quality_tags(forms: Sequence[str], *, own: frozenset[str] = frozenset()) -> 
 
 
 def _tag_places(tag: str, words: Sequence[str]) -> set[int]:
-    """Positions of the words of a quality tag, its last word in any inflection."""
     *heads, last = (part for word in tag.split() for part in tokens.hyphen_parts(word))
     wanted = lemmas_of(last)
     return {
