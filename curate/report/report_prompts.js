@@ -33,34 +33,20 @@ function promptRow(prompt) {
 // The text of a prompt, its words as links; words of a phrase share a line under them.
 function linkedText(prompt) {
   const cut = cutter(prompt.text);
-  const inOrder = prompt.words.slice().sort((a, b) => a.start - b.start || b.end - a.end);
-  const phrases = inOrder.filter(word => word.item.kind === "phrase");
-  const parts = [];
-  let reached = 0, box = parts, phrase = null;
-  const upTo = end => { if (end > reached) { box.push(cut(reached, end)); reached = end; } };
-  const close = () => {
-    if (!phrase) return;
-    upTo(phrase.end);
-    parts.push(h("span", { class: "phrase " + phrase.item.severity, title: phrase.item.unit + ": " + phrase.item.verdict }, box));
-    box = parts;
-    phrase = null;
-  };
-  for (const { start, end, item } of inOrder) {
-    if (item.kind === "phrase" || start < reached) continue;
-    if (phrase && start >= phrase.end) close();
-    const opens = !phrase && phrases.find(one => one.start <= start && start < one.end && one.start >= reached);
-    if (opens) {
-      upTo(opens.start);
-      phrase = opens;
-      box = [];
+  const isPhrase = one => one.item.kind === "phrase";
+  const inOrder = prompt.words.slice().sort((a, b) => a.start - b.start || b.end - a.end || isPhrase(b) - isPhrase(a));
+  const stretch = (from, to, all, make) => {
+    const parts = [];
+    for (const one of all) {
+      if (one.start < from || one.end > to) continue;
+      parts.push(cut(from, one.start), make(one));
+      from = one.end;
     }
-    upTo(start);
-    box.push(h("a", { class: "w " + item.severity + " " + item.verdict, href: "#item=" + item.id, "data-id": item.id, tabindex: isGap(item) ? null : "-1", title: item.unit + ": " + item.verdict + ", " + count(item.n_images, "image") }, cut(start, end)));
-    reached = end;
-  }
-  close();
-  upTo(Array.from(prompt.text).length);
-  return parts;
+    return [...parts, cut(from, to)];
+  };
+  const link = ({ start, end, item }) => h("a", { class: "w " + item.severity + " " + item.verdict, href: "#item=" + item.id, "data-id": item.id, tabindex: isGap(item) ? null : "-1", title: item.unit + ": " + item.verdict + ", " + count(item.n_images, "image") }, cut(start, end));
+  const underline = ({ start, end, item }) => h("span", { class: "phrase " + item.severity, title: item.unit + ": " + item.verdict }, stretch(start, end, inOrder.filter(one => !isPhrase(one)), link));
+  return stretch(0, Array.from(prompt.text).length, inOrder, one => isPhrase(one) ? underline(one) : link(one));
 }
 
 byId("prompts").addEventListener("click", event => {
