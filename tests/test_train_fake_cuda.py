@@ -17,7 +17,7 @@ from train.model.networks import unet_config
 from train.model.unet import UNet
 from train.size import Size
 from train.training import distributed, loop, timing, tracing
-from train.training.metrics import PendingMetrics
+from train.training.log import PendingMetrics
 from train.training.tracing import Pass
 
 CARD = torch.device("cuda", 0)

@@ -4,8 +4,7 @@ from dataclasses import asdict
 
 import torch
 
-from train.training.log import RunLog
-from train.training.metrics import Metrics, PendingMetrics
+from train.training.log import Metrics, PendingMetrics, RunLog
 
 
 def test_figures_of_several_steps_are_read_at_once_by_set():

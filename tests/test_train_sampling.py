@@ -298,11 +298,13 @@ def test_nothing_to_draw_is_refused(model, tmp_path):
     assert not (tmp_path / "a.png").exists()
 
 
-def test_prompts_come_from_the_command_line_and_a_file(tmp_path):
+def test_prompts_come_from_the_command_line_and_a_file(model, tmp_path):
     (tmp_path / "prompts.txt").write_text("a red circle\n\na green square\n")
+    named = ["--prompts", str(tmp_path / "prompts.txt"), "--out", str(tmp_path / "s.png")]
 
-    found = sheets.read_prompts(["a (blue) triangle"], tmp_path / "prompts.txt")
-    assert found == ["a (blue) triangle", "a red circle", "a green square"]
+    main(["sample", str(model), "a (blue) triangle", "--count", "1", *named])
+    with Image.open(tmp_path / "s.png") as sheet:
+        assert sheet.text["prompt"] == "a (blue) triangle\na red circle\na green square"
 
 
 ASKED = """a red fox

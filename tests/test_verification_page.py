@@ -13,10 +13,10 @@ from PIL import Image
 
 from curate.system import web_page
 from tests.painters import CAPTIONS, Painter, draw, shapes
-from train.verification import gallery, verdict, verify
 from train.verification import page as verify_page
-from train.verification.gallery import Gallery
+from train.verification import verdict, verify
 from train.verification.intervals import Share
+from train.verification.page import Gallery
 from train.verification.prompts import Sample
 from train.verification.scorers import Accuracy, Reference
 from train.verification.verdict import (
@@ -271,7 +271,7 @@ def test_the_album_is_bounded_and_takes_prompts_from_everywhere():
         part = plan[start : start + 64]
         kept.keep_after(part, np.zeros((len(part), 8, 8, 3), np.uint8), np.ones(len(part), bool))
 
-    assert len(kept.after) == gallery.MAX_IMAGES
+    assert len(kept.after) == verify_page.MAX_IMAGES
     assert {"p0", "p2999"} <= {prompt for prompt, _ in kept.after}
 
 
@@ -280,7 +280,7 @@ def test_the_album_is_bounded_and_takes_prompts_from_everywhere():
     [((8, 8), (8, 8)), ((512, 512), (96, 96)), ((128, 64), (96, 48)), ((1, 1000), (1, 96))],
 )
 def test_large_pictures_are_made_small(shape: tuple[int, int], small: tuple[int, int]):
-    assert gallery.make_thumbnail(np.zeros((*shape, 3), np.uint8)).shape == (*small, 3)
+    assert verify_page.make_thumbnail(np.zeros((*shape, 3), np.uint8)).shape == (*small, 3)
 
 
 # --- the whole way ----------------------------------------------------------------------------

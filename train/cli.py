@@ -79,7 +79,7 @@ def finetune(  # noqa: PLR0913 one a documented option
     as_json: AsJson = False,
 ) -> None:
     """Train on shards; the same command again finishes what was interrupted."""
-    from train.training import distributed, report
+    from train.training import distributed, log
     from train.training import run as training_run
 
     chosen = _resolve_settings(
@@ -97,7 +97,7 @@ def finetune(  # noqa: PLR0913 one a documented option
             progress=progress,
         )
     if distributed.rank_and_world_size()[0] == 0:  # of several processes, the one that speaks
-        report.show(run, done, as_json=as_json)
+        log.show_result(run, done, as_json=as_json)
 
 
 @app.command()
@@ -131,11 +131,12 @@ def sample(  # noqa: PLR0913 one a documented option
     device: Device = "auto",
 ) -> None:
     """Sample prompts onto one labelled sheet."""
+    from curate.prompts.reader import read_texts
     from train.sampling import sheets
     from train.sampling.sampler import SamplingConfig
 
     with terminal.TerminalProgress() as progress:
-        asked = sheets.read_prompts(prompts or [], file, progress)
+        asked = [*(prompts or []), *(read_texts(file, progress=progress) if file else [])]
         config = SamplingConfig(steps=steps, guidance=guidance)
         request = sheets.Request(
             asked, count, seed, config, before, steps_shown, upscaler, out, each, device

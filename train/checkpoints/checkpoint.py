@@ -11,17 +11,8 @@ import torch
 from torch import Tensor
 
 from curate.errors import InputError
-from curate.formats.model import (
-    METADATA,
-    MODEL_FILE,
-    NO_FACTS,
-    STATE_FILE,
-    ModelFacts,
-    ModelRecord,
-    StageRecord,
-    description_error,
-    read_model,
-)
+from curate.formats import model
+from curate.formats.model import MODEL_FILE, NO_FACTS, STATE_FILE, ModelFacts, read_model
 from curate.system.files import file_sha256
 from train import streamed
 from train.checkpoints.credits import CREDITS_TENSOR, pack_credits, unpack_credits
@@ -44,9 +35,9 @@ class Stage:
     # held-out loss of each
 
     @property
-    def record(self) -> StageRecord:
+    def record(self) -> model.StageRecord:
         """All but the weights."""
-        return StageRecord(
+        return model.StageRecord(
             self.size.to_json(),
             self.conditioning_size and self.conditioning_size.to_json(),
             self.sigma_data,
@@ -85,7 +76,7 @@ def save(path: Path, cascade: Cascade, credits: Sequence[Mapping[str, str]] = ()
         InputError: the disk is full or not ours; the old file stays.
     """
     stages = [stage.record for stage in cascade.stages]
-    record = ModelRecord(path, cascade.encoder, cascade.encoder_digest, stages, cascade.facts)
+    record = model.ModelRecord(path, cascade.encoder, cascade.encoder_digest, stages, cascade.facts)
     tensors = {
         f"{s.size}/{name}": value
         for s in cascade.stages
@@ -107,7 +98,7 @@ def load(path: Path) -> Cascade:
         try:
             stages = [_read_stage(record.path, reader, stage) for stage in record.stages]
         except (KeyError, TypeError, ValueError) as error:
-            raise description_error(record.path, error) from None
+            raise model.description_error(record.path, error) from None
     own = file_sha256(record.path)
     return Cascade(stages, record.encoder, record.encoder_digest, record.facts, own)
 
@@ -125,7 +116,7 @@ def read_credits(path: Path) -> list[dict[str, str]]:
         return unpack_credits(reader.get_tensor(CREDITS_TENSOR))
 
 
-def _read_stage(file: Path, reader: Any, record: StageRecord) -> Stage:
+def _read_stage(file: Path, reader: Any, record: model.StageRecord) -> Stage:
     size, low = Size.of(record.size), record.conditioning_size
     network = UNet(UNetConfig.from_json(record.unet)).to(memory_format=torch.channels_last)
     fill_network(network, reader, f"{size}/", file)
@@ -170,7 +161,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], described: Mapping[
     text = json.dumps(described, sort_keys=True, ensure_ascii=False)
     order = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))  # aligned
     whole = {n: Streamed(tensors[n].dtype, tuple(tensors[n].shape), [tensors[n]]) for n in order}
-    return streamed.write(path, whole, {METADATA: text})
+    return streamed.write(path, whole, {model.METADATA: text})
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -197,6 +188,6 @@ def open_tensors(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
         fix = "remove this run's folder, or name a new --out"
     try:
         with safe_open(path, framework="pt") as reader:
-            yield reader, json.loads((reader.metadata() or {}).get(METADATA, "{}"))
+            yield reader, json.loads((reader.metadata() or {}).get(model.METADATA, "{}"))
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(path, f"not a readable checkpoint ({error})", fix=fix) from None

@@ -253,13 +253,9 @@ def split_held_out(images: ImageSet, share: float) -> tuple[ImageSet, ImageSet]:
     The choice does not depend on what else is in the set. Sets under 100 images hold out none:
     each image is worth more as a teacher.
     """
-    chosen = [
-        int(hashlib.sha256(k.encode()).hexdigest()[:8], 16) / 2**32 < share for k in images.keys
-    ]
-    held = {row for row, is_held in enumerate(chosen) if is_held and len(images) >= 100}
-    return images.select([n for n in range(len(images)) if n not in held]), images.select(
-        sorted(held)
-    )
+    hashes = [int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) for key in images.keys]
+    held = [n for n, h in enumerate(hashes) if h / 2**32 < share and len(images) >= 100]
+    return images.select(sorted({*range(len(images))} - {*held})), images.select(held)
 
 
 def distinct_captions(sets: Sequence[ImageSet]) -> list[str]:

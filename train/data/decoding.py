@@ -3,15 +3,16 @@
 import io
 import struct
 import zlib
-from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from train.size import Size
 
-if TYPE_CHECKING:
-    from PIL import Image
-
+BROKEN = (
+    *(OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error),
+    Image.DecompressionBombError,
+)
 DRAFT_FACTOR = 3  # a JPEG may be decoded reduced if that leaves this many times the pixels a side
 
 
@@ -32,8 +33,6 @@ def decode_image(data: bytes, size: Size, fit: str) -> np.ndarray | str:
             free, half on each side, with the median colour of its outermost pixels; one side at
             least must be as long as wanted.
     """
-    from PIL import Image
-
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP")) as image:
             full = Size(*image.size)
@@ -42,9 +41,7 @@ def decode_image(data: bytes, size: Size, fit: str) -> np.ndarray | str:
                 return f"{full.width} x {full.height} px, smaller than {size}"
             image.draft("RGB", Size(*(round(DRAFT_FACTOR * side / shrink) for side in full)))
             picture = image.convert("RGB")
-    except (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error) as error:
-        return f"cannot be decoded ({error})"
-    except Image.DecompressionBombError as error:
+    except BROKEN as error:
         return f"cannot be decoded ({error})"
     reduced = round(full.width / picture.width)
     if fit == "pad":
@@ -63,13 +60,12 @@ def _shrink_factor(full: Size, size: Size, fit: str) -> float:
 
 
 def _resize_box(
-    picture: "Image.Image", box: tuple[float, float, float, float], size: Size, reduced: int
+    picture: Image.Image, box: tuple[float, float, float, float], size: Size, reduced: int
 ) -> np.ndarray:
     """The part of an image in `box`, in pixels of the file; it was `reduced` while decoded."""
-    from PIL.Image import Resampling
-
     left, top, right, bottom = (edge / reduced for edge in box)
-    return np.asarray(picture.resize(size, Resampling.LANCZOS, box=(left, top, right, bottom)))
+    inner = picture.resize(size, Image.Resampling.LANCZOS, box=(left, top, right, bottom))
+    return np.asarray(inner)
 
 
 def _pad_to(drawn_HWC: np.ndarray, size: Size) -> np.ndarray:

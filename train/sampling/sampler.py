@@ -164,9 +164,7 @@ class CascadeSampler:
         text = self._text.take(rows, device=self.device)
         chosen = self.cascade.stages[:stages]
         begun = to_uint8(_seed_noise(seeds, 0, chosen[0].size)[:, :3] / 2)
-        drawn = run_stages(
-            chosen, text, seeds, device=self.device, config=self.config, on_step=keep
-        )
+        drawn = run_stages(chosen, text, seeds, config=self.config, on_step=keep)
         return Samples(first, [to_uint8(images) for images in drawn], begun, steps)
 
 
@@ -175,26 +173,24 @@ def run_stages(
     text: tuple[Tensor, Tensor],
     seeds: Sequence[int],
     *,
-    device: torch.device,
     config: SamplingConfig,
     on_step: OnStep | None = None,
 ) -> Iterator[Tensor]:
     """The images of each stage (B, 3, H, W) in [-1, 1], base first.
 
     Args:
-        stages: of one cascade, the first its base; their networks are on `device`.
-        text: token states and mask of each image's prompt, there too.
+        stages: of one cascade, the first its base.
+        text: token states and mask of each image's prompt, on the networks' device.
         seeds: of each image.
-        device: where to sample.
         config: how to sample.
         on_step: called before each step of the base stage.
     """
     images = torch.zeros(0)
     for number, stage in enumerate(stages):
-        noise = _seed_noise(seeds, number, stage.size).to(device)
+        noise = _seed_noise(seeds, number, stage.size).to(text[0].device)
         given = upsample(images, stage.size) if number else None
         watch = None if number else on_step
-        drawn = sample_stage(stage, text, noise, given, device=device, config=config, on_step=watch)
+        drawn = sample_stage(stage, text, noise, given, config=config, on_step=watch)
         images = back_project(drawn, images) if number else drawn
         yield images
 
@@ -205,22 +201,21 @@ def sample_stage(
     noise_B6HW: Tensor,
     low_BCHW: Tensor | None,
     *,
-    device: torch.device,
     config: SamplingConfig,
     on_step: OnStep | None = None,
 ) -> Tensor:
     """Images (B, 3, H, W) in [-1, 1], made by one stage.
 
     Args:
-        stage: its network is on `device`, as are the tensors.
+        stage: its network is on the device of the tensors.
         text: token states and mask.
         noise_B6HW: standard normal; channels 3 to 5 are for the low-resolution image.
         low_BCHW: that image enlarged, for a super-resolution stage.
-        device: where to sample.
         config: how to sample.
         on_step: called before every step.
     """
     sigmas, conditioning = diffusion.karras_sigmas(config.steps), None
+    device = noise_B6HW.device
     if low_BCHW is not None:
         low, high = config.super_resolution_sigma_min, config.super_resolution_sigma_max
         sigmas = diffusion.karras_sigmas(config.super_resolution_steps, low=low, high=high)

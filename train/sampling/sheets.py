@@ -12,7 +12,6 @@ import numpy as np
 from PIL import Image
 
 from curate.errors import UsageError
-from curate.prompts.reader import read_texts
 from curate.system.progress import SILENT, Progress
 from train.checkpoints.checkpoint import Cascade
 from train.figures import grids, lettering
@@ -123,15 +122,6 @@ def write_sheet(checkpoint: Path, request: Request, progress: Progress = SILENT)
     grids.save_png(grids.draw_table(rows, heads), out, facts)
     _say_what_is_missing(request, made.prompts, progress)
     return [out, *made.files]
-
-
-def read_prompts(typed: Sequence[str], file: Path | None, progress: Progress = SILENT) -> list[str]:
-    """The prompts as they were typed, then those of a file, as `read_texts` takes it.
-
-    Raises:
-        InputError: the file cannot be read or holds none.
-    """
-    return [*typed, *(read_texts(file, progress=progress) if file else [])]
 
 
 def load_pipeline(checkpoint: Path, request: Request, progress: Progress) -> Pipeline:

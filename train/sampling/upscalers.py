@@ -74,8 +74,6 @@ class Upscaler:
         """
         while images_NHWC.shape[1] < size.height or images_NHWC.shape[2] < size.width:
             images_NHWC = self.upscale(images_NHWC)
-        if images_NHWC.shape[1:3] == (size.height, size.width):
-            return images_NHWC
         pictures = [Image.fromarray(image) for image in images_NHWC]
         reduced = [p.resize((size.width, size.height), Image.Resampling.LANCZOS) for p in pictures]
         return np.array(reduced, np.uint8).reshape(-1, size.height, size.width, 3)

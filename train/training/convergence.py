@@ -107,7 +107,7 @@ def refine(
     noise = torch.stack([torch.randn(shape, generator=generator_at(STREAM, s)) for s in seeds])
     text = (pairs.text[0].to(device), pairs.text[1].to(device))
     noise, given = noise.to(device), pairs.upsampled_BCHW.to(device)
-    return sample_stage(stage, text, noise, given, device=device, config=config).cpu()
+    return sample_stage(stage, text, noise, given, config=config).cpu()
 
 
 def _make_pairs(stage: Stage, image_set: ImageSet, mixture: Mixture, rows: list[int]) -> Pairs:

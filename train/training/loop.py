@@ -26,8 +26,7 @@ from train.model import diffusion, ema, optimizers
 from train.model.ema import EMA
 from train.model.kernels import autocast
 from train.training import distributed, resume
-from train.training.log import RunLog
-from train.training.metrics import Metrics, PendingMetrics
+from train.training.log import Metrics, PendingMetrics, RunLog
 from train.training.previews import Previews
 
 MAX_PENDING = 32  # steps whose figures may wait on a GPU until they are read

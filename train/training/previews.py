@@ -48,7 +48,7 @@ class Previews:
             text = (self.text[0][part].to(device), self.text[1][part].to(device))
             seeds = range(len(self.prompts))[part]
             with torch.inference_mode():
-                *_, last = sampler.run_stages(stages, text, seeds, device=device, config=config)
+                *_, last = sampler.run_stages(stages, text, seeds, config=config)
                 parts.append(sampler.to_uint8(last))
         for network, home in zip(networks, homes, strict=True):
             network.to(home)

@@ -20,7 +20,7 @@ from train.checkpoints.checkpoint import Stage
 from train.model import optimizers
 from train.model.ema import EMA
 from train.model.unet import UNet
-from train.training.metrics import Metrics
+from train.training.log import Metrics
 
 VERSION = "fubuki-state/3"
 TrainedParts = tuple[UNet, Sequence[EMA], Sequence[Optimizer]]

@@ -30,16 +30,8 @@ from curate.errors import InputError
 from curate.system.progress import SILENT, Progress
 from curate.text import tokens
 from train.checkpoints import checkpoint
-from train.verification.scorers import (
-    CHECK_IMAGES,
-    Accuracy,
-    Label,
-    Reference,
-    measure_accuracy,
-    resize,
-    split_chunks,
-    spread,
-)
+from train.verification import scorers
+from train.verification.scorers import Accuracy, Label, Reference, resize, split_chunks
 
 SCORER_VERSION = "fubuki-contrastive-scorer/1"
 HELD_OUT_SHARE = 0.15  # share of images, by a hash of the key
@@ -178,8 +170,11 @@ def train_scorer(
     count = len(reference.keys)
     images = images or max(count, min(30_000, max(4_000, 60 * count)))
     words = {w: n for n, w in enumerate(sorted(_words_of_labels(reference.labels)))}
-    digest = _hash_inputs(reference, [SCORER_VERSION, images, seed, side, *words])
-    file = cache / f"contrastive-{digest[:24]}.safetensors" if cache else None
+    settings = [SCORER_VERSION, images, seed, side, *words]
+    facts = json.dumps([settings, reference.keys, reference.labels, reference.label_N.tolist()])
+    digest = hashlib.sha256(facts.encode())
+    digest.update(reference.pixels_NHWC.data)
+    file = cache / f"contrastive-{digest.hexdigest()[:24]}.safetensors" if cache else None
     if file and file.exists() and (found := _read_scorer(file, words, side)):
         return found
     with torch.random.fork_rng(devices=[]):  # weights and dropout draw from the global generator
@@ -208,11 +203,10 @@ def _train_scorer(
     progress.count(TRAINING, 0, images + more)
     for shown in trainer.train(taught, images, RATE):
         progress.count(TRAINING, shown, images + more)
-    accuracy = measure_accuracy(scorer, reference, held, "held-out real images")
+    accuracy = scorers.measure_accuracy(scorer, reference, "held-out real images", rows=held)
     for shown in trainer.train(np.arange(count), more, RATE / 4):
         progress.count(TRAINING, images + shown, images + more)
-    rows = spread(count, CHECK_IMAGES)
-    refit = measure_accuracy(scorer, reference, rows, "real images, after learning from all")
+    refit = scorers.measure_accuracy(scorer, reference, "real images, after learning from all")
     progress.count(TRAINING, images + more, images + more)
     return replace(scorer, accuracy=accuracy, refit=refit)
 
@@ -277,11 +271,9 @@ def augment(images_BCHW: Tensor, generator: torch.Generator) -> Tensor:
 
     scale, angle = drawn(0.95, 1.05).flatten(), drawn(-0.04, 0.04).flatten()
     right, down = drawn(-0.06, 0.06).flatten(), drawn(-0.06, 0.06).flatten()
-    first = torch.stack([scale * angle.cos(), -angle.sin(), right], 1)
-    second = torch.stack([angle.sin(), scale * angle.cos(), down], 1)
-    where = F.affine_grid(
-        torch.stack([first, second], 1), list(images_BCHW.shape), align_corners=False
-    )
+    cosine, sine = scale * angle.cos(), angle.sin()
+    matrices = torch.stack([cosine, -sine, right, sine, cosine, down], 1).view(-1, 2, 3)
+    where = F.affine_grid(matrices, list(images_BCHW.shape), align_corners=False)
     x = F.grid_sample(images_BCHW, where, padding_mode="border", align_corners=False)
     blur = int(torch.randint(12, (1,), generator=generator))
     if blur == 0:
@@ -328,13 +320,6 @@ def _reduce_images(reference: Reference, side: int) -> Reference:
     pixels_NCHW = torch.cat([part.to(torch.uint8) for part in parts])
     pixels_NHWC = np.ascontiguousarray(pixels_NCHW.permute(0, 2, 3, 1).numpy())
     return replace(reference, pixels_NHWC=pixels_NHWC)
-
-
-def _hash_inputs(reference: Reference, settings: Sequence[object]) -> str:
-    facts = json.dumps([settings, reference.keys, reference.labels, reference.label_N.tolist()])
-    digest = hashlib.sha256(facts.encode())
-    digest.update(reference.pixels_NHWC.data)
-    return digest.hexdigest()
 
 
 def _read_scorer(file: Path, words: dict[str, int], side: int) -> Contrastive | None:

@@ -41,12 +41,9 @@ class CachedSampler:
 
     def __init__(self, path: Path, load: Callable[[Path], Sampler] | None, device: str) -> None:
         """Read it; `load` is None for `train.sampling.sampler.load_sampler`."""
-        self.file = find_model(path)
+        file = find_model(path)
         self.sampler = load(path) if load else sampling.load_sampler(path, device=device)
-        if isinstance(self.sampler, sampling.CascadeSampler):
-            self.digest = self.sampler.cascade.digest
-        else:
-            self.digest = file_sha256(self.file)
+        self.digest = file_sha256(file)
 
     def sample(
         self, plan: Sequence[Sample], folder: Path, name: str, progress: Progress = SILENT

@@ -9,23 +9,11 @@ from functools import cached_property
 
 import numpy as np
 
+from train.verification import verdict
 from train.verification.intervals import difference, share
 from train.verification.prompts import Sample
 from train.verification.scorers import Label, Reference, Scorer, holds
-from train.verification.verdict import (
-    ENTIRELY,
-    FALSE,
-    NEVER,
-    OWN_WORD,
-    SHOWN,
-    WITH,
-    WITHOUT,
-    WORD,
-    Figure,
-    Pair,
-    Prediction,
-    Row,
-)
+from train.verification.verdict import ENTIRELY, OWN_WORD, WITH, WITHOUT, WORD, Figure, Row
 
 Hits = Mapping[str, np.ndarray]  # WORD, OWN_WORD, ENTIRELY -> bool (N)
 
@@ -105,14 +93,14 @@ def summarize(
     after, before = trials.hits(after_N), None if before_N is None else trials.hits(before_N)
     figures = list(_make_figures(scorer, trials, judged_N, after, before, seed))
     later = _predictions(trials, after_N, after)
-    earlier: Sequence[Prediction | None] = [None] * len(later)
+    earlier: Sequence[verdict.Prediction | None] = [None] * len(later)
     if before_N is not None and before is not None:
         earlier = _predictions(trials, before_N, before)
     rows: dict[str, Row] = {}
     for number, sample in enumerate(trials.plan):
         if judged_N[number]:
             row = rows.setdefault(sample.prompt, Row(scorer, sample.group, sample.prompt, []))
-            row.looks.append(Pair(sample.seed, later[number], earlier[number]))
+            row.looks.append(verdict.Pair(sample.seed, later[number], earlier[number]))
     return figures, list(rows.values())
 
 
@@ -127,15 +115,16 @@ def _make_figures(
     numbers = {p: n for n, p in enumerate(dict.fromkeys(s.prompt for s in trials.plan))}
     prompts_N = np.array([numbers[s.prompt] for s in trials.plan], dtype=np.int64)
     group_N = np.array([s.group for s in trials.plan])
-    chosen = {group: group_N == group for group in (SHOWN, NEVER)}
+    chosen = {group: group_N == group for group in (verdict.SHOWN, verdict.NEVER)}
     chosen[WITH], chosen[WITHOUT] = group_N != WITHOUT, group_N == WITHOUT
     for group, members_N in chosen.items():
         rows = members_N & judged_N
         if not rows.any():
             continue
         of = prompts_N[rows].tolist()
-        for measure in (OWN_WORD, ENTIRELY, FALSE) if group == WITHOUT else (WORD, ENTIRELY):
-            mark = WORD if measure == FALSE else measure
+        measures = (OWN_WORD, ENTIRELY, verdict.FALSE) if group == WITHOUT else (WORD, ENTIRELY)
+        for measure in measures:
+            mark = WORD if measure == verdict.FALSE else measure
             later, was, change = after[mark][rows], None, None
             if before is not None:
                 earlier = before[mark][rows]
@@ -145,9 +134,9 @@ def _make_figures(
             yield Figure(scorer, group, measure, len(set(of)), now, was, change)
 
 
-def _predictions(trials: Trials, best_N: np.ndarray, marks: Hits) -> list[Prediction]:
+def _predictions(trials: Trials, best_N: np.ndarray, marks: Hits) -> list[verdict.Prediction]:
     right_N = trials.correct(marks)
     return [
-        Prediction(trials.candidates[best][0], bool(right), bool(entirely))
+        verdict.Prediction(trials.candidates[best][0], bool(right), bool(entirely))
         for best, right, entirely in zip(best_N, right_N, marks[ENTIRELY], strict=True)
     ]

@@ -1,32 +1,32 @@
 """A verification as one HTML page: verdict, figures, and images of every prompt.
 
-There is no script: the filters are radio buttons that the style reads.
+There is no script: the filters are radio buttons that the style reads. Of each prompt some images
+are shown, and more of those that are wrong.
+
+Letters in names: N samples, H and W pixels, C channels.
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from curate.system import web_page
-from train.verification.gallery import Gallery, Key
+from train.verification import verdict
 from train.verification.intervals import format_share
-from train.verification.verdict import (
-    ENTIRELY,
-    FALSE,
-    OWN_WORD,
-    WITH,
-    WITHOUT,
-    WORD,
-    Figure,
-    Pair,
-    Prediction,
-    Report,
-    Row,
-    describe_accuracy,
-)
+from train.verification.prompts import Sample
+from train.verification.scorers import Reference, fit_within, spread
+from train.verification.verdict import WITH, WITHOUT, WORD, Report, Row
+
+THUMBNAIL_SIDE = 96  # pixels of the longer side at most
+PER_PROMPT = 4  # images of a prompt; more where fewer of them are wrong than could be
+MAX_IMAGES = 400  # images of one checkpoint
+
+Key = tuple[str, int]  # prompt, seed
 
 FILTERS = {  # filter -> its title; what a row must have to be shown
     "all": "all",
@@ -38,6 +38,58 @@ FILTERS = {  # filter -> its title; what a row must have to be shown
 }
 
 
+@dataclass
+class Gallery:
+    """Small images by prompt and seed, and a true image of each prompt that has one."""
+
+    allowed: frozenset[str]  # prompts that are shown
+    each: int
+    after: dict[Key, np.ndarray] = field(default_factory=dict)  # uint8 HWC
+    before: dict[Key, np.ndarray] = field(default_factory=dict)
+    true: dict[str, np.ndarray] = field(default_factory=dict)
+    _kept: Counter[str] = field(default_factory=Counter)
+    _wrong: Counter[str] = field(default_factory=Counter)
+
+    @staticmethod
+    def of(plan: Sequence[Sample], reference: Reference) -> "Gallery":
+        """An empty album for these samples, with the true images."""
+        prompts = list(dict.fromkeys(sample.prompt for sample in plan))
+        kept = [prompts[place] for place in spread(len(prompts), MAX_IMAGES)]
+        album = Gallery(frozenset(kept), max(1, min(PER_PROMPT, MAX_IMAGES // max(1, len(kept)))))
+        for prompt in kept:
+            label = reference.find(prompt)
+            if label is not None:
+                row = int(np.flatnonzero(reference.label_N == label)[0])
+                album.true[prompt] = make_thumbnail(reference.pixels_NHWC[row])
+        return album
+
+    def keep_after(
+        self, samples: Sequence[Sample], images_NHWC: np.ndarray, wrong_N: np.ndarray
+    ) -> None:
+        """Keep the first images of each prompt, and the first that are wrong."""
+        for sample, image, wrong in zip(samples, images_NHWC, wrong_N.tolist(), strict=True):
+            prompt = sample.prompt
+            early = self._kept[prompt] < self.each
+            more = wrong and self._wrong[prompt] < self.each
+            if prompt in self.allowed and (early or more) and len(self.after) < MAX_IMAGES:
+                self._kept[prompt] += 1
+                self._wrong[prompt] += wrong
+                self.after[prompt, sample.seed] = make_thumbnail(image)
+
+    def keep_before(self, samples: Sequence[Sample], images_NHWC: np.ndarray) -> None:
+        """Keep what an earlier checkpoint sampled where the later one's image is kept."""
+        keys = [(sample.prompt, sample.seed) for sample in samples]
+        images = zip(keys, images_NHWC, strict=True)
+        self.before |= {key: make_thumbnail(image) for key, image in images if key in self.after}
+
+
+def make_thumbnail(image_HWC: np.ndarray) -> np.ndarray:
+    """At most `THUMBNAIL_SIDE` pixels on the longer side."""
+    size = fit_within(image_HWC.shape[:2], THUMBNAIL_SIDE)
+    picture = Image.fromarray(np.array(image_HWC))
+    return np.asarray(picture.resize(size[::-1], Image.Resampling.LANCZOS))
+
+
 def render_page(report: Report, gallery: Gallery) -> str:
     """The page of a report, with the images of the album."""
     scorers = [judge.name for judge in report.judges]
@@ -47,7 +99,7 @@ def render_page(report: Report, gallery: Gallery) -> str:
         style=_filter_rules(len(scorers)),
         report=report,
         figures=[
-            (judge.name, describe_accuracy(judge), _figure_rows(report, judge.name))
+            (judge.name, verdict.describe_accuracy(judge), _figure_rows(report, judge.name))
             for judge in report.judges
         ],
         at_least=f"{100 * report.rule.at_least:g} %",
@@ -78,13 +130,13 @@ def _figure_rows(report: Report, scorer: str) -> list[dict[str, Any]]:
     ]
 
 
-def _describe_figure(figure: Figure, word: str) -> str:
+def _describe_figure(figure: verdict.Figure, word: str) -> str:
     asked = figure.group if figure.group in (WITH, WITHOUT) else f"{WITH}, {figure.group}"
     seen = {
         WORD: f"{word} is seen",
-        FALSE: f"{word} is seen all the same",
-        OWN_WORD: "the prompt's own word is seen",
-        ENTIRELY: "entirely right",
+        verdict.FALSE: f"{word} is seen all the same",
+        verdict.OWN_WORD: "the prompt's own word is seen",
+        verdict.ENTIRELY: "entirely right",
     }
     return f"{asked}: {seen[figure.measure]}"
 
@@ -154,7 +206,7 @@ def _make_card(
     )
 
 
-def _describe_score(pairs: Sequence[Pair]) -> str:
+def _describe_score(pairs: Sequence[verdict.Pair]) -> str:
     if not pairs:
         return "not judged"
     right = sum(look.after.right for look in pairs)
@@ -163,7 +215,7 @@ def _describe_score(pairs: Sequence[Pair]) -> str:
     return f"{right} of {len(pairs)} right{was}"
 
 
-def _label(prediction: Prediction | None) -> dict[str, str]:
+def _label(prediction: verdict.Prediction | None) -> dict[str, str]:
     """How right an image is, as a class of the style sheet, and what it is taken for if wrong."""
     if prediction is None:
         return {"class": "", "caption": ""}

@@ -155,12 +155,16 @@ class Reference:
 def measure_accuracy(
     scorer: Scorer,
     reference: Reference,
-    rows: np.ndarray,
     on: str,
     *,
+    rows: np.ndarray | None = None,
     alter: Callable[[np.ndarray], np.ndarray] = np.asarray,
 ) -> Accuracy:
-    """How often a scorer is right on the reference images `rows`, each altered before."""
+    """How often a scorer is right on the reference images `rows`, each altered before.
+
+    None for `CHECK_IMAGES` of them, evenly spread.
+    """
+    rows = spread(len(reference.keys), CHECK_IMAGES) if rows is None else rows
     if len(rows) == 0:
         return Accuracy(0.0, 0.0, 0, on)
     images = (alter(reference.pixels_NHWC[part]) for part in split_chunks(rows))
@@ -189,10 +193,9 @@ class Nearest:
         self.side = max(self._shape)
         self._true = self._flatten(reference.pixels_NHWC)
         self._squares = self._true.square().sum(1)
-        rows = spread(len(reference.keys), CHECK_IMAGES)
         on = f"real images, blurred and noised, at {self.side} px"
         blur = partial(degrade, random=np.random.default_rng(0))
-        self.accuracy = measure_accuracy(self, reference, rows, on, alter=blur)
+        self.accuracy = measure_accuracy(self, reference, on, alter=blur)
 
     def cannot(self, prompt: str) -> str | None:
         """Without a true image of it, it could only ever be wrong."""
@@ -218,8 +221,8 @@ class Nearest:
         return result
 
     def _flatten(self, images_NHWC: np.ndarray) -> torch.Tensor:
-        parts = [resize(part, self._shape).flatten(1) for part in split_chunks(images_NHWC)]
-        return torch.cat(parts)
+        chunks = split_chunks(images_NHWC)
+        return torch.cat([resize(part, self._shape).flatten(1) for part in chunks])
 
 
 class OpenClip:
@@ -240,9 +243,8 @@ class OpenClip:
             InputError: the weights cannot be had or read.
         """
         self._model = clip.OpenClip(spec, usage=USAGE, device=device, download=True)
-        rows = spread(len(reference.keys), CHECK_IMAGES)
         on = f"real images ({self._model.model}, {self._model.weights})"
-        self.accuracy = measure_accuracy(self, reference, rows, on)
+        self.accuracy = measure_accuracy(self, reference, on)
 
     def cannot(self, prompt: str) -> None:
         """It reads any prompt."""
@@ -258,8 +260,6 @@ class OpenClip:
 def _pad_to_square(image: Image.Image) -> Image.Image:
     """An oblong image in the middle of a square of its first pixel's colour: nothing is cut."""
     side = max(image.size)
-    if image.size == (side, side):
-        return image
     square = image.resize((1, 1), box=(0, 0, 1, 1)).resize((side, side))
     square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
     return square

@@ -7,9 +7,9 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL.Image import Image
 
 from curate.errors import InputError, UsageError
 from curate.formats.model import find_model
@@ -21,16 +21,12 @@ from train.figures import grids
 from train.figures.grids import GridRow
 from train.verification import choose_scorers, page
 from train.verification.contrastive import Contrastive
-from train.verification.gallery import Gallery
 from train.verification.generate import CachedSampler, Sampler
 from train.verification.metrics import Trials, summarize
 from train.verification.prompts import Sample, group_prompts, plan_samples, read_captions
 from train.verification.scorers import Reference, Scorer, holds
 from train.verification.text import print_reports
 from train.verification.verdict import WITHOUT, Judge, Report, Rule, decide, list_cautions
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 __all__ = ["Rule", "Sample", "Verification", "print_reports", "verify_word", "verify_words"]
 
@@ -114,8 +110,8 @@ def verify_word(
     if asked.before is not None:
         find_model(asked.before)
     folder = asked.out or _default_folder(checkpoint)
-    samplers, cache = _Samplers(asked.load, asked.device), folder / dataset.CACHE
-    size = samplers.open(checkpoint, "after").sampler.size
+    samplers = {checkpoint: CachedSampler(checkpoint, asked.load, asked.device)}
+    size, cache = samplers[checkpoint].sampler.size, folder / dataset.CACHE
     reference = Reference.load(asked.shards, size, cache=cache)
     shown = read_captions(asked.trained) if asked.trained else None
     samples, seed, others = asked.samples, asked.seed, asked.others
@@ -123,7 +119,9 @@ def verify_word(
         reference, word, asked.prompts, shown, samples=samples, seed=seed, others=others
     )
     notes = _collect_notes(reference, groups, asked)
-    _check_reference(reference, word, asked.shards)
+    if all(holds(label, word) for label in reference.labels):
+        problem = f"every true image shows {word!r}, so that no scorer could miss it"
+        raise InputError(asked.shards, problem, fix="name shards that hold other images too")
     cache, device = dataset.cache_folder(asked.shards, cache), asked.device
     scorers = choose_scorers.select_scorers(
         chosen, reference, groups, cache=cache, device=device, progress=progress, notes=notes
@@ -134,21 +132,18 @@ def verify_word(
     for note in notes:
         progress.say(note)
     trials = Trials.of(plan_samples(groups, samples=samples, seed=seed), word, reference)
-    evaluator = _Evaluator(folder, trials, scorers, samplers, progress)
-    report = _judge(evaluator, checkpoint, asked, groups, notes)
+    evaluator = _Evaluator(asked, folder, trials, scorers, samplers, progress)
+    report = _judge(evaluator, checkpoint, groups, notes)
     _write_report(folder, report, evaluator.gallery)
     return report
 
 
 def _judge(
-    evaluator: "_Evaluator",
-    checkpoint: Path,
-    asked: Verification,
-    groups: dict[str, list[str]],
-    notes: list[str],
+    evaluator: "_Evaluator", checkpoint: Path, groups: dict[str, list[str]], notes: list[str]
 ) -> Report:
     """Sample with both checkpoints, score and judge."""
-    trials, scorers, rule = evaluator.trials, evaluator.scorers, asked.rule
+    trials, scorers, asked = evaluator.trials, evaluator.scorers, evaluator.asked
+    rule = asked.rule
     after = evaluator.evaluate(checkpoint, "after")
     before = evaluator.evaluate(asked.before, "before") if asked.before else None
     figures, rows = [], []
@@ -162,8 +157,7 @@ def _judge(
     ]
     works, reasons = decide(figures, judges, rule)
     cautions = evaluator.notes + list_cautions(figures, rule)
-    digest, earlier = (evaluator.samplers.digests.get(when) for when in ("after", "before"))
-    assert digest is not None
+    digest, earlier = evaluator.digests["after"], evaluator.digests.get("before")
     if digest == earlier:
         cautions.append("--before is the same checkpoint: nothing can have changed")
     for caution in cautions:
@@ -177,44 +171,31 @@ def _judge(
 
 
 @dataclass
-class _Samplers:
-    """Checkpoints that sample in turn: only the last one opened is in memory."""
-
-    load: Callable[[Path], Sampler] | None
-    device: str
-    digests: dict[str, str] = field(default_factory=dict)
-    _open: tuple[Path, CachedSampler] | None = None
-
-    def open(self, path: Path, when: str) -> CachedSampler:
-        """Read the checkpoint, unless it is the one in memory."""
-        if self._open is None or self._open[0] != path:
-            self._open = None  # before the next is read
-            self._open = path, CachedSampler(path, self.load, self.device)
-        self.digests[when] = self._open[1].digest
-        return self._open[1]
-
-
-@dataclass
 class _Evaluator:
     """Shows samples to all scorers, chunk by chunk."""
 
+    asked: Verification
     folder: Path  # where samples are kept
     trials: Trials
     scorers: list[Scorer]
-    samplers: _Samplers
+    samplers: dict[Path, CachedSampler]  # one at a time: the checkpoint that is in memory
     progress: Progress
     notes: list[str] = field(default_factory=list)
+    digests: dict[str, str] = field(default_factory=dict)  # of the checkpoints before and after
 
     def __post_init__(self) -> None:
-        self.gallery = Gallery.of(self.trials.plan, self.trials.reference)
+        self.gallery = page.Gallery.of(self.trials.plan, self.trials.reference)
         self.judged = {scorer.name: self.trials.judged_by(scorer) for scorer in self.scorers}
 
     def evaluate(self, path: Path, when: str) -> dict[str, np.ndarray]:
         """Scorer -> the candidate that it takes each sample of a checkpoint for, int64 (N)."""
         plan, flat, start = self.trials.plan, 0, 0
         best: dict[str, list[np.ndarray]] = {scorer.name: [] for scorer in self.scorers}
-        sampler = self.samplers.open(path, when)
-        for images_NHWC in sampler.sample(plan, self.folder, when, self.progress):
+        if path not in self.samplers:
+            self.samplers.clear()  # before the next is read
+            self.samplers[path] = CachedSampler(path, self.asked.load, self.asked.device)
+        self.digests[when] = self.samplers[path].digest
+        for images_NHWC in self.samplers[path].sample(plan, self.folder, when, self.progress):
             part = plan[start : start + len(images_NHWC)]
             flat += int((np.ptp(images_NHWC.reshape(len(part), -1), axis=1) == 0).sum())
             wrong_N = np.zeros(len(part), bool)
@@ -245,16 +226,6 @@ def _best_candidates(scorer: Scorer, images_NHWC: np.ndarray, trials: Trials) ->
     return best
 
 
-def _check_reference(reference: Reference, word: str, shards: Path) -> None:
-    """Refuse a reference that shows nothing else than the word: every scorer must say yes."""
-    if all(holds(label, word) for label in reference.labels):
-        raise InputError(
-            shards,
-            f"every true image shows {word!r}, so that no scorer could miss it",
-            fix="name shards that hold other images too",
-        )
-
-
 def _collect_notes(
     reference: Reference, groups: Mapping[str, Sequence[str]], asked: Verification
 ) -> list[str]:
@@ -272,7 +243,7 @@ def _collect_notes(
     return notes
 
 
-def _write_report(folder: Path, report: Report, gallery: Gallery) -> None:
+def _write_report(folder: Path, report: Report, gallery: page.Gallery) -> None:
     """The report as JSON, as a page, and its first images as a sheet."""
     write_bytes(folder / "verify.json", report.to_json())
     facts = {"word": report.word, "seed": str(report.seed), "checkpoint": report.after}
@@ -292,7 +263,7 @@ def _folder_name(word: str) -> str:
     return f"{plain}-{hashlib.sha256(word.encode('utf-8', 'replace')).hexdigest()[:8]}"
 
 
-def _before_after_sheet(report: Report, gallery: Gallery) -> "Image":
+def _before_after_sheet(report: Report, gallery: page.Gallery) -> Image:
     """Before and after of a few prompts with the word and a few without, evenly spread."""
     albums = {"before": gallery.before} if gallery.before else {}
     albums["after"] = gallery.after
