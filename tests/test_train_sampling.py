@@ -302,7 +302,8 @@ def test_prompts_come_from_the_command_line_and_a_file(model, tmp_path):
     (tmp_path / "prompts.txt").write_text("a red circle\n\na green square\n")
     named = ["--prompts", str(tmp_path / "prompts.txt"), "--out", str(tmp_path / "s.png")]
 
-    main(["sample", str(model), "a (blue) triangle", "--count", "1", *named])
+    with pytest.raises(SystemExit):
+        main(["sample", str(model), "a (blue) triangle", "--count", "1", *named])
     with Image.open(tmp_path / "s.png") as sheet:
         assert sheet.text["prompt"] == "a (blue) triangle\na red circle\na green square"
 

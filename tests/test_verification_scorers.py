@@ -354,7 +354,7 @@ def test_open_clip_sees_the_whole_of_an_oblong_picture():
     assert np.array_equal(square[:, 4:8], np.asarray(tall))
     assert (square[:, :4] == 0).all() and (square[:, 8:] == 0).all()
     same = tall.resize((5, 5))
-    assert scorers._pad_to_square(same) is same
+    assert scorers._pad_to_square(same) == same
 
 
 @pytest.mark.parametrize(

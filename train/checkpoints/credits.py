@@ -11,15 +11,8 @@ from torch import Tensor
 from curate.formats.shards import iterate_samples
 
 CREDITS_TENSOR = "credits"  # its name among the weights; a header may not hold so much
-_FIELDS = {  # name here -> name in a shard's record
-    "key": "key",
-    "title": "title",
-    "creator": "author",
-    "creator_url": "author_url",
-    "license": "license",
-    "license_url": "license_url",
-    "page_url": "page_url",
-}
+_FIELDS = ("key", "title", "creator", "creator_url", "license", "license_url", "page_url")
+_NAMES = {"creator": "author", "creator_url": "author_url"}  # that differ in a shard's record
 
 
 def read_shard_credits(shards: Path, keys: Collection[str]) -> list[dict[str, str]]:
@@ -34,7 +27,7 @@ def read_shard_credits(shards: Path, keys: Collection[str]) -> list[dict[str, st
     found = []
     for key, _, record in iterate_samples(shards):
         if key in wanted:
-            values = {name: str(record.get(own) or "") for name, own in _FIELDS.items()}
+            values = {name: str(record.get(_NAMES.get(name, name)) or "") for name in _FIELDS}
             verdict = record.get("share_model")
             decision = verdict["decision"] if verdict else ""
             found.append(values | {"key": key, "share_model": decision})

@@ -114,7 +114,6 @@ class Mixture:
     def _pick_rows(
         self, config: TrainConfig, number: int, seen: int, count: int
     ) -> tuple[Tensor, Tensor]:
-        """Set and row (B, each) of every image of the batch."""
         set_B, turn_B = dataset.interleave_sets(self.shares, seen, count)
         row_B = torch.empty_like(set_B)
         for n, images in enumerate(self.sets):

@@ -64,7 +64,6 @@ class Crops:
 
     @property
     def _box_size(self) -> Size:
-        """The box in pixels of the grid."""
         across, down = (side // self.factor + 2 * self._margin for side in self.crop)
         return Size(min(across, self.grid.width), min(down, self.grid.height))
 
@@ -114,7 +113,6 @@ class Crops:
 
 
 def _cut_each(images_BCHW: Tensor, corner_B2: Tensor, size: Size) -> Tensor:
-    """The part of `size` at each corner, channels last in memory."""
     images_BHWC, (width, height) = images_BCHW.permute(0, 2, 3, 1), size
     parts = [
         image[top : top + height, left : left + width]

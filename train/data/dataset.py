@@ -218,7 +218,6 @@ def _decode_all(
     target: Path | None,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Decode every image; write those that can be used to `target`, list them and the others."""
     keys, captions, places = [], [], []
     skipped: dict[str, str] = {}
 

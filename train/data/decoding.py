@@ -36,7 +36,8 @@ def decode_image(data: bytes, size: Size, fit: str) -> np.ndarray | str:
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP")) as image:
             full = Size(*image.size)
-            shrink = _shrink_factor(full, size, fit)
+            ratios = full.width / size.width, full.height / size.height
+            shrink = max(ratios) if fit == "pad" else min(ratios)  # pixels that become one
             if shrink < 1:
                 return f"{full.width} x {full.height} px, smaller than {size}"
             image.draft("RGB", Size(*(round(DRAFT_FACTOR * side / shrink) for side in full)))
@@ -51,12 +52,6 @@ def decode_image(data: bytes, size: Size, fit: str) -> np.ndarray | str:
     left = max(0, (full.width - width) // 2)
     top = max(0, (full.height - height) // 2)
     return _resize_box(picture, (left, top, left + width, top + height), size, reduced)
-
-
-def _shrink_factor(full: Size, size: Size, fit: str) -> float:
-    """How many pixels of the image become one."""
-    across, down = full.width / size.width, full.height / size.height
-    return max(across, down) if fit == "pad" else min(across, down)
 
 
 def _resize_box(

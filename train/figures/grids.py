@@ -127,7 +127,6 @@ def save_png(image: Image.Image, path: Path, facts: Mapping[str, str]) -> None:
 def _draw_row(
     sheet: Image.Image, row: GridRow, lefts: Sequence[int], top: int, cell: tuple[int, int]
 ) -> None:
-    """Paste a row's images, each with its caption."""
     draw, captions = ImageDraw.Draw(sheet), iter(row.captions)
     for group, left in zip(row.groups, lefts, strict=True):
         for column, image in enumerate(group):

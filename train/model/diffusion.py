@@ -6,7 +6,6 @@ Letters in names: B batch, C channels, H and W pixels.
 import math
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -14,15 +13,9 @@ from torch import Tensor
 
 from train.size import Size
 
+Network = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]  # a UNet, possibly wrapped: noisy
+# images, noise levels, text and its mask give the network output F
 SIGMA_MIN, SIGMA_MAX = 0.002, 80.0  # EDM table 1, for a data standard deviation of 0.5
-
-
-class Network(Protocol):
-    """A `train.model.unet.UNet`, possibly wrapped."""
-
-    def __call__(self, x: Tensor, levels: Tensor, text: Tensor, mask: Tensor, /) -> Tensor:
-        """The network output F."""
-        ...
 
 
 def c_skip(sigma: Tensor, sigma_data: float) -> Tensor:

@@ -63,7 +63,6 @@ class Muon(Optimizer):
                 self._move(weights, group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
-        """Weights of one shape."""
         gradients = [weight.grad for weight in weights if weight.grad is not None]
         states = [self.state[weight] for weight in weights]
         for state, weight in zip(states, weights, strict=True):
@@ -87,7 +86,6 @@ def _flatten(weight: Tensor) -> Tensor:
 
 
 def _unflatten(matrix: Tensor, shape: torch.Size) -> Tensor:
-    """What `_flatten` made a matrix of."""
     return matrix.reshape(shape[0], *shape[2:], shape[1]).movedim(-1, 1)
 
 

@@ -170,7 +170,6 @@ class UNet(nn.Module):
         self.out = _zero_init(nn.Conv2d(widths[0], config.out_channels * patch**2, 3, padding=1))
 
     def _levels(self) -> nn.ModuleList:
-        """The blocks of each level, one way."""
         widths, counts = self.config.widths, self.config.blocks
         return nn.ModuleList(
             nn.ModuleList(ConvBlock(width, widths[-1]) for _ in range(count))

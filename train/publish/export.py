@@ -98,11 +98,6 @@ def _cautions(out: Path, cascade: Cascade, facts: Mapping[str, Any]) -> Iterator
 
 
 def _refuse_forbidden(file: Path, cascade: Cascade, credits: Sequence[Mapping[str, str]]) -> None:
-    """Refuse what the images' licences or the policy forbid.
-
-    Raises:
-        LicenceError: names the first image or licence.
-    """
     denied = [c["key"] for c in credits if c["share_model"] == "deny"]
     if denied:
         several = f"{len(denied)} of its images, such as {denied[0]}"
@@ -176,7 +171,6 @@ def _card_facts(
     verified: Sequence[Mapping[str, Any]],
     coverage: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """What the card says, by the names of its template."""
     name, facts = out.resolve().name, cascade.facts
     licences, words = facts.licences, facts.words
     shown = sum(licences.values())
@@ -273,7 +267,6 @@ def _write_folder(out: Path, files: Mapping[str, bytes | Path]) -> None:
 
 
 def _holds_exactly(out: Path, files: Mapping[str, bytes | Path]) -> bool:
-    """Whether the folder holds these files, byte for byte, and no others."""
     return {p.name for p in out.iterdir()} == set(files) and all(
         (out / name).read_bytes() == content
         if isinstance(content, bytes)

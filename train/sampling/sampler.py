@@ -263,11 +263,15 @@ def load_sampler(
     return CascadeSampler(cascade, place, config or SamplingConfig())
 
 
-def describe_unconverged(size: Size | str, measured: Mapping[str, float]) -> str:
-    """That a stage of this size has not converged, by the figures that its training measured."""
+def describe_unconverged(
+    path: Path, size: Size | str, measured: Mapping[str, float], also: str = ""
+) -> str:
+    """That a stage of the checkpoint has not converged, by the figures that its training measured,
+    and what to do; `also` is what else would help."""
     return (
-        f"the {size} px stage has not converged: {measured['psnr']} dB, where enlargement that has "
-        f"learnt nothing reaches {measured['back_projected']} dB"
+        f"{path}: the {size} px stage has not converged: {measured['psnr']} dB, where enlargement "
+        f"that has learnt nothing reaches {measured['back_projected']} dB\n  fix: {also}train "
+        f"finetune --init {path} --out NEW, with more images for that stage"
     )
 
 

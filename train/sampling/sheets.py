@@ -144,11 +144,8 @@ def load_pipeline(checkpoint: Path, request: Request, progress: Progress) -> Pip
         if poor is not None:
             size = cascade.stages[poor].size
             measured = cascade.facts.convergence[str(size)]
-            progress.say(
-                f"{checkpoint}: {sampling.describe_unconverged(size, measured)}\n"
-                f"  fix: --upscaler {upscalers.REALESRGAN} (for drawings), or train finetune "
-                f"--init {checkpoint} --out NEW, with more images for that stage"
-            )
+            also = f"--upscaler {upscalers.REALESRGAN} (for drawings), or "
+            progress.say(sampling.describe_unconverged(checkpoint, size, measured, also))
         return Pipeline(sampler, total, None, facts)
     found = upscalers.load_upscaler(upscaler, device=sampler.device)
     kept = total if poor is None else poor
@@ -237,11 +234,7 @@ def _grid_rows(request: Request, kept: Sequence[Sequence[np.ndarray]]) -> Iterat
 
 
 def _check_prompts(prompts: Sequence[str]) -> list[str]:
-    """The prompts, each once and in one line.
-
-    Raises:
-        UsageError: none, or one that is not text.
-    """
+    """The prompts, each once and in one line."""
     if not prompts:
         raise UsageError(
             "PROMPTS", "nothing to sample", fix="type a prompt in quotes, or --prompts"

@@ -251,8 +251,6 @@ def encode_sets(
 
 @dataclass(frozen=True)
 class _File:
-    """Captions encoded together, in the order in which they lie in the file."""
-
     text: EncodedText
     names: list[bytes]
     cut: set[bytes]  # those that were too long

@@ -23,7 +23,6 @@ TEXT_TOWERS = {  # models of images and text -> the class that loads their text 
     "chinese_clip": "ChineseCLIPTextModel",
 }
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")  # as transformers looks for them
-HASHED_BYTES = 1 << 24  # bytes hashed at a time
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,6 @@ def encoder_part(model: Any) -> "PreTrainedModel":
 
 
 def _find_class(name: str) -> tuple[Any, Any]:
-    """Description and class of the model."""
     import transformers
     from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding
 
@@ -171,8 +169,7 @@ def _hash_encoder(place: str, tokenizer: "PreTrainedTokenizerBase") -> str:
     for path in _weight_files(folder):
         digest.update(path.name.encode())
         with path.open("rb") as file:
-            while part := file.read(HASHED_BYTES):
-                digest.update(part)
+            hashlib.file_digest(file, lambda: digest)
     return digest.hexdigest()
 
 

@@ -119,7 +119,6 @@ def _make_pairs(stage: Stage, image_set: ImageSet, mixture: Mixture, rows: list[
 
 
 def _measure(stage: Stage, pairs: Pairs, device: torch.device, first: int) -> dict[str, Tensor]:
-    """Figures of each image."""
     real, plain = pairs.real_BCHW, pairs.upsampled_BCHW.clamp(-1, 1)
     seeds = range(first, first + len(real))
     exact = restore(stage, pairs, device, SamplingConfig(noise_augmentation=0.0), seeds)

@@ -155,7 +155,6 @@ class RunLog:
 
 
 def _is_before(line: str, stage: int, seen: int) -> bool:
-    """Whether a line tells of something before this point; not so if it was cut short."""
     try:
         entry = json.loads(line)
         return (entry["stage"], entry["images"]) <= (stage, seen)
@@ -224,8 +223,5 @@ def show_result(run: Path, done: Cascade, *, as_json: bool) -> None:
         on = "held-out" if c["held_out"] else "training"
         lines.append(f"PSNR {size} px\t{c['psnr']} dB, bicubic {c['bicubic']} dB, on {on} images")
         if not c["converged"]:
-            terminal.say(
-                f"{run}: {sampler.describe_unconverged(size, c)}\n"
-                f"  fix: train finetune --init {run} --out NEW, with more images for that stage"
-            )
+            terminal.say(sampler.describe_unconverged(run, size, c))
     terminal.write_stdout("".join(f"{line}\n" for line in lines))

@@ -185,7 +185,6 @@ def _begin_stage(run: Run, data: TrainingData, stage: Stage, number: int) -> Sta
 
 
 def _take_step(state: StageState, batch: Batch, count: int) -> None:
-    """One step of the optimisers, for `count` images of all processes."""
     run, network, config = state.run, state.stage.network, state.run.config
     total = config.images[state.number]
     state.lr = learning_rate(config, state.seen, total, finetuning=run.finetuning)
@@ -224,14 +223,12 @@ def _check_finite(state: StageState, *, thoroughly: bool) -> None:
     """Read what waits on the device; every process comes here at the same step.
 
     A broken run is never saved: figures are read, and weights looked at, before each save.
-
-    Raises:
-        InputError: a gradient, or a weight, is no finite number; says how to go on.
     """
     run, stage = state.run, state.stage
     latest_loss, broken = state.pending.read_into(state.metrics, world=run.world)
-    if broken is None and thoroughly and not resume.is_finite(stage.network):
-        broken = state.seen
+    if broken is None and thoroughly:  # waits for the device once
+        norm = nn.utils.get_total_norm(list(stage.network.parameters()))
+        broken = None if torch.isfinite(norm) else state.seen
     if broken is not None:
         at, rate = resume.read_position(run.folder), run.config.learning_rate
         where = "it begins again, for nothing was saved yet"

@@ -91,7 +91,6 @@ def plan_memory(
     nets: Sequence[UNetConfig],
     *,
     cuda: bool,
-    world: int = 1,
     encoder: int = 0,
 ) -> RunPlan:
     """Count what a run needs, stage by stage; nothing is measured.
@@ -100,13 +99,12 @@ def plan_memory(
         config: of the run.
         nets: networks of all stages.
         cuda: whether it will run on a card.
-        world: processes that share the work.
         encoder: bytes of the text encoder's weights.
     """
     kept = sum(tracing.sampling_weight_bytes(shape) for shape in nets)
     stages = []
     for number, (size, shape) in enumerate(zip(config.stages, nets, strict=True)):
-        work = one_pass(config, shape, number, world=world)
+        work = one_pass(config, shape, number)
         step = tracing.training_cost(work, again=config.gradient_accumulation > 1)
         together = sampler.count_at_once(size)  # the base twice: with its prompt, and without
         drawn = together * (2 if shape.noise_levels == 1 else 1)
@@ -116,7 +114,7 @@ def plan_memory(
                 size,
                 tracing.count_parameters(shape),
                 step.flops / work.images,
-                training(config, nets, number, cuda=cuda, world=world),
+                training(config, nets, number, cuda=cuda),
                 Memory(kept, casts=cost.casts, activations=cost.activations, inputs=cost.inputs),
                 together,
                 config.images[number],

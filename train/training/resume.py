@@ -9,8 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
 from torch.optim import Optimizer
 
 from curate.errors import InputError
@@ -121,8 +119,3 @@ def remove_state(folder: Path) -> None:
 
 def _finished_file(folder: Path, number: int) -> Path:
     return folder / f"finished-{number}.safetensors"
-
-
-def is_finite(network: nn.Module) -> bool:
-    """Whether all weights are finite numbers; waits for the device once."""
-    return bool(torch.isfinite(nn.utils.get_total_norm(list(network.parameters()))))

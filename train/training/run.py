@@ -223,7 +223,6 @@ def _claim_folder(
 
 
 def _refuse_other_init(settings: TrainConfig, start: Cascade) -> None:
-    """Refuse stages and text encoders other than those of the checkpoint to start from."""
     if start.encoder != settings.text_encoder:
         was, asked = f"was trained with the text encoder {start.encoder}", settings.text_encoder
         fix = f'in --config FILE, text_encoder = "{start.encoder}"'
@@ -236,7 +235,6 @@ def _refuse_other_init(settings: TrainConfig, start: Cascade) -> None:
 
 
 def _begin_log(run: Run, sources: Sequence[ShardSet]) -> None:
-    """Where a run begins, note which images it leaves out and why."""
     if resume.read_position(run.folder):
         return
     run.log.clear()

@@ -15,7 +15,8 @@ from train.verification.prompts import Sample
 from train.verification.scorers import Label, Reference, Scorer, holds
 from train.verification.verdict import ENTIRELY, OWN_WORD, WITH, WITHOUT, WORD, Figure, Row
 
-Hits = Mapping[str, np.ndarray]  # WORD, OWN_WORD, ENTIRELY -> bool (N)
+RIGHT = "right"  # what the sample's group asks for is shown: the word, or the prompt's own
+Hits = Mapping[str, np.ndarray]  # WORD, OWN_WORD, ENTIRELY, RIGHT -> bool (N)
 
 
 @dataclass(frozen=True)
@@ -44,21 +45,16 @@ class Trials:
 
     def hits(self, best_N: np.ndarray, *, start: int = 0) -> Hits:
         """What the best captions of the samples from `start` on hold, and if they are right."""
+        part = self.plan[start : start + len(best_N)]
         own = [
             self.reference.holds_own_words(self.candidates[best], sample.prompt)
-            for best, sample in zip(best_N, self.plan[start : start + len(best_N)], strict=True)
+            for best, sample in zip(best_N, part, strict=True)
         ]
-        return {
-            WORD: self._holds_C[best_N],
-            OWN_WORD: np.array(own, bool),
-            ENTIRELY: best_N == self.truth_N[start : start + len(best_N)],
-        }
-
-    def correct(self, hits: Hits, *, start: int = 0) -> np.ndarray:
-        """Whether each sample shows what its group asks for: the word, or the prompt's own."""
-        part = self.plan[start : start + len(hits[WORD])]
+        own_N, word_N = np.array(own, bool), self._holds_C[best_N]
         old_N = np.array([sample.group == WITHOUT for sample in part], bool)
-        return np.where(old_N, hits[OWN_WORD], hits[WORD])
+        entirely_N = best_N == self.truth_N[start : start + len(best_N)]
+        right_N = np.where(old_N, own_N, word_N)
+        return {WORD: word_N, OWN_WORD: own_N, ENTIRELY: entirely_N, RIGHT: right_N}
 
     def judged_by(self, scorer: Scorer) -> np.ndarray:
         """Bool (N): the samples whose prompt the scorer can judge."""
@@ -135,8 +131,7 @@ def _make_figures(
 
 
 def _predictions(trials: Trials, best_N: np.ndarray, marks: Hits) -> list[verdict.Prediction]:
-    right_N = trials.correct(marks)
     return [
         verdict.Prediction(trials.candidates[best][0], bool(right), bool(entirely))
-        for best, right, entirely in zip(best_N, right_N, marks[ENTIRELY], strict=True)
+        for best, right, entirely in zip(best_N, marks[RIGHT], marks[ENTIRELY], strict=True)
     ]

@@ -143,8 +143,6 @@ def _describe_figure(figure: verdict.Figure, word: str) -> str:
 
 @dataclass(frozen=True)
 class _Card:
-    """A prompt on the page."""
-
     prompt: str
     group: str
     classes: str  # what the filters look for
@@ -238,7 +236,6 @@ def _filters(rows: Sequence[_Card], scorers: int) -> list[tuple[str, str, list[i
 
 
 def _selection(report: Report, rows: Sequence[_Card]) -> str:
-    """Which samples the page shows, as a sentence."""
     drawn = {(row.prompt, look.seed) for row in report.rows for look in row.looks}
     prompts = {prompt for prompt, _ in drawn}
     images = sum(len(row.strips[-1][1]) for row in rows)
@@ -249,7 +246,6 @@ def _selection(report: Report, rows: Sequence[_Card]) -> str:
 
 
 def _filter_rules(scorers: int) -> str:
-    """The style of the filters, for so many scorers."""
     rules = []
     for number in range(scorers):
         chosen = f":has(#s{number}:checked)" if scorers > 1 else ""

@@ -213,12 +213,10 @@ class Nearest:
             nearest = torch.full((len(images), len(self._reference.labels)), torch.inf)
             nearest.scatter_reduce_(1, labels.expand(len(images), -1), squares, "amin")
             parts.append(-(nearest.clamp(min=0) / self._true.shape[1]).sqrt())
-        by_label = torch.cat(parts).numpy()
-        result = np.full((len(images_NHWC), len(candidates)), -np.inf, dtype=np.float32)
-        for column, said in enumerate(candidates):
-            if said[0] in self._rows:
-                result[:, column] = by_label[:, self._rows[said[0]]]
-        return result
+        by_label = torch.nn.functional.pad(torch.cat(parts), (0, 1), value=-torch.inf)
+        columns = [self._rows.get(said[0], -1) for said in candidates]
+        found: np.ndarray = by_label[:, columns].numpy()
+        return found
 
     def _flatten(self, images_NHWC: np.ndarray) -> torch.Tensor:
         chunks = split_chunks(images_NHWC)

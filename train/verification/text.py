@@ -63,7 +63,6 @@ def _print_table(report: Report) -> None:
 
 
 def _cells(figure: Figure, **style: int) -> list[str]:
-    """Before, after and change."""
     shares = (figure.before, figure.after, figure.change)
     found = [format_share(s, signed=s is figure.change, **style) for s in shares]
     return [" ".join(cell or "-") for cell in found]

@@ -14,7 +14,6 @@ TRUST = 0.9  # share of real images a scorer must have right before it is relied
 
 WITH, SHOWN, NEVER, WITHOUT = "with the word", "shown", "never shown", "without the word"
 WORD, OWN_WORD, ENTIRELY, FALSE = "word", "own word", "entirely right", "false positive"
-GROUPS = (SHOWN, NEVER, WITH, WITHOUT)
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Figure:
     """One share, as one scorer sees it."""
 
     scorer: str
-    group: str  # one of GROUPS
+    group: str  # SHOWN, NEVER, WITH or WITHOUT
     measure: str  # WORD, OWN_WORD, ENTIRELY or FALSE
     prompts: int
     after: Share

@@ -22,7 +22,7 @@ from train.figures.grids import GridRow
 from train.verification import choose_scorers, page
 from train.verification.contrastive import Contrastive
 from train.verification.generate import CachedSampler, Sampler
-from train.verification.metrics import Trials, summarize
+from train.verification.metrics import RIGHT, Trials, summarize
 from train.verification.prompts import Sample, group_prompts, plan_samples, read_captions
 from train.verification.scorers import Reference, Scorer, holds
 from train.verification.text import print_reports
@@ -141,7 +141,6 @@ def verify_word(
 def _judge(
     evaluator: "_Evaluator", checkpoint: Path, groups: dict[str, list[str]], notes: list[str]
 ) -> Report:
-    """Sample with both checkpoints, score and judge."""
     trials, scorers, asked = evaluator.trials, evaluator.scorers, evaluator.asked
     rule = asked.rule
     after = evaluator.evaluate(checkpoint, "after")
@@ -172,8 +171,6 @@ def _judge(
 
 @dataclass
 class _Evaluator:
-    """Shows samples to all scorers, chunk by chunk."""
-
     asked: Verification
     folder: Path  # where samples are kept
     trials: Trials
@@ -202,7 +199,7 @@ class _Evaluator:
             for scorer in self.scorers:
                 best_N = _best_candidates(scorer, images_NHWC, self.trials)
                 best[scorer.name].append(best_N)
-                right_N = self.trials.correct(self.trials.hits(best_N, start=start), start=start)
+                right_N = self.trials.hits(best_N, start=start)[RIGHT]
                 wrong_N |= ~right_N & self.judged[scorer.name][start : start + len(part)]
             if when == "after":
                 self.gallery.keep_after(part, images_NHWC, wrong_N)
@@ -244,7 +241,6 @@ def _collect_notes(
 
 
 def _write_report(folder: Path, report: Report, gallery: page.Gallery) -> None:
-    """The report as JSON, as a page, and its first images as a sheet."""
     write_bytes(folder / "verify.json", report.to_json())
     facts = {"word": report.word, "seed": str(report.seed), "checkpoint": report.after}
     grids.save_png(_before_after_sheet(report, gallery), folder / "verify.png", facts)
