@@ -310,7 +310,7 @@ def credits_command(data: DataOption = DEFAULT_FOLDER, json: JsonOption = False)
     if json:
         terminal.print_json([asdict(credit) for credit in found])
     else:
-        typer.echo("\n".join(credits.credits_markdown(found)))
+        typer.echo("\n".join(map(credits.credit_markdown, found)))
 
 
 def main(argv: list[str] | None = None) -> None:

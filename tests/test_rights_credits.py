@@ -1,7 +1,7 @@
 """Credit lines."""
 
 from curate.dataset.sample import Sample
-from curate.rights.credits import Credit, collect_credits, credits_markdown
+from curate.rights.credits import Credit, collect_credits, credit_markdown
 
 
 def picture(key: str, **fields: object) -> Sample:
@@ -16,7 +16,7 @@ def test_one_picture_names_title_author_page_licence_and_change():
         author_url="https://example.org/jane",
         page_url="https://example.org/p/1 2",
     )
-    assert credits_markdown(collect_credits([sample])) == [
+    assert [*map(credit_markdown, collect_credits([sample]))] == [
         r"- [Snow \*storm\*](<https://example.org/p/1%202>) by "
         r"[Jane \[Doe\]](<https://example.org/jane>), "
         "[CC-BY-4.0](<https://creativecommons.org/licenses/by/4.0/>), modified: resized"
@@ -30,7 +30,7 @@ def test_pictures_that_share_author_and_licence_share_a_line():
         for n, title in enumerate(["mage", "elf", "mage"])
     ]
     rows.append(picture("a-9", title="lone", author="Studio", license="CC0-1.0"))
-    assert credits_markdown(collect_credits(rows)) == [
+    assert [*map(credit_markdown, collect_credits(rows))] == [
         "- lone by Studio, [CC0-1.0](<https://creativecommons.org/publicdomain/zero/1.0/>), "
         "modified: resized",
         "- 3 images (elf; mage) by Studio, [source](<https://example.org/set>), "
@@ -43,7 +43,7 @@ def test_each_page_is_linked_where_pages_differ():
         picture(f"a-{n}", title=title, page_url=f"https://example.org/{n}")
         for n, title in enumerate(["b", "a"])
     ]
-    (line,) = credits_markdown(collect_credits(rows, modified="modified: resized, cropped"))
+    (line,) = [*map(credit_markdown, collect_credits(rows, modified="modified: resized, cropped"))]
     assert "2 images ([a](<https://example.org/1>); [b](<https://example.org/0>))" in line
     assert "by unknown author" in line
     assert line.endswith("modified: resized, cropped")
@@ -54,7 +54,7 @@ def test_what_is_not_known_is_said_and_no_link_is_made_of_it():
     assert collect_credits([row]) == [
         Credit((("a-1", "javascript:alert(1)"),), None, None, "ask me", None),
     ]
-    assert credits_markdown(collect_credits([row])) == [
+    assert [*map(credit_markdown, collect_credits([row]))] == [
         "- a-1 by unknown author, ask me, modified: resized"
     ]
     (unknown,) = collect_credits([picture("a-1", license=None, file_name="x/cat.png")])

@@ -52,31 +52,25 @@ def refusal_reason(data: bytes) -> str | None:
 
     Reads the header only: an image that passes may still be broken further on.
     """
+    from PIL import Image
+
     if not data:
         return "empty:0 bytes"
     name = sniff_format(data[:32])
     if name not in STORED_FORMATS:
         return f"not-an-image:{name}"
-    if (size := _header_size(data, name)) is None:
-        return f"not-an-image:{name} with an unreadable header"
-    width, height = size
-    if width * height > MAX_PIXELS:
-        return f"too-large:{width} x {height} pixels"
-    return None
-
-
-def _header_size(data: bytes, name: str) -> tuple[int, int] | None:
-    from PIL import Image
-
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # our own cap decides, not Pillow's warning
             with Image.open(io.BytesIO(data), formats=(name,)) as image:
-                return image.size
+                width, height = image.size
     except Image.DecompressionBombError:
-        return 2 * MAX_PIXELS, 1
+        width, height = 2 * MAX_PIXELS, 1
     except PILLOW_ERRORS:
-        return None
+        return f"not-an-image:{name} with an unreadable header"
+    if width * height > MAX_PIXELS:
+        return f"too-large:{width} x {height} pixels"
+    return None
 
 
 def _is_text(head: bytes) -> bool:

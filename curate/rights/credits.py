@@ -1,7 +1,7 @@
 """Who made what: the credit lines that go with published images."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from curate.dataset.folder import Dataset
@@ -53,12 +53,8 @@ def dataset_credits(dataset: Dataset) -> list[Credit]:
     return collect_credits(sample for sample in dataset.read().samples if sample.may_train)
 
 
-def credits_markdown(credits: Sequence[Credit]) -> list[str]:
-    """The credits as Markdown list items."""
-    return [_credit_line(credit) for credit in credits]
-
-
-def _credit_line(credit: Credit) -> str:
+def credit_markdown(credit: Credit) -> str:
+    """The credit as a Markdown list item."""
     works = list(dict.fromkeys(credit.works))
     pages = {page for _, page in works}
     shared = pages.pop() if len(pages) == 1 and len(works) > 1 else None

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Self, cast
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from curate.dataset.folder import Dataset, command_line
 from curate.dataset.sample import Sample
@@ -115,11 +115,7 @@ def reason_not_packed(sample: Sample) -> str | None:
         return "no-verdict"
     if not sample.may_train:
         return sample.train.decision
-    return None if _packed_captions(sample) else "no-caption"
-
-
-def _packed_captions(sample: Sample) -> list[str]:
-    return [c.text for c in sample.captions if c.text.strip()]
+    return None if any(c.text.strip() for c in sample.captions) else "no-caption"
 
 
 def check_pack_settings(
@@ -255,10 +251,15 @@ class _Writer:
         """Append a sample to the shard in the making."""
         from webdataset.writer import TarWriter
 
-        captions = _packed_captions(sample)
-        text = json.dumps(_shard_record(sample, facts), sort_keys=True, ensure_ascii=False)
-        caption, record = captions[0].encode(), text.encode()
-        bytes_ = len(image) + len(record) + len(caption)
+        values = {**asdict(sample), **facts}
+        captions = values["captions"] = [c for c in values["captions"] if c["text"].strip()]
+        record = {name: values[name] for name in Record.__annotations__}
+        members = {
+            str(facts["format"]): image,
+            "json": json.dumps(record, sort_keys=True, ensure_ascii=False).encode(),
+            "txt": captions[0]["text"].encode(),
+        }
+        bytes_ = sum(map(len, members.values()))
         if self.tar is not None and self.filled + bytes_ > self.shard_size:
             self._finish()
         with disk_errors(self.folder):
@@ -267,12 +268,11 @@ class _Writer:
                 self.file = part.open("wb")
                 # PAX, since USTAR refuses names of more than 100 characters
                 self.tar = TarWriter(self.file, mtime=0, format="PAX_FORMAT", encoder=False)
-            members = {str(facts["format"]): image, "json": record, "txt": caption}
             self.tar.write({"__key__": sample.key, **members})
         self.samples += 1
         self.filled += bytes_
         self.licences[sample.license or "none"] += 1
-        for word in {word for text in captions for word in tokens.words(text)}:
+        for word in {word for c in captions for word in tokens.words(c["text"])}:
             self.images_of[word].add(str(facts["pixel_sha256"]))
 
     def index(self, settings: Mapping[str, Any]) -> ShardIndex:
@@ -309,12 +309,6 @@ class _Writer:
             sha256, size = file_sha256(part), part.stat().st_size
         self.shards.append(Shard(name, sha256, self.samples - self.started, size))
         self.tar, self.file, self.started, self.filled = None, None, self.samples, 0
-
-
-def _shard_record(sample: Sample, facts: Mapping[str, Any]) -> Record:
-    values = {**asdict(sample), **facts}
-    values["captions"] = [c for c in values["captions"] if c["text"].strip()]
-    return cast("Record", {name: values[name] for name in Record.__annotations__})
 
 
 def _publish(folder: Path, index: ShardIndex) -> bool:
