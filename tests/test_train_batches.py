@@ -17,8 +17,7 @@ from curate.formats.shards import INDEX_NAME, shard_name
 from tests.drawings import drawing, shapes, write_shards
 from train.config import TrainConfig
 from train.data import dataset
-from train.data.batches import Batch, Mixture
-from train.data.crops import Crops
+from train.data.batches import Batch, Crops, Mixture
 from train.data.dataset import CACHE_BYTES, ImageSet
 from train.resizing import downsample_to, upsample
 from train.size import Size

@@ -138,7 +138,7 @@ def test_a_model_carries_the_credits_of_its_pictures(tmp_path, trained, shards, 
 
 
 def test_credits_come_from_the_records_and_survive_packing():
-    from train.checkpoints import credits
+    from train.checkpoints import checkpoint as credits
 
     one = {"key": "b", "title": "雪", "creator": 'A. "B"', "license": "CC-BY-4.0"}
     two = {"key": "a", "title": "", "creator": "", "license": ""}

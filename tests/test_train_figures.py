@@ -32,7 +32,7 @@ RED, GREEN, BLUE = (200, 0, 0), (0, 160, 0), (0, 0, 220)
 
 
 def test_a_grid_lays_pictures_row_by_row():
-    sheet = draw_grid([flat(RED), flat(GREEN), flat(BLUE)], columns=2)
+    sheet = draw_grid([flat(RED), flat(GREEN), flat(BLUE)])
 
     assert sheet.size == (MARGIN + 2 * (100 + MARGIN), MARGIN + 2 * (100 + MARGIN))
     assert sheet.getpixel((MARGIN + 50, MARGIN + 50)) == RED

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from train.model.muon import Muon, newton_schulz
+from train.model.optimizers import Muon, newton_schulz
 
 
 def test_an_orthogonal_matrix_is_near_the_polar_factor():

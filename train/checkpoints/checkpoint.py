@@ -1,7 +1,11 @@
-"""One safetensors file a model: weights below the header that `curate.formats.model` describes."""
+"""One safetensors file a model: weights below the header that `curate.formats.model` describes.
+
+It also says whom to credit for the images that the model was trained on.
+"""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +17,16 @@ from torch import Tensor
 from curate.errors import InputError
 from curate.formats import model
 from curate.formats.model import MODEL_FILE, NO_FACTS, STATE_FILE, ModelFacts, read_model
+from curate.formats.shards import iterate_samples
 from curate.system.files import file_sha256
 from train import streamed
-from train.checkpoints.credits import CREDITS_TENSOR, pack_credits, unpack_credits
 from train.model.unet import UNet, UNetConfig
 from train.size import Size
 from train.streamed import Streamed
+
+CREDITS_TENSOR = "credits"  # its name among the weights; a header may not hold so much
+_FIELDS = ("key", "title", "creator", "creator_url", "license", "license_url", "page_url")
+_NAMES = {"creator": "author", "creator_url": "author_url"}  # that differ in a shard's record
 
 
 @dataclass
@@ -70,7 +78,7 @@ def save(path: Path, cascade: Cascade, credits: Sequence[Mapping[str, str]] = ()
     Args:
         path: the file.
         cascade: what to write.
-        credits: of its images, as `train.checkpoints.credits` makes them.
+        credits: of its images, as `read_shard_credits` makes them.
 
     Raises:
         InputError: the disk is full or not ours; the old file stays.
@@ -114,6 +122,50 @@ def read_credits(path: Path) -> list[dict[str, str]]:
     """
     with open_tensors(read_model(path).path) as (reader, _):
         return unpack_credits(reader.get_tensor(CREDITS_TENSOR))
+
+
+def read_shard_credits(shards: Path, keys: Collection[str]) -> list[dict[str, str]]:
+    """Whom to credit for the images with these keys; "" where something is not stated.
+
+    The decision of the policy on sharing a model, `share_model`, comes with it.
+
+    Raises:
+        InputError: the shards cannot be read.
+    """
+    wanted = set(keys)
+    found = []
+    for key, _, record in iterate_samples(shards):
+        if key in wanted:
+            values = {name: str(record.get(_NAMES.get(name, name)) or "") for name in _FIELDS}
+            verdict = record.get("share_model")
+            decision = verdict["decision"] if verdict else ""
+            found.append(values | {"key": key, "share_model": decision})
+    return found
+
+
+def merge_credits(lists: Iterable[list[dict[str, str]]]) -> list[dict[str, str]]:
+    """Each image once, by its key, in the order of keys."""
+    by_key = {credit["key"]: credit for credits in lists for credit in credits}
+    return [by_key[key] for key in sorted(by_key)]
+
+
+def pack_credits(credits: list[dict[str, str]]) -> Tensor:
+    """As bytes (N), uint8: JSON, compressed with zlib."""
+    text = json.dumps(credits, ensure_ascii=False, sort_keys=True)
+    return torch.frombuffer(bytearray(zlib.compress(text.encode(), 9)), dtype=torch.uint8)
+
+
+def unpack_credits(packed_N: Tensor) -> list[dict[str, str]]:
+    """What `pack_credits` was given.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    try:
+        found: list[dict[str, str]] = json.loads(zlib.decompress(packed_N.numpy().tobytes()))
+    except zlib.error as error:
+        raise ValueError(f"credits that cannot be unpacked: {error}") from None
+    return found
 
 
 def _read_stage(file: Path, reader: Any, record: model.StageRecord) -> Stage:

@@ -33,22 +33,19 @@ class GridRow:
 def draw_grid(
     images_NHWC: Sequence[np.ndarray] | np.ndarray,
     captions: Sequence[str] | None = None,
-    *,
-    columns: int | None = None,
 ) -> Image.Image:
-    """Images side by side, each over its caption.
+    """Images side by side, about as many across as down, each over its caption.
 
     Args:
         images_NHWC: uint8, all of one size; small ones are enlarged by a whole number.
         captions: one an image, wrapped to its width; None for none.
-        columns: images a row; None for about a square.
     """
     pictures = [_magnify(image) for image in images_NHWC]
     if captions is not None and len(captions) != len(pictures):
         raise ValueError(f"{len(captions)} captions for {len(pictures)} images")
     if not pictures:
         return Image.new("RGB", (2 * MARGIN, 2 * MARGIN), PAPER)
-    columns = max(1, min(columns or math.ceil(math.sqrt(len(pictures))), len(pictures)))
+    columns = math.ceil(math.sqrt(len(pictures)))
     width, height = pictures[0].size
     lines = [wrap(text, width) for text in captions or [""] * len(pictures)]
     starts = range(0, len(pictures), columns)

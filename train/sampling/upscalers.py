@@ -239,10 +239,7 @@ def tile_spans(length: int, tile: int, context: int) -> Iterator[tuple[int, int,
     The pieces cover the side without overlap; with context none is longer than `tile`. A side of
     at most `tile` is one piece.
     """
-    if length <= tile:
-        yield 0, 0, length, length
-        return
-    step = tile - 2 * context
+    step = length if length <= tile else tile - 2 * context
     for start in range(0, length, step):
         end = min(start + step, length)
         yield start, max(0, start - context), end, min(length, end + context)

@@ -14,7 +14,7 @@ from curate.formats.model import MODEL_FILE, NO_FACTS, ModelFacts, read_model
 from curate.system.files import lock_folder, write_bytes
 from curate.system.progress import SILENT, Progress
 from train import config
-from train.checkpoints import checkpoint, credits
+from train.checkpoints import checkpoint
 from train.checkpoints.checkpoint import Cascade, Stage
 from train.config import TrainConfig
 from train.data import dataset
@@ -102,8 +102,8 @@ def _train(run: Run, folders: Mapping[str, Path | None], init: Path | None) -> C
         shapes = [stage.network.config for stage in start.stages] if start else None
         where = (data.mixture.text.width, run.device, run.progress)
         plan.refuse_what_cannot_fit(settings, *where, shapes=shapes, world=run.world)
-        own = [credits.read_shard_credits(each.shards, each.images.keys) for each in shard_sets]
-        owed = credits.merge_credits([checkpoint.read_credits(init) if init else [], *own])
+        own = [checkpoint.read_shard_credits(each.shards, each.images.keys) for each in shard_sets]
+        owed = checkpoint.merge_credits([checkpoint.read_credits(init) if init else [], *own])
         _begin_log(run, shard_sets)
         run.barrier()
     cascade = start or _new_cascade(settings, data.mixture)

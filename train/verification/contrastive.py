@@ -197,7 +197,8 @@ def _train_scorer(
     count, more = len(reference.keys), int(REFIT_SHARE * images)
     network = TwoTowers(len(words)).to(memory_format=torch.channels_last)
     taught, held = _split_held_out(reference)
-    trainer = _Trainer(network, reference, _bag_of_words(reference.labels, words), side, seed)
+    generator = torch.Generator().manual_seed(seed)
+    trainer = _Trainer(network, reference, _bag_of_words(reference.labels, words), side, generator)
     nothing = Accuracy(0.0, 0.0, 0, "")
     scorer = Contrastive(network, words, side, nothing, nothing)
     progress.count(TRAINING, 0, images + more)
@@ -211,29 +212,29 @@ def _train_scorer(
     return replace(scorer, accuracy=accuracy, refit=refit)
 
 
+@dataclass(frozen=True)
 class _Trainer:
-    """What a training run needs besides its rows; draws everything from one generator."""
+    """What a training run needs besides its rows."""
 
-    def __init__(
-        self, network: TwoTowers, reference: Reference, bag_CW: Tensor, side: int, seed: int
-    ) -> None:
-        self.network, self.bag_CW, self.side = network, bag_CW, side
-        self.pixels_NHWC, self.label_N = reference.pixels_NHWC, torch.from_numpy(reference.label_N)
-        self.generator = torch.Generator().manual_seed(seed)
+    network: TwoTowers
+    reference: Reference
+    bag_CW: Tensor
+    side: int
+    generator: torch.Generator  # of everything random
 
     def train(self, rows: np.ndarray, images: int, rate: float) -> Iterator[int]:
         """Show `images` images of `rows`; yields after each step how many it has shown."""
         network = self.network.train()
         optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=DECAY, fused=True)
         steps, order = max(1, images // BATCH_SIZE), torch.empty(0, dtype=torch.long)
-        shown = torch.from_numpy(np.unique(self.label_N[rows]))
+        shown = torch.from_numpy(np.unique(self.reference.label_N[rows]))
         for step in range(steps):
             cosine = 0.5 + 0.5 * np.cos(np.pi * step / steps)
             optimizer.param_groups[0]["lr"] = rate * min(1, (step + 1) / WARMUP_STEPS) * cosine
             while len(order) < BATCH_SIZE:
                 shuffled = torch.randperm(len(rows), generator=self.generator)
                 order = torch.cat([order, torch.from_numpy(rows)[shuffled]])
-            loss = self._loss(network, order[:BATCH_SIZE], shown)
+            loss = self._loss(order[:BATCH_SIZE], shown)
             order = order[BATCH_SIZE:]
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -241,18 +242,20 @@ class _Trainer:
             yield (step + 1) * BATCH_SIZE
         network.eval()
 
-    def _loss(self, network: TwoTowers, rows_B: Tensor, shown_C: Tensor) -> Tensor:
+    def _loss(self, rows_B: Tensor, shown_C: Tensor) -> Tensor:
         """Told from captions of images that are shown, and from no others.
 
         A caption that is only ever wrong teaches that its words do not go together.
         """
-        images = resize(self.pixels_NHWC[rows_B.numpy()], (self.side, self.side))
+        rows = rows_B.numpy()
+        images = resize(self.reference.pixels_NHWC[rows], (self.side, self.side))
+        label_B = torch.from_numpy(self.reference.label_N[rows])
         if len(shown_C) > MAX_LABELS:
             drawn = torch.randint(len(shown_C), (MAX_LABELS,), generator=self.generator)
-            shown_C = torch.unique(torch.cat([self.label_N[rows_B], shown_C[drawn]]))
-        truth, bag_CW = torch.searchsorted(shown_C, self.label_N[rows_B]), self.bag_CW[shown_C]
+            shown_C = torch.unique(torch.cat([label_B, shown_C[drawn]]))
+        truth, bag_CW = torch.searchsorted(shown_C, label_B), self.bag_CW[shown_C]
         mix = torch.randn(len(images), 3, 1, 1, generator=self.generator)
-        shape, colour = network(augment(images, self.generator), mix, bag_CW)
+        shape, colour = self.network(augment(images, self.generator), mix, bag_CW)
         alone = F.cross_entropy(shape, truth) + F.cross_entropy(colour, truth)
         return F.cross_entropy(shape + colour, truth) + 0.5 * alone
 
