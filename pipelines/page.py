@@ -87,8 +87,7 @@ def draw_images(
     """Images by the model before and after, uint8 (prompts * REPEATS, H, W, 3)."""
     import numpy as np
 
-    from train.verification.generate import CachedSampler
-    from train.verification.prompts import Sample
+    from train.verification.generate import CachedSampler, Sample
 
     plan = [Sample(p, 1000 * n + t, "page") for n, p in enumerate(prompts) for t in range(REPEATS)]
 

@@ -9,8 +9,7 @@ import torch
 
 from curate.formats.model import MODEL_FILE, NO_FACTS
 from train.checkpoints import checkpoint
-from train.model import networks
-from train.model.unet import UNet
+from train.model.unet import UNet, unet_config
 from train.size import Size
 from train.text_encoder.embeddings import TextEncoder
 
@@ -44,7 +43,7 @@ def write(
     generator = torch.Generator().manual_seed(seed)
     reader, made = TextEncoder(encoder), []
     for number, size in enumerate(sizes):
-        network = UNet(networks.unet_config("tiny", sizes, number, reader.width))
+        network = UNet(unet_config("tiny", sizes, number, reader.width))
         for parameter in network.parameters():
             noise = torch.randn(parameter.shape, generator=generator)
             with torch.no_grad():

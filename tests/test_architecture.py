@@ -87,7 +87,7 @@ PIPELINES_READ = {  # a recipe types commands; it reads what they wrote, and dra
     *("curate", "curate.errors", "curate.system.files", "curate.system.web_page"),
     *("curate.system.progress", "curate.system.terminal"),
     *("curate.dataset.folder", "curate.formats.shards"),
-    *("train.verification.generate", "train.verification.prompts", "train.figures.grids"),
+    *("train.verification.generate", "train.figures.grids"),
 }
 HEAVY = {"torch", "daft", "transformers", "open_clip", "pandas", "jinja2", "requests", "datasets"}
 OURS = ("curate", "train", "pipelines")

@@ -16,7 +16,7 @@ from curate.rights import licences
 from curate.rights.licences import kinds_of
 from curate.text import analysis, bindings, lemmas, negation, phrases, stopwords, tokens
 from curate.text.word_lists import read_sections
-from train.publish.licence import claim_licence
+from train.publish.card import claim_licence
 
 LISTS = sorted(
     f"{room}/{file.name}"

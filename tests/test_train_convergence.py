@@ -14,8 +14,7 @@ from train.checkpoints.checkpoint import Stage
 from train.data import dataset
 from train.data.batches import Mixture
 from train.data.dataset import ImageSet
-from train.model.networks import unet_config
-from train.model.unet import UNet
+from train.model.unet import UNet, unet_config
 from train.resizing import back_project, downsample_to, upsample
 from train.size import Size
 from train.text_encoder.embeddings import EncodedText

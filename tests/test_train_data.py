@@ -21,7 +21,7 @@ from curate.formats.shards import INDEX_NAME, Shard, ShardIndex, read_index, sha
 from tests.drawings import drawing, shapes, write_shards
 from tests.recorded_progress import RecordedProgress
 from train.data import dataset
-from train.data.decoding import decode_image
+from train.data.tars import decode_image
 from train.size import Size
 
 SMALL = Size(16, 16)

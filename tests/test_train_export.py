@@ -17,7 +17,7 @@ from tests import cascades, tiny_encoder
 from tests.cascades import credit
 from tests.recorded_progress import RecordedProgress
 from train.checkpoints import checkpoint
-from train.publish import card, licence
+from train.publish import card
 from train.publish.export import export_model
 from train.sampling import sampler
 
@@ -338,7 +338,7 @@ def test_escaped_text_is_one_line_without_mark_up(text):
     ],
 )
 def test_the_licence_claimed_is_one_the_pictures_allow(licences, claimed):
-    found = licence.claim_licence(licences)
+    found = card.claim_licence(licences)
 
     assert (found.license, found.name) == claimed
     assert found.because.endswith(".")

@@ -13,8 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from curate.errors import UsageError
 from train.model import optimizers
 from train.model.ema import EMA
-from train.model.networks import unet_config
-from train.model.unet import UNet
+from train.model.unet import UNet, unet_config
 from train.size import Size
 from train.training import distributed, loop, timing, tracing
 from train.training.log import PendingMetrics

@@ -3,8 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.model.networks import SIZES, unet_config
-from train.model.unet import UNet
+from train.model.unet import SIZES, UNet, unet_config
 from train.size import Size
 
 sides = st.integers(1, 40).map(lambda n: 8 * n)

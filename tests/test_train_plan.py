@@ -15,8 +15,7 @@ from train import config
 from train.checkpoints import checkpoint
 from train.checkpoints.checkpoint import Cascade, Stage
 from train.model import optimizers
-from train.model.networks import unet_config
-from train.model.unet import UNet
+from train.model.unet import UNet, unet_config
 from train.size import Size
 from train.training import loop, memory, plan, timing, tracing
 from train.training.tracing import Pass

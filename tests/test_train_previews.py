@@ -9,7 +9,7 @@ from train.checkpoints.checkpoint import Stage
 from train.model.unet import UNet, UNetConfig
 from train.sampling import sampler
 from train.size import Size
-from train.training.previews import Previews
+from train.training.loop import Previews
 
 CPU = torch.device("cpu")
 SHAPE = {"widths": (8, 16), "blocks": (1, 1), "mid_blocks": 1, "text_width": 4, "heads": 2}

@@ -26,7 +26,7 @@ from train.sampling.sheets import Pipeline, Request
 from train.sampling.upscalers import Upscaler
 from train.size import Size
 from train.verification import generate
-from train.verification.prompts import Sample
+from train.verification.generate import Sample
 
 PROMPTS = ["a red circle", "a green square", "a blue triangle", ""]
 

@@ -15,9 +15,9 @@ from curate.system import web_page
 from tests.painters import CAPTIONS, Painter, draw, shapes
 from train.verification import page as verify_page
 from train.verification import verdict, verify
+from train.verification.generate import Sample
 from train.verification.intervals import Share
 from train.verification.page import Gallery
-from train.verification.prompts import Sample
 from train.verification.scorers import Accuracy, Reference
 from train.verification.verdict import (
     WITH,

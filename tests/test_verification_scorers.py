@@ -14,7 +14,7 @@ from tests.recorded_progress import RecordedProgress
 from train.size import Size
 from train.verification import choose_scorers, contrastive, scorers, verify
 from train.verification.choose_scorers import ScorerSpec
-from train.verification.prompts import group_prompts
+from train.verification.generate import group_prompts
 from train.verification.scorers import Accuracy, Label, Nearest, Reference, fit_within
 from train.verification.verdict import NEVER, OWN_WORD, SHOWN, WITH, WITHOUT, WORD, Report
 

@@ -11,7 +11,7 @@ from curate.errors import InputError, UsageError
 from curate.system import settings
 from train.model import optimizers
 from train.model.ema import LARGEST_SIGMA_REL
-from train.model.networks import SIZES, unet_config
+from train.model.unet import SIZES, unet_config
 from train.size import Size, join_sizes
 from train.text_encoder.embeddings import DEFAULT_ENCODER
 
@@ -24,7 +24,7 @@ class TrainConfig:
 
     stages: tuple[Size, ...] = (Size(16, 16), Size(64, 64))  # pixels; the first is the base
     images: tuple[int, ...] = (48_000, 18_000)  # images seen by each stage
-    model_size: str = "small"  # a key of networks.SIZES
+    model_size: str = "small"  # a key of unet.SIZES
     mid_blocks: int = -1  # transformer blocks in the middle of the base; -1: as model_size has it
     text_encoder: str = DEFAULT_ENCODER
     seed: int = 0

@@ -25,9 +25,8 @@ from curate.formats.shards import Record, ShardIndex, find_shards, read_index
 from curate.system.files import atomic_write, write_bytes
 from curate.system.progress import SILENT, Progress, track
 from train.data import tars
-from train.data.decoding import decode_image
 from train.data.prefetch import map_ahead, thread_pool
-from train.data.tars import Place, TarReader
+from train.data.tars import Place, TarReader, decode_image
 from train.randomness import generator_at
 from train.size import Size
 
@@ -127,7 +126,7 @@ def load_images(
     Args:
         shards: folder of shards, or the dataset folder that holds it.
         size: wanted.
-        fit: "crop" or "pad"; see `train.data.decoding.decode_image`.
+        fit: "crop" or "pad"; see `train.data.tars.decode_image`.
         limit: bytes of decoded images that may be kept.
         cache: folder to keep things in where the one beside the shards cannot be written.
         progress: counts the images that are decoded.

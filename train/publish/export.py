@@ -24,7 +24,7 @@ from curate.system.files import atomic_write, write_bytes
 from curate.system.progress import SILENT, Progress
 from train.checkpoints import checkpoint
 from train.checkpoints.checkpoint import Cascade
-from train.publish import card, licence
+from train.publish import card
 from train.sampling.sampler import SamplingConfig
 from train.size import Size
 
@@ -103,7 +103,7 @@ def _refuse_forbidden(file: Path, cascade: Cascade, credits: Sequence[Mapping[st
         several = f"{len(denied)} of its images, such as {denied[0]}"
         fix = "train without them: curate check --policy POLICY, then curate pack"
         raise LicenceError(file, f"the policy forbids to give on a model of {several}", fix=fix)
-    asking = sorted(filter(licence.needs_credit, cascade.facts.licences))
+    asking = sorted(filter(card.needs_credit, cascade.facts.licences))
     if asking and not credits:
         problem = f"{asking[0]} asks for credit, and this file names no creators"
         fix = "train again: newer model files carry the credits of their images"
@@ -177,7 +177,7 @@ def _card_facts(
     return {
         "name": name,
         "folder": name if re.fullmatch(r"[\w.-]+", name) else "FOLDER",
-        "claim": licence.claim_licence(licences),
+        "claim": card.claim_licence(licences),
         "held": sum(c["share_model"] == "hold" for c in credits),
         "encoder": _encoder_name(cascade.encoder),
         "encoder_in_folder": Path(cascade.encoder).is_absolute(),

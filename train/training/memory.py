@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from train.config import TrainConfig
-from train.model.networks import unet_config
-from train.model.unet import UNetConfig
+from train.model.unet import UNetConfig, unet_config
 from train.sampling import sampler
 from train.size import Size
 from train.training import tracing

@@ -17,8 +17,7 @@ from curate.system import terminal
 from curate.system.progress import SILENT, Progress, track
 from train.config import TrainConfig
 from train.device import pick_device
-from train.model.networks import SIZES
-from train.model.unet import UNetConfig
+from train.model.unet import SIZES, UNetConfig
 from train.size import join_sizes
 from train.text_encoder import encoders
 from train.training import memory, timing

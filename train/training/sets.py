@@ -13,8 +13,7 @@ from train.data import dataset
 from train.data.batches import Mixture
 from train.data.dataset import CACHE, ImageSet
 from train.text_encoder.embeddings import encode_sets
-from train.training.loop import Run, TrainingData
-from train.training.previews import PREVIEW_COUNT, Previews
+from train.training.loop import PREVIEW_COUNT, Previews, Run, TrainingData
 
 
 @dataclass(frozen=True)

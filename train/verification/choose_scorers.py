@@ -72,7 +72,7 @@ def select_scorers(
     Args:
         chosen: what was typed.
         reference: the true images.
-        groups: group -> prompts, as `train.verification.prompts.group_prompts` makes them.
+        groups: group -> prompts, as `train.verification.generate.group_prompts` makes them.
         cache: folder of the contrastive scorer.
         device: of open_clip.
         progress: counts the images that the contrastive scorer learns from.

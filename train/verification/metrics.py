@@ -10,8 +10,8 @@ from functools import cached_property
 import numpy as np
 
 from train.verification import verdict
+from train.verification.generate import Sample
 from train.verification.intervals import difference, share
-from train.verification.prompts import Sample
 from train.verification.scorers import Label, Reference, Scorer, holds
 from train.verification.verdict import ENTIRELY, OWN_WORD, WITH, WITHOUT, WORD, Figure, Row
 

@@ -17,8 +17,8 @@ from PIL import Image
 
 from curate.system import web_page
 from train.verification import verdict
+from train.verification.generate import Sample
 from train.verification.intervals import format_share
-from train.verification.prompts import Sample
 from train.verification.scorers import Reference, fit_within, spread
 from train.verification.verdict import WITH, WITHOUT, WORD, Report, Row
 

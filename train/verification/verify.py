@@ -21,9 +21,15 @@ from train.figures import grids
 from train.figures.grids import GridRow
 from train.verification import choose_scorers, page
 from train.verification.contrastive import Contrastive
-from train.verification.generate import CachedSampler, Sampler
+from train.verification.generate import (
+    CachedSampler,
+    Sample,
+    Sampler,
+    group_prompts,
+    plan_samples,
+    read_captions,
+)
 from train.verification.metrics import RIGHT, Trials, summarize
-from train.verification.prompts import Sample, group_prompts, plan_samples, read_captions
 from train.verification.scorers import Reference, Scorer, holds
 from train.verification.text import print_reports
 from train.verification.verdict import WITHOUT, Judge, Report, Rule, decide, list_cautions
