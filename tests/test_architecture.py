@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from curate.dataset import engine
+from curate.dataset.folder import Store
 from curate.dataset.sample import Caption, Sample, Verdict
-from curate.dataset.store import Store
 
 ROOT = Path(__file__).parent.parent
 MODULE_LINES = 400
@@ -165,7 +165,7 @@ def test_the_check_of_arrows_sees_wrong_ones() -> None:
         ("curate.dataset.sample", "curate.fetch.run"),
         ("curate.captions.clean", "curate.shards.pack"),
         ("curate.commands.gaps", "curate.cli"),
-        ("curate.system.files", "curate.dataset.store"),
+        ("curate.system.files", "curate.dataset.folder"),
         ("curate.rights.policy", "curate.images.dedup"),
         ("curate.images.dedup", "curate.cli"),
         ("curate.index.index", "curate.shards.pack"),

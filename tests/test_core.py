@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rows import row, samples, some_samples, words
 
 from curate.dataset import manifest
-from curate.dataset.folder import write_json
+from curate.dataset.folder import Store, write_json
 from curate.dataset.manifest import Manifest
 from curate.dataset.sample import (
     Sample,
@@ -25,7 +25,6 @@ from curate.dataset.sample import (
     reinstate_samples,
     utc_now,
 )
-from curate.dataset.store import Store
 from curate.errors import CurateError, ExitCode, InputError, UsageError, storage_error
 from curate.system.files import atomic_write, remove_leftovers, write_bytes
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageDraw
 
 from curate.dataset import engine
+from curate.dataset.folder import Store
 from curate.dataset.sample import Sample
-from curate.dataset.store import Store
 from curate.errors import InputError
 from curate.images.decode import UndecodableError, decode_image, flatten, pixel_sha256
 from curate.images.inspect import comparison_thumbnail, measure, pixel_facts, sharpness

@@ -6,9 +6,8 @@ from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from curate.dataset.folder import Dataset
+from curate.dataset.folder import Dataset, Store
 from curate.dataset.sample import DUPLICATE, Sample, Verdict
-from curate.dataset.store import Store
 from curate.errors import InputError
 from curate.formats.shards import INDEX_NAME, member_names, read_index
 from curate.rights.licences import TERMS

@@ -14,8 +14,7 @@ from curate.corpora import huggingface
 from curate.corpora.corpus import Corpus
 from curate.corpora.partition import ReadNotes
 from curate.corpora.shards import listed_shards
-from curate.dataset.folder import Dataset
-from curate.dataset.store import Store
+from curate.dataset.folder import Dataset, Store
 from curate.errors import InputError
 from curate.formats.shards import find_shards, read_index
 from curate.images.decode import UndecodableError, decode_image, flatten

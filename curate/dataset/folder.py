@@ -1,18 +1,18 @@
 """One dataset folder: manifest, journal, store, evidence and shards, side by side."""
 
+import hashlib
 import json
 import os
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate
 
 from curate.dataset import manifest
 from curate.dataset.manifest import Manifest
 from curate.dataset.sample import Sample, from_record
-from curate.dataset.store import Store
 from curate.errors import InputError, disk_errors
 from curate.system.files import lock_folder, write_bytes
 
@@ -25,6 +25,41 @@ DOWNLOAD_FAILED = "download"  # drop reason of a failed download: the next fetch
 
 # fills in and marks rows, same keys, same order; its keyword arguments are its configuration
 Step = Callable[Concatenate["daft.DataFrame", ...], "daft.DataFrame"]
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of bytes by their SHA-256: `STORE/ab/abcdef…`. A file that exists is whole."""
+
+    root: Path
+
+    def path_of(self, sha256: str) -> Path:
+        """Where the bytes with this hash lie, or would lie."""
+        return self.root / sha256[:2] / sha256
+
+    def put(self, data: bytes, *, sync: bool = True) -> str:
+        """Keep `data`, once; return its SHA-256. Without `sync`, call `os.sync` when all is put."""
+        sha256 = hashlib.sha256(data).hexdigest()
+        if not self.path_of(sha256).exists():
+            write_bytes(self.path_of(sha256), data, sync=sync)
+        return sha256
+
+    def get(self, sha256: str) -> bytes:
+        """The bytes, checked against their name.
+
+        Raises:
+            InputError: they are missing or have changed on disk.
+        """
+        path = self.path_of(sha256)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            problem = f"stored image cannot be read ({error.strerror})"
+            raise InputError(path, problem, fix="fetch it again") from None
+        if hashlib.sha256(data).hexdigest() != sha256:
+            fix = f"rm {path}, then fetch it again"
+            raise InputError(path, "stored image has changed on disk", fix=fix)
+        return data
 
 
 class Dataset:

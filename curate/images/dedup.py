@@ -12,9 +12,8 @@ from itertools import compress, pairwise
 from typing import TYPE_CHECKING, Any
 
 from curate.dataset import engine
-from curate.dataset.folder import Dataset
+from curate.dataset.folder import Dataset, Store
 from curate.dataset.sample import DUPLICATE, Sample, drop_samples, live_samples, reinstate_samples
-from curate.dataset.store import Store
 from curate.images.inspect import UNREADABLE, measure, stored_thumbnails
 from curate.system.progress import SILENT, Progress
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.dataset import engine
+from curate.dataset.folder import Store
 from curate.dataset.sample import Sample, drop_samples, live_samples, reinstate_samples
-from curate.dataset.store import Store
 from curate.images.decode import decode_image, flatten, pixel_sha256
 from curate.system import sandbox
 from curate.system.progress import SILENT, Progress, track

@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote_plus, urlencode
 
+from curate.dataset.folder import Store
 from curate.dataset.sample import utc_now
-from curate.dataset.store import Store
 from curate.errors import InputError
 from curate.system.files import write_bytes
 

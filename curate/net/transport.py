@@ -154,14 +154,11 @@ class Transport:
     key: Secret | None = None  # taken out of whatever the HTTP library logs
     _watchdog: Watchdog = field(default_factory=Watchdog)
 
-    def __post_init__(self) -> None:
-        """Make a session that takes nothing from its surroundings."""
+    def __enter__(self) -> Self:
+        """Make a session that takes nothing from its surroundings; keep the key out of its log."""
         self._session = guarded_session(self.guard, self._watchdog)
         self._session.headers.clear()
         self._session.headers.update({"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
-
-    def __enter__(self) -> Self:
-        """Keep the key out of the HTTP library's log."""
         logging.getLogger("urllib3.connectionpool").addFilter(self._redact)
         return self
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from curate.corpora.corpus import Corpus
 from curate.corpora.pixels import ImageLocation, locate_images, refusal
-from curate.dataset.store import Store
+from curate.dataset.folder import Store
 from curate.errors import InputError
 from curate.images.decode import UndecodableError, decode_image, flatten
 from curate.system import sandbox

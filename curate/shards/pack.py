@@ -11,9 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
-from curate.dataset.folder import Dataset, command_line
+from curate.dataset.folder import Dataset, Store, command_line
 from curate.dataset.sample import Sample
-from curate.dataset.store import Store
 from curate.errors import InputError, UsageError, disk_errors
 from curate.formats.shards import IMAGE_FORMATS, INDEX_NAME, Record, Shard, ShardIndex, shard_name
 from curate.images.decode import decode_image, flatten, pixel_sha256

@@ -34,7 +34,11 @@ def atomic_write(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
             part.chmod(0o644)
             part.replace(path)
             if sync:
-                _sync_folder(path.parent)
+                folder = os.open(path.parent, os.O_RDONLY)
+                try:
+                    os.fsync(folder)
+                finally:
+                    os.close(folder)
         finally:
             part.unlink(missing_ok=True)
 
@@ -49,14 +53,6 @@ def file_sha256(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager
