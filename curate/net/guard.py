@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -128,13 +128,12 @@ class Guard:
         return ours is not None and (host, port) == (ours.host, ours.port)
 
 
+@dataclass(eq=False)
 class Watchdog:
     """Breaks a connection that outlives its deadline, whatever it is waiting for."""
 
-    def __init__(self) -> None:
-        """Watch nothing yet."""
-        self._sockets: deque[socket.socket] = deque()
-        self.expired = False
+    expired: bool = False
+    _sockets: deque[socket.socket] = field(default_factory=deque)
 
     def watch(self, connected: socket.socket) -> None:
         """Remember a connection; a duplicate handle survives the TLS wrapping."""

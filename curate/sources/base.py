@@ -9,6 +9,9 @@ import typer
 from curate.net.client import Service
 
 T = TypeVar("T")
+QueryOption = Annotated[
+    str, typer.Option("--query", help="What to look for, up to 100 characters.")
+]
 GetJson = Callable[[str, Mapping[str, object]], dict[str, Any]]
 
 
@@ -50,13 +53,6 @@ class Listing:
 #       pages come. A field that is missing from an answer leaves it as a KeyError.
 #   listing(without, path, **options): what is there, except in the folder `without`. An option
 #       `license` is the user's word on what states none.
-SearchFunction = Callable[..., Iterator[FoundImage]]
-ListPath = Callable[..., Listing]
-QueryOption = Annotated[
-    str, typer.Option("--query", help="What to look for, up to 100 characters.")
-]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Source(Service):
     """A place images come from: how it is asked, how fast, and on what terms."""
@@ -64,8 +60,8 @@ class Source(Service):
     summary: str  # one line for `curate sources list`
     help: str  # one line for `curate fetch --help`
     terms_url: str | None = None
-    search: SearchFunction | None = None  # either this …
-    listing: ListPath | None = None  # … or that
+    search: Callable[..., Iterator[FoundImage]] | None = None  # either this …
+    listing: Callable[..., Listing] | None = None  # … or that
     limit: int = 200  # images to take from the top of the results, unless asked otherwise
     states_ai: bool = False  # whether it says which images are AI-made
     terms: tuple[str, ...] = ()  # the points that a user should know

@@ -93,12 +93,12 @@ def run_jobs(
             yield waiting.popleft().result()
 
 
+@dataclass(eq=False)
 class _Worker:
     """One process, started at its first job and again after each death."""
 
-    def __init__(self, arguments: tuple[str, int, int]) -> None:
-        self._arguments = arguments
-        self._process: subprocess.Popen[bytes] | None = None
+    _arguments: tuple[str, int, int]  # of `serve`
+    _process: subprocess.Popen[bytes] | None = None
 
     def run_job(self, job: Job, seconds: int) -> JobResult | WorkerFailure:
         process = self._process or self._start()
@@ -197,7 +197,8 @@ def serve(name: str, memory: int, seconds: int) -> None:
             job, _ = _receive_message(jobs)
         except EOFError:
             return
-        _limit_cpu(seconds)
+        spent, hard = time.process_time(), resource.getrlimit(resource.RLIMIT_CPU)[1]
+        resource.setrlimit(resource.RLIMIT_CPU, (int(spent) + 1 + seconds, hard))
         try:
             answer, body = function(**job)
         except InputError as error:
@@ -221,10 +222,3 @@ def _limit_memory(memory: int) -> None:
     wanted = pages * os.sysconf("SC_PAGE_SIZE") + memory
     soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-
-
-def _limit_cpu(seconds: int) -> None:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    spent = int(usage.ru_utime + usage.ru_stime) + 1
-    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-    resource.setrlimit(resource.RLIMIT_CPU, (spent + seconds, hard))
