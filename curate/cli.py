@@ -28,16 +28,19 @@ app.add_typer(fetch_app, name="fetch")
 sources_app = typer.Typer(no_args_is_help=True, help="Where images come from, and on what terms.")
 app.add_typer(sources_app, name="sources")
 
-DataOption = Annotated[Path, typer.Option("--data", help="Dataset folder.", show_default=True)]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+def _option(help: str, *names: str, **settings: Any) -> Any:
+    return typer.Option(*names, help=help, **settings)
+
+
+DataOption = Annotated[Path, _option("Dataset folder.", "--data", show_default=True)]
+JsonOption = Annotated[bool, _option("Print JSON instead of a table.", "--json")]
 
 PolicyOption = Annotated[
-    str, typer.Option(help="personal, research, commercial, or a policy file.", show_default=True)
+    str, _option("personal, research, commercial, or a policy file.", show_default=True)
 ]
 _DISTANCE_HELP = "Hamming distance of perceptual hashes up to which pixels are compared."
-LimitOption = Annotated[
-    int, typer.Option(min=1, help="Images to take from the top of the results.")
-]
+LimitOption = Annotated[int, _option("Images to take from the top of the results.", min=1)]
 EndpointOption = Annotated[
     Endpoint | None,
     typer.Option(parser=Endpoint.parse, help="Ask this server on 127.0.0.1 instead.", hidden=True),
@@ -50,9 +53,7 @@ def _fetch_command(source: Source) -> Callable[..., None]:
     def fetch(
         *,
         limit: LimitOption = source.limit,
-        allow_ai: Annotated[
-            bool, typer.Option("--allow-ai", help="Take AI-generated images, too.")
-        ] = False,
+        allow_ai: Annotated[bool, _option("Take AI-generated images, too.", "--allow-ai")] = False,
         endpoint: EndpointOption = None,
         data: DataOption = DEFAULT_FOLDER,
         json: JsonOption = False,
@@ -100,7 +101,7 @@ def sources_list_command(data: DataOption = DEFAULT_FOLDER, json: JsonOption = F
 @sources_app.command("accept")
 def sources_accept_command(
     name: Annotated[str, typer.Argument(metavar="SOURCE", help="Name of the source.")],
-    basis: Annotated[str, typer.Option(help="Why you may use its images, in your words.")],
+    basis: Annotated[str, _option("Why you may use its images, in your words.")],
     data: DataOption = DEFAULT_FOLDER,
 ) -> None:
     """Record that you accept a source's terms, and on what basis you use its images."""
@@ -128,10 +129,6 @@ class OptionalJsonFileCommand(TyperCommand):
         from curate.report.text import expand_json_option
 
         return super().parse_args(ctx, expand_json_option(args))
-
-
-def _option(help: str, *names: str, **settings: Any) -> Any:
-    return typer.Option(*names, help=help, **settings)
 
 
 _DATA_HELP = (
@@ -217,9 +214,9 @@ def dedup_command(
 
 @app.command("pack")
 def pack_command(
-    size: Annotated[int, typer.Option(min=1, help="Shorter side at most, pixels.")] = 512,
-    format: Annotated[str, typer.Option(help="jpg, png or webp; the last two lossless.")] = "jpg",
-    background: Annotated[str, typer.Option(help="Colour under transparent pixels.")] = "white",
+    size: Annotated[int, _option("Shorter side at most, pixels.", min=1)] = 512,
+    format: Annotated[str, _option("jpg, png or webp; the last two lossless.")] = "jpg",
+    background: Annotated[str, _option("Colour under transparent pixels.")] = "white",
     data: DataOption = DEFAULT_FOLDER,
     json: JsonOption = False,
 ) -> None:
@@ -247,7 +244,7 @@ def check_command(
 
 @app.command("caption")
 def caption_command(
-    per_image: Annotated[int, typer.Option(help="Captions an image gets at most.")] = 4,
+    per_image: Annotated[int, _option("Captions an image gets at most.")] = 4,
     data: DataOption = DEFAULT_FOLDER,
     json: JsonOption = False,
 ) -> None:
@@ -261,8 +258,8 @@ def caption_command(
 @app.command("build")
 def build_command(
     policy: PolicyOption = "personal",
-    size: Annotated[int, typer.Option(help="Shorter side at most, pixels.")] = 512,
-    format: Annotated[str, typer.Option(help="Of packed images: jpg, png or webp.")] = "jpg",
+    size: Annotated[int, _option("Shorter side at most, pixels.")] = 512,
+    format: Annotated[str, _option("Of packed images: jpg, png or webp.")] = "jpg",
     data: DataOption = DEFAULT_FOLDER,
     json: JsonOption = False,
 ) -> None:

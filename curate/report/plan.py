@@ -218,10 +218,7 @@ def _gaps(items: Iterable[Mapping[str, Any]]) -> list[Gap]:
             continue
         new = Gap(
             query=query,
-            unit=str(item["unit"]),
-            kind=str(item["kind"]),
-            verdict=str(item["verdict"]),
-            severity=str(item["severity"]),
+            **{name: item[name] for name in ("unit", "kind", "verdict", "severity")},
             lines=frozenset(int(place["line"]) for place in item["prompts"]),
             images=int(item["n_images"]),
             need=int(item["fix"]["need"]),
