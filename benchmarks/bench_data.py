@@ -148,7 +148,8 @@ def case(
 
 def corpus_of(pictures: dataset.ImageSet) -> Mixture:
     captions = dataset.distinct_captions([pictures])
-    text = EncodedText.of(torch.ones(len(captions), 8, 384).half(), torch.full((len(captions),), 8))
+    states = torch.ones(8 * len(captions), 384).half()
+    text = EncodedText.from_rows(states, torch.full((len(captions),), 8))
     return Mixture([pictures], [1.0], {c: n for n, c in enumerate(captions)}, text)
 
 

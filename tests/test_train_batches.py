@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from curate.formats.shards import INDEX_NAME, shard_name
+from tests import tiny_encoder
 from tests.drawings import drawing, shapes, write_shards
 from train.config import TrainConfig
 from train.data import dataset
@@ -21,7 +22,6 @@ from train.data.batches import Batch, Crops, Mixture
 from train.data.dataset import CACHE_BYTES, ImageSet
 from train.resizing import downsample_to, upsample
 from train.size import Size
-from train.text_encoder.embeddings import EncodedText
 
 CONFIG = TrainConfig(stages=(8, 16, 32), images=(100,) * 3, crop=16, caption_dropout=0.0)
 PLAIN = replace(CONFIG, noise_augmentation=0.0)
@@ -32,7 +32,7 @@ def corpus_of(sets: list[ImageSet], shares: list[float]) -> Mixture:
     captions = dataset.distinct_captions(sets)
     numbers = torch.arange(len(captions))
     states = numbers[:, None, None].expand(-1, 5, 4)
-    text = EncodedText.of(states.half(), 1 + numbers % 5)
+    text = tiny_encoder.of_padded(states.half(), 1 + numbers % 5)
     return Mixture(sets, shares, {c: n for n, c in enumerate(captions)}, text)
 
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests import tiny_encoder
 from tests.drawings import shapes, write_shards
 from tests.training import encoder, quick
 from train.checkpoints.checkpoint import Stage
@@ -123,7 +124,7 @@ def corpus(tmp_path, count: int, size: Size) -> Mixture:
 def of(pictures: ImageSet) -> Mixture:
     captions = dataset.distinct_captions([pictures])
     states = drawn(len(captions), 3, 4)
-    text = EncodedText.of(states, torch.full((len(captions),), 3))
+    text = tiny_encoder.of_padded(states, torch.full((len(captions),), 3))
     return Mixture([pictures], [1.0], {c: n for n, c in enumerate(captions)}, text)
 
 

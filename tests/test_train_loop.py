@@ -11,6 +11,7 @@ import torch
 from curate.errors import InputError, UsageError
 from curate.formats.model import STATE_FILE
 from curate.system import terminal
+from tests import tiny_encoder
 from tests.drawings import drawing, shapes, write_shards
 from tests.recorded_progress import RecordedProgress
 from tests.training import (
@@ -180,7 +181,7 @@ def test_a_batch_in_microbatches_has_the_gradient_of_the_whole(trained, shards, 
     captions = distinct_captions([pictures])
     generator = torch.Generator().manual_seed(0)
     states = torch.randn(len(captions), 2, 32, generator=generator)
-    text = EncodedText.of(states, torch.full((len(captions),), 2))
+    text = tiny_encoder.of_padded(states, torch.full((len(captions),), 2))
     corpus = Mixture([pictures], [1.0], {c: n for n, c in enumerate(captions)}, text)
     stage, found = checkpoint.load(trained).stages[1], []
     stage.network.requires_grad_(True)

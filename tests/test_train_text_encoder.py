@@ -200,7 +200,7 @@ def test_captions_longer_than_the_encoder_takes_are_cut_and_counted(tmp_path):
 
 def test_states_are_padded_to_the_longest_of_the_batch():
     lengths = torch.tensor([1, 3, 0])
-    encoded = EncodedText.of(torch.arange(18.0).reshape(3, 3, 2), lengths)
+    encoded = tiny_encoder.of_padded(torch.arange(18.0).reshape(3, 3, 2), lengths)
     states, mask = encoded.take(torch.tensor([0, 2]))
     assert states.tolist() == [[[0, 1]], [[0, 0]]] and mask.tolist() == [[1], [0]]
     assert encoded.take(torch.tensor([1, 0]))[0].shape == (2, 3, 2)
@@ -211,7 +211,7 @@ def test_the_scale_is_mean_and_spread_of_tokens_and_of_captions(monkeypatch):
     lengths = torch.randint(1, 6, (40,))
     states = torch.randn(40, 5, 8).half() * 3 + 100
     monkeypatch.setattr(embeddings, "MEASURED_AT_ONCE", 7)  # several parts
-    scale = TextScale.measure(EncodedText.of(states, lengths))
+    scale = TextScale.measure(tiny_encoder.of_padded(states, lengths))
     rows = [states[n, : lengths[n]].double() for n in range(40)]
     tokens, pooled = torch.cat(rows), torch.stack([row.mean(0) for row in rows])
     for found, expected in [
@@ -224,7 +224,7 @@ def test_the_scale_is_mean_and_spread_of_tokens_and_of_captions(monkeypatch):
 
 
 def test_a_single_caption_has_a_finite_scale():
-    scale = TextScale.measure(EncodedText.of(torch.ones(1, 2, 4), torch.tensor([2])))
+    scale = TextScale.measure(tiny_encoder.of_padded(torch.ones(1, 2, 4), torch.tensor([2])))
     assert all(value.isfinite().all() and value.shape == (4,) for value in vars(scale).values())
     assert (scale.token_std_D > 0).all() and (scale.pooled_std_D > 0).all()
 

@@ -4,9 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from tests import tiny_encoder
 from train.model.kernels import attend, convolve, pixel_shuffle, pixel_unshuffle
 from train.model.unet import UNet, UNetConfig
-from train.text_encoder.embeddings import EncodedText, TextScale
+from train.text_encoder.embeddings import TextScale
 
 CONFIG = UNetConfig(widths=(32, 64), blocks=(1, 1), mid_blocks=1, text_width=8, heads=2)
 
@@ -197,7 +198,7 @@ def test_text_is_standardised_with_measured_numbers():
     states = torch.randn(40, 6, 8) * 3 + 5
     lengths = torch.randint(1, 7, (40,))
     real = (torch.arange(6) < lengths[:, None])[..., None]
-    text = EncodedText.of((states * real).half(), lengths)
+    text = tiny_encoder.of_padded((states * real).half(), lengths)
     network = UNet(CONFIG)
     network.load_state_dict(TextScale.measure(text).buffers(), strict=False)
     tokens, pooled = network._text(*text.take(torch.arange(40)))
@@ -207,7 +208,7 @@ def test_text_is_standardised_with_measured_numbers():
 
 
 def test_one_caption_gives_finite_scale():
-    text = EncodedText.of(torch.ones(1, 3, 8).half(), torch.tensor([3]))
+    text = tiny_encoder.of_padded(torch.ones(1, 3, 8).half(), torch.tensor([3]))
     assert all(
         torch.isfinite(v).all() and (k.endswith("mean") or (v > 0).all())
         for k, v in TextScale.measure(text).buffers().items()

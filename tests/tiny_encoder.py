@@ -1,8 +1,24 @@
 """Tiny text encoders of `transformers`, built here and saved as a user's folder would be."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from train.text_encoder.states import EncodedText
 
 WORDS = "a red green blue yellow black circle square triangle with of and the".split()
+
+
+def of_padded(states_NLD: "Tensor", lengths_N: "Tensor") -> "EncodedText":
+    """Encoded text from states padded to one length."""
+    import torch
+
+    from train.text_encoder.states import EncodedText
+
+    mask = torch.arange(states_NLD.shape[1]) < lengths_N[:, None]
+    return EncodedText.from_rows(states_NLD[mask].half(), lengths_N)
 
 
 def build(folder: Path, kind: str = "bert", seed: int = 0, stored: str = "float32") -> str:

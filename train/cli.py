@@ -105,8 +105,7 @@ def sample(  # noqa: PLR0913 one a documented option
     checkpoint: Annotated[Path, Argument(help="Run folder, exported folder or model file.")],
     prompts: Annotated[list[str] | None, Argument(help="Prompts, each in quotes.")] = None,
     file: Annotated[
-        Path | None,
-        Option("--prompts", help="File of more prompts, one a line; - for a pipe."),
+        Path | None, Option("--prompts", help="File of more prompts, one a line; - for a pipe.")
     ] = None,
     count: Annotated[int, Option(min=1, help="Images a prompt.")] = 4,
     seed: Annotated[
@@ -156,8 +155,7 @@ def verify(  # noqa: PLR0913 one a documented option
         Option(help="Shards it was trained on: separates seen from unseen prompts."),
     ] = None,
     prompts: Annotated[
-        Path | None,
-        Option(help="File of prompts, - for a pipe; else the captions of --shards."),
+        Path | None, Option(help="File of prompts, - for a pipe; else the captions of --shards.")
     ] = None,
     samples: Annotated[int, Option(min=1, help="Images behind each number, at least.")] = 200,
     scorer: Annotated[
@@ -248,10 +246,9 @@ def _refuse_renamed(words: Sequence[str]) -> None:
 def main(argv: list[str] | None = None) -> None:
     """Run the command; a CurateError becomes one message on stderr and its exit code."""
     terminal.open_streams()
-    options: dict[str, Any] = {"args": argv, "prog_name": "train"}
     try:
         _refuse_renamed(sys.argv[1:] if argv is None else argv)
-        app(**options)
+        app(args=argv, prog_name="train")
     except CurateError as error:
         typer.echo(f"error: {error}", err=True)
         raise SystemExit(error.exit_code) from None

@@ -211,11 +211,7 @@ def _no_images_error(shards: Path, size: Size, skipped: Mapping[str, str]) -> In
 
 
 def _decode_all(
-    shards: Path,
-    index: ShardIndex,
-    form: tuple[Size, str],
-    target: Path | None,
-    progress: Progress,
+    shards: Path, index: ShardIndex, form: tuple[Size, str], target: Path | None, progress: Progress
 ) -> dict[str, Any]:
     keys, captions, places = [], [], []
     skipped: dict[str, str] = {}

@@ -31,8 +31,7 @@ class GridRow:
 
 
 def draw_grid(
-    images_NHWC: Sequence[np.ndarray] | np.ndarray,
-    captions: Sequence[str] | None = None,
+    images_NHWC: Sequence[np.ndarray] | np.ndarray, captions: Sequence[str] | None = None
 ) -> Image.Image:
     """Images side by side, about as many across as down, each over its caption.
 

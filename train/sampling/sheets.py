@@ -63,12 +63,10 @@ class Pipeline:
     @property
     def size(self) -> Size:
         """Of the finished images."""
-        drawn = self.sampler.cascade.stages[self.stages - 1].size
-        if self.upscaler is None:
-            return drawn
-        whole = self.stages == len(self.sampler.cascade.stages)
-        scale = self.upscaler.scale
-        return Size(drawn.width * scale, drawn.height * scale) if whole else self.sampler.size
+        stages, scale = self.sampler.cascade.stages, self.upscaler.scale if self.upscaler else 1
+        if self.upscaler and self.stages < len(stages):
+            return self.sampler.size
+        return Size(*(side * scale for side in stages[self.stages - 1].size))
 
     def sample(self, request: Request, shown: Sequence[int] = ()) -> Iterator[Samples]:
         """The images wanted, some at a time; an enlarged image counts as one more stage."""

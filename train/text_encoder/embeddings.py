@@ -132,12 +132,13 @@ class TextEncoder:
         places = torch.tensor(order, dtype=torch.long).argsort().tolist()
         return EncodedText.from_rows(states, lengths, self.digest).select(places)
 
-    def tokenize(self, captions: Sequence[str]) -> list[list[int]]:
-        """Token numbers of each caption, cut at the encoder's limit; none for a blank caption."""
+    def tokenize(self, captions: Sequence[str], *, more: int = 0) -> list[list[int]]:
+        """Token numbers of each caption, cut `more` after the encoder's limit; none for a blank
+        caption."""
         known = [n for n, caption in enumerate(captions) if caption.strip()]
         found: list[list[int]] = [[] for _ in captions]
         if known:
-            options: dict[str, Any] = {"truncation": True, "max_length": self.limit}
+            options: dict[str, Any] = {"truncation": True, "max_length": self.limit + more}
             read = self.tokenizer([captions[n] for n in known], padding=False, **options)
             for n, ids in zip(known, read["input_ids"], strict=True):
                 found[n] = list(ids)
@@ -170,9 +171,7 @@ class TextEncoder:
 
     def exceeds_limit(self, captions: Sequence[str]) -> list[bool]:
         """Which captions are longer than the encoder is given."""
-        options: dict[str, Any] = {"truncation": True, "max_length": self.limit + 1}
-        tokens = self.tokenizer(list(captions), padding=False, **options) if captions else None
-        return [len(row) > self.limit for row in tokens["input_ids"]] if tokens else []
+        return [len(row) > self.limit for row in self.tokenize(captions, more=1)]
 
 
 def _order_by_length(tokens: Sequence[Sequence[int]]) -> list[int]:

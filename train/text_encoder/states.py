@@ -22,12 +22,6 @@ class EncodedText:
     encoder_digest: str = ""  # SHA-256 of the encoder that made them
 
     @staticmethod
-    def of(states_NLD: Tensor, lengths_N: Tensor, encoder_digest: str = "") -> "EncodedText":
-        """From states padded to one length."""
-        mask = torch.arange(states_NLD.shape[1]) < lengths_N[:, None]
-        return EncodedText.from_rows(states_NLD[mask].half(), lengths_N, encoder_digest)
-
-    @staticmethod
     def from_rows(states_TD: Tensor, lengths_N: Tensor, encoder_digest: str = "") -> "EncodedText":
         """From the states of all captions, one caption after the other."""
         starts = lengths_N.cumsum(0) - lengths_N

@@ -79,19 +79,13 @@ class Previews:
 
 def batch_loss(network: nn.Module, batch: Batch, sigma_data: float, precision: str) -> Tensor:
     """Weighted loss of each image (B)."""
-    noisy = batch.clean_BCHW + batch.sigma_B[:, None, None, None] * batch.noise_BCHW
+    clean_BCHW, sigma_B, low = batch.clean_BCHW, batch.sigma_B, batch.conditioning
+    noisy = clean_BCHW + sigma_B[:, None, None, None] * batch.noise_BCHW
     with autocast(noisy, enabled=precision == "bf16"):
         predicted = diffusion.denoise(
-            network,
-            noisy,
-            batch.sigma_B,
-            batch.text,
-            sigma_data=sigma_data,
-            conditioning=batch.conditioning,
+            network, noisy, sigma_B, batch.text, sigma_data=sigma_data, conditioning=low
         )
-    return diffusion.training_loss(
-        predicted, batch.clean_BCHW, batch.sigma_B, sigma_data=sigma_data
-    )
+    return diffusion.training_loss(predicted, clean_BCHW, sigma_B, sigma_data=sigma_data)
 
 
 def learning_rate(config: TrainConfig, seen: int, total: int, *, finetuning: bool) -> float:

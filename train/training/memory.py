@@ -86,11 +86,7 @@ class RunPlan:
 
 
 def plan_memory(
-    config: TrainConfig,
-    nets: Sequence[UNetConfig],
-    *,
-    cuda: bool,
-    encoder: int = 0,
+    config: TrainConfig, nets: Sequence[UNetConfig], *, cuda: bool, encoder: int = 0
 ) -> RunPlan:
     """Count what a run needs, stage by stage; nothing is measured.
 

@@ -49,10 +49,6 @@ class PlanReport:
             "sizes": [_plan_json(plan) for plan in self.plans],
         }
 
-    def as_rows(self) -> list[tuple[object, ...]]:
-        """A line a stage, and one for all stages of a size together."""
-        return [row for plan in self.plans for row in _plan_rows(plan)]
-
 
 def _plan_json(plan: RunPlan) -> dict[str, Any]:
     def memory_json(stage: StagePlan) -> dict[str, Any]:
@@ -68,6 +64,7 @@ def _plan_json(plan: RunPlan) -> dict[str, Any]:
 
 
 def _plan_rows(plan: RunPlan) -> Iterator[tuple[object, ...]]:
+    """A line a stage, and one for all stages together."""
     for stage in plan.stages:
         seconds = "" if stage.seconds is None else f"{1000 * stage.seconds:.1f}"
         yield (
@@ -155,7 +152,7 @@ def print_plan(report: PlanReport, *, as_json: bool) -> None:
     if as_json:
         terminal.print_json(report.as_json())
     else:
-        terminal.print_table(HEADINGS, report.as_rows())
+        terminal.print_table(HEADINGS, [row for plan in report.plans for row in _plan_rows(plan)])
     if report.refusal is not None:
         raise report.refusal
 

@@ -101,12 +101,7 @@ def summarize(
 
 
 def _make_figures(
-    scorer: str,
-    trials: Trials,
-    judged_N: np.ndarray,
-    after: Hits,
-    before: Hits | None,
-    seed: int,
+    scorer: str, trials: Trials, judged_N: np.ndarray, after: Hits, before: Hits | None, seed: int
 ) -> Iterator[Figure]:
     numbers = {p: n for n, p in enumerate(dict.fromkeys(s.prompt for s in trials.plan))}
     prompts_N = np.array([numbers[s.prompt] for s in trials.plan], dtype=np.int64)

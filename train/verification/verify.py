@@ -277,7 +277,6 @@ def _before_after_sheet(report: Report, gallery: page.Gallery) -> Image:
     for prompts in ([p for p in seeds if p not in old], [p for p in seeds if p in old]):
         for prompt in prompts[:: max(1, len(prompts) // SHEET_ROWS)][:SHEET_ROWS]:
             keys = [(prompt, seed) for seed in seeds[prompt][:SHEET_COLUMNS]]
-            rows.append(
-                GridRow(prompt, [[album[key] for key in keys] for album in albums.values()])
-            )
+            groups = [[album[key] for key in keys] for album in albums.values()]
+            rows.append(GridRow(prompt, groups))
     return grids.draw_table(rows, list(albums))
