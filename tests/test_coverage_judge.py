@@ -186,6 +186,8 @@ def test_what_is_not_named_may_be_seen_all_the_same(folder: Path):
     assert item(report, "castle").upper_bound == 6  # ln 0.05 / ln (1 - 0.39)
     assert item(report, "lake").upper_bound > 6
     assert item(judged("a castle", {"a dog": 3}), "castle").upper_bound == 3
+    many = judged("a castle", {"a castle": 600, "a dog": 1900}, target=700)
+    assert item(many, "castle").upper_bound == 1622  # far beyond what 0.61**k can tell
 
 
 def test_what_the_user_agreed_to_counts(folder: Path):

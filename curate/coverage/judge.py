@@ -104,7 +104,6 @@ class Judge:
         return Levels(len(exact), len(shown) - len(exact), len(other)), (exact, shown, other)
 
     def _item_with_enough(self, item: Item, images: tuple[Numbers, ...]) -> Item:
-        """A word with enough images, or one that must not be in the image."""
         item = replace(item, evidence=self._evidence(images, self._all_spellings(item.unit)))
         if item.verdict == NEGATED:
             return item

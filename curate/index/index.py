@@ -16,13 +16,7 @@ from numpy.typing import NDArray
 
 from curate.corpora.corpus import Corpus
 from curate.index import build
-from curate.index.segment import (
-    Numbers,
-    Segment,
-    contains_lemmas,
-    distinct_captions,
-    quote_phrase,
-)
+from curate.index.segment import Numbers, Segment, contains_lemmas, distinct_captions, quote_phrase
 from curate.system.progress import SILENT, Progress
 from curate.text import bindings, tokens
 from curate.text.lemmas import is_shown_by, lemmas_of, unit_terms

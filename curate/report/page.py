@@ -138,7 +138,6 @@ def _word_counts(items: Sequence[Mapping[str, Any]]) -> Counter[str]:
 
 
 def _verdict_facts(items: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """What the report says of each verdict in it, worst first."""
     first = {item["verdict"]: item for item in reversed(items)}
     return {
         name: {
