@@ -21,8 +21,7 @@ from train.checkpoints import checkpoint
 from train.config import TrainConfig
 from train.size import Size
 from train.training import run as training_run
-from train.verification import prompts as verification_prompts
-from train.verification import verdict, verify
+from train.verification import generate, verdict, verify
 from train.verification.contrastive import Contrastive, augment, train_scorer
 from train.verification.intervals import Share, agresti_min, difference, share, student_95, wilson
 from train.verification.scorers import Accuracy, Label, Nearest, OpenClip, Reference, contains
@@ -401,9 +400,7 @@ def test_open_clip_names_what_it_lacks(tiny_clip: tuple[str, str]):
 
 def test_prompts_are_sorted_by_the_word_and_by_what_was_shown():
     shown = frozenset({"a small red star", "a large red star"})
-    groups = verification_prompts.group_prompts(
-        reference(), "star", None, shown, samples=200, seed=0
-    )
+    groups = generate.group_prompts(reference(), "star", None, shown, samples=200, seed=0)
 
     assert set(groups[SHOWN]) == shown
     assert len(groups[NEVER]) == 6 and all("star" in p for p in groups[NEVER])
@@ -412,21 +409,19 @@ def test_prompts_are_sorted_by_the_word_and_by_what_was_shown():
 
 def test_every_group_gets_its_samples_from_every_prompt_alike():
     groups = {SHOWN: ["a", "b", "c"], WITHOUT: [f"w{n}" for n in range(60)]}
-    plan = verification_prompts.plan_samples(groups, samples=200, seed=0)
+    plan = generate.plan_samples(groups, samples=200, seed=0)
 
     per_prompt = {p: sum(s.prompt == p for s in plan) for p in ("a", "b", "c", "w0")}
     assert per_prompt == {"a": 67, "b": 67, "c": 67, "w0": 4}
     assert len({(s.prompt, s.seed) for s in plan}) == len(plan) == 201 + 240
-    assert plan == verification_prompts.plan_samples(groups, samples=200, seed=0)
-    assert plan != verification_prompts.plan_samples(groups, samples=200, seed=1)
+    assert plan == generate.plan_samples(groups, samples=200, seed=0)
+    assert plan != generate.plan_samples(groups, samples=200, seed=1)
 
 
 def test_of_too_many_prompts_some_are_chosen_whatever_their_order():
     prompts = [f"cat {n}" for n in range(50)]
-    one = verification_prompts.group_prompts(reference(), "cat", prompts, None, samples=10, seed=3)
-    two = verification_prompts.group_prompts(
-        reference(), "cat", prompts[::-1], None, samples=10, seed=3
-    )
+    one = generate.group_prompts(reference(), "cat", prompts, None, samples=10, seed=3)
+    two = generate.group_prompts(reference(), "cat", prompts[::-1], None, samples=10, seed=3)
 
     assert one == two and len(one[WITH]) == 10
 

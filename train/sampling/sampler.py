@@ -56,10 +56,6 @@ class Samples:
     noise_NHWC: np.ndarray  # what the base stage began with
     steps: list[np.ndarray]  # the noisy images of the steps that were to be shown
 
-    def __len__(self) -> int:
-        """How many images."""
-        return len(self.noise_NHWC)
-
 
 @dataclass
 class CascadeSampler:

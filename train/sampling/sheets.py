@@ -212,7 +212,7 @@ def _sample_sheet(checkpoint: Path, request: Request, what: str, progress: Progr
                 whole = [drawn.noise_NHWC, *drawn.steps, *drawn.stages]
                 alone = request.steps_shown is None
                 kept.append([finished] if alone else [part[n] for part in whole])
-        progress.count(what, drawn.first + len(drawn), len(pairs))
+        progress.count(what, drawn.first + len(drawn.noise_NHWC), len(pairs))
     return Sheet(pipe.facts, list(_grid_rows(request, kept)), heads, fitting, files)
 
 

@@ -12,6 +12,7 @@ import json
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Protocol
 
@@ -114,11 +115,10 @@ def plan_samples(groups: Mapping[str, Sequence[str]], *, samples: int, seed: int
     plan = []
     for group, prompts in groups.items():
         turns = -(-samples // len(prompts)) if prompts else 0
-        for prompt in prompts:
-            for turn in range(turns):
-                facts = f"{seed}:{prompt}:{turn}".encode()
-                drawn = int(hashlib.sha256(facts).hexdigest()[:8], 16) & 0x7FFFFFFF
-                plan.append(Sample(prompt, drawn, group))
+        for prompt, turn in product(prompts, range(turns)):
+            facts = f"{seed}:{prompt}:{turn}".encode()
+            drawn = int(hashlib.sha256(facts).hexdigest()[:8], 16) & 0x7FFFFFFF
+            plan.append(Sample(prompt, drawn, group))
     return plan
 
 

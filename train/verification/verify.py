@@ -4,9 +4,13 @@ Letters in names: N samples, H and W pixels.
 """
 
 import hashlib
+import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL.Image import Image
@@ -14,30 +18,25 @@ from PIL.Image import Image
 from curate.errors import InputError, UsageError
 from curate.formats.model import find_model
 from curate.prompts.reader import read_texts
+from curate.system import terminal
 from curate.system.files import write_bytes
 from curate.system.progress import SILENT, Progress
 from train.data import dataset
 from train.figures import grids
 from train.figures.grids import GridRow
-from train.verification import choose_scorers, page
+from train.verification import choose_scorers, generate, page, verdict
 from train.verification.contrastive import Contrastive
-from train.verification.generate import (
-    CachedSampler,
-    Sample,
-    Sampler,
-    group_prompts,
-    plan_samples,
-    read_captions,
-)
+from train.verification.generate import CachedSampler, Sample, Sampler
+from train.verification.intervals import format_share
 from train.verification.metrics import RIGHT, Trials, summarize
 from train.verification.scorers import Reference, Scorer, holds
-from train.verification.text import print_reports
-from train.verification.verdict import WITHOUT, Judge, Report, Rule, decide, list_cautions
+from train.verification.verdict import WITHOUT, Figure, Judge, Report, Rule
 
 __all__ = ["Rule", "Sample", "Verification", "print_reports", "verify_word", "verify_words"]
 
 SHEET_ROWS = 4  # rows of verify.png with the word, and as many without it
 SHEET_COLUMNS = 4  # images a row, before and after
+COLUMNS = ("scorer", "group", "measure", "n", "prompts", "before", "after", "change")
 
 
 @dataclass(frozen=True)
@@ -119,9 +118,9 @@ def verify_word(
     samplers = {checkpoint: CachedSampler(checkpoint, asked.load, asked.device)}
     size, cache = samplers[checkpoint].sampler.size, folder / dataset.CACHE
     reference = Reference.load(asked.shards, size, cache=cache)
-    shown = read_captions(asked.trained) if asked.trained else None
+    shown = generate.read_captions(asked.trained) if asked.trained else None
     samples, seed, others = asked.samples, asked.seed, asked.others
-    groups = group_prompts(
+    groups = generate.group_prompts(
         reference, word, asked.prompts, shown, samples=samples, seed=seed, others=others
     )
     notes = _collect_notes(reference, groups, asked)
@@ -137,7 +136,7 @@ def verify_word(
         raise InputError(subject, "; ".join(notes), fix="--scorer open_clip, or other prompts")
     for note in notes:
         progress.say(note)
-    trials = Trials.of(plan_samples(groups, samples=samples, seed=seed), word, reference)
+    trials = Trials.of(generate.plan_samples(groups, samples=samples, seed=seed), word, reference)
     evaluator = _Evaluator(asked, folder, trials, scorers, samplers, progress)
     report = _judge(evaluator, checkpoint, groups, notes)
     _write_report(folder, report, evaluator.gallery)
@@ -160,8 +159,8 @@ def _judge(
     judges = [
         Judge(s.name, s.accuracy, s.refit if isinstance(s, Contrastive) else None) for s in scorers
     ]
-    works, reasons = decide(figures, judges, rule)
-    cautions = evaluator.notes + list_cautions(figures, rule)
+    works, reasons = verdict.decide(figures, judges, rule)
+    cautions = evaluator.notes + verdict.list_cautions(figures, rule)
     digest, earlier = evaluator.digests["after"], evaluator.digests.get("before")
     if digest == earlier:
         cautions.append("--before is the same checkpoint: nothing can have changed")
@@ -280,3 +279,59 @@ def _before_after_sheet(report: Report, gallery: page.Gallery) -> Image:
             groups = [[album[key] for key in keys] for album in albums.values()]
             rows.append(GridRow(prompt, groups))
     return grids.draw_table(rows, list(albums))
+
+
+def print_reports(*reports: Report, as_json: bool) -> None:
+    """Print reports: tables on a terminal, one figure a line when piped, JSON if asked.
+
+    JSON of one report is that of `verify.json`; of several words, a list of them.
+
+    Raises:
+        InputError: output is led into a file, and the disk is full.
+    """
+    if as_json:
+        values: list[Any] = [json.loads(report.to_json()) for report in reports]
+        terminal.print_json(values[0] if len(values) == 1 else values)
+        return
+    for report in reports:
+        (_print_table if sys.stdout.isatty() else _print_lines)(report)
+
+
+def _print_lines(report: Report) -> None:
+    lines: list[tuple[str, ...]] = [COLUMNS]
+    for f in report.figures:
+        cells = _cells(f, factor=1, digits=3)
+        lines.append((f.scorer, f.group, f.measure, str(f.after.n), str(f.prompts), *cells))
+    lines.append((report.word, "works" if report.works else "does not work"))
+    for line in (*map(verdict.describe_accuracy, report.judges), *report.reasons):
+        terminal.say(line)
+    terminal.write_stdout("".join("\t".join(line) + "\n" for line in lines))
+
+
+def _print_table(report: Report) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+    from rich.text import Text
+
+    title = Text(f"{report.word}: percent of samples, with 95 % intervals")
+    table = Table("scorer", "prompts", "what is right", title=title, title_justify="left")
+    for name in ("n", "before", "after", "change"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for scorer, figures in groupby(report.figures, lambda f: f.scorer):
+        table.add_section()
+        for n, f in enumerate(figures):
+            texts = (f"{f.group} ({f.prompts})", f.measure, str(f.after.n))
+            table.add_row("" if n else escape(scorer), *texts, *map(escape, _cells(f)))
+    Console().print(table)
+    for line in map(verdict.describe_accuracy, report.judges):
+        terminal.say(line)
+    reasons = "".join(f"  {reason}\n" for reason in report.reasons)
+    outcome = "works" if report.works else "does not work"
+    terminal.write_stdout(f"{reasons}{report.word} {outcome}\n")
+
+
+def _cells(figure: Figure, **style: int) -> list[str]:
+    shares = (figure.before, figure.after, figure.change)
+    found = [format_share(s, signed=s is figure.change, **style) for s in shares]
+    return [" ".join(cell or "-") for cell in found]
