@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from servers import Answer, image_bytes, run_server
 
 from curate.images import sniff
-from curate.net.answers import Secret, Url
+from curate.net.budget import RateLimiter, retry_after
 from curate.net.guard import (
     AddressRefusedError,
     Endpoint,
@@ -23,14 +23,9 @@ from curate.net.guard import (
     guarded_session,
     is_public,
 )
-from curate.net.transport import (
-    RateLimiter,
-    RequestLimits,
-    Transport,
-    UnavailableError,
-    parse_robots_tag,
-    retry_after,
-)
+from curate.net.redact import Secret, Url
+from curate.net.transport import RequestLimits, Transport, UnavailableError
+from curate.rights.signals import parse_robots_tag
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,12 @@ from curate.dataset.sample import Sample, make_key, utc_now
 from curate.errors import SourceError, UsageError
 from curate.fetch.account import FetchAccount, FetchSummary
 from curate.images import sniff
-from curate.net.answers import KEY, AnswerCache, Secret
+from curate.net.answers import AnswerCache
+from curate.net.budget import RateLimiter
 from curate.net.client import Client, EndOfResults, Limits
 from curate.net.guard import Endpoint, Guard
-from curate.net.transport import RateLimiter, Transport, UnavailableError
+from curate.net.redact import KEY, Secret
+from curate.net.transport import Transport, UnavailableError
 from curate.rights.licences import identify
 from curate.sources import find_source, terms
 from curate.sources.base import FoundImage, Listing, Source

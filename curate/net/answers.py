@@ -1,22 +1,20 @@
 """The answer cache, which is the evidence: what a source said, when, and about which request.
 
 An answer is kept as a JSON record named by its SHA-256 and never changed. Beside it,
-`latest/` says which record answers a request; for 24 hours the request is not made again. Keys are
-taken out of whatever is kept or shown.
+`latest/` says which record answers a request; for 24 hours the request is not made again.
 """
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from urllib.parse import quote_plus, urlencode
 
 from curate.dataset.folder import Store
 from curate.dataset.sample import utc_now
 from curate.errors import InputError
+from curate.net.redact import Url
 from curate.system.files import write_bytes
 
 MAX_AGE = timedelta(hours=24)  # what Pixabay asks for, and fair to the others
@@ -25,51 +23,6 @@ KEPT_HEADERS = (
     *("Content-Type", "Content-Usage", "ETag", "Last-Modified", "Link"),
     *("TDM-Policy", "TDM-Reservation", "X-Robots-Tag"),
 )
-REDACTED = "REDACTED"
-KEY = re.compile(r"[A-Za-z0-9._-]{8,200}")
-
-
-@dataclass(frozen=True)
-class Secret:
-    """A key: shown as REDACTED wherever it is printed, revealed only to the connection.
-
-    A key is a `KEY`: it holds only characters that no URL and no JSON encoder changes, so that
-    taking its letters out of a text takes out every spelling of it.
-    """
-
-    value: str = field(repr=False)
-
-    def __str__(self) -> str:
-        """The word that stands for the key."""
-        return REDACTED
-
-    def scrub(self, text: str) -> str:
-        """`text` without the key, in whatever case it is echoed."""
-        return re.sub(re.escape(self.value), REDACTED, text, flags=re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Url:
-    """An address with its query; `str` and `repr` never show the secret."""
-
-    base: str
-    query: Mapping[str, str] = field(default_factory=dict)
-    secret_name: str | None = None  # query parameter that carries the secret
-    secret: Secret | None = None
-
-    def __str__(self) -> str:
-        """The address as it may be shown and stored."""
-        return self._with(REDACTED)
-
-    def reveal(self) -> str:
-        """The address as it is asked for. Only the connection may call this."""
-        return self._with(self.secret.value if self.secret else "")
-
-    def _with(self, secret: str) -> str:
-        query = urlencode(sorted(self.query.items()))
-        if self.secret and self.secret_name:
-            query += ("&" if query else "") + f"{self.secret_name}={quote_plus(secret)}"
-        return f"{self.base}?{query}" if query else self.base
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from curate.errors import SourceError
-from curate.net.answers import KEPT_HEADERS, AnswerCache, Url
+from curate.net.answers import KEPT_HEADERS, AnswerCache
+from curate.net.budget import retry_after
 from curate.net.guard import AddressRefusedError, TransientError
-from curate.net.transport import Reply, RequestLimits, Transport, UnavailableError, retry_after
+from curate.net.redact import Url
+from curate.net.transport import Reply, RequestLimits, Transport, UnavailableError
 
 IMAGE_LIMITS = RequestLimits(
     total_s=60.0, max_bytes=30_000_000, bytes_per_s=4096, grace_s=5.0, heeds_opt_outs=True

@@ -5,31 +5,25 @@ nothing for a faster or concurrent client to win.
 """
 
 import logging
-import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urljoin
 
 from curate import __version__
-from curate.net.answers import Secret
+from curate.net.budget import RateLimiter
 from curate.net.guard import AddressRefusedError, Guard, TransientError, Watchdog, guarded_session
-from curate.system.progress import SILENT, Progress
+from curate.net.redact import Secret
+from curate.rights.signals import parse_robots_tag
 
 if TYPE_CHECKING:
     import requests
 
 USER_AGENT = f"fubuki/{__version__}"
 MAX_REDIRECTS = 5
-_EARLIEST_UNIX_TIME = 100_000_000  # a reset beyond this is a time, not a number of seconds
 _REDIRECT_STATUSES = (301, 302, 303, 307, 308)
-OPT_OUT_DIRECTIVES = ("noai", "noimageai", "noml")
-OUR_AGENTS = ("*", "fubuki")
-_WITH_VALUE = ("unavailable_after", "max-snippet", "max-image-preview", "max-video-preview")
-_AGENT = re.compile(r"[A-Za-z*][\w.*/-]*")
 
 
 class UnavailableError(Exception):
@@ -59,90 +53,6 @@ class Reply:
     body: bytes
     url: str  # after redirects
     opt_outs: tuple[str, ...] = ()  # if any, the body was not read
-
-
-@dataclass
-class RateLimiter:
-    """Keeps requests to one host a minimum time apart. One request at a time, no threads."""
-
-    progress: Progress = SILENT
-    clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
-    max_wait_s: float = 120.0  # seconds we sit out; asked for more, the fetch stops
-    _earliest: dict[str, float] = field(default_factory=dict)  # host -> clock time
-
-    def wait(self, host: str, gap: float) -> None:
-        """Sleep until `host` may be asked, then count this request; `gap` in seconds."""
-        left = self._earliest.get(host, 0.0) - self.clock()
-        if left > 0:
-            self.sleep(left)
-        self._earliest[host] = self.clock() + gap
-
-    def delay(self, host: str, seconds: float) -> None:
-        """Do not ask `host` again for `seconds`."""
-        self._earliest[host] = max(self._earliest.get(host, 0.0), self.clock() + seconds)
-
-    def obey_headers(self, host: str, headers: Mapping[str, str]) -> None:
-        """Obey a `X-RateLimit-Remaining: 0`: wait for the window to end before the next request."""
-        if headers.get("X-RateLimit-Remaining", "").strip() == "0":
-            seconds = min(
-                _parse_delay(headers.get("X-RateLimit-Reset", "")) or 0.0, self.max_wait_s
-            )
-            if seconds:
-                left = f"next request in {seconds:.0f} s"
-                self.progress.say(f"{host}: the allowance is used up; {left}")
-            self.delay(host, seconds)
-
-
-def retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds that an answer asks us to wait (at least 1; 60 if it asks without a number)."""
-    for name in ("Retry-After", "X-RateLimit-Reset"):
-        if (seconds := _parse_delay(headers.get(name, ""))) is not None:
-            return max(1.0, seconds)
-    return 60.0
-
-
-def _parse_delay(value: str) -> float | None:
-    """Seconds from now that a header means: a number, a Unix time or an HTTP date."""
-    value = value.strip()
-    if value.isdecimal():
-        number = float(value)
-        return number if number < _EARLIEST_UNIX_TIME else number - time.time()
-    try:
-        return parsedate_to_datetime(value).timestamp() - time.time()
-    except (ValueError, TypeError):
-        return None
-
-
-def parse_robots_tag(values: Sequence[str]) -> tuple[str, ...]:
-    """The opt-outs in the values of `X-Robots-Tag`, as `x-robots-tag:DIRECTIVE`, each once.
-
-    A value is a list of directives, perhaps after `agent:`, which then holds for the rest of
-    the value or until the next agent. Directives for agents other than ours are passed over.
-    Dates of `unavailable_after` may hold commas and colons. Whether a page may be indexed
-    (`noindex`, `none`) says nothing about training and is not a signal here.
-
-    Source: https://developers.google.com/search/docs/crawling-indexing/robots-meta-tag, with the
-    directives `noai`, `noimageai` and `noml` that sites add to it.
-    """
-    found: dict[str, None] = {}
-    for value in values:
-        agent = "*"
-        for piece in value.split(","):
-            agent, directive = _parse_directive(piece.strip(), agent)
-            if directive in OPT_OUT_DIRECTIVES and agent in OUR_AGENTS:
-                found[f"x-robots-tag:{directive}"] = None
-    return tuple(found)
-
-
-def _parse_directive(piece: str, agent: str) -> tuple[str, str]:
-    """The agent and the directive of one piece between commas; "" where it is a value or date."""
-    head, colon, rest = (part.strip() for part in piece.partition(":"))
-    if not colon:
-        return agent, piece.lower()
-    if head.lower() in _WITH_VALUE or not _AGENT.fullmatch(head):
-        return agent, ""
-    return _parse_directive(rest, head.lower())
 
 
 @dataclass
