@@ -13,9 +13,10 @@ def lines_run(function: Callable[..., object], *arguments: object) -> int:
         run += event == "line"
         return watch
 
+    other = sys.gettrace()  # of the measurement of coverage
     sys.settrace(watch)
     try:
         function(*arguments)
     finally:
-        sys.settrace(None)
+        sys.settrace(other)
     return run

@@ -71,7 +71,9 @@ def _annotation(report: Mapping[str, Any], item: Mapping[str, Any]) -> str:
         start, end = place["span"]
         properties |= {"line": place["line"], "col": start + 1, "endColumn": max(start + 1, end)}
     properties["title"] = f"{item['verdict']}: {item['unit']}"
-    said = ",".join(f"{name}={_escape_property(str(value))}" for name, value in properties.items())
+    escaped = {name: _escape_data(str(value)) for name, value in properties.items()}
+    signs = str.maketrans({":": "%3A", ",": "%2C"})
+    said = ",".join(f"{name}={value.translate(signs)}" for name, value in escaped.items())
     return f"::{item['severity']} {said}::{_escape_data('; '.join(_gap_facts(report, item)))}"
 
 
@@ -128,10 +130,6 @@ def _gap_facts(report: Mapping[str, Any], item: Mapping[str, Any]) -> Iterator[s
 def _escape_data(text: str) -> str:
     """What stands behind `::`, on one line."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _escape_property(text: str) -> str:
-    return _escape_data(text).replace(":", "%3A").replace(",", "%2C")
 
 
 def _legal_xml(text: str) -> str:

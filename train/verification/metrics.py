@@ -5,7 +5,6 @@ Letters in names: N samples, C candidate captions.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -50,7 +49,8 @@ class Trials:
             self.reference.holds_own_words(self.candidates[best], sample.prompt)
             for best, sample in zip(best_N, part, strict=True)
         ]
-        own_N, word_N = np.array(own, bool), self._holds_C[best_N]
+        own_N = np.array(own, bool)
+        word_N = np.array([holds(self.candidates[best], self.word) for best in best_N], bool)
         old_N = np.array([sample.group == WITHOUT for sample in part], bool)
         entirely_N = best_N == self.truth_N[start : start + len(best_N)]
         right_N = np.where(old_N, own_N, word_N)
@@ -61,10 +61,6 @@ class Trials:
         prompts = dict.fromkeys(sample.prompt for sample in self.plan)
         known = {prompt: scorer.cannot(prompt) is None for prompt in prompts}
         return np.array([known[sample.prompt] for sample in self.plan], bool)
-
-    @cached_property
-    def _holds_C(self) -> np.ndarray:
-        return np.array([holds(label, self.word) for label in self.candidates], bool)
 
 
 def summarize(
