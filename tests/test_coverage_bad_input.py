@@ -4,9 +4,11 @@ import io
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -284,13 +286,17 @@ def test_stopped_or_killed_while_counting_it_counts_again(folder: Path):
     command = [*COMMAND, "prompts.txt", "--data", "many.jsonl"]
 
     def until_it_writes(how: signal.Signals) -> subprocess.CompletedProcess[str]:
-        with subprocess.Popen(
-            command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        ) as child:
-            while child.poll() is None and not list(kept.rglob(".words-*.part")):
-                pass
-            child.send_signal(how)
-            out, err = child.communicate()
+        for _ in range(20):  # on a busy machine it may have finished before the signal comes
+            with subprocess.Popen(
+                command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            ) as child:
+                while child.poll() is None and not list(kept.rglob(".words-*.part")):
+                    time.sleep(0.001)
+                child.send_signal(how)
+                out, err = child.communicate()
+            if child.returncode != 1:
+                break
+            shutil.rmtree(kept)
         return subprocess.CompletedProcess(command, child.returncode, out, err)
 
     stopped = until_it_writes(signal.SIGINT)
