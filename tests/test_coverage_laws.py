@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.commands.gaps import GapsSettings, vocab_gaps
@@ -39,6 +39,7 @@ def found(report: CoverageReport) -> dict[tuple[str, str], tuple[str, int]]:
     return {(i.kind, i.unit): (i.verdict, i.images) for i in report.items}
 
 
+@settings(max_examples=40)  # each a report from files
 @given(prompts, images, numbers, st.randoms())
 def test_a_caption_with_the_word_never_makes_it_worse(asked, shown, wanted, chance):
     before = judged(asked, shown, *wanted)
@@ -50,6 +51,7 @@ def test_a_caption_with_the_word_never_makes_it_worse(asked, shown, wanted, chan
     assert after[1] == word.images + 1
 
 
+@settings(max_examples=40)  # each a report from files
 @given(prompts, images, st.randoms())
 def test_the_order_of_images_and_copies_of_an_image_change_nothing(asked, shown, chance):
     rows = [{"image": f"{n:03d}", "captions": said} for n, said in enumerate(shown)]
@@ -65,12 +67,14 @@ def test_the_order_of_images_and_copies_of_an_image_change_nothing(asked, shown,
     assert told[0] == told[1]
 
 
+@settings(max_examples=40)  # each a report from files
 @given(prompts, images)
 def test_the_order_of_prompts_changes_nothing_but_their_lines(asked, shown):
     turned = list(reversed(asked))
     assert found(judged(asked, shown)) == found(judged(turned, shown))
 
 
+@settings(max_examples=40)  # each a report from files
 @given(prompts, images, st.sampled_from(["(%s:1.3)", "((%s))", "[%s]", "%s, ", "{%s}"]))
 def test_weights_and_capitals_change_no_word(asked, shown, written):
     plain = found(judged(asked, shown))
@@ -82,12 +86,14 @@ def test_weights_and_capitals_change_no_word(asked, shown, written):
         }
 
 
+@settings(max_examples=40)  # each a report from files
 @given(images, st.sampled_from(["dog", "puppy", "castle", "knight", "car", "truck", "bear"]))
 def test_the_plural_of_a_word_is_judged_like_the_word(shown, word):
     plural = "puppies" if word == "puppy" else word + "s"
     assert found(judged([word], shown)) == found(judged([plural], shown))
 
 
+@settings(max_examples=40)  # each a report from files
 @given(images, st.sampled_from([("gray", "grey"), ("colour", "color")]), numbers)
 def test_british_and_american_spelling_have_the_same_severity(shown, spelled, wanted):
     one, other = (
@@ -97,6 +103,7 @@ def test_british_and_american_spelling_have_the_same_severity(shown, spelled, wa
     assert one.images == other.images
 
 
+@settings(max_examples=40)  # each a report from files
 @given(prompts, images)
 def test_every_word_of_a_prompt_is_an_item_whose_span_is_what_stands_there(asked, shown):
     report = judged(asked, shown)
@@ -109,6 +116,7 @@ def test_every_word_of_a_prompt_is_an_item_whose_span_is_what_stands_there(asked
             assert asked[m.line - 1][m.start : m.end] == m.text
 
 
+@settings(max_examples=40)  # each a report from files
 @given(images, st.integers(1, 3))
 def test_counts_are_of_distinct_images(shown, least):
     report = judged(["dog blizzard red car"], shown, least, 4)

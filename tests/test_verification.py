@@ -259,7 +259,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def learned(folder: Path) -> Contrastive:
     """Learnt once for this file, from the cache after that."""
     true = Reference.load(folder, Size(SIDE, SIDE))
-    return train_scorer(true, cache=folder / ".cache", images=3000)
+    return train_scorer(true, cache=folder / ".cache")
 
 
 def test_the_learned_scorer_is_right_on_pictures_it_never_saw(learned: Contrastive):
@@ -295,7 +295,7 @@ def test_the_learned_scorer_comes_back_from_its_cache_unchanged(folder: Path, le
     true = Reference.load(folder, Size(SIDE, SIDE))
     files = list((folder / ".cache").glob("contrastive-*.safetensors"))
     progress = RecordedProgress()
-    again = train_scorer(true, cache=folder / ".cache", images=3000, progress=progress)
+    again = train_scorer(true, cache=folder / ".cache", progress=progress)
     assert progress.counts == [], "not learnt again"
     images = Painter().generate(CAPTIONS[:8], range(8))
 
