@@ -4,7 +4,7 @@ import io
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -170,3 +170,38 @@ class Pixabay:
             return Answer(data, headers={"Content-Type": "image/png"})
 
         return route
+
+
+def openverse_result(server: Server, number: int, **changes: object) -> dict[str, object]:
+    """One image of a catalogue of Openverse, with the fields of the API's documentation."""
+    return {
+        "id": f"4bc43a04-ef46-4544-a0c1-{number:012}",
+        "title": f"Blizzard {number}",
+        "indexed_on": "2022-08-27T17:39:48Z",
+        "foreign_landing_url": f"https://museum.example/{number}",
+        "url": f"{server.url}/pictures/{number}.png",
+        "creator": "Ida",
+        "creator_url": "https://museum.example/ida",
+        "license": "by",
+        "license_version": "4.0",
+        "license_url": "https://creativecommons.org/licenses/by/4.0/",
+        "provider": "museum",
+        "source": "museum",
+        "tags": [{"accuracy": None, "name": "snow"}],
+        "mature": False,
+        **changes,
+    }
+
+
+def openverse_page(
+    results: Sequence[dict[str, object]], *, page: int = 1, size: int = 20
+) -> Answer:
+    """A page of the results of a search in Openverse."""
+    body = {
+        "result_count": len(results),
+        "page_count": -(-len(results) // size),
+        "page_size": size,
+        "page": page,
+        "results": results[(page - 1) * size : page * size],
+    }
+    return Answer(json.dumps(body).encode())

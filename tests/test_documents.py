@@ -20,7 +20,15 @@ from pathlib import Path
 import pytest
 import typer
 from drawings import drawing
-from servers import KEY, Answer, Pixabay, image_bytes, run_server
+from servers import (
+    KEY,
+    Answer,
+    Pixabay,
+    image_bytes,
+    openverse_page,
+    openverse_result,
+    run_server,
+)
 
 import curate.cli
 import train.cli
@@ -243,20 +251,8 @@ class Reader:
 
 def serve_catalogue(server) -> None:
     """An Openverse that finds one image, whatever is asked."""
-    found = {
-        "id": "4bc43a04-ef46-4544-a0c1-000000000001",
-        "title": "Blizzard",
-        "foreign_landing_url": "https://museum.example/1",
-        "url": f"{server.url}/pictures/1.png",
-        "creator": "Ida",
-        "license": "by",
-        "license_version": "4.0",
-        "license_url": "https://creativecommons.org/licenses/by/4.0/",
-        "tags": [],
-        "mature": False,
-    }
-    page = {"result_count": 1, "page_count": 1, "page_size": 20, "page": 1, "results": [found]}
-    server.routes["/v1/images/"] = lambda query: Answer(json.dumps(page).encode())
+    found = openverse_page([openverse_result(server, 1)])
+    server.routes["/v1/images/"] = lambda query: found
     server.routes["/pictures/1.png"] = lambda query: Answer(image_bytes(99, side=80))
     Pixabay(server, count=1)
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from servers import Answer, Server, image_bytes, run_server
+from servers import Answer, Server, image_bytes, openverse_page, run_server
+from servers import openverse_result as result
 
 from curate.dataset.folder import Dataset
 from curate.errors import SourceError, UsageError
@@ -14,26 +15,6 @@ from curate.net.guard import Endpoint
 from curate.sources import openverse
 
 QUICK = replace(openverse.SOURCE, requests_per_minute=1_000_000, seconds_between=0.0)
-
-
-def result(server: Server, number: int, **changes: object) -> dict[str, object]:
-    return {
-        "id": f"4bc43a04-ef46-4544-a0c1-{number:012}",
-        "title": f"Blizzard {number}",
-        "indexed_on": "2022-08-27T17:39:48Z",
-        "foreign_landing_url": f"https://museum.example/{number}",
-        "url": f"{server.url}/pictures/{number}.png",
-        "creator": "Ida",
-        "creator_url": "https://museum.example/ida",
-        "license": "by",
-        "license_version": "4.0",
-        "license_url": "https://creativecommons.org/licenses/by/4.0/",
-        "provider": "museum",
-        "source": "museum",
-        "tags": [{"accuracy": None, "name": "snow"}],
-        "mature": False,
-        **changes,
-    }
 
 
 @pytest.fixture
@@ -46,15 +27,7 @@ def pages(server: Server, results: list[dict[str, object]], size: int = 20) -> N
     """Serve `results` in pages, and an image for each."""
 
     def search(query: dict[str, str]) -> Answer:
-        page = int(query["page"])
-        body = {
-            "result_count": len(results),
-            "page_count": -(-len(results) // size),
-            "page_size": size,
-            "page": page,
-            "results": results[(page - 1) * size : page * size],
-        }
-        return Answer(json.dumps(body).encode())
+        return openverse_page(results, page=int(query["page"]), size=size)
 
     server.routes["/v1/images/"] = search
     for number in range(len(results)):

@@ -16,7 +16,7 @@ import pytest
 from captioned_shards import write_shards
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from servers import Answer, Server, image_bytes, run_server
+from servers import Answer, Server, image_bytes, openverse_page, openverse_result, run_server
 
 from curate.commands.gaps import GapsSettings, vocab_gaps
 from curate.dataset.folder import Dataset
@@ -308,22 +308,17 @@ def catalogue(server: Server) -> None:
 
     def search(query: dict[str, str]) -> Answer:
         word = query["q"]
+        name, cc0 = word.replace(" ", "-"), "https://creativecommons.org/publicdomain/zero/1.0/"
+        licence = {"license": "cc0", "license_version": "1.0", "license_url": cc0}
         results = [
-            {
-                "id": f"{word.replace(' ', '-')}-{n}",
-                "title": f"A {word}",
-                "foreign_landing_url": f"https://museum.example/{word}/{n}",
-                "url": f"{server.url}/{word.replace(' ', '-')}/{n}.png",
-                "creator": "Ida",
-                "license": "cc0",
-                "license_version": "1.0",
-                "license_url": "https://creativecommons.org/publicdomain/zero/1.0/",
-                "tags": [{"accuracy": None, "name": word}],
-            }
+            openverse_result(
+                server, n, id=f"{name}-{n}", title=f"A {word}", url=f"{server.url}/{name}/{n}.png",
+                foreign_landing_url=f"https://museum.example/{word}/{n}",
+                tags=[{"accuracy": None, "name": word}], **licence,
+            )
             for n in range(2)
-        ]
-        body = {"result_count": 2, "page_count": 1, "page_size": 20, "page": 1, "results": results}
-        return Answer(json.dumps(body).encode())
+        ]  # fmt: skip
+        return openverse_page(results)
 
     server.routes["/v1/images/"] = search
     for number, word in enumerate(("dragon", "sailing-boat")):
