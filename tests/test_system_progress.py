@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -84,12 +85,39 @@ def test_short_work_prints_nothing_where_there_is_no_terminal(
     capsys: pytest.CaptureFixture[str], clock: Clock
 ) -> None:
     with TerminalProgress(clock) as progress:
-        for _ in track(range(9), 9, "images", progress):
-            clock.now += 1
-        clock.now += 1000  # uncounted work between two counts is nobody's
-        for _ in track(range(9), 9, "thumbnails", progress):
-            clock.now += 1
+        for what in ("images", "thumbnails"):
+            clock.now += 1000  # uncounted work between two counts is nobody's
+            for _ in track(range(9), 9, what, progress):
+                clock.now += 0.5
     assert lines(capsys) == []
+
+
+def test_much_short_work_is_no_silence(capsys: pytest.CaptureFixture[str], clock: Clock) -> None:
+    with TerminalProgress(clock) as progress:
+        for number in range(40):
+            for _ in track(range(4), 4, f"part {number}", progress):
+                clock.now += 1
+            clock.now += 1000
+    said = lines(capsys)
+    assert said[:2] == [
+        "part 2: 2 of 4, 1.0/s, 0:00:02 left",  # after ten seconds of counting
+        "part 2: 4 of 4, 1.0/s, took 0:00:04",
+    ]
+    numbers = [int(line.split()[1].rstrip(":")) for line in said]
+    assert sorted({*numbers}) == [2, 3, 5, 8, 13, 19, 29]  # after 15, 23, 35, 53, 80, 120 s
+
+
+def test_the_longer_it_takes_the_fewer_lines_at_most_ten_minutes_apart(
+    capsys: pytest.CaptureFixture[str], clock: Clock
+) -> None:
+    day = 24 * 60 * 60
+    with TerminalProgress(clock) as progress:
+        for _ in track(range(day), day, "images", progress):
+            clock.now += 1
+    said = [int(line.split()[1].replace(",", "")) for line in lines(capsys)]
+    assert said[:5] == [10, 15, 23, 35, 53]
+    assert all(later - earlier <= 601 for earlier, later in pairwise(said))
+    assert len(said) < 160
 
 
 def test_long_work_prints_a_line_now_and_then(
@@ -101,9 +129,12 @@ def test_long_work_prints_a_line_now_and_then(
             clock.now += 0.25
     assert lines(capsys) == [
         "64 px: 540 of 1,000, 4.0/s, loss 0.135, 0:01:55 left",
-        "64 px: 660 of 1,000, 4.0/s, loss 0.165, 0:01:25 left",
-        "64 px: 780 of 1,000, 4.0/s, loss 0.195, 0:00:55 left",
-        "64 px: 900 of 1,000, 4.0/s, loss 0.225, 0:00:25 left",
+        "64 px: 560 of 1,000, 4.0/s, loss 0.140, 0:01:50 left",
+        "64 px: 590 of 1,000, 4.0/s, loss 0.147, 0:01:42 left",
+        "64 px: 635 of 1,000, 4.0/s, loss 0.159, 0:01:31 left",
+        "64 px: 703 of 1,000, 4.0/s, loss 0.176, 0:01:14 left",
+        "64 px: 805 of 1,000, 4.0/s, loss 0.201, 0:00:49 left",
+        "64 px: 958 of 1,000, 4.0/s, loss 0.239, 0:00:10 left",
         "64 px: 1,000 of 1,000, 4.0/s, loss 0.250, took 0:02:05",
     ]
 
@@ -118,6 +149,8 @@ def test_all_counts_under_way_have_a_line(capsys: pytest.CaptureFixture[str], cl
         "a is whole",
         "parts: 1 of 2, 0.1/s, 0:00:10 left",
         "captions: 2, 1.0/s",
+        "parts: 1 of 2, 0.067/s, 0:00:15 left",
+        "captions: 7, 1.0/s",
         "captions: 8 of 8, 1.0/s, took 0:00:08",
         "b is whole",
         "parts: 2 of 2, 0.12/s, took 0:00:16",
@@ -136,6 +169,7 @@ def test_work_that_fails_leaves_no_last_line(
             clock.now += 11
     assert lines(capsys) == [
         "images: 1 of 3, 0.091/s, 0:00:22 left",
+        "images: 2 of 3, 0.091/s, 0:00:11 left",
     ]
 
 

@@ -16,7 +16,8 @@ from curate.errors import storage_error
 from curate.system.progress import Progress
 
 FIRST_LINE_SECONDS = 10.0  # seconds of counting after which a line tells how far it is
-LINE_SECONDS = 30.0  # seconds between lines after that
+LINE_GROWTH = 0.5  # of the seconds counted so far: how many until the next line, but within
+LINE_SECONDS = 5.0, 600.0  # these two
 REDRAW_SECONDS = 0.1  # seconds between two looks of a bar
 
 
@@ -132,8 +133,10 @@ class TerminalProgress(Progress, AbstractContextManager["TerminalProgress"]):
     """Progress for a person who looks at stderr.
 
     On a terminal a bar for each count under way. Elsewhere a line for each now and then: after
-    `FIRST_LINE_SECONDS` seconds of counting, then every `LINE_SECONDS`. A count that lasted so long
-    gets a last line, on a terminal as well, where all bars are gone in the end.
+    `FIRST_LINE_SECONDS` of counting, then whenever the time spent counting grew by half, at most
+    ten minutes apart. Many short counts are as good as a long one; time between counts is nobody's.
+    A count that had a line, or ends when one is due, gets a last line, on a terminal as well, where
+    all bars are gone in the end.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -141,7 +144,10 @@ class TerminalProgress(Progress, AbstractContextManager["TerminalProgress"]):
         self._clock = clock
         self._counts: dict[str, _Count] = {}
         self._bars: Any = None
-        self._line = self._look = 0.0  # when the next line is due, when anything is to be shown
+        self._idle = self._began = clock()  # when counting last stopped; when it began, later by
+        # the time between counts
+        self._line = self._began + FIRST_LINE_SECONDS  # when the next line is due
+        self._look = self._line  # when anything is to be shown
 
     def __exit__(self, *_: object) -> None:
         """Take the bars away, whatever happened."""
@@ -158,7 +164,8 @@ class TerminalProgress(Progress, AbstractContextManager["TerminalProgress"]):
         count = self._counts.get(what)
         if count is None or done < count.done:
             if not self._counts:
-                self._line, self._bars = now + FIRST_LINE_SECONDS, _bars()
+                self._began, self._line = (t + now - self._idle for t in (self._began, self._line))
+                self._bars = _bars()
             count = self._counts[what] = _Count(now, done, bar=count and count.bar)
             self._look = now if self._bars else self._line
         count.done, count.total, count.shown = done, total, shown
@@ -179,8 +186,7 @@ class TerminalProgress(Progress, AbstractContextManager["TerminalProgress"]):
                 count.has_line = True
                 if not self._bars:
                     say(f"{what}: {count.facts(now)}")
-        if now >= self._line:
-            self._line = now + LINE_SECONDS
+        self._put_off_line(now)
         self._look = now + REDRAW_SECONDS if self._bars else self._line
 
     def _end(self, what: str, now: float) -> None:
@@ -192,6 +198,15 @@ class TerminalProgress(Progress, AbstractContextManager["TerminalProgress"]):
                 self._bars.stop()
         if count.has_line or now >= self._line:
             say(f"{what}: {count.facts(now)}")
+            self._put_off_line(now)
+        if not self._counts:
+            self._idle = now
+
+    def _put_off_line(self, now: float) -> None:
+        """If a line was due and has been said, set when the next one is."""
+        if now >= self._line:
+            least, most = LINE_SECONDS
+            self._line = now + min(max(least, LINE_GROWTH * (now - self._began)), most)
 
 
 def _bars() -> Any:
