@@ -5,9 +5,10 @@ Letters in names: B batch, N images, C channels, H and W pixels.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,6 +65,7 @@ class CascadeSampler:
     cascade: Cascade
     device: torch.device
     config: SamplingConfig = field(default_factory=SamplingConfig)
+    name: str = ""  # of the checkpoint's file or folder
     _rows: dict[str, int] = field(default_factory=dict)  # prompt -> its place in the text
     _text: EncodedText | None = None
 
@@ -71,6 +73,17 @@ class CascadeSampler:
     def size(self) -> Size:
         """Of the images."""
         return self.cascade.stages[-1].size
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the checkpoint's file, which also names the text encoder's."""
+        return self.cascade.digest
+
+    def describe(self) -> dict[str, Any]:
+        """What draws, for a report."""
+        facts = {"kind": "checkpoint", "name": self.name, "model": self.digest}
+        sizes = {"size": str(self.size), "fit": "drawn at this size"}
+        return facts | {"settings": asdict(self.config)} | sizes
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
         """One image a (prompt, seed) pair, uint8 (N, H, W, 3)."""
@@ -256,7 +269,7 @@ def load_sampler(
         for layer in stage.network.modules():
             if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
                 layer.to(compute_dtype(place))  # autocast would do so at every step, to the bit
-    return CascadeSampler(cascade, place, config or SamplingConfig())
+    return CascadeSampler(cascade, place, config or SamplingConfig(), path.name)
 
 
 def describe_unconverged(

@@ -1,6 +1,7 @@
 """What to draw for a word, prompts with it and without it, and drawing it.
 
-Each chunk of images is kept, so that a stopped verification goes on.
+Each chunk of images is kept, so that a stopped verification goes on. What was drawn elsewhere is
+planned by its own list.
 
 Letters in names: N samples, H and W pixels.
 """
@@ -10,11 +11,12 @@ import hashlib
 import io
 import json
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -24,12 +26,14 @@ from curate.formats.shards import iterate_samples
 from curate.system.files import file_sha256, write_bytes
 from curate.system.progress import SILENT, Progress
 from curate.text import tokens
-from train.sampling import sampler as sampling
+from train.sampling.sheets import image_file_name
 from train.size import Size
 from train.verification.scorers import Reference, contains, holds, normalize_text
 from train.verification.verdict import NEVER, SHOWN, WITH, WITHOUT
 
 SAMPLE_CHUNK = 64  # images sampled, and kept, at a time
+
+Listed = tuple[str, int]  # prompt and seed of an image that was drawn
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,111 @@ def plan_samples(groups: Mapping[str, Sequence[str]], *, samples: int, seed: int
     return plan
 
 
+def write_prompts(plan: Sequence[Sample], file: Path, size: Size) -> None:
+    """Write what is to be drawn elsewhere: JSON lines, an image each, in the order of the plan.
+
+    A line has `file` (a name of its own, without signs that a file system forbids), `group`,
+    `prompt`, `seed`, and `width` and `height` in pixels. Once the images lie beside it under these
+    names, the file is the `generated.jsonl` of their folder.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    lines = [
+        {
+            "file": image_file_name(number, sample.prompt, sample.seed),
+            "group": sample.group,
+            "prompt": sample.prompt,
+            "seed": sample.seed,
+            "width": size.width,
+            "height": size.height,
+        }
+        for number, sample in enumerate(plan, 1)
+    ]
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    write_bytes(file, text.encode())
+
+
+@dataclass(frozen=True)
+class ListedPlan:
+    """Which images of a list are judged."""
+
+    samples: list[Sample]  # in the order of the list
+    groups: dict[str, list[str]]  # group -> its prompts, those of `samples` alone, sorted
+    notes: list[str]  # what is left out, and what the list lacks
+
+
+def plan_listed(
+    listed: Sequence[Listed],
+    groups: Mapping[str, Sequence[str]],
+    *,
+    asked: Sequence[str] | None = None,
+    before: Sequence[Listed] | None = None,
+) -> ListedPlan:
+    """The samples of a list of drawn images, each in the group of its prompt.
+
+    Args:
+        listed: (prompt, seed) of each image.
+        groups: of its prompts, as `group_prompts` sorts them; a prompt of no group is left out.
+        asked: prompts to judge; others are left out. None for all that are listed.
+        before: the list of the images drawn before, if they come from one: what both have is
+            compared.
+
+    Raises:
+        InputError: nothing is left.
+    """
+    group_of = {prompt: group for group, prompts in groups.items() for prompt in prompts}
+    wanted = None if asked is None else {normalize_text(prompt) for prompt in asked}
+    earlier = None if before is None else set(before)
+    kept: list[Sample] = []
+    others: dict[str, list[str]] = {}  # why -> prompts of the images left out
+    for prompt, seed in listed:
+        if wanted is not None and normalize_text(prompt) not in wanted:
+            others.setdefault("whose prompt was not asked for", []).append(prompt)
+        elif prompt not in group_of:
+            others.setdefault("that ask for another new word", []).append(prompt)
+        elif earlier is not None and (prompt, seed) not in earlier:
+            why = "whose prompt and seed the images before do not have"
+            others.setdefault(why, []).append(prompt)
+        else:
+            kept.append(Sample(prompt, seed, group_of[prompt]))
+    notes = [
+        f"{len(p)} of {len(listed)} listed images left out {why}, such as {p[0]!r}"
+        for why, p in others.items()
+    ]
+    if not kept:
+        fix = "draw what train verify --write-prompts lists, before and after"
+        raise InputError("the listed images", "; ".join(notes) or "there are none", fix=fix)
+    notes += _describe_lacks(listed, kept, asked, before)
+    shown = {sample.prompt for sample in kept}
+    left = {group: sorted(shown.intersection(prompts)) for group, prompts in groups.items()}
+    return ListedPlan(kept, {group: prompts for group, prompts in left.items() if prompts}, notes)
+
+
+def _describe_lacks(
+    listed: Sequence[Listed],
+    kept: Sequence[Sample],
+    asked: Sequence[str] | None,
+    before: Sequence[Listed] | None,
+) -> list[str]:
+    """What was asked for, or drawn before, and is not listed; prompts with one image."""
+    notes = []
+    drawn = {normalize_text(prompt) for prompt, _ in listed}
+    lacking = [prompt for prompt in asked or () if normalize_text(prompt) not in drawn]
+    if asked and lacking:
+        count = f"{len(lacking)} of {len(asked)} prompts asked for"
+        notes.append(f"{count} have no listed image, such as {lacking[0]!r}")
+    if before is not None and (more := set(before) - set(listed)):
+        notes.append(f"{len(more)} images drawn before left out that were not drawn after")
+    seeds = Counter(sample.prompt for sample in kept)
+    if single := [prompt for prompt, count in seeds.items() if count == 1]:
+        only = "every prompt" if len(single) == len(seeds) else f"{len(single)} prompts"
+        notes.append(
+            f"{only} drawn with one seed only: of chance from seed to seed little is known"
+        )
+    return notes
+
+
 def read_captions(folders: Iterable[Path]) -> frozenset[str]:
     """All captions of these shards, plain: what a model trained on them has been shown.
 
@@ -137,11 +246,24 @@ def read_captions(folders: Iterable[Path]) -> frozenset[str]:
 
 
 class Sampler(Protocol):
-    """What is verified: `train.sampling.sampler.load_sampler` returns one."""
+    """What is verified; `train.verification.samplers.open_sampler` returns one.
+
+    One that draws nothing, but has images that were drawn, also has `listed`, a list of `Listed`.
+    One with a text encoder may have `encode_prompts`, which encodes prompts ahead of drawing.
+    """
 
     @property
     def size(self) -> Size:
         """Of the images."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, in hexadecimal digits, of the files that decide the images."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What it is, for the report: `kind`, `name`, hashes, `settings`, how sizes are fitted."""
         ...
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
@@ -149,22 +271,39 @@ class Sampler(Protocol):
         ...
 
 
-class CachedSampler:
-    """A checkpoint that samples, keeping its samples."""
+def hash_texts(texts: Iterable[str]) -> str:
+    """SHA-256 of texts without line breaks, in their order."""
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
-    def __init__(self, path: Path, load: Callable[[Path], Sampler] | None, device: str) -> None:
-        """Read it; `load` is None for `train.sampling.sampler.load_sampler`."""
-        file = find_model(path)
-        self.sampler = load(path) if load else sampling.load_sampler(path, device=device)
-        self.digest = file_sha256(file)
+
+class CachedSampler:
+    """A sampler whose images are kept as they are drawn."""
+
+    def __init__(
+        self,
+        source: Sampler | Path,
+        load: Callable[[Path], Sampler] | None = None,
+        device: str = "auto",
+    ) -> None:
+        """Take a sampler, or read one; `load` is None for `open_sampler`."""
+        if not isinstance(source, Path):
+            self.sampler, self.digest = source, source.digest
+        elif load:
+            self.sampler, self.digest = load(source), file_sha256(find_model(source))
+        else:
+            from train.verification.samplers import open_sampler
+
+            self.sampler = open_sampler(source, device=device)
+            self.digest = self.sampler.digest
+        self.notes: list[str] = []  # what was odd about the images of the last `sample`
 
     def sample(
         self, plan: Sequence[Sample], folder: Path, name: str, progress: Progress = SILENT
     ) -> Iterator[np.ndarray]:
         """Images of `plan`, `SAMPLE_CHUNK` at a time, uint8 (N, H, W, 3).
 
-        Each chunk is kept in `folder` under the hash of all it depends on. Where every chunk is
-        kept, no text encoder is loaded.
+        Each chunk is kept in `folder` under the hash of all it depends on; images that lie in a
+        folder already are not kept twice. Where every chunk is kept, no text encoder is loaded.
 
         Args:
             plan: what to sample.
@@ -172,23 +311,39 @@ class CachedSampler:
             name: of the checkpoint, in the name of the count.
             progress: counts images, a chunk when the next is asked for.
         """
-        settings = repr(getattr(self.sampler, "config", None))
+        facts = self.sampler.describe() if hasattr(self.sampler, "describe") else {}
+        blank = 0
+        self.notes = []
         progress.count(f"sampling {name}", 0, len(plan))
         for start in range(0, len(plan), SAMPLE_CHUNK):
-            chunk = plan[start : start + SAMPLE_CHUNK]
-            texts, seeds = [s.prompt for s in chunk], [s.seed for s in chunk]
-            facts = json.dumps([self.digest, settings, texts, seeds]).encode()
-            file = folder / "samples" / f"{hashlib.sha256(facts).hexdigest()[:24]}.npz"
-            images = _read_chunk(file)
-            if images is None:
-                if hasattr(self.sampler, "encode_prompts"):  # all at once, with one encoder loaded
-                    self.sampler.encode_prompts([sample.prompt for sample in plan])
-                images = self.sampler.generate(texts, seeds)
-                buffer = io.BytesIO()
-                np.savez_compressed(buffer, images=images)
-                write_bytes(file, buffer.getvalue())
+            images = self._sample_chunk(plan, start, folder, facts.get("settings"))
+            blank += int((images.reshape(len(images), -1).max(1) == 0).sum())
             yield images
-            progress.count(f"sampling {name}", start + len(chunk), len(plan))
+            progress.count(f"sampling {name}", start + len(images), len(plan))
+        if blank and facts.get("safety_checker"):
+            self.notes.append(
+                f"{blank} of {len(plan)} images sampled {name} were blacked out by the pipeline's "
+                "safety checker; they are judged as they are"
+            )
+
+    def _sample_chunk(
+        self, plan: Sequence[Sample], start: int, folder: Path, settings: object
+    ) -> np.ndarray:
+        chunk = plan[start : start + SAMPLE_CHUNK]
+        texts, seeds = [s.prompt for s in chunk], [s.seed for s in chunk]
+        if hasattr(self.sampler, "listed"):
+            return self.sampler.generate(texts, seeds)
+        key = json.dumps([self.digest, settings, texts, seeds]).encode()
+        file = folder / "samples" / f"{hashlib.sha256(key).hexdigest()[:24]}.npz"
+        images = _read_chunk(file)
+        if images is None:
+            if hasattr(self.sampler, "encode_prompts"):  # all at once, with one encoder loaded
+                self.sampler.encode_prompts([sample.prompt for sample in plan])
+            images = self.sampler.generate(texts, seeds)
+            buffer = io.BytesIO()
+            np.savez_compressed(buffer, images=images)
+            write_bytes(file, buffer.getvalue())
+        return images
 
 
 def _read_chunk(file: Path) -> np.ndarray | None:
