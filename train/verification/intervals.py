@@ -6,7 +6,9 @@ chance agree more than they should. Simulated with 200 samples of a share of 0.8
 prompt to prompt (beta, correlation 0.05), it holds the truth in 92 to 96 % of the cases with 4 to
 200 prompts; with two prompts only in two thirds: nothing tells how others would differ.
 
-Letters in names: N samples, G groups, R resamplings.
+`effective_samples` is the newer way, for shares corrected for a scorer's errors: see `rates`.
+
+Letters in names: X any leading axes, N samples, C clusters, G groups, R resamplings.
 """
 
 from collections.abc import Sequence
@@ -15,6 +17,9 @@ from math import isfinite, sqrt
 from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
 
 RESAMPLINGS = 2000
 Z_95 = 1.959963984540054  # 97.5 % point of the standard normal distribution
@@ -50,13 +55,73 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
     """
     if n == 0:
         return 0.0, 1.0
-    share, z2 = hits / n, Z_95**2
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z_95 / (1 + z2 / n) * np.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    low, high = score_interval(np.array(hits / n), np.array(float(n)))
+    return float(low), float(high)
+
+
+def score_interval(share_X: Array, n_X: Array) -> tuple[Array, Array]:
+    """Wilson's 95 % interval of shares of `n_X` > 0 samples, which need not be whole."""
+    z2 = Z_95**2
+    centre_X = (share_X + z2 / (2 * n_X)) / (1 + z2 / n_X)
+    half_X = Z_95 / (1 + z2 / n_X) * np.sqrt(share_X * (1 - share_X) / n_X + z2 / (4 * n_X * n_X))
     return (
-        0.0 if hits == 0 else float(max(0.0, centre - half)),
-        1.0 if hits == n else float(min(1.0, centre + half)),
+        np.where(share_X <= 0, 0.0, np.maximum(0.0, centre_X - half_X)),
+        np.where(share_X >= 1, 1.0, np.minimum(1.0, centre_X + half_X)),
     )
+
+
+def jeffreys(hits: float, n: float) -> tuple[float, float]:
+    """The 95 % interval of a share by Jeffreys' prior, Beta(1/2, 1/2); 0 and 1 are kept as ends.
+
+    With few samples and a share near 0 or 1 it holds the truth more often than Wilson's.
+
+    Source: L. D. Brown, T. T. Cai and A. DasGupta, "Interval estimation for a binomial
+    proportion", Statistical Science 16 (2001), 101-133, section 4.1.2.
+    """
+    from scipy.special import betaincinv
+
+    if n == 0:
+        return 0.0, 1.0
+    shape = hits + 0.5, n - hits + 0.5
+    return (
+        0.0 if hits == 0 else float(betaincinv(*shape, 0.025)),
+        1.0 if hits == n else float(betaincinv(*shape, 0.975)),
+    )
+
+
+def effective_samples(values_XN: Array, clusters_N: Sequence[int] | np.ndarray) -> Array:
+    """How many independent samples tell as much about the mean as these, which come in clusters.
+
+    The samples over the design effect (the variance of the mean as the clusters show it, over
+    that of independent samples), times (z / t)^2 with t of one degree of freedom less than there
+    are clusters. Where all values agree the design effect is 1. It may be under 1, since few
+    clusters by chance agree more than they should, and t allows for that; but a design effect that
+    independent samples go under one time in twenty is raised to that (our choice), so no
+    interval shrinks to a point. One cluster tells nothing of others: its samples are taken as
+    independent, and the interval is of that cluster alone.
+
+    Args:
+        values_XN: hits (0 or 1), or paired differences of them; N at least 1.
+        clusters_N: the cluster of each sample: its prompt, or the training run it comes from.
+
+    Source: E. L. Korn and B. I. Graubard, "Confidence intervals for proportions with small
+    expected number of positive counts estimated from survey data", Survey Methodology 24 (1998),
+    193-201.
+    """
+    from scipy.special import chdtri
+
+    n, alone_X = values_XN.shape[-1], values_XN.var(-1)
+    order_N = np.argsort(np.asarray(clusters_N), kind="stable")
+    _, first_C = np.unique(np.asarray(clusters_N)[order_N], return_index=True)
+    freedom = len(first_C) - 1
+    if freedom == 0:
+        return np.full(alone_X.shape, float(n))
+    apart_XN = (values_XN - values_XN.mean(-1, keepdims=True))[..., order_N]
+    sums_XC = np.add.reduceat(apart_XN, first_C, axis=-1)
+    shown_X = (sums_XC**2).sum(-1) * (1 + 1 / freedom) / n
+    effect_X = np.where(alone_X > 0, shown_X / np.where(alone_X > 0, alone_X, 1), 1.0)
+    least = chdtri(freedom, 0.95) / freedom
+    return np.asarray(n / np.maximum(effect_X, least) * (Z_95 / student_95(freedom)) ** 2)
 
 
 def agresti_min(rises: int, falls: int, n: int) -> tuple[float, float]:
@@ -69,9 +134,16 @@ def agresti_min(rises: int, falls: int, n: int) -> tuple[float, float]:
     """
     if n == 0:
         return -1.0, 1.0
-    change = (rises - falls) / (n + 2)
-    half = Z_95 * sqrt(rises + falls + 1 - (rises - falls) ** 2 / (n + 2)) / (n + 2)
-    return max(-1.0, change - half), min(1.0, change + half)
+    low, high = paired_interval(*(np.array(float(count)) for count in (rises / n, falls / n, n)))
+    return float(low), float(high)
+
+
+def paired_interval(rises_X: Array, falls_X: Array, n_X: Array) -> tuple[Array, Array]:
+    """As `agresti_min`, of shares of `n_X` > 0 pairs, which need not be whole."""
+    more_X, fewer_X, n2_X = rises_X * n_X, falls_X * n_X, n_X + 2
+    change_X = (more_X - fewer_X) / n2_X
+    half_X = Z_95 * np.sqrt(more_X + fewer_X + 1 - (more_X - fewer_X) ** 2 / n2_X) / n2_X
+    return np.maximum(-1.0, change_X - half_X), np.minimum(1.0, change_X + half_X)
 
 
 def share(hits_N: Sequence[bool] | np.ndarray, groups_N: Sequence[int], *, seed: int) -> Share:
@@ -126,17 +198,8 @@ def _widen(
     return Share(mean, min(ends), max(ends), len(values_N))
 
 
-def student_95(freedom: int) -> float:
-    """97.5 % point of Student's t distribution, within 0.3 % from three degrees of freedom.
+def student_95(freedom: float) -> float:
+    """97.5 % point of Student's t distribution."""
+    from scipy.special import stdtrit
 
-    Source: Abramowitz and Stegun, "Handbook of Mathematical Functions", 26.7.5; one and two
-    degrees of freedom have closed forms.
-    """
-    if freedom < 3:
-        return (12.706204736, 4.302652730)[freedom - 1]
-    z, v = Z_95, freedom
-    first = (z**3 + z) / 4
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    fourth = (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160
-    return z + first / v + second / v**2 + third / v**3 + fourth / v**4
+    return float(stdtrit(freedom, 0.975))
