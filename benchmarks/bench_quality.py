@@ -44,7 +44,7 @@ from train.model import diffusion
 from train.sampling.sampler import CascadeSampler, SamplingConfig
 from train.size import Size
 from train.text_encoder.embeddings import DEFAULT_ENCODER, EncodedText, encode_cached
-from train.training.run import finetune
+from train.training.run import Recipe, finetune
 from train.verification.intervals import wilson
 
 SIGMAS = (0.5, 1.0, 2.0, 5.0, 15.0)
@@ -217,13 +217,13 @@ def train(task: Task, folder: Path, settings: TrainConfig) -> tuple[Cascade, dic
     def timed() -> dict[str, float]:
         shutil.rmtree(folder, ignore_errors=True)  # an unfinished run's cost is not known
         timing = Timing()
-        finetune(task.shards, folder, settings, device="cpu", progress=timing)
+        finetune(Recipe(task.shards, settings), folder, device="cpu", progress=timing)
         (first, began), (last, ended) = timing.steps[0], timing.steps[-1]
         rate = (last - first) / (ended - began)
         return {"cpu_seconds": last / rate, "images_a_second": rate}
 
     cost = once(folder / "cost", timed)
-    return finetune(task.shards, folder, settings, device="cpu"), cost
+    return finetune(Recipe(task.shards, settings), folder, device="cpu"), cost
 
 
 def our_error(cascade: Cascade, task: Task, rows: Sequence[int], sigma: float) -> float:

@@ -112,7 +112,7 @@ def train(shards: Path, out: Path, settings: TrainConfig) -> tuple[Stage, float]
     """The stage, and the CPU-seconds of this call."""
     begun = time.process_time()
     with TerminalProgress() as progress:
-        run.finetune(shards, out, settings, device="cpu", progress=progress)
+        run.finetune(run.Recipe(shards, settings), out, device="cpu", progress=progress)
     spent = time.process_time() - begun
     return checkpoint.load(out).stages[1], spent
 

@@ -40,6 +40,7 @@ from curate.system.terminal import TerminalProgress
 from train.config import TrainConfig
 from train.size import Size
 from train.training import run as training_run
+from train.training.run import Recipe
 from train.verification import verify
 from train.verification.verdict import (
     ENTIRELY,
@@ -145,7 +146,10 @@ def base(out: Path, images: int) -> float:
     start = time.process_time()
     with TerminalProgress() as progress:
         training_run.finetune(
-            out / "known", out / "base", settings, device="cpu", progress=progress
+            Recipe(out / "known", settings),
+            out / "base",
+            device="cpu",
+            progress=progress,
         )
     if not spent.exists():
         spent.write_text(str(round(time.process_time() - start, 1)))
@@ -158,7 +162,9 @@ def warm_up(out: Path) -> None:
     shards, replay = out / f"fetched-{FETCHED[-1]}", out / "known"
     with tempfile.TemporaryDirectory() as folder:
         training_run.finetune(
-            shards, Path(folder), quick, init=out / "base", replay=replay, device="cpu"
+            Recipe(shards, quick, init=out / "base", replay=replay),
+            Path(folder),
+            device="cpu",
         )
 
 
@@ -182,11 +188,13 @@ def finish_plan(
         )
         start = time.process_time()
         training_run.finetune(
-            out / f"fetched-{plan.fetched}",
+            Recipe(
+                out / f"fetched-{plan.fetched}",
+                settings,
+                init=out / "base",
+                replay=out / "known" if plan.replay else None,
+            ),
             folder,
-            settings,
-            init=out / "base",
-            replay=out / "known" if plan.replay else None,
             device="cpu",
         )
         seconds = round(time.process_time() - start, 1)

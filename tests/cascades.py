@@ -7,16 +7,15 @@ from typing import Any
 
 import torch
 
-from curate.formats.model import MODEL_FILE, NO_FACTS
+from curate.formats.model import MODEL_FILE, NO_FACTS, SetRecord
 from train.checkpoints import checkpoint
 from train.model.unet import UNet, unet_config
 from train.size import Size
 from train.text_encoder.embeddings import TextEncoder
 
 FACTS: dict[str, Any] = {
-    "words": {"red": 5, "green": 3, "circle": 2},
+    "sets": [SetRecord("ab" * 32, "new", 8, {"red": 5, "green": 3, "circle": 2})],
     "licences": {"CC0-1.0": 8},
-    "shards": ["ab" * 32],
     "convergence": {
         "16": {
             "psnr": 30.0,

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +13,12 @@ from hypothesis import strategies as st
 
 from curate.cli import main
 from curate.coverage.checkpoint import CheckpointIndex
-from curate.formats.model import NO_FACTS, ModelRecord, read_model
+from curate.formats.model import NO_FACTS, ModelRecord, SetRecord, read_model
 from tests import tiny_encoder
-from tests.drawings import shapes, write_shards
+from tests.drawings import drawing, shapes, write_shards
 from train.config import TrainConfig
 from train.training import run as training_run
+from train.training.run import Recipe
 
 QUICK = TrainConfig(
     stages=(8, 16),
@@ -36,9 +38,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     quick = replace(QUICK, text_encoder=tiny_encoder.build(folder / "encoder"))
     first = write_shards(folder / "first", shapes("red", "green"))
     second = write_shards(folder / "second", shapes("green", "blue"))
-    training_run.finetune(first, folder / "one", quick, device="cpu")
+    training_run.finetune(Recipe(first, quick), folder / "one", device="cpu")
     training_run.finetune(
-        second, folder / "two", quick, init=folder / "one", replay=first, device="cpu"
+        Recipe(second, quick, init=folder / "one", replay=first),
+        folder / "two",
+        device="cpu",
     )
     return {"one": folder / "one", "two": folder / "two"}
 
@@ -95,20 +99,51 @@ def test_its_page_and_plan_speak_of_training(runs: dict[str, Path], tmp_path: Pa
     assert "--images: a checkpoint holds no images to look into" in capsys.readouterr().err
 
 
-def test_trainings_add_up_to_a_lower_bound(runs: dict[str, Path]):
-    """Six pictures and six more, three of them the same: words are added, pictures are not."""
+def test_sets_that_share_images_give_the_least_that_can_be(runs: dict[str, Path]):
+    """Six pictures and six more, three of them the same."""
     index = CheckpointIndex(read_model(runs["two"]))
-    assert len(index.checkpoint.facts.shards) == 2  # replayed shards are counted once
-    assert index.checkpoint.facts.words["green"] == 6  # of 3 distinct ones
-    assert index.count("green") == (3, 0)
-    assert index.count("red") == (2, 0)  # truly 3
-    assert index.count("blue") == (2, 0) and index.images == 9
-    assert any("2 sets of shards" in note for note in index.notes)
+    names = [(each.name, each.images) for each in index.checkpoint.facts.sets]
+    assert names == [("new", 6), ("new", 6)]  # what is replayed was the first one's own
+    assert index.checkpoint.facts.shared_images == 3 and index.images == 9
+    assert [index.count(colour) for colour in ("red", "green", "blue")] == [(3, 0)] * 3
+    assert index.count("circle") == (2, 0)  # truly 3: the shared ones might be all circles
+    assert index.notes[-1] == (
+        "It was trained on 2 sets of shards, which share 3 images; of images with a word, the "
+        "least number that can be is given"
+    )
 
 
-def index(words: dict[str, int], sets: int = 1, images: int = 99) -> CheckpointIndex:
-    shown = {"words": words, "licences": {"MIT": images}, "shards": ["ab"] * sets}
-    return CheckpointIndex(ModelRecord(Path("m"), "e", "cd", [], replace(NO_FACTS, **shown)))
+def test_words_are_counted_by_image_however_often_their_set_was_trained_on(
+    runs: dict[str, Path], tmp_path: Path
+):
+    """Sets that share no image: the counts are those of all of them together, in any order."""
+    quick = TrainConfig(**read_model(runs["one"]).facts.settings)
+    sets = {
+        name: write_shards(tmp_path / name, shapes(name, copies=n))
+        for name, n in (("red", 4), ("blue", 2), ("black", 1))
+    }
+    small = drawing("red", "circle", side=8)  # too small to be trained on: no image of a word
+    sets["black"] = write_shards(
+        tmp_path / "mixed", [*shapes("black"), ("small", small, ["a red circle"])]
+    )
+    orders = [("red", "blue", "black"), ("black", "red", "blue", "red")]
+    for n, order in enumerate(orders):
+        init, replay = None, None
+        for step, name in enumerate(order):
+            run = tmp_path / f"{n}-{step}"
+            training_run.finetune(Recipe(sets[name], quick, init, replay), run, device="cpu")
+            init, replay = run, sets[order[0]]
+        found = CheckpointIndex(read_model(run))
+        counts = [found.count(word) for word in ("red", "blue", "black", "circle", "a")]
+        assert counts == [(12, 0), (6, 0), (3, 0), (7, 0), (21, 0)]
+        assert found.images == 21 and len(found.notes) == 2
+
+
+def index(*words: dict[str, int], images: int = 99) -> CheckpointIndex:
+    """Of sets with these words, so many images in each and in all."""
+    sets = [SetRecord(f"{n}", "new", images, counts) for n, counts in enumerate(words)]
+    facts = replace(NO_FACTS, sets=sets, licences={"MIT": images})
+    return CheckpointIndex(ModelRecord(Path("m"), "e", "cd", [], facts))
 
 
 def test_inflections_are_not_added_up():
@@ -136,7 +171,7 @@ def test_what_it_cannot_know_it_says(unit: str, why: str):
 
 
 def test_without_words_it_is_incomplete():
-    (sentence,) = index({}).incomplete
+    (sentence,) = index().incomplete
     assert "no word was counted" in sentence
 
 
@@ -149,15 +184,19 @@ sets_of_pictures = st.lists(
 @given(sets_of_pictures, st.booleans())
 def test_a_count_never_exceeds_the_truth(folders, shared):
     """Pictures by name; `shared`: the folders hold pictures of the same names."""
-    words: dict[str, int] = {}
+    sets: list[SetRecord] = []
     truth: dict[object, frozenset[str]] = {}
     for number, folder in enumerate(folders):
         for name, said in enumerate(folder):
             key = name if shared else (number, name)
             truth[key] = truth.get(key, frozenset()) | said
-            for form in said:
-                words[form] = words.get(form, 0) + 1
-    found = index(words, sets=len(folders))
+        words = Counter(form for said in folder for form in said)
+        sets.append(SetRecord(f"{number}", "new", len(folder), words))
+    facts = replace(NO_FACTS, sets=sets, licences={"MIT": len(truth)})
+    found = CheckpointIndex(ModelRecord(Path("m"), "e", "cd", [], facts))
+    if not shared:
+        for form in forms:
+            assert facts.words.get(form, 0) == sum(form in said for said in truth.values())
     for unit in ("dog", "leaf", "leaves"):
         exact, more = found.count(unit)
         assert exact <= sum(unit in said for said in truth.values())

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import InputError
-from curate.formats.model import NO_FACTS, ModelRecord, StageRecord, read_model
+from curate.formats.model import NO_FACTS, ModelRecord, SetRecord, StageRecord, read_model
 from train.checkpoints import checkpoint
 
 
@@ -22,7 +22,8 @@ def file(described: Any, **tensors: Any) -> bytes:
     return struct.pack("<Q", len(header)) + header + b"\0" * 8
 
 
-FACTS = replace(NO_FACTS, words={"fox": 3}, licences={"MIT": 3}, shards=["ab"])
+SET = SetRecord("ab", "new", 3, {"fox": 3})
+FACTS = replace(NO_FACTS, sets=[SET], licences={"MIT": 3})
 STAGE = StageRecord(8, None, 0.5, 16, {}, {})
 MODEL = ModelRecord(Path("m.safetensors"), "e", "cd", [STAGE], FACTS).to_json()
 
@@ -30,12 +31,16 @@ MODEL = ModelRecord(Path("m.safetensors"), "e", "cd", [STAGE], FACTS).to_json()
 def test_what_is_written_is_read(tmp_path: Path):
     (tmp_path / "m.safetensors").write_bytes(file(MODEL))
     found = read_model(tmp_path / "m.safetensors")
-    assert (found.stages, found.facts, found.images) == ([STAGE], FACTS, 3)
+    assert (found.stages, found.facts, found.facts.images) == ([STAGE], FACTS, 3)
     assert found.to_json() == MODEL
 
 
 def changed(**facts: Any) -> dict[str, Any]:
     return MODEL | {"facts": asdict(FACTS) | facts}
+
+
+def counted(words: Any) -> dict[str, Any]:
+    return changed(sets=[asdict(SET) | {"words": words}])
 
 
 @pytest.mark.parametrize(
@@ -55,11 +60,13 @@ def changed(**facts: Any) -> dict[str, Any]:
         (file({"version": "fubuki-model/9"}), "written as 'fubuki-model/9', this reads"),
         (file({}), "no model of train finetune"),
         (file(MODEL | {"facts": {}}), "its description cannot be understood (no 'settings')"),
-        (file(changed(words={"fox": -1})), "(its words are not numbers of images)"),
-        (file(changed(words={"fox": True})), "words are not numbers of images"),
-        (file(changed(words={"fox": 1.5})), "words are not numbers of images"),
+        (file(counted({"fox": -1})), "(its words are not numbers of images)"),
+        (file(counted({"fox": True})), "words are not numbers of images"),
+        (file(counted({"fox": 1.5})), "words are not numbers of images"),
         (file(changed(licences=None)), "('licences' is NoneType)"),
-        (file(changed(shards=None)), "('shards' is NoneType)"),
+        (file(changed(sets=None)), "('sets' is NoneType)"),
+        (file(changed(sets=[{"digest": "ab"}])), "(no 'name')"),
+        (file(changed(sets=[3])), "its description cannot be understood"),
         (file(MODEL | {"stages": [{"size": 8}]}), "(no 'conditioning_size')"),
         (file(MODEL | {"stages": [8]}), "its description cannot be understood"),
     ],
@@ -96,8 +103,8 @@ def test_a_folder_without_a_model_says_why(tmp_path: Path):
 
 
 def test_an_older_file_is_refused_with_what_to_type(tmp_path: Path):
-    (tmp_path / "m.safetensors").write_bytes(file(MODEL | {"version": "fubuki-model/2"}))
+    (tmp_path / "m.safetensors").write_bytes(file(MODEL | {"version": "fubuki-model/3"}))
     with pytest.raises(InputError) as error:
         read_model(tmp_path / "m.safetensors")
-    said = "written as 'fubuki-model/2', this reads 'fubuki-model/3'\n  fix: train it again: train "
+    said = "written as 'fubuki-model/3', this reads 'fubuki-model/4'\n  fix: train it again: train "
     assert said in str(error.value)

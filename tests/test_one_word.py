@@ -14,7 +14,7 @@ from curate.coverage.checkpoint import CheckpointIndex
 from curate.dataset.folder import Dataset
 from curate.dataset.manifest import Manifest
 from curate.dataset.sample import Caption, Sample, Verdict
-from curate.formats.model import NO_FACTS, ModelRecord
+from curate.formats.model import NO_FACTS, ModelRecord, SetRecord
 from curate.formats.shards import read_index
 from curate.shards.pack import pack
 from curate.text import tokens
@@ -95,7 +95,7 @@ def reported(data: Path) -> dict[str, int]:
 def test_all_who_count_a_word_agree(data: Path, reported: dict[str, int], word: str):
     count, packed = WORDS[word]
     words = read_index(data).words
-    facts = replace(NO_FACTS, words=words, shards=["ab"])
+    facts = replace(NO_FACTS, sets=[SetRecord("ab", "new", len(CAPTIONS), words)])
     model = CheckpointIndex(ModelRecord(Path("m"), "e", "cd", [], facts))
 
     assert reported[word] == count

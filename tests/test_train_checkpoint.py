@@ -15,12 +15,15 @@ from train.checkpoints import checkpoint
 from train.sampling import sampler
 from train.training import resume
 from train.training import run as training_run
+from train.training.run import Recipe
 
 
 def test_a_checkpoint_of_another_shape_is_refused(tmp_path, trained, shards, quick):
     with pytest.raises(InputError, match=r"stages 8,16, asked for 16,32"):
         training_run.finetune(
-            shards, tmp_path, replace(quick, stages=(16, 32)), init=trained, device="cpu"
+            Recipe(shards, replace(quick, stages=(16, 32)), init=trained),
+            tmp_path,
+            device="cpu",
         )
     tensors, described = checkpoint.read_tensors(trained / MODEL_FILE)
     described["stages"][0]["unet"]["widths"] = [16, 64]
@@ -46,13 +49,15 @@ def test_a_broken_part_of_an_unfinished_run_names_the_run_to_remove(tmp_path):
 def test_another_encoder_than_the_checkpoints_is_refused(tmp_path, shards, quick):
     own, other = tmp_path / "own", tmp_path / "other"
     config = replace(quick, images=(8, 8), text_encoder=tiny_encoder.build(own))
-    training_run.finetune(shards, tmp_path / "run", config, device="cpu")
+    training_run.finetune(Recipe(shards, config), tmp_path / "run", device="cpu")
     with pytest.raises(InputError, match="was trained with the text encoder"):
         training_run.finetune(
-            shards,
+            Recipe(
+                shards,
+                replace(config, text_encoder=tiny_encoder.build(other)),
+                init=tmp_path / "run",
+            ),
             tmp_path / "next",
-            replace(config, text_encoder=tiny_encoder.build(other)),
-            init=tmp_path / "run",
             device="cpu",
         )
     tiny_encoder.build(own, seed=1)
@@ -63,7 +68,7 @@ def test_another_encoder_than_the_checkpoints_is_refused(tmp_path, shards, quick
 def test_training_again_on_the_same_pictures_counts_their_words_once(
     tmp_path, trained, shards, quick
 ):
-    model = training_run.finetune(shards, tmp_path, quick, init=trained, device="cpu")
+    model = training_run.finetune(Recipe(shards, quick, init=trained), tmp_path, device="cpu")
     assert model.facts.words["red"] == 3 and model.facts.licences == {"CC0-1.0": 6}
 
 
@@ -86,11 +91,11 @@ def test_weights_that_are_no_finite_numbers_are_refused_by_name(tmp_path, traine
 def test_a_state_that_holds_no_finite_numbers_is_refused_too(tmp_path, shards, quick):
     progress = KillingProgress(f"{quick.stages[0]} px", 24)
     with pytest.raises(Killed):
-        training_run.finetune(shards, tmp_path, quick, device="cpu", progress=progress)
+        training_run.finetune(Recipe(shards, quick), tmp_path, device="cpu", progress=progress)
     file = tmp_path / STATE_FILE
     changed_tensor(file, file, "average1/out.weight", float("nan"))
     with pytest.raises(InputError, match=r"average1/out\.weight are not all finite"):
-        training_run.finetune(shards, tmp_path, quick, device="cpu")
+        training_run.finetune(Recipe(shards, quick), tmp_path, device="cpu")
 
 
 def test_files_are_those_of_the_safetensors_library(tmp_path):
@@ -132,7 +137,7 @@ def test_a_model_carries_the_credits_of_its_pictures(tmp_path, trained, shards, 
     new = write_shards(tmp_path / "new", shapes("blue"))
     tiny = replace(quick, images=(8, 8))
     run = tmp_path / "run"
-    training_run.finetune(new, run, tiny, init=trained, replay=shards, device="cpu")
+    training_run.finetune(Recipe(new, tiny, init=trained, replay=shards), run, device="cpu")
     keys = [key for key, _, _ in shapes("red", "green", "blue")]
     assert [c["key"] for c in checkpoint.read_credits(run)] == sorted(keys)  # each set once
 

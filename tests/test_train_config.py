@@ -109,7 +109,7 @@ def test_a_file_with_the_wrong_kind_of_value_says_which_it_should_be(tmp_path, l
 
 def test_a_checkpoint_of_three_stages_takes_images_for_each(tmp_path, shards, quick):
     three = replace(quick, stages=(8, 16, 32), images=(0, 0, 0))
-    run.finetune(shards, tmp_path, three, device="cpu")
+    run.finetune(run.Recipe(shards, three), tmp_path, device="cpu")
     taken = run.inherit(tmp_path, {}, {})
     chosen = config.load_config(None, taken)
     assert (chosen.images, chosen.model_size) == ((48_000, 18_000, 18_000), "tiny")

@@ -178,7 +178,7 @@ def test_weights_that_are_no_numbers_have_not_converged(tmp_path):
 def test_a_stage_trained_long_enough_converges_without_shifting_colours(tmp_path, quick):
     shards = write_shards(tmp_path / "shapes", shapes("red", "green", "blue", copies=5))
     long = replace(quick, stages=(8, 32), images=(0, 960), warmup=80)
-    model = run.finetune(shards, tmp_path / "run", long, device="cpu")
+    model = run.finetune(run.Recipe(shards, long), tmp_path / "run", device="cpu")
     told = model.facts.convergence["32"]
     assert told["converged"]
     assert told["psnr"] > told["bicubic"] + 1

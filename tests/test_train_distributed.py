@@ -7,6 +7,7 @@ import torch
 from tests.training import command, encoder, losses, quick, settings_file, shards, torchrun
 from train.checkpoints import checkpoint
 from train.training import run as training_run
+from train.training.run import Recipe
 
 
 @pytest.mark.parametrize("batch, microbatches", [(8, 1), (7, 2)])  # even and uneven parts
@@ -14,7 +15,7 @@ def test_two_processes_equal_one(tmp_path, shards, quick, batch, microbatches):
     exact = replace(quick, precision="fp32", batch_size=batch, gradient_accumulation=microbatches)
     exact = replace(exact, images=(4 * batch, 2 * batch))
     file = settings_file(tmp_path, exact)
-    one = training_run.finetune(shards, tmp_path / "one", exact, device="cpu")
+    one = training_run.finetune(Recipe(shards, exact), tmp_path / "one", device="cpu")
     done = torchrun(2, command(shards, tmp_path / "two", file))
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("model\t") == done.stderr.count("has not converged") == 1

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from curate.errors import InputError, LicenceError, UsageError
-from curate.formats.model import STATE_FILE
+from curate.formats.model import STATE_FILE, SetRecord
 from tests import cascades, tiny_encoder
 from tests.cascades import credit
 from tests.recorded_progress import RecordedProgress
@@ -82,9 +82,8 @@ def test_the_folder_holds_weights_description_card_and_credits(model, tmp_path):
 
 def test_the_most_frequent_and_the_rarest_words_are_named(tmp_path, encoder):
     words = {f"word{n:02d}": n for n in range(1, 31)}
-    export_model(
-        cascades.write(tmp_path / "model", encoder, facts={"words": words}), tmp_path / "fox"
-    )
+    facts = {"sets": [SetRecord("ab", "new", 30, words)]}
+    export_model(cascades.write(tmp_path / "model", encoder, facts=facts), tmp_path / "fox")
     readme = (tmp_path / "fox" / "README.md").read_text()
 
     assert "- most frequent (images): word30 (30), word29 (29)" in readme
@@ -287,7 +286,8 @@ def test_hostile_names_are_shown_as_they_are(tmp_path, encoder):
             license="CC0-1.0",
         )
     ]
-    facts = {**cascades.FACTS, "words": {"<b>": 2, "[x](y)": 1}}
+    sets = [SetRecord("ab", "new", 8, {"<b>": 2, "[x](y)": 1})]
+    facts = {**cascades.FACTS, "sets": sets}
     folder = cascades.write(tmp_path / "model", encoder, facts=facts)
     page = card.render_credits("<fox>", owed)
     export_model(folder, tmp_path / "fox")

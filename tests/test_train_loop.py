@@ -29,6 +29,7 @@ from train.checkpoints import checkpoint
 from train.sampling import sampler as sampling
 from train.training import loop, timing
 from train.training import run as training_run
+from train.training.run import Recipe
 
 GOLDEN = [1.249413, 1.084138, 0.998523, 1.147643, 0.948728]  # losses of `quick` in float32
 
@@ -48,14 +49,14 @@ def test_a_run_leaves_a_model_its_log_and_what_it_answers_for(trained, shards):
 
 def test_training_learns(tmp_path, shards, quick):
     longer = replace(quick, images=(1200, 0), log_every=300, precision="fp32")
-    training_run.finetune(shards, tmp_path, longer, device="cpu")
+    training_run.finetune(Recipe(shards, longer), tmp_path, device="cpu")
     curve = [loss for _, _, loss in losses(tmp_path)]
     assert curve[3] < curve[0] / 2
 
 
 def test_the_loss_curve_is_the_golden_one(tmp_path, shards, quick):
     """A change that claims to alter nothing leaves these as they are; the tolerance is a CPU's."""
-    training_run.finetune(shards, tmp_path, replace(quick, precision="fp32"), device="cpu")
+    training_run.finetune(Recipe(shards, replace(quick, precision="fp32")), tmp_path, device="cpu")
     found = losses(tmp_path)
     assert [loss for _, _, loss in found] == pytest.approx(GOLDEN, rel=1e-3)
 
@@ -65,7 +66,7 @@ def test_fine_tuning_starts_from_the_checkpoint_and_adds_its_words(
 ):
     new = write_shards(tmp_path / "new", shapes("blue"))
     model = training_run.finetune(
-        new, tmp_path / "run", quick, init=trained, replay=shards, device="cpu"
+        Recipe(new, quick, init=trained, replay=shards), tmp_path / "run", device="cpu"
     )
     assert model.facts.words["blue"] == 3 and model.facts.words["red"] == 3
     assert model.facts.licences == {"CC0-1.0": 9}
@@ -122,7 +123,7 @@ def test_a_run_whose_output_is_piped_says_how_far_it_is(tmp_path, quick, monkeyp
     from train.cli import main
 
     monkeypatch.setattr(terminal, "FIRST_LINE_SECONDS", 0.0)
-    monkeypatch.setattr(terminal, "LINE_SECONDS", 0.0)
+    monkeypatch.setattr(terminal, "MOST_LINE_SECONDS", 0.0)
     shards = write_shards(tmp_path / "shards", shapes("red"))
     file = settings_file(tmp_path, replace(quick, images=(16, 8)))
     with pytest.raises(SystemExit) as stop:
@@ -142,7 +143,7 @@ def test_long_captions_are_said_to_be_cut(tmp_path, quick):
     progress = RecordedProgress()
     shards = write_shards(tmp_path / "shards", items)
     tiny = replace(quick, images=(8, 8))
-    training_run.finetune(shards, tmp_path / "run", tiny, device="cpu", progress=progress)
+    training_run.finetune(Recipe(shards, tiny), tmp_path / "run", device="cpu", progress=progress)
     assert "1 of 4 captions have more than 64 tokens; the rest of each is not read" in progress.said
 
 
@@ -152,13 +153,13 @@ def test_one_picture_of_one_colour_trains(tmp_path, quick):
     white = io.BytesIO()
     Image.new("RGB", (32, 32), "white").save(white, "PNG")
     shards = write_shards(tmp_path / "one", [("white", white.getvalue(), ["a square"])])
-    model = training_run.finetune(shards, tmp_path / "run", quick, device="cpu")
+    model = training_run.finetune(Recipe(shards, quick), tmp_path / "run", device="cpu")
     assert all(torch.isfinite(p).all() for s in model.stages for p in s.network.parameters())
 
 
 def test_crops_of_large_stages_train(tmp_path, shards, quick):
     config = replace(quick, stages=(8, 16, 32), images=(8, 8, 16), crop=16)
-    model = training_run.finetune(shards, tmp_path, config, device="cpu")
+    model = training_run.finetune(Recipe(shards, config), tmp_path, device="cpu")
     assert [s.images_seen for s in model.stages] == [8, 8, 16]
 
 
@@ -215,7 +216,7 @@ def large(tmp_path_factory, quick):
     )
     run = folder / "run"
     model = training_run.finetune(
-        new, run, settings, replay=old, regularization=drawn, device="cpu"
+        Recipe(new, settings, replay=old, regularization=drawn), run, device="cpu"
     )
     return run, model
 
@@ -252,7 +253,7 @@ def test_held_out_pictures_take_no_more_room_than_those_that_are_learnt(
 
     monkeypatch.setattr(loop, "batch_loss", watched)
     settings = replace(quick, images=(8, 0), gradient_accumulation=4, ema_sigma_rel=(0.1,))
-    training_run.finetune(large[0].parent / "new", tmp_path, settings, device="cpu")
+    training_run.finetune(Recipe(large[0].parent / "new", settings), tmp_path, device="cpu")
     assert len(together) > 4 + 4  # those of the one step, and the held-out ones
     assert max(together) == 2
 
@@ -269,11 +270,11 @@ def test_pictures_are_drawn_meanwhile(large, tmp_path, shards, quick):
     with Image.open(large[0] / "samples" / "16-16.png") as image:
         assert len(image.text["prompt"].splitlines()) == 8
     asked = replace(quick, images=(8, 8), sample_every=8, sample_prompts=("a red triangle",))
-    training_run.finetune(shards, tmp_path, asked, device="cpu")
+    training_run.finetune(Recipe(shards, asked), tmp_path, device="cpu")
     with Image.open(tmp_path / "samples" / "8-8.png") as image:
         assert image.text["prompt"] == "a red triangle"
     never = replace(asked, sample_every=0)
-    training_run.finetune(shards, tmp_path / "never", never, device="cpu")
+    training_run.finetune(Recipe(shards, never), tmp_path / "never", device="cpu")
     assert not (tmp_path / "never" / "samples").exists()
     one, other = (checkpoint.load(p) for p in (tmp_path, tmp_path / "never"))
     for a, b in zip(one.stages, other.stages, strict=True):
@@ -285,7 +286,7 @@ def test_the_model_answers_for_every_set(large):
     run, model = large
     assert model.facts.settings["gradient_accumulation"] == 2 and model.facts.changed == []
     assert model.facts.words["yellow"] == 36 and model.facts.licences == {"CC0-1.0": 147}
-    assert len(model.facts.shards) == 3
+    assert len(model.facts.sets) == 3
     assert model.digest == checkpoint.load(run).digest != ""
 
 
@@ -294,14 +295,16 @@ def test_other_optimisers_learn(tmp_path, shards, quick, optimizer):
     rate = {"adafactor": 0.05, "muon": 2e-3}[optimizer]  # adafactor's is a share of each weight
     config = replace(quick, images=(480, 0), log_every=160, precision="fp32")
     config = replace(config, optimizer=optimizer, learning_rate=rate)
-    training_run.finetune(shards, tmp_path, config, device="cpu")
+    training_run.finetune(Recipe(shards, config), tmp_path, device="cpu")
     curve = [loss for _, _, loss in losses(tmp_path)]
     assert curve[-1] < 0.9 * curve[0]
 
 
 def test_computing_again_what_was_forgotten_changes_nothing(tmp_path, trained, shards, quick):
     training_run.finetune(
-        shards, tmp_path, replace(quick, gradient_checkpointing=True), device="cpu"
+        Recipe(shards, replace(quick, gradient_checkpointing=True)),
+        tmp_path,
+        device="cpu",
     )
     one, two = (checkpoint.load(p) for p in (tmp_path, trained))
     for a, b in zip(one.stages, two.stages, strict=True):
@@ -314,7 +317,7 @@ def test_what_cannot_fit_is_refused_before_it_begins(tmp_path, shards, quick):
     batch = timing.free_memory(torch.device("cpu")) // 700_000  # each takes about 1.1 MB
     huge = replace(quick, batch_size=batch, images=(batch, batch))
     with pytest.raises(UsageError, match="training needs about"):
-        training_run.finetune(shards, tmp_path / "run", huge, device="cpu")
+        training_run.finetune(Recipe(shards, huge), tmp_path / "run", device="cpu")
     assert not (tmp_path / "run" / "log.jsonl").exists()
 
 
@@ -322,6 +325,8 @@ def test_tensorboard_is_asked_for_at_once(tmp_path, shards, quick, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # as if not installed
     with pytest.raises(InputError, match="pip install tensorboard"):
         training_run.finetune(
-            shards, tmp_path / "run", replace(quick, tensorboard=True), device="cpu"
+            Recipe(shards, replace(quick, tensorboard=True)),
+            tmp_path / "run",
+            device="cpu",
         )
     assert not (tmp_path / "run").exists()

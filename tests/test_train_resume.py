@@ -19,11 +19,12 @@ from tests.training import command, encoder, entries, losses, quick, settings_fi
 from train.checkpoints import checkpoint
 from train.config import RENAMED_SETTINGS
 from train.training import run as training_run
+from train.training.run import Recipe
 
 
 def test_the_same_command_again_changes_nothing(trained, shards, quick):
     before, progress = (trained / MODEL_FILE).read_bytes(), RecordedProgress()
-    training_run.finetune(shards, trained, quick, device="cpu", progress=progress)
+    training_run.finetune(Recipe(shards, quick), trained, device="cpu", progress=progress)
     assert (trained / MODEL_FILE).read_bytes() == before
     assert "already trained" in progress.said[0]
 
@@ -34,7 +35,7 @@ def test_killed_again_and_again_equals_uninterrupted(tmp_path, trained, shards, 
     config = replace(config, ema_sigma_rel=(0.05, 0.2))
     where, file = tmp_path / "run", settings_file(tmp_path, config)
     whole = tmp_path / "whole"
-    training_run.finetune(shards, whole, config, device="cpu")
+    training_run.finetune(Recipe(shards, config), whole, device="cpu")
     kills = 0
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     for _ in range(5):
@@ -81,7 +82,7 @@ def wait_for_any(process: subprocess.Popen, where: Path, moments: random.Random)
 )
 def test_a_folder_holds_one_run(trained, shards, quick, change, message):
     with pytest.raises(InputError) as error:
-        training_run.finetune(shards, trained, replace(quick, **change), device="cpu")
+        training_run.finetune(Recipe(shards, replace(quick, **change)), trained, device="cpu")
     assert message in str(error.value) and "--out" in str(error.value)
 
 
@@ -92,7 +93,7 @@ def test_a_run_whose_settings_had_other_names_is_told_apart(trained, tmp_path, s
     facts["settings"] = {names.get(k, k): v for k, v in facts["settings"].items()}
     (folder / "settings.json").write_text(json.dumps(facts, sort_keys=True))
     with pytest.raises(InputError) as error:
-        training_run.finetune(shards, folder, quick, device="cpu")
+        training_run.finetune(Recipe(shards, quick), folder, device="cpu")
     listed = ", ".join(sorted(RENAMED_SETTINGS))
     assert str(error.value) == (
         f"{folder}: holds a run of another version, with other settings ({listed})\n"
@@ -106,14 +107,16 @@ def killed_at(shards, run, config, where):
     stage, images = where
     progress = KillingProgress(f"{config.stages[stage]} px", images)
     with pytest.raises(Killed):
-        training_run.finetune(shards, run, config, device="cpu", progress=progress)
+        training_run.finetune(Recipe(shards, config), run, device="cpu", progress=progress)
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_a_lower_rate_goes_on(tmp_path, shards, quick):
     killed_at(shards, tmp_path, quick, (0, 24))
     saved = (tmp_path / STATE_FILE).read_bytes()
     with pytest.raises(InputError) as error:
-        training_run.finetune(shards, tmp_path, replace(quick, learning_rate=1e30), device="cpu")
+        training_run.finetune(
+            Recipe(shards, replace(quick, learning_rate=1e30)), tmp_path, device="cpu"
+        )
     told = str(error.value)
     assert "the loss of stage 8 is no longer a number after 24 images" in told
     assert "learning_rate = 5e+29 in --config FILE (it was 1e+30)" in told
@@ -122,7 +125,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_a_lower_rate_goes_on(tmp_pat
 
     progress = RecordedProgress()
     lower = replace(quick, learning_rate=1e-4)
-    model = training_run.finetune(shards, tmp_path, lower, device="cpu", progress=progress)
+    model = training_run.finetune(Recipe(shards, lower), tmp_path, device="cpu", progress=progress)
     assert progress.said[-1].endswith(
         "goes on from 16 images of stage 8 with learning_rate = 0.0001 (it was 1e+30)"
     )
@@ -136,7 +139,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_a_lower_rate_goes_on(tmp_pat
 def test_a_broken_run_is_never_saved(tmp_path, shards, quick):
     config = replace(quick, learning_rate=1e30, warmup=0, save_every=8)
     with pytest.raises(InputError, match="it begins again, for nothing was saved yet"):
-        training_run.finetune(shards, tmp_path, config, device="cpu")
+        training_run.finetune(Recipe(shards, config), tmp_path, device="cpu")
     assert not (tmp_path / STATE_FILE).exists()
 
 
@@ -144,7 +147,7 @@ def test_other_settings_may_not_change_under_way(tmp_path, shards, quick):
     killed_at(shards, tmp_path, quick, (0, 24))
     for change in ({"batch_size": 4}, {"ema_sigma_rel": (0.1,)}, {"precision": "fp32"}):
         with pytest.raises(InputError, match=f"other {next(iter(change))}"):
-            training_run.finetune(shards, tmp_path, replace(quick, **change), device="cpu")
+            training_run.finetune(Recipe(shards, replace(quick, **change)), tmp_path, device="cpu")
 
 
 def test_a_full_disk_is_a_sentence_and_keeps_the_old_state(tmp_path, trained, shards, quick):
@@ -162,7 +165,7 @@ def test_a_full_disk_is_a_sentence_and_keeps_the_old_state(tmp_path, trained, sh
     assert "free some space" in done.stderr
     assert (run / STATE_FILE).read_bytes() == before
     assert [p.name for p in run.iterdir() if p.suffix == ".part"] == []
-    training_run.finetune(shards, run, quick, device="cpu")
+    training_run.finetune(Recipe(shards, quick), run, device="cpu")
     assert (run / MODEL_FILE).read_bytes() == (trained / MODEL_FILE).read_bytes()
 
 
@@ -170,7 +173,7 @@ def test_finished_stages_are_written_once_and_gone_in_the_end(tmp_path, trained,
     killed_at(shards, tmp_path, quick, (1, 24))
     finished = tmp_path / "finished-0.safetensors"
     assert (tmp_path / STATE_FILE).exists() and finished.exists()
-    training_run.finetune(shards, tmp_path, quick, device="cpu")
+    training_run.finetune(Recipe(shards, quick), tmp_path, device="cpu")
     assert (tmp_path / MODEL_FILE).read_bytes() == (trained / MODEL_FILE).read_bytes()
     assert list(tmp_path.glob("*.safetensors")) == [tmp_path / MODEL_FILE]
 
@@ -180,7 +183,7 @@ def test_saves_lie_some_seconds_apart_and_change_nothing(tmp_path, trained, shar
     killed_at(shards, tmp_path, seldom, (0, 40))
     with checkpoint.open_tensors(tmp_path / STATE_FILE) as (_, described):
         assert described["seen"] == 16  # the first one is not put off
-    training_run.finetune(shards, tmp_path, seldom, device="cpu")
+    training_run.finetune(Recipe(shards, seldom), tmp_path, device="cpu")
     one, two = (checkpoint.load(p) for p in (tmp_path, trained))
     for a, b in zip(one.stages, two.stages, strict=True):
         for x, y in zip(a.network.parameters(), b.network.parameters(), strict=True):
@@ -190,7 +193,7 @@ def test_saves_lie_some_seconds_apart_and_change_nothing(tmp_path, trained, shar
 def test_a_log_cut_short_before_the_first_save_is_mended(tmp_path, shards, quick):
     lines = '{"stage": 0, "images": 16, "loss": 9.0, "rate": 1.0}\n{"stage": 0, "ima'
     (tmp_path / "log.jsonl").write_text(lines)
-    training_run.finetune(shards, tmp_path, quick, device="cpu")
+    training_run.finetune(Recipe(shards, quick), tmp_path, device="cpu")
     assert [images for _, images, _ in losses(tmp_path)] == [16, 32, 48, 16, 32]
     assert all(loss < 9 for _, _, loss in losses(tmp_path))
 
@@ -201,7 +204,7 @@ def test_stopped_between_two_log_lines_goes_on_bit_for_bit(tmp_path, shards, qui
     config = replace(config, ema_sigma_rel=(0.1, 0.2))
     killed_at(shards, tmp_path / "killed", config, (0, 32))
     for name in ("killed", "whole"):
-        training_run.finetune(shards, tmp_path / name, config, device="cpu")
+        training_run.finetune(Recipe(shards, config), tmp_path / name, device="cpu")
     one, two = tmp_path / "killed", tmp_path / "whole"
     assert losses(one) == losses(two)
     assert (one / MODEL_FILE).read_bytes() == (two / MODEL_FILE).read_bytes()
@@ -211,10 +214,10 @@ def test_two_runs_do_not_share_a_folder(tmp_path, shards, quick):
     from curate.system.files import lock_folder
 
     with lock_folder(tmp_path), pytest.raises(CurateError, match="another command is writing here"):
-        training_run.finetune(shards, tmp_path, quick, device="cpu")
+        training_run.finetune(Recipe(shards, quick), tmp_path, device="cpu")
 
 
 def test_a_state_of_another_version_is_refused(tmp_path, shards, quick):
     checkpoint.write_tensors(tmp_path / STATE_FILE, {}, {"version": "fubuki-state/1"})
     with pytest.raises(InputError, match="written as fubuki-state/1, this reads fubuki-state/3"):
-        training_run.finetune(shards, tmp_path, quick, device="cpu")
+        training_run.finetune(Recipe(shards, quick), tmp_path, device="cpu")

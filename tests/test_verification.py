@@ -21,6 +21,7 @@ from train.checkpoints import checkpoint
 from train.config import TrainConfig
 from train.size import Size
 from train.training import run as training_run
+from train.training.run import Recipe
 from train.verification import generate, verdict, verify
 from train.verification.contrastive import Contrastive, augment, train_scorer
 from train.verification.intervals import Share, agresti_min, difference, share, student_95, wilson
@@ -828,7 +829,7 @@ def test_a_cascade_that_learnt_nothing_yet_is_verified_from_its_folder(tmp_path:
     encoder = tiny_encoder.build(tmp_path / "encoder")
     quick = TrainConfig(stages=(8, 16), images=(16, 16), model_size="tiny", batch_size=8)
     quick = replace(quick, text_encoder=encoder)
-    training_run.finetune(shards, tmp_path / "run", quick, device="cpu")
+    training_run.finetune(Recipe(shards, quick), tmp_path / "run", device="cpu")
     asked = verify.Verification(shards, trained=[shards], samples=6, scorer="nearest", device="cpu")
     report = verify.verify_word(tmp_path / "run", "circle", asked)
 

@@ -15,6 +15,7 @@ from tests import tiny_encoder
 from tests.drawings import shapes, write_shards
 from train.config import TrainConfig, to_json
 from train.training import run as training_run
+from train.training.run import Recipe
 
 QUICK = TrainConfig(
     stages=(8, 16),
@@ -47,7 +48,7 @@ def shards(tmp_path_factory):
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, shards, quick):
     folder = tmp_path_factory.mktemp("trained")
-    training_run.finetune(shards, folder, quick, device="cpu")
+    training_run.finetune(Recipe(shards, quick), folder, device="cpu")
     return folder
 
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __all__ = [
-    "Rule", "SamplingConfig", "TrainConfig", "Verification", "export_model", "finetune",
+    "Recipe", "Rule", "SamplingConfig", "TrainConfig", "Verification", "export_model", "finetune",
     "load_sampler", "plan_run", "verify_words",
 ]  # fmt: skip
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from train.publish.export import export_model
     from train.sampling.sampler import SamplingConfig, load_sampler
     from train.training.plan import plan_run
-    from train.training.run import finetune
+    from train.training.run import Recipe, finetune
     from train.verification.verdict import Rule
     from train.verification.verify import Verification, verify_words
 
@@ -25,7 +25,7 @@ _NAMES = {  # by module
     "publish.export": "export_model",
     "sampling.sampler": "SamplingConfig load_sampler",
     "training.plan": "plan_run",
-    "training.run": "finetune",
+    "training.run": "Recipe finetune",
     "verification.verdict": "Rule",
     "verification.verify": "Verification verify_words",
 }

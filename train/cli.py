@@ -86,16 +86,8 @@ def finetune(  # noqa: PLR0913 one a documented option
         init, settings, stages=stages, images=images, model_size=model_size, seed=seed
     )
     with terminal.TerminalProgress() as progress:
-        done = training_run.finetune(
-            shards,
-            run,
-            chosen,
-            init=init,
-            replay=replay,
-            regularization=regularization,
-            device=device,
-            progress=progress,
-        )
+        recipe = training_run.Recipe(shards, chosen, init, replay, regularization)
+        done = training_run.finetune(recipe, run, device=device, progress=progress)
     if distributed.rank_and_world_size()[0] == 0:  # of several processes, the one that speaks
         log.show_result(run, done, as_json=as_json)
 

@@ -3,12 +3,12 @@
 `train finetune` writes, in the header of `model.safetensors`, how many images of its shards have
 a caption with each word. Nothing but the header is read here: no weights, no torch.
 
-What the numbers mean. `curate pack` counts distinct images (by pixels) a word, as `text.tokens`
-cuts words; a hyphenated one is counted whole, and its parts are found in it here. Images held
-out of training are among them. Trainings add up: each folder of shards is added once, and the
-words of an image that lies in two of them are counted twice. Inflections cannot be added either,
-for one image may have a caption with "dog" and one with "dogs". So every count given here is the
-least number of distinct images that the file's numbers allow.
+What the numbers mean. A word is counted by the images, told apart by their keys, that have it in a
+caption, as `text.tokens` cuts words; a hyphenated one is counted whole, and its parts are found in
+it here. Images held out of training are among them. Trainings add up: each folder of shards is
+counted once, however often it was trained on. Where folders share images, and for inflections, for
+one image may have a caption with "dog" and one with "dogs", the count given here is the least
+number of images that the file's numbers allow.
 """
 
 from collections import defaultdict
@@ -39,18 +39,19 @@ class CheckpointIndex:
     def __init__(self, checkpoint: ModelRecord) -> None:
         """Answer for this checkpoint."""
         self.checkpoint = checkpoint
-        self.images = checkpoint.images
-        self._sets = len(checkpoint.facts.shards)  # trained on one after the other, or mixed
+        self.images = checkpoint.facts.images
+        shared = checkpoint.facts.shared_images
         unread = f"{checkpoint.path}: no word was counted in its training captions"
         self.incomplete = () if checkpoint.facts.words else (unread,)
         self.notes = [  # what a reader must know of the numbers
             "Phrases, pairs and bindings are not judged: a checkpoint counts single words only",
             "Images held out of training are counted, too",
         ]
-        if self._sets > 1:
+        if shared > 0:
+            sets = f"{len(checkpoint.facts.sets)} sets of shards"
             self.notes.append(
-                f"It was trained on {self._sets} sets of shards, which may share "
-                "images: the least number of distinct images is given"
+                f"It was trained on {sets}, which share {shared:,} images; of images with a word, "
+                "the least number that can be is given"
             )
 
     @cached_property
@@ -104,17 +105,12 @@ class CheckpointIndex:
         return exact, max(exact, self._min_images(shown)) - exact
 
     def _min_images(self, forms: Any) -> int:
-        """The fewest images that show any of the forms: as many as the commonest one's.
-
-        Its number was added over the sets of shards: in the set that holds most of them there are
-        at least as many as the mean.
-        """
-        packed = {word for form in forms for word in self._words_with(form)}
-        added = max((self.checkpoint.facts.words[word] for word in packed), default=0)
-        return -(-added // max(1, self._sets))
+        """The fewest images that show any of the forms: as many as the commonest one's."""
+        said = {word for form in forms for word in self._words_with(form)}
+        return max((self.checkpoint.facts.words[word] for word in said), default=0)
 
     def _words_with(self, form: str) -> list[str]:
-        """Words as packed that show a form: of East Asian characters, all that hold the run."""
+        """Words of captions that show a form: of East Asian characters, all that hold the run."""
         first, *others = tokens.terms(form) or [form]
         if others and "-" not in form:
             return [word for word in self._words_by_form.get(first, ()) if form in word]
@@ -122,7 +118,7 @@ class CheckpointIndex:
 
     @cached_property
     def _words_by_form(self) -> dict[str, list[str]]:
-        """Form -> words as packed that show it: itself, and those of which it is a term."""
+        """Form -> words of captions that show it: itself, and those of which it is a term."""
         found: dict[str, list[str]] = defaultdict(list)
         for word in self.checkpoint.facts.words:
             for form in {*tokens.forms(word), *tokens.terms(word)}:

@@ -10,15 +10,17 @@ Only the standard library is used here: the header is read and checked without w
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_origin
 
 from curate.errors import InputError
 
-MODEL_VERSION = "fubuki-model/3"
+MODEL_VERSION = "fubuki-model/4"  # 3: words were added over all sets, which nobody can undo
 MODEL_FILE = "model.safetensors"  # within a run's folder
 STATE_FILE = "state.safetensors"  # there too, while the run is unfinished
 METADATA = "fubuki"  # name of the JSON text in the header
@@ -42,19 +44,52 @@ class StageRecord:
 
 
 @dataclass(frozen=True)
+class SetRecord:
+    """One set of shards that the weights were trained on, as far as its images could be used."""
+
+    digest: str  # SHA-256 over the hashes of its shards
+    name: str  # its part in a batch when it first had one: "new", "replay" or "regularization"
+    images: int  # told apart by their keys
+    words: Mapping[str, int]  # word, as `curate.text.tokens` cuts it -> images that a caption of
+    # theirs says it of
+
+
+@dataclass(frozen=True)
 class ModelFacts:
     """What made the weights, and what they answer for."""
 
     settings: Mapping[str, Any]  # of the run
     changed: list[dict[str, Any]]  # settings that were changed while it was under way
     init: str | None  # SHA-256 of the model's file it started from
-    words: Mapping[str, int]  # word as packed -> images, added over all sets of shards
+    sets: list[SetRecord]  # each once, those of `init` first
     licences: Mapping[str, int]  # licence -> images, each counted once by its key
-    shards: list[str]  # SHA-256 of the index of each set of shards, those of `init` among them
     convergence: Mapping[str, Any]  # size of a super-resolution stage -> how well it restores
 
+    @property
+    def images(self) -> int:
+        """How many it was trained on, each counted once by its key."""
+        return sum(self.licences.values())
 
-NO_FACTS = ModelFacts({}, [], None, {}, {}, [], {})  # of weights that nothing has been taught
+    @property
+    def shared_images(self) -> int:
+        """How many more the sets hold when each is counted alone; 0: no image lies in two."""
+        return max(0, sum(each.images for each in self.sets) - self.images)
+
+    @cached_property
+    def words(self) -> Mapping[str, int]:
+        """Word -> images that show it: exact where no image lies in two sets.
+
+        Else the least number there can be, since captions of one image may differ between sets: as
+        many as the set with most of them has, and no fewer than all sets have together less all
+        images they share.
+        """
+        counts = [each.words for each in self.sets]
+        added = sum(map(Counter, counts), Counter[str]())
+        most = {word: max(each.get(word, 0) for each in counts) for word in added}
+        return {word: max(most[word], n - self.shared_images) for word, n in added.items()}
+
+
+NO_FACTS = ModelFacts({}, [], None, [], {}, {})  # of weights that nothing has been taught
 
 
 @dataclass(frozen=True)
@@ -66,11 +101,6 @@ class ModelRecord:
     encoder_digest: str  # SHA-256 of the encoder's weights
     stages: list[StageRecord]  # base first
     facts: ModelFacts
-
-    @property
-    def images(self) -> int:
-        """How many it was trained on, each counted once by its key."""
-        return sum(self.facts.licences.values())
 
     def to_json(self) -> dict[str, Any]:
         """The plain values that the header holds."""
@@ -111,8 +141,11 @@ def read_model(path: Path) -> ModelRecord:
     try:
         stages = [_record(StageRecord, value) for value in described["stages"]]
         facts = _record(ModelFacts, described["facts"])
+        sets = [_record(SetRecord, value) for value in facts.sets]
+        facts = replace(facts, sets=sets)
         values = described | {"path": file, "stages": stages, "facts": facts}
-        for name, counts in (("words", facts.words), ("licences", facts.licences)):
+        counted = [("words", each.words) for each in sets]
+        for name, counts in (*counted, ("licences", facts.licences)):
             if not all(type(n) is int and n >= 0 for n in counts.values()):
                 raise TypeError(f"its {name} are not numbers of images")
         return _record(ModelRecord, values)

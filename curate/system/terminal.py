@@ -16,8 +16,8 @@ from curate.errors import storage_error
 from curate.system.progress import Progress
 
 FIRST_LINE_SECONDS = 10.0  # seconds of counting after which a line tells how far it is
-LINE_GROWTH = 0.5  # of the seconds counted so far: how many until the next line, but within
-LINE_SECONDS = 5.0, 600.0  # these two
+LINE_GROWTH = 0.5  # share of the seconds counted so far that pass until the next line, but at most
+MOST_LINE_SECONDS = 600.0  # so many seconds
 REDRAW_SECONDS = 0.1  # seconds between two looks of a bar
 
 
@@ -205,8 +205,7 @@ class TerminalProgress(Progress, AbstractContextManager["TerminalProgress"]):
     def _put_off_line(self, now: float) -> None:
         """If a line was due and has been said, set when the next one is."""
         if now >= self._line:
-            least, most = LINE_SECONDS
-            self._line = now + min(max(least, LINE_GROWTH * (now - self._began)), most)
+            self._line = now + min(LINE_GROWTH * (now - self._began), MOST_LINE_SECONDS)
 
 
 def _bars() -> Any:

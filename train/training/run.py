@@ -4,13 +4,14 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from curate.errors import InputError, UsageError
-from curate.formats.model import MODEL_FILE, NO_FACTS, ModelFacts, read_model
+from curate.formats.model import MODEL_FILE, ModelFacts, SetRecord, read_model
 from curate.system.files import lock_folder, write_bytes
 from curate.system.progress import SILENT, Progress
 from train import config
@@ -38,31 +39,40 @@ CHANGEABLE = {  # settings that may be changed while a run is under way
 }
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """What a model is made of: images, settings, and what it starts from."""
+
+    shards: Path  # folder of shards, or the dataset folder that holds them
+    settings: TrainConfig  # with `init`, its stages and size must be the checkpoint's: `inherit`
+    init: Path | None = None  # checkpoint to start from; None: from nothing
+    replay: Path | None = None  # shards of what `init` was trained on, mixed into every batch
+    regularization: Path | None = None  # shards of images that `init` sampled, mixed in likewise,
+    # so that it goes on showing such images (prior preservation: Ruiz et al., arXiv:2208.12242,
+    # section 3.3)
+
+    @property
+    def folders(self) -> dict[str, Path | None]:
+        """Shards by the part they have in a batch, which is the setting of their weight, too."""
+        return {
+            "new": self.shards,
+            "replay": self.replay,
+            "regularization": self.regularization,
+        }
+
+
 def finetune(
-    shards: Path,
-    folder: Path,
-    settings: TrainConfig,
-    *,
-    init: Path | None = None,
-    replay: Path | None = None,
-    regularization: Path | None = None,
-    device: str = "auto",
-    progress: Progress = SILENT,
+    recipe: Recipe, folder: Path, *, device: str = "auto", progress: Progress = SILENT
 ) -> Cascade:
-    """Train a cascade on `shards`, from nothing or from the checkpoint `init`.
+    """Train a cascade, from nothing or from a checkpoint.
 
     A finished run is returned as it is; an unfinished one goes on where it was last saved, and on
     a CPU ends with the bytes an uninterrupted run would have written. Settings in `CHANGEABLE` may
     be others than before; the model's file then tells from when on.
 
     Args:
-        shards: folder of shards, or the dataset folder that holds them.
+        recipe: what to train on, how, and from what.
         folder: where the run writes.
-        settings: how to train; with `init`, its stages and size are taken from there.
-        init: checkpoint to start from.
-        replay: shards of what `init` was trained on, mixed into every batch.
-        regularization: shards of images that `init` sampled, mixed in likewise, so that it goes on
-            showing such images (prior preservation: Ruiz et al., arXiv:2208.12242, section 3.3).
         device: `auto`, `cpu` or `cuda`.
         progress: counts what is prepared, then the images each stage has seen, with the latest
             loss; told what a user should know, such as images left out. Of several processes
@@ -72,21 +82,20 @@ def finetune(
         InputError: shards, checkpoint or folder cannot be used; each says why.
         UsageError: it cannot fit into memory, or batches cannot be split among the processes.
     """
-    if settings.tensorboard:
+    if recipe.settings.tensorboard:
         run_log.require_tensorboard()
-    folders = {"new": shards, "replay": replay, "regularization": regularization}
-    with _open_run(folder, settings, pick_device(device), finetuning=init is not None) as run:
+    with _open_run(folder, recipe, pick_device(device)) as run:
         if run.rank == 0:
             run.progress = progress
-        return _train(run, folders, init)
+        return _train(run, recipe)
 
 
-def _train(run: Run, folders: Mapping[str, Path | None], init: Path | None) -> Cascade:
-    settings, folder = run.config, run.folder
+def _train(run: Run, recipe: Recipe) -> Cascade:
+    settings, folder, init = run.config, run.folder, recipe.init
     start = checkpoint.load(init) if init else None
     if run.rank:
         run.barrier()  # the first process fills the caches
-    shard_sets = load_shard_sets(run, folders)
+    shard_sets = load_shard_sets(run, recipe.folders)
     changed = _claim_folder(run, shard_sets, start)
     if (folder / MODEL_FILE).exists():
         run.progress.say(f"{folder}: already trained; nothing to do")
@@ -114,14 +123,12 @@ def _train(run: Run, folders: Mapping[str, Path | None], init: Path | None) -> C
             resume.finish_stage(folder, number, stages[number])
         run.barrier()
     if run.rank == 0:
-        words, digests = _words(shard_sets, start.facts if start else NO_FACTS)
         cascade.facts = ModelFacts(
             settings=config.to_json(settings),
             changed=changed,
             init=start.digest if start else None,
-            words=words,
+            sets=_add_sets(start.facts.sets if start else [], shard_sets),
             licences=dict(Counter(credit["license"] or "unknown" for credit in owed)),
-            shards=digests,
             convergence=_measure_stages(cascade, data, run.device),
         )
         checkpoint.save(folder / MODEL_FILE, cascade, owed)
@@ -153,10 +160,9 @@ def inherit(init: Path, stated: Mapping[str, Any], typed: Mapping[str, Any]) -> 
 
 
 @contextmanager
-def _open_run(
-    folder: Path, settings: TrainConfig, device: torch.device, *, finetuning: bool
-) -> Iterator[Run]:
+def _open_run(folder: Path, recipe: Recipe, device: torch.device) -> Iterator[Run]:
     """The run's folder, held by this run alone, and the processes that share the work."""
+    settings, finetuning = recipe.settings, recipe.init is not None
     rank, world = distributed.rank_and_world_size()
     batch = settings.batch_size
     last = min((n % batch or batch for n in settings.images if n), default=world)
@@ -261,17 +267,13 @@ def _new_cascade(settings: TrainConfig, mixture: Mixture) -> Cascade:
     return Cascade(stages, settings.text_encoder, mixture.text.encoder_digest)
 
 
-def _words(sources: Sequence[ShardSet], before: ModelFacts) -> tuple[dict[str, int], list[str]]:
-    """Words, with their images, and hashes of the shards that the weights answer for.
-
-    `before` are the facts of the checkpoint the run started from; its shards count once.
-    """
-    words, digests = Counter(before.words), set(before.shards)
+def _add_sets(before: Sequence[SetRecord], sources: Sequence[ShardSet]) -> list[SetRecord]:
+    """The sets of shards that the weights answer for, each once, those of the start first."""
+    found = {each.digest: each for each in before}
     for source in sources:
-        if source.digest not in digests:
-            digests.add(source.digest)
-            words.update(source.images.index.words)
-    return dict(words), sorted(digests)
+        if source.digest not in found:
+            found[source.digest] = source.record
+    return list(found.values())
 
 
 def _measure_stages(cascade: Cascade, data: TrainingData, device: torch.device) -> dict[str, Any]:

@@ -2,13 +2,17 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import torch
 
+from curate.formats.model import SetRecord
+from curate.text import tokens
 from train.data import dataset
 from train.data.batches import Mixture
 from train.data.dataset import CACHE, ImageSet
@@ -29,6 +33,13 @@ class ShardSet:
         """SHA-256 over the hashes of its shards."""
         hashes = json.dumps([s.sha256 for s in self.images.index.shards])
         return hashlib.sha256(hashes.encode()).hexdigest()
+
+    @property
+    def record(self) -> SetRecord:
+        """What a model's file says of it."""
+        said = [{w for text in texts for w in tokens.words(text)} for texts in self.images.captions]
+        words = Counter(chain.from_iterable(said))
+        return SetRecord(self.digest, self.name, len(self.images), dict(words))
 
 
 def load_shard_sets(run: Run, folders: Mapping[str, Path | None]) -> list[ShardSet]:
