@@ -146,10 +146,7 @@ def base(out: Path, images: int) -> float:
     start = time.process_time()
     with TerminalProgress() as progress:
         training_run.finetune(
-            Recipe(out / "known", settings),
-            out / "base",
-            device="cpu",
-            progress=progress,
+            Recipe(out / "known", settings), out / "base", device="cpu", progress=progress
         )
     if not spent.exists():
         spent.write_text(str(round(time.process_time() - start, 1)))
@@ -162,9 +159,7 @@ def warm_up(out: Path) -> None:
     shards, replay = out / f"fetched-{FETCHED[-1]}", out / "known"
     with tempfile.TemporaryDirectory() as folder:
         training_run.finetune(
-            Recipe(shards, quick, init=out / "base", replay=replay),
-            Path(folder),
-            device="cpu",
+            Recipe(shards, quick, init=out / "base", replay=replay), Path(folder), device="cpu"
         )
 
 

@@ -21,9 +21,7 @@ from train.training.run import Recipe
 def test_a_checkpoint_of_another_shape_is_refused(tmp_path, trained, shards, quick):
     with pytest.raises(InputError, match=r"stages 8,16, asked for 16,32"):
         training_run.finetune(
-            Recipe(shards, replace(quick, stages=(16, 32)), init=trained),
-            tmp_path,
-            device="cpu",
+            Recipe(shards, replace(quick, stages=(16, 32)), init=trained), tmp_path, device="cpu"
         )
     tensors, described = checkpoint.read_tensors(trained / MODEL_FILE)
     described["stages"][0]["unet"]["widths"] = [16, 64]

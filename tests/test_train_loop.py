@@ -302,9 +302,7 @@ def test_other_optimisers_learn(tmp_path, shards, quick, optimizer):
 
 def test_computing_again_what_was_forgotten_changes_nothing(tmp_path, trained, shards, quick):
     training_run.finetune(
-        Recipe(shards, replace(quick, gradient_checkpointing=True)),
-        tmp_path,
-        device="cpu",
+        Recipe(shards, replace(quick, gradient_checkpointing=True)), tmp_path, device="cpu"
     )
     one, two = (checkpoint.load(p) for p in (tmp_path, trained))
     for a, b in zip(one.stages, two.stages, strict=True):
@@ -325,8 +323,6 @@ def test_tensorboard_is_asked_for_at_once(tmp_path, shards, quick, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # as if not installed
     with pytest.raises(InputError, match="pip install tensorboard"):
         training_run.finetune(
-            Recipe(shards, replace(quick, tensorboard=True)),
-            tmp_path / "run",
-            device="cpu",
+            Recipe(shards, replace(quick, tensorboard=True)), tmp_path / "run", device="cpu"
         )
     assert not (tmp_path / "run").exists()
