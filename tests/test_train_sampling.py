@@ -27,6 +27,7 @@ from train.sampling.upscalers import Upscaler
 from train.size import Size
 from train.verification import generate
 from train.verification.generate import Sample
+from train.verification.samplers import open_sampler
 
 PROMPTS = ["a red circle", "a green square", "a blue triangle", ""]
 
@@ -243,7 +244,7 @@ def test_equal_in_equal_bytes(model, tmp_path):
 def test_each_picture_has_a_file_with_its_prompt_and_seed(oblong, tmp_path):
     sample(oblong, tmp_path / "sheet.png", PROMPTS[:2], count=2, seed=3, each=tmp_path / "each")
 
-    files = sorted((tmp_path / "each").iterdir())
+    *files, listed = sorted((tmp_path / "each").iterdir())
     assert [f.name for f in files] == [
         "0001-a-red-circle-seed-3.png",
         "0002-a-red-circle-seed-4.png",
@@ -255,6 +256,9 @@ def test_each_picture_has_a_file_with_its_prompt_and_seed(oblong, tmp_path):
     made = sampling.load_sampler(oblong, device="cpu").generate(["a green square"], [4])[0]
     with Image.open(files[3]) as image:
         assert far(np.asarray(image), made) <= 2
+    assert listed.name == "generated.jsonl"
+    again = open_sampler(tmp_path / "each")
+    assert far(again.generate(["a green square"], [4])[0], made) <= 2
 
 
 def test_a_sheet_shows_before_and_after_with_the_same_seeds(model, oblong, tmp_path):
@@ -331,7 +335,7 @@ def test_a_file_or_a_pipe_is_drawn_as_vocab_gaps_reads_it(
 
     with Image.open(tmp_path / "s.png") as sheet:
         assert sheet.text["prompt"] == "a red fox\nan owl, snow"
-    assert len(list((tmp_path / "each").iterdir())) == 2
+    assert len(list((tmp_path / "each").glob("*.png"))) == 2
     left_out = "negative prompts 1, settings 1, tags 1, weights 1"
     name = "standard input" if piped else file
     said = f"{name}: prompts to draw 2; not drawn as written: {left_out}\n"

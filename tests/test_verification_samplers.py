@@ -158,6 +158,38 @@ def test_a_lora_for_another_model_is_a_sentence(pipeline, lora, tmp_path, capfd)
     assert capfd.readouterr() == ("", "")
 
 
+def as_kohya(lora: Path, layers: Sequence[int]) -> dict[str, torch.Tensor]:
+    """The LoRA named as kohya's scripts do, with one for layers of the text encoder."""
+    made: dict[str, torch.Tensor] = {}
+    random = torch.Generator().manual_seed(0)
+    for name, weight in load_file(lora).items():
+        place, part = name.removeprefix("unet.").rsplit(".lora_", 1)
+        place = f"lora_unet_{place.replace('.', '_')}"
+        made[f"{place}.lora_{'down' if part[0] == 'A' else 'up'}.weight"] = weight.half()
+        made[f"{place}.alpha"] = torch.tensor(1.0)
+    for layer in layers:
+        for part in ("q_proj", "out_proj"):
+            place = f"lora_te_text_model_encoder_layers_{layer}_self_attn_{part}"
+            made[f"{place}.lora_down.weight"] = torch.randn(2, 32, generator=random)
+            made[f"{place}.lora_up.weight"] = 3 * torch.randn(32, 2, generator=random)
+            made[f"{place}.alpha"] = torch.tensor(2.0)
+    return made
+
+
+def test_a_lora_of_other_scripts_is_applied_to_text_encoders_too(pipeline, lora, tmp_path):
+    drawn = []
+    for layers in ([], [0]):
+        save_file(as_kohya(lora, layers), tmp_path / "kohya.safetensors")
+        file = tmp_path / "kohya.safetensors"
+        drawn.append(draw(open_sampler(pipeline, lora=file, device="cpu", settings=QUICK)))
+    plain = draw(open_sampler(pipeline, device="cpu", settings=QUICK))
+
+    assert len({images.tobytes() for images in (plain, *drawn)}) == 3
+    save_file(as_kohya(lora, [0, 7]), tmp_path / "deeper.safetensors")
+    with pytest.raises(InputError, match=r"4 of its 40 weights fit nothing .*text_encoder.*layers"):
+        open_sampler(pipeline, lora=tmp_path / "deeper.safetensors", device="cpu")
+
+
 def test_what_is_no_lora_is_a_sentence(pipeline, tmp_path):
     save_file({"weight": torch.ones(2, 2)}, tmp_path / "plain.safetensors")
     (tmp_path / "broken.safetensors").write_bytes(b"no")

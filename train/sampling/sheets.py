@@ -3,15 +3,18 @@
 Letters in names: N images, H and W pixels.
 """
 
+import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from curate.errors import UsageError
+from curate.system.files import write_bytes
 from curate.system.progress import SILENT, Progress
 from train.checkpoints.checkpoint import Cascade
 from train.figures import grids, lettering
@@ -26,6 +29,7 @@ IMAGES_A_ROW = 8  # images side by side on a sheet
 MAX_SHEET_PIXELS = 64_000_000  # pixels of a sheet at most; viewers refuse larger ones
 SMALL_SIDE = 64  # pixels a side below which upscalers invent more than they see (our observation)
 NAME_LETTERS = 40  # letters of a prompt in a file's name
+IMAGE_LIST = "generated.jsonl"  # beside images: `file`, `prompt` and `seed` of each, as JSON lines
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Request:
     upscaler: str | None = None  # `realesrgan` or a file: stands in for the stages from the first
     # that has not converged, or enlarges the finished images where all have
     out: Path = Path("samples.png")  # the sheet, which holds as many prompts as fit
-    each: Path | None = None  # folder for one PNG an image, besides
+    each: Path | None = None  # folder for one PNG an image, and a list of them, besides
     device: str = "auto"  # or `cpu`, `cuda`
 
     @property
@@ -170,6 +174,19 @@ def image_file_name(number: int, prompt: str, seed: int) -> str:
     return "-".join(filter(None, [f"{number:04d}", words, f"seed-{seed}"])) + ".png"
 
 
+def write_lines(values: Sequence[Mapping[str, Any]]) -> bytes:
+    """JSON lines, in UTF-8."""
+    return "".join(json.dumps(v, ensure_ascii=False) + "\n" for v in values).encode()
+
+
+def _write_list(folder: Path, files: Sequence[Path], pairs: Sequence[tuple[str, int]]) -> Path:
+    """Which image shows what: with it, the folder can be verified as if the model drew again."""
+    named = zip(files, pairs, strict=True)
+    lines = [{"file": f.name, "prompt": prompt, "seed": seed} for f, (prompt, seed) in named]
+    write_bytes(folder / IMAGE_LIST, write_lines(lines))
+    return folder / IMAGE_LIST
+
+
 @dataclass
 class Sheet:
     """What was sampled, as far as it fits."""
@@ -213,6 +230,8 @@ def _sample_sheet(checkpoint: Path, request: Request, what: str, progress: Progr
                 alone = request.steps_shown is None
                 kept.append([finished] if alone else [part[n] for part in whole])
         progress.count(what, drawn.first + len(drawn.noise_NHWC), len(pairs))
+    if request.each is not None:
+        files.append(_write_list(request.each, files, pairs))
     return Sheet(pipe.facts, list(_grid_rows(request, kept)), heads, fitting, files)
 
 

@@ -173,7 +173,8 @@ class PipelineSampler:
 
     def _draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[np.ndarray]:
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        with _quiet(self.folder, f"{self.kind} cannot draw from a prompt alone"):
+        fix = "name a text-to-image pipeline that diffusers draws with on this device"
+        with _quiet(self.folder, f"{self.kind} cannot draw from a prompt alone", fix):
             made = self.pipeline(prompt=list(prompts), generator=generators, **self._options)
         images = getattr(made, "images", None)
         if not isinstance(images, list) or len(images) != len(prompts):

@@ -26,7 +26,7 @@ from curate.formats.shards import iterate_samples
 from curate.system.files import file_sha256, write_bytes
 from curate.system.progress import SILENT, Progress
 from curate.text import tokens
-from train.sampling.sheets import image_file_name
+from train.sampling.sheets import image_file_name, write_lines
 from train.size import Size
 from train.verification.scorers import Reference, contains, holds, normalize_text
 from train.verification.verdict import NEVER, SHOWN, WITH, WITHOUT
@@ -147,8 +147,7 @@ def write_prompts(plan: Sequence[Sample], file: Path, size: Size) -> None:
         }
         for number, sample in enumerate(plan, 1)
     ]
-    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    write_bytes(file, text.encode())
+    write_bytes(file, write_lines(lines))
 
 
 @dataclass(frozen=True)

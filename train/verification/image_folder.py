@@ -16,10 +16,10 @@ from PIL import Image, ImageOps
 from curate.corpora.pixels import CaptionedImage, read_pixels
 from curate.errors import InputError
 from curate.system.files import file_sha256
+from train.sampling.sheets import IMAGE_LIST
 from train.size import Size
 from train.verification.generate import hash_texts
 
-LIST = "generated.jsonl"
 WHOLE = 1 << 31  # pixels of the shorter side: more than any image has, so that none is reduced
 SEEDS = range(1 << 64)  # those that a generator takes
 ENDINGS = {".png", ".jpg", ".jpeg", ".webp"}
@@ -54,7 +54,7 @@ class FolderSampler:
                 guessed at, all of them must be in order.
         """
         self.folder = folder
-        listed = _read_list(folder / LIST)
+        listed = _read_list(folder / IMAGE_LIST)
         self._refuse({i.line: p for i in listed if (p := _check_file(folder, i.name))})
         self._images = [
             CaptionedImage(i.name, (i.prompt,), folder / i.name, _hash(folder / i.name))
@@ -77,7 +77,9 @@ class FolderSampler:
     @property
     def digest(self) -> str:
         """SHA-256 of the list and of every image, in its order."""
-        return hash_texts([file_sha256(self.folder / LIST), *(i.sha256 for i in self._images)])
+        return hash_texts(
+            [file_sha256(self.folder / IMAGE_LIST), *(i.sha256 for i in self._images)]
+        )
 
     def describe(self) -> dict[str, Any]:
         """Where the images lie, their hashes, and how they were brought to one size."""
@@ -90,7 +92,7 @@ class FolderSampler:
         return {
             "kind": "images",
             "name": self.folder.resolve().name,
-            "list": file_sha256(self.folder / LIST),
+            "list": file_sha256(self.folder / IMAGE_LIST),
             "images": hash_texts([image.sha256 for image in self._images]),
             "count": len(self._images),
             "unlisted": self.unlisted(),
@@ -117,7 +119,7 @@ class FolderSampler:
         if None in rows:
             prompt, seed = prompts[rows.index(None)], seeds[rows.index(None)]
             problem = f"lists no image of {prompt!r} with seed {seed}"
-            raise InputError(self.folder / LIST, problem, fix="draw it, and add its line")
+            raise InputError(self.folder / IMAGE_LIST, problem, fix="draw it, and add its line")
         wanted = [self._images[row] for row in rows if row is not None]
         made = np.zeros((len(wanted), self.size.height, self.size.width, 3), np.uint8)
         for image, pixels, out_HWC in zip(wanted, read_pixels(wanted, WHOLE), made, strict=True):
@@ -131,7 +133,7 @@ class FolderSampler:
         return made
 
     def _refuse(self, problems: dict[int, str]) -> None:
-        _refuse_lines(self.folder / LIST, problems)
+        _refuse_lines(self.folder / IMAGE_LIST, problems)
 
 
 def _read_list(file: Path) -> list[ListedImage]:

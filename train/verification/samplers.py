@@ -5,19 +5,20 @@ from pathlib import Path
 from curate.errors import InputError, UsageError
 from curate.formats.model import MODEL_FILE, STATE_FILE
 from train.sampling.sampler import load_sampler
+from train.sampling.sheets import IMAGE_LIST
 from train.size import Size
 from train.verification.diffusers_pipeline import INDEX, PipelineSampler, PipelineSettings
 from train.verification.generate import Sampler
-from train.verification.image_folder import LIST, FolderSampler
+from train.verification.image_folder import FolderSampler
 
 KINDS = {
     MODEL_FILE: "a checkpoint",
     INDEX: "a diffusers pipeline",
-    LIST: "a list of generated images",
+    IMAGE_LIST: "a list of generated images",
 }
 WHAT_DRAWS = (
     "name a run folder of train finetune or its .safetensors, a folder of diffusers "
-    f"({INDEX}), or a folder of generated images ({LIST})"
+    f"({INDEX}), or a folder of generated images ({IMAGE_LIST})"
 )
 
 
@@ -56,7 +57,7 @@ def open_sampler(
         raise UsageError("--lora", f"{path} is {what}, which takes no LoRA", fix=fix)
     if found == [INDEX]:
         return PipelineSampler(path, lora, size, device, settings or PipelineSettings())
-    if found == [LIST]:
+    if found == [IMAGE_LIST]:
         return FolderSampler(path, size)
     if path.is_dir() and not found and not (path / STATE_FILE).exists():
         raise InputError(path, "nothing here draws, and no images are listed", fix=WHAT_DRAWS)
