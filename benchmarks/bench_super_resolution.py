@@ -1,23 +1,34 @@
 """Super-resolution: the stage that `train finetune` trains beside bicubic and Real-ESRGAN.
 
     python benchmarks/bench_super_resolution.py --shards demo/people-data [--out FOLDER]
-        [--low 16] [--size 64] [--images 18000] [--samples 1000]
+        [--low 16] [--size 64] [--images 8000] [--seeds 0,1,2] [--half b] [--limit 128]
+        [--try STEPS:HIGHEST:LOWEST ...] [--only-restore] [--judge FOLDER]
 
-Trains a super-resolution stage on the shards (all but the held-out images, settings and path of
-`train finetune`; again with the same --out nothing is trained), reduces the held-out images and
-restores them. Real-ESRGAN is listed where its weights are installed.
-Columns: PSNR in dB against the true images, mean over images and seeds, and what it is above
-bicubic; sharpness, the detail (what reducing takes away) beside that of the true images, 1 is
-as sharp; colours, the largest mean difference of a channel in 255ths; CPU-ms an image.
-FOLDER/grid.png shows, row by row, what was given, bicubic, Real-ESRGAN, ours and the true images.
-Exits with 1 if ours is less than 2 dB above bicubic or a colour shifts by 1/255 or more.
+Trains a super-resolution stage alone, once a seed, on four fifths of the images of `--shards` (what
+`curate pack` wrote), reduces images of the last fifth and restores them. Neither the weights nor
+the choice of an EMA (one is kept) saw those. They are cut in two by turns: the noise levels that
+`train sample` uses were chosen on half a (`--half a --try 4:1:0.1 ...`), half b measures.
+A stage that is trained is not trained again. Real-ESRGAN is listed where its weights are installed.
+
+Columns, each the mean over seeds (least to most): PSNR in dB, the mean of all images, and what it
+is above bicubic; high, the energy above the smaller image's Nyquist frequency over that of the true
+images (`convergence.high_frequency_ratio`: 1 is right, less is blur, more is noise); colours, the
+largest mean difference of a channel in 255ths; CPU-ms an image. FOLDER/grid.png shows, row by row,
+what was given, bicubic, Real-ESRGAN, ours and the true images.
+
+Restored images lie in FOLDER/seed-N.npz; `--judge FOLDER` measures them alone. To compare with
+another version, put this file into its checkout, type the same there with `--only-restore`, then
+`--judge` its folder here: both are measured alike.
+Exits with 1 if ours is less than half a dB above consistent bicubic without noise augmentation, or
+a colour shifts by 1/255 or more.
 """
 
 import argparse
+import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +37,6 @@ from PIL import Image
 from torch import Tensor
 
 from curate.errors import InputError
-from curate.system.terminal import TerminalProgress
-from train import config
 from train.checkpoints import checkpoint
 from train.checkpoints.checkpoint import Stage
 from train.config import TrainConfig
@@ -35,155 +44,129 @@ from train.data import dataset
 from train.resizing import back_project, downsample_to
 from train.sampling.sampler import SamplingConfig
 from train.sampling.upscalers import Upscaler, load_upscaler
-from train.size import Size
+from train.size import Size, join_sizes
 from train.text_encoder.embeddings import TextEncoder
-from train.training import convergence, run
+from train.training import convergence
 from train.training.convergence import Pairs
 
 CPU = torch.device("cpu")
-ABOVE, SHIFT = 2.0, 1.0  # dB over bicubic and 255ths that must be reached
+SHIFT = 1.0  # 255ths: least shift of a colour that fails
 SHOWN = 9  # columns of the grid
-
-
-@dataclass
-class Method:
-    """What one way to enlarge made, image by image."""
-
-    psnr: list[Tensor] = field(default_factory=list)
-    sharpness: list[Tensor] = field(default_factory=list)
-    difference: list[Tensor] = field(default_factory=list)
-    seconds: float = 0.0
-    shown: Tensor | None = None  # the first images
-
-    def add(self, made: Tensor, pairs: Pairs) -> None:
-        self.psnr.append(convergence.psnr(made, pairs.real_BCHW))
-        self.sharpness.append(detail(made, pairs) / detail(pairs.real_BCHW, pairs))
-        self.difference.append(convergence.channel_difference(made, pairs.real_BCHW))
-        self.shown = made[:SHOWN] if self.shown is None else self.shown
-
-    @property
-    def decibels(self) -> float:
-        return float(torch.cat(self.psnr).mean())
-
-    @property
-    def shift(self) -> float:
-        return float(torch.cat(self.difference).mean(0).abs().max())
-
-    def line(self, name: str, bicubic: float) -> str:
-        count = sum(map(len, self.psnr))
-        sharp = float(torch.cat(self.sharpness).mean())
-        return (
-            f"{name:32} {self.decibels:7.2f} {self.decibels - bicubic:+7.2f} {sharp:10.3f} "
-            f"{self.shift:8.3f} {1000 * self.seconds / count:8.1f} {count:8d}"
-        )
+BICUBIC, CONSISTENT, OURS, EXACT = (
+    *("bicubic", "bicubic, consistent"),
+    *("ours", "ours, noise_augmentation 0"),
+)
+IN_GRID = (BICUBIC, "Real-ESRGAN", OURS)
+Restored = dict[str, np.ndarray]  # method -> images, float32 (N, C, H, W); also "true", "given"
+# and "seconds NAME", CPU-seconds of them all
 
 
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--shards", type=Path, required=True)
+    options.add_argument("--shards", type=Path, help="folder of shards, or of their dataset")
     options.add_argument("--out", type=Path, default=Path("super-resolution"))
     options.add_argument("--low", type=Size.of, default=Size(16, 16))
     options.add_argument("--size", type=Size.of, default=Size(64, 64))
-    options.add_argument("--images", type=int, default=18_000, help="images the stage is taught")
-    options.add_argument("--samples", type=int, default=1_000, help="images drawn by ours")
-    options.add_argument("--config", type=Path, help="TOML file with settings of train finetune")
+    options.add_argument("--images", type=int, default=8_000, help="images the stage is taught")
+    options.add_argument("--seeds", default="0,1,2", help="of training, one run each")
+    options.add_argument("--half", choices=("a", "b"), default="b", help="of held-out images")
+    options.add_argument("--limit", type=int, default=128, help="images restored, at most")
+    options.add_argument("--try", dest="tries", nargs="*", default=[], help="other noise levels")
+    options.add_argument("--only-restore", action="store_true", help="measure nothing")
+    options.add_argument("--judge", type=Path, help="measure what another call restored there")
     given = options.parse_args()
     torch.set_num_threads(1)
-    changes = {"stages": [given.low, given.size], "images": (0, given.images)}
-    settings = config.load_config(given.config, changes)
-    stage, spent = train(given.shards, given.out, settings)
-    pairs, keys = load_held_out(given.shards, stage, settings)
-    taught = f"{stage.images_seen:,} images taught in {spent:.0f} CPU-s"
-    print(f"{given.low} -> {given.size} px, {taught}, {len(keys)} images held out")
-    found = compare(stage, pairs, given.samples)
-    print(
-        f"{'':32} {'PSNR':>7} {'above':>7} {'sharpness':>10} {'colours':>8} {'CPU-ms':>8} samples"
-    )
-    for name, method in found.items():
-        print(method.line(name, found["bicubic"].decibels))
-    grid(found, pairs).save(given.out / "grid.png")
-    print(f"{given.out / 'grid.png'}: {', '.join(['given', *grid_names(found), 'true'])}")
-    ours = found["ours"]
-    missed = ours.decibels < found["bicubic"].decibels + ABOVE or ours.shift >= SHIFT
-    return int(missed)
+    if given.judge:
+        return judge(given.judge)
+    if given.shards is None:
+        options.error("--shards or --judge is needed")
+    given.out.mkdir(parents=True, exist_ok=True)
+    for seed in map(int, given.seeds.split(",")):
+        settings = TrainConfig(
+            stages=(given.low, given.size),
+            images=(0, given.images),
+            seed=seed,
+            held_out=0.2,
+            ema_sigma_rel=(0.1,),
+        )
+        stage = train(given.shards, given.out / f"seed-{seed}", settings)
+        pairs = load_half(given.shards, stage, settings, given.half, given.limit)
+        np.savez(given.out / f"seed-{seed}.npz", **restore_all(stage, pairs, given.tries))
+    return 0 if given.only_restore else judge(given.out)
 
 
-def train(shards: Path, out: Path, settings: TrainConfig) -> tuple[Stage, float]:
-    """The stage, and the CPU-seconds of this call."""
-    begun = time.process_time()
-    with TerminalProgress() as progress:
-        run.finetune(run.Recipe(shards, settings), out, device="cpu", progress=progress)
-    spent = time.process_time() - begun
-    return checkpoint.load(out).stages[1], spent
+def train(shards: Path, out: Path, settings: TrainConfig) -> Stage:
+    """By the command, which every version has."""
+    chosen = out.with_suffix(".toml")
+    values = {"held_out": settings.held_out, "ema_sigma_rel": list(settings.ema_sigma_rel)}
+    chosen.write_text("".join(f"{k} = {v}\n" for k, v in (values | {"sample_every": 0}).items()))
+    words = {
+        "--stages": join_sizes(settings.stages),
+        "--images": ",".join(map(str, settings.images)),
+        "--seed": settings.seed,
+        "--config": chosen,
+        "--device": "cpu",
+    }
+    typed = [str(word) for pair in words.items() for word in pair]
+    finetune = [sys.executable, "-m", "train.cli", "finetune", "--shards", str(shards)]
+    subprocess.run([*finetune, "--out", str(out), *typed], check=True, stdout=subprocess.DEVNULL)
+    return checkpoint.load(out).stages[1]
 
 
-def load_held_out(shards: Path, stage: Stage, settings: TrainConfig) -> tuple[Pairs, list[str]]:
-    """The images that `train finetune` kept out, with their first captions encoded."""
+def load_half(shards: Path, stage: Stage, settings: TrainConfig, half: str, limit: int) -> Pairs:
+    """Images that `train finetune` kept out, every other one, with first captions encoded."""
     _, held = dataset.split_held_out(dataset.load_images(shards, stage.size), settings.held_out)
-    if not len(held):
+    rows = list(range("ab".index(half), len(held), 2))[:limit]
+    if not rows:
         raise SystemExit("too few images: none is held out")
-    encoded = TextEncoder(settings.text_encoder, device=CPU).encode([c[0] for c in held.captions])
-    images = held.images(range(len(held)))
-    low = stage.conditioning_size or stage.size
-    text = encoded.take(torch.arange(len(held)))
-    return Pairs(images, downsample_to(images, low), text), held.keys
+    encoder = TextEncoder(settings.text_encoder, device=CPU)
+    text = encoder.encode([held.captions[row][0] for row in rows]).take(torch.arange(len(rows)))
+    images = held.images(rows)
+    return Pairs(images, downsample_to(images, stage.conditioning_size or stage.size), text)
 
 
-def compare(stage: Stage, pairs: Pairs, samples: int) -> dict[str, Method]:
-    """Each way to enlarge, by name."""
-    rounds = -(-samples // len(pairs.real_BCHW))
-    sampling = SamplingConfig()
-    found: dict[str, Method] = {}
-    plain = pairs.upsampled_BCHW.clamp(-1, 1)
-    measure(found, "bicubic", pairs, lambda n: plain)
-    measure(found, "bicubic, consistent", pairs, lambda n: back_project(plain, pairs.low_BChw))
+def restore_all(stage: Stage, pairs: Pairs, tries: Sequence[str]) -> Restored:
+    """The images as each way to enlarge makes them."""
+    plain, usual = pairs.upsampled_BCHW.clamp(-1, 1), SamplingConfig()
+    ways: dict[str, Callable[[], Tensor]] = {
+        BICUBIC: lambda: plain,
+        CONSISTENT: lambda: back_project(plain, pairs.low_BChw),
+    }
     try:
         ready = load_upscaler("realesrgan", device=CPU)
-        measure(found, "Real-ESRGAN", pairs, lambda n: upscale(ready, pairs))
-        made = upscale(ready, pairs)
-        measure(
-            found, "Real-ESRGAN, consistent", pairs, lambda n: back_project(made, pairs.low_BChw)
+        ways["Real-ESRGAN"] = lambda: upscale(ready, pairs)
+        ways["Real-ESRGAN, consistent"] = lambda: back_project(
+            upscale(ready, pairs), pairs.low_BChw
         )
     except InputError as error:
         print(error)
-    exact = replace(sampling, noise_augmentation=0.0)
-    measure(found, "ours", pairs, lambda n: restore(stage, pairs, sampling, n), rounds)
-    measure(
-        found, "ours, noise_augmentation 0", pairs, lambda n: restore(stage, pairs, exact, n), 3
-    )
-    measure(found, "ours, not made consistent", pairs, lambda n: sample(stage, pairs, n), 3)
+    samplings = {OURS: usual, EXACT: replace(usual, noise_augmentation=0.0)}
+    for words in tries:
+        steps, high, low = words.split(":")
+        levels = {
+            "super_resolution_sigma_max": float(high),
+            "super_resolution_sigma_min": float(low),
+        }
+        samplings[f"ours, {words}"] = replace(usual, super_resolution_steps=int(steps), **levels)
+    for name, sampling in samplings.items():
+        ways[name] = lambda sampling=sampling: restore(stage, pairs, sampling)  # type: ignore[misc]
+    found: Restored = {"true": pairs.real_BCHW.numpy(), "given": pairs.low_BChw.numpy()}
+    for name, way in ways.items():
+        begun = time.process_time()
+        found[name] = way().numpy()
+        found[f"seconds {name}"] = np.array(time.process_time() - begun)
     return found
 
 
-def measure(
-    found: dict[str, Method],
-    name: str,
-    pairs: Pairs,
-    make: Callable[[int], Tensor],
-    rounds: int = 1,
-) -> None:
-    found[name] = Method()
-    for number in range(rounds):
-        begun = time.process_time()
-        made = make(number)
-        found[name].seconds += time.process_time() - begun
-        found[name].add(made, pairs)
-
-
-def seeds(pairs: Pairs, number: int) -> list[int]:
-    count = len(pairs.real_BCHW)
-    return list(range(number * count, (number + 1) * count))
-
-
 @torch.inference_mode()
-def restore(stage: Stage, pairs: Pairs, sampling: SamplingConfig, number: int) -> Tensor:
-    return convergence.restore(stage, pairs, CPU, sampling, seeds(pairs, number))
-
-
-@torch.inference_mode()
-def sample(stage: Stage, pairs: Pairs, number: int) -> Tensor:
-    """As the network leaves them."""
-    return convergence.refine(stage, pairs, CPU, SamplingConfig(), seeds(pairs, number))
+def restore(stage: Stage, pairs: Pairs, sampling: SamplingConfig) -> Tensor:
+    """As `train sample` would, a few at a time; the noise of image n has seed n."""
+    parts = []
+    for part in torch.arange(len(pairs.real_BCHW)).split(64):
+        text = (pairs.text[0][part], pairs.text[1][part])
+        some = Pairs(pairs.real_BCHW[part], pairs.low_BChw[part], text)
+        parts.append(convergence.restore(stage, some, CPU, sampling, part.tolist()))
+    return torch.cat(parts)
 
 
 def upscale(network: Upscaler, pairs: Pairs) -> Tensor:
@@ -191,23 +174,60 @@ def upscale(network: Upscaler, pairs: Pairs) -> Tensor:
     return from_bytes(network.upscale_to(to_bytes(pairs.low_BChw), Size(width, height)))
 
 
-def detail(images_BCHW: Tensor, pairs: Pairs) -> Tensor:
-    """Root mean square of what is lost when images are reduced and enlarged again (B)."""
-    height, width = pairs.low_BChw.shape[2:]
-    again = replace(pairs, low_BChw=downsample_to(images_BCHW, Size(width, height)))
-    return (images_BCHW - again.upsampled_BCHW).square().mean((1, 2, 3)).sqrt()
+def judge(folder: Path) -> int:
+    """Measure the restored images of every seed; 1 if ours is not worth having."""
+    runs = [dict(np.load(file)) for file in sorted(folder.glob("seed-*.npz"))]
+    if not runs:
+        raise SystemExit(f"{folder}: nothing was restored here")
+    (count, _, height, width), low = runs[0]["true"].shape, runs[0]["given"].shape
+    seeds = f"{len(runs)} seeds, {count} images held out"
+    print(f"{low[3]}x{low[2]} -> {width}x{height} px, {seeds}")
+    print(f"{'':30} {'PSNR':>21} {'above':>7} {'high':>18} {'colours':>8} {'CPU-ms':>8}")
+    names = [name for name in runs[0] if f"seconds {name}" in runs[0]]
+    figures = {name: [measure(made, name) for made in runs] for name in names}
+    for name, measured in figures.items():
+        decibels, high, shift, seconds = map(np.array, zip(*measured, strict=True))
+        above = decibels.mean() - np.mean([one[0] for one in figures[BICUBIC]])
+        print(
+            f"{name:30} {spread(decibels)} {above:+7.2f} {spread(high)} {shift.max():8.3f} "
+            f"{1000 * seconds.mean() / count:8.1f}"
+        )
+    draw_grid(runs[0]).save(folder / "grid.png")
+    shown = ", ".join(["given", *(name for name in IN_GRID if name in names), "true"])
+    print(f"{folder / 'grid.png'}: {shown}")
+    exact, plain = (np.mean([one[0] for one in figures[name]]) for name in (EXACT, CONSISTENT))
+    shifted = max(one[2] for one in figures[OURS])
+    return int(exact < plain + convergence.MARGIN_DB or shifted >= SHIFT)
 
 
-def grid_names(found: dict[str, Method]) -> list[str]:
-    return [name for name in ("bicubic", "Real-ESRGAN", "ours") if name in found]
+def measure(made: Restored, name: str) -> tuple[float, float, float, float]:
+    """PSNR in dB, high-frequency ratio, largest shift of a channel in 255ths, CPU-seconds."""
+    drawn, real = torch.from_numpy(made[name]), torch.from_numpy(made["true"])
+    low = Size(made["given"].shape[3], made["given"].shape[2])
+    energies = (convergence.high_frequency_energy(images, low) for images in (drawn, real))
+    shift = convergence.channel_difference(drawn, real).mean(0).abs().max()
+    return (
+        float(convergence.psnr(drawn, real).mean()),
+        convergence.high_frequency_ratio(*energies) or 0.0,
+        float(shift),
+        float(made[f"seconds {name}"]),
+    )
 
 
-def grid(found: dict[str, Method], pairs: Pairs) -> Image.Image:
-    factor = pairs.real_BCHW.shape[3] // pairs.low_BChw.shape[3]
-    squares = pairs.low_BChw[:SHOWN].repeat_interleave(factor, 2).repeat_interleave(factor, 3)
-    made = [found[name].shown for name in grid_names(found)]
-    rows = [squares, *(m for m in made if m is not None), pairs.real_BCHW[:SHOWN]]
-    pixels = np.concatenate([np.concatenate(list(to_bytes(row)), 1) for row in rows])
+def spread(values: np.ndarray) -> str:
+    return f"{values.mean():6.2f} ({values.min():5.2f} {values.max():5.2f})"
+
+
+def draw_grid(made: Restored) -> Image.Image:
+    factor = made["true"].shape[3] // made["given"].shape[3]
+    squares = made["given"][:SHOWN].repeat(factor, 2).repeat(factor, 3)
+    rows = [
+        squares,
+        *(made[name][:SHOWN] for name in IN_GRID if name in made),
+        made["true"][:SHOWN],
+    ]
+    drawn = [np.concatenate(list(to_bytes(torch.from_numpy(row))), 1) for row in rows]
+    pixels = np.concatenate(drawn)
     return Image.fromarray(pixels).resize((pixels.shape[1] * 2, pixels.shape[0] * 2), 0)
 
 

@@ -21,6 +21,7 @@ FACTS: dict[str, Any] = {
             "psnr": 30.0,
             "bicubic": 25.0,
             "back_projected": 26.0,
+            "high_frequency": 0.8,
             "converged": True,
             "held_out": True,
         }

@@ -103,8 +103,8 @@ def test_a_folder_without_a_model_says_why(tmp_path: Path):
 
 
 def test_an_older_file_is_refused_with_what_to_type(tmp_path: Path):
-    (tmp_path / "m.safetensors").write_bytes(file(MODEL | {"version": "fubuki-model/3"}))
+    (tmp_path / "m.safetensors").write_bytes(file(MODEL | {"version": "fubuki-model/4"}))
     with pytest.raises(InputError) as error:
         read_model(tmp_path / "m.safetensors")
-    said = "written as 'fubuki-model/3', this reads 'fubuki-model/4'\n  fix: train it again: train "
+    said = "written as 'fubuki-model/4', this reads 'fubuki-model/5'\n  fix: train it again: train "
     assert said in str(error.value)

@@ -1,4 +1,5 @@
 # ruff: noqa: F401, F811 fixtures
+import io
 import math
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from tests import tiny_encoder
 from tests.drawings import shapes, write_shards
@@ -48,6 +50,50 @@ def test_channel_difference_tells_a_shift_from_noise():
     torch.testing.assert_close(
         convergence.channel_difference(lit, image), shift.expand(2, 3), atol=1e-4, rtol=0
     )
+
+
+def wave(across: int, down: int, size: Size) -> torch.Tensor:
+    """Cosines with so many half periods across and down the image (1, 3, H, W)."""
+    x, y = ((torch.arange(side) + 0.5) / side for side in size)
+    image = torch.outer((math.pi * down * y).cos(), (math.pi * across * x).cos())
+    return image.expand(1, 3, -1, -1)
+
+
+@pytest.mark.parametrize(
+    ("across", "down", "energy"),
+    [(0, 0, 0), (7, 3, 0), (8, 0, 0.5), (0, 4, 0.5), (31, 0, 0.5), (8, 3, 0.25), (7, 4, 0.25)],
+)
+def test_energy_counts_from_the_nyquist_frequency_of_the_small_picture_on(across, down, energy):
+    image, low = wave(across, down, Size(32, 16)), Size(8, 4)
+    found = convergence.high_frequency_energy(image, low)
+    assert found.tolist() == pytest.approx([energy], abs=1e-6)
+    assert convergence.high_frequency_energy(3 * image, low).item() == pytest.approx(9 * energy)
+
+
+def test_energy_of_white_noise_is_the_share_of_frequencies_above():
+    noise = 0.2 * torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    found = convergence.high_frequency_energy(noise, Size(32, 32)).mean().item()
+    assert found == pytest.approx(0.2**2 * 3 / 4, rel=0.02)
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5, 1.0, 2.0])
+def test_the_ratio_is_the_square_of_how_strongly_detail_is_drawn(strength):
+    low, shift = Size(8, 8), 0.1
+    plain, detail = wave(3, 2, Size(32, 32)), 0.2 * wave(19, 5, Size(32, 32))
+    energy = convergence.high_frequency_energy
+    drawn, real = energy(plain + strength * detail + shift, low), energy(plain + detail, low)
+    assert convergence.high_frequency_ratio(drawn, real) == pytest.approx(strength**2, abs=1e-5)
+
+
+def test_blur_is_below_one_noise_above_and_pictures_without_detail_tell_nothing():
+    energy, low = convergence.high_frequency_energy, Size(8, 8)
+    real = drawn(4, 3, 32, 32)
+    blurred = upsample(downsample_to(real, low), Size(32, 32))
+    assert convergence.high_frequency_ratio(energy(blurred, low), energy(real, low)) < 0.1
+    noisy = real + 0.3 * torch.randn(real.shape, generator=torch.Generator().manual_seed(2))
+    assert convergence.high_frequency_ratio(energy(noisy, low), energy(real, low)) > 1.5
+    flat = torch.full_like(real, 0.7)
+    assert convergence.high_frequency_ratio(energy(noisy, low), energy(flat, low)) is None
 
 
 sizes = st.sampled_from([(Size(8, 8), 2), (Size(16, 8), 4), (Size(4, 12), 2), (Size(5, 3), 4)])
@@ -140,6 +186,17 @@ def test_a_stage_that_has_learnt_nothing_has_not_converged(tmp_path, size):
     assert told["bicubic"] == pytest.approx(float(convergence.psnr(plain, real).mean()), abs=1e-3)
     assert told["back_projected"] > told["bicubic"]
     assert told["psnr"] < told["back_projected"] + convergence.MARGIN_DB
+    assert 0 < told["high_frequency"] < 0.6  # it draws little more than blur
+
+
+def test_pictures_without_detail_have_no_ratio(tmp_path):
+    blank = Image.new("RGB", (32, 32), "teal")
+    data = io.BytesIO()
+    blank.save(data, "PNG")
+    shards = write_shards(tmp_path / "blank", [("blank", data.getvalue(), ["blank"])])
+    pictures = of(dataset.load_images(shards, Size(32, 32)))
+    told = convergence.measure(stage(Size(32, 32), Size(8, 8)), pictures.sets[0], pictures, CPU)
+    assert told["high_frequency"] is None
 
 
 def test_pictures_are_measured_a_few_at_a_time_with_the_same_figures(tmp_path, monkeypatch):
@@ -183,3 +240,14 @@ def test_a_stage_trained_long_enough_converges_without_shifting_colours(tmp_path
     assert told["converged"]
     assert told["psnr"] > told["bicubic"] + 1
     assert told["colour_shift"] < 1
+    assert 0.3 < told["high_frequency"] < 1.2
+
+
+@pytest.mark.parametrize("noise_augmentation", [0.0, 0.5])
+def test_the_residual_is_measured_without_noise_augmentation(tmp_path, quick, noise_augmentation):
+    shards = write_shards(tmp_path / "shapes", shapes("red", "green", "blue"))
+    settings = replace(quick, images=(0, 0), noise_augmentation=noise_augmentation)
+    made = run.finetune(run.Recipe(shards, settings), tmp_path / "run", device="cpu").stages[1]
+    pictures = dataset.load_images(shards, made.size).images(range(9))
+    residual = pictures - upsample(downsample_to(pictures, made.conditioning_size), made.size)
+    assert made.sigma_data == pytest.approx(float(residual.std()), rel=0.02)

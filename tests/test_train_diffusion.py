@@ -122,7 +122,8 @@ def test_for_gaussian_data_silence_is_optimal_and_its_loss_is_one(sigma):
         network = lambda x, levels, text, mask: torch.full_like(x, output)  # noqa: E731
         text = (torch.zeros(64, 1, 4), torch.ones(64, 1))
         predicted = d.denoise(network, noisy, sigma_B, text, sigma_data=0.5)
-        return float(d.training_loss(predicted, clean, sigma_B, sigma_data=0.5).mean())
+        losses = d.training_loss(predicted, clean, sigma_B, sigma_data=0.5, conditioning=None)
+        return float(losses.mean())
 
     assert loss(0.0) == pytest.approx(1, rel=0.02)
     # a network off by F adds F^2 at every noise level: the weight undoes c_out
@@ -151,9 +152,65 @@ def test_the_low_resolution_picture_and_its_level_reach_the_network():
     out = d.denoise(network, noisy, sigma, text, sigma_data=0.5, conditioning=(low, level))
     assert torch.equal(seen["x"][:, 3:], low)
     assert torch.equal(seen["levels"][:, 1], torch.tensor([0.0, 1.0]))
-    # a silent network moves from the low-resolution image towards the noisy one, EDM's c_skip
-    skip = torch.tensor([0.5, 0.25 / 4.25]).reshape(2, 1, 1, 1)
+    # a silent network moves from the low-resolution image towards the noisy one, by EDM's c_skip
+    # for a variance of 0.25 and, where the level is 0.5, twice that
+    skip = torch.tensor([0.5, 0.5 / 4.5]).reshape(2, 1, 1, 1)
     assert torch.allclose(out, low + skip * (noisy - low))
+
+
+@pytest.mark.parametrize(
+    ("residual", "level", "spread"),
+    [(0.12, 0.0, 0.12), (0.12, 0.05, 0.13), (0.3, 0.4, 0.5), (0.12, 0.5, 0.514198)],
+)
+def test_variances_of_the_residual_and_of_noise_augmentation_add(residual, level, spread):
+    low = torch.zeros(2, 3, 4, 4)
+    found = d.sigma_data_given(residual, (low, torch.tensor([level, 0.0])))
+    assert found.tolist() == pytest.approx([spread, residual], rel=1e-6)
+    assert d.sigma_data_given(residual, None) == residual
+
+
+def test_without_noise_augmentation_a_stage_is_plain_edm_of_the_difference():
+    network = lambda x, levels, text, mask: x[:, :3].sin()  # noqa: E731
+    noisy, low, clean = torch.rand(3, 2, 3, 8, 8)
+    sigma, text = torch.tensor([0.1, 2.0]), (torch.zeros(2, 1, 4), torch.ones(2, 1))
+    given = {"sigma_data": 0.12, "conditioning": (low, torch.zeros(2))}
+    plain = {"sigma_data": 0.12, "conditioning": None}
+    out = d.denoise(network, noisy, sigma, text, **given)
+    difference = d.denoise(network, noisy - low, sigma, text, **plain)
+    torch.testing.assert_close(out, low + difference)
+    torch.testing.assert_close(
+        d.training_loss(out, clean, sigma, **given),
+        d.training_loss(difference, clean - low, sigma, **plain),
+    )
+
+
+@pytest.mark.parametrize("sigma", [0.05, 0.3, 2.0])
+def test_input_target_and_first_loss_are_one_at_every_level_of_noise_augmentation(sigma):
+    """One sigma_data for all levels fails here: it is too large at some and too small at others."""
+    draws, residual = torch.Generator().manual_seed(0), 0.12
+    level_B = torch.tensor([0.0, 0.05, 0.2, 0.5])
+    enlarged, detail, augmentation, noise = torch.randn(4, 4, 3, 64, 64, generator=draws)
+    clean = 0.5 * enlarged + residual * detail
+    low = 0.5 * enlarged + level_B[:, None, None, None] * augmentation
+    sigma_B, seen = torch.full((4,), sigma), []
+
+    def predict(output: float) -> torch.Tensor:
+        def network(x, levels, text, mask):
+            seen.append(x[:, :3])
+            return torch.full_like(x[:, :3], output)
+
+        text = (torch.zeros(4, 1, 4), torch.ones(4, 1))
+        given = {"sigma_data": residual, "conditioning": (low, level_B)}
+        return d.denoise(network, clean + sigma * noise, sigma_B, text, **given)
+
+    silent = predict(0.0)
+    target = (clean - silent) / (predict(1.0) - silent)  # the output that gives the clean image
+    losses_B = d.training_loss(
+        silent, clean, sigma_B, sigma_data=residual, conditioning=(low, level_B)
+    )
+    ones = torch.ones(4)
+    for found in (seen[0].var((1, 2, 3)), target.var((1, 2, 3)), losses_B):
+        torch.testing.assert_close(found, ones, atol=0.05, rtol=0)
 
 
 def test_karras_sigmas_fall_from_high_to_low_to_zero():

@@ -69,7 +69,7 @@ def test_the_folder_holds_weights_description_card_and_credits(model, tmp_path):
         "2 images. [CREDITS.md]",
         "red (5), green (3), circle (2)",
         "| 16 x 16 |",
-        "30.0 | 25.0 | 26.0 | yes, on held-out images",
+        "30.0 | 25.0 | 26.0 | 0.80 | yes, on held-out images",
         "Not measured.",
         "Nobody has measured",
     ):

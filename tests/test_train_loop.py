@@ -31,7 +31,7 @@ from train.training import loop, timing
 from train.training import run as training_run
 from train.training.run import Recipe
 
-GOLDEN = [1.249413, 1.084138, 0.998523, 1.147643, 0.948728]  # losses of `quick` in float32
+GOLDEN = [1.249413, 1.084138, 0.998523, 1.060739, 0.975273]  # losses of `quick` in float32
 
 
 def test_a_run_leaves_a_model_its_log_and_what_it_answers_for(trained, shards):

@@ -219,5 +219,5 @@ def test_two_runs_do_not_share_a_folder(tmp_path, shards, quick):
 
 def test_a_state_of_another_version_is_refused(tmp_path, shards, quick):
     checkpoint.write_tensors(tmp_path / STATE_FILE, {}, {"version": "fubuki-state/1"})
-    with pytest.raises(InputError, match="written as fubuki-state/1, this reads fubuki-state/3"):
+    with pytest.raises(InputError, match="written as fubuki-state/1, this reads fubuki-state/4"):
         training_run.finetune(Recipe(shards, quick), tmp_path, device="cpu")

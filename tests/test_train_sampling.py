@@ -364,15 +364,18 @@ def test_names_of_files_are_safe(number, prompt, seed):
 
 def poor(folder: Path, encoder: str) -> Path:
     """A model whose last stage has not converged."""
-    told = {"psnr": 20.1, "back_projected": 20.9, "converged": False, "held_out": True}
-    return cascades.write(folder, encoder, facts={"convergence": {"16": told}})
+    told = {"psnr": 20.1, "back_projected": 20.9, "high_frequency": 0.31, "held_out": True}
+    return cascades.write(
+        folder, encoder, facts={"convergence": {"16": told | {"converged": False}}}
+    )
 
 
 def test_a_stage_that_has_not_converged_is_said_with_the_offer(tmp_path, encoder):
     folder = poor(tmp_path / "model", encoder)
     (said,) = sample(folder, tmp_path / "a.png", PROMPTS[:1], count=1)
 
-    assert "the 16 px stage has not converged: 20.1 dB, where" in said and "20.9 dB" in said
+    assert "the 16 px stage has not converged: 20.1 dB, where" in said
+    assert "20.9 dB; high frequencies 0.31 times those of real images\n" in said
     assert "fix: --upscaler realesrgan" in said
 
 

@@ -20,7 +20,8 @@ from typing import Any, TypeVar, get_origin
 
 from curate.errors import InputError
 
-MODEL_VERSION = "fubuki-model/4"  # 3: words were added over all sets, which nobody can undo
+MODEL_VERSION = "fubuki-model/5"  # 3: words were added over all sets, which nobody can undo; 4:
+# noise augmentation was no part of the spread that a super-resolution stage is preconditioned by
 MODEL_FILE = "model.safetensors"  # within a run's folder
 STATE_FILE = "state.safetensors"  # there too, while the run is unfinished
 METADATA = "fubuki"  # name of the JSON text in the header
@@ -37,7 +38,8 @@ class StageRecord:
 
     size: int | str  # of the images it makes
     conditioning_size: int | str | None  # of the image it is given; None for the base
-    sigma_data: float  # standard deviation of what it predicts
+    sigma_data: float  # standard deviation of its images, pixels in [-1, 1]; above the base, of
+    # clean minus enlarged images, without noise augmentation
     images_seen: int
     unet: dict[str, Any]  # its network, as `train.model.unet` describes it
     facts: dict[str, Any]  # which EMA of the weights it is, and the held-out loss of each

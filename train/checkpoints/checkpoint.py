@@ -36,8 +36,8 @@ class Stage:
     size: Size  # of the images it makes
     conditioning_size: Size | None  # of the image it is given; None for the base
     network: UNet
-    sigma_data: float  # standard deviation of what it predicts: pixels in [-1, 1], or, in a
-    # super-resolution stage, their difference to the enlarged conditioning image
+    sigma_data: float  # standard deviation of its images, pixels in [-1, 1]; of a super-resolution
+    # stage, of their difference to the enlarged conditioning image without noise augmentation
     images_seen: int = 0
     facts: dict[str, Any] = field(default_factory=dict)  # which EMA of the weights it is, and the
     # held-out loss of each

@@ -18,17 +18,17 @@ Network = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]  # a UNet, possibly
 SIGMA_MIN, SIGMA_MAX = 0.002, 80.0  # EDM table 1, for a data standard deviation of 0.5
 
 
-def c_skip(sigma: Tensor, sigma_data: float) -> Tensor:
+def c_skip(sigma: Tensor, sigma_data: float | Tensor) -> Tensor:
     """Weight of the noisy image in the prediction. EDM table 1."""
     return sigma_data**2 / (sigma**2 + sigma_data**2)
 
 
-def c_out(sigma: Tensor, sigma_data: float) -> Tensor:
+def c_out(sigma: Tensor, sigma_data: float | Tensor) -> Tensor:
     """Weight of the network output in the prediction. EDM table 1."""
     return sigma * sigma_data / (sigma**2 + sigma_data**2).sqrt()
 
 
-def c_in(sigma: Tensor, sigma_data: float) -> Tensor:
+def c_in(sigma: Tensor, sigma_data: float | Tensor) -> Tensor:
     """Scale that gives the network input unit variance. EDM table 1."""
     return (sigma**2 + sigma_data**2).rsqrt()
 
@@ -38,9 +38,33 @@ def c_noise(sigma: Tensor) -> Tensor:
     return sigma.log() / 4
 
 
-def loss_weight(sigma: Tensor, sigma_data: float) -> Tensor:
+def loss_weight(sigma: Tensor, sigma_data: float | Tensor) -> Tensor:
     """1 / c_out^2, so that every noise level starts with the same loss. EDM table 1."""
     return (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
+
+
+def sigma_data_given(
+    sigma_data: float, conditioning: tuple[Tensor, Tensor] | None
+) -> float | Tensor:
+    """Standard deviation of what is unknown of each image: the sigma_data of EDM, for that image.
+
+    A base stage looks for the image: `sigma_data` itself. A super-resolution stage looks for the
+    clean image minus the conditioning image, noise augmentation included. The noise of that image
+    has nothing to do with its residual, so their variances add: a level of 0.5 leaves four times as
+    much unknown as a residual of 0.12, and an image has a standard deviation of its own.
+
+    Args:
+        sigma_data: of a base stage's images; of a super-resolution stage the residual, the
+            standard deviation of clean minus enlarged images without noise. Pixels in [-1, 1].
+        conditioning: as in `denoise`.
+
+    Returns:
+        `sigma_data`, or sqrt(sigma_data^2 + level^2) of each image (B).
+
+    Source: EDM, appendix B.6, asks for unit variance of network input and target; the sum of
+    variances is our choice for noise augmentation (Ho et al., arXiv:2106.15282).
+    """
+    return sigma_data if conditioning is None else (sigma_data**2 + conditioning[1] ** 2).sqrt()
 
 
 def noise_mean(size: Size, *, conditioned: bool) -> float:
@@ -94,7 +118,7 @@ def denoise(
         noisy_BCHW: clean image in [-1, 1] plus noise of standard deviation sigma, float32.
         sigma_B: noise level of each image, above 0.
         text: token states (B, L, D) and their mask (B, L).
-        sigma_data: standard deviation of the data, or of the difference.
+        sigma_data: of the stage, as in `sigma_data_given`.
         conditioning: for a super-resolution stage the low-resolution image enlarged to full size
             (with its noise already added) and the noise level (B) it carries, 0 or more; the
             network is told twice the level itself, since its logarithm would run away towards 0.
@@ -102,27 +126,36 @@ def denoise(
     Returns:
         Same shape as `noisy_BCHW`, float32.
     """
-    sigma = sigma_B[:, None, None, None]
+    unknown = sigma_data_given(sigma_data, conditioning)
+    skip, out, scale = (c(sigma_B, unknown)[:, None, None, None] for c in (c_skip, c_out, c_in))
     levels = c_noise(sigma_B)[:, None]
     if conditioning is None:
         centred = noisy_BCHW
-        x = centred * c_in(sigma, sigma_data)
+        x = centred * scale
     else:
         low_BCHW, low_sigma_B = conditioning
         centred = noisy_BCHW - low_BCHW
-        x = torch.cat([centred * c_in(sigma, sigma_data), low_BCHW], 1)
+        x = torch.cat([centred * scale, low_BCHW], 1)
         levels = torch.cat([levels, 2 * low_sigma_B[:, None]], 1)
     output = network(x, levels, *text).float()
-    clean = c_skip(sigma, sigma_data) * centred + c_out(sigma, sigma_data) * output
+    clean = skip * centred + out * output
     return clean if conditioning is None else clean + conditioning[0]
 
 
 def training_loss(
-    predicted_BCHW: Tensor, clean_BCHW: Tensor, sigma_B: Tensor, *, sigma_data: float
+    predicted_BCHW: Tensor,
+    clean_BCHW: Tensor,
+    sigma_B: Tensor,
+    *,
+    sigma_data: float,
+    conditioning: tuple[Tensor, Tensor] | None,
 ) -> Tensor:
-    """Weighted squared error of each image, (B). EDM equation 8."""
+    """Weighted squared error of each image, (B). EDM equation 8.
+
+    `sigma_data` and `conditioning` are those given to `denoise`.
+    """
     error = F.mse_loss(predicted_BCHW, clean_BCHW, reduction="none").flatten(1).mean(1)
-    return error * loss_weight(sigma_B, sigma_data)
+    return error * loss_weight(sigma_B, sigma_data_given(sigma_data, conditioning))
 
 
 def karras_sigmas(

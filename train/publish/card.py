@@ -37,6 +37,7 @@ def render_card(facts: Mapping[str, Any]) -> str:
         "share": _format_share,
         "decibel": _format_decibel,
         "converged": _format_convergence,
+        "high_frequency": _format_high_frequency,
         "licence_link": licence_link,
         "with_counts": lambda words: _join(f"{escape(word)} ({n})" for word, n in words),
         "join": lambda words: _join(map(escape, words)),
@@ -116,6 +117,11 @@ def _format_share(share: Mapping[str, Any] | None, signed: bool = False) -> str:
 
 def _format_decibel(convergence: Mapping[str, Any] | None, name: str) -> str:
     return f"{convergence[name]:.1f}" if convergence and convergence.get(name) is not None else "-"
+
+
+def _format_high_frequency(convergence: Mapping[str, Any] | None) -> str:
+    ratio = convergence and convergence.get("high_frequency")
+    return "-" if ratio is None else f"{ratio:.2f}"
 
 
 def _format_convergence(convergence: Mapping[str, Any] | None) -> str:

@@ -28,7 +28,7 @@ from train.publish import card
 from train.sampling.sampler import SamplingConfig
 from train.size import Size
 
-EXPORT_VERSION = "fubuki-export/1"
+EXPORT_VERSION = "fubuki-export/2"
 CONFIG, CARD, CREDITS = "config.json", "README.md", "CREDITS.md"
 COVERAGE_SCHEMA = "vocab-gaps/1"  # reports of coverage that are understood
 VERIFY_KEYS = ("word", "works", "samples", "figures", "judges", "reasons")  # of a verification

@@ -273,15 +273,23 @@ def load_sampler(
 
 
 def describe_unconverged(
-    path: Path, size: Size | str, measured: Mapping[str, float], also: str = ""
+    path: Path, size: Size | str, measured: Mapping[str, float | None], also: str = ""
 ) -> str:
     """That a stage of the checkpoint has not converged, by the figures that its training measured,
     and what to do; `also` is what else would help."""
     return (
         f"{path}: the {size} px stage has not converged: {measured['psnr']} dB, where enlargement "
-        f"that has learnt nothing reaches {measured['back_projected']} dB\n  fix: {also}train "
+        f"that has learnt nothing reaches {measured['back_projected']} dB; "
+        f"{describe_high_frequency(measured)}\n  fix: {also}train "
         f"finetune --init {path} --out NEW, with more images for that stage"
     )
+
+
+def describe_high_frequency(measured: Mapping[str, float | None]) -> str:
+    """How much a stage draws of what its conditioning image cannot hold, by the same figures."""
+    if (ratio := measured["high_frequency"]) is None:
+        return "real images have no high frequencies to draw"
+    return f"high frequencies {ratio:.2f} times those of real images"
 
 
 def informative_steps(stage: Stage, steps: int, count: int) -> list[int]:

@@ -222,6 +222,7 @@ def show_result(run: Path, done: Cascade, *, as_json: bool) -> None:
     for size, c in facts["convergence"].items():
         on = "held-out" if c["held_out"] else "training"
         lines.append(f"PSNR {size} px\t{c['psnr']} dB, bicubic {c['bicubic']} dB, on {on} images")
+        lines.append(f"detail {size} px\t{sampler.describe_high_frequency(c)}")
         if not c["converged"]:
             terminal.say(sampler.describe_unconverged(run, size, c))
     terminal.write_stdout("".join(f"{line}\n" for line in lines))

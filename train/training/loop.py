@@ -85,7 +85,9 @@ def batch_loss(network: nn.Module, batch: Batch, sigma_data: float, precision: s
         predicted = diffusion.denoise(
             network, noisy, sigma_B, batch.text, sigma_data=sigma_data, conditioning=low
         )
-    return diffusion.training_loss(predicted, clean_BCHW, sigma_B, sigma_data=sigma_data)
+    return diffusion.training_loss(
+        predicted, clean_BCHW, sigma_B, sigma_data=sigma_data, conditioning=low
+    )
 
 
 def learning_rate(config: TrainConfig, seen: int, total: int, *, finetuning: bool) -> float:

@@ -20,7 +20,7 @@ from train.model.ema import EMA
 from train.model.unet import UNet
 from train.training.log import Metrics
 
-VERSION = "fubuki-state/3"
+VERSION = "fubuki-state/4"
 TrainedParts = tuple[UNet, Sequence[EMA], Sequence[Optimizer]]
 
 

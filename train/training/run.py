@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -260,7 +260,8 @@ def _new_cascade(settings: TrainConfig, mixture: Mixture) -> Cascade:
         unet = UNet(shape)
         unet.load_state_dict(scale.buffers(), strict=False)
         unet.to(memory_format=torch.channels_last)
-        batch = mixture.batch(settings, number, 0, 256)
+        noiseless = replace(settings, noise_augmentation=0.0)  # the loss adds the noise's variance
+        batch = mixture.batch(noiseless, number, 0, 256)
         spread = batch.clean_BCHW - (batch.conditioning[0] if batch.conditioning else 0.0)
         low = settings.stages[number - 1] if number else None
         stages.append(Stage(size, low, unet, max(MIN_SPREAD, round(float(spread.std()), 4))))
