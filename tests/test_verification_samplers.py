@@ -224,13 +224,35 @@ def test_a_pipeline_that_lacks_something_is_a_sentence(pipeline, tmp_path):
     refused(whole | {"_class_name": "NoSuchPipeline"}, "diffusers cannot load it")
     ddpm = {"_class_name": "DDPMPipeline"} | {name: whole[name] for name in ("unet", "scheduler")}
     refused(ddpm, "DDPMPipeline does not draw images from prompts alone")
-    refused(whole | {"_class_name": ["pipeline", "Own"]}, "diffusers cannot load it")
+    for described in ({"_class_name": ["own", "Own"]}, {"unet": ["own", "Own"]}):
+        code = f"open({str(tmp_path / 'run')!r}, 'w')\nclass Own: pass\n"
+        for place in (copy, copy / "unet"):
+            (place / "own.py").write_text(code)
+        refused(whole | described, "contains custom code")
+        assert not (tmp_path / "run").exists()
     shutil.rmtree(copy / "vae")
     refused(whole, "names vae, and there is no such folder")
     shutil.copytree(pipeline / "vae", copy / "vae")
     weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:2000])
     refused(whole, "diffusers cannot load it")
+
+
+def test_weights_in_half_precision_alone_are_read(pipeline, tmp_path):
+    copy = shutil.copytree(pipeline, tmp_path / "copy")
+    for name in ("unet/diffusion_pytorch_model", "text_encoder/model"):
+        (copy / f"{name}.safetensors").rename(copy / f"{name}.fp16.safetensors")
+    found = (open_sampler(folder, device="cpu", settings=QUICK) for folder in (pipeline, copy))
+    assert len({draw(sampler).tobytes() for sampler in found}) == 1
+
+
+def test_prompts_longer_than_a_pipeline_reads_are_told(pipeline, tmp_path):
+    long = [Sample(" ".join(["red"] * words), 0, "with the word") for words in (16, 17, 17)]
+    cached = CachedSampler(open_sampler(pipeline, device="cpu", settings=QUICK))
+    list(cached.sample(long, tmp_path, "after"))
+    (note,) = cached.notes
+    assert note.startswith("1 prompts, such as 'red red")
+    assert note.endswith("have more than 16 tokens; StableDiffusionPipeline does not read the rest")
 
 
 def test_a_setting_that_a_pipeline_does_not_take_is_a_sentence(pipeline, tmp_path):
@@ -317,6 +339,7 @@ def test_images_are_shown_upright_and_on_white(tmp_path):
 def test_what_the_list_does_not_name_is_told(tmp_path):
     folder = album(tmp_path, picture(), picture())
     picture().save(folder / "other.png")
+    (folder / "._0.png").write_bytes(b"of a file system")
     assert open_sampler(folder).describe()["unlisted"] == ["other.png"]
     with pytest.raises(InputError, match="lists no image of 'a dog' with seed 1"):
         open_sampler(folder).generate(["a dog"], [1])

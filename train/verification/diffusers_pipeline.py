@@ -141,6 +141,24 @@ class PipelineSampler:
             made[part] = images
         return made
 
+    def notes_on(self, prompts: Sequence[str]) -> list[str]:
+        """What of these prompts is not read, as far as the pipeline's tokenizers tell."""
+        from transformers import PreTrainedTokenizerBase
+
+        parts = self.pipeline.components.values()
+        tokenizers = [part for part in parts if isinstance(part, PreTrainedTokenizerBase)]
+        with _quiet(self.folder, "its tokenizer does not read the prompts"):
+            cut = [
+                prompt
+                for prompt in (dict.fromkeys(prompts) if tokenizers else ())
+                if all(len(one(prompt).input_ids) > one.model_max_length for one in tokenizers)
+            ]
+        if not cut:
+            return []
+        limit = max(one.model_max_length for one in tokenizers)
+        many = f"{len(cut)} prompts, such as {cut[0][:40]!r}…, have more than {limit} tokens"
+        return [f"{many}; {self.kind} does not read the rest"]
+
     def _choose_options(self) -> dict[str, Any]:
         """What the pipeline is called with, besides prompts and generators.
 
@@ -217,9 +235,19 @@ def _load(folder: Path, name: object, parts: Mapping[str, str | None], dtype: to
     optional = getattr(kind, "_optional_components", ())
     if kind and (lacking := [p for p, source in parts.items() if not source and p not in optional]):
         raise InputError(folder, f"{name} lacks its {', '.join(lacking)}", fix=DOWNLOAD)
-    with _quiet(folder, "diffusers cannot load it"):
+    with _quiet(
+        folder, "diffusers cannot load it", "name a whole pipeline that diffusers itself has"
+    ):
         kind = diffusers.DiffusionPipeline  # which finds the class, or refuses it
-        return kind.from_pretrained(str(folder), dtype=dtype, local_files_only=True)
+        options = {"dtype": dtype, "variant": _find_variant(folder), "local_files_only": True}
+        return kind.from_pretrained(str(folder), **options)
+
+
+def _find_variant(folder: Path) -> str | None:
+    """`fp16` where a component has its weights in this form alone, as many downloads do."""
+    files = folder.glob("*/*.fp16*.safetensors")
+    alone = any(not file.with_name(file.name.replace(".fp16", "")).exists() for file in files)
+    return "fp16" if alone else None
 
 
 def _apply_lora(pipeline: Any, file: Path, kind: str) -> None:

@@ -248,7 +248,8 @@ class Sampler(Protocol):
     """What is verified; `train.verification.samplers.open_sampler` returns one.
 
     One that draws nothing, but has images that were drawn, also has `listed`, a list of `Listed`.
-    One with a text encoder may have `encode_prompts`, which encodes prompts ahead of drawing.
+    One with a text encoder may have `encode_prompts`, which encodes prompts ahead of drawing, and
+    `notes_on`, which says what of prompts it does not read.
     """
 
     @property
@@ -294,7 +295,7 @@ class CachedSampler:
 
             self.sampler = open_sampler(source, device=device)
             self.digest = self.sampler.digest
-        self.notes: list[str] = []  # what was odd about the images of the last `sample`
+        self.notes: list[str] = []  # what was odd about the last `sample`, once it is through
 
     def sample(
         self, plan: Sequence[Sample], folder: Path, name: str, progress: Progress = SILENT
@@ -311,8 +312,8 @@ class CachedSampler:
             progress: counts images, a chunk when the next is asked for.
         """
         facts = self.sampler.describe() if hasattr(self.sampler, "describe") else {}
-        blank = 0
-        self.notes = []
+        blank, texts = 0, [sample.prompt for sample in plan]
+        self.notes = self.sampler.notes_on(texts) if hasattr(self.sampler, "notes_on") else []
         progress.count(f"sampling {name}", 0, len(plan))
         for start in range(0, len(plan), SAMPLE_CHUNK):
             images = self._sample_chunk(plan, start, folder, facts.get("settings"))

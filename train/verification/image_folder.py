@@ -16,6 +16,7 @@ from PIL import Image, ImageOps
 from curate.corpora.pixels import CaptionedImage, read_pixels
 from curate.errors import InputError
 from curate.system.files import file_sha256
+from curate.system.progress import SILENT, Progress, track
 from train.sampling.sheets import IMAGE_LIST
 from train.size import Size
 from train.verification.generate import hash_texts
@@ -46,7 +47,7 @@ class FolderSampler:
     and cropped in the middle, as true images are.
     """
 
-    def __init__(self, folder: Path, size: Size | None = None) -> None:
+    def __init__(self, folder: Path, size: Size | None = None, progress: Progress = SILENT) -> None:
         """Read the list and look at every image; `size` is theirs unless given.
 
         Raises:
@@ -60,10 +61,10 @@ class FolderSampler:
             CaptionedImage(i.name, (i.prompt,), folder / i.name, _hash(folder / i.name))
             for i in listed
         ]
-        shown = zip(listed, read_pixels(self._images, WHOLE), strict=True)
+        seen = track(read_pixels(self._images, WHOLE), len(listed), "images read", progress)
         sizes: list[Size] = []
         broken = {}
-        for image, pixels in shown:
+        for image, pixels in zip(listed, seen, strict=True):
             if isinstance(pixels, str):
                 broken[image.line] = f"{image.name} cannot be shown ({pixels})"
             else:
@@ -106,7 +107,13 @@ class FolderSampler:
         beside = {
             file for place in {i.file.parent for i in self._images} for file in place.iterdir()
         }
-        more = [f for f in beside if f.suffix.lower() in ENDINGS and f.resolve() not in named]
+        more = [
+            file
+            for file in beside
+            if file.suffix.lower() in ENDINGS
+            and not file.name.startswith(".")
+            and file.resolve() not in named
+        ]
         return sorted(str(file.relative_to(self.folder)) for file in more)
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:

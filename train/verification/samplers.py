@@ -4,6 +4,7 @@ from pathlib import Path
 
 from curate.errors import InputError, UsageError
 from curate.formats.model import MODEL_FILE, STATE_FILE
+from curate.system.progress import SILENT, Progress
 from train.sampling.sampler import load_sampler
 from train.sampling.sheets import IMAGE_LIST
 from train.size import Size
@@ -29,6 +30,7 @@ def open_sampler(
     size: Size | None = None,
     device: str = "auto",
     settings: PipelineSettings | None = None,
+    progress: Progress = SILENT,
 ) -> Sampler:
     """Make ready whatever draws at `path`.
 
@@ -41,6 +43,7 @@ def open_sampler(
             for the sampler's own.
         device: auto, cpu or cuda; nothing is computed for images that are drawn already.
         settings: of a diffusers pipeline, where they are not to be its own.
+        progress: counts the images of a folder as they are looked at.
 
     Raises:
         InputError: nothing there draws, it is broken, it cannot draw at `size`, or the LoRA is
@@ -58,7 +61,7 @@ def open_sampler(
     if found == [INDEX]:
         return PipelineSampler(path, lora, size, device, settings or PipelineSettings())
     if found == [IMAGE_LIST]:
-        return FolderSampler(path, size)
+        return FolderSampler(path, size, progress)
     if path.is_dir() and not found and not (path / STATE_FILE).exists():
         raise InputError(path, "nothing here draws, and no images are listed", fix=WHAT_DRAWS)
     sampler = load_sampler(path, device=device)
