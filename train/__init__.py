@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 __all__ = [
     "Recipe", "Rule", "SamplingConfig", "TrainConfig", "Verification", "export_model", "finetune",
-    "load_sampler", "plan_run", "verify_words",
+    "finetune_runs", "load_sampler", "plan_run", "verify_words",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from train.publish.export import export_model
     from train.sampling.sampler import SamplingConfig, load_sampler
     from train.training.plan import plan_run
-    from train.training.run import Recipe, finetune
+    from train.training.run import Recipe, finetune, finetune_runs
     from train.verification.verdict import Rule
     from train.verification.verify import Verification, verify_words
 
@@ -25,7 +25,7 @@ _NAMES = {  # by module
     "publish.export": "export_model",
     "sampling.sampler": "SamplingConfig load_sampler",
     "training.plan": "plan_run",
-    "training.run": "Recipe finetune",
+    "training.run": "Recipe finetune finetune_runs",
     "verification.verdict": "Rule",
     "verification.verify": "Verification verify_words",
 }

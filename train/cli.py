@@ -74,6 +74,10 @@ def finetune(  # noqa: PLR0913 one a documented option
     images: Images = None,
     model_size: ModelSize = None,
     seed: Annotated[int | None, Option(help="Seed of everything random.")] = None,
+    runs: Annotated[
+        int | None,
+        Option(min=1, help="Train N models, each with a seed of its own, in OUT/seed-0 and so on."),
+    ] = None,
     settings: Config = None,
     device: Device = "auto",
     as_json: AsJson = False,
@@ -85,11 +89,14 @@ def finetune(  # noqa: PLR0913 one a documented option
     chosen = _resolve_settings(
         init, settings, stages=stages, images=images, model_size=model_size, seed=seed
     )
+    recipe, made = training_run.Recipe(shards, chosen, init, replay, regularization), []
     with terminal.TerminalProgress() as progress:
-        recipe = training_run.Recipe(shards, chosen, init, replay, regularization)
-        done = training_run.finetune(recipe, run, device=device, progress=progress)
+        if runs is None:
+            training_run.finetune(recipe, run, device=device, progress=progress)
+        else:
+            made = training_run.finetune_runs(recipe, run, runs, device=device, progress=progress)
     if distributed.rank_and_world_size()[0] == 0:  # of several processes, the one that speaks
-        log.show_result(run, done, as_json=as_json)
+        log.show_results(made, as_json=as_json) if made else log.show_result(run, as_json=as_json)
 
 
 @app.command()

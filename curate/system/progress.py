@@ -29,6 +29,22 @@ class Progress:
 SILENT = Progress()
 
 
+class NamedProgress(Progress):
+    """Tells another one, and says of what: of work that is done several times over."""
+
+    def __init__(self, name: str, progress: Progress) -> None:
+        """The name comes before every sentence and every count."""
+        self._name, self._progress = name, progress
+
+    def say(self, sentence: str) -> None:
+        """Pass it on."""
+        self._progress.say(f"{self._name}: {sentence}")
+
+    def count(self, what: str, done: int, total: int | None, **shown: float) -> None:
+        """Pass it on."""
+        self._progress.count(f"{self._name}, {what}", done, total, **shown)
+
+
 def track(items: Iterable[T], total: int | None, what: str, progress: Progress) -> Iterator[T]:
     """The items, each counted when the next one is asked for.
 

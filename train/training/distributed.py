@@ -58,8 +58,11 @@ def refuse_other_folder(folder: Path, seen: int, world: int) -> None:
 
 @contextmanager
 def process_group(device: torch.device, world: int) -> Iterator[None]:
-    """Within it, several processes can wait for each other and add up their tensors."""
-    if world == 1:
+    """Within it, several processes can wait for each other and add up their tensors.
+
+    Within another one it changes nothing: processes that met once do not meet again.
+    """
+    if world == 1 or torch.distributed.is_initialized():
         yield
         return
     cards = device.type == "cuda"

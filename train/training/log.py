@@ -16,10 +16,9 @@ import torch
 from torch import Tensor
 
 from curate.errors import InputError, disk_errors
-from curate.formats.model import MODEL_FILE
+from curate.formats.model import MODEL_FILE, read_model
 from curate.system import terminal
 from curate.system.files import write_bytes
-from train.checkpoints.checkpoint import Cascade
 from train.figures import loss_curve
 from train.sampling import sampler
 
@@ -198,22 +197,13 @@ def require_tensorboard() -> None:
         ) from None
 
 
-def show_result(run: Path, done: Cascade, *, as_json: bool) -> None:
+def show_result(run: Path, *, as_json: bool) -> None:
     """Draw the loss curve of a finished run into its folder, and print what came out.
 
     Raises:
         InputError: the disk refuses.
     """
-    points = read_loss_points(run)
-    loss_curve.draw_loss_curve(points, run / "loss.png")
-    facts: dict[str, Any] = {
-        "model": str(run / MODEL_FILE),
-        "stages": [s.size.to_json() for s in done.stages],
-        "loss": {name: values["loss"][-1][1] for name, values in points.items() if values["loss"]},
-        "convergence": done.facts.convergence,
-        "words": len(done.facts.words),
-        "licences": done.facts.licences,
-    }
+    facts = _result_facts(run)
     if as_json:
         terminal.print_json(facts)
         return
@@ -223,6 +213,41 @@ def show_result(run: Path, done: Cascade, *, as_json: bool) -> None:
         on = "held-out" if c["held_out"] else "training"
         lines.append(f"PSNR {size} px\t{c['psnr']} dB, bicubic {c['bicubic']} dB, on {on} images")
         lines.append(f"detail {size} px\t{sampler.describe_high_frequency(c)}")
-        if not c["converged"]:
-            terminal.say(sampler.describe_unconverged(run, size, c))
     terminal.write_stdout("".join(f"{line}\n" for line in lines))
+
+
+def show_results(runs: Sequence[Path], *, as_json: bool) -> None:
+    """As `show_result` of several runs by one recipe: a list, or a line each.
+
+    Raises:
+        InputError: the disk refuses.
+    """
+    found = [_result_facts(run) for run in runs]
+    if as_json:
+        terminal.print_json(found)
+        return
+    tables = [
+        {"model": facts["model"]}
+        | {f"loss {name}": f"{loss:.4f}" for name, loss in facts["loss"].items()}
+        | {f"PSNR {size} px": f"{c['psnr']} dB" for size, c in facts["convergence"].items()}
+        for facts in found
+    ]
+    terminal.print_table(list(tables[0]), [list(row.values()) for row in tables])
+
+
+def _result_facts(run: Path) -> dict[str, Any]:
+    """What came out, as plain values; the loss curve is drawn, and what is amiss is said."""
+    points, done = read_loss_points(run), read_model(run)
+    loss_curve.draw_loss_curve(points, run / "loss.png")
+    for size, measured in done.facts.convergence.items():
+        if not measured["converged"]:
+            terminal.say(sampler.describe_unconverged(run, size, measured))
+    return {
+        "model": str(run / MODEL_FILE),
+        "seed": done.facts.settings["seed"],
+        "stages": [stage.size for stage in done.stages],
+        "loss": {name: values["loss"][-1][1] for name, values in points.items() if values["loss"]},
+        "convergence": done.facts.convergence,
+        "words": len(done.facts.words),
+        "licences": done.facts.licences,
+    }

@@ -13,7 +13,7 @@ import torch
 from curate.errors import InputError, UsageError
 from curate.formats.model import MODEL_FILE, ModelFacts, SetRecord, read_model
 from curate.system.files import lock_folder, write_bytes
-from curate.system.progress import SILENT, Progress
+from curate.system.progress import SILENT, NamedProgress, Progress
 from train import config
 from train.checkpoints import checkpoint
 from train.checkpoints.checkpoint import Cascade, Stage
@@ -88,6 +88,41 @@ def finetune(
         if run.rank == 0:
             run.progress = progress
         return _train(run, recipe)
+
+
+def finetune_runs(
+    recipe: Recipe, folder: Path, runs: int, *, device: str = "auto", progress: Progress = SILENT
+) -> list[Path]:
+    """Train several models by one recipe that differ in their seeds alone.
+
+    Each is a run as `finetune` makes it: called again, those that are missing are made, those that
+    are finished are left alone, and another recipe than before is refused.
+
+    Args:
+        recipe: of all; its seed is the first run's, the others follow.
+        folder: holds a folder `seed-N` for each run.
+        runs: how many.
+        device: as for `finetune`.
+        progress: as for `finetune`; each count and sentence begins with the run's name.
+
+    Returns:
+        The folders of the runs.
+
+    Raises:
+        InputError, UsageError: as `finetune`, or `folder` itself holds a run.
+    """
+    if (folder / SETTINGS_FILE).exists():
+        raise InputError(folder, "holds a run itself", fix="name a new folder with --out")
+    seeds = range(recipe.settings.seed, recipe.settings.seed + runs)
+    if seeds and seeds[-1] > config.LARGEST_SEED:
+        raise UsageError("--seed", f"{seeds[-1]} is too large", fix="a smaller one, such as 1")
+    _, world = distributed.rank_and_world_size()
+    folders = [folder / f"seed-{seed}" for seed in seeds]
+    with distributed.process_group(distributed.local_device(pick_device(device), world), world):
+        for seed, run in zip(seeds, folders, strict=True):
+            own = replace(recipe, settings=replace(recipe.settings, seed=seed))
+            finetune(own, run, device=device, progress=NamedProgress(run.name, progress))
+    return folders
 
 
 def _train(run: Run, recipe: Recipe) -> Cascade:
