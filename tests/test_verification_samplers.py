@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from curate.errors import InputError, UsageError
 from tests import cascades, tiny_encoder, tiny_pipeline
+from tests.recorded_progress import RecordedProgress
 from train.size import Size
 from train.verification import generate
 from train.verification.diffusers_pipeline import PipelineSettings
@@ -310,12 +311,14 @@ def test_images_of_other_sizes_are_brought_to_the_commonest(tmp_path):
     wide = picture((32, 16), "blue")
     wide.paste(picture(16, "red"), (8, 0))
     folder = album(tmp_path, picture(8), picture(), wide, picture((8, 4)), picture())
-    sampler = open_sampler(folder)
+    heard = RecordedProgress()
+    sampler = open_sampler(folder, progress=heard)
     images = sampler.generate(["a fox"] * 5, range(5))
 
     assert images.shape == (5, 16, 16, 3)
     assert (images == (255, 0, 0)).all()
     assert "3 of 5 images had another size" in sampler.describe()["fit"]
+    assert heard.counted("images read") == 5
     asked = open_sampler(folder, size=Size(4, 8))
     assert asked.generate(["a fox"], [2]).shape == (1, 8, 4, 3)
 

@@ -18,10 +18,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from safetensors import SafetensorError
 
 from curate.errors import InputError
 from curate.system.files import file_sha256
+from curate.system.progress import SILENT, Progress, track
 from train.device import compute_dtype, pick_device
 from train.sampling.sampler import count_at_once
 from train.size import Size
@@ -62,8 +64,9 @@ class PipelineSampler:
         size: Size | None,
         device: str,
         settings: PipelineSettings,
+        progress: Progress = SILENT,
     ) -> None:
-        """Load it, in bfloat16 on a card that has it, else in float32.
+        """Load it, in bfloat16 on a card that has it, else in float32; its files are counted.
 
         Raises:
             InputError: it, or the LoRA, cannot be used; a setting that it does not take.
@@ -75,10 +78,10 @@ class PipelineSampler:
         name, parts = _read_index(folder)
         self.pipeline = _load(folder, name, parts, self.dtype)
         self.kind = type(self.pipeline).__name__
-        self._files = _hash_files(folder, parts)
         self._options = self._choose_options()
         if lora is not None:
             _apply_lora(self.pipeline, lora, self.kind)
+        self._files = _hash_files(folder, parts, progress)
         with _quiet(folder, f"does not fit {self.device}"):
             self.pipeline.to(self.device)
         self.pipeline.set_progress_bar_config(disable=True)
@@ -194,8 +197,8 @@ class PipelineSampler:
         fix = "name a text-to-image pipeline that diffusers draws with on this device"
         with _quiet(self.folder, f"{self.kind} cannot draw from a prompt alone", fix):
             made = self.pipeline(prompt=list(prompts), generator=generators, **self._options)
-        images = getattr(made, "images", None)
-        if not isinstance(images, list) or len(images) != len(prompts):
+        images = getattr(made, "images", None) or []
+        if sum(isinstance(image, Image.Image) for image in images) != len(prompts):
             problem = f"{self.kind} did not answer a prompt with an image"
             raise InputError(self.folder, problem, fix="name a text-to-image pipeline")
         return [np.asarray(image.convert("RGB")) for image in images]
@@ -322,8 +325,9 @@ def _shorten(error: BaseException) -> str:
     return text if len(text) <= 200 else f"{text[:200]}…"
 
 
-def _hash_files(folder: Path, parts: Iterable[str]) -> str:
+def _hash_files(folder: Path, parts: Iterable[str], progress: Progress) -> str:
     """SHA-256 of the names and bytes of the index and of the components' files."""
     files = [folder / INDEX, *(f for name in parts for f in (folder / name).rglob("*"))]
     kept = sorted(f for f in files if f.is_file() and not f.name.startswith("."))
-    return hash_texts([f"{f.relative_to(folder).as_posix()} {file_sha256(f)}" for f in kept])
+    seen = track(kept, len(kept), "files of the pipeline read", progress)
+    return hash_texts(f"{f.relative_to(folder).as_posix()} {file_sha256(f)}" for f in seen)

@@ -43,7 +43,7 @@ def open_sampler(
             for the sampler's own.
         device: auto, cpu or cuda; nothing is computed for images that are drawn already.
         settings: of a diffusers pipeline, where they are not to be its own.
-        progress: counts the images of a folder as they are looked at.
+        progress: counts the files of a pipeline and the images of a folder as they are read.
 
     Raises:
         InputError: nothing there draws, it is broken, it cannot draw at `size`, or the LoRA is
@@ -59,7 +59,7 @@ def open_sampler(
         fix = f"leave it out, or name a folder with {INDEX}"
         raise UsageError("--lora", f"{path} is {what}, which takes no LoRA", fix=fix)
     if found == [INDEX]:
-        return PipelineSampler(path, lora, size, device, settings or PipelineSettings())
+        return PipelineSampler(path, lora, size, device, settings or PipelineSettings(), progress)
     if found == [IMAGE_LIST]:
         return FolderSampler(path, size, progress)
     if path.is_dir() and not found and not (path / STATE_FILE).exists():
