@@ -34,7 +34,6 @@ from PIL import Image, ImageDraw, ImageFont
 from stacked_figures import HEADGEAR, Figures
 
 from curate.formats.model import find_model
-from curate.prompts.reader import read_texts
 from curate.system.files import write_bytes
 from curate.system.terminal import TerminalProgress
 from train.config import TrainConfig
@@ -52,6 +51,7 @@ from train.verification.verdict import (
     WORD,
     Report,
 )
+from train.verification.verify import Models, Truth, WordTest
 
 WORDS = "straw"
 HEAD = list(HEADGEAR).index("a straw hat")
@@ -216,17 +216,13 @@ def write_prompts(
 
 
 def verify_plan(out: Path, plan: Plan, folder: Path, samples: int) -> Report:
-    asked = verify.Verification(
-        out / "truth",
-        before=out / "base",
-        trained=[out / f"fetched-{plan.fetched}", out / "known"],
-        prompts=read_texts(folder / "prompts.txt"),
-        samples=samples,
-        scorer="nearest",
+    [report] = verify.verify_words(
+        WordTest([WORDS], folder / "prompts.txt", samples),
+        Models([find_model(folder)], before=out / "base", device="cpu"),
+        Truth(out / "truth", [out / f"fetched-{plan.fetched}", out / "known"], "nearest"),
         out=out / "verify",  # one for all, so that the base model draws the same prompts once
-        device="cpu",
     )
-    return verify.verify_word(find_model(folder), WORDS, asked)
+    return report
 
 
 def result(plan: Plan, seconds: float, report: Report) -> dict[str, Any]:
@@ -240,8 +236,9 @@ def result(plan: Plan, seconds: float, report: Report) -> dict[str, Any]:
     }
     for name, key in MEASURES.items():
         f = figures[key]
-        for when, one in (("", f.after), ("_before", f.before), ("_change", f.change)):
-            if one:
+        for when, corrected in (("", f.after), ("_before", f.before), ("_change", f.change)):
+            if corrected:
+                one = corrected.share
                 found[name + when] = [round(v, 4) for v in (one.value, one.low, one.high)]
     return found
 

@@ -14,6 +14,7 @@ class ExitCode(IntEnum):
     INPUT = 3
     SOURCE = 4
     LICENCE = 5
+    UNDECIDED = 6  # a check could not tell
 
 
 class CurateError(Exception):

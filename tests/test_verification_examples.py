@@ -1,5 +1,7 @@
 """Scorers that learn from the true images: is what they say of those what they say of others?"""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -156,6 +158,11 @@ def groups(reference: Reference) -> np.ndarray:
     return np.unique(reference.pixels_NHWC, axis=0, return_inverse=True)[1].ravel()
 
 
+def with_groups(reference: Reference) -> Reference:
+    """Only images that are the same are copies: small drawings of one caption are alike."""
+    return replace(reference, group_N=groups(reference))
+
+
 # --- the scorers ------------------------------------------------------------------------------
 
 
@@ -173,7 +180,7 @@ def reference() -> Reference:
 
 @pytest.fixture(scope="module", params=["examples", "neighbours"])
 def scorer(request: pytest.FixtureRequest, reference: Reference) -> FromExamples:
-    return FromExamples(reference, SmallPictures(), request.param, group_N=groups(reference))
+    return FromExamples(with_groups(reference), SmallPictures(), request.param)
 
 
 def test_it_tells_words_and_whole_captions_in_images_it_has_not_seen(
@@ -225,7 +232,7 @@ def test_copies_count_once(reference: Reference):
     rows = np.concatenate([rows, np.flatnonzero(reference.label_N > 0)])
     texts = [list(reference.labels[label]) for label in reference.label_N[rows]]
     copied = Reference.of(reference.pixels_NHWC[rows], [str(n) for n in range(len(rows))], texts)
-    scorer = FromExamples(copied, SmallPictures(), "examples", group_N=groups(copied))
+    scorer = FromExamples(with_groups(copied), SmallPictures(), "examples")
     assert "only 1 true images show it" in (scorer.cannot(Question(texts[0][0], True)) or "")
 
 
@@ -233,7 +240,7 @@ def test_images_are_looked_at_again_only_where_they_are_not_the_true_ones(
     reference: Reference, monkeypatch: pytest.MonkeyPatch
 ):
     scorer, rows = (
-        FromExamples(reference, SmallPictures(), "neighbours", group_N=groups(reference)),
+        FromExamples(with_groups(reference), SmallPictures(), "neighbours"),
         np.arange(5),
     )
     asked, looked = [[Question("star", False)]] * 5, []
@@ -252,9 +259,9 @@ def test_images_are_looked_at_again_only_where_they_are_not_the_true_ones(
 
 def test_words_are_learnt_some_at_a_time(reference: Reference, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(examples, "WORDS_AT_ONCE", 2)
-    few = FromExamples(reference, SmallPictures(), "examples", group_N=groups(reference))
+    few = FromExamples(with_groups(reference), SmallPictures(), "examples")
     monkeypatch.undo()
-    all_ = FromExamples(reference, SmallPictures(), "examples", group_N=groups(reference))
+    all_ = FromExamples(with_groups(reference), SmallPictures(), "examples")
     asked = [[Question(w, False) for w in ("star", "pink", "cross", "large", "circle")]] * 20
     images = reference.pixels_NHWC[::12][:20]
     np.testing.assert_array_equal(few.shows(images, asked), all_.shows(images, asked))

@@ -7,8 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __all__ = [
-    "Recipe", "Rule", "SamplingConfig", "TrainConfig", "Verification", "export_model", "finetune",
-    "finetune_runs", "load_sampler", "plan_run", "verify_words",
+    "Models", "Recipe", "Rule", "SamplingConfig", "TrainConfig", "Truth", "WordTest",
+    "export_model", "finetune", "finetune_runs", "load_sampler", "plan_run", "verify_words",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from train.training.plan import plan_run
     from train.training.run import Recipe, finetune, finetune_runs
     from train.verification.verdict import Rule
-    from train.verification.verify import Verification, verify_words
+    from train.verification.verify import Models, Truth, WordTest, verify_words
 
 _NAMES = {  # by module
     "config": "TrainConfig",
@@ -27,7 +27,7 @@ _NAMES = {  # by module
     "training.plan": "plan_run",
     "training.run": "Recipe finetune finetune_runs",
     "verification.verdict": "Rule",
-    "verification.verify": "Verification verify_words",
+    "verification.verify": "Models Truth WordTest verify_words",
 }
 
 

@@ -145,38 +145,76 @@ def sample(  # noqa: PLR0913 one a documented option
 
 @app.command()
 def verify(  # noqa: PLR0913 one a documented option
-    checkpoint: Annotated[Path, Argument(help="Run folder or model file, after training.")],
     words: Annotated[list[str], Option("--word", help="Word to verify; again for more words.")],
     shards: Annotated[Path, Option(help="Real images, the word's among them, to compare with.")],
-    before: Annotated[Path | None, Option(help="Checkpoint before training.")] = None,
+    models: Annotated[
+        list[Path] | None,
+        Argument(
+            metavar="[MODEL]...",
+            help="What draws, after training: run folder, model file, diffusers folder; several "
+            "of one recipe, trained from different seeds.",
+        ),
+    ] = None,
+    generated: Annotated[
+        Path | None, Option(help="Instead, images drawn elsewhere, with generated.jsonl.")
+    ] = None,
+    before: Annotated[Path | None, Option(help="What draws, before training.")] = None,
+    before_generated: Annotated[
+        Path | None, Option(help="Instead, images drawn elsewhere before training.")
+    ] = None,
+    lora: Annotated[Path | None, Option(help="LoRA for a diffusers folder.")] = None,
+    write_prompts: Annotated[
+        Path | None, Option(help="Only write what is to be drawn elsewhere, as JSON lines.")
+    ] = None,
+    size: Annotated[
+        str | None, Option(help="Pixels of images drawn elsewhere or by diffusers: 512, 512x768.")
+    ] = None,
     trained: Annotated[
         list[Path] | None,
-        Option(help="Shards it was trained on: separates seen from unseen prompts."),
+        Option(help="Shards it was trained on: tells seen from unseen prompts, copies, style."),
     ] = None,
     prompts: Annotated[
         Path | None, Option(help="File of prompts, - for a pipe; else the captions of --shards.")
     ] = None,
     samples: Annotated[int, Option(min=1, help="Images behind each number, at least.")] = 200,
+    seed: Annotated[int, Option(min=0, help="Seed of the images.")] = 0,
     scorer: Annotated[
-        str, Option(help="nearest, contrastive, open_clip:MODEL:WEIGHTS, MODULE:FUNCTION.")
-    ] = "nearest,contrastive",
+        str,
+        Option(
+            help="auto; nearest, contrastive, examples:ENCODER, neighbours:ENCODER, "
+            "open_clip:MODEL:WEIGHTS, vlm:FOLDER, MODULE:FUNCTION, between commas."
+        ),
+    ] = "auto",
     at_least: Annotated[float, Option(min=0, max=1, help="Share that must show the word.")] = 0.9,
-    at_most_loss: Annotated[float, Option(min=0, max=1, help="Share old words may lose.")] = 0.02,
+    at_most_loss: Annotated[float, Option(min=0, max=1, help="Share old words may lose.")] = 0.05,
     out: Annotated[Path | None, Option(help="Folder for page, images and JSON.")] = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Sample with and without the word, before and after; exit 1 if it does not work."""
-    from train.verification import verify as checking
+    """Draw with and without the word, before and after, and judge.
 
+    Exit code 0: each word works; 1: one does not; 6: that cannot be told of one.
+    """
+    from train.size import Size
+    from train.verification import tables
+    from train.verification import verify as checking
+    from train.verification.verdict import Rule, join_exit_codes
+
+    drawers = [*(models or []), *([generated] if generated else [])]
+    rule = Rule(at_least, at_most_loss)
+    test = checking.WordTest(words, prompts, samples, seed, rule)
+    truth = checking.Truth(shards, trained or [], scorer)
     with terminal.TerminalProgress() as progress:
-        rule = checking.Rule(at_least, at_most_loss)
-        asked = checking.Verification(
-            shards, before, trained or [], None, samples, scorer, rule, out, device
+        side = parse_list("--size", size, Size.of, "a size", "512 or 512x768")
+        drawn = checking.Models(
+            drawers, before or before_generated, lora, side[0] if side else None, device
         )
-        found = checking.verify_words(checkpoint, words, asked, progress, prompts=prompts)
-    checking.print_reports(*found, as_json=as_json)
-    raise typer.Exit(max(one.exit_code for one in found))
+        if write_prompts:
+            checking.write_prompts(write_prompts, test, drawn, truth, progress=progress)
+            return
+        found = checking.verify_words(test, drawn, truth, out=out, progress=progress)
+    tables.print_reports(*found, as_json=as_json)
+    raise typer.Exit(join_exit_codes(found))
 
 
 @app.command()

@@ -31,7 +31,7 @@ from train.size import Size
 EXPORT_VERSION = "fubuki-export/2"
 CONFIG, CARD, CREDITS = "config.json", "README.md", "CREDITS.md"
 COVERAGE_SCHEMA = "vocab-gaps/1"  # reports of coverage that are understood
-VERIFY_KEYS = ("word", "works", "samples", "figures", "judges", "reasons")  # of a verification
+VERIFY_KEYS = ("word", "verdict", "samples", "figures", "judges", "findings")  # of a verification
 MISSING_NAMED = 20  # words that the card names as not taught
 
 
@@ -117,15 +117,23 @@ def _read_verification(path: Path, digest: str) -> tuple[dict[str, Any], Path | 
     try:
         kept = {name: report[name] for name in VERIFY_KEYS}
         for judge in kept["judges"]:
-            _ = judge["name"], judge["accuracy"]["entirely"], judge["accuracy"]["n"]
+            _ = judge["name"], judge["sentence"]
+        for found in kept["findings"]:
+            _ = found["verdict"], found["sentence"]
         for figure in kept["figures"]:
-            for share in (figure["after"], figure["before"], figure["change"]):
+            before = figure["before"] and figure["before"]["share"]
+            for share in (
+                figure["after"]["share"],
+                before,
+                figure["real"],
+                (figure["change"] or {}).get("share"),
+            ):
                 _ = share and (share["value"], share["low"], share["high"], share["n"])
-        of = report["after"]
+        of = [model["digest"] for model in report["after"]]
     except (KeyError, TypeError):
         fix = "name its verify.json or the folder with it"
         raise InputError(file, "not a report of train verify", fix=fix) from None
-    if of != digest:
+    if digest not in of:
         problem = "verifies another model than the one to be exported"
         raise InputError(file, problem, fix="type train verify for this model again")
     image = file.with_suffix(".png")

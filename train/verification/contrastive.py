@@ -9,7 +9,8 @@ alone learns each combination by heart and is right on far fewer unseen ones).
 
 An image is told from the captions of the images that are trained on, never from those of
 held-out ones. In a set of one image a caption, a held-out caption could only ever be wrong, and
-what is learnt from that is that its words do not go together.
+what is learnt from that is that its words do not go together. The network that judges is the one
+that never saw the held-out images, so that what is measured on these holds for what it judges.
 
 Letters in names: N images, B batch, C captions, D width, W words, H and W pixels.
 """
@@ -17,7 +18,7 @@ Letters in names: N images, B batch, C captions, D width, W words, H and W pixel
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise, product
 from pathlib import Path
 
@@ -30,11 +31,12 @@ from curate.errors import InputError
 from curate.system.progress import SILENT, Progress
 from curate.text import tokens
 from train.checkpoints import checkpoint
-from train.verification import scorers
-from train.verification.scorers import Accuracy, Label, Reference, resize, split_chunks
+from train.verification.pixels import resize, split_chunks, to_shape
+from train.verification.question import Question
+from train.verification.scorers import Label, Reference
 
-SCORER_VERSION = "fubuki-contrastive-scorer/1"
-HELD_OUT_SHARE = 0.15  # share of images, by a hash of the key
+SCORER_VERSION = "fubuki-contrastive-scorer/2"  # 1: judged after learning from all images
+HELD_OUT_SHARE = 0.15  # share of images, by a hash of the key of the first of their copies
 WIDTH = 96  # of a tower's answer
 SHAPE_WIDTHS = (32, 64, 96, 128)
 COLOUR_WIDTHS = (48, 96)
@@ -42,7 +44,6 @@ COLOUR_SIDE = 16  # pixels
 DROPOUT = 0.1
 BATCH_SIZE = 32
 RATE, WARMUP_STEPS, DECAY = 3e-3, 30, 0.05
-REFIT_SHARE = 0.2  # of the images, once more on all images
 MAX_LABELS = 1024  # captions an image is told from in one step of training
 VIEWS = (  # weights of red, green and blue that the shape tower is shown, answers averaged
     (0.3, 0.59, 0.11),
@@ -111,32 +112,47 @@ class TwoTowers(nn.Module):
         return shape.float() @ said_CD[:, :WIDTH].T, colour.float() @ said_CD[:, WIDTH:].T
 
 
-@dataclass(frozen=True)
 class Contrastive:
-    """The scorer. `accuracy` is of the images it had not seen; it was then trained on those,
-    too."""
+    """The scorer: of all captions the one that fits best."""
 
-    network: TwoTowers
-    words: dict[str, int]  # word -> row of the table
-    side: int  # pixels
-    accuracy: Accuracy
-    refit: Accuracy  # after learning from all images, on all images
-    name: str = "contrastive"
+    name = "contrastive"
 
-    def cannot(self, prompt: str) -> str | None:
+    def __init__(
+        self, network: TwoTowers, reference: Reference, words: dict[str, int], side: int
+    ) -> None:
+        """`words`: word -> row of the table; `side`: pixels that images are looked at."""
+        self.network, self._reference, self._words, self._side = network, reference, words, side
+        self.unseen_N = np.zeros(len(reference.keys), bool)
+        self.unseen_N[_split_held_out(reference)[1]] = True
+
+    def cannot(self, question: Question) -> str | None:
         """A word it never saw in a true caption means nothing to it."""
-        unknown = sorted(set(tokens.words(prompt)) - self.words.keys())
+        unknown = sorted(set(tokens.words(question.text)) - self._words.keys())
         return f"no true caption holds {unknown[0]!r}" if unknown else None
 
+    def shows(
+        self,
+        images_NHWC: np.ndarray,
+        asked_N: Sequence[Sequence[Question]],
+        rows_N: np.ndarray | None = None,
+    ) -> list[np.ndarray]:
+        """As the best caption says."""
+        return self._reference.answers(self.scores(images_NHWC).argmax(1), asked_N)
+
+    def takes_for(self, images_NHWC: np.ndarray) -> list[str]:
+        """The best caption."""
+        candidates = self._reference.candidates
+        return [candidates[best][0] for best in self.scores(images_NHWC).argmax(1)]
+
     @torch.inference_mode()
-    def scores(self, images_NHWC: np.ndarray, candidates: Sequence[Label]) -> np.ndarray:
-        """Log probability among the candidates, averaged over views."""
-        bag_CW = _bag_of_words(candidates, self.words)
+    def scores(self, images_NHWC: np.ndarray) -> np.ndarray:
+        """Float (N, C): log probability among the candidates, averaged over views."""
+        bag_CW = _bag_of_words(self._reference.candidates, self._words)
         self.network.eval()
-        parts, views = [], list(product(VIEWS, SHIFTS))
+        parts, views = [np.zeros((0, len(bag_CW)), np.float32)], list(product(VIEWS, SHIFTS))
         for part in split_chunks(images_NHWC):
-            images = resize(part, (self.side, self.side))
-            total = torch.zeros(len(images), len(candidates))
+            images = resize(part, (self._side, self._side))
+            total = torch.zeros(len(images), len(bag_CW))
             for weights, shift in views:
                 mix = torch.tensor(weights)[None, :, None, None]
                 shape, colour = self.network(images.roll(shift, (2, 3)), mix, bag_CW)
@@ -153,63 +169,53 @@ def train_scorer(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> Contrastive:
-    """Train the scorer on the reference's images, or read it from `cache`.
-
-    First without the held-out images, to measure it on them; then on all.
+    """Train the scorer on the reference's images but the held-out ones, or read it from `cache`.
 
     Args:
         reference: the true images.
         cache: folder for the result, named by a hash of the images, captions, words and settings.
-        images: images shown before the refit; None for 60 times the images, within 4,000 to
-            30,000, or once each if that is more.
+        images: images shown; None for 60 times the images, within 4,000 to 30,000, or once each if
+            that is more.
         seed: of everything random.
         progress: counts the images shown.
     """
     side = max(16, min(64, max(reference.pixels_NHWC.shape[1:3]) // 16 * 16))
-    reference = _reduce_images(reference, side)
-    count = len(reference.keys)
+    small = _reduce_images(reference, side)
+    count = len(small.keys)
     images = images or max(count, min(30_000, max(4_000, 60 * count)))
-    words = {w: n for n, w in enumerate(sorted(_words_of_labels(reference.labels)))}
+    words = {w: n for n, w in enumerate(sorted(_words_of_labels(small.labels)))}
     settings = [SCORER_VERSION, images, seed, side, *words]
-    facts = json.dumps([settings, reference.keys, reference.labels, reference.label_N.tolist()])
+    groups, labels = small.group_N.tolist(), small.label_N.tolist()
+    facts = json.dumps([settings, small.keys, small.labels, labels, groups])
     digest = hashlib.sha256(facts.encode())
-    digest.update(reference.pixels_NHWC.data)
+    digest.update(small.pixels_NHWC.data)
     file = cache / f"contrastive-{digest.hexdigest()[:24]}.safetensors" if cache else None
-    if file and file.exists() and (found := _read_scorer(file, words, side)):
-        return found
-    with torch.random.fork_rng(devices=[]):  # weights and dropout draw from the global generator
-        torch.manual_seed(seed)
-        scorer = _train_scorer(reference, words, side, images, seed, progress)
-    if file:
-        described = {"accuracy": asdict(scorer.accuracy), "refit": asdict(scorer.refit)}
-        checkpoint.write_tensors(file, scorer.network.state_dict(), described)
-    return scorer
+    network = _read_network(file, len(words)) if file and file.exists() else None
+    if network is None:
+        with torch.random.fork_rng(devices=[]):  # weights and dropout draw from the global one
+            torch.manual_seed(seed)
+            network = _train_network(small, words, side, images, seed, progress)
+        if file:
+            checkpoint.write_tensors(file, network.state_dict(), {})
+    return Contrastive(network, reference, words, side)
 
 
-def _train_scorer(
+def _train_network(
     reference: Reference,
     words: dict[str, int],
     side: int,
     images: int,
     seed: int,
     progress: Progress,
-) -> Contrastive:
-    count, more = len(reference.keys), int(REFIT_SHARE * images)
+) -> TwoTowers:
     network = TwoTowers(len(words)).to(memory_format=torch.channels_last)
-    taught, held = _split_held_out(reference)
     generator = torch.Generator().manual_seed(seed)
     trainer = _Trainer(network, reference, _bag_of_words(reference.labels, words), side, generator)
-    nothing = Accuracy(0.0, 0.0, 0, "")
-    scorer = Contrastive(network, words, side, nothing, nothing)
-    progress.count(TRAINING, 0, images + more)
-    for shown in trainer.train(taught, images, RATE):
-        progress.count(TRAINING, shown, images + more)
-    accuracy = scorers.measure_accuracy(scorer, reference, "held-out real images", rows=held)
-    for shown in trainer.train(np.arange(count), more, RATE / 4):
-        progress.count(TRAINING, images + shown, images + more)
-    refit = scorers.measure_accuracy(scorer, reference, "real images, after learning from all")
-    progress.count(TRAINING, images + more, images + more)
-    return replace(scorer, accuracy=accuracy, refit=refit)
+    progress.count(TRAINING, 0, images)
+    for shown in trainer.train(_split_held_out(reference)[0], images, RATE):
+        progress.count(TRAINING, min(shown, images), images)
+    progress.count(TRAINING, images, images)
+    return network
 
 
 @dataclass(frozen=True)
@@ -289,14 +295,16 @@ def augment(images_BCHW: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _split_held_out(reference: Reference) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to train on and rows held out; words that would go unseen are given back."""
-    digests = [hashlib.sha256(f"held:{key}".encode()).hexdigest() for key in reference.keys]
+    """Rows to train on, and held-out ones; copies go together, words left unseen go back."""
+    first = [reference.keys[group] for group in reference.group_N]
+    digests = [hashlib.sha256(f"held:{key}".encode()).hexdigest() for key in first]
     held = [row for row, d in enumerate(digests) if int(d[:8], 16) / 2**32 < HELD_OUT_SHARE]
     taught = sorted(set(range(len(digests))) - set(held))
     said = [_words_of_labels([reference.labels[label]]) for label in reference.label_N]
     seen = set().union(*(said[row] for row in taught))
-    taught += [row for row in held if not said[row] <= seen]
-    held = [row for row in held if said[row] <= seen]
+    back = {reference.group_N[row] for row in held if not said[row] <= seen}
+    taught += [row for row in held if reference.group_N[row] in back]
+    held = [row for row in held if reference.group_N[row] not in back]
     return np.array(sorted(taught), dtype=np.int64), np.array(held, dtype=np.int64)
 
 
@@ -314,25 +322,18 @@ def _bag_of_words(labels: Sequence[Label], words: dict[str, int]) -> Tensor:
 
 def _reduce_images(reference: Reference, side: int) -> Reference:
     """Images in memory, squeezed to `side` pixels a side where they are larger than that."""
-    if max(reference.pixels_NHWC.shape[1:3]) <= side:
-        return replace(reference, pixels_NHWC=np.ascontiguousarray(reference.pixels_NHWC))
-    parts = [
-        ((resize(reference.pixels_NHWC[rows], (side, side)) + 0.5) * 255).round().clamp(0, 255)
-        for rows in split_chunks(np.arange(len(reference.keys)))
-    ]
-    pixels_NCHW = torch.cat([part.to(torch.uint8) for part in parts])
-    pixels_NHWC = np.ascontiguousarray(pixels_NCHW.permute(0, 2, 3, 1).numpy())
-    return replace(reference, pixels_NHWC=pixels_NHWC)
+    pixels_NHWC = reference.pixels_NHWC
+    if max(pixels_NHWC.shape[1:3]) > side:
+        pixels_NHWC = to_shape(pixels_NHWC, (side, side))
+    return replace(reference, pixels_NHWC=np.ascontiguousarray(pixels_NHWC))
 
 
-def _read_scorer(file: Path, words: dict[str, int], side: int) -> Contrastive | None:
-    """The cached scorer; None if the file is broken, so that it is trained again."""
+def _read_network(file: Path, words: int) -> TwoTowers | None:
+    """The cached network; None if the file is broken, so that it is trained again."""
     try:
-        tensors, described = checkpoint.read_tensors(file)
-        network = TwoTowers(len(words))
+        tensors, _ = checkpoint.read_tensors(file)
+        network = TwoTowers(words)
         network.load_state_dict(tensors)
     except (InputError, RuntimeError):
         return None
-    accuracy, refit = (Accuracy(**described[name]) for name in ("accuracy", "refit"))
-    network = network.to(memory_format=torch.channels_last).eval()
-    return Contrastive(network, words, side, accuracy, refit)
+    return network.to(memory_format=torch.channels_last).eval()

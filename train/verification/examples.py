@@ -13,8 +13,9 @@ import numpy as np
 from curate.vision.encoders import ImageEncoder
 from train.verification.cross_fitting import MIN_EXAMPLES, Judge, count_examples, fit_logistic
 from train.verification.neighbours import fit_neighbours
+from train.verification.pixels import split_chunks
 from train.verification.question import Question
-from train.verification.scorers import Reference, holds, split_chunks
+from train.verification.scorers import Reference, holds
 
 WORDS_AT_ONCE = 8  # more take longer each, for the hardest decides when all are done
 
@@ -32,7 +33,6 @@ class FromExamples:
         encoder: ImageEncoder,
         kind: str,
         *,
-        group_N: np.ndarray,
         device: str = "cpu",
     ) -> None:
         """Look at every true image once; a word is learnt when it is first asked for.
@@ -41,14 +41,13 @@ class FromExamples:
             reference: the true images.
             encoder: what sees them.
             kind: `examples` for logistic regression, `neighbours` for the nearest ones.
-            group_N: int64; true images that are copies of each other share a number.
             device: torch device to learn on.
         """
         self.name = f"{kind}:{encoder.name}"
         self.digest = encoder.digest  # of the encoder's weights
         self.unseen_N = np.ones(len(reference.keys), bool)
         self._reference, self._encoder, self._device = reference, encoder, device
-        self._fit, self._group_N = FITS[kind], group_N
+        self._fit = FITS[kind]
         self._features_ND = self._encode(reference.pixels_NHWC)
         self._judges: dict[Question, tuple[Judge, int]] = {}  # with the column of the question
         self._targets: dict[Question, np.ndarray | None] = {}
@@ -58,7 +57,7 @@ class FromExamples:
         target_N = self._target(question)
         if target_N is None:
             return "no true image has this caption, or not alone, so nothing is there to learn from"
-        shown, others = count_examples(target_N, self._group_N)
+        shown, others = count_examples(target_N, self._reference.group_N)
         if min(shown, others) >= MIN_EXAMPLES:
             return None
         which = f"only {shown} true images show" if shown < others else f"all but {others} show"
@@ -97,7 +96,7 @@ class FromExamples:
         for start in range(0, len(new), WORDS_AT_ONCE):
             some = new[start : start + WORDS_AT_ONCE]
             targets = [t for q in some if (t := self._target(q)) is not None]
-            group_N = self._group_N
+            group_N = self._reference.group_N
             judge = self._fit(self._features_ND, np.stack(targets, 1), group_N, device=self._device)
             self._judges |= {q: (judge, column) for column, q in enumerate(some)}
 

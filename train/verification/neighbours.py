@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from train.verification.cross_fitting import deal_folds
-from train.verification.scorers import split_chunks
+from train.verification.pixels import split_chunks
 
 COUNTS = (1, 3, 5, 9, 15, 25)  # neighbours that may be asked
 

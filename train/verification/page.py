@@ -10,16 +10,19 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from curate.system import web_page
-from train.verification import verdict
+from train.verification import tables, verdict
+from train.verification.decisions import Verdict
 from train.verification.generate import Sample
 from train.verification.intervals import format_share
-from train.verification.scorers import Reference, fit_within, spread
+from train.verification.pixels import fit_within, spread
+from train.verification.scorers import Reference
 from train.verification.verdict import WITH, WITHOUT, WORD, Report, Row
 
 THUMBNAIL_SIDE = 96  # pixels of the longer side at most
@@ -58,7 +61,7 @@ class Gallery:
         album = Gallery(frozenset(kept), max(1, min(PER_PROMPT, MAX_IMAGES // max(1, len(kept)))))
         for prompt in kept:
             label = reference.find(prompt)
-            if label is not None:
+            if label is not None and label < len(reference.labels):
                 row = int(np.flatnonzero(reference.label_N == label)[0])
                 album.true[prompt] = make_thumbnail(reference.pixels_NHWC[row])
         return album
@@ -90,6 +93,9 @@ def make_thumbnail(image_HWC: np.ndarray) -> np.ndarray:
     return np.asarray(picture.resize(size[::-1], Image.Resampling.LANCZOS))
 
 
+CLASSES = {Verdict.WORKS: "good", Verdict.FAILS: "bad", Verdict.UNDECIDED: "warning"}
+
+
 def render_page(report: Report, gallery: Gallery) -> str:
     """The page of a report, with the images of the album."""
     scorers = [judge.name for judge in report.judges]
@@ -98,11 +104,14 @@ def render_page(report: Report, gallery: Gallery) -> str:
         "train.verification/page.html.j2",
         style=_filter_rules(len(scorers)),
         report=report,
+        verdict_class=CLASSES[report.verdict],
+        findings=[(CLASSES[found.verdict], found) for found in report.findings],
+        judges=tables.describe_judges(report),
         figures=[
-            (judge.name, verdict.describe_accuracy(judge), _figure_rows(report, judge.name))
-            for judge in report.judges
+            (scorer, [_figure_row(report, f) for f in figures])
+            for scorer, figures in groupby(report.figures, lambda f: f.scorer)
         ],
-        at_least=f"{100 * report.rule.at_least:g} %",
+        after=", ".join(one["digest"][:12] for one in report.after),
         scorers=scorers,
         filters=_filters(rows, len(scorers)),
         rows=rows,
@@ -110,33 +119,44 @@ def render_page(report: Report, gallery: Gallery) -> str:
     )
 
 
-def _figure_rows(report: Report, scorer: str) -> list[dict[str, Any]]:
-    return [
-        {
-            "what": _describe_figure(f, report.word),
-            "size": f"{f.prompts:,} prompt{'s' * (f.prompts != 1)}, {f.after.n:,} samples",
-            "before": format_share(f.before),
-            "after": format_share(f.after),
-            "change": format_share(f.change, signed=True),
-            "limit": round(1000 * report.rule.at_least) if f.measure == WORD else None,
-            "bars": [
-                (kind, y, *(round(1000 * edge) for edge in (s.low, s.high, s.value)))
-                for kind, y, s in (("earlier", 12, f.before), ("later", 28, f.after))
-                if s is not None and math.isfinite(s.value)
-            ],
-        }
-        for f in report.figures
-        if f.scorer == scorer
-    ]
+def _figure_row(report: Report, f: verdict.Figure) -> dict[str, Any]:
+    before = f.before.share if f.before else None
+    limits = {
+        WORD: report.rule.at_least,
+        verdict.FALSE: report.rule.at_most_unasked,
+        verdict.OLD_STYLE: report.rule.at_least_style,
+        verdict.COPY: report.rule.at_most_copies,
+    }
+    return {
+        "what": _describe_figure(f, report.word),
+        "size": f"{f.prompts:,} prompt{'s' * (f.prompts != 1)}, {f.after.share.n:,} samples",
+        "counts": f.counts,
+        "real": format_share(f.real),
+        "drawn": format_share(f.after.raw),
+        "before": format_share(before),
+        "after": format_share(f.after.share),
+        "runs": format_share(f.after.over_runs),
+        "change": format_share(f.change.share if f.change else None, signed=True),
+        "limit": round(1000 * limits[f.measure]) if f.measure in limits else None,
+        "bars": [
+            (kind, y, *(round(1000 * edge) for edge in (s.low, s.high, s.value)))
+            for kind, y, s in (("earlier", 12, before), ("later", 28, f.after.share))
+            if s is not None and math.isfinite(s.value)
+        ],
+    }
 
 
 def _describe_figure(figure: verdict.Figure, word: str) -> str:
-    asked = figure.group if figure.group in (WITH, WITHOUT) else f"{WITH}, {figure.group}"
+    asked = figure.group
+    if asked in (verdict.SHOWN, verdict.NEVER, verdict.STYLE):
+        asked = f"{WITH}, {figure.group}"
     seen = {
         WORD: f"{word} is seen",
         verdict.FALSE: f"{word} is seen all the same",
         verdict.OWN_WORD: "the prompt's own word is seen",
         verdict.ENTIRELY: "entirely right",
+        verdict.OLD_STYLE: "the old style is kept",
+        verdict.COPY: "copies of training images",
     }
     return f"{asked}: {seen[figure.measure]}"
 
@@ -174,11 +194,11 @@ def _make_card(
     for number, seen in enumerate(looks):
         wrong = [look for look in seen if not look.after.right]
         lost = [look for look in wrong if look.before and look.before.right]
-        inexact = [look for look in seen if not look.after.entirely]
+        inexact = [look for look in seen if look.after.entirely is False]
         found = {"wrong": wrong, "inexact": inexact, "forgotten": lost}
         classes += [f"{state}{number}" for state, which in found.items() if which]
         states.append(_describe_score(seen))
-    by_seed = [{look.seed: look for look in seen} for seen in looks]
+    by_seed = [{look.seed: look for look in seen if not look.run} for seen in looks]
 
     def images(when: str, album: Mapping[Key, np.ndarray]) -> list[dict[str, Any]]:
         return [
@@ -213,13 +233,13 @@ def _describe_score(pairs: Sequence[verdict.Pair]) -> str:
     return f"{right} of {len(pairs)} right{was}"
 
 
-def _label(prediction: verdict.Prediction | None) -> dict[str, str]:
+def _label(look: verdict.Look | None) -> dict[str, str]:
     """How right an image is, as a class of the style sheet, and what it is taken for if wrong."""
-    if prediction is None:
+    if look is None:
         return {"class": "", "caption": ""}
-    if prediction.entirely:
+    if look.right and look.entirely is not False:
         return {"class": "good", "caption": ""}
-    return {"class": "warning" if prediction.right else "bad", "caption": prediction.caption}
+    return {"class": "warning" if look.right else "bad", "caption": look.taken_for}
 
 
 def _filters(rows: Sequence[_Card], scorers: int) -> list[tuple[str, str, list[int]]]:

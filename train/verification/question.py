@@ -8,4 +8,4 @@ class Question:
     """Does an image show something?"""
 
     text: str  # a word, or a whole prompt
-    whole: bool  # True: all that this prompt says? False: this word?
+    whole: bool = False  # True: all that this prompt says? False: this word?

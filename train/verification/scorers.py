@@ -1,52 +1,43 @@
-"""Who says what an image shows: scorers that pick the best of many captions.
+"""Who says what an image shows: scorers answer questions about images.
 
-A scorer is believed only as far as it is right on real images, so each carries its `Accuracy`.
-Letters in names: N images, H and W pixels, C candidate captions, D width.
+A scorer may err. How often it does is measured on real images that it has not seen
+(`train.verification.calibrate`), and what it says of drawn ones is corrected for that.
+Letters in names: N images, H and W pixels, C candidate captions.
 """
 
+import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
-from PIL import Image
 
 from curate.text import lemmas, tokens
-from curate.vision import clip
 from train.data import dataset
 from train.size import Size
+from train.verification.pixels import (
+    distances,
+    fit_within,
+    flatten,
+    group_copies,
+    resize,
+    split_chunks,
+    to_shape,
+)
+from train.verification.question import Question
 
 Label = tuple[str, ...]  # ways of saying the same thing, the usual one first
 
 NEAREST_SIDE = 64  # pixels; images are compared at this size or their own, whichever is smaller
-MAX_SIDE = 256  # pixels of the longer side that true images are read at; no scorer needs more
-CHUNK = 128  # images scored at a time
 SHARP = 32  # pixels of the longer side that a base stage draws without blur
-CHECK_IMAGES = 400  # real images that a scorer without a held-out set is checked on
-SCORERS = ("nearest", "contrastive", "open_clip")
-OPEN_CLIP = "ViT-B-32:laion2b_s34b_b79k"
-USAGE = (
-    f"--scorer open_clip:ARCHITECTURE:TAG_OR_FILE, such as open_clip:{OPEN_CLIP}; or else "
-    "--scorer contrastive"
-)
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """How often a scorer is right on real images, among all captions of the reference."""
-
-    entirely: float  # the best caption is the image's own
-    own_word: float  # the best caption holds the rarest word of the image's own
-    n: int  # images
-    on: str  # which images
 
 
 class Scorer(Protocol):
-    """Compares images with captions. `choose_scorers` also takes one of your own."""
+    """Answers questions about images. `choose_scorers` also takes one of your own."""
 
     @property
     def name(self) -> str:
@@ -54,16 +45,28 @@ class Scorer(Protocol):
         ...
 
     @property
-    def accuracy(self) -> Accuracy:
-        """How often it is right on real images."""
+    def unseen_N(self) -> np.ndarray:
+        """Bool, one a true image: it can be judged without having been learnt from."""
         ...
 
-    def scores(self, images_NHWC: np.ndarray, candidates: Sequence[Label]) -> np.ndarray:
-        """Float (N, C), higher where image and caption fit better; no NaN."""
+    def cannot(self, question: Question) -> str | None:
+        """Why it cannot answer, in words; None if it can."""
         ...
 
-    def cannot(self, prompt: str) -> str | None:
-        """Why it cannot judge images of this prompt, in words; None if it can."""
+    def shows(
+        self,
+        images_NHWC: np.ndarray,
+        asked_N: Sequence[Sequence[Question]],
+        rows_N: np.ndarray | None = None,
+    ) -> list[np.ndarray]:
+        """Of each image, a bool for each question that is asked of it.
+
+        Args:
+            images_NHWC: uint8.
+            asked_N: questions of each image, none that it `cannot` answer.
+            rows_N: the images are these of the reference, unseen ones: nothing that was learnt
+                from them, or from copies of them, may take part in the answer.
+        """
         ...
 
 
@@ -93,19 +96,20 @@ class Reference:
     keys: list[str]
     labels: list[Label]  # distinct; the first caption first
     label_N: np.ndarray  # int64, into labels
+    group_N: np.ndarray  # int64; copies of each other share theirs
     left_out: dict[str, str] = field(default_factory=dict)  # key -> why it is not among them
+    prompts: tuple[str, ...] = ()  # asked for, and the caption of no true image
 
     @staticmethod
     def load(shards: Path, size: Size, *, cache: Path | None = None) -> "Reference":
-        """The shards' images at this size, or in proportion at `MAX_SIDE` if that is smaller.
+        """The shards' images at this size.
 
         Decoded images are kept beside the shards, or in `cache` where that is not allowed.
 
         Raises:
             InputError: no shards, or no usable image in them.
         """
-        height, width = fit_within((size.height, size.width), MAX_SIDE)
-        found = dataset.load_images(shards, Size(width, height), cache=cache)
+        found = dataset.load_images(shards, size, cache=cache)
         made = Reference.of(found.pixels_NHWC, found.keys, found.captions)
         return replace(made, left_out=found.skipped)
 
@@ -113,35 +117,89 @@ class Reference:
     def of(
         pixels_NHWC: np.ndarray, keys: Sequence[str], captions: Sequence[Sequence[str]]
     ) -> "Reference":
-        """Group images by their first caption."""
+        """Group images by their first caption, and copies with each other."""
         said: dict[str, dict[str, None]] = {}
         for texts in captions:
             said.setdefault(texts[0], {}).update(dict.fromkeys(texts))
         rows = {first: row for row, first in enumerate(said)}
         label_N = np.array([rows[texts[0]] for texts in captions], dtype=np.int64)
-        return Reference(pixels_NHWC, list(keys), [tuple(s) for s in said.values()], label_N)
+        labels, group_N = [tuple(s) for s in said.values()], group_copies(pixels_NHWC, label_N)
+        return Reference(pixels_NHWC, list(keys), labels, label_N, group_N)
+
+    def with_prompts(self, prompts: Iterable[str]) -> "Reference":
+        """The same images, and prompts that may be none of their captions."""
+        other = [prompt for prompt in dict.fromkeys(prompts) if self.find(prompt) is None]
+        return replace(self, prompts=tuple(other))
+
+    @cached_property
+    def candidates(self) -> list[Label]:
+        """What an image can be taken for: the labels, then the prompts that are none of them."""
+        return [*self.labels, *((prompt,) for prompt in self.prompts)]
 
     def find(self, prompt: str) -> int | None:
-        """The label that a prompt names; None if there is none, or more than one."""
+        """The candidate that a prompt names; None if there is none, or more than one."""
         return self._by_text.get(normalize_text(prompt))
 
-    def own_words(self, text: str) -> list[str]:
-        """The words of a caption that the fewest labels hold; several if equally rare.
+    def own_word(self, text: str) -> str | None:
+        """The word of a caption that the fewest labels hold, the longest of several; None if no
+        label holds any.
 
         For one of many people who differ in role, sex and tone, this is the role.
         """
-        words = sorted(set(tokens.words(text)))
-        fewest = min((self._counts[w] for w in words), default=0)
-        return [w for w in words if self._counts[w] == fewest]
+        known = [word for word in set(tokens.words(text)) if self._counts[word]]
+        content = [word for word in known if not lemmas.is_function_word(word)] or known
+        return min(content, key=lambda w: (self._counts[w], -len(w), w), default=None)
 
-    def holds_own_words(self, label: Label, text: str) -> bool:
-        """Whether a label shows every word of `own_words(text)`."""
-        return all(holds(label, word) for word in self.own_words(text))
+    def shows_word(self, word: str) -> np.ndarray:
+        """Bool, one a candidate: whether it holds the word."""
+        if word not in self._shown:
+            shown = self._shown[word] = np.zeros(len(self.candidates), bool)
+            for first in lemmas.unit_terms(lemmas.unit_of(" ".join(tokens.words(word))))[:1]:
+                keys = {first.term, first.of_body, *lemmas.lemmas_of(first.term)}
+                for row in {row for key in keys for row in self._by_lemma.get(key, ())}:
+                    shown[row] = holds(self.candidates[row], word)
+        return self._shown[word]
+
+    def image_shows_word(self, word: str) -> np.ndarray:
+        """Bool, one an image."""
+        shown: np.ndarray = self.shows_word(word)[self.label_N]
+        return shown
+
+    def answers(
+        self, best_N: np.ndarray, asked_N: Sequence[Sequence[Question]]
+    ) -> list[np.ndarray]:
+        """What follows of images being taken for these candidates."""
+        return [
+            np.array([self._follows(int(best), one) for one in asked], bool)
+            for best, asked in zip(best_N, asked_N, strict=True)
+        ]
+
+    def _follows(self, best: int, asked: Question) -> bool:
+        return (
+            best == self.find(asked.text)
+            if asked.whole
+            else bool(self.shows_word(asked.text)[best])
+        )
+
+    @cached_property
+    def _shown(self) -> dict[str, np.ndarray]:
+        return {}
+
+    @cached_property
+    def _by_lemma(self) -> dict[str, set[int]]:
+        """Candidates by the terms they hold, and by the lemmas of these."""
+        found: dict[str, set[int]] = {}
+        for row, said in enumerate(self.candidates):
+            clauses = [clause for text in said for clause in tokens.terms_by_clause(text)]
+            for term in {term for clause in clauses for term in clause}:
+                for key in {term, *lemmas.lemmas_of(term)}:
+                    found.setdefault(key, set()).add(row)
+        return found
 
     @cached_property
     def _by_text(self) -> dict[str, int | None]:
         found: dict[str, int | None] = {}
-        for row, said in enumerate(self.labels):
+        for row, said in enumerate(self.candidates):
             for text in said:
                 key = normalize_text(text)
                 found[key] = row if found.get(key, row) == row else None
@@ -152,145 +210,54 @@ class Reference:
         return Counter(w for said in self.labels for w in set(tokens.words(said[0])))
 
 
-def measure_accuracy(
-    scorer: Scorer,
-    reference: Reference,
-    on: str,
-    *,
-    rows: np.ndarray | None = None,
-    alter: Callable[[np.ndarray], np.ndarray] = np.asarray,
-) -> Accuracy:
-    """How often a scorer is right on the reference images `rows`, each altered before.
-
-    None for `CHECK_IMAGES` of them, evenly spread.
-    """
-    rows = spread(len(reference.keys), CHECK_IMAGES) if rows is None else rows
-    if len(rows) == 0:
-        return Accuracy(0.0, 0.0, 0, on)
-    images = (alter(reference.pixels_NHWC[part]) for part in split_chunks(rows))
-    best = np.concatenate([scorer.scores(part, reference.labels).argmax(1) for part in images])
-    truth, labels = reference.label_N[rows], reference.labels
-    own = [
-        reference.holds_own_words(labels[b], labels[t][0]) for b, t in zip(best, truth, strict=True)
-    ]
-    return Accuracy(float(np.mean(best == truth)), float(np.mean(own)), len(own), on)
-
-
 class Nearest:
     """The caption of the nearest true image, by the distance of their pixels.
 
-    Exact where the reference holds every image that could have been meant; a caption of which
-    it has no image cannot win.
+    A true image is compared with all others that are no copies of it. A caption of which there is
+    no image cannot win.
     """
 
     name = "nearest"
+    closed_world = True  # captions of one image each may be judged among exactly those images
 
     def __init__(self, reference: Reference) -> None:
         """Compare at `NEAREST_SIDE`, or at the images' own size if smaller."""
         self._reference = reference
-        self._rows = {said[0]: row for row, said in enumerate(reference.labels)}
-        self._shape = fit_within(reference.pixels_NHWC.shape[1:3], NEAREST_SIDE)
-        self.side = max(self._shape)
-        self._true = self._flatten(reference.pixels_NHWC)
-        self._squares = self._true.square().sum(1)
-        on = f"real images, blurred and noised, at {self.side} px"
-        blur = partial(degrade, random=np.random.default_rng(0))
-        self.accuracy = measure_accuracy(self, reference, on, alter=blur)
+        self._true_ND = flatten(reference.pixels_NHWC, NEAREST_SIDE)
+        self.unseen_N = np.ones(len(reference.keys), bool)
 
-    def cannot(self, prompt: str) -> str | None:
+    def cannot(self, question: Question) -> str | None:
         """Without a true image of it, it could only ever be wrong."""
-        if self._reference.find(prompt) is not None:
-            return None
-        return "no true image has this caption, or not alone"
+        labels = self._reference.labels
+        if question.whole:
+            found = self._reference.find(question.text)
+            good = found is not None and found < len(labels)
+            return None if good else "no true image has this caption, or not alone"
+        shown = self._reference.shows_word(question.text)[: len(labels)].any()
+        return None if shown else f"no true image shows {question.text!r}"
 
-    def scores(self, images_NHWC: np.ndarray, candidates: Sequence[Label]) -> np.ndarray:
-        """Minus the root mean square distance, in [0, 1] grey levels, to the nearest image."""
-        labels = torch.from_numpy(self._reference.label_N)
-        parts = []
-        for part in split_chunks(images_NHWC):
-            images = self._flatten(part)
-            squares = self._squares - 2 * images @ self._true.T + images.square().sum(1)[:, None]
-            nearest = torch.full((len(images), len(self._reference.labels)), torch.inf)
-            nearest.scatter_reduce_(1, labels.expand(len(images), -1), squares, "amin")
-            parts.append(-(nearest.clamp(min=0) / self._true.shape[1]).sqrt())
-        by_label = torch.nn.functional.pad(torch.cat(parts), (0, 1), value=-torch.inf)
-        columns = [self._rows.get(said[0], -1) for said in candidates]
-        found: np.ndarray = by_label[:, columns].numpy()
-        return found
+    def shows(
+        self,
+        images_NHWC: np.ndarray,
+        asked_N: Sequence[Sequence[Question]],
+        rows_N: np.ndarray | None = None,
+    ) -> list[np.ndarray]:
+        """As its nearest image's caption says."""
+        return self._reference.answers(self._labels(images_NHWC, rows_N), asked_N)
 
-    def _flatten(self, images_NHWC: np.ndarray) -> torch.Tensor:
-        chunks = split_chunks(images_NHWC)
-        return torch.cat([resize(part, self._shape).flatten(1) for part in chunks])
+    def takes_for(self, images_NHWC: np.ndarray) -> list[str]:
+        """The caption of the nearest image."""
+        return [self._reference.labels[label][0] for label in self._labels(images_NHWC, None)]
 
-
-class OpenClip:
-    """A contrastive image-text model of open_clip; needs the extra `fubuki[clip]` and weights."""
-
-    name = "open_clip"
-
-    def __init__(self, reference: Reference, spec: str, *, device: str = "cpu") -> None:
-        """Load the model.
-
-        Args:
-            reference: what its accuracy is measured on.
-            spec: MODEL:WEIGHTS, an architecture as open_clip names it with a tag or a file.
-            device: torch device.
-
-        Raises:
-            UsageError: open_clip is missing, or knows no such architecture.
-            InputError: the weights cannot be had or read.
-        """
-        self._model = clip.OpenClip(spec, usage=USAGE, device=device, download=True)
-        on = f"real images ({self._model.model}, {self._model.weights})"
-        self.accuracy = measure_accuracy(self, reference, on)
-
-    def cannot(self, prompt: str) -> None:
-        """It reads any prompt."""
-
-    def scores(self, images_NHWC: np.ndarray, candidates: Sequence[Label]) -> np.ndarray:
-        """Cosine; several ways of saying the same are averaged."""
-        images = [_pad_to_square(Image.fromarray(image)) for image in images_NHWC]
-        texts = self._model.encode_texts(candidates)
-        scores: np.ndarray = self._model.encode_images(images) @ texts.T
-        return scores
-
-
-def _pad_to_square(image: Image.Image) -> Image.Image:
-    """An oblong image in the middle of a square of its first pixel's colour: nothing is cut."""
-    side = max(image.size)
-    square = image.resize((1, 1), box=(0, 0, 1, 1)).resize((side, side))
-    square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
-    return square
-
-
-def resize(images_NHWC: np.ndarray, shape: tuple[int, int]) -> torch.Tensor:
-    """Float (N, 3, height, width) in [-1/2, 1/2]; `shape` is (height, width).
-
-    Smaller by averaging, larger by bilinear filter.
-    """
-    images = torch.from_numpy(np.array(images_NHWC)).permute(0, 3, 1, 2).float() / 255 - 0.5
-    if images.shape[-2:] == shape:
-        return images
-    return torch.nn.functional.interpolate(
-        images, size=shape, mode="bilinear", antialias=True, align_corners=False
-    )
-
-
-def fit_within(shape: Sequence[int], side: int) -> tuple[int, int]:
-    """(height, width) with the longer side at most `side`, in the same proportion."""
-    height, width = shape
-    factor = min(1.0, side / max(height, width))
-    return max(1, round(height * factor)), max(1, round(width * factor))
-
-
-def spread(count: int, most: int) -> np.ndarray:
-    """At most `most` of the numbers below `count`, evenly spread."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
-
-
-def split_chunks(rows: np.ndarray) -> list[np.ndarray]:
-    """At most `CHUNK` of the rows (or images) each, so that no more are in memory at a time."""
-    return np.array_split(rows, range(CHUNK, len(rows), CHUNK))
+    def _labels(self, images_NHWC: np.ndarray, rows_N: np.ndarray | None) -> np.ndarray:
+        reference, parts = self._reference, []
+        for part in split_chunks(np.arange(len(images_NHWC))):
+            apart = distances(flatten(images_NHWC[part], NEAREST_SIDE), self._true_ND)
+            if rows_N is not None:
+                same = reference.group_N[rows_N[part]][:, None] == reference.group_N
+                apart = apart.masked_fill(torch.from_numpy(same), torch.inf)
+            parts.append(reference.label_N[apart.argmin(1).numpy()])
+        return np.concatenate([np.zeros(0, np.int64), *parts])
 
 
 def degrade(images_NHWC: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -310,3 +277,19 @@ def degrade(images_NHWC: np.ndarray, random: np.random.Generator) -> np.ndarray:
 def normalize_text(text: str) -> str:
     """A caption without differences in case and spacing."""
     return " ".join(text.casefold().split())
+
+
+def hash_order(text: str, seed: int = 0) -> bytes:
+    """What a choice by chance sorts by: the same whatever else is there."""
+    return hashlib.sha256(f"{seed}:{text}".encode()).digest()
+
+
+def join_small(parts: Sequence[Reference], side: int = SHARP) -> Reference:
+    """The images of several references as one, at this many pixels on the longer side at most."""
+    small, keys, captions = [], [], []
+    for number, part in enumerate(parts):
+        shape = fit_within(part.pixels_NHWC.shape[1:3], side)
+        small.append(to_shape(part.pixels_NHWC, shape))
+        keys += [f"{number}/{key}" for key in part.keys]
+        captions += [part.labels[label] for label in part.label_N]
+    return Reference.of(np.concatenate(small), keys, captions)

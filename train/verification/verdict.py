@@ -2,18 +2,26 @@
 
 import json
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from curate.errors import ExitCode
+from train.verification.decisions import Verdict, judge_at_least, judge_at_most, what_helps
 from train.verification.intervals import FEW_GROUPS, Share
-from train.verification.scorers import Accuracy
+from train.verification.rates import Corrected, Rates
 
-TRUST = 0.9  # share of real images a scorer must have right before it is relied upon
+MIN_ALIKE = 0.5  # least share of true images with the word that look like one without it: otherwise
+# nothing says that a scorer knows the word, and not just how its images look (our choice)
+MIN_YOUDEN = 0.2  # least lower bound of sensitivity minus false positives: a scorer below it barely
+# tells the word from its neighbours (our choice)
+NOTHING_TO_FORGET = 0.2  # share below which old words surely stood before: they cannot be forgotten
 
 WITH, SHOWN, NEVER, WITHOUT = "with the word", "shown", "never shown", "without the word"
+STYLE = "in an old style"  # the word, in the style of the old images
+ASKING = (WITH, SHOWN, NEVER)  # groups that ask for the word, in whichever style
 WORD, OWN_WORD, ENTIRELY, FALSE = "word", "own word", "entirely right", "false positive"
+OLD_STYLE, COPY = "old style", "copy"
 
 
 @dataclass(frozen=True)
@@ -21,29 +29,34 @@ class Rule:
     """When a word works."""
 
     at_least: float = 0.9  # share of samples that must show the word
-    at_most_loss: float = 0.02  # share of samples that old words may lose
+    at_most_loss: float = 0.05  # share of samples that old words may lose
+    at_most_unasked: float = 0.05  # share of samples that may show the word where nobody asked
+    at_least_style: float = 0.8  # share that must keep an old style they are asked for in
+    at_most_copies: float = 0.1  # share that may be copies of training images
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One share, as one scorer sees it."""
+    """One share, as one scorer sees it, corrected for what it errs on real images."""
 
     scorer: str
-    group: str  # SHOWN, NEVER, WITH or WITHOUT
-    measure: str  # WORD, OWN_WORD, ENTIRELY or FALSE
+    group: str  # SHOWN, NEVER, WITH, STYLE or WITHOUT
+    measure: str  # WORD, OWN_WORD, ENTIRELY, FALSE, OLD_STYLE or COPY
     prompts: int
-    after: Share
-    before: Share | None
-    change: Share | None  # after minus before on the same prompts and seeds
+    after: Corrected
+    before: Corrected | None
+    change: Corrected | None  # after minus before on the same prompts and seeds, corrected
+    real: Share | None  # of real, unseen images, not corrected, as `after.raw` is of drawn ones
+    counts: bool  # whether the verdict rests on it
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """What a scorer takes one image for."""
+class Look:
+    """What a scorer says of one image."""
 
-    caption: str
-    right: bool  # the caption holds what the group asks for: the word, or the prompt's own
-    entirely: bool  # the caption is the prompt
+    right: bool  # it shows what the group asks for: the word, or the prompt's own
+    entirely: bool | None  # it shows all that the prompt says; None if that cannot be told
+    taken_for: str = ""  # the caption it is taken for, where the scorer has one
 
 
 @dataclass(frozen=True)
@@ -51,8 +64,9 @@ class Pair:
     """One sample, of the same seed after and before."""
 
     seed: int
-    after: Prediction
-    before: Prediction | None
+    after: Look
+    before: Look | None
+    run: int = 0  # of several checkpoints, which
 
 
 @dataclass(frozen=True)
@@ -60,7 +74,7 @@ class Row:
     """The samples of one prompt, as one scorer sees them."""
 
     scorer: str
-    group: str  # SHOWN, NEVER, WITH or WITHOUT
+    group: str
     prompt: str
     looks: list[Pair]
 
@@ -70,18 +84,28 @@ class Judge:
     """A scorer and how far it is relied upon."""
 
     name: str
-    accuracy: Accuracy
-    refit: Accuracy | None = None  # after it learnt from the held-out images too
+    rates: Mapping[str, Rates]  # by measure, on real images it has not seen
+    alike: float = 0.0  # share of true images with the word that look like one without it
+    neighbours: str = ""  # the word whose images are most often taken to show the word
+    closed: tuple[str, ...] = ()  # measures taken on altered copies of the images compared with
+    digest: str = ""  # SHA-256 of its weights, where it has some that were given
+    halved: bool = False  # measured on the half of the images that had no part in the choice
 
-    @property
-    def knows_words(self) -> bool:
-        """Right often enough about the rarest word of a real image."""
-        return self.accuracy.own_word >= TRUST
+    def has_say(self, measure: str) -> bool:
+        """Whether it surely tells images that show it from such as do not, and from look-alikes."""
+        if measure == WORD and self.alike < MIN_ALIKE:
+            return False
+        good = measure in self.rates and self.rates[measure].youden.low > MIN_YOUDEN
+        return good and (measure not in self.closed or self.has_say(WORD))
 
-    @property
-    def knows_captions(self) -> bool:
-        """Right often enough about whole captions of real images."""
-        return self.accuracy.entirely >= TRUST
+
+@dataclass(frozen=True)
+class Finding:
+    """One demand of the rule, and how it was met."""
+
+    verdict: Verdict
+    sentence: str
+    helps: str = ""  # what would decide it, where it cannot be told
 
 
 @dataclass(frozen=True)
@@ -89,123 +113,167 @@ class Report:
     """Everything that was found about one word."""
 
     word: str
-    works: bool
-    reasons: list[str]  # why it does or does not
+    verdict: Verdict
+    findings: list[Finding]  # what the verdict rests on, the decisive first
     figures: list[Figure]
     judges: list[Judge]
+    chosen: Mapping[str, str]  # measure -> the scorer that counts
     rule: Rule
     samples: int  # asked for, behind each figure
     seed: int
     prompts: dict[str, list[str]]  # group -> prompts sampled
-    after: str = ""  # SHA-256 of the checkpoint
-    before: str | None = None
+    after: list[dict[str, Any]]  # what drew: kind and hashes, a checkpoint each
+    before: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)  # what else a reader should know
     rows: list[Row] = field(default_factory=list)  # every sample
 
     @property
     def exit_code(self) -> ExitCode:
-        """0 if the word works, else 1."""
-        return ExitCode.DONE if self.works else ExitCode.FOUND
+        """0 if the word works, 1 if it does not, 6 if that cannot be told."""
+        return {
+            Verdict.WORKS: ExitCode.DONE,
+            Verdict.FAILS: ExitCode.FOUND,
+            Verdict.UNDECIDED: ExitCode.UNDECIDED,
+        }[self.verdict]
 
     def to_json(self) -> bytes:
         """`verify.json`; equal reports give equal bytes."""
-        values = asdict(self)
-        for value, judge in zip(values["judges"], self.judges, strict=True):
-            value |= {"knows_words": judge.knows_words, "knows_captions": judge.knows_captions}
-        plain = _null_for_nonfinite(values)
+        plain = _null_for_nonfinite(asdict(self))
+        for value, judge in zip(plain["judges"], self.judges, strict=True):
+            value["has_say"] = {measure: judge.has_say(measure) for measure in judge.rates}
+            value["sentence"] = describe_judge(judge, WORD)
         return json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
 
 
+def join_exit_codes(reports: Sequence[Report]) -> ExitCode:
+    """1 if any word does not work, else 6 if any cannot be told, else 0."""
+    codes = {report.exit_code for report in reports}
+    order = (ExitCode.FOUND, ExitCode.UNDECIDED, ExitCode.DONE)
+    return next(code for code in order if code in codes)
+
+
 def decide(
-    figures: Sequence[Figure], judges: Sequence[Judge], rule: Rule
-) -> tuple[bool, list[str]]:
+    figures: Sequence[Figure], judges: Sequence[Judge], chosen: Mapping[str, str], rule: Rule
+) -> tuple[Verdict, list[Finding]]:
     """Whether the word works, and a sentence for each thing that decides it.
 
-    Every scorer that is right about the words of real images must agree that
+    Of every demand the 95 % interval of the corrected share decides: met if all of it lies within
+    the limit, failed if all of it lies beyond, else it cannot be told.
 
-    1. the word shows in at least `rule.at_least` of the samples, of shown and of never shown
+    1. The word shows in at least `rule.at_least` of the samples, of shown and of never shown
        prompts alike;
-    2. that is more than before: the whole interval of the change is above zero, unless the word
-       already showed that often;
-    3. old words lose at most `rule.at_most_loss` of their samples; and so that a word is not kept
-       at the price of the rest of its caption, a scorer that is right about whole captions must
-       not show a loss of more than that with all of its interval.
+    2. that is more than before, unless the word already showed that often;
+    3. old words lose at most `rule.at_most_loss` of their samples, unless they stood near nothing
+       before; so do whole captions, where that can be judged;
+    4. in samples that do not ask for it the word shows in at most `rule.at_most_unasked` more than
+       before, or in at most so many where there is nothing earlier;
+    5. asked for in the style of the old images, at least `rule.at_least_style` have that style;
+    6. at most `rule.at_most_copies` are copies of training images.
 
-    Shares in 1 and 3 are point estimates; their intervals are reported. Our choice.
+    It does not work if one demand failed, and works if all are met.
     """
-    trusted = [judge for judge in judges if judge.knows_words]
-    if not trusted:
-        return False, ["no scorer is right often enough on real images to be relied upon"]
-    failed: list[str] = []
-    met: list[str] = []
-    for judge in trusted:
-        for figure in (f for f in figures if f.scorer == judge.name):
-            for holds, sentence in _judge_figure(figure, judge, rule):
-                (met if holds else failed).append(f"{judge.name}: {sentence}")
-    return not failed, failed or met
+    findings = [found for f in figures if f.counts for found in _judge_figure(f, rule)]
+    if WORD not in chosen:
+        best = max(judges, key=lambda judge: judge.rates[WORD].youden.value, default=None)
+        why = f"; the best is {describe_judge(best, WORD)}" if best else ""
+        sentence = f"no scorer surely tells the word from its neighbours on real images{why}"
+        helps = "another --scorer, or more real images with the word and of its neighbours"
+        if judges and judges[0].alike < MIN_ALIKE:
+            helps = "add real images to --shards that look like those of the word and lack it"
+        findings.insert(0, Finding(Verdict.UNDECIDED, sentence, helps))
+    order = (Verdict.FAILS, Verdict.UNDECIDED, Verdict.WORKS)
+    findings.sort(key=lambda found: order.index(found.verdict))
+    return (findings[0].verdict if findings else Verdict.UNDECIDED), findings
 
 
-def _judge_figure(figure: Figure, judge: Judge, rule: Rule) -> Iterator[tuple[bool, str]]:
-    after, before, change, loss = figure.after, figure.before, figure.change, rule.at_most_loss
+def _judge_figure(figure: Figure, rule: Rule) -> Iterator[Finding]:
+    after, before, change = figure.after, figure.before, figure.change
+    asked, where = _which(figure.group), f"{figure.scorer}: "
+    share = _percent(after.widest)
     if figure.measure == WORD:
-        where = f"the word shows in {after.value:.1%} of samples of prompts {_which(figure.group)}"
-        yield after.value >= rule.at_least, f"{where} (asked: {rule.at_least:.0%})"
-        if before and change and figure.group == WITH:
-            worked = before.value >= rule.at_least
-            also = " and it worked before" if worked else ""
-            yield worked or change.low > 0, f"the change is {_change(change)}{also}"
-    if figure.measure == OWN_WORD and change:
-        sentence = f"old words change by {_change(change)} (allowed: -{loss:.0%})"
-        yield -change.value <= loss + 1e-9, sentence
-    if (figure.measure, figure.group) == (ENTIRELY, WITHOUT) and change and judge.knows_captions:
-        sentence = f"old captions change by {_change(change)} (allowed: not surely over the limit)"
-        yield change.high >= -loss, sentence
+        sentence = f"{where}the word shows in {share} of samples of prompts {asked}"
+        yield _find(after, rule.at_least, f"{sentence} (asked: {rule.at_least:.0%})")
+    if figure.measure == WORD and figure.group == WITH and before and change:
+        sentence = f"{where}the change is {_percent(change.widest, '+')}"
+        if before.share.low >= rule.at_least:
+            yield Finding(Verdict.WORKS, f"{sentence}, and it worked before")
+        else:
+            yield _find(change, 0, sentence)
+    if figure.measure in (OWN_WORD, ENTIRELY) and figure.group == WITHOUT and before and change:
+        what = "old words" if figure.measure == OWN_WORD else "old captions"
+        if before.share.high < NOTHING_TO_FORGET:
+            stood = f"{what} stood at {_percent(before.share)} before: nothing to forget"
+            yield Finding(Verdict.WORKS, where + stood)
+        else:
+            sentence = f"{where}{what} change by {_percent(change.widest, '+')}"
+            yield _find(
+                change, -rule.at_most_loss, f"{sentence} (allowed: -{rule.at_most_loss:.0%})"
+            )
+    if figure.measure == FALSE:
+        limit = rule.at_most_unasked
+        sentence = f"{where}of samples that do not ask for the word {share} show it"
+        if change:
+            sentence += f", a change of {_percent(change.widest, '+')}"
+        allowed = f" (allowed: {'+' if change else ''}{limit:.0%})"
+        yield _find(change or after, limit, sentence + allowed, at_most=True)
+    if figure.measure == COPY:
+        limit, what = rule.at_most_copies, "are copies of training images"
+        sentence = f"{where}{share} of samples {asked} {what} (allowed: {limit:.0%})"
+        yield _find(after, limit, sentence, at_most=True)
+    if figure.measure == OLD_STYLE:
+        found = _find(after, rule.at_least_style, f"{where}{share} keep the old style asked for")
+        leak = ": style leak" if found.verdict == Verdict.FAILS else ""
+        asked_for = f" (asked: {rule.at_least_style:.0%}){leak}"
+        yield replace(found, sentence=found.sentence + asked_for)
 
 
-def list_cautions(figures: Sequence[Figure], rule: Rule) -> list[str]:
-    """What the figures cannot tell: of few prompts, and of shares too close to a limit."""
+def _find(found: Corrected, limit: float, sentence: str, *, at_most: bool = False) -> Finding:
+    """What the wider of its intervals says of a limit, and what would help if it says nothing."""
+    verdict = (judge_at_most if at_most else judge_at_least)(found.widest, limit)
+    helps = str(what_helps(found, limit)) if verdict == Verdict.UNDECIDED else ""
+    return Finding(verdict, sentence, helps)
+
+
+def list_cautions(figures: Sequence[Figure]) -> list[str]:
+    """What the figures cannot tell: of few prompts."""
     found = []
-    by_group = {f.group: f for f in figures if f.measure in (WORD, OWN_WORD)}
+    by_group = {f.group: f.prompts for f in figures if f.measure in (WORD, OWN_WORD)}
     for group in (WITH, WITHOUT):
-        if group in by_group and by_group[group].prompts < FEW_GROUPS:
-            count = by_group[group].prompts
+        if (count := by_group.get(group, FEW_GROUPS)) < FEW_GROUPS:
             found.append(
                 f"only {count} prompt{'s' * (count > 1)} {group}: the intervals tell of these, "
                 "and little of others"
             )
-    decided = {WORD: rule.at_least, OWN_WORD: -rule.at_most_loss}
-    close = [
-        f"{f.scorer} on prompts {_which(f.group)}"
-        for f in figures
-        if f.measure in decided
-        and (one := f.after if f.measure == WORD else f.change)
-        and one.low < decided[f.measure] < one.high
-    ]
-    if close:
-        found.append(
-            f"too close to the limit to be sure, more samples would tell: {', '.join(close)}"
-        )
     return found
 
 
-def describe_accuracy(judge: Judge) -> str:
-    """How far a scorer is relied upon, as a sentence."""
-    seen = judge.accuracy
+def describe_judge(judge: Judge, measure: str) -> str:
+    """How far a scorer is relied upon for a measure, as a clause."""
+    rates = judge.rates[measure]
+    what = {WORD: "the word", OWN_WORD: "its own word", ENTIRELY: "its whole caption"}[measure]
     line = (
-        f"{judge.name}: right on {seen.entirely:.1%} of {seen.n} {seen.on}, "
-        f"on their rarest word {seen.own_word:.1%}"
+        f"{judge.name}, which sees {what} in {_percent(rates.sensitivity)} of {rates.shown} real "
+        f"images that show it and in {_percent(rates.false_positive)} of {rates.absent} others"
     )
-    if judge.refit:
-        line += f"; on {judge.refit.n} {judge.refit.on}, {judge.refit.entirely:.1%}"
-    if not judge.knows_words:
-        line += f"; under {TRUST:.0%} on words, so it has no say in the verdict"
-    elif not judge.knows_captions:
-        line += f"; under {TRUST:.0%} on captions, so only its words count in the verdict"
-    return line
+    if rates.near and measure == WORD:
+        also = f" or show {judge.neighbours}" if judge.neighbours else ""
+        line += f" ({rates.hits_near} of {rates.near} that look like it{also})"
+    if measure in judge.closed:
+        line += ", a closed world: blurred and noised images of the set itself"
+    if judge.has_say(measure):
+        return line
+    if measure == WORD and judge.alike < MIN_ALIKE:
+        line += (
+            f"; only {judge.alike:.0%} of the former look like any of the latter, so that how they "
+            "look may be all it knows"
+        )
+    return f"{line}: no say"
 
 
-def _change(change: Share) -> str:
-    return f"{change.value:+.1%} [{change.low:+.1%}, {change.high:+.1%}]"
+def _percent(share: Share, sign: str = "") -> str:
+    if not math.isfinite(share.value):
+        return f"an unknown share [{share.low:{sign}.1%}, {share.high:{sign}.1%}]"
+    return f"{share.value:{sign}.1%} [{share.low:{sign}.1%}, {share.high:{sign}.1%}]"
 
 
 def _which(group: str) -> str:

@@ -15,8 +15,9 @@ from PIL import Image
 from curate.errors import InputError, UsageError
 from curate.system.pretrained import hash_weights, loading
 from train.device import compute_dtype
+from train.verification.pixels import spread
 from train.verification.question import Question
-from train.verification.scorers import Reference, spread
+from train.verification.scorers import Reference
 
 WORD = "Does this picture show this: {}? Answer yes or no."
 WHOLE = "Does this picture show all of this: {}? Answer yes or no."

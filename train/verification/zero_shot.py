@@ -14,8 +14,9 @@ from curate.text.lemmas import is_function_word
 from curate.vision import clip
 from curate.vision.encoders import encode_pixels
 from curate.vision.search import NEUTRAL_TEXTS
+from train.verification.pixels import split_chunks
 from train.verification.question import Question
-from train.verification.scorers import Reference, contains, holds, split_chunks
+from train.verification.scorers import Reference, contains, holds
 
 CLASS_IMAGES = 2  # true images a label, on average, from which labels are classes to choose from
 RIVALS = 60  # frequent words that a word is held against

@@ -1,0 +1,88 @@
+"""How images look, whatever they show: colours, contrasts, flat areas.
+
+A scorer that is right on all true images may still know nothing of a word: where all images with
+it are photographs, and all others drawings, it need only tell these apart. So true images without
+the word must be there that look like those with it.
+
+Letters in names: N images, H and W pixels, D features.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from train.verification.pixels import distances, fit_within, resize, split_chunks
+from train.verification.scorers import Reference
+
+SIDE = 64  # pixels that style is looked at
+SCALES = (1, 2, 4)  # pixels that contrasts are taken over
+FLAT = 1.5 / 255  # contrast below which a place is flat
+USUAL = 0.9  # of images without the word are so near to another
+BINS = 4  # of each colour channel
+
+
+@dataclass(frozen=True)
+class LookAlikes:
+    """True images without the word that look like some with it."""
+
+    alike_N: np.ndarray  # bool
+    share: float  # of the images with the word that have one
+
+
+def look_alikes(reference: Reference, word: str) -> LookAlikes:
+    """An image looks like another if they are no farther apart, by their looks, than nine in ten of
+    the images without the word are from the nearest image of another word of their own."""
+    x_ND = torch.from_numpy(style_features(reference.pixels_NHWC))
+    x_ND = (x_ND - x_ND.mean(0)) / x_ND.std(0).clamp(min=1e-6)
+    shown_N = reference.image_shows_word(word)
+    own = [reference.own_word(said[0]) for said in reference.labels]
+    numbers = {word: number for number, word in enumerate(dict.fromkeys(own))}
+    own_N = np.array([numbers[own[label]] for label in reference.label_N])
+    other, one = np.flatnonzero(~shown_N), np.flatnonzero(shown_N)
+    usual, near, back = [], [], []
+    for rows in split_chunks(other):
+        apart = distances(x_ND[rows], x_ND[other])
+        same = torch.from_numpy(own_N[rows][:, None] == own_N[other])
+        usual.append(apart.masked_fill(same, torch.inf).amin(1))
+        to_word = distances(x_ND[rows], x_ND[one])
+        near.append(to_word.amin(1))
+        back.append(to_word.amin(0))
+    limit = float(np.quantile(torch.cat(usual).numpy(), USUAL))
+    alike_N = np.zeros(len(shown_N), bool)
+    alike_N[other] = torch.cat(near).numpy() <= limit
+    found = torch.stack(back).amin(0).numpy() <= limit
+    return LookAlikes(alike_N, float(found.mean()))
+
+
+def style_features(images_NHWC: np.ndarray) -> np.ndarray:
+    """Float (N, D): colours, contrasts and flat areas of images at `SIDE` pixels at most."""
+    shape = fit_within(images_NHWC.shape[1:3], SIDE)
+    parts = [_features(resize(part, shape)) for part in split_chunks(np.asarray(images_NHWC))]
+    found: np.ndarray = torch.cat(parts).numpy()
+    return found
+
+
+def _features(x_NCHW: torch.Tensor) -> torch.Tensor:
+    found = []
+    for scale in SCALES:
+        small = F.avg_pool2d(x_NCHW, scale)
+        steps = [
+            small.diff(dim=2).abs().amax(1).flatten(1),
+            small.diff(dim=3).abs().amax(1).flatten(1),
+        ]
+        contrast = torch.cat(steps, 1)
+        found += [contrast.mean(1), contrast.std(1), (contrast < FLAT).float().mean(1)]
+        found += [contrast.quantile(q, 1) for q in (0.5, 0.9)]
+    spread = x_NCHW.amax(1) - x_NCHW.amin(1)
+    found += [
+        spread.mean((1, 2)),
+        spread.std((1, 2)),
+        x_NCHW.mean((1, 2, 3)),
+        x_NCHW.std((1, 2, 3)),
+    ]
+    bins = ((x_NCHW + 0.5) * BINS).long().clamp(0, BINS - 1)
+    place = (bins[:, 0] * BINS + bins[:, 1]) * BINS + bins[:, 2]
+    counts = F.one_hot(place.flatten(1), BINS**3).float().mean(1).sqrt()
+    return torch.cat([torch.stack(found, 1), counts], 1)
