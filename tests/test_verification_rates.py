@@ -1,11 +1,15 @@
 """Shares corrected for a scorer's errors: by hand, by law, by published formulas, by simulation."""
 
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import bdtr
+from scipy.stats import binom
 
 from train.verification.decisions import (
     Help,
@@ -14,8 +18,13 @@ from train.verification.decisions import (
     judge_at_most,
     what_helps,
 )
-from train.verification.intervals import Share, effective_samples, jeffreys, student_95, wilson
+from train.verification.intervals import Share, effective_samples, mid_p, student_95, wilson
 from train.verification.rates import Rates, correct, corrected_difference, corrected_share
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+
+import simulate_verdicts
+from simulate_verdicts import LIMIT, OVER_RUNS, Cell, simulate
 
 FORTY = np.repeat(range(40), 5)  # prompts of 200 samples
 GOOD = Rates(95, 100, 4, 200)
@@ -71,13 +80,25 @@ def test_youden_takes_the_neighbours_where_they_are_mistaken_more():
     assert (nothing.low, nothing.high) == (-1, 1) and np.isnan(nothing.value)
 
 
-def test_rates_have_jeffreys_intervals():
-    """The quantiles of Beta(2.5, 8.5), and of Beta(0.5, 10.5) with 0 for its lower one."""
-    assert jeffreys(2, 10) == pytest.approx((0.044, 0.503), abs=1e-3)
-    assert jeffreys(0, 10) == pytest.approx((0.0, 0.217), abs=1e-3)
-    assert (GOOD.sensitivity.low, GOOD.sensitivity.high) == jeffreys(95, 100)
-    assert (GOOD.false_positive.low, GOOD.false_positive.high) == jeffreys(4, 200)
+@given(st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_mid_p_leaves_a_chance_of_two_and_a_half_percent_on_each_side(counted):
+    hits, n = counted
+    low, high = mid_p(hits, n)
+    assert low == 0 if hits == 0 else above(hits, n, low) == pytest.approx(0.025)
+    assert high == 1 if hits == n else 1 - above(hits, n, high) == pytest.approx(0.025)
+
+
+def above(hits: int, n: int, share: float) -> float:
+    """The chance of more hits, and half of that of as many."""
+    return float(binom.sf(hits, n, share) + binom.pmf(hits, n, share) / 2)
+
+
+def test_rates_have_intervals_of_their_counts():
+    assert (GOOD.sensitivity.low, GOOD.sensitivity.high) == mid_p(95, 100)
+    assert (GOOD.false_positive.low, GOOD.false_positive.high) == mid_p(4, 200)
     assert GOOD.false_positive_near is None
+    near = Rates(95, 100, 4, 200, 9, 30).false_positive_near
+    assert near == Share(0.3, *mid_p(9, 30), 30)
 
 
 def test_clusters_count_for_as_many_samples_as_they_tell():
@@ -274,3 +295,47 @@ def test_it_asks_for_runs_where_runs_differ():
 def test_a_plain_share_of_independent_samples_is_wilsons():
     found = corrected_share(answers(160), range(200), None).share
     assert (found.low, found.high) == pytest.approx(wilson(160, 200), abs=1e-3)
+
+
+SIMULATED = [
+    Cell(0.5, (1.0, 0.0), None, 4, 0.05),
+    Cell(0.9, (1.0, 0.0), None, 40, 0.0),
+    Cell(0.5, (0.95, 0.02), (400, 400), 10, 0.05),
+    Cell(0.9, (0.85, 0.1), (100, 200), 40, 0.05),
+    Cell(0.9, (0.85, 0.1), (20, 100), 10, 0.0),
+    Cell(0.5, (0.7, 0.2), (20, 100), 4, 0.05),
+    Cell(0.9, (0.95, 0.02), (5, 50), 40, 0.05),
+    Cell(0.0, (0.85, 0.1), (20, 100), 4, 0.0),
+    Cell(1.0, (0.7, 0.2), (100, 200), 40, 0.0),
+    Cell(0.9, (0.95, 0.02), (100, 200), 10, 0.05, 3, 0.01),
+]
+
+
+def test_intervals_hold_the_truth_about_as_often_as_they_say():
+    """300 of each: fewer held than one time in ten thousand were, at a coverage of 93 %."""
+    found = [
+        (outcome, outcome.coverage) for cell in SIMULATED for outcome in simulate(cell, 300, 1)
+    ]
+    low = [(str(o.cell), o.kind, held) for o, held in found if bdtr(300 * held, 300, 0.93) < 1e-4]
+    assert low == []
+    # Nor wider than is needed: with enough real pictures a share in the middle is not always held.
+    held = [c for o, c in found if o.kind != simulate_verdicts.WIDEST and o.cell in SIMULATED[:4]]
+    assert 0.93 < np.mean(held) < 0.975
+
+
+def test_runs_left_out_of_account_would_make_it_too_sure():
+    """An interval over prompts does not speak of other runs, that over runs does."""
+    cell = Cell(0.5, (0.95, 0.02), (400, 400), 40, 0.0, 3, 0.05)
+    prompts, runs, _ = simulate(cell, 300, 2)
+    held = (prompts.ends.low <= 0.5) & (prompts.ends.high >= 0.5)
+    assert held.mean() < 0.75 < 0.9 < runs.coverage
+    assert runs.kind == OVER_RUNS
+
+
+def test_verdicts_of_a_poor_scorer_are_undecided_and_not_wrong():
+    for share, wrong in ((0.8, Verdict.WORKS), (0.85, Verdict.WORKS), (0.95, Verdict.FAILS)):
+        (outcome,) = simulate(Cell(share, (0.85, 0.1), (20, 100), 40, 0.05), 300, 3)
+        ends = zip(outcome.ends.low, outcome.ends.high, strict=True)
+        said = [judge_at_least(Share(0.0, low, high, 0), LIMIT) for low, high in ends]
+        assert said.count(wrong) <= 0.05 * 300
+        assert said.count(Verdict.UNDECIDED) > 0.5 * 300

@@ -70,23 +70,32 @@ def score_interval(share_X: Array, n_X: Array) -> tuple[Array, Array]:
     )
 
 
-def jeffreys(hits: float, n: float) -> tuple[float, float]:
-    """The 95 % interval of a share by Jeffreys' prior, Beta(1/2, 1/2); 0 and 1 are kept as ends.
+def mid_p(hits: float, n: float) -> tuple[float, float]:
+    """The 95 % mid-P interval of a share; counts need not be whole.
 
-    With few samples and a share near 0 or 1 it holds the truth more often than Wilson's.
+    Its ends are the shares that would give as many hits or more, and as many or fewer, with a
+    chance of 2.5 %, where that of exactly as many counts half. With few samples and a share near
+    0 or 1 it holds the truth more often than Wilson's, and is narrower than the exact interval.
 
-    Source: L. D. Brown, T. T. Cai and A. DasGupta, "Interval estimation for a binomial
-    proportion", Statistical Science 16 (2001), 101-133, section 4.1.2.
+    Source: G. Berry and P. Armitage, "Mid-P confidence intervals: a brief review", The
+    Statistician 44 (1995), 417-423.
     """
-    from scipy.special import betaincinv
-
     if n == 0:
         return 0.0, 1.0
-    shape = hits + 0.5, n - hits + 0.5
-    return (
-        0.0 if hits == 0 else float(betaincinv(*shape, 0.025)),
-        1.0 if hits == n else float(betaincinv(*shape, 0.975)),
-    )
+    return _mid_p_low(hits, n), 1 - _mid_p_low(n - hits, n)
+
+
+def _mid_p_low(hits: float, n: float) -> float:
+    """By bisection: the chance of `hits` or more grows with the share."""
+    from scipy.special import betainc
+
+    low, high = 0.0, hits / n
+    for _ in range(32 if hits else 0):
+        share = (low + high) / 2
+        or_more = betainc(hits, n - hits + 1, share)
+        more = betainc(hits + 1, n - hits, share) if hits < n else 0.0
+        low, high = (share, high) if or_more + more < 0.05 else (low, share)
+    return low
 
 
 def effective_samples(values_XN: Array, clusters_N: Sequence[int] | np.ndarray) -> Array:

@@ -8,7 +8,7 @@ share that shows the word is p = (q - f) / (s - f), cut to 0 to 1 (W. J. Rogan a
 for which q - (1 - p) f - p s may be zero, by the interval of that sum which G. Y. Zou, W. Huang
 and X. Zhang, "A note on confidence interval estimation for a linear function of binomial
 proportions", Computational Statistics & Data Analysis 53 (2009), 1080-1085, recover from those of
-its terms: Wilson's for q with its effective number of samples, Jeffreys' for s and f. Asking which
+its terms: Wilson's for q with its effective number of samples, mid-P for s and f. Asking which
 p may be (Fieller's way) rather than dividing keeps the answer right where s - f may be zero: then
 the interval grows to [0, 1]. What the interval cannot know: whether drawn pictures are as easily
 told as the real ones that s and f were measured on.
@@ -28,7 +28,7 @@ from train.verification.intervals import (
     Array,
     Share,
     effective_samples,
-    jeffreys,
+    mid_p,
     paired_interval,
     score_interval,
     student_95,
@@ -325,9 +325,9 @@ def _where_not_positive(a: Array, b: Array, c: Array) -> tuple[Array, Array]:
 
 
 def _ends(hits: float, count: float) -> Ends:
-    low, high = jeffreys(hits, count)
+    low, high = mid_p(hits, count)
     return Ends(np.array(hits / count), np.array(low), np.array(high))
 
 
 def _share_of_counts(hits: float, count: float) -> Share:
-    return Share(hits / count if count else float("nan"), *jeffreys(hits, count), int(count))
+    return Share(hits / count if count else float("nan"), *mid_p(hits, count), int(count))
