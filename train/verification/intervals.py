@@ -6,7 +6,8 @@ chance agree more than they should. Simulated with 200 samples of a share of 0.8
 prompt to prompt (beta, correlation 0.05), it holds the truth in 92 to 96 % of the cases with 4 to
 200 prompts; with two prompts only in two thirds: nothing tells how others would differ.
 
-`effective_samples` is the newer way, for shares corrected for a scorer's errors: see `rates`.
+Shares corrected for a scorer's errors (see `rates`) know of groups by `effective_samples` instead,
+which holds with four groups too.
 
 Letters in names: X any leading axes, N samples, C clusters, G groups, R resamplings.
 """
@@ -23,7 +24,7 @@ Array = NDArray[np.float64]
 
 RESAMPLINGS = 2000
 Z_95 = 1.959963984540054  # 97.5 % point of the standard normal distribution
-FEW_GROUPS = 8  # groups below which the intervals are too narrow for groups other than these
+FEW_GROUPS = 8  # groups below which the bootstrap is too narrow for groups other than these
 
 
 @dataclass(frozen=True)
