@@ -29,8 +29,14 @@ from numpy.polynomial.hermite_e import hermegauss
 from scipy.special import ndtr, ndtri
 
 from train.verification.decisions import Verdict, judge_at_least
-from train.verification.intervals import Share, effective_samples, mid_p, score_interval
-from train.verification.rates import Ends, solve_mixture, solve_share
+from train.verification.intervals import (
+    Share,
+    effective_samples,
+    mid_p,
+    paired_interval,
+    score_interval,
+)
+from train.verification.rates import Ends, solve_difference, solve_mixture, solve_share
 
 SHARES = (0.0, 0.5, 0.9, 1.0)
 SCORERS = ((1.0, 0.0), (0.95, 0.02), (0.85, 0.1), (0.7, 0.2))  # sensitivity, false positives
@@ -97,6 +103,8 @@ def main() -> None:
     show_verdicts(given.times, given.seed)
     print("\nFailures that are near neighbours in unknown part: coverage and width over prompts\n")
     show_neighbours(given.times, given.seed)
+    print("\nChanges, after less before: coverage and width over prompts\n")
+    show_changes(given.times, given.seed)
 
 
 def cells() -> Iterator[Cell]:
@@ -245,6 +253,33 @@ def show_verdicts(times: int, seed: int) -> None:
         name = "known" if real is None else "{}/{}".format(*real)
         rates = "{:g}/{:g}".format(*scorer)
         print(f"{runs:5}{rates:>10}{name:>9}" + "".join(f"{text:>14}" for text in line))
+
+
+def show_changes(times: int, seed: int) -> None:
+    """The same seeds draw alike before and after, or have nothing in common."""
+    shares = ((0.0, 0.9), (0.9, 0.9), (0.9, 0.88), (0.5, 0.9))
+    print("before, after" + " " * 28 + "".join(f"{f'{b:g}, {a:g}':>14}" for b, a in shares))
+    scorers = ((1.0, 0.0), (0.95, 0.02), (0.85, 0.1))
+    for alike, prompts, scorer, real in product((True, False), (4, 40), scorers, REAL[1:3]):
+        line = []
+        for before, after in shares:
+            cells = [Cell(p, scorer, real, prompts, 0.05) for p in (after, before)]
+            rngs = [np.random.default_rng([seed, 0 if alike else n]) for n in range(2)]
+            later_TN, earlier_TN = (
+                draw_answers(cell, times, rng)[0] for cell, rng in zip(cells, rngs, strict=True)
+            )
+            change_TN = later_TN - earlier_TN
+            rises_T, falls_T = (change_TN > 0).mean(-1), (change_TN < 0).mean(-1)
+            of_N = np.repeat(range(prompts), SAMPLES // prompts)
+            interval = paired_interval(rises_T, falls_T, effective_samples(change_TN, of_N))
+            q = Ends(rises_T - falls_T, *interval)
+            (rates,) = draw_rates(cells[0], times, np.random.default_rng([seed, 2]))
+            ends = solve_difference(q, *rates)
+            truth_T = np.full(times, after - before)
+            one = Outcome(cells[0], OVER_PROMPTS, truth_T, ends)
+            line.append(f"{100 * one.coverage:.1f} ({one.width:.2f})")
+        name = f"{'alike' if alike else 'apart'}, {prompts} prompts, {scorer[0]:g}/{scorer[1]:g}, "
+        print(f"{name + '{}/{}'.format(*real):41}" + "".join(f"{text:>14}" for text in line))
 
 
 def show_neighbours(times: int, seed: int) -> None:

@@ -144,16 +144,35 @@ def agresti_min(rises: int, falls: int, n: int) -> tuple[float, float]:
     """
     if n == 0:
         return -1.0, 1.0
-    low, high = paired_interval(*(np.array(float(count)) for count in (rises / n, falls / n, n)))
-    return float(low), float(high)
+    change = (rises - falls) / (n + 2)
+    half = Z_95 * sqrt(rises + falls + 1 - (rises - falls) ** 2 / (n + 2)) / (n + 2)
+    return max(-1.0, change - half), min(1.0, change + half)
 
 
 def paired_interval(rises_X: Array, falls_X: Array, n_X: Array) -> tuple[Array, Array]:
-    """As `agresti_min`, of shares of `n_X` > 0 pairs, which need not be whole."""
-    more_X, fewer_X, n2_X = rises_X * n_X, falls_X * n_X, n_X + 2
-    change_X = (more_X - fewer_X) / n2_X
-    half_X = Z_95 * np.sqrt(more_X + fewer_X + 1 - (more_X - fewer_X) ** 2 / n2_X) / n2_X
-    return np.maximum(-1.0, change_X - half_X), np.minimum(1.0, change_X + half_X)
+    """The 95 % interval of a change: the share of pairs that rise less that of those that fall.
+
+    Recovered from Wilson's intervals of the two, which correlate as shares of the same pairs do.
+    Where hardly a pair changes it holds the truth more often than `agresti_min`.
+
+    Source: G. Y. Zou and A. Donner, "Construction of confidence limits about effect measures: a
+    general approach", Statistics in Medicine 27 (2008), 1693-1702, section 2.
+    """
+    (rise_low, rise_high), (fall_low, fall_high) = (
+        score_interval(share_X, n_X) for share_X in (rises_X, falls_X)
+    )
+    left_X = (1 - rises_X) * (1 - falls_X)
+    correlation_X = np.sqrt(rises_X * falls_X / np.where(left_X > 0, left_X, 1.0))
+
+    def apart(one_X: Array, other_X: Array) -> Array:
+        squared_X = one_X**2 + other_X**2 + 2 * correlation_X * one_X * other_X
+        return np.asarray(np.sqrt(squared_X))
+
+    change_X = rises_X - falls_X
+    return (
+        np.maximum(-1.0, change_X - apart(rises_X - rise_low, fall_high - falls_X)),
+        np.minimum(1.0, change_X + apart(rise_high - rises_X, falls_X - fall_low)),
+    )
 
 
 def share(hits_N: Sequence[bool] | np.ndarray, groups_N: Sequence[int], *, seed: int) -> Share:
