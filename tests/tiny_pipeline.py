@@ -29,6 +29,7 @@ def build(folder: Path, *, width: int = 8, blanking: bool = False, seed: int = 0
         up_block_types=("UpDecoderBlock2D",) * 2,
         latent_channels=4,
     )
+    autoencoder.decoder.conv_out.weight.data.mul_(8)  # colours rather than greys
     unet = UNet(
         **shape,
         sample_size=SIDE // 2,
