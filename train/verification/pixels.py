@@ -95,7 +95,7 @@ def group_copies(images_NHWC: np.ndarray, label_N: np.ndarray) -> NDArray[np.int
         other = torch.from_numpy(labels[rows][:, None] != labels)
         apart.append(near.masked_fill(~other, torch.inf).amin(1))
         first, second = (near <= COPY_DISTANCE).nonzero(as_tuple=True)
-        pairs.append(np.stack([rows[first], second.numpy()]))
+        pairs.append(np.stack([rows[first.numpy()], second.numpy()]))
         lengths.append(near[first, second].numpy())
     middle = float(torch.cat(apart).median())
     copies = np.concatenate(lengths) <= COPY_SHARE * middle
