@@ -74,7 +74,8 @@ class Gallery:
             prompt = sample.prompt
             early = self._kept[prompt] < self.each
             more = wrong and self._wrong[prompt] < self.each
-            if prompt in self.allowed and (early or more) and len(self.after) < MAX_IMAGES:
+            room = prompt in self.allowed and len(self.after) < MAX_IMAGES
+            if room and (early or more) and (prompt, sample.seed) not in self.after:
                 self._kept[prompt] += 1
                 self._wrong[prompt] += wrong
                 self.after[prompt, sample.seed] = make_thumbnail(image)
