@@ -149,9 +149,10 @@ def hand_in(
     folder.mkdir(parents=True, exist_ok=True)
     numbers, lines = count(), []
     chance = np.random.default_rng(1)
-    groups: dict[bool, list[str]] = {True: [], False: []}
+    groups: dict[tuple[bool, ...], list[str]] = {}
     for prompt in prompts:
-        groups[args.word in prompt].append(prompt)
+        has = (args.word in prompt, prompt == PHOTO.format(args.word), "pixel" in prompt)
+        groups.setdefault(has, []).append(prompt)
     for group in groups.values():
         for turn in range(-(-args.samples // len(group))):
             for prompt in group:
