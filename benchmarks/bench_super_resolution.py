@@ -2,13 +2,13 @@
 
     python benchmarks/bench_super_resolution.py --shards demo/people-data [--out FOLDER]
         [--low 16] [--size 64] [--images 8000] [--seeds 0,1,2] [--half b] [--limit 128]
-        [--try STEPS:HIGHEST:LOWEST ...] [--only-restore] [--judge FOLDER]
+        [--try STEPS:HIGHEST:LOWEST ...] [--realesrgan] [--only-restore] [--judge FOLDER]
 
 Trains a super-resolution stage alone, once a seed, on four fifths of the images of `--shards` (what
 `curate pack` wrote), reduces images of the last fifth and restores them. Neither the weights nor
 the choice of an EMA (one is kept) saw those. They are cut in two by turns: the noise levels that
 `train sample` uses were chosen on half a (`--half a --try 4:1:0.1 ...`), half b measures.
-A stage that is trained is not trained again. Real-ESRGAN is listed where its weights are installed.
+A stage that is trained is not trained again. Real-ESRGAN's images are made consistent, as ours are.
 
 Columns, each the mean over seeds (least to most): PSNR in dB, the mean of all images, and what it
 is above bicubic; high, the energy above the smaller image's Nyquist frequency over that of the true
@@ -36,7 +36,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from curate.errors import InputError
 from train.checkpoints import checkpoint
 from train.checkpoints.checkpoint import Stage
 from train.config import TrainConfig
@@ -72,6 +71,7 @@ def main() -> int:
     options.add_argument("--half", choices=("a", "b"), default="b", help="of held-out images")
     options.add_argument("--limit", type=int, default=128, help="images restored, at most")
     options.add_argument("--try", dest="tries", nargs="*", default=[], help="other noise levels")
+    options.add_argument("--realesrgan", action="store_true", help="list it too")
     options.add_argument("--only-restore", action="store_true", help="measure nothing")
     options.add_argument("--judge", type=Path, help="measure what another call restored there")
     given = options.parse_args()
@@ -91,7 +91,8 @@ def main() -> int:
         )
         stage = train(given.shards, given.out / f"seed-{seed}", settings)
         pairs = load_half(given.shards, stage, settings, given.half, given.limit)
-        np.savez(given.out / f"seed-{seed}.npz", **restore_all(stage, pairs, given.tries))
+        restored = restore_all(stage, pairs, given.tries, realesrgan=given.realesrgan)
+        np.savez(given.out / f"seed-{seed}.npz", **restored)
     return 0 if given.only_restore else judge(given.out)
 
 
@@ -125,21 +126,16 @@ def load_half(shards: Path, stage: Stage, settings: TrainConfig, half: str, limi
     return Pairs(images, downsample_to(images, stage.conditioning_size or stage.size), text)
 
 
-def restore_all(stage: Stage, pairs: Pairs, tries: Sequence[str]) -> Restored:
+def restore_all(stage: Stage, pairs: Pairs, tries: Sequence[str], *, realesrgan: bool) -> Restored:
     """The images as each way to enlarge makes them."""
     plain, usual = pairs.upsampled_BCHW.clamp(-1, 1), SamplingConfig()
     ways: dict[str, Callable[[], Tensor]] = {
         BICUBIC: lambda: plain,
         CONSISTENT: lambda: back_project(plain, pairs.low_BChw),
     }
-    try:
+    if realesrgan:
         ready = load_upscaler("realesrgan", device=CPU)
-        ways["Real-ESRGAN"] = lambda: upscale(ready, pairs)
-        ways["Real-ESRGAN, consistent"] = lambda: back_project(
-            upscale(ready, pairs), pairs.low_BChw
-        )
-    except InputError as error:
-        print(error)
+        ways["Real-ESRGAN"] = lambda: back_project(upscale(ready, pairs), pairs.low_BChw)
     samplings = {OURS: usual, EXACT: replace(usual, noise_augmentation=0.0)}
     for words in tries:
         steps, high, low = words.split(":")
@@ -183,7 +179,7 @@ def judge(folder: Path) -> int:
     seeds = f"{len(runs)} seeds, {count} images held out"
     print(f"{low[3]}x{low[2]} -> {width}x{height} px, {seeds}")
     print(f"{'':30} {'PSNR':>21} {'above':>7} {'high':>18} {'colours':>8} {'CPU-ms':>8}")
-    names = [name for name in runs[0] if f"seconds {name}" in runs[0]]
+    names = [name for name in runs[0] if all(f"seconds {name}" in made for made in runs)]
     figures = {name: [measure(made, name) for made in runs] for name in names}
     for name, measured in figures.items():
         decibels, high, shift, seconds = map(np.array, zip(*measured, strict=True))
