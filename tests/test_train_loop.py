@@ -131,6 +131,7 @@ def test_a_run_whose_output_is_piped_says_how_far_it_is(tmp_path, quick, monkeyp
     assert stop.value.code == 0
     out, err = capsys.readouterr()
     assert out.startswith(f"model\t{tmp_path / 'run'}") and (tmp_path / "run/loss.png").exists()
+    assert re.search(r"^detail 16 px\thigh frequencies \d\.\d\d times those of real", out, re.M)
     counts = [line for line in err.splitlines() if " of " in line and "/s" in line]
     names = list(dict.fromkeys(line.partition(":")[0] for line in counts))
     assert names == ["decoding images", "encoding captions", "8 px", "16 px"]

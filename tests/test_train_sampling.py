@@ -21,7 +21,7 @@ from train.cli import main
 from train.model import diffusion
 from train.sampling import sampler as sampling
 from train.sampling import sheets
-from train.sampling.sampler import CascadeSampler, SamplingConfig
+from train.sampling.sampler import CascadeSampler, SamplingConfig, describe_high_frequency
 from train.sampling.sheets import Pipeline, Request
 from train.sampling.upscalers import Upscaler
 from train.size import Size
@@ -377,6 +377,11 @@ def test_a_stage_that_has_not_converged_is_said_with_the_offer(tmp_path, encoder
     assert "the 16 px stage has not converged: 20.1 dB, where" in said
     assert "20.9 dB; high frequencies 0.31 times those of real images\n" in said
     assert "fix: --upscaler realesrgan" in said
+
+
+def test_images_without_detail_have_no_high_frequencies_to_tell():
+    said = describe_high_frequency({"high_frequency": None})
+    assert said == "real images have no high frequencies to draw"
 
 
 def test_a_sheet_says_which_prompts_are_cut(model, tmp_path):
