@@ -317,7 +317,7 @@ def test_images_of_other_sizes_are_brought_to_the_commonest(tmp_path):
 
     assert images.shape == (5, 16, 16, 3)
     assert (images == (255, 0, 0)).all()
-    assert "3 of 5 images had another size" in sampler.describe()["fit"]
+    assert sampler.describe()["other_sizes"] == 3
     assert heard.counted("images read") == 5
     asked = open_sampler(folder, size=Size(4, 8))
     assert asked.generate(["a fox"], [2]).shape == (1, 8, 4, 3)

@@ -87,8 +87,8 @@ class FolderSampler:
         fit = f"all {len(self._images)} images are of this size"
         if self._other:
             fit = (
-                f"{self._other} of {len(self._images)} images had another size: scaled in "
-                "proportion until they cover this one, and cropped in the middle"
+                f"images of other sizes than {self.size} were scaled in proportion until they "
+                "cover it, and cropped in the middle"
             )
         return {
             "kind": "images",
@@ -99,6 +99,7 @@ class FolderSampler:
             "unlisted": self.unlisted(),
             "size": str(self.size),
             "fit": fit,
+            "other_sizes": self._other,
         }
 
     def unlisted(self) -> list[str]:

@@ -291,7 +291,15 @@ class _Verification:
     def _draw(self, path: Path, when: str, panel: Panel) -> Seen:
         plan, flat, start, parts = panel.trials.plan, 0, 0, []
         sampler = self._sampler(path)
-        self.drew[path] = {"digest": sampler.digest, **sampler.sampler.describe()}
+        facts = sampler.sampler.describe()
+        self.drew[path] = {"digest": sampler.digest, **facts}
+        if fitted := facts.get("other_sizes"):
+            self.notes.append(f"{path}: {facts['fit']} ({fitted} of {facts['count']})")
+        if unlisted := facts.get("unlisted"):
+            self.notes.append(
+                f"{path}: {len(unlisted)} images that no line of the list names are not judged, "
+                f"such as {unlisted[0]}"
+            )
         for images_NHWC in sampler.sample(plan, self.folder, when, self.progress):
             part = plan[start : start + len(images_NHWC)]
             flat += int((np.ptp(images_NHWC.reshape(len(part), -1), axis=1) == 0).sum())
@@ -307,6 +315,7 @@ class _Verification:
                 f"{flat} of {len(plan)} images sampled {when} training are one flat shade: "
                 "is the checkpoint whole?"
             )
+        self.notes += sampler.notes
         return Seen.join(parts)
 
 
