@@ -57,6 +57,7 @@ class TrainConfig:
     save_seconds: float = 30.0  # if that long passed since it last was
     sample_every: int = 12_000  # images after which images are sampled into `samples`; 0: never
     sample_prompts: tuple[str, ...] = ()  # what they show; by default captions, held-out ones first
+    snapshot_every: int = 0  # images after which the model so far is kept in `snapshots`; 0: never
     tensorboard: bool = False  # write what log.jsonl holds for TensorBoard, too
 
     def __post_init__(self) -> None:
@@ -152,7 +153,8 @@ _MINIMA: dict[str, tuple[int, bool]] = {  # least value; whether it must be abov
     **dict.fromkeys(("learning_rate", "finetune_rate", "max_grad_norm", "new"), (0, True)),
     **dict.fromkeys(("warmup", "weight_decay", "noise_augmentation"), (0, False)),
     **dict.fromkeys(("replay", "regularization"), (0, False)),
-    **dict.fromkeys(("cache_gigabytes", "save_seconds", "sample_every"), (0, False)),
+    **dict.fromkeys(("cache_gigabytes", "save_seconds"), (0, False)),
+    **dict.fromkeys(("sample_every", "snapshot_every"), (0, False)),
     "mid_blocks": (-1, False),
 }
 

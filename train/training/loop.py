@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from torch.optim import Optimizer
 from curate.errors import InputError
 from curate.formats.model import STATE_FILE
 from curate.system.progress import SILENT, Progress
-from train.checkpoints.checkpoint import Stage
+from train.checkpoints import checkpoint, snapshots
+from train.checkpoints.checkpoint import Cascade, Stage
 from train.config import TrainConfig
 from train.data import prefetch
 from train.data.batches import Batch, Mixture
@@ -114,6 +115,7 @@ class Run:
     rank: int = 0
     world: int = 1
     progress: Progress = SILENT  # of the first process alone
+    credits: list[dict[str, str]] = field(default_factory=list)  # of its images; there alone, too
     last_saved: float = -math.inf  # when this process last saved, time.monotonic()
 
     def barrier(self) -> None:
@@ -155,16 +157,17 @@ class StageState:
         return self.stage.network, self.emas, self.optimizers
 
 
-def train_stage(
-    run: Run, data: TrainingData, stage: Stage, number: int, finished: Sequence[Stage]
-) -> None:
+def train_stage(run: Run, data: TrainingData, cascade: Cascade, number: int) -> None:
     """Train one stage in place to its last image; on return it holds averaged weights, on the CPU.
+
+    The stages before it are finished.
 
     Raises:
         InputError: the loss is no longer a number, or the disk refuses; the last saved state
             stays, and the same command goes on from there.
     """
-    config, total = run.config, run.config.images[number]
+    config, total, stage = run.config, run.config.images[number], cascade.stages[number]
+    finishes = number + 1 == len(cascade.stages)
     state = _begin_stage(run, data, stage, number)
     run.progress.count(f"{stage.size} px", state.seen, total)
 
@@ -182,16 +185,20 @@ def train_stage(
             logs = last or _is_due(seen, count, config.log_every)
             draws = config.sample_every > 0 and (last or _is_due(seen, count, config.sample_every))
             saves = not last and _is_due(seen, count, config.save_every)
-            waiting = len(state.pending.rows)
-            if logs or draws or saves or waiting >= MAX_PENDING or run.device.type == "cpu":
-                _check_finite(state, thoroughly=saves or last)
+            keeps = not (last and finishes) and _is_due(seen, count, config.snapshot_every)
+            waits = len(state.pending.rows) >= MAX_PENDING
+            if logs or draws or saves or keeps or waits or run.device.type == "cpu":
+                _check_finite(state, thoroughly=saves or keeps or last)
             if run.rank == 0:
                 if logs:
                     measured = last or _is_due(seen, count, 4 * config.log_every)
                     _log_metrics(state, held_out_loss(state) if measured else {})
                 if draws:
                     shown = replace(stage, network=state.emas[-1].network)
-                    data.previews.write(run.folder, [*finished, shown], seen, run.device)
+                    stages = [*cascade.stages[:number], shown]
+                    data.previews.write(run.folder, stages, seen, run.device)
+                if keeps:  # before the state, so that none is missing before where it goes on
+                    _keep_snapshot(state, cascade)
                 if saves and time.monotonic() - run.last_saved >= config.save_seconds:
                     resume.save_stage(run.folder, number, seen, state.metrics, state.parts)
                     run.last_saved = time.monotonic()
@@ -215,6 +222,7 @@ def _begin_stage(run: Run, data: TrainingData, stage: Stage, number: int) -> Sta
     distributed.refuse_other_folder(run.folder, seen, run.world)
     if run.rank == 0:
         run.log.resume_at(number, str(stage.size), seen)
+        snapshots.remove_snapshots_after(run.folder, config.stages, number, seen)
     model: nn.Module = network
     if run.world > 1:
         model = nn.parallel.DistributedDataParallel(network, broadcast_buffers=False)
@@ -295,11 +303,30 @@ def _log_metrics(state: StageState, measured: Mapping[str, Any]) -> None:
 
 def _choose_ema(state: StageState) -> None:
     """Make the EMA with the lowest held-out loss the stage; without one, that named last."""
-    measured = held_out_loss(state, limit=HELD_OUT_IMAGES_LAST)
+    best = _averaged_stage(state, HELD_OUT_IMAGES_LAST)
+    state.stage.network, state.stage.facts = best.network, best.facts
+
+
+def _averaged_stage(state: StageState, limit: int) -> Stage:
+    """The stage as the EMA with the lowest loss on at most `limit` held-out images of each set."""
+    measured = held_out_loss(state, limit=limit)
     losses = measured.get("held_out_ema", {})
     best = min(reversed(state.emas), key=lambda track: losses.get(f"{track.sigma_rel:g}", 0.0))
-    state.stage.network = best.network
-    state.stage.facts = {"ema_sigma_rel": best.sigma_rel, **measured}
+    facts = {"ema_sigma_rel": best.sigma_rel, **measured}
+    return replace(state.stage, network=best.network, facts=facts)
+
+
+def _keep_snapshot(state: StageState, cascade: Cascade) -> None:
+    """Write the model as it is now, and say so in the log."""
+    run, seen, number = state.run, state.seen, state.number
+    now = _averaged_stage(state, HELD_OUT_IMAGES)
+    now.images_seen += seen
+    later = cascade.stages[number + 1 :] if run.finetuning else []
+    stages = [*cascade.stages[:number], now, *later]
+    file = snapshots.snapshot_file(run.folder, now.size, seen)
+    checkpoint.save(file, replace(cascade, stages=stages), run.credits)
+    entry = {"stage": number, "size": str(now.size), "images": seen}
+    run.log.write(entry | {"snapshot": str(file.relative_to(run.folder))})
 
 
 @torch.no_grad()
@@ -334,4 +361,4 @@ def held_out_loss(state: StageState, *, limit: int = HELD_OUT_IMAGES) -> dict[st
 
 
 def _is_due(seen: int, count: int, every: int) -> bool:
-    return seen // every > (seen - count) // every
+    return every > 0 and seen // every > (seen - count) // every

@@ -6,6 +6,7 @@ images, and so is an estimate. 1 GB is 10^9 bytes.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from train.device import pick_device
 from train.model.unet import SIZES, UNetConfig
 from train.size import join_sizes
 from train.text_encoder import encoders
-from train.training import memory, timing
+from train.training import memory, timing, tracing
 from train.training.memory import RunPlan, StagePlan
 
 HEADINGS = (
@@ -136,6 +137,8 @@ def plan_run(
             refuse_what_cannot_fit(settings, encoder.width, place, progress, shapes=shapes)
         except UsageError as error:
             refusal = error
+    if len(plans) == 1 and (notice := describe_snapshots(settings, encoder.width, shapes)):
+        progress.say(notice)
     progress.say(
         f"{gigabytes(free)} are free on {place}. Memory is counted, with a quarter to spare; time "
         "is an estimate from a few steps, without loading, saving and sampling"
@@ -216,6 +219,27 @@ def refuse_what_cannot_fit(
     if needed > TIGHT_SHARE * free:
         about = f"about {gigabytes(needed)} of {gigabytes(free)} free on {device}"
         progress.say(f"training will need {about}; leave the rest of it alone")
+
+
+def describe_snapshots(
+    config: TrainConfig, text_width: int, shapes: Sequence[UNetConfig] | None = None
+) -> str | None:
+    """What the snapshots of a run will take on the disk; None where it keeps none.
+
+    Args:
+        config: of the run.
+        text_width: of the text encoder.
+        shapes: networks of the checkpoint it starts from, whose later stages they hold, too.
+    """
+    if not config.snapshot_every:
+        return None
+    counts = [images // config.snapshot_every for images in config.images]
+    counts[-1] = max(0, config.images[-1] - 1) // config.snapshot_every  # the last is the model
+    nets = shapes or memory.unet_configs(config, text_width)
+    weights = [memory.FLOAT_BYTES * tracing.count_parameters(shape) for shape in nets]
+    bytes_ = [sum(weights if shapes else weights[: n + 1]) for n in range(len(nets))]
+    whole = sum(map(prod, zip(counts, bytes_, strict=True)))
+    return f"{sum(counts)} snapshots will take {whole / 1e6:,.1f} MB of disk"
 
 
 def _smaller_runs(config: TrainConfig, *, sizes: bool) -> list[list[tuple[str, TrainConfig]]]:

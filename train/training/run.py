@@ -35,7 +35,8 @@ MIN_SPREAD = 0.05  # least spread of images assumed, so that a set of one colour
 CHANGEABLE = {  # settings that may be changed while a run is under way
     *("learning_rate", "finetune_rate", "max_grad_norm", "cache_gigabytes"),
     *("gradient_accumulation", "gradient_checkpointing"),
-    *("log_every", "save_every", "save_seconds", "sample_every", "sample_prompts", "tensorboard"),
+    *("log_every", "save_every", "save_seconds", "sample_every", "sample_prompts"),
+    *("snapshot_every", "tensorboard"),
 }
 
 
@@ -141,36 +142,45 @@ def _train(run: Run, recipe: Recipe) -> Cascade:
     data = build_training_data(run, shard_sets)
     if notice := timing.slow_precision(settings.precision, run.device, compute_dtype(run.device)):
         run.progress.say(notice)
-    owed: list[dict[str, str]] = []
     if run.rank == 0:
-        shapes = [stage.network.config for stage in start.stages] if start else None
-        where = (data.mixture.text.width, run.device, run.progress)
-        plan.refuse_what_cannot_fit(settings, *where, shapes=shapes, world=run.world)
+        _refuse_what_cannot_fit(run, start, data.mixture.text.width)
         own = [checkpoint.read_shard_credits(each.shards, each.images.keys) for each in shard_sets]
-        owed = checkpoint.merge_credits([checkpoint.read_credits(init) if init else [], *own])
+        old = checkpoint.read_credits(init) if init else []
+        run.credits = checkpoint.merge_credits([old, *own])
         _begin_log(run, shard_sets)
         run.barrier()
     cascade = start or _new_cascade(settings, data.mixture)
     stages = cascade.stages
+    cascade.facts = ModelFacts(
+        settings=config.to_json(settings),
+        changed=changed,
+        init=start.digest if start else None,
+        sets=_add_sets(start.facts.sets if start else [], shard_sets),
+        licences=dict(Counter(credit["license"] or "unknown" for credit in run.credits)),
+        convergence={},
+    )
     for number in range(resume.restore_finished_stages(folder, stages), len(stages)):
-        loop.train_stage(run, data, stages[number], number, stages[:number])
+        loop.train_stage(run, data, cascade, number)
         if run.rank == 0 and number + 1 < len(stages):
             resume.finish_stage(folder, number, stages[number])
         run.barrier()
     if run.rank == 0:
-        cascade.facts = ModelFacts(
-            settings=config.to_json(settings),
-            changed=changed,
-            init=start.digest if start else None,
-            sets=_add_sets(start.facts.sets if start else [], shard_sets),
-            licences=dict(Counter(credit["license"] or "unknown" for credit in owed)),
-            convergence=_measure_stages(cascade, data, run.device),
-        )
-        checkpoint.save(folder / MODEL_FILE, cascade, owed)
+        measured = _measure_stages(cascade, data, run.device)
+        cascade.facts = replace(cascade.facts, convergence=measured)
+        checkpoint.save(folder / MODEL_FILE, cascade, run.credits)
         resume.remove_state(folder)
     run.log.close()
     run.barrier()
     return cascade
+
+
+def _refuse_what_cannot_fit(run: Run, start: Cascade | None, text_width: int) -> None:
+    """Stop a run that would need too much memory; say what its snapshots will take."""
+    shapes = [stage.network.config for stage in start.stages] if start else None
+    where = (text_width, run.device, run.progress)
+    plan.refuse_what_cannot_fit(run.config, *where, shapes=shapes, world=run.world)
+    if notice := plan.describe_snapshots(run.config, text_width, shapes):
+        run.progress.say(notice)
 
 
 def inherit(init: Path, stated: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, Any]:
