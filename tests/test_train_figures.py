@@ -21,7 +21,7 @@ from train.figures.grids import (
     table_pixels,
 )
 from train.figures.lettering import LINE_HEIGHT, measure_width, missing_letters, wrap
-from train.figures.loss_curve import _image_ticks, _loss_ticks, draw_loss_curve
+from train.figures.loss_curve import _loss_ticks, draw_loss_curve, image_ticks
 
 
 def flat(colour: tuple[int, int, int], side: int = 100) -> np.ndarray:
@@ -198,7 +198,7 @@ def test_the_loss_axis_has_at_least_two_marks_inside(low: float, height: float):
 
 @given(st.integers(1, 10**9))
 def test_the_image_axis_has_few_round_marks(last: int):
-    ticks = _image_ticks(last)
+    ticks = image_ticks(last)
 
     assert ticks[0] == 0 and ticks[-1] <= last
     assert 2 <= len(ticks) <= 7

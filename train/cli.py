@@ -163,6 +163,10 @@ def verify(  # noqa: PLR0913 one a documented option
         Path | None, Option(help="Instead, images drawn elsewhere before training.")
     ] = None,
     lora: Annotated[Path | None, Option(help="LoRA for a diffusers folder.")] = None,
+    snapshots: Annotated[
+        bool,
+        Option("--snapshots", help="Only draw the word's curve along the snapshots of one run."),
+    ] = False,
     write_prompts: Annotated[
         Path | None, Option(help="Only write what is to be drawn elsewhere, as JSON lines.")
     ] = None,
@@ -196,6 +200,7 @@ def verify(  # noqa: PLR0913 one a documented option
     Exit code 0: each word works; 1: one does not; 6: that cannot be told of one.
     """
     from train.size import Size
+    from train.verification import snapshots as curve
     from train.verification import tables
     from train.verification import verify as checking
     from train.verification.verdict import Rule, join_exit_codes
@@ -211,6 +216,10 @@ def verify(  # noqa: PLR0913 one a documented option
         )
         if write_prompts:
             checking.write_prompts(write_prompts, test, drawn, truth, progress=progress)
+            return
+        if snapshots:
+            curves = curve.verify_snapshots(test, drawn, truth, out=out, progress=progress)
+            curve.print_curves(curves, as_json=as_json)
             return
         found = checking.verify_words(test, drawn, truth, out=out, progress=progress)
     tables.print_reports(*found, as_json=as_json)

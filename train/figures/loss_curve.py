@@ -62,7 +62,7 @@ def _draw_axes(draw: ImageDraw.ImageDraw, every: Sequence[tuple[int, float]]) ->
         y = place(0, value)[1]
         draw.line((left, y, right, y), fill=LINE)
         draw.text((left - 8, y), f"{value:g}", fill=GREY, anchor="rm")
-    for seen in _image_ticks(last):
+    for seen in image_ticks(last):
         x = place(seen, 1)[0]
         draw.line((x, bottom, x, bottom + 4), fill=GREY)
         draw.text((x, bottom + 8), f"{seen:,}", fill=GREY, anchor="ma")
@@ -111,7 +111,7 @@ def _loss_ticks(low: float, high: float) -> list[float]:
     return ticks or [10**low, 10**high]
 
 
-def _image_ticks(last: int) -> list[int]:
+def image_ticks(last: int) -> list[int]:
     """0 and up to six round counts, at most `last`."""
     raw = last / 5
     decade = 10 ** math.floor(math.log10(max(raw, 1)))

@@ -101,7 +101,7 @@ def verify_words(
         UsageError: no word, one word twice, or no such scorer.
         InputError: a model, shards or prompts cannot be used, or hold no such word.
     """
-    folders = [_folder_name(word) for word in test.words]
+    folders = [folder_name(word) for word in test.words]
     if not folders or len(set(folders)) < len(folders):
         raise UsageError("--word", "name each word once", fix="--word mage --word elf")
     if not models.after:
@@ -111,7 +111,7 @@ def verify_words(
     if isinstance(test.prompts, Path):  # read once: it may be a pipe
         test = replace(test, prompts=read_texts(test.prompts, progress=progress))
     return [
-        _Verification(
+        Verification(
             word, test, models, truth, top if len(folders) == 1 else top / name, progress
         ).run()
         for word, name in zip(test.words, folders, strict=True)
@@ -145,7 +145,7 @@ def write_prompts(
     plan: list[Sample] = []
     for word in test.words:
         nothing = replace(models, after=(), before=None)
-        one = _Verification(word, test, nothing, truth, file.parent, progress)
+        one = Verification(word, test, nothing, truth, file.parent, progress)
         plan += one.plan(*one.load(size)).plan
         for note in one.notes:
             progress.say(note)
@@ -153,7 +153,7 @@ def write_prompts(
 
 
 @dataclass
-class _Verification:
+class Verification:
     """One word on its way to a report."""
 
     word: str
@@ -169,7 +169,7 @@ class _Verification:
 
     def run(self) -> Report:
         """Draw, look, judge, write."""
-        panel = self._seat()
+        panel = self.seat()
         for note in self.notes:
             self.progress.say(note)
         told, trials, seed = len(self.notes), panel.trials, self.test.seed
@@ -220,7 +220,7 @@ class _Verification:
             )
         return self.samplers[path]
 
-    def _seat(self) -> Panel:
+    def seat(self) -> Panel:
         """Read the true images, plan what to draw, and measure the scorers."""
         chosen = choose_scorers.parse_scorers(self.truth.scorer)
         if self.models.before is not None:
@@ -341,7 +341,7 @@ def _write_report(folder: Path, report: Report, gallery: page.Gallery) -> None:
     write_bytes(folder / "verify.html", page.render_page(report, gallery).encode())
 
 
-def _folder_name(word: str) -> str:
+def folder_name(word: str) -> str:
     """The word itself where that is a plain file name, else with a hash of it."""
     plain = "".join(c if c.isalnum() else "-" for c in word.casefold())[:40]
     if plain == word:
