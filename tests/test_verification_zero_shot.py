@@ -51,14 +51,20 @@ def test_a_word_is_shown_if_the_best_caption_holds_it(classes: ZeroShot, spec: s
 
 def test_a_prompt_is_shown_if_it_is_the_best_caption(classes: ZeroShot):
     assert ask(classes, [Question(f"A {name}  wall", True) for name in COLOURS]) == ALL
-    new = Question("a photo of a something nobody says", True)  # no true caption
-    assert all(len(answers) == 1 for answers in ask(classes, [new]))
+    asked = classes._reference.with_prompts(["a photo of a blue", "A green wall"])
+    with_prompts = ZeroShot(asked, classes.name.partition(":")[2])
+    blue = Question("a photo of a blue", True)  # no true caption, but it fits, and better or not
+    found = ask(with_prompts, [blue, Question("blue", False)])
+    assert [answers[1] for answers in found] == [False, False, True]
+    assert not any(answers[0] for answers in found[:2])
+    assert "neither a true caption nor a prompt" in (classes.cannot(blue) or "")
+    assert with_prompts.cannot(blue) is None
 
 
 def test_where_captions_are_single_a_word_is_held_against_other_words(single: ZeroShot):
     assert not single._classes
     assert ask(single, [Question(name, False) for name in COLOURS]) == ALL
-    rivals = single._rivals_of("red")
+    rivals = single.rivals("red")
     assert {"green", "blue"} <= set(rivals)
     assert not {"red", "wall", "a", "garden"} & set(rivals)  # may all be true of a red wall
 
@@ -70,7 +76,7 @@ def test_what_it_cannot_judge_it_says(classes: ZeroShot, single: ZeroShot, spec:
     assert single.cannot(Question("castle", False)) is None
     assert single.cannot(Question("a blue wall in a room", True)) is None
     alone = ZeroShot(truth(["a red wall"] * 2), spec)
-    assert "no other caption" in (alone.cannot(Question("a red wall", True)) or "")
+    assert "nothing to tell it from" in (alone.cannot(Question("a red wall", True)) or "")
 
 
 def test_no_images_give_no_answers(classes: ZeroShot):

@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from curate.errors import InputError
+from curate.system import pretrained
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -121,27 +121,9 @@ def _dtype(config: Any) -> torch.dtype:
     return stored if isinstance(stored, torch.dtype) else torch.float32
 
 
-@contextmanager
-def _loading(name: str) -> Iterator[None]:
-    """Errors become sentences; `transformers` draws no bars, and tells of no weights left out."""
-    from transformers.utils import logging
-
-    was, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
-        why = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(
-            f"text encoder {name}",
-            f"cannot be loaded ({why})",
-            fix=f'in --config FILE, text_encoder = "{DEFAULT_ENCODER}" or the folder of a model',
-        ) from None
-    finally:
-        logging.set_verbosity(was)
-        if bar:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+def _loading(name: str) -> AbstractContextManager[None]:
+    fix = f'in --config FILE, text_encoder = "{DEFAULT_ENCODER}" or the folder of a model'
+    return pretrained.loading(f"text encoder {name}", fix=fix)
 
 
 def _model_path(name: str) -> str:

@@ -84,8 +84,14 @@ class LogisticJudge:
 
     def unseen(self, rows_M: np.ndarray, features_MD: np.ndarray | None = None) -> np.ndarray:
         """See `Judge`."""
+        return self.unseen_logits(rows_M, features_MD) > 0
+
+    def unseen_logits(
+        self, rows_M: np.ndarray, features_MD: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Float (M, W): how sure it is; 0 where yes and no are as likely to be wrong."""
         features_MD = self.features_ND[rows_M] if features_MD is None else features_MD
-        return self._logits(features_MD, self.fold_NW[rows_M]) > 0
+        return self._logits(features_MD, self.fold_NW[rows_M])
 
     def answers(self, features_MD: np.ndarray, position_M: np.ndarray) -> np.ndarray:
         """See `Judge`: position modulo K."""

@@ -15,7 +15,7 @@ from train.verification.cross_fitting import MIN_EXAMPLES, Judge, count_examples
 from train.verification.neighbours import fit_neighbours
 from train.verification.pixels import split_chunks
 from train.verification.question import Question
-from train.verification.scorers import Reference, holds
+from train.verification.scorers import Reference
 
 WORDS_AT_ONCE = 8  # more take longer each, for the hardest decides when all are done
 
@@ -48,9 +48,8 @@ class FromExamples:
         self.unseen_N = np.ones(len(reference.keys), bool)
         self._reference, self._encoder, self._device = reference, encoder, device
         self._fit = FITS[kind]
-        self._features_ND = self._encode(reference.pixels_NHWC)
+        self.features_ND = self._encode(reference.pixels_NHWC)  # of the true images
         self._judges: dict[Question, tuple[Judge, int]] = {}  # with the column of the question
-        self._targets: dict[Question, np.ndarray | None] = {}
 
     def cannot(self, question: Question) -> str | None:
         """It takes a few images with and without; a whole prompt must be a caption of several."""
@@ -87,9 +86,12 @@ class FromExamples:
 
     def _target(self, question: Question) -> np.ndarray | None:
         """Bool (N,): which true images show it; None where no caption is the whole prompt."""
-        if question not in self._targets:
-            self._targets[question] = _which_show(self._reference, question)
-        return self._targets[question]
+        reference = self._reference
+        if not question.whole:
+            return reference.image_shows_word(question.text)
+        label = reference.find(question.text)  # or a prompt that is the caption of none
+        known = label is not None and label < len(reference.labels)
+        return reference.label_N == label if known else None
 
     def _learn(self, questions: Sequence[Question]) -> None:
         new = [q for q in questions if q not in self._judges]
@@ -97,7 +99,7 @@ class FromExamples:
             some = new[start : start + WORDS_AT_ONCE]
             targets = [t for q in some if (t := self._target(q)) is not None]
             group_N = self._reference.group_N
-            judge = self._fit(self._features_ND, np.stack(targets, 1), group_N, device=self._device)
+            judge = self._fit(self.features_ND, np.stack(targets, 1), group_N, device=self._device)
             self._judges |= {q: (judge, column) for column, q in enumerate(some)}
 
     def _encode(self, images_NHWC: np.ndarray) -> np.ndarray:
@@ -108,15 +110,6 @@ class FromExamples:
         """Not again where they are the true images as they are."""
         true = self._reference.pixels_NHWC
         if rows_N is not None and np.array_equal(images_NHWC, true[rows_N]):
-            known: np.ndarray = self._features_ND[rows_N]
+            known: np.ndarray = self.features_ND[rows_N]
             return known
         return self._encode(images_NHWC)
-
-
-def _which_show(reference: Reference, question: Question) -> np.ndarray | None:
-    if question.whole:
-        label = reference.find(question.text)
-        return None if label is None else reference.label_N == label
-    shown = np.array([holds(label, question.text) for label in reference.labels], bool)
-    found: np.ndarray = shown[reference.label_N]
-    return found

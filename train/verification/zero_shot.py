@@ -1,6 +1,7 @@
 """A model of images and texts asked which of many captions fits an image best; nothing is learnt.
 
-Letters in names: N images, L labels, W words, D width of a vector.
+Letters in names: N images, L labels, C candidates (labels, then prompts), W words, D width of a
+vector.
 """
 
 from collections import Counter
@@ -16,7 +17,7 @@ from curate.vision.encoders import encode_pixels
 from curate.vision.search import NEUTRAL_TEXTS
 from train.verification.pixels import split_chunks
 from train.verification.question import Question
-from train.verification.scorers import Reference, contains, holds
+from train.verification.scorers import Reference, contains
 
 CLASS_IMAGES = 2  # true images a label, on average, from which labels are classes to choose from
 RIVALS = 60  # frequent words that a word is held against
@@ -30,8 +31,8 @@ USAGE = (
 class ZeroShot:
     """A contrastive image-text model of open_clip (CLIP, SigLIP); needs the extra `fubuki[clip]`.
 
-    A whole prompt is shown if of all the reference's labels, and the prompt, it fits best. So is
-    a word, if the best label holds it; but where every image has a caption of its own, the best
+    A whole prompt is shown if it fits best of all true captions and all prompts. A word is shown
+    if the best true caption holds it; but where every image has a caption of its own, the best
     one says little of a single word. There a word is held against the most frequent of the words
     that no caption says together with it (those may be true as well), and against texts that
     say nothing in particular.
@@ -43,7 +44,7 @@ class ZeroShot:
         """Load the model.
 
         Args:
-            reference: the true images, whose labels are chosen from.
+            reference: the true images, whose captions are chosen from.
             spec: ARCHITECTURE:WEIGHTS, as open_clip names it, with a tag or a file.
             device: torch device.
 
@@ -57,18 +58,20 @@ class ZeroShot:
         self.unseen_N = np.ones(len(reference.keys), bool)
         self._reference = reference
         self._classes = len(reference.keys) >= CLASS_IMAGES * len(reference.labels)
-        self._rivals: dict[str, list[str]] = {}
-        self._held: dict[str, np.ndarray] = {}
 
     def cannot(self, question: Question) -> str | None:
-        """A word needs something that it can be told from."""
+        """What is asked for needs something that it can be told from."""
+        reference = self._reference
         if question.whole:
-            alone = self._reference.find(question.text) is not None
-            return "there is no other caption" if alone and len(self._labels) == 1 else None
-        held = self._holds(question.text)
-        if self._classes and not held.any():
+            if reference.find(question.text) is None:
+                return "it is neither a true caption nor a prompt, or two that differ"
+            return None if len(reference.candidates) > 1 else "there is nothing to tell it from"
+        held_L = self._labels_with(question.text)
+        if self._classes and not held_L.any():
             return "no true caption says it, and it is told by captions"
-        return "all true captions say it, so there is none to tell it from" if held.all() else None
+        return (
+            "all true captions say it, so there is none to tell it from" if held_L.all() else None
+        )
 
     def shows(
         self,
@@ -81,59 +84,48 @@ class ZeroShot:
             return []
         parts = split_chunks(images_NHWC)
         images_ND = np.concatenate([encode_pixels(self._model, np.array(p)) for p in parts])
-        fit_NL = images_ND @ self._labels_LD.T
+        fit_NC = images_ND @ self._model.encode_texts(self._reference.candidates).T
         return [
             np.array([self._shows(image, fit, question) for question in asked], bool)
-            for image, fit, asked in zip(images_ND, fit_NL, asked_N, strict=True)
+            for image, fit, asked in zip(images_ND, fit_NC, asked_N, strict=True)
         ]
 
-    def _shows(self, image_D: np.ndarray, fit_L: np.ndarray, question: Question) -> bool:
+    def _shows(self, image_D: np.ndarray, fit_C: np.ndarray, question: Question) -> bool:
         if question.whole:
-            label = self._reference.find(question.text)
-            if label is not None:
-                return bool(fit_L.argmax() == label)
-            return bool(self._fits(image_D, [(question.text,)])[0] > fit_L.max())
+            return bool(fit_C.argmax() == self._reference.find(question.text))
+        held_L = self._labels_with(question.text)
         if self._classes:
-            return bool(self._holds(question.text)[fit_L.argmax()])
-        texts = [_ways(question.text), *map(_ways, self._rivals_of(question.text))]
-        fit_W = self._fits(image_D, [*texts, *((text,) for text in NEUTRAL_TEXTS)])
+            return bool(held_L[fit_C[: len(held_L)].argmax()])
+        texts = [_ways(question.text), *map(_ways, self.rivals(question.text))]
+        fit_W = self._model.encode_texts([*texts, *([text] for text in NEUTRAL_TEXTS)]) @ image_D
         return bool(fit_W.argmax() == 0)
 
-    def _fits(self, image_D: np.ndarray, said: Sequence[Sequence[str]]) -> np.ndarray:
-        fits: np.ndarray = self._model.encode_texts(said) @ image_D
-        return fits
-
-    @property
-    def _labels(self) -> list[tuple[str, ...]]:
-        return self._reference.labels
-
-    @cached_property
-    def _labels_LD(self) -> np.ndarray:
-        return self._model.encode_texts(self._labels)
-
-    def _holds(self, word: str) -> np.ndarray:
-        """Bool (L,): the labels that hold the word."""
-        if word not in self._held:
-            self._held[word] = np.array([holds(label, word) for label in self._labels], bool)
-        return self._held[word]
-
-    @cached_property
-    def _frequent(self) -> list[str]:
-        counts = Counter(w for label in self._labels for w in set(tokens.words(label[0])))
-        content = (w for w in counts if w.isalpha() and not is_function_word(w))
-        return sorted(content, key=lambda w: (-counts[w], w))[:RIVALS]
-
-    def _rivals_of(self, word: str) -> list[str]:
+    def rivals(self, word: str) -> list[str]:
+        """Frequent words that no true caption says together with this one."""
         if word not in self._rivals:
-            said = [
-                label for label, held in zip(self._labels, self._holds(word), strict=True) if held
-            ]
+            held_L = self._labels_with(word)
             self._rivals[word] = [
                 rival
                 for rival in self._frequent
-                if not contains(rival, word) and not any(holds(label, rival) for label in said)
+                if not contains(rival, word) and not (self._labels_with(rival) & held_L).any()
             ]
         return self._rivals[word]
+
+    def _labels_with(self, word: str) -> np.ndarray:
+        """Bool (L,): the true captions that hold the word."""
+        held_L: np.ndarray = self._reference.shows_word(word)[: len(self._reference.labels)]
+        return held_L
+
+    @cached_property
+    def _rivals(self) -> dict[str, list[str]]:
+        return {}
+
+    @cached_property
+    def _frequent(self) -> list[str]:
+        labels = self._reference.labels
+        counts = Counter(w for label in labels for w in set(tokens.words(label[0])))
+        content = (w for w in counts if w.isalpha() and not is_function_word(w))
+        return sorted(content, key=lambda w: (-counts[w], w))[:RIVALS]
 
 
 def _ways(word: str) -> list[str]:
