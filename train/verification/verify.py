@@ -255,6 +255,7 @@ class Verification:
         if any(sample.group == STYLE for sample in trials.plan):
             style = StyleScorer(*split_sets(sets, self.word))
         copies = CopyScorer(sets or [reference])
+        judges.sort(key=lambda judge: judge.name not in chosen_scorers.values())
         return Panel(trials, scorers, judges, chosen_scorers, copies, style)
 
     def plan(self, reference: Reference, sets: Sequence[Reference]) -> Trials:
