@@ -190,47 +190,58 @@ def verify_report(folder: Path, digest: str, **changes) -> Path:
         "group": "with the word",
         "measure": "word",
         "prompts": 12,
-        "after": share,
+        "after": {"share": share, "raw": share},
         "before": None,
-        "change": {**share, "value": None},
+        "change": {"share": {**share, "value": None}},
+        "real": share,
+        "counts": True,
     }
-    accuracy = {"entirely": 0.9425, "own_word": 1.0, "n": 400, "on": "real images"}
-    report = {"word": "mage", "works": True, "samples": 200, "reasons": ["it does"]}
-    report["judges"] = [{"name": "nearest", "accuracy": accuracy}]
+    report = {"word": "mage", "verdict": "works", "samples": 200}
+    report["findings"] = [{"verdict": "works", "sentence": "the word *shows*", "helps": ""}]
+    report["judges"] = [{"name": "nearest", "sentence": "nearest, which sees <it>"}]
+    report["figures"] = [figure, {**figure, "scorer": "other", "counts": False}]
     folder.mkdir()
-    whole = {**report, "figures": [figure], "after": digest, **changes}
+    whole = {**report, "after": [{"digest": "f" * 64}, {"digest": digest}], **changes}
     (folder / "verify.json").write_text(json.dumps(whole))
     return folder
 
 
 def test_figures_of_a_verification_are_told_with_their_intervals(model, tmp_path):
+    """Those that count, of the model or of several with it."""
     report = verify_report(tmp_path / "verify", checkpoint.load(model).digest)
     Image.new("RGB", (8, 8)).save(report / "verify.png")
     export_model(model, tmp_path / "fox", verify=[report])
     readme = (tmp_path / "fox" / "README.md").read_text()
 
-    assert "**mage** works" in readme
+    assert "**mage**: works, by the rule of" in readme
     assert "| nearest | with the word (12) | word | 204 | - | 98.5 (96.0 to 100.0) | - |" in readme
-    assert "- nearest is itself right on 94.2 % of 400 real images." in readme
+    assert "| other |" not in readme
+    assert r"- works: the word \*shows\*" in readme
+    assert r"- nearest, which sees \<it\>" in readme
     assert "](verify-mage.png)" in readme
     assert (tmp_path / "fox" / "verify-mage.png").exists()
     assert "Not measured" not in readme and "Nobody has measured" not in readme
 
 
-def test_a_word_that_does_not_work_is_said_not_to(model, tmp_path):
-    report = verify_report(tmp_path / "verify", checkpoint.load(model).digest, works=False)
+@pytest.mark.parametrize("outcome", ["does not work", "cannot tell"])
+def test_a_word_that_does_not_work_is_said_not_to(model, tmp_path, outcome):
+    report = verify_report(tmp_path / "verify", checkpoint.load(model).digest, verdict=outcome)
     export_model(model, tmp_path / "fox", verify=[report / "verify.json"])
 
-    assert "**mage** does not work" in (tmp_path / "fox" / "README.md").read_text()
+    assert f"**mage**: {outcome}" in (tmp_path / "fox" / "README.md").read_text()
 
 
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"after": "00"}, "verifies another model"),
+        ({"after": [{"digest": "00"}]}, "verifies another model"),
+        ({"after": []}, "verifies another model"),
+        ({"after": "00"}, "not a report of train verify"),
         ({"figures": [{}]}, "not a report of train verify"),
         ({"figures": None}, "not a report of train verify"),
         ({"judges": [{}]}, "not a report of train verify"),
+        ({"findings": [{}]}, "not a report of train verify"),
+        ({"findings": None}, "not a report of train verify"),
     ],
 )
 def test_reports_that_do_not_fit_are_refused(model, tmp_path, changes, problem):

@@ -448,7 +448,7 @@ def test_samples_of_a_verification_are_kept_and_the_encoder_is_loaded_once(tmp_p
                 shutil.rmtree(tmp_path / "encoder", ignore_errors=True)
 
     first, again = (
-        list(generate.CachedSampler(folder, None, "cpu").sample(plan, tmp_path, "after", Gone()))
+        list(generate.CachedSampler(folder, device="cpu").sample(plan, tmp_path, "after", Gone()))
         for _ in range(2)
     )
 
