@@ -12,27 +12,30 @@ import pytest
 from PIL import Image
 
 from curate.system import web_page
-from tests.painters import CAPTIONS, Painter, draw, shapes
+from tests.painters import CAPTIONS, Painter, draw, shapes, verify_painted
 from train.verification import page as verify_page
-from train.verification import verdict, verify
+from train.verification import verdict
+from train.verification.decisions import Verdict
 from train.verification.generate import Sample
 from train.verification.intervals import Share
 from train.verification.page import Gallery
-from train.verification.scorers import Accuracy, Reference
+from train.verification.rates import Corrected, Rates
+from train.verification.scorers import Reference
 from train.verification.verdict import (
     WITH,
     WITHOUT,
     WORD,
+    Finding,
     Judge,
+    Look,
     Pair,
-    Prediction,
     Report,
     Row,
     Rule,
 )
 
 STARS = [text for text in CAPTIONS if "star" in text]
-GOOD = Accuracy(0.97, 1.0, 60, "real images")
+GOOD = {WORD: Rates(58, 60, 1, 100)}
 VOID = {"meta", "link", "img", "input", "br", "hr", "path"}
 
 
@@ -72,15 +75,16 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.text).split())
 
 
-def seen(caption: str, right: bool, entirely: bool) -> Prediction:
-    return Prediction(caption, right, entirely)
-
-
 RIGHT, NEARLY, WRONG = (
-    seen("a red mage", True, True),
-    seen("a blue mage", True, False),
-    seen("a red cook", False, False),
+    Look(True, True, "a red mage"),
+    Look(True, False, "a blue mage"),
+    Look(False, False, "a red cook"),
 )
+
+
+def known(value: float, low: float, high: float) -> Corrected:
+    found = Share(value, low, high, 3)
+    return Corrected(found, found, None, None, ())
 
 
 def report(word: str = "mage", prompt: str = "a red mage", *, before: bool = True) -> Report:
@@ -89,23 +93,32 @@ def report(word: str = "mage", prompt: str = "a red mage", *, before: bool = Tru
         Pair(2, NEARLY, WRONG if before else None),
         Pair(3, WRONG, WRONG if before else None),
     ]
-    old = [Pair(4, seen("a red hat", False, False), seen("a red cook", True, True))]
+    old = [Pair(4, Look(False, False, "a red hat"), Look(True, True, "a red cook"))]
     rows = [
         Row("nearest", WITH, prompt, looks),
         Row("contrastive", WITH, prompt, [Pair(n.seed, RIGHT, None) for n in looks]),
         Row("nearest", WITHOUT, "a red cook", old if before else [replace(old[0], before=None)]),
     ]
-    share = Share(0.667, 0.2, 0.95, 3)
-    figure = verdict.Figure("nearest", WITH, WORD, 1, share, share, Share(0.1, -0.2, 0.4, 3))
-    nothing = verdict.Figure("contrastive", WITH, WORD, 0, Share(float("nan"), 0, 1, 0), None, None)
-    judges = [Judge("nearest", GOOD), Judge("contrastive", GOOD)]
-    prompts = {WITH: [prompt], WITHOUT: ["a red cook"]}
-    reasons, notes = ["the word shows in 66.7%"], ["only 1 prompt"]
-    digests = ("a" * 64, "b" * 64 if before else None)
+    drawn, change = known(0.667, 0.2, 0.95), known(0.1, -0.2, 0.4)
+    real = Share(0.95, 0.9, 0.98, 60)
+    of = ("nearest", WITH, WORD, 1)
+    figure = verdict.Figure(*of, drawn, drawn, change, real, counts=True)
+    hollow = ("contrastive", WITH, WORD, 0)
+    nothing = verdict.Figure(*hollow, known(float("nan"), 0, 1), None, None, real, counts=False)
     return Report(
-        *(word, False, reasons, [figure, nothing], judges, Rule(), 3, 0, prompts),
-        *digests,
-        notes,
+        word,
+        Verdict.FAILS,
+        [Finding(Verdict.FAILS, "the word shows in 66.7%", "9 more samples would decide")],
+        [figure, nothing],
+        [Judge("nearest", GOOD), Judge("contrastive", GOOD)],
+        {WORD: "nearest"},
+        Rule(),
+        3,
+        0,
+        {WITH: [prompt], WITHOUT: ["a red cook"]},
+        [{"digest": "a" * 64}],
+        {"digest": "b" * 64} if before else None,
+        ["only 1 prompt"],
         rows,
     )
 
@@ -122,20 +135,23 @@ def page(made: Report) -> Page:
     return Page(verify_page.render_page(made, filled(made)))
 
 
-def test_the_verdict_comes_first_then_reasons_notes_and_figures():
+def test_the_verdict_comes_first_then_findings_notes_and_figures():
     said = page(report()).said()
 
     places = [
         said.index(part)
         for part in (
             "does not work",
-            "66.7%",
+            "66.7% 9 more samples would decide",
             "only 1 prompt",
             "95 % interval",
+            "nearest, which sees the word in 96.7%",
+            "95.0 [90.0, 98.0]",
             "66.7 [20.0, 95.0]",
         )
     ]
     assert places == sorted(places)
+    assert "counts for: word" in said
     assert "+10.0 [-20.0, +40.0]" in said
     assert "nan" not in said
 
@@ -209,7 +225,8 @@ HOSTILE = [
 @pytest.mark.parametrize("word", HOSTILE)
 def test_hostile_words_are_only_text(word: str):
     made = report(word, f"a red {word}")
-    hard = replace(made, notes=[word], reasons=[word])
+    finding = Finding(Verdict.FAILS, word, word)
+    hard = replace(made, notes=[word], findings=[finding], verdict=Verdict.UNDECIDED)
     plain, found = page(report()), page(hard)
 
     tags = [tag for tag, _ in found.elements if tag != "img"]
@@ -223,7 +240,7 @@ def test_without_an_earlier_checkpoint_there_is_one_strip():
     found = page(report(before=False))
 
     assert len(found.all("img")) == 1 + 3 + 1
-    assert "no earlier checkpoint" in found.said()
+    assert "there was nothing earlier to compare with" in found.said()
     assert "forgotten" not in [a["id"] for a in found.all("input")]
 
 
@@ -235,9 +252,23 @@ def test_one_scorer_needs_no_choice_of_scorers():
     assert [a["name"] for a in page(alone).all("input")] == ["show"] * 6
 
 
-def test_works_says_so():
-    found = page(replace(report(), works=True))
-    assert "mage works" in found.said() and "does not work" not in found.said()
+@pytest.mark.parametrize("outcome", Verdict)
+def test_each_verdict_is_said_and_coloured(outcome: Verdict):
+    found = page(replace(report(), verdict=outcome))
+    classes = [dict(a).get("class") for tag, a in found.elements if tag == "span"]
+
+    assert f"mage {outcome}" in found.said()
+    assert classes[0] == verify_page.CLASSES[outcome]
+    assert len(set(verify_page.CLASSES.values())) == len(Verdict)
+
+
+def test_a_figure_over_runs_tells_their_interval_too():
+    made = report()
+    wide = replace(made.figures[0].after, over_runs=Share(0.667, 0.1, 1.0, 3))
+    found = page(replace(made, figures=[replace(made.figures[0], after=wide)]))
+
+    assert "over runs [10.0, 100.0]" in found.said()
+    assert "over runs" not in page(made).said()
 
 
 # --- the album --------------------------------------------------------------------------------
@@ -248,7 +279,8 @@ def samples(prompts: int, each: int) -> list[Sample]:
 
 
 def empty_reference() -> Reference:
-    return Reference.of(np.zeros((1, 8, 8, 3), np.uint8), ["k"], [["p0"]])
+    made = Reference.of(np.zeros((1, 8, 8, 3), np.uint8), ["k"], [["p0"]])
+    return made.with_prompts(["p1"])
 
 
 def test_the_album_keeps_the_first_and_the_wrong():
@@ -262,6 +294,17 @@ def test_the_album_keeps_the_first_and_the_wrong():
     assert [seed for p, seed in kept.after if p == "p1"] == [0, 1, 2, 3, 9, 12, 13]
     assert kept.before.keys() == kept.after.keys()
     assert list(kept.true) == ["p0"]
+
+
+def test_of_several_runs_the_images_of_the_first_are_kept():
+    """The labels below them are the first run's."""
+    plan = samples(1, 2)
+    kept = Gallery.of(plan, empty_reference())
+    for run in range(3):
+        kept.keep_after(plan, np.full((2, 8, 8, 3), run, np.uint8), np.ones(2, bool))
+
+    assert len(kept.after) == 2
+    assert {int(image.max()) for image in kept.after.values()} == {0}
 
 
 def test_the_album_is_bounded_and_takes_prompts_from_everywhere():
@@ -287,31 +330,22 @@ def test_large_pictures_are_made_small(shape: tuple[int, int], small: tuple[int,
 
 
 def test_a_verification_writes_its_page(tmp_path: Path):
-    truth = shapes(tmp_path / "truth")
+    truth = shapes(tmp_path / "truth", copies=2)
     wrong = {"a small pink star": "a small pink cross"}
-    painters = {
-        "after": Painter(wrong),
-        "before": Painter(dict.fromkeys(STARS, "a large red cross")),
-    }
-    for name in painters:
-        (tmp_path / f"{name}.safetensors").write_bytes(name.encode())
-    asked = verify.Verification(
+    made = verify_painted(
+        tmp_path,
         truth,
-        before=tmp_path / "before.safetensors",
+        {"after": Painter(wrong), "before": Painter(dict.fromkeys(STARS, "a large red cross"))},
         samples=24,
-        scorer="nearest",
-        load=lambda path: painters[path.stem],
-        out=tmp_path / "out",
     )
-    made = verify.verify_word(tmp_path / "after.safetensors", "star", asked)
-    found = Page((tmp_path / "out" / "verify.html").read_text("utf-8"))
+    found = Page((tmp_path / "verify" / "verify.html").read_text("utf-8"))
 
-    assert "star does not work" in found.said()
-    assert found.said().count("wrong: taken for a small pink cross") == 3
-    first = found.all("article")[0]
-    assert "wrong0" in (first["class"] or "")
+    assert f"star {made.verdict}" in found.said()
+    assert "wrong0" in (found.all("article")[0]["class"] or "")
     assert len(found.all("article")) == 8 + 24  # of each group, as many prompts as samples
     (row,) = [r for r in made.rows if r.prompt == "a small pink star"]
-    assert [look.after.caption for look in row.looks] == ["a small pink cross"] * 3
+    taken = {look.after.taken_for for look in row.looks}
+    assert len(row.looks) == 3 and not any("star" in caption for caption in taken)
+    assert all(f"wrong: taken for {caption}" in found.said() for caption in taken)
     true = {a["src"] for a in found.all("img") if a["alt"] == "a true image of a small pink star"}
     assert true == {web_page.data_uri(draw("a small pink star"))}
