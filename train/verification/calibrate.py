@@ -66,7 +66,7 @@ def ask_about_real_images(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> Answered:
-    """Put all questions whose answers are known to one scorer.
+    """Put all questions whose answers are known to one scorer, of copies about one only.
 
     Args:
         scorer: who is asked.
@@ -76,6 +76,8 @@ def ask_about_real_images(
         progress: counts images.
     """
     reference, rows = trials.reference, np.flatnonzero(scorer.unseen_N)
+    same = np.stack([reference.group_N[rows], reference.label_N[rows]])
+    rows = rows[np.unique(same, axis=1, return_index=True)[1]]
     made = _make_probes(trials, rows, alike.alike_N, seed)
     probes = [p for p in made if not scorer.cannot(p.question)]
     found, by_row = Answered(scorer), defaultdict(list)
@@ -144,10 +146,9 @@ def choose_judges(
         )
     chosen: dict[str, str] = {}
     for measure in _MEASURES:
-        order = sorted(range(len(judges)), key=lambda n: -ranks[n][measure])
-        best = next((judges[n] for n in order if judges[n].has_say(measure)), None)
-        if best:
-            chosen[measure] = best.name
+        best = max(range(len(judges)), key=lambda n: ranks[n][measure], default=None)
+        if best is not None and judges[best].has_say(measure):
+            chosen[measure] = judges[best].name
     return judges, chosen
 
 
