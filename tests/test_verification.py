@@ -628,7 +628,7 @@ def test_without_a_scorer_that_tells_the_word_nothing_is_known():
     assert outcome == Verdict.UNDECIDED
     assert findings[0].sentence == (
         "no scorer surely tells the word from its neighbours on real images; the best is nearest, "
-        "which sees the word in 50.0% [37.6%, 62.4%] of 60 real images that show it and in 50.0% "
+        "which sees the word in 50.0% [37.5%, 62.5%] of 60 real images that show it and in 50.0% "
         "[40.3%, 59.7%] of 100 others: no say"
     )
     assert findings[0].helps.startswith("another --scorer, or more real images")
@@ -715,7 +715,8 @@ def test_a_word_that_was_learnt_is_found_by_both_scorers(
         for group, prompts in ((SHOWN, 3), (NEVER, 1), (WITH, 4)):
             word = figure_of(report, group, WORD, scorer)
             assert (word.prompts, word.after.raw.n >= 160) == (prompts, True)
-            assert word.before and word.change and word.real and word.real.n > 0
+            assert word.before and word.change and word.real
+            assert word.real.n > 0 or scorer == "contrastive"  # few are held out from it
             assert word.after.raw.value > 0.95 and word.before.raw.value < 0.05
         kept = figure_of(report, WITHOUT, OWN_WORD, scorer)
         assert kept.after.raw.value > 0.95 and kept.change and kept.change.raw.value == 0
@@ -724,7 +725,7 @@ def test_a_word_that_was_learnt_is_found_by_both_scorers(
     assert all(judge.halved for judge in report.judges) and len(report.judges) == 2
     for measure in (WORD, OWN_WORD, ENTIRELY):
         counted = {f.scorer for f in report.figures if f.counts and f.measure == measure}
-        assert counted <= {report.say.get(measure)}
+        assert counted <= {report.chosen.get(measure)}
     assert report.verdict != Verdict.FAILS
 
 
@@ -841,7 +842,9 @@ def test_images_are_counted_by_model(tmp_path: Path, truth: Path, painters: dict
     verify_painted(tmp_path, truth, painters, progress=progress, samples=40)
 
     assert [progress.counted(f"sampling {when}") for when in ("after", "before")] == [104, 104]
-    assert ("measuring nearest", 160, 160) in progress.counts
+    (measured,) = {total for title, _, total in progress.counts if title == "measuring nearest"}
+    assert ("measuring nearest", measured, measured) in progress.counts
+    assert measured <= 160  # copies count once
 
 
 def test_without_an_earlier_model_only_the_share_counts(tmp_path: Path, truth: Path):

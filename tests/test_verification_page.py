@@ -142,7 +142,7 @@ def test_the_verdict_comes_first_then_findings_notes_and_figures():
         said.index(part)
         for part in (
             "does not work",
-            "66.7% 9 more samples would decide",
+            "66.7%: 9 more samples would decide",
             "only 1 prompt",
             "95 % interval",
             "nearest, which sees the word in 96.7%",
@@ -331,7 +331,7 @@ def test_large_pictures_are_made_small(shape: tuple[int, int], small: tuple[int,
 
 def test_a_verification_writes_its_page(tmp_path: Path):
     truth = shapes(tmp_path / "truth", copies=2)
-    wrong = {"a small pink star": "a small pink cross"}
+    wrong = {"a small pink star": "a large blue circle"}
     made = verify_painted(
         tmp_path,
         truth,

@@ -85,7 +85,7 @@ class Judge:
 
     name: str
     rates: Mapping[str, Rates]  # by measure, on real images it has not seen
-    alike: float = 0.0  # share of true images with the word that look like one without it
+    alike: float = 1.0  # share of true images with the word that look like one without it
     neighbours: str = ""  # the word whose images are most often taken to show the word
     closed: tuple[str, ...] = ()  # measures taken on altered copies of the images compared with
     digest: str = ""  # SHA-256 of its weights, where it has some that were given
