@@ -1,30 +1,22 @@
 """Intervals for shares of samples that come in groups: several seeds of each prompt.
 
-Prompts differ, and so do the seeds of one prompt. An interval is the wider, at each end, of two:
-one that draws prompts anew, and one that takes every sample as independent, since few prompts by
-chance agree more than they should. Simulated with 200 samples of a share of 0.8 that differs from
-prompt to prompt (beta, correlation 0.05), it holds the truth in 92 to 96 % of the cases with 4 to
-200 prompts; with two prompts only in two thirds: nothing tells how others would differ.
+Prompts differ, and so do the seeds of one prompt: `effective_samples` counts how many independent
+ones would tell as much. `rates` corrects shares for a scorer's errors.
 
-Shares corrected for a scorer's errors (see `rates`) know of groups by `effective_samples` instead,
-which holds with four groups too.
-
-Letters in names: X any leading axes, N samples, C clusters, G groups, R resamplings.
+Letters in names: X any leading axes, N samples, C clusters, G groups.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite, sqrt
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-RESAMPLINGS = 2000
 Z_95 = 1.959963984540054  # 97.5 % point of the standard normal distribution
-FEW_GROUPS = 8  # groups below which the bootstrap is too narrow for groups other than these
+FEW_GROUPS = 8  # prompts below which little is known of others
 
 
 @dataclass(frozen=True)
@@ -134,26 +126,12 @@ def effective_samples(values_XN: Array, clusters_N: Sequence[int] | np.ndarray) 
     return np.asarray(n / np.maximum(effect_X, least) * (Z_95 / student_95(freedom)) ** 2)
 
 
-def agresti_min(rises: int, falls: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a difference of two shares of the same samples.
-
-    Half a sample is added to each of the four cells of the table (both, neither, rise, fall).
-
-    Source: A. Agresti and Y. Min, "Simple improved confidence intervals for comparing matched
-    proportions", Statistics in Medicine 24 (2005), 729-740, the Wald interval with + 2.
-    """
-    if n == 0:
-        return -1.0, 1.0
-    change = (rises - falls) / (n + 2)
-    half = Z_95 * sqrt(rises + falls + 1 - (rises - falls) ** 2 / (n + 2)) / (n + 2)
-    return max(-1.0, change - half), min(1.0, change + half)
-
-
 def paired_interval(rises_X: Array, falls_X: Array, n_X: Array) -> tuple[Array, Array]:
     """The 95 % interval of a change: the share of pairs that rise less that of those that fall.
 
     Recovered from Wilson's intervals of the two, which correlate as shares of the same pairs do.
-    Where hardly a pair changes it holds the truth more often than `agresti_min`.
+    Where hardly a pair changes it holds the truth more often than the Wald interval of A. Agresti
+    and Y. Min, Statistics in Medicine 24 (2005), 729-740, which has no width to speak of there.
 
     Source: G. Y. Zou and A. Donner, "Construction of confidence limits about effect measures: a
     general approach", Statistics in Medicine 27 (2008), 1693-1702, section 2.
@@ -173,58 +151,6 @@ def paired_interval(rises_X: Array, falls_X: Array, n_X: Array) -> tuple[Array, 
         np.maximum(-1.0, change_X - apart(rises_X - rise_low, fall_high - falls_X)),
         np.minimum(1.0, change_X + apart(rise_high - rises_X, falls_X - fall_low)),
     )
-
-
-def share(hits_N: Sequence[bool] | np.ndarray, groups_N: Sequence[int], *, seed: int) -> Share:
-    """Share of hits with a 95 % interval that knows of the groups.
-
-    The wider of the bootstrap over groups and Wilson's interval, so a width is never zero and one
-    miss more never raises the lower end above that of none.
-    """
-    values = np.asarray(hits_N, dtype=np.float64)
-    return _widen(wilson(int(values.sum()), len(values)), values, groups_N, seed)
-
-
-def difference(
-    after_N: Sequence[bool] | np.ndarray,
-    before_N: Sequence[bool] | np.ndarray,
-    groups_N: Sequence[int],
-    *,
-    seed: int,
-) -> Share:
-    """After minus before on the same prompts and seeds, with a 95 % interval of the pairs.
-
-    As `share`, on the paired differences (each -1, 0 or 1), with `agresti_min` for Wilson's.
-    """
-    values = np.asarray(after_N, dtype=np.float64) - np.asarray(before_N, dtype=np.float64)
-    alone = agresti_min(int((values > 0).sum()), int((values < 0).sum()), len(values))
-    return _widen(alone, values, groups_N, seed)
-
-
-def _widen(
-    alone: tuple[float, float], values_N: np.ndarray, groups_N: Sequence[int], seed: int
-) -> Share:
-    """The wider of the interval `alone` and of percentiles of the mean of groups drawn anew.
-
-    Whole groups are drawn with replacement.
-    Samples within a group are kept, which comes closer to the spread of such data than drawing
-    them anew as well: A. C. Davison and D. V. Hinkley, "Bootstrap Methods and their Application",
-    1997, section 3.8. The percentiles are moved outwards for few groups: T. C. Hesterberg, "What
-    teachers should know about the bootstrap", The American Statistician 69 (2015), 371-386,
-    expanded percentile interval.
-    """
-    if len(values_N) == 0:
-        return Share(float("nan"), *alone, 0)
-    _, group_N = np.unique(np.asarray(groups_N), return_inverse=True)
-    sizes_G, sums_G = np.bincount(group_N), np.bincount(group_N, values_N)
-    groups, mean = len(sizes_G), float(values_N.mean())
-    ends = [*alone, mean]
-    if groups > 1:
-        drawn_RG = np.random.default_rng(seed).integers(groups, size=(RESAMPLINGS, groups))
-        means_R = sums_G[drawn_RG].sum(1) / sizes_G[drawn_RG].sum(1)
-        tail = NormalDist().cdf(-sqrt(groups / (groups - 1)) * student_95(groups - 1))
-        ends += np.quantile(means_R, [tail, 1 - tail]).tolist()
-    return Share(mean, min(ends), max(ends), len(values_N))
 
 
 def student_95(freedom: float) -> float:
