@@ -8,7 +8,7 @@ Letters in names: X any leading axes, N samples, C clusters, G groups.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite, sqrt
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
