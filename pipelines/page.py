@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 REPEATS = 3  # images a prompt
 ROWS_IN_IMAGE = 8  # prompts in before-after.png
-DATASETS = ("people", "new", "truth")
+DATASETS = ("known", "new", "truth")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise InputError(path, f"cannot be read ({error})", fix="make demo") from None
+        raise InputError(path, f"cannot be read ({error})", fix="type the recipe again") from None
 
 
 def word_coverage(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -105,7 +105,7 @@ def page_rows(
     from train.figures.grids import GridRow, draw_table
 
     true = true_images(out / "truth-data")
-    shown = {c for name in ("people", "new") for c in true_images(out / f"{name}-data")}
+    shown = {c for name in ("known", "new") for c in true_images(out / f"{name}-data")}
     before, after = draw_images(out, prompts, progress)
     spans = [slice(n * REPEATS, (n + 1) * REPEATS) for n in range(len(prompts))]
     kinds = [kind_of(p, word, shown, true) for p in prompts]
@@ -148,16 +148,16 @@ def describe_datasets(out: Path) -> list[dict[str, Any]]:
 
 def stage_costs(out: Path) -> list[dict[str, Any]]:
     """Every command of the recipe as it was typed, with its time; the page itself left out."""
-    order = ["pictures", "known-data", "gaps-before", "base", "new-data", "gaps-after", "taught"]
-    paths = [out / "stages" / f"{n}.json" for n in (*order, "truth-data", "verify")]
-    markers = [{"name": path.stem} | read_json(path) for path in paths if path.exists()]
-    return [marker for marker in markers if marker["done"]]
+    paths = (out / "stages").glob("*.json")
+    markers = [{"name": path.stem} | read_json(path) for path in paths if path.stem != "page"]
+    return sorted((m for m in markers if m["done"]), key=lambda marker: int(marker["number"]))
 
 
-def write_page(out: Path, word: str, prompts_file: Path, progress: Progress = SILENT) -> None:
-    """Write `index.html` and `before-after.png` into `out`."""
+def write_page(
+    out: Path, word: str, prompts_file: Path, credit: Path, progress: Progress = SILENT
+) -> None:
+    """Write `index.html` and `before-after.png` into `out`; `credit` is shown if it is there."""
     lines = [line.strip() for line in prompts_file.read_text().splitlines()]
-    credit = out / "pictures" / "people" / "CREDITS.txt"
     losses = [(name, out / name / "loss.png") for name in ("base", "taught")]
     text = web_page.render_page(
         "pipelines/page.html.j2",
@@ -181,10 +181,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the recipe")
     parser.add_argument("--word", required=True, help="the word that was taught")
     parser.add_argument("--prompts", type=Path, required=True, help="prompts, one a line")
+    parser.add_argument("--credits", type=Path, required=True, help="who made the images")
     given = parser.parse_args()
     try:
         with TerminalProgress() as progress:
-            write_page(given.out, given.word, given.prompts, progress)
+            write_page(given.out, given.word, given.prompts, given.credits, progress)
     except CurateError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None

@@ -15,14 +15,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from curate import __version__
 from curate.dataset.folder import write_json
 from curate.errors import CurateError, UsageError
 from curate.system.progress import SILENT, Progress
+
+STDERR = 2  # its file descriptor
 
 
 class StageError(CurateError):
@@ -36,6 +39,8 @@ class Command:
     words: tuple[str, ...]
     exits: tuple[int, ...] = (0,)
     into: Path | None = None
+    check: Callable[[Progress], None] | None = None  # afterwards; raises a CurateError if what was
+    # written is not usable, says what a user should know of it
 
     @property
     def line(self) -> str:
@@ -54,7 +59,6 @@ class Stage:
     outputs: tuple[Path, ...]  # removed before a fresh start, looked for when done
     needs: tuple[str, ...] = ()  # stages whose results this one reads
     inputs: tuple[Path, ...] = ()  # other files and folders it reads
-    check: Callable[[], None] | None = None  # raises a CurateError if the result is not usable
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,16 @@ class Outcome:
         """Seconds of its commands, of the last attempt."""
         return sum(c.wall for c in self.costs)
 
+    @property
+    def cpu(self) -> float:
+        """CPU-seconds of its commands, of the last attempt."""
+        return sum(c.cpu for c in self.costs)
+
+    @property
+    def time(self) -> str:
+        """Both, for people."""
+        return f"{self.wall:.1f} s, {self.cpu:.1f} CPU-s"
+
 
 def run(stages: Sequence[Stage], *, state: Path, progress: Progress = SILENT) -> list[Outcome]:
     """Run every stage that is not done, in order.
@@ -102,11 +116,11 @@ def run(stages: Sequence[Stage], *, state: Path, progress: Progress = SILENT) ->
         head = f"[{number}/{len(stages)}] {stage.title}"
         outcome = _find_outcome(stage, prints[stage.name], state)
         if outcome:
-            progress.say(f"{head}: done before ({outcome.wall:.1f} s)")
+            progress.say(f"{head}: done before ({outcome.time})")
         else:
             progress.say(f"{head}")
-            outcome = _run_stage(stage, prints[stage.name], state, progress)
-            progress.say(f"{head}: {outcome.wall:.1f} s")
+            outcome = _run_stage(stage, prints[stage.name], state, progress, number)
+            progress.say(f"{head}: {outcome.time}")
         outcomes.append(outcome)
     return outcomes
 
@@ -148,17 +162,15 @@ def _read_marker(stage: Stage, state: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _run_stage(stage: Stage, wanted: str, state: Path, progress: Progress) -> Outcome:
+def _run_stage(stage: Stage, wanted: str, state: Path, progress: Progress, number: int) -> Outcome:
     before = _read_marker(stage, state)
     interrupted = before.get("fingerprint") == wanted and not before.get("done")
     attempts = before["attempts"] + 1 if interrupted else 1
     if not interrupted:
         _remove_outputs(stage.outputs)
-    marker = {"fingerprint": wanted, "attempts": attempts, "done": False}
+    marker = {"fingerprint": wanted, "number": number, "attempts": attempts, "done": False}
     write_json(state / f"{stage.name}.json", marker)
     costs = [_run_command(command, stage, progress) for command in stage.commands]
-    if stage.check:
-        stage.check()
     missing = [str(p) for p in stage.outputs if not p.exists()]
     if missing:
         raise StageError(stage.title, f"did not write {missing[0]}", fix="report this as a bug")
@@ -184,24 +196,24 @@ def _run_command(command: Command, stage: Stage, progress: Progress) -> Cost:
         fix = f"{here / 'pip'} install -e .[demo]"
         raise UsageError(command.words[0], "no such command in this environment", fix=fix)
     started = time.monotonic()
-    output = None
-    if command.into:
-        command.into.parent.mkdir(parents=True, exist_ok=True)
-        output = command.into.open("wb")
     words = [program, *command.words[1:]]
-    process = subprocess.Popen(words, env=environment, stdout=output)
-    try:
-        _, status, usage = os.wait4(process.pid, 0)
-    except KeyboardInterrupt:
-        process.wait()
-        raise
-    finally:
-        if output:
-            output.close()
+    with ExitStack() as files:
+        output: IO[bytes] | int = STDERR  # what commands find is talk of the recipe
+        if command.into:
+            command.into.parent.mkdir(parents=True, exist_ok=True)
+            output = files.enter_context(command.into.open("wb"))
+        process = subprocess.Popen(words, env=environment, stdout=output)
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except KeyboardInterrupt:
+            process.wait()
+            raise
     process.returncode = code = os.waitstatus_to_exitcode(status)
     if code not in command.exits:
         problem = f"`{command.line}` ended with exit code {code}"
         fix = "see its message above; the same command then goes on from here"
         raise StageError(stage.title, problem, fix=fix)
+    if command.check:
+        command.check(progress)
     wall, cpu = time.monotonic() - started, usage.ru_utime + usage.ru_stime
     return Cost(command.line, code, round(wall, 2), round(cpu, 2), round(usage.ru_maxrss / 1024))

@@ -85,8 +85,8 @@ TRAIN_READS = {  # of `curate`: rooms, or single modules
 }
 PIPELINES_READ = {  # a recipe types commands; it reads what they wrote, and draws
     *("curate", "curate.errors", "curate.system.files", "curate.system.web_page"),
-    *("curate.system.progress", "curate.system.terminal"),
-    *("curate.dataset.folder", "curate.formats.shards"),
+    *("curate.system.progress", "curate.system.settings", "curate.system.terminal"),
+    *("curate.dataset.folder", "curate.dataset.sample", "curate.formats.shards"),
     *("train.verification.generate", "train.figures.grids"),
 }
 HEAVY = {"torch", "daft", "transformers", "open_clip", "pandas", "jinja2", "requests", "datasets"}

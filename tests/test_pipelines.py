@@ -2,19 +2,31 @@
 
 import io
 import json
+import shutil
 import sys
 import tarfile
 from collections import Counter
+from collections.abc import Mapping
+from contextlib import ExitStack, redirect_stdout, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from drawings import COLOURS, drawing
 from recorded_progress import RecordedProgress
 
+import curate.cli
+import train.cli
 from curate.errors import InputError, SourceError, UsageError
-from pipelines import page, pictures_and_labels
-from pipelines.emoji_people import HERE, Plan, nothing_lost, recipe_stages, word_is_missing
+from curate.formats.model import read_model
+from curate.formats.shards import read_index
+from curate.system.progress import SILENT, Progress
+from pipelines import emoji_people, inputs, page, pictures_and_labels, teach
+from pipelines.inputs import Recipe
 from pipelines.pictures_and_labels import GENDERS, ROLES, TONES, Package, Person
 from pipelines.stages import Command, Stage, StageError, run
+from pipelines.teach import HERE
+from tests import tiny_encoder
 
 EVERYONE = [Person(r, g, t, "", "") for r in ROLES.split(", ") for g in GENDERS for t in TONES]
 
@@ -185,35 +197,181 @@ def test_a_command_that_is_not_there_is_named(tmp_path: Path) -> None:
         run([stage], state=tmp_path / "state")
 
 
+def test_what_a_command_wrote_is_looked_at_before_the_next_is_typed(tmp_path: Path) -> None:
+    def refuse(progress: Progress) -> None:
+        progress.say("looked")
+        raise InputError(tmp_path, "is not usable", fix="another folder")
+
+    first = Command((sys.executable, "-c", ""), check=refuse)
+    then = Command((sys.executable, "-c", f"open({str(tmp_path / 'late')!r}, 'w')"))
+    progress = RecordedProgress()
+    with pytest.raises(InputError, match="is not usable"):
+        run([Stage("a", "A", (first, then), ())], state=tmp_path / "state", progress=progress)
+    assert (progress.said[-1], (tmp_path / "late").exists()) == ("looked", False)
+
+
+def test_a_stage_tells_cpu_time_beside_wall_time(tmp_path: Path) -> None:
+    program = "import time\nwhile time.process_time() < .3: pass"
+    words = (sys.executable, "-c", program)
+    (outcome,) = run([Stage("a", "A", (Command(words),), ())], state=tmp_path / "state")
+    assert 0.3 <= outcome.cpu <= outcome.wall + 0.1
+    assert teach.summary([outcome], 2.0).startswith("1 of 1 stages ran, in 2.0 s; all stages")
+    assert "0.0 CPU-minutes" in teach.summary([outcome], 2.0)
+
+
 # the recipe
 
+MAINS = {"curate": curate.cli.main, "train": train.cli.main}
 
-def test_the_recipe_trains_on_no_true_picture_that_was_not_fetched(tmp_path: Path) -> None:
-    plan = Plan(tmp_path, tmp_path, tmp_path, tmp_path, "mage", HERE / "prompts.txt", None, 1.0)
-    recipe = {s.name: s for s in recipe_stages(plan, own_pictures=False)}
+
+def type_commands(stage: Stage, progress: Progress = SILENT) -> None:
+    """What `run` does with a stage's commands, in this process: imports are paid for once."""
+    for command in stage.commands:
+        with ExitStack() as files:
+            if command.into:
+                files.enter_context(redirect_stdout(files.enter_context(command.into.open("w"))))
+            with suppress(SystemExit):
+                MAINS[command.words[0]](list(command.words[1:]))
+        if command.check:
+            command.check(progress)
+
+
+def save(folder: Path, colour: str, shape: str, text: str | None = None, side: int = 32) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{colour} {shape} {side}.png"
+    file.write_bytes(drawing(colour, shape, side))
+    if text != "":
+        file.with_suffix(".txt").write_text(text or f"a {colour} {shape}")
+    return file
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Recipe:
+    """Two folders with blanks in their names: triangles are new."""
+    known, new = tmp_path / "my known", tmp_path / "my new"
+    for colour in COLOURS:
+        save(known, colour, "circle", side=32)
+        save(known, colour, "square", side=48)
+        save(new, colour, "triangle", side=48)
+    (tmp_path / "prompts.txt").write_text("a red triangle\na red circle\n")
+    given = {"prompts": tmp_path / "prompts.txt", "out": tmp_path / "my lesson", "licence": "own"}
+    return Recipe(known, new, "triangle", **given, sides=(8, 16), fraction=0.001)
+
+
+def finds(recipe: Recipe, *names: str) -> list[str]:
+    """What the stages of these names say."""
+    progress = RecordedProgress()
+    for stage in teach.recipe_stages(recipe):
+        if stage.name in names:
+            type_commands(stage, progress)
+    return progress.said
+
+
+def test_the_recipe_ends_in_two_models_from_two_folders(own: Recipe) -> None:
+    encoder = tiny_encoder.build(own.out.parent / "encoder")
+    shutil.copy(own.new / "red triangle 48.png", own.new / "copy.png")
+    shutil.copy(own.new / "blue triangle 48.png", own.known / "thing.png")
+    (own.known / "thing.txt").write_text("a blue thing")
+    (own.known / "broken.png").write_bytes(b"no image")
+    config = own.out.parent / "train.toml"
+    config.write_text(f'text_encoder = "{encoder}"\nsample_every = 0\n')
+    recipe = replace(own, config=config, model_size="tiny")
+    names = ("known-data", "new-data", "truth-data", "gaps-before", "gaps-after", "base", "taught")
+
+    said = finds(recipe, *names)
+
+    assert "11 of 12 images can be trained on (not-an-image: 1)" in said[0]
+    assert "11 images are few: a model that is trained on them alone copies them" in said[1]
+    assert "5 of 6 images can be trained on (duplicate: 1)" in said[2]
+    assert "5 images are few: three taught a word mostly" in said[3]
+    assert "images in both folders: 1, such as thing.png and blue triangle 48.png" in said[4]
+    counts = [read_index(recipe.data(n) / "shards").samples for n in ("known", "new", "truth")]
+    assert counts == [11, 5, 15]
+    report = json.loads((recipe.out / "gaps-after.json").read_text())
+    assert {i["unit"]: i["n_images"] for i in report["items"]}["triangle"] == 5
+    words = checkpoint_words(recipe.out / "base"), checkpoint_words(recipe.out / "taught")
+    assert ("triangle" in words[0], words[1]["triangle"]) == (False, 5)
+
+
+def checkpoint_words(folder: Path) -> Mapping[str, int]:
+    return read_model(folder).facts.words
+
+
+def test_images_without_a_licence_are_refused_with_what_to_type(own: Recipe) -> None:
+    with pytest.raises(
+        InputError, match=r"my known: 0 of 10 images .* \(licence-unknown: 10\)"
+    ) as e:
+        finds(replace(own, licence=None), "known-data")
+    assert e.value.fix.startswith("--license own if you made them")
+    assert not (own.data("known") / "shards").exists()
+
+
+def test_too_few_or_too_small_images_are_refused(own: Recipe) -> None:
+    with pytest.raises(
+        InputError, match=r"0 of 10 images .* \(smaller than the last stage: 10\)"
+    ) as e:
+        finds(replace(own, sides=(16, 64)), "known-data")
+    assert "--stages 8,16" in e.value.fix
+    for file in sorted(own.new.glob("*.png"))[1:]:
+        file.unlink()
+    with pytest.raises(InputError, match="my new: 1 of 1 images can be trained on") as e:
+        finds(own, "new-data")
+    assert e.value.fix == "put 2 images or more into it"
+
+
+def test_a_word_that_cannot_be_taught_stops_the_recipe_before_it_trains(own: Recipe) -> None:
+    finds(own, "known-data", "new-data")
+    with pytest.raises(InputError, match=r"prompts.txt: no prompt asks for 'star'") as refused:
+        finds(replace(own, word="star"), "gaps-before")
+    assert "--word triangle" in refused.value.fix
+    with pytest.raises(InputError, match=r"5 images say 'circle' already, such as 'a .* circle'"):
+        finds(replace(own, word="circle"), "gaps-before")
+    own.prompts.write_text("a red triangle\na hexagon\n")
+    with pytest.raises(InputError, match="my new: no caption says 'hexagon'"):
+        finds(replace(own, word="hexagon"), "gaps-before", "gaps-after")
+
+
+def test_folders_that_cannot_be_meant_are_refused_at_once(own: Recipe, tmp_path: Path) -> None:
+    config = tmp_path / "train.toml"
+    config.write_text('model_size = "tiny"')
+    for changes, problem in [
+        ({"known": tmp_path / "none"}, "none: no such folder"),
+        ({"prompts": tmp_path / "none"}, "none: no such file"),
+        ({"new": own.known}, "my known: and .*my known hold the same images"),
+        ({"new": tmp_path}, "lie within each other"),
+        ({"config": config}, "train.toml: sets model_size"),
+    ]:
+        with pytest.raises(InputError, match=problem):
+            inputs.refuse_folders(replace(own, **changes))
+    inputs.refuse_folders(own)
+
+
+def test_stages_that_are_no_numbers_are_named(
+    own: Recipe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = ["--known", str(own.known), "--new", str(own.new), "--word", "triangle"]
+    with pytest.raises(SystemExit) as ended:
+        words = [*folders, "--prompts", str(own.prompts), "--stages", "8;16"]
+        teach.run_app(teach.app, "pipelines.teach", words)
+    assert ended.value.code == 2
+    assert "--stages: '8;16' is not whole numbers" in capsys.readouterr().err
+
+
+def test_the_demo_trains_on_no_true_picture_that_was_not_fetched(tmp_path: Path) -> None:
+    demo = emoji_people.emoji_recipe(tmp_path)
+    stages = {s.name: s for s in teach.recipe_stages(demo, emoji_people.images_stage(demo))}
+    assert next(iter(stages)) == "pictures"
     for name in ("base", "taught"):
-        assert not any("truth" in c.line for c in recipe[name].commands)
-    assert "--replay" in recipe["taught"].commands[0].words
-    known = [n for s in recipe.values() for n in s.needs]
-    assert set(known) <= recipe.keys()
+        assert not any("truth" in c.line for c in stages[name].commands)
+    assert "--replay" in stages["taught"].commands[0].words
+    assert not any("dedup" in c.words for c in stages["truth-data"].commands)
+    assert {n for s in stages.values() for n in s.needs} <= stages.keys()
 
 
-def test_a_lost_picture_stops_the_recipe(tmp_path: Path) -> None:
-    status = tmp_path / "status.json"
-    status.write_text('{"rows": 3, "dropped": {}}')
-    nothing_lost(status, tmp_path)
-    status.write_text('{"rows": 3, "dropped": {"duplicate": 2}}')
-    with pytest.raises(InputError, match=r"2 of 3 images were dropped \(2 as duplicate\)"):
-        nothing_lost(status, tmp_path)
-
-
-def test_a_word_that_is_no_gap_stops_the_recipe(tmp_path: Path) -> None:
-    report = tmp_path / "gaps.json"
-    items = [{"kind": "word", "unit": "mage", "verdict": "missing"}]
-    report.write_text(json.dumps({"items": items}))
-    word_is_missing(report, "mage")
-    with pytest.raises(InputError, match="'snow' is asked for by no prompt, not missing"):
-        word_is_missing(report, "snow")
+def test_the_page_tells_costs_in_the_order_of_the_recipe(tmp_path: Path) -> None:
+    chain = [writes("b", tmp_path / "b", "x"), writes("a", tmp_path / "a", "y")]
+    run(chain, state=tmp_path / "stages")
+    assert [stage["name"] for stage in page.stage_costs(tmp_path)] == ["b", "a"]
 
 
 def test_the_page_lists_gaps_first_with_both_counts() -> None:
