@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 REPEATS = 3  # images a prompt
 ROWS_IN_IMAGE = 8  # prompts in before-after.png
+CLASSES = {"works": "good", "does not work": "bad"}  # by verdict; "warning" for any other
 DATASETS = ("known", "new", "truth")
 
 
@@ -158,6 +159,7 @@ def write_page(
 ) -> None:
     """Write `index.html` and `before-after.png` into `out`; `credit` is shown if it is there."""
     lines = [line.strip() for line in prompts_file.read_text().splitlines()]
+    verified = read_json(out / "verify" / "verify.json")
     losses = [(name, out / name / "loss.png") for name in ("base", "taught")]
     text = web_page.render_page(
         "pipelines/page.html.j2",
@@ -166,7 +168,8 @@ def write_page(
         coverage=word_coverage(
             read_json(out / "gaps-before.json"), read_json(out / "gaps-after.json")
         ),
-        verify=read_json(out / "verify" / "verify.json"),
+        verify=verified,
+        verdict_class=CLASSES.get(verified["verdict"], "warning"),
         datasets=describe_datasets(out),
         stages=stage_costs(out),
         credit=credit.read_text() if credit.exists() else "",
