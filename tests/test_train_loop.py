@@ -134,7 +134,7 @@ def test_a_run_whose_output_is_piped_says_how_far_it_is(tmp_path, quick, monkeyp
     assert re.search(r"^detail 16 px\thigh frequencies \d\.\d\d times those of real", out, re.M)
     counts = [line for line in err.splitlines() if " of " in line and "/s" in line]
     names = list(dict.fromkeys(line.partition(":")[0] for line in counts))
-    assert names == ["decoding images", "encoding captions", "8 px", "16 px"]
+    assert names == ["decoding images", "encoding captions", "reading credits", "8 px", "16 px"]
     assert re.search(r"^8 px: 8 of 16, [\d.]+/s, loss \d\.\d{3}, 0:00:\d\d left$", err, re.M)
     assert re.search(r"^16 px: 8 of 8, [\d.]+/s, loss \d\.\d{3}, took 0:00:\d\d$", err, re.M)
 

@@ -17,8 +17,9 @@ from torch import Tensor
 from curate.errors import InputError
 from curate.formats import model
 from curate.formats.model import MODEL_FILE, NO_FACTS, STATE_FILE, ModelFacts, read_model
-from curate.formats.shards import iterate_samples
+from curate.formats.shards import iterate_samples, read_index
 from curate.system.files import file_sha256
+from curate.system.progress import SILENT, Progress, track
 from train import streamed
 from train.model.unet import UNet, UNetConfig
 from train.size import Size
@@ -124,17 +125,21 @@ def read_credits(path: Path) -> list[dict[str, str]]:
         return unpack_credits(reader.get_tensor(CREDITS_TENSOR))
 
 
-def read_shard_credits(shards: Path, keys: Collection[str]) -> list[dict[str, str]]:
+def read_shard_credits(
+    shards: Path, keys: Collection[str], progress: Progress = SILENT
+) -> list[dict[str, str]]:
     """Whom to credit for the images with these keys; "" where something is not stated.
 
-    The decision of the policy on sharing a model, `share_model`, comes with it.
+    The decision of the policy on sharing a model, `share_model`, comes with it. Every shard is read
+    to its end; `progress` counts the images.
 
     Raises:
         InputError: the shards cannot be read.
     """
     wanted = set(keys)
     found = []
-    for key, _, record in iterate_samples(shards):
+    count = read_index(shards).samples
+    for key, _, record in track(iterate_samples(shards), count, "reading credits", progress):
         if key in wanted:
             values = {name: str(record.get(_NAMES.get(name, name)) or "") for name in _FIELDS}
             verdict = record.get("share_model")

@@ -144,7 +144,10 @@ def _train(run: Run, recipe: Recipe) -> Cascade:
         run.progress.say(notice)
     if run.rank == 0:
         _refuse_what_cannot_fit(run, start, data.mixture.text.width)
-        own = [checkpoint.read_shard_credits(each.shards, each.images.keys) for each in shard_sets]
+        own = [
+            checkpoint.read_shard_credits(each.shards, each.images.keys, run.progress)
+            for each in shard_sets
+        ]
         old = checkpoint.read_credits(init) if init else []
         run.credits = checkpoint.merge_credits([old, *own])
         _begin_log(run, shard_sets)
