@@ -180,6 +180,8 @@ class Verification:
         after = Seen.join([self._draw(path, "after", panel) for path in self.models.after])
         earlier = self.models.before
         before = self._draw(earlier, "before", panel) if earlier else None
+        if earlier and self.drew[earlier] in [self.drew[path] for path in self.models.after]:
+            self.notes.append("--before drew the same as after: nothing can have changed")
         figures = panel.figures(after, before)
         outcome, findings = verdict.decide(figures, panel.judges, panel.chosen, self.test.rule)
         self.notes += panel.copies.notes(trials, after.distance_N)
@@ -318,6 +320,7 @@ class Verification:
             else:
                 self.gallery.keep_before(part, images_NHWC)
             start += len(part)
+        self.notes += sampler.notes
         if flat:
             self.notes.append(
                 f"{flat} of {len(plan)} images sampled {when} training are one flat shade: "
