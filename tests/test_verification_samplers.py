@@ -15,12 +15,14 @@ from safetensors.torch import load_file, save_file
 
 from curate.errors import InputError, UsageError
 from tests import cascades, tiny_encoder, tiny_pipeline
+from tests.drawings import shapes, write_shards
 from tests.recorded_progress import RecordedProgress
 from train.size import Size
 from train.verification import generate
 from train.verification.diffusers_pipeline import PipelineSettings
 from train.verification.generate import CachedSampler, Sample, Sampler
 from train.verification.samplers import open_sampler
+from train.verification.verify import Models, Truth, WordTest, verify_words
 
 PROMPTS = ["a red circle", "a green square", "a blue triangle", "the red square"]
 PLAN = [Sample(p, 10 * n + k, "with the word") for n, p in enumerate(PROMPTS) for k in range(2)]
@@ -123,6 +125,21 @@ def test_a_lora_changes_the_images_and_is_told_of(pipeline, lora):
     assert facts["model"] == plain.describe()["model"] == plain.digest
     assert (facts["kind"], facts["pipeline"]) == ("pipeline", "StableDiffusionPipeline")
     assert json.loads(json.dumps(facts)) == facts
+
+
+def test_a_lora_is_of_the_model_after_and_not_of_the_same_one_before(pipeline, lora, tmp_path):
+    """What it was trained from is the same folder without it."""
+    truth = write_shards(tmp_path / "truth", shapes("red", "green"))
+    (report,) = verify_words(
+        WordTest(["circle"], ["a red circle", "a red square"], samples=1),
+        Models([pipeline], pipeline, lora, device="cpu"),
+        Truth(truth, scorer="nearest"),
+        out=tmp_path / "out",
+    )
+
+    assert report.before is not None and report.before["digest"] != report.after[0]["digest"]
+    assert [bool(one.get("lora")) for one in (report.before, *report.after)] == [False, True]
+    assert not any("nothing can have changed" in note for note in report.notes)
 
 
 def test_the_digest_of_a_pipeline_is_that_of_its_files(pipeline, tmp_path):

@@ -25,6 +25,7 @@ PLACES = [("8", 16), ("8", 32), ("16", 16)]  # of the snapshots: stage, images
 
 
 class Drawer(Painter):
+    digest = ""  # each its own
     def __init__(self, digest, wrong):
         super().__init__(wrong)
         self.digest = digest

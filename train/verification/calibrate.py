@@ -196,18 +196,19 @@ def _make_probes(trials: Trials, rows: np.ndarray, alike_N: np.ndarray, seed: in
 
 
 def _nearest_captions(reference: Reference) -> Callable[[int], str | None]:
-    """Label -> the first caption of the label that shares most of its words, of those it is not."""
+    """Label -> the first caption of the label that shares most of its words, of those it is not;
+    of equally near ones any."""
     sets = [frozenset(tokens.words(said[0])) for said in reference.labels]
     found: dict[int, str | None] = {}
 
     def nearest(label: int) -> str | None:
         if label not in found:
-            shared = [
-                (len(sets[label] & other) / max(1, len(sets[label] | other)), -n)
-                for n, other in enumerate(sets)
-                if n != label
-            ]
-            found[label] = reference.labels[-max(shared)[1]][0] if shared else None
+            mine = sets[label]
+            shares = [len(mine & other) / max(1, len(mine | other)) for other in sets]
+            shares[label] = -1.0
+            near = [n for n, share in enumerate(shares) if share == max(shares)]
+            other = near[hash_order(reference.labels[label][0], 4)[0] % len(near)]
+            found[label] = None if other == label else reference.labels[other][0]
         return found[label]
 
     return nearest

@@ -166,8 +166,9 @@ class Verification:
     folder: Path
     progress: Progress
     notes: list[str] = field(default_factory=list)
-    samplers: dict[Path, CachedSampler] = field(default_factory=dict)  # one: what is in memory
-    drew: dict[Path, dict[str, Any]] = field(default_factory=dict)  # what drew, described
+    samplers: dict[tuple[Path, Path | None], CachedSampler] = field(default_factory=dict)  # with
+    # its LoRA; one: what is in memory
+    drew: dict[tuple[Path, str], dict[str, Any]] = field(default_factory=dict)  # and when
     gallery: page.Gallery = field(init=False)
 
     def run(self) -> Report:
@@ -180,16 +181,13 @@ class Verification:
         after = Seen.join([self._draw(path, "after", panel) for path in self.models.after])
         earlier = self.models.before
         before = self._draw(earlier, "before", panel) if earlier else None
-        if earlier and self.drew[earlier] in [self.drew[path] for path in self.models.after]:
+        drew = [self.drew[path, "after"] for path in self.models.after]
+        if earlier and self.drew[earlier, "before"]["digest"] in [one["digest"] for one in drew]:
             self.notes.append("--before drew the same as after: nothing can have changed")
         figures = panel.figures(after, before)
         outcome, findings = verdict.decide(figures, panel.judges, panel.chosen, self.test.rule)
         self.notes += panel.copies.notes(trials, after.distance_N)
         self.notes += verdict.list_cautions(figures)
-        if earlier and self.drew[earlier]["digest"] in [
-            self.drew[path]["digest"] for path in self.models.after
-        ]:
-            self.notes.append("--before is the same checkpoint: nothing can have changed")
         for note in self.notes[told:]:
             self.progress.say(note)
         rows = []
@@ -202,8 +200,8 @@ class Verification:
         report = Report(
             *(self.word, outcome, findings, figures, panel.judges, panel.chosen, self.test.rule),
             *(self.test.samples, seed, {g: list(dict.fromkeys(p)) for g, p in prompts.items()}),
-            after=[self.drew[path] for path in self.models.after],
-            before=self.drew[earlier] if earlier else None,
+            after=drew,
+            before=self.drew[earlier, "before"] if earlier else None,
             notes=self.notes,
             rows=rows,
         )
@@ -219,21 +217,21 @@ class Verification:
         found = [Reference.load(folder, fitted, cache=cache) for folder in folders]
         return found[0], found[1:]
 
-    def _sampler(self, path: Path) -> CachedSampler:
-        if path not in self.samplers:
+    def _sampler(self, path: Path, when: str = "after") -> CachedSampler:
+        models, lora = self.models, self.models.lora if when == "after" else None
+        if (path, lora) not in self.samplers:
             self.samplers.clear()  # before the next is read
-            models, lora = self.models, self.models.lora if path in self.models.after else None
             drawn = models.load(path) if models.load else None
-            self.samplers[path] = CachedSampler(
+            self.samplers[path, lora] = CachedSampler(
                 drawn or open_sampler(path, lora=lora, size=models.size, device=models.device)
             )
-        return self.samplers[path]
+        return self.samplers[path, lora]
 
     def seat(self) -> Panel:
         """Read the true images, plan what to draw, and measure the scorers."""
         chosen = choose_scorers.parse_scorers(self.truth.scorer)
         if self.models.before is not None:
-            self._sampler(self.models.before)  # a missing one is told before anything is drawn
+            self._sampler(self.models.before, "before")  # a missing one is told at once
         reference, sets = self.load(self._sampler(self.models.after[0]).sampler.size)
         if reference.image_shows_word(self.word).all():
             problem = f"every true image shows {self.word!r}, so that no scorer could miss it"
@@ -279,7 +277,7 @@ class Verification:
             reference, self.word, asked, shown, samples=samples, seed=seed, others=others
         )
         if listed:
-            before = self._listed(self.models.before) if self.models.before else None
+            before = self._listed(self.models.before, "before") if self.models.before else None
             drawn = generate.plan_listed(listed[0], groups, asked=prompts, before=before)
             groups, plan = drawn.groups, drawn.samples
             self.notes += drawn.notes
@@ -293,16 +291,18 @@ class Verification:
         every = [prompt for texts in groups.values() for prompt in texts]
         return Trials(plan, self.word, reference.with_prompts(every))
 
-    def _listed(self, path: Path) -> list[generate.Listed] | None:
+    def _listed(self, path: Path, when: str = "after") -> list[generate.Listed] | None:
         """Of a folder of images, what each is of; None for what draws."""
-        found: list[generate.Listed] | None = getattr(self._sampler(path).sampler, "listed", None)
+        found: list[generate.Listed] | None = getattr(
+            self._sampler(path, when).sampler, "listed", None
+        )
         return found
 
     def _draw(self, path: Path, when: str, panel: Panel) -> Seen:
         plan, flat, start, parts = panel.trials.plan, 0, 0, []
-        sampler = self._sampler(path)
+        sampler = self._sampler(path, when)
         facts = sampler.sampler.describe()
-        self.drew[path] = {"digest": sampler.digest, **facts}
+        self.drew[path, when] = {"digest": sampler.digest, **facts}
         if fitted := facts.get("other_sizes"):
             self.notes.append(f"{path}: {facts['fit']} ({fitted} of {facts['count']})")
         if unlisted := facts.get("unlisted"):
