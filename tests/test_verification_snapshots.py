@@ -24,16 +24,6 @@ FORGETFUL = {text: text.replace("cross", "square") for text in CROSSES}
 PLACES = [("8", 16), ("8", 32), ("16", 16)]  # of the snapshots: stage, images
 
 
-class Drawer(Painter):
-    digest = ""  # each its own
-    def __init__(self, digest, wrong):
-        super().__init__(wrong)
-        self.digest = digest
-
-    def describe(self):
-        return {"kind": "painter", "name": self.digest}
-
-
 @pytest.fixture(scope="module")
 def truth(tmp_path_factory):
     return shapes(tmp_path_factory.mktemp("truth"), copies=4)
@@ -56,7 +46,7 @@ def run(tmp_path_factory):
 def load(path):
     """The first draws no star, the second all, the third none of the crosses any more."""
     wrong = {"8-16": NO_STARS, "16-16": FORGETFUL, "model": FORGETFUL, "before": NO_STARS}
-    return Drawer(path.stem, wrong.get(path.stem, {}))
+    return Painter(wrong.get(path.stem))
 
 
 @pytest.fixture(scope="module")
