@@ -6,7 +6,7 @@
         [--peer-samples 24]
 
 Two sets of images: the figures of `stacked_figures.py`, and, with `--people`, the emoji of
-`pipelines/emoji_people.py` (a folder that holds `people-data` and `truth-data`). Both sides see
+`pipelines/emoji_people.py` (a folder that holds `known-data` and `truth-data`). Both sides see
 the same images, the same token states of MiniLM and the same CPU-seconds (`process_time`,
 training steps only). Ours is `train.training.run.finetune` on shards with the settings'
 defaults, once for each fraction of the time, each a whole run of its own.
@@ -87,7 +87,7 @@ def main() -> None:
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tiles", type=Path, help="archive of the CC0 tiles, for the figures")
-    parser.add_argument("--people", type=Path, help="folder with people-data and truth-data")
+    parser.add_argument("--people", type=Path, help="folder with known-data and truth-data")
     parser.add_argument("--out", type=Path, required=True, help="folder for runs and results")
     parser.add_argument("--pixels", type=int, default=16)
     parser.add_argument("--hidden-shift", type=int, default=0, help="other hidden pairs: 1 to 6")
@@ -114,7 +114,7 @@ def figures(given: argparse.Namespace) -> Task:
 def people(given: argparse.Namespace) -> Task:
     """The emoji the demo trains on; its hidden combinations, without the word it fetches later."""
     size = Size.of(given.pixels)
-    shown = dataset.load_images(given.people / "people-data", size)
+    shown = dataset.load_images(given.people / "known-data", size)
     every = dataset.load_images(given.people / "truth-data", size)
     words = {c for texts in shown.captions for c in texts}
     known = {w for c in words for w in c.split()}
@@ -123,7 +123,7 @@ def people(given: argparse.Namespace) -> Task:
     images = np.asarray(every.select(rows).pixels_NHWC)
     seen = np.array([c in words for c in captions])
     true = Figures(images, captions, np.zeros((len(rows), 4), int), seen)
-    return Task("people", given.people / "people-data", true, encode(true, given.out))
+    return Task("people", given.people / "known-data", true, encode(true, given.out))
 
 
 def encode(true: Figures, out: Path) -> EncodedText:

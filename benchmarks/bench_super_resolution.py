@@ -1,6 +1,6 @@
 """Super-resolution: the stage that `train finetune` trains beside bicubic and Real-ESRGAN.
 
-    python benchmarks/bench_super_resolution.py --shards demo/people-data [--out FOLDER]
+    python benchmarks/bench_super_resolution.py --shards demo/known-data [--out FOLDER]
         [--low 16] [--size 64] [--images 8000] [--seeds 0,1,2] [--half b] [--limit 128]
         [--try STEPS:HIGHEST:LOWEST ...] [--realesrgan] [--only-restore] [--judge FOLDER]
 

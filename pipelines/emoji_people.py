@@ -31,7 +31,7 @@ def images_stage(recipe: Recipe) -> Stage:
     )
 
 
-def emoji_recipe(out: Path, fraction: float = 1.0, config: Path | None = None) -> Recipe:
+def emoji_recipe(out: Path, fraction: float = 1.0, runs: int = 1) -> Recipe:
     """The recipe of the demo."""
     pictures = out / "pictures"
     return Recipe(
@@ -42,7 +42,7 @@ def emoji_recipe(out: Path, fraction: float = 1.0, config: Path | None = None) -
         prompts=relative_path(HERE / "prompts.txt"),
         out=out,
         fraction=fraction,
-        config=config,
+        runs=runs,
     )
 
 
@@ -52,10 +52,10 @@ def command(
     fraction: Annotated[
         float, Option(min=0.001, max=100.0, help="Train this many times as long.")
     ] = 1.0,
-    config: Annotated[Path | None, Option(help="TOML file for train finetune.")] = None,
+    runs: Annotated[int, Option(min=1, help="Models to train, each with its own seed.")] = 1,
 ) -> None:
     """Find the word that the images lack, fetch images, teach it, measure; then show a page."""
-    recipe = emoji_recipe(out, fraction, config)
+    recipe = emoji_recipe(out, fraction, runs)
     raise typer.Exit(teach(recipe, images_stage(recipe)))
 
 

@@ -38,10 +38,16 @@ class Recipe:
     model_size: str = "small"  # of the network
     config: Path | None = None  # further settings of `train finetune`
     samples: int = 200  # images behind each figure
+    runs: int = 1  # of the training, each with a seed of its own
 
     def data(self, name: str) -> Path:
         """The dataset folder of this name."""
         return self.out / f"{name}-data"
+
+    def models(self, name: str) -> list[Path]:
+        """The runs of the training of this name, base or taught."""
+        folder = self.out / name
+        return [folder / f"seed-{n}" for n in range(self.runs)] if self.runs > 1 else [folder]
 
     def folders(self, name: str) -> tuple[Path, ...]:
         """The folders of images that make up the dataset of this name."""

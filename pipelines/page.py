@@ -19,7 +19,7 @@ from curate.errors import CurateError, InputError
 from curate.formats.shards import iterate_samples
 from curate.system import web_page
 from curate.system.files import atomic_write, write_bytes
-from curate.system.progress import SILENT, Progress
+from curate.system.progress import Progress
 from curate.system.terminal import TerminalProgress
 from curate.system.web_page import data_uri
 
@@ -83,7 +83,7 @@ def kind_of(prompt: str, word: str, shown: set[str], true: Mapping[str, bytes]) 
 
 
 def draw_images(
-    out: Path, prompts: Sequence[str], progress: Progress
+    out: Path, models: Sequence[Path], prompts: Sequence[str], progress: Progress
 ) -> "tuple[np.ndarray, np.ndarray]":
     """Images by the model before and after, uint8 (prompts * REPEATS, H, W, 3)."""
     import numpy as np
@@ -92,22 +92,22 @@ def draw_images(
 
     plan = [Sample(p, 1000 * n + t, "page") for n, p in enumerate(prompts) for t in range(REPEATS)]
 
-    def draws(name: str) -> "np.ndarray":
-        drawer = CachedSampler(out / name, None, "auto")
+    def draws(model: Path, name: str) -> "np.ndarray":
+        drawer = CachedSampler(model, None, "auto")
         return np.concatenate(list(drawer.sample(plan, out / "drawn", name, progress)))
 
-    return draws("base"), draws("taught")
+    return draws(models[0], "before"), draws(models[1], "after")
 
 
 def page_rows(
-    out: Path, word: str, prompts: Sequence[str], progress: Progress = SILENT
+    out: Path, models: Sequence[Path], word: str, prompts: Sequence[str], progress: Progress
 ) -> list[Row]:
     """What both models draw for every prompt; also writes `before-after.png`."""
     from train.figures.grids import GridRow, draw_table
 
     true = true_images(out / "truth-data")
     shown = {c for name in ("known", "new") for c in true_images(out / f"{name}-data")}
-    before, after = draw_images(out, prompts, progress)
+    before, after = draw_images(out, models, prompts, progress)
     spans = [slice(n * REPEATS, (n + 1) * REPEATS) for n in range(len(prompts))]
     kinds = [kind_of(p, word, shown, true) for p in prompts]
     chosen = sorted(range(len(prompts)), key=lambda n: ("never" not in kinds[n], n))
@@ -154,17 +154,16 @@ def stage_costs(out: Path) -> list[dict[str, Any]]:
     return sorted((m for m in markers if m["done"]), key=lambda marker: int(marker["number"]))
 
 
-def write_page(
-    out: Path, word: str, prompts_file: Path, credit: Path, progress: Progress = SILENT
-) -> None:
-    """Write `index.html` and `before-after.png` into `out`; `credit` is shown if it is there."""
-    lines = [line.strip() for line in prompts_file.read_text().splitlines()]
+def write_page(given: argparse.Namespace, progress: Progress) -> None:
+    """Write `index.html` and `before-after.png` into the recipe's folder, as `main` is asked to."""
+    out, word, prompts = given.out, given.word, given.prompts.read_text(encoding="utf-8-sig")
+    lines = [line.strip() for line in prompts.splitlines()]
     verified = read_json(out / "verify" / "verify.json")
-    losses = [(name, out / name / "loss.png") for name in ("base", "taught")]
+    losses = [(model.relative_to(out), model / "loss.png") for model in given.models]
     text = web_page.render_page(
         "pipelines/page.html.j2",
         word=word,
-        rows=page_rows(out, word, [line for line in lines if line], progress),
+        rows=page_rows(out, given.models, word, [line for line in lines if line], progress),
         coverage=word_coverage(
             read_json(out / "gaps-before.json"), read_json(out / "gaps-after.json")
         ),
@@ -172,7 +171,7 @@ def write_page(
         verdict_class=CLASSES.get(verified["verdict"], "warning"),
         datasets=describe_datasets(out),
         stages=stage_costs(out),
-        credit=credit.read_text() if credit.exists() else "",
+        credit=given.credits.read_text() if given.credits.exists() else "",
         losses=[(name, data_uri(p.read_bytes())) for name, p in losses if p.exists()],
     )
     write_bytes(out / "index.html", text.encode())
@@ -182,13 +181,14 @@ def main() -> None:
     """Write the page of a finished recipe; its two files on stdout."""
     parser = argparse.ArgumentParser(description="Write the page of a finished recipe.")
     parser.add_argument("--out", type=Path, required=True, help="folder of the recipe")
+    parser.add_argument("--models", type=Path, nargs=2, required=True, help="before, and after")
     parser.add_argument("--word", required=True, help="the word that was taught")
     parser.add_argument("--prompts", type=Path, required=True, help="prompts, one a line")
     parser.add_argument("--credits", type=Path, required=True, help="who made the images")
     given = parser.parse_args()
     try:
         with TerminalProgress() as progress:
-            write_page(given.out, given.word, given.prompts, given.credits, progress)
+            write_page(given, progress)
     except CurateError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None

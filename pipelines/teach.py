@@ -36,17 +36,15 @@ def recipe_stages(recipe: Recipe, first: Stage | None = None) -> list[Stage]:
     """
     before = (first.name,) if first else ()
     datasets = [_dataset_stage(name, recipe, before) for name in ("known", "new", "truth")]
-    base, taught = recipe.out / "base", recipe.out / "taught"
     known, new = recipe.data("known"), recipe.data("new")
-    more = ("--init", str(base), "--replay", str(known))
     return [
         *([first] if first else []),
         *datasets,
         _gaps_stage("before", recipe, (known,)),
         _gaps_stage("after", recipe, (known, new)),
-        _training_stage("base", "Train without the word", recipe, known),
-        _training_stage("taught", f"Teach the word {recipe.word}", recipe, new, more),
-        _verify_stage(recipe, base, taught, (known, new)),
+        _training_stage("base", "Train without the word", recipe),
+        _training_stage("taught", f"Teach the word {recipe.word}", recipe),
+        _verify_stage(recipe),
         _page_stage(recipe),
     ]
 
@@ -119,52 +117,57 @@ def _gaps_stage(when: str, recipe: Recipe, data: tuple[Path, ...]) -> Stage:
     )
 
 
-def _training_stage(
-    name: str, title: str, recipe: Recipe, data: Path, more: tuple[str, ...] = ()
-) -> Stage:
+def _training_stage(name: str, title: str, recipe: Recipe) -> Stage:
+    """One training a run; a model is taught from the base of the same seed."""
+    known, new = recipe.data("known"), recipe.data("new")
     first, *rest = IMAGES[name]
     seen = (first, *(rest * (len(recipe.sides) - 1)))
     images = ",".join(str(max(64, round(n * recipe.fraction))) for n in seen)
-    config = ("--config", str(recipe.config)) if recipe.config else ()
-    folder = recipe.out / name
-    network = more or (
-        "--stages",
-        ",".join(map(str, recipe.sides)),
-        "--model-size",
-        recipe.model_size,
-    )
-    words = ("train", "finetune", "--shards", str(data), *network, "--out", str(folder))
+    commands = []
+    for seed, (base, folder) in enumerate(
+        zip(recipe.models("base"), recipe.models(name), strict=True)
+    ):
+        shards, words = known, ["--stages", ",".join(map(str, recipe.sides))]
+        words += ["--model-size", recipe.model_size]
+        if name == "taught":
+            shards, words = new, ["--init", str(base), "--replay", str(known)]
+        words += ["--out", str(folder), "--images", images]
+        words += ["--seed", str(seed)] if recipe.runs > 1 else []
+        words += ["--config", str(recipe.config)] if recipe.config else []
+        commands.append(Command(("train", "finetune", "--shards", str(shards), *words)))
     return Stage(
         name=name,
         title=title,
-        commands=(Command((*words, "--images", images, *config)),),
-        outputs=(folder,),
-        needs=("known-data", "new-data", "base") if more else ("known-data",),
+        commands=tuple(commands),
+        outputs=(recipe.out / name,),
+        needs=("known-data", "new-data", "base") if name == "taught" else ("known-data",),
         inputs=(recipe.config,) if recipe.config else (),
     )
 
 
-def _verify_stage(recipe: Recipe, base: Path, taught: Path, trained: tuple[Path, ...]) -> Stage:
+def _verify_stage(recipe: Recipe) -> Stage:
     folder = recipe.out / "verify"
-    seen = [word for data in trained for word in ("--trained", str(data))]
-    words = ("train", "verify", str(taught), "--word", recipe.word, "--before", str(base))
-    rest = ("--shards", str(recipe.data("truth")), *seen, "--samples", str(recipe.samples))
+    words = ["train", "verify", *map(str, recipe.models("taught")), "--word", recipe.word]
+    words += ["--before", str(recipe.models("base")[0]), "--shards", str(recipe.data("truth"))]
+    words += [word for name in ("known", "new") for word in ("--trained", str(recipe.data(name)))]
+    words += ["--samples", str(recipe.samples), "--out", str(folder)]
     return Stage(
         name="verify",
         title=f"Does {recipe.word} work now, and is nothing forgotten?",
-        commands=(Command((*words, *rest, "--out", str(folder)), VERDICTS),),
+        commands=(Command(tuple(words), VERDICTS),),
         outputs=(folder / "verify.json", folder / "verify.png"),
         needs=("base", "taught", "truth-data"),
     )
 
 
 def _page_stage(recipe: Recipe) -> Stage:
-    words = ("python", "-m", "pipelines.page", "--out", str(recipe.out), "--word", recipe.word)
-    credit = ("--credits", str(recipe.known / "CREDITS.txt"))
+    words = ["python", "-m", "pipelines.page", "--out", str(recipe.out), "--word", recipe.word]
+    words += ["--models", *(str(recipe.models(name)[0]) for name in ("base", "taught"))]
+    words += ["--prompts", str(recipe.prompts), "--credits", str(recipe.known / "CREDITS.txt")]
     return Stage(
         name="page",
         title="The page and the picture",
-        commands=(Command((*words, "--prompts", str(recipe.prompts), *credit)),),
+        commands=(Command(tuple(words)),),
         outputs=(recipe.out / "index.html", recipe.out / "before-after.png"),
         needs=("gaps-before", "gaps-after", "verify"),
         inputs=(HERE / "page.py", HERE / "page.html.j2", recipe.prompts),
@@ -225,6 +228,7 @@ def command(  # noqa: PLR0913 one a documented option
     model_size: Annotated[str, Option(help="Network: tiny, small, base or large.")] = "small",
     config: Annotated[Path | None, Option(help="TOML file for train finetune.")] = None,
     samples: Annotated[int, Option(min=1, help="Images behind each figure, at least.")] = 200,
+    runs: Annotated[int, Option(min=1, help="Models to train, each with its own seed.")] = 1,
 ) -> None:
     """Teach a word from two folders of images, measure it, and show a page."""
     try:
@@ -234,7 +238,7 @@ def command(  # noqa: PLR0913 one a documented option
         raise UsageError("--stages", problem, fix="such as --stages 16,64") from None
     recipe = Recipe(
         *(known, new, word.casefold().strip(), relative_path(prompts), out, truth, licence),
-        *(sides, fraction, model_size, config, samples),
+        *(sides, fraction, model_size, config, samples, runs),
     )
     raise typer.Exit(teach(recipe))
 

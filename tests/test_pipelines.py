@@ -368,6 +368,18 @@ def test_the_demo_trains_on_no_true_picture_that_was_not_fetched(tmp_path: Path)
     assert {n for s in stages.values() for n in s.needs} <= stages.keys()
 
 
+def test_several_models_are_taught_from_the_base_of_their_seed_and_verified_together() -> None:
+    demo = emoji_people.emoji_recipe(Path("demo"), runs=2)
+    stages = {s.name: [c.line for c in s.commands] for s in teach.recipe_stages(demo)}
+    for seed, line in enumerate(stages["taught"]):
+        assert f"--init demo/base/seed-{seed} " in line
+        assert f"--out demo/taught/seed-{seed} " in line
+        assert line.endswith(f"--seed {seed}")
+    (line,) = stages["verify"]
+    assert " demo/taught/seed-0 demo/taught/seed-1 --word mage --before demo/base/seed-0 " in line
+    assert "--models demo/base/seed-0 demo/taught/seed-0 " in stages["page"][0]
+
+
 def test_the_page_tells_costs_in_the_order_of_the_recipe(tmp_path: Path) -> None:
     chain = [writes("b", tmp_path / "b", "x"), writes("a", tmp_path / "a", "y")]
     run(chain, state=tmp_path / "stages")
