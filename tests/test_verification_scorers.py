@@ -175,7 +175,7 @@ def test_who_tells_nothing_of_real_images_decides_nothing(
     assert first.sentence.startswith("no scorer surely tells the word from its neighbours")
     assert f"the best is {scorer.name}, which sees the word in" in first.sentence
     assert "another --scorer, or more real images" in first.helps
-    assert report.say == {} and all(f.scorer == "copies" for f in report.figures if f.counts)
+    assert report.chosen == {} and all(f.scorer == "copies" for f in report.figures if f.counts)
 
 
 def test_who_tells_nothing_leaves_the_say_to_who_does(tmp_path: Path, truth: Path):
@@ -189,7 +189,7 @@ def test_who_tells_nothing_leaves_the_say_to_who_does(tmp_path: Path, truth: Pat
 
     assert report.verdict == Verdict.WORKS
     assert [judge.name for judge in report.judges] == ["own", "nearest"]
-    assert set(report.say.values()) == {"nearest"}
+    assert set(report.chosen.values()) == {"nearest"}
     assert figure_of(report, WITHOUT, FALSE, "own").counts is False
 
 
