@@ -8,8 +8,12 @@ import pytest
 
 from tests.painters import SIDE, reference
 from train.verification import calibrate
-from train.verification.calibrate import Answered, Probe, ask_about_real_images, choose_judges
-from train.verification.scorers import Nearest, Question, Reference
+from train.verification.calibrate import Answered, Probe
+from train.verification.generate import Sample
+from train.verification.looks import LookAlikes
+from train.verification.metrics import Trials
+from train.verification.question import Question
+from train.verification.scorers import Nearest, Reference, Scorer
 from train.verification.verdict import ENTIRELY, MIN_YOUDEN, OWN_WORD, WORD, Judge, describe_judge
 
 Saying = Callable[[str, Question], bool]  # caption of the image, question -> yes
@@ -44,6 +48,22 @@ class Says:
 
 def knows(text: str, question: Question) -> bool:
     return text == question.text if question.whole else question.text in text.split()
+
+
+def trials_of(true: Reference, word: str) -> Trials:
+    """Every true caption is asked for."""
+    return Trials([Sample(said[0], 0, "") for said in true.labels], word, true)
+
+
+def ask_about_real_images(scorer: Scorer, true: Reference, word: str) -> Answered:
+    nothing = LookAlikes(np.zeros(len(true.keys), bool), 1.0)
+    return calibrate.ask_about_real_images(scorer, trials_of(true, word), nothing)
+
+
+def choose_judges(
+    answered: Sequence[Answered], true: Reference, word: str, alike: float = 1.0
+) -> tuple[list[Judge], dict[str, str]]:
+    return calibrate.choose_judges(answered, trials_of(true, word), alike)
 
 
 def judge(true: Reference, says: Saying, word: str = "star") -> tuple[Judge, dict[str, str]]:
@@ -115,7 +135,7 @@ def test_who_takes_a_neighbour_for_the_word_has_no_say(true: Reference):
     assert rates.false_positive.value == pytest.approx(0.25, abs=0.02)
     assert rates.false_positive_near is not None and rates.false_positive_near.value == 1
     assert (found.neighbours, WORD in say, OWN_WORD in say) == ("cross", False, True)
-    assert "of cross)" in describe_judge(found, WORD)
+    assert "or show cross)" in describe_judge(found, WORD)
 
 
 def test_the_neighbour_is_found_on_one_half_and_measured_on_the_other(true: Reference):
