@@ -345,7 +345,7 @@ def test_a_verification_writes_its_page(tmp_path: Path):
     assert len(found.all("article")) == 8 + 24  # of each group, as many prompts as samples
     (row,) = [r for r in made.rows if r.prompt == "a small pink star"]
     taken = {look.after.taken_for for look in row.looks if not look.after.right}
-    assert len(row.looks) == 3 and "a small pink cross" in taken
+    assert len(row.looks) == 3 and "a large blue circle" in taken
     assert all(f"wrong: taken for {caption}" in found.said() for caption in taken)
     true = {a["src"] for a in found.all("img") if a["alt"] == "a true image of a small pink star"}
     assert true == {web_page.data_uri(draw("a small pink star"))}

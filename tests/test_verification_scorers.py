@@ -188,7 +188,7 @@ def test_who_tells_nothing_leaves_the_say_to_who_does(tmp_path: Path, truth: Pat
     )
 
     assert report.verdict == Verdict.WORKS
-    assert [judge.name for judge in report.judges] == ["own", "nearest"]
+    assert [judge.name for judge in report.judges] == ["nearest", "own"]  # who counts first
     assert set(report.chosen.values()) == {"nearest"}
     assert figure_of(report, WITHOUT, FALSE, "own").counts is False
 

@@ -49,7 +49,9 @@ def look_alikes(reference: Reference, word: str) -> LookAlikes:
         to_word = distances(x_ND[rows], x_ND[one])
         near.append(to_word.amin(1))
         back.append(to_word.amin(0))
-    limit = float(np.quantile(torch.cat(usual).numpy(), USUAL))
+    usual_N = torch.cat(usual).numpy()
+    usual_N = usual_N[np.isfinite(usual_N)]
+    limit = float(np.quantile(usual_N, USUAL)) if len(usual_N) else 0.0
     alike_N = np.zeros(len(shown_N), bool)
     alike_N[other] = torch.cat(near).numpy() <= limit
     found = torch.stack(back).amin(0).numpy() <= limit
