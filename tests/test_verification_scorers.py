@@ -440,7 +440,7 @@ def test_three_true_images_prove_nothing(tmp_path: Path, capsys: pytest.CaptureF
 
     assert code == 6
     assert "no scorer surely tells the word from its neighbours on real images" in printed
-    assert "more real images" in printed
+    assert "add real images" in printed
 
 
 # --- sizes ------------------------------------------------------------------------------------

@@ -39,8 +39,9 @@ class CopyScorer:
         """`training`: the images that a model was trained on, of one size."""
         joint = self._training = join_small(training)
         self._flat_ND = flatten(joint.pixels_NHWC, COPY_SIDE)
-        half_N = [hash_order(joint.keys[g], 3)[0] & 1 for g in joint.group_N]
-        self._half_N = np.array(half_N, dtype=np.int64)
+        halves = [hash_order(joint.keys[g], 3)[0] & 1 for g in joint.group_N]
+        once_N = joint.group_N == np.arange(len(halves))  # copies count once
+        self._half_N = np.where(once_N, np.array(halves, np.int64), -1)
         real_N = self._real_N
         first = real_N[(self._half_N == 0) & np.isfinite(real_N)]
         self.threshold = float(np.quantile(first, QUANTILE)) if len(first) else 0.0

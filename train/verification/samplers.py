@@ -23,6 +23,11 @@ WHAT_DRAWS = (
 )
 
 
+def is_ours(path: Path) -> bool:
+    """Whether it is none of the folders that other programmes write."""
+    return not any((path / name).is_file() for name in KINDS if name != MODEL_FILE)
+
+
 def open_sampler(
     path: Path,
     *,

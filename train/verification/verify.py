@@ -29,7 +29,7 @@ from train.verification.looks import look_alikes
 from train.verification.metrics import Trials
 from train.verification.panel import Panel, Seen
 from train.verification.pixels import fit_within
-from train.verification.samplers import open_sampler
+from train.verification.samplers import is_ours, open_sampler
 from train.verification.scorers import Reference
 from train.verification.style import StyleScorer, split_by_style, split_sets
 from train.verification.verdict import STYLE, WITHOUT, Report, Rule
@@ -169,6 +169,7 @@ class Verification:
     samplers: dict[tuple[Path, Path | None], CachedSampler] = field(default_factory=dict)  # with
     # its LoRA; one: what is in memory
     drew: dict[tuple[Path, str], dict[str, Any]] = field(default_factory=dict)  # and when
+    size: Size | None = None  # of the images drawn after training
     gallery: page.Gallery = field(init=False)
 
     def run(self) -> Report:
@@ -221,18 +222,21 @@ class Verification:
         models, lora = self.models, self.models.lora if when == "after" else None
         if (path, lora) not in self.samplers:
             self.samplers.clear()  # before the next is read
-            drawn = models.load(path) if models.load else None
+            drawn, size = models.load(path) if models.load else None, models.size
+            if when == "before" and not is_ours(path):
+                size = size or self.size  # a pipeline, or a folder of images, of another size
             self.samplers[path, lora] = CachedSampler(
-                drawn or open_sampler(path, lora=lora, size=models.size, device=models.device)
+                drawn or open_sampler(path, lora=lora, size=size, device=models.device)
             )
         return self.samplers[path, lora]
 
     def seat(self) -> Panel:
         """Read the true images, plan what to draw, and measure the scorers."""
         chosen = choose_scorers.parse_scorers(self.truth.scorer)
+        self.size = self._sampler(self.models.after[0]).sampler.size
         if self.models.before is not None:
             self._sampler(self.models.before, "before")  # a missing one is told at once
-        reference, sets = self.load(self._sampler(self.models.after[0]).sampler.size)
+        reference, sets = self.load(self.size)
         if reference.image_shows_word(self.word).all():
             problem = f"every true image shows {self.word!r}, so that no scorer could miss it"
             fix = "name shards that hold other images too"
@@ -273,8 +277,9 @@ class Verification:
         assert not isinstance(prompts, Path)
         listed = [found for path in self.models.after if (found := self._listed(path)) is not None]
         asked = prompts if not listed else list(dict.fromkeys(prompt for prompt, _ in listed[0]))
+        most = max(samples, len(listed[0])) if listed else samples
         groups = generate.group_prompts(
-            reference, self.word, asked, shown, samples=samples, seed=seed, others=others
+            reference, self.word, asked, shown, samples=most, seed=seed, others=others
         )
         if listed:
             before = self._listed(self.models.before, "before") if self.models.before else None
