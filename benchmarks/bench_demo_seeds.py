@@ -23,12 +23,12 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from train.verification.verdict import COPY, ENTIRELY, NEVER, OWN_WORD, SHOWN, WITHOUT, WORD
+from train.verification.verdict import COPY, ENTIRELY, NEVER, OWN_WORD, SHOWN, WITH, WITHOUT, WORD
 
 LEAST = 0.95
 QUESTIONS = (  # group, measure
     *((SHOWN, WORD), (NEVER, WORD), (NEVER, ENTIRELY)),
-    *((WITHOUT, OWN_WORD), (WITHOUT, ENTIRELY), (NEVER, COPY)),
+    *((WITHOUT, OWN_WORD), (WITHOUT, ENTIRELY), (WITH, COPY)),
 )
 
 
@@ -49,7 +49,7 @@ def main() -> None:
         group, measure, scorer = (figure[name] for name in ("group", "measure", "scorer"))
         if (group, measure) in QUESTIONS:
             each, after = shares(report, figure), figure["after"]
-            has_say = report["chosen"].get(measure) == scorer
+            has_say = figure["counts"] or report["chosen"].get(measure) == scorer
             if has_say and (group, measure) == (NEVER, ENTIRELY):
                 never = each
             cells = [f"{share:.3f}" for share in each] or ["-"] * given.runs
