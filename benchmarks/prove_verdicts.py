@@ -135,9 +135,11 @@ def write_sets(data: Data, args: argparse.Namespace) -> dict[str, Path]:
 
 def list_prompts(data: Data, args: argparse.Namespace) -> list[str]:
     """Prompts with the word, in the old style if there is one, and without it."""
-    asked = [PHOTO.replace("a {}", text).format(args.word) for text in ASKED]
+    photos = [PHOTO.replace("a {}", text) for text in ASKED]
+    asked = [text.format(args.word) for text in photos]
     if not data.drawings:
-        return [*asked, *(PHOTO.format(word) for word in data.true if word != args.word)]
+        others = [word for word in data.true if word != args.word]
+        return [*asked, *(text.format(word) for word in others for text in photos)]
     styled = [DRAWN.replace("a {}", text).format(args.word) for text in ASKED]
     return [*asked, *styled, *list(data.drawings)[:OLD_PROMPTS]]
 

@@ -164,7 +164,8 @@ def decide(
        prompts alike;
     2. that is more than before, unless the word already showed that often;
     3. old words lose at most `rule.at_most_loss` of their samples, unless they stood near nothing
-       before; so do whole captions, where that can be judged;
+       before; and so that a word is not kept at the price of the rest of its caption, whole
+       captions do not surely lose more than that;
     4. in samples that do not ask for it the word shows in at most `rule.at_most_unasked` more than
        before, or in at most so many where there is nothing earlier;
     5. asked for in the style of the old images, at least `rule.at_least_style` have that style;
@@ -206,9 +207,11 @@ def _judge_figure(figure: Figure, rule: Rule) -> Iterator[Finding]:
             yield Finding(Verdict.WORKS, where + stood)
         else:
             sentence = f"{where}{what} change by {_percent(change.widest, '+')}"
-            yield _find(
+            found = _find(
                 change, -rule.at_most_loss, f"{sentence} (allowed: -{rule.at_most_loss:.0%})"
             )
+            if figure.measure == OWN_WORD or found.verdict != Verdict.UNDECIDED:
+                yield found
     if figure.measure == FALSE:
         limit = rule.at_most_unasked
         sentence = f"{where}of samples that do not ask for the word {share} show it"
