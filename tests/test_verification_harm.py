@@ -302,3 +302,12 @@ def test_checkpoints_that_agree_are_as_good_as_one_and_a_bad_one_is_told(
     assert [d["digest"] for d in three.after] == [p.digest for p in alike.values()]
     assert {look.run for row in three.rows for look in row.looks} == {0, 1, 2}
     assert single.share.n * 3 == agreed.share.n
+
+
+def test_oblong_images_are_compared_with_training_images_in_one_shape():
+    """Reduced in one step or in two, sides may be rounded otherwise."""
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 50, 33, 3), np.uint8)
+    texts = [[f"a thing {n}"] for n in range(12)]
+    scorer = CopyScorer([Reference.of(pixels, [f"k{n}" for n in range(12)], texts)])
+
+    assert scorer.distances(pixels).max() < 0.001

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from train.verification.metrics import Selected, Trials
-from train.verification.pixels import COPY_SIDE, distances, flatten, split_chunks
+from train.verification.pixels import COPY_SIDE, distances, flatten, split_chunks, to_shape
 from train.verification.rates import Rates
 from train.verification.scorers import (
     Reference,
@@ -58,9 +58,10 @@ class CopyScorer:
 
     def distances(self, images_NHWC: np.ndarray) -> np.ndarray:
         """Float (N): root mean square to the nearest training image, in [0, 1]."""
+        fitted = to_shape(images_NHWC, self._training.pixels_NHWC.shape[1:3])
         parts = [
-            distances(flatten(images_NHWC[part], COPY_SIDE), self._flat_ND).amin(1).numpy()
-            for part in split_chunks(np.arange(len(images_NHWC)))
+            distances(flatten(fitted[part], COPY_SIDE), self._flat_ND).amin(1).numpy()
+            for part in split_chunks(np.arange(len(fitted)))
         ]
         return np.concatenate([np.zeros(0, np.float32), *parts])
 
