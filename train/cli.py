@@ -13,6 +13,7 @@ from curate.system import terminal
 
 if TYPE_CHECKING:
     from train.config import TrainConfig
+    from train.verification.verify import Models
 
 Part = TypeVar("Part")
 
@@ -143,52 +144,68 @@ def sample(  # noqa: PLR0913 one a documented option
     terminal.write_stdout("".join(f"{path}\n" for path in files))
 
 
+Words = Annotated[list[str], Option("--word", help="Word to verify; again for more words.")]
+TrueShards = Annotated[
+    Path, Option("--shards", help="Real images, the word's among them, to compare with.")
+]
+Drawers = Annotated[
+    list[Path] | None,
+    Argument(
+        metavar="MODEL",
+        help="What draws, after training: run folder, model file, diffusers folder; several "
+        "of one recipe, trained from different seeds.",
+    ),
+]
+Generated = Annotated[
+    Path | None, Option(help="Instead, images drawn elsewhere, with generated.jsonl.")
+]
+BeforeGenerated = Annotated[
+    Path | None, Option(help="Instead, images drawn elsewhere before training.")
+]
+Along = Annotated[
+    bool, Option("--snapshots", help="Only draw the word's curve along the snapshots of one run.")
+]
+WritePrompts = Annotated[
+    Path | None, Option(help="Only write what is to be drawn elsewhere, as JSON lines.")
+]
+DrawnSize = Annotated[
+    str | None,
+    Option("--size", help="Pixels of images drawn elsewhere or by diffusers: 512, 512x768."),
+]
+Trained = Annotated[
+    list[Path] | None,
+    Option(help="Shards it was trained on: tells seen from unseen prompts, copies, style."),
+]
+PromptFile = Annotated[
+    Path | None, Option(help="File of prompts, - for a pipe; else the captions of --shards.")
+]
+Scorers = Annotated[
+    str,
+    Option(
+        "--scorer",
+        help="auto; nearest, contrastive, examples:ENCODER, neighbours:ENCODER, "
+        "open_clip:MODEL:WEIGHTS, vlm:FOLDER, MODULE:FUNCTION, between commas.",
+    ),
+]
+
+
 @app.command()
 def verify(  # noqa: PLR0913 one a documented option
-    words: Annotated[list[str], Option("--word", help="Word to verify; again for more words.")],
-    shards: Annotated[Path, Option(help="Real images, the word's among them, to compare with.")],
-    models: Annotated[
-        list[Path] | None,
-        Argument(
-            metavar="[MODEL]...",
-            help="What draws, after training: run folder, model file, diffusers folder; several "
-            "of one recipe, trained from different seeds.",
-        ),
-    ] = None,
-    generated: Annotated[
-        Path | None, Option(help="Instead, images drawn elsewhere, with generated.jsonl.")
-    ] = None,
+    words: Words,
+    shards: TrueShards,
+    models: Drawers = None,
+    generated: Generated = None,
     before: Annotated[Path | None, Option(help="What draws, before training.")] = None,
-    before_generated: Annotated[
-        Path | None, Option(help="Instead, images drawn elsewhere before training.")
-    ] = None,
+    before_generated: BeforeGenerated = None,
     lora: Annotated[Path | None, Option(help="LoRA for a diffusers folder.")] = None,
-    snapshots: Annotated[
-        bool,
-        Option("--snapshots", help="Only draw the word's curve along the snapshots of one run."),
-    ] = False,
-    write_prompts: Annotated[
-        Path | None, Option(help="Only write what is to be drawn elsewhere, as JSON lines.")
-    ] = None,
-    size: Annotated[
-        str | None, Option(help="Pixels of images drawn elsewhere or by diffusers: 512, 512x768.")
-    ] = None,
-    trained: Annotated[
-        list[Path] | None,
-        Option(help="Shards it was trained on: tells seen from unseen prompts, copies, style."),
-    ] = None,
-    prompts: Annotated[
-        Path | None, Option(help="File of prompts, - for a pipe; else the captions of --shards.")
-    ] = None,
+    snapshots: Along = False,
+    write_prompts: WritePrompts = None,
+    size: DrawnSize = None,
+    trained: Trained = None,
+    prompts: PromptFile = None,
     samples: Annotated[int, Option(min=1, help="Images behind each number, at least.")] = 200,
     seed: Annotated[int, Option(min=0, help="Seed of the images.")] = 0,
-    scorer: Annotated[
-        str,
-        Option(
-            help="auto; nearest, contrastive, examples:ENCODER, neighbours:ENCODER, "
-            "open_clip:MODEL:WEIGHTS, vlm:FOLDER, MODULE:FUNCTION, between commas."
-        ),
-    ] = "auto",
+    scorer: Scorers = "auto",
     at_least: Annotated[float, Option(min=0, max=1, help="Share that must show the word.")] = 0.9,
     at_most_loss: Annotated[float, Option(min=0, max=1, help="Share old words may lose.")] = 0.05,
     out: Annotated[Path | None, Option(help="Folder for page, images and JSON.")] = None,
@@ -199,21 +216,15 @@ def verify(  # noqa: PLR0913 one a documented option
 
     Exit code 0: each word works; 1: one does not; 6: that cannot be told of one.
     """
-    from train.size import Size
     from train.verification import snapshots as curve
     from train.verification import tables
     from train.verification import verify as checking
     from train.verification.verdict import Rule, join_exit_codes
 
-    drawers = [*(models or []), *([generated] if generated else [])]
-    rule = Rule(at_least, at_most_loss)
-    test = checking.WordTest(words, prompts, samples, seed, rule)
+    test = checking.WordTest(words, prompts, samples, seed, Rule(at_least, at_most_loss))
     truth = checking.Truth(shards, trained or [], scorer)
+    drawn = _drawn_by(models, generated, before, before_generated, lora, size, device)
     with terminal.TerminalProgress() as progress:
-        side = parse_list("--size", size, Size.of, "a size", "512 or 512x768")
-        drawn = checking.Models(
-            drawers, before or before_generated, lora, side[0] if side else None, device
-        )
         if write_prompts:
             checking.write_prompts(write_prompts, test, drawn, truth, progress=progress)
             return
@@ -224,6 +235,30 @@ def verify(  # noqa: PLR0913 one a documented option
         found = checking.verify_words(test, drawn, truth, out=out, progress=progress)
     tables.print_reports(*found, as_json=as_json)
     raise typer.Exit(join_exit_codes(found))
+
+
+def _drawn_by(
+    models: list[Path] | None,
+    generated: Path | None,
+    before: Path | None,
+    before_generated: Path | None,
+    lora: Path | None,
+    size: str | None,
+    device: str,
+) -> "Models":
+    """What draws, after and before, each named in one way."""
+    from train.size import Size
+    from train.verification.verify import Models
+
+    if models and generated:
+        problem = f"{models[0]} is named as well: which of them is to be verified?"
+        raise UsageError("--generated", problem, fix="leave one of the two out")
+    if before and before_generated:
+        problem = f"{before} is named as well (--before)"
+        raise UsageError("--before-generated", problem, fix="leave one of the two out")
+    side = parse_list("--size", size, Size.of, "a size", "512 or 512x768")
+    after = [generated] if generated else models or []
+    return Models(after, before or before_generated, lora, side[0] if side else None, device)
 
 
 @app.command()
