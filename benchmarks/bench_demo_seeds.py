@@ -77,7 +77,10 @@ def shares(report: Mapping[str, Any], figure: Mapping[str, Any]) -> list[float]:
 
 
 def cell(share: Mapping[str, Any] | None) -> str:
-    return f"{share['value']:.3f} [{share['low']:.3f}, {share['high']:.3f}]" if share else "-"
+    """A share, with its interval; "-" for none, and for one of which nothing is known."""
+    if share is None or share["value"] is None:
+        return "-"
+    return f"{share['value']:.3f} [{share['low']:.3f}, {share['high']:.3f}]"
 
 
 def cpu_minutes(out: Path) -> float:
