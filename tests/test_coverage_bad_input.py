@@ -284,12 +284,19 @@ def test_stopped_or_killed_while_counting_it_counts_again(folder: Path):
     kept = folder / "kept"
     environment = os.environ | {"XDG_CACHE_HOME": str(kept)}
     command = [*COMMAND, "prompts.txt", "--data", "many.jsonl"]
-    yielding = ["nice", "-n", "19", *command]  # to who waits for the moment
+
+    def listen() -> None:  # a suite that runs in the background may have been told to ignore it
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def until_it_writes(how: signal.Signals) -> subprocess.CompletedProcess[str]:
         for _ in range(20):  # on a busy machine it may have finished before the signal comes
             with subprocess.Popen(
-                yielding, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+                command,
+                env=environment,
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                preexec_fn=listen,
             ) as child:
                 while child.poll() is None and not list(kept.rglob(".words-*.part")):
                     time.sleep(0.001)
