@@ -1,1 +1,1 @@
-"""Image-text models: one wrapper of open_clip, and search with it."""
+"""Models that see images: one wrapper of open_clip, search with it, and encoders of images."""

@@ -4,12 +4,9 @@ Needs the extra `fubuki[clip]`. Letters in names: N images, T texts, D width of 
 """
 
 import hashlib
-import io
 import json
 import pickle
-import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from functools import cached_property
 from importlib.metadata import version
 from itertools import islice
@@ -21,8 +18,9 @@ from numpy.typing import NDArray
 
 from curate.corpora.pixels import CaptionedImage, read_pixels
 from curate.errors import InputError, UsageError
-from curate.system.files import file_sha256, remove_leftovers, write_bytes
+from curate.system.files import file_sha256, remove_leftovers
 from curate.system.progress import SILENT, Progress, track
+from curate.vision.kept_vectors import load_vectors, save_vectors
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -166,16 +164,18 @@ class ClipEmbedder:
 
         Vectors are rounded to 16 bits before they are used, so that kept ones and new ones agree.
         """
-        known = dict(self._load_vectors())
+        folder, width = self._folder, self._model.width
+        known = dict(load_vectors(folder, np.float16, width)) if folder else {}
         missing = [image for image in images if image.sha256 not in known]
         shown = track(self._embed(missing), len(missing), "images searched", self._progress)
         read = ((image.sha256, vector) for image, vector in shown if vector is not None)
         while fresh := dict(islice(read, IMAGES_A_FILE)):
-            self._save_vectors(fresh)
+            if folder:
+                save_vectors(folder, fresh)
             known |= fresh
-        nothing = np.zeros(self._model.width, dtype=np.float16)
+        nothing = np.zeros(width, dtype=np.float16)
         rows = [known.get(image.sha256, nothing) for image in images]
-        return np.array(rows, dtype=np.float32).reshape(len(rows), self._model.width)
+        return np.array(rows, dtype=np.float32).reshape(len(rows), width)
 
     def _embed(
         self, images: Sequence[CaptionedImage]
@@ -190,25 +190,3 @@ class ClipEmbedder:
             vectors = iter(self._model.encode_images(read).astype(np.float16))
             for image, one in some:
                 yield image, None if isinstance(one, str) else next(vectors)
-
-    def _load_vectors(self) -> Iterator[tuple[str, NDArray[np.float16]]]:
-        """Vectors of earlier runs, by the images' SHA-256; damaged files are passed over."""
-        for file in sorted(self._folder.glob("*.npz")) if self._folder else ():
-            try:
-                with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as kept:
-                    hashes, vectors = kept["sha256"].tolist(), kept["vectors"]
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-                continue
-            shape = (len(hashes), self._model.width)
-            good = vectors.dtype == np.float16 and vectors.shape == shape
-            yield from zip(hashes, vectors, strict=True) if good else ()
-
-    def _save_vectors(self, fresh: dict[str, NDArray[np.float16]]) -> None:
-        """Write a file of vectors, whole or not at all; where nothing can be written, go on."""
-        if not self._folder:
-            return
-        name = hashlib.sha256("".join(fresh).encode()).hexdigest()[:16]
-        data = io.BytesIO()
-        np.savez(data, sha256=np.array(list(fresh)), vectors=np.stack(list(fresh.values())))
-        with suppress(InputError):
-            write_bytes(self._folder / f"{name}.npz", data.getvalue())
