@@ -13,8 +13,9 @@ from PIL import Image, ImageDraw
 
 from tests.drawings import write_shards
 from train.size import Size
+from train.verification.contrastive import Contrastive
 from train.verification.generate import Sampler
-from train.verification.scorers import Reference
+from train.verification.scorers import Nearest, Reference
 from train.verification.verdict import Figure, Report
 from train.verification.verify import Models, Truth, WordTest, verify_words
 
@@ -141,3 +142,8 @@ def figure_of(report: Report, group: str, measure: str, scorer: str = "nearest")
     wanted = (scorer, group, measure)
     (found,) = [f for f in report.figures if (f.scorer, f.group, f.measure) == wanted]
     return found
+
+
+def taken_for(scorer: Nearest | Contrastive, true: Reference, images: np.ndarray) -> list[str]:
+    """The caption that a scorer takes each image for."""
+    return [true.candidates[best][0] for best in scorer.best(images)]

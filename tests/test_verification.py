@@ -24,6 +24,7 @@ from tests.painters import (
     figure_of,
     reference,
     shapes,
+    taken_for,
     verify_painted,
 )
 from tests.recorded_progress import RecordedProgress
@@ -177,7 +178,7 @@ def test_nearest_says_what_the_nearest_image_shows():
     assert (
         np.mean([star == ("star" in p) for (_, star), p in zip(said, prompts, strict=True)]) > 0.95
     )
-    right = [taken == p for taken, p in zip(scorer.takes_for(images), prompts, strict=True)]
+    right = [taken == p for taken, p in zip(taken_for(scorer, true, images), prompts, strict=True)]
     assert right == [whole for whole, _ in said]
 
 
@@ -207,14 +208,14 @@ def test_small_images_with_small_differences_are_told_apart():
     true = Reference.of(pixels, [t[0] for t in texts], texts)
     noised = (pixels + rng.normal(0, 10, pixels.shape)).clip(0, 255).astype(np.uint8)
 
-    assert Nearest(true).takes_for(noised) == [t[0] for t in texts]
+    assert taken_for(Nearest(true), true, noised) == [t[0] for t in texts]
 
 
 def test_colours_are_told_apart():
     """Four colours of one shape: what a scorer of shapes alone could not do."""
     true = reference([f"a large {c} circle" for c in COLOURS])
     prompts = [said[0] for said in true.labels] * 5
-    assert Nearest(true).takes_for(Painter().generate(prompts, range(20))) == prompts
+    assert taken_for(Nearest(true), true, Painter().generate(prompts, range(20))) == prompts
 
 
 def test_nearest_cannot_judge_what_it_has_no_image_of():
@@ -250,8 +251,10 @@ def learned(few: Path) -> Contrastive:
     return train_scorer(Reference.load(few, Size(SIDE, SIDE)), cache=few / ".cache")
 
 
-def right(scorer: Contrastive, images_NHWC: np.ndarray, prompts: Sequence[str]) -> float:
-    taken = scorer.takes_for(images_NHWC)
+def right(
+    scorer: Contrastive, true: Reference, images_NHWC: np.ndarray, prompts: Sequence[str]
+) -> float:
+    taken = taken_for(scorer, true, images_NHWC)
     return float(np.mean([a == b for a, b in zip(taken, prompts, strict=True)]))
 
 
@@ -261,18 +264,19 @@ def test_the_contrastive_scorer_is_right_on_images_it_never_saw(few: Path, learn
     texts = [true.labels[n][0] for n in true.label_N[rows]]
 
     assert 4 <= len(rows) <= 20
-    assert right(learned, np.asarray(true.pixels_NHWC[rows]), texts) >= 0.95
-    assert right(learned, Painter().generate(FEW * 3, range(36)), FEW * 3) >= 0.95
+    assert right(learned, true, np.asarray(true.pixels_NHWC[rows]), texts) >= 0.95
+    assert right(learned, true, Painter().generate(FEW * 3, range(36)), FEW * 3) >= 0.95
 
 
 def test_the_contrastive_scorer_understands_combinations_it_never_saw():
     """No image of two shapes in one colour, under that caption or another."""
     unseen = {"a small blue square", "a large pink circle", "a large green star"}
     known = [text for text in CAPTIONS if text not in unseen]
-    scorer = train_scorer(reference(known, copies=2).with_prompts(CAPTIONS), images=3000)
+    true = reference(known, copies=2).with_prompts(CAPTIONS)
+    scorer = train_scorer(true, images=3000)
     prompts = sorted(unseen) * 8
 
-    assert right(scorer, Painter().generate(prompts, range(24)), prompts) >= 0.9
+    assert right(scorer, true, Painter().generate(prompts, range(24)), prompts) >= 0.9
 
 
 def test_copies_of_an_image_are_held_out_together():

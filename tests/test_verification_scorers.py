@@ -1,7 +1,7 @@
 """Who looks, at what, and how prompts and images out of the ordinary are verified."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,6 +19,7 @@ from tests.painters import (
     figure_of,
     reference,
     shapes,
+    taken_for,
     verify_painted,
 )
 from tests.recorded_progress import RecordedProgress
@@ -56,32 +57,27 @@ class Own:
         rows_N: np.ndarray | None = None,
     ) -> list[np.ndarray]:
         assert not any("pink" in question.text for asked in asked_N for question in asked)
-        return [np.ones(len(asked), bool) for asked in asked_N]
+        say = self.saying(images_NHWC)
+        return [say(len(asked)) for asked in asked_N]
+
+    def saying(self, images_NHWC: np.ndarray) -> Callable[[int], np.ndarray]:
+        """What it answers to so many questions about one of these images."""
+        return lambda count: np.ones(count, bool)
 
 
 class Never(Own):
     name = "never"
 
-    def shows(
-        self,
-        images_NHWC: np.ndarray,
-        asked_N: Sequence[Sequence[Question]],
-        rows_N: np.ndarray | None = None,
-    ) -> list[np.ndarray]:
-        return [np.zeros(len(asked), bool) for asked in asked_N]
+    def saying(self, images_NHWC: np.ndarray) -> Callable[[int], np.ndarray]:
+        return lambda count: np.zeros(count, bool)
 
 
 class AtRandom(Own):
     name = "at-random"
 
-    def shows(
-        self,
-        images_NHWC: np.ndarray,
-        asked_N: Sequence[Sequence[Question]],
-        rows_N: np.ndarray | None = None,
-    ) -> list[np.ndarray]:
+    def saying(self, images_NHWC: np.ndarray) -> Callable[[int], np.ndarray]:
         random = np.random.default_rng(int(images_NHWC.sum()) % 2**32)
-        return [random.random(len(asked)) < 0.5 for asked in asked_N]
+        return lambda count: random.random(count) < 0.5
 
 
 class NoWord(Own):
@@ -543,5 +539,5 @@ def test_large_images_are_looked_at_small(tmp_path: Path):
     assert Watching.shapes == {(MAX_SIDE, MAX_SIDE)} == {(256, 256)}
     true = Reference.of(np.stack(list(large.values())), list(large), [[t] for t in large])
     assert flatten(true.pixels_NHWC, 64).shape == (3, 3 * 64 * 64)
-    assert Nearest(true).takes_for(np.stack(list(large.values()))) == list(large)
+    assert taken_for(Nearest(true), true, np.stack(list(large.values()))) == list(large)
     assert contrastive._reduce_images(true, 64).pixels_NHWC.shape == (3, 64, 64, 3)

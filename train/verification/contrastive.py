@@ -137,12 +137,12 @@ class Contrastive:
         rows_N: np.ndarray | None = None,
     ) -> list[np.ndarray]:
         """As the best caption says."""
-        return self._reference.answers(self.scores(images_NHWC).argmax(1), asked_N)
+        return self._reference.answers(self.best(images_NHWC), asked_N)
 
-    def takes_for(self, images_NHWC: np.ndarray) -> list[str]:
-        """The best caption."""
-        candidates = self._reference.candidates
-        return [candidates[best][0] for best in self.scores(images_NHWC).argmax(1)]
+    def best(self, images_NHWC: np.ndarray) -> np.ndarray:
+        """Int64 (N): the candidate that fits best."""
+        found: np.ndarray = self.scores(images_NHWC).argmax(1)
+        return found
 
     @torch.inference_mode()
     def scores(self, images_NHWC: np.ndarray) -> np.ndarray:

@@ -86,14 +86,19 @@ class Answers:
 def ask(scorer: Scorer, images_NHWC: np.ndarray, trials: Trials, start: int) -> Answers:
     """Put the questions of the samples from `start` on, as far as the scorer can answer them."""
     questions = trials.questions[start : start + len(images_NHWC)]
-    good = [[q is not None and scorer.cannot(q) is None for q in asked] for asked in questions]
-    judged_NQ = np.array(good, bool).reshape(-1, len(COLUMNS))
-    asked = [[q for q in three if q and not scorer.cannot(q)] for three in questions]
+    distinct = {q for asked in questions for q in asked if q is not None}
+    known = {q for q in distinct if scorer.cannot(q) is None}
+    judged_NQ = np.array([[q in known for q in asked] for asked in questions], bool)
+    asked_N = [[q for q in asked if q in known] for asked in questions]
+    if hasattr(scorer, "best"):
+        best_N, candidates = scorer.best(images_NHWC), trials.reference.candidates
+        said_N = trials.reference.answers(best_N, asked_N)
+        names = [candidates[best][0] for best in best_N]
+    else:
+        said_N, names = scorer.shows(images_NHWC, asked_N), [""] * len(images_NHWC)
     yes_NQ = np.zeros(judged_NQ.shape, bool)
-    for row, said in enumerate(scorer.shows(images_NHWC, asked)):
+    for row, said in enumerate(said_N):
         yes_NQ[row, judged_NQ[row]] = said
-    takes_for = getattr(scorer, "takes_for", None)
-    names = takes_for(images_NHWC) if takes_for else [""] * len(images_NHWC)
     return Answers(yes_NQ, judged_NQ, names)
 
 

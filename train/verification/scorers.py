@@ -37,7 +37,11 @@ SHARP = 32  # pixels of the longer side that a base stage draws without blur
 
 
 class Scorer(Protocol):
-    """Answers questions about images. `choose_scorers` also takes one of your own."""
+    """Answers questions about images. `choose_scorers` also takes one of your own.
+
+    One that chooses among the reference's candidates may have `best(images_NHWC)`, int64 (N): what
+    it takes each image for, from which its answers follow.
+    """
 
     @property
     def name(self) -> str:
@@ -243,13 +247,10 @@ class Nearest:
         rows_N: np.ndarray | None = None,
     ) -> list[np.ndarray]:
         """As its nearest image's caption says."""
-        return self._reference.answers(self._labels(images_NHWC, rows_N), asked_N)
+        return self._reference.answers(self.best(images_NHWC, rows_N), asked_N)
 
-    def takes_for(self, images_NHWC: np.ndarray) -> list[str]:
-        """The caption of the nearest image."""
-        return [self._reference.labels[label][0] for label in self._labels(images_NHWC, None)]
-
-    def _labels(self, images_NHWC: np.ndarray, rows_N: np.ndarray | None) -> np.ndarray:
+    def best(self, images_NHWC: np.ndarray, rows_N: np.ndarray | None = None) -> np.ndarray:
+        """Int64 (N): the candidate that each image is taken for; `rows_N` as for `shows`."""
         reference, parts = self._reference, []
         for part in split_chunks(np.arange(len(images_NHWC))):
             apart = distances(flatten(images_NHWC[part], NEAREST_SIDE), self._true_ND)
