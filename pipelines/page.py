@@ -93,7 +93,7 @@ def draw_images(
     plan = [Sample(p, 1000 * n + t, "page") for n, p in enumerate(prompts) for t in range(REPEATS)]
 
     def draws(model: Path, name: str) -> "np.ndarray":
-        drawer = CachedSampler(model, None, "auto")
+        drawer = CachedSampler(model)
         return np.concatenate(list(drawer.sample(plan, out / "drawn", name, progress)))
 
     return draws(models[0], "before"), draws(models[1], "after")

@@ -448,8 +448,8 @@ def test_samples_of_a_verification_are_kept_and_the_encoder_is_loaded_once(tmp_p
                 shutil.rmtree(tmp_path / "encoder", ignore_errors=True)
 
     first, again = (
-        list(generate.CachedSampler(folder, device="cpu").sample(plan, tmp_path, "after", Gone()))
-        for _ in range(2)
+        list(generate.CachedSampler(drawer).sample(plan, tmp_path, "after", Gone()))
+        for drawer in (open_sampler(folder, device="cpu") for _ in range(2))
     )
 
     assert [len(part) for part in first] == [generate.SAMPLE_CHUNK, 2]

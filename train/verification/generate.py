@@ -12,7 +12,7 @@ import io
 import json
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -21,14 +21,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from curate.errors import InputError
-from curate.formats.model import find_model
 from curate.formats.shards import iterate_samples
-from curate.system.files import file_sha256, write_bytes
+from curate.system.files import write_bytes
 from curate.system.progress import SILENT, Progress
 from curate.text import tokens
 from train.sampling.sheets import image_file_name, write_lines
 from train.size import Size
-from train.verification.scorers import Reference, contains, holds, normalize_text
+from train.verification.scorers import Reference, contains, hash_order, holds, normalize_text
 from train.verification.verdict import NEVER, SHOWN, WITH, WITHOUT
 
 SAMPLE_CHUNK = 64  # images sampled, and kept, at a time
@@ -79,10 +78,10 @@ def group_prompts(
         true = _sort_prompts(reference, word, own, shown, others)
         groups |= {group: old for group, old in true.items() if group == WITHOUT}
 
-    def order(prompt: str) -> bytes:
-        return hashlib.sha256(f"{seed}:{prompt}".encode()).digest()
-
-    return {g: sorted(sorted(p, key=order)[:samples]) for g, p in sorted(groups.items())}
+    return {
+        group: sorted(sorted(texts, key=lambda text: hash_order(text, seed))[:samples])
+        for group, texts in sorted(groups.items())
+    }
 
 
 def _sort_prompts(
@@ -279,22 +278,12 @@ def hash_texts(texts: Iterable[str]) -> str:
 class CachedSampler:
     """A sampler whose images are kept as they are drawn."""
 
-    def __init__(
-        self,
-        source: Sampler | Path,
-        load: Callable[[Path], Sampler] | None = None,
-        device: str = "auto",
-    ) -> None:
-        """Take a sampler, or read one; `load` is None for `open_sampler`."""
-        if not isinstance(source, Path):
-            self.sampler, self.digest = source, source.digest
-        elif load:
-            self.sampler, self.digest = load(source), file_sha256(find_model(source))
-        else:
-            from train.verification.samplers import open_sampler
+    def __init__(self, source: Sampler | Path) -> None:
+        """`source`: what draws, or where it lies."""
+        from train.verification.samplers import open_sampler
 
-            self.sampler = open_sampler(source, device=device)
-            self.digest = self.sampler.digest
+        self.sampler = open_sampler(source) if isinstance(source, Path) else source
+        self.digest = self.sampler.digest
         self.notes: list[str] = []  # what was odd about the last `sample`, once it is through
 
     def sample(

@@ -20,10 +20,9 @@ from train.checkpoints.snapshots import list_snapshots
 from train.figures.share_curve import draw_share_curve
 from train.size import Size
 from train.verification import generate
-from train.verification.generate import CachedSampler, Sample
+from train.verification.generate import Sample
 from train.verification.intervals import Share, format_share
 from train.verification.panel import Panel, Seen
-from train.verification.samplers import open_sampler
 from train.verification.verdict import COPY, OWN_WORD, WITH, WITHOUT, WORD, Rule
 from train.verification.verify import Models, Truth, Verification, WordTest, folder_name
 
@@ -211,9 +210,7 @@ def _look(
     path: Path, images: int, plan: Sequence[Sample], panel: Panel, at_work: Verification
 ) -> Point:
     """Draw what is planned with one checkpoint, and let the scorers look."""
-    models = at_work.models
-    drawer = models.load(path) if models.load else open_sampler(path, device=models.device)
-    sampler = CachedSampler(drawer)
+    sampler = at_work.sampler(path, "before" if path == at_work.models.before else "after")
     asked = replace(panel, trials=replace(panel.trials, plan=plan))
     parts, start = [], 0
     for images_NHWC in sampler.sample(plan, at_work.folder, path.stem, at_work.progress):

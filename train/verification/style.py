@@ -12,6 +12,7 @@ Letters in names: N images, H and W pixels, D features.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -84,7 +85,10 @@ def split_by_style(
         ]
     rest = {group: [p for p in found[group] if p not in named[group]] for group in named}
     if not any(rest.values()):
-        return found, [f"every prompt with the word names the old style ({said!r})"]
+        return found, [
+            f"every prompt with the word names the old style ({said!r}): whether it takes the new "
+            "images' style along was not checked"
+        ]
     found |= rest
     found[STYLE] = [prompt for prompts in named.values() for prompt in prompts]
     return {group: prompts for group, prompts in found.items() if prompts}, []
@@ -111,12 +115,15 @@ class StyleScorer:
         self._old_N = np.arange(start) < count
         group_N = np.concatenate(groups)
         few = min(len(np.unique(group_N[self._old_N])), len(np.unique(group_N[~self._old_N])))
-        self.cannot = None if few >= MIN_EXAMPLES else f"style: {few} images of a set are too few"
+        self.cannot = None
+        if few < MIN_EXAMPLES:
+            need = f"it takes {MIN_EXAMPLES} different ones to learn a style"
+            self.cannot = f"style is not judged: {few} images of a set are too few, {need}"
         self._judges = None
         if not self.cannot:
             self._judges = fit_logistic(np.concatenate(features), self._old_N[:, None], group_N)
 
-    @property
+    @cached_property
     def judge(self) -> Judge:
         """How often it sees the old style on real images that it has not seen."""
         if self._judges is None:

@@ -218,7 +218,9 @@ class Verification:
         found = [Reference.load(folder, fitted, cache=cache) for folder in folders]
         return found[0], found[1:]
 
-    def _sampler(self, path: Path, when: str = "after") -> CachedSampler:
+    def sampler(self, path: Path, when: str = "after") -> CachedSampler:
+        """What draws there, the only one in memory; `when`, after or before the training, tells
+        whether it has the LoRA."""
         models, lora = self.models, self.models.lora if when == "after" else None
         if (path, lora) not in self.samplers:
             self.samplers.clear()  # before the next is read
@@ -233,9 +235,12 @@ class Verification:
     def seat(self) -> Panel:
         """Read the true images, plan what to draw, and measure the scorers."""
         chosen = choose_scorers.parse_scorers(self.truth.scorer)
-        self.size = self._sampler(self.models.after[0]).sampler.size
-        if self.models.before is not None:
-            self._sampler(self.models.before, "before")  # a missing one is told at once
+        before = self.models.before
+        if before and is_ours(before):
+            self.sampler(before, "before")  # a missing one is told at once
+        self.size = self.sampler(self.models.after[0]).sampler.size
+        if before and not is_ours(before):
+            self.sampler(before, "before")
         reference, sets = self.load(self.size)
         if reference.image_shows_word(self.word).all():
             problem = f"every true image shows {self.word!r}, so that no scorer could miss it"
@@ -265,6 +270,7 @@ class Verification:
         judges, chosen_scorers = calibrate.choose_judges(answered, trials, alike.share)
         if any(sample.group == STYLE for sample in trials.plan):
             style = StyleScorer(*split_sets(sets, self.word))
+            self.notes += [style.cannot] if style.cannot else []
         copies = CopyScorer(sets or [reference])
         judges.sort(key=lambda judge: judge.name not in chosen_scorers.values())
         return Panel(trials, scorers, judges, chosen_scorers, copies, style)
@@ -298,14 +304,16 @@ class Verification:
 
     def _listed(self, path: Path, when: str = "after") -> list[generate.Listed] | None:
         """Of a folder of images, what each is of; None for what draws."""
+        if is_ours(path):
+            return None
         found: list[generate.Listed] | None = getattr(
-            self._sampler(path, when).sampler, "listed", None
+            self.sampler(path, when).sampler, "listed", None
         )
         return found
 
     def _draw(self, path: Path, when: str, panel: Panel) -> Seen:
         plan, flat, start, parts = panel.trials.plan, 0, 0, []
-        sampler = self._sampler(path, when)
+        sampler = self.sampler(path, when)
         facts = sampler.sampler.describe()
         self.drew[path, when] = {"digest": sampler.digest, **facts}
         if fitted := facts.get("other_sizes"):
