@@ -22,7 +22,6 @@ than photographs from drawings, and nothing may be told but leaks and copies.
 """
 
 import argparse
-import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from PIL import Image
 
 from curate import Dataset, build_dataset, fetch_images
 from curate.system.terminal import TerminalProgress
+from train.sampling.sheets import IMAGE_LIST, write_lines
 from train.verification.scorers import degrade
 from train.verification.verdict import COPY, OLD_STYLE, WITH, WORD, Report, describe_judge
 from train.verification.verify import Models, Truth, WordTest, verify_words
@@ -162,8 +162,7 @@ def hand_in(
                 pixels = answer(prompt, turn, data, args, kind)(chance)
                 Image.fromarray(pixels).save(folder / name)
                 lines.append({"file": name, "prompt": prompt, "seed": turn})
-    text = "".join(json.dumps(line) + "\n" for line in lines)
-    (folder / "generated.jsonl").write_text(text)
+    (folder / IMAGE_LIST).write_bytes(write_lines(lines))
     return folder
 
 

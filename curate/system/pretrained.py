@@ -6,7 +6,8 @@ Nothing here imports a heavy library until it is called.
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from logging import ERROR
+from typing import TYPE_CHECKING, Any
 
 from curate.errors import InputError
 
@@ -29,18 +30,31 @@ def loading(subject: str, *, fix: str) -> Iterator[None]:
     """
     from transformers.utils import logging
 
-    was, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
-        yield
+        with quiet(logging, level=ERROR):
+            yield
     except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
         why = ((str(error) or type(error).__name__).strip().splitlines() or ["no reason given"])[0]
         raise InputError(subject, f"cannot be loaded ({why})", fix=fix) from None
+
+
+@contextmanager
+def quiet(*loggings: Any, level: int) -> Iterator[None]:
+    """Libraries of the hub say nothing below `level` and draw no bars meanwhile.
+
+    `loggings` are their modules `utils.logging`, which are made alike.
+    """
+    was = [(log, log.get_verbosity(), log.is_progress_bar_enabled()) for log in loggings]
+    for log in loggings:
+        log.set_verbosity(level)
+        log.disable_progress_bar()
+    try:
+        yield
     finally:
-        logging.set_verbosity(was)
-        if bar:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+        for log, verbosity, bar in was:
+            log.set_verbosity(verbosity)
+            if bar:
+                log.enable_progress_bar()
 
 
 def hash_weights(network: "Module") -> str:

