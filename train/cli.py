@@ -256,9 +256,13 @@ def _drawn_by(
     if before and before_generated:
         problem = f"{before} is named as well (--before)"
         raise UsageError("--before-generated", problem, fix="leave one of the two out")
-    side = parse_list("--size", size, Size.of, "a size", "512 or 512x768")
+    try:
+        side = None if size is None else Size.of(size)
+    except ValueError:
+        fix = "such as --size 512 or 512x768"
+        raise UsageError("--size", f"{size!r} is no size", fix=fix) from None
     after = [generated] if generated else models or []
-    return Models(after, before or before_generated, lora, side[0] if side else None, device)
+    return Models(after, before or before_generated, lora, side, device)
 
 
 @app.command()

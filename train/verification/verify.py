@@ -107,7 +107,7 @@ def verify_words(
     if not models.after:
         raise UsageError("train verify", "nothing to verify", fix="name a checkpoint")
     if len({path.resolve() for path in models.after}) < len(models.after):
-        fix = "several are checkpoints of one recipe, trained from different seeds"
+        fix = "name each once; several are of one recipe, trained from different seeds"
         raise UsageError("train verify", "the same checkpoint is named twice", fix=fix)
     first = models.after[0]
     top = out or (first if first.is_dir() else first.parent) / "verify"
