@@ -76,7 +76,7 @@ def test_what_is_no_encoder_of_images_is_refused(tmp_path: Path):
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(encoders, "EFFICIENTNET_PACKAGE", "package_that_nobody_has")
+    monkeypatch.setattr(encoders, "EFFICIENTNET_PACKAGES", ("package_that_nobody_has",))
     with pytest.raises(UsageError, match="package_that_nobody_has is not installed") as error:
         load_image_encoder("efficientnet", usage=USAGE)
     assert error.value.fix.startswith("pip install package-that-nobody-has")
