@@ -1,8 +1,6 @@
 """The command line: parse, make one call, print. Nothing is decided here."""
 
-import inspect
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,11 +8,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from curate.cli_fetch import DataOption, JsonOption, fetch_app, sources_app
 from curate.dataset.folder import DEFAULT_FOLDER, Dataset
 from curate.errors import CurateError
-from curate.net.guard import Endpoint
-from curate.sources import SOURCES, find_source, list_sources, terms
-from curate.sources.base import Source
 from curate.system import terminal
 
 app = typer.Typer(
@@ -23,9 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Find the words your images cannot teach, fetch images that may be used, prove it.",
 )
-fetch_app = typer.Typer(no_args_is_help=True, help="Fetch images from a source.")
 app.add_typer(fetch_app, name="fetch")
-sources_app = typer.Typer(no_args_is_help=True, help="Where images come from, and on what terms.")
 app.add_typer(sources_app, name="sources")
 
 
@@ -33,92 +27,10 @@ def _option(help: str, *names: str, **settings: Any) -> Any:
     return typer.Option(*names, help=help, **settings)
 
 
-DataOption = Annotated[Path, _option("Dataset folder.", "--data", show_default=True)]
-JsonOption = Annotated[bool, _option("Print JSON instead of a table.", "--json")]
-
 PolicyOption = Annotated[
     str, _option("personal, research, commercial, or a policy file.", show_default=True)
 ]
 _DISTANCE_HELP = "Hamming distance of perceptual hashes up to which pixels are compared."
-LimitOption = Annotated[int, _option("Images to take from the top of the results.", min=1)]
-EndpointOption = Annotated[
-    Endpoint | None,
-    typer.Option(parser=Endpoint.parse, help="Ask this server on 127.0.0.1 instead.", hidden=True),
-]
-
-
-def _fetch_command(source: Source) -> Callable[..., None]:
-    """The command that fetches from a source, with the options which its function declares."""
-
-    def fetch(
-        *,
-        limit: LimitOption = source.limit,
-        allow_ai: Annotated[bool, _option("Take AI-generated images, too.", "--allow-ai")] = False,
-        endpoint: EndpointOption = None,
-        data: DataOption = DEFAULT_FOLDER,
-        json: JsonOption = False,
-        **declared: Any,
-    ) -> None:
-        from curate.fetch import run
-
-        ask = _ask_for_basis if sys.stdin.isatty() and sys.stderr.isatty() else None
-        with terminal.TerminalProgress() as progress:
-            done = run.fetch_images(
-                Dataset(data), source, declared.pop(what.name), limit=limit, options=declared,
-                allow_ai=allow_ai, fetch_options=run.FetchOptions(ask, endpoint), progress=progress,
-            )  # fmt: skip
-        terminal.print_result(done, ("", "images"), json=json)
-
-    function = source.search or source.listing
-    assert function is not None, "a source has a search or a listing"
-    _, what, *options = inspect.signature(function).parameters.values()
-    limit, allow_ai, endpoint, *common, _ = inspect.signature(fetch).parameters.values()
-    if source.search:
-        ai = [allow_ai] if source.states_ai else []
-        shown = [what, limit, *options, *ai, endpoint, *common]
-    else:
-        shown = [what, *options, *common]
-    shown = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in shown]
-    fetch.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
-    return fetch
-
-
-for _source in SOURCES:
-    fetch_app.command(_source.name, help=_source.help)(_fetch_command(_source))
-
-
-@sources_app.command("list")
-def sources_list_command(data: DataOption = DEFAULT_FOLDER, json: JsonOption = False) -> None:
-    """List the sources, what they need and their terms."""
-    known = list_sources(data)
-    if json:
-        terminal.print_json(known)
-    else:
-        columns = ("name", "summary", "needs", "terms_url")
-        terminal.print_table(columns, [[source[name] for name in columns] for source in known])
-
-
-@sources_app.command("accept")
-def sources_accept_command(
-    name: Annotated[str, typer.Argument(metavar="SOURCE", help="Name of the source.")],
-    basis: Annotated[str, _option("Why you may use its images, in your words.")],
-    data: DataOption = DEFAULT_FOLDER,
-) -> None:
-    """Record that you accept a source's terms, and on what basis you use its images."""
-    source = find_source(name)
-    given = terms.accept_terms(data, source, basis)
-    for point in source.terms:
-        terminal.say(f"  - {point}")
-    typer.echo(f"{name}: {given.who} accepts {given.terms_url} ({given.terms_version})")
-
-
-def _ask_for_basis(source: Source) -> str | None:
-    terminal.say(f"{source.name}: terms at {source.terms_url}")
-    for point in source.terms:
-        terminal.say(f"  - {point}")
-    question = "Your basis for using its images all the same (nothing: stop)"
-    answer: str = typer.prompt(question, default="", show_default=False, err=True)
-    return answer.strip() or None
 
 
 class OptionalJsonFileCommand(TyperCommand):

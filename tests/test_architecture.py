@@ -40,9 +40,12 @@ ROOMS = {
     "text": {"errors"},
     # the way of the data, from a name on the web to a tar
     "dataset": {"curate", "errors", "system"},
-    "net": {*CORE, "curate", "rights.signals"},
+    "net": {*CORE, "curate", "rights.signals.headers"},
     "sources": {*CORE, "net", "images.sniff"},
-    "fetch": {*CORE, "net", "sources", "images.sniff", "rights.licences"},
+    "fetch": {
+        *(*CORE, "net", "sources", "images.sniff"),
+        *("rights.licences", "rights.signals.collect", "rights.removals"),
+    },
     "rights": {*CORE, "text.word_lists"},
     "images": {*CORE},
     "captions": {*CORE, "text.word_lists"},
@@ -55,7 +58,7 @@ ROOMS = {
     "coverage": {"errors", "formats", "text", "index", "prompts", "vision.search"},
     "report": {*CORE, "images", "text", "corpora", "index", "prompts", "coverage", "vision"},
 }
-TOP = {"commands", "cli"}  # may import every room of `curate`, and those before them
+TOP = {"commands", "cli", "cli_fetch"}  # may import every room of `curate`, and those before them
 TRAIN_CORE = {"train", "size", "randomness", "resizing", "streamed", "device"}
 TRAIN_ROOMS = {  # of `train`, along the way from captions to a published model
     "train": set(),
@@ -89,7 +92,10 @@ PIPELINES_READ = {  # a recipe types commands; it reads what they wrote, and dra
     *("curate.dataset.folder", "curate.dataset.sample", "curate.formats.shards"),
     *("train.verification.generate", "train.figures.grids"),
 }
-HEAVY = {"torch", "daft", "transformers", "open_clip", "pandas", "jinja2", "requests", "datasets"}
+HEAVY = {
+    *("torch", "daft", "transformers", "open_clip", "pandas", "jinja2", "requests", "datasets"),
+    *("urllib3", "protego", "c2pa"),
+}
 OURS = ("curate", "train", "pipelines")
 
 

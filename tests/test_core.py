@@ -15,6 +15,7 @@ from curate.dataset import manifest
 from curate.dataset.folder import Store, write_json
 from curate.dataset.manifest import Manifest
 from curate.dataset.sample import (
+    Caption,
     Sample,
     Verdict,
     arrow_schema,
@@ -202,8 +203,20 @@ def test_a_manifest_of_another_version_is_refused(tmp_path: Path) -> None:
     facts = json.dumps({"version": "fubuki-manifest/0", "steps": []})
     table = pa.table({"key": ["a"]}).replace_schema_metadata({"fubuki": facts})
     parquet.write_table(table, tmp_path / "m.parquet")
-    with pytest.raises(InputError, match="written as fubuki-manifest/0, this is fubuki-manifest/1"):
+    with pytest.raises(InputError, match="written as fubuki-manifest/0, this is fubuki-manifest/2"):
         manifest.read_manifest(tmp_path / "m.parquet")
+
+
+def test_a_manifest_of_the_version_before_is_read(tmp_path: Path) -> None:
+    import pyarrow.parquet as parquet
+
+    path = tmp_path / "m.parquet"
+    rows = [row("a", tags=("x",), captions=(Caption("snow", "text"),))]
+    manifest.write_manifest(path, Manifest(rows, []))
+    older = parquet.read_table(path).drop_columns(["signals", "group", "headers", "gone"])
+    facts = json.dumps({"version": "fubuki-manifest/1", "steps": []})
+    parquet.write_table(older.replace_schema_metadata({"fubuki": facts}), path)
+    assert manifest.read_manifest(path).samples == rows
 
 
 def steps_of(known: Manifest) -> list[str]:

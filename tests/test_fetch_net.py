@@ -25,7 +25,7 @@ from curate.net.guard import (
 )
 from curate.net.redact import Secret, Url
 from curate.net.transport import RequestLimits, Transport, UnavailableError
-from curate.rights.signals import parse_robots_tag
+from curate.rights.signals.headers import parse_robots_tag
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import sys
 from typing import Annotated, Literal
 
 import pytest
@@ -39,6 +40,7 @@ POSTCARDS = Source(
 def curate(monkeypatch):
     """The command line as it is when `POSTCARDS` stands in the tuple."""
     monkeypatch.setattr(sources, "SOURCES", (*sources.SOURCES, POSTCARDS))
+    monkeypatch.delitem(sys.modules, "curate.cli_fetch")  # which has read the tuple
     main = runpy.run_path(cli.__file__)["main"]
 
     def type_words(*words: str) -> int:

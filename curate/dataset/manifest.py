@@ -12,7 +12,8 @@ from curate.dataset.sample import Sample, arrow_schema, from_record
 from curate.errors import InputError
 from curate.system.files import atomic_write
 
-MANIFEST_VERSION = "fubuki-manifest/1"
+MANIFEST_VERSION = "fubuki-manifest/2"
+OLDER_VERSION = "fubuki-manifest/1"  # lacked fields; they are read as not known
 FETCH_PREFIX = "fetch"  # how the names of those steps begin that bring new rows
 
 
@@ -42,7 +43,9 @@ def read_manifest(path: Path) -> Manifest:
         fix = "put back a copy of it, or move it away and fetch again"
         raise InputError(path, problem, fix=fix) from None
     history = json.loads((table.schema.metadata or {}).get(b"fubuki", b"{}"))
-    if history.get("version") != MANIFEST_VERSION or not table.schema.equals(arrow_schema()):
+    schema, version = arrow_schema(), history.get("version")
+    older = version == OLDER_VERSION and set(table.schema.names) <= set(schema.names)
+    if not older and (version != MANIFEST_VERSION or not table.schema.equals(schema)):
         was = history.get("version", "something else")
         problem = f"written as {was}, this is {MANIFEST_VERSION}"
         raise InputError(path, problem, fix="fetch into a new folder with --data DIR")

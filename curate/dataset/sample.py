@@ -35,6 +35,25 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Statement:
+    """What a source said of the rights in an image, at one time."""
+
+    text: str | None  # as stated
+    url: str | None  # as stated
+    said: str | None = None  # UTC, ISO 8601, seconds
+    evidence: str | None = None  # SHA-256 of the stored answer that says so
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One thing that was said about training on an image; what is not stated has no signal."""
+
+    name: str  # which signal, and what it says: "x-robots-tag:noai", "tdm-reservation:1"
+    allows: bool  # whether it allows training
+    scope: str  # "item": said of this image; "site": of all that its host holds
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One image. A new fact is a new field, with its unit in the comment."""
 
@@ -45,6 +64,7 @@ class Sample:
     page_url: str | None = None  # page that shows it and its licence
     image_url: str | None = None  # where the bytes were asked for, secrets removed
     final_url: str | None = None  # where they came from after redirects
+    redirects: tuple[str, ...] = ()  # addresses that led on from `image_url`, in their order
     file_name: str | None = None  # path relative to the folder it was read from
     author: str | None = None
     author_url: str | None = None
@@ -54,14 +74,26 @@ class Sample:
     texts: tuple[str, ...] = ()  # captions that came with the image, as they stand
     retrieved: str | None = None  # UTC, ISO 8601, seconds
     evidence: str | None = None  # SHA-256 of the stored answer that named this image
+    # what may bear on rights in the headers of the image's answers, "Name: value", redirects first
+    headers: tuple[str, ...] = ()
+    # SHA-256 of stored answers in which its hosts speak of all they hold: robots.txt, tdmrep.json
+    site_evidence: tuple[str, ...] = ()
     # rights
     license_text: str | None = None  # as stated
     license_url: str | None = None  # as stated
     license_by: str | None = None  # who stated it: "source" or "user"
     license: str | None = None  # SPDX id or LicenseRef-…
     license_how: str | None = None  # how the id was derived from what was stated
-    opt_outs: tuple[str, ...] = ()  # signals against training found, e.g. "api:noAiTraining"
+    restated: tuple[Statement, ...] = ()  # what its source said of its licence later, if other
+    gone: str | None = None  # UTC, when its source was first found to have it no more
+    opt_outs: tuple[str, ...] = ()  # against training, as its source says, e.g. "api:noAiTraining"
+    embedded: tuple[Signal, ...] = ()  # what its own bytes say about training
+    embedded_by: str | None = None  # version of the reader that filled `embedded`; None: not read
+    signals: tuple[Signal, ...] = ()  # all that is said about training, from wherever
     ai_generated: bool | None = None  # as stated by the source
+    ai_embedded: bool | None = None  # as its own bytes state
+    mature: bool | None = None  # as stated by the source
+    restrictions: tuple[str, ...] = ()  # other rights, as stated: "trademarked", "personality"
     basis: str | None = None  # the user's own basis where a source's terms ask for one
     train: Verdict | None = None
     share_dataset: Verdict | None = None
@@ -77,6 +109,7 @@ class Sample:
     phash: str | None = None  # 64-bit perceptual hash, 16 hexadecimal digits
     mirror_phash: str | None = None  # the same of the image mirrored left to right
     sharpness: float | None = None  # variance of the Laplacian of 8-bit luminance
+    group: str | None = None  # smallest key of its group of copies; None: it has none
     # words
     captions: tuple[Caption, ...] = ()
     # out of the dataset: None while in use, else REASON[:DETAIL]
@@ -160,9 +193,13 @@ def _arrow_type(hint: Any) -> "pa.DataType":
 def from_record(record: Mapping[str, Any]) -> Sample:
     """The sample that `asdict`, Arrow or JSON gave as plain values."""
     changed: dict[str, Any] = dict(record)
-    for name in ("tags", "texts", "opt_outs"):
+    for name in ("tags", "texts", "opt_outs", "redirects", "headers", "site_evidence"):
         changed[name] = tuple(record.get(name) or ())
+    changed["restrictions"] = tuple(record.get("restrictions") or ())
     changed["captions"] = tuple(Caption(**c) for c in record.get("captions") or ())
+    changed["restated"] = tuple(Statement(**s) for s in record.get("restated") or ())
+    for name in ("embedded", "signals"):
+        changed[name] = tuple(Signal(**s) for s in record.get(name) or ())
     for name in ("train", "share_dataset", "share_model"):
         value = record.get(name)
         changed[name] = value and Verdict(value["decision"], tuple(value["reasons"] or ()))

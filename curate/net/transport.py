@@ -16,7 +16,7 @@ from curate import __version__
 from curate.net.budget import RateLimiter
 from curate.net.guard import AddressRefusedError, Guard, TransientError, Watchdog, guarded_session
 from curate.net.redact import Secret
-from curate.rights.signals import parse_robots_tag
+from curate.rights.signals.headers import parse_robots_tag
 
 if TYPE_CHECKING:
     import requests
