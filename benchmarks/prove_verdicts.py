@@ -100,8 +100,8 @@ def split(photos: Path, drawings: Path | None) -> Data:
         name = " ".join("".join(c if c.isalpha() else " " for c in file.stem).split())
         if name and np.asarray(Image.open(file).convert("RGBA").resize((8, 8))).std() > 1:
             named.setdefault(DRAWN.format(name), file)
-    known = dict(list(named.items())[:DRAWINGS])
-    return Data(true, unseen, known, list(named.values())[DRAWINGS : 2 * DRAWINGS])
+    half = min(DRAWINGS, len(named) // 2)  # the others are kept aside
+    return Data(true, unseen, dict(list(named.items())[:half]), [*named.values()][half : 2 * half])
 
 
 def read(file: Path, side: int) -> np.ndarray:
