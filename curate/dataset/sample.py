@@ -49,7 +49,7 @@ class Signal:
     """One thing that was said about training on an image; what is not stated has no signal."""
 
     name: str  # which signal, and what it says: "x-robots-tag:noai", "tdm-reservation:1"
-    allows: bool  # whether it allows training
+    allows: bool | None  # whether it allows training; None: it speaks of it, but cannot be read
     scope: str  # "item": said of this image; "site": of all that its host holds
 
 
