@@ -10,7 +10,6 @@ from typer.core import TyperCommand
 
 from curate.cli_fetch import DataOption, JsonOption, fetch_app, sources_app
 from curate.dataset.folder import DEFAULT_FOLDER, Dataset
-from curate.errors import CurateError
 from curate.system import terminal
 
 app = typer.Typer(
@@ -95,7 +94,8 @@ def vocab_gaps_command(  # noqa: PLR0913 one a documented option
     )
     with terminal.TerminalProgress() as progress:
         found = gaps.vocab_gaps(prompts, settings, jobs=jobs, progress=progress)
-        progress.say(text.summary_text(found))
+        for line in text.summary_text(found).split("\n"):
+            progress.say(line)
         for name in text.write_report(found, files, budget=budget, progress=progress):
             progress.say(f"wrote {name}")
     if json == "-":
@@ -206,8 +206,8 @@ def explain_command(
     if json:
         terminal.print_json(explanation.as_json())
     else:
-        terminal.print_table(("", key), explanation.facts)
-        typer.echo(explanation.conclusion)
+        terminal.print_table(("", explanation.sample.key), explanation.facts)
+        terminal.print_lines([[explanation.conclusion]])
 
 
 @app.command("credits")
@@ -224,12 +224,8 @@ def credits_command(data: DataOption = DEFAULT_FOLDER, json: JsonOption = False)
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command; a CurateError becomes one message on stderr and its exit code."""
-    terminal.open_streams()
-    try:
+    with terminal.command_line():
         app(args=argv, prog_name="curate")
-    except CurateError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise SystemExit(error.exit_code) from None
 
 
 if __name__ == "__main__":

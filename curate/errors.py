@@ -1,6 +1,6 @@
 """What a user can act on: the subject, what is wrong, and what to type next."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 
@@ -23,15 +23,30 @@ class CurateError(Exception):
     Args:
         subject: the file, row, key, URL or option concerned.
         problem: what is wrong with it, as a clause.
-        fix: the thing to type or change next.
+        fix: the thing to type or change next; several where all of them are needed, in their order.
+        points: what else is to be known, a short clause each.
     """
 
     exit_code = ExitCode.INPUT
 
-    def __init__(self, subject: object, problem: str, *, fix: str) -> None:
-        """Keep the three parts apart, so that each can be shown in its own way."""
-        self.subject, self.problem, self.fix = str(subject), problem, fix
-        super().__init__(f"{subject}: {problem}\n  fix: {fix}")
+    def __init__(
+        self, subject: object, problem: str, *, fix: str | Sequence[str], points: Sequence[str] = ()
+    ) -> None:
+        """Keep the parts apart, so that each can be shown in its own way."""
+        self.subject, self.problem, self.points = str(subject), problem, tuple(points)
+        self.fixes = (fix,) if isinstance(fix, str) else tuple(fix)
+        super().__init__("\n".join(self.lines()))
+
+    @property
+    def fix(self) -> str:
+        """All that is to be done, in one line."""
+        return "; ".join(self.fixes)
+
+    def lines(self) -> list[str]:
+        """The message: subject and problem, a line a point, a line a fix."""
+        fixes = [f"{'  fix: ' if n == 0 else '       '}{fix}" for n, fix in enumerate(self.fixes)]
+        points = [f"  - {point}" for point in self.points]
+        return [f"{self.subject}: {self.problem}", *points, *fixes]
 
 
 class UsageError(CurateError):

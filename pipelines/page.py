@@ -7,7 +7,6 @@ the same seeds.
 
 import argparse
 import json
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.dataset.folder import Dataset
-from curate.errors import CurateError, InputError
+from curate.errors import InputError
 from curate.formats.shards import iterate_samples
-from curate.system import web_page
+from curate.system import terminal, web_page
 from curate.system.files import atomic_write, write_bytes
 from curate.system.progress import Progress
-from curate.system.terminal import TerminalProgress
 from curate.system.web_page import data_uri
 
 if TYPE_CHECKING:
@@ -186,12 +184,8 @@ def main() -> None:
     parser.add_argument("--prompts", type=Path, required=True, help="prompts, one a line")
     parser.add_argument("--credits", type=Path, required=True, help="who made the images")
     given = parser.parse_args()
-    try:
-        with TerminalProgress() as progress:
-            write_page(given, progress)
-    except CurateError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from None
+    with terminal.command_line(), terminal.TerminalProgress() as progress:
+        write_page(given, progress)
     print(given.out / "index.html", given.out / "before-after.png", sep="\n")
 
 

@@ -12,7 +12,6 @@ import json
 import shlex
 import shutil
 import subprocess
-import sys
 import tarfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from curate.errors import CurateError, InputError, SourceError
+from curate.errors import InputError, SourceError
+from curate.system import terminal
 from curate.system.files import write_bytes
 
 ROLES = (
@@ -262,15 +262,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--packages", type=Path, help="folder for the .tgz files: OUT/packages")
     given = parser.parse_args(argv)
     packages = given.packages or given.out / "packages"
-    try:
+    with terminal.command_line():
         command = download_packages(packages)
         if command:
-            print(f"  $ {shlex.join(command)}", file=sys.stderr)
-        for name, count in write_folders(packages, given.out).items():
-            print(f"{given.out / name}\t{count}")
-    except CurateError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from None
+            terminal.say(f"  $ {shlex.join(command)}")
+        counts = write_folders(packages, given.out).items()
+        terminal.print_lines([(given.out / name, count) for name, count in counts])
 
 
 if __name__ == "__main__":

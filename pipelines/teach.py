@@ -15,7 +15,8 @@ from typing import Annotated
 import typer
 from typer import Option
 
-from curate.errors import CurateError, UsageError
+from curate.errors import UsageError
+from curate.system import terminal
 from curate.system.progress import Progress
 from curate.system.terminal import TerminalProgress
 from pipelines import inputs
@@ -250,11 +251,8 @@ def relative_path(path: Path) -> Path:
 
 def run_app(app: typer.Typer, module: str, argv: list[str] | None = None) -> None:
     """Run a recipe's command; what a user can act on becomes one message on stderr."""
-    try:
+    with terminal.command_line():
         app(args=argv, prog_name=f"python -m {module}")
-    except CurateError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise SystemExit(error.exit_code) from None
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from typer import Argument, Option
 
-from curate.errors import CurateError, UsageError
+from curate.errors import UsageError
 from curate.system import terminal
 
 if TYPE_CHECKING:
@@ -330,13 +330,9 @@ def _refuse_renamed(words: Sequence[str]) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command; a CurateError becomes one message on stderr and its exit code."""
-    terminal.open_streams()
-    try:
+    with terminal.command_line():
         _refuse_renamed(sys.argv[1:] if argv is None else argv)
         app(args=argv, prog_name="train")
-    except CurateError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise SystemExit(error.exit_code) from None
 
 
 if __name__ == "__main__":

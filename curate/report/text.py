@@ -15,6 +15,7 @@ from curate.report import ci, page, plan, thumbnails
 from curate.report.report import CoverageReport, to_json
 from curate.system.files import write_bytes
 from curate.system.progress import SILENT, Progress
+from curate.system.strangers import visible
 
 COMBINATIONS_SHOWN = 20  # pairs and bindings on a terminal; every other form lists them all
 GAP_HEADINGS = ("verdict", "what", "images", "prompts", "closed by")
@@ -127,7 +128,8 @@ def summary_text(report: CoverageReport) -> str:
             lines.append(f"{name}: {counts}")
     lines += report.notes
     lines += [f"line {n}: too many words to list all their pairs" for n in report.crowded]
-    return "\n".join([*lines, *(report.changes.sentences() if report.changes else ())])
+    lines += report.changes.sentences() if report.changes else ()
+    return "\n".join(map(visible, lines))
 
 
 def _verdict_counts(items: Sequence[Item], kind: str) -> str:

@@ -1,24 +1,33 @@
-"""How commands speak: results on stdout, talk about the work on stderr."""
+"""How commands speak: results on stdout, talk about the work on stderr.
+
+Whatever is printed here may hold what strangers wrote, so every line and every cell is made
+`visible`: how many there are never depends on what stands in them.
+"""
 
 import json
 import os
+import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import Field, asdict, dataclass, field
 from datetime import timedelta
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TextIO
 
-from curate.errors import storage_error
+from curate.errors import CurateError, storage_error
 from curate.system.progress import Progress
+from curate.system.strangers import visible
 
 FIRST_LINE_SECONDS = 10.0  # seconds of counting after which a line tells how far it is
 LINE_GROWTH = 0.5  # share of the seconds counted so far that pass until the next line, but at most
 MOST_LINE_SECONDS = 600.0  # so many seconds
 REDRAW_SECONDS = 0.1  # seconds between two looks of a bar
+INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it: 128 + SIGINT
+CLOSED = 141  # exit code once nobody reads the output: 128 + SIGPIPE
+STOPPED = "stopped; what was finished is kept, and the same command goes on from there"
 
 
 class CommandResult(Protocol):
@@ -51,9 +60,36 @@ def _holds_every_letter(stream: TextIO) -> bool:
     return (stream.encoding or "utf-8").lower().replace("-", "") == "utf8"
 
 
+@contextmanager
+def command_line() -> Iterator[None]:
+    """What a command line runs in: how it ends becomes at most one message and an exit code.
+
+    Raises:
+        SystemExit: with the code of a `CurateError`, after Ctrl-C (`INTERRUPTED`), or once nobody
+            reads the output (`CLOSED`).
+    """
+    open_streams()
+    try:
+        yield
+    except CurateError as error:
+        for number, line in enumerate(error.lines()):
+            say(line if number else f"error: {line}")
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        say(STOPPED)
+        raise SystemExit(INTERRUPTED) from None
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:  # as typer ends after Ctrl-C, without a word
+            say(STOPPED)
+        raise
+    except BrokenPipeError:
+        _lead_into_nothing()
+        raise SystemExit(CLOSED) from None
+
+
 def say(message: str) -> None:
     """One line about the work."""
-    print(message, file=sys.stderr)
+    print(visible(message), file=sys.stderr)
 
 
 def write_stdout(text: str) -> None:
@@ -61,38 +97,64 @@ def write_stdout(text: str) -> None:
 
     Raises:
         InputError: it is led into a file, and the disk is full.
+        SystemExit: whoever reads has seen enough.
     """
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
-        raise  # whoever reads has seen enough; the command line ends quietly
+        _lead_into_nothing()
+        raise SystemExit(CLOSED) from None
     except OSError as error:
-        # what is left in the buffer goes nowhere, or the interpreter would fail on it at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _lead_into_nothing()
         raise storage_error("standard output", error) from None
+
+
+def _lead_into_nothing() -> None:
+    """Lose what is left to be printed; the interpreter would fail on it at its end."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(nothing, stream.fileno())
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table on a terminal, tab-separated lines without headings elsewhere."""
-    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
-        write_stdout("".join("\t".join(row) + "\n" for row in cells))
+        print_lines(rows)
         return
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
-    shown = Table(*headings, box=None, header_style="bold", pad_edge=False)
-    for row in cells:
-        shown.add_row(*map(escape, row))
+    shown = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in headings:
+        shown.add_column(Text(visible(heading)))
+    for row in rows:
+        shown.add_row(*(Text(_cell(cell)) for cell in row))
     Console().print(shown)
 
 
+def print_lines(rows: Iterable[Sequence[object]]) -> None:
+    """Print a line a row, its cells separated by tabs."""
+    write_stdout("".join("\t".join(map(_cell, row)) + "\n" for row in rows))
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else visible(str(value))
+
+
 def print_json(value: object) -> None:
-    """Print plain values as JSON, sorted, indented."""
+    """Print plain values as JSON, sorted, indented; what would not be seen by JSON's escapes."""
     escaped = not _holds_every_letter(sys.stdout)  # as JSON does it
-    write_stdout(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=escaped) + "\n")
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=escaped)
+    write_stdout(re.sub(r"[^\n -~]", _json_escape, text) + "\n")
+
+
+def _json_escape(found: re.Match[str]) -> str:
+    return found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1]
 
 
 def print_result(done: CommandResult, headings: Sequence[str], *, json: bool) -> None:
@@ -180,7 +242,7 @@ class TerminalProgress(Progress, AbstractContextManager["TerminalProgress"]):
             if self._bars:
                 looks = {"total": count.total, "completed": count.done, "facts": count.facts(now)}
                 if count.bar is None:
-                    count.bar = self._bars.add_task(what, **looks)
+                    count.bar = self._bars.add_task(visible(what), **looks)
                 self._bars.update(count.bar, **looks)
             if now >= self._line:
                 count.has_line = True

@@ -271,5 +271,6 @@ def _say_what_is_missing(request: Request, fitting: int, progress: Progress) -> 
     if lacking := lettering.missing_letters("".join(request.prompts[:fitting])):
         progress.say(
             f"{out}: no font here has {lacking[:20]}; their numbers are written instead (the PNG "
-            "text has the prompts as they are)\n  fix: install a font such as Noto Sans CJK"
+            "text has the prompts as they are)"
         )
+        progress.say("  fix: install a font such as Noto Sans CJK")

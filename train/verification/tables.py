@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import Any
 
 from curate.system import terminal
+from curate.system.strangers import visible
 from train.verification import verdict
 from train.verification.decisions import Verdict
 from train.verification.intervals import Share, format_share
@@ -57,16 +58,16 @@ def _print_lines(report: Report) -> None:
         *(f"{f.verdict}: {f.sentence}{f'; {f.helps}' if f.helps else ''}" for f in report.findings),
     ):
         terminal.say(line)
-    terminal.write_stdout("".join("\t".join(line) + "\n" for line in lines))
+    terminal.print_lines(lines)
 
 
 def _print_table(report: Report) -> None:
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
     from rich.text import Text
 
-    title = Text(f"{report.word}: percent of samples, corrected, with 95 % intervals")
+    word = visible(report.word)
+    title = Text(f"{word}: percent of samples, corrected, with 95 % intervals")
     table = Table("scorer", "prompts", "what is seen", title=title, title_justify="left")
     for name in ("n", "real, seen", "drawn, seen", "before", "after", "change"):
         table.add_column(name, justify="right")
@@ -75,17 +76,18 @@ def _print_table(report: Report) -> None:
         for n, f in enumerate(figures):
             cells = _cells(f)
             texts = (f"{f.group} ({f.prompts})", f.measure, str(f.after.share.n))
-            name = "" if n else escape(scorer)
-            table.add_row(name, *texts, *map(escape, cells), style=None if f.counts else "dim")
+            row = ("" if n else scorer, *texts, *cells)
+            shown = (Text(visible(cell)) for cell in row)
+            table.add_row(*shown, style=None if f.counts else "dim")
     Console().print(table)
     for line in describe_judges(report):
         terminal.say(line)
     marks = {Verdict.WORKS: "✓", Verdict.FAILS: "✗"}
     found = [
-        f"  {marks.get(f.verdict, '?')} {f.sentence}{f' ({f.helps})' if f.helps else ''}\n"
+        f"  {marks.get(f.verdict, '?')} {f.sentence}{f' ({f.helps})' if f.helps else ''}"
         for f in report.findings
     ]
-    terminal.write_stdout(f"{''.join(found)}{report.word}: {report.verdict}\n")
+    terminal.print_lines([[line] for line in (*found, f"{report.word}: {report.verdict}")])
 
 
 def _cells(figure: Figure, **style: Any) -> list[str]:
