@@ -42,6 +42,7 @@ class OptionalJsonFileCommand(TyperCommand):
         return super().parse_args(ctx, expand_json_option(args))
 
 
+_KEY_HELP = "Key of the image, or part of its key, file name or title."
 _DATA_HELP = (
     "Dataset folder, shards, manifest, captions (.jsonl, .csv), or a Hugging Face dataset; "
     "may be repeated. Default: ./data"
@@ -195,7 +196,7 @@ def status_command(data: DataOption = DEFAULT_FOLDER, json: JsonOption = False) 
 
 @app.command("explain")
 def explain_command(
-    key: Annotated[str, typer.Argument(metavar="KEY", help="Key of the image's row.")],
+    key: Annotated[str, typer.Argument(metavar="KEY", help=_KEY_HELP)],
     data: DataOption = DEFAULT_FOLDER,
     json: JsonOption = False,
 ) -> None:

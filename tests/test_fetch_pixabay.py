@@ -168,8 +168,9 @@ def test_a_bad_key_is_said_without_the_key(data, server, monkeypatch):
 
 def test_a_missing_key_says_where_to_get_one(data, server, monkeypatch):
     monkeypatch.delenv("PIXABAY_API_KEY")
-    with pytest.raises(UsageError, match="PIXABAY_API_KEY: is not set") as caught:
+    with pytest.raises(UsageError, match="PIXABAY_API_KEY is not set: keys are given at") as caught:
         run(data, server)
+    assert caught.value.fixes[0] == "export PIXABAY_API_KEY=KEY"
     assert f"curate fetch openverse --query blizzard --data {data.root}" in caught.value.fix
     assert server.asked == []
 
@@ -419,6 +420,25 @@ def test_terms_are_shown_and_asked_for_where_someone_is_there(tmp_path, server, 
     assert record["terms_url"] == pixabay.SOURCE.terms_url
 
 
+def test_all_that_is_missing_is_said_at_once_in_short_lines(tmp_path, server, monkeypatch):
+    monkeypatch.delenv("PIXABAY_API_KEY", raising=False)
+    nobody = pytest.fail  # terms are not asked for while more is missing
+    chosen = FetchOptions(ask=nobody, endpoint=Endpoint.parse(server.url))
+    with pytest.raises(LicenceError) as caught:
+        fetch_images(Dataset(tmp_path), QUICK, "blizzard", fetch_options=chosen)
+    where = f"--data {tmp_path}"
+    assert caught.value.lines() == [
+        "pixabay: cannot be asked yet",
+        "  - its terms of 2024-11-18 are not accepted: https://pixabay.com/service/terms/",
+        f"  - PIXABAY_API_KEY is not set: keys are given at {pixabay.SOURCE.key_url}",
+        *(f"  - {point}" for point in pixabay.SOURCE.terms),
+        f"  fix: curate sources accept pixabay --basis TEXT {where}",
+        "       export PIXABAY_API_KEY=KEY",
+        f"       or, for open licences instead: curate fetch openverse --query blizzard {where}",
+    ]
+    assert server.asked == []
+
+
 @pytest.mark.parametrize("ask", [None, lambda source: None])
 def test_without_acceptance_nothing_is_asked_of_the_source(tmp_path, server, ask):
     chosen = FetchOptions(ask=ask, endpoint=Endpoint.parse(server.url))
@@ -477,7 +497,7 @@ def test_the_command_from_terms_to_pictures(tmp_path, server, monkeypatch, capsy
     assert cli("sources", "accept", "pixabay", "--basis", "permission", *where) == 0
     assert "accepts https://pixabay.com/service/terms/ (2024-11-18)" in capsys.readouterr().out
     assert cli(*fetch_it) == 2
-    assert "PIXABAY_API_KEY: is not set" in capsys.readouterr().err
+    assert "PIXABAY_API_KEY is not set" in capsys.readouterr().err
     monkeypatch.setenv("PIXABAY_API_KEY", KEY)
     assert cli(*fetch_it, "--limit", "1") == 0
     assert capsys.readouterr().out.splitlines()[0] == "new\t1"

@@ -261,14 +261,35 @@ def test_explain_tells_the_chain(folder, capsys):
 
 def test_an_unknown_key_names_near_ones(folder, capsys):
     key = key_of("elf.png")
-    assert fails("explain", "folder-elf") == 3
-    assert capsys.readouterr().err == (
-        f"error: folder-elf: no such image in data\n  fix: did you mean {key}?\n"
-    )
     assert fails("explain", key.replace("elf", "elv")) == 3
     assert f"did you mean {key}" in capsys.readouterr().err
     assert fails("explain", "?") == 3
     assert "fix: keys look like folder-" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["folder-elf", "elf.png", "ELF", "el", "elf"])
+def test_a_part_of_a_name_is_enough_where_one_image_has_it(folder, capsys, text):
+    whole = answer(capsys, "explain", key_of("elf.png"))
+    assert answer(capsys, "explain", text) == whole
+
+
+def test_a_whole_name_comes_before_parts_of_others(folder, capsys):
+    assert "file\tmage.png\n" in answer(capsys, "explain", "mage")  # and mage_again.png
+
+
+def test_several_images_that_fit_are_listed(folder, capsys):
+    rows = sorted(s.key for s in Dataset(Path("data")).read().samples if "mage" in s.key)
+    assert fails("explain", "mag") == 3
+    assert capsys.readouterr().err.splitlines() == [
+        "error: mag: 2 images fit",
+        f"  - {rows[0]}: mage.png",
+        f"  - {rows[1]}: mage_again.png",
+        f"  fix: name one by its whole key, such as {rows[0]}",
+    ]
+    assert fails("explain", "") == 3
+    assert "no image has this key" in capsys.readouterr().err
+    assert fails("explain", "n") == 3
+    assert "  - and 2 more\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

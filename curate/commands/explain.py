@@ -3,12 +3,11 @@
 import tarfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from difflib import get_close_matches
 from typing import Any
 
+from curate.commands.keys import find_keys
 from curate.dataset.folder import Dataset, Store
 from curate.dataset.sample import DUPLICATE, Sample, Verdict
-from curate.errors import InputError
 from curate.formats.shards import INDEX_NAME, member_names, read_index
 from curate.rights.licences import TERMS
 from curate.rights.policy import USES, policy_names, read_policy
@@ -41,15 +40,18 @@ class Explanation:
         }
 
 
-def explain(dataset: Dataset, key: str) -> Explanation:
+def explain(dataset: Dataset, text: str) -> Explanation:
     """Tell all that led to the verdict on one image; nothing is written.
 
+    Args:
+        dataset: that holds it.
+        text: its key, or part of its key, file name or title.
+
     Raises:
-        InputError: there is no dataset, or no such image in it.
+        InputError: there is no dataset, or not exactly one such image in it.
     """
     samples = {s.key: s for s in dataset.read().samples}
-    if key not in samples:
-        raise _unknown_key(key, list(samples), dataset)
+    (key,) = find_keys(samples.values(), text)
     sample = samples[key]
     copies = tuple(s.key for s in samples.values() if s.dropped == f"{DUPLICATE}:{key}")
     shard = _shard_of(dataset, key)
@@ -62,13 +64,6 @@ def explain(dataset: Dataset, key: str) -> Explanation:
     facts += [("shard", shard or "none")]
     inside = sample.may_train and bool(sample.captions) and sample.sha256 is not None
     return Explanation(sample, facts, copies, shard, inside, _conclusion(sample, shard))
-
-
-def _unknown_key(key: str, keys: list[str], dataset: Dataset) -> InputError:
-    near = [k for k in keys if k.startswith(key)][:3] or get_close_matches(key, keys, 3, 0.5)
-    told = " or ".join(near or keys[:2])
-    fix = f"did you mean {told}?" if near else f"keys look like {told}"
-    return InputError(key, f"no such image in {dataset.root}", fix=fix)
 
 
 def _stated_facts(pairs: Mapping[str, object]) -> Facts:

@@ -1,9 +1,7 @@
 """Where images come from. One file each: one generator, one `Source` value, listed here."""
 
-import os
 from pathlib import Path
 
-from curate.dataset.folder import command_line
 from curate.errors import UsageError
 from curate.sources import folder, openverse, pixabay, terms
 from curate.sources.base import Source
@@ -29,18 +27,9 @@ def list_sources(root: Path) -> list[dict[str, object]]:
         {
             "name": source.name,
             "summary": source.summary,
-            "needs": ", ".join(_missing_prerequisites(source, root)) or "nothing",
+            "needs": ", ".join(one.command for one in terms.missing(root, source)) or "nothing",
             "terms_url": source.terms_url,
             "terms": list(source.terms),
         }
         for source in SOURCES
     ]
-
-
-def _missing_prerequisites(source: Source, root: Path) -> list[str]:
-    needs = []
-    if source.needs_acceptance and terms.find_acceptance(root, source) is None:
-        needs.append(command_line(root, "sources", "accept", source.name, "--basis", "TEXT"))
-    if source.key_env and not os.environ.get(source.key_env):
-        needs.append(f"a key in {source.key_env}")
-    return needs

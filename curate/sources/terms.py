@@ -3,7 +3,7 @@
 import json
 import os
 import pwd
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +15,14 @@ from curate.sources.base import Source
 
 TERMS_FILE = "terms.json"  # in a dataset folder
 AskForBasis = Callable[[Source], str | None]  # shows the points; returns the basis, None for no
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What a source cannot be asked without, and what to type for it."""
+
+    what: str  # a clause
+    command: str
 
 
 @dataclass(frozen=True)
@@ -59,31 +67,71 @@ def find_acceptance(root: Path, source: Source) -> Acceptance | None:
     return given if given.terms_version == source.terms_version else None
 
 
-def require_basis(root: Path, source: Source, query: str, ask: AskForBasis | None) -> str | None:
+def missing(root: Path, source: Source, contact: str | None = None) -> list[Missing]:
+    """All that `source` asks for and does not have yet.
+
+    Args:
+        root: dataset folder, where accepted terms are recorded.
+        source: what is to be fetched from.
+        contact: whom the operators of the source may write to, if that is known.
+    """
+    found = []
+    if source.needs_acceptance and find_acceptance(root, source) is None:
+        what = f"its terms of {source.terms_version} are not accepted: {source.terms_url}"
+        command = command_line(root, "sources", "accept", source.name, "--basis", "TEXT")
+        found.append(Missing(what, command))
+    if source.key_env and not os.environ.get(source.key_env, "").strip():
+        what = f"{source.key_env} is not set: keys are given at {source.key_url}"
+        found.append(Missing(what, f"export {source.key_env}=KEY"))
+    if getattr(source, "needs_contact", False) and not contact:
+        what = "it asks for a contact: an e-mail address or a page of yours"
+        found.append(Missing(what, command_line(root, "sources", "contact", "ADDRESS")))
+    return found
+
+
+def require_basis(
+    root: Path,
+    source: Source,
+    query: str,
+    ask: AskForBasis | None,
+    *,
+    contact: str | None = None,
+) -> str | None:
     """The user's basis for fetching from `source`; None if it needs none.
 
     Args:
         root: dataset folder.
         source: what is to be fetched from.
         query: named in the message.
-        ask: asks the user now; None where nobody can be asked.
+        ask: asks the user now, if terms are all that is missing; None where nobody can be asked.
+        contact: whom the operators of the source may write to, if that is known.
 
     Raises:
-        LicenceError: the terms are not accepted.
+        LicenceError: the terms are not accepted; the message names all that is missing.
+        UsageError: a key or a contact is missing.
     """
-    if not source.needs_acceptance:
-        return None
-    given = find_acceptance(root, source)
-    if given is None and ask is not None and (basis := ask(source)):
-        given = accept_terms(root, source, basis)
-    if given is None:
-        accept_them = command_line(root, "sources", "accept", source.name, "--basis", "TEXT")
+    lacking, given = missing(root, source, contact), None
+    if source.needs_acceptance:
+        given = find_acceptance(root, source)
+        if given is None and ask is not None and len(lacking) == 1 and (basis := ask(source)):
+            given, lacking = accept_terms(root, source, basis), []
+    if lacking:
+        raise _cannot_ask(root, source, query, lacking)
+    return given.basis if given else None
+
+
+def _cannot_ask(
+    root: Path, source: Source, query: str, lacking: Sequence[Missing]
+) -> LicenceError | UsageError:
+    """All that is missing in one message: a line for each, and a line for what to type."""
+    points, fixes = [one.what for one in lacking], [one.command for one in lacking]
+    kind: type[LicenceError | UsageError] = UsageError
+    if source.needs_acceptance:
         openverse = command_line(root, "fetch", "openverse", "--query", query)
-        which = f"({source.terms_url}, {source.terms_version})"
-        problem = f"its terms {which} are not accepted: {' '.join(source.terms)}"
-        fix = f"if you have a basis: {accept_them}; else take open licences: {openverse}"
-        raise LicenceError(source.name, problem, fix=fix)
-    return given.basis
+        fixes.append(f"or, for open licences instead: {openverse}")
+        if find_acceptance(root, source) is None:
+            kind, points = LicenceError, [*points, *source.terms]
+    return kind(source.name, "cannot be asked yet", fix=fixes, points=points)
 
 
 def _read_terms(root: Path) -> dict[str, dict[str, str]]:
