@@ -25,7 +25,6 @@ from curate.net.guard import (
 )
 from curate.net.redact import Secret, Url
 from curate.net.transport import RequestLimits, Transport, UnavailableError
-from curate.rights.signals.headers import parse_robots_tag
 
 
 @pytest.mark.parametrize(
@@ -248,38 +247,6 @@ def test_waits_are_read_from_numbers_dates_and_times():
     assert retry_after({"X-RateLimit-Reset": "12"}) == 12
     assert 25 < retry_after({"Retry-After": formatdate(time.time() + 30, usegmt=True)}) < 31
     assert 25 < retry_after({"X-RateLimit-Reset": str(int(time.time()) + 30)}) < 31
-
-
-@pytest.mark.parametrize(
-    ("values", "found"),
-    [
-        (["noai"], ("noai",)),
-        (["NoAI, NoImageAI"], ("noai", "noimageai")),
-        (["noindex", "noml"], ("noml",)),
-        (["noindex, nofollow, none"], ()),
-        (["unavailable_after: Fri, 25 Jun 2027 15:00:00 GMT, noai"], ("noai",)),
-        (["noai, unavailable_after: Friday, 25-Jun-27 15:00:00 GMT"], ("noai",)),
-        (["unavailable_after: 2027-06-25T15:00:00+00:00, noai"], ("noai",)),
-        (["unavailable_after: noai"], ()),
-        (["max-image-preview: large, noai"], ("noai",)),
-        (["fubuki: noai"], ("noai",)),
-        (["*: noai"], ("noai",)),
-        (["otherbot: noai, noml"], ()),
-        (["otherbot: noindex, fubuki: noml"], ("noml",)),
-        (["noai, otherbot: noml"], ("noai",)),
-        (["otherbot: unavailable_after: 25 Jun 2027 15:00:00 PST, noai"], ()),
-        (["otherbot: noai", "noml"], ("noml",)),
-        (["noaix, xnoai, no ai", "", ",,:,"], ()),
-    ],
-)
-def test_the_robots_header_is_read_as_meant(values, found):
-    assert parse_robots_tag(values) == tuple(f"x-robots-tag:{name}" for name in found)
-
-
-@given(st.lists(st.text(max_size=40), max_size=4))
-def test_no_header_breaks_the_reader(values):
-    assert all(signal.startswith("x-robots-tag:no") for signal in parse_robots_tag(values))
-    assert "x-robots-tag:noai" in parse_robots_tag([*values, "noai"])
 
 
 def test_an_address_shows_everything_but_the_key():

@@ -4,15 +4,33 @@
 `curate check`, so that a new signal needs no new fetch.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from urllib.parse import urlsplit
 
 from curate.dataset.evidence import StoredAnswer, read_answer
 from curate.dataset.folder import Store
 from curate.dataset.sample import Sample, Signal
+from curate.rights.signals.ai_txt import read_ai_txt
+from curate.rights.signals.aipref import content_usage_headers, content_usage_lines
+from curate.rights.signals.content_signal import content_signal_headers, content_signal_lines
+from curate.rights.signals.embedded import READER_VERSION, read_embedded
 from curate.rights.signals.headers import parse_robots_tag
-from curate.system.progress import SILENT, Progress
+from curate.rights.signals.robots import is_disallowed, read_robots
+from curate.rights.signals.rsl import rsl_headers, rsl_lines
+from curate.rights.signals.tdmrep import tdm_file, tdm_headers
 
-READER_VERSION = "1"  # of what reads an image's bytes; another one reads every image again
+__all__ = [
+    "READER_VERSION",
+    "header_signals",
+    "read_embedded",
+    "refuse_before_asking",
+    "refuse_before_reading",
+    "signals_of",
+    "site_signals",
+]
+ROBOTS, TDMREP, AI_TXT = "/robots.txt", "/.well-known/tdmrep.json", "/ai.txt"
+DISALLOWED = Signal("robots.txt", False, "site")
 
 
 def refuse_before_asking(url: str, documents: Sequence[StoredAnswer]) -> str | None:
@@ -20,9 +38,9 @@ def refuse_before_asking(url: str, documents: Sequence[StoredAnswer]) -> str | N
 
     Args:
         url: of the image.
-        documents: what its host says of all it holds (robots.txt, tdmrep.json, ai.txt).
+        documents: what hosts say of all they hold (robots.txt, tdmrep.json, ai.txt).
     """
-    return None
+    return f"opt-out:{DISALLOWED.name}" if DISALLOWED in site_signals(url, documents) else None
 
 
 def refuse_before_reading(headers: Iterable[str]) -> str | None:
@@ -32,50 +50,79 @@ def refuse_before_reading(headers: Iterable[str]) -> str | None:
         headers: lines `Name: value` of the answer, as received.
     """
     for signal in header_signals(headers):
-        if signal.allows is False and signal.scope == "item":
+        if signal.allows is False:
             return f"opt-out:{signal.name}"
     return None
 
 
 def header_signals(lines: Iterable[str]) -> tuple[Signal, ...]:
-    """What an image's headers say, from lines `Name: value`."""
-    tags = [
-        v.strip() for n, _, v in (h.partition(":") for h in lines) if n.lower() == "x-robots-tag"
-    ]
-    return tuple(Signal(name, False, "item") for name in parse_robots_tag(tags))
+    """What an image's headers say, from lines `Name: value`; each thing once."""
+    values: dict[str, list[str]] = defaultdict(list)
+    for name, colon, value in (line.partition(":") for line in lines):
+        if colon:
+            values[name.strip().lower()].append(value.strip())
+    return tuple(
+        dict.fromkeys(
+            [
+                *(Signal(s, False, "item") for s in parse_robots_tag(values["x-robots-tag"])),
+                *tdm_headers(values["tdm-reservation"]),
+                *content_usage_headers(values["content-usage"]),
+                *content_signal_headers(values["content-signal"]),
+                *rsl_headers(values["link"]),
+            ]
+        )
+    )
 
 
 def site_signals(url: str, documents: Sequence[StoredAnswer]) -> tuple[Signal, ...]:
-    """What the host of the image at `url` says of it among all it holds."""
-    return ()
+    """What the host of the image at `url` says of it among all it holds.
+
+    Documents of other hosts are passed over, and those answered with an error, which means that
+    there is none; a robots.txt answered 5xx refuses everything (RFC 9309, section 2.3.1.4).
+    """
+    found: dict[Signal, None] = {}
+    for document in documents:
+        asked = urlsplit(document.url)
+        if asked.netloc.lower() == urlsplit(url).netloc.lower():
+            found |= dict.fromkeys(_document_signals(asked.path, document, url))
+    return tuple(found)
+
+
+def _document_signals(path: str, document: StoredAnswer, url: str) -> list[Signal]:
+    if path == ROBOTS and document.status >= 500:
+        return [DISALLOWED]
+    if not 200 <= document.status < 300:
+        return []
+    if path == TDMREP:
+        return tdm_file(document.body, url)
+    if path == AI_TXT:
+        return read_ai_txt(document.body, url)
+    if path != ROBOTS:
+        return []
+    robots = read_robots(document.body)
+    return [
+        *([DISALLOWED] if is_disallowed(robots, url) else []),
+        *content_usage_lines(robots, url),
+        *content_signal_lines(robots, url),
+        *rsl_lines(robots),
+    ]
 
 
 def signals_of(sample: Sample, evidence: Store) -> tuple[Signal, ...]:
     """All that is said about training on an image, each thing once; contradictions stand.
 
     In this order: its source's record (`opt_outs`), the headers it came with, its hosts'
-    documents (`site_evidence`, read from `evidence`), its own bytes (`embedded`).
+    documents (`site_evidence`, read from `evidence`), its own bytes (`embedded`). Only TDMRep's
+    header takes the place of TDMRep's file, as its report asks.
 
     Raises:
         InputError: a document that the row names is missing from `evidence`, or has changed.
     """
     urls = [u for u in (sample.image_url, *sample.redirects, sample.final_url) if u]
     documents = [read_answer(evidence, sha256) for sha256 in sample.site_evidence]
-    found = [Signal(name, False, "item") for name in sample.opt_outs]
-    found += header_signals(sample.headers)
-    found += [signal for url in urls for signal in site_signals(url, documents)]
-    return tuple(dict.fromkeys([*found, *sample.embedded]))
-
-
-def read_embedded(
-    samples: Sequence[Sample], store: Store, progress: Progress = SILENT
-) -> list[Sample]:
-    """Fill `embedded`, `ai_embedded` and `embedded_by` of every image whose bytes were not read.
-
-    Read in the sandbox, once an image and `READER_VERSION`; equal bytes once. A damaged image
-    says nothing. The same rows in the same order come back.
-
-    Raises:
-        InputError: a stored file is missing or has changed.
-    """
-    return list(samples)
+    headers = header_signals(sample.headers)
+    sites = [signal for url in urls for signal in site_signals(url, documents)]
+    if any(s.name.startswith("tdm-reservation:") and s.allows is not None for s in headers):
+        sites = [signal for signal in sites if not signal.name.startswith("tdmrep.json:")]
+    stated = [Signal(name, False, "item") for name in sample.opt_outs]
+    return tuple(dict.fromkeys([*stated, *headers, *sites, *sample.embedded]))
