@@ -13,18 +13,19 @@ from hypothesis import strategies as st
 from servers import Answer, image_bytes, run_server
 
 from curate.images import sniff
-from curate.net.budget import RateLimiter, retry_after
-from curate.net.guard import (
-    AddressRefusedError,
-    Endpoint,
+from curate.net.budget import retry_after
+from curate.net.guard import AddressRefusedError, Endpoint, is_public
+from curate.net.old_transport import (
     Guard,
+    RateLimiter,
+    RequestLimits,
     TransientError,
+    Transport,
+    UnavailableError,
     Watchdog,
     guarded_session,
-    is_public,
 )
 from curate.net.redact import Secret, Url
-from curate.net.transport import RequestLimits, Transport, UnavailableError
 
 
 @pytest.mark.parametrize(

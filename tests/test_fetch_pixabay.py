@@ -20,7 +20,7 @@ from curate.errors import InputError, LicenceError, SourceError, UsageError
 from curate.fetch.run import FetchOptions, FetchSummary, fetch_images
 from curate.net.client import IMAGE_LIMITS, Limits
 from curate.net.guard import Endpoint
-from curate.net.transport import RequestLimits
+from curate.net.old_transport import RequestLimits
 from curate.sources import openverse, pixabay, terms
 from curate.system import terminal
 

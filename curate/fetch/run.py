@@ -17,11 +17,10 @@ from curate.errors import SourceError, UsageError
 from curate.fetch.account import FetchAccount, FetchSummary
 from curate.images import sniff
 from curate.net.answers import AnswerCache
-from curate.net.budget import RateLimiter
 from curate.net.client import Client, EndOfResults, Limits
-from curate.net.guard import Endpoint, Guard
+from curate.net.guard import Endpoint
+from curate.net.old_transport import Guard, RateLimiter, Transport, UnavailableError
 from curate.net.redact import KEY, Secret
-from curate.net.transport import Transport, UnavailableError
 from curate.rights.licences import identify
 from curate.sources import find_source, terms
 from curate.sources.base import FoundImage, Listing, Source

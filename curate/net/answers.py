@@ -1,4 +1,4 @@
-"""The answer cache, which is the evidence: what a source said, when, and about which request.
+"""The answer cache, which is the evidence: what a server said, when, and about which request.
 
 An answer is kept as a JSON record named by its SHA-256 and never changed. Beside it,
 `latest/` says which record answers a request; for 24 hours the request is not made again.
@@ -6,11 +6,12 @@ An answer is kept as a JSON record named by its SHA-256 and never changed. Besid
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from curate.dataset.evidence import StoredAnswer, read_answer, write_answer
 from curate.dataset.folder import Store
 from curate.dataset.sample import utc_now
 from curate.errors import InputError
@@ -18,10 +19,12 @@ from curate.net.redact import Url
 from curate.system.files import write_bytes
 
 MAX_AGE = timedelta(hours=24)  # what Pixabay asks for, and fair to the others
-# kept with an answer: what bears on rights, and nothing that differs run to run
-KEPT_HEADERS = (
-    *("Content-Type", "Content-Usage", "ETag", "Last-Modified", "Link"),
-    *("TDM-Policy", "TDM-Reservation", "X-Robots-Tag"),
+# kept of an answer, in lower case: what bears on rights, and what a later request can refer to
+KEPT_HEADERS = frozenset(
+    {
+        *("x-robots-tag", "tdm-reservation", "tdm-policy", "content-usage", "content-signal"),
+        *("link", "etag", "last-modified", "content-type"),
+    }
 )
 
 
@@ -31,31 +34,38 @@ class AnswerCache:
 
     root: Path
 
-    def get_fresh(self, url: Url) -> tuple[str, str] | None:
-        """The record's SHA-256 and the answer, if one younger than 24 hours is kept and whole."""
+    def get_fresh(self, url: Url) -> tuple[StoredAnswer, str] | None:
+        """The answer and its SHA-256, if one younger than 24 hours is kept and whole."""
         try:
-            latest = json.loads(self._latest_path(url).read_bytes())
-            record = json.loads(Store(self.root).get(latest["answer"]))
-            now, then = map(datetime.fromisoformat, (utc_now(), record["retrieved"]))
-            answer = latest["answer"], record["body"]
-        except (OSError, ValueError, KeyError, TypeError, InputError):
+            sha256 = json.loads(self._latest_path(url).read_bytes())["answer"]
+            answer = read_answer(Store(self.root), sha256)
+            now, then = map(datetime.fromisoformat, (utc_now(), answer.retrieved))
+            fresh = timedelta(0) <= now - then < MAX_AGE
+        except (OSError, ValueError, KeyError, TypeError, InputError, RecursionError):
             return None  # none, or damaged: ask again
-        return answer if timedelta(0) <= now - then < MAX_AGE else None
+        return (answer, sha256) if fresh else None
 
-    def keep(self, url: Url, status: int, headers: Mapping[str, str], body: str) -> str:
-        """Store an answer, secrets taken out of `headers` and `body`; the record's SHA-256."""
-        record = {
-            "url": str(url),
-            "status": status,
-            "headers": {name: headers[name] for name in KEPT_HEADERS if name in headers},
-            "retrieved": utc_now(),
-            "body": body,
-        }
-        text = json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False)
-        sha256 = Store(self.root).put(text.encode())
+    def keep(
+        self, url: Url, status: int, headers: Sequence[str], body: str
+    ) -> tuple[StoredAnswer, str]:
+        """Store an answer, secrets taken out of `headers` and `body`; it, and its SHA-256.
+
+        Args:
+            url: what was asked for.
+            status: of the answer.
+            headers: lines `Name: value`; those of `KEPT_HEADERS` are kept.
+            body: as text.
+        """
+        answer = StoredAnswer(str(url), status, keep_headers(headers), utc_now(), body)
+        sha256 = write_answer(Store(self.root), answer)
         latest = json.dumps({"url": str(url), "answer": sha256}, indent=1, sort_keys=True)
         write_bytes(self._latest_path(url), latest.encode())
-        return sha256
+        return answer, sha256
 
     def _latest_path(self, url: Url) -> Path:
         return self.root / "latest" / f"{hashlib.sha256(str(url).encode()).hexdigest()}.json"
+
+
+def keep_headers(lines: Sequence[str]) -> tuple[str, ...]:
+    """Those of the lines `Name: value` that are kept, as received and in their order."""
+    return tuple(s for s in lines if s.partition(":")[0].strip().lower() in KEPT_HEADERS)

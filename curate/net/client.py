@@ -1,41 +1,31 @@
 """One source's connection: its answers and its images, with as many tries as they take."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
 from curate.errors import SourceError
-from curate.net.answers import KEPT_HEADERS, AnswerCache
+from curate.net.answers import AnswerCache
+from curate.net.api import EndOfResults as EndOfResults
+from curate.net.api import Service as Service
 from curate.net.budget import retry_after
-from curate.net.guard import AddressRefusedError, TransientError
+from curate.net.guard import AddressRefusedError
+from curate.net.old_transport import (
+    Reply,
+    RequestLimits,
+    TransientError,
+    Transport,
+    UnavailableError,
+)
 from curate.net.redact import Url
-from curate.net.transport import Reply, RequestLimits, Transport, UnavailableError
 
 IMAGE_LIMITS = RequestLimits(
     total_s=60.0, max_bytes=30_000_000, bytes_per_s=4096, grace_s=5.0, heeds_opt_outs=True
 )
 RETRY_FIX = "type the same command again; finished work is kept"
 RETRY_LATER_FIX = "type the same command again after that; finished work is kept"
-
-
-class EndOfResults(Exception):
-    """A source's way of saying that there is no further page."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Service:
-    """What a client needs to know about a source."""
-
-    name: str
-    requests_per_minute: int = 60  # what its API allows
-    seconds_between: float = 1.0  # shortest time between two requests to one host
-    # hosts its images may come from; None: any public one, redirects staying on it
-    media_hosts: tuple[str, ...] | None = ()
-    key_parameter: str | None = None  # query parameter that carries the key
-    # what an error answer (status, body) means; None: nothing particular
-    refusal: Callable[[int, str], Exception | None] = lambda status, body: None
 
 
 @dataclass(frozen=True)
@@ -77,10 +67,10 @@ class Client:
         if answer is None:
             reply, body = self._request(request)
             self._parse_object(body)  # only a usable answer is kept
-            headers = {h: self._scrub(reply.headers[h]) for h in KEPT_HEADERS if h in reply.headers}
-            answer = self.answers.keep(request, reply.status, headers, body), body
-        self.evidence, body = answer
-        return self._parse_object(body)
+            lines = [f"{name}: {self._scrub(value)}" for name, value in reply.headers.items()]
+            answer = self.answers.keep(request, reply.status, lines, body)
+        stored, self.evidence = answer
+        return self._parse_object(stored.body)
 
     def get_image(self, url: str) -> Reply:
         """The reply that holds the bytes of the image at `url`, unless its headers hold an opt-out.

@@ -19,6 +19,9 @@ class FailureKind(StrEnum):
 
 PASSING = frozenset({FailureKind.BUSY, FailureKind.BROKEN})  # tried again by the next fetch
 FINAL = frozenset({FailureKind.GONE, FailureKind.REFUSED, FailureKind.UNUSABLE})  # --retry gone
+_GONE = (404, 410)
+_BUSY = 429
+_PASSES = (408, 421, 425)  # of 4xx, those that say: another time, or on another connection
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,23 @@ class Failure:
     def dropped(self) -> str:
         """What the row says."""
         return f"{self.kind}:{self.detail}"
+
+
+def kind_of_status(status: int) -> FailureKind | None:
+    """What an answer with this status means; None where it brings what was asked for.
+
+    What is no error and brings nothing either (204, 304, a redirect without an address) is
+    broken: it may be otherwise the next time.
+    """
+    if status in (200, 203):
+        return None
+    if status in _GONE:
+        return FailureKind.GONE
+    if status == _BUSY:
+        return FailureKind.BUSY
+    if 400 <= status < 500 and status not in _PASSES:
+        return FailureKind.REFUSED
+    return FailureKind.BROKEN
 
 
 def is_passing(sample: Sample) -> bool:

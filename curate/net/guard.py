@@ -1,68 +1,119 @@
 """Connect only to public addresses, checked at the moment of connecting.
 
-A name is resolved once, every address it has is tested, and the connection goes to a tested
-address: a second answer of the name server cannot lead elsewhere. Proxies, netrc and cookies
-of the surroundings are not used.
+An address is read once, by one reader, into host, port and target; nothing else takes it apart
+again. Its name is resolved once, every address it has is tested, and the connection goes to a
+tested address: a second answer of the name server cannot lead elsewhere.
+
+Only port 443: other ports of public hosts belong to other services, and no source keeps images
+there. A greeting sent to them because a redirect says so is a message that nobody meant.
 """
 
 import ipaddress
+import re
 import socket
 import threading
-from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from urllib.parse import quote, urlsplit
 
 from curate.errors import UsageError
 
-if TYPE_CHECKING:
-    import requests
-    from urllib3.connection import HTTPConnection
-
-_V4_REFUSED = (ipaddress.IPv4Network("192.88.99.0/24"),)  # 6to4 relays
+HTTPS_PORT = 443
+MAX_TRIED = 6  # addresses of a host that are connected to, one after the other
+# All blocks of the IANA IPv4 Special-Purpose Address Registry (2026), also those that it calls
+# globally reachable (AS112, AMT, PCP and TURN anycast: nothing there keeps images), and multicast
+_V4_REFUSED = tuple(
+    ipaddress.IPv4Network(net)
+    for net in (
+        *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"),
+        *("172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24"),
+        *("192.88.99.0/24", "192.168.0.0/16", "192.175.48.0/24", "198.18.0.0/15"),
+        *("198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
+    )
+)
+# Global unicast, less what the IANA IPv6 registry (2026) sets apart in it: protocol assignments
+# with Teredo, documentation, 6to4, AS112. All else (mapped, NAT64, local …) lies outside.
 _V6_PUBLIC = ipaddress.IPv6Network("2000::/3")
 _V6_REFUSED = tuple(
-    ipaddress.IPv6Network(net) for net in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
+    ipaddress.IPv6Network(net)
+    for net in ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20")
 )
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_AUTHORITY = re.compile(r"(?:\[([^\[\]]*)\]|([^\[\]@:/?#\\%\s]+))(?::([0-9]{0,5}))?", re.ASCII)
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z)(?:{_LABEL}\.)*{_LABEL}")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_KEPT_IN_TARGET = "/%:@!$&'()*+,;=~?[]|"
 
 
 class AddressRefusedError(Exception):
     """The guard will not connect there; the text says why, without secrets."""
 
 
-class TransientError(Exception):
-    """The connection failed in a way that may pass."""
+class ConnectError(Exception):
+    """There is no connection to be had now; the text says why, without secrets."""
 
 
 def is_public(address: str) -> bool:
     """Whether an IP address is one of the open Internet.
 
-    Stricter than `ipaddress.is_global`, which calls NAT64, 6to4, `::127.0.0.1` and multicast
-    global. IPv4-mapped addresses count as what they map.
+    Stricter than `ipaddress.is_global`, which calls NAT64, 6to4, `::127.0.0.1`, 192.0.0.192 and
+    multicast global. IPv4-mapped addresses count as what they map; one with a zone is local.
+
+    Source: RFC 6890, and the registries of special-purpose addresses that it set up at IANA.
     """
-    ip = ipaddress.ip_address(address.split("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        if ip.ipv4_mapped:
-            return is_public(str(ip.ipv4_mapped))
-        return ip in _V6_PUBLIC and not any(ip in net for net in _V6_REFUSED)
-    return ip.is_global and not ip.is_multicast and not any(ip in net for net in _V4_REFUSED)
+    if "%" in address:
+        return False
+    ip = ipaddress.ip_address(address)
+    if isinstance(ip, ipaddress.IPv4Address):
+        return not any(ip in net for net in _V4_REFUSED)
+    if ip.ipv4_mapped:
+        return is_public(str(ip.ipv4_mapped))
+    return ip in _V6_PUBLIC and not any(ip in net for net in _V6_REFUSED)
+
+
+@dataclass(frozen=True)
+class Target:
+    """An address, taken apart: where a request goes, and what it asks for."""
+
+    scheme: str  # "https"; "http" for the endpoint alone
+    host: str  # ASCII, lower case, no dot at the end; an IPv6 address without brackets
+    port: int
+    path: str  # path and query, percent-encoded
+
+    @property
+    def authority(self) -> str:
+        """Host and port as they stand in an address."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == HTTPS_PORT else f"{host}:{self.port}"
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port."""
+        return f"{self.scheme}://{self.authority}"
+
+    @property
+    def url(self) -> str:
+        """The whole address."""
+        return self.origin + self.path
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A server on this machine that stands in for a source: plain HTTP, loopback only."""
+    """A server on this machine that stands in for all others; plain HTTP, save in tests of TLS."""
 
     host: str
     port: int
+    scheme: str = "http"
 
     @classmethod
     def parse(cls, url: str) -> "Endpoint":
         """Read `http://127.0.0.1:PORT`.
 
         Raises:
-            UsageError: anything that is not plain HTTP to a numeric loopback address.
+            UsageError: anything that is not an address of this machine, by number, with a port.
         """
         with suppress(ValueError):
             parts = urlsplit(url)
@@ -77,137 +128,134 @@ class Endpoint:
     @property
     def origin(self) -> str:
         """Scheme, host and port."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return Target(self.scheme, self.host, self.port, "").origin
 
 
 @dataclass(frozen=True)
 class Guard:
-    """Says where a connection may go; the endpoint is the one loopback port that is open."""
+    """Says where a connection may go; with an endpoint, every connection goes there."""
 
     endpoint: Endpoint | None = None
 
-    def check(self, url: str) -> str:
-        """The host of `url`.
+    def read(self, url: str) -> Target:
+        """Take an address apart; `http` is asked over https.
 
         Raises:
-            AddressRefusedError: not https (save for the endpoint), no host, or a user name inside.
+            AddressRefusedError: no address of the open Internet in its plain form. The text never
+                shows more of it than the host.
         """
         try:
-            parts = urlsplit(url)
-            host, port = parts.hostname, parts.port
+            parts = urlsplit(url.strip(" "))
         except ValueError:
             raise AddressRefusedError("not a usable address") from None
-        if not host or parts.username is not None:
+        scheme, authority = parts.scheme, _AUTHORITY.fullmatch(parts.netloc)
+        if _CONTROL.search(url) or scheme not in ("http", "https") or not authority:
             raise AddressRefusedError("not a usable address")
-        local = parts.scheme == "http" and self._is_endpoint(host, port)
-        if parts.scheme != "https" and not local:
-            raise AddressRefusedError(f"{host} is not asked over https")
-        return host
+        address, name, digits = authority.groups()
+        host = _read_address(address) if name is None else _read_name(name)
+        port = int(digits) if digits else (HTTPS_PORT if scheme == "https" else 80)
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        path = quote(path, safe=_KEPT_IN_TARGET)
+        if self.endpoint and (host, port, scheme) == (*self._place(), self.endpoint.scheme):
+            return Target(scheme, host, port, path)
+        if port != (HTTPS_PORT if scheme == "https" else 80):
+            raise AddressRefusedError(f"{host} is not asked on port {port}")
+        with suppress(ValueError):  # a name: its addresses are tested when they are known
+            if not is_public(host):
+                raise AddressRefusedError(f"{host} is not a public address")
+        return Target("https", host, HTTPS_PORT, path)
 
-    def addresses(self, host: str, port: int) -> list[str]:
-        """Where to connect for `host`: every address it resolves to, all of them tested.
+    def connect(
+        self, host: str, port: int, silence_s: float, left: Callable[[], float]
+    ) -> socket.socket:
+        """A connection to one of the addresses of `host`, every one of which is tested.
+
+        Args:
+            host: as read by `read`.
+            port: as read by `read`.
+            silence_s: seconds that one address may take.
+            left: seconds left for all of it, looking up the name included.
 
         Raises:
-            TransientError: the name does not resolve.
+            ConnectError: the name cannot be found, or no address answers.
             AddressRefusedError: one of its addresses is not public.
         """
-        if self._is_endpoint(host, port):
-            return [host]
+        if self.endpoint:
+            host, port = self._place()
+            addresses = [host]
+        else:
+            addresses = _look_up(host, port, left())
+            if not addresses or not all(map(is_public, addresses)):
+                raise AddressRefusedError(f"{host} is not a public address")
+        tried = addresses[:MAX_TRIED]
+        for number, address in enumerate(tried):
+            share = min(silence_s, left() / (len(tried) - number))
+            if share <= 0:
+                break
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            connected = socket.socket(family, socket.SOCK_STREAM)
+            try:
+                connected.settimeout(share)
+                connected.connect((address, port))
+                connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                connected.settimeout(silence_s)
+            except OSError:
+                connected.close()
+                continue
+            return connected
+        raise ConnectError("cannot be reached")
+
+    def _place(self) -> tuple[str, int]:
+        assert self.endpoint, "asked for only where there is one"
+        return self.endpoint.host, self.endpoint.port
+
+
+def _read_address(text: str) -> str:
+    """What stands in brackets: an IPv6 address without a zone."""
+    try:
+        return ipaddress.IPv6Address("%" if "%" in text else text).compressed
+    except ValueError:
+        raise AddressRefusedError("not a usable address") from None
+
+
+def _read_name(text: str) -> str:
+    """A host name or an IPv4 address in its plain form; what could be read as one is none.
+
+    `127.1`, `0x7f.0.0.1`, `2130706433` are addresses to some readers and names to others.
+
+    Source: WHATWG URL standard, "ends in a number checker".
+    """
+    try:
+        host = (text if text.isascii() else text.encode("idna").decode()).lower().removesuffix(".")
+        if not _HOST_NAME.fullmatch(host):
+            raise ValueError
+        if _NUMBER.fullmatch(host.rpartition(".")[2]):
+            host = str(ipaddress.IPv4Address(host))
+    except ValueError:  # of which UnicodeError is one
+        raise AddressRefusedError("not a usable address") from None
+    return host
+
+
+def _look_up(host: str, port: int, seconds: float) -> list[str]:
+    """The addresses of a name; the look-up itself cannot be stopped, so it is left behind.
+
+    Raises:
+        ConnectError: there are none, or they do not come in `seconds`.
+    """
+    found: SimpleQueue[list[str] | None] = SimpleQueue()
+
+    def work() -> None:
         try:
             answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found.put([str(answer[4][0]) for answer in answers])
         except (OSError, UnicodeError):
-            raise TransientError(f"{host} cannot be found") from None
-        found = [str(answer[4][0]) for answer in answers]
-        if not found or not all(is_public(address) for address in found):
-            raise AddressRefusedError(f"{host} is not a public address")
-        return found
+            found.put(None)
 
-    def _is_endpoint(self, host: str, port: int | None) -> bool:
-        ours = self.endpoint
-        return ours is not None and (host, port) == (ours.host, ours.port)
-
-
-@dataclass(eq=False)
-class Watchdog:
-    """Breaks a connection that outlives its deadline, whatever it is waiting for."""
-
-    expired: bool = False
-    _sockets: deque[socket.socket] = field(default_factory=deque)
-
-    def watch(self, connected: socket.socket) -> None:
-        """Remember a connection; a duplicate handle survives the TLS wrapping."""
-        self._sockets.append(connected.dup())
-        if len(self._sockets) > 16:
-            self._sockets.popleft().close()
-
-    @contextmanager
-    def deadline(self, seconds: float) -> Iterator[None]:
-        """Break every connection when `seconds` are over; `expired` then says so."""
-        self.expired = False
-        timer = threading.Timer(seconds, self._expire)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-
-    def close(self) -> None:
-        """Forget all connections."""
-        while self._sockets:
-            self._sockets.popleft().close()
-
-    def _expire(self) -> None:
-        self.expired = True
-        for handle in list(self._sockets):
-            with suppress(OSError):  # already closed by the other side
-                handle.shutdown(socket.SHUT_RDWR)
-
-
-def guarded_session(guard: Guard, watchdog: Watchdog) -> "requests.Session":
-    """A session whose every connection passes the guard.
-
-    The name still goes into the Host header and the TLS handshake; only the address is pinned.
-    """
-    from http.cookiejar import DefaultCookiePolicy
-
-    import requests
-    from requests.adapters import HTTPAdapter
-    from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-
-    def guarded(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
-        connect = {"_new_conn": lambda connection: _connect(connection, guard, watchdog)}
-        connection = type("GuardedConnection", (pool.ConnectionCls,), connect)
-        return type("GuardedPool", (pool,), {"ConnectionCls": connection})
-
-    pools = {"http": guarded(HTTPConnectionPool), "https": guarded(HTTPSConnectionPool)}
-    adapter = HTTPAdapter(max_retries=0)
-    adapter.poolmanager.pool_classes_by_scheme = pools
-    session = requests.Session()
-    session.trust_env = False
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    return session
-
-
-def _connect(connection: "HTTPConnection", guard: Guard, watchdog: Watchdog) -> socket.socket:
-    """Connect to one of the addresses that the guard has tested, under the eyes of `watchdog`."""
-    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
-
-    problem: OSError | None = None
-    port = connection.port or 0
-    for address in guard.addresses(connection.host, port):
-        try:
-            # as urllib3 does: its sentinel for "no timeout given" never reaches us
-            connected = socket.create_connection((address, port), timeout=connection.timeout)
-        except OSError as error:
-            problem = error
-            continue
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        watchdog.watch(connected)
-        return connected
-    if isinstance(problem, TimeoutError):
-        raise ConnectTimeoutError(connection, "timed out")
-    raise NewConnectionError(connection, "cannot be reached")
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        addresses = found.get(timeout=max(seconds, 0.0))
+    except Empty:
+        raise ConnectError(f"the look-up of {host} took too long") from None
+    if addresses is None:
+        raise ConnectError(f"{host} cannot be found")
+    return addresses

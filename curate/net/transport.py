@@ -1,47 +1,73 @@
 """One request, start to end: guarded, paced, timed, capped. Failures leave without secrets.
 
-Answers and images both go through `requests`: they are asked for one at a time, so there is
-nothing for a faster or concurrent client to win.
+A redirect is followed by hand, each hop read, tested and paced like the first; all hops share one
+deadline, in which the politeness between them does not count.
 """
 
+import http.client
 import logging
+import os
+import re
+import socket
+import ssl
+import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urljoin
 
 from curate import __version__
-from curate.net.budget import RateLimiter
-from curate.net.guard import AddressRefusedError, Guard, TransientError, Watchdog, guarded_session
+from curate.errors import UsageError
+from curate.net.answers import keep_headers
+from curate.net.budget import Budget
+from curate.net.failure import Failure, FailureKind
+from curate.net.guard import AddressRefusedError, ConnectError, Guard, Target
 from curate.net.redact import Secret
-from curate.rights.signals.headers import parse_robots_tag
 
 if TYPE_CHECKING:
-    import requests
+    from urllib3 import PoolManager
+    from urllib3.response import BaseHTTPResponse
 
-USER_AGENT = f"fubuki/{__version__}"
 MAX_REDIRECTS = 5
-_REDIRECT_STATUSES = (301, 302, 303, 307, 308)
+MAX_KEPT_HEADERS = 16_384  # characters of those that are kept, of a whole chain
+REDIRECTS = (301, 302, 303, 307, 308)
+_CONTACT = re.compile(r"[ -'*-\[\]-~]{3,200}")  # a comment of RFC 9110, section 5.6.5, unquoted
+_LOGGERS = ("connection", "connectionpool", "poolmanager", "response", "util.retry")
 
 
-class UnavailableError(Exception):
-    """What was asked for cannot be had; the text is a `dropped` reason."""
+class NotAnsweredError(Exception):
+    """A request ended without an answer that could be read."""
+
+    def __init__(self, kind: FailureKind, detail: str, *, again: bool = False) -> None:
+        """Say how, and whether to ask again in a moment may help."""
+        super().__init__(detail)
+        self.failure, self.again = Failure(kind, detail), again
 
 
 @dataclass(frozen=True)
 class RequestLimits:
-    """What one request may take: by default one for an API answer."""
+    """What one request may take, redirects included: by default one for an API answer."""
 
-    hosts: tuple[str, ...] = ()  # where it may go, redirects included
-    gap_s: float = 0.0  # seconds to leave after it before the host is asked again
-    total_s: float = 30.0  # seconds for the whole of it
+    total_s: float = 30.0  # seconds for the whole of it, from the look-up to the last byte
     silence_s: float = 10.0  # seconds without a byte
     max_bytes: int = 10_000_000
     bytes_per_s: int = 0  # slowest body we sit out; 0: any
     grace_s: float = 0.0  # seconds before the rate counts
-    heeds_opt_outs: bool = False  # whether `X-Robots-Tag` may keep us from reading the body
+    cuts: bool = False  # whether a longer body is cut to `max_bytes` rather than refused
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to ask for, and how."""
+
+    url: str
+    limits: RequestLimits
+    hosts: tuple[str, ...] | None = None  # where it may go, redirects included; None: anywhere
+    gap_s: float = 0.0  # seconds to leave after it before its host is asked again
+    # given the kept header lines of each answer, why its body is not to be read: a `dropped` reason
+    unwanted: Callable[[Sequence[str]], str | None] = lambda headers: None
 
 
 @dataclass(frozen=True)
@@ -50,108 +76,311 @@ class Reply:
 
     status: int
     headers: Mapping[str, str]  # names in any case
+    lines: tuple[str, ...]  # kept headers of every answer of the chain, without secrets
     body: bytes
-    url: str  # after redirects
-    opt_outs: tuple[str, ...] = ()  # if any, the body was not read
+    target: Target  # which answered, after redirects; may hold the key
+    redirects: tuple[str, ...] = ()  # addresses that led on, without secrets
+    cut: bool = False  # whether its body went on
+
+
+def check_contact(text: str) -> str:
+    """The contact for the user agent, as given: printable ASCII without brackets or backslashes.
+
+    Raises:
+        UsageError: it is anything else.
+
+    Source: RFC 9110, section 10.1.5 (User-Agent) and 5.6.5 (comments).
+    """
+    if _CONTACT.fullmatch(text) and text.strip():
+        return text.strip()
+    problem = "a contact is 3 to 200 plain characters in one line, without ( ) and \\"
+    raise UsageError("the contact", problem, fix="give an e-mail address or a web page")
+
+
+def user_agent(contact: str | None) -> str:
+    """How we name ourselves: `fubuki/VERSION (CONTACT) urllib3/VERSION`.
+
+    Source: Wikimedia's user agent policy, which others have taken over.
+    """
+    from importlib.metadata import version
+
+    comment = f" ({check_contact(contact)})" if contact else ""
+    return f"fubuki/{__version__}{comment} urllib3/{version('urllib3')}"
+
+
+@dataclass(eq=False)
+class Watchdog:
+    """One deadline for an exchange: breaks its connections, whatever they are waiting for."""
+
+    expired: bool = False
+    _ends: float = 0.0
+    _sockets: list[socket.socket] = field(default_factory=list)
+
+    def left(self) -> float:
+        """Seconds until the deadline."""
+        return max(0.0, self._ends - time.monotonic())
+
+    def watch(self, connected: socket.socket) -> None:
+        """Remember a connection; a handle of our own survives the TLS wrapping."""
+        self._sockets.append(socket.socket(fileno=os.dup(connected.fileno())))
+        if self.expired:
+            self._expire()
+
+    @contextmanager
+    def deadline(self, seconds: float) -> Iterator[None]:
+        """Break every connection when `seconds` are over; `expired` then says so."""
+        self.expired, self._ends = False, time.monotonic() + seconds
+        timer = threading.Timer(seconds, self._expire)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            while self._sockets:  # else the connection would stay open when the pool closes it
+                self._sockets.pop().close()
+
+    def _expire(self) -> None:
+        self.expired = True
+        for handle in list(self._sockets):
+            with suppress(OSError):  # already closed by the other side
+                handle.shutdown(socket.SHUT_RDWR)
+
+
+class _HeadersUnreadError(http.client.HTTPException):
+    """An answer's headers cannot be told from its body, so nobody knows what they say."""
+
+
+class _Response(http.client.HTTPResponse):
+    def begin(self) -> None:
+        super().begin()
+        if self.msg.defects or self.msg.get_payload():
+            raise _HeadersUnreadError
 
 
 @dataclass
 class Transport:
-    """Sends requests one at a time; a context, which closes what it opened."""
+    """Sends requests; a context, which closes what it opened."""
 
     guard: Guard  # where connections may go
-    rate_limiter: RateLimiter  # when they may
-    key: Secret | None = None  # taken out of whatever the HTTP library logs
+    budget: Budget  # when they may
+    key: Secret | None = None  # taken out of all that leaves, and of what the HTTP library logs
+    contact: str | None = None  # for the user agent
+    trusted: str | None = None  # file of certificates to trust; None: those of certifi
     _watchdog: Watchdog = field(default_factory=Watchdog)
 
     def __enter__(self) -> Self:
-        """Make a session that takes nothing from its surroundings; keep the key out of its log."""
-        self._session = guarded_session(self.guard, self._watchdog)
-        self._session.headers.clear()
-        self._session.headers.update({"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
-        logging.getLogger("urllib3.connectionpool").addFilter(self._redact)
+        """Take nothing from the surroundings; keep the key out of the library's log."""
+        self._headers = {"User-Agent": user_agent(self.contact), "Accept-Encoding": "identity"}
+        self._pools = _make_pools(self.guard, self._watchdog, self.trusted)
+        for name in _LOGGERS:
+            logging.getLogger(f"urllib3.{name}").addFilter(self._redact)
         return self
 
     def __exit__(self, *_: object) -> None:
         """Close all connections."""
-        logging.getLogger("urllib3.connectionpool").removeFilter(self._redact)
-        self._session.close()
-        self._watchdog.close()
+        for name in _LOGGERS:
+            logging.getLogger(f"urllib3.{name}").removeFilter(self._redact)
+        self._pools.clear()
+
+    def scrub(self, text: str) -> str:
+        """The text without the key."""
+        return self.key.scrub(text) if self.key else text
+
+    def send(self, request: Request) -> Reply:
+        """Ask once; the answer, whatever its status.
+
+        Raises:
+            NotAnsweredError: there is none, or it is not to be read.
+        """
+        lines: list[str] = []
+        led_on: list[str] = []
+        try:
+            return self._follow(request, lines, led_on)
+        except NotAnsweredError as error:
+            said: dict[str, Any] = {"headers": tuple(lines), "redirects": tuple(led_on)}
+            error.failure = replace(error.failure, **said)
+            raise
+
+    def _follow(self, request: Request, lines: list[str], led_on: list[str]) -> Reply:
+        """Send, from redirect to redirect; fills `lines` and `led_on` as it goes."""
+        url, left = request.url, request.limits.total_s
+        for _ in range(MAX_REDIRECTS + 1):
+            target = self._read(url, request.hosts)
+            with self.budget.turn(target.host, request.gap_s):
+                started = time.monotonic()
+                with self._open(target, request.limits, left) as response:
+                    if response.status != 429:  # which says itself how long to wait
+                        self.budget.obey_headers(target.host, response.headers)
+                    location = self._judge(response, request, lines)
+                    if location is None:
+                        body, cut = self._read_body(response, request.limits)
+                        status, headers = response.status, response.headers
+                        chain = tuple(lines), body, target, tuple(led_on)
+                        return Reply(status, headers, *chain, cut=cut)
+                left -= time.monotonic() - started
+            led_on.append(self.scrub(target.url))
+            url = _join(target.url, location)
+        raise NotAnsweredError(FailureKind.REFUSED, f"more than {MAX_REDIRECTS} redirects")
+
+    def _judge(
+        self, response: "BaseHTTPResponse", request: Request, lines: list[str]
+    ) -> str | None:
+        """Where an answer leads on to, if it does; its headers may end it all."""
+        received = [f"{name}: {_unfold(value)}" for name, value in response.headers.iteritems()]
+        kept = tuple(map(self.scrub, keep_headers(received)))
+        lines += kept
+        if sum(map(len, lines)) > MAX_KEPT_HEADERS:
+            lines.clear()
+            problem = f"more than {MAX_KEPT_HEADERS} characters of headers that bear on rights"
+            raise NotAnsweredError(FailureKind.UNUSABLE, problem)
+        location = response.headers.get("Location") if response.status in REDIRECTS else None
+        if (location or response.status == 200) and (why := request.unwanted(kept)):
+            kind, _, detail = why.partition(":")
+            raise NotAnsweredError(FailureKind(kind), detail)
+        return location or None
+
+    def _read(self, url: str, hosts: tuple[str, ...] | None) -> Target:
+        try:
+            target = self.guard.read(url)
+        except AddressRefusedError as error:
+            problem = self.scrub(str(error))
+        else:
+            if hosts is None or target.host in hosts:
+                return target
+            problem = self.scrub(f"{target.host} is not a host to be asked here")
+        raise NotAnsweredError(FailureKind.REFUSED, problem)
+
+    @contextmanager
+    def _open(
+        self, target: Target, limits: RequestLimits, left: float
+    ) -> Iterator["BaseHTTPResponse"]:
+        """Send one request; the library's own messages hold the address and stay inside."""
+        from urllib3 import Timeout
+        from urllib3.exceptions import HTTPError
+
+        scheme = self.guard.endpoint.scheme if self.guard.endpoint else target.scheme
+        failed: Exception | None = None
+        with self._watchdog.deadline(max(left, 0.001)):
+            try:
+                response = self._pools.connection_from_host(
+                    target.host, target.port, scheme
+                ).urlopen(
+                    "GET", target.path, headers={**self._headers, "Host": target.authority},
+                    timeout=Timeout(limits.silence_s), retries=False, redirect=False,
+                    assert_same_host=False, preload_content=False, decode_content=False,
+                )  # fmt: skip
+                try:
+                    yield response
+                finally:
+                    response.close()
+            except (HTTPError, http.client.HTTPException, OSError, ValueError,
+                    ConnectError, AddressRefusedError) as error:  # fmt: skip
+                failed = error
+        if failed is not None:  # raised here, so that what it holds is no context of ours
+            raise self._explain(failed, limits)
+
+    def _explain(self, error: Exception, limits: RequestLimits) -> NotAnsweredError:
+        from urllib3 import exceptions
+
+        cause = error.__context__ or error
+        if isinstance(error, AddressRefusedError):
+            return NotAnsweredError(FailureKind.REFUSED, self.scrub(str(error)))
+        if isinstance(error, _HeadersUnreadError) or isinstance(cause, _HeadersUnreadError):
+            return NotAnsweredError(FailureKind.UNUSABLE, "its headers cannot be read")
+        if self._watchdog.expired:
+            problem, again = f"not finished after {limits.total_s:g} s", False
+        elif isinstance(error, ConnectError):
+            problem, again = self.scrub(str(error)), True
+        elif isinstance(error, exceptions.SSLError | ssl.SSLError):
+            problem, again = "its certificate or encryption cannot be trusted", False
+        elif isinstance(error, exceptions.TimeoutError | TimeoutError):
+            problem, again = f"no byte for {limits.silence_s:g} s", True
+        else:
+            problem, again = "the connection broke, or it does not speak HTTP", True
+        return NotAnsweredError(FailureKind.BROKEN, problem, again=again)
+
+    def _read_body(self, response: "BaseHTTPResponse", limits: RequestLimits) -> tuple[bytes, bool]:
+        """The body as it comes, capped, and not slower than allowed; whether it was cut."""
+        too_large = NotAnsweredError(FailureKind.UNUSABLE, f"over {limits.max_bytes} bytes")
+        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+        if encoding not in ("identity", ""):
+            problem = f"compressed answer refused ({self.scrub(encoding[:20])})"
+            raise NotAnsweredError(FailureKind.UNUSABLE, problem)
+        stated = response.headers.get("Content-Length", "")
+        long = stated.isascii() and stated.isdecimal() and int(stated[:18]) > limits.max_bytes
+        if long and not limits.cuts:
+            raise too_large
+        started, body = time.monotonic(), bytearray()
+        while chunk := response.read1(65536, decode_content=False):
+            body += chunk
+            if len(body) > limits.max_bytes:
+                if limits.cuts:
+                    return bytes(body[: limits.max_bytes]), True
+                raise too_large
+            passed = time.monotonic() - started
+            if passed > limits.grace_s and len(body) < passed * limits.bytes_per_s:
+                problem = f"too slow (under {limits.bytes_per_s} bytes a second)"
+                raise NotAnsweredError(FailureKind.BROKEN, problem)
+        if self._watchdog.expired:
+            raise OSError("cut by the watchdog")
+        return bytes(body), False
 
     def _redact(self, record: logging.LogRecord) -> bool:
         if self.key:
             record.msg, record.args = self.key.scrub(record.getMessage()), None
+            record.exc_info = record.exc_text = None
         return True
 
-    def send(self, url: str, may: RequestLimits) -> Reply:
-        """Ask for `url`; follow redirects by hand, each one checked.
 
-        Raises:
-            AddressRefusedError: the address, or one it redirects to, is not to be asked.
-            UnavailableError: too large, too slow or compressed.
-            TransientError: no connection, or it broke.
-        """
-        for _ in range(MAX_REDIRECTS + 1):
-            host = self.guard.check(url)
-            if host not in may.hosts:
-                raise AddressRefusedError(f"{host} is not a host to be asked here")
-            self.rate_limiter.wait(host, may.gap_s)
-            with self._open(url, may) as response:
-                if response.status_code != 429:  # which says itself how long to wait
-                    self.rate_limiter.obey_headers(host, response.headers)
-                tags = response.raw.headers.getlist("X-Robots-Tag") if may.heeds_opt_outs else ()
-                signals = parse_robots_tag(tags)
-                target = response.headers.get("Location")
-                if response.status_code in _REDIRECT_STATUSES and target and not signals:
-                    url = urljoin(url, target)
-                    continue
-                body = b"" if signals else self._read_body(response, may)
-            return Reply(response.status_code, response.headers, body, url, signals)
-        raise AddressRefusedError(f"more than {MAX_REDIRECTS} redirects")
+def _make_pools(guard: Guard, watchdog: Watchdog, trusted: str | None) -> "PoolManager":
+    """Pools whose every connection passes the guard, with one TLS context for all.
 
-    @contextmanager
-    def _open(self, url: str, may: RequestLimits) -> Iterator["requests.Response"]:
-        """Send one request; the library's own messages hold the address and stay inside."""
-        import requests
-        from urllib3.exceptions import HTTPError
-        from urllib3.exceptions import TimeoutError as LibraryTimeout
+    The name still goes into the Host header and the TLS handshake; only the address is pinned.
+    """
+    import certifi
+    from urllib3 import PoolManager
+    from urllib3.connection import HTTPConnection
+    from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-        try:
-            with (
-                self._watchdog.deadline(may.total_s),
-                self._session.get(
-                    url, stream=True, timeout=may.silence_s, allow_redirects=False
-                ) as response,
-            ):
-                yield response
-        except (requests.RequestException, HTTPError, OSError) as error:
-            if self._watchdog.expired:
-                raise UnavailableError(f"download:not finished after {may.total_s:g} s") from None
-            if isinstance(error, requests.Timeout | LibraryTimeout | TimeoutError):
-                problem = f"no byte for {may.silence_s:g} s"
-            elif isinstance(error, requests.exceptions.SSLError):
-                problem = "its certificate or encryption cannot be trusted"
-            else:
-                problem = "cannot be reached, or the connection broke"
-            raise TransientError(problem) from None
+    def connect(connection: HTTPConnection) -> socket.socket:
+        silence = connection.timeout
+        connected = guard.connect(
+            connection.host, connection.port or 0,
+            silence if isinstance(silence, int | float) else 10.0, watchdog.left,
+        )  # fmt: skip
+        watchdog.watch(connected)
+        return connected
 
-    def _read_body(self, response: "requests.Response", may: RequestLimits) -> bytes:
-        """The body as it comes, capped, and not slower than allowed."""
-        encoding = response.headers.get("Content-Encoding", "identity").lower()
-        if encoding != "identity":
-            raise UnavailableError(f"download:compressed answer refused ({encoding[:20]})")
-        stated = response.headers.get("Content-Length", "")
-        if stated.isdecimal() and int(stated) > may.max_bytes:
-            raise UnavailableError(f"too-large:over {may.max_bytes} bytes")
-        started, body = time.monotonic(), bytearray()
-        while chunk := response.raw.read1(65536, decode_content=False):
-            body += chunk
-            if len(body) > may.max_bytes:
-                raise UnavailableError(f"too-large:over {may.max_bytes} bytes")
-            passed = time.monotonic() - started
-            if passed > may.grace_s and len(body) < passed * may.bytes_per_s:
-                slowest = f"under {may.bytes_per_s} bytes a second"
-                raise UnavailableError(f"download:too slow ({slowest})")
-        if self._watchdog.expired:
-            raise OSError("cut by the watchdog")
-        return bytes(body)
+    def request(connection: Any, *given: Any, **more: Any) -> None:
+        if connection.sock is not None:  # kept from an earlier request
+            watchdog.watch(connection.sock)
+        super(type(connection), connection).request(*given, **more)
+
+    def guarded(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
+        own = {"_new_conn": connect, "request": request, "response_class": _Response}
+        return type(
+            "GuardedPool", (pool,), {"ConnectionCls": type("G", (pool.ConnectionCls,), own)}
+        )
+
+    context = ssl.create_default_context(cafile=trusted or certifi.where())
+    pools = PoolManager(num_pools=16, ssl_context=context)
+    pools.pool_classes_by_scheme = {
+        "http": guarded(HTTPConnectionPool),
+        "https": guarded(HTTPSConnectionPool),
+    }
+    return pools
+
+
+def _join(url: str, location: str) -> str:
+    """Where a redirect leads; what is no UTF-8 is taken letter by letter, as it is received."""
+    with suppress(UnicodeError):
+        location = location.encode("latin-1").decode()
+    with suppress(ValueError):
+        return urljoin(url, _unfold(location).strip())
+    return ""  # which the guard refuses
+
+
+def _unfold(value: str) -> str:
+    """One line of a header that was sent in several (RFC 9112, section 5.2)."""
+    return re.sub(r"\s*[\r\n]+\s*", " ", value)

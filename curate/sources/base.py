@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from curate.net.client import Service
+from curate.net.api import Service
 
 T = TypeVar("T")
 QueryOption = Annotated[

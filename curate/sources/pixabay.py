@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from curate.errors import SourceError
-from curate.net.client import EndOfResults
+from curate.net.api import EndOfResults
 from curate.sources.base import FoundImage, GetJson, QueryOption, Source, optional, required
 
 URL = "https://pixabay.com/api/"

@@ -1,0 +1,95 @@
+"""A request as often as it takes: pauses that are asked for, and what may pass in a moment."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from curate.net.budget import stated_pause
+from curate.net.failure import Failure, FailureKind, kind_of_status
+from curate.net.guard import AddressRefusedError
+from curate.net.transport import NotAnsweredError, Reply, Request, RequestLimits, Transport
+
+_UNSTATED_PAUSE_S = 60.0  # where a server says "too many" and not for how long
+
+
+def _image_limits() -> RequestLimits:
+    return RequestLimits(total_s=60.0, max_bytes=30_000_000, bytes_per_s=4096, grace_s=5.0)
+
+
+def _site_limits() -> RequestLimits:
+    """500 KiB are what RFC 9309, section 2.5, asks a reader of robots.txt to read."""
+    return RequestLimits(total_s=20.0, max_bytes=512_000, cuts=True)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to stop waiting, reading and trying; hosts and gaps are the source's."""
+
+    answer: RequestLimits = field(default_factory=RequestLimits)
+    image: RequestLimits = field(default_factory=_image_limits)
+    site: RequestLimits = field(default_factory=_site_limits)
+    tries: int = 3
+    backoff_s: float = 2.0  # seconds before the second try, doubled before each further one
+
+
+@dataclass
+class Courier:
+    """Asks, and asks again where that may help; keeps each host's budget."""
+
+    transport: Transport
+    limits: Limits
+    name: str  # of the source, for what is said
+
+    def fetch(
+        self, request: Request, *, waits: Callable[[Reply], bool] = lambda reply: True
+    ) -> Reply | Failure:
+        """The last reply, or why there is none that could be read.
+
+        Args:
+            request: what to ask for.
+            waits: whether to ask again where a reply says "too many" without saying for how long.
+        """
+        budget = self.transport.budget
+        try:
+            host = self.transport.guard.read(request.url).host
+        except AddressRefusedError as error:
+            return Failure(FailureKind.REFUSED, self.transport.scrub(str(error)))
+        if why := budget.why_resting(host):
+            return Failure(FailureKind.BUSY, why)
+        for attempt in range(self.limits.tries):
+            outcome, asked_at, pause = self._try_once(request, attempt, waits)
+            if pause is None or attempt + 1 == self.limits.tries:
+                break
+            budget.delay(asked_at or host, pause)
+        kind = outcome.kind if isinstance(outcome, Failure) else kind_of_status(outcome.status)
+        budget.count(host, kind)
+        return outcome
+
+    def _try_once(
+        self, request: Request, attempt: int, waits: Callable[[Reply], bool]
+    ) -> tuple[Reply | Failure, str | None, float | None]:
+        """What came of one try, who answered, and the pause before another; None: no other."""
+        backoff = self.limits.backoff_s * 2**attempt
+        try:
+            reply = self.transport.send(request)
+        except NotAnsweredError as error:
+            return error.failure, None, backoff if error.again else None
+        host, status = reply.target.host, reply.status
+        stated = stated_pause(reply.headers)
+        if status == 429 or (status == 503 and stated is not None):
+            if stated is None and not waits(reply):
+                return reply, host, None
+            seconds = _UNSTATED_PAUSE_S if stated is None else stated
+            return self._sit_out(reply, host, seconds)
+        return reply, host, backoff if status >= 500 else None
+
+    def _sit_out(
+        self, reply: Reply, host: str, seconds: float
+    ) -> tuple[Reply | Failure, str, float | None]:
+        """Obey a pause that a server asks for, unless it is longer than we wait."""
+        budget = self.transport.budget
+        if seconds > budget.max_wait_s:
+            why = f"{host} asks us to stay away for {seconds:.0f} s"
+            budget.rest(host, seconds, why)
+            return Failure(FailureKind.BUSY, why, reply.lines, reply.redirects), host, None
+        budget.progress.say(f"{self.name}: too many requests; waiting {seconds:.0f} s as asked")
+        return reply, host, seconds
