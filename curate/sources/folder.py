@@ -21,6 +21,7 @@ from typing import Annotated, Any
 
 import typer
 
+from curate.dataset.sample import Sample, make_key
 from curate.errors import InputError
 from curate.images import sniff
 from curate.sources.base import FoundImage, Listing, Source
@@ -98,7 +99,7 @@ def _read_entries(
         stated = row.license_text is not None or row.license_url is not None
         yield replace(
             row,
-            id=_image_id(name, entry.relative, data),
+            id=_image_id(name, entry.relative, hashlib.sha256(data).digest()),
             data=data,
             dropped=dropped,
             file_name=_printable_path(entry.relative),
@@ -110,14 +111,26 @@ def _read_entries(
         )
 
 
-def _image_id(folder: str, relative: str, data: bytes) -> str:
+def is_from(folder: str, sample: Sample) -> bool:
+    """Whether an image that was received came from a folder of this name: its key says so."""
+    if sample.source != SOURCE.name or not sample.sha256 or not sample.file_name:
+        return False
+    name, sha256 = sample.file_name, bytes.fromhex(sample.sha256)
+    as_bytes = re.sub(
+        rb"\\x([89a-f][0-9a-f])", lambda m: bytes.fromhex(m[1].decode()), name.encode()
+    )
+    ids = (_image_id(folder, path, sha256) for path in (name, os.fsdecode(as_bytes)))
+    return sample.key in (make_key(SOURCE.name, id) for id in ids)
+
+
+def _image_id(folder: str, relative: str, sha256: bytes) -> str:
     """An id from the folder's name, the path in it and the bytes.
 
     Where the folder lies does not matter. The bytes belong to it because two folders named
     `images` may both hold a `1.png`; so an edited image is a new one.
     """
     parts = (folder.encode("utf-8", "surrogateescape"), os.fsencode(relative))
-    digest = hashlib.sha256(b"\0".join([*parts, hashlib.sha256(data).digest()])).hexdigest()
+    digest = hashlib.sha256(b"\0".join([*parts, sha256])).hexdigest()
     stem = re.sub(r"[^A-Za-z0-9]+", "-", PurePosixPath(relative).stem)[:40].strip("-")
     return f"{stem}-{digest[:16]}" if stem else digest[:16]
 

@@ -65,8 +65,7 @@ def command_line() -> Iterator[None]:
     """What a command line runs in: how it ends becomes at most one message and an exit code.
 
     Raises:
-        SystemExit: with the code of a `CurateError`, after Ctrl-C (`INTERRUPTED`), or once nobody
-            reads the output (`CLOSED`).
+        SystemExit: with the code of a `CurateError`, or after Ctrl-C (`INTERRUPTED`).
     """
     open_streams()
     try:
@@ -82,14 +81,19 @@ def command_line() -> Iterator[None]:
         if ended.code == INTERRUPTED:  # as typer ends after Ctrl-C, without a word
             say(STOPPED)
         raise
-    except BrokenPipeError:
-        _lead_into_nothing()
-        raise SystemExit(CLOSED) from None
 
 
 def say(message: str) -> None:
-    """One line about the work."""
-    print(visible(message), file=sys.stderr)
+    """One line about the work.
+
+    Raises:
+        SystemExit: whoever reads has heard enough.
+    """
+    try:
+        print(visible(message), file=sys.stderr)
+    except BrokenPipeError:
+        _lead_into_nothing()
+        raise SystemExit(CLOSED) from None
 
 
 def write_stdout(text: str) -> None:
