@@ -82,10 +82,21 @@ def site_signals(url: str, documents: Sequence[StoredAnswer]) -> tuple[Signal, .
     """
     found: dict[Signal, None] = {}
     for document in documents:
-        asked = urlsplit(document.url)
-        if asked.netloc.lower() == urlsplit(url).netloc.lower():
-            found |= dict.fromkeys(_document_signals(asked.path, document, url))
+        if (host := _host(document.url)) and host == _host(url):
+            path = urlsplit(document.url).path
+            found |= dict.fromkeys(_document_signals(path, document, url))
     return tuple(found)
+
+
+def _host(url: str) -> tuple[str, int | None] | None:
+    """Host and port of an address; the usual ports are one, since `http` is asked as `https`."""
+    try:
+        parts = urlsplit(url)
+        port, name = parts.port, parts.hostname or ""
+        host = (name if name.isascii() else name.encode("idna").decode()).removesuffix(".")
+    except ValueError:  # of which UnicodeError is one
+        return None
+    return (host, None if port in (80, 443) else port) if host else None
 
 
 def _document_signals(path: str, document: StoredAnswer, url: str) -> list[Signal]:

@@ -19,7 +19,7 @@ from curate.rights.signals.xmp import is_made_by_ai
 UNREAD = Signal("c2pa:unread", None, "item")
 # what takes training in; `ai_inference` does not. For an allowance the first alone counts
 USES = ("ai_generative_training", "ai_training", "data_mining")
-_OFFLINE = {
+OFFLINE = {
     "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
     "core": {"allowed_network_hosts": []},
 }
@@ -41,7 +41,7 @@ def read_credentials(data: bytes, mime: str) -> tuple[list[Signal], bool | None]
 
     logging.getLogger("c2pa").setLevel(logging.CRITICAL)
     try:
-        context = c2pa.Context.from_dict(_OFFLINE)
+        context = c2pa.Context.from_dict(OFFLINE)
         with c2pa.Reader(mime, io.BytesIO(data), context=context) as reader:
             store: Any = json.loads(reader.json())
     except (c2pa.C2paError, ValueError, RecursionError):
