@@ -150,8 +150,12 @@ def check_command(
     """Decide by a policy what each image may be used for: allow, hold or deny."""
     from curate.commands import build
 
-    done = build.check_dataset(Dataset(data), policy=policy)
+    with terminal.TerminalProgress() as progress:
+        done = build.check_dataset(Dataset(data), policy=policy, progress=progress)
     terminal.say(f"{done.rows} images in use, decided by {done.policy}")
+    if done.unlicensed:
+        terminal.say(f"{done.unlicensed} images from a folder state no licence; if you made them:")
+        terminal.say(f"  {build.own_licence_command(Dataset(data))}")
     terminal.print_result(done, ("use", "allow", "hold", "deny"), json=json)
 
 
@@ -176,7 +180,7 @@ def build_command(
     data: DataOption = DEFAULT_FOLDER,
     json: JsonOption = False,
 ) -> None:
-    """Check, dedup, caption and pack, one after the other."""
+    """Check, dedup, check the copies, caption and pack, one after the other."""
     from curate.commands import build
 
     with terminal.TerminalProgress() as progress:

@@ -343,7 +343,7 @@ STEPS = steps()
 
 
 def test_the_steps_are_found() -> None:
-    wanted = {"rights.policy.check", "captions.clean.caption", "images.dedup.dedup"}
+    wanted = {"rights.check.check", "captions.clean.caption", "images.dedup.dedup"}
     assert wanted <= STEPS.keys()
 
 

@@ -57,11 +57,14 @@ def test_there_is_something_to_decide(whole: dict[str, bytes], fetched: Path) ->
         "duplicate",
         "unreadable",
     ]
-    assert [e["step"] for e in rows.history] == ["fetch folder", "check", "dedup", "caption"]
+    wanted = ["fetch folder", "check", "dedup", "check", "caption"]
+    assert [e["step"] for e in rows.history] == wanted
+    joint = [s for s in rows.samples if s.group and s.train.decision == "hold"]
+    assert len(joint) == 2, "two copies, one of them without a licence"
     assert "shards/index.json" in whole
 
 
-@pytest.mark.parametrize("done", [1, 2, 3])
+@pytest.mark.parametrize("done", [1, 2, 3, 4])
 def test_cut_short_between_two_steps(
     fetched: Path, whole: dict[str, bytes], tmp_path: Path, done: int
 ) -> None:
@@ -70,6 +73,7 @@ def test_cut_short_between_two_steps(
     steps: list[Callable[[Dataset], object]] = [
         build.check_dataset,
         find_duplicates,
+        build.check_copies,
         build.caption_dataset,
     ]
     for step in steps[:done]:
@@ -79,7 +83,7 @@ def test_cut_short_between_two_steps(
         assert contents(data.root) == whole
 
 
-@pytest.mark.parametrize("step", [1, 2, 3, 4])
+@pytest.mark.parametrize("step", [1, 2, 3, 4, 5])
 def test_killed_in_a_step(
     fetched: Path, whole: dict[str, bytes], tmp_path: Path, step: int
 ) -> None:
@@ -89,7 +93,7 @@ def test_killed_in_a_step(
         typed(data.root), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     assert process.stderr is not None
-    next(line for line in process.stderr if line.startswith(f"{step} of 4"))
+    next(line for line in process.stderr if line.startswith(f"{step} of 5"))
     time.sleep(random.Random(step).uniform(0, 0.2))
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()

@@ -157,7 +157,10 @@ def test_keeps_the_larger_of_two_near_images() -> None:
     small = image_row("small", 0b0000, width=9, height=9)
     large = image_row("large", 0b0011, width=99, height=99)
     out = drop_duplicates([small, large], same_thumbs, max_distance=2)
-    assert out == [replace(small, dropped="duplicate:large"), large]
+    assert out == [
+        replace(small, dropped="duplicate:large", group="large"),
+        replace(large, group="large"),
+    ]
 
 
 def test_beyond_the_distance_both_stay() -> None:
@@ -171,39 +174,59 @@ def test_equal_bytes_and_equal_pixels_need_no_hash() -> None:
     c = image_row("c", None, pixel_sha256="p")
     out = drop_duplicates([c, b, a], same_thumbs)
     assert [s.dropped for s in out] == ["duplicate:a", "duplicate:a", None]
+    assert [s.group for s in out] == ["a", "a", "a"]
 
 
 def test_who_stays() -> None:
-    def verdict(decision: str) -> Verdict:
-        return Verdict(decision, ())
-
     rows = [
-        image_row("z", train=verdict("allow"), license="CC0-1.0", author="A", width=9, height=9),
-        image_row("y", train=verdict("allow"), license="CC0-1.0", width=99, height=9),
-        image_row("x", train=verdict("allow"), license="CC0-1.0", width=9, height=9, sharpness=7.0),
-        image_row("v", train=verdict("allow"), license="CC0-1.0", width=9, height=9),
-        image_row("w", train=verdict("allow"), license="CC0-1.0", width=9, height=9),
-        image_row("u", train=verdict("hold"), license="CC0-1.0", author="A", width=999, height=9),
-        image_row("t", license="CC0-1.0", author="A", width=999, height=999),
-        image_row("s", train=verdict("deny"), license="CC0-1.0", author="A"),
+        image_row("z", license_text="CC0", author="A", width=9, height=9),
+        image_row("y", license_text="CC0", width=99, height=9),
+        image_row("x", license_text="CC0", width=9, height=9, sharpness=7.0),
+        image_row("v", license_text="CC0", width=9, height=9),
+        image_row("w", license_text="CC0", width=9, height=9),
+        image_row("t", width=999, height=999),
     ]
     rows_of_any_order = rows[::-1]
     assert sorted(rows_of_any_order, key=preference_key) == rows
 
 
-def test_no_copy_takes_the_place_of_a_picture_that_was_withdrawn() -> None:
-    withdrawn = image_row("z", 0b1, opt_outs=("api:noAiTraining",), train=Verdict("deny", ()))
-    better = image_row("a", 0b0, width=999, height=999, train=Verdict("allow", ()), license="MIT")
-    assert drop_duplicates([better, withdrawn], same_thumbs) == [
-        replace(better, dropped="duplicate:z"),
-        withdrawn,
+def test_which_copy_stays_is_not_for_a_policy_to_say() -> None:
+    """Else a copy that may be used would take the place of one that may not."""
+    row = image_row("a", license_text="CC0")
+    for decision in ("allow", "hold", "deny"):
+        decided = replace(row, train=Verdict(decision, ()), license="CC0-1.0", policy="p")
+        said = replace(decided, opt_outs=("api:noAiTraining",))
+        assert preference_key(said) == preference_key(decided) == preference_key(row)
+
+
+def test_a_group_holds_copies_of_copies() -> None:
+    """`a` and `c` both stay, for they do not look alike; what looks like both connects them."""
+    rows = [
+        image_row("a", 0b0000, width=99, height=99),
+        image_row("b", 0b0001, width=9, height=9),
+        image_row("c", 0b0011, width=99, height=98),
+        image_row("d", 0b11110000),
     ]
+    for order in (rows, rows[::-1]):
+        out = {s.key: s for s in drop_duplicates(order, same_thumbs, max_distance=1)}
+        assert {k: s.group for k, s in out.items()} == {"a": "a", "b": "a", "c": "a", "d": None}
+        assert {k: s.dropped for k, s in out.items() if s.dropped} == {"b": "duplicate:a"}
+
+
+def test_a_group_of_before_is_forgotten() -> None:
+    assert drop_duplicates([image_row("a", group="b")], same_thumbs) == [image_row("a")]
 
 
 def test_a_picture_dropped_for_another_reason_takes_no_part() -> None:
     gone = image_row("a", width=99, height=99, dropped="opt-out:noai")
     rows = [gone, image_row("b")]
     assert drop_duplicates(rows, same_thumbs) == rows
+
+
+def test_a_picture_dropped_for_another_reason_is_of_the_group_of_its_bytes() -> None:
+    rows = [image_row("a", dropped="removed:asked for"), image_row("b", sha256="a")]
+    out = drop_duplicates(rows, same_thumbs)
+    assert out == [replace(rows[0], group="a"), replace(rows[1], group="a")]
 
 
 def test_a_mirror_image_is_a_copy_only_when_asked_for() -> None:
@@ -281,6 +304,27 @@ def test_every_row_stays_and_every_drop_is_justified(
     for one in staying.values():
         for other in staying.values():
             assert one is other or one.sha256 != other.sha256
+    assert {s.key: s.group for s in out} == connected(out, max_distance)
+
+
+def connected(rows: Sequence[Sample], max_distance: int) -> dict[str, str | None]:
+    """The smallest key of each row's group by looking at every pair, again and again."""
+    least = {s.key: s.key for s in rows}
+    company: set[str] = set()
+    for _ in rows:
+        for one in rows:
+            for other in rows:
+                if one is not other and connects(one, other, max_distance):
+                    company.add(one.key)
+                    least[one.key] = min(least[one.key], least[other.key])
+    return {key: least[key] if key in company else None for key in least}
+
+
+def connects(one: Sample, other: Sample, max_distance: int) -> bool:
+    seen = all(s.dropped is None or s.dropped.startswith("duplicate:") for s in (one, other))
+    bits = int(str(one.phash), 16) ^ int(str(other.phash), 16)
+    near = bits.bit_count() <= max_distance and one.key.split("-")[1] == other.key.split("-")[1]
+    return one.sha256 == other.sha256 or (seen and near)
 
 
 @given(st.lists(st.integers(0, 2**64 - 1), max_size=30), st.integers(0, 70), st.integers(0, 3))

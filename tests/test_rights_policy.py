@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 from curate.dataset import engine
 from curate.dataset.sample import Sample, Verdict
 from curate.errors import InputError, UsageError
+from curate.rights import decide as decisions_of
 from curate.rights import policy
+from curate.rights.check import check
+from curate.rights.decide import decide
 from curate.rights.licences import LICENCE_KINDS
-from curate.rights.policy import USES, check, decide, read_policy
+from curate.rights.policy import USES, read_policy
 
 PIXABAY = "LicenseRef-scancode-pixabay-content"
-FILLED = set(policy.POLICY_COLUMNS)
+FILLED = set(decisions_of.DECIDED_FIELDS)
 
 
 def picture(text: str | None = None, **fields: object) -> Sample:
@@ -49,9 +52,9 @@ def write(tmp_path: Path):
         ("Public Domain Mark 1.0", "allow allow allow", "allow allow allow", "allow allow allow"),
         ("MIT", "allow allow allow", "allow allow allow", "allow allow allow"),
         ("CC BY 4.0", "allow allow allow", "allow allow allow", "allow allow allow"),
-        ("CC BY-SA 4.0", "hold hold hold", "hold hold hold", "hold hold hold"),
+        ("CC BY-SA 4.0", "allow hold hold", "hold hold hold", "hold hold hold"),
         ("CC BY-NC 4.0", "allow hold hold", "allow allow hold", "deny deny deny"),
-        ("CC BY-NC-SA 4.0", "hold hold hold", "hold hold hold", "deny deny deny"),
+        ("CC BY-NC-SA 4.0", "allow hold hold", "hold hold hold", "deny deny deny"),
         ("CC BY-ND 4.0", "deny deny deny", "deny deny deny", "deny deny deny"),
         ("CC BY-ND", "deny deny deny", "deny deny deny", "deny deny deny"),
         ("CC BY", "hold hold hold", "hold hold hold", "hold hold hold"),
@@ -189,7 +192,7 @@ REFUSED = [
     (
         "[xyz]\n",
         "no setting 'xyz'",
-        "one of train, share_dataset, share_model, sources, permissions",
+        "one of train, share_dataset, share_model, sources, permissions, signals, copies",
     ),
     ('[train]\nallo = ["cc0"]\n', "mine.toml [train]: no setting 'allo'", "did you mean allow?"),
     ("train = 1\n", "mine.toml train: 1 is not a table [train]", "write a table [train]"),
@@ -310,7 +313,7 @@ def test_unknown_and_opted_out_never_means_allowed(sample, name):
     done = decide(sample, read_policy(name))
     for use in USES:
         verdict = getattr(done, use)
-        assert verdict.reasons and verdict.decision in policy.DECISIONS
+        assert verdict.reasons and verdict.decision in decisions_of.DECISIONS
         if sample.opt_outs:
             assert verdict.decision == "deny"
         if done.license is None or done.license.endswith("-family"):
@@ -334,7 +337,13 @@ def test_check_is_a_step(rows, random):
 
 def test_the_guide_names_every_kind_rule_and_code(write, tmp_path):
     guide = (Path(__file__).parent.parent / "docs" / "rights.md").read_text("utf-8")
-    codes = [*policy.CODES.values(), "licence:", "licence-unknown", "licence-family", "opt-out:"]
+    codes = [
+        *decisions_of.CODES.values(),
+        "licence:",
+        "licence-unknown",
+        "licence-family",
+        "opt-out:",
+    ]
     codes += ["licence-conflict", "terms:", "source-rule:", "basis:", "permission:"]
     for name in (*LICENCE_KINDS, *policy.SOURCE_RULES, *codes, "no-basis", "no-permission"):
         assert f"`{name}" in guide, name

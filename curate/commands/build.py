@@ -1,17 +1,24 @@
-"""From fetched images to shards: check, dedup, caption and pack, alone and in a row."""
+"""From fetched images to shards: check, dedup, caption, pack; `build` is all of them in a row."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from curate.captions.clean import caption
 from curate.commands.status import reason_counts, verdict_counts
-from curate.dataset.folder import Dataset
-from curate.dataset.sample import live_samples
-from curate.rights import policy as policies
+from curate.dataset.folder import Dataset, Step, Store, command_line
+from curate.dataset.sample import Sample, live_samples
+from curate.errors import InputError
+from curate.rights import removals
+from curate.rights.check import check, join_copies
+from curate.rights.policy import read_policy
+from curate.rights.signals.collect import read_embedded
 from curate.system.progress import SILENT, Progress
 
 if TYPE_CHECKING:
+    import daft
+
     from curate.images.dedup import DedupSummary as Deduplicated
     from curate.shards.pack import PackSummary as Packed
 
@@ -25,6 +32,7 @@ class CheckSummary:
     rows: int
     verdicts: Mapping[str, Mapping[str, int]]  # use -> decision -> rows
     reasons: Mapping[str, int]  # code that holds or denies training -> rows
+    unlicensed: int  # rows of folders of which no licence was ever stated
 
     def as_rows(self) -> list[tuple[object, ...]]:
         """A line for each use, then one for each reason."""
@@ -50,7 +58,7 @@ class CaptionSummary:
 
 @dataclass(frozen=True)
 class BuildSummary:
-    """What the four steps did."""
+    """What the steps did; `check` is the second one, which knows the copies."""
 
     check: CheckSummary
     dedup: "Deduplicated"
@@ -66,23 +74,57 @@ class BuildSummary:
         return rows
 
 
-def check_dataset(dataset: Dataset, *, policy: str = "personal") -> CheckSummary:
+def check_dataset(
+    dataset: Dataset, *, policy: str = "personal", progress: Progress = SILENT
+) -> CheckSummary:
     """Identify every licence and decide every use by a policy; the command `curate check`.
 
     Raises:
         InputError: there is no dataset, or the policy cannot be understood.
         UsageError: no such policy, or another command is at work there.
     """
-    rules = policies.read_policy(policy)
+    return _run_check(dataset, policy, check, progress)
+
+
+def check_copies(
+    dataset: Dataset, *, policy: str = "personal", progress: Progress = SILENT
+) -> CheckSummary:
+    """What `check_dataset` gives after it ran before; only copies are decided again."""
+    return _run_check(dataset, policy, join_copies, progress)
+
+
+def _run_check(dataset: Dataset, policy: str, step: Step, progress: Progress) -> CheckSummary:
+    rules, evidence = read_policy(policy), Store(dataset.evidence)
+
+    def gather(rows: "daft.DataFrame", *, policy: str) -> "daft.DataFrame":
+        from curate.dataset import engine
+
+        rows = engine.apply_to_all_rows(rows, partial(_read_bytes, dataset.store, progress))
+        return step(rows, policy=policy, evidence=evidence, removed=removals.read(dataset.root))
+
     with dataset.lock(existing=True):
-        samples = live_samples(dataset.run_step(policies.check, "check", {"policy": policy}))
+        samples = live_samples(dataset.run_step(gather, "check", {"policy": policy}))
+    silent = [s for s in samples if s.source == "folder" and not (s.license_text or s.license_url)]
     return CheckSummary(
         policy=str(rules.path),
         policy_sha256=rules.sha256,
         rows=len(samples),
         verdicts=verdict_counts(samples),
         reasons=reason_counts(samples),
+        unlicensed=len(silent),
     )
+
+
+def _read_bytes(store: Store, progress: Progress, samples: Sequence[Sample]) -> list[Sample]:
+    """The samples with what their own bytes say; those of removed ones are gone."""
+    there = [s for s in samples if s.drop_reason != removals.REMOVED]
+    read = {s.key: s for s in read_embedded(there, store, progress)}
+    return [read.get(s.key, s) for s in samples]
+
+
+def own_licence_command(dataset: Dataset) -> str:
+    """What to type where pictures of a folder state no licence and the user made them."""
+    return command_line(dataset.root, "fetch", "folder", "DIR", "--license", "own")
 
 
 def caption_dataset(dataset: Dataset, *, per_image: int = 4) -> CaptionSummary:
@@ -106,7 +148,9 @@ def build_dataset(
     format: str = "jpg",
     progress: Progress = SILENT,
 ) -> BuildSummary:
-    """Check, drop copies, caption and pack, in this order; the command `curate build`.
+    """Check, drop copies, check the copies, caption and pack; the command `curate build`.
+
+    It ends after a check that allows nothing: no later step could change that.
 
     Args:
         dataset: the folder.
@@ -116,22 +160,41 @@ def build_dataset(
         progress: is told which step is at work, and counts images.
 
     Raises:
-        InputError: as each of the four; what was finished before stays.
-        UsageError: as each of the four.
+        InputError: nothing may be trained on, or as each of the steps; what was finished before
+            stays.
+        UsageError: as each of the steps.
     """
     from curate.images.dedup import find_duplicates
     from curate.shards.pack import check_pack_settings, pack
 
     dataset.require_dataset()
-    check_pack_settings(size, format)  # before the three steps that take time
-    progress.say(f"1 of 4: check by {policies.read_policy(policy).path}")
-    checked = check_dataset(dataset, policy=policy)
-    progress.say("2 of 4: dedup")
+    check_pack_settings(size, format)  # before the steps that take time
+    progress.say(f"1 of 5: check by {read_policy(policy).path}")
+    _require_allowed(dataset, check_dataset(dataset, policy=policy, progress=progress))
+    progress.say("2 of 5: dedup")
     deduplicated = find_duplicates(dataset, progress=progress)
     for note in deduplicated.notes():
         progress.say(note)
-    progress.say("3 of 4: caption")
+    progress.say("3 of 5: check of copies, the strictest of each group counts")
+    checked = check_copies(dataset, policy=policy, progress=progress)
+    _require_allowed(dataset, checked)
+    progress.say("4 of 5: caption")
     captioned = caption_dataset(dataset)
-    progress.say("4 of 4: pack")
+    progress.say("5 of 5: pack")
     packed = pack(dataset, size=size, format=format, progress=progress)
     return BuildSummary(checked, deduplicated, captioned, packed)
+
+
+def _require_allowed(dataset: Dataset, checked: CheckSummary) -> None:
+    """Stop where no image may be trained on, with the reasons and what to type."""
+    train = checked.verdicts["train"]
+    if train["allow"]:
+        return
+    decided = ", ".join(f"{decision} {n}" for decision, n in train.items() if n)
+    reasons = ", ".join(f"{code} {n}" for code, n in list(checked.reasons.items())[:3])
+    why = f"{decided}: {reasons}" if decided else "no image is in use"
+    fix = command_line(dataset.root, "status")
+    if checked.unlicensed:
+        fix = own_licence_command(dataset)
+        why += f"; if you made these {checked.unlicensed}, say so"
+    raise InputError(dataset.root, f"nothing to pack: no image may be trained on ({why})", fix=fix)

@@ -6,7 +6,7 @@ figures are in docs/shards.md.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import compress, pairwise
 from typing import TYPE_CHECKING, Any
@@ -116,7 +116,9 @@ def drop_duplicates(
     """Mark as `duplicate:KEY` each image that is a copy of a better one that stays.
 
     Images are taken best first (see `preference_key`), so the order of the rows changes nothing;
-    a copy names the image that stays, and chains are not followed.
+    a copy names the image that stays, and chains are not followed. `group` follows them: whatever
+    is a copy of a copy is in it, and rows that were dropped for another reason while their bytes
+    or pixels are known, too. So neither which copy stays nor what was dropped changes a group.
 
     Args:
         samples: rows, measured or not.
@@ -127,23 +129,53 @@ def drop_duplicates(
     """
     fresh = reinstate_samples(samples, DUPLICATE)
     ranked = sorted(live_samples(fresh), key=preference_key)
+    groups = _Groups()
+    first: dict[str, str] = {}
+    for sample in sorted(fresh, key=preference_key):
+        for name in filter(None, (sample.sha256, sample.pixel_sha256)):
+            groups.join(first.setdefault(name, sample.key), sample.key)
     twins = _exact_twins(ranked)
     hashed = [s for s in ranked if s.key not in twins and s.phash]
-    near = _near_twins(hashed, thumbs, max_distance, mirrors)
+    near = _near_twins(hashed, thumbs, max_distance, mirrors, groups)
     equal = {key: near.get(twin, twin) for key, twin in twins.items()}  # no chains
-    return drop_samples(fresh, {key: f"{DUPLICATE}:{twin}" for key, twin in (equal | near).items()})
+    reasons = {key: f"{DUPLICATE}:{twin}" for key, twin in (equal | near).items()}
+    names = groups.names()
+    return [replace(s, group=names.get(s.key)) for s in drop_samples(fresh, reasons)]
 
 
-def preference_key(sample: Sample) -> tuple[bool, int, int, int, float, str]:
-    """Sorts the image to keep first: allowed, well documented, large, sharp, then by key.
+def preference_key(sample: Sample) -> tuple[int, int, float, str]:
+    """Sorts the image to keep first: well documented, large, sharp, then by key.
 
-    Before all others one with an opt-out: it stays, and is denied, so that no copy of what its
-    owner withdrew is used in its place.
+    What a policy makes of it has no say: all copies have one verdict, whichever stays.
     """
-    rank = ("allow", "hold", None, "deny").index(sample.train and sample.train.decision)
-    documents = (sample.license, sample.license_url, sample.author, sample.page_url)
+    documents = (sample.license_text, sample.license_url, sample.author, sample.page_url)
     known = sum(fact is not None for fact in documents)
-    return not sample.opt_outs, rank, -known, -sample.area, -(sample.sharpness or 0.0), sample.key
+    return -known, -sample.area, -(sample.sharpness or 0.0), sample.key
+
+
+class _Groups:
+    """Keys that are connected, directly or through others (a union-find forest)."""
+
+    def __init__(self) -> None:
+        self.above: dict[str, str] = {}  # key -> a smaller key of its group, or itself
+
+    def root(self, key: str) -> str:
+        """The smallest key of a key's group."""
+        above = self.above
+        while (up := above.setdefault(key, key)) != key:
+            above[key] = key = above[up]
+        return key
+
+    def join(self, one: str, other: str) -> None:
+        """Make one group of two."""
+        first, second = sorted((self.root(one), self.root(other)))
+        self.above[second] = first
+
+    def names(self) -> dict[str, str]:
+        """For each key that has company the smallest key of its group."""
+        roots = {key: self.root(key) for key in self.above}
+        size = Counter(roots.values())
+        return {key: root for key, root in roots.items() if size[root] > 1}
 
 
 def _exact_twins(ranked: Sequence[Sample]) -> dict[str, str]:
@@ -165,30 +197,56 @@ def _near_twins(
     thumbs: "Callable[[Sequence[Sample]], Mapping[str, Thumbnail]]",
     max_distance: int,
     mirrors: bool,
+    groups: _Groups,
 ) -> dict[str, str]:
-    """For each image that looks like an earlier one that stays, the key of that one."""
-    import numpy as np
+    """For each image that looks like an earlier one that stays, the key of that one.
 
+    Whatever looks alike is joined in `groups`, also where neither stays; images that are connected
+    already are not compared for that.
+    """
     reached = _reachable(ranked, max_distance, mirrors)
     images = thumbs(_needing_thumbnails(ranked, reached))
     place = {s.key: n for n, s in enumerate(ranked)}
-    kept: dict[str, list[Sample]] = defaultdict(list)  # by hash
+    kept: dict[str, list[str]] = defaultdict(list)  # hash -> keys
+    dropped: dict[str, list[str]] = defaultdict(list)
     near: dict[str, str] = {}
     for sample in ranked:
         if sample.key not in images:
             continue
-        twins: list[Sample] = []
-        for others, mirrored in reached[sample.key]:
-            seen = images[sample.key][:, ::-1] if mirrored else images[sample.key]
-            found = [other for name in others for other in kept.get(name, ())]
-            if found:
-                same = is_same_image(seen, np.stack([images[other.key] for other in found]))
-                twins += compress(found, same.tolist())
+        twins = _alike(sample.key, reached[sample.key], kept, images)
+        for twin in twins:
+            groups.join(sample.key, twin)
+        for twin in _alike(sample.key, reached[sample.key], dropped, images, groups):
+            groups.join(sample.key, twin)
         if twins:
-            near[sample.key] = min(twins, key=lambda s: place[s.key]).key
-        else:
-            kept[str(sample.phash)].append(sample)
+            near[sample.key] = min(twins, key=lambda key: place[key])
+        (dropped if twins else kept)[str(sample.phash)].append(sample.key)
     return near
+
+
+def _alike(
+    key: str,
+    reached: Sequence[tuple[Sequence[str], bool]],
+    others: Mapping[str, Sequence[str]],
+    images: "Mapping[str, Thumbnail]",
+    apart: _Groups | None = None,
+) -> set[str]:
+    """Those of `others` (hash -> keys) within reach that the image `key` looks like.
+
+    With `apart`, those that are in its group already are left out.
+    """
+    import numpy as np
+
+    twins: set[str] = set()
+    for hashes, mirrored in reached:
+        found = [other for name in hashes for other in others.get(name, ())]
+        if apart:
+            found = [other for other in found if apart.root(other) != apart.root(key)]
+        if found:
+            shown = images[key][:, ::-1] if mirrored else images[key]
+            same = is_same_image(shown, np.stack([images[other] for other in found]))
+            twins.update(compress(found, same.tolist()))
+    return twins
 
 
 def _reachable(

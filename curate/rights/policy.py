@@ -1,39 +1,43 @@
-"""A TOML policy turns licences, terms and opt-outs into three verdicts an image.
+"""A policy as a TOML file states it: which licences, terms and signals mean what for each use.
 
 This records and applies a policy; it is not legal advice.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from curate.dataset.sample import Sample, Verdict
 from curate.errors import InputError, UsageError
 from curate.rights.licences import (
     COPYLEFT,
     LICENCE_KINDS,
-    OWN,
     PERMISSIVE,
     TERMS,
-    Licence,
     identify,
     is_family,
-    kinds_of,
 )
 from curate.system.settings import check_settings, read_toml, suggest
-
-if TYPE_CHECKING:
-    import daft
 
 POLICY_FOLDER = Path(__file__).with_name("policies")
 USES = ("train", "share_dataset", "share_model")
 SOURCE_RULES = ("licence", "basis", "permission", "hold", "deny")
 DECISIONS = ("deny", "hold", "allow")  # strictest first
-POLICY_COLUMNS = ("license", "license_how", *USES, "policy")
-_ABBREVIATED = ("share-alike", "sa"), ("non-commercial", "nc"), ("no-derivatives", "nd")
-CODES = {kind: f"licence-{letters}" for kind, letters in _ABBREVIATED}
+SIGNALS = (  # what [signals] decides, beside licence and terms
+    "site-opt-out",  # a host's word about all it holds, against an author's open licence
+    "signals-contradict",  # one signal allows training, another does not
+    "signal-unclear",  # a signal speaks of training, but cannot be read
+    "ai-made",  # as its source or its own bytes state
+    "mature",  # as its source states
+    "people",  # rights of people who are shown, as its source states
+    "trademarks",  # as its source states
+    "restrictions",  # any other right beside copyright, as its source states
+    "drift",  # its source states another licence later
+    "gone-at-source",  # its source has it no more
+)
+SIGNAL_RULES = {"record": "allow", "hold": "hold", "deny": "deny"}  # rule -> decision at best
+UNNAMED = "hold"  # the rule of a signal that a policy does not name
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,34 +59,8 @@ class Policy:
     deny: Mapping[str, frozenset[str]]  # use -> kinds and ids
     sources: Mapping[str, Mapping[str, str]]  # source -> use -> one of SOURCE_RULES
     permissions: tuple[Permission, ...]
-
-
-def check(rows: "daft.DataFrame", *, policy: str = "personal") -> "daft.DataFrame":
-    """Identify each image's licence and decide its three uses by a policy.
-
-    Args:
-        rows: a data frame of samples.
-        policy: "personal", "research", "commercial", or the path of a TOML file.
-
-    Raises:
-        UsageError: there is no shipped policy of that name.
-        InputError: the file cannot be read, or says something that is not understood.
-    """
-    from curate.dataset import engine
-
-    rules = read_policy(policy)
-    return engine.map_rows(rows, lambda sample: decide(sample, rules), fills=POLICY_COLUMNS)
-
-
-def decide(sample: Sample, policy: Policy) -> Sample:
-    """The sample with its licence identified and its three verdicts."""
-    licence = identify(sample.license_text, sample.license_url)
-    if licence.id == OWN and sample.license_by != "user":
-        how = f"{licence.how} was not stated by you (--license own)"
-        licence = Licence(None, how, ("unknown",))
-    found: dict[str, Any] = {use: _verdict(sample, licence, policy, use) for use in USES}
-    found |= {"license": licence.id, "license_how": licence.how, "policy": policy.sha256}
-    return replace(sample, **found)
+    signals: Mapping[str, Mapping[str, str]]  # one of SIGNALS -> use -> one of SIGNAL_RULES
+    believe: frozenset[str]  # sources whose statement counts alone among copies
 
 
 def policy_names() -> list[str]:
@@ -105,52 +83,13 @@ def read_policy(policy: str) -> Policy:
     allow, deny = ({use: lists[use][key] for use in USES} for key in ("allow", "deny"))
     permissions = tuple(_permissions(path, document.get("permissions", ()), sources))
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Policy(path, sha256, allow, deny, sources, permissions)
+    signals = _parse_signals(path, document.get("signals", {}))
+    copies = check_settings(f"{path} [copies]", document.get("copies", {}), _COPIES)
+    believe = frozenset(copies.get("believe", ()))
+    return Policy(path, sha256, allow, deny, sources, permissions, signals, believe)
 
 
-def _verdict(sample: Sample, licence: Licence, policy: Policy, use: str) -> Verdict:
-    """The strictest of what opt-outs, source and licence say, with the codes that led to it."""
-    if sample.opt_outs:
-        return Verdict("deny", tuple(f"opt-out:{signal}" for signal in sample.opt_outs))
-    said = [_verdict_by_source(sample, licence.id, policy, use)]
-    if licence.id not in TERMS or "conflict" in licence.problems:
-        said.append(_verdict_by_licence(licence, policy, use))
-    strictest = min((v.decision for v in said if v), key=DECISIONS.index)
-    codes = [code for v in said if v and v.decision == strictest for code in v.reasons]
-    return Verdict(strictest, tuple(codes))
-
-
-def _verdict_by_licence(licence: Licence, policy: Policy, use: str) -> Verdict:
-    if licence.id is None:
-        return Verdict("hold", ("licence-unknown",))
-    kinds = set(kinds_of(licence.id))
-    codes = [f"licence-{p}" for p in licence.problems]
-    codes += [f"licence:{licence.id}", *(code for kind, code in CODES.items() if kind in kinds)]
-    allow, deny = policy.allow[use], policy.deny[use]
-    if licence.id in deny or (licence.id not in allow and kinds & deny):
-        return Verdict("deny", tuple(codes))
-    allowed = (licence.id in allow or kinds <= allow) and not licence.problems
-    return Verdict("allow" if allowed else "hold", tuple(codes))
-
-
-def _verdict_by_source(sample: Sample, id: str | None, policy: Policy, use: str) -> Verdict | None:
-    """What the terms of the image's source say; None where only the licence counts."""
-    name = TERMS.get(id or "", sample.source)
-    rule = _source_rule(policy.sources, name, use)
-    code = f"terms:{name}" if name in TERMS.values() else f"source-rule:{name}"
-    if rule == "licence":
-        return None
-    if rule == "deny":
-        return Verdict("deny", (code,))
-    for permission in policy.permissions:
-        if permission.source == name and use in permission.uses:
-            return Verdict("allow", (code, f"permission:{permission.sha256[:12]}"))
-    if rule == "basis" and (said := " ".join((sample.basis or "").split())):
-        return Verdict("allow", (code, f"basis:{said}"))
-    return Verdict("hold", (code,) if rule == "hold" else (code, f"no-{rule}"))
-
-
-def _source_rule(sources: Mapping[str, Mapping[str, str]], name: str, use: str) -> str:
+def source_rule(sources: Mapping[str, Mapping[str, str]], name: str, use: str) -> str:
     """The policy's rule for a source, or else what its terms come to."""
     usual = "deny" if use == "share_dataset" else "permission"
     return sources.get(name, {}).get(use, usual if name in TERMS.values() else "licence")
@@ -160,7 +99,9 @@ _TABLES = {
     **dict.fromkeys(USES, dict),
     "sources": dict[str, dict[str, Any]],
     "permissions": tuple[dict[str, Any], ...],
+    **dict.fromkeys(("signals", "copies"), dict),
 }
+_COPIES = {"believe": tuple[str, ...]}
 
 
 def _lists(path: Path, use: str, table: Mapping[str, Any]) -> dict[str, frozenset[str]]:
@@ -195,6 +136,27 @@ def _parse_source_rules(path: Path, name: str, table: Mapping[str, Any]) -> Mapp
     return rules
 
 
+def _parse_signals(path: Path, table: Mapping[str, Any]) -> dict[str, Mapping[str, str]]:
+    """The rule of every signal for each use: a word for all three, or a table by use."""
+    label = f"{path} [signals]"
+    by_use = {name for name in SIGNALS if isinstance(table.get(name), dict)}
+    check_settings(label, table, {name: dict if name in by_use else str for name in SIGNALS})
+    signals: dict[str, Mapping[str, str]] = {}
+    for name in SIGNALS:
+        said = table.get(name, UNNAMED)
+        if name in by_use:
+            said = check_settings(f"{label} {name}", said, dict.fromkeys(USES, str))
+            rules = {use: said.get(use, UNNAMED) for use in USES}
+        else:
+            rules = dict.fromkeys(USES, said)
+        for rule in rules.values():
+            if rule not in SIGNAL_RULES:
+                fix = suggest(rule, SIGNAL_RULES)
+                raise InputError(f"{label} {name}", f"no rule {rule!r}", fix=fix)
+        signals[name] = rules
+    return signals
+
+
 def _permissions(
     path: Path, entries: Sequence[Mapping[str, Any]], sources: Mapping[str, Mapping[str, str]]
 ) -> list[Permission]:
@@ -208,7 +170,7 @@ def _permissions(
             if name not in entry:
                 raise InputError(subject, f"names no {name}", fix=f'add {name} = "…"')
         uses = entry.get("uses", ["train"])
-        rules = {use: _source_rule(sources, entry["source"], use) for use in USES}
+        rules = {use: source_rule(sources, entry["source"], use) for use in USES}
         possible = [use for use, rule in rules.items() if rule not in ("licence", "deny")]
         if not uses or not set(uses) <= set(possible):
             problem = f"permits {uses!r}, for which [sources.{entry['source']}] asks for none"

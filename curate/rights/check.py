@@ -1,0 +1,136 @@
+"""The step that decides: each image for itself, then all copies of a picture together."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from curate.dataset.folder import Store
+from curate.dataset.sample import Sample
+from curate.errors import InputError
+from curate.rights.copies import is_joined, join
+from curate.rights.decide import decide
+from curate.rights.policy import USES, Policy, read_policy
+from curate.rights.removals import REMOVED, Tombstone, mark_removed
+from curate.rights.signals.collect import signals_of
+
+if TYPE_CHECKING:
+    import daft
+
+    Faults = Mapping[str, Sequence[str]]  # key -> codes of what its evidence lacks
+
+
+def check(
+    rows: "daft.DataFrame",
+    *,
+    policy: str = "personal",
+    evidence: Store | None = None,
+    removed: Sequence[Tombstone] = (),
+) -> "daft.DataFrame":
+    """Identify each image's licence and decide its three uses; copies have one verdict.
+
+    Args:
+        rows: samples; dropped ones are decided, too, for what is said of a copy counts.
+        policy: "personal", "research", "commercial", or the path of a TOML file.
+        evidence: where the answers of servers lie. None: they are not looked at, and
+            the rows' `signals` stay as they are.
+        removed: what was taken out; images that are or look like it are dropped.
+
+    Raises:
+        UsageError: there is no shipped policy of that name.
+        InputError: the file cannot be read, or says something that is not understood.
+    """
+    from curate.dataset import engine
+
+    rules = read_policy(policy)
+    decided = partial(check_samples, policy=rules, evidence=evidence, removed=removed)
+    return engine.apply_to_all_rows(rows, decided)
+
+
+def join_copies(
+    rows: "daft.DataFrame",
+    *,
+    policy: str = "personal",
+    evidence: Store | None = None,
+    removed: Sequence[Tombstone] = (),
+) -> "daft.DataFrame":
+    """What `check` gives, deciding only where groups of copies or hashes may have changed it.
+
+    Arguments as for `check`, which came before.
+    """
+    from curate.dataset import engine
+
+    rules = read_policy(policy)
+    decided = partial(
+        check_samples, policy=rules, evidence=evidence, removed=removed, only_copies=True
+    )
+    return engine.apply_to_all_rows(rows, decided)
+
+
+def check_samples(
+    samples: Sequence[Sample],
+    *,
+    policy: Policy,
+    evidence: Store | None,
+    removed: Sequence[Tombstone],
+    only_copies: bool = False,
+) -> list[Sample]:
+    """The samples with their verdicts; see `check`, and `join_copies` for `only_copies`."""
+    marked = mark_removed(samples, removed)
+    due = {s.key for s in marked if not only_copies or _is_open(s, policy)}
+    faults = find_faults(evidence, [s for s in marked if s.key in due]) if evidence else {}
+    decided = [
+        _decide(s, policy, evidence, faults.get(s.key, {})) if s.key in due else s for s in marked
+    ]
+    return join(decided, policy)
+
+
+def find_faults(evidence: Store, samples: Sequence[Sample]) -> dict[str, dict[str, str]]:
+    """By key of each image from a server: the stored answers that are not as they were stored.
+
+    Every answer that a row names is compared with the SHA-256 that names it, once.
+
+    Returns:
+        Key -> SHA-256 -> "evidence-missing" or "evidence-changed"; intact rows are left out.
+    """
+    known: dict[str, str | None] = {}
+    found = {}
+    for sample in samples:
+        if sample.image_url is None:
+            continue
+        later = (said.evidence for said in sample.restated)
+        names = [n for n in (sample.evidence, *sample.site_evidence, *later) if n]
+        for name in names:
+            if name not in known:
+                known[name] = _fault_of(evidence, name)
+        if faults := {name: fault for name in names if (fault := known[name])}:
+            found[sample.key] = faults
+    return found
+
+
+def _fault_of(evidence: Store, sha256: str) -> str | None:
+    try:
+        evidence.get(sha256)
+    except InputError:
+        return f"evidence-{'changed' if evidence.path_of(sha256).exists() else 'missing'}"
+    return None
+
+
+def _decide(
+    sample: Sample, policy: Policy, evidence: Store | None, faults: Mapping[str, str]
+) -> Sample:
+    """The sample decided for itself, after gathering what is said of it."""
+    if evidence is not None:
+        intact = tuple(name for name in sample.site_evidence if name not in faults)
+        said = signals_of(replace(sample, site_evidence=intact), evidence)
+        sample = replace(sample, signals=said)
+    return decide(sample, policy, sorted(set(faults.values())))
+
+
+def _is_open(sample: Sample, policy: Policy) -> bool:
+    """Whether the verdicts of a row may be other ones than those it has, its facts unchanged."""
+    verdicts = [getattr(sample, use) for use in USES]
+    if sample.group is not None or sample.policy != policy.sha256 or None in verdicts:
+        return True
+    was_removed = any(REMOVED in v.reasons for v in verdicts)
+    return was_removed != (sample.drop_reason == REMOVED) or any(map(is_joined, verdicts))
