@@ -127,8 +127,6 @@ UNREAD = [
     "MIT OR Apache-2.0",
     "MIT+",
     "СС BY 4.0",  # Cyrillic letters
-    "GPL-2.0",
-    "GFDL",
     "Public domain in the United States",
     "Some rights reserved",
     "4",  # a Flickr number says nothing without Flickr's table

@@ -12,7 +12,7 @@ import pytest
 from curate.captions import clean
 from curate.prompts.reader import parse_prompt
 from curate.prompts.units import find_units
-from curate.rights import licences
+from curate.rights import licence_names, licences
 from curate.rights.licences import kinds_of
 from curate.text import analysis, bindings, lemmas, negation, phrases, stopwords, tokens
 from curate.text.word_lists import read_sections
@@ -31,7 +31,7 @@ SECOND_SHAPES = {
 }
 CACHES = [
     kept
-    for module in (analysis, bindings, lemmas, licences, negation, phrases, stopwords)
+    for module in (analysis, bindings, lemmas, licence_names, negation, phrases, stopwords)
     for name, kept in vars(module).items()
     if hasattr(kept, "cache_clear") and kept.__module__ == module.__name__
     if name != "_load_dictionary"  # of simplemma: no list of ours
@@ -109,7 +109,7 @@ def stating(text: str, _section: str, _entry: str) -> tuple[object, ...]:
     """Which licence is stated, of what kinds, and what a model of such images may claim."""
     licence = licences.identify(text, None)
     id = licence.id or "none"
-    return licence, kinds_of(id), claim_licence({id: 1})
+    return licence, kinds_of(id), claim_licence({id: 1}), licences.identify_flickr(text)
 
 
 READERS = {
