@@ -10,6 +10,7 @@ from typer.core import TyperCommand
 
 from curate.cli_fetch import DataOption, JsonOption, fetch_app, sources_app
 from curate.dataset.folder import DEFAULT_FOLDER, Dataset
+from curate.errors import ExitCode
 from curate.system import terminal
 
 app = typer.Typer(
@@ -213,6 +214,31 @@ def explain_command(
     else:
         terminal.print_table(("", explanation.sample.key), explanation.facts)
         terminal.print_lines([[explanation.conclusion]])
+
+
+@app.command("license")
+def license_command(
+    texts: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TEXT]...", help="What is stated; - or none: lines of a pipe."),
+    ] = None,
+    url: Annotated[str | None, _option("Address that is stated beside the text.")] = None,
+    flickr: Annotated[bool, _option("Read numbers as Flickr's interface means them.")] = False,
+    check: Annotated[bool, _option("Exit with 1 if any names no one licence.", "--check")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Say which licence a text or an address names, how it was derived, and what was given."""
+    from curate.commands import license
+
+    from_pipe = texts == ["-"] or (not texts and url is None)
+    given = license.read_stdin() if from_pipe else texts or []
+    found = license.read_statements(given, url=url, flickr=flickr)
+    if json:
+        terminal.print_json([asdict(reading) for reading in found])
+    else:
+        terminal.print_lines((r.license or "unknown", r.how, r.text) for r in found)
+    if check and not all(reading.is_known for reading in found):
+        raise typer.Exit(ExitCode.FOUND)
 
 
 @app.command("credits")
