@@ -1,11 +1,11 @@
 """The report for machines that check changes: GitHub annotations and JUnit XML."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
 from curate.coverage.verdicts import list_some, plural
+from curate.system.strangers import visible
 
 MAX_ANNOTATIONS = 10  # annotations of each severity that GitHub shows of one step
 MAX_LINES = 12  # lines of the prompts that a text lists
@@ -13,7 +13,6 @@ NOT_TESTS = frozenset(  # verdicts of what captions are not asked for
     "function-word control-token negated meta not-visual typo".split()
 )
 TESTED_KINDS = ("word", "phrase", "bind", "pair")
-_ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def github_commands(report: Mapping[str, Any]) -> str:
@@ -56,7 +55,7 @@ def junit_xml(report: Mapping[str, Any]) -> str:
     if _uncounted_data(report):
         suites.insert(0, _uncounted_suite(report))
     totals = {name: sum(int(s.attrib[name]) for s in suites) for name in ("tests", "failures")}
-    attributes = {"name": _legal_xml(f"vocab-gaps {prompts}"), "errors": "0"}
+    attributes = {"name": _lines(f"vocab-gaps {prompts}"), "errors": "0"}
     root = ElementTree.Element("testsuites", attributes | {n: str(v) for n, v in totals.items()})
     root.extend(suites)
     ElementTree.indent(root)
@@ -89,7 +88,7 @@ def _uncounted_suite(report: Mapping[str, Any]) -> ElementTree.Element:
     case = ElementTree.SubElement(suite, "testcase", attributes)
     told = {"type": "incomplete", "message": "what is called missing may be there"}
     failure = ElementTree.SubElement(case, "failure", told)
-    failure.text = _legal_xml("\n".join(f"not counted: {one}" for one in _uncounted_data(report)))
+    failure.text = _lines(*(f"not counted: {one}" for one in _uncounted_data(report)))
     return suite
 
 
@@ -99,11 +98,11 @@ def _suite(report: Mapping[str, Any], kind: str) -> ElementTree.Element:
     numbers = {"tests": str(len(items)), "failures": str(failures), "errors": "0"}
     suite = ElementTree.Element("testsuite", {"name": f"vocab-gaps {kind}", **numbers})
     for item in items:
-        name = _legal_xml(str(item["unit"]))
+        name = _lines(str(item["unit"]))
         attributes = {"classname": f"vocab-gaps.{kind}", "name": name}
         case = ElementTree.SubElement(suite, "testcase", attributes)
-        title = _legal_xml(f"{item['verdict']}: {item['unit']}")
-        text = _legal_xml("\n".join([title, *_gap_facts(report, item)]))
+        title = _lines(f"{item['verdict']}: {item['unit']}")
+        text = _lines(title, *_gap_facts(report, item))
         if item["severity"] == "error":
             told = {"type": str(item["verdict"]), "message": title}
             ElementTree.SubElement(case, "failure", told).text = text
@@ -129,12 +128,12 @@ def _gap_facts(report: Mapping[str, Any], item: Mapping[str, Any]) -> Iterator[s
 
 def _escape_data(text: str) -> str:
     """What stands behind `::`, on one line."""
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return visible(text).replace("%", "%25")
 
 
-def _legal_xml(text: str) -> str:
-    """The text without characters that XML 1.0 does not allow.
+def _lines(*texts: str) -> str:
+    """A line a text, of characters that XML 1.0 allows.
 
     Source: W3C, Extensible Markup Language 1.0, section 2.2.
     """
-    return _ILLEGAL.sub("\ufffd", text)
+    return "\n".join(map(visible, texts))

@@ -11,13 +11,19 @@ const count = (n, noun) => format(n) + " " + noun + (n === 1 ? "" : "s");
 const isGap = item => item.severity !== "info";
 const isPair = item => item.kind === "pair" || item.kind === "bind";
 
+// What strangers wrote is seen and does nothing, as `curate/system/strangers.py` has it: no line, no
+// control character and no mark that sets the direction of writing is handed on.
+const ACTS = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]/gu;
+const visible = text => text.replace(ACTS, c => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0"));
+
 function h(tag, attributes, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes || {})) {
     if (typeof value === "function") element.addEventListener(name, value);
     else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat(Infinity).filter(child => child !== null && child !== undefined));
+  element.append(...children.flat(Infinity).filter(child => child !== null && child !== undefined)
+    .map(child => typeof child === "string" ? visible(child) : child));
   return element;
 }
 

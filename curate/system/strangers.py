@@ -12,6 +12,8 @@ is shown as it stands, so this is for people to read, not to be read back.
 import html as html_module
 import re
 import unicodedata
+from typing import TypeGuard
+from urllib.parse import quote
 
 MOST_MARKS = 8  # on one letter; Tibetan stacks have as many, what covers other lines has more
 INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")  # though not by category
@@ -22,7 +24,7 @@ _LATER_LETTERS = re.compile(r"[\U0001f000-\U0001faff\U00020000-\U0003fffd]")  # 
 _SELECTORS = re.compile(r"[\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 _FLAG = re.compile("\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{3,6}\U000e007f")
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>#|&~$!:@{}^=]|^[-+](?=\s|$|-)|(?<=www)\.)")
-_NUMBERED = re.compile(r"^(\d{1,9})([.)])")
+_NUMBERED = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 
 
@@ -72,6 +74,16 @@ def markdown(text: str) -> str:
     return _NUMBERED.sub(r"\1\\\2", _MARKDOWN.sub(r"\\\1", visible(text).strip()))
 
 
+def markdown_link(text: str, url: str | None) -> str:
+    """A link in Markdown; the text alone where the address is none of the web."""
+    return f"[{markdown(text)}](<{_web_address(url)}>)" if _is_web(url) else markdown(text)
+
+
+def html_link(text: str, url: str | None) -> str:
+    """A link in HTML; the text alone where the address is none of the web."""
+    return f'<a href="{html(_web_address(url))}">{html(text)}</a>' if _is_web(url) else html(text)
+
+
 def csv_cell(text: str) -> str:
     """`visible` text for a cell of CSV (which the writer quotes) that no spreadsheet computes.
 
@@ -79,6 +91,18 @@ def csv_cell(text: str) -> str:
     """
     shown = visible(text)
     return f"'{shown}" if _FORMULA.match(shown) else shown
+
+
+def _is_web(url: str | None) -> TypeGuard[str]:
+    return bool(url) and str(url).startswith(("https://", "http://"))
+
+
+def _web_address(url: str) -> str:
+    """The address with all that could end it, or is not seen, in percent-encoding."""
+    plain = (c.isprintable() and c not in ' <>"\\|`' for c in url)
+    return "".join(
+        c if ok else quote(c, "", errors="replace") for c, ok in zip(url, plain, strict=True)
+    )
 
 
 def _is_shown(text: str, at: int) -> bool:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from curate.system.strangers import html
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -24,7 +26,7 @@ def render_page(
     data: object = None,
     **values: Any,
 ) -> str:
-    """An HTML page. Every value is escaped.
+    """An HTML page. Every value is escaped: it may hold what strangers wrote.
 
     Args:
         template: PACKAGE/FILE.
@@ -33,13 +35,13 @@ def render_page(
         data: what the scripts read, as JSON in the element `data`; None for none.
         values: the names in the template.
     """
-    from markupsafe import Markup, escape
+    from markupsafe import Markup
 
     inline = {"style": _read_asset("curate.system/style.css") + style, "data": _embed(data)}
     inline["script"] = "\n".join(map(_read_asset, scripts))
     trusted = {name: Markup(text) for name, text in inline.items()}  # noqa: S704  (ours, or no "<")
-    page = render_template(template, escape, **values, **trusted)
-    return page.encode("utf-8", "replace").decode()  # the name of a file need not be text
+    page = render_template(template, html, **values, **trusted)
+    return page.encode("utf-8", "replace").decode()  # data may hold half characters
 
 
 def data_uri(image: "bytes | np.ndarray", kind: str = "png") -> str:

@@ -8,20 +8,17 @@ its licence is the careful one: as if it were. It is a record of what the images
 legal advice.
 """
 
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 from markupsafe import Markup
 
 from curate.rights.licences import KNOWN_TO_HUBS, OWN, is_family, kinds_of, licence_url
-from curate.system import web_page
+from curate.system import strangers, web_page
 
+NONE = Markup("-")  # in a cell
 MAX_LETTERS = 300  # characters of a title or name that are kept
-MARKUP = frozenset("\\`*_[]<>#|&~$!:@{}^=")  # what Markdown, HTML and formulas may be made of
-BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 FREE = {"cc0", "public-domain-mark", "public-domain"}  # kinds that ask for nothing
 LENIENT = {"permissive", "attribution"}  # kinds that ask for credit and notices
 KNOWN = {*LENIENT, "share-alike", "copyleft", "non-commercial"}  # kinds that may be passed on
@@ -74,27 +71,18 @@ def render_credits(name: str, credits: Sequence[Mapping[str, str]]) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that shows as itself within a line of Markdown: no mark-up, one line, no turned order.
-
-    Characters that reorder what follows, control characters and half characters are left out;
-    longer text than `MAX_LETTERS` ends in "…".
-    """
-    line = " ".join(text.split())
-    line = "".join(c for c in line if c not in BIDI and unicodedata.category(c) not in ("Cc", "Cs"))
-    if len(line) > MAX_LETTERS:
-        line = line[: MAX_LETTERS - 1] + "…"
-    line = "".join(f"\\{c}" if c in MARKUP else c for c in line)
-    return line.replace("www.", "www\\.")
+    """Text that shows as itself within a line of Markdown; more than `MAX_LETTERS` ends in "…"."""
+    return strangers.markdown(_shorten(text))
 
 
 def markdown_link(text: str, url: str | None) -> Markup:
     """A link in Markdown; the text alone where the address is none of the web."""
-    shown = escape(text)
-    if not url or not url.startswith(("https://", "http://")):
-        return Markup(shown)  # noqa: S704  (escaped above)
-    plain = (c.isprintable() and c not in ' <>"\\|`' for c in url)
-    parts = (c if ok else quote(c, "", errors="replace") for c, ok in zip(url, plain, strict=True))
-    return Markup(f"[{shown}](<{''.join(parts)}>)")  # noqa: S704  (escaped above)
+    return Markup(strangers.markdown_link(_shorten(text), url))  # noqa: S704  (escaped there)
+
+
+def _shorten(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= MAX_LETTERS else line[: MAX_LETTERS - 1] + "…"
 
 
 def licence_link(id: str) -> Markup:
@@ -109,24 +97,24 @@ def _join(parts: Iterable[str]) -> Markup:
 
 def _format_share(share: Mapping[str, Any] | None, signed: bool = False) -> str:
     if share is None or share["value"] is None:
-        return "-"
+        return NONE
     sign = "+" if signed else ""
     value, low, high = (100 * share[name] for name in ("value", "low", "high"))
     return f"{value:{sign}.1f} ({low:{sign}.1f} to {high:{sign}.1f})"
 
 
 def _format_decibel(convergence: Mapping[str, Any] | None, name: str) -> str:
-    return f"{convergence[name]:.1f}" if convergence and convergence.get(name) is not None else "-"
+    return f"{convergence[name]:.1f}" if convergence and convergence.get(name) is not None else NONE
 
 
 def _format_high_frequency(convergence: Mapping[str, Any] | None) -> str:
     ratio = convergence and convergence.get("high_frequency")
-    return "-" if ratio is None else f"{ratio:.2f}"
+    return NONE if ratio is None else f"{ratio:.2f}"
 
 
 def _format_convergence(convergence: Mapping[str, Any] | None) -> str:
     if convergence is None:
-        return "-"
+        return NONE
     where = "held-out" if convergence.get("held_out") else "training"
     return f"{'yes' if convergence['converged'] else 'no'}, on {where} images"
 
