@@ -56,14 +56,14 @@ def trials_of(true: Reference, word: str) -> Trials:
 
 
 def ask_about_real_images(scorer: Scorer, true: Reference, word: str) -> Answered:
-    nothing = LookAlikes(np.zeros(len(true.keys), bool), 1.0)
+    nothing = LookAlikes(np.zeros(len(true.keys), bool), "")
     return calibrate.ask_about_real_images(scorer, trials_of(true, word), nothing)
 
 
 def choose_judges(
-    answered: Sequence[Answered], true: Reference, word: str, alike: float = 1.0
+    answered: Sequence[Answered], true: Reference, word: str, apart: str = ""
 ) -> tuple[list[Judge], dict[str, str]]:
-    return calibrate.choose_judges(answered, trials_of(true, word), alike)
+    return calibrate.choose_judges(answered, trials_of(true, word), apart)
 
 
 def judge(true: Reference, says: Saying, word: str = "star") -> tuple[Judge, dict[str, str]]:

@@ -107,14 +107,14 @@ def ask_about_real_images(
 
 
 def choose_judges(
-    answered: Sequence[Answered], trials: Trials, alike: float
+    answered: Sequence[Answered], trials: Trials, apart: str
 ) -> tuple[list[Judge], dict[str, str]]:
     """How far each scorer is relied upon, and which one counts for each measure.
 
     Args:
         answered: what each said of true images.
         trials: what is asked for: who can judge few prompts ranks lower.
-        alike: share of those with the word that have look-alikes without it.
+        apart: how those with the word keep apart from others by their looks; "": they do not.
 
     Returns:
         A judge a scorer; measure -> the name of the scorer that has the say, where any has.
@@ -138,7 +138,7 @@ def choose_judges(
             Judge(
                 one.scorer.name,
                 {measure: tally.rates(measure, half) for measure in _MEASURES},
-                alike,
+                apart,
                 ", ".join(tally.confused(half)),
                 tuple(sorted(one.closed)),
                 str(getattr(one.scorer, "digest", "")),

@@ -1,8 +1,8 @@
 """How images look, whatever they show: colours, contrasts, flat areas.
 
 A scorer that is right on all true images may still know nothing of a word: where all images with
-it are photographs, and all others drawings, it need only tell these apart. So true images without
-the word must be there that look like those with it.
+it are photographs, and all others drawings, it need only tell these apart. So images with the word
+must mix with the others by their looks about as much as those of other words do.
 
 Letters in names: N images, H and W pixels, D features.
 """
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from train.verification.intervals import mid_p
 from train.verification.pixels import distances, fit_within, resize, split_chunks
 from train.verification.scorers import Reference
 
@@ -21,6 +22,7 @@ SCALES = (1, 2, 4)  # pixels that contrasts are taken over
 FLAT = 1.5 / 255  # contrast below which a place is flat
 USUAL = 0.9  # of images without the word are so near to another
 BINS = 4  # of each colour channel
+LEAST_MIXED = 0.4  # of how much other words mix; what surely mixes less keeps apart (our choice)
 
 
 @dataclass(frozen=True)
@@ -28,34 +30,51 @@ class LookAlikes:
     """True images without the word that look like some with it."""
 
     alike_N: np.ndarray  # bool
-    share: float  # of the images with the word that have one
+    apart: str  # how the images with the word keep apart from the others, as a clause; "": not
 
 
 def look_alikes(reference: Reference, word: str) -> LookAlikes:
     """An image looks like another if they are no farther apart, by their looks, than nine in ten of
-    the images without the word are from the nearest image of another word of their own."""
+    the images without the word are from the nearest image of another word of their own.
+
+    Images of a word mix with the others as often as the image that looks most like one of them
+    is of another word, over how often it would be by chance. Copies are not asked about each other.
+    """
     x_ND = torch.from_numpy(style_features(reference.pixels_NHWC))
     x_ND = (x_ND - x_ND.mean(0)) / x_ND.std(0).clamp(min=1e-6)
     shown_N = reference.image_shows_word(word)
     own = [reference.own_word(said[0]) for said in reference.labels]
     numbers = {word: number for number, word in enumerate(dict.fromkeys(own))}
     own_N = np.array([numbers[own[label]] for label in reference.label_N])
-    other, one = np.flatnonzero(~shown_N), np.flatnonzero(shown_N)
-    usual, near, back = [], [], []
-    for rows in split_chunks(other):
-        apart = distances(x_ND[rows], x_ND[other])
-        same = torch.from_numpy(own_N[rows][:, None] == own_N[other])
-        usual.append(apart.masked_fill(same, torch.inf).amin(1))
-        to_word = distances(x_ND[rows], x_ND[one])
-        near.append(to_word.amin(1))
-        back.append(to_word.amin(0))
-    usual_N = torch.cat(usual).numpy()
-    usual_N = usual_N[np.isfinite(usual_N)]
+    own_N[shown_N] = len(numbers)
+    away_N, nearest_N = np.empty(len(own_N)), np.empty(len(own_N), np.int64)
+    to_word_N = np.empty(len(own_N))
+    for rows in split_chunks(np.arange(len(own_N))):
+        apart = distances(x_ND[rows], x_ND)
+        copies = reference.group_N[rows][:, None] == reference.group_N
+        apart = apart.masked_fill(torch.from_numpy(copies), torch.inf)
+        nearest_N[rows] = apart.argmin(1).numpy()
+        same = torch.from_numpy(own_N[rows][:, None] == own_N)
+        away_N[rows] = apart.masked_fill(same, torch.inf).amin(1).numpy()
+        to_word_N[rows] = apart[:, torch.from_numpy(shown_N)].amin(1).numpy()
+    usual_N = away_N[~shown_N & np.isfinite(away_N)]
     limit = float(np.quantile(usual_N, USUAL)) if len(usual_N) else 0.0
-    alike_N = np.zeros(len(shown_N), bool)
-    alike_N[other] = torch.cat(near).numpy() <= limit
-    found = torch.stack(back).amin(0).numpy() <= limit
-    return LookAlikes(alike_N, float(found.mean()))
+    alike_N = ~shown_N & (to_word_N <= limit)
+    return LookAlikes(alike_N, _how_apart(own_N[nearest_N] != own_N, own_N, shown_N))
+
+
+def _how_apart(mixed_N: np.ndarray, own_N: np.ndarray, shown_N: np.ndarray) -> str:
+    if shown_N.all():
+        return ""
+    chance_N = 1 - (np.bincount(own_N)[own_N] - 1) / (len(own_N) - 1)
+    usual = float(mixed_N[~shown_N].sum() / chance_N[~shown_N].sum())
+    hits, shown, chance = int(mixed_N[shown_N].sum()), int(shown_N.sum()), chance_N[shown_N].mean()
+    if mid_p(hits, shown)[1] / chance >= LEAST_MIXED * usual:
+        return ""
+    return (
+        f"by their looks the former mix with the latter {hits / shown / chance:.0%} as often as by "
+        f"chance, images of other words {usual:.0%}, so that how they look may be all it knows"
+    )
 
 
 def style_features(images_NHWC: np.ndarray) -> np.ndarray:

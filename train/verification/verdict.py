@@ -11,8 +11,6 @@ from train.verification.decisions import Verdict, judge_at_least, judge_at_most,
 from train.verification.intervals import FEW_GROUPS, Share
 from train.verification.rates import Corrected, Rates
 
-MIN_ALIKE = 0.5  # least share of true images with the word that look like one without it: otherwise
-# nothing says that a scorer knows the word, and not just how its images look (our choice)
 MIN_YOUDEN = 0.2  # least lower bound of sensitivity minus false positives: a scorer below it barely
 # tells the word from its neighbours (our choice)
 NOTHING_TO_FORGET = 0.2  # share below which old words surely stood before: they cannot be forgotten
@@ -85,7 +83,7 @@ class Judge:
 
     name: str
     rates: Mapping[str, Rates]  # by measure, on real images it has not seen
-    alike: float = 1.0  # share of true images with the word that look like one without it
+    apart: str = ""  # how true images with the word keep apart by their looks; "": they do not
     neighbours: str = ""  # the word whose images are most often taken to show the word
     closed: tuple[str, ...] = ()  # measures taken on altered copies of the images compared with
     digest: str = ""  # SHA-256 of its weights, where it has some that were given
@@ -93,7 +91,7 @@ class Judge:
 
     def has_say(self, measure: str) -> bool:
         """Whether it surely tells images that show it from such as do not, and from look-alikes."""
-        if measure == WORD and self.alike < MIN_ALIKE:
+        if measure == WORD and self.apart:
             return False
         good = measure in self.rates and self.rates[measure].youden.low > MIN_YOUDEN
         return good and (measure not in self.closed or self.has_say(WORD))
@@ -179,7 +177,7 @@ def decide(
         why = f"; the best is {describe_judge(best, WORD)}" if best else ""
         sentence = f"no scorer surely tells the word from its neighbours on real images{why}"
         helps = "another --scorer, or more real images with the word and of its neighbours"
-        if judges and judges[0].alike < MIN_ALIKE:
+        if judges and judges[0].apart:
             helps = "add real images to --shards that look like those of the word and lack it"
         findings.insert(0, Finding(Verdict.UNDECIDED, sentence, helps))
     order = (Verdict.FAILS, Verdict.UNDECIDED, Verdict.WORKS)
@@ -265,11 +263,8 @@ def describe_judge(judge: Judge, measure: str) -> str:
         line += ", a closed world: blurred and noised images of the set itself"
     if judge.has_say(measure):
         return line
-    if measure == WORD and judge.alike < MIN_ALIKE:
-        line += (
-            f"; only {judge.alike:.0%} of the former look like any of the latter, so that how they "
-            "look may be all it knows"
-        )
+    if measure == WORD and judge.apart:
+        line += f"; {judge.apart}"
     return f"{line}: no say"
 
 

@@ -267,7 +267,7 @@ class Verification:
             calibrate.ask_about_real_images(scorer, trials, alike, progress=self.progress)
             for scorer in scorers
         ]
-        judges, chosen_scorers = calibrate.choose_judges(answered, trials, alike.share)
+        judges, chosen_scorers = calibrate.choose_judges(answered, trials, alike.apart)
         if any(sample.group == STYLE for sample in trials.plan):
             style = StyleScorer(*split_sets(sets, self.word))
             self.notes += [style.cannot] if style.cannot else []
