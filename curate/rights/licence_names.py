@@ -29,6 +29,8 @@ def split_words(text: str) -> list[str]:
     text = re.sub(r"[\u200b\u200c\u200d\u2060\ufeff\u00ad]", "", text)
     text = re.sub(r"(?<=\d)_(?=\d)", ".", text)  # GBIF's CC_BY_4_0
     text = re.sub(r"(?<=[^\W\d_])v(?=\d)", " v", text)  # GPLv3
+    # "3.0 no" and "3.0-no" name Norway, where nothing follows; "3.0: no" and "3.0, no" deny.
+    text = re.sub(r"(?<=\d)(?!-?no\b|\s+no\b)\W{1,6}(?=no\b)", " ? ", text)
     pattern = r"\d+\.\d+(?!\.?\d)|[^\W\d_]+|\d+|[^\s\-_/()\[\]{}|,.:;\"'“”‘’]"
     return ["license" if word == "licence" else word for word in re.findall(pattern, text)]
 
@@ -159,7 +161,7 @@ def _read_place(words: Sequence[str], at: int, version: str) -> tuple[str, int]:
     word = words[at] if at < len(words) else ""
     if f"{version} {word}" in LISTS["spheres"]:
         return "", at + 1
-    if word in JURISDICTIONS:
+    if word in JURISDICTIONS and (word != "no" or at + 1 == len(words)):
         return word, at + 1
     return _read(words, at, "names of jurisdictions") or ("", at)
 

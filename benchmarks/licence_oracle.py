@@ -1,0 +1,134 @@
+"""What a licence allows, and the most that a text can be said to allow, without the code's lists.
+
+The order is set inclusion over six permissions. It knows nothing of `curate.rights`: a licence's
+permissions follow from its name, and a text's bound from the words in it that take a permission
+away, wherever they stand. What a text names must also be seen in it.
+"""
+
+import html
+import re
+import unicodedata
+
+ALL = frozenset({"train", "share", "modify", "commercial", "uncredited", "under other terms"})
+NOTHING: frozenset[str] = frozenset()
+CREDITED = ALL - {"uncredited"}
+COPYLEFT = CREDITED - {"under other terms"}
+FREE = {"CC0-1.0", "CC-PDM-1.0", "CC-PDDC", "0BSD", "Unlicense", "PDDL-1.0", "DL-DE-ZERO-2.0"}
+FREE |= {"LicenseRef-scancode-public-domain", "LicenseRef-scancode-us-govt-public-domain"}
+FREE |= {"LicenseRef-PDDL-family"}
+# MIT-0 and MIT are one here: "-0" behind MIT is the name of a licence that asks for less.
+ASK_CREDIT = r"MIT(-0)?$|X11|Apache|BSD-|BSL|ISC|Zlib|OFL|OGL|etalab|NLOD|IODL|KOGL|DL-DE-BY"
+ASK_SAME = r"A?GPL|LGPL|GFDL|LAL|MPL|EUPL|ODbL"
+
+# Words that take permissions away, wherever they stand.
+TAKEN = (
+    (r"<nc>|non\W*comm?erc|nicht\W*kommerz|nocomercial|d\W*utilisation\W*commerc", {"commercial"}),
+    (r"<nd>|no\W*deriv|keine\W*bearbeitung|de\W*modification|sinderiv", {"modify", "train"}),
+    (
+        r"<sa>|share\W*alike|compartirigual|m[eê]mes\W*condi|gleichen\W*beding",
+        {"under other terms"},
+    ),
+    (r"<byv?>|attribution|atribuci|namensnennung|<mit>|apache|bsd\W*\d|<isc>|zlib", {"uncredited"}),
+    (
+        r"<ogl>|open\W*government|ouverte|etalab|nlod|iodl|kogl|open\W*(font|lic|data\W*lic)",
+        {"uncredited"},
+    ),
+    (r"g?fdl|gpl|free\W*(doc|art)|general\W*public|<[fl]al>|art\W*libre", ALL - COPYLEFT),
+    (r"mozilla|<mpl>|eupl|european\W*union|odbl|open\W*database", ALL - COPYLEFT),
+    (r"rights\W*reserved|in\W*copyright|<inc>|<noc>|pixabay|unsplash|pexels|licenseref", ALL),
+    (r"copyright\W*(not|und)|no\W*(known|restrictions|copyright)|odc\W*by|<own>", ALL),
+    (
+        r"rightsstatements|europeana|commons/usage|(data\W*commons\W*attr)|licenses/by/1.0.*data",
+        ALL,
+    ),
+)
+# Words after which nothing is granted, where they are no part of a name.
+DENIED = (
+    "not no non none never neither nor without except unless excluding but formerly if until only "
+    "kein keine nicht ohne pas sans sauf ne sin salvo nao não senza inte ikke niet geen nie brak "
+    "revoked expired prohibited forbidden doubtful unknown question"
+).split()
+NAMES_WITH_DENIALS = (
+    r"non\W*comm?erc\w*|no\W*deriv\w*|nicht\W*kommerz\w*|keine\W*bearbeitung|pas\W*de\W*modification"
+    r"|pas\W*d\W*utilisation\W*commerc\w*|no\W*(known|restrictions|copyright)|\d\W*only"
+    r"|not\W*evaluated|<no>(?=[./])|(?<=\d-)<no>|(?<=\d )<no>(?=\W*$|\W*https?:|\W*<)|(?<=/)<no>"
+)
+# What must be seen in a statement for a licence to be named by it.
+SEEN = {
+    "CC0-1.0": r"cc\W*(0|zero|ø)|commons\W*(cc)?zero|domain/zero",
+    "CC-PDM-1.0": r"pdm|domain\W*mark|publicdomain/mark",
+    "CC-PDDC": r"pddc|and\W*certification|licenses/publicdomain",
+    "LicenseRef-scancode-public-domain": r"public\W*domain|<pd>",
+    "LicenseRef-scancode-us-govt-public-domain": r"government\W*work|usa\.gov",
+    "LicenseRef-NoKnownCopyright": r"no\W*(known|restrictions)|commons/usage|nkc|nokn",
+    "LicenseRef-AllRightsReserved": r"rights\W*reserved|rights/rr|allrights",
+    "LicenseRef-Own": r"<own>|licenseref",
+    # whose pages name no version
+    "LAL-1.3": r"1\.3|artlibre\.org/licence/lal/en",
+    "OGL-Canada-2.0": r"(<ogl>|licen[cs]e).*2\.0|canada\.ca/",
+    "etalab-2.0": r"2|open-licence\.(pdf|md)",
+}
+PLACES = {"nz": "new zealand", "us": "united states", "de": "germany|deutschland", "jp": "japan"}
+
+
+def permissions(id: str) -> frozenset[str]:
+    """What a licence allows; nothing where its name does not say."""
+    if id in FREE:
+        return ALL
+    if cc := re.match(r"(?:LicenseRef-)?CC-(BY(?:-NC)?(?:-SA|-ND)?)-(?:family|\d\.\d)", id):
+        taken = {"NC": {"commercial"}, "ND": {"modify", "train"}, "SA": {"under other terms"}}
+        return CREDITED - {p for part in cc[1].split("-")[1:] for p in taken[part]}
+    name = id.removeprefix("LicenseRef-")
+    if re.match(ASK_CREDIT, name):
+        return CREDITED
+    return COPYLEFT if re.match(ASK_SAME, name) else NOTHING
+
+
+def bound(statement: str) -> frozenset[str]:
+    """The most that a text or an address can allow, by the words in it."""
+    text = _fold(statement)
+    left = ALL
+    for pattern, taken in TAKEN:
+        if _search(pattern, text):
+            left -= taken
+    text = re.sub(_words(NAMES_WITH_DENIALS), " ", text)
+    return NOTHING if _search("|".join(f"<{word}>" for word in DENIED), text) else left
+
+
+def is_seen(id: str, statement: str) -> bool:
+    """Whether what an id says stands in a statement: its elements, its version, its port."""
+    text = _fold(statement)
+    if id in SEEN:
+        return _search(SEEN[id], text)
+    parts = re.match(r"(?:LicenseRef-)?CC-(BY[A-Z-]*?)-(family|\d\.\d)(?:-([A-Z]+))?$", id)
+    if parts is None:
+        first = re.findall(r"\d+\.\d+|\d+", id)[:1]
+        return (
+            not first
+            or _search(rf"(?<!\d){first[0].replace('.0', '(.0)?')}", text)
+            or "dl-de" in text
+        )
+    marks = {"BY": TAKEN[3][0], "NC": TAKEN[0][0], "ND": TAKEN[1][0], "SA": TAKEN[2][0]}
+    seen = all(_search(marks[part], text) for part in parts[1].split("-"))
+    if parts[2] != "family":
+        number = re.sub(r"\\\.0$", r"([._]0)?", re.escape(parts[2]))
+        port = (parts[3] or "").lower()
+        place = rf".*(<{port}>|{PLACES.get(port, '<' + port + '>')})" if port else ""
+        named = "|[a-z]{4,}" if port else ""  # a place by name
+        seen = seen and _search(rf"(?<!\d){number}(?!\d){place}{named}", text)
+    return seen
+
+
+def _words(pattern: str) -> str:
+    """`<nc>` in a pattern is a word of its own; figures and underscores end one."""
+    return re.sub(r"<([\w?]+)>", r"(?<![^\\W\\d_])\1(?![^\\W\\d_])", pattern)
+
+
+def _search(pattern: str, text: str) -> bool:
+    return re.search(_words(pattern), text, re.DOTALL) is not None
+
+
+def _fold(statement: str) -> str:
+    text = unicodedata.normalize("NFKC", html.unescape(statement)).casefold()
+    text = re.sub(r"[\u200b-\u200d\u2060\ufeff\u00ad]", "", text)
+    return re.sub(r"[\u2010-\u2015\u2212]", "-", text)
