@@ -45,7 +45,7 @@ TAKEN = (
 # Words after which nothing is granted, where they are no part of a name.
 DENIED = (
     "not no non none never neither nor without except unless excluding but formerly if until only "
-    "kein keine nicht ohne pas sans sauf ne sin salvo nao não senza inte ikke niet geen nie brak "
+    "kein keine nicht ohne pas sans sauf sin salvo nao não senza inte ikke niet geen nie brak "
     "revoked expired prohibited forbidden doubtful unknown question"
 ).split()
 NAMES_WITH_DENIALS = (
@@ -65,7 +65,8 @@ SEEN = {
     "LicenseRef-Own": r"<own>|licenseref",
     # whose pages name no version
     "LAL-1.3": r"1\.3|artlibre\.org/licence/lal/en",
-    "OGL-Canada-2.0": r"(<ogl>|licen[cs]e).*2\.0|canada\.ca/",
+    "OGL-Canada-2.0": r"(<ogl>|licen[cs]e).*2|canada\.ca/",
+    "LicenseRef-KOGL-Type-1": r"(kogl|korea).*1|kogl\.or\.kr",
     "etalab-2.0": r"2|open-licence\.(pdf|md)",
 }
 PLACES = {"nz": "new zealand", "us": "united states", "de": "germany|deutschland", "jp": "japan"}
@@ -121,7 +122,8 @@ def is_seen(id: str, statement: str) -> bool:
 
 def _words(pattern: str) -> str:
     """`<nc>` in a pattern is a word of its own; figures and underscores end one."""
-    return re.sub(r"<([\w?]+)>", r"(?<![^\\W\\d_])\1(?![^\\W\\d_])", pattern)
+    pattern = re.sub(r"<([\w?]+)>", r"(?<![^\\W\\d_])\1(?![^\\W\\d_])", pattern)
+    return pattern.replace(r"\W*", r"[\W_]*")
 
 
 def _search(pattern: str, text: str) -> bool:
@@ -130,5 +132,6 @@ def _search(pattern: str, text: str) -> bool:
 
 def _fold(statement: str) -> str:
     text = unicodedata.normalize("NFKC", html.unescape(statement)).casefold()
+    text = re.sub(r"(?<!:)/+", "/", text)
     text = re.sub(r"[\u200b-\u200d\u2060\ufeff\u00ad]", "", text)
     return re.sub(r"[\u2010-\u2015\u2212]", "-", text)

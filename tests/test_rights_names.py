@@ -90,6 +90,8 @@ READ_ADDRESSES = {
     f"{CC}/publicdomain/mark/1.0/": "CC-PDM-1.0",
     f"{CC}/licenses/publicdomain/": "CC-PDDC",
     f"{CC}/licenses/by/": "LicenseRef-CC-BY-family",
+    "https://i.creativecommons.org/l/by-nc/4.0/88x31.png": "CC-BY-NC-4.0",
+    "https://licensebuttons.net/p/zero/1.0/80x15.png": "CC0-1.0",
     "http://web.resource.org/cc/PublicDomain": PUBLIC_DOMAIN,
     "http://rightsstatements.org/vocab/InC/1.0/": "LicenseRef-RightsStatements-InC",
     "https://rightsstatements.org/page/NoC-US/1.0/?language=en": (
@@ -225,6 +227,12 @@ def test_of_two_statements_the_stricter_counts(text, address, id):
 def test_words_inside_markup_are_not_lost():
     assert identify("<a NC>CC BY 4.0</a>", None).id is None
     assert identify('<span class="x">CC BY 4.0</span>', None).id == "CC-BY-4.0"
+    assert identify('<b title="not for sale">CC BY 4.0</b>', None).id is None
+    assert identify('<img alt="NC" src="">CC BY 4.0', None).id is None
+    badge = '<img alt="" src="https://i.creativecommons.org/l/{}/4.0/88x31.png"/> CC BY 4.0'
+    assert identify(badge.format("by"), None).problems == ()
+    assert identify(badge.format("by-nc"), None).problems == ("conflict",)
+    assert identify('<img src="/logo.png"> CC BY 4.0', None).id is None
 
 
 def test_how_names_what_was_stated():

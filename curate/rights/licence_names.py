@@ -18,6 +18,10 @@ JURISDICTIONS = LISTS["jurisdictions"].keys()
 CC_VERSIONS = {v: v for v in ("1.0", "2.0", "2.1", "2.5", "3.0", "4.0")}
 CC_VERSIONS |= {"1": "1.0", "3": "3.0", "4": "4.0"}
 CC_PAGE = r"(?:deed|legalcode)(?:[.-][a-z_-]{2,10})?(?:\.txt)?|rdf"
+CC_BADGE_HOSTS, CC_BADGES = (
+    ("i.creativecommons.org", "licensebuttons.net"),
+    ("88x31.png", "80x15.png"),
+)
 MAX_ADDRESS_CHARS = 1000
 Table = dict[tuple[str, ...], str]  # words -> what they mean
 
@@ -30,7 +34,7 @@ def split_words(text: str) -> list[str]:
     text = re.sub(r"(?<=\d)_(?=\d)", ".", text)  # GBIF's CC_BY_4_0
     text = re.sub(r"(?<=[^\W\d_])v(?=\d)", " v", text)  # GPLv3
     # "3.0 no" and "3.0-no" name Norway, where nothing follows; "3.0: no" and "3.0, no" deny.
-    text = re.sub(r"(?<=\d)(?!-?no\b|\s+no\b)\W{1,6}(?=no\b)", " ? ", text)
+    text = re.sub(r"(?<=\d)(?![-_]?no\b|\s+no\b)[\W_]{1,6}(?=no\b)", " ? ", text)
     pattern = r"\d+\.\d+(?!\.?\d)|[^\W\d_]+|\d+|[^\s\-_/()\[\]{}|,.:;\"'“”‘’]"
     return ["license" if word == "licence" else word for word in re.findall(pattern, text)]
 
@@ -142,9 +146,10 @@ def _read_cc(words: Sequence[str], at: int) -> Iterator[tuple[str, int]]:
         said.append(found[0])
         at = found[1]
     at = _after(words, at, "license")
+    port = ""
     if not version:
         version, at = _read_cc_version(words, at)
-    port, at = _read_place(words, at, version) if version else ("", at)
+        port, at = _read_place(words, at, version) if version else ("", at)
     if (id := _cc_id(said, version, port)) is not None:
         yield id, at
 
@@ -210,16 +215,10 @@ def read_address(url: str) -> str | None:
         return None
     host = parts.netloc.casefold().removeprefix("www.")
     path = [p for p in parts.path.split("/") if p]
-    if host == "creativecommons.org":
-        path = [p.casefold() for p in path]
-        if path and re.fullmatch(CC_PAGE, path[-1]):
-            path = path[:-1]
+    if host in ("creativecommons.org", *CC_BADGE_HOSTS):
+        return _read_cc_path(host, [p.casefold() for p in path])
     if known := _addresses().get("/".join([host, *path])):
         return known
-    if host == "creativecommons.org" and path[:1] == ["licenses"] and 2 <= len(path) <= 4:
-        elements, version, port = [*path[1:], "", ""][:3]
-        if re.fullmatch(r"by(?:-(?:nc|nd|sa))*", elements) and (version or not port):
-            return _cc_id(elements.split("-"), version, port)
     if host == "rightsstatements.org" and len(path) == 3 and path[0] in ("vocab", "page"):
         stated = path[1] in LISTS["rights statements"] and path[2] == "1.0"
         return f"LicenseRef-RightsStatements-{path[1]}" if stated else None
@@ -228,6 +227,24 @@ def read_address(url: str) -> str | None:
     if host == "opensource.org" and len(path) == 2 and path[0] in ("licenses", "license"):
         return _canonical_spdx_id(path[1])
     return None
+
+
+def _read_cc_path(host: str, path: list[str]) -> str | None:
+    """The licence of a page, or of a badge, of Creative Commons."""
+    if host != "creativecommons.org":
+        if path[:1] not in (["l"], ["p"]) or path[-1] not in CC_BADGES:
+            return None
+        path = ["licenses" if path[0] == "l" else "publicdomain", *path[1:-1]]
+    elif path and re.fullmatch(CC_PAGE, path[-1]):
+        path = path[:-1]
+    if known := _addresses().get("/".join(["creativecommons.org", *path])):
+        return known
+    if path[:1] != ["licenses"] or not 2 <= len(path) <= 4:
+        return None
+    elements, version, port = [*path[1:], "", ""][:3]
+    if not re.fullmatch(r"by(?:-(?:nc|nd|sa))*", elements):
+        return None
+    return _cc_id(elements.split("-"), version, port)
 
 
 def _canonical_spdx_id(id: str) -> str | None:

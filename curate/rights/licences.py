@@ -41,6 +41,7 @@ KNOWN_TO_HUBS = LISTS["known to model hubs"]
 HTML_TAGS = "a|abbr|b|bdi|br|div|em|font|i|img|li|p|small|span|strong|sup|table|tbody|td|tr|u|ul"
 HTML_ATTRIBUTE = r"""\s+[a-z:-]+\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>]+)"""
 HTML_TAG = re.compile(rf"</?(?:{HTML_TAGS})(?:{HTML_ATTRIBUTE})*\s*/?>", re.IGNORECASE)
+LINK = re.compile(r"""<(?:a|img)\b[^>]*?\b(?:href|src)\s*=\s*["']?([^"'>\s]+)""", re.IGNORECASE)
 SPELLED_ADDRESS = re.compile(
     r"""<?((?:(?<![\w.-])https?:)?//[^\s<>"]+|"""
     r"""(?<![\w.-])[a-z0-9-]+(?:\.[a-z0-9-]+)*\.[a-z]{2,}/[^\s<>"]*)>?""",
@@ -118,11 +119,11 @@ def _named_by(text: str, words: list[str]) -> str | None:
 
 
 def _split_addresses(text: str) -> tuple[list[str] | None, list[str]]:
-    """The words of a text, None where it is too long, and the addresses in it or in its links."""
+    """The words of a text, None where it is too long; the addresses in it, of links and badges."""
     if len(text) > MAX_STATEMENT_CHARS:
         return None, []
     text = html.unescape(text)
-    addresses = re.findall(r"""<a\b[^>]*?\bhref\s*=\s*["']?([^"'>\s]+)""", text, re.IGNORECASE)
+    addresses = LINK.findall(text)
     text = HTML_TAG.sub(_words_of_tag, text)
     addresses += [found.rstrip("),.;]'") for found in SPELLED_ADDRESS.findall(text)]
     return split_words(SPELLED_ADDRESS.sub(" ", text)), addresses
