@@ -223,7 +223,9 @@ def license_command(
         typer.Argument(metavar="[TEXT]...", help="What is stated; - or none: lines of a pipe."),
     ] = None,
     url: Annotated[str | None, _option("Address that is stated beside the text.")] = None,
-    flickr: Annotated[bool, _option("Read numbers as Flickr's interface means them.")] = False,
+    flickr: Annotated[
+        bool, _option("Read numbers as Flickr's interface means them.", "--flickr")
+    ] = False,
     check: Annotated[bool, _option("Exit with 1 if any names no one licence.", "--check")] = False,
     json: JsonOption = False,
 ) -> None:

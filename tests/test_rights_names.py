@@ -235,6 +235,54 @@ def test_words_inside_markup_are_not_lost():
     assert identify('<img src="/logo.png"> CC BY 4.0', None).id is None
 
 
+def test_words_that_only_lead_up_to_a_name_say_nothing_beside_an_address():
+    assert identify("Licensed under", None).id is None
+    assert identify("Licensed under", f"{CC}/licenses/by/2.0/").id == "CC-BY-2.0"
+    assert identify(f"Licensed under {CC}/licenses/by/2.0/", None).id == "CC-BY-2.0"
+    assert identify("Not licensed under", f"{CC}/licenses/by/2.0/").id is None
+
+
+def test_a_version_is_one_that_exists():
+    for text, id in {
+        "CC BY 4": "CC-BY-4.0",
+        "CC BY-NC 3": "CC-BY-NC-3.0",
+        "CC BY version 1": "CC-BY-1.0",
+        "CC BY 2": None,  # 2.0, 2.1 or 2.5
+        "CC BY 5": None,
+        "CC BY 4.": "CC-BY-4.0",
+        "CC BY 4.00": None,
+        "CC BY 40": None,
+        "CC BY ٤": None,
+        "GPL 3": "LicenseRef-GPL-3.0-family",
+        "LGPL 2": None,
+        "GFDL 1.2": "LicenseRef-GFDL-1.2-family",
+        "GFDL 1.2 only": "GFDL-1.2-only",
+        "GFDL 1.2+": "GFDL-1.2-or-later",
+        "GFDL 9": None,
+    }.items():
+        assert identify(text, None).id == id, text
+    assert identify("GFDL", "https://www.gnu.org/licenses/fdl-1.3.html").problems == ("family",)
+    for url in (f"{CC}/licenses/by/4/", f"{CC}/licenses/by/de/", f"{CC}/licenses/by/2.1/"):
+        assert identify(None, url).id is None
+
+
+def test_a_port_stands_right_behind_the_version():
+    for text, id in {
+        "CC BY 3.0 no": "LicenseRef-CC-BY-3.0-NO",
+        "CC BY 3.0 Norway": "LicenseRef-CC-BY-3.0-NO",
+        "CC-BY-SA-3.0-no": "LicenseRef-CC-BY-SA-3.0-NO",
+        "no CC BY 3.0": None,
+        "CC no BY 3.0": None,
+        "CC BY no 3.0": None,
+        "CC BY-CN 3.0": None,  # NC with its letters swapped
+        "CC 3.0 BY no": None,
+        "CC BY 3.0: no": None,
+        "CC BY 3.0 no licence": None,
+        "de CC BY 3.0": None,
+    }.items():
+        assert identify(text, None).id == id, text
+
+
 def test_how_names_what_was_stated():
     licence = identify("CC BY", f"{CC}/licenses/by/2.0/")
     assert licence.how == f"text 'CC BY' and address '{CC}/licenses/by/2.0/'"

@@ -101,7 +101,7 @@ def _statements(text: str, url: str) -> Iterator[tuple[str, str | None]]:
     words, addresses = _split_addresses(text)
     if words is None or (named := _named_by(text, words)) is None:
         yield f"text {_quote_short(text)}", None
-    elif named or (words and not addresses):
+    elif named or (words and not addresses and not url.strip()):
         yield f"text {_quote_short(text)}", named or None
     for address in [*addresses, *filter(None, [url.strip()])]:
         yield f"address {_quote_short(address)}", read_address(address)
@@ -109,7 +109,7 @@ def _statements(text: str, url: str) -> Iterator[tuple[str, str | None]]:
 
 def _named_by(text: str, words: list[str]) -> str | None:
     """The one licence that a text names; None if it names none, "" if it only leads up to one."""
-    if ours := re.fullmatch(r"\s*(LicenseRef-[A-Za-z0-9.-]+)\s*", text, re.IGNORECASE):
+    if ours := re.fullmatch(r"\s*(LicenseRef-[A-Z0-9.-]+)\s*", text, re.IGNORECASE | re.ASCII):
         return read_license_ref(ours[1])
     ids = names_in(words)
     if ids is None:
