@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from curate.cli_fetch import DataOption, JsonOption, fetch_app, sources_app
 from curate.dataset.folder import DEFAULT_FOLDER, Dataset
 from curate.errors import ExitCode
 from curate.system import terminal
+from curate.system.commands import Commands, OnceCommand
 
-app = typer.Typer(
+app = Commands(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -33,7 +33,7 @@ PolicyOption = Annotated[
 _DISTANCE_HELP = "Hamming distance of perceptual hashes up to which pixels are compared."
 
 
-class OptionalJsonFileCommand(TyperCommand):
+class OptionalJsonFileCommand(OnceCommand):
     """Lets `--json` print on stdout when no FILE.json follows it."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -4,18 +4,19 @@ import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from curate.dataset.folder import DEFAULT_FOLDER, Dataset
 from curate.net.guard import Endpoint
-from curate.sources import SOURCES, find_source, list_sources, terms
+from curate.sources import SOURCES, contact, find_source, list_sources, terms
 from curate.sources.base import Source
 from curate.system import terminal
+from curate.system.commands import Commands
 
-fetch_app = typer.Typer(no_args_is_help=True, help="Fetch images from a source.")
-sources_app = typer.Typer(no_args_is_help=True, help="Where images come from, and on what terms.")
+fetch_app = Commands(no_args_is_help=True, help="Fetch images from a source.")
+sources_app = Commands(no_args_is_help=True, help="Where images come from, and on what terms.")
 
 
 def _option(help: str, *names: str, **settings: Any) -> Any:
@@ -25,6 +26,8 @@ def _option(help: str, *names: str, **settings: Any) -> Any:
 DataOption = Annotated[Path, _option("Dataset folder.", "--data", show_default=True)]
 JsonOption = Annotated[bool, _option("Print JSON instead of a table.", "--json")]
 LimitOption = Annotated[int, _option("Images to take from the top of the results.", min=1)]
+_RETRY = _option("Also ask again for images that were gone, refused or no images.")
+RetryOption = Annotated[Literal["gone"] | None, _RETRY]
 EndpointOption = Annotated[
     Endpoint | None,
     typer.Option(parser=Endpoint.parse, help="Ask this server on 127.0.0.1 instead.", hidden=True),
@@ -38,28 +41,32 @@ def _fetch_command(source: Source) -> Callable[..., None]:
         *,
         limit: LimitOption = source.limit,
         allow_ai: Annotated[bool, _option("Take AI-generated images, too.", "--allow-ai")] = False,
+        retry: RetryOption = None,
         endpoint: EndpointOption = None,
         data: DataOption = DEFAULT_FOLDER,
         json: JsonOption = False,
         **declared: Any,
     ) -> None:
         from curate.fetch import run
+        from curate.net.connection import NetOptions
 
         ask = _ask_for_basis if sys.stdin.isatty() and sys.stderr.isatty() else None
         with terminal.TerminalProgress() as progress:
             done = run.fetch_images(
                 Dataset(data), source, declared.pop(what.name), limit=limit, options=declared,
-                allow_ai=allow_ai, fetch_options=run.FetchOptions(ask, endpoint), progress=progress,
+                retry=run.Retry(gone=retry == "gone", ai_generated=allow_ai),
+                fetch_options=run.FetchOptions(ask, NetOptions(endpoint)), progress=progress,
             )  # fmt: skip
         terminal.print_result(done, ("", "images"), json=json)
+        raise typer.Exit(done.exit_code())
 
     function = source.search or source.listing
     assert function is not None, "a source has a search or a listing"
     _, what, *options = inspect.signature(function).parameters.values()
-    limit, allow_ai, endpoint, *common, _ = inspect.signature(fetch).parameters.values()
+    limit, allow_ai, retry, endpoint, *common, _ = inspect.signature(fetch).parameters.values()
     if source.search:
         ai = [allow_ai] if source.states_ai else []
-        shown = [what, limit, *options, *ai, endpoint, *common]
+        shown = [what, limit, *options, *ai, retry, endpoint, *common]
     else:
         shown = [what, *options, *common]
     shown = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in shown]
@@ -94,6 +101,15 @@ def sources_accept_command(
     for point in source.terms:
         terminal.say(f"  - {point}")
     typer.echo(f"{name}: {given.who} accepts {given.terms_url} ({given.terms_version})")
+
+
+@sources_app.command("contact")
+def sources_contact_command(
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="E-mail address or web page.")],
+    data: DataOption = DEFAULT_FOLDER,
+) -> None:
+    """Record whom sources may write to, sent with each request; CURATE_CONTACT counts first."""
+    typer.echo(f"requests from here name as contact: {contact.record_contact(data, text)}")
 
 
 def _ask_for_basis(source: Source) -> str | None:

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from curate.dataset.folder import Dataset
 from curate.fetch.run import FetchOptions, fetch_images
-from curate.net.client import Limits
+from curate.net.connection import NetOptions
 from curate.net.guard import Endpoint
+from curate.net.tries import Limits
 from curate.sources import folder, pixabay, terms
 
 
@@ -45,7 +46,8 @@ def fetch_of(root: Path, what: str) -> Callable[[], object]:
     if not what.startswith("http"):
         return lambda: fetch_images(data, folder.SOURCE, what, options={"license": "CC0-1.0"})
     source = replace(pixabay.SOURCE, requests_per_minute=1_000_000, seconds_between=0.0)
-    chosen = FetchOptions(endpoint=Endpoint.parse(what), limits=Limits(backoff_s=0.01))
+    limits = Limits(backoff_s=0.01)
+    chosen = FetchOptions(net=NetOptions(Endpoint.parse(what), limits))
     terms.accept_terms(root, source, "a permission")
     return lambda: fetch_images(data, source, "blizzard", fetch_options=chosen)
 
@@ -54,7 +56,7 @@ def main(work: Path, seed: int, kills: int, what: str) -> None:
     """Kill, resume, compare; an assertion fails if a byte differs."""
     import pyarrow
     import pyarrow.parquet  # before the forks, so that they are quick
-    import requests  # noqa: F401
+    import urllib3  # noqa: F401
     from PIL import Image
 
     Image.init()

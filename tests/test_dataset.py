@@ -10,34 +10,46 @@ from pathlib import Path
 
 import daft
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
-from rows import row, some_samples
+from rows import row, samples, some_samples
 
 from curate.dataset import engine
-from curate.dataset.folder import Dataset, is_failed_download, merge_rows
+from curate.dataset.folder import Dataset
+from curate.dataset.journal import merge_rows
 from curate.dataset.manifest import Manifest
-from curate.dataset.sample import Sample
+from curate.dataset.sample import Sample, Statement, Verdict
 from curate.errors import InputError, UsageError
 
 # the dataset folder
 
 
 @given(some_samples, some_samples)
-def test_merging_loses_no_row_and_keeps_what_was_known(
+def test_merging_loses_no_row_and_is_done_again_after_a_kill(
     known: list[Sample], fetched: list[Sample]
 ) -> None:
-    merged = {s.key: s for s in merge_rows(known, fetched)}
-    assert list(merged) == sorted({s.key for s in known + fetched})
-    for old in known:
-        if not is_failed_download(old):
-            assert merged[old.key] == old
+    merged = merge_rows(known, fetched)
+    assert [s.key for s in merged] == sorted({s.key for s in known + fetched})
+    assert merge_rows(merged, fetched) == merged  # killed before the journal was removed
 
 
-def test_only_a_failed_download_is_fetched_again() -> None:
-    failed_before, dropped = row("a", dropped="download:HTTP 500"), row("b", dropped="duplicate:x")
-    now = [row("a", sha256="1"), row("b", sha256="2")]
-    assert merge_rows([failed_before, dropped], now) == [now[0], dropped]
+def test_a_row_without_its_image_is_replaced_by_what_was_fetched() -> None:
+    known = [row("a", dropped="download:HTTP 500"), row("b", dropped="ai-generated")]
+    now = [row("a", sha256="1"), row("b", sha256="2"), row("c", dropped="gone:404")]
+    assert merge_rows(known, now) == now
+    assert merge_rows(now[:1], [row("a", sha256="3")]) == [row("a", sha256="3")]
+
+
+def test_what_was_worked_out_of_an_image_stays_and_what_is_said_later_is_added() -> None:
+    verdict = Verdict("allow", ("licence:CC-BY-4.0",))
+    known = row("a", sha256="1", license_text="CC BY 4.0", width=8, train=verdict)
+    fetched = row("a", sha256="1", license_text="CC BY 4.0")
+    assert merge_rows([known], [fetched]) == [known]
+    later = replace(fetched, opt_outs=("api:noAiTraining",), license_text="CC BY-NC 4.0")
+    (merged,) = merge_rows([known], [later])
+    assert merged.restated == (Statement("CC BY-NC 4.0", None),)
+    assert merged.opt_outs == ("api:noAiTraining",) and merged.train is None
+    assert (merged.license_text, merged.width) == ("CC BY 4.0", 8)
 
 
 def test_fetched_rows_are_read_before_a_manifest_exists(tmp_path: Path) -> None:
@@ -74,13 +86,54 @@ def test_a_folder_without_a_dataset_is_named(tmp_path: Path) -> None:
         Dataset(tmp_path).read()
 
 
-def test_a_journal_row_that_is_not_ours_is_named_by_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('{"key": "b", "source": "x", "surprise": 1}', "unknown field 'surprise'"),
+        ("[]", "no JSON object"),
+        ("7", "no JSON object"),
+        ("null", "no JSON object"),
+        ("[" * 100_000, "no JSON object"),
+        ("{}", "key is not what that field holds"),
+        ('{"key": "b"}', "source is not what that field holds"),
+        ('{"key": "b/..", "source": "x"}', "key is not what"),
+        ('{"key": "b", "source": "x", "sha256": "../../key"}', "sha256 is not what"),
+        ('{"key": "b", "source": "x", "tags": 5}', "tags is not what"),
+        ('{"key": "b", "source": "x", "tags": "snow"}', "tags is not what"),
+        ('{"key": "b", "source": "x", "tags": ["snow", 5]}', "tags is not what"),
+        ('{"key": "b", "source": "x", "title": "\\ud83d"}', "title is not what"),
+        ('{"key": "b", "source": "x", "width": 1e99}', "width is not what"),
+        ('{"key": "b", "source": "x", "width": 9223372036854775808}', "width is not what"),
+        ('{"key": "b", "source": "x", "mature": "no"}', "mature is not what"),
+        ('{"key": "b", "source": "x", "train": "allow"}', "train is not what"),
+        ('{"key": "b", "source": "x", "train": {"decision": "allow"}}', "train is not what"),
+        ('{"key": "b", "source": "x", "captions": [{"text": "a"}]}', "captions is not what"),
+        ('{"key": "b", "source": "x", "restated": [["BY", null]]}', "restated is not what"),
+    ],
+)
+def test_a_journal_row_that_is_not_ours_is_named_by_line_and_can_be_taken_out(
+    tmp_path: Path, line: str, problem: str
+) -> None:
     data = Dataset(tmp_path)
     data.append_row(row("a"))
     with data.journal.open("a") as file:
-        file.write('{"key": "b", "surprise": 1}\n')
-    with pytest.raises(InputError, match=r"journal.jsonl line 2: not a row of ours"):
-        data.read()
+        file.write(line + "\n")
+    data.append_row(row("c"))
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"journal.jsonl line 2: not a row of ours") as caught:
+            data.read()
+        assert problem in caught.value.problem
+    subprocess.run(caught.value.fix.partition(": ")[2], shell=True, check=True)
+    assert [s.key for s in data.read().samples] == ["test-a", "test-c"]
+
+
+@given(samples)
+@examples(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_journaled_row_is_read_as_it_was(tmp_path: Path, sample: Sample) -> None:
+    data = Dataset(tmp_path)
+    data.journal.unlink(missing_ok=True)
+    data.append_row(sample)
+    assert data.read_journal() == [sample]
 
 
 def test_the_lock_of_what_does_not_exist_makes_nothing(tmp_path: Path) -> None:

@@ -17,16 +17,18 @@ from curate.dataset import manifest
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import Sample, Verdict
 from curate.errors import InputError, LicenceError, SourceError, UsageError
-from curate.fetch.run import FetchOptions, FetchSummary, fetch_images
-from curate.net.client import IMAGE_LIMITS, Limits
+from curate.fetch.run import FetchOptions, FetchSummary, Retry, fetch_images
+from curate.net.connection import NetOptions
 from curate.net.guard import Endpoint
-from curate.net.old_transport import RequestLimits
+from curate.net.site import DOCUMENTS
+from curate.net.transport import RequestLimits
+from curate.net.tries import Limits
 from curate.sources import openverse, pixabay, terms
 from curate.system import terminal
 
 QUICK = replace(pixabay.SOURCE, requests_per_minute=1_000_000, seconds_between=0.0)
 ANSWER = RequestLimits(silence_s=2.0)
-IMAGE = replace(IMAGE_LIMITS, silence_s=2.0, total_s=3.0, grace_s=0.2)
+IMAGE = replace(Limits().image, silence_s=2.0, total_s=3.0, grace_s=0.2)
 LIMITS = Limits(ANSWER, IMAGE, backoff_s=0.01)
 
 
@@ -45,10 +47,19 @@ def data(tmp_path, monkeypatch):
     return Dataset(tmp_path / "data")
 
 
+def options_for(server: Server, limits: Limits = LIMITS, ask=None) -> FetchOptions:
+    return FetchOptions(ask, NetOptions(Endpoint.parse(server.url), limits))
+
+
+def asked_paths(server: Server) -> list[str]:
+    """What was asked for, beside the documents of the host, which are asked for once a day."""
+    return [path for path in server.paths() if path not in DOCUMENTS]
+
+
 def run(data: Dataset, server: Server, *, source=QUICK, limits=LIMITS, **more) -> FetchSummary:
     progress = RecordedProgress()
     progress.said = more.pop("said", [])
-    chosen = FetchOptions(endpoint=Endpoint.parse(server.url), limits=limits)
+    chosen = options_for(server, limits)
     return fetch_images(data, source, "blizzard", fetch_options=chosen, progress=progress, **more)
 
 
@@ -213,8 +224,8 @@ def test_requests_keep_their_distance(data, server):
     Pixabay(server, count=4)
     run(data, server, source=replace(QUICK, seconds_between=0.15))
     times = [when for when, _, _ in server.asked]
-    assert len(times) == 5
-    assert times[-1] - times[0] >= 4 * 0.15 - 0.05  # the way to the server takes its time, too
+    assert len(times) == 5 + len(DOCUMENTS)
+    assert times[-1] - times[0] >= 7 * 0.15 - 0.05  # the way to the server takes its time, too
 
 
 @pytest.mark.parametrize(
@@ -235,22 +246,48 @@ def test_broken_json_is_a_sentence(data, server, body, problem):
     assert list(data.evidence.glob("*")) == []
 
 
-@pytest.mark.parametrize("name", ["id", "pageURL", "tags", "largeImageURL", "user", "user_id"])
-def test_a_missing_field_names_source_and_field(data, server, name):
-    api = Pixabay(server, count=2)
-    hit = api.hit(1)
-    del hit[name]
-    body = json.dumps({"totalHits": 2, "hits": [api.hit(0), hit]}).encode()
-    server.routes["/api/"] = lambda query: Answer(body)
-    with pytest.raises(SourceError, match=f"^pixabay: its answer lacks the field '{name}'"):
-        run(data, server)
-    assert set(rows(data)) == {"pixabay-1000"}  # finished work is kept
+@pytest.mark.parametrize("name", ["id", "pageURL", "largeImageURL", "user", "user_id"])
+@pytest.mark.parametrize("value", [None, [], {"a": 1}, True, ""])
+def test_a_record_without_a_field_is_a_row_and_the_fetch_goes_on(data, server, name, value):
+    api = Pixabay(server, count=3, changes={1: {name: value}})
+    for new, known in ((2, 0), (0, 2)):
+        done = run(data, server)
+        assert (done.new, done.known) == (new, known)
+    assert done.left_out == {"malformed": 1}
+    (odd,) = (row for row in rows(data).values() if row.dropped)
+    assert odd.dropped == f"malformed:{name}" and odd.license_text is None and odd.evidence
+    assert odd.key == "pixabay-1001" or (name == "id" and odd.key.startswith("pixabay-malformed-"))
+    del api.changes[1]
+    data.evidence.joinpath("latest").rename(data.root / "asked-again")
+    assert run(data, server).new == 1
+    assert rows(data)["pixabay-1001"].dropped is None
 
 
-@pytest.mark.parametrize("body", [b"{}", b'{"hits": 3}', b'{"hits": [3]}', b'{"hits": []}'])
+def test_a_page_of_malformed_records_ends_the_fetch_and_what_came_is_kept(
+    data, server, monkeypatch
+):
+    monkeypatch.setattr(pixabay, "PAGE_SIZE", 3)
+    Pixabay(server, count=6, changes={n: {"largeImageURL": None} for n in (3, 4, 5)})
+    for _ in range(2):
+        with pytest.raises(SourceError, match="lacks the field 'largeImageURL'"):
+            run(data, server)
+        assert [s.key for s in manifest.read_manifest(data.manifest).samples] == [
+            "pixabay-1000", "pixabay-1001", "pixabay-1002",
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"hits": 3}', b'{"hits": []}'])
 def test_an_answer_of_another_shape_names_the_field(data, server, body):
     server.routes["/api/"] = lambda query: Answer(body)
-    with pytest.raises(SourceError, match=r"lacks the field '(hits|totalHits|user)'"):
+    with pytest.raises(SourceError, match=r"lacks the field '(hits|totalHits)'"):
+        run(data, server)
+    assert not data.manifest.exists()
+
+
+@pytest.mark.parametrize(("hit", "field"), [("3", "user"), ("null", "user"), ('{"id": 1}', "user")])
+def test_a_page_of_one_record_that_is_none_names_the_field(data, server, hit, field):
+    server.routes["/api/"] = lambda query: Answer(b'{"totalHits": 1, "hits": [%s]}' % hit.encode())
+    with pytest.raises(SourceError, match=f"lacks the field '{field}'"):
         run(data, server)
 
 
@@ -265,36 +302,65 @@ def test_a_server_error_is_tried_again_then_told(data, server):
     assert server.paths().count("/api/") == 3 + 3
 
 
-def test_a_vanished_picture_becomes_a_row_and_is_tried_again(data, server):
+@pytest.mark.parametrize(
+    ("status", "dropped"), [(404, "gone"), (410, "gone"), (403, "refused"), (451, "refused")]
+)
+def test_a_vanished_picture_is_asked_for_again_only_when_told(data, server, status, dropped):
     Pixabay(server, count=3)
-    there = server.routes.pop("/get/1_1280.png")
+    there = server.routes["/get/1_1280.png"]
+    server.routes["/get/1_1280.png"] = lambda query: Answer(b"", status)
     said: list[str] = []
     done = run(data, server, said=said)
-    assert (done.new, done.failed) == (2, 1)
-    assert rows(data)["pixabay-1001"].dropped == "download:the server answered 404"
-    assert said == ["pixabay-1001: the server answered 404; the next fetch tries again"]
+    assert (done.new, done.failed, done.failures) == (2, 0, {dropped: 1})
+    assert rows(data)["pixabay-1001"].dropped == f"{dropped}:the server answered {status}"
+    last = "pixabay: 1 images are not to be had; --retry gone asks for them again"
+    first = f"pixabay-1001: the server answered {status}; --retry gone tries again"
+    assert said == [first, last]
     server.routes["/get/1_1280.png"] = there
-    assert run(data, server).new == 1
+    said.clear()
+    done, before = run(data, server, said=said), data.manifest.read_bytes()
+    assert (done.new, done.known, done.left_out) == (0, 2, {dropped: 1}) and said == [last]
+    assert run(data, server, retry=Retry(gone=True)).new == 1
     assert rows(data)["pixabay-1001"].dropped is None
+    assert data.manifest.read_bytes() != before
+
+
+def test_a_picture_that_failed_for_now_is_tried_again(data, server):
+    Pixabay(server, count=3)
+    there = server.routes["/get/1_1280.png"]
+    server.routes["/get/1_1280.png"] = lambda query: Answer(b"", 503)
+    said: list[str] = []
+    done = run(data, server, said=said)
+    assert (done.new, done.failed, done.failures) == (2, 1, {"download": 1})
+    assert said == [
+        "pixabay-1001: the server answered 503; the next fetch tries again",
+        "pixabay: 1 images did not come for now; the same command tries them again",
+    ]
+    before = data.manifest.read_bytes()
+    assert run(data, server).exit_code() == 4
+    assert data.manifest.read_bytes() == before
+    server.routes["/get/1_1280.png"] = there
+    done = run(data, server)
+    assert (done.new, done.known, done.exit_code()) == (1, 2, 0)
 
 
 @pytest.mark.parametrize(
     ("answer", "dropped"),
     [
         (Answer(b"x" * 400, drip=0.02), "download:too slow (under 4096 bytes a second)"),
-        (Answer(b"<html>gone</html>"), "download:a text instead of a picture"),
-        (Answer(b""), "download:a text instead of a picture"),
+        (Answer(b"<html>gone</html>"), "unusable:a text instead of a picture"),
+        (Answer(b""), "unusable:a text instead of a picture"),
         (Answer(image_bytes(1, kind="GIF")), "not-an-image:GIF"),
         (
             Answer(image_bytes(1)[:-9], promised=999),
-            "download:cannot be reached, or the connection",
+            "download:the connection broke",
         ),
-        (Answer(b"", promised=50_000_000), "too-large:over 30000000 bytes"),
-        (Answer(b"", 302, {"Location": "http://10.0.0.1/a.png"}), "download:refused, 10.0.0.1"),
-        (Answer(b"", 302, {"Location": "https://10.0.0.1/a.png"}), "download:refused, 10.0.0.1"),
-        (Answer(b"", 302, {"Location": "https://example.org/a.png"}), "download:refused, example"),
-        (Answer(b"", 302, {"Location": "file:///etc/passwd"}), "download:refused, not a usable"),
-        (Answer(b"", 302, {"Location": "/get/0_1280.png"}), "download:refused, more than 5"),
+        (Answer(b"", promised=50_000_000), "unusable:over 30000000 bytes"),
+        (Answer(b"", 302, {"Location": "http://10.0.0.1/a.png"}), "refused:10.0.0.1 is not"),
+        (Answer(b"", 302, {"Location": "https://10.0.0.1/a.png"}), "refused:10.0.0.1 is not"),
+        (Answer(b"", 302, {"Location": "https://example.org/a.png"}), "refused:example.org is not"),
+        (Answer(b"", 302, {"Location": "file:///etc/passwd"}), "refused:not a usable"),
+        (Answer(b"", 302, {"Location": "/get/0_1280.png"}), "refused:more than 5"),
         (
             Answer(image_bytes(1), headers={"X-Robots-Tag": "unavailable_after: 1 Jan 2031, noai"}),
             "opt-out:x-robots-tag:noai",
@@ -316,7 +382,8 @@ def test_an_opted_out_picture_is_not_stored(data, server):
     )
     run(data, server)
     row = rows(data)["pixabay-1000"]
-    assert row.opt_outs == ("x-robots-tag:noimageai",) and row.sha256 is None
+    assert row.dropped == "opt-out:x-robots-tag:noimageai" and row.sha256 is None
+    assert row.headers == ("X-Robots-Tag: noimageai",)
     assert not data.store.root.exists()
 
 
@@ -327,8 +394,8 @@ def test_no_ai_training_is_never_downloaded_and_ai_made_only_if_allowed(data, se
     assert found["pixabay-1000"].dropped == "opt-out:noAiTraining"
     assert found["pixabay-1000"].opt_outs == ("api:noAiTraining",)
     assert found["pixabay-1001"].dropped == "ai-generated"
-    assert server.paths() == ["/api/", "/get/2_1280.png"]
-    assert run(data, server, allow_ai=True).new == 1
+    assert asked_paths(server) == ["/api/", "/get/2_1280.png"]
+    assert run(data, server, retry=Retry(ai_generated=True)).new == 1
     assert rows(data)["pixabay-1001"].ai_generated is True
     assert "/get/0_1280.png" not in server.paths()
 
@@ -371,16 +438,16 @@ def test_a_compression_bomb_is_refused_unread(data, server):
         bomb, headers={"Content-Encoding": "gzip"}
     )
     run(data, server)
-    assert rows(data)["pixabay-1000"].dropped == "download:compressed answer refused (gzip)"
+    assert rows(data)["pixabay-1000"].dropped == "unusable:compressed answer refused (gzip)"
     server.routes["/api/"] = lambda query: Answer(bomb, headers={"Content-Encoding": "gzip"})
-    with pytest.raises(SourceError, match=r"answer not read: compressed answer refused \(gzip\)"):
+    with pytest.raises(SourceError, match=r"gave no answer: compressed answer refused \(gzip\)"):
         run(data, server, options={"order": "latest"})
 
 
 def test_a_dripping_answer_meets_the_deadline(data, server):
     server.routes["/api/"] = lambda query: Answer(b'{"a": "' + b"x" * 500, drip=0.02)
     started = time.monotonic()
-    with pytest.raises(SourceError, match=r"answer not read: not finished after 0\.4 s"):
+    with pytest.raises(SourceError, match=r"gave no answer: not finished after 0\.4 s"):
         run(data, server, limits=replace(LIMITS, answer=replace(ANSWER, total_s=0.4)))
     assert time.monotonic() - started < 2
 
@@ -391,14 +458,35 @@ def test_a_silent_server_is_left(data, server):
     assert rows(data)["pixabay-1000"].dropped == "download:no byte for 0.1 s"
 
 
-def test_ten_failures_in_a_row_end_the_fetch(data, server):
-    Pixabay(server, count=12)
-    for number in range(12):
+def test_dead_links_do_not_keep_from_those_that_are_there(data, server):
+    Pixabay(server, count=40)
+    for number in (*range(10), *range(19, 40, 10)):
         del server.routes[f"/get/{number}_1280.png"]
-    with pytest.raises(SourceError, match="10 downloads in a row failed") as caught:
-        run(data, server)
-    assert f"curate fetch openverse --query blizzard --data {data.root}" in caught.value.fix
-    assert len(rows(data)) == 10
+    done = run(data, server, limit=20)
+    assert (done.new, done.failures) == (20, {"gone": 12})
+    for _ in range(2):
+        asked = len(server.asked)
+        done = run(data, server, limit=20)
+        assert (done.new, done.known, done.left_out) == (0, 20, {"gone": 12})
+        assert len(server.asked) == asked
+    assert run(data, server, limit=200).new == 7
+
+
+def test_a_host_that_fails_is_left_alone_and_has_its_turn_the_next_time(data, server):
+    """Those that were not asked for come first, so that the same ones cannot fail for ever."""
+    Pixabay(server, count=12)
+    for number in range(6):
+        server.routes[f"/get/{number}_1280.png"] = lambda query: Answer(b"", 500)
+    said: list[str] = []
+    once = replace(LIMITS, tries=1)
+    done = run(data, server, said=said, limits=once)
+    assert (done.new, done.failed, done.exit_code()) == (0, 12, 4)
+    assert done.failures == {"download": 5, "busy": 7}
+    left = "pixabay: 12 images did not come for now, 7 of them for their host is left alone for a"
+    assert any(line.startswith(left) for line in said)
+    done = run(data, server, limits=once)
+    assert (done.new, done.failed, done.exit_code()) == (6, 6, 0)
+    assert run(data, server, limits=once).failures == {"download": 5, "busy": 1}
 
 
 def test_terms_are_shown_and_asked_for_where_someone_is_there(tmp_path, server, monkeypatch):
@@ -410,7 +498,7 @@ def test_terms_are_shown_and_asked_for_where_someone_is_there(tmp_path, server, 
         asked.append(source.name)
         return "own studio's account"
 
-    chosen = FetchOptions(ask=ask, endpoint=Endpoint.parse(server.url))
+    chosen = options_for(server, ask=ask)
     assert fetch_images(data, QUICK, "blizzard", fetch_options=chosen).new == 1
     assert fetch_images(data, QUICK, "blizzard", fetch_options=chosen).known == 1
     assert asked == ["pixabay"]
@@ -423,7 +511,7 @@ def test_terms_are_shown_and_asked_for_where_someone_is_there(tmp_path, server, 
 def test_all_that_is_missing_is_said_at_once_in_short_lines(tmp_path, server, monkeypatch):
     monkeypatch.delenv("PIXABAY_API_KEY", raising=False)
     nobody = pytest.fail  # terms are not asked for while more is missing
-    chosen = FetchOptions(ask=nobody, endpoint=Endpoint.parse(server.url))
+    chosen = options_for(server, ask=nobody)
     with pytest.raises(LicenceError) as caught:
         fetch_images(Dataset(tmp_path), QUICK, "blizzard", fetch_options=chosen)
     where = f"--data {tmp_path}"
@@ -441,7 +529,7 @@ def test_all_that_is_missing_is_said_at_once_in_short_lines(tmp_path, server, mo
 
 @pytest.mark.parametrize("ask", [None, lambda source: None])
 def test_without_acceptance_nothing_is_asked_of_the_source(tmp_path, server, ask):
-    chosen = FetchOptions(ask=ask, endpoint=Endpoint.parse(server.url))
+    chosen = options_for(server, ask=ask)
     with pytest.raises(LicenceError, match="are not accepted") as caught:
         fetch_images(Dataset(tmp_path), QUICK, "blizzard", fetch_options=chosen)
     assert "curate sources accept pixabay --basis TEXT" in caught.value.fix
@@ -455,12 +543,16 @@ def test_acceptance_of_older_terms_does_not_count(data):
     assert terms.find_acceptance(data.root, newer) is None
 
 
-def test_a_picture_host_that_sends_us_away_ends_the_fetch(data, server):
+def test_a_picture_host_that_sends_us_away_is_asked_no_more(data, server):
     Pixabay(server, count=3)
+    there = server.routes["/get/1_1280.png"]
     server.routes["/get/1_1280.png"] = lambda query: Answer(b"", 429, {"Retry-After": "9999"})
-    with pytest.raises(SourceError, match="asks us to stay away for 9999 s"):
-        run(data, server)
-    assert set(rows(data)) == {"pixabay-1000"}
+    done = run(data, server)
+    assert (done.new, done.failures) == (1, {"busy": 2})
+    assert rows(data)["pixabay-1001"].dropped.endswith("asks us to stay away for 9999 s")
+    assert "/get/2_1280.png" not in server.paths()
+    server.routes["/get/1_1280.png"] = there
+    assert run(data, server).new == 2
 
 
 def test_a_basis_must_say_something_and_be_asked_for(tmp_path):
@@ -543,7 +635,7 @@ def test_the_key_is_in_no_file_and_no_output(data, server, capsys, caplog):
         server.routes["/api/"] = fault
         limits = replace(LIMITS, tries=1)
         try:
-            chosen = FetchOptions(endpoint=Endpoint.parse(server.url), limits=limits)
+            chosen = options_for(server, limits)
             progress = terminal.TerminalProgress()
             fetch_images(data, QUICK, f"blizzard {number}", fetch_options=chosen, progress=progress)
         except SourceError as error:

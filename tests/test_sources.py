@@ -27,7 +27,7 @@ def search(
     place: Annotated[str | None, typer.Option(help="Where it was posted.")] = None,
 ):
     asked = {"q": query, "age": age, "width": min_width, "stamped": stamped, "place": place}
-    for card in get_json(URL, asked)["cards"]:
+    for card in get_json(URL, asked).body["cards"]:
         yield FoundImage(id=card["id"], image_url=card["url"], title=card["title"])
 
 

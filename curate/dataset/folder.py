@@ -2,25 +2,24 @@
 
 import hashlib
 import json
-import os
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate
 
 from curate.dataset import manifest
+from curate.dataset.journal import append_row, merge_rows, read_rows
 from curate.dataset.manifest import Manifest
-from curate.dataset.sample import Sample, from_record
-from curate.errors import InputError, disk_errors
+from curate.dataset.sample import Sample
+from curate.errors import InputError
 from curate.system.files import lock_folder, write_bytes
 
 if TYPE_CHECKING:
     import daft
 
 DEFAULT_FOLDER = Path("data")  # where commands work unless told otherwise
-DOWNLOAD_FAILED = "download"  # drop reason of a failed download: the next fetch tries it again
 
 
 # fills in and marks rows, same keys, same order; its keyword arguments are its configuration
@@ -142,13 +141,7 @@ class Dataset:
 
     def append_row(self, sample: Sample) -> None:
         """Add one fetched row to the journal; it survives the death of the process."""
-        line = json.dumps(asdict(sample), ensure_ascii=False, sort_keys=True) + "\n"
-        with disk_errors(self.journal), self.journal.open("a+b") as file:
-            if file.tell():
-                file.seek(-1, os.SEEK_END)
-                if file.read(1) != b"\n":  # a line cut short by a crash stays one of its own
-                    file.write(b"\n")
-            file.write(line.encode())
+        append_row(self.journal, sample)
 
     def run_step(self, step: Step, name: str, settings: Mapping[str, Any]) -> list[Sample]:
         """Run one step over the manifest and replace it; the caller holds the lock.
@@ -168,43 +161,13 @@ class Dataset:
 
     def read_journal(self) -> list[Sample]:
         """Rows fetched since the manifest was last written, in their order."""
-        rows = []
-        lines = self.journal.read_bytes().split(b"\n") if self.journal.exists() else ()
-        for number, line in enumerate(lines, 1):
-            try:
-                record = json.loads(line)
-            except ValueError:
-                continue  # empty, or cut short by a crash: the item in flight, fetched again
-            try:
-                rows.append(from_record(record))
-            except TypeError as error:
-                subject, problem = f"{self.journal} line {number}", f"not a row of ours ({error})"
-                raise InputError(subject, problem, fix="remove it") from None
-        return rows
-
-
-def merge_rows(known: Iterable[Sample], fetched: Iterable[Sample]) -> list[Sample]:
-    """Known rows and fetched ones, sorted by key; a row once fetched is kept as it is.
-
-    Only a row whose download had failed is replaced by what a later fetch found.
-    """
-    rows = {s.key: s for s in known}
-    for sample in fetched:
-        old = rows.get(sample.key)
-        if old is None or is_failed_download(old):
-            rows[sample.key] = sample
-    return [rows[key] for key in sorted(rows)]
+        return read_rows(self.journal)
 
 
 def command_line(root: Path, *words: str) -> str:
     """A command of ours as a user types it, with `--data` where it takes that to reach `root`."""
     there = () if root == DEFAULT_FOLDER else ("--data", str(root))
     return shlex.join(["curate", *words, *there])
-
-
-def is_failed_download(sample: Sample) -> bool:
-    """Whether the next fetch should try this sample again."""
-    return sample.drop_reason == DOWNLOAD_FAILED
 
 
 def write_json(path: Path, value: object) -> None:

@@ -161,10 +161,14 @@ def utc_now() -> str:
     Source: https://reproducible-builds.org/specs/source-date-epoch/
     """
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    if epoch is not None and not epoch.isdigit():
-        problem = f"{epoch!r} is not a number of seconds"
-        raise InputError("SOURCE_DATE_EPOCH", problem, fix="unset it")
-    now = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    try:
+        if epoch is not None and not (epoch.isascii() and epoch.isdecimal()):
+            raise ValueError
+        now = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    except (ValueError, OverflowError, OSError):  # no number, or after the year 9999
+        shown = (epoch or "")[:40]
+        problem = f"{shown!r} is not a number of seconds since 1970-01-01, up to the year 9999"
+        raise InputError("SOURCE_DATE_EPOCH", problem, fix="unset SOURCE_DATE_EPOCH") from None
     return now.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

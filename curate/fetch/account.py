@@ -2,17 +2,20 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-from curate.dataset.folder import Dataset, command_line, is_failed_download, merge_rows
-from curate.dataset.sample import Sample
-from curate.errors import InputError
+from curate.dataset.folder import Dataset, command_line
+from curate.dataset.journal import merge_rows
+from curate.dataset.sample import Sample, make_key, utc_now
+from curate.dataset.statements import join_statements
+from curate.errors import ExitCode, InputError, SourceError
+from curate.net.failure import is_final, is_passing
+from curate.sources.base import FoundImage
 from curate.system.files import remove_leftovers
 from curate.system.progress import SILENT, Progress
-
-VERDICT_FIELDS = ("license", "license_how", "train", "share_dataset", "share_model", "policy")
 
 
 @dataclass
@@ -20,19 +23,29 @@ class FetchSummary:
     """What a fetch did, and what the dataset holds after it."""
 
     new: int = 0
-    updated: int = 0  # known ones of which the source now says something else
+    updated: int = 0  # known ones of which the source now says something else …
+    restated: int = 0  # … and among these: another licence
     known: int = 0
-    failed: int = 0  # downloads that the next fetch tries again
+    failed: int = 0  # images that did not come for now: the next fetch tries them again
+    failures: dict[str, int] = field(default_factory=dict)  # that did not come now, by reason
     refused: dict[str, int] = field(default_factory=dict)  # new and not in use, by reason
+    left_out: dict[str, int] = field(default_factory=dict)  # known to have no image, by reason
     rows: int = 0  # in the dataset
     dropped: dict[str, int] = field(default_factory=dict)  # in the dataset, by reason
 
     def as_rows(self) -> list[tuple[str, int]]:
         """The summary as lines: what, how many."""
-        counts = [("new", self.new), ("updated", self.updated), ("known", self.known)]
-        refused = [(f"refused: {reason}", n) for reason, n in sorted(self.refused.items())]
-        failed = ("failed, tried again next time", self.failed)
-        return [*counts, failed, *refused, ("rows in the dataset", self.rows)]
+        counts = [("new", self.new), ("updated", self.updated)]
+        counts += [("restated", self.restated)] if self.restated else []
+        counts += [("known", self.known), ("failed, tried again next time", self.failed)]
+        for name in ("failed", "refused", "left out"):
+            by_reason = self.failures if name == "failed" else getattr(self, name.replace(" ", "_"))
+            counts += [(f"{name}: {reason}", n) for reason, n in sorted(by_reason.items())]
+        return [*counts, ("rows in the dataset", self.rows)]
+
+    def exit_code(self) -> ExitCode:
+        """A failed source where images were asked for and none came, and some may yet come."""
+        return ExitCode.SOURCE if self.failed and not self.new else ExitCode.DONE
 
 
 @dataclass
@@ -52,49 +65,60 @@ class FetchAccount:
             remove_leftovers(part)
         self.manifest, fetched = self.dataset.read_manifest(), self.dataset.read_journal()
         self.rows = {s.key: s for s in merge_rows(self.manifest.samples, fetched)}
+        written = {s.key for s in self.manifest.samples}
         for key, sha256 in [(s.key, s.sha256) for s in fetched if s.sha256]:
             try:
                 store.get(sha256)
             except InputError:  # what is left of them is of no use
                 store.path_of(sha256).unlink(missing_ok=True)
-                self.rows.pop(key, None)
+                if key not in written:
+                    self.rows.pop(key, None)
 
-    def add_new(self, sample: Sample) -> None:
-        """Journal a new row and count it."""
-        known = self.rows.get(sample.key)
-        if known and known.sha256 and known.sha256 == sample.sha256:
-            self.summary.known += 1  # its image was lost and is back
+    def is_lost(self, known: Sample | None) -> bool:
+        """Whether a row names bytes that are in the store no more."""
+        sha256 = known and known.sha256
+        return bool(sha256) and not self.dataset.store.path_of(str(sha256)).exists()
+
+    def add(self, row: Sample) -> None:
+        """Journal the row of an image that was due, and count it."""
+        known = self.rows.get(row.key)
+        if known and known.sha256 and known.sha256 == row.sha256:
+            self.summary.known += (
+                1  # its image was lost and is back; what was worked out of it holds
+            )
+            self._keep(join_statements(known, row))
             return
-        self.dataset.append_row(sample)
-        self.rows[sample.key] = sample
-        if is_failed_download(sample):
-            self.summary.failed += 1
-            reason = (sample.dropped or "").partition(":")[2]
-            self.progress.say(f"{sample.key}: {reason}; the next fetch tries again")
-        elif sample.dropped:
-            reason = sample.drop_reason
-            self.summary.refused[reason] = self.summary.refused.get(reason, 0) + 1
+        self._keep(row)
+        passing, final = is_passing(row), is_final(row)
+        if passing or final:
+            self.summary.failed += passing
+            _count(self.summary.failures, row)
+            again = "the next fetch tries again" if passing else "--retry gone tries again"
+            self.progress.say(f"{row.key}: {_shown_reason(row)}; {again}")
+        elif row.dropped:
+            _count(self.summary.refused, row)
         else:
             self.summary.new += 1
 
-    def update(self, known: Sample, fresh: Sample, names: Sequence[str]) -> None:
-        """Count a known image; take over what is now said against training, and the fields `names`.
-
-        If any of it is new, its verdicts are open again. Nothing is journaled: the same fetch finds
-        the same again.
-        """
-        said: dict[str, Any] = {name: getattr(fresh, name) for name in names}
-        said["opt_outs"] = tuple(dict.fromkeys(known.opt_outs + fresh.opt_outs))
-        changed = replace(known, **said)
-        if changed == known:
+    def meet(self, known: Sample) -> None:
+        """Count a row of which nothing new is said."""
+        if known.sha256:
             self.summary.known += 1
-            return
-        undecided: dict[str, Any] = dict.fromkeys(VERDICT_FIELDS)
-        self.rows[known.key] = replace(changed, **undecided)
+        else:
+            _count(self.summary.left_out, known)
+
+    def update(self, changed: Sample, *, journal: bool = True) -> None:
+        """Take over what is now said of a known image."""
+        known = self.rows[changed.key]
         self.summary.updated += 1
+        self.summary.restated += changed.restated != known.restated
+        build = command_line(self.dataset.root, "build")
         if new := ", ".join(s for s in changed.opt_outs if s not in known.opt_outs):
-            build = command_line(self.dataset.root, "build")
             self.progress.say(f"{known.key}: its source now says {new}; {build} takes it out")
+        if journal:
+            self._keep(changed)
+        else:
+            self.rows[changed.key] = changed
 
     def write_manifest(self) -> FetchSummary:
         """Write the manifest and close the account."""
@@ -105,3 +129,34 @@ class FetchAccount:
         self.summary.rows = len(samples)
         self.summary.dropped = dict(Counter(s.drop_reason for s in samples if s.dropped))
         return self.summary
+
+    @contextmanager
+    def closing(self) -> Iterator[None]:
+        """If the block ends early, write the manifest with what it has brought, and say what."""
+        try:
+            yield
+        except (SourceError, KeyboardInterrupt):
+            if self.dataset.journal.exists():
+                counts = ", ".join(f"{what} {n}" for what, n in self.write_manifest().as_rows())
+                self.progress.say(f"{self.source}: kept so far: {counts}")
+            raise
+
+    def _keep(self, row: Sample) -> None:
+        if self.rows.get(row.key) != row:
+            self.dataset.append_row(row)
+            self.rows[row.key] = row
+
+
+def _count(counts: dict[str, int], row: Sample) -> None:
+    counts[row.drop_reason] = counts.get(row.drop_reason, 0) + 1
+
+
+def _shown_reason(row: Sample) -> str:
+    return (row.dropped or "").partition(":")[2]
+
+
+def make_row(source: str, item: FoundImage) -> Sample:
+    """The row of an image as its source describes it."""
+    names = ({f.name for f in fields(FoundImage)} & {f.name for f in fields(Sample)}) - {"id"}
+    said: dict[str, Any] = {name: getattr(item, name) for name in names}
+    return Sample(key=make_key(source, item.id), source=source, retrieved=utc_now(), **said)

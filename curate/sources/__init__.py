@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from curate.errors import UsageError
-from curate.sources import folder, openverse, pixabay, terms
+from curate.sources import contact, folder, openverse, pixabay, terms
 from curate.sources.base import Source
 
 SOURCES: tuple[Source, ...] = (folder.SOURCE, openverse.SOURCE, pixabay.SOURCE)
@@ -23,11 +23,13 @@ def find_source(name: str) -> Source:
 
 def list_sources(root: Path) -> list[dict[str, object]]:
     """Every source as plain values: what it is, what it still needs here, and its terms."""
+    known = contact.find_contact(root)
     return [
         {
             "name": source.name,
             "summary": source.summary,
-            "needs": ", ".join(one.command for one in terms.missing(root, source)) or "nothing",
+            "needs": ", ".join(one.command for one in terms.missing(root, source, known))
+            or "nothing",
             "terms_url": source.terms_url,
             "terms": list(source.terms),
         }

@@ -1,21 +1,30 @@
 """Openverse: openly licensed images of many collections, found through one catalogue.
 
 API: https://api.openverse.org/v1/ (without an account: 20 results a page, 20 requests a minute,
-200 a day, about 240 results of a query). The catalogue does not verify licences: the page of the
+200 a day, 240 results of a query). The catalogue does not verify licences: the page of the
 image's own collection is kept with every row, so that they can be checked there.
 """
 
-from collections.abc import Iterator
-from itertools import count
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
 
 from curate.errors import SourceError, UsageError
-from curate.sources.base import FoundImage, GetJson, QueryOption, Source, optional, required
+from curate.sources.base import (
+    Answer,
+    FoundImage,
+    GetJson,
+    QueryOption,
+    Source,
+    flag,
+    read_pages,
+    required,
+)
 
 URL = "https://api.openverse.org/v1/images/"
 PAGE_SIZE = 20  # results; the most without an account
+MOST_RESULTS = 240  # of a query, with or without an account
 LICENCES = (  # the API's names
     "cc0", "pdm", "by", "by-sa", "by-nc", "by-nc-sa", "by-nd", "by-nc-nd", "sampling+",
     "nc-sampling+",
@@ -41,29 +50,38 @@ def search(
         if name not in LICENCES:
             problem = f"{name!r} is no licence of the API"
             raise UsageError("--license", problem, fix=f"some of {','.join(LICENCES)}")
-    for page in count(1):
-        asked = {"q": query, "license": license, "page_size": PAGE_SIZE, "page": page}
-        reply = get_json(URL, asked)
-        yield from map(_parse_result, required(reply, "results", list))
-        if page >= required(reply, "page_count", int):
+    asked = {"q": query, "license": license, "page_size": PAGE_SIZE}
+    yield from read_pages(_pages(get_json, asked), "results", _parse_result)
+
+
+def _pages(get_json: GetJson, asked: Mapping[str, object]) -> Iterator[Answer]:
+    for page in range(1, MOST_RESULTS // PAGE_SIZE + 1):
+        answer = get_json(URL, {**asked, "page": page})
+        pages = required(answer.body, "page_count", int)
+        yield answer
+        if page >= pages:
             return
 
 
-def _parse_result(result: dict[str, Any]) -> FoundImage:
+def _parse_result(result: Mapping[str, Any]) -> FoundImage:
     short = required(result, "license", str)
     stated = LICENCE_NAMES.get(short, f"CC {short.upper()}")
-    version = optional(result, "license_version")
+    version = result.get("license_version")
+    tags: Any = result.get("tags") or ()
+    if isinstance(tags, list):
+        tags = [tag.get("name") if isinstance(tag, Mapping) else tag for tag in tags]
     return FoundImage(
         id=required(result, "id", str),
         image_url=required(result, "url", str),
         page_url=required(result, "foreign_landing_url", str),
-        author=optional(result, "creator"),
-        author_url=optional(result, "creator_url"),
-        title=optional(result, "title"),
-        tags=tuple(required(tag, "name", str) for tag in result.get("tags") or ()),
+        author=result.get("creator"),
+        author_url=result.get("creator_url"),
+        title=result.get("title"),
+        tags=tags,
         license_text=f"{stated} {version}" if version else stated,
-        license_url=optional(result, "license_url"),
+        license_url=result.get("license_url"),
         license_by="source",
+        mature=flag(result, "mature"),
     )
 
 

@@ -5,18 +5,28 @@ no hotlinking; no systematic mass download; at most 500 hits of a query can be r
 Error answers are plain text.
 """
 
-from collections.abc import Iterator
-from itertools import count
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import typer
 
 from curate.errors import SourceError
 from curate.net.api import EndOfResults
-from curate.sources.base import FoundImage, GetJson, QueryOption, Source, optional, required
+from curate.sources.base import (
+    Answer,
+    FoundImage,
+    GetJson,
+    QueryOption,
+    Source,
+    flag,
+    read_pages,
+    required,
+)
 
 URL = "https://pixabay.com/api/"
 PAGE_SIZE = 200  # hits; the API's maximum
+MOST_RESULTS = 500  # of a query
 KEY_URL = "https://pixabay.com/api/docs/#api_search_images"
 
 Category = Literal[
@@ -71,29 +81,36 @@ def search(  # noqa: PLR0913 one a documented parameter
         "safesearch": "true",
         "per_page": PAGE_SIZE,
     }
-    for page in count(1):
-        reply = get_json(URL, {**asked, "page": page})
-        yield from (_parse_hit(hit, lang) for hit in required(reply, "hits", list))
-        if page * PAGE_SIZE >= required(reply, "totalHits", int):
+    parse = partial(_parse_hit, lang)
+    yield from read_pages(_pages(get_json, asked), "hits", parse)
+
+
+def _pages(get_json: GetJson, asked: Mapping[str, object]) -> Iterator[Answer]:
+    for page in range(1, -(-MOST_RESULTS // PAGE_SIZE) + 1):
+        answer = get_json(URL, {**asked, "page": page})
+        total = required(answer.body, "totalHits", int)
+        yield answer
+        if page * PAGE_SIZE >= total:
             return
 
 
-def _parse_hit(hit: dict[str, Any], lang: str) -> FoundImage:
+def _parse_hit(lang: str, hit: Mapping[str, Any]) -> FoundImage:
     user, user_id = required(hit, "user", str), required(hit, "user_id", int)
-    made = hit.get("isAiGenerated")
+    all_ages, tags = flag(hit, "isGRated"), hit.get("tags") or ()
     return FoundImage(
         id=str(required(hit, "id", int)),
         image_url=required(hit, "largeImageURL", str),
         page_url=required(hit, "pageURL", str),
         author=user,
-        author_url=optional(hit, "userURL") or f"https://pixabay.com/users/{user}-{user_id}/",
-        tags=tuple(t.strip() for t in required(hit, "tags", str).split(",") if t.strip()),
+        author_url=hit.get("userURL") or f"https://pixabay.com/users/{user}-{user_id}/",
+        tags=tuple(tags.split(",")) if isinstance(tags, str) else tags,
         language=lang,
         license_text="Pixabay Content License",
         license_url="https://pixabay.com/service/license-summary/",
         license_by="source",
-        opt_outs=("api:noAiTraining",) if hit.get("noAiTraining") else (),
-        ai_generated=None if made is None else bool(made),
+        opt_outs=("api:noAiTraining",) if flag(hit, "noAiTraining") else (),
+        ai_generated=flag(hit, "isAiGenerated"),
+        mature=None if all_ages is None else not all_ages,
     )
 
 

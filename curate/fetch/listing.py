@@ -1,0 +1,81 @@
+"""The fetch of what lies at a path: everything is there, nothing is asked for."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from curate.dataset.folder import Dataset
+from curate.dataset.sample import Sample
+from curate.fetch.account import FetchAccount, FetchSummary, make_row
+from curate.fetch.download import store_image
+from curate.fetch.gone import describe_gone, find_gone
+from curate.fetch.plan import Action, plan
+from curate.rights.licences import identify
+from curate.sources.base import Listing
+from curate.system.progress import Progress, track
+
+SOURCE_FIELDS = (  # what a listing says of an image; its user corrects it
+    "file_name", "page_url", "author", "author_url", "title", "tags", "language", "texts",
+    "license_text", "license_url", "license_by",
+)  # fmt: skip
+LEFT_OUT_TEXTS = {  # reason why a file is not used, in words
+    "missing": "named in the metadata, but not there",
+    "outside": "named in the metadata, but outside of the folder",
+    "empty": "empty files, 0 bytes",
+    "not-an-image": "neither JPEG, PNG nor WebP by content",
+    "too-large": "too large",
+    "unreadable": "cannot be read",
+    "removed": "taken out before, for good",
+}
+
+
+def fetch_listing(
+    dataset: Dataset, source: str, listing: Listing, settings: Mapping[str, Any], progress: Progress
+) -> FetchSummary:
+    """Take all that a listing holds into the dataset; known rows say what it now says of them."""
+    for note in listing.notes:
+        progress.say(note)
+    license = settings.get("license")
+    if license and identify(license, None).id is None:
+        unknown = "names no licence known here; curate check will hold them"
+        progress.say(f"--license {license}: {unknown}")
+    with dataset.lock():
+        account = FetchAccount(dataset, source, settings, progress)
+        before = list(account.rows.values())
+        rows_met = []
+        with account.closing():
+            for item in track(listing.found, listing.total, "images", progress):
+                row = store_image(make_row(source, item), item.data or b"", dataset)
+                rows_met.append(row)
+                _take(account, row)
+        _tell_left_out(rows_met, progress)
+        folder = str(settings.get(source))
+        for line in describe_gone(find_gone(folder, before, rows_met), folder, dataset.root):
+            progress.say(line)
+        return account.write_manifest()
+
+
+def _take(account: FetchAccount, row: Sample) -> None:
+    known = account.rows.get(row.key)
+    lost = account.is_lost(known)
+    planned = plan(known, row, lost=lost, replaces=SOURCE_FIELDS)
+    if planned.action is Action.DUE:
+        account.add(planned.row)
+    elif planned.action is Action.DRIFTED:
+        account.update(planned.row, journal=False)
+    else:
+        account.meet(planned.row)
+
+
+def _tell_left_out(rows_met: Sequence[Sample], progress: Progress) -> None:
+    left_out: dict[str, list[str]] = defaultdict(list)
+    for row in rows_met:
+        if row.dropped:
+            left_out[row.drop_reason].append(str(row.file_name))
+    for reason, names in sorted(left_out.items()):
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        what = f"{LEFT_OUT_TEXTS.get(reason, reason)} ({len(names)})"
+        progress.say(f"{what}: {', '.join(names[:5])}{more}")
+    if without := sum(not row.texts for row in rows_met):
+        count = f"{without} of {len(rows_met)} images"
+        progress.say(f"{count} have no caption: their names are used")
