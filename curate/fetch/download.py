@@ -1,5 +1,7 @@
 """One image: may it be asked for, does it come, is it one, may it be kept?"""
 
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
@@ -10,6 +12,7 @@ from curate.images import sniff
 from curate.net.connection import Net
 from curate.net.failure import Failure, FailureKind
 from curate.net.media import Want
+from curate.rights import removals
 from curate.rights.signals.collect import refuse_before_asking, refuse_before_reading
 
 _TEXTS = ("HTML", "text")  # what a server sends with status 200 to say that there is no image
@@ -22,6 +25,7 @@ class Downloader:
     dataset: Dataset
     net: Net
     hosts: tuple[str, ...] | None  # they may come from; None: any public one
+    tombstones: Sequence[removals.Tombstone] = ()  # of images that must not return
 
     def download(self, row: Sample) -> Sample:
         """The row with its image in the store, or with the reason why there is none."""
@@ -38,7 +42,7 @@ class Downloader:
             row = self._ask_site(row, got.url)
         if row.dropped is None and (not got.body or sniff.sniff_format(got.body[:32]) in _TEXTS):
             return _failed(row, Failure(FailureKind.UNUSABLE, "a text instead of a picture"))
-        return store_image(row, got.body, self.dataset)
+        return store_image(row, got.body, self.dataset, self.tombstones)
 
     def _ask_site(self, row: Sample, url: str) -> Sample:
         """The row with what the host of `url` says of all it holds; dropped if that says no."""
@@ -52,13 +56,17 @@ class Downloader:
         return replace(row, dropped=refusal, retrieved=utc_now()) if refusal else row
 
 
-def store_image(row: Sample, data: bytes, dataset: Dataset) -> Sample:
-    """The row with its bytes in the store, unless they are no image that we store.
+def store_image(
+    row: Sample, data: bytes, dataset: Dataset, tombstones: Iterable[removals.Tombstone]
+) -> Sample:
+    """The row with its bytes in the store, unless they are no image of ours or were removed.
 
     Not synced here: 7 ms an image, where once before the manifest is written does as well.
     """
     if dropped := row.dropped or sniff.refusal_reason(data):
         return replace(row, dropped=dropped)
+    if reason := removals.find(tombstones, hashlib.sha256(data).hexdigest()):
+        return replace(row, dropped=f"{removals.REMOVED}:{reason}")
     sha256, format = dataset.store.put(data, sync=False), sniff.sniff_format(data[:32])
     return replace(row, sha256=sha256, byte_count=len(data), format=format)
 

@@ -10,6 +10,7 @@ from curate.fetch.account import FetchAccount, FetchSummary, make_row
 from curate.fetch.download import store_image
 from curate.fetch.gone import describe_gone, find_gone
 from curate.fetch.plan import Action, plan
+from curate.rights import removals
 from curate.rights.licences import identify
 from curate.sources.base import Listing
 from curate.system.progress import Progress, track
@@ -41,11 +42,12 @@ def fetch_listing(
         progress.say(f"--license {license}: {unknown}")
     with dataset.lock():
         account = FetchAccount(dataset, source, settings, progress)
+        tombstones = removals.read(dataset.root)
         before = list(account.rows.values())
         rows_met = []
         with account.closing():
             for item in track(listing.found, listing.total, "images", progress):
-                row = store_image(make_row(source, item), item.data or b"", dataset)
+                row = store_image(make_row(source, item), item.data or b"", dataset, tombstones)
                 rows_met.append(row)
                 _take(account, row)
         _tell_left_out(rows_met, progress)

@@ -8,10 +8,10 @@ from typing import Any
 from curate.dataset.sample import Sample
 from curate.dataset.statements import VERDICT_FIELDS, join_statements
 from curate.net.failure import is_final, is_passing
+from curate.rights.removals import REMOVED
 from curate.sources.base import is_malformed
 
 AI_GENERATED = "ai-generated"  # reason of a drop: its source says that a machine made it
-REMOVED = "removed"  # reason of a drop: its user took it out, for good
 _KEPT = (  # of what was said of the rights in an image, when its source describes it anew
     *("license_text", "license_url", "license_by", "restated", "gone", "opt_outs"),
     *("restrictions", "ai_generated", "mature"),

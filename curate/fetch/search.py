@@ -16,6 +16,7 @@ from curate.net.api import Api, EndOfResults
 from curate.net.connection import NetOptions, connect
 from curate.net.failure import FINAL, FailureKind, is_passing
 from curate.net.redact import KEY, Secret
+from curate.rights import removals
 from curate.sources import contact, terms
 from curate.sources.base import Answer, FoundImage, Source
 
@@ -61,7 +62,7 @@ class Search:
             self.account.closing(),
             connect(source, dataset.evidence, key=key, options=options, progress=progress) as net,
         ):
-            downloader = Downloader(dataset, net, source.media_hosts)
+            downloader = Downloader(dataset, net, source.media_hosts, removals.read(dataset.root))
             found = (
                 replace(make_row(source.name, item), query=self.query, basis=basis)
                 for item in self._found(net.api, chosen)
