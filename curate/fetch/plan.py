@@ -12,10 +12,9 @@ from curate.rights.removals import REMOVED
 from curate.sources.base import is_malformed
 
 AI_GENERATED = "ai-generated"  # reason of a drop: its source says that a machine made it
-_KEPT = (  # of what was said of the rights in an image, when its source describes it anew
-    *("license_text", "license_url", "license_by", "restated", "gone", "opt_outs"),
-    *("restrictions", "ai_generated", "mature"),
-)
+_LICENCE = ("license_text", "license_url", "license_by", "restated")
+# of what was said of the rights in an image, when its source describes it anew
+_KEPT = (*_LICENCE, "gone", "opt_outs", "restrictions", "ai_generated", "mature")
 
 
 class Action(StrEnum):
@@ -65,13 +64,15 @@ def plan(
         replaces: fields in which what is said now takes the place of what was said first: those
             of a folder, whose user corrects what they wrote.
     """
-    if known is None or (is_malformed(known.dropped) and not is_malformed(found.dropped)):
+    if known is None:
         return Plan(Action.DUE, _ruled_out(found, retry))
     if is_malformed(found.dropped):
         return Plan(Action.MET, known)
     joined = _replaced(known, found, replaces) if replaces else join_statements(known, found)
     if _is_due(known, retry) or (lost and known.drop_reason != REMOVED):
         kept = {name: getattr(joined, name) for name in _KEPT}
+        if not (known.license_text or known.license_url or known.restated):
+            kept |= {name: getattr(found, name) for name in _LICENCE}  # the first to be stated
         return Plan(Action.DUE, _ruled_out(replace(found, **kept), retry))
     return Plan(Action.MET if joined == known else Action.DRIFTED, joined)
 
@@ -85,8 +86,9 @@ def holds_place(row: Sample) -> bool:
 
 
 def _is_due(known: Sample, retry: Retry) -> bool:
-    gone = retry.gone and is_final(known)
-    return is_passing(known) or gone or (retry.ai_generated and known.drop_reason == AI_GENERATED)
+    again = retry.gone and is_final(known)
+    again |= retry.ai_generated and known.drop_reason == AI_GENERATED
+    return again or is_passing(known) or is_malformed(known.dropped)
 
 
 def _ruled_out(row: Sample, retry: Retry) -> Sample:
