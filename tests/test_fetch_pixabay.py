@@ -24,6 +24,7 @@ from curate.net.site import DOCUMENTS
 from curate.net.transport import RequestLimits
 from curate.net.tries import Limits
 from curate.sources import openverse, pixabay, terms
+from curate.sources.base import Answer as ApiAnswer
 from curate.system import terminal
 
 QUICK = replace(pixabay.SOURCE, requests_per_minute=1_000_000, seconds_between=0.0)
@@ -657,8 +658,8 @@ def test_the_key_is_in_no_file_and_no_output(data, server, capsys, caplog):
 @pytest.mark.parametrize("name", ["search_page_0_2023", "search_page_1_2023", "search_apples_2022"])
 def test_reads_the_recorded_answers(corpora: Path, name: str):
     reply = json.loads((corpora / "api" / "pixabay" / f"{name}.json").read_text())
-    once = iter([reply])
-    found = list(pixabay.search(lambda url, query: next(once, {"hits": [], "totalHits": 0}), "x"))
+    pages = iter([reply, {"hits": [], "totalHits": 0}])
+    found = list(pixabay.search(lambda url, query: ApiAnswer(next(pages)), "x"))
     assert len(found) == len(reply["hits"]) > 0
     assert len({f.id for f in found}) == len(found)
     for item, hit in zip(found, reply["hits"], strict=True):

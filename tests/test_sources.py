@@ -3,6 +3,7 @@
 import json
 import runpy
 import sys
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import pytest
@@ -11,8 +12,13 @@ from servers import Answer, image_bytes, run_server
 
 from curate import cli, sources
 from curate.dataset.folder import Dataset
-from curate.errors import UsageError
+from curate.errors import InputError, UsageError
+from curate.fetch.run import FetchOptions, fetch_images
+from curate.net.connection import NetOptions
+from curate.net.guard import Endpoint
+from curate.sources import contact
 from curate.sources.base import FoundImage, QueryOption, Source
+from curate.system.commands import OnceCommand
 
 URL = "https://postcards.example/cards"
 
@@ -97,6 +103,74 @@ def test_help_and_list_tell_of_a_new_source(curate, tmp_path, capsys):
     assert "Where it was posted." in shown and "[default: 2]" in shown
     assert curate("sources", "list", "--data", str(tmp_path)) == 0
     assert "postcards\tcards of old\tnothing" in capsys.readouterr().out
+
+
+def test_a_source_that_asks_for_a_contact_is_not_asked_without(tmp_path, monkeypatch):
+    monkeypatch.delenv("CURATE_CONTACT", raising=False)
+    asks, data = replace(POSTCARDS, needs_contact=True), Dataset(tmp_path / "data")
+    with run_server() as server:
+        server.routes["/cards"] = lambda query: Answer(b'{"cards": []}')
+        options = FetchOptions(net=NetOptions(Endpoint.parse(server.url)))
+        for _ in range(2):
+            with pytest.raises(UsageError, match="it asks for a contact") as caught:
+                fetch_images(data, asks, "sea", fetch_options=options)
+            assert caught.value.fix == f"curate sources contact ADDRESS --data {data.root}"
+        assert server.asked == []
+        with pytest.raises(SystemExit):
+            cli.main(["sources", "contact", "me@example.org", "--data", str(data.root)])
+        fetch_images(data, asks, "sea", fetch_options=options)
+        monkeypatch.setenv("CURATE_CONTACT", "https://example.org/me")
+        fetch_images(data, asks, "seas", fetch_options=options)
+    agents = [headers["user-agent"] for headers in server.headers]
+    assert "(me@example.org)" in agents[0] and "(https://example.org/me)" in agents[1]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "  ", "a", "a\nX-Injected: 1", "(a@b.example)", "é@b.example"]
+)
+def test_a_contact_is_plain_text_in_one_line(tmp_path, monkeypatch, text):
+    with pytest.raises(UsageError, match="contact"):
+        contact.record_contact(tmp_path, text)
+    assert contact.find_contact(tmp_path) is None
+    (tmp_path / "contact.json").write_text("[]")
+    with pytest.raises(InputError, match="is not readable") as caught:
+        contact.find_contact(tmp_path)
+    assert caught.value.fix == f"curate sources contact you@example.org --data {tmp_path}"
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (("fetch", "postcards", "--query", "a", "--query", "b"), "--query"),
+        (("fetch", "postcards", "--query", "a", "--stamped", "--stamped"), "--stamped"),
+        (("fetch", "postcards", "--query=a", "--limit", "1", "--limit=2"), "--limit"),
+        (("fetch", "openverse", "--license", "by", "--query", "a", "--license", "by"), "--license"),
+        (("sources", "list", "--data", "a", "--data", "b"), "--data"),
+        (("check", "--policy", "personal", "--policy", "research"), "--policy"),
+        (("vocab-gaps", "p.txt", "--min", "1", "--min", "2"), "--min"),
+        (("vocab-gaps", "p.txt", "--json", "a.json", "--json"), "--json"),
+        (("pack", "--size", "8", "--size", "8"), "--size"),
+    ],
+)  # fmt: skip
+def test_an_option_that_counts_once_may_be_given_once(
+    curate, tmp_path, monkeypatch, capsys, words, option
+):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert curate(*words) == 2
+        assert (
+            f"error: {option}: is given 2 times, and only one can count" in capsys.readouterr().err
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_command_minds_options_given_twice():
+    waiting = [typer.main.get_command(cli.app)]
+    while waiting:
+        command = waiting.pop()
+        inner = getattr(command, "commands", None)
+        assert inner or isinstance(command, OnceCommand), command.name
+        waiting += (inner or {}).values()
 
 
 def test_sources_go_by_name():
