@@ -30,6 +30,7 @@ def _option(help: str, *names: str, **settings: Any) -> Any:
 PolicyOption = Annotated[
     str, _option("personal, research, commercial, or a policy file.", show_default=True)
 ]
+_KEYS = typer.Argument(metavar="KEY…", help="Keys, or parts of keys, file names or titles.")
 _DISTANCE_HELP = "Hamming distance of perceptual hashes up to which pixels are compared."
 
 
@@ -158,6 +159,27 @@ def check_command(
         terminal.say(f"{done.unlicensed} images from a folder state no licence; if you made them:")
         terminal.say(f"  {build.own_licence_command(Dataset(data))}")
     terminal.print_result(done, ("use", "allow", "hold", "deny"), json=json)
+
+
+@app.command("remove")
+def remove_command(
+    keys: Annotated[list[str] | None, _KEYS] = None,
+    reason: Annotated[str, _option("Why, in your words; it is kept.")] = "",
+    undo: Annotated[bool, _option("Take the image back in.", "--undo")] = False,
+    list: Annotated[bool, _option("Show what was removed, when and why.", "--list")] = False,
+    data: DataOption = DEFAULT_FOLDER,
+    json: JsonOption = False,
+) -> None:
+    """Take pictures out for good, with all their copies: none of them returns under any name."""
+    from curate.commands import remove
+
+    if list:
+        terminal.print_result(remove.list_removals(Dataset(data)), ("", "", ""), json=json)
+        return
+    done = remove.remove_or_restore(Dataset(data), keys or (), reason, undo=undo)
+    terminal.print_result(done, ("", "why"), json=json)
+    for note in done.notes:
+        terminal.say(note)
 
 
 @app.command("caption")

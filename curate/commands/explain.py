@@ -9,8 +9,9 @@ from curate.commands.keys import find_keys
 from curate.dataset.folder import Dataset, Store
 from curate.dataset.sample import DUPLICATE, Sample, Verdict
 from curate.formats.shards import INDEX_NAME, member_names, read_index
+from curate.rights.decide import RESTRICTIONS
 from curate.rights.licences import TERMS
-from curate.rights.policy import USES, policy_names, read_policy
+from curate.rights.policy import SIGNALS, USES, policy_names, read_policy
 
 DECISIVE = {"licence-family", "licence-conflict", "licence-nd"}  # beside these nothing else helps
 Facts = list[tuple[str, str]]  # name and value, in the order they are told
@@ -161,6 +162,7 @@ def _drop_advice(sample: Sample) -> str:
         "download": "the same fetch again tries it once more",
         "missing": "put the file there and fetch the folder again",
         "opt-out": "nothing changes that: its owner opted out",
+        "removed": "curate remove --undo KEY takes it back in",
         "ai-generated": "the same fetch with --allow-ai takes it",
     }.get(reason, "another file of the image, fetched anew, would be another row")
 
@@ -172,7 +174,11 @@ def _advice(code: str, sample: Sample, verdict: Verdict) -> str:
     if name in ("licence", "licence-sa", "licence-nc") and DECISIVE & set(codes):
         return ""
     more = any(c.startswith("licence-") for c in codes)
-    terms = codes[0].partition(":")[2]
+    rules = (c for c in codes if c.startswith(("terms:", "source-rule:")))
+    terms = next(rules, "").partition(":")[2]
+    if name in SIGNALS or name == "restriction":
+        named = RESTRICTIONS.get(detail, "restrictions") if name == "restriction" else name
+        return f'{named} = "record" under [signals] in a policy of your own admits it'
     basis = f"only an image that was fetched from {terms} can have a basis"
     if sample.source == terms:
         basis = f"curate sources accept {terms} --basis TEXT, then a fetch, admits it"
@@ -185,6 +191,11 @@ def _advice(code: str, sample: Sample, verdict: Verdict) -> str:
         "licence-nd": "its licence forbids changed copies",
         "licence": "" if more else _admits(detail) if held else "its owner reserves all rights",
         "opt-out": "nothing changes that: its owner opted out",
+        "removed": "curate remove --undo KEY takes it back in",
+        "copy-conflict": f"{detail}, a copy of it, is decided so, and the strictest copy counts",
+        "copy-believed": f"of its copies {detail} is believed, as your policy says",
+        "evidence-missing": "putting back what is missing in evidence/ decides it",
+        "evidence-changed": "putting back what was changed in evidence/ decides it",
         "no-basis": basis,
         "no-permission": "a document named under [[permissions]] in a policy admits it",
         "source-rule": f"[sources.{detail}] in your policy decides it",

@@ -44,7 +44,7 @@ def read(root: Path) -> list[Tombstone]:
         return []
     except OSError as error:
         raise InputError(path, f"cannot be read ({error.strerror})", fix=fix) from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise InputError(path, "not a list of removals of ours", fix=fix) from None
 
 

@@ -1,0 +1,202 @@
+"""Take pictures out for good, with all their copies: `curate remove`; and back in again."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from curate.commands.keys import find_keys
+from curate.dataset.folder import DOWNLOAD_FAILED, Dataset, command_line
+from curate.dataset.sample import Sample, drop_samples, utc_now
+from curate.errors import InputError, UsageError, disk_errors
+from curate.formats.shards import INDEX_NAME, read_index
+from curate.rights import removals
+from curate.rights.removals import REMOVED, Tombstone, find_like, make_tombstone
+
+NAMED, COPY, ALIKE = "named", "copy", "looks like it"  # why a row was taken
+
+
+@dataclass(frozen=True)
+class RemovalSummary:
+    """What `remove_images` took out, or what `restore_image` brought back."""
+
+    rows: Mapping[str, str]  # key -> why, or what comes next
+    files: int  # of bytes, deleted
+    notes: tuple[str, ...]
+
+    def as_rows(self) -> list[tuple[str, str]]:
+        """A line for each row."""
+        return list(self.rows.items())
+
+
+@dataclass(frozen=True)
+class Removals:
+    """All tombstones of a dataset."""
+
+    removed: tuple[Tombstone, ...]
+
+    def as_rows(self) -> list[tuple[str, str, str]]:
+        """A line for each: key, when, why."""
+        return [(stone.key, stone.time, stone.reason) for stone in self.removed]
+
+
+def list_removals(dataset: Dataset) -> Removals:
+    """What was removed from a dataset; nothing is written.
+
+    Raises:
+        InputError: there is no dataset, or its list of removals cannot be read.
+    """
+    dataset.require_dataset()
+    return Removals(tuple(removals.read(dataset.root)))
+
+
+def remove_or_restore(
+    dataset: Dataset, texts: Sequence[str], reason: str, *, undo: bool
+) -> RemovalSummary:
+    """The command `curate remove`.
+
+    Raises:
+        UsageError: nothing is named, or more than one is to be restored.
+        InputError: as the two functions below.
+    """
+    if not texts:
+        raise UsageError("KEY", "names no image", fix=command_line(dataset.root, "status"))
+    if not undo:
+        return remove_images(dataset, *texts, reason=reason)
+    if len(texts) > 1:
+        fix = command_line(dataset.root, "remove", "--undo", texts[0])
+        raise UsageError("--undo", "takes one image back at a time", fix=fix)
+    return restore_image(dataset, texts[0])
+
+
+def remove_images(dataset: Dataset, *texts: str, reason: str) -> RemovalSummary:
+    """Take the images that are meant out of the dataset, with all their copies, for good.
+
+    A tombstone is written for each, then the rows are marked `removed:REASON`, then their bytes are
+    deleted; killed in between, the same command ends in the same files. What only looks alike
+    by its hash goes, too, and is named as such, since it may be another picture.
+
+    Args:
+        dataset: the folder.
+        texts: keys, or parts of keys, file names or titles, each of one image.
+        reason: in the user's words.
+
+    Raises:
+        UsageError: no reason is given, or another command is at work there.
+        InputError: there is no dataset, a text fits no image or several, or the disk refuses.
+    """
+    reason = " ".join(reason.split())
+    if not reason:
+        raise UsageError("--reason", "says nothing", fix='--reason "its author asked for it"')
+    with dataset.lock(existing=True):
+        stored, samples = dataset.read_manifest(), dataset.read().samples
+        keys = find_keys(samples, *texts)
+        taken = find_copies(samples, keys)
+        stones = removals.read(dataset.root)
+        known, now = {stone.key for stone in stones}, utc_now()
+        new = [
+            make_tombstone(s, reason, now, alike=taken[s.key] != ALIKE)
+            for s in samples
+            if s.key in taken and s.key not in known
+        ]
+        if new:
+            removals.write(dataset.root, [*stones, *new])
+        open_to = [s.key for s in samples if s.key in taken and s.drop_reason != REMOVED]
+        rows = drop_samples(samples, dict.fromkeys(open_to, f"{REMOVED}:{reason}"))
+        if open_to:
+            dataset.record_step(stored, "remove", {"reason": reason}, rows)
+        files = _delete_bytes(dataset, rows)
+    return RemovalSummary(taken, files, _notes_on_removal(dataset, taken))
+
+
+def restore_image(dataset: Dataset, text: str) -> RemovalSummary:
+    """Forget that an image was removed; other removals that it looks like no longer take it.
+
+    Raises:
+        UsageError: another command is at work there.
+        InputError: there is no dataset, the text fits no image or several, or it is not removed.
+    """
+    with dataset.lock(existing=True):
+        stored, samples = dataset.read_manifest(), dataset.read().samples
+        (key,) = find_keys(samples, text)
+        row = next(s for s in samples if s.key == key)
+        if row.drop_reason != REMOVED:
+            fix = command_line(dataset.root, "remove", "--list")
+            raise InputError(key, "is not removed", fix=fix)
+        stones = [_without(stone, row) for stone in removals.read(dataset.root)]
+        left = [stone for stone in stones if stone]
+        removals.write(dataset.root, left)
+        gone = [s for s in samples if s.drop_reason == REMOVED]
+        back = {s.key for s in gone} - find_like(left, gone).keys() - {t.key for t in left}
+        rows = [_restored(s, dataset) if s.key in back else s for s in samples]
+        dataset.record_step(stored, "restore", {"key": key}, rows)
+    told = {
+        s.key: "its bytes are gone: fetch it again" if s.dropped else "in use again"
+        for s in rows
+        if s.key in back
+    }
+    check = command_line(dataset.root, "check")
+    return RemovalSummary(told, 0, (f"its verdicts are open: {check}",))
+
+
+def find_copies(samples: Sequence[Sample], keys: Sequence[str]) -> dict[str, str]:
+    """Those named and all that is taken with them, by key, with why: a copy, or a likeness."""
+    taken = dict.fromkeys(keys, NAMED)
+    while True:
+        names = {name for s in samples if s.key in taken for name in _names_of(s)}
+        more = [s.key for s in samples if s.key not in taken and names & _names_of(s)]
+        if not more:
+            break
+        taken |= dict.fromkeys(more, COPY)
+    stones = [make_tombstone(s, "", "") for s in samples if s.key in taken]
+    others = [s for s in samples if s.key not in taken and s.drop_reason != REMOVED]
+    return taken | dict.fromkeys(find_like(stones, others), ALIKE)
+
+
+def _names_of(sample: Sample) -> set[str]:
+    """By what its copies are known: its bytes, its pixels, its group."""
+    names = ("bytes", sample.sha256), ("pixels", sample.pixel_sha256), ("group", sample.group)
+    return {f"{kind}:{name}" for kind, name in names if name}
+
+
+def _delete_bytes(dataset: Dataset, samples: Sequence[Sample]) -> int:
+    """Delete the stored bytes that only removed rows name; how many files that were."""
+    needed = {s.sha256 for s in samples if s.drop_reason != REMOVED}
+    files = 0
+    for sha256 in sorted({s.sha256 for s in samples if s.drop_reason == REMOVED and s.sha256}):
+        path = dataset.store.path_of(sha256)
+        if sha256 not in needed and path.exists():
+            with disk_errors(path):
+                path.unlink()
+            files += 1
+    return files
+
+
+def _notes_on_removal(dataset: Dataset, taken: Mapping[str, str]) -> tuple[str, ...]:
+    notes = []
+    if alike := [key for key, why in taken.items() if why == ALIKE]:
+        notes.append(f"{len(alike)} only look alike; one that is another picture comes back with:")
+        notes.append(f"  {command_line(dataset.root, 'remove', '--undo', alike[0])}")
+    if (dataset.shards / INDEX_NAME).is_file():
+        said = read_index(dataset.shards).settings
+        options = [f"--{n}={said[n]}" for n in ("size", "format", "background") if n in said]
+        notes.append("what was packed is withdrawn from the shards by:")
+        notes.append(f"  {command_line(dataset.root, 'pack', *options)}")
+    return tuple(notes)
+
+
+def _without(stone: Tombstone, row: Sample) -> Tombstone | None:
+    """A tombstone that keeps `row` out no more; None where it was for the same picture."""
+    same = {stone.sha256, stone.pixel_sha256} & {row.sha256, row.pixel_sha256} - {None}
+    if stone.key == row.key or same:
+        return None
+    return removals.spare(stone, row.sha256) if row.sha256 else stone
+
+
+def _restored(sample: Sample, dataset: Dataset) -> Sample:
+    """A removed row in use again, its verdicts open; due to be fetched if its bytes are gone."""
+    open_again = replace(sample, dropped=None, train=None, share_dataset=None, share_model=None)
+    if sample.sha256 is None or dataset.store.path_of(sample.sha256).exists():
+        return open_again if sample.sha256 else replace(open_again, dropped=_DUE)
+    return replace(open_again, dropped=_DUE, sha256=None)
+
+
+_DUE = f"{DOWNLOAD_FAILED}:its removal was undone"

@@ -1,0 +1,201 @@
+"""`curate remove`: a picture goes with its copies, and none of them returns under any name."""
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from curate.cli import main
+from curate.dataset.folder import Dataset
+from curate.dataset.sample import Sample
+from curate.rights import removals
+
+
+def photograph(seed: int, side: int = 96) -> Image.Image:
+    rng = np.random.default_rng(seed)
+    total = np.zeros((side, side, 3))
+    for cells, weight in [(3, 90), (8, 45), (24, 20)]:
+        field = rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
+        wide = Image.fromarray(field).resize((side, side), Image.Resampling.BICUBIC)
+        total += weight * (np.asarray(wide) / 128.0 - 1.0)
+    return Image.fromarray((total + 128).clip(0, 255).astype(np.uint8))
+
+
+def encoded(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    return file.getvalue()
+
+
+FIRST = photograph(1)
+PICTURES = {
+    "asher.png": encoded(FIRST),
+    "asher-again.png": encoded(FIRST),
+    "asher-webp.webp": encoded(FIRST, "WEBP", lossless=True),
+    "asher-small.jpg": encoded(FIRST.resize((64, 64)), "JPEG", quality=90),
+    "other.png": encoded(photograph(2)),
+}
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1790000000")
+    fetch(PICTURES)
+    run("build", "--size", "32")
+    return Dataset(Path("data"))
+
+
+def fetch(pictures: dict[str, bytes], folder: str = "pictures") -> None:
+    Path(folder).mkdir(exist_ok=True)
+    for name, content in pictures.items():
+        (Path(folder) / name).write_bytes(content)
+    run("fetch", "folder", folder, "--license", "own")
+
+
+def run(*words: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(list(words))
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def by_name(dataset: Dataset) -> dict[str, Sample]:
+    return {str(s.file_name): s for s in dataset.read().samples}
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+
+def test_a_picture_goes_with_all_its_copies(
+    data: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = by_name(data)
+    capsys.readouterr()
+    assert run("remove", before["asher.png"].key, "--reason", "its author\nasked for it") == 0
+    told = capsys.readouterr()
+    assert dict(line.split("\t") for line in told.out.splitlines()) == {
+        before[name].key: "named" if name == "asher.png" else "copy"
+        for name in PICTURES
+        if name.startswith("asher")
+    }
+    assert told.err.splitlines()[-1] == "  curate pack --size=32 --format=jpg --background=white"
+    rows = by_name(data)
+    for name, row in rows.items():
+        gone = name.startswith("asher")
+        assert row.dropped == ("removed:its author asked for it" if gone else None)
+        assert data.store.path_of(str(row.sha256)).exists() is not gone
+    state = contents(data.root)
+    assert run("remove", "asher.png", "--reason", "again") == 0
+    assert contents(data.root) == state, "a second time changes nothing"
+
+
+def test_a_kill_before_the_rows_are_marked_is_made_good(data: Dataset) -> None:
+    whole = Dataset(Path("whole"))
+    state = contents(data.root)
+    for name, content in state.items():
+        (whole.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (whole.root / name).write_bytes(content)
+    run("remove", "asher.png", "--reason", "r", "--data", "whole")
+    kept = (whole.root / removals.FILE_NAME).read_bytes()
+    (data.root / removals.FILE_NAME).write_bytes(kept)
+    run("remove", "asher.png", "--reason", "r")
+    assert contents(data.root) == contents(whole.root)
+
+
+@pytest.mark.parametrize("form", ["bytes", "pixels", "larger", "smaller", "mirrored", "recoded"])
+def test_it_never_returns_under_any_name(data: Dataset, form: str) -> None:
+    run("remove", "asher.png", "--reason", "asked for")
+    image = {
+        "bytes": PICTURES["asher.png"],
+        "pixels": encoded(FIRST, compress_level=1),
+        "larger": encoded(FIRST.resize((160, 160), Image.Resampling.BICUBIC)),
+        "smaller": encoded(FIRST.resize((48, 48), Image.Resampling.LANCZOS)),
+        "mirrored": encoded(FIRST.transpose(Image.Transpose.FLIP_LEFT_RIGHT)),
+        "recoded": encoded(FIRST, "JPEG", quality=70),
+    }[form]
+    fetch({f"stranger{'.png' if form != 'recoded' else '.jpg'}": image}, "elsewhere")
+    run("build", "--size", "32")
+    (row,) = (s for name, s in by_name(data).items() if name.startswith("stranger"))
+    assert row.dropped == "removed:asked for"
+    with Path("data/shards/index.json").open() as file:
+        assert json.load(file)["samples"] == 1
+    state = contents(data.root)
+    run("build", "--size", "32")
+    assert contents(data.root) == state
+
+
+def test_what_was_removed_can_be_taken_back(
+    data: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = by_name(data)
+    run("remove", "other.png", "--reason", "r")
+    capsys.readouterr()
+    assert run("remove", "--undo", "other.png") == 0
+    told = capsys.readouterr()
+    assert told.out == f"{before['other.png'].key}\tits bytes are gone: fetch it again\n"
+    assert by_name(data)["other.png"].drop_reason == "download"
+    fetch({})
+    run("build", "--size", "32")
+    after = by_name(data)
+    names = ("asher.png", "other.png")
+    assert {n: after[n].dropped for n in names} == {n: before[n].dropped for n in names}
+    assert removals.read(data.root) == []
+    assert run("remove", "--undo", "other.png") == 3
+    assert "is not removed\n  fix: curate remove --list" in capsys.readouterr().err
+
+
+def test_a_picture_that_only_looks_alike_is_named_and_can_be_spared(
+    data: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = by_name(data)
+    phash = rows["asher.png"].phash
+    alike = [replace(s, phash=phash) if s.file_name == "other.png" else s for s in rows.values()]
+    with data.lock():
+        data.record_step(data.read_manifest(), "test", {}, alike)
+    capsys.readouterr()
+    run("remove", "asher.png", "--reason", "r")
+    told = capsys.readouterr()
+    other = rows["other.png"].key
+    assert f"{other}\tlooks like it" in told.out
+    assert f"  curate remove --undo {other}" in told.err
+    assert run("remove", "--undo", other) == 0
+    fetch({})
+    assert run("check") == 0
+    assert by_name(data)["other.png"].dropped is None, "its hash no longer counts against it"
+    assert by_name(data)["asher.png"].dropped == "removed:r"
+
+
+def test_the_list(data: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    run("remove", "other.png", "--reason", "asked for")
+    capsys.readouterr()
+    assert run("remove", "--list") == 0
+    key = by_name(data)["other.png"].key
+    assert capsys.readouterr().out == f"{key}\t2026-09-21T14:13:20Z\tasked for\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["remove"], 2, "KEY: names no image\n  fix: curate status"),
+        (["remove", "other.png"], 2, "--reason: says nothing\n  fix: --reason"),
+        (["remove", "other.png", "--reason", " "], 2, "--reason: says nothing"),
+        (["remove", "ash", "--reason", "r"], 3, "4 images fit"),
+        (["remove", "zzz", "--reason", "r"], 3, "no image has this key"),
+        (["remove", "--undo", "other.png", "asher.png"], 2, "takes one image back at a time"),
+        (["remove", "--list", "--data", "gone"], 3, "gone: no dataset here"),
+        (["remove", "x", "--reason", "r", "--data", "gone"], 3, "gone: no dataset here"),
+    ],
+)
+def test_messages(
+    data: Dataset, capsys: pytest.CaptureFixture[str], words: list[str], code: int, message: str
+) -> None:
+    state = contents(data.root)
+    assert run(*words) == code
+    assert message in capsys.readouterr().err
+    assert contents(data.root) == state
