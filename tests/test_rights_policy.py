@@ -1,6 +1,7 @@
 """Policies: licences, terms and opt-outs -> three verdicts."""
 
 import hashlib
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.dataset import engine
-from curate.dataset.sample import Sample, Verdict
+from curate.dataset.evidence import StoredAnswer, write_answer
+from curate.dataset.folder import Store
+from curate.dataset.sample import Sample, Signal, Statement, Verdict
 from curate.errors import InputError, UsageError
 from curate.rights import decide as decisions_of
 from curate.rights import policy
-from curate.rights.check import check
+from curate.rights.check import check, check_samples
 from curate.rights.decide import decide
 from curate.rights.licences import LICENCE_KINDS
 from curate.rights.policy import USES, read_policy
@@ -102,6 +105,143 @@ def test_shipped_policies(text, personal, research, commercial):
 )
 def test_reasons(sample, use, reasons):
     assert verdicts(sample)[use].reasons == reasons
+
+
+SITE = Signal("robots.txt", False, "site")
+YES = Signal("content-signal:ai-train=yes", True, "site")
+UNCLEAR = Signal("rsl", None, "site")
+TRADEMARKED = "restriction:trademarked"
+LATER = Statement("CC BY-NC-ND 4.0", None)
+KNOWN: list[tuple[str, Sample, str, str]] = [  # rule, row, code, its verdicts without any rule
+    ("site-opt-out", picture("CC0", signals=(SITE,)), "site-opt-out:robots.txt", "hold"),
+    ("signals-contradict", picture("CC0", signals=(SITE, YES)), "signals-contradict", "hold"),
+    ("signal-unclear", picture("CC0", signals=(UNCLEAR,)), "signal-unclear:rsl", "hold"),
+    ("ai-made", picture("CC0", ai_generated=True), "ai-made", "hold"),
+    ("ai-made", picture("CC0", ai_embedded=True), "ai-made", "hold"),
+    ("mature", picture("CC0", mature=True), "mature", "hold"),
+    ("people", picture("CC0", restrictions=("personality",)), "restriction:personality", "hold"),
+    (
+        "trademarks",
+        picture("CC0", restrictions=("trademarked",)),
+        "restriction:trademarked",
+        "hold",
+    ),
+    ("restrictions", picture("CC0", restrictions=("insignia",)), "restriction:insignia", "hold"),
+    ("drift", picture("CC BY 4.0", restated=(LATER,)), "drift", "hold"),
+    ("gone-at-source", picture("CC0", gone="2026-01-01T00:00:00Z"), "gone-at-source", "hold"),
+]
+OPEN = '[train]\nallow = ["cc0", "attribution"]\n'
+
+
+@pytest.mark.parametrize(("rule", "row", "code", "usual"), KNOWN)
+def test_what_is_known_beside_the_licence_is_for_the_policy_to_weigh(write, rule, row, code, usual):
+    others = "".join(f'{name} = "record"\n' for name in policy.SIGNALS if name != rule)
+    assert verdicts(row, write(OPEN))["train"].decision == usual
+    assert code in verdicts(row, write(OPEN))["train"].reasons
+    for said, decision in (("record", "allow"), ("hold", "hold"), ("deny", "deny")):
+        text = f'{OPEN}[signals]\n{others}{rule} = "{said}"\n'
+        verdict = verdicts(row, write(text))["train"]
+        assert verdict.decision == decision
+        assert code in verdict.reasons, "recorded, too"
+        text = f'{OPEN}[signals]\n{others}{rule} = {{ train = "{said}", share_model = "deny" }}\n'
+        mine = verdicts(row, write(text))
+        assert mine["train"].decision == decision
+        assert mine["share_model"].decision == "deny"
+
+
+@pytest.mark.parametrize("name", policy.policy_names())
+def test_the_shipped_policies_name_every_signal(name):
+    text = (policy.POLICY_FOLDER / f"{name}.toml").read_text("utf-8")
+    assert set(tomllib.loads(text)["signals"]) == set(policy.SIGNALS)
+    for rule, row, code, _ in KNOWN:
+        train = verdicts(row, name)["train"]
+        recorded = name != "commercial" and rule in ("people", "trademarks", "restrictions")
+        recorded |= name == "personal" and rule == "ai-made"
+        assert train.decision == ("allow" if recorded else "hold"), rule
+        assert code in train.reasons
+        assert verdicts(row, name)["share_dataset"].decision != "allow" or rule == "ai-made"
+
+
+def test_an_opt_out_of_the_image_itself_is_denied_whatever_a_policy_says(write):
+    rules = "".join(f'{name} = "record"\n' for name in policy.SIGNALS)
+    mine = write(f"{OPEN}[signals]\n{rules}")
+    for item in (
+        picture("CC0", opt_outs=("api:noAiTraining",)),
+        picture("CC0", signals=(YES, Signal("api:noAiTraining", False, "item"))),
+    ):
+        assert verdicts(item, mine) == {
+            use: Verdict("deny", ("opt-out:api:noAiTraining",)) for use in USES
+        }
+
+
+@pytest.mark.parametrize("text", ["CC BY-ND 4.0", "CC BY-NC 4.0", None, "All rights reserved"])
+def test_a_sites_word_counts_where_no_author_opened_the_work(text):
+    row = picture(text, signals=(SITE,))
+    for name in policy.policy_names():
+        assert decisions(row, name) == ["deny"] * 3
+        assert "site-opt-out:robots.txt" in verdicts(row, name)["train"].reasons
+
+
+def test_what_drifts_and_what_does_not():
+    same = Statement(None, "https://creativecommons.org/licenses/by/4.0/")
+    assert decisions(picture("CC BY 4.0", restated=(same,))) == ["allow"] * 3
+    assert decisions(picture("CC BY 4.0", restated=(same, LATER))) == ["hold"] * 3
+    withdrawn = picture("CC BY 4.0", restated=(Statement(None, None),))
+    assert verdicts(withdrawn)["train"] == Verdict("hold", ("drift",))
+    assert decisions(picture("CC BY-ND 4.0", restated=(Statement("CC0", None),))) == ["deny"] * 3
+
+
+def test_a_removed_picture_is_denied():
+    row = picture("CC0", dropped="removed:asked for")
+    assert verdicts(row) == {use: Verdict("deny", ("removed",)) for use in USES}
+
+
+def online(store: Store, **known: object) -> Sample:
+    row = {"image_url": "https://a.example/1", "license_text": "CC0", "evidence": store.put(b"1")}
+    return picture(**{**row, **known})
+
+
+def test_evidence_is_verified(tmp_path):
+    store = Store(tmp_path)
+    robots = write_answer(store, StoredAnswer("https://a.example/robots.txt", 200, (), "", ""))
+    rows = [
+        online(store, key="test-1"),
+        online(store, key="test-2", evidence=store.put(b"2")),
+        online(store, key="test-3", evidence=store.put(b"3")),
+        online(store, key="test-4", site_evidence=(robots,)),
+        online(store, key="test-5", restated=(Statement("CC0", None, None, store.put(b"5")),)),
+        picture("CC0", key="test-6", evidence="0" * 64),  # of no server
+    ]
+    settings = {"policy": read_policy("personal"), "evidence": store, "removed": ()}
+    assert {s.train.decision for s in check_samples(rows, **settings)} == {"allow"}
+    store.path_of(rows[1].evidence).write_bytes(b"edited")
+    for row in (rows[2].evidence, robots, rows[4].restated[0].evidence):
+        store.path_of(row).unlink()
+    done = check_samples(rows, **settings)
+    allowed, missing = (
+        Verdict("allow", ("licence:CC0-1.0",)),
+        Verdict("hold", ("evidence-missing",)),
+    )
+    assert [s.train for s in done] == [
+        allowed,
+        Verdict("hold", ("evidence-changed",)),
+        *[missing] * 3,
+        allowed,
+    ]
+    assert check_samples(done, **settings) == done
+
+
+def test_what_hosts_say_is_read_from_the_stored_answers(tmp_path):
+    store = Store(tmp_path)
+    text = "User-agent: *\nDisallow: /1\n"
+    robots = write_answer(store, StoredAnswer("https://a.example/robots.txt", 200, (), "", text))
+    row = online(store, site_evidence=(robots,), headers=("X-Robots-Tag: noindex",))
+    settings = {"policy": read_policy("personal"), "evidence": store, "removed": ()}
+    (done,) = check_samples([row], **settings)
+    assert done.signals == (SITE,)
+    assert done.train == Verdict("hold", ("site-opt-out:robots.txt",))
+    (denied,) = check_samples([replace(row, headers=("X-Robots-Tag: noai",))], **settings)
+    assert denied.train == Verdict("deny", ("opt-out:x-robots-tag:noai",))
 
 
 def test_own_pictures_are_the_users_to_allow():
@@ -253,6 +393,13 @@ REFUSED = [
     ),
     (LETTER + 'sha256 = "0"\n', "letter.pdf cannot be read (No such file or directory)", "put the"),
     ("[train\n", "mine.toml: not TOML (", "correct it there"),
+    ("[signals]\ndirft = 'hold'\n", "[signals]: no setting 'dirft'", "did you mean drift?"),
+    ("[signals]\ndrift = 'hodl'\n", "[signals] drift: no rule 'hodl'", "did you mean hold?"),
+    ("[signals]\ndrift = 1\n", "[signals] drift: 1 is not a text in quotes", "write a text"),
+    ("[signals]\ndrift = {trian = 'hold'}\n", "drift: no setting 'trian'", "did you mean train?"),
+    ("[signals]\ndrift = {train = 'allow'}\n", "drift: no rule 'allow'", "record, hold, deny"),
+    ("[copies]\nbeleive = []\n", "[copies]: no setting 'beleive'", "did you mean believe?"),
+    ("[copies]\nbelieve = 'folder'\n", "believe: 'folder' is not a list of texts", "write a list"),
 ]
 
 
@@ -345,7 +492,16 @@ def test_the_guide_names_every_kind_rule_and_code(write, tmp_path):
         "opt-out:",
     ]
     codes += ["licence-conflict", "terms:", "source-rule:", "basis:", "permission:"]
-    for name in (*LICENCE_KINDS, *policy.SOURCE_RULES, *codes, "no-basis", "no-permission"):
+    codes += ["site-opt-out:", "signal-unclear:", "restriction:", "evidence-missing", "removed"]
+    codes += ["evidence-changed", "copy-conflict:", "copy-believed:", *policy.SIGNALS]
+    for name in (
+        *LICENCE_KINDS,
+        *policy.SOURCE_RULES,
+        *policy.SIGNAL_RULES,
+        *codes,
+        "no-basis",
+        "no-permission",
+    ):
         assert f"`{name}" in guide, name
     example, permission = (part.split("```")[0] for part in guide.split("```toml\n")[1:])
     mine = read_policy(write(example))
