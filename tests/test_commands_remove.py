@@ -108,6 +108,15 @@ def test_a_kill_before_the_rows_are_marked_is_made_good(data: Dataset) -> None:
     assert contents(data.root) == contents(whole.root)
 
 
+def test_dedup_alone_knows_a_resized_copy(data: Dataset) -> None:
+    run("remove", "asher.png", "--reason", "asked for")
+    fetch({"stranger.png": encoded(FIRST.resize((160, 160)))}, "elsewhere")
+    run("check")
+    assert by_name(data)["stranger.png"].dropped is None, "not measured yet"
+    run("dedup")
+    assert by_name(data)["stranger.png"].dropped == "removed:asked for"
+
+
 @pytest.mark.parametrize("form", ["bytes", "pixels", "larger", "smaller", "mirrored", "recoded"])
 def test_it_never_returns_under_any_name(data: Dataset, form: str) -> None:
     run("remove", "asher.png", "--reason", "asked for")

@@ -15,6 +15,7 @@ from curate.dataset import engine
 from curate.dataset.folder import Dataset, Store
 from curate.dataset.sample import DUPLICATE, Sample, drop_samples, live_samples, reinstate_samples
 from curate.images.inspect import UNREADABLE, measure, stored_thumbnails
+from curate.rights import removals
 from curate.system.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ def find_duplicates(
     store = dataset.store
 
     def step(rows: "daft.DataFrame", **settings: Any) -> "daft.DataFrame":
-        return dedup(measure(rows, store=store, progress=progress), store=store, **settings)
+        measured = measure(rows, store=store, progress=progress)
+        return dedup(measured, store=store, removed=removals.read(dataset.root), **settings)
 
     with dataset.lock(existing=True):
         settings = {"max_distance": max_distance, "mirrors": mirrors}
@@ -90,7 +92,12 @@ def find_duplicates(
 
 
 def dedup(
-    rows: "daft.DataFrame", *, store: Store, max_distance: int = 4, mirrors: bool = False
+    rows: "daft.DataFrame",
+    *,
+    store: Store,
+    max_distance: int = 4,
+    mirrors: bool = False,
+    removed: Sequence[removals.Tombstone] = (),
 ) -> "daft.DataFrame":
     """Drop every copy as `duplicate:KEY`, KEY being the image that stays.
 
@@ -100,10 +107,11 @@ def dedup(
         max_distance: hash bits up to which two images are proposed as near.
         mirrors: whether a mirror image is a copy. Off, since left and right hands, arrows and
             profiles are pairs of mirror images with different captions.
+        removed: what was taken out; an image that is or looks like it is dropped as removed.
     """
     thumbs = partial(stored_thumbnails, store)
     drop = partial(drop_duplicates, thumbs=thumbs, max_distance=max_distance, mirrors=mirrors)
-    return engine.apply_to_all_rows(rows, drop)
+    return engine.apply_to_all_rows(rows, lambda all: drop(removals.mark_removed(all, removed)))
 
 
 def drop_duplicates(
