@@ -69,6 +69,26 @@ SEEN = {
     "LicenseRef-KOGL-Type-1": r"(kogl|korea).*1|kogl\.or\.kr",
     "etalab-2.0": r"2|open-licence\.(pdf|md)",
 }
+NAMED = {  # other names of licences, by the letters their ids begin with
+    "AGPL": r"<agpl|affero",
+    "DL": r"<dl\W*de|datenlizenz",
+    "EUPL": r"<eupl|european\W*union",
+    "GFDL": r"<gfdl|<fdl|gnu\W*free",
+    "GPL": r"<gpl|general\W*public",
+    "IODL": r"<iodl|italian\W*open",
+    "LAL": r"<[fl]al|art\W*libre|free\W*art",
+    "LGPL": r"<lgpl|lesser",
+    "MPL": r"<mpl|mozilla",
+    "NLOD": r"<nlod|norwegian",
+    "ODC": r"<odc|data\W*commons",
+    "ODbL": r"odbl|open\W*database",
+    "OFL": r"<ofl|open\W*font",
+    "OGL": r"<ogl|open\W*government",
+    "PDDL": r"pddl|dedication\W*and\W*license",
+    "RightsStatements": r"copyright|rightsstatements|<inc",
+    "BSD": r"bsd",
+    "etalab": r"etalab|ouverte|open\W*licen",
+}
 PLACES = {"nz": "new zealand", "us": "united states", "de": "germany|deutschland", "jp": "japan"}
 
 
@@ -103,25 +123,28 @@ def is_seen(id: str, statement: str) -> bool:
         return _search(SEEN[id], text)
     parts = re.match(r"(?:LicenseRef-)?CC-(BY[A-Z-]*?)-(family|\d\.\d)(?:-([A-Z]+))?$", id)
     if parts is None:
-        first = re.findall(r"\d+\.\d+|\d+", id)[:1]
-        return (
-            not first
-            or _search(rf"(?<!\d){first[0].replace('.0', '(.0)?')}", text)
-            or "dl-de" in text
+        name = re.match("[A-Za-z]+", id.removeprefix("LicenseRef-").removeprefix("scancode-"))
+        called = NAMED.get(name[0], f"<{name[0].lower()}>") if name else id.lower()
+        number = re.search(r"\d+\.\d+", id)
+        stated = number is None or _search(
+            rf"(?<!\d){number[0].removesuffix('.0')}(?!\d)", re.sub(r"(?<=\d)[_-](?=\d)", ".", text)
         )
+        return stated and _search(called, text)
     marks = {"BY": TAKEN[3][0], "NC": TAKEN[0][0], "ND": TAKEN[1][0], "SA": TAKEN[2][0]}
     seen = all(_search(marks[part], text) for part in parts[1].split("-"))
     if parts[2] != "family":
         number = re.sub(r"\\\.0$", r"([._]0)?", re.escape(parts[2]))
+        number = number.replace(r"\.", "[._]")
         port = (parts[3] or "").lower()
-        place = rf".*(<{port}>|{PLACES.get(port, '<' + port + '>')})" if port else ""
-        named = "|[a-z]{4,}" if port else ""  # a place by name
-        seen = seen and _search(rf"(?<!\d){number}(?!\d){place}{named}", text)
+        # a port stands behind its version, as two letters or by name
+        place = rf".*(<{port}>|{PLACES.get(port, '[a-z]{5,}')})" if port else ""
+        seen = seen and _search(rf"(?<!\d){number}(?!\d){place}", text)
     return seen
 
 
 def _words(pattern: str) -> str:
     """`<nc>` in a pattern is a word of its own; figures and underscores end one."""
+    pattern = re.sub(r"<(?=[a-z\[])(?![\w?]+>)", r"(?<![^\\W\\d_])", pattern)
     pattern = re.sub(r"<([\w?]+)>", r"(?<![^\\W\\d_])\1(?![^\\W\\d_])", pattern)
     return pattern.replace(r"\W*", r"[\W_]*")
 
@@ -132,6 +155,7 @@ def _search(pattern: str, text: str) -> bool:
 
 def _fold(statement: str) -> str:
     text = unicodedata.normalize("NFKC", html.unescape(statement)).casefold()
-    text = re.sub(r"(?<!:)/+", "/", text)
+    text = re.sub(r"(?<!:)/+", "/", re.sub(r"\s+", " ", text))
+    text = re.sub(r"/deed\.[a-z_-]+", "/deed", text)
     text = re.sub(r"[\u200b-\u200d\u2060\ufeff\u00ad]", "", text)
     return re.sub(r"[\u2010-\u2015\u2212]", "-", text)
