@@ -85,7 +85,8 @@ def write(folder: Path, pictures: int, side: int, form: str) -> None:
     random, tar = np.random.default_rng(0), folder / shard_name("train", 0)
     with webdataset.TarWriter(str(tar), encoder=False) as writer:
         for n in range(pictures):
-            record = {"captions": [{"text": f"image {n}", "origin": "text"}]}
+            captions = [{"text": f"image {n}", "origin": "text"}]
+            record = {"captions": captions, "train": {"decision": "allow", "reasons": []}}
             members = (picture(random, side, form), json.dumps(record), f"image {n}")
             names = (form, "json", "txt")
             encoded = [m if isinstance(m, bytes) else m.encode() for m in members]

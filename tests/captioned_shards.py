@@ -18,7 +18,8 @@ def write_shards(folder: Path, shards: Sequence[Mapping[str, Sequence[str]]]) ->
         name = shard_name("train", number)
         with tarfile.open(folder / name, "w") as tar:
             for key, said in texts.items():
-                record = {"captions": [{"text": text, "origin": "text"} for text in said]}
+                captions = [{"text": text, "origin": "text"} for text in said]
+                record = {"captions": captions, "train": {"decision": "allow", "reasons": []}}
                 first = said[0].encode() if said else b""
                 contents = (b"picture", json.dumps(record).encode(), first)
                 for member_name, data in zip(member_names(key, "png"), contents, strict=True):

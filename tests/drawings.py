@@ -42,6 +42,7 @@ def write_shards(
                 "key": key,
                 "captions": [{"text": c, "origin": "text"} for c in captions],
                 "license": "CC0-1.0",
+                "train": {"decision": "allow", "reasons": ["licence:CC0-1.0"]},
                 "width": size,
                 "height": size,
             }

@@ -411,6 +411,7 @@ def test_pack_prints_a_summary(tmp_path: Path, capsys: pytest.CaptureFixture[str
         "shards": 1,
         "bytes": (dataset.shards / "train-000000.tar").stat().st_size,
         "left_out": {},
+        "withdrawn": {},
         "unchanged": True,
     }
 
@@ -457,11 +458,11 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a changed bit": (lambda s: flip(s / "train-000001.tar"), "000001.tar: broken shard"),
     "another version": (
         lambda s: rewrite_index(s, lambda i: i.update(version="fubuki-shards/9")),
-        "shards of version 'fubuki-shards/9', this reads 'fubuki-shards/2'",
+        "shards of version 'fubuki-shards/9', this reads 'fubuki-shards/3'",
     ),
     "the version whose words had no digits": (
         lambda s: rewrite_index(s, lambda i: i.update(version="fubuki-shards/1")),
-        "'fubuki-shards/1', this reads 'fubuki-shards/2': pack them again",
+        "'fubuki-shards/1', this reads 'fubuki-shards/3': pack them again",
     ),
     "no JSON": (lambda s: (s / "index.json").write_text("{"), "not a readable index"),
     "a list": (lambda s: (s / "index.json").write_text("[]"), "not a readable index"),

@@ -11,7 +11,14 @@ from typing import Any
 
 from curate.corpora.partition import ImageCaptions, Partition, ReadNotes
 from curate.errors import InputError
-from curate.formats.shards import INDEX_NAME, SHARDS_VERSION, Shard, find_shards, read_index
+from curate.formats.shards import (
+    INDEX_NAME,
+    READABLE_VERSIONS,
+    Shard,
+    find_shards,
+    read_index,
+    why_untrainable,
+)
 
 IMAGES_A_PARTITION = 100_000  # images that consecutive shards are counted together for
 
@@ -56,7 +63,7 @@ def listed_shards(folder: Path) -> tuple[Shard, ...]:
     except InputError:
         with suppress(OSError, ValueError, TypeError, KeyError):
             values: Any = json.loads((find_shards(folder) / INDEX_NAME).read_bytes())
-            if values["version"] == SHARDS_VERSION:
+            if values["version"] in READABLE_VERSIONS:
                 return tuple(Shard(**shard) for shard in values["shards"])
         raise
 
@@ -91,15 +98,18 @@ def _read_partition(
 
 def _read_shard_captions(file: Path, shard: Shard) -> Iterator[ImageCaptions]:
     """Key and captions of each sample, once the shard is known to be what the index says."""
-    with file.open("rb") as stream:
-        if hashlib.file_digest(stream, "sha256").hexdigest() != shard.sha256:
+    with file.open("rb") as opened:
+        if hashlib.file_digest(opened, "sha256").hexdigest() != shard.sha256:
             raise ValueError("its SHA-256 is not the one in the index")
-        stream.seek(0)
-        with tarfile.open(fileobj=stream, mode="r:") as tar:
+        opened.seek(0)
+        with tarfile.open(fileobj=opened, mode="r:") as tar:
             for member in tar:
                 key, _, kind = member.name.partition(".")
                 if kind == "json":
-                    record = tar.extractfile(member)
-                    if record is None:
+                    stream = tar.extractfile(member)
+                    if stream is None:
                         raise ValueError(f"member {member.name!r} is not a file")
-                    yield key, [c["text"] for c in json.loads(record.read())["captions"]]
+                    record = json.loads(stream.read())
+                    if said := why_untrainable(record):
+                        raise ValueError(f"the record of {key} says {said}")
+                    yield key, [c["text"] for c in record["captions"]]

@@ -1,11 +1,13 @@
 """The contract with `train`: what a folder of shards looks like, and how to read it.
 
 A folder of shards holds `train-000000.tar`, `train-000001.tar`, … and `index.json`. The index is
-the truth: a tar that it does not list is not part of the data. Each tar is in WebDataset form,
-three members a sample, one after the other, sorted by name:
+the truth: a tar that it does not list is not part of the data. But what may be trained on is said
+by each sample's own record: one that says anything but `train: allow` is given to nobody. Whether
+the verdicts still stand in the dataset is asked of `formats.verdicts`. Each tar is in WebDataset
+form, three members a sample, one after the other, sorted by name:
 
     KEY.jpg | KEY.png | KEY.webp   the image, sRGB, metadata stripped
-    KEY.json                       a `Record` as JSON: all captions, size, rights, hashes
+    KEY.json                       a `Record` as JSON: all captions, size, rights, hashes, credits
     KEY.txt                        the first caption, UTF-8
 
 Only the standard library is used here, so that a trainer can read shards with nothing of
@@ -24,8 +26,13 @@ from typing import Any, TypedDict
 
 from curate.errors import InputError
 
-SHARDS_VERSION = "fubuki-shards/2"  # 1: words were runs of letters, so that 3D and 1girl were none
+SHARDS_VERSION = "fubuki-shards/3"
+OLDER_VERSION = "fubuki-shards/2"  # lacked copies and their credits, and the digest of verdicts; is
+# read. Before it, words were runs of letters, so that 3D and 1girl were none; is not read
+READABLE_VERSIONS = (SHARDS_VERSION, OLDER_VERSION)
 INDEX_NAME = "index.json"
+CACHE = ".cache"  # folder beside the tars for what is worked out from them
+ALLOW = "allow"  # the one decision on which an image is packed, and read
 IMAGE_FORMATS = ("jpg", "png", "webp")  # also the file name extensions
 
 
@@ -41,6 +48,19 @@ class VerdictRecord(TypedDict):
 
     decision: str  # "allow", "hold" or "deny"
     reasons: list[str]
+
+
+class CreditRecord(TypedDict):
+    """Who made an image, or what was found as a copy of it, and what they ask for."""
+
+    key: str  # of the row that says so
+    title: str | None
+    author: str | None
+    author_url: str | None
+    page_url: str | None
+    license: str | None  # SPDX id or LicenseRef-…
+    license_text: str | None  # as stated
+    license_url: str | None
 
 
 class Record(TypedDict):
@@ -68,6 +88,8 @@ class Record(TypedDict):
     train: VerdictRecord | None
     share_dataset: VerdictRecord | None
     share_model: VerdictRecord | None
+    group: str | None  # smallest key of its group of copies; None: it has none
+    credits: list[CreditRecord]  # its own, then those of its copies by key; absent in version 2
 
 
 @dataclass(frozen=True)
@@ -92,6 +114,8 @@ class ShardIndex:
     words: Mapping[str, int]  # word as `text.tokens` cuts it -> images with a caption of it
     licences: Mapping[str, int]  # licence id -> images
     settings: Mapping[str, Any]  # how they were packed
+    policy: str | None = None  # SHA-256 of the policy that gave the verdicts; None: no single one
+    verdicts: str | None = None  # `formats.verdicts.digest` of the samples; None in version 2
     version: str = SHARDS_VERSION
     root: Path = field(default=Path(), compare=False)  # folder it was read from
 
@@ -121,10 +145,17 @@ def find_shards(path: Path) -> Path:
         if (folder / INDEX_NAME).is_file():
             return folder
     problem = "no shards here" if path.is_dir() else "no such folder"
-    raise _shard_error(path, problem, folder=path)
+    if any(map(list_tars, (path, path / "shards"))):
+        problem = f"{problem}, only tars without an {INDEX_NAME}"
+    raise shard_error(path, problem, folder=path)
 
 
-def _shard_error(file: Path, problem: str, *, folder: Path | None = None) -> InputError:
+def list_tars(folder: Path) -> list[Path]:
+    """The tars in a folder that are named as shards are, by name, whether an index lists them."""
+    return sorted(folder.glob("*-[0-9][0-9][0-9][0-9][0-9][0-9].tar"))
+
+
+def shard_error(file: Path, problem: str, *, folder: Path | None = None) -> InputError:
     """What is wrong with a file of `folder`, by default its own; the fix writes all there anew.
 
     The command to type repeats the settings that the index names, where that can be read.
@@ -150,9 +181,9 @@ def read_index(path: Path) -> ShardIndex:
     for shard in index.shards:
         file = root / shard.name
         if not file.is_file():
-            raise _shard_error(file, "shard is missing")
+            raise shard_error(file, "shard is missing")
         if (size := file.stat().st_size) != shard.bytes:
-            raise _shard_error(file, f"shard has {size} bytes, its index says {shard.bytes}")
+            raise shard_error(file, f"shard has {size} bytes, its index says {shard.bytes}")
     return index
 
 
@@ -161,16 +192,18 @@ def _parse_index(path: Path) -> ShardIndex:
         values = json.loads(path.read_bytes())
         version = values.get("version")
     except (OSError, ValueError, AttributeError) as error:
-        raise _shard_error(path, f"not a readable index ({error})") from None
-    if version != SHARDS_VERSION:
+        raise shard_error(path, f"not a readable index ({error})") from None
+    if version not in READABLE_VERSIONS:
         was = f"shards of version {version!r}"
-        raise _shard_error(path, f"{was}, this reads {SHARDS_VERSION!r}: pack them again")
+        raise shard_error(path, f"{was}, this reads {SHARDS_VERSION!r}: pack them again")
     names = {f.name for f in fields(ShardIndex)} - {"root"}
+    if version == OLDER_VERSION:
+        values = {"policy": None, "verdicts": None} | values
     try:
         shards = tuple(Shard(**s) for s in values["shards"])
         return ShardIndex(**{n: values[n] for n in names} | {"shards": shards, "root": path.parent})
     except (KeyError, TypeError) as error:
-        raise _shard_error(path, f"not an index of ours ({error})") from None
+        raise shard_error(path, f"not an index of ours ({error})") from None
 
 
 def iterate_samples(path: Path) -> Iterator[tuple[str, bytes, Record]]:
@@ -179,7 +212,8 @@ def iterate_samples(path: Path) -> Iterator[tuple[str, bytes, Record]]:
     Each shard is checked against its SHA-256 before its first sample is given out.
 
     Raises:
-        InputError: as `read_index`; or a shard is not what its index says.
+        InputError: as `read_index`; a shard is not what its index says; or the record of a sample
+            says anything but `train: allow`.
     """
     index = read_index(path)
     for shard in index.shards:
@@ -190,9 +224,40 @@ def iterate_samples(path: Path) -> Iterator[tuple[str, bytes, Record]]:
                     raise ValueError("its SHA-256 is not the one in the index")
                 stream.seek(0)
                 with tarfile.open(fileobj=stream, mode="r:") as tar:
-                    yield from _read_tar(tar, index.format)
+                    for key, data, record in _read_tar(tar, index.format):
+                        if said := why_untrainable(record):
+                            problem = f"the record of {key} says {said}, so it is not read"
+                            raise shard_error(file, problem)
+                        yield key, data, record
         except (OSError, tarfile.TarError, ValueError, LookupError) as error:
-            raise _shard_error(file, f"broken shard ({error or type(error).__name__})") from None
+            raise shard_error(file, f"broken shard ({error or type(error).__name__})") from None
+
+
+def why_untrainable(record: object) -> str | None:
+    """What a sample's record, whatever JSON it is, says instead of `train: allow`; else None."""
+    verdict = record.get("train") if isinstance(record, Mapping) else None
+    decision = verdict.get("decision") if isinstance(verdict, Mapping) else None
+    if decision == ALLOW:
+        return None
+    return f"train: {decision}" if isinstance(decision, str) else "no verdict on training"
+
+
+def iterate_records(file: Path) -> Iterator[tuple[str, Any]]:
+    """Yield (key, record as JSON gives it) of every sample in a tar; images are not read.
+
+    Nothing is checked, no index needed: what says what a tar holds, not what may be used of it.
+
+    Raises:
+        InputError: it is no tar with records.
+    """
+    try:
+        with tarfile.open(file, "r:") as tar:
+            for member in tar:
+                key, _, kind = member.name.partition(".")
+                if kind == "json":
+                    yield key, json.loads(_read_member(tar, member))
+    except (OSError, tarfile.TarError, ValueError) as error:
+        raise shard_error(file, f"broken shard ({error or type(error).__name__})") from None
 
 
 def _read_tar(tar: tarfile.TarFile, format: str) -> Iterator[tuple[str, bytes, Record]]:

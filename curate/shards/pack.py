@@ -1,25 +1,31 @@
 """Write what may be trained on as WebDataset tars: the same rows and settings, the same bytes."""
 
 import io
-import json
-import os
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from curate.dataset.folder import Dataset, Store, command_line
 from curate.dataset.sample import Sample
-from curate.errors import InputError, UsageError, disk_errors
-from curate.formats.shards import IMAGE_FORMATS, INDEX_NAME, Record, Shard, ShardIndex, shard_name
+from curate.errors import InputError, UsageError
+from curate.formats.shards import IMAGE_FORMATS, list_tars
+from curate.formats.verdicts import (
+    NOT_JOINED,
+    RowVerdicts,
+    Standing,
+    count_stale,
+    find_stale,
+    find_standings,
+    is_indexed,
+)
 from curate.images.decode import decode_image, flatten, pixel_sha256
+from curate.shards.writer import ShardWriter, publish_shards, withdraw_shards
 from curate.system import sandbox
-from curate.system.files import file_sha256, remove_leftovers, write_bytes
+from curate.system.files import file_sha256
 from curate.system.progress import SILENT, Progress, track
-from curate.text import tokens
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -30,6 +36,8 @@ ENCODINGS: dict[str, tuple[str, dict[str, Any], str]] = {
     "png": ("PNG", {"compress_level": 6}, "PNG"),
     "webp": ("WEBP", {"lossless": True, "quality": 50, "method": 4}, "lossless WebP"),
 }
+EVIDENCE = "no-evidence", "evidence-changed"  # why a row of an online source is left out
+MAX_NAMED = 5  # withdrawn images that are named
 _SPLIT_NAME = re.compile(r"[A-Za-z0-9_]+")
 
 
@@ -42,6 +50,7 @@ class PackSummary:
     shards: int
     bytes: int  # of all tars
     left_out: Mapping[str, int]  # reason -> rows
+    withdrawn: Mapping[str, str]  # key of what was packed before and no longer may be -> why
     unchanged: bool  # the shards there were the same already
 
     def as_rows(self) -> list[tuple[str, int | str]]:
@@ -49,7 +58,20 @@ class PackSummary:
         left = [(f"left out: {reason}", count) for reason, count in self.left_out.items()]
         state = "unchanged" if self.unchanged else "written"
         counts = [("images", self.samples), ("shards", self.shards), ("bytes", self.bytes)]
-        return [*counts, *left, (state, self.folder)]
+        gone = [(f"withdrawn: {why}", n) for why, n in count_stale(self.withdrawn).items()]
+        return [*counts, *left, *gone, (state, self.folder)]
+
+    def notes(self) -> list[str]:
+        """A sentence on each thing that a user should know of, or do."""
+        root = Path(self.folder).parent
+        said = (
+            [f"withdrawn from the shards: {_name_some(self.withdrawn)}"] if self.withdrawn else []
+        )
+        return said + [
+            f"{self.left_out[reason]} images left out as {reason}: {fix}"
+            for reason, fix in _fixes(root).items()
+            if reason in (NOT_JOINED, *EVIDENCE) and self.left_out.get(reason)
+        ]
 
 
 def pack(
@@ -66,8 +88,13 @@ def pack(
 
     Rows are taken by key. An image whose shorter side is longer than `size` is scaled down to it
     (Lanczos), never up; transparency is composed on `background`; metadata is left behind, since
-    the record beside the image names author and licence. The old shards stay until the new ones
-    are complete; killed in between, the folder has no index and the same command completes it.
+    the record beside the image names author and licence, and those of its copies. The old shards
+    stay until the new ones are complete; killed in between, the folder has no index and the same
+    command completes it. What is there and may no longer be trained on is withdrawn, also where
+    nothing is left to pack.
+
+    A row of an online source is packed only with its evidence: the stored answer that it names,
+    unchanged. Copies that were not judged together (`curate check`) are all left out.
 
     Args:
         dataset: where the rows and images lie, and the shards will.
@@ -86,22 +113,73 @@ def pack(
     check_pack_settings(size, format, background, shard_size, split)
     with dataset.lock(existing=True):
         samples = sorted(dataset.read().samples, key=lambda s: s.key)
-        left_out = Counter(reason for s in samples if (reason := reason_not_packed(s)))
-        chosen = [s for s in samples if reason_not_packed(s) is None]
+        standings = find_standings(map(verdicts_of, samples))
+        chosen, left_out = _choose(dataset, samples, standings)
+        stale = _find_stale_there(dataset.shards, standings, [s.key for s in chosen])
+        by_key, keys = {s.key: s for s in samples}, set()
         if not chosen:
-            raise _nothing_to_pack(dataset, left_out)
-        with _Writer(dataset.shards, split, shard_size) as writer:
+            raise _nothing_to_pack(dataset, left_out, _withdraw_stale(dataset.shards, stale))
+        with ShardWriter(dataset.shards, split, shard_size) as writer:
             for sample, answer in _render_all(dataset.store, chosen, settings, progress):
                 if isinstance(answer, str):
                     left_out[answer] += 1
-                else:
-                    writer.add(sample, *answer)
+                    continue
+                standing = standings[sample.key]
+                writer.add(sample, standing, [by_key[key] for key in standing.copies], answer)
+                keys.add(sample.key)
             if not writer.samples:
-                raise _nothing_to_pack(dataset, left_out)
+                raise _nothing_to_pack(dataset, left_out, _withdraw_stale(dataset.shards, stale))
             index = writer.index(settings | {"shard_size": shard_size})
-            unchanged = _publish(dataset.shards, index)
+            unchanged = publish_shards(dataset.shards, index)
     counts = index.samples, len(index.shards), sum(shard.bytes for shard in index.shards)
-    return PackSummary(str(dataset.shards), *counts, dict(sorted(left_out.items())), unchanged)
+    withdrawn = {key: why for key, why in (stale or {}).items() if key not in keys}
+    left = dict(sorted(left_out.items()))
+    return PackSummary(str(dataset.shards), *counts, left, withdrawn, unchanged)
+
+
+def _choose(
+    dataset: Dataset, samples: Sequence[Sample], standings: Mapping[str, Standing]
+) -> tuple[list[Sample], Counter[str]]:
+    """The rows to pack, and for what reasons how many are left out."""
+    known: dict[str, str | None] = {}  # evidence -> what is wrong with it; each is read once
+    chosen, left_out = [], Counter[str]()
+    for sample in samples:
+        reason = reason_not_packed(sample) or standings[sample.key].problem
+        if reason is None and sample.image_url is not None:  # from an online source
+            if (named := sample.evidence or "") not in known:
+                known[named] = _evidence_problem(dataset, named)
+            reason = known[named]
+        if reason is None:
+            chosen.append(sample)
+        else:
+            left_out[reason] += 1
+    return chosen, left_out
+
+
+def _evidence_problem(dataset: Dataset, named: str) -> str | None:
+    path = Store(dataset.evidence).path_of(named)
+    if not named or not path.is_file():
+        return EVIDENCE[0]
+    return None if file_sha256(path) == named else EVIDENCE[1]
+
+
+def _find_stale_there(
+    folder: Path, standings: Mapping[str, Standing], keys: Sequence[str]
+) -> dict[str, str] | None:
+    """As `find_stale`; None where the shards there cannot be read, so that nobody can tell."""
+    try:
+        return find_stale(folder, standings, keys)
+    except InputError:
+        return None
+
+
+def verdicts_of(sample: Sample) -> RowVerdicts:
+    """What a row says that shards must agree with."""
+    train, dataset, model = (
+        verdict.decision if verdict else None
+        for verdict in (sample.train, sample.share_dataset, sample.share_model)
+    )
+    return RowVerdicts(sample.key, sample.dropped, train, dataset, model, sample.group)
 
 
 def reason_not_packed(sample: Sample) -> str | None:
@@ -147,19 +225,46 @@ def check_pack_settings(
         raise UsageError("--background", problem, fix="a name such as white, or #rrggbb")
 
 
-def _nothing_to_pack(dataset: Dataset, left_out: Mapping[str, int]) -> InputError:
-    """Nothing can be packed: say why, and which command comes first."""
-    status, explain = (command_line(dataset.root, *w) for w in (("status",), ("explain", "KEY")))
-    commands = {
-        "no-verdict": command_line(dataset.root, "check"),
-        "no-caption": command_line(dataset.root, "caption"),
+def _nothing_to_pack(dataset: Dataset, left_out: Mapping[str, int], old: str) -> InputError:
+    """Nothing can be packed: say why, what became of the old shards, and what to type first."""
+    causes = ", ".join(f"{reason} {count}" for reason, count in sorted(left_out.items()))
+    fixes, usual = _fixes(dataset.root), command_line(dataset.root, "status")
+    fix = next((fix for reason, fix in fixes.items() if left_out.get(reason)), usual)
+    return InputError(dataset.root, f"nothing to pack ({causes or 'no rows'}){old}", fix=fix)
+
+
+def _withdraw_stale(folder: Path, stale: Mapping[str, str] | None) -> str:
+    """Take shards away for which no others come, unless all they say still holds; tell it."""
+    indexed = is_indexed(folder)
+    if not indexed and not list_tars(folder):
+        return ""
+    if indexed and stale is not None and not stale:
+        return "; the shards there stay as they are"
+    withdraw_shards(folder)
+    why = _name_some(stale) if stale else "they were incomplete, or not to be read"
+    return f"; the shards there were withdrawn ({why})"
+
+
+def _fixes(root: Path) -> dict[str, str]:
+    """What to type where rows are left out for a reason, what comes first first."""
+    words = ("status",), ("explain", "KEY"), ("check",), ("caption",)
+    status, explain, check, caption = (command_line(root, *w) for w in words)
+    evidence = f"put back {root / 'evidence'} as the fetch wrote it, or fetch into a new folder"
+    return {
+        "no-verdict": check,
+        NOT_JOINED: check,
+        "no-caption": caption,
+        **dict.fromkeys(EVIDENCE, evidence),
         "hold": f"{status}, then {explain}; a fetch with --license states a licence",
         "deny": f"{status}, then {explain}",
     }
-    causes = ", ".join(f"{reason} {count}" for reason, count in sorted(left_out.items()))
-    fix = next((fix for reason, fix in commands.items() if left_out.get(reason)), status)
-    old = "; the shards there stay as they are" if (dataset.shards / INDEX_NAME).exists() else ""
-    return InputError(dataset.root, f"nothing to pack ({causes or 'no rows'}){old}", fix=fix)
+
+
+def _name_some(reasons: Mapping[str, str]) -> str:
+    """The first few keys with their reasons, and how many more there are."""
+    named = [f"{key} {why}" for key, why in sorted(reasons.items())[:MAX_NAMED]]
+    more = len(reasons) - MAX_NAMED
+    return ", ".join([*named, f"and {more} more"] if more > 0 else named)
 
 
 def _render_all(
@@ -224,110 +329,3 @@ def scale_down(image: "Image.Image", size: int) -> "Image.Image":
         return image
     width, height = (max(1, round(side * size / shorter)) for side in image.size)
     return image.resize((width, height), Image.Resampling.LANCZOS)
-
-
-class _Writer:
-    """Shards in the making: complete but for their names, which still end in `.part`."""
-
-    def __init__(self, folder: Path, split: str, shard_size: int) -> None:
-        self.folder, self.split, self.shard_size = folder, split, shard_size
-        self.samples = 0
-        self.shards: list[Shard] = []
-        self.licences: Counter[str] = Counter()
-        self.images_of: defaultdict[str, set[str]] = defaultdict(set)  # word -> pixel hashes
-        self.file: IO[bytes] | None = None
-        self.tar: Any = None
-        self.started = self.filled = 0  # samples before this shard; bytes in it
-
-    def __enter__(self) -> Self:
-        """Make the folder; remove what a killed process left there."""
-        with disk_errors(self.folder):
-            self.folder.mkdir(exist_ok=True)
-            remove_leftovers(self.folder)
-        return self
-
-    def add(self, sample: Sample, facts: Mapping[str, Any], image: bytes) -> None:
-        """Append a sample to the shard in the making."""
-        from webdataset.writer import TarWriter
-
-        values = {**asdict(sample), **facts}
-        captions = values["captions"] = [c for c in values["captions"] if c["text"].strip()]
-        record = {name: values[name] for name in Record.__annotations__}
-        members = {
-            str(facts["format"]): image,
-            "json": json.dumps(record, sort_keys=True, ensure_ascii=False).encode(),
-            "txt": captions[0]["text"].encode(),
-        }
-        bytes_ = sum(map(len, members.values()))
-        if self.tar is not None and self.filled + bytes_ > self.shard_size:
-            self._finish()
-        with disk_errors(self.folder):
-            if self.tar is None:
-                part = _part_path(self.folder, shard_name(self.split, len(self.shards)))
-                self.file = part.open("wb")
-                # PAX, since USTAR refuses names of more than 100 characters
-                self.tar = TarWriter(self.file, mtime=0, format="PAX_FORMAT", encoder=False)
-            self.tar.write({"__key__": sample.key, **members})
-        self.samples += 1
-        self.filled += bytes_
-        self.licences[sample.license or "none"] += 1
-        for word in {word for c in captions for word in tokens.words(c["text"])}:
-            self.images_of[word].add(str(facts["pixel_sha256"]))
-
-    def index(self, settings: Mapping[str, Any]) -> ShardIndex:
-        """Finish the last shard and list them all."""
-        self._finish()
-        return ShardIndex(
-            size=settings["size"],
-            format=settings["format"],
-            split=self.split,
-            samples=self.samples,
-            shards=tuple(self.shards),
-            words={word: len(images) for word, images in self.images_of.items()},
-            licences=dict(self.licences),
-            settings=settings,
-        )
-
-    def __exit__(self, *_: object) -> None:
-        """Close what is open and remove what was not published."""
-        for opened in (self.tar, self.file):
-            if opened is not None:
-                with suppress(OSError):  # what cannot be flushed is removed anyway
-                    opened.close()
-        remove_leftovers(self.folder)
-
-    def _finish(self) -> None:
-        assert self.file is not None
-        name = shard_name(self.split, len(self.shards))
-        part = _part_path(self.folder, name)
-        with disk_errors(self.folder):
-            self.tar.close()
-            self.file.flush()
-            os.fsync(self.file.fileno())
-            self.file.close()
-            sha256, size = file_sha256(part), part.stat().st_size
-        self.shards.append(Shard(name, sha256, self.samples - self.started, size))
-        self.tar, self.file, self.started, self.filled = None, None, self.samples, 0
-
-
-def _publish(folder: Path, index: ShardIndex) -> bool:
-    """Put the finished shards in the place of the old ones; True if those were the same."""
-    path, text = folder / INDEX_NAME, index.to_json()
-    with disk_errors(folder):
-        old = path.read_bytes() if path.exists() else b""
-        same = old == text and all((folder / s.name).is_file() for s in index.shards)
-        if same and all(file_sha256(folder / s.name) == s.sha256 for s in index.shards):
-            return True
-        path.unlink(missing_ok=True)  # from here the folder is no set of shards, until the end
-        for shard in index.shards:
-            _part_path(folder, shard.name).replace(folder / shard.name)
-    write_bytes(path, text)
-    with disk_errors(folder):
-        there = set(folder.glob("*-[0-9][0-9][0-9][0-9][0-9][0-9].tar"))
-        for tar in there - {folder / shard.name for shard in index.shards}:
-            tar.unlink()
-    return False
-
-
-def _part_path(folder: Path, name: str) -> Path:
-    return folder / f".{name}.part"

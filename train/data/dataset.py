@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from curate.errors import InputError
-from curate.formats.shards import Record, ShardIndex, find_shards, read_index
+from curate.formats.shards import CACHE, Record, ShardIndex, find_shards, read_index
+from curate.formats.verdicts import refuse_stale
 from curate.system.files import atomic_write, write_bytes
 from curate.system.progress import SILENT, Progress, track
 from train.data import tars
@@ -30,8 +31,7 @@ from train.data.tars import Place, TarReader, decode_image
 from train.randomness import generator_at
 from train.size import Size
 
-CACHE = ".cache"  # folder beside the shards
-CACHE_VERSION = 3  # of how images are decoded; part of the cache's file names
+CACHE_VERSION = 4  # of how images are decoded, and which; part of the cache's file names
 CACHE_BYTES = 8_000_000_000  # of decoded images; larger sets are read from the shards
 STALE = 86_400  # seconds after which a file in the making is taken for one left by a dead process
 FIXES = {  # by how a reason for leaving an image out begins
@@ -132,18 +132,20 @@ def load_images(
         progress: counts the images that are decoded.
 
     Raises:
-        InputError: no shards, another version, a broken, missing or truncated tar, no usable
-            image, or nowhere to keep things.
+        InputError: no shards, another version, a broken, missing or truncated tar, an image that
+            may not, or no longer, be trained on, no usable image, or nowhere to keep things.
     """
     index = read_index(shards)
     listing, pixels, kept = _cache_files(shards, index, (size, fit), limit, cache)
-    if not listing.exists() or (kept and not pixels.exists()):
+    is_cached = listing.exists() and not (kept and not pixels.exists())
+    found = json.loads(listing.read_bytes()) if is_cached else None
+    refuse_stale(shards, [*found["keys"], *found["skipped"]] if found else None)
+    if found is None:
         for part in listing.parent.glob(".pictures-*.part"):  # of processes that were killed
             if part.stat().st_mtime < time() - STALE:
                 part.unlink(missing_ok=True)
         found = _decode_all(shards, index, (size, fit), pixels if kept else None, progress)
         write_bytes(listing, json.dumps(found, ensure_ascii=False).encode())
-    found = json.loads(listing.read_bytes())
     if not found["keys"]:
         raise _no_images_error(shards, size, found["skipped"])
     keys, captions, skipped = found["keys"], found["captions"], found["skipped"]

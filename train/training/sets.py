@@ -12,10 +12,11 @@ from pathlib import Path
 import torch
 
 from curate.formats.model import SetRecord
+from curate.formats.shards import CACHE
 from curate.text import tokens
 from train.data import dataset
 from train.data.batches import Mixture
-from train.data.dataset import CACHE, ImageSet
+from train.data.dataset import ImageSet
 from train.text_encoder.embeddings import encode_sets
 from train.training.loop import PREVIEW_COUNT, Previews, Run, TrainingData
 

@@ -13,7 +13,7 @@ import numpy as np
 from PIL.Image import Image
 
 from curate.errors import InputError, UsageError
-from curate.formats.shards import read_index
+from curate.formats.shards import CACHE, read_index
 from curate.prompts.reader import read_texts
 from curate.system.files import write_bytes
 from curate.system.progress import SILENT, Progress
@@ -214,7 +214,7 @@ class Verification:
         folders = (self.truth.shards, *self.truth.trained)
         most = min(MAX_SIDE, *(read_index(folder).size for folder in folders))
         height, width = fit_within((size.height, size.width), most)
-        cache, fitted = self.folder / dataset.CACHE, Size(width, height)
+        cache, fitted = self.folder / CACHE, Size(width, height)
         found = [Reference.load(folder, fitted, cache=cache) for folder in folders]
         return found[0], found[1:]
 
@@ -250,7 +250,7 @@ class Verification:
         scorers = choose_scorers.select_scorers(
             chosen,
             trials,
-            cache=dataset.cache_folder(self.truth.shards, self.folder / dataset.CACHE),
+            cache=dataset.cache_folder(self.truth.shards, self.folder / CACHE),
             device=self.models.device,
             progress=self.progress,
             notes=self.notes,

@@ -1,0 +1,206 @@
+"""Do shards still say what their dataset says? Verdicts as packed beside verdicts as they are now.
+
+Shards carry the verdicts under which they were packed: each sample in its record, and all of them
+as one digest in the index. A policy, an opt-out, a removal or another copy may have changed them
+since. While shards lie in the folder of their dataset, its manifest is asked; moved away from it,
+they stand by their records.
+
+The manifest is read with pyarrow, imported where that happens; the journal of rows fetched since
+does not matter, for it holds no verdict.
+"""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from curate.errors import InputError
+from curate.formats.shards import (
+    ALLOW,
+    INDEX_NAME,
+    ShardIndex,
+    find_shards,
+    iterate_records,
+    list_tars,
+    read_index,
+    shard_error,
+)
+
+MANIFEST_NAME = "manifest.parquet"  # beside the folder of shards
+USES = ("train", "share_dataset", "share_model")
+DECISIONS = ("deny", "hold", ALLOW)  # strictest first
+NOT_JOINED = "copies-not-joined"
+COPIES_CHANGED = "copies-changed"
+_DUPLICATE = "duplicate:"  # how the `dropped` of a copy begins; the key of what stays follows
+
+
+class RowVerdicts(NamedTuple):
+    """What a row of a manifest says of one image; a decision is None where there is none yet."""
+
+    key: str
+    dropped: str | None
+    train: str | None
+    share_dataset: str | None
+    share_model: str | None
+    group: str | None
+
+
+class Standing(NamedTuple):
+    """What holds of one image now, its copies taken into account."""
+
+    key: str
+    problem: str | None  # why it may not be trained on; None: it may
+    decisions: tuple[str | None, ...]  # for each of `USES`
+    copies: tuple[str, ...]  # keys of the other rows of its group, sorted
+
+
+def find_standings(rows: Iterable[RowVerdicts]) -> dict[str, Standing]:
+    """What holds of each row, by key.
+
+    Rows of a group that differ in their decision on training have not been judged together: none
+    of them may be trained on. A copy dropped before groups were recorded belongs to the group of
+    the image that stayed.
+    """
+    every = list(rows)
+    groups: defaultdict[str, list[RowVerdicts]] = defaultdict(list)
+    for row in every:
+        groups[_group_of(row)].append(row)
+    found = {}
+    for row in every:
+        group = groups[_group_of(row)]
+        copies = tuple(sorted(other.key for other in group if other.key != row.key))
+        problem = None
+        if row.dropped is not None:
+            problem = f"dropped:{row.dropped.partition(':')[0]}"
+        elif row.train != ALLOW:
+            problem = row.train or "no-verdict"
+        elif any(other.train != ALLOW for other in group):
+            problem = NOT_JOINED
+        decisions = (row.train, row.share_dataset, row.share_model)
+        found[row.key] = Standing(row.key, problem, decisions, copies)
+    return found
+
+
+def _group_of(row: RowVerdicts) -> str:
+    dropped = row.dropped or ""
+    copied = dropped.removeprefix(_DUPLICATE) if dropped.startswith(_DUPLICATE) else None
+    return row.group or copied or row.key
+
+
+def digest(standings: Iterable[Standing]) -> str:
+    """SHA-256 over keys, decisions and copies, in the order of keys."""
+    lines = ("\t".join((s.key, *map(str, s.decisions), *s.copies)) for s in sorted(standings))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def find_stale(
+    folder: Path, now: Mapping[str, Standing], keys: Collection[str] | None = None
+) -> dict[str, str]:
+    """Which samples of a folder of shards say more than holds now, and why: key -> reason.
+
+    The reasons: `no-row` (the dataset does not know it), `dropped:REASON`, `hold`, `deny`,
+    `no-verdict`, `copies-not-joined`, `USE:DECISION` (a use whose verdict has become stricter),
+    `copies-changed` (its credits are not those of all its copies), `not-allowed-when-packed`.
+    Without an index every tar there counts. A more lenient verdict makes no sample stale.
+
+    Args:
+        folder: of shards.
+        now: what holds, by key.
+        keys: of all its samples, if known. With them nothing is read where the digest in the index
+            is that of what holds now; without, the record of every sample is read.
+
+    Raises:
+        InputError: a tar, or the index, cannot be read.
+    """
+    index = read_index(folder) if is_indexed(folder) else None
+    if keys is not None and index is not None and _digest_of(index, now, keys):
+        return {}
+    tars = [folder / s.name for s in index.shards] if index else list_tars(folder)
+    records = ((key, record) for tar in tars for key, record in iterate_records(tar))
+    found = {key: _why_stale(record, now.get(key)) for key, record in records}
+    return {key: why for key, why in found.items() if why}
+
+
+def is_indexed(folder: Path) -> bool:
+    """Whether a folder of shards has its index."""
+    return (folder / INDEX_NAME).is_file()
+
+
+def _digest_of(index: ShardIndex, now: Mapping[str, Standing], keys: Collection[str]) -> bool:
+    """Whether the index was written under what holds now of these keys, its samples."""
+    standings = [now[key] for key in keys if key in now and now[key].problem is None]
+    return len(standings) == len(keys) == index.samples and digest(standings) == index.verdicts
+
+
+def _why_stale(record: Any, now: Standing | None) -> str | None:
+    try:
+        packed = [(record[use] or {}).get("decision") for use in USES]
+        copies = tuple(sorted({c["key"] for c in record.get("credits") or ()} - {record["key"]}))
+    except (KeyError, TypeError, AttributeError):
+        return "not-allowed-when-packed"
+    if packed[0] != ALLOW:
+        return "not-allowed-when-packed"
+    if now is None:
+        return "no-row"
+    if now.problem:
+        return now.problem
+    for use, was, decision in zip(USES, packed, now.decisions, strict=True):
+        if _rank(decision) < _rank(was):
+            return f"{use}:{decision or 'no-verdict'}"
+    return COPIES_CHANGED if copies != now.copies else None
+
+
+def _rank(decision: str | None) -> int:
+    return DECISIONS.index(decision) if decision in DECISIONS else 0
+
+
+def refuse_stale(path: Path, keys: Collection[str] | None = None) -> None:
+    """Be sure that shards may still be trained on, as the manifest beside them says.
+
+    Args:
+        path: folder of shards, or the dataset folder that holds it.
+        keys: of all its samples, if known, as `find_stale` takes them.
+
+    Raises:
+        InputError: they may not, are no shards, or the manifest beside them cannot be read.
+    """
+    folder = find_shards(path)
+    manifest = folder.absolute().parent / MANIFEST_NAME
+    if not manifest.exists():
+        return
+    stale = find_stale(folder, find_standings(read_manifest_verdicts(manifest)), keys)
+    if stale:
+        count = read_index(folder).samples
+        causes = ", ".join(f"{why} {n}" for why, n in count_stale(stale).items())
+        problem = f"{len(stale)} of {count} samples are stale ({causes}), such as {min(stale)}"
+        raise shard_error(folder, f"{problem}: the dataset beside them no longer allows them")
+
+
+def count_stale(stale: Mapping[str, str]) -> dict[str, int]:
+    """Reason -> samples, the most frequent first."""
+    return dict(sorted(Counter(stale.values()).items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def read_manifest_verdicts(path: Path) -> list[RowVerdicts]:
+    """What a manifest says of each image; of a column that it lacks, nothing.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as arrow
+    import pyarrow.parquet as parquet
+
+    try:
+        plain = {*RowVerdicts._fields} & {*parquet.read_schema(path).names} - {*USES}
+        table = parquet.read_table(path, columns=[*plain, *(f"{use}.decision" for use in USES)])
+        columns = {name: table[name] for name in plain}
+        columns |= {use: arrow.struct_field(table[use], "decision") for use in USES}
+    except (pa.ArrowException, OSError, LookupError) as error:
+        problem = f"not a readable manifest ({str(error).splitlines()[0]})"
+        fix = "put back a copy of it, or move the shards to a folder of their own"
+        raise InputError(path, problem, fix=fix) from None
+    nothing = [None] * table.num_rows
+    values = (columns[n].to_pylist() if n in columns else nothing for n in RowVerdicts._fields)
+    return [RowVerdicts(*row) for row in zip(*values, strict=True)]
