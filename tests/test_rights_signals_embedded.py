@@ -135,6 +135,19 @@ def test_extended_xmp_is_put_together_by_its_offsets():
     assert said(data) == ({"xmp:DMI-PROHIBITED-AIMLTRAINING": NO}, None)
 
 
+def test_xmp_under_a_damaged_name_or_inside_exif_is_found():
+    xmp = mining("PROHIBITED")
+    exif = b"Exif\0\0MM\0*\0\0\0\x08" + xmp + bytes(9)
+    found = {"xmp:DMI-PROHIBITED": NO}
+    for name in (b"XMP\0://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xap/1.1/\0"):
+        assert said(with_segments(name + xmp)) == (found, None)
+    assert said(with_segments(exif)) == (found, None)
+    assert said(with_chunk(b"eXIf", exif[6:])) == (found, None)
+    webp = image("WEBP")
+    assert said(webp + b"EXIF" + len(exif).to_bytes(4, "little") + exif) == (found, None)
+    assert said(with_segments(b"Exif\0\0MM\0*")) == ({}, None)
+
+
 def with_chunk(kind: bytes, payload: bytes) -> bytes:
     """A PNG with one more chunk behind its header."""
     data = image("PNG")

@@ -43,12 +43,12 @@ def _read_jpeg(data: bytes) -> Blocks:
     found = Blocks("image/jpeg")
     extended: dict[bytes, dict[int, bytes]] = {}  # name of a packet -> offset -> part
     for marker, payload in _jpeg_segments(data):
-        if marker == 0xE1 and payload.startswith(_XMP):
-            found.packets.append(payload[len(_XMP) :])
-        elif marker == 0xE1 and payload.startswith(_EXTENDED_XMP):
+        if marker == 0xE1 and payload.startswith(_EXTENDED_XMP):
             part = payload[len(_EXTENDED_XMP) :]
             offset = int.from_bytes(part[36:40], "big")
             extended.setdefault(part[:32], {})[offset] = part[40:]
+        elif marker == 0xE1 and (packet := _find_packet(payload)):
+            found.packets.append(packet)
         elif marker == 0xEB and payload[:2] == b"JP" and b"c2pa" in payload:
             found.credentials = True
     for parts in extended.values():
@@ -56,6 +56,18 @@ def _read_jpeg(data: bytes) -> Blocks:
     found.too_large = any(len(packet) > MAX_XMP for packet in found.packets)
     found.packets = [packet for packet in found.packets if len(packet) <= MAX_XMP]
     return found
+
+
+def _find_packet(block: bytes) -> bytes:
+    """The XMP in a block that is to hold it, or EXIF; empty if it holds none.
+
+    Not by its name alone: some programs write that wrong (`XMP\\0://ns.adobe.com/xap/1.0/`).
+    """
+    if block.startswith(_XMP):
+        return block[len(_XMP) :]
+    starts = [at for at in (block.find(b"<x:xmpmeta"), block.find(b"<rdf:RDF")) if at >= 0]
+    end = block.rfind(b"</x:xmpmeta>")
+    return block[min(starts) : end + 12 if end >= 0 else None] if starts else b""
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -86,6 +98,8 @@ def _read_png(data: bytes) -> Blocks:
                 found.too_large = True
             else:
                 found.packets.append(packet)
+        elif kind == b"eXIf" and (packet := _find_packet(payload)):
+            found.packets.append(packet)
         at += 12 + size
     return found
 
@@ -124,6 +138,8 @@ def _read_webp(data: bytes) -> Blocks:
             packet = data[at + 8 : at + 8 + size]
             found.too_large |= len(packet) > MAX_XMP
             found.packets += [packet] if len(packet) <= MAX_XMP else []
+        elif kind == b"EXIF" and (packet := _find_packet(data[at + 8 : at + 8 + size])):
+            found.packets.append(packet)
         found.credentials |= kind == b"C2PA"
         at += 8 + size + size % 2
     return found
