@@ -231,6 +231,21 @@ def test_ai_made_is_read_from_the_actions_also_those_of_what_it_was_made_of():
     assert said(sign()) == ({}, False)
 
 
+@pytest.mark.parametrize("label", ["cawg.metadata", "stds.iptc"])
+def test_metadata_in_a_manifest_is_read_like_xmp(label):
+    spaces = {
+        "plus": "http://ns.useplus.org/ldf/xmp/1.0/",
+        "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
+    }
+    content = {"@context": spaces, "plus:DataMining": f"{DMI}PROHIBITED"}
+    content["Iptc4xmpExt:DigitalSourceType"] = f"{KIND}trainedAlgorithmicMedia"
+    assert said(sign((label, content))) == ({"xmp:DMI-PROHIBITED": NO}, True)
+    content["plus:DataMining"] = f"{DMI}ALLOWED"
+    made = sign((label, content))
+    assert said(made)[0] == {"xmp:DMI-ALLOWED": YES}
+    assert said(sign(parent=made))[0] == {}
+
+
 def test_a_refusal_goes_on_in_what_is_made_of_it_and_an_allowance_does_not():
     refused = sign(entries("cawg", ai_generative_training="notAllowed"))
     allowed = sign(entries("cawg", ai_generative_training="allowed"))

@@ -176,6 +176,9 @@ def test_of_lines_with_one_path_the_most_restrictive_counts():
         ([{"location": 7, "tdm-reservation": 1}], "/a.jpg", {"unread": UNREAD}),
         ([{"tdm-reservation": 1}], "/a.jpg", {"unread": UNREAD}),
         ([None, 3, "x"], "/a.jpg", {}),
+        ([{"location": "https://a.example/i/", "tdm-reservation": 1}], "/i/a.jpg", {"1": NO}),
+        ([{"location": "/", "tdm_reservation": 1}], "/a.jpg", {"1": NO}),
+        ({"rules": [{"location": "/", "tdm-reservation": 1}]}, "/a.jpg", {"unread": UNREAD}),
         ("text", "/a.jpg", {}),
         # the first that matches is, as the report has it, the most specific
         (

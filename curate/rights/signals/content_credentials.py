@@ -1,8 +1,9 @@
 """Content Credentials: what a C2PA manifest in an image says of training, and of AI.
 
 Read are the assertions `cawg.training-mining` (CAWG Training and Data Mining Assertion 1.1, 2025)
-and `c2pa.training-mining` (C2PA Technical Specification 1.4, 2023), and the digital source types
-of `c2pa.actions` (C2PA 2.2), with the library c2pa-python. It asks nobody: no remote manifest, no
+and `c2pa.training-mining` (C2PA Technical Specification 1.4, 2023), the digital source types of
+`c2pa.actions` (C2PA 2.2), and in metadata assertions (`cawg.metadata`, `stds.iptc`) the properties
+that are read in XMP; with the library c2pa-python. It asks nobody: no remote manifest, no
 certificate status. Whether a signer is trusted is not asked either: whoever signed, said it.
 """
 
@@ -14,11 +15,12 @@ from importlib.util import find_spec
 from typing import Any
 
 from curate.dataset.sample import Signal
-from curate.rights.signals.xmp import is_made_by_ai
+from curate.rights.signals.xmp import IPTC, PLUS, is_made_by_ai, weigh_properties
 
 UNREAD = Signal("c2pa:unread", None, "item")
 # what takes training in; `ai_inference` does not. For an allowance the first alone counts
 USES = ("ai_generative_training", "ai_training", "data_mining")
+_PREFIXES = {"plus": PLUS, "Iptc4xmpExt": IPTC}
 OFFLINE = {
     "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
     "core": {"allowed_network_hosts": []},
@@ -63,6 +65,10 @@ def read_manifest_store(store: Mapping[str, Any]) -> tuple[list[Signal], bool | 
             elif label.startswith("c2pa.actions") and isinstance(content, Mapping):
                 types = [a.get("digitalSourceType") for a in content.get("actions") or ()]
                 made |= {is_made_by_ai(source_type) for source_type in types}
+            elif isinstance(content, Mapping):
+                said, by_ai = weigh_properties(_metadata(content))
+                signals |= dict.fromkeys(s for s in said if active or not s.allows)
+                made.add(by_ai)
     return list(signals), True if True in made else False if False in made else None
 
 
@@ -70,6 +76,13 @@ def _entries(table: object) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for name, value in table.items() if isinstance(table, Mapping) else ():
         if isinstance(value, Mapping):
             yield str(name), value
+
+
+def _metadata(content: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """The properties of a metadata assertion, JSON-LD with the prefixes of XMP."""
+    for key, value in content.items():
+        prefix, _, name = str(key).rpartition(":")
+        yield _PREFIXES.get(prefix, prefix), name, value if isinstance(value, str) else ""
 
 
 def _read_entries(label: str, content: object, active: bool) -> Iterator[Signal]:

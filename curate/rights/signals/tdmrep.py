@@ -16,6 +16,7 @@ from curate.dataset.sample import Signal
 from curate.rights.signals.robots import matches_path
 
 FIELD = "tdm-reservation"
+_ORIGIN = re.compile(r"https?://[^/]*", re.IGNORECASE)
 _NUMBER = re.compile(r"0*([01])(?![\d.])")
 
 
@@ -42,23 +43,31 @@ def tdm_file(text: str, url: str) -> list[Signal]:
     The report takes the first rule whose location matches; its readers, as for robots.txt, the
     one with the longest location. Where the two differ both are returned.
     """
+    speaks = FIELD in text.lower() and not text.lstrip("\ufeff \r\n\t").startswith("<")
+    unread = Signal("tdmrep.json:unread", None, "site")
     try:
         document: Any = json.loads(text.removeprefix("\ufeff"))
     except (ValueError, RecursionError):
-        speaks = FIELD in text.lower() and not text.lstrip().startswith("<")
-        return [Signal("tdmrep.json:unread", None, "site")] if speaks else []
-    rules = [document] if isinstance(document, dict) else document
+        return [unread] if speaks else []
+    rules = document if isinstance(document, list) else [document]
+    entries = [_entry(rule) for rule in rules if isinstance(rule, dict)]
+    stated = [entry for entry in entries if entry.get(FIELD) is not None]
+    if not stated:
+        return [unread] if speaks and not any(FIELD in entry for entry in entries) else []
     found: list[tuple[int, Signal]] = []
-    for rule in rules if isinstance(rules, list) else []:
-        entry = {str(k).lower(): v for k, v in rule.items()} if isinstance(rule, dict) else {}
-        location = entry.get("location")
-        if entry.get(FIELD) is None:
+    for entry in stated:
+        if not isinstance(entry.get("location"), str):
+            found.append((0, unread))
             continue
-        if not isinstance(location, str):
-            found.append((0, Signal("tdmrep.json:unread", None, "site")))
-        elif matches_path(location if location[:1] in ("/", "*") else f"/{location}", url):
+        location = _ORIGIN.sub("", entry["location"].strip())
+        if matches_path(location if location[:1] in ("/", "*") else f"/{location}", url):
             found.append((len(location), reservation(entry[FIELD], "tdmrep.json", "site")))
     if not found:
         return []
     longest = max(found, key=lambda match: match[0])
     return list(dict.fromkeys([found[0][1], longest[1]]))
+
+
+def _entry(rule: dict[str, Any]) -> dict[str, Any]:
+    """A rule with its names in lower case and with hyphens."""
+    return {name.lower().replace("_", "-"): value for name, value in rule.items()}

@@ -10,6 +10,7 @@ searched for a refusal only.
 """
 
 import re
+from collections.abc import Iterable
 from xml.parsers import expat
 
 from curate.dataset.sample import Signal
@@ -49,6 +50,13 @@ def read_xmp(packet: bytes) -> tuple[list[Signal], bool | None]:
         properties = _read_properties(packet.strip(b"\0 \t\r\n"))
     except (expat.ExpatError, ValueError):
         return _search_refusal(packet), None
+    return weigh_properties(properties)
+
+
+def weigh_properties(
+    properties: Iterable[tuple[str, str, str]],
+) -> tuple[list[Signal], bool | None]:
+    """The same of properties: namespace, name, value; also those of a manifest's metadata."""
     signals: dict[Signal, None] = {}
     made: set[bool | None] = set()
     for namespace, name, value in properties:
