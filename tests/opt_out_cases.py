@@ -98,9 +98,9 @@ def credentials(prefix: str) -> list[Case]:
 def all_cases() -> list[Case]:
     """Every signal in every state."""
     star = "User-agent: *\n"
-    broken_manifest = sign(entries("cawg", ai_training="notAllowed"), form="PNG")
-    at = broken_manifest.index(b"jumb") + 30
-    broken_manifest = broken_manifest[:at] + bytes(200) + broken_manifest[at + 200 :]
+    signed = sign(entries("cawg", ai_training="notAllowed"))
+    at = signed.index(b"jumb") + 30
+    broken_manifest = signed[:at] + bytes(200) + signed[at + 200 :]
     return [
         *by_header(
             "X-Robots-Tag",
