@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from curate.commands.keys import find_keys
-from curate.dataset.folder import DOWNLOAD_FAILED, Dataset, command_line
+from curate.dataset.folder import Dataset, command_line
 from curate.dataset.sample import Sample, drop_samples, utc_now
 from curate.errors import InputError, UsageError, disk_errors
 from curate.formats.shards import INDEX_NAME, read_index
+from curate.net.failure import FailureKind
 from curate.rights import removals
 from curate.rights.removals import REMOVED, Tombstone, find_like, make_tombstone
 
@@ -199,4 +200,4 @@ def _restored(sample: Sample, dataset: Dataset) -> Sample:
     return replace(open_again, dropped=_DUE, sha256=None)
 
 
-_DUE = f"{DOWNLOAD_FAILED}:its removal was undone"
+_DUE = f"{FailureKind.BROKEN}:its removal was undone"
