@@ -115,3 +115,9 @@ def test_the_link_of_each_listed_licence_names_it():
     for id in linked:
         if not id.startswith("LicenseRef-scancode-us"):
             assert identify(None, licence_url(id)).id == id
+
+
+def test_an_id_read_again_is_itself():
+    ids = {identify(text, url).id for _, text, url in REAL} - {None}
+    for id in ids:
+        assert identify(id, None).id == id

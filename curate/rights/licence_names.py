@@ -179,6 +179,8 @@ def read_license_ref(id: str) -> str | None:
     for known in (*_table("names").values(), *_addresses().values()):
         if known.casefold() == folded:
             return known
+    if cc := re.fullmatch(r"licenseref-cc-(by[a-z-]*)-family", folded):
+        return _cc_id(cc[1].split("-"), "", "")
     if cc := re.fullmatch(r"licenseref-cc-(by[a-z-]*)-(\d\.\d)-([a-z]+)", folded):
         return _cc_id(cc[1].split("-"), cc[2], cc[3])
     return None if folded.startswith("licenseref-cc") else id
