@@ -25,6 +25,7 @@ class _Host:
     rests_until: float = 0.0  # answered for by us until then
     why: str = ""  # it rests
     failures: int = 0  # passing ones in a row
+    sat_out: float = 0.0  # seconds of pauses it asked for since it last gave what we wanted
     places: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(IN_FLIGHT))
 
 
@@ -36,7 +37,7 @@ class Budget:
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     max_wait_s: float = MAX_WAIT_S
-    _hosts: dict[str, _Host] = field(default_factory=dict)
+    _hosts: dict[str, _Host] = field(default_factory=dict, repr=False)
 
     @contextmanager
     def turn(self, host: str, gap_s: float) -> Iterator[None]:
@@ -53,6 +54,18 @@ class Budget:
         known = self._of(host)
         known.free = max(known.free, self.clock() + seconds)
 
+    def sit_out(self, host: str, seconds: float) -> bool:
+        """Obey a pause that `host` asks for; not if with those before it is longer than we wait.
+
+        Without this, a host could hold us for ever, two minutes at a time.
+        """
+        known = self._of(host)
+        if known.sat_out + seconds > self.max_wait_s:
+            return False
+        known.sat_out += seconds
+        self.delay(host, seconds)
+        return True
+
     def rest(self, host: str, seconds: float, why: str) -> None:
         """Do not ask `host` for `seconds`, and do not wait for it either."""
         known = self._of(host)
@@ -67,6 +80,7 @@ class Budget:
         """Note how a request to `host` ended: only passing failures count, all else resets."""
         known = self._of(host)
         known.failures = known.failures + 1 if kind in PASSING else 0
+        known.sat_out = known.sat_out if kind in PASSING else 0.0
         if known.failures >= FAILURES and known.rests_until <= self.clock():
             self.rest(host, REST_S, f"{host} failed {known.failures} times in a row")
             self.progress.say(f"{known.why}; it is left alone for {REST_S:.0f} s")

@@ -211,11 +211,12 @@ class Guard:
 
 
 def _read_address(text: str) -> str:
-    """What stands in brackets: an IPv6 address without a zone."""
+    """What stands in brackets: an IPv6 address without a zone, or the IPv4 address it maps."""
     try:
-        return ipaddress.IPv6Address("%" if "%" in text else text).compressed
+        ip = ipaddress.IPv6Address("%" if "%" in text else text)
     except ValueError:
         raise AddressRefusedError("not a usable address") from None
+    return str(ip.ipv4_mapped or ip)
 
 
 def _read_name(text: str) -> str:

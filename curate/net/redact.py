@@ -42,13 +42,13 @@ def _spellings(key: str) -> re.Pattern[str]:
 
 
 def _letter(letter: str) -> str:
-    """A pattern for every spelling of one letter."""
+    """A pattern for every spelling of one letter; a run of backslashes is tried once."""
     cases = {ord(letter.lower()), ord(letter.upper())}
     code, number = ("|".join(form.format(c) for c in cases) for form in ("{:02x}", "{}"))
     return (
         rf"(?:{re.escape(letter)}"
         rf"|%(?:25)*(?:u00)?(?:{code})"  # %41, %2541, %u0041
-        rf"|\\+(?:u\{{?0*|x|0*)(?:{code})\}}?"  # \u0041, \\u0041, \u{{41}}, \x41, \41
+        rf"|(?<!\\)\\++(?:u\{{?0*|x|0*)(?:{code})\}}?"  # \u0041, \\u0041, \u{{41}}, \41
         rf"|&(?:amp;)*\#(?:0*(?:{number})|x0*(?:{code}));?)"  # &#65;, &#x41;, &amp;#65;
     )
 

@@ -6,14 +6,11 @@ deadline, in which the politeness between them does not count.
 
 import http.client
 import logging
-import os
 import re
-import socket
 import ssl
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urljoin
@@ -22,12 +19,12 @@ from curate import __version__
 from curate.errors import UsageError
 from curate.net.answers import keep_headers
 from curate.net.budget import Budget
-from curate.net.failure import Failure, FailureKind
+from curate.net.failure import Failure, FailureKind, kind_of_status
 from curate.net.guard import AddressRefusedError, ConnectError, Guard, Target
+from curate.net.pools import HeadersUnreadError, Watchdog, make_pools
 from curate.net.redact import Secret
 
 if TYPE_CHECKING:
-    from urllib3 import PoolManager
     from urllib3.response import BaseHTTPResponse
 
 MAX_REDIRECTS = 5
@@ -108,56 +105,6 @@ def user_agent(contact: str | None) -> str:
     return f"fubuki/{__version__}{comment} urllib3/{version('urllib3')}"
 
 
-@dataclass(eq=False)
-class Watchdog:
-    """One deadline for an exchange: breaks its connections, whatever they are waiting for."""
-
-    expired: bool = False
-    _ends: float = 0.0
-    _sockets: list[socket.socket] = field(default_factory=list)
-
-    def left(self) -> float:
-        """Seconds until the deadline."""
-        return max(0.0, self._ends - time.monotonic())
-
-    def watch(self, connected: socket.socket) -> None:
-        """Remember a connection; a handle of our own survives the TLS wrapping."""
-        self._sockets.append(socket.socket(fileno=os.dup(connected.fileno())))
-        if self.expired:
-            self._expire()
-
-    @contextmanager
-    def deadline(self, seconds: float) -> Iterator[None]:
-        """Break every connection when `seconds` are over; `expired` then says so."""
-        self.expired, self._ends = False, time.monotonic() + seconds
-        timer = threading.Timer(seconds, self._expire)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-            while self._sockets:  # else the connection would stay open when the pool closes it
-                self._sockets.pop().close()
-
-    def _expire(self) -> None:
-        self.expired = True
-        for handle in list(self._sockets):
-            with suppress(OSError):  # already closed by the other side
-                handle.shutdown(socket.SHUT_RDWR)
-
-
-class _HeadersUnreadError(http.client.HTTPException):
-    """An answer's headers cannot be told from its body, so nobody knows what they say."""
-
-
-class _Response(http.client.HTTPResponse):
-    def begin(self) -> None:
-        super().begin()
-        if self.msg.defects or self.msg.get_payload():
-            raise _HeadersUnreadError
-
-
 @dataclass
 class Transport:
     """Sends requests; a context, which closes what it opened."""
@@ -172,7 +119,7 @@ class Transport:
     def __enter__(self) -> Self:
         """Take nothing from the surroundings; keep the key out of the library's log."""
         self._headers = {"User-Agent": user_agent(self.contact), "Accept-Encoding": "identity"}
-        self._pools = _make_pools(self.guard, self._watchdog, self.trusted)
+        self._pools = make_pools(self.guard, self._watchdog, self.trusted)
         for name in _LOGGERS:
             logging.getLogger(f"urllib3.{name}").addFilter(self._redact)
         return self
@@ -207,18 +154,21 @@ class Transport:
         url, left = request.url, request.limits.total_s
         for _ in range(MAX_REDIRECTS + 1):
             target = self._read(url, request.hosts)
-            with self.budget.turn(target.host, request.gap_s):
-                started = time.monotonic()
-                with self._open(target, request.limits, left) as response:
-                    if response.status != 429:  # which says itself how long to wait
-                        self.budget.obey_headers(target.host, response.headers)
-                    location = self._judge(response, request, lines)
-                    if location is None:
-                        body, cut = self._read_body(response, request.limits)
-                        status, headers = response.status, response.headers
-                        chain = tuple(lines), body, target, tuple(led_on)
-                        return Reply(status, headers, *chain, cut=cut)
-                left -= time.monotonic() - started
+            if why := self.budget.why_resting(target.host):
+                raise NotAnsweredError(FailureKind.BUSY, why)
+            with (
+                self.budget.turn(target.host, request.gap_s),
+                self._watchdog.deadline(left),
+                closing(self._open(target, request.limits)) as response,
+            ):
+                if response.status != 429:  # which says itself how long to wait
+                    self.budget.obey_headers(target.host, response.headers)
+                location = self._judge(response, request, lines)
+                if location is None:
+                    body, cut = self._read_body(response, request.limits)
+                    chain = tuple(lines), body, target, tuple(led_on)
+                    return Reply(response.status, response.headers, *chain, cut=cut)
+                left = self._watchdog.left()
             led_on.append(self.scrub(target.url))
             url = _join(target.url, location)
         raise NotAnsweredError(FailureKind.REFUSED, f"more than {MAX_REDIRECTS} redirects")
@@ -235,7 +185,8 @@ class Transport:
             problem = f"more than {MAX_KEPT_HEADERS} characters of headers that bear on rights"
             raise NotAnsweredError(FailureKind.UNUSABLE, problem)
         location = response.headers.get("Location") if response.status in REDIRECTS else None
-        if (location or response.status == 200) and (why := request.unwanted(kept)):
+        bears = location or kind_of_status(response.status) is None
+        if bears and (why := request.unwanted(kept)):
             kind, _, detail = why.partition(":")
             raise NotAnsweredError(FailureKind(kind), detail)
         return location or None
@@ -251,80 +202,73 @@ class Transport:
             problem = self.scrub(f"{target.host} is not a host to be asked here")
         raise NotAnsweredError(FailureKind.REFUSED, problem)
 
-    @contextmanager
-    def _open(
-        self, target: Target, limits: RequestLimits, left: float
-    ) -> Iterator["BaseHTTPResponse"]:
-        """Send one request; the library's own messages hold the address and stay inside."""
+    def _open(self, target: Target, limits: RequestLimits) -> "BaseHTTPResponse":
+        """Send one request, and read the headers of its answer."""
         from urllib3 import Timeout
         from urllib3.exceptions import HTTPError
 
         scheme = self.guard.endpoint.scheme if self.guard.endpoint else target.scheme
-        failed: Exception | None = None
-        with self._watchdog.deadline(max(left, 0.001)):
+        try:
+            pool = self._pools.connection_from_host(target.host, target.port, scheme)
+            return pool.urlopen(
+                "GET", target.path, headers={**self._headers, "Host": target.authority},
+                timeout=Timeout(limits.silence_s), retries=False, redirect=False,
+                assert_same_host=False, preload_content=False, decode_content=False,
+            )  # fmt: skip
+        except AddressRefusedError as error:
+            raise NotAnsweredError(FailureKind.REFUSED, self.scrub(str(error))) from None
+        except (HTTPError, http.client.HTTPException, OSError, ValueError, ConnectError) as error:
+            raise self._explain(error, limits) from None
+
+    def _read_body(self, response: "BaseHTTPResponse", limits: RequestLimits) -> tuple[bytes, bool]:
+        """The body as it comes, capped, and not slower than allowed; whether it was cut."""
+        from urllib3.exceptions import HTTPError
+
+        _check_coding(response.headers)
+        stated = response.headers.get("Content-Length", "")
+        long = stated.isascii() and stated.isdecimal() and int(stated[:18]) > limits.max_bytes
+        too_large = NotAnsweredError(FailureKind.UNUSABLE, f"over {limits.max_bytes} bytes")
+        if long and not limits.cuts:
+            raise too_large
+        started, body = time.monotonic(), bytearray()
+        while True:
             try:
-                response = self._pools.connection_from_host(
-                    target.host, target.port, scheme
-                ).urlopen(
-                    "GET", target.path, headers={**self._headers, "Host": target.authority},
-                    timeout=Timeout(limits.silence_s), retries=False, redirect=False,
-                    assert_same_host=False, preload_content=False, decode_content=False,
-                )  # fmt: skip
-                try:
-                    yield response
-                finally:
-                    response.close()
-            except (HTTPError, http.client.HTTPException, OSError, ValueError,
-                    ConnectError, AddressRefusedError) as error:  # fmt: skip
-                failed = error
-        if failed is not None:  # raised here, so that what it holds is no context of ours
-            raise self._explain(failed, limits)
+                chunk = response.read1(65536, decode_content=False)
+            except (HTTPError, http.client.HTTPException, OSError, ValueError) as error:
+                raise self._explain(error, limits) from None
+            body += chunk
+            if not chunk or len(body) > limits.max_bytes:
+                break
+            passed = time.monotonic() - started
+            if passed > limits.grace_s and len(body) < passed * limits.bytes_per_s:
+                problem = f"too slow (under {limits.bytes_per_s} bytes a second)"
+                raise NotAnsweredError(FailureKind.BROKEN, problem)
+        if self._watchdog.expired:  # which looks like the end of a body of unstated length
+            raise self._explain(TimeoutError(), limits)
+        if len(body) > limits.max_bytes and not limits.cuts:
+            raise too_large
+        return bytes(body[: limits.max_bytes]), len(body) > limits.max_bytes
 
     def _explain(self, error: Exception, limits: RequestLimits) -> NotAnsweredError:
+        """What went wrong; the library's own messages hold the address and stay inside."""
         from urllib3 import exceptions
 
-        cause = error.__context__ or error
-        if isinstance(error, AddressRefusedError):
-            return NotAnsweredError(FailureKind.REFUSED, self.scrub(str(error)))
-        if isinstance(error, _HeadersUnreadError) or isinstance(cause, _HeadersUnreadError):
-            return NotAnsweredError(FailureKind.UNUSABLE, "its headers cannot be read")
-        if self._watchdog.expired:
+        causes = (error, *error.args)
+        if self._watchdog.expired or not self._watchdog.left():
             problem, again = f"not finished after {limits.total_s:g} s", False
+        elif any(isinstance(cause, HeadersUnreadError) for cause in causes):
+            return NotAnsweredError(FailureKind.UNUSABLE, "its headers cannot be read")
         elif isinstance(error, ConnectError):
             problem, again = self.scrub(str(error)), True
-        elif isinstance(error, exceptions.SSLError | ssl.SSLError):
-            problem, again = "its certificate or encryption cannot be trusted", False
+        elif any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+            problem, again = "its certificate cannot be trusted", False
+        elif any(isinstance(cause, exceptions.SSLError | ssl.SSLError) for cause in causes):
+            problem, again = "no encrypted connection is to be had", True
         elif isinstance(error, exceptions.TimeoutError | TimeoutError):
             problem, again = f"no byte for {limits.silence_s:g} s", True
         else:
             problem, again = "the connection broke, or it does not speak HTTP", True
         return NotAnsweredError(FailureKind.BROKEN, problem, again=again)
-
-    def _read_body(self, response: "BaseHTTPResponse", limits: RequestLimits) -> tuple[bytes, bool]:
-        """The body as it comes, capped, and not slower than allowed; whether it was cut."""
-        too_large = NotAnsweredError(FailureKind.UNUSABLE, f"over {limits.max_bytes} bytes")
-        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-        if encoding not in ("identity", ""):
-            problem = f"compressed answer refused ({self.scrub(encoding[:20])})"
-            raise NotAnsweredError(FailureKind.UNUSABLE, problem)
-        stated = response.headers.get("Content-Length", "")
-        long = stated.isascii() and stated.isdecimal() and int(stated[:18]) > limits.max_bytes
-        if long and not limits.cuts:
-            raise too_large
-        started, body = time.monotonic(), bytearray()
-        while chunk := response.read1(65536, decode_content=False):
-            body += chunk
-            if len(body) > limits.max_bytes:
-                if limits.cuts:
-                    return bytes(body[: limits.max_bytes]), True
-                raise too_large
-            passed = time.monotonic() - started
-            if passed > limits.grace_s and len(body) < passed * limits.bytes_per_s:
-                problem = f"too slow (under {limits.bytes_per_s} bytes a second)"
-                raise NotAnsweredError(FailureKind.BROKEN, problem)
-        if self._watchdog.expired:
-            raise OSError("cut by the watchdog")
-        return bytes(body), False
 
     def _redact(self, record: logging.LogRecord) -> bool:
         if self.key:
@@ -333,43 +277,11 @@ class Transport:
         return True
 
 
-def _make_pools(guard: Guard, watchdog: Watchdog, trusted: str | None) -> "PoolManager":
-    """Pools whose every connection passes the guard, with one TLS context for all.
-
-    The name still goes into the Host header and the TLS handshake; only the address is pinned.
-    """
-    import certifi
-    from urllib3 import PoolManager
-    from urllib3.connection import HTTPConnection
-    from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-
-    def connect(connection: HTTPConnection) -> socket.socket:
-        silence = connection.timeout
-        connected = guard.connect(
-            connection.host, connection.port or 0,
-            silence if isinstance(silence, int | float) else 10.0, watchdog.left,
-        )  # fmt: skip
-        watchdog.watch(connected)
-        return connected
-
-    def request(connection: Any, *given: Any, **more: Any) -> None:
-        if connection.sock is not None:  # kept from an earlier request
-            watchdog.watch(connection.sock)
-        super(type(connection), connection).request(*given, **more)
-
-    def guarded(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
-        own = {"_new_conn": connect, "request": request, "response_class": _Response}
-        return type(
-            "GuardedPool", (pool,), {"ConnectionCls": type("G", (pool.ConnectionCls,), own)}
-        )
-
-    context = ssl.create_default_context(cafile=trusted or certifi.where())
-    pools = PoolManager(num_pools=16, ssl_context=context)
-    pools.pool_classes_by_scheme = {
-        "http": guarded(HTTPConnectionPool),
-        "https": guarded(HTTPSConnectionPool),
-    }
-    return pools
+def _check_coding(headers: Mapping[str, str]) -> None:
+    """Refuse a body that would have to be unpacked: 300 KB of gzip become 300 MB."""
+    for name, plain in (("Content-Encoding", "identity"), ("Transfer-Encoding", "chunked")):
+        if headers.get(name, plain).strip().lower() not in (plain, ""):
+            raise NotAnsweredError(FailureKind.UNUSABLE, "a compressed answer, which is not read")
 
 
 def _join(url: str, location: str) -> str:

@@ -56,40 +56,42 @@ class Courier:
         if why := budget.why_resting(host):
             return Failure(FailureKind.BUSY, why)
         for attempt in range(self.limits.tries):
-            outcome, asked_at, pause = self._try_once(request, attempt, waits)
+            outcome, pause = self._try_once(request, attempt, waits)
             if pause is None or attempt + 1 == self.limits.tries:
                 break
-            budget.delay(asked_at or host, pause)
+            budget.delay(host, pause)
         kind = outcome.kind if isinstance(outcome, Failure) else kind_of_status(outcome.status)
         budget.count(host, kind)
         return outcome
 
     def _try_once(
         self, request: Request, attempt: int, waits: Callable[[Reply], bool]
-    ) -> tuple[Reply | Failure, str | None, float | None]:
-        """What came of one try, who answered, and the pause before another; None: no other."""
-        backoff = self.limits.backoff_s * 2**attempt
+    ) -> tuple[Reply | Failure, float | None]:
+        """What came of one try, and the pause before another in seconds; None: no other.
+
+        A pause that a server asks for is arranged for with its host, and costs no more here.
+        """
+        budget, backoff = self.transport.budget, self.limits.backoff_s * 2**attempt
         try:
             reply = self.transport.send(request)
         except NotAnsweredError as error:
-            return error.failure, None, backoff if error.again else None
+            return error.failure, backoff if error.again else None
         host, status = reply.target.host, reply.status
         stated = stated_pause(reply.headers)
         if status == 429 or (status == 503 and stated is not None):
             if stated is None and not waits(reply):
-                return reply, host, None
+                return reply, None
             seconds = _UNSTATED_PAUSE_S if stated is None else stated
-            return self._sit_out(reply, host, seconds)
-        return reply, host, backoff if status >= 500 else None
+            last = attempt + 1 == self.limits.tries
+            if last or not budget.sit_out(host, seconds):
+                budget.rest(host, seconds, f"{host} asks us to stay away for {_span(seconds)}")
+                why = budget.why_resting(host) or ""
+                return Failure(FailureKind.BUSY, why, reply.lines, reply.redirects), None
+            said = f"too many requests; waiting {seconds:.0f} s as asked"
+            budget.progress.say(f"{self.name}: {said}")
+            return reply, 0.0
+        return reply, backoff if status >= 500 else None
 
-    def _sit_out(
-        self, reply: Reply, host: str, seconds: float
-    ) -> tuple[Reply | Failure, str, float | None]:
-        """Obey a pause that a server asks for, unless it is longer than we wait."""
-        budget = self.transport.budget
-        if seconds > budget.max_wait_s:
-            why = f"{host} asks us to stay away for {seconds:.0f} s"
-            budget.rest(host, seconds, why)
-            return Failure(FailureKind.BUSY, why, reply.lines, reply.redirects), host, None
-        budget.progress.say(f"{self.name}: too many requests; waiting {seconds:.0f} s as asked")
-        return reply, host, seconds
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 1e6 else "more than eleven days"
