@@ -30,7 +30,7 @@ BROKE = "download:the connection broke, or it does not speak HTTP"
 SLOW = "download:not finished after 1 s"
 SILENT = "download:no byte for 0.4 s"
 LARGE = "unusable:over 1000000 bytes"
-PACKED = "unusable:a compressed answer, which is not read"
+PACKED = "unusable:compressed answer refused ("
 Serve = Callable[[socket.socket, str], None]
 
 

@@ -88,7 +88,7 @@ class Budget:
     def obey_headers(self, host: str, headers: Mapping[str, str]) -> None:
         """Obey a `X-RateLimit-Remaining: 0`: wait for the window to end before the next request."""
         if headers.get("X-RateLimit-Remaining", "").strip() == "0":
-            stated = parse_delay(headers.get("X-RateLimit-Reset", "")) or 0.0
+            stated = _parse_delay(headers.get("X-RateLimit-Reset", "")) or 0.0
             seconds = min(max(stated, 0.0), self.max_wait_s)
             if seconds:
                 left = f"next request in {seconds:.0f} s"
@@ -106,18 +106,12 @@ def stated_pause(headers: Mapping[str, str]) -> float | None:
     Pixabay and others send it.
     """
     for name in ("Retry-After", "X-RateLimit-Reset"):
-        if (seconds := parse_delay(headers.get(name, ""))) is not None:
+        if (seconds := _parse_delay(headers.get(name, ""))) is not None:
             return max(1.0, seconds)
     return None
 
 
-def retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds that an answer asks us to wait (at least 1; 60 if it asks without a number)."""
-    stated = stated_pause(headers)
-    return 60.0 if stated is None else stated
-
-
-def parse_delay(value: str) -> float | None:
+def _parse_delay(value: str) -> float | None:
     """Seconds from now that a header means: a number, a Unix time or an HTTP date."""
     value = value.strip()
     if value.isascii() and value.isdecimal():

@@ -224,7 +224,7 @@ class Transport:
         """The body as it comes, capped, and not slower than allowed; whether it was cut."""
         from urllib3.exceptions import HTTPError
 
-        _check_coding(response.headers)
+        self._check_coding(response.headers)
         stated = response.headers.get("Content-Length", "")
         long = stated.isascii() and stated.isdecimal() and int(stated[:18]) > limits.max_bytes
         too_large = NotAnsweredError(FailureKind.UNUSABLE, f"over {limits.max_bytes} bytes")
@@ -248,6 +248,14 @@ class Transport:
         if len(body) > limits.max_bytes and not limits.cuts:
             raise too_large
         return bytes(body[: limits.max_bytes]), len(body) > limits.max_bytes
+
+    def _check_coding(self, headers: Mapping[str, str]) -> None:
+        """Refuse a body that would have to be unpacked: 300 KB of gzip become 300 MB."""
+        for name, plain in (("Content-Encoding", "identity"), ("Transfer-Encoding", "chunked")):
+            coding = headers.get(name, plain).strip().lower()
+            if coding not in (plain, ""):
+                problem = f"compressed answer refused ({self.scrub(coding)[:20]})"
+                raise NotAnsweredError(FailureKind.UNUSABLE, problem)
 
     def _explain(self, error: Exception, limits: RequestLimits) -> NotAnsweredError:
         """What went wrong; the library's own messages hold the address and stay inside."""
@@ -275,13 +283,6 @@ class Transport:
             record.msg, record.args = self.key.scrub(record.getMessage()), None
             record.exc_info = record.exc_text = None
         return True
-
-
-def _check_coding(headers: Mapping[str, str]) -> None:
-    """Refuse a body that would have to be unpacked: 300 KB of gzip become 300 MB."""
-    for name, plain in (("Content-Encoding", "identity"), ("Transfer-Encoding", "chunked")):
-        if headers.get(name, plain).strip().lower() not in (plain, ""):
-            raise NotAnsweredError(FailureKind.UNUSABLE, "a compressed answer, which is not read")
 
 
 def _join(url: str, location: str) -> str:
