@@ -73,6 +73,7 @@ def test_a_text_with_an_address(license):
     address = f"{CC}/licenses/by/2.0/"
     assert answers(license("CC BY", "--url", address)[0]) == ["CC-BY-2.0"]
     assert answers(license("--url", address)[0]) == ["CC-BY-2.0"]
+    assert answers(license("--url", "")[0]) == ["unknown"]
     output, code = license("CC BY", "CC0", "--url", address)
     assert (code, output.splitlines()[0]) == (
         2,

@@ -43,7 +43,7 @@ def read_statements(texts: Sequence[str], *, url: str | None, flickr: bool) -> l
     if url is not None and len(texts) > 1:
         problem = f"stands beside one text, and there are {len(texts)}"
         raise UsageError("--url", problem, fix=f"{EXAMPLE} --url ADDRESS")
-    read = [(text, _identify(text, url, flickr)) for text in texts or ([""] if url else [])]
+    read = [(text, _identify(text, url, flickr)) for text in texts or ([] if url is None else [""])]
     return [Reading(_shown_id(licence), _shown_how(licence), text, url) for text, licence in read]
 
 
