@@ -135,10 +135,12 @@ class FetchAccount:
         """If the block ends early, write the manifest with what it has brought, and say what."""
         try:
             yield
-        except (SourceError, KeyboardInterrupt):
+        except (SourceError, KeyboardInterrupt) as error:
             if self.dataset.journal.exists():
-                counts = ", ".join(f"{what} {n}" for what, n in self.write_manifest().as_rows())
-                self.progress.say(f"{self.source}: kept so far: {counts}")
+                done = self.write_manifest()
+                if isinstance(error, SourceError):
+                    counts = ", ".join(f"{what} {n}" for what, n in done.as_rows())
+                    self.progress.say(f"{self.source}: kept so far: {counts}")
             raise
 
     def _keep(self, row: Sample) -> None:

@@ -56,7 +56,7 @@ class Search:
         )
         openverse = command_line(dataset.root, "fetch", "openverse", "--query", self.query)
         way_out = f"or take open licences: {openverse}"
-        key = _read_key(source, way_out)
+        key = read_key(source, way_out)
         options = replace(fetch_options.net, contact=given)
         with (
             self.account.closing(),
@@ -164,13 +164,17 @@ class Search:
             say(f"{name}: {count} images are not to be had; --retry gone asks for them again")
 
 
-def _read_key(source: Source, way_out: str) -> Secret | None:
-    """The key, which is there: `terms.require_basis` has looked."""
+def read_key(source: Source, *way_out: str) -> Secret | None:
+    """The key of a source from the environment, where `terms.missing` has looked for it.
+
+    Raises:
+        UsageError: it is nothing like a key.
+    """
     if source.key_env is None:
         return None
     value = os.environ.get(source.key_env, "").strip()
     if not KEY.fullmatch(value):
         problem = "does not look like a key (8 to 200 letters, digits, '.', '_' or '-')"
         fix = f"get a key at {source.key_url} and export {source.key_env}=…"
-        raise UsageError(source.key_env, problem, fix=[fix, way_out])
+        raise UsageError(source.key_env, problem, fix=[fix, *way_out])
     return Secret(value)

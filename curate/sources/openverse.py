@@ -5,12 +5,15 @@ API: https://api.openverse.org/v1/ (without an account: 20 results a page, 20 re
 image's own collection is kept with every row, so that they can be checked there.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
 from curate.errors import SourceError, UsageError
+from curate.net.api import EndOfResults
 from curate.sources.base import (
     Answer,
     FoundImage,
@@ -18,6 +21,7 @@ from curate.sources.base import (
     QueryOption,
     Source,
     flag,
+    parse_record,
     read_pages,
     required,
 )
@@ -29,6 +33,7 @@ LICENCES = (  # the API's names
     "cc0", "pdm", "by", "by-sa", "by-nc", "by-nc-sa", "by-nd", "by-nc-nd", "sampling+",
     "nc-sampling+",
 )  # fmt: skip
+_NO_IMAGE = re.compile(r'"detail": ?"(No Image matches|Not found)')  # of an id, or of a page
 # as its own attribution lines write them
 LICENCE_NAMES = {"cc0": "CC0", "pdm": "Public Domain Mark"}
 
@@ -52,6 +57,15 @@ def search(
             raise UsageError("--license", problem, fix=f"some of {','.join(LICENCES)}")
     asked = {"q": query, "license": license, "page_size": PAGE_SIZE}
     yield from read_pages(_pages(get_json, asked), "results", _parse_result)
+
+
+def lookup(get_json: GetJson, id: str) -> FoundImage | None:
+    """One image as the catalogue describes it now; None: it holds it no more."""
+    try:
+        answer = get_json(f"{URL}{quote(id)}/", {})
+    except EndOfResults:
+        return None
+    return parse_record(answer.body, _parse_result)
 
 
 def _pages(get_json: GetJson, asked: Mapping[str, object]) -> Iterator[Answer]:
@@ -86,6 +100,8 @@ def _parse_result(result: Mapping[str, Any]) -> FoundImage:
 
 
 def _refusal(status: int, body: str) -> Exception | None:
+    if status == 404 and _NO_IMAGE.search(body):
+        return EndOfResults()
     if status not in (401, 429):
         return None
     problem = "allows no more requests for now (20 a minute, 200 a day, 240 results of a query)"
@@ -105,6 +121,7 @@ SOURCE = Source(
     requests_per_minute=20,
     media_hosts=None,
     search=search,
+    lookup=lookup,
     limit=100,
     refusal=_refusal,
 )

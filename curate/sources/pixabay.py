@@ -20,6 +20,7 @@ from curate.sources.base import (
     QueryOption,
     Source,
     flag,
+    parse_record,
     read_pages,
     required,
 )
@@ -85,6 +86,12 @@ def search(  # noqa: PLR0913 one a documented parameter
     yield from read_pages(_pages(get_json, asked), "hits", parse)
 
 
+def lookup(get_json: GetJson, id: str) -> FoundImage | None:
+    """One image as Pixabay describes it now; None: it has it no more."""
+    hits = required(get_json(URL, {"id": id}).body, "hits", list)
+    return parse_record(hits[0], partial(_parse_hit, "en")) if hits else None
+
+
 def _pages(get_json: GetJson, asked: Mapping[str, object]) -> Iterator[Answer]:
     for page in range(1, -(-MOST_RESULTS // PAGE_SIZE) + 1):
         answer = get_json(URL, {**asked, "page": page})
@@ -143,6 +150,7 @@ SOURCE = Source(
     requests_per_minute=100,
     media_hosts=("pixabay.com", "cdn.pixabay.com"),
     search=search,
+    lookup=lookup,
     states_ai=True,
     refusal=_refusal,
 )

@@ -1,0 +1,241 @@
+"""Asks sources again about images that are there: what is said of them, and whether they still are.
+
+What is new is added to the rows, beside what was said first; no image is fetched, and none leaves.
+Stopped at any moment, the same command goes on: what was answered in the last 24 hours is not asked
+for again, and those that were asked longest ago come first.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from curate.dataset.evidence import StoredAnswer, read_answer
+from curate.dataset.folder import Dataset, Store, write_json
+from curate.dataset.sample import DUPLICATE, Sample, utc_now
+from curate.dataset.statements import join_statements
+from curate.errors import SourceError
+from curate.fetch.account import FetchAccount, make_row
+from curate.fetch.plan import plan
+from curate.fetch.search import read_key
+from curate.net.answers import MAX_AGE, AnswerCache
+from curate.net.connection import Net, NetOptions, connect
+from curate.net.failure import PASSING, Failure, FailureKind
+from curate.net.media import Want
+from curate.net.redact import Url
+from curate.rights.signals.collect import refuse_before_asking
+from curate.sources import SOURCES, contact, terms
+from curate.sources.base import Answer, Source
+from curate.system.progress import SILENT, Progress, track
+
+TIMES_FILE = "refreshed.json"  # in a dataset folder: when each image was last asked about
+NO_RIGHTS = ("etag", "last-modified", "content-type")  # kept headers that say nothing of them
+
+
+@dataclass
+class RefreshSummary:
+    """What sources say now of images that are there."""
+
+    asked: int = 0
+    unchanged: int = 0
+    restated: int = 0  # another licence than before
+    opted_out: int = 0  # something new is said against training, by source, headers or host
+    gone: int = 0  # found to be there no more
+    failed: int = 0  # could not be asked about for now
+    recent: int = 0  # asked about in the last 24 hours
+    not_asked: int = 0  # of a folder, or of a source that cannot be asked
+
+    def as_rows(self) -> list[tuple[str, int]]:
+        """The summary as lines: what, how many."""
+        named = {"opted_out": "said against training", "gone": "gone at their source"}
+        named |= {"failed": "failed, asked next time", "recent": "asked less than 24 hours ago"}
+        named |= {"not_asked": "not asked about"}
+        return [(named.get(name, name), n) for name, n in vars(self).items()]
+
+
+def refresh(
+    dataset: Dataset, progress: Progress = SILENT, net: NetOptions = NetOptions()
+) -> RefreshSummary:
+    """Ask about every image in the store whose source can be asked.
+
+    Its source's own record, where it can be looked up, its host's documents, and the headers of the
+    image itself. Another licence becomes a further statement (`restated`), opt-outs and documents
+    are added, and an image that is there no more gets the time in `gone`; verdicts of such rows
+    are open until `curate check`. A host that fails costs nothing but the next try.
+
+    Raises:
+        InputError: no dataset here.
+    """
+    with dataset.lock(existing=True):
+        account = FetchAccount(dataset, "refresh", {}, progress)
+        summary = RefreshSummary()
+        with _times(dataset) as times:
+            rows = [s for s in account.rows.values() if s.sha256]
+            rows = [s for s in rows if s.drop_reason in ("", DUPLICATE)]
+            rows.sort(key=lambda s: (times.get(s.key, ""), s.key))
+            due = [s for s in rows if not _is_recent(times.get(s.key))]
+            summary.recent = len(rows) - len(due)
+            for source in SOURCES:
+                if source.search and (mine := [s for s in due if s.source == source.name]):
+                    due = [s for s in due if s.source != source.name]
+                    _refresh_source(account, source, mine, summary, times, net)
+            summary.not_asked += len(due)
+        if dataset.journal.exists():
+            samples = [account.rows[key] for key in sorted(account.rows)]
+            dataset.record_step(account.manifest, "refresh", {}, samples)
+        return summary
+
+
+def _refresh_source(
+    account: FetchAccount,
+    source: Source,
+    rows: list[Sample],
+    summary: RefreshSummary,
+    times: dict[str, str],
+    net: NetOptions,
+) -> None:
+    """Ask about the images of one source, until it fails."""
+    root, progress = account.dataset.root, account.progress
+    net = replace(net, contact=net.contact or contact.find_contact(root))
+    if lacking := terms.missing(root, source, net.contact):
+        progress.say(f"{source.name}: not asked: {lacking[0].what}; {lacking[0].command}")
+        summary.not_asked += len(rows)
+        return
+    unread = replace(net.limits.image, max_bytes=0, cuts=True)  # headers are all we want
+    net = replace(net, limits=replace(net.limits, image=unread))
+    evidence = account.dataset.evidence
+    with connect(source, evidence, key=read_key(source), options=net, progress=progress) as opened:
+        asker = _Asker(source, opened, AnswerCache(evidence))
+        for number, row in enumerate(track(rows, len(rows), "images", progress)):
+            try:
+                now = asker.ask(row)
+            except _NotNowError as error:
+                summary.failed += 1
+                progress.say(f"{row.key}: {error}")
+                continue
+            except SourceError as error:
+                summary.failed += len(rows) - number
+                progress.say(f"{error.subject}: {error.problem}; the same command goes on later")
+                return
+            times[row.key] = utc_now()
+            _count(summary, row, now)
+            if now != row:
+                account.update(now)
+
+
+def _count(summary: RefreshSummary, before: Sample, now: Sample) -> None:
+    summary.asked += 1
+    summary.unchanged += now == before
+    summary.restated += now.restated != before.restated
+    said = ("opt_outs", "headers", "site_evidence")
+    summary.opted_out += any(getattr(now, name) != getattr(before, name) for name in said)
+    summary.gone += now.gone != before.gone
+
+
+class _NotNowError(Exception):
+    """An image that cannot be asked about for now; the text is a clause."""
+
+
+@dataclass
+class _Asker:
+    """Asks about the images of one source."""
+
+    source: Source
+    net: Net
+    answers: AnswerCache
+    evidence: str | None = field(default=None)  # SHA-256 of the API's last answer
+
+    def ask(self, row: Sample) -> Sample:
+        """The row with what is said now.
+
+        Raises:
+            _NotNowError: the image, its host or its record cannot be had for now.
+            SourceError: the source's API cannot.
+        """
+        row = self._ask_source(row)
+        row, refused = self._ask_site(row)
+        return row if refused or row.gone else self._ask_image(row)
+
+    def _ask_source(self, row: Sample) -> Sample:
+        if self.source.lookup is None or row.gone:
+            return row
+        try:
+            found = self.source.lookup(self._get_json, _identifier(row))
+        except KeyError as error:
+            raise _NotNowError(f"its source's record lacks the field {error}") from None
+        if found is None:
+            return _gone(row)
+        said = replace(make_row(self.source.name, found), evidence=self.evidence)
+        return plan(row, said).row
+
+    def _get_json(self, url: str, query: Mapping[str, object]) -> Answer:
+        body, self.evidence = self.net.api.get_json(url, query)
+        return Answer(body, self.evidence)
+
+    def _ask_site(self, row: Sample) -> tuple[Sample, bool]:
+        """The row with what its host says of all it holds, and whether that forbids asking."""
+        url, store = row.image_url or "", Store(self.answers.root)
+        documents = self.net.sites.documents(url)
+        if isinstance(documents, Failure):
+            raise _NotNowError(documents.detail)
+        answers = {sha256: read_answer(store, sha256) for sha256 in documents}
+        heard = {_content(read_answer(store, sha256)) for sha256 in row.site_evidence}
+        new = tuple(s for s, answer in answers.items() if _content(answer) not in heard)
+        refused = refuse_before_asking(url, list(answers.values())) is not None
+        return join_statements(row, replace(row, site_evidence=new)), refused
+
+    def _ask_image(self, row: Sample) -> Sample:
+        """The row with what the headers of its image say now."""
+        url = row.image_url or ""
+        if kept := self.answers.get_fresh(Url(url)):
+            headers = kept[0].headers
+        else:
+            got = self.net.media.get(Want(url, self.source.media_hosts))
+            if isinstance(got, Failure):
+                if got.kind is FailureKind.GONE:
+                    return _gone(row)
+                if got.kind in PASSING:
+                    raise _NotNowError(got.detail)
+                return row  # refused: nothing is said of its rights
+            headers = got.headers
+            self.answers.keep(Url(url), 200, headers, "")
+        said = tuple(h for h in headers if h.partition(":")[0].lower() not in NO_RIGHTS)
+        return join_statements(row, replace(row, headers=said))
+
+
+def _gone(row: Sample) -> Sample:
+    return join_statements(row, replace(row, gone=utc_now()))
+
+
+def _content(answer: StoredAnswer) -> tuple[str, int, str]:
+    return answer.url, answer.status, answer.body
+
+
+def _identifier(row: Sample) -> str:
+    """The id of which `make_key` made the row's key."""
+    escaped = row.key.removeprefix(f"{row.source}-").encode()
+    return re.sub(rb"_([0-9a-f]{2})", lambda m: bytes.fromhex(m[1].decode()), escaped).decode()
+
+
+def _is_recent(time: str | None) -> bool:
+    with suppress(TypeError, ValueError):
+        return datetime.fromisoformat(utc_now()) - datetime.fromisoformat(str(time)) < MAX_AGE
+    return False
+
+
+@contextmanager
+def _times(dataset: Dataset) -> Iterator[dict[str, str]]:
+    """When each image was last asked about, by key; kept also if the block ends early."""
+    path, times = dataset.root / TIMES_FILE, {}
+    with suppress(OSError, ValueError):  # none, or of no use: all are asked about
+        read: Any = json.loads(path.read_bytes())
+        times = read if isinstance(read, dict) else {}
+    before = dict(times)
+    try:
+        yield times
+    finally:
+        if times != before:
+            write_json(path, times)
