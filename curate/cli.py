@@ -9,7 +9,7 @@ import typer
 
 from curate.cli_fetch import DataOption, JsonOption, fetch_app, sources_app
 from curate.dataset.folder import DEFAULT_FOLDER, Dataset
-from curate.errors import ExitCode
+from curate.errors import ExitCode, UsageError
 from curate.system import terminal
 from curate.system.commands import Commands, OnceCommand
 
@@ -142,6 +142,8 @@ def pack_command(
         done = pack(
             Dataset(data), size=size, format=format, background=background, progress=progress
         )
+    for note in done.notes():
+        terminal.say(note)
     terminal.print_result(done, ("", "count"), json=json)
 
 
@@ -218,7 +220,10 @@ def status_command(data: DataOption = DEFAULT_FOLDER, json: JsonOption = False) 
     """Show what a dataset holds: rows, drops, verdicts, licences, words, captions, shards."""
     from curate.commands.status import status
 
-    terminal.print_result(status(Dataset(data)), ("", "images"), json=json)
+    found = status(Dataset(data))
+    terminal.print_result(found, ("", "images"), json=json)
+    for note in found.notes:
+        terminal.say(note)
 
 
 @app.command("explain")
@@ -266,15 +271,30 @@ def license_command(
 
 
 @app.command("credits")
-def credits_command(data: DataOption = DEFAULT_FOLDER, json: JsonOption = False) -> None:
-    """Say who made the images that may be trained on, and under which licence, in Markdown."""
+def credits_command(
+    every: Annotated[bool, _option("All that may be trained on, packed or not.", "--all")] = False,
+    as_csv: Annotated[bool, _option("Print a table for a spreadsheet.", "--csv")] = False,
+    as_html: Annotated[bool, _option("Print a page for a browser.", "--html")] = False,
+    data: DataOption = DEFAULT_FOLDER,
+    json: JsonOption = False,
+) -> None:
+    """Say who made the packed images, under which licence, and what was changed, in Markdown."""
+    from curate.formats.verdicts import stale_beside
     from curate.rights import credits
 
-    found = credits.dataset_credits(Dataset(data))
+    chosen = [name for name, on in (("--csv", as_csv), ("--html", as_html), ("--json", json)) if on]
+    if len(chosen) > 1:
+        raise UsageError(" ".join(chosen), "one form at a time", fix=f"only {chosen[0]}")
+    dataset = Dataset(data)
+    found = credits.dataset_credits(dataset, every=every)
+    if not every and (stale := stale_beside(dataset.shards, [credit.key for credit in found])):
+        for line in stale.lines():
+            terminal.say(line)
     if json:
         terminal.print_json([asdict(credit) for credit in found])
-    else:
-        typer.echo("\n".join(map(credits.credit_markdown, found)))
+        return
+    render = credits.credits_csv if as_csv else credits.credits_page if as_html else None
+    terminal.write_stdout((render or credits.credits_markdown)(found))
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -46,7 +46,7 @@ ROOMS = {
         *(*CORE, "net", "sources", "images.sniff"),
         *("rights.licences", "rights.signals.collect", "rights.removals"),
     },
-    "rights": {*CORE, "text.word_lists"},
+    "rights": {*CORE, "formats", "text.word_lists"},
     "images": {*CORE, "rights.removals"},
     "captions": {*CORE, "text.word_lists"},
     "shards": {*CORE, "formats", "images", "text.tokens"},

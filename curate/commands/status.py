@@ -6,8 +6,17 @@ from dataclasses import dataclass
 
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import Sample, Verdict, live_samples
-from curate.formats.shards import INDEX_NAME, read_index
+from curate.formats.shards import OLDER_VERSION, list_tars, read_index, shard_error
+from curate.formats.verdicts import (
+    count_stale,
+    find_stale,
+    find_standings,
+    is_indexed,
+    stale_error,
+    verdicts_of,
+)
 from curate.rights.policy import USES
+from curate.shards.pack import reason_not_packed
 
 DECISION_NAMES = ("allow", "hold", "deny", "unchecked")
 TOP_WORDS = 20  # words shown
@@ -27,6 +36,8 @@ class Status:
     distinct_words: int  # function words left out
     captions: Mapping[str, int]  # captions an image, as text -> rows
     shards: Mapping[str, int] | None  # "samples", "shards" and "bytes"; None while there are none
+    stale: Mapping[str, int]  # why -> samples in shards that say more than the rows allow now
+    notes: tuple[str, ...]  # sentences: what is wrong with the shards, and what mends it
 
     def as_rows(self) -> list[tuple[str, object]]:
         """Names and values, for a table."""
@@ -40,7 +51,8 @@ class Status:
         rows.append(("distinct words", self.distinct_words))
         rows += [(f"word: {word}", n) for word, n in self.words.items()]
         shards = self.shards or {"samples": 0, "shards": 0, "bytes": 0}
-        return [*rows, *((f"in shards: {name}", n) for name, n in shards.items())]
+        rows += [(f"in shards: {name}", n) for name, n in shards.items()]
+        return [*rows, *((f"in shards, stale: {why}", n) for why, n in self.stale.items())]
 
 
 def status(dataset: Dataset) -> Status:
@@ -52,6 +64,7 @@ def status(dataset: Dataset) -> Status:
     samples = dataset.read().samples
     used = live_samples(samples)
     words = word_counts(used)
+    shards, stale, notes = _shard_state(dataset, samples)
     return Status(
         rows=len(samples),
         live=len(used),
@@ -62,7 +75,9 @@ def status(dataset: Dataset) -> Status:
         words=dict(list(words.items())[:TOP_WORDS]),
         distinct_words=len(words),
         captions={str(n): c for n, c in sorted(Counter(len(s.captions) for s in used).items())},
-        shards=_shard_totals(dataset),
+        shards=shards,
+        stale=stale,
+        notes=notes,
     )
 
 
@@ -98,9 +113,27 @@ def _sort_counts(items: Iterable[str] | Mapping[str, int]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
-def _shard_totals(dataset: Dataset) -> dict[str, int] | None:
-    if not (dataset.shards / INDEX_NAME).is_file():
-        return None
-    index = read_index(dataset.shards)
-    total = sum(shard.bytes for shard in index.shards)
-    return {"samples": index.samples, "shards": len(index.shards), "bytes": total}
+def _shard_state(
+    dataset: Dataset, samples: Sequence[Sample]
+) -> tuple[dict[str, int] | None, dict[str, int], tuple[str, ...]]:
+    """What is packed, how much of it is stale and why, and sentences on it.
+
+    Where the shards hold all that `curate pack` would take, under the verdicts of now, their digest
+    tells; else the record of every packed sample is read.
+    """
+    folder, errors = dataset.shards, []
+    standings = find_standings(map(verdicts_of, samples))
+    packable = [s.key for s in samples if not (reason_not_packed(s) or standings[s.key].problem)]
+    stale = find_stale(folder, standings, packable)
+    errors.append(stale_error(folder, stale))
+    totals = None
+    if is_indexed(folder):
+        index = read_index(folder)
+        size = sum(shard.bytes for shard in index.shards)
+        totals = {"samples": index.samples, "shards": len(index.shards), "bytes": size}
+        if index.version == OLDER_VERSION:
+            errors.append(shard_error(folder, f"{OLDER_VERSION}: without the credits of copies"))
+    elif tars := list_tars(folder):
+        errors.append(shard_error(folder, f"{len(tars)} tars without an index: no set of shards"))
+    notes = (line for error in errors if error for line in str(error).splitlines())
+    return totals, count_stale(stale), tuple(notes)

@@ -54,13 +54,27 @@ class CreditRecord(TypedDict):
     """Who made an image, or what was found as a copy of it, and what they ask for."""
 
     key: str  # of the row that says so
-    title: str | None
+    title: str | None  # or the name of its file
     author: str | None
     author_url: str | None
     page_url: str | None
     license: str | None  # SPDX id or LicenseRef-…
     license_text: str | None  # as stated
     license_url: str | None
+
+
+def credit_of(sample: Any) -> CreditRecord:
+    """What a row says of its author and licence; `sample` is a `curate.dataset.sample.Sample`."""
+    return {
+        "key": sample.key,
+        "title": sample.title or sample.file_name,
+        "author": sample.author,
+        "author_url": sample.author_url,
+        "page_url": sample.page_url,
+        "license": sample.license,
+        "license_text": sample.license_text,
+        "license_url": sample.license_url,
+    }
 
 
 class Record(TypedDict):

@@ -46,6 +46,13 @@ class RowVerdicts(NamedTuple):
     group: str | None
 
 
+def verdicts_of(sample: Any) -> RowVerdicts:
+    """What a row says that shards must agree with; `sample` is a `curate.dataset.sample.Sample`."""
+    verdicts = (getattr(sample, use) for use in USES)
+    train, dataset, model = (verdict and verdict.decision for verdict in verdicts)
+    return RowVerdicts(sample.key, sample.dropped, train, dataset, model, sample.group)
+
+
 class Standing(NamedTuple):
     """What holds of one image now, its copies taken into account."""
 
@@ -165,16 +172,28 @@ def refuse_stale(path: Path, keys: Collection[str] | None = None) -> None:
     Raises:
         InputError: they may not, are no shards, or the manifest beside them cannot be read.
     """
+    if error := stale_beside(path, keys):
+        raise error
+
+
+def stale_beside(path: Path, keys: Collection[str] | None = None) -> InputError | None:
+    """As `refuse_stale`, but what it would say is returned; None where nothing is stale."""
     folder = find_shards(path)
     manifest = folder.absolute().parent / MANIFEST_NAME
     if not manifest.exists():
-        return
-    stale = find_stale(folder, find_standings(read_manifest_verdicts(manifest)), keys)
-    if stale:
-        count = read_index(folder).samples
-        causes = ", ".join(f"{why} {n}" for why, n in count_stale(stale).items())
-        problem = f"{len(stale)} of {count} samples are stale ({causes}), such as {min(stale)}"
-        raise shard_error(folder, f"{problem}: the dataset beside them no longer allows them")
+        return None
+    now = find_standings(read_manifest_verdicts(manifest))
+    return stale_error(folder, find_stale(folder, now, keys))
+
+
+def stale_error(folder: Path, stale: Mapping[str, str]) -> InputError | None:
+    """How many samples of a folder of shards are stale, why, and what mends it; None if none is."""
+    if not stale:
+        return None
+    of = f" of {read_index(folder).samples}" if is_indexed(folder) else ""
+    causes = ", ".join(f"{why} {count}" for why, count in count_stale(stale).items())
+    problem = f"{len(stale)}{of} samples are stale ({causes}), such as {min(stale)}"
+    return shard_error(folder, f"{problem}: they say more than their dataset allows now")
 
 
 def count_stale(stale: Mapping[str, str]) -> dict[str, int]:

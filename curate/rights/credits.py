@@ -1,77 +1,171 @@
-"""Who made what: the credit lines that go with published images."""
+"""Who made what: the credits that go with packed images, one entry an image.
 
-from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+What licences ask to be told: title, author, page, licence with its address, and what was changed
+(CC BY 4.0, section 3(a)(1)). An image that was found several times carries the credits of all its
+copies: each of them may be the one whose author asks to be named.
+"""
 
-from curate.dataset.folder import Dataset
+import csv
+import html
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import quote
+
+from curate.dataset.folder import Dataset, command_line
 from curate.dataset.sample import Sample
+from curate.errors import InputError
+from curate.formats.shards import Record, credit_of, iterate_samples
+from curate.formats.verdicts import find_standings, is_indexed, verdicts_of
 from curate.rights.licences import licence_url
+from curate.system.strangers import csv_cell, markdown, visible
 
-MODIFIED = "modified: resized"
+UNKNOWN_AUTHOR = "unknown author"
+CSV_COLUMNS = (
+    *("key", "title", "author", "author_url", "page_url", "license", "license_url"),
+    *("modified", "copies"),
+)
+_ADDRESS = "!#$%&'()*+,/:;=?@[]~"  # what stands in an address as it is, beside letters and digits
 
 
 @dataclass(frozen=True, slots=True)
 class Credit:
-    """One line of credit: all images that share author and licence."""
+    """Whom to name for one image."""
 
-    works: tuple[tuple[str, str | None], ...]  # title and page of each image, sorted
+    key: str
+    title: str  # its key where it has none
+    page_url: str | None
     author: str | None
     author_url: str | None
     license: str  # id, or as stated where it is unknown
     license_url: str | None
-    modified: str = MODIFIED
+    modified: str | None = None  # what packing changed; None: it is not packed
+    copies: tuple["Credit", ...] = ()  # what else was found of the same image, by key
 
 
-def collect_credits(samples: Iterable[Sample], *, modified: str = MODIFIED) -> list[Credit]:
-    """One credit for each author and licence, sorted; CC0 and the public domain are listed too.
+def record_credit(record: Record) -> Credit:
+    """The credit of a packed image, with those of its copies."""
+    values: dict[str, Any] = {**record}  # of the older version: no credits, only its own facts
+    own, *copies = values.get("credits") or [values]
+    changed = ", ".join(record["modified"])
+    credit = _credit(own)
+    return replace(credit, modified=f"modified: {changed}", copies=tuple(map(_credit, copies)))
+
+
+def dataset_credits(dataset: Dataset, *, every: bool = False) -> list[Credit]:
+    """The credits of all that is packed, by key; the command `curate credits`.
+
+    They go with the shards, and with what was made of them, so they are read there: what was packed
+    is credited, whatever the dataset has come to say of it.
 
     Args:
-        samples: the images that are given on.
-        modified: what was done to them, as the licences ask to be told.
-    """
-    groups: dict[tuple[str, ...], list[tuple[str, str | None]]] = defaultdict(list)
-    for sample in samples:
-        name = sample.license or sample.license_text or "licence unknown"
-        address = (licence_url(sample.license) if sample.license else None) or sample.license_url
-        work = sample.title or sample.file_name or sample.key, sample.page_url
-        groups[(sample.author or "", sample.author_url or "", name, address or "")].append(work)
-    credits = []
-    for (author, author_url, name, address), group in sorted(groups.items()):
-        works = tuple(sorted(group, key=lambda work: (work[0], work[1] or "")))
-        maker = author or None, author_url or None
-        credits.append(Credit(works, *maker, name, address or None, modified))
-    return credits
-
-
-def dataset_credits(dataset: Dataset) -> list[Credit]:
-    """The credits of every image that may be trained on: those that `curate pack` takes.
+        dataset: the folder.
+        every: the credits of every row that may be trained on instead, packed or not.
 
     Raises:
-        InputError: no dataset there.
+        InputError: no dataset there, nothing is packed, or the shards cannot be read.
     """
-    return collect_credits(sample for sample in dataset.read().samples if sample.may_train)
+    if every:
+        return _trainable_credits(dataset.read().samples)
+    if is_indexed(dataset.shards):
+        return [record_credit(record) for _, _, record in iterate_samples(dataset.shards)]
+    dataset.require_dataset()
+    all_, pack = (command_line(dataset.root, *w) for w in (("credits", "--all"), ("pack",)))
+    fix = f"{pack}; or, for all that may be trained on, {all_}"
+    raise InputError(dataset.root, "nothing is packed, so there is nobody to credit", fix=fix)
 
 
-def credit_markdown(credit: Credit) -> str:
-    """The credit as a Markdown list item."""
-    works = list(dict.fromkeys(credit.works))
-    pages = {page for _, page in works}
-    shared = pages.pop() if len(pages) == 1 and len(works) > 1 else None
-    named = "; ".join(_markdown_link(title, None if shared else page) for title, page in works)
-    what = named if len(credit.works) == 1 else f"{len(credit.works)} images ({named})"
-    parts = [
-        f"{what} by {_markdown_link(credit.author or 'unknown author', credit.author_url)}",
-        *([_markdown_link("source", shared)] if shared else []),
-        _markdown_link(credit.license, credit.license_url),
-        credit.modified,
+def _trainable_credits(samples: Sequence[Sample]) -> list[Credit]:
+    standings = find_standings(map(verdicts_of, samples))
+    by_key = {s.key: _credit(credit_of(s)) for s in samples}
+    return [
+        replace(by_key[key], copies=tuple(by_key[copy] for copy in standings[key].copies))
+        for key in sorted(by_key)
+        if standings[key].problem is None
     ]
-    return "- " + ", ".join(parts)
+
+
+def _credit(record: Mapping[str, Any]) -> Credit:
+    stated = record["license"]
+    return Credit(
+        key=record["key"],
+        title=record["title"] or record["key"],
+        page_url=record["page_url"],
+        author=record["author"],
+        author_url=record["author_url"],
+        license=stated or record["license_text"] or "licence unknown",
+        license_url=(licence_url(stated) if stated else None) or record["license_url"],
+    )
+
+
+def credits_markdown(credits: Iterable[Credit]) -> str:
+    """A list item an image, its copies below it."""
+    lines = []
+    for credit in credits:
+        lines.append(f"- {_markdown_line(credit)}")
+        lines += [f"  - the same image as {_markdown_line(copy)}" for copy in credit.copies]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _markdown_line(credit: Credit) -> str:
+    made = _markdown_link(credit.author or UNKNOWN_AUTHOR, credit.author_url)
+    licence = _markdown_link(credit.license, credit.license_url)
+    changed = [markdown(credit.modified)] if credit.modified else []
+    work = _markdown_link(credit.title, credit.page_url)
+    return ", ".join([f"{work} by {made}", licence, *changed])
 
 
 def _markdown_link(text: str, url: str | None) -> str:
-    shown = "".join(f"\\{c}" if c in r"\`*_[]<>#|" else c for c in " ".join(text.split()))
+    """A link where the address is one of the web; brackets hold no space, sign or entity."""
+    address = _web_address(url)
+    if address is None:
+        return markdown(text)
+    if html.unescape(address) != address:  # CommonMark 0.31, section 6.2: entities are read there
+        address = address.replace("&", "&amp;")
+    return f"[{markdown(text)}](<{address}>)"
+
+
+def _web_address(url: str | None) -> str | None:
     if not url or not url.startswith(("https://", "http://")):
-        return shown
-    address = "".join(f"%{ord(c):02X}" if c in "<> \t\r\n" else c for c in url)
-    return f"[{shown}](<{address}>)"
+        return None
+    return quote(url.strip(), safe=_ADDRESS, errors="replace")
+
+
+def credits_csv(credits: Iterable[Credit]) -> str:
+    """A line an image, by RFC 4180 but for line ends of one character; copies in its last cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for credit in credits:
+        values = [getattr(credit, name) for name in CSV_COLUMNS[:-1]]
+        copies = "; ".join(", ".join(_plain_parts(copy)) for copy in credit.copies)
+        writer.writerow([csv_cell(value or "") for value in [*values, copies]])
+    return text.getvalue()
+
+
+def _plain_parts(credit: Credit) -> Iterator[str]:
+    yield f"{credit.title} by {credit.author or UNKNOWN_AUTHOR}"
+    yield from filter(None, (credit.page_url, credit.license, credit.license_url))
+
+
+def credits_page(credits: Sequence[Credit]) -> str:
+    """A page with a line an image, for a browser."""
+    from curate.system.web_page import render_page
+
+    entries = [_page_entry(credit) for credit in credits]
+    return render_page("curate.rights/credits.html.j2", entries=entries)
+
+
+def _page_entry(credit: Credit) -> dict[str, Any]:
+    return {
+        "key": visible(credit.key),
+        "title": visible(credit.title),
+        "page": _web_address(credit.page_url),
+        "author": visible(credit.author or UNKNOWN_AUTHOR),
+        "author_page": _web_address(credit.author_url),
+        "licence": visible(credit.license),
+        "licence_page": _web_address(credit.license_url),
+        "modified": visible(credit.modified or ""),
+        "copies": [_page_entry(copy) for copy in credit.copies],
+    }

@@ -14,12 +14,12 @@ from curate.errors import InputError, UsageError
 from curate.formats.shards import IMAGE_FORMATS, list_tars
 from curate.formats.verdicts import (
     NOT_JOINED,
-    RowVerdicts,
     Standing,
     count_stale,
     find_stale,
     find_standings,
     is_indexed,
+    verdicts_of,
 )
 from curate.images.decode import decode_image, flatten, pixel_sha256
 from curate.shards.writer import ShardWriter, publish_shards, withdraw_shards
@@ -171,15 +171,6 @@ def _find_stale_there(
         return find_stale(folder, standings, keys)
     except InputError:
         return None
-
-
-def verdicts_of(sample: Sample) -> RowVerdicts:
-    """What a row says that shards must agree with."""
-    train, dataset, model = (
-        verdict.decision if verdict else None
-        for verdict in (sample.train, sample.share_dataset, sample.share_model)
-    )
-    return RowVerdicts(sample.key, sample.dropped, train, dataset, model, sample.group)
 
 
 def reason_not_packed(sample: Sample) -> str | None:

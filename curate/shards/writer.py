@@ -14,18 +14,16 @@ from curate.errors import disk_errors
 from curate.formats.shards import (
     CACHE,
     INDEX_NAME,
-    CreditRecord,
     Record,
     Shard,
     ShardIndex,
+    credit_of,
     list_tars,
     shard_name,
 )
 from curate.formats.verdicts import Standing, digest
 from curate.system.files import file_sha256, remove_leftovers, write_bytes
 from curate.text import tokens
-
-_CREDIT_FIELDS = tuple(CreditRecord.__annotations__)
 
 
 class ShardWriter:
@@ -69,7 +67,7 @@ class ShardWriter:
         from webdataset.writer import TarWriter
 
         facts, image = answer
-        credits = [{n: getattr(s, n) for n in _CREDIT_FIELDS} for s in (sample, *copies)]
+        credits = [credit_of(row) for row in (sample, *copies)]
         values = {**asdict(sample), **facts, "credits": credits}
         captions = values["captions"] = [c for c in values["captions"] if c["text"].strip()]
         record = {name: values[name] for name in Record.__annotations__}
