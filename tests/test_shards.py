@@ -24,7 +24,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from curate import cli
-from curate.dataset.folder import Dataset
 from curate.dataset.manifest import Manifest
 from curate.dataset.sample import Caption, Sample, Verdict
 from curate.errors import InputError, UsageError
@@ -38,40 +37,7 @@ from curate.formats.shards import (
 )
 from curate.shards.pack import pack, reason_not_packed, render_image, scale_down
 from curate.text import tokens
-
-ALLOW = Verdict("allow", ("licence:CC0-1.0",))
-
-
-def encoded(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, form, **options)
-    return file.getvalue()
-
-
-def noise(seed: int, width: int = 90, height: int = 60) -> Image.Image:
-    rng = np.random.default_rng(seed)
-    return Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
-
-
-def dataset_of(root: Path, count: int = 5, **known: Any) -> Dataset:
-    """A dataset of `count` rows that may be packed, one an image of its own."""
-    dataset = Dataset(root)
-    with dataset.lock():
-        rows = [
-            Sample(
-                key=f"t-{n:03}",
-                source="test",
-                sha256=dataset.store.put(encoded(noise(n))),
-                license="CC0-1.0",
-                author="A. Nyone",
-                page_url=f"https://example.org/{n}",
-                captions=(Caption(f"Snow number {n}", "title"), Caption("snow, ice", "tags")),
-                train=ALLOW,
-            )
-            for n in range(count)
-        ]
-        dataset.write(Manifest([replace(s, **known) for s in rows], []))
-    return dataset
+from tests.packable import dataset_of, encoded, noise
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -8,26 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from curate.cli import main
 from curate.commands import build
 from curate.commands.explain import explain
 from curate.commands.status import (
-    DECISION_NAMES,
-    reason_counts,
     status,
-    verdict_counts,
-    word_counts,
 )
 from curate.dataset.folder import Dataset
 from curate.dataset.manifest import Manifest
-from curate.dataset.sample import Caption, Sample, Verdict
+from curate.dataset.sample import Caption, Sample
 from curate.errors import InputError
 from curate.rights.decide import decide
-from curate.rights.policy import USES, read_policy
+from curate.rights.policy import read_policy
 
 PICTURES = {  # name -> colour seed, text, licence
     "mage.png": (1, "a mage in a blue robe", "CC BY 4.0"),
@@ -116,49 +110,6 @@ def test_build_again_changes_no_byte(folder, capsys):
         main_ok(step)
     main_ok("pack", "--size", "32")
     assert state() == first
-
-
-def test_status_counts_what_there_is(folder, capsys):
-    before = json.loads(answer(capsys, "status", "--json"))
-    assert (before["rows"], before["live"], before["dropped"]) == (7, 7, {})
-    assert before["verdicts"]["train"] == {"allow": 0, "hold": 0, "deny": 0, "unchecked": 7}
-    assert before["licences"] == {"unchecked": 7}
-    assert before["shards"] is None
-    main_ok("build", "--size", "32")
-    after = json.loads(answer(capsys, "status", "--json"))
-    assert (after["rows"], after["live"], after["dropped"]) == (7, 6, {"duplicate": 1})
-    assert after["verdicts"]["train"] == {"allow": 3, "hold": 2, "deny": 1, "unchecked": 0}
-    assert after["licences"] == {
-        "CC-BY-4.0": 1,
-        "CC-BY-NC-ND-4.0": 1,
-        "CC0-1.0": 1,
-        "GPL-3.0-only": 1,
-        "MIT": 1,
-        "unknown": 1,
-    }
-    assert after["reasons"]["licence:GPL-3.0-only"] == 1
-    assert after["captions"] == {"0": 1, "1": 4, "2": 1}  # one from a copy
-    assert after["words"]["snow"] == after["words"]["storm"] == 1
-    assert "a" not in after["words"]
-    assert after["distinct_words"] == len(after["words"])
-    assert (after["shards"]["samples"], after["shards"]["shards"]) == (2, 1)
-
-
-def test_status_in_lines(folder, capsys):
-    main_ok("build", "--size", "32")
-    lines = answer(capsys, "status").splitlines()
-    for line in (
-        "rows\t7",
-        "in use\t6",
-        "dropped: duplicate\t1",
-        "train: allow\t3",
-        "not trained on: licence-unknown\t1",
-        "licence: CC0-1.0\t1",
-        "with 0 captions\t1",
-        "word: elf\t1",
-        "in shards: samples\t2",
-    ):
-        assert line in lines
 
 
 def test_check_tells_uses_and_reasons(folder, capsys):
@@ -481,39 +432,6 @@ def test_evidence_and_basis_are_told(tmp_path):
     assert facts["received from"] == "https://example.org/1"
     assert facts["licence as stated"] == "nothing"
     assert facts["train"] == "not checked"
-
-
-verdict = st.none() | st.builds(
-    Verdict, st.sampled_from(DECISION_NAMES[:3]), st.lists(st.sampled_from("ab")).map(tuple)
-)
-rows = st.lists(
-    st.builds(
-        Sample,
-        key=st.uuids().map(str),
-        source=st.just("x"),
-        train=verdict,
-        share_dataset=verdict,
-        share_model=verdict,
-        captions=st.lists(
-            st.builds(Caption, st.sampled_from(["a cat", "The CAT and dogs", ""]), st.just("text"))
-        ).map(tuple),
-    ),
-    max_size=6,
-)
-
-
-@given(rows)
-def test_counts_add_up(samples):
-    counts = verdict_counts(samples)
-    assert set(counts) == set(USES)
-    assert all(sum(by.values()) == len(samples) for by in counts.values())
-    held = [s for s in samples if s.train and s.train.decision != "allow"]
-    assert all(0 < n <= len(held) for n in reason_counts(samples).values())
-    words = word_counts(samples)
-    assert set(words) <= {"cat", "dogs"}
-    cats = sum(any("cat" in c.text.lower() for c in s.captions) for s in samples)
-    assert words.get("cat", 0) == cats
-    assert list(words.values()) == sorted(words.values(), reverse=True)
 
 
 def test_no_dataset_is_an_input_error(tmp_path):

@@ -132,8 +132,10 @@ def _shard_state(
         size = sum(shard.bytes for shard in index.shards)
         totals = {"samples": index.samples, "shards": len(index.shards), "bytes": size}
         if index.version == OLDER_VERSION:
-            errors.append(shard_error(folder, f"{OLDER_VERSION}: without the credits of copies"))
+            problem = f"{OLDER_VERSION}: without the credits of copies"
+            errors.append(shard_error(folder, problem, folder=folder))
     elif tars := list_tars(folder):
-        errors.append(shard_error(folder, f"{len(tars)} tars without an index: no set of shards"))
-    notes = (line for error in errors if error for line in str(error).splitlines())
+        problem = f"{len(tars)} tars without an index: no set of shards"
+        errors.append(shard_error(folder, problem, folder=folder))
+    notes = (line for error in errors if error for line in error.lines())
     return totals, count_stale(stale), tuple(notes)

@@ -193,7 +193,8 @@ def stale_error(folder: Path, stale: Mapping[str, str]) -> InputError | None:
     of = f" of {read_index(folder).samples}" if is_indexed(folder) else ""
     causes = ", ".join(f"{why} {count}" for why, count in count_stale(stale).items())
     problem = f"{len(stale)}{of} samples are stale ({causes}), such as {min(stale)}"
-    return shard_error(folder, f"{problem}: they say more than their dataset allows now")
+    problem = f"{problem}: they say more than their dataset allows now"
+    return shard_error(folder, problem, folder=folder)
 
 
 def count_stale(stale: Mapping[str, str]) -> dict[str, int]:
@@ -212,8 +213,9 @@ def read_manifest_verdicts(path: Path) -> list[RowVerdicts]:
     import pyarrow.parquet as parquet
 
     try:
-        plain = {*RowVerdicts._fields} & {*parquet.read_schema(path).names} - {*USES}
-        table = parquet.read_table(path, columns=[*plain, *(f"{use}.decision" for use in USES)])
+        with parquet.ParquetFile(path) as file:
+            plain = {*RowVerdicts._fields} & {*file.schema_arrow.names} - {*USES}
+            table = file.read(columns=[*plain, *(f"{use}.decision" for use in USES)])
         columns = {name: table[name] for name in plain}
         columns |= {use: arrow.struct_field(table[use], "decision") for use in USES}
     except (pa.ArrowException, OSError, LookupError) as error:
