@@ -164,7 +164,7 @@ def test_withdrawing_killed_at_any_moment_the_same_command_completes(tmp_path: P
     change_rows(dataset, *[{"train": DENY}] * 40)
     kept = tmp_path / "kept"
     shutil.copytree(dataset.shards, kept)
-    for removed in random.Random(5).sample(range(40), 8):  # files gone when it was killed, the index first
+    for removed in random.Random(5).sample(range(40), 8):  # files gone, the index first
         shutil.rmtree(dataset.shards)
         shutil.copytree(kept, dataset.shards)
         names = ["index.json", *sorted(p.name for p in kept.glob("*.tar"))]

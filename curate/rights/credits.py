@@ -40,7 +40,7 @@ class Credit:
     author_url: str | None
     license: str  # id, or as stated where it is unknown
     license_url: str | None
-    modified: str | None = None  # what packing changed; None: it is not packed
+    modified: str | None = None  # what packing did to it; None: it is not packed
     copies: tuple["Credit", ...] = ()  # what else was found of the same image, by key
 
 
@@ -48,9 +48,8 @@ def record_credit(record: Record) -> Credit:
     """The credit of a packed image, with those of its copies."""
     values: dict[str, Any] = {**record}  # of the older version: no credits, only its own facts
     own, *copies = values.get("credits") or [values]
-    changed = ", ".join(record["modified"])
-    credit = _credit(own)
-    return replace(credit, modified=f"modified: {changed}", copies=tuple(map(_credit, copies)))
+    modified = ", ".join(record["modified"])
+    return replace(_credit(own), modified=modified, copies=tuple(map(_credit, copies)))
 
 
 def dataset_credits(dataset: Dataset, *, every: bool = False) -> list[Credit]:
@@ -111,7 +110,7 @@ def credits_markdown(credits: Iterable[Credit]) -> str:
 def _markdown_line(credit: Credit) -> str:
     made = _markdown_link(credit.author or UNKNOWN_AUTHOR, credit.author_url)
     licence = _markdown_link(credit.license, credit.license_url)
-    changed = [markdown(credit.modified)] if credit.modified else []
+    changed = [f"modified: {markdown(credit.modified)}"] if credit.modified else []
     work = _markdown_link(credit.title, credit.page_url)
     return ", ".join([f"{work} by {made}", licence, *changed])
 
