@@ -131,7 +131,7 @@ def test_no_text_forges_a_line_a_cell_a_tag_or_a_formula(credit: Credit):
     lines = credits_markdown([credit]).splitlines()
     assert len(lines) == 1 + len(credit.copies)
     assert all(re.match(r"(- |  - the same image as )", line) for line in lines)
-    raw = [re.sub(r"\\.|\]\(<https://[!-;=?-~]*>\)", "", line) for line in lines]
+    raw = [re.sub(r"\\.|\]\(<https://[^<>\s]*>\)", "", line) for line in lines]
     assert not [line for line in raw if re.search(r"[<>`|\x00-\x1f\x7f\u202e\ud800-\udfff]", line)]
     (_, cells) = csv.reader(io.StringIO(credits_csv([credit])))
     assert len(cells) == len(CSV_COLUMNS)
@@ -233,7 +233,7 @@ def test_the_by_images_packed_are_the_by_entries(
     table = list(csv.DictReader(io.StringIO(credits_csv(found))))
     assert [line["key"] for line in table] == sorted(packed)
     entries = [x for x in credits_markdown(found).splitlines() if x.startswith("- ")]
-    assert len(entries) == len(packed) == credits_page(found).count("<tr id=")
+    assert len(entries) == len(packed) == body(credits_page(found)).count("<tr>")
     assert read_index(dataset.root).samples == len(found)
 
 
@@ -268,7 +268,7 @@ def test_the_four_forms(tmp_path, capsys):
     _, out, _ = output(capsys, "credits", "--csv", "--data", data)
     assert [line["author"] for line in csv.DictReader(io.StringIO(out))] == ["A. Nyone"] * 2
     _, out, _ = output(capsys, "credits", "--html", "--data", data)
-    assert out.startswith("<!doctype html>") and out.count("<tr id=") == 2
+    assert out.startswith("<!doctype html>") and body(out).count("<tr>") == 2
     _, out, _ = output(capsys, "credits", "--json", "--data", data)
     assert [entry["key"] for entry in json.loads(out)] == ["t-000", "t-001"]
     code, _, err = output(capsys, "credits", "--json", "--csv", "--data", data)

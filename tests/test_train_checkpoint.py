@@ -7,8 +7,10 @@ import torch
 
 from curate.errors import InputError
 from curate.formats.model import MODEL_FILE, STATE_FILE
+from curate.shards.pack import pack
 from tests import tiny_encoder
 from tests.drawings import shapes, write_shards
+from tests.packable import change_rows, dataset_of
 from tests.recorded_progress import Killed, KillingProgress
 from tests.training import encoder, quick, shards, trained
 from train.checkpoints import checkpoint
@@ -131,6 +133,7 @@ def test_a_model_carries_the_credits_of_its_pictures(tmp_path, trained, shards, 
         "license_url": "",
         "page_url": "",
         "share_model": "",
+        "copy_of": "",
     }
     new = write_shards(tmp_path / "new", shapes("blue"))
     tiny = replace(quick, images=(8, 8))
@@ -138,6 +141,25 @@ def test_a_model_carries_the_credits_of_its_pictures(tmp_path, trained, shards, 
     training_run.finetune(Recipe(new, tiny, init=trained, replay=shards), run, device="cpu")
     keys = [key for key, _, _ in shapes("red", "green", "blue")]
     assert [c["key"] for c in checkpoint.read_credits(run)] == sorted(keys)  # each set once
+
+
+def test_copies_of_an_image_are_credited_with_it(tmp_path):
+    from train.publish.card import render_credits
+
+    dataset = dataset_of(tmp_path, 3)
+    copy = {"dropped": "duplicate:t-001", "group": "t-000", "author": "B. Other"}
+    change_rows(dataset, copy | {"license": "CC-BY-4.0"}, {"group": "t-000"})
+    pack(dataset)
+    found = checkpoint.merge_credits([checkpoint.read_shard_credits(tmp_path, ["t-001"])])
+    assert [(c["key"], c["creator"], c["license"], c["copy_of"]) for c in found] == [
+        ("t-000", "B. Other", "CC-BY-4.0", "t-001"),
+        ("t-001", "A. Nyone", "CC0-1.0", ""),
+    ]
+    said = render_credits("m", found)
+    assert "The 1 images it was trained on" in said
+    assert "| B. Other |" in said and "| t-000, the same image as t-001 |" in said
+    itself = checkpoint.read_shard_credits(tmp_path, ["t-001"])[:1]
+    assert checkpoint.merge_credits([itself, [{**itself[0], "copy_of": "x"}]]) == itself
 
 
 def test_credits_come_from_the_records_and_survive_packing():

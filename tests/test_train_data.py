@@ -16,10 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
+from curate.dataset.sample import Verdict
 from curate.errors import InputError
-from curate.formats.shards import INDEX_NAME, Shard, ShardIndex, read_index, shard_name
+from curate.formats.shards import CACHE, INDEX_NAME, Shard, ShardIndex, read_index, shard_name
+from curate.shards.pack import pack
 from tests.drawings import drawing, shapes, write_shards
+from tests.packable import change_rows, dataset_of
 from tests.recorded_progress import RecordedProgress
+from train import cli
 from train.data import dataset
 from train.data.tars import decode_image
 from train.size import Size
@@ -154,7 +158,7 @@ def test_read_from_the_shards_a_picture_is_what_it_is_in_the_cache(shards, tmp_p
     assert (
         not mapped.is_streamed and dataset.load_images(shards, SMALL, limit=0).keys == mapped.keys
     )
-    (kept,) = (shards / dataset.CACHE).glob("*.u8")
+    (kept,) = (shards / CACHE).glob("*.u8")
     kept.rename(tmp_path / "aside")
     read = dataset.load_images(shards, SMALL, limit=0)
     (tmp_path / "aside").rename(kept)
@@ -178,7 +182,7 @@ def test_pictures_are_decoded_once(tmp_path):
     assert np.array_equal(first.pixels_NHWC, again.pixels_NHWC)
     dataset.load_images(folder, SMALL, fit="pad", progress=progress)
     assert progress.counted("decoding images") == 6, "another fit, other pixels"
-    for file in (folder / dataset.CACHE).glob("*.u8"):
+    for file in (folder / CACHE).glob("*.u8"):
         file.unlink()  # the large file, which a person would delete
     dataset.load_images(folder, SMALL, progress=progress)
     assert progress.counted("decoding images") == 9
@@ -188,7 +192,7 @@ def test_what_is_kept_has_the_size_of_the_pictures(tmp_path):
     folder = write_shards(tmp_path, [*shapes("red"), ("tiny", drawing("red", "circle", 8), ["x"])])
     limit = 4 * 16 * 8 * 3
     assert not dataset.load_images(folder, Size(16, 8), limit=limit).is_streamed
-    (kept,) = (folder / dataset.CACHE).glob("*.u8")
+    (kept,) = (folder / CACHE).glob("*.u8")
     assert kept.stat().st_size == 3 * 16 * 8 * 3
     assert dataset.load_images(folder, Size(16, 4), limit=16 * 4 * 3 * 4 - 1).is_streamed
 
@@ -248,19 +252,19 @@ def damaged(tar: Path, how: str) -> None:
 @pytest.mark.parametrize("how", ["missing", "truncated", "changed"])
 def test_a_broken_shard_is_named(shards, tmp_path, how):
     folder = tmp_path / "data" / "shards"
-    shutil.copytree(shards, folder, ignore=shutil.ignore_patterns(dataset.CACHE))
+    shutil.copytree(shards, folder, ignore=shutil.ignore_patterns(CACHE))
     damaged(folder / "train-000001.tar", how)
     with pytest.raises(InputError) as error:
         dataset.load_images(folder, SMALL)
     assert error.value.subject.endswith("train-000001.tar")
     assert error.value.fix == f"curate pack --data {tmp_path / 'data'}"
-    assert not list((folder / dataset.CACHE).glob("*")), "nothing half-written"
+    assert not list((folder / CACHE).glob("*")), "nothing half-written"
 
 
 @pytest.mark.parametrize("how", ["missing", "truncated", "changed"])
 def test_a_shard_that_breaks_during_a_run_is_named(shards, tmp_path, how):
     folder = tmp_path / "shards"
-    shutil.copytree(shards, folder, ignore=shutil.ignore_patterns(dataset.CACHE))
+    shutil.copytree(shards, folder, ignore=shutil.ignore_patterns(CACHE))
     pictures = dataset.load_images(folder, SMALL, limit=0)
     first = dataset.tars.iterate_places(folder)
     place = next(p for _, _, _, p in first if p.shard == 1)
@@ -317,8 +321,8 @@ def test_shards_that_cannot_be_written_beside_are_kept_elsewhere():
 
 def test_leftovers_of_a_killed_process_are_removed_when_they_are_a_day_old(tmp_path):
     folder = write_shards(tmp_path, shapes("red"))
-    (folder / dataset.CACHE).mkdir()
-    old, new = (folder / dataset.CACHE / f".pictures-16-x.u8.{n}.part" for n in ("old", "new"))
+    (folder / CACHE).mkdir()
+    old, new = (folder / CACHE / f".pictures-16-x.u8.{n}.part" for n in ("old", "new"))
     old.write_bytes(b"x")
     new.write_bytes(b"x")
     os.utime(old, (time.time() - 90_000,) * 2)
@@ -421,3 +425,57 @@ def test_held_out_pictures_are_chosen_by_key_alone(tmp_path):
     reordered = many.select(list(reversed(range(len(many)))))
     assert set(dataset.split_held_out(reordered, 0.2)[1].keys) == set(held.keys)
     assert len(dataset.split_held_out(many.select(range(50)), 0.2)[1]) == 0
+
+
+# verdicts
+
+
+HELD = {"train": Verdict("hold", ("licence-sa",))}
+
+
+@pytest.mark.parametrize("limit", [dataset.CACHE_BYTES, 0], ids=["decoded", "streamed"])
+def test_stale_shards_are_refused_whether_they_were_read_before_or_not(tmp_path, limit):
+    made = dataset_of(tmp_path / "data", 3)
+    pack(made, size=16)
+    for read_before in (True, False):
+        if read_before:
+            assert len(dataset.load_images(made.root, SMALL, limit=limit)) == 3
+            assert len(dataset.load_images(made.root, SMALL, limit=limit)) == 3
+        else:
+            shutil.rmtree(made.shards / CACHE)
+        change_rows(made, HELD)
+        with pytest.raises(InputError, match=r"1 of 3 samples are stale \(hold 1\)") as caught:
+            dataset.load_images(made.shards, SMALL, limit=limit)
+        assert caught.value.fix.startswith(f"curate pack --data {made.root} --size 16")
+    pack(made, size=16)
+    assert dataset.load_images(made.root, SMALL, limit=limit).keys == ["t-001", "t-002"]
+    assert not list(made.shards.rglob("*-16x16-*.part"))
+
+
+def test_pixels_of_what_is_withdrawn_are_not_kept(tmp_path):
+    made = dataset_of(tmp_path, 2)
+    pack(made, size=16)
+    dataset.load_images(made.root, SMALL)
+    assert len(list((made.shards / CACHE).glob("pictures-*"))) == 2
+    change_rows(made, HELD)
+    pack(made, size=16)
+    assert not list((made.shards / CACHE).glob("pictures-*"))
+
+
+@pytest.mark.parametrize("option", ["--shards", "--replay", "--regularization"])
+def test_finetune_refuses_stale_shards_with_the_command_that_mends_them(tmp_path, capsys, option):
+    made, good = dataset_of(tmp_path / "data", 2), write_shards(tmp_path / "good", shapes("red"))
+    pack(made, size=20, format="png")
+    change_rows(made, HELD, HELD)
+    (tmp_path / "config.toml").write_text("regularization = 0.2\n")
+    named = {"--shards": good, "--out": tmp_path / "run", "--config": tmp_path / "config.toml"}
+    named[option] = made.root
+    words = [str(word) for pair in named.items() for word in pair]
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["finetune", *words, "--stages", "16", "--images", "8", "--device", "cpu"])
+    told = capsys.readouterr().err
+    assert ended.value.code == 3
+    assert "2 of 2 samples are stale (hold 2), such as t-000" in told
+    fix = f"  fix: curate pack --data {made.root} --size 20 --format png --background white\n"
+    assert told.endswith(fix)
+    assert not (tmp_path / "run" / "model.safetensors").exists()

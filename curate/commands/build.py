@@ -182,11 +182,15 @@ def build_dataset(
     captioned = caption_dataset(dataset)
     progress.say("5 of 5: pack")
     packed = pack(dataset, size=size, format=format, progress=progress)
+    for note in packed.notes():
+        progress.say(note)
     return BuildSummary(checked, deduplicated, captioned, packed)
 
 
 def _require_allowed(dataset: Dataset, checked: CheckSummary) -> None:
     """Stop where no image may be trained on, with the reasons and what to type."""
+    from curate.shards.pack import withdraw_stale
+
     train = checked.verdicts["train"]
     if train["allow"]:
         return
@@ -197,4 +201,5 @@ def _require_allowed(dataset: Dataset, checked: CheckSummary) -> None:
     if checked.unlicensed:
         fix = own_licence_command(dataset)
         why += f"; if you made these {checked.unlicensed}, say so"
-    raise InputError(dataset.root, f"nothing to pack: no image may be trained on ({why})", fix=fix)
+    problem = f"nothing to pack: no image may be trained on ({why}){withdraw_stale(dataset)}"
+    raise InputError(dataset.root, problem, fix=fix)

@@ -6,12 +6,10 @@ copies: each of them may be the one whose author asks to be named.
 """
 
 import csv
-import html
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import quote
 
 from curate.dataset.folder import Dataset, command_line
 from curate.dataset.sample import Sample
@@ -19,14 +17,13 @@ from curate.errors import InputError
 from curate.formats.shards import Record, credit_of, iterate_samples
 from curate.formats.verdicts import find_standings, is_indexed, verdicts_of
 from curate.rights.licences import licence_url
-from curate.system.strangers import csv_cell, markdown, visible
+from curate.system.strangers import csv_cell, html, html_link, markdown, markdown_link
 
 UNKNOWN_AUTHOR = "unknown author"
 CSV_COLUMNS = (
     *("key", "title", "author", "author_url", "page_url", "license", "license_url"),
     *("modified", "copies"),
 )
-_ADDRESS = "!#$%&'()*+,/:;=?@[]~"  # what stands in an address as it is, beside letters and digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,27 +105,11 @@ def credits_markdown(credits: Iterable[Credit]) -> str:
 
 
 def _markdown_line(credit: Credit) -> str:
-    made = _markdown_link(credit.author or UNKNOWN_AUTHOR, credit.author_url)
-    licence = _markdown_link(credit.license, credit.license_url)
+    work = markdown_link(credit.title, credit.page_url)
+    made = markdown_link(credit.author or UNKNOWN_AUTHOR, credit.author_url)
+    licence = markdown_link(credit.license, credit.license_url)
     changed = [f"modified: {markdown(credit.modified)}"] if credit.modified else []
-    work = _markdown_link(credit.title, credit.page_url)
     return ", ".join([f"{work} by {made}", licence, *changed])
-
-
-def _markdown_link(text: str, url: str | None) -> str:
-    """A link where the address is one of the web; brackets hold no space, sign or entity."""
-    address = _web_address(url)
-    if address is None:
-        return markdown(text)
-    if html.unescape(address) != address:  # CommonMark 0.31, section 6.2: entities are read there
-        address = address.replace("&", "&amp;")
-    return f"[{markdown(text)}](<{address}>)"
-
-
-def _web_address(url: str | None) -> str | None:
-    if not url or not url.startswith(("https://", "http://")):
-        return None
-    return quote(url.strip(), safe=_ADDRESS, errors="replace")
 
 
 def credits_csv(credits: Iterable[Credit]) -> str:
@@ -157,14 +138,14 @@ def credits_page(credits: Sequence[Credit]) -> str:
 
 
 def _page_entry(credit: Credit) -> dict[str, Any]:
-    return {
-        "key": visible(credit.key),
-        "title": visible(credit.title),
-        "page": _web_address(credit.page_url),
-        "author": visible(credit.author or UNKNOWN_AUTHOR),
-        "author_page": _web_address(credit.author_url),
-        "licence": visible(credit.license),
-        "licence_page": _web_address(credit.license_url),
-        "modified": visible(credit.modified or ""),
-        "copies": [_page_entry(copy) for copy in credit.copies],
+    """What a line shows, as HTML."""
+    from markupsafe import Markup
+
+    links = {
+        "work": html_link(credit.title, credit.page_url),
+        "author": html_link(credit.author or UNKNOWN_AUTHOR, credit.author_url),
+        "licence": html_link(credit.license, credit.license_url),
+        "modified": html(credit.modified or ""),
     }
+    entry: dict[str, Any] = {name: Markup(text) for name, text in links.items()}  # noqa: S704  (escaped there)
+    return entry | {"copies": [_page_entry(copy) for copy in credit.copies]}

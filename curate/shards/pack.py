@@ -224,6 +224,21 @@ def _nothing_to_pack(dataset: Dataset, left_out: Mapping[str, int], old: str) ->
     return InputError(dataset.root, f"nothing to pack ({causes or 'no rows'}){old}", fix=fix)
 
 
+def withdraw_stale(dataset: Dataset) -> str:
+    """Take the shards away if a sample of them is stale, nothing being packed in their place.
+
+    Returns:
+        A clause that says what became of them, from its semicolon on; empty where none are there.
+
+    Raises:
+        InputError: there is no dataset, or the disk refuses.
+        UsageError: another command is at work there.
+    """
+    with dataset.lock(existing=True):
+        standings = find_standings(map(verdicts_of, dataset.read().samples))
+        return _withdraw_stale(dataset.shards, _find_stale_there(dataset.shards, standings, ()))
+
+
 def _withdraw_stale(folder: Path, stale: Mapping[str, str] | None) -> str:
     """Take shards away for which no others come, unless all they say still holds; tell it."""
     indexed = is_indexed(folder)

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -113,10 +114,11 @@ def load(path: Path) -> Cascade:
 
 
 def read_credits(path: Path) -> list[dict[str, str]]:
-    """Whom to credit for the images a model was trained on: one each, in order of keys.
+    """Whom to credit for the images a model was trained on, and for copies, in order of keys.
 
     Each has `key`, `title`, `creator`, `creator_url`, `license`, `license_url`, `page_url` and
-    `share_model` (the policy's decision), "" where it was not stated.
+    `share_model` (the policy's decision), "" where it was not stated. A copy has, in `copy_of`,
+    the key of the image; models of before lack that.
 
     Raises:
         InputError: no checkpoint, another version, or a broken one.
@@ -130,8 +132,9 @@ def read_shard_credits(
 ) -> list[dict[str, str]]:
     """Whom to credit for the images with these keys; "" where something is not stated.
 
-    The decision of the policy on sharing a model, `share_model`, comes with it. Every shard is read
-    to its end; `progress` counts the images.
+    The decision of the policy on sharing a model, `share_model`, comes with it. What was found of
+    the same image elsewhere is credited, too: `copy_of` is the key of the image, and "" for itself.
+    Every shard is read to its end; `progress` counts the images.
 
     Raises:
         InputError: the shards cannot be read.
@@ -141,16 +144,22 @@ def read_shard_credits(
     count = read_index(shards).samples
     for key, _, record in track(iterate_samples(shards), count, "reading credits", progress):
         if key in wanted:
-            values = {name: str(record.get(_NAMES.get(name, name)) or "") for name in _FIELDS}
             verdict = record.get("share_model")
             decision = verdict["decision"] if verdict else ""
-            found.append(values | {"key": key, "share_model": decision})
+            found.append(_credit(record) | {"key": key, "share_model": decision, "copy_of": ""})
+            for copy in record.get("credits", ())[1:]:  # absent in the older version
+                found.append(_credit(copy) | {"share_model": decision, "copy_of": key})
     return found
 
 
+def _credit(record: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(record.get(_NAMES.get(name, name)) or "") for name in _FIELDS}
+
+
 def merge_credits(lists: Iterable[list[dict[str, str]]]) -> list[dict[str, str]]:
-    """Each image once, by its key, in the order of keys."""
-    by_key = {credit["key"]: credit for credits in lists for credit in credits}
+    """Each image once, by its key, in the order of keys; rather itself than a copy of another."""
+    every = sorted(chain.from_iterable(lists), key=lambda credit: not credit.get("copy_of"))
+    by_key = {credit["key"]: credit for credit in every}
     return [by_key[key] for key in sorted(by_key)]
 
 

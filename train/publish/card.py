@@ -49,10 +49,11 @@ def render_credits(name: str, credits: Sequence[Mapping[str, str]]) -> str:
         name: of the model.
         credits: of each image, as `train.checkpoints.checkpoint.read_credits` gives them.
     """
+    count = sum(not credit.get("copy_of") for credit in credits)
     lines = [
         f"# Credits of {escape(name)}",
         "",
-        f"The {len(credits)} images it was trained on. Each was cropped and resized for that.",
+        f"The {count} images it was trained on. Each was cropped and resized for that.",
         "",
         "| image | creator | licence | key |",
         "| --- | --- | --- | --- |",
@@ -60,11 +61,12 @@ def render_credits(name: str, credits: Sequence[Mapping[str, str]]) -> str:
     for credit in credits:
         license = credit["license"]
         address = (licence_url(license) or credit["license_url"]) if license else None
+        of = credit.get("copy_of")
         cells = (
             markdown_link(credit["title"] or credit["key"], credit["page_url"]),
             markdown_link(credit["creator"] or "unknown", credit["creator_url"]),
             markdown_link(license or "not stated", address),
-            escape(credit["key"]),
+            escape(credit["key"]) + (f", the same image as {escape(of)}" if of else ""),
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

@@ -98,7 +98,8 @@ def _cautions(out: Path, cascade: Cascade, facts: Mapping[str, Any]) -> Iterator
 
 
 def _refuse_forbidden(file: Path, cascade: Cascade, credits: Sequence[Mapping[str, str]]) -> None:
-    denied = [c["key"] for c in credits if c["share_model"] == "deny"]
+    images = [credit for credit in credits if not credit.get("copy_of")]
+    denied = [c["key"] for c in images if c["share_model"] == "deny"]
     if denied:
         several = f"{len(denied)} of its images, such as {denied[0]}"
         fix = "train without them: curate check --policy POLICY, then curate pack"
@@ -181,12 +182,13 @@ def _card_facts(
 ) -> dict[str, Any]:
     name, facts = out.resolve().name, cascade.facts
     licences, words = facts.licences, facts.words
-    shown = sum(licences.values())
+    images = [credit for credit in credits if not credit.get("copy_of")]
+    shown = sum(licences.values()) - (len(credits) - len(images))  # a copy is counted there, too
     return {
         "name": name,
         "folder": name if re.fullmatch(r"[\w.-]+", name) else "FOLDER",
         "claim": card.claim_licence(licences),
-        "held": sum(c["share_model"] == "hold" for c in credits),
+        "held": sum(c["share_model"] == "hold" for c in images),
         "encoder": _encoder_name(cascade.encoder),
         "encoder_in_folder": Path(cascade.encoder).is_absolute(),
         "encoder_digest": cascade.encoder_digest,
@@ -200,7 +202,7 @@ def _card_facts(
             }
             for stage in cascade.stages
         ],
-        "images": len(credits) or shown,
+        "images": len(images) or shown,
         "shown": shown,
         "licences": _by_count(licences),
         "words": _by_count(words),
