@@ -22,6 +22,7 @@ from curate.rights.signals.blocks import read_blocks
 from curate.rights.signals.collect import READER_VERSION, read_embedded, signals_of
 from curate.rights.signals.embedded import WITHOUT_CREDENTIALS, read_bytes
 from curate.rights.signals.xmp import read_xmp
+from curate.system.progress import Progress
 
 NO, YES, UNREAD = False, True, None
 
@@ -348,11 +349,26 @@ def test_without_the_extra_credentials_are_told_and_read_once_it_is_there(store,
     rows[0] = replace(rows[0], embedded=unread, embedded_by=WITHOUT_CREDENTIALS)
     with monkeypatch.context() as patched:
         patched.setattr(embedded, "can_read_credentials", lambda: False)
-        assert read_embedded(rows[:1], store) == rows[:1], "not again while it is missing"
+        told = Told()
+        assert read_embedded(rows[:1], store, told) == rows[:1], "not again while it is missing"
+    assert told.said == [
+        "images held back for Content Credentials that are not read: 1; "
+        'pip install "fubuki[opt-outs]", then curate check, reads them'
+    ]
     filled = read_embedded(rows, store)
     assert filled[0].embedded == (Signal("cawg:ai_training=notAllowed", NO, "item"),)
     assert filled[0].embedded_by == READER_VERSION
     assert filled[1].embedded == (Signal("xmp:DMI-ALLOWED", YES, "item"),)
+
+
+class Told(Progress):
+    """What a user is told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, sentence: str) -> None:
+        self.said.append(sentence)
 
 
 def read_bytes_without_extra(data: bytes, monkeypatch) -> dict[str, object]:

@@ -12,6 +12,8 @@ from curate.formats.shards import INDEX_NAME, member_names, read_index
 from curate.rights.decide import RESTRICTIONS
 from curate.rights.licences import TERMS
 from curate.rights.policy import SIGNALS, USES, policy_names, read_policy
+from curate.rights.signals.content_credentials import UNREAD, can_read_credentials
+from curate.rights.signals.embedded import READ_CREDENTIALS
 
 DECISIVE = {"licence-family", "licence-conflict", "licence-nd"}  # beside these nothing else helps
 Facts = list[tuple[str, str]]  # name and value, in the order they are told
@@ -176,6 +178,8 @@ def _advice(code: str, sample: Sample, verdict: Verdict) -> str:
     more = any(c.startswith("licence-") for c in codes)
     rules = (c for c in codes if c.startswith(("terms:", "source-rule:")))
     terms = next(rules, "").partition(":")[2]
+    if detail == UNREAD.name and not can_read_credentials():
+        return READ_CREDENTIALS
     if name in SIGNALS or name == "restriction":
         named = RESTRICTIONS.get(detail, "restrictions") if name == "restriction" else name
         return f'{named} = "record" under [signals] in a policy of your own admits it'

@@ -18,6 +18,7 @@ from curate.system import sandbox
 from curate.system.progress import SILENT, Progress, track
 
 READER_VERSION = "1"  # another one reads every image again
+READ_CREDENTIALS = 'pip install "fubuki[opt-outs]", then curate check, reads them'
 WITHOUT_CREDENTIALS = f"{READER_VERSION} without c2pa"  # read again once c2pa is installed
 
 
@@ -35,17 +36,21 @@ def read_embedded(
         InputError: a stored file is missing or has changed.
     """
     done = {READER_VERSION} if can_read_credentials() else {READER_VERSION, WITHOUT_CREDENTIALS}
-    hashes = sorted({s.sha256 for s in samples if s.sha256 and s.embedded_by not in done})
-    if not hashes:
-        return list(samples)
-    jobs = [{"root": str(store.root), "sha256": sha256} for sha256 in hashes]
-    answers = sandbox.run_jobs(f"{__name__}:read_embedded_job", jobs)
-    shown = track(answers, len(hashes), "images read for opt-outs", progress)
-    found = {h: _fields(answer) for h, answer in zip(hashes, shown, strict=True)}
-    return [
-        replace(s, **found[s.sha256]) if s.sha256 in found and s.embedded_by not in done else s
-        for s in samples
-    ]
+    due = {s.key: s.sha256 for s in samples if s.sha256 and s.embedded_by not in done}
+    hashes = sorted(set(due.values()))
+    filled = list(samples)
+    if hashes:
+        jobs = [{"root": str(store.root), "sha256": sha256} for sha256 in hashes]
+        answers = sandbox.run_jobs(f"{__name__}:read_embedded_job", jobs)
+        shown = track(answers, len(hashes), "images read for opt-outs", progress)
+        found = {h: _fields(answer) for h, answer in zip(hashes, shown, strict=True)}
+        filled = [replace(s, **found[due[s.key]]) if s.key in due else s for s in samples]
+    if unread := sum(s.embedded_by == WITHOUT_CREDENTIALS for s in filled):
+        hold = (
+            f"Content Credentials are not read, and hold back the images that have them: {unread}"
+        )
+        progress.say(f"{hold}; {READ_CREDENTIALS}")
+    return filled
 
 
 def _fields(answer: sandbox.JobResult | sandbox.WorkerFailure) -> dict[str, Any]:
