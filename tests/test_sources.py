@@ -1,23 +1,30 @@
 """A source is one file and one tuple entry: the rest follows from what it declares."""
 
 import json
+import re
 import runpy
 import sys
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Literal
 
 import pytest
 import typer
-from servers import Answer, image_bytes, run_server
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from servers import Answer, Pixabay, Server, image_bytes, openverse_result, run_server
 
 from curate import cli, sources
 from curate.dataset.folder import Dataset
+from curate.dataset.journal import append_row, read_rows
 from curate.errors import InputError, UsageError
+from curate.fetch.account import make_row
 from curate.fetch.run import FetchOptions, fetch_images
 from curate.net.connection import NetOptions
 from curate.net.guard import Endpoint
-from curate.sources import contact
-from curate.sources.base import FoundImage, QueryOption, Source
+from curate.sources import contact, openverse, pixabay
+from curate.sources.base import FoundImage, QueryOption, Source, parse_record
 from curate.system.commands import OnceCommand
 
 URL = "https://postcards.example/cards"
@@ -136,6 +143,48 @@ def test_a_contact_is_plain_text_in_one_line(tmp_path, monkeypatch, text):
     with pytest.raises(InputError, match="is not readable") as caught:
         contact.find_contact(tmp_path)
     assert caught.value.fix == f"curate sources contact you@example.org --data {tmp_path}"
+
+
+# what a source answers, whatever it is, becomes a row that can be kept
+
+texts = st.text(max_size=6) | st.sampled_from(["\ud83d", "a\n\x1b[1m", "x" * 11_000])
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=2),
+    max_leaves=4,
+)
+OPENVERSE_RECORD = openverse_result(Server(url="https://museum.example"), 0)
+PIXABAY_RECORD = Pixabay(Server(url="https://cdn.example"), count=0).hit(0)
+
+
+@pytest.mark.parametrize(
+    ("record", "parse"),
+    [
+        (OPENVERSE_RECORD, openverse._parse_result),
+        (PIXABAY_RECORD, partial(pixabay._parse_hit, "en")),
+    ],
+)
+@given(data=st.data())
+@examples(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_record_of_anything_is_a_row_that_can_be_kept(tmp_path, record, parse, data):
+    names = st.sampled_from([*record, "userURL", "isGRated"])
+    changes = data.draw(st.dictionaries(names, anything, min_size=1, max_size=4))
+    found = parse_record({**record, **changes}, parse)
+    assert replace(found) == found  # cleaned once is cleaned
+    row = make_row("openverse", found)
+    assert re.fullmatch(r"[A-Za-z0-9_-]{1,220}", row.key)
+    (tmp_path / "journal.jsonl").unlink(missing_ok=True)
+    append_row(tmp_path / "journal.jsonl", row)
+    assert read_rows(tmp_path / "journal.jsonl") == [row]
+    assert row.dropped is None or row.dropped.startswith("malformed:")
+    said = [row.title, row.author, row.license_text, row.page_url, *row.tags]
+    assert not [text for text in said if text and re.search(r"[\x00-\x1f\x7f-\x9f]", text)]
+
+
+@given(anything)
+def test_a_record_of_another_type_is_malformed(record):
+    for parse in (openverse._parse_result, partial(pixabay._parse_hit, "en")):
+        assert str(parse_record(record, parse).dropped).startswith("malformed:")
 
 
 @pytest.mark.parametrize(
