@@ -46,10 +46,8 @@ def read_embedded(
         found = {h: _fields(answer) for h, answer in zip(hashes, shown, strict=True)}
         filled = [replace(s, **found[due[s.key]]) if s.key in due else s for s in samples]
     if unread := sum(s.embedded_by == WITHOUT_CREDENTIALS for s in filled):
-        hold = (
-            f"Content Credentials are not read, and hold back the images that have them: {unread}"
-        )
-        progress.say(f"{hold}; {READ_CREDENTIALS}")
+        held = f"images held back for Content Credentials that are not read: {unread}"
+        progress.say(f"{held}; {READ_CREDENTIALS}")
     return filled
 
 
