@@ -11,7 +11,8 @@ hosts and written in look-alike letters. What is read of each is held against la
 3. joined: of two statements in one, it allows no more than either;
 4. host: an address on another host names nothing;
 5. it is the same when asked again, and nothing is raised;
-6. an answer takes at most `SLOWEST` seconds, for hostile statements of 1,000 characters too.
+6. an answer takes at most `SLOWEST` seconds of CPU time, for hostile statements of 1,000
+   characters too.
 
 How many of the real statements are answered right is printed first, apart for the third (by a hash)
 that nobody tunes on.
@@ -36,7 +37,7 @@ from curate.commands.license import read_statements
 from curate.rights.licences import OWN, identify
 
 STATEMENTS = Path(__file__).parent.parent / "tests" / "real_licences.tsv"
-SLOWEST = 0.25  # seconds; on a busy machine
+SLOWEST = 0.25  # seconds of CPU time
 LOOK_ALIKE = dict(zip("aceopxyBCNSDi04", "аесорхуВСΝЅⅮі০৪", strict=True))
 MARKS = [
     "\u200b",
@@ -227,9 +228,9 @@ def _hostile(chance: random.Random) -> Case:
 
 def broken_law(case: Case) -> str | None:
     """Which law a case breaks, with what was read; None if it breaks none."""
-    began = time.perf_counter()
+    began = time.process_time()
     id, allowed = granted(case.text, case.url)
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
     if (id, allowed) != granted(case.text, case.url):
         return f"same: {id}"
     if seconds > SLOWEST:
@@ -263,9 +264,9 @@ def main() -> None:
     broken = []
     slowest = 0.0
     for case in make_cases(asked.cases, asked.seed):
-        began = time.perf_counter()
+        began = time.process_time()
         fault = broken_law(case)
-        slowest = max(slowest, time.perf_counter() - began)
+        slowest = max(slowest, time.process_time() - began)
         counts[f"{case.law}, {'read' if granted(case.text, case.url)[0] else 'unknown'}"] += 1
         if fault:
             broken.append((fault, case))

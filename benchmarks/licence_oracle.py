@@ -89,7 +89,12 @@ NAMED = {  # other names of licences, by the letters their ids begin with
     "BSD": r"bsd",
     "etalab": r"etalab|ouverte|open\W*licen",
 }
-PLACES = {"nz": "new zealand", "us": "united states", "de": "germany|deutschland", "jp": "japan"}
+PLACES = {
+    "nz": r"new\W*zealand",
+    "us": r"united\W*states",
+    "de": "germany|deutschland",
+    "jp": "japan",
+}
 
 
 def permissions(id: str) -> frozenset[str]:
