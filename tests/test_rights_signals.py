@@ -1,6 +1,8 @@
 """All that is said of an image, gathered: every signal in every state, from what is stored."""
 
+import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from opt_out_cases import IMAGE, Case, all_cases
@@ -106,3 +108,12 @@ def test_a_document_that_is_missing_is_said(tmp_path):
     with pytest.raises(InputError):
         signals_of(row, Store(tmp_path))
     assert signals_of(Sample("test-2", "folder"), Store(tmp_path)) == ()
+
+
+def test_the_guide_names_every_signal():
+    guide = (Path(__file__).parent.parent / "docs" / "opt-outs.md").read_text()
+    for name in {name for case in CASES for name in case.says}:
+        written = re.sub(r"DMI-.*", "DMI-…", re.sub(r"^(cawg|c2pa):\w+=.*", r"\1:USE=", name))
+        stem, _, answer = written.rpartition("=" if "=" in written else ":")
+        sibling = f"`={answer}`" in guide or f"`:{answer}`" in guide
+        assert f"`{written}" in guide or (f"`{stem}" in guide and sibling) or answer == "unread"
