@@ -87,8 +87,8 @@ def test_any_text_is_read_back_as_it_is_shown(unit, path):
     assert text.count("\n") == 1 and text.endswith("\n") and "\r" not in text
     name, properties, message = read_command(text[:-1])
     assert name == "error" and properties["file"] == visible(path)
-    assert properties["title"] == f"missing: {visible(unit)}"
-    assert message.endswith(f"--query {unit}")
+    assert properties["title"] == visible(f"missing: {unit}")
+    assert message.endswith(visible(f"--query {unit}"))
 
 
 # JUnit
