@@ -208,7 +208,7 @@ def test_explain_tells_the_chain(folder, capsys):
     assert told["row"]["license"] == "GPL-3.0-only"
     Path(stored).unlink()
     lines = answer(capsys, "explain", key_of("snow_storm-02.png")).splitlines()
-    assert f"stored\t{stored} (missing)" in lines
+    assert f"stored\t{stored} (is missing)" in lines
 
 
 def test_an_unknown_key_names_near_ones(folder, capsys):
@@ -298,7 +298,8 @@ def test_a_folder_nobody_checked_is_not_packed(folder, capsys):
 
 
 def test_the_way_out_of_terms_is_a_rule_for_the_source(tmp_path):
-    accepted = picture(license_text="Pixabay Content License", basis="a permission")
+    sha256 = Dataset(tmp_path).store.put(b"an image")
+    accepted = picture(license_text="Pixabay Content License", basis="a permission", sha256=sha256)
     ready = replace(decide(accepted, read_policy("personal")), captions=(Caption("a fox", "text"),))
     said = told(Dataset(tmp_path), ready)
     assert said.endswith(
@@ -412,7 +413,9 @@ def test_every_reason_a_policy_can_give_has_its_advice(tmp_path):
 
 
 def test_in_and_not_packed_yet_or_without_a_picture(tmp_path):
-    ready = decide(picture(source="x", license_text="MIT"), read_policy("personal"))
+    sha256 = Dataset(tmp_path).store.put(b"an image")
+    sample = picture(source="x", license_text="MIT", sha256=sha256)
+    ready = decide(sample, read_policy("personal"))
     ready = replace(ready, captions=(Caption("a cat", "text"),))
     assert "not packed yet: curate pack; " in told(Dataset(tmp_path), ready)
     assert explain(Dataset(tmp_path), ready.key).is_in
@@ -426,7 +429,7 @@ def test_evidence_and_basis_are_told(tmp_path):
     sample = picture(evidence="ab" * 32, basis="at home", query="snow", opt_outs=("api:x",))
     told(dataset, replace(sample, ai_generated=True, final_url="https://example.org/1"))
     facts = dict(explain(dataset, sample.key).facts)
-    assert facts["evidence"] == f"{tmp_path}/evidence/ab/{'ab' * 32} (missing)"
+    assert facts["evidence"] == f"{tmp_path}/evidence/ab/{'ab' * 32} is missing"
     assert (facts["your basis"], facts["asked for"]) == ("at home", "snow")
     assert (facts["AI-made"], facts["opt-out"]) == ("yes, as stated", "api:x")
     assert facts["received from"] == "https://example.org/1"

@@ -1,21 +1,24 @@
 """Why an image is in or out: where it is from, what was stated, what was decided, and why."""
 
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from curate.commands.advice import drop_advice, verdict_advice
 from curate.commands.keys import find_keys
-from curate.dataset.folder import Dataset, Store
-from curate.dataset.sample import DUPLICATE, Sample, Verdict
+from curate.dataset.evidence import read_answer
+from curate.dataset.folder import Dataset, Store, command_line
+from curate.dataset.sample import DUPLICATE, Sample, Signal, Verdict
+from curate.errors import InputError
 from curate.formats.shards import INDEX_NAME, member_names, read_index
-from curate.rights.decide import RESTRICTIONS
+from curate.rights import removals
+from curate.rights.check import find_faults
+from curate.rights.decide import decide
 from curate.rights.licences import TERMS
-from curate.rights.policy import SIGNALS, USES, policy_names, read_policy
-from curate.rights.signals.content_credentials import UNREAD, can_read_credentials
-from curate.rights.signals.embedded import READ_CREDENTIALS
+from curate.rights.policy import USES, Policy, policy_names, read_policy
 
-DECISIVE = {"licence-family", "licence-conflict", "licence-nd"}  # beside these nothing else helps
+FAULTS = {"evidence-missing": "is missing", "evidence-changed": "has changed on disk"}
 Facts = list[tuple[str, str]]  # name and value, in the order they are told
 
 
@@ -46,6 +49,8 @@ class Explanation:
 def explain(dataset: Dataset, text: str) -> Explanation:
     """Tell all that led to the verdict on one image; nothing is written.
 
+    Stored answers and the stored image are compared with the hashes that name them.
+
     Args:
         dataset: that holds it.
         text: its key, or part of its key, file name or title.
@@ -57,67 +62,166 @@ def explain(dataset: Dataset, text: str) -> Explanation:
     (key,) = find_keys(samples.values(), text)
     sample = samples[key]
     copies = tuple(s.key for s in samples.values() if s.dropped == f"{DUPLICATE}:{key}")
+    members = [s for s in samples.values() if sample.group is not None and s.group == sample.group]
     shard = _shard_of(dataset, key)
-    facts = _origin_facts(sample, dataset) + _rights_facts(sample) + _image_facts(sample, dataset)
-    reason, _, twin = (sample.dropped or "").partition(":")
-    facts += [("copy of", twin)] if reason == DUPLICATE else []
-    facts += [("its copies", ", ".join(copies))] if copies else []
-    facts += [(f"caption from {c.origin}", c.text) for c in sample.captions]
-    facts += [("dropped", sample.dropped)] if sample.dropped else []
-    facts += [("shard", shard or "none")]
-    inside = sample.may_train and bool(sample.captions) and sample.sha256 is not None
-    return Explanation(sample, facts, copies, shard, inside, _conclusion(sample, shard))
+    facts = [
+        *_origin_facts(sample, Store(dataset.evidence)),
+        *_rights_facts(sample, Store(dataset.evidence)),
+        *_image_facts(sample, dataset),
+        *_copy_facts(sample, copies, members, dataset),
+        *((f"caption from {c.origin}", c.text) for c in sample.captions),
+        *_drop_facts(sample, dataset),
+        ("shard", shard or "none"),
+    ]
+    conclusion = _conclusion(sample, shard, members, dataset)
+    inside = conclusion.startswith("in: ")
+    return Explanation(sample, facts, copies, shard, inside, conclusion)
 
 
 def _stated_facts(pairs: Mapping[str, object]) -> Facts:
     return [(name, str(value)) for name, value in pairs.items() if value not in (None, "", ())]
 
 
-def _origin_facts(sample: Sample, dataset: Dataset) -> Facts:
-    evidence = sample.evidence and Store(dataset.evidence).path_of(sample.evidence)
-    lost = "" if not evidence or evidence.exists() else " (missing)"
-    return _stated_facts(
+def _origin_facts(sample: Sample, evidence: Store) -> Facts:
+    facts = _stated_facts(
         {
             "source": sample.source,
             "asked for": sample.query,
             "page": sample.page_url,
             "picture": sample.image_url,
+        }
+    )
+    facts += [("led on to", url) for url in sample.redirects]
+    facts += _stated_facts(
+        {
             "received from": sample.final_url if sample.final_url != sample.image_url else None,
             "file": sample.file_name,
             "author": sample.author,
             "title": sample.title,
             "retrieved": sample.retrieved,
-            "evidence": f"{evidence}{lost}" if evidence else None,
+            "gone at its source": sample.gone and f"since {sample.gone}, or before",
+            "evidence": sample.evidence and _describe_answer(evidence, sample.evidence),
         }
     )
+    facts += [("its host says", _describe_answer(evidence, name)) for name in sample.site_evidence]
+    return facts + [("header", line) for line in sample.headers]
 
 
-def _rights_facts(sample: Sample) -> Facts:
+def _describe_answer(evidence: Store, sha256: str) -> str:
+    """Where a stored answer lies, what it is, and whether it is still as it was stored."""
+    path = evidence.path_of(sha256)
+    try:
+        answer = read_answer(evidence, sha256)
+    except InputError as error:
+        if not path.exists():
+            return f"{path} is missing"
+        changed = "changed" in error.problem
+        return f"{path} has changed on disk" if changed else f"{path}: {error.problem}"
+    return f"{path} (status {answer.status} of {answer.url}, {answer.retrieved})"
+
+
+def _rights_facts(sample: Sample, evidence: Store) -> Facts:
     by = f" (by the {sample.license_by})" if sample.license_by else ""
     stated = " ".join(part for part in (sample.license_text, sample.license_url) if part)
     facts = [("licence as stated", f"{stated or 'nothing'}{by if stated else ''}")]
+    for later in sample.restated:
+        said = " ".join(part for part in (later.text, later.url) if part) or "nothing"
+        facts.append((f"stated {later.said or 'later'}", said))
+        if later.evidence:
+            facts.append(("evidence of that", _describe_answer(evidence, later.evidence)))
     if sample.train:
         facts.append(("licence", f"{sample.license or 'unknown'}: {sample.license_how}"))
     facts += [("opt-out", signal) for signal in sample.opt_outs]
-    made = {None: None, True: "yes, as stated", False: "no, as stated"}[sample.ai_generated]
-    facts += _stated_facts({"AI-made": made, "your basis": sample.basis})
+    facts += [("said of training", _describe_signal(signal)) for signal in sample.signals]
+    stated_so = {None: None, True: "yes, as stated", False: "no, as stated"}
+    made = [stated_so[sample.ai_generated], "yes, as its bytes say" if sample.ai_embedded else None]
+    facts += _stated_facts(
+        {
+            "AI-made": "; ".join(filter(None, made)),
+            "mature": stated_so[sample.mature],
+            "other rights": ", ".join(sample.restrictions),
+            "your basis": sample.basis,
+        }
+    )
     if sample.policy:
-        named = (name for name in policy_names() if read_policy(name).sha256 == sample.policy)
-        facts.append(("policy", f"{next(named, 'one of your own')} (sha256 {sample.policy})"))
-    for use in USES:
-        verdict: Verdict | None = getattr(sample, use)
-        said = f"{verdict.decision}: {', '.join(verdict.reasons)}" if verdict else "not checked"
-        facts.append((use, said))
-    return facts
+        known = _shipped_policy(sample)
+        name = known.path.stem if known else "one of your own"
+        facts.append(("policy", f"{name} (sha256 {sample.policy})"))
+    return facts + [(use, _describe_verdict(getattr(sample, use))) for use in USES]
+
+
+def _describe_signal(signal: Signal) -> str:
+    said = {True: "allows it", False: "refuses it", None: "cannot be read"}[signal.allows]
+    of = {"item": "of this image", "site": "of what its host holds"}.get(signal.scope, signal.scope)
+    return f"{signal.name}: {said}, said {of}"
+
+
+def _describe_verdict(verdict: Verdict | None) -> str:
+    return f"{verdict.decision}: {', '.join(verdict.reasons)}" if verdict else "not checked"
+
+
+def _shipped_policy(sample: Sample) -> Policy | None:
+    """The policy that decided, where it is one of those that come with this package."""
+    known = (read_policy(name) for name in policy_names())
+    return next((policy for policy in known if policy.sha256 == sample.policy), None)
 
 
 def _image_facts(sample: Sample, dataset: Dataset) -> Facts:
     stored = sample.sha256 and dataset.store.path_of(sample.sha256)
-    lost = "" if not stored or stored.exists() else " (missing)"
+    lost = f" ({fault})" if (fault := _fault_of_image(sample, dataset)) else ""
     size = f"{sample.width} x {sample.height} pixels" if sample.width else None
     count = f"{sample.byte_count} bytes" if sample.byte_count is not None else None
     shape = ", ".join(part for part in (sample.format, size, count) if part)
     return _stated_facts({"stored": f"{stored}{lost}" if stored else None, "kind": shape})
+
+
+def _fault_of_image(sample: Sample, dataset: Dataset) -> str | None:
+    """What is wrong with the stored image; None where it is as it was received."""
+    if sample.sha256 is None:
+        return None
+    try:
+        dataset.store.get(sample.sha256)
+    except InputError:
+        there = dataset.store.path_of(sample.sha256).exists()
+        return "has changed on disk" if there else "is missing"
+    return None
+
+
+def _copy_facts(
+    sample: Sample, copies: Sequence[str], members: Sequence[Sample], dataset: Dataset
+) -> Facts:
+    """What it is a copy of, and every member of its group with the verdict it has by itself."""
+    reason, _, twin = (sample.dropped or "").partition(":")
+    facts: Facts = [("copy of", twin)] if reason == DUPLICATE else []
+    facts += [("its copies", ", ".join(copies))] if copies else []
+    facts += [("group", str(sample.group))] if members else []
+    for member in members:
+        said = member.license_text or member.license_url or "no licence"
+        out = f"; dropped as {member.dropped}" if member.dropped else ""
+        verdict = _own_verdict(member, dataset)
+        facts.append(("in the group", f"{member.key}: {said} ({member.source}); {verdict}{out}"))
+    return facts
+
+
+def _own_verdict(member: Sample, dataset: Dataset) -> str:
+    """Whether a member might be trained on if it had no copies, by the policy that decided."""
+    if member.policy is None:
+        return "not checked"
+    policy = _shipped_policy(member)
+    if policy is None:
+        return f"with its copies {_describe_verdict(member.train)}"
+    faults = find_faults(Store(dataset.evidence), [member]).get(member.key, {})
+    alone = decide(member, policy, sorted(set(faults.values())))
+    return f"by itself {_describe_verdict(alone.train)}"
+
+
+def _drop_facts(sample: Sample, dataset: Dataset) -> Facts:
+    facts = [("dropped", sample.dropped)] if sample.dropped else []
+    stone = removals.find_like(removals.read(dataset.root), [sample]).get(sample.key)
+    if stone:
+        whose = "" if stone.key == sample.key else f" as {stone.key}, which it is or looks like"
+        facts.append(("removed", f"{stone.time}{whose}: {stone.reason}"))
+    return facts
 
 
 def _shard_of(dataset: Dataset, key: str) -> str | None:
@@ -133,20 +237,15 @@ def _shard_of(dataset: Dataset, key: str) -> str | None:
     return None
 
 
-def _conclusion(sample: Sample, shard: str | None) -> str:
-    if sample.dropped:
-        return f"out: dropped as {sample.dropped}; {_drop_advice(sample)}"
-    if sample.train is None:
-        return "out: not checked yet; curate check decides"
-    if sample.train.decision != "allow":
-        reasons = sample.train.reasons
-        advice = filter(None, (_advice(code, sample, sample.train) for code in reasons))
-        word = {"hold": "held", "deny": "denied"}[sample.train.decision]
-        return f"out: {word} for {', '.join(reasons)}; {', and '.join(advice)}"
-    if sample.sha256 is None:
-        return "out: its image was never received; fetch it again"
-    if not sample.captions:
-        return "out: it has no caption; curate caption, or give it a text where it comes from"
+def _conclusion(
+    sample: Sample, shard: str | None, members: Sequence[Sample], dataset: Dataset
+) -> str:
+    """In or out, why, and what would change that; what is packed and out is said."""
+    out = _why_out(sample, members, dataset)
+    if out is not None:
+        pack = command_line(dataset.root, "pack")
+        return f"out: {out}{f'; it is still in {shard}: {pack} withdraws it' if shard else ''}"
+    assert sample.train is not None, "else it is out"
     place = f"packed in {shard}" if shard else "not packed yet: curate pack"
     rule = f'deny = ["{sample.license}"] under [train]'
     if terms := TERMS.get(sample.license or ""):
@@ -157,55 +256,25 @@ def _conclusion(sample: Sample, shard: str | None) -> str:
     )
 
 
-def _drop_advice(sample: Sample) -> str:
-    reason, _, detail = (sample.dropped or "").partition(":")
-    return {
-        DUPLICATE: f"{detail} stays instead, and if that one goes, curate dedup takes this one",
-        "download": "the same fetch again tries it once more",
-        "missing": "put the file there and fetch the folder again",
-        "opt-out": "nothing changes that: its owner opted out",
-        "removed": "curate remove --undo KEY takes it back in",
-        "ai-generated": "the same fetch with --allow-ai takes it",
-    }.get(reason, "another file of the image, fetched anew, would be another row")
-
-
-def _advice(code: str, sample: Sample, verdict: Verdict) -> str:
-    """What would change a verdict that was given for this reason; "" where another code says it."""
-    name, _, detail = code.partition(":")
-    held, codes = verdict.decision == "hold", verdict.reasons
-    if name in ("licence", "licence-sa", "licence-nc") and DECISIVE & set(codes):
-        return ""
-    more = any(c.startswith("licence-") for c in codes)
-    rules = (c for c in codes if c.startswith(("terms:", "source-rule:")))
-    terms = next(rules, "").partition(":")[2]
-    if detail == UNREAD.name and not can_read_credentials():
-        return READ_CREDENTIALS
-    if name in SIGNALS or name == "restriction":
-        named = RESTRICTIONS.get(detail, "restrictions") if name == "restriction" else name
-        return f'{named} = "record" under [signals] in a policy of your own admits it'
-    basis = f"only an image that was fetched from {terms} can have a basis"
-    if sample.source == terms:
-        basis = f"curate sources accept {terms} --basis TEXT, then a fetch, admits it"
-    return {
-        "licence-unknown": "stating a licence where it comes from (a folder: --license) decides it",
-        "licence-family": "stating the version of its licence decides it",
-        "licence-conflict": "making what is stated agree decides it",
-        "licence-sa": _admits("share-alike"),
-        "licence-nc": _admits("non-commercial") if held else "its licence forbids commercial use",
-        "licence-nd": "its licence forbids changed copies",
-        "licence": "" if more else _admits(detail) if held else "its owner reserves all rights",
-        "opt-out": "nothing changes that: its owner opted out",
-        "removed": "curate remove --undo KEY takes it back in",
-        "copy-conflict": f"{detail}, a copy of it, is decided so, and the strictest copy counts",
-        "copy-believed": f"of its copies {detail} is believed, as your policy says",
-        "evidence-missing": "putting back what is missing in evidence/ decides it",
-        "evidence-changed": "putting back what was changed in evidence/ decides it",
-        "no-basis": basis,
-        "no-permission": "a document named under [[permissions]] in a policy admits it",
-        "source-rule": f"[sources.{detail}] in your policy decides it",
-        "terms": "" if held else f"[sources.{detail}] in your policy decides it",
-    }[name]
-
-
-def _admits(word: str) -> str:
-    return f'allow = ["{word}"] under [train] in a policy of your own admits it'
+def _why_out(sample: Sample, members: Sequence[Sample], dataset: Dataset) -> str | None:
+    if sample.dropped:
+        return f"dropped as {sample.dropped}; {drop_advice(sample, dataset)}"
+    if sample.train is None:
+        return "not checked yet; curate check decides"
+    if sample.train.decision != "allow":
+        word = {"hold": "held", "deny": "denied"}[sample.train.decision]
+        advice = verdict_advice(sample, sample.train, dataset)
+        return f"{word} for {', '.join(sample.train.reasons)}; {advice}"
+    check = command_line(dataset.root, "check")
+    if len({member.train.decision if member.train else None for member in members}) > 1:
+        return f"its copies are decided otherwise; {check} gives all of them one verdict"
+    if faults := find_faults(Store(dataset.evidence), [sample]).get(sample.key):
+        told = ", ".join(dict.fromkeys(FAULTS[fault] for fault in faults.values()))
+        return f"what its source said {told}; once that is put back, {check} decides"
+    if sample.sha256 is None:
+        return "its image was never received; fetch it again"
+    if fault := _fault_of_image(sample, dataset):
+        return f"its stored image {fault}; fetch it again"
+    if not sample.captions:
+        return "it has no caption; curate caption, or give it a text where it comes from"
+    return None
