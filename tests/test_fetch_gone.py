@@ -1,0 +1,163 @@
+"""What left a folder since it was fetched is found by the keys of its rows, and only that."""
+
+import hashlib
+import os
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from servers import image_bytes
+
+from curate.dataset.sample import Sample, make_key
+from curate.fetch.gone import MOST_KEYS, REASON, describe_gone, find_gone
+from curate.images import sniff
+from curate.sources import folder
+
+
+def rows(root: Path) -> list[Sample]:
+    """What a fetch makes of a folder."""
+    made = []
+    for item in folder.listing(root / "nowhere", root).found:
+        dropped = item.dropped or sniff.refusal_reason(item.data or b"")
+        sha256 = None if dropped else hashlib.sha256(item.data or b"").hexdigest()
+        key = make_key("folder", item.id)
+        made.append(Sample(key, "folder", file_name=item.file_name, sha256=sha256, dropped=dropped))
+    return made
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    root = tmp_path / "pictures"
+    (root / "ice").mkdir(parents=True)
+    for number, name in enumerate(("a.png", "b.png", "ice/c.png")):
+        (root / name).write_bytes(image_bytes(number))
+    return root
+
+
+def compare(root: Path, before: list[Sample]) -> tuple[list[str], list[str]]:
+    found = find_gone(root.name, before, rows(root))
+    return [str(s.file_name) for s in found.gone], [str(s.file_name) for s in found.replaced]
+
+
+def test_an_unchanged_folder_has_lost_nothing(pictures):
+    before = rows(pictures)
+    assert compare(pictures, before) == ([], [])
+    moved = pictures.parent / "elsewhere" / "pictures"
+    moved.parent.mkdir()
+    assert compare(pictures.rename(moved), before) == ([], [])
+
+
+def test_one_is_withdrawn_and_one_repainted(pictures):
+    before = rows(pictures)
+    (pictures / "a.png").unlink()
+    (pictures / "ice/c.png").write_bytes(image_bytes(9))
+    assert compare(pictures, before) == (["a.png"], ["ice/c.png"])
+    found = find_gone("pictures", before, rows(pictures))
+    said = describe_gone(found, "pictures", Path("d"))
+    assert said[:2] == [
+        "pictures: of the images that came from it, 1 is gone (a.png), 1 is replaced (ice/c.png)",
+        "they stay in the dataset until they are taken out:",
+    ]
+    keys = [s.key for s in before if s.file_name != "b.png"]
+    words = ["curate", "remove", *keys, "--reason", REASON, "--data", "d"]
+    assert shlex.split(said[2]) == words
+
+
+def test_what_was_taken_out_or_refused_is_not_told_again(pictures):
+    before = rows(pictures)
+    (pictures / "a.png").unlink()
+    (a,) = [s for s in before if s.file_name == "a.png"]
+    rest = [s for s in before if s != a]
+    assert compare(pictures, [replace(a, dropped="removed:x"), *rest]) == ([], [])
+    assert compare(pictures, [replace(a, dropped="opt-out:noai"), *rest]) == ([], [])
+    assert compare(pictures, [replace(a, dropped="duplicate:b"), *rest]) == (["a.png"], [])
+
+
+def test_an_image_that_was_moved_is_still_there(pictures):
+    before = rows(pictures)
+    (pictures / "a.png").rename(pictures / "ice/a.png")
+    assert compare(pictures, before) == ([], [])
+
+
+def test_a_file_that_is_no_image_now_replaces_one_that_cannot_be_read_does_not(pictures):
+    before = rows(pictures)
+    (pictures / "a.png").write_text("words")
+    (pictures / "b.png").write_bytes(b"")
+    assert compare(pictures, before) == ([], ["a.png", "b.png"])
+    met = [replace(s, dropped="unreadable:denied") if s.file_name == "a.png" else s for s in before]
+    met = [replace(s, key="other", sha256=None) if s.dropped else s for s in met]
+    assert find_gone("pictures", before, met).replaced == ()
+
+
+def test_a_name_in_metadata_alone_is_a_file_that_is_gone(pictures):
+    (pictures / "metadata.csv").write_text("file_name,text\na.png,a cat\n")
+    before = rows(pictures)
+    (pictures / "a.png").unlink()
+    assert compare(pictures, before) == (["a.png"], [])
+
+
+def test_rows_of_other_folders_and_sources_are_none_of_its_own(pictures):
+    before = rows(pictures)
+    other = pictures.parent / "other"
+    pictures.rename(other)
+    others = rows(other)
+    other.rename(pictures)
+    foreign = [replace(s, key=f"openverse-{n}", source="openverse") for n, s in enumerate(before)]
+    (pictures / "a.png").unlink()
+    assert compare(pictures, [*others, *foreign]) == ([], [])
+    assert compare(pictures, [*before, *others, *foreign]) == (["a.png"], [])
+
+
+def test_another_folder_of_the_same_name_is_only_perhaps_the_same(pictures):
+    before = rows(pictures)
+    for file in pictures.rglob("*.png"):
+        file.unlink()
+    (pictures / "new.png").write_bytes(image_bytes(7))
+    found = find_gone("pictures", before, rows(pictures))
+    assert not found.is_same_folder and len(found.gone) == 3
+    (first, *_) = describe_gone(found, "pictures", Path("data"))
+    assert first.startswith("pictures: if it is the folder of this name that came before: of the")
+
+
+def test_many_keys_are_a_command_that_can_be_typed_again(pictures):
+    before = rows(pictures)
+    many = tuple(replace(before[0], key=f"folder-{n}") for n in range(1234))
+    found = replace(find_gone("pictures", before, before), gone=many)
+    said = describe_gone(found, "pictures", Path("data"))
+    assert "1,234 are gone (a.png, a.png, a.png and 1,231 more)" in said[0]
+    assert said[1].endswith(f"(the first {MOST_KEYS} of 1,234):")
+    assert len(shlex.split(said[2])) == 2 + MOST_KEYS + 2
+
+
+def test_names_that_are_not_text_are_known_again(tmp_path):
+    root = tmp_path / "odd"
+    root.mkdir()
+    for number, name in enumerate((b"\xff\xfe.png", rb"back\xffslash.png", "ü.png".encode())):
+        (root / os.fsdecode(name)).write_bytes(image_bytes(number))
+    (root / "stays.png").write_bytes(image_bytes(5))
+    before = rows(root)
+    assert all(folder.is_from("odd", s) for s in before) and len(before) == 4
+    for file in root.glob("*"):
+        if file.name != "stays.png":
+            file.unlink()
+    assert sorted(compare(root, before)[0]) == ["\\xff\\xfe.png", "back\\xffslash.png", "ü.png"]
+
+
+@given(st.permutations(range(6)), st.integers(0, 6), st.integers(0, 6), st.integers(0, 3))
+def test_each_file_is_there_gone_or_replaced(order, first, second, new):
+    def row(number: int, version: int) -> Sample:
+        name, data = f"{number}.png", f"{number} {version}".encode()
+        sha256 = hashlib.sha256(data)
+        id = folder._image_id("in", name, sha256.digest())
+        return Sample(make_key("folder", id), "folder", file_name=name, sha256=sha256.hexdigest())
+
+    gone, replaced = order[: min(first, second)], order[min(first, second) : max(first, second)]
+    before = [row(number, 0) for number in order]
+    met = [row(n, int(n in replaced)) for n in order if n not in gone]
+    found = find_gone("in", before, [*met, *(row(10 + n, 0) for n in range(new))])
+    assert {s.file_name for s in found.gone} == {f"{n}.png" for n in gone}
+    assert {s.file_name for s in found.replaced} == {f"{n}.png" for n in replaced}
+    assert found.is_same_folder == (len(gone) + len(replaced) < 6)
