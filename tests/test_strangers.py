@@ -61,6 +61,10 @@ HOSTILE = {  # what was written -> what is shown
     "pay\u200dpal": "pay\\u200dpal",
     "\ufeffx": "\\ufeffx",
     "e" + "\u0301" * 10_000: "e" + "\u0301" * MOST_MARKS + f"\\{{{10_000 - MOST_MARKS} marks}}",
+    "\u2800\u200d𪭨": "\\u2800\\u200d𪭨",  # joins nothing that is seen
+    "خ\u200c\u061c": "خ\\u200c\\u061c",
+    "\u094d\u200dक": "\\u094d\\u200dक",
+    "क" + "\u094d\u200d" * 99 + "क": "क" + "\u094d\u200d" * 7 + "\u094d\\{183 marks}क",
     "\u0338train": "\\u0338train",  # would strike out what stands before
 }  # fmt: skip
 KEPT_ASIDE = {  # written, with what is right, before the function was; not looked at while it was

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 MOST_MARKS = 8  # on one letter; Tibetan stacks have as many, what covers other lines has more
 INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")  # though not by category
-_ZWSP, _ZWNJ, _ZWJ = "\u200b", "\u200c", "\u200d"
+_JOINERS = (_ZWSP, _ZWNJ, _ZWJ) = "\u200b", "\u200c", "\u200d"
 _UNSPACED = ("KHMER", "LAO", "MYANMAR", "THAI", "TAI")  # scripts that part words by ZWSP
 _FORMAT_BUT_SEEN = re.compile(r"[\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd]")
 _LATER_LETTERS = re.compile(r"[\U0001f000-\U0001faff\U00020000-\U0003fffd]")  # emoji, ideographs
@@ -49,10 +49,13 @@ def visible(text: str) -> str:
             shown.append(flag[0])
             at, marks = flag.end(), 0
             continue
-        marks = marks + 1 if _is_mark(text[at]) else 0
+        if text[at] not in _JOINERS:  # marks on both sides of one are on the same letter
+            marks = marks + 1 if _is_mark(text[at]) else 0
         if marks > MOST_MARKS:
             first = at
-            while at < len(text) and _is_mark(text[at]):
+            while shown[-1] in _JOINERS:
+                first -= len(shown.pop())
+            while at < len(text) and (_is_mark(text[at]) or text[at] in _JOINERS):
                 at += 1
             shown.append(f"\\{{{at - first} marks}}")
             continue
@@ -112,7 +115,7 @@ def _is_shown(text: str, at: int) -> bool:
     if char in INVISIBLE or category in ("Cc", "Co", "Cs", "Zl", "Zp"):
         return False
     if category == "Cf":
-        joins = char in (_ZWNJ, _ZWJ, _ZWSP) and before and after
+        joins = char in _JOINERS and before and after
         return bool(_FORMAT_BUT_SEEN.match(char) or (joins and _joins(text, at)))
     if category == "Cn":
         return bool(_LATER_LETTERS.match(char)) and ord(char) & 0xFFFE != 0xFFFE
@@ -123,6 +126,9 @@ def _is_shown(text: str, at: int) -> bool:
 
 def _joins(text: str, at: int) -> bool:
     """Whether a joiner, or a space without width, stands where letters or emoji need it."""
+    for near in (at - 1, at + 1):
+        if unicodedata.category(text[near]) == "Cf" or not _is_shown(text, near):
+            return False
     unmarked = (c for c in reversed(text[max(0, at - MOST_MARKS - 1) : at]) if not _is_mark(c))
     letter, before, after = next(unmarked, ""), text[at - 1], text[at + 1]
     if text[at] == _ZWSP:
