@@ -77,7 +77,8 @@ def _licence_advice(name: str, detail: str, sample: Sample, verdict: Verdict) ->
     if name in ("licence", "licence-sa", "licence-nc") and DECISIVE & set(codes):
         return ""
     more = any(c.startswith("licence-") for c in codes)
-    terms = next((c.partition(":")[2] for c in codes if c.startswith("terms:")), sample.source)
+    rules = (c.partition(":")[2] for c in codes if c.startswith(("terms:", "source-rule:")))
+    terms = next(rules, sample.source)
     basis = f"only an image that was fetched from {terms} can have a basis"
     if sample.source == terms:
         basis = f"curate sources accept {terms} --basis TEXT, then a fetch, admits it"
