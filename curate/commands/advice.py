@@ -6,6 +6,8 @@ from curate.rights.decide import OPEN_KINDS, RESTRICTIONS
 from curate.rights.licences import kinds_of
 from curate.rights.policy import SIGNALS
 from curate.rights.removals import REMOVED
+from curate.rights.signals.content_credentials import UNREAD, can_read_credentials
+from curate.rights.signals.embedded import READ_CREDENTIALS
 
 DECISIVE = {"licence-family", "licence-conflict", "licence-nd"}  # beside these nothing else helps
 OPTED_OUT = "nothing changes that: its owner opted out"
@@ -57,8 +59,8 @@ def _advice(code: str, sample: Sample, verdict: Verdict, dataset: Dataset) -> st
     is_open = sample.license is not None and set(kinds_of(sample.license)) <= OPEN_KINDS
     if name == "site-opt-out" and not is_open:
         return "its host is against training, and no open licence of its author stands against that"
-    if name == "signal-unclear" and detail == "c2pa:unread":
-        return f'pip install "fubuki[opt-outs]", then curate check, reads it; or {weighed}'
+    if detail == UNREAD.name and not can_read_credentials():
+        return f"{READ_CREDENTIALS}; or {weighed}"
     if name.startswith("evidence-"):
         lost = "put back" if name == "evidence-missing" else "put back as it was"
         return f"what its source said has to be {lost}, then curate check decides"
