@@ -3,6 +3,7 @@
 import datetime
 import io
 import json
+import zlib
 from functools import cache
 
 import c2pa
@@ -54,6 +55,20 @@ def image(form: str = "JPEG", xmp: bytes | None = None) -> bytes:
         more["xmp"] = xmp
     Image.new("RGB", (64, 48), "teal").save(file, form, **more)
     return file.getvalue()
+
+
+def with_segments(*payloads: bytes) -> bytes:
+    """A JPEG with APP1 segments of these payloads before all others."""
+    data = image()
+    parts = (b"\xff\xe1" + (len(p) + 2).to_bytes(2, "big") + p for p in payloads)
+    return data[:2] + b"".join(parts) + data[2:]
+
+
+def with_chunk(kind: bytes, payload: bytes) -> bytes:
+    """A PNG with one more chunk behind its header."""
+    data = image("PNG")
+    crc = zlib.crc32(kind + payload).to_bytes(4, "big")
+    return data[:33] + len(payload).to_bytes(4, "big") + kind + payload + crc + data[33:]
 
 
 @cache

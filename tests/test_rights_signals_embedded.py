@@ -12,7 +12,17 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from servers import run_server
-from speaking_images import DMI, KIND, entries, image, mining, packet, sign
+from speaking_images import (
+    DMI,
+    KIND,
+    entries,
+    image,
+    mining,
+    packet,
+    sign,
+    with_chunk,
+    with_segments,
+)
 
 from curate.dataset.folder import Store
 from curate.dataset.sample import Sample, Signal
@@ -117,13 +127,6 @@ def test_each_format_gives_its_packet(form):
     assert said(image(form)) == ({}, None)
 
 
-def with_segments(*payloads: bytes) -> bytes:
-    """A JPEG with APP1 segments of these payloads before all others."""
-    data = image()
-    parts = (b"\xff\xe1" + (len(p) + 2).to_bytes(2, "big") + p for p in payloads)
-    return data[:2] + b"".join(parts) + data[2:]
-
-
 def test_extended_xmp_is_put_together_by_its_offsets():
     whole = mining("PROHIBITED-AIMLTRAINING")
     half = len(whole) // 2
@@ -147,13 +150,6 @@ def test_xmp_under_a_damaged_name_or_inside_exif_is_found():
     webp = image("WEBP")
     assert said(webp + b"EXIF" + len(exif).to_bytes(4, "little") + exif) == (found, None)
     assert said(with_segments(b"Exif\0\0MM\0*")) == ({}, None)
-
-
-def with_chunk(kind: bytes, payload: bytes) -> bytes:
-    """A PNG with one more chunk behind its header."""
-    data = image("PNG")
-    crc = zlib.crc32(kind + payload).to_bytes(4, "big")
-    return data[:33] + len(payload).to_bytes(4, "big") + kind + payload + crc + data[33:]
 
 
 def test_png_texts_of_other_programs_are_read():
