@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from curate.cli_fetch import DataOption, JsonOption, fetch_app, sources_app
+from curate.cli_fetch import DataOption, EndpointOption, JsonOption, fetch_app, sources_app
 from curate.dataset.folder import DEFAULT_FOLDER, Dataset
 from curate.errors import ExitCode, UsageError
 from curate.system import terminal
@@ -149,12 +149,25 @@ def pack_command(
 
 @app.command("check")
 def check_command(
-    policy: PolicyOption = "personal", data: DataOption = DEFAULT_FOLDER, json: JsonOption = False
+    policy: PolicyOption = "personal",
+    refresh: Annotated[
+        bool, _option("First ask the sources what they say now.", "--refresh")
+    ] = False,
+    endpoint: EndpointOption = None,
+    data: DataOption = DEFAULT_FOLDER,
+    json: JsonOption = False,
 ) -> None:
     """Decide by a policy what each image may be used for: allow, hold or deny."""
     from curate.commands import build
 
     with terminal.TerminalProgress() as progress:
+        if refresh:
+            from curate.commands.refresh import refresh_dataset
+            from curate.net.connection import NetOptions
+
+            net = NetOptions(endpoint)
+            for line in refresh_dataset(Dataset(data), policy=policy, net=net, progress=progress):
+                progress.say(line)
         done = build.check_dataset(Dataset(data), policy=policy, progress=progress)
     terminal.say(f"{done.rows} images in use, decided by {done.policy}")
     if done.unlicensed:

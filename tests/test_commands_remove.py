@@ -84,7 +84,9 @@ def test_a_picture_goes_with_all_its_copies(
         for name in PICTURES
         if name.startswith("asher")
     }
-    assert told.err.splitlines()[-1] == "  curate pack --size=32 --format=jpg --background=white"
+    assert told.err.splitlines()[-1] == (
+        "  curate pack --data data --size 32 --format jpg --background white"
+    )
     rows = by_name(data)
     for name, row in rows.items():
         gone = name.startswith("asher")

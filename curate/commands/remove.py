@@ -7,7 +7,7 @@ from curate.commands.keys import find_keys
 from curate.dataset.folder import Dataset, command_line
 from curate.dataset.sample import Sample, drop_samples, utc_now
 from curate.errors import InputError, UsageError, disk_errors
-from curate.formats.shards import INDEX_NAME, read_index
+from curate.formats.shards import INDEX_NAME, list_tars, shard_error
 from curate.net.failure import FailureKind
 from curate.rights import removals
 from curate.rights.removals import REMOVED, Tombstone, find_like, make_tombstone
@@ -176,11 +176,9 @@ def _notes_on_removal(dataset: Dataset, taken: Mapping[str, str]) -> tuple[str, 
     if alike := [key for key, why in taken.items() if why == ALIKE]:
         notes.append(f"{len(alike)} only look alike; one that is another picture comes back with:")
         notes.append(f"  {command_line(dataset.root, 'remove', '--undo', alike[0])}")
-    if (dataset.shards / INDEX_NAME).is_file():
-        said = read_index(dataset.shards).settings
-        options = [f"--{n}={said[n]}" for n in ("size", "format", "background") if n in said]
+    if list_tars(dataset.shards):
         notes.append("what was packed is withdrawn from the shards by:")
-        notes.append(f"  {command_line(dataset.root, 'pack', *options)}")
+        notes.append(f"  {shard_error(dataset.shards / INDEX_NAME, '').fix}")
     return tuple(notes)
 
 
