@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from servers import image_bytes
 
+from curate.cli import main
+from curate.dataset.folder import Dataset
 from curate.dataset.sample import Sample, make_key
 from curate.fetch.gone import MOST_KEYS, REASON, describe_gone, find_gone
 from curate.images import sniff
@@ -161,3 +163,29 @@ def test_each_file_is_there_gone_or_replaced(order, first, second, new):
     assert {s.file_name for s in found.gone} == {f"{n}.png" for n in gone}
     assert {s.file_name for s in found.replaced} == {f"{n}.png" for n in replaced}
     assert found.is_same_folder == (len(gone) + len(replaced) < 6)
+
+
+def test_a_folder_fetched_again_names_what_left_it_and_the_command_that_takes_it_out(
+    pictures, monkeypatch, capsys
+):
+    def typed(*words: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main(list(words))
+        assert ended.value.code == 0
+        return capsys.readouterr().err
+
+    monkeypatch.chdir(pictures.parent)
+    fetch = ("fetch", "folder", "pictures", "--license", "CC0-1.0")
+    assert "gone" not in typed(*fetch) + typed(*fetch)
+    (pictures / "a.png").unlink()
+    (pictures / "b.png").write_bytes(image_bytes(8))
+    said = typed(*fetch)
+    assert "pictures: of the images that came from it, 1 is gone (a.png), 1 is replaced" in said
+    assert said == typed(*fetch), "until it is taken out"
+    (command,) = [line for line in said.splitlines() if "curate remove" in line]
+    typed(*shlex.split(command)[1:])
+    dropped = {
+        s.file_name: s.drop_reason for s in Dataset(Path("data")).read().samples if s.dropped
+    }
+    assert dropped == {"a.png": "removed", "b.png": "removed"}
+    assert "remove" not in typed(*fetch)

@@ -83,7 +83,7 @@ def missing(root: Path, source: Source, contact: str | None = None) -> list[Miss
     if source.key_env and not os.environ.get(source.key_env, "").strip():
         what = f"{source.key_env} is not set: keys are given at {source.key_url}"
         found.append(Missing(what, f"export {source.key_env}=KEY"))
-    if getattr(source, "needs_contact", False) and not contact:
+    if source.needs_contact and not contact:
         what = "it asks for a contact: an e-mail address or a page of yours"
         found.append(Missing(what, command_line(root, "sources", "contact", "ADDRESS")))
     return found

@@ -1,4 +1,4 @@
-"""The commands check, caption, build, status and explain, on a folder of real images."""
+"""The commands check, caption, build and explain, on a folder of real images."""
 
 import hashlib
 import inspect
