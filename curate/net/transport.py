@@ -90,8 +90,8 @@ def check_contact(text: str) -> str:
     """
     if _CONTACT.fullmatch(text) and text.strip():
         return text.strip()
-    problem = "a contact is 3 to 200 plain characters in one line, without ( ) and \\"
-    raise UsageError("the contact", problem, fix="give an e-mail address or a web page")
+    problem = "is to be 3 to 200 plain characters in one line, without ( ) and \\"
+    raise UsageError(f"contact {text[:60]!r}", problem, fix="give an e-mail address or a web page")
 
 
 def user_agent(contact: str | None) -> str:
