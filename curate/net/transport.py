@@ -247,6 +247,9 @@ class Transport:
             raise self._explain(TimeoutError(), limits)
         if len(body) > limits.max_bytes and not limits.cuts:
             raise too_large
+        unstated = not {"Content-Length", "Transfer-Encoding"} & {*map(str.title, response.headers)}
+        if not body and unstated and response.status == 200 and not limits.cuts:
+            raise self._explain(ConnectionError("hung up, perhaps in the headers"), limits)
         return bytes(body[: limits.max_bytes]), len(body) > limits.max_bytes
 
     def _check_coding(self, headers: Mapping[str, str]) -> None:
