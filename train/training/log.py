@@ -213,7 +213,7 @@ def show_result(run: Path, *, as_json: bool) -> None:
         on = "held-out" if c["held_out"] else "training"
         lines.append(f"PSNR {size} px\t{c['psnr']} dB, bicubic {c['bicubic']} dB, on {on} images")
         lines.append(f"detail {size} px\t{sampler.describe_high_frequency(c)}")
-    terminal.write_stdout("".join(f"{line}\n" for line in lines))
+    terminal.print_lines([line.split("\t") for line in lines])
 
 
 def show_results(runs: Sequence[Path], *, as_json: bool) -> None:
