@@ -15,6 +15,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from servers import Answer, Pixabay, Server, image_bytes, openverse_result, run_server
 
+import train.cli
 from curate import cli, sources
 from curate.dataset.folder import Dataset
 from curate.dataset.journal import append_row, read_rows
@@ -45,8 +46,9 @@ def search(
 
 
 POSTCARDS = Source(
-    name="postcards", summary="cards of old", help="Take postcards.", search=search, limit=2
-)
+    name="postcards", summary="cards of old", help="Take postcards.", search=search, limit=2,
+    media_hosts=None, seconds_between=0.0, requests_per_minute=1_000_000,
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -100,6 +102,29 @@ def test_what_a_new_source_does_not_declare_is_refused(curate, tmp_path, capsys,
     assert curate("fetch", "postcards", "--query", "sea", "--data", str(data), *words) == 2
     assert problem in capsys.readouterr().err
     assert not data.exists()
+
+
+def test_what_is_gone_is_asked_for_again_when_told_and_failures_have_an_exit_code(
+    curate, tmp_path, capsys
+):
+    with run_server() as server:
+        cards = [{"id": "a", "url": f"{server.url}/a.png", "title": "card"}]
+        server.routes["/cards"] = lambda query: Answer(json.dumps({"cards": cards}).encode())
+        where = ("--endpoint", server.url, "--data", str(tmp_path))
+        words = ("fetch", "postcards", "--query", "sea", *where)
+        assert curate(*words) == 0
+        assert "failed: gone\t1" in capsys.readouterr().out
+        assert curate(*words) == 0
+        assert "left out: gone\t1" in capsys.readouterr().out
+        server.routes["/a.png"] = lambda query: Answer(b"", 429, {"Retry-After": "9999"})
+        for again in (("--retry", "gone"), ()):
+            assert curate(*words, *again) == 4
+            said = capsys.readouterr()
+            assert "failed, tried again next time\t1" in said.out
+            assert "1 images did not come for now" in said.err
+        server.routes["/a.png"] = lambda query: Answer(image_bytes(1))
+        assert curate(*words) == 0
+        assert "new\t1" in capsys.readouterr().out
 
 
 def test_help_and_list_tell_of_a_new_source(curate, tmp_path, capsys):
@@ -214,7 +239,7 @@ def test_an_option_that_counts_once_may_be_given_once(
 
 
 def test_every_command_minds_options_given_twice():
-    waiting = [typer.main.get_command(cli.app)]
+    waiting = [typer.main.get_command(app) for app in (cli.app, train.cli.app)]
     while waiting:
         command = waiting.pop()
         inner = getattr(command, "commands", None)

@@ -10,6 +10,7 @@ from typer import Argument, Option
 
 from curate.errors import UsageError
 from curate.system import terminal
+from curate.system.commands import Commands
 
 if TYPE_CHECKING:
     from train.config import TrainConfig
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 Part = TypeVar("Part")
 
-app = typer.Typer(
+app = Commands(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
