@@ -382,9 +382,11 @@ def listed(folder: Path, prompts: Sequence[str], wrong: dict[str, str], each: in
 def verify_listed(
     capsys: pytest.CaptureFixture[str], folder: Path, shards: Path, *more: str
 ) -> tuple[int, str]:
-    typed = ["verify", "--generated", str(folder), "--shards", str(shards), "--scorer", "nearest"]
+    typed = ["verify", "--generated", str(folder), "--shards", str(shards), *more]
+    for option, usual in (("--scorer", "nearest"), ("--word", "star")):
+        typed += [] if option in more else [option, usual]
     with pytest.raises(SystemExit) as ended:
-        main([*typed, "--word", "star", *more])
+        main(typed)
     out, err = capsys.readouterr()
     return int(ended.value.code or 0), out + err
 
