@@ -93,6 +93,13 @@ def test_stops_at_the_limit_without_asking_again(tmp_path, server, status):
     assert len(server.asked) == 1
 
 
+def test_a_pause_that_is_asked_for_in_seconds_is_sat_out(tmp_path, server):
+    pages(server, [result(server, 0)])
+    search, busy = server.routes["/v1/images/"], iter([Answer(b"", 429, {"Retry-After": "1"})])
+    server.routes["/v1/images/"] = lambda query: next(busy, None) or search(query)
+    assert run(tmp_path, server).new == 1
+
+
 def test_a_wrong_licence_name_is_told_in_the_source_s_words(tmp_path, server):
     text = b"{\"detail\": \"Invalid input given for fields. 'license' -> 'x' does not exist.\"}"
     server.routes["/v1/images/"] = lambda query: Answer(text, 400)
