@@ -473,6 +473,24 @@ def test_dead_links_do_not_keep_from_those_that_are_there(data, server):
     assert run(data, server, limit=200).new == 7
 
 
+def test_what_failed_has_its_turn_also_where_a_later_page_fails(data, server, monkeypatch):
+    monkeypatch.setattr(pixabay, "PAGE_SIZE", 3)
+    api = Pixabay(server, count=6)
+    there = server.routes["/get/1_1280.png"]
+    server.routes["/get/1_1280.png"] = lambda query: Answer(b"", 503)
+    server.routes["/api/"] = lambda query: (
+        api.search(query) if query["page"] == "1" else Answer(b"out of order", 403)
+    )
+    said: list[str] = []
+    for new, kept in ((2, "new 2"), (1, "new 1, updated 0, known 2")):
+        with pytest.raises(SourceError, match="answered 403: out of order"):
+            run(data, server, said=said)
+        assert f"pixabay: kept so far: {kept}" in said[-1]
+        assert sum(s.sha256 is not None for s in rows(data).values()) == 1 + 2 - (new == 2)
+        assert not data.journal.exists()
+        server.routes["/get/1_1280.png"] = there
+
+
 def test_a_host_that_fails_is_left_alone_and_has_its_turn_the_next_time(data, server):
     """Those that were not asked for come first, so that the same ones cannot fail for ever."""
     Pixabay(server, count=12)
