@@ -438,7 +438,7 @@ def test_three_true_images_prove_nothing(tmp_path: Path, capsys: pytest.CaptureF
 
     assert code == 6
     assert "no scorer surely tells the word from its neighbours on real images" in printed
-    assert "add real images" in printed
+    assert "more real images with the word" in printed
 
 
 # --- sizes ------------------------------------------------------------------------------------
