@@ -40,7 +40,8 @@ APPS = {"curate": curate.cli.app, "train": train.cli.app}
 MAINS = {"curate": curate.cli.main, "train": train.cli.main}
 DOCUMENTS = [
     ROOT / "README.md",
-    *(ROOT / "docs" / f"{name}.md" for name in ("coverage", "sources", "rights", "shards")),
+    *(ROOT / "docs" / f"{name}.md" for name in ("coverage", "sources", "rights")),
+    *(ROOT / "docs" / f"{name}.md" for name in ("opt-outs", "shards")),
     *(ROOT / "docs" / f"{name}.md" for name in ("training", "library", "architecture")),
 ]
 LIBRARY = ROOT / "docs" / "library.md"
