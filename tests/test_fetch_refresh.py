@@ -112,6 +112,16 @@ def test_a_document_of_a_host_counts_when_its_content_is_new(data, server, monke
     assert not [path for path in server.paths() if path.startswith("/pictures/")]
 
 
+def test_a_document_that_says_nothing_of_training_is_no_opt_out(data, server, monkeypatch):
+    server.routes["/ai.txt"] = lambda query: Answer(b"# nothing yet\n")
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", str(1700000000 + 2 * DAY))
+    path = data.evidence / rows(data)[0].site_evidence[0][:2] / rows(data)[0].site_evidence[0]
+    path.unlink()  # a lost answer is no obstacle, and is kept anew
+    done = ask(data, server)
+    assert (done.asked, done.opted_out, done.unchanged) == (COUNT, 0, 0)
+    assert [len(s.site_evidence) for s in rows(data)] == [len(DOCUMENTS) + 2] * COUNT
+
+
 def test_a_failing_host_costs_nothing_but_the_next_try(data, server):
     before = data.manifest.read_bytes()
     there = server.routes["/pictures/1.png"]

@@ -15,9 +15,9 @@ from typing import Any
 
 from curate.dataset.evidence import StoredAnswer, read_answer
 from curate.dataset.folder import Dataset, Store, write_json
-from curate.dataset.sample import DUPLICATE, Sample, utc_now
+from curate.dataset.sample import DUPLICATE, Sample, Signal, utc_now
 from curate.dataset.statements import join_statements
-from curate.errors import SourceError
+from curate.errors import InputError, SourceError
 from curate.fetch.account import FetchAccount, make_row
 from curate.fetch.plan import plan
 from curate.fetch.search import read_key
@@ -26,7 +26,7 @@ from curate.net.connection import Net, NetOptions, connect
 from curate.net.failure import PASSING, Failure, FailureKind
 from curate.net.media import Want
 from curate.net.redact import Url
-from curate.rights.signals.collect import refuse_before_asking
+from curate.rights.signals.collect import refuse_before_asking, signals_of
 from curate.sources import SOURCES, contact, terms
 from curate.sources.base import Answer, Source
 from curate.system.progress import SILENT, Progress, track
@@ -121,18 +121,28 @@ def _refresh_source(
                 progress.say(f"{error.subject}: {error.problem}; the same command goes on later")
                 return
             times[row.key] = utc_now()
-            _count(summary, row, now)
+            _count(summary, row, now, Store(evidence))
             if now != row:
                 account.update(now)
 
 
-def _count(summary: RefreshSummary, before: Sample, now: Sample) -> None:
+def _count(summary: RefreshSummary, before: Sample, now: Sample, evidence: Store) -> None:
     summary.asked += 1
     summary.unchanged += now == before
     summary.restated += now.restated != before.restated
-    said = ("opt_outs", "headers", "site_evidence")
-    summary.opted_out += any(getattr(now, name) != getattr(before, name) for name in said)
+    summary.opted_out += bool(_said_against(now, evidence) - _said_against(before, evidence))
     summary.gone += now.gone != before.gone
+
+
+def _said_against(row: Sample, evidence: Store) -> set[Signal]:
+    """What is said against training, as far as the stored answers are there that say it."""
+    there = []
+    for sha256 in row.site_evidence:
+        with suppress(InputError):
+            read_answer(evidence, sha256)
+            there.append(sha256)
+    row = replace(row, site_evidence=tuple(there))
+    return {signal for signal in signals_of(row, evidence) if signal.allows is False}
 
 
 class _NotNowError(Exception):
@@ -182,7 +192,10 @@ class _Asker:
         if isinstance(documents, Failure):
             raise _NotNowError(documents.detail)
         answers = {sha256: read_answer(store, sha256) for sha256 in documents}
-        heard = {_content(read_answer(store, sha256)) for sha256 in row.site_evidence}
+        heard = set()
+        for sha256 in row.site_evidence:
+            with suppress(InputError):  # missing or changed: check says so, and it is kept anew
+                heard.add(_content(read_answer(store, sha256)))
         new = tuple(s for s, answer in answers.items() if _content(answer) not in heard)
         refused = refuse_before_asking(url, list(answers.values())) is not None
         return join_statements(row, replace(row, site_evidence=new)), refused
