@@ -99,6 +99,25 @@ def test_what_is_new_is_added_beside_what_was_said_first(data, server):
     assert data.read().history[-1]["step"] == "refresh"
 
 
+def test_an_image_is_asked_for_only_if_it_is_another_now(data, server, monkeypatch):
+    """The server says that it is the same, and may say more of it all the same."""
+    told = []
+    lines = ('ETag: "a"', "Last-Modified: Mon, 02 Nov 2026 10:00:00 GMT")
+    with data.lock():
+        samples = [replace(s, headers=(*s.headers, *lines)) for s in rows(data)]
+        data.record_step(data.read(), "of the test", {}, samples)
+
+    def route(query: dict[str, str]) -> Answer:
+        told.append(server.headers[-1])
+        return Answer(b"", 304, {"X-Robots-Tag": "noai"} if len(told) == 1 else {})
+
+    for number in range(COUNT):
+        server.routes[f"/pictures/{number}.png"] = route
+    assert ask(data, server) == RefreshSummary(asked=COUNT, unchanged=COUNT - 1, opted_out=1)
+    assert [h["if-none-match"] for h in told] == ['"a"'] * COUNT
+    assert {h["if-modified-since"] for h in told} == {"Mon, 02 Nov 2026 10:00:00 GMT"}
+
+
 def test_a_document_of_a_host_counts_when_its_content_is_new(data, server, monkeypatch):
     ask(data, server)
     assert [len(s.site_evidence) for s in rows(data)] == [len(DOCUMENTS)] * COUNT

@@ -24,7 +24,7 @@ from curate.fetch.search import read_key
 from curate.net.answers import MAX_AGE, AnswerCache
 from curate.net.connection import Net, NetOptions, connect
 from curate.net.failure import PASSING, Failure, FailureKind
-from curate.net.media import Want
+from curate.net.media import Want, conditions_of
 from curate.net.redact import Url
 from curate.rights.signals.collect import refuse_before_asking, signals_of
 from curate.sources import SOURCES, contact, terms
@@ -206,7 +206,8 @@ class _Asker:
         if kept := self.answers.get_fresh(Url(url)):
             headers = kept[0].headers
         else:
-            got = self.net.media.get(Want(url, self.source.media_hosts))
+            conditions = conditions_of(row.headers)
+            got = self.net.media.get(Want(url, self.source.media_hosts, conditions=conditions))
             if isinstance(got, Failure):
                 if got.kind is FailureKind.GONE:
                     return _gone(row)

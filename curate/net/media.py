@@ -1,12 +1,16 @@
 """Images: one at a time, from whatever server their source names; no server can raise anything."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from curate.net.failure import Failure, kind_of_status
 from curate.net.guard import AddressRefusedError
 from curate.net.transport import Request
 from curate.net.tries import Courier
+
+NOT_MODIFIED = 304
+CONDITIONS = {"etag": "If-None-Match", "last-modified": "If-Modified-Since"}
 
 
 @dataclass(frozen=True)
@@ -18,13 +22,14 @@ class Want:
     # given the kept header lines of each answer of the chain, a `dropped` reason such as
     # "opt-out:x-robots-tag:noai" that ends it before the body is read
     unwanted: Callable[[Sequence[str]], str | None] = lambda headers: None
+    conditions: Mapping[str, str] = field(default_factory=dict)  # of `conditions_of`
 
 
 @dataclass(frozen=True)
 class Got:
     """An image as it came."""
 
-    body: bytes
+    body: bytes  # none of an image that has not changed
     url: str  # after redirects, secrets removed
     # lines `Name: value` that may bear on rights, and ETag and Last-Modified, as received, of
     # every answer of the chain, redirects first
@@ -58,12 +63,28 @@ class Media:
             hosts = (*hosts, endpoint.host)
         request = Request(
             url=want.url, limits=self.courier.limits.image, hosts=hosts, gap_s=self.gap_s,
-            unwanted=want.unwanted,
+            unwanted=want.unwanted, conditions=want.conditions,
         )  # fmt: skip
         reply = self.courier.fetch(request)
         if isinstance(reply, Failure):
             return reply
-        if kind := kind_of_status(reply.status):
+        same = reply.status == NOT_MODIFIED and want.conditions
+        if not same and (kind := kind_of_status(reply.status)):
             detail = f"the server answered {reply.status}"
             return Failure(kind, detail, reply.lines, reply.redirects)
         return Got(reply.body, transport.scrub(reply.target.url), reply.lines, reply.redirects)
+
+
+def conditions_of(headers: Sequence[str]) -> dict[str, str]:
+    """What asks for an image only if it is another one than that of these kept headers.
+
+    Source: RFC 9110, section 13.1 (conditional requests).
+    """
+    pairs = (
+        (name.lower(), value.strip()) for name, _, value in (h.partition(":") for h in headers)
+    )
+    return {
+        CONDITIONS[name]: value
+        for name, value in pairs
+        if name in CONDITIONS and re.fullmatch(r"[!-~][ -~]{0,200}", value)
+    }

@@ -65,6 +65,7 @@ class Request:
     gap_s: float = 0.0  # seconds to leave after it before its host is asked again
     # given the kept header lines of each answer, why its body is not to be read: a `dropped` reason
     unwanted: Callable[[Sequence[str]], str | None] = lambda headers: None
+    conditions: Mapping[str, str] = field(default_factory=dict)  # such as {"If-None-Match": …}
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ class Transport:
             with (
                 self.budget.turn(target.host, request.gap_s),
                 self._watchdog.deadline(left),
-                closing(self._open(target, request.limits)) as response,
+                closing(self._open(target, request)) as response,
             ):
                 if response.status != 429:  # which says itself how long to wait
                     self.budget.obey_headers(target.host, response.headers)
@@ -202,16 +203,18 @@ class Transport:
             problem = self.scrub(f"{target.host} is not a host to be asked here")
         raise NotAnsweredError(FailureKind.REFUSED, problem)
 
-    def _open(self, target: Target, limits: RequestLimits) -> "BaseHTTPResponse":
+    def _open(self, target: Target, request: Request) -> "BaseHTTPResponse":
         """Send one request, and read the headers of its answer."""
         from urllib3 import Timeout
         from urllib3.exceptions import HTTPError
 
         scheme = self.guard.endpoint.scheme if self.guard.endpoint else target.scheme
+        headers = {**request.conditions, **self._headers, "Host": target.authority}
+        limits = request.limits
         try:
             pool = self._pools.connection_from_host(target.host, target.port, scheme)
             return pool.urlopen(
-                "GET", target.path, headers={**self._headers, "Host": target.authority},
+                "GET", target.path, headers=headers,
                 timeout=Timeout(limits.silence_s), retries=False, redirect=False,
                 assert_same_host=False, preload_content=False, decode_content=False,
             )  # fmt: skip
