@@ -220,8 +220,8 @@ class Reader:
     def run_main(self, name: str, words: list[str], step: Step) -> str:
         words = [CUT.get(before, word) for before, word in zip(["", *words], words, strict=False)]
         words += MORE.get((name, words[0]), [])
-        if words[:2] in (["fetch", "openverse"], ["fetch", "pixabay"]):
-            words += ["--endpoint", self.url]
+        asks = words[:2] in (["fetch", "openverse"], ["fetch", "pixabay"], ["check", "--refresh"])
+        words += ["--endpoint", self.url] if asks else []
         if words[0] == "explain":  # the key ends in the hash of other bytes
             stem = words[1].rpartition("-")[0]
             rows = curate.dataset.folder.Dataset(Path("data")).read().samples
