@@ -21,6 +21,7 @@ from servers import Answer, Server, image_bytes, openverse_page, openverse_resul
 from curate.commands.gaps import GapsSettings, vocab_gaps
 from curate.dataset.folder import Dataset
 from curate.errors import ExitCode
+from curate.net.site import DOCUMENTS
 from curate.report import baseline
 from curate.report.budget import MAX_RESULTS, Gap, plan_fetches, split_budget
 from curate.report.plan import Plan, make_plan, plan_script
@@ -341,7 +342,7 @@ def test_bash_runs_the_script_and_the_gap_closes(tmp_path, monkeypatch):
             done = run_bash(tmp_path)
             assert done.returncode == 0, done.stderr
             assert "closed: 1: dragon (missing, 0 images -> covered, 2 images)" in done.stderr
-            asked = [path for path in server.paths() if path not in DOCUMENTS]
+        asked = [path for path in server.paths() if path not in DOCUMENTS]
         assert len(asked) == 3  # one search, two images; the second time nothing
     rows = Dataset(Path("data")).read().samples
     assert len(rows) == 2 and all(r.train and r.train.decision == "allow" for r in rows)
