@@ -164,6 +164,15 @@ def test_all_that_is_known_is_told(dataset, found, capsys):
     assert said[-1].endswith("; nothing changes that: its owner opted out")
 
 
+def test_who_marked_their_own_file_is_told_how_to_take_it_back(dataset, found):
+    mark = Signal("xmp:DMI-PROHIBITED", False, "item")
+    refused = Verdict("deny", ("opt-out:xmp:DMI-PROHIBITED",))
+    mine = replace(found, license="LicenseRef-Own", license_by="user", embedded=(mark,))
+    assert "take that mark out" in verdict_advice(mine, refused, dataset)
+    theirs = replace(mine, license="CC-BY-4.0")
+    assert verdict_advice(theirs, refused, dataset).endswith("its owner opted out")
+
+
 def test_members_of_a_group_are_told_with_their_own_verdicts(dataset, found):
     strict = replace(found, key="folder-2", source="folder", license_text="CC BY-ND 4.0")
     strict = replace(strict, license_url=None, image_url=None, dropped="duplicate:openverse-1")

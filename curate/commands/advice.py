@@ -3,7 +3,7 @@
 from curate.dataset.folder import Dataset, command_line
 from curate.dataset.sample import DUPLICATE, Sample, Verdict
 from curate.rights.decide import OPEN_KINDS, RESTRICTIONS
-from curate.rights.licences import kinds_of
+from curate.rights.licences import OWN, kinds_of
 from curate.rights.policy import SIGNALS
 from curate.rights.removals import REMOVED
 from curate.rights.signals.content_credentials import UNREAD, can_read_credentials
@@ -11,6 +11,7 @@ from curate.rights.signals.embedded import READ_CREDENTIALS
 
 DECISIVE = {"licence-family", "licence-conflict", "licence-nd"}  # beside these nothing else helps
 OPTED_OUT = "nothing changes that: its owner opted out"
+OWN_MARK = "its file says so itself: if you made it, take that mark out and fetch the folder again"
 
 
 def drop_advice(sample: Sample, dataset: Dataset) -> str:
@@ -64,8 +65,9 @@ def _advice(code: str, sample: Sample, verdict: Verdict, dataset: Dataset) -> st
     if name.startswith("evidence-"):
         lost = "put back" if name == "evidence-missing" else "put back as it was"
         return f"what its source said has to be {lost}, then curate check decides"
+    marked = sample.license == OWN and any(signal.name == detail for signal in sample.embedded)
     why = {
-        "opt-out": OPTED_OUT,
+        "opt-out": OWN_MARK if marked else OPTED_OUT,
         REMOVED: f"{command_line(dataset.root, 'remove', '--undo', sample.key)} takes it back",
         "drift": f"its source states another licence by now; {weighed}",
         "gone-at-source": f"its source has it no more; {weighed}",
