@@ -13,10 +13,10 @@ from curate.dataset.evidence import read_answer
 from curate.dataset.folder import Dataset, Store
 from curate.errors import SourceError, UsageError
 from curate.fetch.run import FetchOptions, FetchSummary, fetch_images
+from curate.net.api import Answer as ApiAnswer
 from curate.net.connection import NetOptions
 from curate.net.guard import Endpoint
 from curate.sources import openverse
-from curate.sources.base import Answer as ApiAnswer
 
 QUICK = replace(openverse.SOURCE, requests_per_minute=1_000_000, seconds_between=0.0)
 

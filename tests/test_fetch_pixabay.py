@@ -18,13 +18,13 @@ from curate.dataset.folder import Dataset
 from curate.dataset.sample import Sample, Verdict
 from curate.errors import InputError, LicenceError, SourceError, UsageError
 from curate.fetch.run import FetchOptions, FetchSummary, Retry, fetch_images
+from curate.net.api import Answer as ApiAnswer
 from curate.net.connection import NetOptions
 from curate.net.guard import Endpoint
 from curate.net.site import DOCUMENTS
 from curate.net.transport import RequestLimits
 from curate.net.tries import Limits
 from curate.sources import openverse, pixabay, terms
-from curate.sources.base import Answer as ApiAnswer
 from curate.system import terminal
 
 QUICK = replace(pixabay.SOURCE, requests_per_minute=1_000_000, seconds_between=0.0)

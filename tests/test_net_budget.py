@@ -188,7 +188,7 @@ def test_pauses_add_up_until_something_comes(asking):
 
 def test_an_api_pauses_as_asked_too(asking):
     asking.answers = [busy("3"), Answer(b"{}")]
-    assert asking.opened.api.get_json("https://api.test/v1", {})[0] == {}
+    assert asking.opened.api.get_json("https://api.test/v1", {}).body == {}
     assert asking.clock.slept == [3]
     asking.answers = [busy("500")]
     with pytest.raises(SourceError, match="asks us to stay away for 500 s") as caught:

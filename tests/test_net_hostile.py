@@ -84,7 +84,7 @@ def test_a_hostile_api_or_site_is_a_sentence(tmp_path: Path, case: Case):
         server.serve, server.reads = case.serve, case.reads
         with connect(SERVICE, tmp_path, options=options(server)) as net:
             with pytest.raises(SourceError, match=r"^test: ") as caught:
-                net.api.ask("https://api.test/v1", {"q": "snow"})
+                net.api.get_json("https://api.test/v1", {"q": "snow"})
             assert "\n" not in caught.value.problem and len(caught.value.problem) < 300
             documents = net.sites.documents(server.url)
         robots = b"User-agent: *\nDisallow: /private\n"
@@ -96,7 +96,7 @@ def test_a_hostile_api_or_site_is_a_sentence(tmp_path: Path, case: Case):
                 assert again[0] == documents[0]  # kept for 24 hours
         server.serve = brings(body=b'{"results": []}')
         with connect(SERVICE, tmp_path, options=options(server)) as net:
-            assert net.api.get_json("https://api.test/v1", {"q": "snow"})[0] == {"results": []}
+            assert net.api.get_json("https://api.test/v1", {"q": "snow"}).body == {"results": []}
 
 
 def test_every_kind_of_failure_is_met():
@@ -375,10 +375,10 @@ def test_what_is_no_json_object_is_a_sentence_and_not_kept(tmp_path, body):
             server.serve = brings(body=reply)
             with connect(SERVICE, tmp_path, options=options(server)) as net:
                 if good:
-                    assert net.api.get_json("https://api.test/v1", {})[0] == {"a": 1}
+                    assert net.api.get_json("https://api.test/v1", {}).body == {"a": 1}
                     continue
                 with pytest.raises(SourceError, match=r"^test: answered ") as caught:
-                    net.api.ask("https://api.test/v1", {})
+                    net.api.get_json("https://api.test/v1", {})
                 assert caught.value.__context__ is None
                 assert not list(tmp_path.iterdir())
 
@@ -402,10 +402,10 @@ def test_half_characters_can_be_stored_hashed_and_printed(tmp_path, sent, read):
         server.serve = brings(body=b'{"%s": ["%s"]}' % (sent.encode(), sent.encode()))
         for _ in range(2):  # asked, and from what is kept
             with connect(SERVICE, tmp_path, options=options(server)) as net:
-                value, sha256 = net.api.get_json("https://api.test/v1", {})
-            assert value == {read: [read]}
-            json.dumps(value, ensure_ascii=False).encode()
-        assert len(server.asked) == 1 and len(sha256) == 64
+                answer = net.api.get_json("https://api.test/v1", {})
+            assert answer.body == {read: [read]}
+            json.dumps(answer.body, ensure_ascii=False).encode()
+        assert len(server.asked) == 1 and len(str(answer.evidence)) == 64
 
 
 @given(

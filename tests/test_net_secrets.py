@@ -233,8 +233,8 @@ def test_a_decoded_value_is_without_the_key(tmp_path):
         endpoint = Endpoint("127.0.0.1", server.port)
         server.serve = brings(body=json.dumps({"a": SPELLINGS["JSON"], "b": KEY}).encode())
         with connect(SERVICE, tmp_path, key=SECRET, options=NetOptions(endpoint)) as net:
-            value, _ = net.api.get_json("https://api.test/v1", {})
-    assert value == {"a": REDACTED, "b": REDACTED}
+            answer = net.api.get_json("https://api.test/v1", {})
+    assert answer.body == {"a": REDACTED, "b": REDACTED}
 
 
 def test_the_key_is_sent_to_the_api_alone(tmp_path):

@@ -22,6 +22,7 @@ from curate.dataset.journal import append_row, read_rows
 from curate.errors import InputError, UsageError
 from curate.fetch.account import make_row
 from curate.fetch.run import FetchOptions, fetch_images
+from curate.net.api import Answer as ApiAnswer
 from curate.net.connection import NetOptions
 from curate.net.guard import Endpoint
 from curate.sources import contact, openverse, pixabay
@@ -194,7 +195,7 @@ PIXABAY_RECORD = Pixabay(Server(url="https://cdn.example"), count=0).hit(0)
 def test_a_record_of_anything_is_a_row_that_can_be_kept(tmp_path, record, parse, data):
     names = st.sampled_from([*record, "userURL", "isGRated"])
     changes = data.draw(st.dictionaries(names, anything, min_size=1, max_size=4))
-    found = parse_record({**record, **changes}, parse)
+    found = parse_record(ApiAnswer({}), {**record, **changes}, parse)
     assert replace(found) == found  # cleaned once is cleaned
     row = make_row("openverse", found)
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,220}", row.key)
@@ -209,7 +210,7 @@ def test_a_record_of_anything_is_a_row_that_can_be_kept(tmp_path, record, parse,
 @given(anything)
 def test_a_record_of_another_type_is_malformed(record):
     for parse in (openverse._parse_result, partial(pixabay._parse_hit, "en")):
-        assert str(parse_record(record, parse).dropped).startswith("malformed:")
+        assert str(parse_record(ApiAnswer({}), record, parse).dropped).startswith("malformed:")
 
 
 @pytest.mark.parametrize(

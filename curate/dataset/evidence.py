@@ -15,7 +15,7 @@ class StoredAnswer:
 
     url: str
     status: int
-    headers: tuple[str, ...]  # those that are kept, "Name: value", in the order of the names
+    headers: tuple[str, ...]  # those that are kept, "Name: value", as received
     retrieved: str  # UTC, ISO 8601, seconds
     body: str
 

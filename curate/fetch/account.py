@@ -83,9 +83,7 @@ class FetchAccount:
         """Journal the row of an image that was due, and count it."""
         known = self.rows.get(row.key)
         if known and known.sha256 and known.sha256 == row.sha256:
-            self.summary.known += (
-                1  # its image was lost and is back; what was worked out of it holds
-            )
+            self.summary.known += 1  # its image is back; what was worked out of it holds
             self._keep(join_statements(known, row))
             return
         self._keep(row)

@@ -59,8 +59,7 @@ def fetch_listing(
 
 def _take(account: FetchAccount, row: Sample) -> None:
     known = account.rows.get(row.key)
-    lost = account.is_lost(known)
-    planned = plan(known, row, lost=lost, replaces=SOURCE_FIELDS)
+    planned = plan(known, row, lost=account.is_lost(known), replaces=SOURCE_FIELDS)
     if planned.action is Action.DUE:
         account.add(planned.row)
     elif planned.action is Action.DRIFTED:

@@ -7,9 +7,9 @@ for again, and those that were asked longest ago come first.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -28,7 +28,7 @@ from curate.net.media import Want, conditions_of
 from curate.net.redact import Url
 from curate.rights.signals.collect import refuse_before_asking, signals_of
 from curate.sources import SOURCES, contact, terms
-from curate.sources.base import Answer, Source
+from curate.sources.base import Source
 from curate.system.progress import SILENT, Progress, track
 
 TIMES_FILE = "refreshed.json"  # in a dataset folder: when each image was last asked about
@@ -156,7 +156,6 @@ class _Asker:
     source: Source
     net: Net
     answers: AnswerCache
-    evidence: str | None = field(default=None)  # SHA-256 of the API's last answer
 
     def ask(self, row: Sample) -> Sample:
         """The row with what is said now.
@@ -173,17 +172,12 @@ class _Asker:
         if self.source.lookup is None or row.gone:
             return row
         try:
-            found = self.source.lookup(self._get_json, _identifier(row))
+            found = self.source.lookup(self.net.api.get_json, _identifier(row))
         except KeyError as error:
             raise _NotNowError(f"its source's record lacks the field {error}") from None
         if found is None:
             return _gone(row)
-        said = replace(make_row(self.source.name, found), evidence=self.evidence)
-        return plan(row, said).row
-
-    def _get_json(self, url: str, query: Mapping[str, object]) -> Answer:
-        body, self.evidence = self.net.api.get_json(url, query)
-        return Answer(body, self.evidence)
+        return plan(row, make_row(self.source.name, found)).row
 
     def _ask_site(self, row: Sample) -> tuple[Sample, bool]:
         """The row with what its host says of all it holds, and whether that forbids asking."""

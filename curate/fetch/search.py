@@ -12,13 +12,13 @@ from curate.errors import SourceError, UsageError
 from curate.fetch.account import FetchAccount, make_row
 from curate.fetch.download import Downloader
 from curate.fetch.plan import Action, Retry, holds_place, plan
-from curate.net.api import Api, EndOfResults
+from curate.net.api import Answer, Api, EndOfResults
 from curate.net.connection import NetOptions, connect
 from curate.net.failure import FINAL, FailureKind, is_passing
 from curate.net.redact import KEY, Secret
 from curate.rights import removals
 from curate.sources import contact, terms
-from curate.sources.base import Answer, FoundImage, Source
+from curate.sources.base import FoundImage, Source
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,9 @@ class Search:
         assert self.source.search is not None, "a source has a search or a listing"
 
         def get_json(url: str, query: Mapping[str, object]) -> Answer:
-            body, self.evidence = api.get_json(url, query)
-            return Answer(body, self.evidence)
+            answer = api.get_json(url, query)
+            self.evidence = answer.evidence
+            return answer
 
         try:
             for item in self.source.search(get_json, self.query, **chosen):

@@ -45,10 +45,8 @@ class AnswerCache:
             return None  # none, or damaged: ask again
         return (answer, sha256) if fresh else None
 
-    def keep(
-        self, url: Url, status: int, headers: Sequence[str], body: str
-    ) -> tuple[StoredAnswer, str]:
-        """Store an answer, secrets taken out of `headers` and `body`; it, and its SHA-256.
+    def keep(self, url: Url, status: int, headers: Sequence[str], body: str) -> str:
+        """Store an answer, secrets taken out of `headers` and `body`; its SHA-256.
 
         Args:
             url: what was asked for.
@@ -60,7 +58,7 @@ class AnswerCache:
         sha256 = write_answer(Store(self.root), answer)
         latest = json.dumps({"url": str(url), "answer": sha256}, indent=1, sort_keys=True)
         write_bytes(self._latest_path(url), latest.encode())
-        return answer, sha256
+        return sha256
 
     def _latest_path(self, url: Url) -> Path:
         return self.root / "latest" / f"{hashlib.sha256(str(url).encode()).hexdigest()}.json"

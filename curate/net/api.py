@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from curate.dataset.evidence import StoredAnswer
 from curate.errors import SourceError
 from curate.net.answers import AnswerCache
 from curate.net.failure import Failure, FailureKind
@@ -16,6 +15,14 @@ from curate.net.tries import Courier
 
 RETRY_FIX = "type the same command again; finished work is kept"
 RETRY_LATER_FIX = "type the same command again after that; finished work is kept"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an API answered: a JSON object, and the record of it."""
+
+    body: Mapping[str, Any]
+    evidence: str | None = None  # SHA-256 of the stored answer
 
 
 class EndOfResults(Exception):
@@ -44,11 +51,11 @@ class Api:
     answers: AnswerCache  # where answers are kept
     courier: Courier
 
-    def ask(self, url: str, query: Mapping[str, object]) -> tuple[StoredAnswer, str]:
-        """The answer to a request and its SHA-256, from the last 24 hours' if it is there.
+    def get_json(self, url: str, query: Mapping[str, object]) -> Answer:
+        """The JSON object that answers a request, from the last 24 hours' answers if it is there.
 
-        Its body is the text of a JSON object, which `read_object` reads; nothing else is kept.
-        Arguments of `query` that are None are left out. With an endpoint, that is asked instead.
+        Nothing else is kept. Arguments of `query` that are None are left out. With an endpoint,
+        that is asked instead.
 
         Raises:
             EndOfResults: the source says that there is no such page.
@@ -59,25 +66,16 @@ class Api:
         if endpoint := transport.guard.endpoint:
             url = endpoint.origin + urlsplit(url).path
         request = Url(url, asked, self.service.key_parameter, transport.key)
-        kept = self.answers.get_fresh(request)
-        if kept is None:
-            reply, body = self._request(request)
-            self._object(body)  # only a usable answer is kept
-            kept = self.answers.keep(request, reply.status, reply.lines, body)
-        return kept
-
-    def get_json(self, url: str, query: Mapping[str, object]) -> tuple[dict[str, Any], str]:
-        """The JSON object that answers a request, and the SHA-256 of the answer; as `ask`."""
-        answer, sha256 = self.ask(url, query)
-        return self._object(answer.body), sha256
+        if kept := self.answers.get_fresh(request):
+            return Answer(self._object(kept[0].body), kept[1])
+        reply, body = self._request(request)
+        value = self._object(body)  # only a usable answer is kept
+        return Answer(value, self.answers.keep(request, reply.status, reply.lines, body))
 
     def _request(self, url: Url) -> tuple[Reply, str]:
         """A good answer to a request, and its body as scrubbed text."""
-        revealed = url.reveal()
         gap = max(self.service.seconds_between, 60.0 / self.service.requests_per_minute)
-        host = str(urlsplit(revealed).hostname)
-        limits = self.courier.limits.answer
-        request = Request(url=revealed, limits=limits, hosts=(host,), gap_s=gap)
+        request = Request(url=url.reveal(), limits=self.courier.limits.answer, gap_s=gap)
         reply = self.courier.fetch(request, waits=lambda reply: self._refusal(reply) is None)
         if isinstance(reply, Failure):
             fix = RETRY_LATER_FIX if reply.kind is FailureKind.BUSY else RETRY_FIX

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from curate.net.failure import Failure, kind_of_status
-from curate.net.guard import AddressRefusedError
 from curate.net.transport import Request
 from curate.net.tries import Courier
 
@@ -51,15 +50,8 @@ class Media:
         its own host counts among `want.hosts`.
         """
         transport = self.courier.transport
-        endpoint = transport.guard.endpoint
         hosts = want.hosts
-        try:
-            host = transport.guard.read(want.url).host
-        except AddressRefusedError:
-            host = ""  # which the courier says
-        if hosts is None:
-            hosts = (host,)
-        elif endpoint:
+        if hosts is not None and (endpoint := transport.guard.endpoint):
             hosts = (*hosts, endpoint.host)
         request = Request(
             url=want.url, limits=self.courier.limits.image, hosts=hosts, gap_s=self.gap_s,

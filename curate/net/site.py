@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 from curate.net.answers import AnswerCache
 from curate.net.failure import Failure, FailureKind
-from curate.net.guard import AddressRefusedError
 from curate.net.redact import Url
-from curate.net.transport import Request
+from curate.net.transport import NotAnsweredError, Request
 from curate.net.tries import Courier
 
 ROBOTS = "/robots.txt"  # RFC 9309
@@ -29,11 +28,10 @@ class Sites:
         means "absent"; robots.txt that cannot be had at all is a failure, as RFC 9309, section
         2.3.1, has it: nobody knows what it says. One of the others that cannot be had is left out.
         """
-        transport = self.courier.transport
         try:
-            origin = transport.guard.read(url).origin
-        except AddressRefusedError as error:
-            return Failure(FailureKind.REFUSED, transport.scrub(str(error)))
+            origin = self.courier.transport.read(url).origin
+        except NotAnsweredError as error:
+            return error.failure
         found = []
         for path in DOCUMENTS:
             sha256 = self._document(origin, path)
@@ -48,7 +46,8 @@ class Sites:
         if kept := self.answers.get_fresh(url):
             return kept[1]
         limits = self.courier.limits.site
-        reply = self.courier.fetch(Request(url=str(url), limits=limits, gap_s=self.gap_s))
+        request = Request(url=str(url), limits=limits, strays=True, gap_s=self.gap_s)
+        reply = self.courier.fetch(request)
         if isinstance(reply, Failure):
             detail = f"its host's {path.rpartition('/')[2]} cannot be had: {reply.detail}"
             return Failure(reply.kind, detail)
@@ -60,4 +59,4 @@ class Sites:
             said = f"{origin}{path} is longer than {limits.max_bytes} bytes; the rest is not read"
             self.courier.transport.budget.progress.say(scrub(said))
         body = scrub(reply.body.decode(errors="replace"))
-        return self.answers.keep(url, reply.status, reply.lines, body)[1]
+        return self.answers.keep(url, reply.status, reply.lines, body)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urljoin
 
 from curate import __version__
@@ -61,7 +61,8 @@ class Request:
 
     url: str
     limits: RequestLimits
-    hosts: tuple[str, ...] | None = None  # where it may go, redirects included; None: anywhere
+    hosts: tuple[str, ...] | None = None  # that may be asked, redirects included; None: its own
+    strays: bool = False  # whether redirects may lead to any other host
     gap_s: float = 0.0  # seconds to leave after it before its host is asked again
     # given the kept header lines of each answer, why its body is not to be read: a `dropped` reason
     unwanted: Callable[[Sequence[str]], str | None] = lambda headers: None
@@ -135,6 +136,17 @@ class Transport:
         """The text without the key."""
         return self.key.scrub(text) if self.key else text
 
+    def read(self, url: str) -> Target:
+        """Where a request for `url` goes.
+
+        Raises:
+            NotAnsweredError: the guard refuses it.
+        """
+        try:
+            return self.guard.read(url)
+        except AddressRefusedError as error:
+            raise NotAnsweredError(FailureKind.REFUSED, self.scrub(str(error))) from None
+
     def send(self, request: Request) -> Reply:
         """Ask once; the answer, whatever its status.
 
@@ -146,15 +158,18 @@ class Transport:
         try:
             return self._follow(request, lines, led_on)
         except NotAnsweredError as error:
-            said: dict[str, Any] = {"headers": tuple(lines), "redirects": tuple(led_on)}
-            error.failure = replace(error.failure, **said)
+            error.failure = replace(error.failure, headers=tuple(lines), redirects=tuple(led_on))
             raise
 
     def _follow(self, request: Request, lines: list[str], led_on: list[str]) -> Reply:
         """Send, from redirect to redirect; fills `lines` and `led_on` as it goes."""
-        url, left = request.url, request.limits.total_s
+        url, left, hosts = request.url, request.limits.total_s, request.hosts
         for _ in range(MAX_REDIRECTS + 1):
-            target = self._read(url, request.hosts)
+            target = self.read(url)
+            hosts = (target.host,) if hosts is None else hosts
+            if target.host not in hosts and not request.strays:
+                problem = self.scrub(f"{target.host} is not a host to be asked here")
+                raise NotAnsweredError(FailureKind.REFUSED, problem)
             if why := self.budget.why_resting(target.host):
                 raise NotAnsweredError(FailureKind.BUSY, why)
             with (
@@ -191,17 +206,6 @@ class Transport:
             kind, _, detail = why.partition(":")
             raise NotAnsweredError(FailureKind(kind), detail)
         return location or None
-
-    def _read(self, url: str, hosts: tuple[str, ...] | None) -> Target:
-        try:
-            target = self.guard.read(url)
-        except AddressRefusedError as error:
-            problem = self.scrub(str(error))
-        else:
-            if hosts is None or target.host in hosts:
-                return target
-            problem = self.scrub(f"{target.host} is not a host to be asked here")
-        raise NotAnsweredError(FailureKind.REFUSED, problem)
 
     def _open(self, target: Target, request: Request) -> "BaseHTTPResponse":
         """Send one request, and read the headers of its answer."""

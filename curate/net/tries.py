@@ -5,19 +5,12 @@ from dataclasses import dataclass, field
 
 from curate.net.budget import stated_pause
 from curate.net.failure import Failure, FailureKind, kind_of_status
-from curate.net.guard import AddressRefusedError
 from curate.net.transport import NotAnsweredError, Reply, Request, RequestLimits, Transport
 
+_IMAGE = RequestLimits(total_s=60.0, max_bytes=30_000_000, bytes_per_s=4096, grace_s=5.0)
+# 500 KiB are what RFC 9309, section 2.5, asks a reader of robots.txt to read
+_SITE = RequestLimits(total_s=20.0, max_bytes=512_000, cuts=True)
 _UNSTATED_PAUSE_S = 60.0  # where a server says "too many" and not for how long
-
-
-def _image_limits() -> RequestLimits:
-    return RequestLimits(total_s=60.0, max_bytes=30_000_000, bytes_per_s=4096, grace_s=5.0)
-
-
-def _site_limits() -> RequestLimits:
-    """500 KiB are what RFC 9309, section 2.5, asks a reader of robots.txt to read."""
-    return RequestLimits(total_s=20.0, max_bytes=512_000, cuts=True)
 
 
 @dataclass(frozen=True)
@@ -25,8 +18,8 @@ class Limits:
     """When to stop waiting, reading and trying; hosts and gaps are the source's."""
 
     answer: RequestLimits = field(default_factory=RequestLimits)
-    image: RequestLimits = field(default_factory=_image_limits)
-    site: RequestLimits = field(default_factory=_site_limits)
+    image: RequestLimits = _IMAGE
+    site: RequestLimits = _SITE
     tries: int = 3
     backoff_s: float = 2.0  # seconds before the second try, doubled before each further one
 
@@ -50,9 +43,9 @@ class Courier:
         """
         budget = self.transport.budget
         try:
-            host = self.transport.guard.read(request.url).host
-        except AddressRefusedError as error:
-            return Failure(FailureKind.REFUSED, self.transport.scrub(str(error)))
+            host = self.transport.read(request.url).host
+        except NotAnsweredError as error:
+            return error.failure
         if why := budget.why_resting(host):
             return Failure(FailureKind.BUSY, why)
         for attempt in range(self.limits.tries):
@@ -84,8 +77,8 @@ class Courier:
             seconds = _UNSTATED_PAUSE_S if stated is None else stated
             last = attempt + 1 == self.limits.tries
             if last or not budget.sit_out(host, seconds):
-                budget.rest(host, seconds, f"{host} asks us to stay away for {_span(seconds)}")
-                why = budget.why_resting(host) or ""
+                why = f"{host} asks us to stay away for {_span(seconds)}"
+                budget.rest(host, seconds, why)
                 return Failure(FailureKind.BUSY, why, reply.lines, reply.redirects), None
             said = f"too many requests; waiting {seconds:.0f} s as asked"
             budget.progress.say(f"{self.name}: {said}")

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from curate.dataset.sample import make_key
-from curate.net.api import Service
+from curate.net.api import Answer, Service
 
 T = TypeVar("T")
 QueryOption = Annotated[
@@ -25,14 +25,6 @@ _URL_FIELDS = ("image_url", "page_url", "author_url", "license_url")
 _LIST_FIELDS = ("tags", "texts", "opt_outs", "restrictions")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _CONTROL_IN_CAPTIONS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]+")  # these may have lines
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What an API answered: a JSON object, and the record of it."""
-
-    body: Mapping[str, Any]
-    evidence: str | None = None  # SHA-256 of the stored answer
 
 
 GetJson = Callable[[str, Mapping[str, object]], Answer]
@@ -141,10 +133,7 @@ def read_pages(
     """
     met: set[str] = set()
     for page in pages:
-        found = [
-            replace(parse_record(record, parse), evidence=page.evidence)
-            for record in required(page.body, records, list)
-        ]
+        found = [parse_record(page, one, parse) for one in required(page.body, records, list)]
         malformed = [item.dropped for item in found if is_malformed(item.dropped)]
         if found and len(malformed) == len(found) and (len(found) > 1 or not met):
             raise KeyError(str(malformed[0]).partition(":")[2])
@@ -156,14 +145,14 @@ def read_pages(
 
 
 def parse_record(
-    record: Mapping[str, Any], parse: Callable[[Mapping[str, Any]], FoundImage]
+    answer: Answer, record: Mapping[str, Any], parse: Callable[[Mapping[str, Any]], FoundImage]
 ) -> FoundImage:
-    """The image of a record, or one that is dropped as `malformed:FIELD`.
+    """The image of a record in an answer, or one that is dropped as `malformed:FIELD`.
 
     Its id is the record's where it has one, else made from a hash of the whole record.
     """
     try:
-        found = parse(record)
+        found = replace(parse(record), evidence=answer.evidence)
         if not _is_usable_id(found.id):
             raise KeyError("id")
         if found.image_url is None and found.dropped is None:
@@ -174,7 +163,8 @@ def parse_record(
         if not isinstance(id, str | int) or isinstance(id, bool) or not _is_usable_id(str(id)):
             text = json.dumps(record, sort_keys=True)
             id = f"malformed-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-        return FoundImage(id=str(id), dropped=f"malformed:{error.args[0]}")
+        dropped = f"malformed:{error.args[0]}"
+        return FoundImage(id=str(id), dropped=dropped, evidence=answer.evidence)
 
 
 def is_malformed(dropped: str | None) -> bool:

@@ -13,9 +13,8 @@ from urllib.parse import quote
 import typer
 
 from curate.errors import SourceError, UsageError
-from curate.net.api import EndOfResults
+from curate.net.api import Answer, EndOfResults
 from curate.sources.base import (
-    Answer,
     FoundImage,
     GetJson,
     QueryOption,
@@ -65,7 +64,7 @@ def lookup(get_json: GetJson, id: str) -> FoundImage | None:
         answer = get_json(f"{URL}{quote(id)}/", {})
     except EndOfResults:
         return None
-    return parse_record(answer.body, _parse_result)
+    return parse_record(answer, answer.body, _parse_result)
 
 
 def _pages(get_json: GetJson, asked: Mapping[str, object]) -> Iterator[Answer]:

@@ -12,9 +12,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from curate.errors import SourceError
-from curate.net.api import EndOfResults
+from curate.net.api import Answer, EndOfResults
 from curate.sources.base import (
-    Answer,
     FoundImage,
     GetJson,
     QueryOption,
@@ -88,8 +87,9 @@ def search(  # noqa: PLR0913 one a documented parameter
 
 def lookup(get_json: GetJson, id: str) -> FoundImage | None:
     """One image as Pixabay describes it now; None: it has it no more."""
-    hits = required(get_json(URL, {"id": id}).body, "hits", list)
-    return parse_record(hits[0], partial(_parse_hit, "en")) if hits else None
+    answer = get_json(URL, {"id": id})
+    hits = required(answer.body, "hits", list)
+    return parse_record(answer, hits[0], partial(_parse_hit, "en")) if hits else None
 
 
 def _pages(get_json: GetJson, asked: Mapping[str, object]) -> Iterator[Answer]:
