@@ -20,8 +20,7 @@ from curate.dataset.statements import join_statements
 from curate.errors import InputError, SourceError
 from curate.fetch.account import FetchAccount, make_row
 from curate.fetch.plan import plan
-from curate.fetch.search import read_key
-from curate.net.answers import MAX_AGE, AnswerCache
+from curate.net.answers import MAX_AGE
 from curate.net.connection import Net, NetOptions, connect
 from curate.net.failure import PASSING, Failure, FailureKind
 from curate.net.media import Want, conditions_of
@@ -106,9 +105,9 @@ def _refresh_source(
         return
     unread = replace(net.limits.image, max_bytes=0, cuts=True)  # headers are all we want
     net = replace(net, limits=replace(net.limits, image=unread))
-    evidence = account.dataset.evidence
-    with connect(source, evidence, key=read_key(source), options=net, progress=progress) as opened:
-        asker = _Asker(source, opened, AnswerCache(evidence))
+    evidence, key = account.dataset.evidence, terms.read_key(source)
+    with connect(source, evidence, key=key, options=net, progress=progress) as opened:
+        asker = _Asker(source, opened)
         for number, row in enumerate(track(rows, len(rows), "images", progress)):
             try:
                 now = asker.ask(row)
@@ -155,7 +154,6 @@ class _Asker:
 
     source: Source
     net: Net
-    answers: AnswerCache
 
     def ask(self, row: Sample) -> Sample:
         """The row with what is said now.
@@ -181,7 +179,7 @@ class _Asker:
 
     def _ask_site(self, row: Sample) -> tuple[Sample, bool]:
         """The row with what its host says of all it holds, and whether that forbids asking."""
-        url, store = row.image_url or "", Store(self.answers.root)
+        url, store = row.image_url or "", Store(self.net.api.answers.root)
         documents = self.net.sites.documents(url)
         if isinstance(documents, Failure):
             raise _NotNowError(documents.detail)
@@ -197,7 +195,8 @@ class _Asker:
     def _ask_image(self, row: Sample) -> Sample:
         """The row with what the headers of its image say now."""
         url = row.image_url or ""
-        if kept := self.answers.get_fresh(Url(url)):
+        answers = self.net.api.answers
+        if kept := answers.get_fresh(Url(url)):
             headers = kept[0].headers
         else:
             conditions = conditions_of(row.headers)
@@ -209,7 +208,7 @@ class _Asker:
                     raise _NotNowError(got.detail)
                 return row  # refused: nothing is said of its rights
             headers = got.headers
-            self.answers.keep(Url(url), 200, headers, "")
+            answers.keep(Url(url), 200, headers, "")
         said = tuple(h for h in headers if h.partition(":")[0].lower() not in NO_RIGHTS)
         return join_statements(row, replace(row, headers=said))
 

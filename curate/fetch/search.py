@@ -1,21 +1,18 @@
 """A query put to a source: which results are asked for, in which order, and when it is enough."""
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from curate.dataset.folder import command_line
 from curate.dataset.sample import Sample
-from curate.errors import SourceError, UsageError
+from curate.errors import SourceError
 from curate.fetch.account import FetchAccount, make_row
 from curate.fetch.download import Downloader
 from curate.fetch.plan import Action, Retry, holds_place, plan
 from curate.net.api import Answer, Api, EndOfResults
 from curate.net.connection import NetOptions, connect
 from curate.net.failure import FINAL, FailureKind, is_passing
-from curate.net.redact import KEY, Secret
 from curate.rights import removals
 from curate.sources import contact, terms
 from curate.sources.base import FoundImage, Source
@@ -54,9 +51,8 @@ class Search:
         basis = terms.require_basis(
             dataset.root, source, self.query, fetch_options.ask, contact=given
         )
-        openverse = command_line(dataset.root, "fetch", "openverse", "--query", self.query)
-        way_out = f"or take open licences: {openverse}"
-        key = read_key(source, way_out)
+        ways_out = terms.ways_out(dataset.root, source, self.query)
+        key = terms.read_key(source, ways_out)
         options = replace(fetch_options.net, contact=given)
         with (
             self.account.closing(),
@@ -70,9 +66,7 @@ class Search:
             try:
                 self._take_all(found, downloader)
             except SourceError as error:
-                if not source.needs_acceptance:
-                    raise
-                fixes = [*error.fixes, way_out]
+                fixes = [*error.fixes, *ways_out]
                 raise SourceError(error.subject, error.problem, fix=fixes) from None
 
     def _found(self, api: Api, chosen: Mapping[str, Any]) -> Iterator[FoundImage]:
@@ -163,19 +157,3 @@ class Search:
         gone = Counter(summary.failures) + Counter(summary.left_out)
         if count := sum(gone[reason] for reason in FINAL):
             say(f"{name}: {count} images are not to be had; --retry gone asks for them again")
-
-
-def read_key(source: Source, *way_out: str) -> Secret | None:
-    """The key of a source from the environment, where `terms.missing` has looked for it.
-
-    Raises:
-        UsageError: it is nothing like a key.
-    """
-    if source.key_env is None:
-        return None
-    value = os.environ.get(source.key_env, "").strip()
-    if not KEY.fullmatch(value):
-        problem = "does not look like a key (8 to 200 letters, digits, '.', '_' or '-')"
-        fix = f"get a key at {source.key_url} and export {source.key_env}=…"
-        raise UsageError(source.key_env, problem, fix=[fix, *way_out])
-    return Secret(value)

@@ -1,4 +1,4 @@
-"""Terms that a user accepts once, with a basis of their own, before a source is asked."""
+"""What a source asks for before it is asked: accepted terms with a basis, a key, a contact."""
 
 import json
 import os
@@ -11,6 +11,7 @@ from pathlib import Path
 from curate.dataset.folder import command_line, write_json
 from curate.dataset.sample import utc_now
 from curate.errors import InputError, LicenceError, UsageError
+from curate.net.redact import KEY, Secret
 from curate.sources.base import Source
 
 TERMS_FILE = "terms.json"  # in a dataset folder
@@ -120,17 +121,37 @@ def require_basis(
     return given.basis if given else None
 
 
+def ways_out(root: Path, source: Source, query: str) -> list[str]:
+    """What to type instead, where a source asks for more than most users have."""
+    openverse = command_line(root, "fetch", "openverse", "--query", query)
+    return [f"or, for open licences instead: {openverse}"] if source.needs_acceptance else []
+
+
+def read_key(source: Source, ways_out: Sequence[str] = ()) -> Secret | None:
+    """The key of a source from the environment, where `missing` has looked for it.
+
+    Raises:
+        UsageError: it is nothing like a key.
+    """
+    if source.key_env is None:
+        return None
+    value = os.environ.get(source.key_env, "").strip()
+    if not KEY.fullmatch(value):
+        problem = "does not look like a key (8 to 200 letters, digits, '.', '_' or '-')"
+        fix = f"get a key at {source.key_url} and export {source.key_env}=…"
+        raise UsageError(source.key_env, problem, fix=[fix, *ways_out])
+    return Secret(value)
+
+
 def _cannot_ask(
     root: Path, source: Source, query: str, lacking: Sequence[Missing]
 ) -> LicenceError | UsageError:
     """All that is missing in one message: a line for each, and a line for what to type."""
     points, fixes = [one.what for one in lacking], [one.command for one in lacking]
+    fixes += ways_out(root, source, query)
     kind: type[LicenceError | UsageError] = UsageError
-    if source.needs_acceptance:
-        openverse = command_line(root, "fetch", "openverse", "--query", query)
-        fixes.append(f"or, for open licences instead: {openverse}")
-        if find_acceptance(root, source) is None:
-            kind, points = LicenceError, [*points, *source.terms]
+    if source.needs_acceptance and find_acceptance(root, source) is None:
+        kind, points = LicenceError, [*points, *source.terms]
     return kind(source.name, "cannot be asked yet", fix=fixes, points=points)
 
 
