@@ -40,7 +40,7 @@ ROOMS = {
     "text": {"errors"},
     # the way of the data, from a name on the web to a tar
     "dataset": {"curate", "errors", "system"},
-    "net": {*CORE, "curate", "rights.signals.headers"},
+    "net": {*CORE, "curate"},
     "sources": {*CORE, "net", "images.sniff"},
     "fetch": {
         *(*CORE, "net", "sources", "images.sniff"),
