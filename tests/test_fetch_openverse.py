@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from clocks import Clock
 from recorded_progress import RecordedProgress
 from servers import Answer, Server, image_bytes, openverse_page, run_server
 from servers import openverse_result as result
@@ -14,6 +15,7 @@ from curate.dataset.folder import Dataset, Store
 from curate.errors import SourceError, UsageError
 from curate.fetch.run import FetchOptions, FetchSummary, fetch_images
 from curate.net.api import Answer as ApiAnswer
+from curate.net.budget import Budget
 from curate.net.connection import NetOptions
 from curate.net.guard import Endpoint
 from curate.sources import openverse
@@ -38,8 +40,8 @@ def pages(server: Server, results: list[dict[str, object]], size: int = 20) -> N
         server.routes[f"/pictures/{number}.png"] = lambda query, n=number: Answer(image_bytes(n))
 
 
-def run(root: Path, server: Server, **more: object) -> FetchSummary:
-    chosen = FetchOptions(net=NetOptions(Endpoint.parse(server.url)))
+def run(root: Path, server: Server, budget: Budget | None = None, **more: object) -> FetchSummary:
+    chosen = FetchOptions(net=NetOptions(Endpoint.parse(server.url), budget=budget))
     return fetch_images(Dataset(root), QUICK, "blizzard", fetch_options=chosen, **more)
 
 
@@ -97,7 +99,9 @@ def test_a_pause_that_is_asked_for_in_seconds_is_sat_out(tmp_path, server):
     pages(server, [result(server, 0)])
     search, busy = server.routes["/v1/images/"], iter([Answer(b"", 429, {"Retry-After": "1"})])
     server.routes["/v1/images/"] = lambda query: next(busy, None) or search(query)
-    assert run(tmp_path, server).new == 1
+    clock = Clock()
+    assert run(tmp_path, server, Budget(clock=clock, sleep=clock.sleep)).new == 1
+    assert max(clock.slept) == 1.0
 
 
 def test_a_wrong_licence_name_is_told_in_the_source_s_words(tmp_path, server):

@@ -4,6 +4,7 @@ import time
 from email.utils import formatdate
 
 import pytest
+from clocks import Clock
 from hypothesis import given
 from hypothesis import strategies as st
 from recorded_progress import RecordedProgress
@@ -17,20 +18,6 @@ from curate.net.failure import PASSING, Failure, FailureKind, kind_of_status
 from curate.net.guard import Endpoint
 from curate.net.media import Got, Want
 from curate.net.tries import Limits
-
-
-class Clock:
-    """A clock that moves only while someone sleeps."""
-
-    def __init__(self) -> None:
-        self.now, self.slept = 100.0, []
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.now += seconds
 
 
 def make_budget() -> tuple[Budget, Clock, list[str]]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from clocks import Clock
 from opt_out_cases import IMAGE, ROBOTS, all_cases
 from opt_out_hosts import Hosts, faults, named, serve
 
@@ -13,18 +14,6 @@ from curate.fetch.run import FetchOptions, fetch_images
 from curate.net.budget import Budget
 from curate.net.connection import NetOptions
 from curate.net.guard import Endpoint
-
-
-class Clock:
-    """A clock that moves only while someone sleeps."""
-
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
 
 
 @pytest.fixture(scope="module")
