@@ -9,7 +9,7 @@ from servers import Answer, Server, image_bytes, openverse_page, openverse_resul
 
 from curate import sources
 from curate.dataset.folder import Dataset
-from curate.dataset.sample import Sample, Statement
+from curate.dataset.sample import Sample, Statement, drop_samples
 from curate.errors import InputError
 from curate.fetch import refresh as module
 from curate.fetch.refresh import RefreshSummary, refresh
@@ -185,8 +185,22 @@ def test_own_images_and_dropped_ones_are_not_asked_about(data, server, tmp_path)
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "a.png").write_bytes(image_bytes(77))
     fetch_images(data, "folder", tmp_path / "own")
+    removed, copy = [s.key for s in rows(data) if s.source == "openverse"][:2]
+    reasons = {removed: "removed:a wish", copy: "duplicate:another"}
+    with data.lock():
+        data.record_step(data.read(), "of the test", {}, drop_samples(rows(data), reasons))
     done = ask(data, server)
-    assert (done.asked, done.not_asked) == (COUNT, 1)
+    assert (done.asked, done.not_asked) == (COUNT - 1, 1)
+    assert not [path for path in server.paths() if removed.removeprefix("openverse-") in path]
+
+
+def test_those_asked_longest_ago_come_first(data, server):
+    keys = [s.key for s in rows(data)]
+    times = {key: f"2023-11-0{9 - n}T00:00:00Z" for n, key in enumerate(keys) if n != 2}
+    (data.root / "refreshed.json").write_text(json.dumps(times))
+    assert ask(data, server).asked == COUNT
+    asked = [path.split("/")[3] for path in server.paths() if path.startswith("/v1/")]
+    assert [f"openverse-{id}" for id in asked] == [keys[n] for n in (2, 4, 3, 1, 0)]
 
 
 def test_a_folder_without_a_dataset_is_named(tmp_path):
