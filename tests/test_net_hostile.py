@@ -33,7 +33,7 @@ from hypothesis import strategies as st
 
 from curate.errors import SourceError
 from curate.net import guard
-from curate.net.api import Service
+from curate.net.api import Service, read_json
 from curate.net.connection import Net, NetOptions, connect
 from curate.net.failure import FINAL, PASSING, Failure, FailureKind
 from curate.net.guard import ConnectError, Endpoint, Guard
@@ -414,7 +414,5 @@ def test_half_characters_can_be_stored_hashed_and_printed(tmp_path, sent, read):
     )
 )
 def test_whole_text_is_read_as_json_reads_it(value):
-    from curate.net.api import read_json
-
     assert read_json(json.dumps(value)) == value
     assert read_json(json.dumps(value, ensure_ascii=False)) == value

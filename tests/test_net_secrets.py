@@ -68,14 +68,12 @@ SPELLINGS = {
 
 def leaks(text: str) -> list[str]:
     """The spellings of the key that a text holds; of base64 what is the same wherever it stands."""
-    found = []
-    for name, spelling in SPELLINGS.items():
-        if name.startswith("base64"):
-            leaked = spelling[4:-6] in text  # in other cases it is another text
-        else:
-            leaked = spelling.lower() in text.lower()
-        found += [name] * leaked
-    return found
+    low = text.lower()  # but base64 in other cases is another text
+    return [
+        name
+        for name, spelling in SPELLINGS.items()
+        if (spelling[4:-6] in text if name.startswith("base64") else spelling.lower() in low)
+    ]
 
 
 @pytest.mark.parametrize("name", SPELLINGS)
@@ -174,7 +172,7 @@ def ask_all(server: HostileServer | str, root: Path) -> list[str]:
             came.append(told(error))
         got = net.media.get(Want(f"{endpoint.origin}/a.png?key={KEY}"))
         came.append(repr(got.headers + got.redirects))
-        came.append(got.url + got.body.decode("latin-1") * 0 if isinstance(got, Got) else repr(got))
+        came.append(got.url if isinstance(got, Got) else repr(got))
         came.append(repr(net.sites.documents(f"{endpoint.origin}/{KEY}")))
         came.append(repr(net))
     came += [p.read_text() + str(p) for p in root.rglob("*") if p.is_file()]

@@ -17,6 +17,8 @@ from curate.sources.base import FoundImage
 from curate.system.files import remove_leftovers
 from curate.system.progress import SILENT, Progress
 
+_SAID = {f.name for f in fields(FoundImage)} & {f.name for f in fields(Sample)}
+
 
 @dataclass
 class FetchSummary:
@@ -38,8 +40,8 @@ class FetchSummary:
         counts = [("new", self.new), ("updated", self.updated)]
         counts += [("restated", self.restated)] if self.restated else []
         counts += [("known", self.known), ("failed, tried again next time", self.failed)]
-        for name in ("failed", "refused", "left out"):
-            by_reason = self.failures if name == "failed" else getattr(self, name.replace(" ", "_"))
+        kinds = {"failed": self.failures, "refused": self.refused, "left out": self.left_out}
+        for name, by_reason in kinds.items():
             counts += [(f"{name}: {reason}", n) for reason, n in sorted(by_reason.items())]
         return [*counts, ("rows in the dataset", self.rows)]
 
@@ -157,6 +159,5 @@ def _shown_reason(row: Sample) -> str:
 
 def make_row(source: str, item: FoundImage) -> Sample:
     """The row of an image as its source describes it."""
-    names = ({f.name for f in fields(FoundImage)} & {f.name for f in fields(Sample)}) - {"id"}
-    said: dict[str, Any] = {name: getattr(item, name) for name in names}
+    said: dict[str, Any] = {name: getattr(item, name) for name in _SAID}
     return Sample(key=make_key(source, item.id), source=source, retrieved=utc_now(), **said)

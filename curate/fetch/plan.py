@@ -7,7 +7,7 @@ from typing import Any
 
 from curate.dataset.sample import Sample
 from curate.dataset.statements import VERDICT_FIELDS, join_statements
-from curate.net.failure import is_final, is_passing
+from curate.net.failure import FailureKind, is_final, is_passing
 from curate.rights.removals import REMOVED
 from curate.sources.base import is_malformed
 
@@ -94,7 +94,7 @@ def _is_due(known: Sample, retry: Retry) -> bool:
 def _ruled_out(row: Sample, retry: Retry) -> Sample:
     """The row, dropped where its source's word forbids asking for the image."""
     if row.dropped is None and row.opt_outs:
-        return replace(row, dropped=f"opt-out:{row.opt_outs[0].partition(':')[2]}")
+        return replace(row, dropped=f"{FailureKind.OPT_OUT}:{row.opt_outs[0].partition(':')[2]}")
     if row.dropped is None and row.ai_generated and not retry.ai_generated:
         return replace(row, dropped=AI_GENERATED)
     return row

@@ -36,7 +36,6 @@ class Budget:
     progress: Progress = SILENT
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
-    max_wait_s: float = MAX_WAIT_S
     _hosts: dict[str, _Host] = field(default_factory=dict, repr=False)
 
     @contextmanager
@@ -60,7 +59,7 @@ class Budget:
         Without this, a host could hold us for ever, two minutes at a time.
         """
         known = self._of(host)
-        if known.sat_out + seconds > self.max_wait_s:
+        if known.sat_out + seconds > MAX_WAIT_S:
             return False
         known.sat_out += seconds
         self.delay(host, seconds)
@@ -79,8 +78,10 @@ class Budget:
     def count(self, host: str, kind: FailureKind | None) -> None:
         """Note how a request to `host` ended: only passing failures count, all else resets."""
         known = self._of(host)
-        known.failures = known.failures + 1 if kind in PASSING else 0
-        known.sat_out = known.sat_out if kind in PASSING else 0.0
+        if kind in PASSING:
+            known.failures += 1
+        else:
+            known.failures, known.sat_out = 0, 0.0
         if known.failures >= FAILURES and known.rests_until <= self.clock():
             self.rest(host, REST_S, f"{host} failed {known.failures} times in a row")
             self.progress.say(f"{known.why}; it is left alone for {REST_S:.0f} s")
@@ -89,7 +90,7 @@ class Budget:
         """Obey a `X-RateLimit-Remaining: 0`: wait for the window to end before the next request."""
         if headers.get("X-RateLimit-Remaining", "").strip() == "0":
             stated = _parse_delay(headers.get("X-RateLimit-Reset", "")) or 0.0
-            seconds = min(max(stated, 0.0), self.max_wait_s)
+            seconds = min(max(stated, 0.0), MAX_WAIT_S)
             if seconds:
                 left = f"next request in {seconds:.0f} s"
                 self.progress.say(f"{host}: the allowance is used up; {left}")
