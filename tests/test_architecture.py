@@ -58,7 +58,8 @@ ROOMS = {
     "coverage": {"errors", "formats", "text", "index", "prompts", "vision.search"},
     "report": {*CORE, "images", "text", "corpora", "index", "prompts", "coverage", "vision"},
 }
-TOP = {"commands", "cli", "cli_fetch"}  # may import every room of `curate`, and those before them
+# may import every room of `curate`, and those before them
+TOP = {"commands", "cli", "cli_fetch", "__main__"}
 TRAIN_CORE = {"train", "size", "randomness", "resizing", "streamed", "device"}
 TRAIN_ROOMS = {  # of `train`, along the way from captions to a published model
     "train": set(),
@@ -81,7 +82,7 @@ TRAIN_ROOMS = {  # of `train`, along the way from captions to a published model
     "verification": {*TRAIN_CORE, "figures", "checkpoints", "sampling", "data.dataset"},
     "publish": {*TRAIN_CORE, "checkpoints", "sampling"},
 }
-TRAIN_TOP = {"cli"}
+TRAIN_TOP = {"cli", "__main__"}
 TRAIN_READS = {  # of `curate`: rooms, or single modules
     *("errors", "formats", "system", "corpora", "vision"),
     *("text.lemmas", "text.tokens", "prompts.reader", "rights.licences"),

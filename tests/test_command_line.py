@@ -32,6 +32,39 @@ def test_ctrl_c_says_what_is_kept_in_one_line(tmp_path: Path, package: str, word
     assert said == "stopped; what was finished is kept, and the same command goes on from there\n"
 
 
+LOADING = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\ndef main(): print('loaded')\n"
+AT_WORK = "import os, signal\ndef main(): os.kill(os.getpid(), signal.SIGINT)\n"
+
+
+@pytest.mark.parametrize(
+    ("module", "before", "code", "said"),
+    [
+        (LOADING, "", -signal.SIGINT, ("", "")),
+        (LOADING, "signal.signal(signal.SIGINT, signal.SIG_IGN)", 0, ("loaded\n", "")),  # nohup
+        (AT_WORK, "", -signal.SIGINT, ("", "KeyboardInterrupt")),
+    ],
+)
+def test_ctrl_c_while_a_command_is_loaded_ends_it_without_a_word(
+    tmp_path: Path, module: str, before: str, code: int, said: tuple[str, str]
+):
+    (tmp_path / "a_command.py").write_text(module)
+    program = f"import signal\n{before}\nfrom curate.system.start import run; run('a_command')"
+    ran = subprocess.run(
+        [sys.executable, "-c", program], text=True, capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    assert (ran.returncode, ran.stdout) == (code, said[0])
+    assert ran.stderr.strip().rpartition("\n")[2] == said[1]
+
+
+@pytest.mark.parametrize("package", ["curate", "train"])
+def test_a_command_starts_as_a_module_too(package: str):
+    ran = subprocess.run(
+        [sys.executable, "-m", package, "--help"], text=True, capture_output=True, timeout=60
+    )
+    assert ran.returncode == 0 and f"Usage: {package} " in ran.stdout
+
+
 @pytest.mark.parametrize("kind", ["table", "json"])
 def test_a_reader_that_has_seen_enough_ends_the_command_quietly(tmp_path: Path, kind: str):
     words = ["sources", "list", "--data", str(tmp_path), *(["--json"] if kind == "json" else [])]

@@ -265,6 +265,29 @@ def test_headers_of_the_whole_chain_are_kept_and_judged(tmp_path):
     assert len(server.asked) == 5  # what lies behind the refusal is not asked for
 
 
+def test_a_redirect_may_lead_to_any_public_host_which_is_asked_for_its_leave_first(tmp_path):
+    """`example.org` and `www.example.org` are one place to whoever keeps pictures there."""
+    go = b"HTTP/1.1 302 Go\r\nConnection: close\r\nContent-Length: 0\r\nLocation: %s\r\n\r\n"
+    parts = {"/a.png": go % b"/b", "/b": go % b"https://www.museum.test/c", "/c": HEALTHY}
+    led: list[str] = []
+    leaves = [None, Failure(FailureKind.OPT_OUT, "robots.txt"), Failure(FailureKind.BUSY, "rests")]
+    with run_hostile() as server:
+        server.serve = lambda connection, path: connection.sendall(parts[path])
+        with connect(SERVICE, tmp_path, options=options(server)) as net:
+            for leave in leaves:
+
+                def refuses(url, leave=leave):
+                    led.append(url)
+                    return leave if url.endswith("/c") else None
+
+                got = net.media.get(Want(server.url, refuses=refuses))
+                assert isinstance(got, Got) if leave is None else got.dropped == leave.dropped
+            alone = net.media.get(Want(server.url, hosts=("cdn.test",)))
+    assert led[1::2] == ["https://www.museum.test/c"] * 3 and led[0].endswith("/b")
+    assert sum(line.startswith("GET /c ") for line in server.asked) == 1
+    assert alone.dropped == "refused:www.museum.test is not a host to be asked here"
+
+
 def test_connections_are_kept_and_a_stale_one_is_no_failure(tmp_path):
     with run_hostile() as server:
         with connect(SERVICE, tmp_path, options=options(server, TWO_TRIES)) as net:

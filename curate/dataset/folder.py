@@ -37,10 +37,14 @@ class Store:
         return self.root / sha256[:2] / sha256
 
     def put(self, data: bytes, *, sync: bool = True) -> str:
-        """Keep `data`, once; return its SHA-256. Without `sync`, call `os.sync` when all is put."""
+        """Keep `data`, once; return its SHA-256. Without `sync`, call `os.sync` when all is put.
+
+        What lies there and has changed on disk is replaced.
+        """
         sha256 = hashlib.sha256(data).hexdigest()
-        if not self.path_of(sha256).exists():
-            write_bytes(self.path_of(sha256), data, sync=sync)
+        path = self.path_of(sha256)
+        if not path.is_file() or path.read_bytes() != data:
+            write_bytes(path, data, sync=sync)
         return sha256
 
     def get(self, sha256: str) -> bytes:

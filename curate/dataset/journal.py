@@ -35,10 +35,16 @@ def read_rows(journal: Path) -> list[Sample]:
     """The rows in their order; a line that a crash cut short is passed over.
 
     Raises:
-        InputError: a line is JSON, but no row of ours; with its number.
+        InputError: a line is JSON, but no row of ours; with its number. Or it cannot be read.
     """
     rows = []
-    lines = journal.read_bytes().split(b"\n") if journal.exists() else ()
+    try:
+        lines = journal.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        lines = []
+    except OSError as error:
+        fix = f"mv {shlex.quote(str(journal))} elsewhere, and type the same command again"
+        raise InputError(journal, f"cannot be read ({error.strerror})", fix=fix) from None
     for number, line in enumerate(lines, 1):
         try:
             record: Any = json.loads(line)

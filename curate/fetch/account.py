@@ -77,9 +77,11 @@ class FetchAccount:
                     self.rows.pop(key, None)
 
     def is_lost(self, known: Sample | None) -> bool:
-        """Whether a row names bytes that are in the store no more."""
-        sha256 = known and known.sha256
-        return bool(sha256) and not self.dataset.store.path_of(str(sha256)).exists()
+        """Whether a row names bytes that are in the store no more, or not all of them."""
+        if known is None or known.sha256 is None:
+            return False
+        path = self.dataset.store.path_of(known.sha256)
+        return not path.exists() or path.stat().st_size != known.byte_count
 
     def add(self, row: Sample) -> None:
         """Journal the row of an image that was due, and count it."""

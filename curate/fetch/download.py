@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from urllib.parse import urlsplit
 
 from curate.dataset.evidence import read_answer
 from curate.dataset.folder import Dataset, Store
@@ -29,31 +28,37 @@ class Downloader:
 
     def download(self, row: Sample) -> Sample:
         """The row with its image in the store, or with the reason why there is none."""
-        url = row.image_url or ""
-        row = self._ask_site(row, url)
-        if row.dropped:
-            return row
-        got = self.net.media.get(Want(url, self.hosts, refuse_before_reading))
+        url, heard = row.image_url or "", dict.fromkeys(row.site_evidence)
+
+        def refuses(url: str) -> Failure | None:
+            documents, failure = ask_site(self.net, Store(self.dataset.evidence), url)
+            heard.update(dict.fromkeys(documents))
+            return failure
+
+        want = Want(url, self.hosts, refuse_before_reading, refuses=refuses)
+        got = refuses(url) or self.net.media.get(want)
+        row = replace(row, site_evidence=tuple(heard))
         if isinstance(got, Failure):
             return _failed(row, got)
         row = replace(row, final_url=got.url, retrieved=utc_now())
         row = replace(row, headers=got.headers, redirects=got.redirects)
-        if urlsplit(got.url).netloc != urlsplit(url).netloc:
-            row = self._ask_site(row, got.url)
-        if row.dropped is None and (not got.body or sniff.sniff_format(got.body[:32]) in _TEXTS):
+        if not got.body or sniff.sniff_format(got.body[:32]) in _TEXTS:
             return _failed(row, Failure(FailureKind.UNUSABLE, "a text instead of a picture"))
         return store_image(row, got.body, self.dataset, self.tombstones)
 
-    def _ask_site(self, row: Sample, url: str) -> Sample:
-        """The row with what the host of `url` says of all it holds; dropped if that says no."""
-        documents = self.net.sites.documents(url)
-        if isinstance(documents, Failure):
-            return _failed(row, documents)
-        heard = dict.fromkeys((*row.site_evidence, *documents))
-        row = replace(row, site_evidence=tuple(heard))
-        evidence = Store(self.dataset.evidence)
-        refusal = refuse_before_asking(url, [read_answer(evidence, sha) for sha in documents])
-        return replace(row, dropped=refusal, retrieved=utc_now()) if refusal else row
+
+def ask_site(net: Net, evidence: Store, url: str) -> tuple[tuple[str, ...], Failure | None]:
+    """What the host of an image says of all it holds, and why that is not to be asked for.
+
+    Returns:
+        SHA-256 of the stored answers, and a failure where they forbid it or cannot be had.
+    """
+    documents = net.sites.documents(url)
+    if isinstance(documents, Failure):
+        return (), documents
+    refusal = refuse_before_asking(url, [read_answer(evidence, sha) for sha in documents])
+    kind, _, detail = (refusal or "").partition(":")
+    return documents, Failure(FailureKind(kind), detail) if refusal else None
 
 
 def store_image(

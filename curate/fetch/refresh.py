@@ -19,6 +19,7 @@ from curate.dataset.sample import DUPLICATE, Sample, Signal, utc_now
 from curate.dataset.statements import join_statements
 from curate.errors import InputError, SourceError
 from curate.fetch.account import FetchAccount, make_row
+from curate.fetch.download import ask_site
 from curate.fetch.plan import plan
 from curate.net.answers import MAX_AGE
 from curate.net.connection import Net, NetOptions, connect
@@ -172,6 +173,7 @@ class _Asker:
         try:
             found = self.source.lookup(self.net.api.get_json, _identifier(row))
         except KeyError as error:
+            self.answers.forget(self.evidence or "")
             raise _NotNowError(f"its source's record lacks the field {error}") from None
         if found is None:
             return _gone(row)
@@ -199,8 +201,11 @@ class _Asker:
         if kept := answers.get_fresh(Url(url)):
             headers = kept[0].headers
         else:
-            conditions = conditions_of(row.headers)
-            got = self.net.media.get(Want(url, self.source.media_hosts, conditions=conditions))
+            want = Want(
+                url, self.source.media_hosts, conditions=conditions_of(row.headers),
+                refuses=lambda url: ask_site(self.net, Store(self.answers.root), url)[1],
+            )  # fmt: skip
+            got = self.net.media.get(want)
             if isinstance(got, Failure):
                 if got.kind is FailureKind.GONE:
                     return _gone(row)

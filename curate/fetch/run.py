@@ -63,8 +63,8 @@ def fetch_images(
         settings = {source.name: Path(what).resolve().name, **chosen}  # where it lies stays here
         return fetch_listing(dataset, source.name, listing, settings, progress)
     query = str(what)
-    if not query.strip() or len(query) > 100:
-        raise UsageError("--query", "needs 1 to 100 characters", fix="--query WORD")
+    if not query.strip() or len(query) > 100 or query != query.encode(errors="ignore").decode():
+        raise UsageError("--query", "needs 1 to 100 characters of UTF-8", fix="--query WORD")
     with dataset.lock():
         settings = {"query": query, "limit": limit or source.limit, "allow_ai": retry.ai_generated}
         account = FetchAccount(dataset, source.name, {**settings, **chosen}, progress)

@@ -86,6 +86,7 @@ class Search:
         except EndOfResults:
             return
         except KeyError as error:
+            api.answers.forget(self.evidence or "")  # else it would stand in the way for a day
             problem = f"its answer lacks the field {error} (answer {(self.evidence or '')[:12]})"
             fix = "the source has changed its answers; report it with the file in evidence/"
             raise SourceError(self.source.name, problem, fix=fix) from None

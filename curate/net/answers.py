@@ -7,6 +7,7 @@ An answer is kept as a JSON record named by its SHA-256 and never changed. Besid
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -60,7 +61,12 @@ class AnswerCache:
         write_bytes(self._latest_path(url), latest.encode())
         return sha256
 
-    def _latest_path(self, url: Url) -> Path:
+    def forget(self, sha256: str) -> None:
+        """Answer no request with this answer any more; the record of it stays."""
+        with suppress(InputError):
+            self._latest_path(read_answer(Store(self.root), sha256).url).unlink(missing_ok=True)
+
+    def _latest_path(self, url: Url | str) -> Path:
         return self.root / "latest" / f"{hashlib.sha256(str(url).encode()).hexdigest()}.json"
 
 

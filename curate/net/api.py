@@ -36,7 +36,7 @@ class Service:
     name: str
     requests_per_minute: int = 60  # what its API allows
     seconds_between: float = 1.0  # shortest time between two requests to one host
-    # hosts its images may come from; None: any public one, redirects staying on it
+    # hosts its images may come from, redirects included; None: any public one
     media_hosts: tuple[str, ...] | None = ()
     key_parameter: str | None = None  # query parameter that carries the key
     # what an error answer (status, body) means; None: nothing particular

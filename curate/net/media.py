@@ -17,11 +17,13 @@ class Want:
     """An image to ask for."""
 
     url: str
-    hosts: tuple[str, ...] | None = None  # None: any public host, redirects staying on it
+    hosts: tuple[str, ...] | None = None  # it may come from, redirects included; None: any public
     # given the kept header lines of each answer of the chain, a `dropped` reason such as
     # "opt-out:x-robots-tag:noai" that ends it before the body is read
     unwanted: Callable[[Sequence[str]], str | None] = lambda headers: None
     conditions: Mapping[str, str] = field(default_factory=dict)  # of `conditions_of`
+    # given an address that a redirect leads to, why that is not to be asked
+    refuses: Callable[[str], Failure | None] = lambda url: None
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,9 @@ class Media:
         if hosts is not None and (endpoint := transport.guard.endpoint):
             hosts = (*hosts, endpoint.host)
         request = Request(
-            url=want.url, limits=self.courier.limits.image, hosts=hosts, gap_s=self.gap_s,
-            unwanted=want.unwanted, conditions=want.conditions,
+            url=want.url, limits=self.courier.limits.image, hosts=hosts, strays=hosts is None,
+            gap_s=self.gap_s,
+            unwanted=want.unwanted, conditions=want.conditions, refuses=want.refuses,
         )  # fmt: skip
         reply = self.courier.fetch(request)
         if isinstance(reply, Failure):

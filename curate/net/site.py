@@ -1,6 +1,6 @@
 """What a host says of all that it holds: robots.txt and its kin, asked once in 24 hours."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from curate.net.answers import AnswerCache
 from curate.net.failure import Failure, FailureKind
@@ -20,13 +20,15 @@ class Sites:
     courier: Courier
     answers: AnswerCache  # where they are kept
     gap_s: float = 1.0  # seconds between two requests to one host
+    _broken: set[str] = field(default_factory=set)  # not to be had, and not asked for again
 
     def documents(self, url: str) -> tuple[str, ...] | Failure:
         """SHA-256 of the stored answers of the host of `url`, in the order of `DOCUMENTS`.
 
         One that the host does not have is kept as it was answered, with its status (4xx), and
         means "absent"; robots.txt that cannot be had at all is a failure, as RFC 9309, section
-        2.3.1, has it: nobody knows what it says. One of the others that cannot be had is left out.
+        2.3.1, has it: nobody knows what it says. One of the others that cannot be had is left out,
+        and not asked for again by this object.
         """
         try:
             origin = self.courier.transport.read(url).origin
@@ -34,11 +36,15 @@ class Sites:
             return error.failure
         found = []
         for path in DOCUMENTS:
+            if origin + path in self._broken:
+                continue
             sha256 = self._document(origin, path)
             if isinstance(sha256, str):
                 found.append(sha256)
             elif path == ROBOTS:
                 return sha256
+            elif sha256.kind is FailureKind.BROKEN:
+                self._broken.add(origin + path)  # else it were asked for before every image
         return tuple(found)
 
     def _document(self, origin: str, path: str) -> str | Failure:

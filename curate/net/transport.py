@@ -67,6 +67,8 @@ class Request:
     # given the kept header lines of each answer, why its body is not to be read: a `dropped` reason
     unwanted: Callable[[Sequence[str]], str | None] = lambda headers: None
     conditions: Mapping[str, str] = field(default_factory=dict)  # such as {"If-None-Match": …}
+    # given an address that a redirect leads to, why that is not to be asked
+    refuses: Callable[[str], Failure | None] = lambda url: None
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,8 @@ class Transport:
             if target.host not in hosts and not request.strays:
                 problem = self.scrub(f"{target.host} is not a host to be asked here")
                 raise NotAnsweredError(FailureKind.REFUSED, problem)
+            if led_on and (failure := request.refuses(target.url)):
+                raise NotAnsweredError(failure.kind, failure.detail)
             if why := self.budget.why_resting(target.host):
                 raise NotAnsweredError(FailureKind.BUSY, why)
             with (

@@ -3,6 +3,7 @@
 import json
 import os
 import pwd
+import shlex
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -63,6 +64,8 @@ def find_acceptance(root: Path, source: Source) -> Acceptance | None:
         return None
     try:
         given = Acceptance(**record)
+        if not all(isinstance(value, str) for value in asdict(given).values()):
+            raise TypeError
     except TypeError:
         raise _unreadable_terms(root) from None
     return given if given.terms_version == source.terms_version else None
@@ -166,5 +169,5 @@ def _read_terms(root: Path) -> dict[str, dict[str, str]]:
 
 
 def _unreadable_terms(root: Path) -> InputError:
-    fix = "remove it, then accept the terms again"
+    fix = f"{shlex.join(['rm', str(root / TERMS_FILE)])}, then accept the terms again"
     return InputError(root / TERMS_FILE, "is not readable", fix=fix)
