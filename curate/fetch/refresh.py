@@ -173,7 +173,6 @@ class _Asker:
         try:
             found = self.source.lookup(self.net.api.get_json, _identifier(row))
         except KeyError as error:
-            self.answers.forget(self.evidence or "")
             raise _NotNowError(f"its source's record lacks the field {error}") from None
         if found is None:
             return _gone(row)
@@ -203,7 +202,7 @@ class _Asker:
         else:
             want = Want(
                 url, self.source.media_hosts, conditions=conditions_of(row.headers),
-                refuses=lambda url: ask_site(self.net, Store(self.answers.root), url)[1],
+                refuses=lambda url: ask_site(self.net, Store(answers.root), url)[1],
             )  # fmt: skip
             got = self.net.media.get(want)
             if isinstance(got, Failure):
