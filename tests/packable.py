@@ -1,6 +1,5 @@
 """A dataset of small images that may be packed."""
 
-import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,9 @@ from PIL import Image
 from curate.dataset.folder import Dataset
 from curate.dataset.manifest import Manifest
 from curate.dataset.sample import Caption, Sample, Verdict
+from tests.pictures import encoded
 
 ALLOW = Verdict("allow", ("licence:CC0-1.0",))
-
-
-def encoded(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, form, **options)
-    return file.getvalue()
 
 
 def noise(seed: int, width: int = 90, height: int = 60) -> Image.Image:

@@ -1,12 +1,10 @@
 """By the real commands: a copy that may be used does not open one that may not."""
 
-import io
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from pictures import encoded, photograph
 
 from curate.commands import build
 from curate.dataset.folder import Dataset
@@ -25,22 +23,6 @@ STRICTER: dict[str, tuple[dict[str, object], str]] = {  # than CC0: what is stat
 }
 
 
-def photograph(seed: int) -> Image.Image:
-    rng = np.random.default_rng(seed)
-    total = np.zeros((128, 128, 3))
-    for cells, weight in [(3, 90), (8, 45), (30, 22)]:
-        field = rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
-        wide = Image.fromarray(field).resize((128, 128), Image.Resampling.BICUBIC)
-        total += weight * (np.asarray(wide) / 128.0 - 1.0)
-    return Image.fromarray((total + 128).clip(0, 255).astype(np.uint8))
-
-
-def encoded(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, form, **options)
-    return file.getvalue()
-
-
 @pytest.fixture
 def dataset(tmp_path: Path) -> Dataset:
     """Each stricter statement three times beside CC0: equal bytes, equal pixels, near copies."""
@@ -48,7 +30,7 @@ def dataset(tmp_path: Path) -> Dataset:
     with data.lock():
         for number, name in enumerate(STRICTER):
             for kind in ("bytes", "pixels", "near"):
-                image = photograph(3 * number + ("bytes", "pixels", "near").index(kind))
+                image = photograph(3 * number + ("bytes", "pixels", "near").index(kind), (128, 128))
                 copies = {
                     "bytes": encoded(image),
                     "pixels": encoded(image, "WEBP", lossless=True),

@@ -1,12 +1,11 @@
 """`curate remove`: a picture goes with its copies, and none of them returns under any name."""
 
-import io
 import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
+from pictures import encoded, photograph
 from PIL import Image
 
 from curate.cli import main
@@ -14,30 +13,13 @@ from curate.dataset.folder import Dataset
 from curate.dataset.sample import Sample
 from curate.rights import removals
 
-
-def photograph(seed: int, side: int = 96) -> Image.Image:
-    rng = np.random.default_rng(seed)
-    total = np.zeros((side, side, 3))
-    for cells, weight in [(3, 90), (8, 45), (24, 20)]:
-        field = rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
-        wide = Image.fromarray(field).resize((side, side), Image.Resampling.BICUBIC)
-        total += weight * (np.asarray(wide) / 128.0 - 1.0)
-    return Image.fromarray((total + 128).clip(0, 255).astype(np.uint8))
-
-
-def encoded(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, form, **options)
-    return file.getvalue()
-
-
-FIRST = photograph(1)
+FIRST = photograph(1, (96, 96))
 PICTURES = {
     "asher.png": encoded(FIRST),
     "asher-again.png": encoded(FIRST),
     "asher-webp.webp": encoded(FIRST, "WEBP", lossless=True),
     "asher-small.jpg": encoded(FIRST.resize((64, 64)), "JPEG", quality=90),
-    "other.png": encoded(photograph(2)),
+    "other.png": encoded(photograph(2, (96, 96))),
 }
 
 

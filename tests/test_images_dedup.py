@@ -1,6 +1,5 @@
 """Which images are copies, which one stays, and what looks alike but is not."""
 
-import io
 import os
 import random
 import shutil
@@ -18,6 +17,7 @@ from hypothesis import example, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from pictures import encoded, photograph
 from PIL import Image, ImageDraw, ImageEnhance
 
 from curate import cli
@@ -36,17 +36,6 @@ from curate.images.inspect import comparison_thumbnail, pixel_facts
 Thumbs = Mapping[str, NDArray[np.int16]]
 
 
-def photograph(seed: int, size: tuple[int, int] = (320, 240)) -> Image.Image:
-    """Soft shapes with finer and finer detail, as photographs have."""
-    rng = np.random.default_rng(seed)
-    total = np.zeros((size[1], size[0], 3))
-    for cells, weight in [(3, 90), (8, 45), (30, 22), (100, 10)]:
-        field = rng.integers(0, 256, (cells, cells + 1, 3), dtype=np.uint8)
-        wide = Image.fromarray(field).resize(size, Image.Resampling.BICUBIC)
-        total += weight * (np.asarray(wide) / 128.0 - 1.0)
-    return Image.fromarray((total + 128).clip(0, 255).astype(np.uint8))
-
-
 def figure(skin: str = "#f7d7c4", tool: str | None = None, hair: str = "#5a3825") -> Image.Image:
     """A drawn person on nothing: one of many that differ in one part."""
     image = Image.new("RGBA", (256, 256))
@@ -59,12 +48,6 @@ def figure(skin: str = "#f7d7c4", tool: str | None = None, hair: str = "#5a3825"
     if tool:
         draw.rectangle((200, 150, 214, 226), fill=tool)
     return image
-
-
-def encoded(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, form, **options)
-    return file.getvalue()
 
 
 def alike(a: bytes, b: bytes) -> bool:

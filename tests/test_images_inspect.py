@@ -1,6 +1,5 @@
 """Bytes to pixels, in processes that may die: what is read, how, and what is refused."""
 
-import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from pictures import encoded
 from PIL import Image, ImageCms, ImageDraw
 
 from curate.dataset import engine
@@ -22,12 +22,6 @@ from curate.images.sniff import MAX_PIXELS
 from curate.system import sandbox
 
 INTERPRET = "timeit:timeit"  # a function of the standard library that runs what it is given
-
-
-def encoded(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, form, **options)
-    return file.getvalue()
 
 
 def noise(side: int = 48, mode: str = "RGB", seed: int = 0) -> Image.Image:

@@ -37,7 +37,8 @@ from curate.formats.shards import (
 )
 from curate.shards.pack import pack, reason_not_packed, render_image, scale_down
 from curate.text import tokens
-from tests.packable import dataset_of, encoded, noise
+from tests.packable import dataset_of, noise
+from tests.pictures import encoded
 
 
 def contents(folder: Path) -> dict[str, bytes]:

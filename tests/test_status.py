@@ -18,7 +18,8 @@ from curate.commands.status import (
 from curate.dataset.sample import Caption, Sample, Verdict
 from curate.rights.policy import USES
 from curate.shards.pack import pack
-from tests.packable import change_rows, dataset_of, encoded, noise
+from tests.packable import change_rows, dataset_of, noise
+from tests.pictures import encoded
 
 PICTURES = {  # name -> colour seed, text, licence
     "mage.png": (1, "a mage in a blue robe", "CC BY 4.0"),
