@@ -1,15 +1,15 @@
 """Hosts on 127.0.0.1, one for each case of `opt_out_cases`, and the paths they are asked for."""
 
 import json
-import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
 
 from opt_out_cases import IMAGE, ROBOTS, Case
+from servers import listening
 
 from curate.dataset.sample import Sample
 
@@ -88,17 +88,8 @@ def serve(cases: Mapping[str, Case]) -> Iterator[Hosts]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    hosts.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=lambda: server.serve_forever(poll_interval=0.01))
-    thread.start()
-    try:
+    with listening(Handler) as hosts.url:
         yield hosts
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def faults(case: Case, row: Sample, asked: list[str]) -> list[str]:
