@@ -54,6 +54,15 @@ def test_a_host_rests_after_passing_failures_in_a_row_and_for_no_other_reason(ou
         assert budget.why_resting("b") is None
 
 
+def test_failures_do_not_cut_short_a_rest_that_was_asked_for():
+    budget, clock, said = make_budget()
+    budget.rest("a", 9999.0, "as asked")
+    for _ in range(FAILURES):
+        budget.count("a", FailureKind.BUSY)
+    clock.now += REST_S + 1
+    assert budget.why_resting("a") == "as asked" and said == []
+
+
 def test_waits_are_read_from_numbers_dates_and_times():
     assert stated_pause({"Retry-After": "7"}) == 7
     assert stated_pause({"Retry-After": " 7 "}) == 7
