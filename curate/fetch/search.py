@@ -48,9 +48,7 @@ class Search:
         """
         source, dataset, progress = self.source, self.account.dataset, self.account.progress
         given = fetch_options.net.contact or contact.find_contact(dataset.root)
-        basis = terms.require_basis(
-            dataset.root, source, self.query, fetch_options.ask, contact=given
-        )
+        basis = terms.require_basis(dataset.root, source, self.query, fetch_options.ask, given)
         ways_out = terms.ways_out(dataset.root, source, self.query)
         key = terms.read_key(source, ways_out)
         options = replace(fetch_options.net, contact=given)

@@ -43,7 +43,7 @@ class Media:
     """Asks for images."""
 
     courier: Courier
-    gap_s: float = 1.0  # seconds between two requests to one host
+    gap_s: float  # seconds between two requests to one host
 
     def get(self, want: Want) -> Got | Failure:
         """The bytes of an image, or why they did not come; whether they are one, `sniff` says.

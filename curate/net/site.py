@@ -19,7 +19,7 @@ class Sites:
 
     courier: Courier
     answers: AnswerCache  # where they are kept
-    gap_s: float = 1.0  # seconds between two requests to one host
+    gap_s: float  # seconds between two requests to one host
     _broken: set[str] = field(default_factory=set)  # not to be had, and not asked for again
 
     def documents(self, url: str) -> tuple[str, ...] | Failure:

@@ -71,7 +71,7 @@ def find_acceptance(root: Path, source: Source) -> Acceptance | None:
     return given if given.terms_version == source.terms_version else None
 
 
-def missing(root: Path, source: Source, contact: str | None = None) -> list[Missing]:
+def missing(root: Path, source: Source, contact: str | None) -> list[Missing]:
     """All that `source` asks for and does not have yet.
 
     Args:
@@ -98,8 +98,7 @@ def require_basis(
     source: Source,
     query: str,
     ask: AskForBasis | None,
-    *,
-    contact: str | None = None,
+    contact: str | None,
 ) -> str | None:
     """The user's basis for fetching from `source`; None if it needs none.
 
