@@ -1,6 +1,7 @@
 """`curate remove`: a picture goes with its copies, and none of them returns under any name."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,12 +24,23 @@ PICTURES = {
 }
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the pictures, and in `data` what is built of them."""
+    root = tmp_path_factory.mktemp("built")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.setenv("SOURCE_DATE_EPOCH", "1790000000")
+        fetch(PICTURES)
+        run("build", "--size", "32")
+    return root
+
+
 @pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
+def data(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    shutil.copytree(built, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1790000000")
-    fetch(PICTURES)
-    run("build", "--size", "32")
     return Dataset(Path("data"))
 
 
