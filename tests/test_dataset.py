@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import daft
@@ -18,7 +18,7 @@ from curate.dataset import engine
 from curate.dataset.folder import Dataset
 from curate.dataset.journal import merge_rows
 from curate.dataset.manifest import Manifest
-from curate.dataset.sample import Sample, Statement, Verdict
+from curate.dataset.sample import Sample, Statement, Verdict, from_record, to_record
 from curate.errors import InputError, UsageError
 
 # the dataset folder
@@ -125,6 +125,12 @@ def test_a_journal_row_that_is_not_ours_is_named_by_line_and_can_be_taken_out(
         assert problem in caught.value.problem
     subprocess.run(caught.value.fix.partition(": ")[2], shell=True, check=True)
     assert [s.key for s in data.read().samples] == ["test-a", "test-c"]
+
+
+@given(samples)
+def test_plain_values_of_a_row_are_those_of_its_fields(sample: Sample) -> None:
+    assert to_record(sample) == asdict(sample)
+    assert from_record(to_record(sample)) == sample
 
 
 @given(samples)

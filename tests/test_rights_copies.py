@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from curate.dataset import engine
 from curate.dataset.folder import Store
 from curate.dataset.sample import Sample, Signal, Statement, Verdict
-from curate.rights.check import check, check_samples, join_copies
+from curate.rights.check import check, check_samples
 from curate.rights.copies import join
 from curate.rights.decide import DECISIONS, decide
 from curate.rights.policy import USES, Policy, read_policy
@@ -216,5 +216,5 @@ def test_the_steps_are_these_functions(tmp_path: Path) -> None:
     store = Store(tmp_path)
     once = engine.to_samples(check(engine.to_data_frame(rows), evidence=store))
     assert once == joined(*rows)
-    again = engine.to_samples(join_copies(engine.to_data_frame(rows), evidence=store))
+    again = engine.to_samples(check(engine.to_data_frame(rows), evidence=store, only_copies=True))
     assert again == once

@@ -12,11 +12,11 @@ from curate.dataset.folder import Store
 from curate.dataset.sample import Sample, Signal
 from curate.errors import InputError
 from curate.rights.signals.collect import (
-    read_embedded,
     refuse_before_asking,
     refuse_before_reading,
     signals_of,
 )
+from curate.rights.signals.embedded import read_embedded
 
 HOST = "https://a.example"
 CASES = all_cases()

@@ -29,8 +29,13 @@ from curate.dataset.sample import Sample, Signal
 from curate.errors import InputError
 from curate.rights.signals import content_credentials, embedded
 from curate.rights.signals.blocks import read_blocks
-from curate.rights.signals.collect import READER_VERSION, read_embedded, signals_of
-from curate.rights.signals.embedded import WITHOUT_CREDENTIALS, read_bytes
+from curate.rights.signals.collect import signals_of
+from curate.rights.signals.embedded import (
+    READER_VERSION,
+    WITHOUT_CREDENTIALS,
+    read_bytes,
+    read_embedded,
+)
 from curate.rights.signals.xmp import read_xmp
 from curate.system.progress import Progress
 

@@ -1,24 +1,21 @@
 """From fetched images to shards: check, dedup, caption, pack; `build` is all of them in a row."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from curate.captions.clean import caption
 from curate.commands.status import reason_counts, verdict_counts
-from curate.dataset.folder import Dataset, Step, Store, command_line
-from curate.dataset.sample import Sample, live_samples
+from curate.dataset.folder import Dataset, Store, command_line
+from curate.dataset.sample import live_samples
 from curate.errors import InputError
 from curate.rights import removals
-from curate.rights.check import check, join_copies
+from curate.rights.check import check
 from curate.rights.policy import read_policy
-from curate.rights.signals.collect import read_embedded
 from curate.system.progress import SILENT, Progress
 
 if TYPE_CHECKING:
-    import daft
-
     from curate.images.dedup import DedupSummary as Deduplicated
     from curate.shards.pack import PackSummary as Packed
 
@@ -83,27 +80,30 @@ def check_dataset(
         InputError: there is no dataset, or the policy cannot be understood.
         UsageError: no such policy, or another command is at work there.
     """
-    return _run_check(dataset, policy, check, progress)
+    return _run_check(dataset, policy, progress)
 
 
 def check_copies(
     dataset: Dataset, *, policy: str = "personal", progress: Progress = SILENT
 ) -> CheckSummary:
     """What `check_dataset` gives after it ran before; only copies are decided again."""
-    return _run_check(dataset, policy, join_copies, progress)
+    return _run_check(dataset, policy, progress, only_copies=True)
 
 
-def _run_check(dataset: Dataset, policy: str, step: Step, progress: Progress) -> CheckSummary:
-    rules, evidence = read_policy(policy), Store(dataset.evidence)
-
-    def gather(rows: "daft.DataFrame", *, policy: str) -> "daft.DataFrame":
-        from curate.dataset import engine
-
-        rows = engine.apply_to_all_rows(rows, partial(_read_bytes, dataset.store, progress))
-        return step(rows, policy=policy, evidence=evidence, removed=removals.read(dataset.root))
-
+def _run_check(
+    dataset: Dataset, policy: str, progress: Progress, *, only_copies: bool = False
+) -> CheckSummary:
+    rules = read_policy(policy)
     with dataset.lock(existing=True):
-        samples = live_samples(dataset.run_step(gather, "check", {"policy": policy}))
+        step = partial(
+            check,
+            store=dataset.store,
+            evidence=Store(dataset.evidence),
+            removed=removals.read(dataset.root),
+            only_copies=only_copies,
+            progress=progress,
+        )
+        samples = live_samples(dataset.run_step(step, "check", {"policy": policy}))
     silent = [s for s in samples if s.source == "folder" and not (s.license_text or s.license_url)]
     return CheckSummary(
         policy=str(rules.path),
@@ -113,13 +113,6 @@ def _run_check(dataset: Dataset, policy: str, step: Step, progress: Progress) ->
         reasons=reason_counts(samples),
         unlicensed=len(silent),
     )
-
-
-def _read_bytes(store: Store, progress: Progress, samples: Sequence[Sample]) -> list[Sample]:
-    """The samples with what their own bytes say; those of removed ones are gone."""
-    there = [s for s in samples if s.drop_reason != removals.REMOVED]
-    read = {s.key: s for s in read_embedded(there, store, progress)}
-    return [read.get(s.key, s) for s in samples]
 
 
 def own_licence_command(dataset: Dataset) -> str:

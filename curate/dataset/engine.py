@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from curate.dataset.sample import Sample, arrow_schema, from_record
+from curate.dataset.sample import Sample, arrow_schema, from_record, to_record
 
 if TYPE_CHECKING:
     import daft
@@ -26,7 +26,7 @@ def to_data_frame(samples: Iterable[Sample]) -> "daft.DataFrame":
     import daft
     import pyarrow as pa
 
-    records = [asdict(s) for s in samples]
+    records = list(map(to_record, samples))
     return daft.from_arrow(pa.Table.from_pylist(records, schema=arrow_schema()))
 
 
@@ -64,7 +64,7 @@ def map_rows(
     def fill(*columns: Any) -> Any:
         rows = zip(*(c.to_pylist() for c in columns), strict=True)
         given = (from_record(dict(zip(SAMPLE_COLUMNS, values, strict=True))) for values in rows)
-        records = [asdict(function(sample)) for sample in given]
+        records = [to_record(function(sample)) for sample in given]
         return pa.array([{n: r[n] for n in fills} for r in records], type=struct)
 
     filled = rows.with_column("_filled", fill(*map(daft.col, SAMPLE_COLUMNS)))

@@ -7,12 +7,12 @@ import shlex
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, asdict, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from curate.dataset.sample import Sample, from_record
+from curate.dataset.sample import Sample, from_record, to_record
 from curate.dataset.statements import join_statements
 from curate.errors import InputError, disk_errors
 
@@ -22,7 +22,7 @@ _INT64 = range(-(2**63), 2**63)
 
 def append_row(journal: Path, sample: Sample) -> None:
     """Add one row; it survives the death of the process."""
-    line = json.dumps(asdict(sample), ensure_ascii=False, sort_keys=True) + "\n"
+    line = json.dumps(to_record(sample), ensure_ascii=False, sort_keys=True) + "\n"
     with disk_errors(journal), journal.open("a+b") as file:
         if file.tell():
             file.seek(-1, os.SEEK_END)

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from curate import __version__
-from curate.dataset.sample import Sample, arrow_schema, from_record
+from curate.dataset.sample import Sample, arrow_schema, from_record, to_record
 from curate.errors import InputError
 from curate.system.files import atomic_write
 
@@ -67,7 +67,7 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
             raise InputError(path, f"two rows share the key {a.key}", fix="report this as a bug")
     facts = json.dumps({"version": MANIFEST_VERSION, "steps": manifest.history}, sort_keys=True)
     schema = arrow_schema().with_metadata({"fubuki": facts})
-    table = pa.Table.from_pylist([asdict(s) for s in samples], schema=schema)
+    table = pa.Table.from_pylist(list(map(to_record, samples)), schema=schema)
     with atomic_write(path) as file:
         parquet.write_table(table, file, compression="zstd", store_schema=True)
 

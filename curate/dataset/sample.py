@@ -194,8 +194,19 @@ def _arrow_type(hint: Any) -> "pa.DataType":
     return {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}[hint]
 
 
+def to_record(row: Any) -> dict[str, Any]:
+    """A sample as plain values: what `asdict` gives, which copies every text, in less time."""
+    return {f.name: _plain(getattr(row, f.name)) for f in fields(row)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    return to_record(value) if is_dataclass(value) else value
+
+
 def from_record(record: Mapping[str, Any]) -> Sample:
-    """The sample that `asdict`, Arrow or JSON gave as plain values."""
+    """The sample that `to_record`, Arrow or JSON gave as plain values."""
     changed: dict[str, Any] = dict(record)
     for name in ("tags", "texts", "opt_outs", "redirects", "headers", "site_evidence"):
         changed[name] = tuple(record.get(name) or ())

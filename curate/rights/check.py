@@ -1,10 +1,11 @@
 """The step that decides: each image for itself, then all copies of a picture together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
+from curate.dataset.evidence import StoredAnswer, read_answer
 from curate.dataset.folder import Store
 from curate.dataset.sample import Sample
 from curate.errors import InputError
@@ -12,29 +13,35 @@ from curate.rights.copies import is_joined, join
 from curate.rights.decide import decide
 from curate.rights.policy import USES, Policy, read_policy
 from curate.rights.removals import REMOVED, Tombstone, mark_removed
-from curate.rights.signals.collect import signals_of
+from curate.rights.signals.collect import all_signals
+from curate.rights.signals.embedded import read_embedded
+from curate.system.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     import daft
-
-    Faults = Mapping[str, Sequence[str]]  # key -> codes of what its evidence lacks
 
 
 def check(
     rows: "daft.DataFrame",
     *,
     policy: str = "personal",
+    store: Store | None = None,
     evidence: Store | None = None,
     removed: Sequence[Tombstone] = (),
+    only_copies: bool = False,
+    progress: Progress = SILENT,
 ) -> "daft.DataFrame":
     """Identify each image's licence and decide its three uses; copies have one verdict.
 
     Args:
         rows: samples; dropped ones are decided, too, for what is said of a copy counts.
         policy: "personal", "research", "commercial", or the path of a TOML file.
+        store: where images lie. None: what their bytes say of training is not read.
         evidence: where the answers of servers lie. None: they are not looked at, and
             the rows' `signals` stay as they are.
         removed: what was taken out; images that are or look like it are dropped.
+        only_copies: decide only what groups of copies or hashes may have changed since a check.
+        progress: counts the images that are read.
 
     Raises:
         UsageError: there is no shipped policy of that name.
@@ -43,28 +50,21 @@ def check(
     from curate.dataset import engine
 
     rules = read_policy(policy)
-    decided = partial(check_samples, policy=rules, evidence=evidence, removed=removed)
+
+    def decided(samples: Sequence[Sample]) -> list[Sample]:
+        read = _read_bytes(samples, store, progress) if store else samples
+        return check_samples(
+            read, policy=rules, evidence=evidence, removed=removed, only_copies=only_copies
+        )
+
     return engine.apply_to_all_rows(rows, decided)
 
 
-def join_copies(
-    rows: "daft.DataFrame",
-    *,
-    policy: str = "personal",
-    evidence: Store | None = None,
-    removed: Sequence[Tombstone] = (),
-) -> "daft.DataFrame":
-    """What `check` gives, deciding only where groups of copies or hashes may have changed it.
-
-    Arguments as for `check`, which came before.
-    """
-    from curate.dataset import engine
-
-    rules = read_policy(policy)
-    decided = partial(
-        check_samples, policy=rules, evidence=evidence, removed=removed, only_copies=True
-    )
-    return engine.apply_to_all_rows(rows, decided)
+def _read_bytes(samples: Sequence[Sample], store: Store, progress: Progress) -> list[Sample]:
+    """The samples with what their own bytes say; those of removed ones are gone."""
+    there = [s for s in samples if s.drop_reason != REMOVED]
+    read = {s.key: s for s in read_embedded(there, store, progress)}
+    return [read.get(s.key, s) for s in samples]
 
 
 def check_samples(
@@ -75,12 +75,16 @@ def check_samples(
     removed: Sequence[Tombstone],
     only_copies: bool = False,
 ) -> list[Sample]:
-    """The samples with their verdicts; see `check`, and `join_copies` for `only_copies`."""
+    """The samples with their verdicts; arguments as for `check`."""
     marked = mark_removed(samples, removed)
     due = {s.key for s in marked if not only_copies or _is_open(s, policy)}
     faults = find_faults(evidence, [s for s in marked if s.key in due]) if evidence else {}
+    if evidence:  # many rows name the documents of one host
+        read = lru_cache(maxsize=512)(partial(read_answer, evidence))
+        marked = [_gather(s, read, faults.get(s.key, {})) if s.key in due else s for s in marked]
     decided = [
-        _decide(s, policy, evidence, faults.get(s.key, {})) if s.key in due else s for s in marked
+        decide(s, policy, sorted(set(faults.get(s.key, {}).values()))) if s.key in due else s
+        for s in marked
     ]
     return join(decided, policy)
 
@@ -116,15 +120,12 @@ def _fault_of(evidence: Store, sha256: str) -> str | None:
     return None
 
 
-def _decide(
-    sample: Sample, policy: Policy, evidence: Store | None, faults: Mapping[str, str]
+def _gather(
+    sample: Sample, read: Callable[[str], StoredAnswer], faults: Mapping[str, str]
 ) -> Sample:
-    """The sample decided for itself, after gathering what is said of it."""
-    if evidence is not None:
-        intact = tuple(name for name in sample.site_evidence if name not in faults)
-        said = signals_of(replace(sample, site_evidence=intact), evidence)
-        sample = replace(sample, signals=said)
-    return decide(sample, policy, sorted(set(faults.values())))
+    """The sample with all that is said of training on it, in what is left of its evidence."""
+    intact = [read(name) for name in sample.site_evidence if name not in faults]
+    return replace(sample, signals=all_signals(sample, intact))
 
 
 def _is_open(sample: Sample, policy: Policy) -> bool:

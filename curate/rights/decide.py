@@ -34,8 +34,8 @@ def decide(sample: Sample, policy: Policy, faults: Sequence[str] = ()) -> Sample
         faults: codes of what its evidence lacks, see `curate.rights.check.find_faults`.
     """
     licence = _identify(sample.license_text, sample.license_url, sample.license_by)
+    sample = replace(sample, license=licence.id, license_how=licence.how, policy=policy.sha256)
     found: dict[str, Any] = {use: _verdict(sample, licence, policy, use, faults) for use in USES}
-    found |= {"license": licence.id, "license_how": licence.how, "policy": policy.sha256}
     return replace(sample, **found)
 
 
@@ -83,7 +83,7 @@ def _verdict(
     sample: Sample, licence: Licence, policy: Policy, use: str, faults: Sequence[str]
 ) -> Verdict:
     """The strictest of what signals, source, licence and facts say, with the codes of it."""
-    against = objections(replace(sample, license=licence.id), policy, use)
+    against = objections(sample, policy, use)
     if against and against[0].reasons[0].partition(":")[0] in (REMOVED, "opt-out"):
         return against[0]  # nothing else matters then
     said = [_verdict_by_source(sample, licence.id, policy, use)]

@@ -14,21 +14,11 @@ from curate.dataset.sample import Sample, Signal
 from curate.rights.signals.ai_txt import read_ai_txt
 from curate.rights.signals.aipref import content_usage_headers, content_usage_lines
 from curate.rights.signals.content_signal import content_signal_headers, content_signal_lines
-from curate.rights.signals.embedded import READER_VERSION, read_embedded
 from curate.rights.signals.headers import parse_robots_tag
 from curate.rights.signals.robots import is_disallowed, read_robots
 from curate.rights.signals.rsl import rsl_headers, rsl_lines
 from curate.rights.signals.tdmrep import tdm_file, tdm_headers
 
-__all__ = [
-    "READER_VERSION",
-    "header_signals",
-    "read_embedded",
-    "refuse_before_asking",
-    "refuse_before_reading",
-    "signals_of",
-    "site_signals",
-]
 ROBOTS, TDMREP, AI_TXT = "/robots.txt", "/.well-known/tdmrep.json", "/ai.txt"
 DISALLOWED = Signal("robots.txt", False, "site")
 
@@ -120,17 +110,22 @@ def _document_signals(path: str, document: StoredAnswer, url: str) -> list[Signa
 
 
 def signals_of(sample: Sample, evidence: Store) -> tuple[Signal, ...]:
+    """As `all_signals`, the documents being those that the row names in `site_evidence`.
+
+    Raises:
+        InputError: one of them is missing from `evidence`, or has changed.
+    """
+    return all_signals(sample, [read_answer(evidence, name) for name in sample.site_evidence])
+
+
+def all_signals(sample: Sample, documents: Sequence[StoredAnswer]) -> tuple[Signal, ...]:
     """All that is said about training on an image, each thing once; contradictions stand.
 
     In this order: its source's record (`opt_outs`), the headers it came with, its hosts'
-    documents (`site_evidence`, read from `evidence`), its own bytes (`embedded`). Only TDMRep's
-    header takes the place of TDMRep's file, as its report asks.
-
-    Raises:
-        InputError: a document that the row names is missing from `evidence`, or has changed.
+    documents, its own bytes (`embedded`). Only TDMRep's header takes the place of TDMRep's file,
+    as its report asks.
     """
-    urls = [u for u in (sample.image_url, *sample.redirects, sample.final_url) if u]
-    documents = [read_answer(evidence, sha256) for sha256 in sample.site_evidence]
+    urls = dict.fromkeys(u for u in (sample.image_url, *sample.redirects, sample.final_url) if u)
     headers = header_signals(sample.headers)
     sites = [signal for url in urls for signal in site_signals(url, documents)]
     if any(s.name.startswith("tdm-reservation:") and s.allows is not None for s in headers):
