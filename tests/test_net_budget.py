@@ -182,6 +182,14 @@ def test_pauses_add_up_until_something_comes(asking):
     assert [asking.get(), asking.get()] == ["got", "got"]
 
 
+def test_an_image_that_is_always_too_much_costs_the_others_a_pause_and_no_more(asking):
+    """Else one image that a host keeps back for seconds would end the turn of all the others."""
+    asking.answers = [busy("4"), busy("4"), busy("4"), Answer(b"png")]
+    assert asking.get() == "busy:museum.test asks us to stay away for 4 s"
+    assert [asking.get(), asking.get()] == ["got", "got"]
+    assert asking.clock.slept == [4, 4, 4] and len(asking.server.asked) == 5
+
+
 def test_an_api_pauses_as_asked_too(asking):
     asking.answers = [busy("3"), Answer(b"{}")]
     assert asking.opened.api.get_json("https://api.test/v1", {}).body == {}

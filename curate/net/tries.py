@@ -75,10 +75,11 @@ class Courier:
             if stated is None and not waits(reply):
                 return reply, None
             seconds = _UNSTATED_PAUSE_S if stated is None else stated
-            last = attempt + 1 == self.limits.tries
-            if last or not budget.sit_out(host, seconds):
+            waits_again = budget.sit_out(host, seconds)
+            if not waits_again or attempt + 1 == self.limits.tries:
                 why = f"{host} asks us to stay away for {_span(seconds)}"
-                budget.rest(host, seconds, why)
+                if not waits_again:  # else what is asked of it next waits
+                    budget.rest(host, seconds, why)
                 return Failure(FailureKind.BUSY, why, reply.lines, reply.redirects), None
             said = f"too many requests; waiting {seconds:.0f} s as asked"
             budget.progress.say(f"{self.name}: {said}")
