@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from servers import Answer, Server, image_bytes, openverse_page, openverse_result, run_server
 
-from curate.dataset.folder import Dataset
+from curate.dataset.folder import Dataset, Store
 from curate.dataset.sample import Sample
 from curate.errors import InputError, SourceError, UsageError
 from curate.fetch.run import FetchOptions, FetchSummary, fetch_images
 from curate.net.connection import NetOptions
 from curate.net.guard import Endpoint
 from curate.net.tries import Limits
+from curate.rights.signals.collect import signals_of
 from curate.sources import openverse, pixabay, terms
 
 QUICK = replace(openverse.SOURCE, requests_per_minute=1_000_000, seconds_between=0.0)
@@ -144,3 +145,16 @@ def test_what_a_host_cannot_say_is_asked_once(tmp_path, server):
         server.routes[path] = lambda query: Answer(b"no", 503)
     assert run(tmp_path, server).new == COUNT
     assert [server.paths().count(path) for path in paths] == [3, 3]
+    assert {len(row.site_evidence) for row in rows(tmp_path)} == {1}
+    reserved = json.dumps([{"location": "/", "tdm-reservation": 1}]).encode()
+    server.routes["/.well-known/tdmrep.json"] = lambda query: Answer(reserved)
+    asked = len(server.asked)
+    assert run(tmp_path, server).updated == COUNT  # what it said too late is not lost
+    assert server.paths()[asked:].count("/.well-known/tdmrep.json") == 1
+    assert not any(path.startswith("/pictures/") for path in server.paths()[asked:])
+    assert {len(row.site_evidence) for row in rows(tmp_path)} == {2}
+    store = Store(tmp_path / "evidence")
+    assert all("tdmrep.json:1" in repr(signals_of(row, store)) for row in rows(tmp_path))
+    del server.routes["/ai.txt"]
+    manifest = [run(tmp_path, server) and rows(tmp_path) for _ in range(2)]
+    assert manifest[0] == manifest[1] and len(manifest[0][0].site_evidence) == 3

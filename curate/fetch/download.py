@@ -2,15 +2,19 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
 from curate.dataset.evidence import read_answer
 from curate.dataset.folder import Dataset, Store
 from curate.dataset.sample import Sample, utc_now
+from curate.errors import InputError
 from curate.images import sniff
 from curate.net.connection import Net
 from curate.net.failure import Failure, FailureKind
 from curate.net.media import Want
+from curate.net.site import DOCUMENTS
 from curate.rights import removals
 from curate.rights.signals.collect import refuse_before_asking, refuse_before_reading
 
@@ -45,6 +49,22 @@ class Downloader:
         if not got.body or sniff.sniff_format(got.body[:32]) in _TEXTS:
             return _failed(row, Failure(FailureKind.UNUSABLE, "a text instead of a picture"))
         return store_image(row, got.body, self.dataset, self.tombstones)
+
+    def hear(self, found: Sample, known: Sample | None) -> Sample:
+        """`found` with what hosts of the known image can say now, and could not when it came."""
+        if known is None or known.sha256 is None:
+            return found
+        urls = [u for u in (known.image_url, *known.redirects, known.final_url) if u]
+        hosts = {urlsplit(url).netloc: url for url in urls}
+        if len(known.site_evidence) >= len(DOCUMENTS) * len(hosts):
+            return found
+        evidence, heard = Store(self.dataset.evidence), set()
+        for sha256 in known.site_evidence:
+            with suppress(InputError):  # missing or changed: check says so, and it is kept anew
+                heard.add(read_answer(evidence, sha256).url)
+        said = [s for url in hosts.values() for s in ask_site(self.net, evidence, url)[0]]
+        new = tuple(s for s in said if read_answer(evidence, s).url not in heard)
+        return replace(found, site_evidence=new)
 
 
 def ask_site(net: Net, evidence: Store, url: str) -> tuple[tuple[str, ...], Failure | None]:

@@ -125,6 +125,7 @@ class Search:
         """Do what is to be done about one result."""
         account = self.account
         known = account.rows.get(found.key)
+        found = downloader.hear(found, known)
         planned = plan(known, found, self.retry, lost=account.is_lost(known))
         row = planned.row
         if planned.action is Action.DUE:
