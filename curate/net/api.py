@@ -75,7 +75,8 @@ class Api:
     def _request(self, url: Url) -> tuple[Reply, str]:
         """A good answer to a request, and its body as scrubbed text."""
         gap = max(self.service.seconds_between, 60.0 / self.service.requests_per_minute)
-        request = Request(url=url.reveal(), limits=self.courier.limits.answer, gap_s=gap)
+        hosts, limits = (str(urlsplit(url.base).hostname),), self.courier.limits.answer
+        request = Request(url=url.reveal(), limits=limits, hosts=hosts, gap_s=gap)
         reply = self.courier.fetch(request, waits=lambda reply: self._refusal(reply) is None)
         if isinstance(reply, Failure):
             fix = RETRY_LATER_FIX if reply.kind is FailureKind.BUSY else RETRY_FIX

@@ -56,8 +56,7 @@ class Media:
         if hosts is not None and (endpoint := transport.guard.endpoint):
             hosts = (*hosts, endpoint.host)
         request = Request(
-            url=want.url, limits=self.courier.limits.image, hosts=hosts, strays=hosts is None,
-            gap_s=self.gap_s,
+            url=want.url, limits=self.courier.limits.image, hosts=hosts, gap_s=self.gap_s,
             unwanted=want.unwanted, conditions=want.conditions, refuses=want.refuses,
         )  # fmt: skip
         reply = self.courier.fetch(request)

@@ -52,8 +52,7 @@ class Sites:
         if kept := self.answers.get_fresh(url):
             return kept[1]
         limits = self.courier.limits.site
-        request = Request(url=str(url), limits=limits, strays=True, gap_s=self.gap_s)
-        reply = self.courier.fetch(request)
+        reply = self.courier.fetch(Request(url=str(url), limits=limits, gap_s=self.gap_s))
         if isinstance(reply, Failure):
             detail = f"its host's {path.rpartition('/')[2]} cannot be had: {reply.detail}"
             return Failure(reply.kind, detail)

@@ -61,8 +61,7 @@ class Request:
 
     url: str
     limits: RequestLimits
-    hosts: tuple[str, ...] | None = None  # that may be asked, redirects included; None: its own
-    strays: bool = False  # whether redirects may lead to any other host
+    hosts: tuple[str, ...] | None = None  # that may be asked, redirects included; None: any
     gap_s: float = 0.0  # seconds to leave after it before its host is asked again
     # given the kept header lines of each answer, why its body is not to be read: a `dropped` reason
     unwanted: Callable[[Sequence[str]], str | None] = lambda headers: None
@@ -165,11 +164,10 @@ class Transport:
 
     def _follow(self, request: Request, lines: list[str], led_on: list[str]) -> Reply:
         """Send, from redirect to redirect; fills `lines` and `led_on` as it goes."""
-        url, left, hosts = request.url, request.limits.total_s, request.hosts
+        url, left = request.url, request.limits.total_s
         for _ in range(MAX_REDIRECTS + 1):
             target = self.read(url)
-            hosts = (target.host,) if hosts is None else hosts
-            if target.host not in hosts and not request.strays:
+            if request.hosts is not None and target.host not in request.hosts:
                 problem = self.scrub(f"{target.host} is not a host to be asked here")
                 raise NotAnsweredError(FailureKind.REFUSED, problem)
             if led_on and (failure := request.refuses(target.url)):
