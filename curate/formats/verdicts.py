@@ -59,7 +59,7 @@ class Standing(NamedTuple):
     key: str
     problem: str | None  # why it may not be trained on; None: it may
     decisions: tuple[str | None, ...]  # for each of `USES`
-    copies: tuple[str, ...]  # keys of the other rows of its group, sorted
+    copies: tuple[str, ...]  # keys of the other rows of its group, sorted; () with a problem
 
 
 def find_standings(rows: Iterable[RowVerdicts]) -> dict[str, Standing]:
@@ -69,23 +69,21 @@ def find_standings(rows: Iterable[RowVerdicts]) -> dict[str, Standing]:
     of them may be trained on. A copy dropped before groups were recorded belongs to the group of
     the image that stayed.
     """
-    every = list(rows)
     groups: defaultdict[str, list[RowVerdicts]] = defaultdict(list)
-    for row in every:
+    for row in rows:
         groups[_group_of(row)].append(row)
     found = {}
-    for row in every:
-        group = groups[_group_of(row)]
-        copies = tuple(sorted(other.key for other in group if other.key != row.key))
-        problem = None
-        if row.dropped is not None:
-            problem = f"dropped:{row.dropped.partition(':')[0]}"
-        elif row.train != ALLOW:
-            problem = row.train or "no-verdict"
-        elif any(other.train != ALLOW for other in group):
-            problem = NOT_JOINED
-        decisions = (row.train, row.share_dataset, row.share_model)
-        found[row.key] = Standing(row.key, problem, decisions, copies)
+    for group in groups.values():
+        keys, joined = sorted(row.key for row in group), all(row.train == ALLOW for row in group)
+        for row in group:
+            problem = None
+            if row.dropped is not None:
+                problem = f"dropped:{row.dropped.partition(':')[0]}"
+            elif not joined:
+                problem = (row.train or "no-verdict") if row.train != ALLOW else NOT_JOINED
+            copies = () if problem else tuple(key for key in keys if key != row.key)
+            decisions = (row.train, row.share_dataset, row.share_model)
+            found[row.key] = Standing(row.key, problem, decisions, copies)
     return found
 
 

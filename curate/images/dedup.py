@@ -248,8 +248,9 @@ def _alike(
     twins: set[str] = set()
     for hashes, mirrored in reached:
         found = [other for name in hashes for other in others.get(name, ())]
-        if apart:
-            found = [other for other in found if apart.root(other) != apart.root(key)]
+        if apart and found:
+            own = apart.root(key)
+            found = [other for other in found if apart.root(other) != own]
         if found:
             shown = images[key][:, ::-1] if mirrored else images[key]
             same = is_same_image(shown, np.stack([images[other] for other in found]))
