@@ -18,7 +18,7 @@ from curate.rights.decide import decide
 from curate.rights.licences import TERMS
 from curate.rights.policy import USES, Policy, policy_names, read_policy
 
-FAULTS = {"evidence-missing": "is missing", "evidence-changed": "has changed on disk"}
+FAULTS = {"missing": "is missing", "changed": "has changed on disk"}
 Facts = list[tuple[str, str]]  # name and value, in the order they are told
 
 
@@ -110,13 +110,12 @@ def _origin_facts(sample: Sample, evidence: Store) -> Facts:
 def _describe_answer(evidence: Store, sha256: str) -> str:
     """Where a stored answer lies, what it is, and whether it is still as it was stored."""
     path = evidence.path_of(sha256)
+    if fault := evidence.fault_of(sha256):
+        return f"{path} {FAULTS[fault]}"
     try:
         answer = read_answer(evidence, sha256)
     except InputError as error:
-        if not path.exists():
-            return f"{path} is missing"
-        changed = "changed" in error.problem
-        return f"{path} has changed on disk" if changed else f"{path}: {error.problem}"
+        return f"{path}: {error.problem}"
     return f"{path} (status {answer.status} of {answer.url}, {answer.retrieved})"
 
 
@@ -177,14 +176,8 @@ def _image_facts(sample: Sample, dataset: Dataset) -> Facts:
 
 def _fault_of_image(sample: Sample, dataset: Dataset) -> str | None:
     """What is wrong with the stored image; None where it is as it was received."""
-    if sample.sha256 is None:
-        return None
-    try:
-        dataset.store.get(sample.sha256)
-    except InputError:
-        there = dataset.store.path_of(sample.sha256).exists()
-        return "has changed on disk" if there else "is missing"
-    return None
+    fault = sample.sha256 and dataset.store.fault_of(sample.sha256)
+    return FAULTS[fault] if fault else None
 
 
 def _copy_facts(
@@ -269,7 +262,9 @@ def _why_out(sample: Sample, members: Sequence[Sample], dataset: Dataset) -> str
     if len({member.train.decision if member.train else None for member in members}) > 1:
         return f"its copies are decided otherwise; {check} gives all of them one verdict"
     if faults := find_faults(Store(dataset.evidence), [sample]).get(sample.key):
-        told = ", ".join(dict.fromkeys(FAULTS[fault] for fault in faults.values()))
+        told = ", ".join(
+            dict.fromkeys(FAULTS[code.removeprefix("evidence-")] for code in faults.values())
+        )
         return f"what its source said {told}; once that is put back, {check} decides"
     if sample.sha256 is None:
         return "its image was never received; fetch it again"

@@ -14,7 +14,7 @@ from curate.dataset.journal import append_row, merge_rows, read_rows
 from curate.dataset.manifest import Manifest
 from curate.dataset.sample import Sample
 from curate.errors import InputError
-from curate.system.files import lock_folder, write_bytes
+from curate.system.files import file_sha256, lock_folder, write_bytes
 
 if TYPE_CHECKING:
     import daft
@@ -63,6 +63,14 @@ class Store:
             fix = f"rm {path}, then fetch it again"
             raise InputError(path, "stored image has changed on disk", fix=fix)
         return data
+
+    def fault_of(self, sha256: str) -> str | None:
+        """What is wrong with the bytes of this name: "missing" or "changed"; None if nothing is."""
+        path = self.path_of(sha256)
+        try:
+            return None if file_sha256(path) == sha256 else "changed"
+        except OSError:
+            return "changed" if path.exists() else "missing"
 
 
 class Dataset:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from curate.dataset.evidence import StoredAnswer, read_answer
 from curate.dataset.folder import Store
 from curate.dataset.sample import Sample
-from curate.errors import InputError
 from curate.rights.copies import is_joined, join
 from curate.rights.decide import decide
 from curate.rights.policy import USES, Policy, read_policy
@@ -106,18 +105,11 @@ def find_faults(evidence: Store, samples: Sequence[Sample]) -> dict[str, dict[st
         names = [n for n in (sample.evidence, *sample.site_evidence, *later) if n]
         for name in names:
             if name not in known:
-                known[name] = _fault_of(evidence, name)
+                fault = evidence.fault_of(name)
+                known[name] = fault and f"evidence-{fault}"
         if faults := {name: fault for name in names if (fault := known[name])}:
             found[sample.key] = faults
     return found
-
-
-def _fault_of(evidence: Store, sha256: str) -> str | None:
-    try:
-        evidence.get(sha256)
-    except InputError:
-        return f"evidence-{'changed' if evidence.path_of(sha256).exists() else 'missing'}"
-    return None
 
 
 def _gather(

@@ -24,7 +24,6 @@ from curate.formats.verdicts import (
 from curate.images.decode import decode_image, flatten, pixel_sha256
 from curate.shards.writer import ShardWriter, publish_shards, withdraw_shards
 from curate.system import sandbox
-from curate.system.files import file_sha256
 from curate.system.progress import SILENT, Progress, track
 
 if TYPE_CHECKING:
@@ -36,7 +35,8 @@ ENCODINGS: dict[str, tuple[str, dict[str, Any], str]] = {
     "png": ("PNG", {"compress_level": 6}, "PNG"),
     "webp": ("WEBP", {"lossless": True, "quality": 50, "method": 4}, "lossless WebP"),
 }
-EVIDENCE = "no-evidence", "evidence-changed"  # why a row of an online source is left out
+# what is wrong with the evidence of a row from an online source -> why it is left out
+EVIDENCE = {"missing": "no-evidence", "changed": "evidence-changed"}
 MAX_NAMED = 5  # withdrawn images that are named
 _SPLIT_NAME = re.compile(r"[A-Za-z0-9_]+")
 
@@ -64,13 +64,11 @@ class PackSummary:
     def notes(self) -> list[str]:
         """A sentence on each thing that a user should know of, or do."""
         root = Path(self.folder).parent
-        said = (
-            [f"withdrawn from the shards: {_name_some(self.withdrawn)}"] if self.withdrawn else []
-        )
-        return said + [
+        gone = f"withdrawn from the shards: {_name_some(self.withdrawn)}"
+        return [gone] * bool(self.withdrawn) + [
             f"{self.left_out[reason]} images left out as {reason}: {fix}"
             for reason, fix in _fixes(root).items()
-            if reason in (NOT_JOINED, *EVIDENCE) and self.left_out.get(reason)
+            if reason in (NOT_JOINED, *EVIDENCE.values()) and self.left_out.get(reason)
         ]
 
 
@@ -141,26 +139,21 @@ def _choose(
     dataset: Dataset, samples: Sequence[Sample], standings: Mapping[str, Standing]
 ) -> tuple[list[Sample], Counter[str]]:
     """The rows to pack, and for what reasons how many are left out."""
+    evidence = Store(dataset.evidence)
     known: dict[str, str | None] = {}  # evidence -> what is wrong with it; each is read once
     chosen, left_out = [], Counter[str]()
     for sample in samples:
         reason = reason_not_packed(sample) or standings[sample.key].problem
         if reason is None and sample.image_url is not None:  # from an online source
             if (named := sample.evidence or "") not in known:
-                known[named] = _evidence_problem(dataset, named)
+                fault = evidence.fault_of(named) if named else "missing"
+                known[named] = fault and EVIDENCE[fault]
             reason = known[named]
         if reason is None:
             chosen.append(sample)
         else:
             left_out[reason] += 1
     return chosen, left_out
-
-
-def _evidence_problem(dataset: Dataset, named: str) -> str | None:
-    path = Store(dataset.evidence).path_of(named)
-    if not named or not path.is_file():
-        return EVIDENCE[0]
-    return None if file_sha256(path) == named else EVIDENCE[1]
 
 
 def _find_stale_there(
@@ -260,7 +253,7 @@ def _fixes(root: Path) -> dict[str, str]:
         "no-verdict": check,
         NOT_JOINED: check,
         "no-caption": caption,
-        **dict.fromkeys(EVIDENCE, evidence),
+        **dict.fromkeys(EVIDENCE.values(), evidence),
         "hold": f"{status}, then {explain}; a fetch with --license states a licence",
         "deny": f"{status}, then {explain}",
     }
