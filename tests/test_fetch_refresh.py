@@ -99,6 +99,17 @@ def test_what_is_new_is_added_beside_what_was_said_first(data, server):
     assert data.read().history[-1]["step"] == "refresh"
 
 
+def test_what_is_gone_is_asked_about_no_more(data, server, monkeypatch):
+    serve_record(server, 1, None)
+    server.routes["/pictures/2.png"] = lambda query: Answer(b"", 410)
+    assert ask(data, server).gone == 2
+    assert "/pictures/1.png" not in server.paths()  # whose source has it no more
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", str(1700000000 + 2 * DAY))
+    server.asked.clear()
+    assert ask(data, server) == RefreshSummary(asked=COUNT, unchanged=COUNT)
+    assert not [p for p in server.paths() if p.endswith(("1/", "2/", "1.png", "2.png"))]
+
+
 def test_an_image_is_asked_for_only_if_it_is_another_now(data, server, monkeypatch):
     """The server says that it is the same, and may say more of it all the same."""
     told = []

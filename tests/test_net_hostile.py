@@ -23,6 +23,7 @@ from hostile import (
     Case,
     HostileServer,
     N,
+    answers,
     brings,
     forever,
     run_hostile,
@@ -286,6 +287,15 @@ def test_a_redirect_may_lead_to_any_public_host_which_is_asked_for_its_leave_fir
     assert led[1::2] == ["https://www.museum.test/c"] * 3 and led[0].endswith("/b")
     assert sum(line.startswith("GET /c ") for line in server.asked) == 1
     assert alone.dropped == "refused:www.museum.test is not a host to be asked here"
+
+
+def test_what_an_error_says_of_training_is_kept_and_is_no_opt_out(tmp_path):
+    with run_hostile() as server:
+        server.serve = answers(404, b"X-Robots-Tag: noai")
+        with connect(SERVICE, tmp_path, options=options(server)) as net:
+            got = net.media.get(Want(server.url, unwanted=lambda lines: "opt-out:noai"))
+    assert isinstance(got, Failure) and got.dropped == "gone:the server answered 404"
+    assert got.headers == ("X-Robots-Tag: noai",)
 
 
 def test_connections_are_kept_and_a_stale_one_is_no_failure(tmp_path):
