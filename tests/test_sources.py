@@ -25,7 +25,7 @@ from curate.fetch.run import FetchOptions, fetch_images
 from curate.net.api import Answer as ApiAnswer
 from curate.net.connection import NetOptions
 from curate.net.guard import Endpoint
-from curate.sources import contact, openverse, pixabay
+from curate.sources import base, contact, openverse, pixabay
 from curate.sources.base import FoundImage, QueryOption, Source, parse_record
 from curate.system.commands import OnceCommand
 
@@ -205,6 +205,27 @@ def test_a_record_of_anything_is_a_row_that_can_be_kept(tmp_path, record, parse,
     assert row.dropped is None or row.dropped.startswith("malformed:")
     said = [row.title, row.author, row.license_text, row.page_url, *row.tags]
     assert not [text for text in said if text and re.search(r"[\x00-\x1f\x7f-\x9f]", text)]
+
+
+def test_what_is_too_long_is_cut_or_left_out():
+    url, tags = "https://a.example/" + "x" * base.MAX_URL, ("x",) * (base.MAX_TEXTS + 1)
+    found = FoundImage("a", image_url=url, title="t" * (base.MAX_TEXT + 1), tags=tags)
+    assert (found.image_url, len(str(found.title))) == (None, base.MAX_TEXT)
+    assert len(found.tags) == base.MAX_TEXTS and found.cleaned == ("title", "image_url", "tags")
+    record = {**OPENVERSE_RECORD, "id": "x" * (base.MAX_KEY + 1)}
+    assert parse_record(ApiAnswer({}), record, openverse._parse_result).dropped == "malformed:id"
+
+
+def test_an_image_that_is_named_twice_comes_once_and_in_its_place():
+    pages = [ApiAnswer({"found": list(ids)}, f"of {ids}") for ids in ("aba", "bc", "cb", "d")]
+
+    def parse(id):
+        return FoundImage(id, image_url="https://a.example/")
+
+    found = list(base.read_pages(pages, "found", parse))
+    assert [(item.id, item.evidence) for item in found] == [
+        ("a", "of aba"), ("b", "of aba"), ("c", "of bc"),
+    ]  # fmt: skip
 
 
 @given(anything)

@@ -137,10 +137,12 @@ def read_pages(
         malformed = [item.dropped for item in found if is_malformed(item.dropped)]
         if found and len(malformed) == len(found) and (len(found) > 1 or not met):
             raise KeyError(str(malformed[0]).partition(":")[2])
-        new = {item.id: item for item in reversed(found) if item.id not in met}
-        yield from reversed(new.values())  # results move between pages while we read them
-        met |= new.keys()
-        if not new:
+        before = len(met)
+        for item in found:
+            if item.id not in met:  # results move between pages while we read them
+                met.add(item.id)
+                yield item
+        if len(met) == before:
             return
 
 
