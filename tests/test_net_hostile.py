@@ -38,7 +38,7 @@ from curate.net.api import Service, read_json
 from curate.net.connection import Net, NetOptions, connect
 from curate.net.failure import FINAL, PASSING, Failure, FailureKind
 from curate.net.guard import ConnectError, Endpoint, Guard
-from curate.net.media import Got, Want
+from curate.net.media import Got, Want, conditions_of
 from curate.net.tries import Limits
 
 SERVICE = Service(name="test", seconds_between=0.0, requests_per_minute=1_000_000)
@@ -296,6 +296,13 @@ def test_what_an_error_says_of_training_is_kept_and_is_no_opt_out(tmp_path):
             got = net.media.get(Want(server.url, unwanted=lambda lines: "opt-out:noai"))
     assert isinstance(got, Failure) and got.dropped == "gone:the server answered 404"
     assert got.headers == ("X-Robots-Tag: noai",)
+
+
+def test_only_plain_headers_become_conditions():
+    lines = ('ETag: "a"', "last-modified: Mon", "Link: <l>")
+    assert conditions_of(lines) == {"If-None-Match": '"a"', "If-Modified-Since": "Mon"}
+    for odd in ("ETag: caf\xe9", "ETag:", "ETag: a\tb", f"ETag: {'x' * 300}"):
+        assert conditions_of((odd,)) == {}
 
 
 def test_connections_are_kept_and_a_stale_one_is_no_failure(tmp_path):
