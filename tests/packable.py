@@ -1,10 +1,11 @@
-"""A dataset of small images that may be packed."""
+"""Small images: a dataset of such as may be packed, and a folder of some to fetch."""
 
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from curate.dataset.folder import Dataset
@@ -13,6 +14,15 @@ from curate.dataset.sample import Caption, Sample, Verdict
 from tests.pictures import encoded
 
 ALLOW = Verdict("allow", ("licence:CC0-1.0",))
+PICTURES = {  # name -> colour seed, text, licence
+    "mage.png": (1, "a mage in a blue robe", "CC BY 4.0"),
+    "mage_again.png": (1, "a mage", "CC BY 4.0"),
+    "elf.png": (2, "an elf archer", "GPL-3.0-only"),
+    "orc.png": (3, "an orc", "CC BY-NC-ND 4.0"),
+    "snow_storm-02.png": (4, "", "CC0-1.0"),
+    "IMG_1234.png": (5, "", "MIT"),
+    "cat.png": (6, "a cat", ""),
+}
 
 
 def noise(seed: int, width: int = 90, height: int = 60) -> Image.Image:
@@ -47,3 +57,15 @@ def change_rows(dataset: Dataset, *changes: dict[str, Any]) -> None:
         rows = dataset.read().samples
         changed = [replace(s, **c) for s, c in zip(rows, changes, strict=False)]
         dataset.write(Manifest([*changed, *rows[len(changes) :]], []))
+
+
+def write_pictures(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make `root` the working folder, with `PICTURES` in its `pictures`, and stop the clock."""
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1790000000")
+    (root / "pictures").mkdir()
+    lines = ["file_name,text,license"]
+    for name, (seed, text, licence) in PICTURES.items():
+        (root / "pictures" / name).write_bytes(encoded(noise(seed, 96, 96)))
+        lines.append(f"{name},{text},{licence}")
+    (root / "pictures" / "metadata.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")

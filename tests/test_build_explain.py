@@ -3,53 +3,28 @@
 import hashlib
 import inspect
 import json
-import random
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from curate.cli import main
 from curate.commands import build
 from curate.commands.explain import explain
-from curate.commands.status import (
-    status,
-)
+from curate.commands.status import status
 from curate.dataset.folder import Dataset
 from curate.dataset.manifest import Manifest
 from curate.dataset.sample import Caption, Sample
 from curate.errors import InputError
 from curate.rights.decide import decide
 from curate.rights.policy import read_policy
-
-PICTURES = {  # name -> colour seed, text, licence
-    "mage.png": (1, "a mage in a blue robe", "CC BY 4.0"),
-    "mage_again.png": (1, "a mage", "CC BY 4.0"),
-    "elf.png": (2, "an elf archer", "GPL-3.0-only"),
-    "orc.png": (3, "an orc", "CC BY-NC-ND 4.0"),
-    "snow_storm-02.png": (4, "", "CC0-1.0"),
-    "IMG_1234.png": (5, "", "MIT"),
-    "cat.png": (6, "a cat", ""),
-}
-
-
-def noise(seed: int) -> Image.Image:
-    pixels = random.Random(seed).randbytes(64 * 64 * 3)
-    return Image.frombytes("RGB", (64, 64), pixels).resize((96, 96))
+from tests.packable import write_pictures
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1790000000")
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
-    lines = ["file_name,text,license"]
-    for name, (seed, text, licence) in PICTURES.items():
-        noise(seed).save(pictures / name)
-        lines.append(f"{name},{text},{licence}")
-    (pictures / "metadata.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    """A dataset in `data`, fetched from a folder of seven images."""
+    write_pictures(tmp_path, monkeypatch)
     main_ok("fetch", "folder", "pictures")
     return tmp_path
 

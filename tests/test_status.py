@@ -18,31 +18,13 @@ from curate.commands.status import (
 from curate.dataset.sample import Caption, Sample, Verdict
 from curate.rights.policy import USES
 from curate.shards.pack import pack
-from tests.packable import change_rows, dataset_of, noise
-from tests.pictures import encoded
-
-PICTURES = {  # name -> colour seed, text, licence
-    "mage.png": (1, "a mage in a blue robe", "CC BY 4.0"),
-    "mage_again.png": (1, "a mage", "CC BY 4.0"),
-    "elf.png": (2, "an elf archer", "GPL-3.0-only"),
-    "orc.png": (3, "an orc", "CC BY-NC-ND 4.0"),
-    "snow_storm-02.png": (4, "", "CC0-1.0"),
-    "IMG_1234.png": (5, "", "MIT"),
-    "cat.png": (6, "a cat", ""),
-}
+from tests.packable import change_rows, dataset_of, write_pictures
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A dataset in `data`, fetched from a folder of seven images."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1790000000")
-    (tmp_path / "pictures").mkdir()
-    lines = ["file_name,text,license"]
-    for name, (seed, text, licence) in PICTURES.items():
-        (tmp_path / "pictures" / name).write_bytes(encoded(noise(seed, 96, 96)))
-        lines.append(f"{name},{text},{licence}")
-    (tmp_path / "pictures" / "metadata.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_pictures(tmp_path, monkeypatch)
     run("fetch", "folder", "pictures")
     return tmp_path
 
