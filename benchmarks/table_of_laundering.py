@@ -26,7 +26,8 @@ from PIL import Image
 from curate.cli import main as curate
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import Sample, Statement
-from curate.rights.decide import DECISIONS, decide
+from curate.formats.verdicts import DECISIONS
+from curate.rights.decide import decide
 from curate.rights.policy import USES, read_policy
 
 KINDS: dict[str, dict[str, object]] = {

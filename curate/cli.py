@@ -87,7 +87,6 @@ def vocab_gaps_command(  # noqa: PLR0913 one a documented option
     from curate.commands import gaps
     from curate.report import ci, text
     from curate.report.report import check_fail_on, to_json
-    from curate.system import terminal
 
     check_fail_on(fail_on)
     files = text.ReportFiles(Path(json) if json and json != "-" else None, html, plan, junit)

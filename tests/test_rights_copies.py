@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from curate.dataset import engine
 from curate.dataset.folder import Store
 from curate.dataset.sample import Sample, Signal, Statement, Verdict
+from curate.formats.verdicts import DECISIONS
 from curate.rights.check import check, check_samples
 from curate.rights.copies import join
-from curate.rights.decide import DECISIONS, decide
+from curate.rights.decide import decide
 from curate.rights.policy import USES, Policy, read_policy
 
 OWN = "LicenseRef-Own"

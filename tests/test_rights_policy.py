@@ -14,6 +14,7 @@ from curate.dataset.evidence import StoredAnswer, write_answer
 from curate.dataset.folder import Store
 from curate.dataset.sample import Sample, Signal, Statement, Verdict
 from curate.errors import InputError, UsageError
+from curate.formats.verdicts import DECISIONS
 from curate.rights import decide as decisions_of
 from curate.rights import policy
 from curate.rights.check import check, check_samples
@@ -22,7 +23,7 @@ from curate.rights.licences import LICENCE_KINDS
 from curate.rights.policy import USES, read_policy
 
 PIXABAY = "LicenseRef-scancode-pixabay-content"
-FILLED = set(decisions_of.DECIDED_FIELDS)
+FILLED = {"license", "license_how", *USES, "policy"}
 
 
 def picture(text: str | None = None, **fields: object) -> Sample:
@@ -460,7 +461,7 @@ def test_unknown_and_opted_out_never_means_allowed(sample, name):
     done = decide(sample, read_policy(name))
     for use in USES:
         verdict = getattr(done, use)
-        assert verdict.reasons and verdict.decision in decisions_of.DECISIONS
+        assert verdict.reasons and verdict.decision in DECISIONS
         if sample.opt_outs:
             assert verdict.decision == "deny"
         if done.license is None or done.license.endswith("-family"):

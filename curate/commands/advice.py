@@ -2,6 +2,7 @@
 
 from curate.dataset.folder import Dataset, command_line
 from curate.dataset.sample import DUPLICATE, Sample, Verdict
+from curate.rights.copies import BELIEVED, CONFLICT
 from curate.rights.decide import OPEN_KINDS, RESTRICTIONS
 from curate.rights.licences import OWN, kinds_of
 from curate.rights.policy import SIGNALS
@@ -36,7 +37,7 @@ def drop_advice(sample: Sample, dataset: Dataset) -> str:
 def verdict_advice(sample: Sample, verdict: Verdict, dataset: Dataset) -> str:
     """What would change a verdict that is not "allow", as clauses joined by "and"."""
     first, _, other = verdict.reasons[0].partition(":") if verdict.reasons else ("", "", "")
-    if first in ("copy-conflict", "copy-believed") and other != sample.key:
+    if first in (CONFLICT, BELIEVED) and other != sample.key:
         return _copy_advice(first, other, dataset)  # the other reasons are those of that copy
     clauses = (_advice(code, sample, verdict, dataset) for code in verdict.reasons)
     return ", and ".join(dict.fromkeys(filter(None, clauses))) or "its policy decides it"
@@ -44,7 +45,7 @@ def verdict_advice(sample: Sample, verdict: Verdict, dataset: Dataset) -> str:
 
 def _copy_advice(code: str, key: str, dataset: Dataset) -> str:
     explain = command_line(dataset.root, "explain", key)
-    if code == "copy-believed":
+    if code == BELIEVED:
         return f"the policy believes its copy: {explain}"
     believed = 'believe = ["SOURCE"] under [copies] in a policy of your own says whom to believe'
     return f"its copy is decided more strictly ({explain}); {believed}"

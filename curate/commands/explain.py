@@ -3,6 +3,7 @@
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 from curate.commands.advice import drop_advice, verdict_advice
@@ -143,7 +144,7 @@ def _rights_facts(sample: Sample, evidence: Store) -> Facts:
         }
     )
     if sample.policy:
-        known = _shipped_policy(sample)
+        known = _shipped_policies().get(sample.policy)
         name = known.path.stem if known else "one of your own"
         facts.append(("policy", f"{name} (sha256 {sample.policy})"))
     return facts + [(use, _describe_verdict(getattr(sample, use))) for use in USES]
@@ -159,10 +160,10 @@ def _describe_verdict(verdict: Verdict | None) -> str:
     return f"{verdict.decision}: {', '.join(verdict.reasons)}" if verdict else "not checked"
 
 
-def _shipped_policy(sample: Sample) -> Policy | None:
-    """The policy that decided, where it is one of those that come with this package."""
-    known = (read_policy(name) for name in policy_names())
-    return next((policy for policy in known if policy.sha256 == sample.policy), None)
+@cache
+def _shipped_policies() -> dict[str | None, Policy]:
+    """The policies that come with this package, by the SHA-256 that a row names."""
+    return {policy.sha256: policy for policy in map(read_policy, policy_names())}
 
 
 def _image_facts(sample: Sample, dataset: Dataset) -> Facts:
@@ -200,7 +201,7 @@ def _own_verdict(member: Sample, dataset: Dataset) -> str:
     """Whether a member might be trained on if it had no copies, by the policy that decided."""
     if member.policy is None:
         return "not checked"
-    policy = _shipped_policy(member)
+    policy = _shipped_policies().get(member.policy)
     if policy is None:
         return f"with its copies {_describe_verdict(member.train)}"
     faults = find_faults(Store(dataset.evidence), [member]).get(member.key, {})

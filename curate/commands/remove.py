@@ -193,9 +193,7 @@ def _without(stone: Tombstone, row: Sample) -> Tombstone | None:
 def _restored(sample: Sample, dataset: Dataset) -> Sample:
     """A removed row in use again, its verdicts open; due to be fetched if its bytes are gone."""
     open_again = replace(sample, dropped=None, train=None, share_dataset=None, share_model=None)
-    if sample.sha256 is None or dataset.store.path_of(sample.sha256).exists():
-        return open_again if sample.sha256 else replace(open_again, dropped=_DUE)
-    return replace(open_again, dropped=_DUE, sha256=None)
-
-
-_DUE = f"{FailureKind.BROKEN}:its removal was undone"
+    if sample.sha256 is not None and dataset.store.path_of(sample.sha256).exists():
+        return open_again
+    due = f"{FailureKind.BROKEN}:its removal was undone"
+    return replace(open_again, dropped=due, sha256=None)

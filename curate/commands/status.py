@@ -68,7 +68,7 @@ def status(dataset: Dataset) -> Status:
     return Status(
         rows=len(samples),
         live=len(used),
-        dropped=_sort_counts(s.dropped.split(":")[0] for s in samples if s.dropped),
+        dropped=_sort_counts(s.drop_reason for s in samples if s.dropped),
         verdicts=verdict_counts(used),
         reasons=reason_counts(used),
         licences=_sort_counts(s.license or ("unknown" if s.train else "unchecked") for s in used),

@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from curate.dataset.sample import Sample, Verdict
-from curate.rights.decide import DECISIONS, objections, strictest
+from curate.formats.verdicts import DECISIONS
+from curate.rights.decide import objections, strictest
 from curate.rights.policy import USES, Policy
 
 # codes whose detail is the key of the copy whose verdict counts
@@ -44,7 +45,7 @@ def join(samples: Sequence[Sample], policy: Policy) -> list[Sample]:
 
 def is_joined(verdict: Verdict) -> bool:
     """Whether a verdict is that of a group, and not of the image alone."""
-    return verdict.reasons[:1] != () and verdict.reasons[0].startswith((CONFLICT, BELIEVED))
+    return any(code.startswith((CONFLICT, BELIEVED)) for code in verdict.reasons[:1])
 
 
 def _join_use(members: Sequence[Sample], policy: Policy, use: str) -> Verdict | None:

@@ -6,12 +6,11 @@ from functools import lru_cache
 from typing import Any
 
 from curate.dataset.sample import Sample, Signal, Verdict
+from curate.formats.verdicts import DECISIONS
 from curate.rights.licences import OWN, TERMS, Licence, identify, kinds_of
 from curate.rights.policy import SIGNAL_RULES, USES, Policy, source_rule
 from curate.rights.removals import REMOVED
 
-DECISIONS = ("deny", "hold", "allow")  # strictest first
-DECIDED_FIELDS = ("license", "license_how", *USES, "policy")
 _ABBREVIATED = ("share-alike", "sa"), ("non-commercial", "nc"), ("no-derivatives", "nd")
 CODES = {kind: f"licence-{letters}" for kind, letters in _ABBREVIATED}
 # kinds of licences by which an author, or the lack of one, opens a work to everybody: against

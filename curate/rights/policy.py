@@ -23,7 +23,6 @@ from curate.system.settings import check_settings, read_toml, suggest
 POLICY_FOLDER = Path(__file__).with_name("policies")
 USES = ("train", "share_dataset", "share_model")
 SOURCE_RULES = ("licence", "basis", "permission", "hold", "deny")
-DECISIONS = ("deny", "hold", "allow")  # strictest first
 SIGNALS = (  # what [signals] decides, beside licence and terms
     "site-opt-out",  # a host's word about all it holds, against an author's open licence
     "signals-contradict",  # one signal allows training, another does not

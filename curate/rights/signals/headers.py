@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 OPT_OUT_DIRECTIVES = ("noai", "noimageai", "noml")
 OUR_AGENTS = ("*", "fubuki", "robots", "all")  # ours, and what stands for everybody
-_WITH_VALUE = ("unavailable_after", "max-snippet", "max-image-preview", "max-video-preview")
+_WITH_VALUE = ("unavailable-after", "max-snippet", "max-image-preview", "max-video-preview")
 # a name, perhaps with a version, and a colon that no time of day and no address goes on from
 _AGENT = re.compile(
     r"(?<![\w.*/+-])([a-z*][\w.*-]*)(?:/[\w.*+-]*)?(?:\s*\([^()]*\))?\s*:(?!\s*\d|//)"
@@ -40,7 +40,7 @@ def _by_agent(value: str) -> Iterator[tuple[str, str]]:
     agent, start = "*", 0
     for match in _AGENT.finditer(value):
         name = match[1]
-        if name.replace("-", "_") in _VALUE_NAMES or any(_directives(name)):
+        if name.replace("_", "-") in _WITH_VALUE or any(_directives(name)):
             continue
         yield agent, value[start : match.start()]
         agent, start = name, match.end()
@@ -54,6 +54,3 @@ def _directives(text: str) -> Iterator[str]:
         for length in (1, 2, 3):
             if (name := "".join(words[start : start + length])) in OPT_OUT_DIRECTIVES:
                 yield name
-
-
-_VALUE_NAMES = frozenset(name.replace("-", "_") for name in _WITH_VALUE)
