@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.dataset.sample import Sample
@@ -35,6 +35,7 @@ stones = st.builds(
 
 
 @given(st.lists(stones, max_size=4, unique_by=lambda t: t.key))
+@settings(max_examples=25)  # each is synced to the disk
 def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, kept: list) -> None:
     root = tmp_path_factory.mktemp("data")
     removals.write(root, kept)
