@@ -60,8 +60,9 @@ def test_one_is_withdrawn_and_one_repainted(pictures):
     found = find_gone("pictures", before, rows(pictures))
     said = describe_gone(found, "pictures", Path("d"))
     assert said[:2] == [
-        "pictures: of the images that came from it, 1 is gone (a.png), 1 is replaced (ice/c.png)",
-        "they stay in the dataset until they are taken out:",
+        "pictures: of the images that came from a folder of this name, 1 is gone (a.png), "
+        "1 is replaced (ice/c.png)",
+        "they stay in the dataset; if it was this same folder, take them out:",
     ]
     keys = [s.key for s in before if s.file_name != "b.png"]
     words = ["curate", "remove", *keys, "--reason", REASON, "--data", "d"]
@@ -113,15 +114,20 @@ def test_rows_of_other_folders_and_sources_are_none_of_its_own(pictures):
     assert compare(pictures, [*before, *others, *foreign]) == (["a.png"], [])
 
 
-def test_another_folder_of_the_same_name_is_only_perhaps_the_same(pictures):
-    before = rows(pictures)
-    for file in pictures.rglob("*.png"):
-        file.unlink()
-    (pictures / "new.png").write_bytes(image_bytes(7))
-    found = find_gone("pictures", before, rows(pictures))
-    assert not found.is_same_folder and len(found.gone) == 3
-    (first, *_) = describe_gone(found, "pictures", Path("data"))
-    assert first.startswith("pictures: if it is the folder of this name that came before: of the")
+@pytest.mark.parametrize("name", ["a.png", "new.png"])
+def test_of_two_folders_of_one_name_it_never_says_that_they_are_one(pictures, tmp_path, name):
+    """Also where both were fetched before, in whatever order, since nobody knows where they lay."""
+    other = tmp_path / "other" / "pictures"
+    other.mkdir(parents=True)
+    (other / name).write_bytes(image_bytes(7))
+    every = [*rows(pictures), *rows(other)]
+    for before, met in ((rows(pictures), rows(other)), (every, rows(pictures)), (every, rows(other))):
+        found = find_gone("pictures", before, met)
+        assert {s.key for s in (*found.gone, *found.replaced)} == {
+            s.key for s in before if s not in met
+        }
+        said = describe_gone(found, "pictures", Path("data"))
+        assert "from a folder of this name" in said[0] and "if it was this same folder" in said[1]
 
 
 def test_many_keys_are_a_command_that_can_be_typed_again(pictures):
@@ -162,7 +168,6 @@ def test_each_file_is_there_gone_or_replaced(order, first, second, new):
     found = find_gone("in", before, [*met, *(row(10 + n, 0) for n in range(new))])
     assert {s.file_name for s in found.gone} == {f"{n}.png" for n in gone}
     assert {s.file_name for s in found.replaced} == {f"{n}.png" for n in replaced}
-    assert found.is_same_folder == (len(gone) + len(replaced) < 6)
 
 
 def test_a_folder_fetched_again_names_what_left_it_and_the_command_that_takes_it_out(
@@ -180,7 +185,7 @@ def test_a_folder_fetched_again_names_what_left_it_and_the_command_that_takes_it
     (pictures / "a.png").unlink()
     (pictures / "b.png").write_bytes(image_bytes(8))
     said = typed(*fetch)
-    assert "pictures: of the images that came from it, 1 is gone (a.png), 1 is replaced" in said
+    assert "from a folder of this name, 1 is gone (a.png), 1 is replaced (b.png)" in said
     assert said == typed(*fetch), "until it is taken out"
     (command,) = [line for line in said.splitlines() if "curate remove" in line]
     typed(*shlex.split(command)[1:])

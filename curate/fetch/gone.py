@@ -20,27 +20,25 @@ class GoneImages:
 
     gone: tuple[Sample, ...]  # their files are not there
     replaced: tuple[Sample, ...]  # their files hold something else
-    is_same_folder: bool  # whether any row of before was met again; else it may be another folder
 
 
 def find_gone(folder: str, known: Iterable[Sample], met: Sequence[Sample]) -> GoneImages:
     """Compare what is known of a folder with what was met in it.
 
     A key holds a digest of the folder's name, the path in it and the bytes. So rows of other
-    folders are told apart, unless these have the same name. An image whose bytes were met under
-    another path was moved, and is neither gone nor replaced.
+    folders are told apart, unless these have the same name: no row says where its folder lay. An
+    image whose bytes were met under another path was moved, and is neither gone nor replaced.
 
     Args:
         folder: name of the folder.
         known: rows of the dataset before this fetch.
         met: rows made of all that is in the folder.
     """
-    rows = list(known)
     met_keys, met_bytes = {s.key for s in met}, {s.sha256 for s in met}
     now = {s.file_name: s.drop_reason for s in met}
     absent = [
         s
-        for s in rows
+        for s in known
         if s.key not in met_keys
         and s.sha256 not in met_bytes
         and s.drop_reason in ("", DUPLICATE)
@@ -49,7 +47,7 @@ def find_gone(folder: str, known: Iterable[Sample], met: Sequence[Sample]) -> Go
     ]
     gone = [s for s in absent if now.get(s.file_name, NOT_THERE[0]) in NOT_THERE]
     replaced = [s for s in absent if s not in gone]
-    return GoneImages(tuple(gone), tuple(replaced), any(s.key in met_keys for s in rows))
+    return GoneImages(tuple(gone), tuple(replaced))
 
 
 def describe_gone(found: GoneImages, folder: str, root: Path) -> list[str]:
@@ -67,12 +65,11 @@ def describe_gone(found: GoneImages, folder: str, root: Path) -> list[str]:
     ]
     if not parts:
         return []
-    perhaps = "" if found.is_same_folder else "if it is the folder of this name that came before: "
     keys = [s.key for s in (*found.gone, *found.replaced)]
     more = f" (the first {MOST_KEYS} of {len(keys):,})" if len(keys) > MOST_KEYS else ""
     return [
-        f"{folder}: {perhaps}of the images that came from it, {', '.join(parts)}",
-        f"they stay in the dataset until they are taken out{more}:",
+        f"{folder}: of the images that came from a folder of this name, {', '.join(parts)}",
+        f"they stay in the dataset; if it was this same folder, take them out{more}:",
         f"  {command_line(root, 'remove', *keys[:MOST_KEYS], '--reason', REASON)}",
     ]
 
