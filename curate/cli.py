@@ -184,11 +184,14 @@ def remove_command(
     data: DataOption = DEFAULT_FOLDER,
     json: JsonOption = False,
 ) -> None:
-    """Take pictures out for good, with all their copies: none of them returns under any name."""
+    """Take images out for good, with all their copies: none of them returns under any name."""
     from curate.commands import remove
 
     if list:
-        terminal.print_result(remove.list_removals(Dataset(data)), ("", "", ""), json=json)
+        found = remove.list_removals(Dataset(data))
+        terminal.print_result(found, ("", "removed", "why"), json=json)
+        if not found.removed:
+            terminal.say(f"{data}: nothing was removed")
         return
     done = remove.remove_or_restore(Dataset(data), keys or (), reason, undo=undo)
     terminal.print_result(done, ("", "why"), json=json)
@@ -277,7 +280,7 @@ def license_command(
     if json:
         terminal.print_json([asdict(reading) for reading in found])
     else:
-        terminal.print_lines((r.license or "unknown", r.how, r.text) for r in found)
+        terminal.print_lines((r.license or "unknown", r.how, r.text or r.url or "") for r in found)
     if check and not all(reading.is_known for reading in found):
         raise typer.Exit(ExitCode.FOUND)
 
@@ -290,7 +293,7 @@ def credits_command(
     data: DataOption = DEFAULT_FOLDER,
     json: JsonOption = False,
 ) -> None:
-    """Say who made the packed images, under which licence, and what was changed, in Markdown."""
+    """Say who made the packed images, under which licence, and what was changed."""
     from curate.formats.verdicts import stale_beside
     from curate.rights import credits
 

@@ -153,8 +153,7 @@ def test_explain_ends_with_one_sentence(folder, capsys):
     out = answer(capsys, "explain", copies[0].key).splitlines()
     assert f"copy of\t{kept}" in out
     assert out[-1] == (
-        f"out: dropped as duplicate:{kept}; {kept} stays instead, "
-        "and if that one goes, curate dedup takes this one"
+        f"out: dropped as duplicate:{kept}; its copy stays instead: curate explain {kept}"
     )
     assert f"its copies\t{copies[0].key}" in answer(capsys, "explain", kept).splitlines()
 
@@ -299,6 +298,7 @@ def picture(**fields: object) -> Sample:
         ("download:HTTP 500", "the same fetch again tries it once more"),
         ("missing:x.png", "put the file there and fetch the folder again"),
         ("opt-out:noAiTraining", "nothing changes that: its owner opted out"),
+        ("opt-out:robots.txt", "nothing changes that: the robots.txt of its host keeps us out"),
         ("ai-generated", "the same fetch with --allow-ai takes it"),
         ("unreadable:broken", "another file of the image, fetched anew, would be another row"),
     ],
@@ -392,7 +392,7 @@ def test_in_and_not_packed_yet_or_without_a_picture(tmp_path):
     sample = picture(source="x", license_text="MIT", sha256=sha256)
     ready = decide(sample, read_policy("personal"))
     ready = replace(ready, captions=(Caption("a cat", "text"),))
-    assert "not packed yet: curate pack; " in told(Dataset(tmp_path), ready)
+    assert f"not packed yet: curate pack --data {tmp_path}; " in told(Dataset(tmp_path), ready)
     assert explain(Dataset(tmp_path), ready.key).is_in
     lost = replace(ready, sha256=None)
     assert told(Dataset(tmp_path), lost) == ("out: its image was never received; fetch it again")

@@ -177,6 +177,8 @@ def test_a_picture_that_only_looks_alike_is_named_and_can_be_spared(
 
 
 def test_the_list(data: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("remove", "--list") == 0
+    assert capsys.readouterr() == ("", "data: nothing was removed\n")
     run("remove", "other.png", "--reason", "asked for")
     capsys.readouterr()
     assert run("remove", "--list") == 0
@@ -187,8 +189,16 @@ def test_the_list(data: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["remove"], 2, "KEY: names no image\n  fix: curate status"),
-        (["remove", "other.png"], 2, "--reason: says nothing\n  fix: --reason"),
+        (
+            ["remove"],
+            2,
+            "curate remove: is given no image\n  fix: curate remove KEY --reason 'its author",
+        ),
+        (
+            ["remove", "other.png"],
+            2,
+            "--reason: says nothing\n  fix: curate remove other.png --reason 'its",
+        ),
         (["remove", "other.png", "--reason", " "], 2, "--reason: says nothing"),
         (["remove", "ash", "--reason", "r"], 3, "4 images fit"),
         (["remove", "zzz", "--reason", "r"], 3, "no image has this key"),

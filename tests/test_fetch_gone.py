@@ -121,7 +121,11 @@ def test_of_two_folders_of_one_name_it_never_says_that_they_are_one(pictures, tm
     other.mkdir(parents=True)
     (other / name).write_bytes(image_bytes(7))
     every = [*rows(pictures), *rows(other)]
-    for before, met in ((rows(pictures), rows(other)), (every, rows(pictures)), (every, rows(other))):
+    for before, met in (
+        (rows(pictures), rows(other)),
+        (every, rows(pictures)),
+        (every, rows(other)),
+    ):
         found = find_gone("pictures", before, met)
         assert {s.key for s in (*found.gone, *found.replaced)} == {
             s.key for s in before if s not in met

@@ -161,7 +161,10 @@ def test_what_is_left_out_of_texts_is_said(tmp_path, server):
     pages(server, [result(server, n, tags=5, title=["a"]) for n in range(2)])
     progress = RecordedProgress()
     run(tmp_path, server, progress=progress)
-    assert "openverse: left out what is no text or too long: tags (2), title (2)" in progress.said
+    assert (
+        "openverse: left out what is too long or not plain text: tags (2), title (2)"
+        in progress.said
+    )
 
 
 def test_what_is_mature_is_said(tmp_path, server):

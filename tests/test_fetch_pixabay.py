@@ -352,8 +352,8 @@ def test_a_picture_that_failed_for_now_is_tried_again(data, server):
     ("answer", "dropped"),
     [
         (Answer(b"x" * 400, drip=0.02), "download:too slow (under 4096 bytes a second)"),
-        (Answer(b"<html>gone</html>"), "unusable:a text instead of a picture"),
-        (Answer(b""), "unusable:a text instead of a picture"),
+        (Answer(b"<html>gone</html>"), "unusable:a text instead of an image"),
+        (Answer(b""), "unusable:a text instead of an image"),
         (Answer(image_bytes(1, kind="GIF")), "not-an-image:GIF"),
         (
             Answer(image_bytes(1)[:-9], promised=999),

@@ -12,6 +12,7 @@ from curate.rights.signals.embedded import READ_CREDENTIALS
 
 DECISIVE = {"licence-family", "licence-conflict", "licence-nd"}  # beside these nothing else helps
 OPTED_OUT = "nothing changes that: its owner opted out"
+CLOSED = "nothing changes that: the robots.txt of its host keeps us out"
 OWN_MARK = "its file says so itself: if you made it, take that mark out and fetch the folder again"
 
 
@@ -20,7 +21,7 @@ def drop_advice(sample: Sample, dataset: Dataset) -> str:
     detail = (sample.dropped or "").partition(":")[2]
     again, retry = "the same fetch again tries it once more", "the same fetch with --retry gone"
     return {
-        DUPLICATE: f"{detail} stays instead, and if that one goes, curate dedup takes this one",
+        DUPLICATE: f"its copy stays instead: {command_line(dataset.root, 'explain', detail)}",
         REMOVED: f"{command_line(dataset.root, 'remove', '--undo', sample.key)} takes it back",
         "download": again,
         "busy": again,
@@ -29,7 +30,7 @@ def drop_advice(sample: Sample, dataset: Dataset) -> str:
         "unusable": f"{retry} asks for it again",
         "malformed": "its source has to mend its record, then the same fetch takes it",
         "missing": "put the file there and fetch the folder again",
-        "opt-out": OPTED_OUT,
+        "opt-out": CLOSED if detail == "robots.txt" else OPTED_OUT,
         "ai-generated": "the same fetch with --allow-ai takes it",
     }.get(sample.drop_reason, "another file of the image, fetched anew, would be another row")
 
@@ -65,7 +66,8 @@ def _advice(code: str, sample: Sample, verdict: Verdict, dataset: Dataset) -> st
         return f"{READ_CREDENTIALS}; or {weighed}"
     if name.startswith("evidence-"):
         lost = "put back" if name == "evidence-missing" else "put back as it was"
-        return f"what its source said has to be {lost}, then curate check decides"
+        check = command_line(dataset.root, "check")
+        return f"what its source said has to be {lost}, then {check} decides"
     marked = sample.license == OWN and any(signal.name == detail for signal in sample.embedded)
     why = {
         "opt-out": OWN_MARK if marked else OPTED_OUT,

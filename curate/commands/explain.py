@@ -89,7 +89,7 @@ def _origin_facts(sample: Sample, evidence: Store) -> Facts:
             "source": sample.source,
             "asked for": sample.query,
             "page": sample.page_url,
-            "picture": sample.image_url,
+            "image": sample.image_url,
         }
     )
     facts += [("led on to", url) for url in sample.redirects]
@@ -168,7 +168,10 @@ def _shipped_policies() -> dict[str | None, Policy]:
 
 def _image_facts(sample: Sample, dataset: Dataset) -> Facts:
     stored = sample.sha256 and dataset.store.path_of(sample.sha256)
-    lost = f" ({fault})" if (fault := _fault_of_image(sample, dataset)) else ""
+    fault = _fault_of_image(sample, dataset)
+    if fault and sample.drop_reason == removals.REMOVED:
+        fault = "deleted"
+    lost = f" ({fault})" if fault else ""
     size = f"{sample.width} x {sample.height} pixels" if sample.width else None
     count = f"{sample.byte_count} bytes" if sample.byte_count is not None else None
     shape = ", ".join(part for part in (sample.format, size, count) if part)
@@ -240,7 +243,8 @@ def _conclusion(
         pack = command_line(dataset.root, "pack")
         return f"out: {out}{f'; it is still in {shard}: {pack} withdraws it' if shard else ''}"
     assert sample.train is not None, "else it is out"
-    place = f"packed in {shard}" if shard else "not packed yet: curate pack"
+    pack = command_line(dataset.root, "pack")
+    place = f"packed in {shard}" if shard else f"not packed yet: {pack}"
     rule = f'deny = ["{sample.license}"] under [train]'
     if terms := TERMS.get(sample.license or ""):
         rule = f'train = "deny" under [sources.{terms}]'
@@ -254,7 +258,7 @@ def _why_out(sample: Sample, members: Sequence[Sample], dataset: Dataset) -> str
     if sample.dropped:
         return f"dropped as {sample.dropped}; {drop_advice(sample, dataset)}"
     if sample.train is None:
-        return "not checked yet; curate check decides"
+        return f"not checked yet; {command_line(dataset.root, 'check')} decides"
     if sample.train.decision != "allow":
         word = {"hold": "held", "deny": "denied"}[sample.train.decision]
         advice = verdict_advice(sample, sample.train, dataset)
@@ -272,5 +276,6 @@ def _why_out(sample: Sample, members: Sequence[Sample], dataset: Dataset) -> str
     if fault := _fault_of_image(sample, dataset):
         return f"its stored image {fault}; fetch it again"
     if not sample.captions:
-        return "it has no caption; curate caption, or give it a text where it comes from"
+        caption = command_line(dataset.root, "caption")
+        return f"it has no caption; {caption}, or give it a text where it comes from"
     return None

@@ -27,8 +27,10 @@ def find_keys(samples: Iterable[Sample], *texts: str) -> list[str]:
 
 def _find(rows: Sequence[Sample], text: str) -> str:
     wanted = _fold(text)
+    if not wanted:
+        raise InputError(repr(text), "names no image", fix="a key, or part of a file name or title")
     found = [s for s in rows if wanted in map(_fold, _names(s))]
-    if not found and wanted:
+    if not found:
         found = [s for s in rows if any(wanted in _fold(name) for name in _names(s))]
     if not found:
         raise _no_image(rows, text)

@@ -12,6 +12,7 @@ from curate.net.failure import FailureKind
 from curate.rights import removals
 from curate.rights.removals import REMOVED, Tombstone, find_like, make_tombstone
 
+_REASON = ("--reason", "its author asked for it")  # an example
 NAMED, COPY, ALIKE = "named", "copy", "looks like it"  # why a row was taken
 
 
@@ -59,7 +60,8 @@ def remove_or_restore(
         InputError: as the two functions below.
     """
     if not texts:
-        raise UsageError("KEY", "names no image", fix=command_line(dataset.root, "status"))
+        fix = command_line(dataset.root, "remove", "KEY", *(["--undo"] if undo else _REASON))
+        raise UsageError("curate remove", "is given no image", fix=fix)
     if not undo:
         return remove_images(dataset, *texts, reason=reason)
     if len(texts) > 1:
@@ -86,7 +88,8 @@ def remove_images(dataset: Dataset, *texts: str, reason: str) -> RemovalSummary:
     """
     reason = " ".join(reason.split())
     if not reason:
-        raise UsageError("--reason", "says nothing", fix='--reason "its author asked for it"')
+        fix = command_line(dataset.root, "remove", *texts, *_REASON)
+        raise UsageError("--reason", "says nothing", fix=fix)
     with dataset.lock(existing=True):
         stored, samples = dataset.read_manifest(), dataset.read().samples
         keys = find_keys(samples, *texts)

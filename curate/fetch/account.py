@@ -13,6 +13,7 @@ from curate.dataset.sample import Sample, make_key, utc_now
 from curate.dataset.statements import join_statements
 from curate.errors import ExitCode, InputError, SourceError
 from curate.net.failure import is_final, is_passing
+from curate.rights.removals import REMOVED
 from curate.sources.base import FoundImage
 from curate.system.files import remove_leftovers
 from curate.system.progress import SILENT, Progress
@@ -31,7 +32,7 @@ class FetchSummary:
     failed: int = 0  # images that did not come for now: the next fetch tries them again
     failures: dict[str, int] = field(default_factory=dict)  # that did not come now, by reason
     refused: dict[str, int] = field(default_factory=dict)  # new and not in use, by reason
-    left_out: dict[str, int] = field(default_factory=dict)  # known to have no image, by reason
+    left_out: dict[str, int] = field(default_factory=dict)  # known, and without image, by reason
     rows: int = 0  # in the dataset
     dropped: dict[str, int] = field(default_factory=dict)  # in the dataset, by reason
 
@@ -40,7 +41,7 @@ class FetchSummary:
         counts = [("new", self.new), ("updated", self.updated)]
         counts += [("restated", self.restated)] if self.restated else []
         counts += [("known", self.known), ("failed, tried again next time", self.failed)]
-        kinds = {"failed": self.failures, "refused": self.refused, "left out": self.left_out}
+        kinds = {"failed": self.failures, "not used": self.refused, "left out": self.left_out}
         for name, by_reason in kinds.items():
             counts += [(f"{name}: {reason}", n) for reason, n in sorted(by_reason.items())]
         return [*counts, ("rows in the dataset", self.rows)]
@@ -104,7 +105,7 @@ class FetchAccount:
 
     def meet(self, known: Sample) -> None:
         """Count a row of which nothing new is said."""
-        if known.sha256:
+        if known.sha256 and known.drop_reason != REMOVED:
             self.summary.known += 1
         else:
             _count(self.summary.left_out, known)

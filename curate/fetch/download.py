@@ -47,7 +47,7 @@ class Downloader:
         row = replace(row, final_url=got.url, retrieved=utc_now())
         row = replace(row, headers=got.headers, redirects=got.redirects)
         if not got.body or sniff.sniff_format(got.body[:32]) in _TEXTS:
-            return _failed(row, Failure(FailureKind.UNUSABLE, "a text instead of a picture"))
+            return _failed(row, Failure(FailureKind.UNUSABLE, "a text instead of an image"))
         return store_image(row, got.body, self.dataset, self.tombstones)
 
     def hear(self, found: Sample, known: Sample | None) -> Sample:

@@ -11,7 +11,7 @@ from curate.fetch.download import store_image
 from curate.fetch.gone import describe_gone, find_gone
 from curate.fetch.plan import Action, plan
 from curate.rights import removals
-from curate.rights.licences import identify
+from curate.rights.licences import identify, is_family
 from curate.sources.base import Listing
 from curate.system.progress import Progress, track
 
@@ -37,9 +37,8 @@ def fetch_listing(
     for note in listing.notes:
         progress.say(note)
     license = settings.get("license")
-    if license and identify(license, None).id is None:
-        unknown = "names no licence known here; curate check will hold them"
-        progress.say(f"--license {license}: {unknown}")
+    if license and (problem := _problem_with(license)):
+        progress.say(f"--license {license}: {problem}; curate check will hold them")
     with dataset.lock():
         account = FetchAccount(dataset, source, settings, progress)
         tombstones = removals.read(dataset.root)
@@ -55,6 +54,14 @@ def fetch_listing(
         for line in describe_gone(find_gone(folder, before, rows_met), folder, dataset.root):
             progress.say(line)
         return account.write_manifest()
+
+
+def _problem_with(license: str) -> str | None:
+    """Why a licence that a user states decides nothing; None where it is one."""
+    id = identify(license, None).id
+    if id is None:
+        return "names no licence known here"
+    return "leaves open which version, such as 4.0" if is_family(id) else None
 
 
 def _take(account: FetchAccount, row: Sample) -> None:
@@ -77,6 +84,7 @@ def _tell_left_out(rows_met: Sequence[Sample], progress: Progress) -> None:
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
         what = f"{LEFT_OUT_TEXTS.get(reason, reason)} ({len(names)})"
         progress.say(f"{what}: {', '.join(names[:5])}{more}")
-    if without := sum(not row.texts for row in rows_met):
-        count = f"{without} of {len(rows_met)} images"
+    images = [row for row in rows_met if not row.dropped]
+    if without := sum(not row.texts for row in images):
+        count = f"{without} of {len(images)} images"
         progress.say(f"{count} have no caption: their names are used")

@@ -146,7 +146,7 @@ class Search:
             say(f"{name}: nothing found for {self.query!r}")
         if self.cleaned:
             which = ", ".join(f"{what} ({n})" for what, n in sorted(self.cleaned.items()))
-            say(f"{name}: left out what is no text or too long: {which}")
+            say(f"{name}: left out what is too long or not plain text: {which}")
         if summary.restated:
             say(f"{name}: states another licence than before of {summary.restated}; both are kept")
         if summary.failed:

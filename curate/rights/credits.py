@@ -60,10 +60,13 @@ def dataset_credits(dataset: Dataset, *, every: bool = False) -> list[Credit]:
         every: the credits of every row that may be trained on instead, packed or not.
 
     Raises:
-        InputError: no dataset there, nothing is packed, or the shards cannot be read.
+        InputError: no dataset there, nobody to credit, or the shards cannot be read.
     """
     if every:
-        return _trainable_credits(dataset.read().samples)
+        if found := _trainable_credits(dataset.read().samples):
+            return found
+        problem = "no image may be trained on, so there is nobody to credit"
+        raise InputError(dataset.root, problem, fix=command_line(dataset.root, "check"))
     if is_indexed(dataset.shards):
         return [record_credit(record) for _, _, record in iterate_samples(dataset.shards)]
     dataset.require_dataset()
