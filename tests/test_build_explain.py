@@ -118,6 +118,21 @@ def test_a_policy_of_ones_own(folder, capsys):
     assert "policy\tone of your own (sha256 " in told
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[sources.foldr]\ntrain = "deny"\n', "[sources.foldr]: no source 'foldr'"),
+        ('[copies]\nbelieve = ["foldr"]\n', "[copies] believe: no source 'foldr'"),
+    ],
+)
+def test_a_policy_that_names_no_source_is_refused(folder, capsys, text, message):
+    Path("mine.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(SystemExit) as ended:
+        main(["check", "--policy", "mine.toml"])
+    assert ended.value.code == 3
+    assert f"error: mine.toml {message}\n  fix: did you mean folder?" in capsys.readouterr().err
+
+
 CONCLUSIONS = {
     "elf.png": (
         "out: held for licence:GPL-3.0-only; "
@@ -213,7 +228,7 @@ def test_several_images_that_fit_are_listed(folder, capsys):
         f"  fix: name one by its whole key, such as {rows[0]}",
     ]
     assert fails("explain", "") == 3
-    assert "no image has this key" in capsys.readouterr().err
+    assert "error: '': names no image\n" in capsys.readouterr().err
     assert fails("explain", "n") == 3
     assert "  - and 2 more\n" in capsys.readouterr().err
 

@@ -72,7 +72,9 @@ def test_a_person_is_told_what_to_type(license):
 def test_a_text_with_an_address(license):
     address = f"{CC}/licenses/by/2.0/"
     assert answers(license("CC BY", "--url", address)[0]) == ["CC-BY-2.0"]
-    assert answers(license("--url", address)[0]) == ["CC-BY-2.0"]
+    alone, _ = license("--url", address)
+    assert answers(alone) == ["CC-BY-2.0"]
+    assert alone.rstrip("\n").split("\t")[-1] == address, "what was given"
     assert answers(license("--url", "")[0]) == ["unknown"]
     output, code = license("CC BY", "CC0", "--url", address)
     assert (code, output.splitlines()[0]) == (

@@ -183,6 +183,8 @@ def test_a_licence_that_nobody_knows_is_said(data, tmp_path, licence, known):
     (tmp_path / "odd" / "1.png").write_bytes(image_bytes(1))
     _, said = take(data, tmp_path / "odd", license=licence)
     assert known != ("--license Frobnicate: names no licence" in "\n".join(said))
+    _, said = take(data, tmp_path / "odd", license="CC BY")
+    assert said[0].startswith("--license CC BY: leaves open which version")
 
 
 def test_pictures_are_told_by_content_whatever_their_name(data, tmp_path):

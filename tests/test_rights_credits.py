@@ -256,6 +256,10 @@ def test_before_packing_it_says_so_and_all_lists_what_may_be_trained_on(tmp_path
     assert code == 0 and len(out.splitlines()) == 2
     assert out.startswith("- [storm](<https://example.org/0>) by A. Nyone, [CC0-1.0](<https")
     assert "secret" not in out and "modified" not in out
+    change_rows(dataset, {"train": hold}, {"train": hold}, {"train": hold})
+    code, out, err = output(capsys, "credits", "--all", "--data", data)
+    assert (code, out) == (3, "")
+    assert f"nobody to credit\n  fix: curate check --data {data}\n" in err
 
 
 def test_the_four_forms(tmp_path, capsys):

@@ -12,8 +12,11 @@ from curate.dataset.sample import live_samples
 from curate.errors import InputError
 from curate.rights import removals
 from curate.rights.check import check
-from curate.rights.policy import read_policy
+from curate.rights.licences import TERMS
+from curate.rights.policy import Policy, read_policy
+from curate.sources import SOURCES
 from curate.system.progress import SILENT, Progress
+from curate.system.settings import suggest
 
 if TYPE_CHECKING:
     from curate.images.dedup import DedupSummary as Deduplicated
@@ -94,6 +97,7 @@ def _run_check(
     dataset: Dataset, policy: str, progress: Progress, *, only_copies: bool = False
 ) -> CheckSummary:
     rules = read_policy(policy)
+    _check_source_names(rules, dataset)
     with dataset.lock(existing=True):
         step = partial(
             check,
@@ -113,6 +117,18 @@ def _run_check(
         reasons=reason_counts(samples),
         unlicensed=len(silent),
     )
+
+
+def _check_source_names(policy: Policy, dataset: Dataset) -> None:
+    """Refuse a policy that names a source which nobody knows: what it says would never count."""
+    named = {name: f"[sources.{name}]" for name in policy.sources}
+    named |= dict.fromkeys(policy.believe, "[copies] believe")
+    known = {source.name for source in SOURCES} | set(TERMS.values())
+    if odd := sorted(set(named) - known):
+        known |= {sample.source for sample in dataset.read().samples}
+        for name in (name for name in odd if name not in known):
+            subject, fix = f"{policy.path} {named[name]}", suggest(name, sorted(known))
+            raise InputError(subject, f"no source {name!r}", fix=fix)
 
 
 def own_licence_command(dataset: Dataset) -> str:
@@ -191,6 +207,8 @@ def _require_allowed(dataset: Dataset, checked: CheckSummary) -> None:
     reasons = ", ".join(f"{code} {n}" for code, n in list(checked.reasons.items())[:3])
     why = f"{decided}: {reasons}" if decided else "no image is in use"
     fix = command_line(dataset.root, "status")
+    if held := live_samples(dataset.read().samples):
+        fix = command_line(dataset.root, "explain", held[0].key)
     if checked.unlicensed:
         fix = own_licence_command(dataset)
         why += f"; if you made these {checked.unlicensed}, say so"
