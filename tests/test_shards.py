@@ -130,7 +130,7 @@ def test_rows_that_stay_out_are_counted_by_reason(tmp_path: Path) -> None:
         "dropped:duplicate": 1,
         "hold": 1,
         "no-caption": 1,
-        "no-picture": 1,
+        "no-image": 1,
         "no-verdict": 1,
         "unreadable": 1,
     }

@@ -177,7 +177,7 @@ def _delete_bytes(dataset: Dataset, samples: Sequence[Sample]) -> int:
 def _notes_on_removal(dataset: Dataset, taken: Mapping[str, str]) -> tuple[str, ...]:
     notes = []
     if alike := [key for key, why in taken.items() if why == ALIKE]:
-        notes.append(f"{len(alike)} only look alike; one that is another picture comes back with:")
+        notes.append(f"{len(alike)} only look alike; one that is another image comes back with:")
         notes.append(f"  {command_line(dataset.root, 'remove', '--undo', alike[0])}")
     if list_tars(dataset.shards):
         notes.append("what was packed is withdrawn from the shards by:")

@@ -36,7 +36,7 @@ def read(root: Path) -> list[Tombstone]:
         InputError: its file cannot be read or is none of ours.
     """
     path = root / FILE_NAME
-    fix = "put back a copy of it: without it removed pictures would return"
+    fix = "put back a copy of it: without it removed images would return"
     try:
         records = json.loads(path.read_bytes())["removed"]
         return [_from_record(record) for record in records]

@@ -171,7 +171,7 @@ def reason_not_packed(sample: Sample) -> str | None:
     if sample.dropped is not None:
         return f"dropped:{sample.drop_reason}"
     if sample.sha256 is None:
-        return "no-picture"
+        return "no-image"
     if sample.train is None:
         return "no-verdict"
     if not sample.may_train:
