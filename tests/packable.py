@@ -11,6 +11,7 @@ from PIL import Image
 from curate.dataset.folder import Dataset
 from curate.dataset.manifest import Manifest
 from curate.dataset.sample import Caption, Sample, Verdict
+from curate.images.decode import pixel_sha256
 from tests.pictures import encoded
 
 ALLOW = Verdict("allow", ("licence:CC0-1.0",))
@@ -39,6 +40,7 @@ def dataset_of(root: Path, count: int = 5, **known: Any) -> Dataset:
                 key=f"t-{n:03}",
                 source="test",
                 sha256=dataset.store.put(encoded(noise(n))),
+                pixel_sha256=pixel_sha256(noise(n)),
                 license="CC0-1.0",
                 author="A. Nyone",
                 page_url=f"https://example.org/{n}",

@@ -47,7 +47,7 @@ ROOMS = {
         *("rights.licences", "rights.signals.collect", "rights.removals"),
     },
     "rights": {*CORE, "formats", "text.word_lists"},
-    "images": {*CORE, "rights.removals"},
+    "images": {*CORE, "formats.copies", "rights.removals"},
     "captions": {*CORE, "text.word_lists"},
     "shards": {*CORE, "formats", "images", "text.tokens"},
     # the way of the words, from captions to a report

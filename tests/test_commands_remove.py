@@ -135,6 +135,44 @@ def test_it_never_returns_under_any_name(data: Dataset, form: str) -> None:
     assert contents(data.root) == state
 
 
+@pytest.mark.parametrize("form", ["recoded", "larger"])
+def test_what_is_removed_before_it_was_measured_is_known_again(data: Dataset, form: str) -> None:
+    fetch({"second.png": encoded(photograph(3))}, "second")
+    assert run("remove", "second.png", "--reason", "asked for") == 0
+    assert by_name(data)["second.png"].phash
+    image = {
+        "recoded": encoded(photograph(3), "JPEG", quality=70),
+        "larger": encoded(photograph(3).resize((160, 160))),
+    }[form]
+    fetch({"stranger.img": image}, "elsewhere")
+    run("build", "--size", "32")
+    assert by_name(data)["stranger.img"].dropped == "removed:asked for"
+
+
+def test_what_is_removed_without_its_bytes_stays_removed(data: Dataset) -> None:
+    row = by_name(data)["other.png"]
+    fetch({"second.png": encoded(photograph(3))}, "second")
+    for name in ("other.png", "second.png"):
+        data.store.path_of(str(by_name(data)[name].sha256)).unlink()
+        assert run("remove", name, "--reason", "r") == 0
+    fetch({"second.png": encoded(photograph(3))}, "second")
+    fetch({"again.png": PICTURES["other.png"]}, "elsewhere")
+    rows = by_name(data)
+    assert [rows[n].dropped for n in ("second.png", "again.png")] == ["removed:r"] * 2
+    assert not data.store.path_of(str(row.sha256)).exists()
+
+
+def test_a_list_that_is_lost_is_made_good_by_the_rows(data: Dataset) -> None:
+    run("remove", "asher.png", "--reason", "asked for")
+    (data.root / removals.FILE_NAME).unlink()
+    fetch({"stranger.png": encoded(FIRST.resize((160, 160)))}, "elsewhere")
+    run("build", "--size", "32")
+    assert by_name(data)["stranger.png"].dropped == "removed:asked for"
+    run("remove", "other.png", "--reason", "r")
+    listed = {stone.key for stone in removals.read(data.root)}
+    assert {by_name(data)[n].key for n in ("asher.png", "other.png")} <= listed
+
+
 def test_what_was_removed_can_be_taken_back(
     data: Dataset, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -79,6 +79,13 @@ def test_where_nothing_is_new_nothing_is_written_and_a_day_passes(data, server, 
     assert ask(data, server).asked == COUNT
 
 
+def test_a_clock_that_was_once_ahead_puts_nothing_off(data, server, monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", str(1700000000 + 1000 * DAY))
+    assert ask(data, server).asked == COUNT
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", str(1700000000 + 2 * DAY))
+    assert ask(data, server).asked == COUNT
+
+
 def test_what_is_new_is_added_beside_what_was_said_first(data, server):
     serve_record(server, 0, openverse_result(server, 0, license="by-nc", license_url=None))
     serve_record(server, 1, None)

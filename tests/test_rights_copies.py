@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from curate.dataset import engine
 from curate.dataset.folder import Store
 from curate.dataset.sample import Sample, Signal, Statement, Verdict
+from curate.formats.copies import group_copies
 from curate.formats.verdicts import DECISIONS
 from curate.rights.check import check, check_samples
 from curate.rights.copies import join
@@ -74,7 +75,7 @@ def decisions(sample: Sample) -> str:
             ("copy-conflict:b", "licence-unknown"),
         ),
         (
-            copy("b", "CC0", dropped="removed:asked for"),
+            copy("b", "CC0", sha256="r", dropped="removed:asked for"),
             copy("a", "CC0"),
             "deny deny deny",
             ("copy-conflict:b", "removed"),
@@ -162,6 +163,22 @@ groups = st.lists(members, max_size=8, unique_by=lambda s: s.key)
 policies = st.sampled_from(["personal", "research", "commercial"])
 
 
+@pytest.mark.parametrize(
+    "known",
+    [
+        ({"group": "a"}, {"group": "a"}),
+        ({"sha256": "s"}, {"sha256": "s"}),
+        ({"pixel_sha256": "p"}, {"pixel_sha256": "p", "sha256": "other"}),
+        ({"dropped": "duplicate:b"}, {}),  # of before groups
+    ],
+)
+def test_what_makes_two_rows_copies(known: tuple[dict[str, str], dict[str, str]]) -> None:
+    rows = [Sample("a", "t", license_text="CC0"), Sample("b", "t", license_text="CC BY-ND 4.0")]
+    rows = [replace(row, **facts) for row, facts in zip(rows, known, strict=True)]
+    assert [decisions(s) for s in joined(*rows)] == ["deny deny deny"] * 2
+    assert [decisions(s) for s in joined(rows[0])] == ["allow allow allow"]
+
+
 @given(groups, policies, st.randoms(use_true_random=False))
 @settings(max_examples=150)
 def test_no_copy_is_more_permissive_than_the_strictest(
@@ -171,10 +188,11 @@ def test_no_copy_is_more_permissive_than_the_strictest(
     own = {s.key: decide(s, policy) for s in samples}
     done = join(list(own.values()), policy)
     assert [s.key for s in done] == [s.key for s in samples]
+    company_of = {s.key: group for group in group_copies(own.values()) for s in group}
     for sample in done:
-        company = [s for s in own.values() if s.group and s.group == sample.group]
+        company = company_of[sample.key]
         for use in USES:
-            members = [getattr(s, use) for s in company or [own[sample.key]]]
+            members = [getattr(s, use) for s in company]
             strict = min(DECISIONS.index(v.decision) for v in members)
             verdict = getattr(sample, use)
             assert verdict.decision == DECISIONS[strict]

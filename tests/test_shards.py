@@ -95,7 +95,8 @@ def test_words_are_counted_over_distinct_pictures(tmp_path: Path) -> None:
     dataset = dataset_of(tmp_path, 2)
     with dataset.lock():
         rows = dataset.read().samples
-        dataset.write(Manifest([replace(s, sha256=rows[0].sha256) for s in rows], []))
+        same = {"sha256": rows[0].sha256, "pixel_sha256": rows[0].pixel_sha256}
+        dataset.write(Manifest([replace(s, **same) for s in rows], []))
     pack(dataset)
     index = read_index(tmp_path)
     assert (index.samples, index.words["snow"]) == (2, 1)

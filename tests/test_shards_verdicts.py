@@ -26,7 +26,8 @@ from curate.corpora.shards import shard_partitions
 from curate.dataset.evidence import StoredAnswer, write_answer
 from curate.dataset.folder import Dataset, Store
 from curate.dataset.manifest import Manifest
-from curate.dataset.sample import Sample, Verdict
+from curate.dataset.sample import Sample, Statement, Verdict
+from curate.dataset.statements import join_statements
 from curate.errors import InputError
 from curate.formats.shards import Shard, iterate_samples, read_index
 from curate.formats.verdicts import (
@@ -35,8 +36,10 @@ from curate.formats.verdicts import (
     find_standings,
     read_manifest_verdicts,
     refuse_stale,
+    stale_beside,
     verdicts_of,
 )
+from curate.rights.credits import record_credit
 from curate.shards.pack import pack
 from curate.system.files import file_sha256
 from tests.packable import ALLOW, change_rows, dataset_of
@@ -93,6 +96,39 @@ def test_what_no_longer_holds_is_refused_until_it_is_packed_again(
     refuse_stale(dataset.root)
     kept = [key for key, _, _ in iterate_samples(dataset.root)]
     assert ("t-000" in kept) == name.startswith("sharing")
+
+
+CREDITED: tuple[dict[str, Any], ...] = (
+    {"author": "B. Later"},
+    {"author_url": "https://example.org/later"},
+    {"license": "CC-BY-4.0", "license_text": "CC BY 4.0"},
+    {"license_url": "https://example.org/licence"},
+    {"page_url": "https://example.org/later"},
+    {"title": "Later"},
+    {"file_name": "later.png"},
+)
+
+
+@pytest.mark.parametrize("change", CREDITED, ids=lambda change: next(iter(change)))
+@pytest.mark.parametrize("of", ["itself", "its copy"])
+def test_who_is_to_be_credited_otherwise_is_so_after_packing_again(
+    tmp_path: Path, change: dict[str, Any], of: str
+) -> None:
+    dataset = dataset_of(tmp_path / "data", 3)
+    change_rows(dataset, {"group": "t-000"}, {"dropped": "duplicate:t-000", "group": "t-000"})
+    pack(dataset, size=20)
+    keys = ["t-000", "t-002"]
+    assert stale_beside(dataset.root, keys) is None
+    change_rows(dataset, *([change] if of == "itself" else [{}, change]))
+    assert "(credits-changed 1), such as t-000" in refused(dataset.root)
+    assert stale_beside(dataset.root, keys) is not None
+    pack(dataset, size=20)
+    refuse_stale(dataset.root)
+    first = record_credit(next(record for _, _, record in iterate_samples(dataset.root)))
+    told = first if of == "itself" else first.copies[0]
+    row = next(s for s in dataset.read().samples if s.key == told.key)
+    assert (told.author, told.title) == (row.author, row.title or row.file_name or row.key)
+    assert (told.license, told.page_url) == (row.license, row.page_url)
 
 
 def test_a_more_lenient_verdict_makes_nothing_stale(tmp_path: Path) -> None:
@@ -356,6 +392,79 @@ def test_moved_away_they_stand_by_their_records_and_beside_another_dataset_not(
     assert "2 of 2 samples are stale (no-row 2)" in refused(other.root)
 
 
+def test_a_link_to_shards_is_not_away_from_their_dataset(tmp_path: Path) -> None:
+    dataset = dataset_of(tmp_path / "data", 2)
+    pack(dataset)
+    (tmp_path / "link").symlink_to(dataset.shards)
+    (tmp_path / "whole").symlink_to(dataset.root)
+    change_rows(dataset, {"train": DENY})
+    for link in ("link", "whole"):
+        assert "1 of 2 samples are stale (deny 1)" in refused(tmp_path / link)
+
+
+def test_beside_a_store_there_is_a_manifest(tmp_path: Path) -> None:
+    dataset = dataset_of(tmp_path / "data", 2)
+    pack(dataset)
+    dataset.manifest.unlink()
+    assert "manifest.parquet: not a readable manifest" in refused(dataset.root)
+
+
+def test_what_a_source_says_later_counts_before_the_manifest_is_written(tmp_path: Path) -> None:
+    dataset = dataset_of(tmp_path / "data", 3)
+    pack(dataset)
+    row = dataset.read().samples[1]
+    dataset.append_row(join_statements(row, replace(row, opt_outs=("api:noai",))))
+    dataset.append_row(Sample("t-new", "test"))
+    with dataset.journal.open("ab") as file:
+        file.write(b'{"key": "t-000", "trai')  # cut short by a crash
+    assert "1 of 3 samples are stale (no-verdict 1), such as t-001" in refused(dataset.root)
+    now = read_manifest_verdicts(dataset.manifest)
+    assert find_standings(now) == find_standings(map(verdicts_of, dataset.read().samples))
+
+
+# images that were never compared
+
+UNKNOWN: dict[str, list[dict[str, Any]]] = {
+    "the copy of a denied one": [{"pixel_sha256": None}, {"train": DENY}],
+    "a denied one": [{}, {"train": DENY, "pixel_sha256": None}],
+    "the copy of a Pixabay image": [{"pixel_sha256": None}, {"share_dataset": DENY}],
+    "the copy of an undecided one": [{"pixel_sha256": None}, {"train": None}],
+    "the copy of a removed one": [{"pixel_sha256": None}, {"dropped": "removed:x"}],
+}
+
+
+@pytest.mark.parametrize("name", sorted(UNKNOWN))
+def test_nothing_is_packed_that_may_be_an_unknown_copy(tmp_path: Path, name: str) -> None:
+    dataset = dataset_of(tmp_path / "data", 3)
+    pack(dataset)
+    before = contents(dataset.shards)
+    change_rows(dataset, *UNKNOWN[name])
+    with pytest.raises(InputError, match="1 images were not compared with others") as caught:
+        pack(dataset)
+    there = f"--data {dataset.root}"
+    assert caught.value.fix == f"curate dedup {there}, then curate check {there}"
+    assert contents(dataset.shards) == before
+
+
+def test_images_of_which_the_same_is_allowed_need_no_comparing(tmp_path: Path) -> None:
+    dataset = dataset_of(tmp_path, 3, pixel_sha256=None)
+    assert pack(dataset).samples == 3
+    change_rows(dataset, {"dropped": "opt-out:api:noai", "sha256": None, "train": DENY})
+    assert pack(dataset).samples == 2, "what was never downloaded cannot be compared"
+
+
+def test_equal_bytes_and_pixels_are_copies_before_they_are_grouped(tmp_path: Path) -> None:
+    dataset = dataset_of(tmp_path, 4)
+    rows = dataset.read().samples
+    change_rows(
+        dataset,
+        {"train": DENY},
+        {"sha256": rows[0].sha256},
+        {"pixel_sha256": rows[0].pixel_sha256},
+    )
+    assert pack(dataset).left_out == {"copies-not-joined": 2, "deny": 1}
+
+
 def test_the_name_of_the_folder_may_be_relative(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -408,6 +517,15 @@ def test_a_row_of_an_online_source_is_packed_with_its_evidence_only(tmp_path: Pa
     assert [key for key, _, _ in iterate_samples(dataset.root)] == ["t-000", "t-004", "t-005"]
     assert done.left_out == {"evidence-changed": 1, "no-evidence": 2}
     assert done.notes()[0].startswith("2 images left out as no-evidence: put back ")
+    named = {"image_url": "https://example.org/a.png", "evidence": good}
+    later = Statement("CC BY 4.0", None, None, lost)
+    change_rows(
+        dataset,
+        named | {"site_evidence": (good, changed)},
+        named | {"restated": (later,)},
+        named | {"site_evidence": (good,), "restated": (replace(later, evidence=None),)},
+    )
+    assert pack(dataset).left_out == {"evidence-changed": 1, "no-evidence": 2}
 
 
 def test_evidence_alone_in_the_way_is_named_where_nothing_can_be_packed(tmp_path: Path) -> None:

@@ -169,3 +169,23 @@ def test_shards_without_their_index_are_told_stale_or_not(tmp_path):
     found = status(dataset)
     assert found.stale == {"deny": 1}
     assert "1 samples are stale (deny 1), such as t-000" in found.notes[0]
+
+
+def test_a_policy_that_was_changed_since_is_named_with_the_fix(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("mine.toml").write_text('[train]\nallow = ["cc0"]\n', encoding="utf-8")
+    run("check", "--policy", "mine.toml")
+    run("status")
+    assert "changed since" not in capsys.readouterr().err
+    Path("mine.toml").write_text("[train]\nallow = []\n", encoding="utf-8")
+    run("status")
+    told = capsys.readouterr().err.splitlines()
+    assert told[-2:] == [
+        "the policy mine.toml has changed since it decided",
+        "  fix: curate check --policy mine.toml",
+    ]
+    run("check", "--policy", "mine.toml")
+    Path("mine.toml").unlink()
+    run("status")
+    assert "changed since" not in capsys.readouterr().err

@@ -7,10 +7,13 @@ from curate.commands.keys import find_keys
 from curate.dataset.folder import Dataset, command_line
 from curate.dataset.sample import Sample, drop_samples, utc_now
 from curate.errors import InputError, UsageError, disk_errors
+from curate.formats.copies import group_copies
 from curate.formats.shards import INDEX_NAME, list_tars, shard_error
+from curate.images.inspect import measure_samples
 from curate.net.failure import FailureKind
 from curate.rights import removals
 from curate.rights.removals import REMOVED, Tombstone, find_like, make_tombstone
+from curate.system.progress import SILENT
 
 _REASON = ("--reason", "its author asked for it")  # an example
 NAMED, COPY, ALIKE = "named", "copy", "looks like it"  # why a row was taken
@@ -93,8 +96,9 @@ def remove_images(dataset: Dataset, *texts: str, reason: str) -> RemovalSummary:
     with dataset.lock(existing=True):
         stored, samples = dataset.read_manifest(), dataset.read().samples
         keys = find_keys(samples, *texts)
+        samples = _measure(dataset, samples, keys)
         taken = find_copies(samples, keys)
-        stones = removals.read(dataset.root)
+        stones = removals.or_of_rows(removals.read(dataset.root), samples)
         known, now = {stone.key for stone in stones}, utc_now()
         new = [
             make_tombstone(s, reason, now, alike=taken[s.key] != ALIKE)
@@ -144,21 +148,23 @@ def restore_image(dataset: Dataset, text: str) -> RemovalSummary:
 def find_copies(samples: Sequence[Sample], keys: Sequence[str]) -> dict[str, str]:
     """Those named and all that is taken with them, by key, with why: a copy, or a likeness."""
     taken = dict.fromkeys(keys, NAMED)
-    while True:
-        names = {name for s in samples if s.key in taken for name in _names_of(s)}
-        more = [s.key for s in samples if s.key not in taken and names & _names_of(s)]
-        if not more:
-            break
-        taken |= dict.fromkeys(more, COPY)
+    for group in group_copies(samples):
+        if any(s.key in keys for s in group):
+            taken |= {s.key: COPY for s in group if s.key not in taken}
     stones = [make_tombstone(s, "", "") for s in samples if s.key in taken]
     others = [s for s in samples if s.key not in taken and s.drop_reason != REMOVED]
     return taken | dict.fromkeys(find_like(stones, others), ALIKE)
 
 
-def _names_of(sample: Sample) -> set[str]:
-    """By what its copies are known: its bytes, its pixels, its group."""
-    names = ("bytes", sample.sha256), ("pixels", sample.pixel_sha256), ("group", sample.group)
-    return {f"{kind}:{name}" for kind, name in names if name}
+def _measure(dataset: Dataset, samples: list[Sample], keys: Sequence[str]) -> list[Sample]:
+    """The samples, those named and their copies measured, or else a changed copy would return."""
+    taken = find_copies(samples, keys)
+    due = [s for s in samples if s.key in taken and s.pixel_sha256 is None]
+    try:
+        measured = {s.key: s for s in measure_samples(dataset.store, SILENT, due)}
+    except InputError:  # their bytes are lost
+        return samples
+    return [measured.get(s.key, s) for s in samples]
 
 
 def _delete_bytes(dataset: Dataset, samples: Sequence[Sample]) -> int:

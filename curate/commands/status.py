@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from curate.dataset.folder import Dataset
+from curate.dataset.folder import Dataset, command_line
 from curate.dataset.sample import Sample, Verdict, live_samples
+from curate.errors import CurateError
 from curate.formats.shards import OLDER_VERSION, list_tars, read_index, shard_error
 from curate.formats.verdicts import (
     count_stale,
@@ -15,7 +16,7 @@ from curate.formats.verdicts import (
     stale_error,
     verdicts_of,
 )
-from curate.rights.policy import USES
+from curate.rights.policy import USES, read_policy
 from curate.shards.pack import reason_not_packed
 
 DECISION_NAMES = ("allow", "hold", "deny", "unchecked")
@@ -65,6 +66,7 @@ def status(dataset: Dataset) -> Status:
     used = live_samples(samples)
     words = word_counts(used)
     shards, stale, notes = _shard_state(dataset, samples)
+    notes += policy_notes(dataset, samples)
     return Status(
         rows=len(samples),
         live=len(used),
@@ -79,6 +81,20 @@ def status(dataset: Dataset) -> Status:
         stale=stale,
         notes=notes,
     )
+
+
+def policy_notes(dataset: Dataset, samples: Sequence[Sample]) -> tuple[str, ...]:
+    """What to type where the last check's policy says something else by now; else nothing."""
+    steps = [e for e in dataset.read_manifest().history if e["step"] == "check"]
+    name = str(steps[-1]["settings"].get("policy")) if steps else ""
+    try:
+        sha256 = read_policy(name).sha256 if name else None
+    except CurateError:  # it lies elsewhere, or is none any more
+        return ()
+    if sha256 is None or {s.policy for s in samples if s.policy} <= {sha256}:
+        return ()
+    fix = command_line(dataset.root, "check", "--policy", name)
+    return (f"the policy {name} has changed since it decided", f"  fix: {fix}")
 
 
 def verdict_counts(samples: Sequence[Sample]) -> dict[str, dict[str, int]]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from curate.dataset.evidence import StoredAnswer, read_answer
@@ -233,7 +233,8 @@ def _identifier(row: Sample) -> str:
 
 def _is_recent(time: str | None) -> bool:
     with suppress(TypeError, ValueError):
-        return datetime.fromisoformat(utc_now()) - datetime.fromisoformat(str(time)) < MAX_AGE
+        age = datetime.fromisoformat(utc_now()) - datetime.fromisoformat(str(time))
+        return timedelta(0) <= age < MAX_AGE
     return False
 
 

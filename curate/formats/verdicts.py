@@ -5,21 +5,26 @@ as one digest in the index. A policy, an opt-out, a removal or another copy may 
 since. While shards lie in the folder of their dataset, its manifest is asked; moved away from it,
 they stand by their records.
 
-The manifest is read with pyarrow, imported where that happens; the journal of rows fetched since
-does not matter, for it holds no verdict.
+The manifest is read with pyarrow, imported where that happens, and with it the journal of rows
+fetched since, for what a source says later takes verdicts back.
 """
 
 import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from curate.errors import InputError
+from curate.formats.copies import group_copies
 from curate.formats.shards import (
     ALLOW,
     INDEX_NAME,
+    CreditRecord,
     ShardIndex,
+    credit_of,
     find_shards,
     iterate_records,
     list_tars,
@@ -28,11 +33,13 @@ from curate.formats.shards import (
 )
 
 MANIFEST_NAME = "manifest.parquet"  # beside the folder of shards
+JOURNAL_NAME = "journal.jsonl"  # of rows fetched since, beside the manifest
+STORE_NAME = "store"  # folder of a dataset's images: where it is, a manifest has to be
 USES = ("train", "share_dataset", "share_model")
 DECISIONS = ("deny", "hold", ALLOW)  # strictest first
 NOT_JOINED = "copies-not-joined"
 COPIES_CHANGED = "copies-changed"
-_DUPLICATE = "duplicate:"  # how the `dropped` of a copy begins; the key of what stays follows
+CREDITS_CHANGED = "credits-changed"
 
 
 class RowVerdicts(NamedTuple):
@@ -44,13 +51,22 @@ class RowVerdicts(NamedTuple):
     share_dataset: str | None
     share_model: str | None
     group: str | None
+    sha256: str | None
+    pixel_sha256: str | None
+    credit: tuple[str | None, ...]  # the fields of `CreditRecord` but its key
 
 
 def verdicts_of(sample: Any) -> RowVerdicts:
     """What a row says that shards must agree with; `sample` is a `curate.dataset.sample.Sample`."""
     verdicts = (getattr(sample, use) for use in USES)
     train, dataset, model = (verdict and verdict.decision for verdict in verdicts)
-    return RowVerdicts(sample.key, sample.dropped, train, dataset, model, sample.group)
+    copied = sample.group, sample.sha256, sample.pixel_sha256
+    credit = _credit_of(credit_of(sample))
+    return RowVerdicts(sample.key, sample.dropped, train, dataset, model, *copied, credit)
+
+
+def _credit_of(record: Mapping[str, Any]) -> tuple[str | None, ...]:
+    return tuple(record[name] for name in CreditRecord.__annotations__ if name != "key")
 
 
 class Standing(NamedTuple):
@@ -60,43 +76,38 @@ class Standing(NamedTuple):
     problem: str | None  # why it may not be trained on; None: it may
     decisions: tuple[str | None, ...]  # for each of `USES`
     copies: tuple[str, ...]  # keys of the other rows of its group, sorted; () with a problem
+    credits: tuple[tuple[str | None, ...], ...]  # its own, then those of its copies
 
 
 def find_standings(rows: Iterable[RowVerdicts]) -> dict[str, Standing]:
     """What holds of each row, by key.
 
-    Rows of a group that differ in their decision on training have not been judged together: none
-    of them may be trained on. A copy dropped before groups were recorded belongs to the group of
-    the image that stayed.
+    Copies that differ in their decision on training have not been judged together: none of them
+    may be trained on.
     """
-    groups: defaultdict[str, list[RowVerdicts]] = defaultdict(list)
-    for row in rows:
-        groups[_group_of(row)].append(row)
     found = {}
-    for group in groups.values():
-        keys, joined = sorted(row.key for row in group), all(row.train == ALLOW for row in group)
+    for group in group_copies(rows):
+        ordered = sorted(group, key=lambda row: row.key)
+        joined = all(row.train == ALLOW for row in group)
         for row in group:
             problem = None
             if row.dropped is not None:
                 problem = f"dropped:{row.dropped.partition(':')[0]}"
             elif not joined:
                 problem = (row.train or "no-verdict") if row.train != ALLOW else NOT_JOINED
-            copies = () if problem else tuple(key for key in keys if key != row.key)
+            others = () if problem else tuple(other for other in ordered if other.key != row.key)
+            copies = tuple(other.key for other in others)
+            credits = (row.credit, *(other.credit for other in others))
             decisions = (row.train, row.share_dataset, row.share_model)
-            found[row.key] = Standing(row.key, problem, decisions, copies)
+            found[row.key] = Standing(row.key, problem, decisions, copies, credits)
     return found
 
 
-def _group_of(row: RowVerdicts) -> str:
-    dropped = row.dropped or ""
-    copied = dropped.removeprefix(_DUPLICATE) if dropped.startswith(_DUPLICATE) else None
-    return row.group or copied or row.key
-
-
 def digest(standings: Iterable[Standing]) -> str:
-    """SHA-256 over keys, decisions and copies, in the order of keys."""
-    lines = ("\t".join((s.key, *map(str, s.decisions), *s.copies)) for s in sorted(standings))
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    """SHA-256 over keys, decisions, copies and credits, in the order of keys."""
+    ordered = sorted(standings, key=lambda s: s.key)
+    values = [(s.key, s.decisions, s.copies, s.credits) for s in ordered]
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 def find_stale(
@@ -106,7 +117,8 @@ def find_stale(
 
     The reasons: `no-row` (the dataset does not know it), `dropped:REASON`, `hold`, `deny`,
     `no-verdict`, `copies-not-joined`, `USE:DECISION` (a use whose verdict has become stricter),
-    `copies-changed` (its credits are not those of all its copies), `not-allowed-when-packed`.
+    `copies-changed` (it credits other copies than it has), `credits-changed` (its author, licence,
+    page or title is stated otherwise, or that of a copy), `not-allowed-when-packed`.
     Without an index every tar there counts. A more lenient verdict makes no sample stale.
 
     Args:
@@ -141,7 +153,8 @@ def _digest_of(index: ShardIndex, now: Mapping[str, Standing], keys: Collection[
 def _why_stale(record: Any, now: Standing | None) -> str | None:
     try:
         packed = [(record[use] or {}).get("decision") for use in USES]
-        copies = tuple(sorted({c["key"] for c in record.get("credits") or ()} - {record["key"]}))
+        said = {c["key"]: _credit_of(c) for c in record.get("credits") or ()}
+        copies = tuple(sorted(said.keys() - {record["key"]}))
     except (KeyError, TypeError, AttributeError):
         return "not-allowed-when-packed"
     if packed[0] != ALLOW:
@@ -153,7 +166,10 @@ def _why_stale(record: Any, now: Standing | None) -> str | None:
     for use, was, decision in zip(USES, packed, now.decisions, strict=True):
         if _rank(decision) < _rank(was):
             return f"{use}:{decision or 'no-verdict'}"
-    return COPIES_CHANGED if copies != now.copies else None
+    if copies != now.copies:
+        return COPIES_CHANGED
+    keys = (now.key, *copies)
+    return CREDITS_CHANGED if said and tuple(map(said.get, keys)) != now.credits else None
 
 
 def _rank(decision: str | None) -> int:
@@ -177,11 +193,14 @@ def refuse_stale(path: Path, keys: Collection[str] | None = None) -> None:
 def stale_beside(path: Path, keys: Collection[str] | None = None) -> InputError | None:
     """As `refuse_stale`, but what it would say is returned; None where nothing is stale."""
     folder = find_shards(path)
-    manifest = folder.absolute().parent / MANIFEST_NAME
-    if not manifest.exists():
-        return None
-    now = find_standings(read_manifest_verdicts(manifest))
-    return stale_error(folder, find_stale(folder, now, keys))
+    for root in {folder.absolute().parent, folder.resolve().parent}:
+        manifest = root / MANIFEST_NAME
+        if not manifest.exists() and not (root / STORE_NAME).is_dir():
+            continue
+        now = find_standings(read_manifest_verdicts(manifest))
+        if error := stale_error(folder, find_stale(folder, now, keys)):
+            return error
+    return None
 
 
 def stale_error(folder: Path, stale: Mapping[str, str]) -> InputError | None:
@@ -201,7 +220,7 @@ def count_stale(stale: Mapping[str, str]) -> dict[str, int]:
 
 
 def read_manifest_verdicts(path: Path) -> list[RowVerdicts]:
-    """What a manifest says of each image; of a column that it lacks, nothing.
+    """What a manifest and the journal beside it say of each image; of a lacking column, nothing.
 
     Raises:
         InputError: it cannot be read.
@@ -212,7 +231,7 @@ def read_manifest_verdicts(path: Path) -> list[RowVerdicts]:
 
     try:
         with parquet.ParquetFile(path) as file:
-            plain = {*RowVerdicts._fields} & {*file.schema_arrow.names} - {*USES}
+            plain = {*_COLUMNS} & {*file.schema_arrow.names}
             table = file.read(columns=[*plain, *(f"{use}.decision" for use in USES)])
         columns = {name: table[name] for name in plain}
         columns |= {use: arrow.struct_field(table[use], "decision") for use in USES}
@@ -221,5 +240,29 @@ def read_manifest_verdicts(path: Path) -> list[RowVerdicts]:
         fix = "put back a copy of it, or move the shards to a folder of their own"
         raise InputError(path, problem, fix=fix) from None
     nothing = [None] * table.num_rows
-    values = (columns[n].to_pylist() if n in columns else nothing for n in RowVerdicts._fields)
-    return [RowVerdicts(*row) for row in zip(*values, strict=True)]
+    names = (*_COLUMNS, *USES)
+    values = zip(*(columns[n].to_pylist() if n in columns else nothing for n in names), strict=True)
+    rows = [_row_of(dict(zip(names, row, strict=True))) for row in values]
+    later = {row.key: row for row in _journal_verdicts(path.with_name(JOURNAL_NAME))}
+    return [*(row for row in rows if row.key not in later), *later.values()]
+
+
+_COLUMNS = (
+    *(name for name in RowVerdicts._fields if name not in (*USES, "credit")),
+    *(name for name in CreditRecord.__annotations__ if name != "key"),
+    "file_name",
+)
+
+
+def _row_of(values: Mapping[str, Any]) -> RowVerdicts:
+    """A row of which USES are given as decisions."""
+    credit = {**values, "title": values.get("title") or values.get("file_name")}
+    plain = (values.get(name) for name in RowVerdicts._fields[:-1])
+    return RowVerdicts._make([*plain, _credit_of(credit)])
+
+
+def _journal_verdicts(path: Path) -> Iterator[RowVerdicts]:
+    for line in path.read_bytes().split(b"\n") if path.exists() else ():
+        with suppress(ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            row = json.loads(line)  # of which a crash may have cut the last
+            yield _row_of(row | {use: (row.get(use) or {}).get("decision") for use in USES})

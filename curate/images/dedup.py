@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from curate.dataset import engine
 from curate.dataset.folder import Dataset, Store
 from curate.dataset.sample import DUPLICATE, Sample, drop_samples, live_samples, reinstate_samples
+from curate.formats.copies import Groups
 from curate.images.inspect import UNREADABLE, measure, stored_thumbnails
 from curate.rights import removals
 from curate.system.progress import SILENT, Progress
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 MAX_NOTES = 5  # unreadable images that are named
 HASH_BITS = 64
+LEAST_DISTANCE = 4  # hash bits up to which copies are known as such, whatever is dropped
 
 # Two 16 x 16 thumbnails on a scale of 0 to 255 show one image if no colour drifts further than
 MAX_SHIFT = 4.0  # on average, and if no cell differs by more than
@@ -137,7 +139,7 @@ def drop_duplicates(
     """
     fresh = reinstate_samples(samples, DUPLICATE)
     ranked = sorted(live_samples(fresh), key=preference_key)
-    groups = _Groups()
+    groups = Groups()
     first: dict[str, str] = {}
     for sample in sorted(fresh, key=preference_key):
         for name in filter(None, (sample.sha256, sample.pixel_sha256)):
@@ -161,31 +163,6 @@ def preference_key(sample: Sample) -> tuple[int, int, float, str]:
     return -known, -sample.area, -(sample.sharpness or 0.0), sample.key
 
 
-class _Groups:
-    """Keys that are connected, directly or through others (a union-find forest)."""
-
-    def __init__(self) -> None:
-        self.above: dict[str, str] = {}  # key -> a smaller key of its group, or itself
-
-    def root(self, key: str) -> str:
-        """The smallest key of a key's group."""
-        above = self.above
-        while (up := above.setdefault(key, key)) != key:
-            above[key] = key = above[up]
-        return key
-
-    def join(self, one: str, other: str) -> None:
-        """Make one group of two."""
-        first, second = sorted((self.root(one), self.root(other)))
-        self.above[second] = first
-
-    def names(self) -> dict[str, str]:
-        """For each key that has company the smallest key of its group."""
-        roots = {key: self.root(key) for key in self.above}
-        size = Counter(roots.values())
-        return {key: root for key, root in roots.items() if size[root] > 1}
-
-
 def _exact_twins(ranked: Sequence[Sample]) -> dict[str, str]:
     """For each image whose bytes or pixels equal an earlier one's, the key of that one."""
     first: dict[str, str] = {}
@@ -205,7 +182,7 @@ def _near_twins(
     thumbs: "Callable[[Sequence[Sample]], Mapping[str, Thumbnail]]",
     max_distance: int,
     mirrors: bool,
-    groups: _Groups,
+    groups: Groups,
 ) -> dict[str, str]:
     """For each image that looks like an earlier one that stays, the key of that one.
 
@@ -213,7 +190,9 @@ def _near_twins(
     already are not compared for that.
     """
     reached = _reachable(ranked, max_distance, mirrors)
-    images = thumbs(_needing_thumbnails(ranked, reached))
+    is_wide = max_distance >= LEAST_DISTANCE
+    wider = reached if is_wide else _reachable(ranked, LEAST_DISTANCE, mirrors)
+    images = thumbs(_needing_thumbnails(ranked, wider))
     place = {s.key: n for n, s in enumerate(ranked)}
     kept: dict[str, list[str]] = defaultdict(list)  # hash -> keys
     dropped: dict[str, list[str]] = defaultdict(list)
@@ -224,8 +203,9 @@ def _near_twins(
         twins = _alike(sample.key, reached[sample.key], kept, images)
         for twin in twins:
             groups.join(sample.key, twin)
-        for twin in _alike(sample.key, reached[sample.key], dropped, images, groups):
-            groups.join(sample.key, twin)
+        for others in (dropped,) if is_wide else (dropped, kept):
+            for twin in _alike(sample.key, wider[sample.key], others, images, groups):
+                groups.join(sample.key, twin)
         if twins:
             near[sample.key] = min(twins, key=lambda key: place[key])
         (dropped if twins else kept)[str(sample.phash)].append(sample.key)
@@ -237,7 +217,7 @@ def _alike(
     reached: Sequence[tuple[Sequence[str], bool]],
     others: Mapping[str, Sequence[str]],
     images: "Mapping[str, Thumbnail]",
-    apart: _Groups | None = None,
+    apart: Groups | None = None,
 ) -> set[str]:
     """Those of `others` (hash -> keys) within reach that the image `key` looks like.
 
@@ -341,6 +321,8 @@ def is_same_image(one: "Thumbnail", many: "Thumbnail") -> "NDArray[np.bool_]":
     import numpy as np
 
     difference = many - one
+    opaque = (many[..., 3].min(axis=(1, 2)) == 255) | (one[..., 3].min() == 255)
+    difference[opaque, ..., 3] = 0  # one of them may be the other, laid on white
     shift = np.abs(difference.mean(axis=(1, 2))).max(axis=1)
     cells = np.sort(np.abs(difference).max(axis=3).reshape(len(many), -1), axis=1)
     worst, most = cells[:, -1], cells[:, cells.shape[1] * 3 // 4 - 1]

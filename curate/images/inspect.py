@@ -35,10 +35,11 @@ def measure(
     Raises:
         InputError: a stored file is missing or has changed.
     """
-    return engine.apply_to_all_rows(rows, partial(_measure_samples, store, progress))
+    return engine.apply_to_all_rows(rows, partial(measure_samples, store, progress))
 
 
-def _measure_samples(store: Store, progress: Progress, samples: Sequence[Sample]) -> list[Sample]:
+def measure_samples(store: Store, progress: Progress, samples: Sequence[Sample]) -> list[Sample]:
+    """The samples measured; see `measure`."""
     fresh = reinstate_samples(samples, UNREADABLE)
     samples = [new if new.sha256 else old for old, new in zip(samples, fresh, strict=True)]
     live = live_samples(samples)

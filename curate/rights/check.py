@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from curate.dataset.evidence import StoredAnswer, read_answer
 from curate.dataset.folder import Store
 from curate.dataset.sample import Sample
+from curate.formats.copies import group_copies
 from curate.rights.copies import is_joined, join
 from curate.rights.decide import decide
 from curate.rights.policy import USES, Policy, read_policy
@@ -77,6 +78,7 @@ def check_samples(
     """The samples with their verdicts; arguments as for `check`."""
     marked = mark_removed(samples, removed)
     due = {s.key for s in marked if not only_copies or _is_open(s, policy)}
+    due |= {s.key for group in group_copies(marked) if len(group) > 1 for s in group}
     faults = find_faults(evidence, [s for s in marked if s.key in due]) if evidence else {}
     if evidence:  # many rows name the documents of one host
         read = lru_cache(maxsize=512)(partial(read_answer, evidence))
@@ -121,9 +123,9 @@ def _gather(
 
 
 def _is_open(sample: Sample, policy: Policy) -> bool:
-    """Whether the verdicts of a row may be other ones than those it has, its facts unchanged."""
+    """Whether a row without copies may get other verdicts than it has, its facts unchanged."""
     verdicts = [getattr(sample, use) for use in USES]
-    if sample.group is not None or sample.policy != policy.sha256 or None in verdicts:
+    if sample.policy != policy.sha256 or None in verdicts:
         return True
     was_removed = any(REMOVED in v.reasons for v in verdicts)
     return was_removed != (sample.drop_reason == REMOVED) or any(map(is_joined, verdicts))

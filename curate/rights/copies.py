@@ -4,12 +4,12 @@ Whoever found a picture twice, under two licences, knows no better than before w
 is true. So the stricter one counts, unless the user says whom to believe.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from curate.dataset.sample import Sample, Verdict
+from curate.formats.copies import group_copies
 from curate.formats.verdicts import DECISIONS
 from curate.rights.decide import objections, strictest
 from curate.rights.policy import USES, Policy
@@ -24,19 +24,16 @@ def join(samples: Sequence[Sample], policy: Policy) -> list[Sample]:
 
     Where all members of a group have the same decision, each keeps its own reasons. Else all
     have that of the strictest (the smallest key among equals), and `copy-conflict:KEY` before its
-    reasons. Rows that were dropped count, too: a statement stays a statement. Nothing but
-    the rows' `group`, `source`, verdicts and signals is looked at; their order changes nothing.
+    reasons. Rows that were dropped count, too: a statement stays a statement. Beside what makes
+    rows copies only their `source`, verdicts and signals are looked at; their order changes
+    nothing.
 
     Args:
         samples: rows as `decide` leaves them.
         policy: names in `believe` whose statement counts alone where it is there.
     """
-    groups: dict[str, list[Sample]] = defaultdict(list)
-    for sample in samples:
-        if sample.group is not None:
-            groups[sample.group].append(sample)
     joint: dict[str, Mapping[str, Any]] = {}
-    for members in groups.values():
+    for members in group_copies(samples):
         found = {use: _join_use(members, policy, use) for use in USES}
         for sample in members:
             joint[sample.key] = {use: v for use, verdict in found.items() if (v := verdict)}

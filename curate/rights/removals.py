@@ -89,11 +89,20 @@ def find_like(
 
 def mark_removed(samples: Sequence[Sample], tombstones: Sequence[Tombstone]) -> list[Sample]:
     """The samples, those in use and copies that are or look like a removed picture dropped."""
+    tombstones = or_of_rows(tombstones, samples)
     if not tombstones:
         return list(samples)
     open_to = [s for s in samples if s.dropped is None or s.drop_reason == DUPLICATE]
     found = find_like(tombstones, open_to)
     return drop_samples(samples, {key: drop_reason_of(stone) for key, stone in found.items()})
+
+
+def or_of_rows(tombstones: Sequence[Tombstone], samples: Iterable[Sample]) -> Sequence[Tombstone]:
+    """The tombstones, or what removed rows still say where the list of them is lost."""
+    gone = (s for s in samples if s.drop_reason == REMOVED)
+    return tombstones or [
+        make_tombstone(s, (s.dropped or "").partition(":")[2], s.retrieved or "") for s in gone
+    ]
 
 
 def drop_reason_of(stone: Tombstone) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.dataset.folder import Dataset, Store, command_line
-from curate.dataset.sample import Sample
+from curate.dataset.sample import DUPLICATE, Sample
 from curate.errors import InputError, UsageError
 from curate.formats.shards import IMAGE_FORMATS, list_tars
 from curate.formats.verdicts import (
@@ -91,8 +91,9 @@ def pack(
     command completes it. What is there and may no longer be trained on is withdrawn, also where
     nothing is left to pack.
 
-    A row of an online source is packed only with its evidence: the stored answer that it names,
-    unchanged. Copies that were not judged together (`curate check`) are all left out.
+    A row of an online source is packed only with its evidence: the stored answers that it names,
+    unchanged. Copies that were not judged together (`curate check`) are all left out, and where
+    verdicts differ nothing is packed until all images were compared with each other.
 
     Args:
         dataset: where the rows and images lie, and the shards will.
@@ -105,12 +106,14 @@ def pack(
 
     Raises:
         UsageError: a setting cannot be used, or another command is at work there.
-        InputError: no row can be packed, a stored file is missing or changed, or the disk refuses.
+        InputError: no row can be packed, images were not compared that may be copies, a stored file
+            is missing or changed, or the disk refuses.
     """
     settings = {"size": size, "format": format, "background": background}
     check_pack_settings(size, format, background, shard_size, split)
     with dataset.lock(existing=True):
         samples = sorted(dataset.read().samples, key=lambda s: s.key)
+        _require_compared(dataset, samples)
         standings = find_standings(map(verdicts_of, samples))
         chosen, left_out = _choose(dataset, samples, standings)
         stale = _find_stale_there(dataset.shards, standings, [s.key for s in chosen])
@@ -135,6 +138,18 @@ def pack(
     return PackSummary(str(dataset.shards), *counts, left, withdrawn, unchanged)
 
 
+def _require_compared(dataset: Dataset, samples: Sequence[Sample]) -> None:
+    """Refuse to pack while an image may be an unknown copy of one of which less is allowed."""
+    there = [s for s in samples if s.sha256 and s.drop_reason in ("", DUPLICATE)]
+    unknown = sum(s.pixel_sha256 is None for s in there)
+    decided = [(s.train, s.share_dataset, s.share_model) for s in there]
+    kinds = {tuple(v and v.decision for v in verdicts) for verdicts in decided}
+    if unknown and (len(kinds) > 1 or any(s.drop_reason == "removed" for s in samples)):
+        dedup, check = (command_line(dataset.root, word) for word in ("dedup", "check"))
+        problem = f"{unknown} images were not compared with others, of which less is allowed"
+        raise InputError(dataset.root, problem, fix=f"{dedup}, then {check}")
+
+
 def _choose(
     dataset: Dataset, samples: Sequence[Sample], standings: Mapping[str, Standing]
 ) -> tuple[list[Sample], Counter[str]]:
@@ -145,10 +160,12 @@ def _choose(
     for sample in samples:
         reason = reason_not_packed(sample) or standings[sample.key].problem
         if reason is None and sample.image_url is not None:  # from an online source
-            if (named := sample.evidence or "") not in known:
-                fault = evidence.fault_of(named) if named else "missing"
-                known[named] = fault and EVIDENCE[fault]
-            reason = known[named]
+            later = (said.evidence for said in sample.restated if said.evidence)
+            for named in (sample.evidence or "", *sample.site_evidence, *later):
+                if named not in known:
+                    fault = evidence.fault_of(named) if named else "missing"
+                    known[named] = fault and EVIDENCE[fault]
+                reason = reason or known[named]
         if reason is None:
             chosen.append(sample)
         else:
