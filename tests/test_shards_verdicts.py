@@ -399,7 +399,10 @@ def test_a_link_to_shards_is_not_away_from_their_dataset(tmp_path: Path) -> None
     (tmp_path / "whole").symlink_to(dataset.root)
     change_rows(dataset, {"train": DENY})
     for link in ("link", "whole"):
-        assert "1 of 2 samples are stale (deny 1)" in refused(tmp_path / link)
+        told = refused(tmp_path / link)
+        assert "1 of 2 samples are stale (deny 1)" in told
+        root = dataset.root if link == "link" else tmp_path / link
+        assert f"fix: curate pack --data {root} --size" in told
 
 
 def test_beside_a_store_there_is_a_manifest(tmp_path: Path) -> None:

@@ -193,13 +193,13 @@ def refuse_stale(path: Path, keys: Collection[str] | None = None) -> None:
 def stale_beside(path: Path, keys: Collection[str] | None = None) -> InputError | None:
     """As `refuse_stale`, but what it would say is returned; None where nothing is stale."""
     folder = find_shards(path)
-    for root in {folder.absolute().parent, folder.resolve().parent}:
+    for place in (folder, folder.resolve()):  # it may be a link to shards that lie elsewhere
+        root = place.absolute().parent
         manifest = root / MANIFEST_NAME
         if not manifest.exists() and not (root / STORE_NAME).is_dir():
             continue
         now = find_standings(read_manifest_verdicts(manifest))
-        if error := stale_error(folder, find_stale(folder, now, keys)):
-            return error
+        return stale_error(place, find_stale(place, now, keys))
     return None
 
 
