@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from curate.dataset.sample import Sample
 from curate.errors import InputError
 from curate.rights import removals
-from curate.rights.removals import Tombstone, find, find_like, make_tombstone, mark_removed
+from curate.rights.removals import Tombstone, find, find_like, mark_removed
 
 TIME = "2026-01-01T00:00:00Z"
 STONE = Tombstone("a", "asked for", TIME, "s", "p", f"{0b1111:016x}", f"{0b1111 << 40:016x}")
@@ -104,9 +104,3 @@ def test_what_is_in_use_or_a_copy_is_dropped_and_no_other() -> None:
         "removed:before",
         None,
     ]
-
-
-def test_the_tombstone_of_what_only_looks_alike_knows_no_looks() -> None:
-    sample = row("b", sha256="s", pixel_sha256="p", phash="0" * 16, mirror_phash="f" * 16)
-    assert make_tombstone(sample, "r", TIME, alike=False) == Tombstone("b", "r", TIME, "s", "p")
-    assert make_tombstone(sample, "r", TIME).phash == "0" * 16

@@ -59,7 +59,7 @@ def remove_or_restore(
     """The command `curate remove`.
 
     Raises:
-        UsageError: nothing is named, or more than one is to be restored.
+        UsageError: nothing is named.
         InputError: as the two functions below.
     """
     if not texts:
@@ -67,10 +67,7 @@ def remove_or_restore(
         raise UsageError("curate remove", "is given no image", fix=fix)
     if not undo:
         return remove_images(dataset, *texts, reason=reason)
-    if len(texts) > 1:
-        fix = command_line(dataset.root, "remove", "--undo", texts[0])
-        raise UsageError("--undo", "takes one image back at a time", fix=fix)
-    return restore_image(dataset, texts[0])
+    return restore_images(dataset, *texts)
 
 
 def remove_images(dataset: Dataset, *texts: str, reason: str) -> RemovalSummary:
@@ -78,7 +75,7 @@ def remove_images(dataset: Dataset, *texts: str, reason: str) -> RemovalSummary:
 
     A tombstone is written for each, then the rows are marked `removed:REASON`, then their bytes are
     deleted; killed in between, the same command ends in the same files. What only looks alike
-    by its hash goes, too, and is named as such, since it may be another picture.
+    by its hash goes, too, and is named as such; since it may be another picture, its bytes stay.
 
     Args:
         dataset: the folder.
@@ -101,9 +98,9 @@ def remove_images(dataset: Dataset, *texts: str, reason: str) -> RemovalSummary:
         stones = removals.or_of_rows(removals.read(dataset.root), samples)
         known, now = {stone.key for stone in stones}, utc_now()
         new = [
-            make_tombstone(s, reason, now, alike=taken[s.key] != ALIKE)
+            make_tombstone(s, reason, now)
             for s in samples
-            if s.key in taken and s.key not in known
+            if taken.get(s.key, ALIKE) != ALIKE and s.key not in known
         ]
         if new:
             removals.write(dataset.root, [*stones, *new])
@@ -111,31 +108,33 @@ def remove_images(dataset: Dataset, *texts: str, reason: str) -> RemovalSummary:
         rows = drop_samples(samples, dict.fromkeys(open_to, f"{REMOVED}:{reason}"))
         if open_to:
             dataset.record_step(stored, "remove", {"reason": reason}, rows)
-        files = _delete_bytes(dataset, rows)
+        files = _delete_bytes(dataset, rows, [*stones, *new])
     return RemovalSummary(taken, files, _notes_on_removal(dataset, taken))
 
 
-def restore_image(dataset: Dataset, text: str) -> RemovalSummary:
-    """Forget that an image was removed; other removals that it looks like no longer take it.
+def restore_images(dataset: Dataset, *texts: str) -> RemovalSummary:
+    """Forget that images were removed; other removals that they look like no longer take them.
 
     Raises:
         UsageError: another command is at work there.
-        InputError: there is no dataset, the text fits no image or several, or it is not removed.
+        InputError: there is no dataset, a text fits no image or several, or one is not removed.
     """
     with dataset.lock(existing=True):
         stored, samples = dataset.read_manifest(), dataset.read().samples
-        (key,) = find_keys(samples, text)
-        row = next(s for s in samples if s.key == key)
-        if row.drop_reason != REMOVED:
-            fix = command_line(dataset.root, "remove", "--list")
-            raise InputError(key, "is not removed", fix=fix)
-        stones = [_without(stone, row) for stone in removals.read(dataset.root)]
-        left = [stone for stone in stones if stone]
+        keys = set(find_keys(samples, *texts))
+        named = [s for s in samples if s.key in keys]
+        for row in named:
+            if row.drop_reason != REMOVED:
+                fix = command_line(dataset.root, "remove", "--list")
+                raise InputError(row.key, "is not removed", fix=fix)
+        left = removals.read(dataset.root)
+        for row in named:
+            left = [stone for one in left if (stone := _without(one, row))]
         removals.write(dataset.root, left)
         gone = [s for s in samples if s.drop_reason == REMOVED]
         back = {s.key for s in gone} - find_like(left, gone).keys() - {t.key for t in left}
         rows = [_restored(s, dataset) if s.key in back else s for s in samples]
-        dataset.record_step(stored, "restore", {"key": key}, rows)
+        dataset.record_step(stored, "restore", {"keys": sorted(keys)}, rows)
     told = {
         s.key: "its bytes are gone: fetch it again" if s.dropped else "in use again"
         for s in rows
@@ -167,13 +166,15 @@ def _measure(dataset: Dataset, samples: list[Sample], keys: Sequence[str]) -> li
     return [measured.get(s.key, s) for s in samples]
 
 
-def _delete_bytes(dataset: Dataset, samples: Sequence[Sample]) -> int:
-    """Delete the stored bytes that only removed rows name; how many files that were."""
+def _delete_bytes(
+    dataset: Dataset, samples: Sequence[Sample], tombstones: Sequence[Tombstone]
+) -> int:
+    """Delete the stored bytes of tombstones that no row in use names; how many files that were."""
     needed = {s.sha256 for s in samples if s.drop_reason != REMOVED}
     files = 0
-    for sha256 in sorted({s.sha256 for s in samples if s.drop_reason == REMOVED and s.sha256}):
+    for sha256 in sorted({t.sha256 for t in tombstones if t.sha256} - needed):
         path = dataset.store.path_of(sha256)
-        if sha256 not in needed and path.exists():
+        if path.exists():
             with disk_errors(path):
                 path.unlink()
             files += 1
@@ -183,8 +184,10 @@ def _delete_bytes(dataset: Dataset, samples: Sequence[Sample]) -> int:
 def _notes_on_removal(dataset: Dataset, taken: Mapping[str, str]) -> tuple[str, ...]:
     notes = []
     if alike := [key for key, why in taken.items() if why == ALIKE]:
-        notes.append(f"{len(alike)} only look alike; one that is another image comes back with:")
-        notes.append(f"  {command_line(dataset.root, 'remove', '--undo', alike[0])}")
+        undo = command_line(dataset.root, "remove", "--undo", *alike)
+        delete = command_line(dataset.root, "remove", *alike, *_REASON)
+        notes.append(f"{len(alike)} only look alike: out of use, their bytes kept. Other images?")
+        notes += [f"  {undo}", "or the same picture, to be deleted, too:", f"  {delete}"]
     if list_tars(dataset.shards):
         notes.append("what was packed is withdrawn from the shards by:")
         notes.append(f"  {shard_error(dataset.shards / INDEX_NAME, '').fix}")

@@ -110,9 +110,9 @@ def drop_reason_of(stone: Tombstone) -> str:
     return f"{REMOVED}:{stone.reason}"
 
 
-def make_tombstone(sample: Sample, reason: str, time: str, *, alike: bool = True) -> Tombstone:
-    """The tombstone of an image; without `alike` only of its bytes and pixels."""
-    hashes = (sample.phash, sample.mirror_phash) if alike else (None, None)
+def make_tombstone(sample: Sample, reason: str, time: str) -> Tombstone:
+    """The tombstone of an image."""
+    hashes = sample.phash, sample.mirror_phash
     return Tombstone(sample.key, reason, time, sample.sha256, sample.pixel_sha256, *hashes)
 
 
