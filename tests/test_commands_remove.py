@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -234,6 +235,26 @@ def test_several_are_taken_back_at_once(data: Dataset) -> None:
         run("remove", name, "--reason", "r")
     assert run("remove", "--undo", *names) == 0
     assert {by_name(data)[n].drop_reason for n in names} == {"download"}
+    assert removals.read(data.root) == [], "their copies are back, too"
+
+
+def test_what_was_said_of_a_copy_counts_after_a_removal_was_undone(data: Dataset) -> None:
+    """One copy is stated strictly; its bytes are gone, what it says of the others is not."""
+    strict = PICTURES["asher-small.jpg"]
+    (Path("elsewhere")).mkdir()
+    (Path("elsewhere") / "strict.webp").write_bytes(encoded(Image.open(BytesIO(strict)), "WEBP"))
+    run("fetch", "folder", "elsewhere", "--license", "CC BY-ND 4.0")
+    run("build", "--size", "32")
+    assert {str(by_name(data)["asher.png"].train)} == {str(by_name(data)["strict.webp"].train)}
+    run("remove", "strict.webp", "--reason", "r")
+    run("remove", "--undo", "asher.png")
+    run("fetch", "folder", "pictures", "--license", "own")
+    run("dedup")
+    run("check")
+    rows = by_name(data)
+    assert rows["strict.webp"].drop_reason == "download"
+    copies = [row for name, row in rows.items() if name.startswith("asher")]
+    assert {row.train.decision for row in copies if row.train} == {"deny"}
 
 
 def test_the_list(data: Dataset, capsys: pytest.CaptureFixture[str]) -> None:

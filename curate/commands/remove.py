@@ -113,7 +113,9 @@ def remove_images(dataset: Dataset, *texts: str, reason: str) -> RemovalSummary:
 
 
 def restore_images(dataset: Dataset, *texts: str) -> RemovalSummary:
-    """Forget that images were removed; other removals that they look like no longer take them.
+    """Forget that images were removed, all copies of each; what they look like spares them.
+
+    What was said of one copy counts for the others, so that none comes back without the rest.
 
     Raises:
         UsageError: another command is at work there.
@@ -127,6 +129,9 @@ def restore_images(dataset: Dataset, *texts: str) -> RemovalSummary:
             if row.drop_reason != REMOVED:
                 fix = command_line(dataset.root, "remove", "--list")
                 raise InputError(row.key, "is not removed", fix=fix)
+        for group in group_copies(samples):
+            if any(s.key in keys for s in group):
+                named += [s for s in group if s.key not in keys and s.drop_reason == REMOVED]
         left = removals.read(dataset.root)
         for row in named:
             left = [stone for one in left if (stone := _without(one, row))]

@@ -127,8 +127,9 @@ def drop_duplicates(
 
     Images are taken best first (see `preference_key`), so the order of the rows changes nothing;
     a copy names the image that stays, and chains are not followed. `group` follows them: whatever
-    is a copy of a copy is in it, and rows that were dropped for another reason while their bytes
-    or pixels are known, too. So neither which copy stays nor what was dropped changes a group.
+    is a copy of a copy is in it, and rows that were dropped for another reason, too: by their bytes
+    and pixels, and by the group they had, since those that only looked alike cannot be compared
+    any more. So neither which copy stays nor what was dropped changes a group.
 
     Args:
         samples: rows, measured or not.
@@ -144,6 +145,10 @@ def drop_duplicates(
     for sample in sorted(fresh, key=preference_key):
         for name in filter(None, (sample.sha256, sample.pixel_sha256)):
             groups.join(first.setdefault(name, sample.key), sample.key)
+    gone = {s.group for s in fresh if s.dropped and s.group}
+    for sample in fresh:
+        if sample.group in gone:
+            groups.join(first.setdefault(f"group {sample.group}", sample.key), sample.key)
     twins = _exact_twins(ranked)
     hashed = [s for s in ranked if s.key not in twins and s.phash]
     near = _near_twins(hashed, thumbs, max_distance, mirrors, groups)
