@@ -539,6 +539,16 @@ def test_evidence_alone_in_the_way_is_named_where_nothing_can_be_packed(tmp_path
     assert caught.value.fix.startswith(f"put back {dataset.evidence} as the fetch wrote it")
 
 
+def test_shards_whose_evidence_is_gone_are_withdrawn(tmp_path: Path) -> None:
+    dataset = dataset_of(tmp_path, 1)
+    online(dataset, write_answer(Store(dataset.evidence), ANSWER))
+    assert pack(dataset).samples == 1
+    shutil.rmtree(dataset.evidence)
+    with pytest.raises(InputError, match="the shards there were withdrawn"):
+        pack(dataset)
+    assert not list(dataset.shards.glob("*.tar"))
+
+
 # the law
 
 decisions = st.sampled_from([ALLOW, ALLOW, ALLOW, HOLD, DENY, None])

@@ -151,9 +151,9 @@ def _require_compared(dataset: Dataset, samples: Sequence[Sample]) -> None:
 
 
 def _choose(
-    dataset: Dataset, samples: Sequence[Sample], standings: Mapping[str, Standing]
+    dataset: Dataset, samples: Sequence[Sample], standings: dict[str, Standing]
 ) -> tuple[list[Sample], Counter[str]]:
-    """The rows to pack, and for what reasons how many are left out."""
+    """The rows to pack, and for what reasons how many are left out; faults go into `standings`."""
     evidence = Store(dataset.evidence)
     known: dict[str, str | None] = {}  # evidence -> what is wrong with it; each is read once
     chosen, left_out = [], Counter[str]()
@@ -166,6 +166,7 @@ def _choose(
                     fault = evidence.fault_of(named) if named else "missing"
                     known[named] = fault and EVIDENCE[fault]
                 reason = reason or known[named]
+            standings[sample.key] = standings[sample.key]._replace(problem=reason)
         if reason is None:
             chosen.append(sample)
         else:
