@@ -75,8 +75,9 @@ class Courier:
             if stated is None and not waits(reply):
                 return reply, None
             seconds = _UNSTATED_PAUSE_S if stated is None else stated
-            waits_again = budget.sit_out(host, seconds)
-            if not waits_again or attempt + 1 == self.limits.tries:
+            last = attempt + 1 == self.limits.tries
+            waits_again = not (last and stated is None) and budget.sit_out(host, seconds)
+            if last or not waits_again:
                 why = f"{host} asks us to stay away for {_span(seconds)}"
                 if not waits_again:  # else what is asked of it next waits
                     budget.rest(host, seconds, why)
