@@ -52,6 +52,18 @@ def fetch_of(root: Path, what: str) -> Callable[[], object]:
     return lambda: fetch_images(data, source, "blizzard", fetch_options=chosen)
 
 
+def count_stored(root: Path) -> int:
+    """How many images lie in the store of a dataset folder."""
+    return len(list((root / "store").glob("??/*")))
+
+
+def wait_until_stored(root: Path, count: int, seconds: float) -> None:
+    """Wait for so many images, `seconds` at most."""
+    end = time.monotonic() + seconds
+    while count_stored(root) < count and time.monotonic() < end:
+        time.sleep(0.001)
+
+
 def main(work: Path, seed: int, kills: int, what: str) -> None:
     """Kill, resume, compare; an assertion fails if a byte differs."""
     import pyarrow
@@ -66,14 +78,17 @@ def main(work: Path, seed: int, kills: int, what: str) -> None:
     assert wait_for(start(fetch_of(work / "whole", what))) == 0
     length = time.monotonic() - started
     expected = (work / "whole" / "manifest.parquet").read_bytes()
-    stored = []
+    images, stored = count_stored(work / "whole"), []
     for number in range(kills):
         root = work / f"killed-{number}"
         child = start(fetch_of(root, what))
-        time.sleep(length * moments.uniform(0.05, 0.95))
+        if number % 2:  # whatever it is at work on, on a machine of any speed
+            wait_until_stored(root, moments.randrange(1, images), length * 10)
+        else:
+            time.sleep(length * moments.uniform(0.05, 0.95))
         os.kill(child, signal.SIGKILL)
         assert wait_for(child) in (-signal.SIGKILL, 0)
-        stored.append(len(list((root / "store").glob("??/*"))))
+        stored.append(count_stored(root))
         assert wait_for(start(fetch_of(root, what))) == 0
         assert (root / "manifest.parquet").read_bytes() == expected, f"kill {number} differs"
         assert not (root / "journal.jsonl").exists()
