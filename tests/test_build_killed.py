@@ -28,7 +28,7 @@ def fetched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pictures")
     lines = ["file_name,text,license"]
     for number in range(20):
-        data = image_bytes(number % 18, side=64)
+        data = image_bytes(number % 18, side=64) + bytes(number // 18)  # pixels tell of copies
         (folder / f"{number}.png").write_bytes(data[:-30] if number == 5 else data)
         lines.append(f"{number}.png,image {number},{'MIT' if number % 4 else ''}")
     (folder / "metadata.csv").write_text("\n".join(lines))
