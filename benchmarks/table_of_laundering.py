@@ -26,9 +26,9 @@ from PIL import Image
 from curate.cli import main as curate
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import Sample, Statement
-from curate.formats.verdicts import DECISIONS
+from curate.formats.verdicts import DECISIONS, USES
 from curate.rights.decide import decide
-from curate.rights.policy import USES, read_policy
+from curate.rights.policy import read_policy
 
 KINDS: dict[str, dict[str, object]] = {
     "allow": {"license_text": "CC0"},

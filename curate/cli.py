@@ -7,7 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from curate.cli_fetch import DataOption, EndpointOption, JsonOption, fetch_app, sources_app
+from curate.cli_fetch import (
+    DataOption,
+    EndpointOption,
+    JsonOption,
+    fetch_app,
+    option,
+    sources_app,
+)
 from curate.dataset.folder import DEFAULT_FOLDER, Dataset
 from curate.errors import ExitCode, UsageError
 from curate.system import terminal
@@ -23,12 +30,8 @@ app.add_typer(fetch_app, name="fetch")
 app.add_typer(sources_app, name="sources")
 
 
-def _option(help: str, *names: str, **settings: Any) -> Any:
-    return typer.Option(*names, help=help, **settings)
-
-
 PolicyOption = Annotated[
-    str, _option("personal, research, commercial, or a policy file.", show_default=True)
+    str, option("personal, research, commercial, or a policy file.", show_default=True)
 ]
 _KEYS = typer.Argument(metavar="KEY…", help="Keys, or parts of keys, file names or titles.")
 _DISTANCE_HELP = "Hamming distance of perceptual hashes up to which pixels are compared."
@@ -49,16 +52,16 @@ _DATA_HELP = (
     "Dataset folder, shards, manifest, captions (.jsonl, .csv), or a Hugging Face dataset; "
     "may be repeated. Default: ./data"
 )
-_DATA = _option(_DATA_HELP, "--data", "--manifest", show_default=False)
+_DATA = option(_DATA_HELP, "--data", "--manifest", show_default=False)
 _PROMPTS = typer.Argument(metavar="PROMPTS", help="Text file, one prompt a line; - for a pipe.")
-_CHECKPOINT = _option("Judge by what a run or .safetensors was trained on.")
-_PROFILE = _option("scratch, finetune or lora: how many images a word needs.")
-_SYNTAX = _option("How prompts are written: auto, plain, a1111 or compel.")
-_ALIASES = _option("TOML file of aliases, typos and phrases that you accepted.")
-_IMAGES = _option("MODEL:WEIGHTS of open_clip: search the images for missing words.")
-_BASELINE = _option("Earlier report as JSON: say what changed, fail on new gaps only.")
-_JSON = _option("Print JSON, or write it to FILE.json.", metavar="[FILE.json]")
-_GITHUB = _option("Print GitHub annotations instead of the table.", "--github")
+_CHECKPOINT = option("Judge by what a run or .safetensors was trained on.")
+_PROFILE = option("scratch, finetune or lora: how many images a word needs.")
+_SYNTAX = option("How prompts are written: auto, plain, a1111 or compel.")
+_ALIASES = option("TOML file of aliases, typos and phrases that you accepted.")
+_IMAGES = option("MODEL:WEIGHTS of open_clip: search the images for missing words.")
+_BASELINE = option("Earlier report as JSON: say what changed, fail on new gaps only.")
+_JSON = option("Print JSON, or write it to FILE.json.", metavar="[FILE.json]")
+_GITHUB = option("Print GitHub annotations instead of the table.", "--github")
 
 
 @app.command("vocab-gaps", cls=OptionalJsonFileCommand)
@@ -67,21 +70,21 @@ def vocab_gaps_command(  # noqa: PLR0913 one a documented option
     data: Annotated[list[Path] | None, _DATA] = None,
     checkpoint: Annotated[Path | None, _CHECKPOINT] = None,
     profile: Annotated[str, _PROFILE] = "finetune",
-    minimum: Annotated[int | None, _option("Images below which a word is thin.", "--min")] = None,
-    target: Annotated[int | None, _option("Images that are enough.")] = None,
+    minimum: Annotated[int | None, option("Images below which a word is thin.", "--min")] = None,
+    target: Annotated[int | None, option("Images that are enough.")] = None,
     syntax: Annotated[str, _SYNTAX] = "auto",
-    pairs: Annotated[str, _option("Pairs of nouns in a prompt, of all words, or off.")] = "nouns",
+    pairs: Annotated[str, option("Pairs of nouns in a prompt, of all words, or off.")] = "nouns",
     aliases: Annotated[Path | None, _ALIASES] = None,
     images: Annotated[str | None, _IMAGES] = None,
     baseline: Annotated[Path | None, _BASELINE] = None,
-    fail_on: Annotated[str, _option("Exit with 1 on an error, a warning or never.")] = "error",
+    fail_on: Annotated[str, option("Exit with 1 on an error, a warning or never.")] = "error",
     json: Annotated[str | None, _JSON] = None,
-    html: Annotated[Path | None, _option("Write a page for a browser.")] = None,
-    plan: Annotated[Path | None, _option("Write a script that closes the gaps.")] = None,
-    budget: Annotated[int, _option("Images the plan may fetch.", min=1)] = 1000,
-    junit: Annotated[Path | None, _option("Write a test report for CI systems.")] = None,
+    html: Annotated[Path | None, option("Write a page for a browser.")] = None,
+    plan: Annotated[Path | None, option("Write a script that closes the gaps.")] = None,
+    budget: Annotated[int, option("Images the plan may fetch.", min=1)] = 1000,
+    junit: Annotated[Path | None, option("Write a test report for CI systems.")] = None,
     github: Annotated[bool, _GITHUB] = False,
-    jobs: Annotated[int, _option("Processes that index the data.", min=1)] = 1,
+    jobs: Annotated[int, option("Processes that index the data.", min=1)] = 1,
 ) -> None:
     """List what your prompts ask for and the images cannot teach, worst first."""
     from curate.commands import gaps
@@ -128,9 +131,9 @@ def dedup_command(
 
 @app.command("pack")
 def pack_command(
-    size: Annotated[int, _option("Shorter side at most, pixels.", min=1)] = 512,
-    format: Annotated[str, _option("jpg, png or webp; the last two lossless.")] = "jpg",
-    background: Annotated[str, _option("Colour under transparent pixels.")] = "white",
+    size: Annotated[int, option("Shorter side at most, pixels.", min=1)] = 512,
+    format: Annotated[str, option("jpg, png or webp; the last two lossless.")] = "jpg",
+    background: Annotated[str, option("Colour under transparent pixels.")] = "white",
     data: DataOption = DEFAULT_FOLDER,
     json: JsonOption = False,
 ) -> None:
@@ -150,7 +153,7 @@ def pack_command(
 def check_command(
     policy: PolicyOption = "personal",
     refresh: Annotated[
-        bool, _option("First ask the sources what they say now.", "--refresh")
+        bool, option("First ask the sources what they say now.", "--refresh")
     ] = False,
     endpoint: EndpointOption = None,
     data: DataOption = DEFAULT_FOLDER,
@@ -178,9 +181,9 @@ def check_command(
 @app.command("remove")
 def remove_command(
     keys: Annotated[list[str] | None, _KEYS] = None,
-    reason: Annotated[str, _option("Why, in your words; it is kept.")] = "",
-    undo: Annotated[bool, _option("Take the image back in.", "--undo")] = False,
-    list: Annotated[bool, _option("Show what was removed, when and why.", "--list")] = False,
+    reason: Annotated[str, option("Why, in your words; it is kept.")] = "",
+    undo: Annotated[bool, option("Take the image back in.", "--undo")] = False,
+    list: Annotated[bool, option("Show what was removed, when and why.", "--list")] = False,
     data: DataOption = DEFAULT_FOLDER,
     json: JsonOption = False,
 ) -> None:
@@ -201,7 +204,7 @@ def remove_command(
 
 @app.command("caption")
 def caption_command(
-    per_image: Annotated[int, _option("Captions an image gets at most.")] = 4,
+    per_image: Annotated[int, option("Captions an image gets at most.")] = 4,
     data: DataOption = DEFAULT_FOLDER,
     json: JsonOption = False,
 ) -> None:
@@ -215,8 +218,8 @@ def caption_command(
 @app.command("build")
 def build_command(
     policy: PolicyOption = "personal",
-    size: Annotated[int, _option("Shorter side at most, pixels.")] = 512,
-    format: Annotated[str, _option("Of packed images: jpg, png or webp.")] = "jpg",
+    size: Annotated[int, option("Shorter side at most, pixels.")] = 512,
+    format: Annotated[str, option("Of packed images: jpg, png or webp.")] = "jpg",
     data: DataOption = DEFAULT_FOLDER,
     json: JsonOption = False,
 ) -> None:
@@ -264,11 +267,11 @@ def license_command(
         list[str] | None,
         typer.Argument(metavar="[TEXT]...", help="What is stated; - or none: lines of a pipe."),
     ] = None,
-    url: Annotated[str | None, _option("Address that is stated beside the text.")] = None,
+    url: Annotated[str | None, option("Address that is stated beside the text.")] = None,
     flickr: Annotated[
-        bool, _option("Read numbers as Flickr's interface means them.", "--flickr")
+        bool, option("Read numbers as Flickr's interface means them.", "--flickr")
     ] = False,
-    check: Annotated[bool, _option("Exit with 1 if any names no one licence.", "--check")] = False,
+    check: Annotated[bool, option("Exit with 1 if any names no one licence.", "--check")] = False,
     json: JsonOption = False,
 ) -> None:
     """Say which licence a text or an address names, how it was derived, and what was given."""
@@ -287,9 +290,9 @@ def license_command(
 
 @app.command("credits")
 def credits_command(
-    every: Annotated[bool, _option("All that may be trained on, packed or not.", "--all")] = False,
-    as_csv: Annotated[bool, _option("Print a table for a spreadsheet.", "--csv")] = False,
-    as_html: Annotated[bool, _option("Print a page for a browser.", "--html")] = False,
+    every: Annotated[bool, option("All that may be trained on, packed or not.", "--all")] = False,
+    as_csv: Annotated[bool, option("Print a table for a spreadsheet.", "--csv")] = False,
+    as_html: Annotated[bool, option("Print a page for a browser.", "--html")] = False,
     data: DataOption = DEFAULT_FOLDER,
     json: JsonOption = False,
 ) -> None:

@@ -19,14 +19,15 @@ fetch_app = Commands(no_args_is_help=True, help="Fetch images from a source.")
 sources_app = Commands(no_args_is_help=True, help="Where images come from, and on what terms.")
 
 
-def _option(help: str, *names: str, **settings: Any) -> Any:
+def option(help: str, *names: str, **settings: Any) -> Any:
+    """An option of a command, its help first."""
     return typer.Option(*names, help=help, **settings)
 
 
-DataOption = Annotated[Path, _option("Dataset folder.", "--data", show_default=True)]
-JsonOption = Annotated[bool, _option("Print JSON instead of a table.", "--json")]
-LimitOption = Annotated[int, _option("Images to take from the top of the results.", min=1)]
-_RETRY = _option("Also ask again for images that were gone, refused or no images.")
+DataOption = Annotated[Path, option("Dataset folder.", "--data", show_default=True)]
+JsonOption = Annotated[bool, option("Print JSON instead of a table.", "--json")]
+LimitOption = Annotated[int, option("Images to take from the top of the results.", min=1)]
+_RETRY = option("Also ask again for images that were gone, refused or no images.")
 RetryOption = Annotated[Literal["gone"] | None, _RETRY]
 EndpointOption = Annotated[
     Endpoint | None,
@@ -40,7 +41,7 @@ def _fetch_command(source: Source) -> Callable[..., None]:
     def fetch(
         *,
         limit: LimitOption = source.limit,
-        allow_ai: Annotated[bool, _option("Take AI-generated images, too.", "--allow-ai")] = False,
+        allow_ai: Annotated[bool, option("Take AI-generated images, too.", "--allow-ai")] = False,
         retry: RetryOption = None,
         endpoint: EndpointOption = None,
         data: DataOption = DEFAULT_FOLDER,
@@ -92,7 +93,7 @@ def sources_list_command(data: DataOption = DEFAULT_FOLDER, json: JsonOption = F
 @sources_app.command("accept")
 def sources_accept_command(
     name: Annotated[str, typer.Argument(metavar="SOURCE", help="Name of the source.")],
-    basis: Annotated[str, _option("Why you may use its images, in your words.")],
+    basis: Annotated[str, option("Why you may use its images, in your words.")],
     data: DataOption = DEFAULT_FOLDER,
 ) -> None:
     """Record that you accept a source's terms, and on what basis you use its images."""

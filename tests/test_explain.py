@@ -15,9 +15,10 @@ from curate.dataset.evidence import StoredAnswer, write_answer
 from curate.dataset.folder import Dataset, Store
 from curate.dataset.manifest import Manifest
 from curate.dataset.sample import Caption, Sample, Signal, Statement, Verdict
+from curate.formats.verdicts import USES
 from curate.rights import removals
 from curate.rights.check import check_samples
-from curate.rights.policy import SIGNALS, USES, read_policy
+from curate.rights.policy import SIGNALS, read_policy
 
 PAGE = "https://example.org/1"
 BY = "https://creativecommons.org/licenses/by/4.0/"

@@ -13,11 +13,11 @@ from curate.dataset import engine
 from curate.dataset.folder import Store
 from curate.dataset.sample import Sample, Signal, Statement, Verdict
 from curate.formats.copies import group_copies
-from curate.formats.verdicts import DECISIONS
+from curate.formats.verdicts import DECISIONS, USES
 from curate.rights.check import check, check_samples
 from curate.rights.copies import join
 from curate.rights.decide import decide
-from curate.rights.policy import USES, Policy, read_policy
+from curate.rights.policy import Policy, read_policy
 
 OWN = "LicenseRef-Own"
 

@@ -14,14 +14,14 @@ from curate.dataset.evidence import StoredAnswer, write_answer
 from curate.dataset.folder import Store
 from curate.dataset.sample import Sample, Signal, Statement, Verdict
 from curate.errors import InputError, UsageError
-from curate.formats.verdicts import DECISIONS
+from curate.formats.verdicts import DECISIONS, USES
 from curate.rights import decide as decisions_of
 from curate.rights import policy
 from curate.rights.check import check, check_samples
 from curate.rights.copies import join
 from curate.rights.decide import decide
 from curate.rights.licences import LICENCE_KINDS
-from curate.rights.policy import USES, read_policy
+from curate.rights.policy import read_policy
 
 PIXABAY = "LicenseRef-scancode-pixabay-content"
 FILLED = {"license", "license_how", *USES, "policy"}

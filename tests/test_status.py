@@ -16,7 +16,7 @@ from curate.commands.status import (
     word_counts,
 )
 from curate.dataset.sample import Caption, Sample, Verdict
-from curate.rights.policy import USES
+from curate.formats.verdicts import USES
 from curate.shards.pack import pack
 from tests.packable import change_rows, dataset_of, write_pictures
 

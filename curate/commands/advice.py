@@ -18,7 +18,7 @@ OWN_MARK = "its file says so itself: if you made it, take that mark out and fetc
 
 def drop_advice(sample: Sample, dataset: Dataset) -> str:
     """What would bring a dropped image back."""
-    detail = (sample.dropped or "").partition(":")[2]
+    detail = sample.drop_detail
     again, retry = "the same fetch again tries it once more", "the same fetch with --retry gone"
     return {
         DUPLICATE: f"its copy stays instead: {command_line(dataset.root, 'explain', detail)}",

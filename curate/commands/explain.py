@@ -13,11 +13,12 @@ from curate.dataset.folder import Dataset, Store, command_line
 from curate.dataset.sample import DUPLICATE, Sample, Signal, Verdict
 from curate.errors import InputError
 from curate.formats.shards import INDEX_NAME, member_names, read_index
+from curate.formats.verdicts import USES
 from curate.rights import removals
 from curate.rights.check import find_faults
 from curate.rights.decide import decide
 from curate.rights.licences import TERMS
-from curate.rights.policy import USES, Policy, policy_names, read_policy
+from curate.rights.policy import Policy, policy_names, read_policy
 
 FAULTS = {"missing": "is missing", "changed": "has changed on disk"}
 Facts = list[tuple[str, str]]  # name and value, in the order they are told
@@ -188,8 +189,7 @@ def _copy_facts(
     sample: Sample, copies: Sequence[str], members: Sequence[Sample], dataset: Dataset
 ) -> Facts:
     """What it is a copy of, and every member of its group with the verdict it has by itself."""
-    reason, _, twin = (sample.dropped or "").partition(":")
-    facts: Facts = [("copy of", twin)] if reason == DUPLICATE else []
+    facts: Facts = [("copy of", sample.drop_detail)] if sample.drop_reason == DUPLICATE else []
     facts += [("its copies", ", ".join(copies))] if copies else []
     facts += [("group", str(sample.group))] if members else []
     for member in members:

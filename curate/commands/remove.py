@@ -1,6 +1,6 @@
 """Take pictures out for good, with all their copies: `curate remove`; and back in again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from curate.commands.keys import find_keys
@@ -21,7 +21,7 @@ NAMED, COPY, ALIKE = "named", "copy", "looks like it"  # why a row was taken
 
 @dataclass(frozen=True)
 class RemovalSummary:
-    """What `remove_images` took out, or what `restore_image` brought back."""
+    """What `remove_images` took out, or what `restore_images` brought back."""
 
     rows: Mapping[str, str]  # key -> why, or what comes next
     files: int  # of bytes, deleted
@@ -129,9 +129,7 @@ def restore_images(dataset: Dataset, *texts: str) -> RemovalSummary:
             if row.drop_reason != REMOVED:
                 fix = command_line(dataset.root, "remove", "--list")
                 raise InputError(row.key, "is not removed", fix=fix)
-        for group in group_copies(samples):
-            if any(s.key in keys for s in group):
-                named += [s for s in group if s.key not in keys and s.drop_reason == REMOVED]
+        named += [s for s in _copies_of(samples, keys) if s.drop_reason == REMOVED]
         left = removals.read(dataset.root)
         for row in named:
             left = [stone for one in left if (stone := _without(one, row))]
@@ -152,12 +150,17 @@ def restore_images(dataset: Dataset, *texts: str) -> RemovalSummary:
 def find_copies(samples: Sequence[Sample], keys: Sequence[str]) -> dict[str, str]:
     """Those named and all that is taken with them, by key, with why: a copy, or a likeness."""
     taken = dict.fromkeys(keys, NAMED)
-    for group in group_copies(samples):
-        if any(s.key in keys for s in group):
-            taken |= {s.key: COPY for s in group if s.key not in taken}
+    taken |= {s.key: COPY for s in _copies_of(samples, keys)}
     stones = [make_tombstone(s, "", "") for s in samples if s.key in taken]
     others = [s for s in samples if s.key not in taken and s.drop_reason != REMOVED]
     return taken | dict.fromkeys(find_like(stones, others), ALIKE)
+
+
+def _copies_of(samples: Sequence[Sample], keys: Iterable[str]) -> list[Sample]:
+    """The copies of the rows with these keys, without themselves."""
+    named = set(keys)
+    groups = (group for group in group_copies(samples) if any(s.key in named for s in group))
+    return [s for group in groups for s in group if s.key not in named]
 
 
 def _measure(dataset: Dataset, samples: list[Sample], keys: Sequence[str]) -> list[Sample]:

@@ -9,6 +9,7 @@ from curate.dataset.sample import Sample, Verdict, live_samples
 from curate.errors import CurateError
 from curate.formats.shards import OLDER_VERSION, list_tars, read_index, shard_error
 from curate.formats.verdicts import (
+    USES,
     count_stale,
     find_stale,
     find_standings,
@@ -16,7 +17,7 @@ from curate.formats.verdicts import (
     stale_error,
     verdicts_of,
 )
-from curate.rights.policy import USES, read_policy
+from curate.rights.policy import read_policy
 from curate.shards.pack import reason_not_packed
 
 DECISION_NAMES = ("allow", "hold", "deny", "unchecked")

@@ -126,6 +126,11 @@ class Sample:
         return (self.dropped or "").partition(":")[0]
 
     @property
+    def drop_detail(self) -> str:
+        """The DETAIL of `dropped`; empty while in use, or where it has none."""
+        return (self.dropped or "").partition(":")[2]
+
+    @property
     def may_train(self) -> bool:
         """In use, and allowed for training by a policy."""
         return self.dropped is None and self.train is not None and self.train.decision == "allow"

@@ -97,7 +97,7 @@ class FetchAccount:
             self.summary.failed += passing
             _count(self.summary.failures, row)
             again = "the next fetch tries again" if passing else "--retry gone tries again"
-            self.progress.say(f"{row.key}: {_shown_reason(row)}; {again}")
+            self.progress.say(f"{row.key}: {row.drop_detail}; {again}")
         elif row.dropped:
             _count(self.summary.refused, row)
         else:
@@ -154,10 +154,6 @@ class FetchAccount:
 
 def _count(counts: dict[str, int], row: Sample) -> None:
     counts[row.drop_reason] = counts.get(row.drop_reason, 0) + 1
-
-
-def _shown_reason(row: Sample) -> str:
-    return (row.dropped or "").partition(":")[2]
 
 
 def make_row(source: str, item: FoundImage) -> Sample:

@@ -13,7 +13,7 @@ from curate.sources.base import is_malformed
 
 AI_GENERATED = "ai-generated"  # reason of a drop: its source says that a machine made it
 _LICENCE = ("license_text", "license_url", "license_by", "restated")
-# of what was said of the rights in an image, when its source describes it anew
+# what stays of a row when its source describes it anew: what was said of its rights, its copies
 _KEPT = ("group", *_LICENCE, "gone", "opt_outs", "restrictions", "ai_generated", "mature")
 
 

@@ -82,14 +82,13 @@ def find_duplicates(
     by_key = {s.key: s for s in samples}
     kinds, why = {"bytes": 0, "pixels": 0, "near": 0}, {}
     for sample in samples:
-        reason, _, detail = (sample.dropped or "").partition(":")
-        if reason == DUPLICATE:
-            twin = by_key[detail]
+        if sample.drop_reason == DUPLICATE:
+            twin = by_key[sample.drop_detail]
             same_pixels = sample.pixel_sha256 == twin.pixel_sha256
             near = "pixels" if same_pixels and sample.pixel_sha256 else "near"
             kinds["bytes" if sample.sha256 == twin.sha256 else near] += 1
-        elif reason == UNREADABLE:
-            why[sample.key] = detail
+        elif sample.drop_reason == UNREADABLE:
+            why[sample.key] = sample.drop_detail
     return DedupSummary(len(samples), len(live_samples(samples)), len(why), kinds, why)
 
 
@@ -142,13 +141,11 @@ def drop_duplicates(
     ranked = sorted(live_samples(fresh), key=preference_key)
     groups = Groups()
     first: dict[str, str] = {}
-    for sample in sorted(fresh, key=preference_key):
-        for name in filter(None, (sample.sha256, sample.pixel_sha256)):
-            groups.join(first.setdefault(name, sample.key), sample.key)
-    gone = {s.group for s in fresh if s.dropped and s.group}
+    gone = {s.group for s in fresh if s.dropped}
     for sample in fresh:
-        if sample.group in gone:
-            groups.join(first.setdefault(f"group {sample.group}", sample.key), sample.key)
+        known = sample.group if sample.group in gone else None
+        for name in filter(None, (sample.sha256, sample.pixel_sha256, known)):
+            groups.join(first.setdefault(name, sample.key), sample.key)
     twins = _exact_twins(ranked)
     hashed = [s for s in ranked if s.key not in twins and s.phash]
     near = _near_twins(hashed, thumbs, max_distance, mirrors, groups)

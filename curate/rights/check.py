@@ -9,9 +9,10 @@ from curate.dataset.evidence import StoredAnswer, read_answer
 from curate.dataset.folder import Store
 from curate.dataset.sample import Sample
 from curate.formats.copies import group_copies
+from curate.formats.verdicts import USES
 from curate.rights.copies import is_joined, join
 from curate.rights.decide import decide
-from curate.rights.policy import USES, Policy, read_policy
+from curate.rights.policy import Policy, read_policy
 from curate.rights.removals import REMOVED, Tombstone, mark_removed
 from curate.rights.signals.collect import all_signals
 from curate.rights.signals.embedded import read_embedded

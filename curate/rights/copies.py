@@ -10,9 +10,9 @@ from typing import Any
 
 from curate.dataset.sample import Sample, Verdict
 from curate.formats.copies import group_copies
-from curate.formats.verdicts import DECISIONS
+from curate.formats.verdicts import DECISIONS, USES
 from curate.rights.decide import objections, strictest
-from curate.rights.policy import USES, Policy
+from curate.rights.policy import Policy
 
 # codes whose detail is the key of the copy whose verdict counts
 CONFLICT = "copy-conflict"  # the strictest, for copies are decided differently

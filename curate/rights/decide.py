@@ -6,9 +6,9 @@ from functools import lru_cache
 from typing import Any
 
 from curate.dataset.sample import Sample, Signal, Verdict
-from curate.formats.verdicts import DECISIONS
+from curate.formats.verdicts import DECISIONS, USES
 from curate.rights.licences import OWN, TERMS, Licence, identify, kinds_of
-from curate.rights.policy import SIGNAL_RULES, USES, Policy, source_rule
+from curate.rights.policy import SIGNAL_RULES, Policy, source_rule
 from curate.rights.removals import REMOVED
 
 _ABBREVIATED = ("share-alike", "sa"), ("non-commercial", "nc"), ("no-derivatives", "nd")

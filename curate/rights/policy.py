@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import InputError, UsageError
+from curate.formats.verdicts import USES
 from curate.rights.licences import (
     COPYLEFT,
     LICENCE_KINDS,
@@ -21,7 +22,6 @@ from curate.rights.licences import (
 from curate.system.settings import check_settings, read_toml, suggest
 
 POLICY_FOLDER = Path(__file__).with_name("policies")
-USES = ("train", "share_dataset", "share_model")
 SOURCE_RULES = ("licence", "basis", "permission", "hold", "deny")
 SIGNALS = (  # what [signals] decides, beside licence and terms
     "site-opt-out",  # a host's word about all it holds, against an author's open licence

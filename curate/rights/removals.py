@@ -100,9 +100,7 @@ def mark_removed(samples: Sequence[Sample], tombstones: Sequence[Tombstone]) -> 
 def or_of_rows(tombstones: Sequence[Tombstone], samples: Iterable[Sample]) -> Sequence[Tombstone]:
     """The tombstones, or what removed rows still say where the list of them is lost."""
     gone = (s for s in samples if s.drop_reason == REMOVED)
-    return tombstones or [
-        make_tombstone(s, (s.dropped or "").partition(":")[2], s.retrieved or "") for s in gone
-    ]
+    return tombstones or [make_tombstone(s, s.drop_detail, s.retrieved or "") for s in gone]
 
 
 def drop_reason_of(stone: Tombstone) -> str:
