@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from curate.cli import main
 from curate.dataset.folder import Dataset
 from curate.dataset.manifest import Manifest
 from curate.dataset.sample import Caption, Sample, Verdict
@@ -61,8 +62,15 @@ def change_rows(dataset: Dataset, *changes: dict[str, Any]) -> None:
         dataset.write(Manifest([*changed, *rows[len(changes) :]], []))
 
 
-def write_pictures(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make `root` the working folder, with `PICTURES` in its `pictures`, and stop the clock."""
+def run(*words: str) -> None:
+    """Type a command of `curate` that must end well."""
+    with pytest.raises(SystemExit) as ended:
+        main(list(words))
+    assert ended.value.code == 0
+
+
+def fetch_pictures(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make `root` the working folder, stop the clock, fetch `PICTURES` from a folder there."""
     monkeypatch.chdir(root)
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1790000000")
     (root / "pictures").mkdir()
@@ -71,3 +79,4 @@ def write_pictures(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (root / "pictures" / name).write_bytes(encoded(noise(seed, 96, 96)))
         lines.append(f"{name},{text},{licence}")
     (root / "pictures" / "metadata.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    run("fetch", "folder", "pictures")

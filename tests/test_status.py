@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.cli import main
 from curate.commands.status import (
     DECISION_NAMES,
     reason_counts,
@@ -18,21 +17,14 @@ from curate.commands.status import (
 from curate.dataset.sample import Caption, Sample, Verdict
 from curate.formats.verdicts import USES
 from curate.shards.pack import pack
-from tests.packable import change_rows, dataset_of, write_pictures
+from tests.packable import change_rows, dataset_of, fetch_pictures, run
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A dataset in `data`, fetched from a folder of seven images."""
-    write_pictures(tmp_path, monkeypatch)
-    run("fetch", "folder", "pictures")
+    fetch_pictures(tmp_path, monkeypatch)
     return tmp_path
-
-
-def run(*words: str) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(list(words))
-    assert ended.value.code == 0
 
 
 def answer(capsys: pytest.CaptureFixture[str], *words: str) -> str:

@@ -56,7 +56,7 @@ def _advice(code: str, sample: Sample, verdict: Verdict, dataset: Dataset) -> st
     """What would change a verdict that was given for this reason; "" where another code says it."""
     name, _, detail = code.partition(":")
     if name.startswith(("licence", "terms", "source-rule", "no-")):
-        return _licence_advice(name, detail, sample, verdict)
+        return _licence_advice(name, detail, sample, verdict, dataset)
     rule = RESTRICTIONS.get(detail, "restrictions") if name == "restriction" else name
     weighed = f'{rule} = "record" under [signals] in a policy of your own admits it'
     is_open = sample.license is not None and set(kinds_of(sample.license)) <= OPEN_KINDS
@@ -79,7 +79,9 @@ def _advice(code: str, sample: Sample, verdict: Verdict, dataset: Dataset) -> st
     return why.get(name, weighed if rule in SIGNALS else "")
 
 
-def _licence_advice(name: str, detail: str, sample: Sample, verdict: Verdict) -> str:
+def _licence_advice(
+    name: str, detail: str, sample: Sample, verdict: Verdict, dataset: Dataset
+) -> str:
     held, codes = verdict.decision == "hold", verdict.reasons
     if name in ("licence", "licence-sa", "licence-nc") and DECISIVE & set(codes):
         return ""
@@ -88,7 +90,8 @@ def _licence_advice(name: str, detail: str, sample: Sample, verdict: Verdict) ->
     terms = next(rules, sample.source)
     basis = f"only an image that was fetched from {terms} can have a basis"
     if sample.source == terms:
-        basis = f"curate sources accept {terms} --basis TEXT, then a fetch, admits it"
+        accept = command_line(dataset.root, "sources", "accept", terms, "--basis", "TEXT")
+        basis = f"{accept}, then a fetch, admits it"
     return {
         "licence-unknown": "stating a licence where it comes from (a folder: --license) decides it",
         "licence-none-stated": "stating a licence where it comes from decides it",
