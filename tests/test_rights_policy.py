@@ -396,6 +396,7 @@ REFUSED = [
     (LETTER + 'sha256 = "0"\n', "letter.pdf cannot be read (No such file or directory)", "put the"),
     ("[train\n", "mine.toml: not TOML (", "correct it there"),
     ("[signals]\ndirft = 'hold'\n", "[signals]: no setting 'dirft'", "did you mean drift?"),
+    ("[signals]\nopt-out = 'record'\n", "[signals] opt-out: is no choice", "leave it out;"),
     ("[signals]\ndrift = 'hodl'\n", "[signals] drift: no rule 'hodl'", "did you mean hold?"),
     ("[signals]\ndrift = 1\n", "[signals] drift: 1 is not a text in quotes", "write a text"),
     ("[signals]\ndrift = {trian = 'hold'}\n", "drift: no setting 'trian'", "did you mean train?"),

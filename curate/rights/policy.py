@@ -138,6 +138,11 @@ def _parse_source_rules(path: Path, name: str, table: Mapping[str, Any]) -> Mapp
 def _parse_signals(path: Path, table: Mapping[str, Any]) -> dict[str, Mapping[str, str]]:
     """The rule of every signal for each use: a word for all three, or a table by use."""
     label = f"{path} [signals]"
+    if "opt-out" in table:
+        fix = "leave it out; site-opt-out is what its host says of all it holds"
+        raise InputError(
+            f"{label} opt-out", "is no choice: what is said of an image counts", fix=fix
+        )
     by_use = {name for name in SIGNALS if isinstance(table.get(name), dict)}
     check_settings(label, table, {name: dict if name in by_use else str for name in SIGNALS})
     signals: dict[str, Mapping[str, str]] = {}
