@@ -9,7 +9,7 @@ from servers import Answer, Server, image_bytes, openverse_page, openverse_resul
 
 from curate import sources
 from curate.dataset.folder import Dataset
-from curate.dataset.sample import Sample, Statement, drop_samples
+from curate.dataset.sample import Sample, Statement, drop_samples, identifier_of
 from curate.errors import InputError
 from curate.fetch import refresh as module
 from curate.fetch.refresh import RefreshSummary, refresh
@@ -229,4 +229,4 @@ def test_a_folder_without_a_dataset_is_named(tmp_path):
 def test_an_id_is_read_back_from_its_key():
     for id in ("4bc43a04-ef46", "a_b/c é", "_5f"):
         key = sources.base.make_key("openverse", id)
-        assert module._identifier(Sample(key=key, source="openverse")) == id
+        assert identifier_of(Sample(key=key, source="openverse")) == id

@@ -1,7 +1,8 @@
 """Stored answers: what a server said, when, and about which request; never changed once written."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -45,6 +46,18 @@ def read_answer(store: Store, sha256: str) -> StoredAnswer:
     except (ValueError, KeyError, TypeError):
         fix = "the row that names it was not fetched by this program"
         raise InputError(path, "not a stored answer", fix=fix) from None
+
+
+def read_intact(store: Store, names: Iterable[str]) -> dict[str, StoredAnswer]:
+    """Those of the answers with these SHA-256 that are there and as they were stored, by SHA-256.
+
+    That others are missing or have changed is for `curate check` to say.
+    """
+    found = {}
+    for sha256 in names:
+        with suppress(InputError):
+            found[sha256] = read_answer(store, sha256)
+    return found
 
 
 def _header_lines(headers: Any) -> tuple[str, ...]:

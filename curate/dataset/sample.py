@@ -160,6 +160,12 @@ def make_key(source: str, identifier: str) -> str:
     return f"{source}-{safe.decode()}"
 
 
+def identifier_of(sample: Sample) -> str:
+    """The identifier of which `make_key` made the key."""
+    escaped = sample.key.removeprefix(f"{sample.source}-").encode()
+    return re.sub(rb"_([0-9a-f]{2})", lambda m: bytes.fromhex(m[1].decode()), escaped).decode()
+
+
 def utc_now() -> str:
     """The time in UTC, ISO 8601 in seconds; SOURCE_DATE_EPOCH fixes it for reproducible runs.
 

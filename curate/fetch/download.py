@@ -2,14 +2,12 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from curate.dataset.evidence import read_answer
+from curate.dataset.evidence import read_answer, read_intact
 from curate.dataset.folder import Dataset, Store
 from curate.dataset.sample import Sample, utc_now
-from curate.errors import InputError
 from curate.images import sniff
 from curate.net.connection import Net
 from curate.net.failure import Failure, FailureKind
@@ -58,10 +56,8 @@ class Downloader:
         hosts = {urlsplit(url).netloc: url for url in urls}
         if len(known.site_evidence) >= len(DOCUMENTS) * len(hosts):
             return found
-        evidence, heard = Store(self.dataset.evidence), set()
-        for sha256 in known.site_evidence:
-            with suppress(InputError):  # missing or changed: check says so, and it is kept anew
-                heard.add(read_answer(evidence, sha256).url)
+        evidence = Store(self.dataset.evidence)
+        heard = {a.url for a in read_intact(evidence, known.site_evidence).values()}
         said = [s for url in hosts.values() for s in ask_site(self.net, evidence, url)[0]]
         new = tuple(s for s in said if read_answer(evidence, s).url not in heard)
         return replace(found, site_evidence=new)

@@ -6,18 +6,17 @@ for again, and those that were asked longest ago come first.
 """
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from curate.dataset.evidence import StoredAnswer, read_answer
+from curate.dataset.evidence import StoredAnswer, read_answer, read_intact
 from curate.dataset.folder import Dataset, Store, write_json
-from curate.dataset.sample import DUPLICATE, Sample, Signal, utc_now
+from curate.dataset.sample import DUPLICATE, Sample, Signal, identifier_of, utc_now
 from curate.dataset.statements import join_statements
-from curate.errors import InputError, SourceError
+from curate.errors import SourceError
 from curate.fetch.account import FetchAccount, make_row
 from curate.fetch.download import ask_site
 from curate.fetch.plan import plan
@@ -136,12 +135,7 @@ def _count(summary: RefreshSummary, before: Sample, now: Sample, evidence: Store
 
 def _said_against(row: Sample, evidence: Store) -> set[Signal]:
     """What is said against training, as far as the stored answers are there that say it."""
-    there = []
-    for sha256 in row.site_evidence:
-        with suppress(InputError):
-            read_answer(evidence, sha256)
-            there.append(sha256)
-    row = replace(row, site_evidence=tuple(there))
+    row = replace(row, site_evidence=tuple(read_intact(evidence, row.site_evidence)))
     return {signal for signal in signals_of(row, evidence) if signal.allows is False}
 
 
@@ -171,7 +165,7 @@ class _Asker:
         if self.source.lookup is None or row.gone:
             return row
         try:
-            found = self.source.lookup(self.net.api.get_json, _identifier(row))
+            found = self.source.lookup(self.net.api.get_json, identifier_of(row))
         except KeyError as error:
             raise _NotNowError(f"its source's record lacks the field {error}") from None
         if found is None:
@@ -185,10 +179,7 @@ class _Asker:
         if isinstance(documents, Failure):
             raise _NotNowError(documents.detail)
         answers = {sha256: read_answer(store, sha256) for sha256 in documents}
-        heard = set()
-        for sha256 in row.site_evidence:
-            with suppress(InputError):  # missing or changed: check says so, and it is kept anew
-                heard.add(_content(read_answer(store, sha256)))
+        heard = {_content(a) for a in read_intact(store, row.site_evidence).values()}
         new = tuple(s for s, answer in answers.items() if _content(answer) not in heard)
         refused = refuse_before_asking(url, list(answers.values())) is not None
         return join_statements(row, replace(row, site_evidence=new)), refused
@@ -223,12 +214,6 @@ def _gone(row: Sample) -> Sample:
 
 def _content(answer: StoredAnswer) -> tuple[str, int, str]:
     return answer.url, answer.status, answer.body
-
-
-def _identifier(row: Sample) -> str:
-    """The id of which `make_key` made the row's key."""
-    escaped = row.key.removeprefix(f"{row.source}-").encode()
-    return re.sub(rb"_([0-9a-f]{2})", lambda m: bytes.fromhex(m[1].decode()), escaped).decode()
 
 
 def _is_recent(time: str | None) -> bool:
