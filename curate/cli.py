@@ -54,6 +54,7 @@ _DATA_HELP = (
 )
 _DATA = option(_DATA_HELP, "--data", "--manifest", show_default=False)
 _PROMPTS = typer.Argument(metavar="PROMPTS", help="Text file, one prompt a line; - for a pipe.")
+_CAPTIONS = option("A text of several lines is as many captions (lines), or one (whole).")
 _CHECKPOINT = option("Judge by what a run or .safetensors was trained on.")
 _PROFILE = option("scratch, finetune or lora: how many images a word needs.")
 _SYNTAX = option("How prompts are written: auto, plain, a1111 or compel.")
@@ -68,6 +69,7 @@ _GITHUB = option("Print GitHub annotations instead of the table.", "--github")
 def vocab_gaps_command(  # noqa: PLR0913 one a documented option
     prompts: Annotated[Path, _PROMPTS],
     data: Annotated[list[Path] | None, _DATA] = None,
+    captions: Annotated[str, _CAPTIONS] = "lines",
     checkpoint: Annotated[Path | None, _CHECKPOINT] = None,
     profile: Annotated[str, _PROFILE] = "finetune",
     minimum: Annotated[int | None, option("Images below which a word is thin.", "--min")] = None,
@@ -95,7 +97,17 @@ def vocab_gaps_command(  # noqa: PLR0913 one a documented option
     files = text.ReportFiles(Path(json) if json and json != "-" else None, html, plan, junit)
     files.check((prompts, checkpoint, aliases, *(data or ())))
     settings = gaps.GapsSettings(
-        data or (), checkpoint, profile, minimum, target, syntax, pairs, aliases, images, baseline
+        data or (),
+        captions,
+        checkpoint,
+        profile,
+        minimum,
+        target,
+        syntax,
+        pairs,
+        aliases,
+        images,
+        baseline,
     )
     with terminal.TerminalProgress() as progress:
         found = gaps.vocab_gaps(prompts, settings, jobs=jobs, progress=progress)

@@ -41,7 +41,7 @@ ROOMS = {
     # the way of the data, from a name on the web to a tar
     "dataset": {"curate", "errors", "system"},
     "net": {*CORE, "curate"},
-    "sources": {*CORE, "net", "images.sniff"},
+    "sources": {*CORE, "net", "images.sniff", "corpora"},
     "fetch": {
         *(*CORE, "net", "sources", "images.sniff"),
         *("rights.licences", "rights.signals.collect", "rights.removals"),
@@ -51,15 +51,15 @@ ROOMS = {
     "captions": {*CORE, "text.word_lists"},
     "shards": {*CORE, "formats", "images", "text.tokens"},
     # the way of the words, from captions to a report
-    "corpora": {*CORE, "formats", "images"},
+    "corpora": {*CORE, "formats", "images", "captions.clean"},
     "index": {*CORE, "text", "corpora"},
-    "prompts": {"errors", "system", "text"},
+    "prompts": {"errors", "system", "text", "corpora.tables", "corpora.columns", "corpora.notes"},
     "vision": {*CORE, "text", "corpora"},
     "coverage": {"errors", "formats", "text", "index", "prompts", "vision.search"},
     "report": {*CORE, "images", "text", "corpora", "index", "prompts", "coverage", "vision"},
 }
 # may import every room of `curate`, and those before them
-TOP = {"commands", "cli", "cli_fetch", "__main__"}
+TOP = {"commands", "cli", "cli_fetch", "export", "__main__"}
 TRAIN_CORE = {"train", "size", "randomness", "resizing", "streamed", "device"}
 TRAIN_ROOMS = {  # of `train`, along the way from captions to a published model
     "train": set(),

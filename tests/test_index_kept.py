@@ -14,7 +14,8 @@ from captioned_shards import THREE, write_shards
 
 from curate.corpora import shards
 from curate.corpora.corpus import find_corpora, find_corpus
-from curate.corpora.partition import ImageCaptions, ReadNotes
+from curate.corpora.notes import ReadNotes
+from curate.corpora.partition import ImageCaptions
 from curate.dataset.folder import Dataset
 from curate.dataset.manifest import Manifest
 from curate.dataset.sample import Caption, Sample

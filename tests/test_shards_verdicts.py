@@ -21,7 +21,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from curate import cli
-from curate.corpora.partition import ReadNotes
+from curate.corpora.notes import ReadNotes
 from curate.corpora.shards import shard_partitions
 from curate.dataset.evidence import StoredAnswer, write_answer
 from curate.dataset.folder import Dataset, Store

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from curate.corpora.columns import is_whole
 from curate.corpora.corpus import Corpus, find_corpora
 from curate.coverage import verdicts
 from curate.coverage.checkpoint import CheckpointIndex
@@ -28,6 +29,7 @@ class GapsSettings:
     # dataset folders, shards, manifests, Hugging Face datasets or lists of captions, taken
     # together; none for `./data`, which may not exist yet: then nothing is covered
     data: Sequence[Path] = ()
+    captions: str = "lines"  # a text of several lines is as many captions; "whole": one
     checkpoint: Path | None = None  # of `train finetune`: the words it was shown, in place of data
     profile: str = "finetune"  # or "scratch" or "lora": how many images a word needs
     min: int | None = None  # images below which a word is thin, in place of the profile's
@@ -108,7 +110,7 @@ def _open_data(
 ) -> tuple[Corpus, WordIndex, list[str]]:
     """What prompts are judged against, the index of it, and what a reader must know of that."""
     if settings.checkpoint is None:
-        corpus = find_corpora(settings.data)
+        corpus = find_corpora(settings.data, whole=is_whole(settings.captions))
         return corpus, open_index(corpus, progress, jobs=jobs), []
     if settings.data:
         problem = "data and a checkpoint cannot be judged together"

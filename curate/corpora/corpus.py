@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from curate.corpora import huggingface, tables
-from curate.corpora.partition import ImageCaptions, Partition, ReadNotes
+from curate.corpora import folder, huggingface, tables, tars
+from curate.corpora.notes import ReadNotes
+from curate.corpora.partition import ImageCaptions, Partition
+from curate.corpora.records import Reader
 from curate.corpora.shards import shard_partitions
 from curate.dataset import manifest
 from curate.dataset.folder import Dataset
@@ -15,17 +17,15 @@ from curate.errors import InputError
 from curate.formats.shards import INDEX_NAME
 
 DEFAULT_CORPUS = Path("data")  # the dataset folder when none is named
-_TABLE_READERS = {
-    ".jsonl": tables.read_json_lines,
-    ".csv": tables.read_table,
-    ".tsv": tables.read_table,
-}
+_NAMED_BY_FILE = ("folder", "tars")  # kinds whose keys are names of files
 _CAPTION_FIXES = {
     "captions": tables.LIST_FIX,
     "shards": "pack them anew from their dataset DIR: curate caption --data DIR, then curate pack "
     "--data DIR",
     "manifest": "curate caption --data DIR, with the dataset folder DIR that it is of",
     "hugging-face": "name the folder of a dataset whose column caption is filled",
+    "folder": "write what each image shows beside it: NAME.txt beside NAME.png",
+    "tars": "write KEY.txt beside KEY.jpg in them",
 }
 
 
@@ -34,11 +34,13 @@ class Corpus:
     """Data whose words can be counted."""
 
     path: Path
-    kind: str  # "dataset", "manifest", "shards", "captions", "hugging-face", "several" or "none"
+    kind: str  # "dataset", "manifest", "shards", "several", "none", or the kind of its reader
     partitions: tuple[Partition, ...] = ()
     options: tuple[str, ...] = ()  # that make a command fetch into it
     members: tuple["Corpus", ...] = ()  # of "several"
     missing: tuple[str, ...] = ()  # sentences: what it should hold and does not
+    reader: Reader | None = None  # of what is no dataset, manifest or shards of ours
+    prefix: str = ""  # before the keys of its images
 
     def no_captions_error(self, why: str = "") -> InputError:
         """The error for data that holds no caption at all."""
@@ -47,8 +49,13 @@ class Corpus:
         return InputError(self.path, problem, fix=fix)
 
 
-def find_corpus(data: Path | None = None) -> Corpus:
+def find_corpus(data: Path | None = None, *, whole: bool = False, prefix: str = "") -> Corpus:
     """What `--data` means; without it, the dataset folder `./data`, which may not exist yet.
+
+    Args:
+        data: the path that was named.
+        whole: a text of several lines is one caption, where others wrote it.
+        prefix: put before the keys of what others wrote.
 
     Raises:
         InputError: the path that was named does not exist or holds no captions.
@@ -63,54 +70,64 @@ def find_corpus(data: Path | None = None) -> Corpus:
         return Corpus(path, "dataset", (part,), options)
     if data is None:
         return Corpus(path, "none")
-    if not path.exists():
-        raise InputError(path, "no such file or folder", fix="name a dataset folder with --data")
-    return _folder_corpus(path) if path.is_dir() else _file_corpus(path)
-
-
-def _folder_corpus(path: Path) -> Corpus:
-    if any((place / INDEX_NAME).is_file() for place in (path, path / "shards")):
+    if path.is_dir() and any((place / INDEX_NAME).is_file() for place in (path, path / "shards")):
         parts, missing = shard_partitions(path)
         return Corpus(path, "shards", tuple(parts), missing=tuple(missing))
-    if files := huggingface.find_data_files(path):
-        parts, missing = huggingface.huggingface_partitions(path, files)
-        return Corpus(path, "hugging-face", tuple(parts), missing=tuple(missing))
-    problem, fix = "neither a dataset nor shards here", f"curate fetch folder DIR --data {path}"
-    raise InputError(path, problem, fix=fix)
-
-
-def _file_corpus(path: Path) -> Corpus:
-    if path.suffix == ".parquet":
-        if huggingface.is_foreign_parquet(path):
-            return _parquet_corpus(path)
+    if path.is_file() and path.suffix == ".parquet" and not huggingface.is_foreign_parquet(path):
         read = partial(_trainable_captions, partial(manifest.read_manifest, path))
-        part = Partition(read, (path,), "manifest")
-        return Corpus(path, "manifest", (part,))
-    if reader := _TABLE_READERS.get(path.suffix.lower()):
-        part = Partition(partial(reader, path), (path,), f"captions {path.suffix.lower()}")
-        return Corpus(path, "captions", (part,))
+        return Corpus(path, "manifest", (Partition(read, (path,), "manifest"),))
+    reader = open_reader(path, whole=whole)
+    prefix = prefix if reader.kind in _NAMED_BY_FILE else ""
+    found, lacks = tuple(reader.partitions(prefix)), tuple(reader.missing)
+    return Corpus(path, reader.kind, found, missing=lacks, reader=reader, prefix=prefix)
+
+
+def open_reader(path: Path, *, whole: bool = False, without: Path | None = None) -> Reader:
+    """The reader of what others wrote, by what lies there.
+
+    A folder is read as the first that fits: one that `datasets` saved, or with Parquet files; tars;
+    images.
+
+    Args:
+        path: a folder, a file, or a pattern of tars such as `{000..003}.tar`.
+        whole: a text of several lines is one caption.
+        without: a folder in it that is not entered.
+
+    Raises:
+        InputError: nothing there that can be read.
+    """
+    if found := tars.find_tars(path):
+        return tars.ForeignTars(path, found, whole)
+    if not path.exists():
+        raise InputError(path, "no such file or folder", fix="name a dataset folder with --data")
+    if path.is_dir():
+        if files := huggingface.find_data_files(path):
+            return huggingface.HuggingFace(path, files, whole)
+        return folder.ImageFolder(path, whole, without)
+    if path.suffix in (".parquet", ".arrow"):
+        return huggingface.HuggingFace(path, [path], whole)
+    if path.suffix.lower() in tables.TABLE_SUFFIXES:
+        return tables.CaptionTable(path, whole)
     problem = "neither a dataset folder, shards, a manifest nor a list of captions"
     raise InputError(path, problem, fix="name a folder, or a .parquet, .jsonl, .csv or .tsv file")
 
 
-def _parquet_corpus(path: Path) -> Corpus:
-    try:
-        parts, _ = huggingface.huggingface_partitions(path.parent, [path])
-    except InputError as error:
-        problem = f"neither a manifest nor a table of captions: {error.problem}"
-        raise InputError(path, problem, fix=error.fix) from None
-    return Corpus(path, "hugging-face", tuple(parts))
-
-
-def find_corpora(data: Sequence[Path]) -> Corpus:
+def find_corpora(data: Sequence[Path], *, whole: bool = False) -> Corpus:
     """What several `--data` mean together; an image that two of them hold counts once.
+
+    Images of folders, tars and lists are told apart by the path that was named, too.
+
+    Args:
+        data: what was named; the same again counts once.
+        whole: as in `find_corpus`.
 
     Raises:
         InputError: as `find_corpus`, for any of them.
     """
-    if len(data) < 2:
-        return find_corpus(*data)
-    found = tuple(find_corpus(path) for path in data)
+    distinct = list({path.resolve(): path for path in data}.values())
+    if len(distinct) < 2:
+        return find_corpus(*distinct, whole=whole)
+    found = tuple(find_corpus(path, whole=whole, prefix=f"{path}/") for path in distinct)
     return Corpus(
         Path(" + ".join(str(origin.path) for origin in found)),
         "several",
@@ -125,15 +142,17 @@ def _trainable_captions(
     read: Callable[[], manifest.Manifest], reading: ReadNotes
 ) -> Iterator[ImageCaptions]:
     """The images that can teach; the others are counted by the reason."""
+    unchecked = 0
     for sample in live_samples(read().samples):
         told = [*sample.texts, sample.title or "", *sample.tags]  # what came with it
         said = [c for c in [c.text for c in sample.captions] or told if c.strip()]
         decision = sample.train.decision if sample.train else None
         if decision in ("hold", "deny"):
-            reading.left_out[f"not allowed for training ({decision})"] += 1
+            reading.leave_out(f"images not allowed for training ({decision})", sample.key)
         elif not said:
-            reading.left_out["without words"] += 1
+            reading.leave_out("images without caption", sample.key)
         else:
-            if decision is None:
-                reading.left_out["counted, but not checked yet"] += 1
+            unchecked += decision is None
             yield sample.key, said
+    if unchecked:
+        reading.remarks.append(f"counted, but not checked yet: {unchecked:,}")

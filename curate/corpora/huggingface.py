@@ -6,33 +6,77 @@ Only the columns with captions and names are read, never an image.
 import csv
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.corpora import tables
-from curate.corpora.partition import ImageCaptions, Partition, ReadNotes
+from curate.corpora.columns import (
+    CAPTION_COLUMNS,
+    IMAGE_COLUMNS,
+    KEY_COLUMNS,
+    cut_captions,
+    find_column,
+    read_facts,
+)
+from curate.corpora.notes import ReadNotes
+from curate.corpora.partition import ImageCaptions, Partition
+from curate.corpora.records import ImageRecord
 from curate.errors import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# names of the column with captions, the first that is there; and of the one that names the image
-CAPTION_COLUMNS = (
-    *("caption", "captions", "text", "texts", "prompt", "description", "descriptions"),
-    *("sentence", "sentences", "alt_text", "alt", "raw", "title"),
-)
-KEY_COLUMNS = (
-    *("image_id", "id", "key", "file_name", "filename"),
-    *("image_path", "path", "image", "url"),
-)
 METADATA_FILES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 _SAMPLE_BYTES = 1 << 16  # bytes
 _COLUMN_FIX = (
     f"rename the column with the captions to caption; known are {', '.join(CAPTION_COLUMNS)}"
 )
+
+
+@dataclass(frozen=True)
+class HuggingFace:
+    """Arrow and Parquet files with a caption a row, and the image perhaps."""
+
+    path: Path  # a folder, or one of the files
+    files: Sequence[Path]
+    whole: bool = False  # a text of several lines is one caption
+    kind: str = "hugging-face"
+
+    @property
+    def missing(self) -> list[str]:
+        """What the folder names and does not hold."""
+        return [f"{file}: data file is missing" for file in self.files if not file.is_file()]
+
+    def partitions(self, prefix: str = "") -> list[Partition]:
+        """A part for each data file."""
+        root = self.path if self.path.is_dir() else self.path.parent
+        return huggingface_partitions(root, self.files)[0]
+
+    def records(
+        self, notes: ReadNotes, keys: Collection[str] | None = None
+    ) -> Iterator[ImageRecord]:
+        """Every row with its image, as far as it is stored."""
+        root = self.path if self.path.is_dir() else self.path.parent
+        for file in self.files:
+            name = file.relative_to(root).as_posix()
+            caption, named = find_columns(file)
+            key_of = row_keys(file, name)
+            image = find_column(read_schema(file).names, IMAGE_COLUMNS)
+            number = 0
+            for read in row_groups(file):
+                for row in read(read_schema(file).names).to_pylist():
+                    key = key_of(number, row[named] if named else None)
+                    number += 1
+                    if keys is not None and key not in keys:
+                        continue
+                    held = row.get(image) if image else None
+                    data = held.get("bytes") if isinstance(held, dict) else held
+                    captions = cut_captions(row[caption], whole=self.whole)
+                    yield ImageRecord(key, captions, data=data, facts=read_facts(row))
 
 
 def find_data_files(folder: Path) -> list[Path]:

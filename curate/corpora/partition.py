@@ -1,24 +1,15 @@
 """A partition of a corpus: files that are read and indexed together, named by their content."""
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+from curate.corpora.notes import ReadNotes
 from curate.errors import InputError
 from curate.system.files import file_sha256
 
 ImageCaptions = tuple[str, Sequence[str]]  # key of an image, what is said of it
-
-
-@dataclass
-class ReadNotes:
-    """What a reader has to say besides the rows it gives."""
-
-    left_out: Counter[str] = field(default_factory=Counter)  # reason -> rows
-    silent: list[str] = field(default_factory=list)  # sentences: what holds no caption
-    broken: list[str] = field(default_factory=list)  # sentences: what cannot be read just now
 
 
 @dataclass(frozen=True)

@@ -8,26 +8,19 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from curate.corpora import huggingface
 from curate.corpora.corpus import Corpus
-from curate.corpora.partition import ReadNotes
+from curate.corpora.notes import ReadNotes
 from curate.corpora.shards import listed_shards
 from curate.dataset.folder import Dataset, Store
 from curate.errors import InputError
 from curate.formats.shards import find_shards, read_index
 from curate.images.decode import UndecodableError, decode_image, flatten
 from curate.system import sandbox
-from curate.system.files import file_sha256
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _RIGHTS = ("license", "source", "page_url", "author")
-_IMAGE_COLUMNS = ("image", "img", "picture", "photo", "jpg", "png", "webp")  # the first there is
 _NO_IMAGE = "no image was stored"
-_NO_FILE = "no such file beside the data"
 Locations = Iterable[tuple[str, "ImageLocation"]]
 CaptionsByKey = Mapping[str, Sequence[str]]  # key -> what is said of the image
 
@@ -39,17 +32,21 @@ class ImageLocation:
     file: Path | None = None  # it is this file
     data: bytes | None = None  # or these bytes
     sha256: str | None = None  # or these, in the store at `file`
+    offset: int = 0  # of the first byte in the file
+    size: int | None = None  # bytes; None: to the end of the file
     license: str | None = None
     source: str | None = None
     page_url: str | None = None
     author: str | None = None
     reason: str | None = None  # why there is none of these
 
-    def as_job(self) -> dict[str, str]:
+    def as_job(self) -> dict[str, Any]:
         """What a worker is told, as plain values."""
         if self.data is not None:
             return {"data": base64.b64encode(self.data).decode()}
-        return {"file": str(self.file)} | ({"sha256": self.sha256} if self.sha256 else {})
+        if self.sha256 is not None:
+            return {"file": str(self.file), "sha256": self.sha256}
+        return {"file": str(self.file), "offset": self.offset, "size": self.size}
 
 
 def locate_images(corpus: Corpus, keys: Collection[str]) -> dict[str, ImageLocation]:
@@ -61,15 +58,14 @@ def locate_images(corpus: Corpus, keys: Collection[str]) -> dict[str, ImageLocat
         "dataset": _in_dataset,
         "manifest": _in_manifest,
         "shards": _in_shards,
-        "captions": lambda path, keys: _in_list(path.parent, keys),
-        "hugging-face": _in_huggingface,
     }
     found: dict[str, ImageLocation] = {}
     for member in corpus.members or (corpus,):
         left = {key for key in keys if key not in found or found[key].reason}
         finder = finders.get(member.kind)
         try:
-            for key, place in finder(member.path, left) if finder else ():
+            places = finder(member.path, left) if finder else _through_reader(member, left)
+            for key, place in places:
                 if key not in found or not place.reason:
                     found[key] = place
         except (InputError, OSError):
@@ -134,70 +130,23 @@ def _in_tar(file: Path, keys: Collection[str]) -> Locations:
         yield key, ImageLocation(data=data, **_rights(record if isinstance(record, dict) else {}))
 
 
-def _in_list(folder: Path, keys: Collection[str]) -> Locations:
-    """The keys of a list name files beside it; no rights are known of them."""
-    return ((key, _file_location(folder, key)) for key in sorted(keys))
-
-
-def _file_location(folder: Path, name: str) -> ImageLocation:
-    """The file of this computer that a list names; an address elsewhere is never followed."""
-    with suppress(OSError, ValueError):  # a name that no file can have
-        if "://" not in name and (folder / name).is_file():
-            return ImageLocation(folder / name)
-    return ImageLocation(reason=_NO_FILE)
-
-
-def _in_huggingface(path: Path, keys: Collection[str]) -> Locations:
-    """Images of a Hugging Face dataset: in a column, or files named by an image folder."""
-    folder = path if path.is_dir() else path.parent
-    for file in huggingface.find_data_files(path) if path.is_dir() else [path]:
-        name = file.relative_to(folder).as_posix()
-        if file.suffix in (".arrow", ".parquet") and file.name not in huggingface.METADATA_FILES:
-            yield from _in_table(file, name, keys)
-    if path.is_dir():
-        yield from (found for found in _in_list(folder, keys) if found[1].file)
-
-
-def _in_table(file: Path, name: str, keys: Collection[str]) -> Locations:
-    import pyarrow as pa
-
-    number = 0
-    try:
-        key_of = huggingface.row_keys(file, name)
-        _, named = huggingface.find_columns(file)
-        columns = _image_columns(huggingface.read_schema(file))
-        for read in huggingface.row_groups(file):
-            in_order = [
-                key_of(n, k) for n, k in enumerate(huggingface.row_names(read, named), number)
-            ]
-            number += len(in_order)
-            wanted = {row: key for row, key in enumerate(in_order) if key in keys}
-            if wanted:
-                rows = read(columns).take(list(wanted)).to_pylist()
-                yield from zip(wanted.values(), map(_row_location, rows), strict=True)
-    except (pa.ArrowException, OSError, InputError, huggingface.BrokenFileError):
-        return  # the report tells of it
-
-
-def _image_columns(schema: "pa.Schema") -> list[str]:
-    """The column with the image, if there is one, and those that tell its rights."""
-    from pyarrow import types
-
-    def holds(kind: "pa.DataType") -> bool:
-        if types.is_struct(kind):
-            return any(f.name == "bytes" and types.is_binary(f.type) for f in kind)
-        return bool(types.is_binary(kind))
-
-    images = (n for n in _IMAGE_COLUMNS if n in schema.names and holds(schema.field(n).type))
-    rights = [n for n in _RIGHTS if n in schema.names and types.is_string(schema.field(n).type)]
-    return [*list(images)[:1], *rights]
-
-
-def _row_location(row: Mapping[str, Any]) -> ImageLocation:
-    rights = _rights(row)
-    held = next((row[name] for name in _IMAGE_COLUMNS if name in row), None)
-    data = held.get("bytes") if isinstance(held, dict) else held
-    return ImageLocation(data=data, **rights) if data else ImageLocation(reason=_NO_IMAGE, **rights)
+def _through_reader(corpus: Corpus, keys: Collection[str]) -> Locations:
+    """Images of what others wrote; an address elsewhere is never followed."""
+    prefix = corpus.prefix
+    wanted = {key.removeprefix(prefix) for key in keys}
+    records = corpus.reader.records(ReadNotes(), wanted) if corpus.reader else ()
+    for record in records:
+        place = ImageLocation(record.file, record.data, offset=record.offset, size=record.size)
+        if record.file is None and record.data is None:
+            place = ImageLocation(reason=_NO_IMAGE)
+        license, author, page = (
+            text if isinstance(text := record.facts.get(name), str) and text else None
+            for name in ("license_text", "author", "page_url")
+        )
+        yield (
+            prefix + record.key,
+            replace(place, license=license, author=author, page_url=page),
+        )
 
 
 def _rights(told: Mapping[str, Any]) -> dict[str, Any]:
@@ -281,11 +230,19 @@ def _file_images(corpus: Corpus, said: CaptionsByKey) -> Iterator[CaptionedImage
             if sha256 and file:
                 file = Store(file).path_of(sha256)
             elif file:
-                sha256 = file_sha256(file)
+                sha256 = _sha256_at(place)
         except OSError:  # not ours to read
             continue
         if sha256 and file and file.is_file():
-            yield CaptionedImage(key, tuple(said[key]), file, sha256)
+            yield CaptionedImage(key, tuple(said[key]), file, sha256, place.offset, place.size)
+
+
+def _sha256_at(place: ImageLocation) -> str:
+    assert place.file is not None, "of a file"
+    with place.file.open("rb") as stream:
+        stream.seek(place.offset)
+        data = stream.read(-1 if place.size is None else place.size)
+    return hashlib.sha256(data).hexdigest()
 
 
 def _tar_images(corpus: Corpus, said: CaptionsByKey) -> Iterator[CaptionedImage]:

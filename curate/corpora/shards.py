@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from curate.corpora.partition import ImageCaptions, Partition, ReadNotes
+from curate.corpora.notes import ReadNotes
+from curate.corpora.partition import ImageCaptions, Partition
 from curate.errors import InputError
 from curate.formats.shards import (
     INDEX_NAME,

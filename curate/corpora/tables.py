@@ -2,16 +2,61 @@
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from curate.corpora.partition import ImageCaptions, ReadNotes, unreadable_error
+from curate.corpora.columns import cut_captions
+from curate.corpora.notes import ReadNotes
+from curate.corpora.partition import ImageCaptions, Partition, unreadable_error
+from curate.corpora.records import ImageRecord
 from curate.errors import InputError
 
 MAX_LINE_BYTES = 1 << 20  # bytes of a line; a caption is a sentence or a few
 LIST_FIX = 'write lines like {"image": "a.png", "captions": ["a white dog"]}, or image,caption'
+TABLE_SUFFIXES = (".jsonl", ".csv", ".tsv")
+
+
+@dataclass(frozen=True)
+class CaptionTable:
+    """A list of captions, a row an image; images are files beside it."""
+
+    path: Path
+    whole: bool = False  # a text of several lines is one caption
+    kind: str = "captions"
+    missing: Sequence[str] = ()
+
+    def partitions(self, prefix: str = "") -> list[Partition]:
+        """One part: the file."""
+        salt = f"captions {self.path.suffix.lower()} {self.whole}"
+        return [Partition(self._read_captions, (self.path,), salt)]
+
+    def records(
+        self, notes: ReadNotes, keys: Collection[str] | None = None
+    ) -> Iterator[ImageRecord]:
+        """Every row; an address elsewhere is never followed."""
+        for key, captions in self._read_captions(notes):
+            if keys is None or key in keys:
+                file = self.path.parent / key
+                there = "://" not in key and is_file(file)
+                yield ImageRecord(
+                    key, captions, file if there else None, reason=None if there else "missing"
+                )
+
+    def _read_captions(self, notes: ReadNotes) -> Iterator[tuple[str, tuple[str, ...]]]:
+        read = read_json_lines if self.path.suffix.lower() == ".jsonl" else read_table
+        for key, said in read(self.path, notes):
+            yield key, cut_captions(list(said), whole=self.whole)
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; a name that no file can have names none."""
+    with suppress(OSError, ValueError):
+        return path.is_file()
+    return False
 
 
 def read_json_lines(path: Path, reading: ReadNotes) -> Iterator[ImageCaptions]:

@@ -35,6 +35,8 @@ class CheckpointIndex:
 
     captions = 0  # a checkpoint keeps none
     left_out: Mapping[str, int] = {}
+    named: Mapping[str, Sequence[str]] = {}
+    remarks: Sequence[str] = ()
 
     def __init__(self, checkpoint: ModelRecord) -> None:
         """Answer for this checkpoint."""

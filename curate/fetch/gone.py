@@ -6,7 +6,7 @@ from pathlib import Path
 
 from curate.dataset.folder import command_line
 from curate.dataset.sample import DUPLICATE, Sample
-from curate.sources.folder import is_from
+from curate.sources.local import is_from
 
 MOST_NAMED = 3  # files in a sentence
 MOST_KEYS = 20  # keys in a command
@@ -22,7 +22,9 @@ class GoneImages:
     replaced: tuple[Sample, ...]  # their files hold something else
 
 
-def find_gone(folder: str, known: Iterable[Sample], met: Sequence[Sample]) -> GoneImages:
+def find_gone(
+    source: str, folder: str, known: Iterable[Sample], met: Sequence[Sample]
+) -> GoneImages:
     """Compare what is known of a folder with what was met in it.
 
     A key holds a digest of the folder's name, the path in it and the bytes. So rows of other
@@ -30,6 +32,7 @@ def find_gone(folder: str, known: Iterable[Sample], met: Sequence[Sample]) -> Go
     image whose bytes were met under another path was moved, and is neither gone nor replaced.
 
     Args:
+        source: name of the source that lists the folder.
         folder: name of the folder.
         known: rows of the dataset before this fetch.
         met: rows made of all that is in the folder.
@@ -43,7 +46,7 @@ def find_gone(folder: str, known: Iterable[Sample], met: Sequence[Sample]) -> Go
         and s.sha256 not in met_bytes
         and s.drop_reason in ("", DUPLICATE)
         and now.get(s.file_name) != "unreadable"  # nobody knows what it holds
-        and is_from(folder, s)
+        and is_from(source, folder, s)
     ]
     gone = [s for s in absent if now.get(s.file_name, NOT_THERE[0]) in NOT_THERE]
     replaced = [s for s in absent if s not in gone]

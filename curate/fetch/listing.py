@@ -34,8 +34,6 @@ def fetch_listing(
     dataset: Dataset, source: str, listing: Listing, settings: Mapping[str, Any], progress: Progress
 ) -> FetchSummary:
     """Take all that a listing holds into the dataset; known rows say what it now says of them."""
-    for note in listing.notes:
-        progress.say(note)
     license = settings.get("license")
     if license and (problem := _problem_with(license)):
         progress.say(f"--license {license}: {problem}; curate check will hold them")
@@ -49,9 +47,13 @@ def fetch_listing(
                 row = store_image(make_row(source, item), item.data or b"", dataset, tombstones)
                 rows_met.append(row)
                 _take(account, row)
+        for note in listing.notes.sentences():
+            progress.say(note)
         _tell_left_out(rows_met, progress)
         folder = str(settings.get(source))
-        for line in describe_gone(find_gone(folder, before, rows_met), folder, dataset.root):
+        for line in describe_gone(
+            find_gone(source, folder, before, rows_met), folder, dataset.root
+        ):
             progress.say(line)
         return account.write_manifest()
 

@@ -8,7 +8,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from curate.corpora.partition import ImageCaptions, Partition, ReadNotes
+from curate.corpora.notes import TOLD, ReadNotes
+from curate.corpora.partition import ImageCaptions, Partition
 from curate.index import cache
 from curate.index.segment import Segment, clean_line, load_segment, open_segment, write_segment
 from curate.system.progress import SILENT, Progress, track
@@ -115,7 +116,7 @@ def _caption_chunks(rows: Iterable[ImageCaptions], reading: ReadNotes) -> Iterat
     for key, said in rows:
         texts = [text for text in map(clean_line, said) if text and not text.isspace()]
         if not texts:
-            reading.left_out["without words"] += 1
+            reading.leave_out("images without caption", key)
             continue
         if len(images) >= MAX_FILE_IMAGES or size > MAX_FILE_CHARS:
             yield images, {"more": True}
@@ -123,6 +124,4 @@ def _caption_chunks(rows: Iterable[ImageCaptions], reading: ReadNotes) -> Iterat
         name = clean_line(key)
         images[name] = "\n".join([images[name], *texts] if name in images else texts)
         size += len(images[name])
-    left_out = dict(sorted(reading.left_out.items()))
-    facts = {"left_out": left_out, "silent": reading.silent, "broken": reading.broken}
-    yield images, {"more": False, **facts}
+    yield images, {"more": False, **{name: getattr(reading, name) for name in TOLD}}

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.corpora.corpus import Corpus
+from curate.corpora.notes import TOLD, ReadNotes
 from curate.index import build
 from curate.index.segment import Numbers, Segment, contains_lemmas, distinct_captions, quote_phrase
 from curate.system.progress import SILENT, Progress
@@ -147,12 +148,16 @@ class CaptionIndex:
         self._forms: dict[tuple[Segment, str], list[str]] = {}
         self.images: int = self._ids.images
         self.captions: int = self._ids.captions()
-        left_out: Counter[str] = Counter()
-        said = list(missing)
+        notes, said = ReadNotes(), list(missing)
         for segment in self._ids.all_segments:
-            left_out.update(segment.facts.get("left_out", {}))
-            said += [*segment.facts.get("broken", ()), *segment.facts.get("silent", ())]
-        self.left_out: dict[str, int] = dict(sorted(left_out.items()))  # reason -> rows
+            told = ReadNotes(
+                **{name: segment.facts.get(name, kind()) for name, kind in TOLD.items()}
+            )
+            notes.add(told)
+            said += [*told.broken, *told.silent]
+        self.left_out: dict[str, int] = dict(sorted(notes.left_out.items()))  # reason -> how many
+        self.named: dict[str, list[str]] = notes.named  # reason -> names of some of them
+        self.remarks: tuple[str, ...] = tuple(notes.remarks)  # sentences: what is used, and how
         self.incomplete: tuple[str, ...] = tuple(sorted(said))  # sentences: what is not counted
 
     @cached_property

@@ -47,6 +47,8 @@ class CoverageReport:
                 "images": self.index.images,
                 "captions": self.index.captions,
                 "rows": dict(self.index.left_out),
+                "named": dict(self.index.named),
+                "remarks": list(self.index.remarks),
                 "incomplete": list(self.index.incomplete),
                 "notes": list(self.notes),
             },

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
 
+from curate.corpora.notes import left_out_sentences
 from curate.coverage.verdicts import VERDICTS, Item, plural
 from curate.dataset.folder import write_json
 from curate.errors import InputError, UsageError
@@ -118,7 +119,9 @@ def summary_text(report: CoverageReport) -> str:
     else:
         told = f"{plural(index.images, 'image')} with {plural(index.captions, 'caption')}"
         lines = [f"{corpus.path}: {told}"]
-        lines += [f"  rows {reason}: {number:,}" for reason, number in index.left_out.items()]
+        lines += [f"  {sentence}" for sentence in index.remarks]
+        not_used = left_out_sentences(index.left_out, index.named)
+        lines += [f"  not used: {sentence}" for sentence in not_used]
         lines += [f"  not counted: {sentence}" for sentence in index.incomplete]
     name = "standard input" if report.path == STDIN else report.path
     words, asking = _verdict_counts(report.items, "word"), report.values["prompts"]["count"]

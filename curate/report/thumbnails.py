@@ -94,12 +94,18 @@ def _make_thumbnail(
     return Thumbnail(uri, place.license, place.source, place.page_url, place.author, reason)
 
 
-def _thumbnail_job(file: str = "", data: str | None = None, sha256: str = "") -> sandbox.JobResult:
+def _thumbnail_job(
+    file: str = "",
+    data: str | None = None,
+    sha256: str = "",
+    offset: int = 0,
+    size: int | None = None,
+) -> sandbox.JobResult:
     """A small image as WebP, from base64, a store or a file; or why there is none."""
     from PIL import Image
 
     try:
-        image = flatten(decode_image(_image_bytes(Path(file), data, sha256)), "white")
+        image = flatten(decode_image(_image_bytes(Path(file), data, sha256, offset, size)), "white")
     except (UndecodableError, InputError, OSError) as error:
         return refusal(error)
     image.thumbnail((PAGE_THUMBNAIL_SIDE, PAGE_THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
@@ -108,12 +114,14 @@ def _thumbnail_job(file: str = "", data: str | None = None, sha256: str = "") ->
     return {}, result.getvalue()
 
 
-def _image_bytes(file: Path, data: str | None, sha256: str) -> bytes:
+def _image_bytes(file: Path, data: str | None, sha256: str, offset: int, size: int | None) -> bytes:
     if data is not None:
         return base64.b64decode(data)
     if sha256:
         return Store(file).get(sha256)
-    size = file.stat().st_size
+    size = file.stat().st_size if size is None else size
     if size > MAX_IMAGE_BYTES:
         raise UndecodableError(f"{size >> 20} MiB, more than {MAX_IMAGE_BYTES >> 20}")
-    return file.read_bytes()
+    with file.open("rb") as stream:
+        stream.seek(offset)
+        return stream.read(size)

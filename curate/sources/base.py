@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from curate.corpora.notes import ReadNotes
 from curate.dataset.sample import make_key
 from curate.net.api import Answer, Service
 
@@ -79,8 +80,8 @@ class Listing:
     """What lies at a path: each image is read when its turn comes."""
 
     found: Iterator[FoundImage]
-    total: int  # images
-    notes: Sequence[str] = ()  # what was left out, as sentences
+    total: int | None  # images, where that is known beforehand
+    notes: ReadNotes = field(default_factory=ReadNotes)  # complete once all are read
 
 
 # A source is asked by words, or lists what lies at a path. The first argument is handed in; all

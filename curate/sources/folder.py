@@ -11,7 +11,6 @@ import hashlib
 import io
 import json
 import os
-import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -21,10 +20,11 @@ from typing import Annotated, Any
 
 import typer
 
-from curate.dataset.sample import Sample, make_key
+from curate.corpora.notes import ReadNotes
 from curate.errors import InputError
 from curate.images import sniff
 from curate.sources.base import FoundImage, Listing, Source
+from curate.sources.local import image_id, printable_path
 
 IMAGE_SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .tif .tiff .avif .heic .heif .jp2 .jxl .svg".split()
@@ -66,7 +66,8 @@ def listing(
     files, hidden = _walk_files(path, without)
     if not files and not hidden:
         raise InputError(path, "the folder is empty", fix="put images into it")
-    rows, notes = _read_metadata_rows(files)
+    rows, remarks = _read_metadata_rows(files)
+    notes = ReadNotes(remarks=remarks)
     entries, others = [], []
     for relative, file in files.items():
         row = rows.pop(relative, None)
@@ -81,9 +82,9 @@ def listing(
     if not entries:
         raise InputError(path, "holds no image", fix="put JPEG, PNG or WebP files into it")
     if hidden:
-        notes.append(f"{hidden} hidden files skipped")
+        notes.remarks.append(f"{hidden} hidden files skipped")
     if others:
-        notes.append(f"{len(others)} other files skipped ({', '.join(sorted(others)[:3])})")
+        notes.remarks.append(f"{len(others)} other files skipped ({', '.join(sorted(others)[:3])})")
     return Listing(_read_entries(path, entries, license, author), len(entries), notes)
 
 
@@ -99,40 +100,16 @@ def _read_entries(
         stated = row.license_text is not None or row.license_url is not None
         yield replace(
             row,
-            id=_image_id(name, entry.relative, hashlib.sha256(data).digest()),
+            id=image_id(name, entry.relative, hashlib.sha256(data).digest()),
             data=data,
             dropped=dropped,
-            file_name=_printable_path(entry.relative),
+            file_name=printable_path(entry.relative),
             texts=tuple(dict.fromkeys([*row.texts, *lines])),
-            title=row.title or _printable_path(PurePosixPath(entry.relative).stem),
+            title=row.title or printable_path(PurePosixPath(entry.relative).stem),
             author=row.author or author,
             license_text=row.license_text if stated else license,
             license_by="source" if stated else "user" if license else None,
         )
-
-
-def is_from(folder: str, sample: Sample) -> bool:
-    """Whether an image that was received came from a folder of this name: its key says so."""
-    if sample.source != SOURCE.name or not sample.sha256 or not sample.file_name:
-        return False
-    name, sha256 = sample.file_name, bytes.fromhex(sample.sha256)
-    as_bytes = re.sub(
-        rb"\\x([89a-f][0-9a-f])", lambda m: bytes.fromhex(m[1].decode()), name.encode()
-    )
-    ids = (_image_id(folder, path, sha256) for path in (name, os.fsdecode(as_bytes)))
-    return sample.key in (make_key(SOURCE.name, id) for id in ids)
-
-
-def _image_id(folder: str, relative: str, sha256: bytes) -> str:
-    """An id from the folder's name, the path in it and the bytes.
-
-    Where the folder lies does not matter. The bytes belong to it because two folders named
-    `images` may both hold a `1.png`; so an edited image is a new one.
-    """
-    parts = (folder.encode("utf-8", "surrogateescape"), os.fsencode(relative))
-    digest = hashlib.sha256(b"\0".join([*parts, sha256])).hexdigest()
-    stem = re.sub(r"[^A-Za-z0-9]+", "-", PurePosixPath(relative).stem)[:40].strip("-")
-    return f"{stem}-{digest[:16]}" if stem else digest[:16]
 
 
 def _walk_files(folder: Path, without: Path) -> tuple[dict[str, Path], int]:
@@ -191,7 +168,7 @@ def _join(first: FoundImage, second: FoundImage) -> FoundImage:
 
 def _read_entry(entry: FolderEntry) -> tuple[bytes, str | None]:
     """The file's bytes, or why there are none."""
-    shown = _printable_path(entry.relative)
+    shown = printable_path(entry.relative)
     if entry.relative.startswith(("../", "/")) or entry.relative == "..":
         return b"", f"outside:{shown}"
     try:
@@ -214,11 +191,6 @@ def _is_image(path: Path) -> bool:
             with path.open("rb") as file:
                 return sniff.sniff_format(file.read(32)) in sniff.STORED_FORMATS
     return False
-
-
-def _printable_path(name: str) -> str:
-    """A path as text; bytes that are not UTF-8 as \\xNN."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def read_metadata(path: Path) -> tuple[list[FoundImage], list[str]]:

@@ -1,0 +1,66 @@
+"""What a reader has to say besides the images it gives: what is not used, by reason and name."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+MOST_NAMED = 5  # of what is not used for one reason, that are named in a sentence
+
+
+# what is kept of notes, and as what
+TOLD = {"left_out": Counter, "named": dict, "remarks": list, "silent": list, "broken": list}
+
+
+@dataclass
+class ReadNotes:
+    """What a reader has to say besides the images it gives."""
+
+    most: int | None = MOST_NAMED  # names kept of each reason; None: all
+    left_out: Counter[str] = field(default_factory=Counter)  # reason -> how many are not used
+    named: dict[str, list[str]] = field(default_factory=dict)  # reason -> names of some of them
+    remarks: list[str] = field(default_factory=list)  # sentences: what is used, and how
+    silent: list[str] = field(default_factory=list)  # sentences: what holds no caption
+    broken: list[str] = field(default_factory=list)  # sentences: what cannot be read just now
+
+    def leave_out(self, reason: str, name: str = "", count: int = 1) -> None:
+        """Count what is not used, and name it: a file, a row of a file, a member of a tar.
+
+        Args:
+            reason: what it is and why it is not used: "captions without an image".
+            name: what it is called; "" where it has no name.
+            count: how many there are under this name.
+        """
+        self.left_out[reason] += count
+        names = self.named.setdefault(reason, [])
+        if name and (self.most is None or len(names) < self.most):
+            names.append(name)
+
+    def add(self, other: "ReadNotes") -> None:
+        """Take over what another reader has to say."""
+        self.left_out.update(other.left_out)
+        for reason, names in other.named.items():
+            own = self.named.setdefault(reason, [])
+            own += names if self.most is None else names[: max(0, self.most - len(own))]
+        for mine, others in (
+            (self.remarks, other.remarks),
+            (self.silent, other.silent),
+            (self.broken, other.broken),
+        ):
+            mine += others
+
+    def sentences(self) -> list[str]:
+        """All that is to be said, a sentence each; what is left out by reason, with names."""
+        return [*self.remarks, *left_out_sentences(self.left_out, self.named), *self.broken]
+
+
+def left_out_sentences(
+    left_out: Mapping[str, int], named: Mapping[str, Sequence[str]], most: int = MOST_NAMED
+) -> list[str]:
+    """For each reason a sentence: how many are not used, and the names of the first."""
+    found = []
+    for reason, count in sorted(left_out.items()):
+        names = ", ".join(named.get(reason, ())[:most])
+        more = count - len(named.get(reason, ())[:most])
+        rest = f" and {more:,} more" if names and more > 0 else ""
+        found.append(f"{reason} ({count:,}){': ' if names else ''}{names}{rest}")
+    return found

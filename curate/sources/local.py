@@ -1,0 +1,96 @@
+"""What lies on this computer, whatever its format, as a source lists it."""
+
+import hashlib
+import os
+import re
+from dataclasses import fields
+from pathlib import PurePosixPath
+from typing import Annotated, Any
+
+import typer
+
+from curate.corpora.notes import ReadNotes
+from curate.corpora.records import ImageRecord, Reader
+from curate.dataset.sample import Sample, make_key
+from curate.sources.base import FoundImage, Listing
+
+LicenseOption = Annotated[
+    str | None, typer.Option(help="Licence of images that state none, e.g. CC0-1.0.")
+]
+AuthorOption = Annotated[str | None, typer.Option(help="Author of images that name none.")]
+CaptionsOption = Annotated[
+    str, typer.Option(help="A text of several lines is as many captions (lines), or one (whole).")
+]
+_STATED = {field.name for field in fields(FoundImage)}
+
+
+def list_records(
+    reader: Reader, *, license: str | None = None, author: str | None = None
+) -> Listing:
+    """All images of a reader, each read when its turn comes.
+
+    Args:
+        reader: what lies there; the name of its path is part of each image's id.
+        license: of images that state none, in the user's word.
+        author: of images that name none.
+    """
+    notes = ReadNotes()
+    name = reader.path.resolve().name or "root"
+    found = (_found_image(name, record, license, author) for record in reader.records(notes))
+    return Listing(found, None, notes)
+
+
+def _found_image(
+    folder: str, record: ImageRecord, license: str | None, author: str | None
+) -> FoundImage:
+    data, dropped = b"", record.reason
+    if dropped is None:
+        try:
+            data = record.read()
+        except (OSError, ValueError) as error:
+            dropped = f"unreadable:{getattr(error, 'strerror', None) or 'not a usable name'}"
+    said: dict[str, Any] = {k: v for k, v in record.facts.items() if k in _STATED}
+    stated = said.get("license_text") or said.get("license_url")
+    return FoundImage(
+        **{
+            "title": printable_path(PurePosixPath(record.key).stem),
+            "author": author,
+            "license_text": None if stated else license,
+            **said,
+            "id": image_id(folder, record.key, hashlib.sha256(data).digest()),
+            "data": data,
+            "dropped": dropped,
+            "file_name": printable_path(record.key),
+            "texts": record.captions,
+            "license_by": "source" if stated else "user" if license else None,
+        }
+    )
+
+
+def is_from(source: str, folder: str, sample: Sample) -> bool:
+    """Whether an image that was received came from a path of this name: its key says so."""
+    if sample.source != source or not sample.sha256 or not sample.file_name:
+        return False
+    name, sha256 = sample.file_name, bytes.fromhex(sample.sha256)
+    as_bytes = re.sub(
+        rb"\\x([89a-f][0-9a-f])", lambda m: bytes.fromhex(m[1].decode()), name.encode()
+    )
+    ids = (image_id(folder, path, sha256) for path in (name, os.fsdecode(as_bytes)))
+    return sample.key in (make_key(source, id) for id in ids)
+
+
+def image_id(folder: str, relative: str, sha256: bytes) -> str:
+    """An id from the folder's name, the path in it and the bytes.
+
+    Where the folder lies does not matter. The bytes belong to it because two folders named
+    `images` may both hold a `1.png`; so an edited image is a new one.
+    """
+    parts = (folder.encode("utf-8", "surrogateescape"), os.fsencode(relative))
+    digest = hashlib.sha256(b"\0".join([*parts, sha256])).hexdigest()
+    stem = re.sub(r"[^A-Za-z0-9]+", "-", PurePosixPath(relative).stem)[:40].strip("-")
+    return f"{stem}-{digest[:16]}" if stem else digest[:16]
+
+
+def printable_path(name: str) -> str:
+    """A path as text; bytes that are not UTF-8 as \\xNN."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
