@@ -48,7 +48,7 @@ ROOMS = {
     },
     "rights": {*CORE, "formats", "text.word_lists"},
     "images": {*CORE, "formats.copies", "rights.removals"},
-    "captions": {*CORE, "text.word_lists"},
+    "captions": {*CORE, "text.tokens", "text.word_lists"},
     "shards": {*CORE, "formats", "images", "text.tokens"},
     # the way of the words, from captions to a report
     "corpora": {*CORE, "formats", "images", "captions.clean"},

@@ -18,6 +18,7 @@ from curate.captions.clean import (
 from curate.dataset import engine
 from curate.dataset.sample import Caption, Sample, Verdict
 from curate.errors import UsageError
+from curate.text.tokens import words
 
 
 def picture(key: str = "test-1", **fields: object) -> Sample:
@@ -295,3 +296,33 @@ def test_real_names_are_kept(corpora):
         if any(c.isascii() and c.isalpha() for c in text):
             assert told(file_name=file, texts=(text,)) == [(text, "text")]
             assert told(file_name=file) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "caption"),
+    [
+        (
+            "\U0001f469\u200d\U0001f680 in space, a woman",
+            "\U0001f469\u200d\U0001f680 in space, a woman",
+        ),
+        ("a stone\u200bbridge, a red\0boat", "a stone bridge, a red boat"),
+        (
+            "the word می\u200cخواهم painted on a garden wall",
+            "the word می\u200cخواهم painted on a garden wall",
+        ),
+        ("\ufeffa snow\u00adstorm &shy;&zwj;at night", "a snowstorm \u200dat night"),
+        (
+            "a heart \u2764\ufe0f of ice, \u202ereversed\u202c",
+            "a heart \u2764\ufe0f of ice, reversed",
+        ),
+    ],
+)
+def test_a_caption_keeps_joiners_and_loses_what_is_not_seen(text, caption):
+    assert told(texts=(text,)) == [(caption, "text")]
+
+
+@given(
+    st.text(alphabet="ab \u200b\u200c\u200d\ufeff\u00ad\ufe0f\0\U0001f469\U0001f680\u0645\u06cc")
+)
+def test_words_of_a_caption_are_those_of_the_text_that_it_comes_from(text):
+    assert words(plain_text(text)) == words(text)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from curate.dataset.sample import DUPLICATE, Caption, Sample
 from curate.errors import UsageError
+from curate.text import tokens
 from curate.text.word_lists import read_sections
 
 if TYPE_CHECKING:
@@ -134,13 +135,14 @@ def _own_captions(sample: Sample) -> list[Caption]:
 
 
 def plain_text(text: str) -> str:
-    """The text without markup and control characters, NFC, in single spaces."""
+    """The text without markup and what is not seen, as `tokens.written` has it, in single spaces.
+
+    It is in NFC.
+    """
 
     def once(text: str) -> str:
         text = re.sub(r"</?[A-Za-z][^<>]*>", " ", html.unescape(text))
-        kept = (" " if c.isspace() else c for c in text)
-        text = "".join(c for c in kept if unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
-        return " ".join(unicodedata.normalize("NFC", text).split())
+        return " ".join(unicodedata.normalize("NFC", tokens.written(text)).split())
 
     return _repeat_until_stable(once, text)
 

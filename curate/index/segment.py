@@ -24,7 +24,7 @@ from curate.text import tokens
 from curate.text.lemmas import lemmas_of
 
 Numbers = NDArray[np.int32]  # of images, from 0
-SEGMENT_RULES = 3  # part of a kept file's name: raise it when words are cut or stored differently
+SEGMENT_RULES = 4  # part of a kept file's name: raise it when words are cut or stored differently
 SEPARATOR = "\ue000"  # the token between two captions of an image, and where words are held apart
 _SCHEMA = """
 PRAGMA journal_mode = OFF;
@@ -47,7 +47,7 @@ _HAS_WORD_BREAK = re.compile(r"[;!?|()\[\]\n:]|\.\s")  # whether anything else m
 
 
 def clean_line(text: str) -> str:
-    """One line that SQLite can store."""
+    """One line that SQLite can store: half characters as `?`, a zero byte as a blank."""
     if text.isprintable():
         return text
     return " ".join(text.replace("\0", " ").split()).encode("utf-8", "replace").decode()

@@ -34,12 +34,37 @@ EAST_ASIAN = (  # inside a character class
     "\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97c\uac00-\ud7a3\ud7b0-\ud7fb\uf900-\ufaff\uff66-\uffdc"
     "\U0001aff0-\U0001b2ff\U00020000-\U0003ffff"
 )
-_PUNCTUATION_FOLDING = str.maketrans(
-    {"\u2010": "-", "\u2011": "-", "\u2019": "'", "\u00ad": None, "\ufe0f": None}
+# Characters that show nothing and change nothing that is seen: soft hyphen, direction of writing,
+# joining and annotating of times past. They are as if not there; those that also show nothing but
+# change what is seen (joiners, selectors of a variant, tags of a flag) stay in a text. Source:
+# Unicode 17, DerivedCoreProperties.txt, Default_Ignorable_Code_Point of category Cf; UAX #29, WB4.
+_IGNORED = (
+    "\u00ad\u061c\u180e\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001"
 )
+_VARIANTS = "\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef"  # selectors of a glyph
+# what parts words though it has no width: control characters (NUL too), zero-width space, the half
+# characters that UTF-16 left behind. Source: The Unicode Standard, 23.2; UAX #29, table 3
+_PARTS = re.compile("[\x00-\x1f\x7f-\x9f\u200b\ud800-\udfff]")
+_VIRAMA = 9  # canonical combining class of signs that take a vowel from a letter
+_JOINER = re.compile("[\u200c\u200d]")
+_HIDDEN = re.compile(f"[{_IGNORED}]")
+_FOLDED_AWAY = re.compile(f"[{_IGNORED}{_VARIANTS}]")
+_PUNCTUATION_FOLDING = str.maketrans({"\u2010": "-", "\u2011": "-", "\u2019": "'"})
 _EAST_ASIAN = re.compile(f"([{EAST_ASIAN}])")
 # What holds words apart: no dot of an abbreviation (St. Bernard), no comma of a number (1,000).
 CLAUSE_END = re.compile(r"[;!?|()\[\]\n]|[,:](?![0-9])|(?<!\b[A-Z][a-z])(?<!Mrs)\.(?=\s)")
+
+
+def written(text: str) -> str:
+    """The text with what is not seen in it as a blank where it parts words, and else left out.
+
+    Joiners (U+200C, U+200D), selectors of a variant and tags of flags stay: emoji, Persian and
+    Indic words are other ones without them. The words found in it are those found in `text`.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return _HIDDEN.sub("", _PARTS.sub(" ", text))
 
 
 def spans(text: str) -> Iterator[tuple[int, int]]:
@@ -48,13 +73,17 @@ def spans(text: str) -> Iterator[tuple[int, int]]:
     An underscore ends a word, as in file names. An emoji is a word, and so is each run of Chinese,
     Japanese or Korean script.
     """
-    for match in _word_pattern(text.isascii()).finditer(text):
-        yield match.span()
+    shown = written(text)
+    at: Sequence[int] = range(len(text))  # where each of its characters stands in `text`
+    if len(shown) < len(text):
+        at = [n for n, char in enumerate(text) if not _HIDDEN.match(char)]
+    for match in _word_pattern(text.isascii()).finditer(shown):
+        yield at[match.start()], at[match.end() - 1] + 1
 
 
 def surfaces(text: str) -> list[str]:
     """The words of `text` as they are written."""
-    found: list[str] = _word_pattern(text.isascii()).findall(text)
+    found: list[str] = _word_pattern(text.isascii()).findall(written(text))
     return found
 
 
@@ -70,8 +99,24 @@ def normalize(surface: str) -> str:
     """
     if surface.isascii():
         return surface.lower()
-    folded = unicodedata.normalize("NFKC", surface).casefold()
+    seen = _FOLDED_AWAY.sub("", surface)
+    if _JOINER.search(seen) and not re.fullmatch(EMOJI, surface):
+        seen = _JOINER.sub(lambda found: found[0] if _is_joined(seen, found.start()) else "", seen)
+    folded = unicodedata.normalize("NFKC", seen).casefold()
     return unicodedata.normalize("NFKC", folded).translate(_PUNCTUATION_FOLDING)
+
+
+def _is_joined(word: str, at: int) -> bool:
+    """Whether the joiner there makes another word of it: at a virama, or among Arabic letters.
+
+    Elsewhere, such as in German compounds (no ligature), it is a matter of looks. Source: RFC 5892,
+    appendix A; The Unicode Standard, 12.2, for the one before a virama (Bengali).
+    """
+    if any(unicodedata.combining(near) == _VIRAMA for near in word[max(0, at - 1) : at + 2]):
+        return True
+    letters = (c for c in reversed(word[:at]) if not re.fullmatch(f"{_JOINER.pattern}|\\W", c))
+    around = next(letters, ""), word[at + 1 : at + 2]
+    return all(c and unicodedata.bidirectional(c) == "AL" for c in around)
 
 
 def forms(surface: str) -> tuple[str, ...]:
@@ -127,4 +172,4 @@ def _word_pattern(ascii_only: bool) -> re.Pattern[str]:
 def _combining_marks() -> str:
     """Characters that belong to the letter before them: accents, vowel signs, joiners."""
     marks = (chr(n) for n in range(0x300, 0x20000) if unicodedata.category(chr(n))[0] == "M")
-    return "\u00ad\u200c\u200d" + "".join(map(re.escape, marks))
+    return f"{_VARIANTS}\u200c\u200d" + "".join(map(re.escape, marks))
