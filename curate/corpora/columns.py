@@ -1,32 +1,54 @@
-"""Which column of a table, or field of a JSON object, is what; and what a value says."""
+"""Which column of a table, or field of a JSON object, is what; and what a value says.
 
-from collections.abc import Iterable, Mapping, Sequence
+Names are compared in lower case, without blanks or a byte order mark around them, with `_` for
+blanks and hyphens in them: " File-Name" is file_name.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from curate.corpora.notes import ReadNotes
 from curate.errors import UsageError
 
-# names of the column with captions, the first that is there; likewise of the one that names the
-# image, and of the one that holds it. Case and blanks around a name do not matter
+# names of the column with captions, the first that is there, with its singular or plural beside
+# it; likewise of the one that names the image, and of the one that holds it
 CAPTION_COLUMNS = (
     *("text", "texts", "caption", "captions", "prompt", "prompts", "description", "descriptions"),
-    *("sentence", "sentences", "alt_text", "alt", "raw", "title"),
+    *("sentence", "sentences", "comment", "alt_text", "alt", "raw", "title"),
 )
 KEY_COLUMNS = (
-    *("file_name", "filename", "file", "image_path", "path", "image_id", "id", "key", "image"),
-    "url",
+    *("file_name", "filename", "filepath", "file_path", "file", "image_file", "image_name"),
+    *("image_path", "img_path", "path", "image_id", "id", "key", "image", "img", "url"),
 )
 IMAGE_COLUMNS = ("image", "img", "picture", "photo", "jpg", "png", "webp")
-# field of `sources.base.FoundImage` -> names of what states it
+# field of `sources.base.FoundImage` -> names of what states it, as imagefolder datasets,
+# gallery-dl, img2dataset and boorus write them
 FACT_COLUMNS: Mapping[str, Sequence[str]] = {
     "title": ("title",),
-    "tags": ("tags", "keywords"),
+    "tags": ("tags", "keywords", "tag_string"),
     "language": ("language", "lang"),
-    "license_text": ("license", "licence", "rights"),
+    "license_text": ("license_text", "license_name", "license", "licence", "rights"),
     "license_url": ("license_url", "licence_url"),
-    "author": ("author", "creator", "artist", "photographer"),
-    "author_url": ("author_url", "creator_url"),
-    "page_url": ("page_url", "source_url", "permalink"),
+    "author": (
+        *("author", "creator", "artist", "photographer", "credit", "tag_string_artist"),
+        *("owner", "user", "username", "uploader"),
+    ),
+    "author_url": ("author_url", "creator_url", "artist_url", "user_url"),
+    "page_url": (
+        *("page_url", "source_url", "permalink", "post_url", "page", "link", "source", "url"),
+    ),
+    "ai_generated": ("ai_generated", "is_ai", "is_ai_generated"),
+    "mature": ("mature", "is_mature", "nsfw", "over_18"),
 }
+_NAME_KEYS = ("name", "full_name", "realname", "username", "title", "id")  # in an object
+_URL_KEYS = ("url", "permalink", "profile_url", "profileurl", "href", "link")
+_SIGNS_IN_NAMES = re.compile(r"[\s-]+")
+_TRUTH = {"true": True, "yes": True, "1": True, "nsfw": True} | dict.fromkeys(
+    ("false", "no", "0", "", "sfw", "unlikely"), False
+)
 
 
 CAPTION_CHOICES = ("lines", "whole")  # what a text of several lines is: as many captions, or one
@@ -48,26 +70,106 @@ class NotTextError(ValueError):
     """A value that is neither text nor a list of texts."""
 
 
+@dataclass
+class LineCuts:
+    """Texts of several lines that were cut into a caption a line, to be told of."""
+
+    texts: int = 0  # that were cut
+    captions: int = 0  # that they made
+    example: tuple[str, ...] = ()  # the first two captions of the first
+
+    def add(self, captions: Sequence[str]) -> None:
+        """One text was cut into these."""
+        self.texts += 1
+        self.captions += len(captions)
+        self.example = self.example or tuple(captions[:2])
+
+    def remark(self, path: object, notes: ReadNotes) -> None:
+        """Say so, if there were any."""
+        if self.texts:
+            first, second = (f"{one[:60]}…" if len(one) > 60 else one for one in self.example)
+            notes.remarks.append(
+                f"{path}: texts of several lines, a caption a line: {self.texts:,} gave "
+                f'{self.captions:,}, such as "{first}" and "{second}"; --captions whole makes '
+                "each one caption"
+            )
+
+
 def plain_name(name: object) -> str:
-    """A column's name as names are compared: lower case, without blanks around it."""
-    return str(name).strip().strip("\ufeff").casefold()
+    """A column's name as names are compared."""
+    return _SIGNS_IN_NAMES.sub("_", str(name).strip("\ufeff \t\r\n")).casefold()
 
 
 def find_column(names: Iterable[str], wanted: Sequence[str]) -> str | None:
     """The first of `wanted` that is among the names, as it is written there; None: none is."""
-    there: dict[str, str] = {}
+    return next(iter(_columns_in_order(names, wanted)), None)
+
+
+def caption_columns(
+    names: Iterable[str], wanted: Sequence[str] = CAPTION_COLUMNS
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The columns whose captions are used, and further ones with captions that are not.
+
+    Used are the first of `wanted` that is there and its plural: `text` and `texts`. A title
+    beside captions is a fact, not a further caption.
+    """
+    found = _columns_in_order(names, wanted)
+    same = [n for n in found if plain_name(n).removesuffix("s") == _singular(found[0])]
+    others = [n for n in found if n not in same and plain_name(n) not in FACT_COLUMNS["title"]]
+    return tuple(same), tuple(others)
+
+
+def near_column(names: Iterable[str], wanted: Sequence[str]) -> str | None:
+    """A name that is one of `wanted` but for a slip of the pen, as it is written."""
     for name in names:
-        there.setdefault(plain_name(name), name)
-    return next((there[one] for one in wanted if one in there), None)
+        if difflib.get_close_matches(plain_name(name), wanted, n=1, cutoff=0.75):
+            return name
+    return None
 
 
-def cut_captions(value: object, *, whole: bool = False) -> tuple[str, ...]:
+def read_captions(
+    record: Mapping[str, Any],
+    notes: ReadNotes,
+    where: str,
+    *,
+    whole: bool = False,
+    cuts: LineCuts | None = None,
+    wanted: Sequence[str] = CAPTION_COLUMNS,
+) -> tuple[str, ...]:
+    """The captions of a row or a JSON object; those that are not used are left out by name.
+
+    Of several columns with captions the first that holds something counts.
+
+    Args:
+        record: values by column.
+        notes: hears of values that are no text, and of captions in further columns.
+        where: names the row: "FILE line 3".
+        whole, cuts: as in `cut_captions`.
+        wanted: names of columns with captions, the first that is there.
+    """
+    used, others = caption_columns((n for n, v in record.items() if not _is_empty(v)), wanted)
+    found: list[str] = []
+    for column in used:
+        try:
+            found += cut_captions(record[column], whole=whole, cuts=cuts)
+        except NotTextError as error:
+            reason = "values that are not text, where captions are expected"
+            notes.leave_out(reason, f"{where}, {column} ({error})")
+    for column in others:
+        notes.leave_out(f"captions of a further column, {column}", where)
+    return tuple(dict.fromkeys(found))
+
+
+def cut_captions(
+    value: object, *, whole: bool = False, cuts: LineCuts | None = None
+) -> tuple[str, ...]:
     """The captions that a value holds: a text a line each, a list one after the other.
 
     Args:
         value: of a cell, a field or a file. Nothing, and what is not a number, hold none; a
             number is its digits.
         whole: a text of several lines is one caption.
+        cuts: hears of texts that are cut into several captions.
 
     Raises:
         NotTextError: a truth value, an object, or a list with one of these, or with a list.
@@ -77,7 +179,7 @@ def cut_captions(value: object, *, whole: bool = False) -> tuple[str, ...]:
     if isinstance(value, list | tuple):
         if any(isinstance(one, list | tuple) for one in value):
             raise NotTextError("a list in a list")
-        return tuple(text for one in value for text in cut_captions(one, whole=whole))
+        return tuple(text for one in value for text in cut_captions(one, whole=whole, cuts=cuts))
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise NotTextError(
             {"dict": "an object", "bool": "a truth value"}.get(
@@ -86,14 +188,100 @@ def cut_captions(value: object, *, whole: bool = False) -> tuple[str, ...]:
         )
     text = str(value)
     lines = [" ".join(text.split())] if whole else text.splitlines()
-    return tuple(line for line in map(str.strip, lines) if line)
+    captions = tuple(line for line in map(str.strip, lines) if line)
+    if cuts is not None and len(captions) > 1:
+        cuts.add(captions)
+    return captions
 
 
 def read_facts(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What a row or a JSON object states beside its captions, by the field that takes it."""
-    found = {}
+    """What a row or a JSON object states beside its captions, by the field that takes it.
+
+    An author or a licence may be an object with a name and an address, tags a list, an object
+    of lists, or a text with commas; what says nothing is left out.
+    """
+    found: dict[str, Any] = {}
     for field, names in FACT_COLUMNS.items():
-        column = find_column(record, names)
-        if column is not None and (value := record[column]) is not None and value == value:
-            found[field] = value
+        read = _FACT_READERS.get(field, _plain_text)
+        for column in _columns_in_order(record, names):
+            value = read(record[column])
+            if value is not None and value != ():
+                found[field] = value
+                break
+    for field, address in (("author", "author_url"), ("license_text", "license_url")):
+        for column in _columns_in_order(record, FACT_COLUMNS[field]):
+            stated = record[column]
+            link = _of_object(stated, _URL_KEYS) if isinstance(stated, Mapping) else None
+            if link is not None:
+                found.setdefault(address, link)
+    if _is_address(found.get("license_text")):
+        found.setdefault("license_url", found.pop("license_text"))
     return found
+
+
+def columns_not_read(names: Iterable[str], *read: Sequence[str]) -> list[str]:
+    """The columns that are neither captions, nor facts, nor among those of `read`, as written."""
+    known = {*CAPTION_COLUMNS, *(n for columns in (*FACT_COLUMNS.values(), *read) for n in columns)}
+    return [name for name in dict.fromkeys(names) if plain_name(name) not in known]
+
+
+def _columns_in_order(names: Iterable[str], wanted: Sequence[str]) -> list[str]:
+    """Those of `wanted` that are among the names, as written there."""
+    there: dict[str, str] = {}
+    for name in names:
+        there.setdefault(plain_name(name), name)
+    return [there[one] for one in wanted if one in there]
+
+
+def _singular(name: str) -> str:
+    return plain_name(name).removesuffix("s")
+
+
+def _is_empty(value: object) -> bool:
+    """Whether a value holds nothing: null, no number, no text, no element."""
+    return value is None or value != value or (isinstance(value, str) and not value.strip())
+
+
+def _plain_text(value: object) -> str | None:
+    """A value as one text; an object by its name, a list joined with commas."""
+    if isinstance(value, Mapping):
+        return _of_object(value, _NAME_KEYS)
+    if isinstance(value, list | tuple):
+        return ", ".join(text for one in value if (text := _plain_text(one))) or None
+    if _is_empty(value) or isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    return str(value).encode("utf-8", "replace").decode().strip()
+
+
+def _of_object(value: Mapping[str, Any], keys: Sequence[str]) -> str | None:
+    texts = (value[key] for key in keys if isinstance(value.get(key), str | int))
+    return next((text for one in texts if (text := _plain_text(one))), None)
+
+
+def _tag_list(value: object) -> tuple[str, ...]:
+    """Tags: a list, an object of lists by kind, a text cut at commas or, as in boorus, blanks."""
+    if isinstance(value, Mapping):
+        return tuple(dict.fromkeys(tag for kind in value.values() for tag in _tag_list(kind)))
+    if isinstance(value, str):
+        booru = "," not in value and "_" in value
+        value = value.split() if booru else value.split(",")
+    if not isinstance(value, list | tuple):
+        return ()
+    return tuple(dict.fromkeys(text for one in value if (text := _plain_text(one))))
+
+
+def _truth(value: object) -> bool | None:
+    if isinstance(value, bool):
+        return value
+    return None if _is_empty(value) else _TRUTH.get(str(value).strip().casefold())
+
+
+def _is_address(value: object) -> bool:
+    return isinstance(value, str) and value.startswith(("http://", "https://"))
+
+
+_FACT_READERS: Mapping[str, Callable[[object], Any]] = {
+    "tags": _tag_list,
+    "ai_generated": _truth,
+    "mature": _truth,
+}

@@ -1,0 +1,109 @@
+"""Text that is not UTF-8: what it is in, and the command that converts it."""
+
+import codecs
+import shlex
+from pathlib import Path
+
+_MARKS = {  # how a file begins that says itself what it is in
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+# Python's names of encodings that text is looked for in -> iconv's
+_ICONV_NAMES = {
+    "cp1252": "CP1252",
+    "cp1250": "CP1250",
+    "cp1251": "CP1251",
+    "koi8_r": "KOI8-R",
+    "cp1253": "CP1253",
+    "cp1254": "CP1254",
+    "cp1255": "CP1255",
+    "cp1256": "CP1256",
+    "cp932": "CP932",
+    "euc_jp": "EUC-JP",
+    "gb18030": "GB18030",
+    "big5": "BIG5",
+    "cp949": "CP949",
+    "utf_16_le": "UTF-16LE",
+    "utf_16_be": "UTF-16BE",
+    "latin_1": "ISO-8859-1",
+}
+_WESTERN_SIGNS = frozenset("‘’‚“”„–—…•°«»¿¡§·´²³½¼¾×™©®€£\xa0")
+_MAX_GUESS_BYTES = 1 << 16  # bytes of lines with other letters that a guess looks at
+
+
+def text_encoding(start: bytes) -> str:
+    """Python's name of what text that begins so is in: UTF-8, or what its mark says."""
+    return next((name for mark, name in _MARKS.items() if start.startswith(mark)), "utf-8")
+
+
+def decode_text(data: bytes) -> str:
+    """A text file's text: UTF-8 with or without a mark, or UTF-16 with one.
+
+    Raises:
+        UnicodeDecodeError: it is in something else.
+    """
+    return data.decode(text_encoding(data))
+
+
+def conversion_command(path: Path) -> str:
+    """What to type so that a text file which is not UTF-8 becomes so, in its place.
+
+    What it is in is a guess where nothing says it: short texts leave several answers open. A
+    file that is UTF-8 but for some lines is to be mended by hand, since no one encoding is right
+    for it; that is said instead of a command.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    data = path.read_bytes()
+    odd = [(n, line) for n, line in enumerate(data.split(b"\n"), 1) if not line.isascii()]
+    wrong = [(n, line) for n, line in odd if not _decodes(line, "utf-8")]
+    if wrong and len(wrong) < len(odd) and b"\0" not in data:
+        return f"write line {wrong[0][0]} of {path} anew: the rest of it is UTF-8"
+    found = _guess_encoding(data, b"\n".join(line for _, line in wrong or odd))
+    if found is None:
+        return f"write {path} anew as UTF-8 text"
+    name = shlex.quote(f"./{path}" if str(path).startswith("-") else str(path))
+    new = shlex.quote(f"./{path}.utf8" if str(path).startswith("-") else f"{path}.utf8")
+    return f"iconv -f {_ICONV_NAMES[found]} -t UTF-8 {name} > {new} && mv {new} {name}"
+
+
+def _guess_encoding(data: bytes, odd: bytes) -> str | None:
+    """Python's name of the encoding, one of `_ICONV_NAMES`; None: it seems to be no text.
+
+    Args:
+        data: the whole file.
+        odd: its lines that are not UTF-8.
+    """
+    from charset_normalizer import from_bytes
+
+    if (zeros := data.count(b"\0")) > len(data) / 4:
+        name = "utf_16_le" if data[1::2].count(b"\0") > zeros / 2 else "utf_16_be"
+        return name if _decodes(data, name) else None
+    if zeros:
+        return None
+    if _seems_western(odd) and _decodes(data, "cp1252"):
+        return "cp1252"
+    one_byte_or_more = [name for name in _ICONV_NAMES if not name.startswith("utf_16")]
+    matches = from_bytes(odd[:_MAX_GUESS_BYTES], cp_isolation=one_byte_or_more)
+    return next((match.encoding for match in matches if _decodes(data, match.encoding)), None)
+
+
+def _seems_western(odd: bytes) -> bool:
+    """Whether it reads as letters with accents here and there, and signs that go with them."""
+    if not _decodes(odd, "cp1252"):
+        return False
+    text = odd.decode("cp1252")
+    other = [c for c in text if not c.isascii()]
+    letters = sum(c.isalpha() for c in text)
+    usual = all(c.isalpha() or c in _WESTERN_SIGNS for c in other)
+    return usual and sum(c.isalpha() for c in other) <= letters / 3
+
+
+def _decodes(data: bytes, encoding: str) -> bool:
+    try:
+        data.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
