@@ -85,8 +85,8 @@ def find_corpus(data: Path | None = None, *, whole: bool = False, prefix: str = 
 def open_reader(path: Path, *, whole: bool = False, without: Path | None = None) -> Reader:
     """The reader of what others wrote, by what lies there.
 
-    A folder is read as the first that fits: one that `datasets` saved, or with Parquet files; tars;
-    images.
+    A folder is read as the first that fits: tars, unless it holds as many images; what img2dataset
+    wrote as files; one that `datasets` saved, or with Parquet files; images.
 
     Args:
         path: a folder, a file, or a pattern of tars such as `{000..003}.tar`.
@@ -96,11 +96,13 @@ def open_reader(path: Path, *, whole: bool = False, without: Path | None = None)
     Raises:
         InputError: nothing there that can be read.
     """
-    if found := tars.find_tars(path):
-        return tars.ForeignTars(path, found, whole)
+    if found := tars.find_tars(path, whole=whole, without=without):
+        return found
     if not path.exists():
         raise InputError(path, "no such file or folder", fix="name a dataset folder with --data")
     if path.is_dir():
+        if tars.is_img2dataset_files(path):
+            return folder.ImageFolder(path, whole, without)
         if files := huggingface.find_data_files(path):
             return huggingface.HuggingFace(path, files, whole)
         return folder.ImageFolder(path, whole, without)

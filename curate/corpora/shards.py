@@ -3,7 +3,7 @@
 import hashlib
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from curate.corpora.notes import ReadNotes
 from curate.corpora.partition import ImageCaptions, Partition
 from curate.errors import InputError
 from curate.formats.shards import (
+    ALLOW,
     INDEX_NAME,
     READABLE_VERSIONS,
     Shard,
@@ -20,7 +21,13 @@ from curate.formats.shards import (
     read_index,
     why_untrainable,
 )
+from curate.formats.verdicts import DECISIONS, USES
 
+# codes of a verdict (`rights.decide`) that name what is known of an image beside its licence
+RECORDED = (
+    *("site-opt-out", "signals-contradict", "signal-unclear", "ai-made", "mature"),
+    *("drift", "gone-at-source"),
+)
 IMAGES_A_PARTITION = 100_000  # images that consecutive shards are counted together for
 
 
@@ -67,6 +74,65 @@ def listed_shards(folder: Path) -> tuple[Shard, ...]:
             if values["version"] in READABLE_VERSIONS:
                 return tuple(Shard(**shard) for shard in values["shards"])
         raise
+
+
+def record_captions(record: Mapping[str, Any]) -> list[str]:
+    """The captions in the record of a sample, as far as they are texts."""
+    said = record.get("captions")
+    texts = (
+        (c.get("text") for c in said if isinstance(c, Mapping)) if isinstance(said, list) else ()
+    )
+    return [text for text in texts if isinstance(text, str)]
+
+
+def record_facts(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What the record of a sample says beside its captions, by the field that takes it.
+
+    Nothing of it becomes more permissive on the way. A copy that is under another licence is
+    stated beside the image's own, so that neither counts alone; uses that were not allowed, the
+    source, and what the verdict rests on are kept as `restrictions`. `record` holds all of it.
+    """
+    found: dict[str, Any] = {
+        name: record[name]
+        for name in ("title", "author", "author_url", "page_url", "license_text", "license_url")
+        if record.get(name) is not None
+    }
+    if not {"license_text", "license_url"} & found.keys() and record.get("license"):
+        found["license_text"] = record["license"]
+    credits = [c for c in record.get("credits") or () if isinstance(c, Mapping)]
+    if len({c.get("license") for c in credits}) > 1:
+        texts = (c.get("license_text") or c.get("license_url") or "no licence" for c in credits)
+        found |= {"license_text": "; ".join(dict.fromkeys(map(str, texts)))}
+        found.pop("license_url", None)
+    if authors := dict.fromkeys(str(c["author"]) for c in credits if c.get("author")):
+        found["author"] = "; ".join(authors)
+    found["restrictions"] = tuple(_restrictions(record))
+    hashes = (record.get("sha256"), record.get("pixel_sha256"))
+    found["made_of"] = tuple(sha256 for sha256 in hashes if isinstance(sha256, str))
+    return {**found, "record": record}
+
+
+def _restrictions(record: Mapping[str, Any]) -> Iterator[str]:
+    """What bears on the uses of an image in its record, beside its licence.
+
+    Its reasons name all that a policy only recorded (`rights.decide`), each as a restriction.
+    """
+    codes: dict[str, None] = {}
+    for use in USES:
+        verdict = record.get(use)
+        decision = verdict.get("decision") if isinstance(verdict, Mapping) else None
+        if decision != ALLOW:
+            yield f"{use}:{decision if decision in DECISIONS else 'hold'}"
+        reasons = verdict.get("reasons") if isinstance(verdict, Mapping) else None
+        codes |= dict.fromkeys(map(str, reasons or ()))
+    if isinstance(source := record.get("source"), str):
+        yield f"source:{source}"
+    for code in codes:
+        name, _, detail = code.partition(":")
+        if name == "restriction":
+            yield detail
+        elif name in RECORDED:
+            yield name
 
 
 def _missing_shard(file: Path, shard: Shard) -> str:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from curate.dataset.folder import Dataset
@@ -17,7 +18,7 @@ from curate.system.progress import Progress, track
 
 SOURCE_FIELDS = (  # what a listing says of an image; its user corrects it
     "file_name", "page_url", "author", "author_url", "title", "tags", "language", "texts",
-    "license_text", "license_url", "license_by",
+    "license_text", "license_url", "license_by", "restrictions",
 )  # fmt: skip
 LEFT_OUT_TEXTS = {  # reason why a file is not used, in words
     "missing": "named in the metadata, but not there",
@@ -44,7 +45,10 @@ def fetch_listing(
         rows_met = []
         with account.closing():
             for item in track(listing.found, listing.total, "images", progress):
-                row = store_image(make_row(source, item), item.data or b"", dataset, tombstones)
+                row = make_row(source, item)
+                if row.dropped is None and (why := removals.find(tombstones, *item.made_of)):
+                    row = replace(row, dropped=f"{removals.REMOVED}:{why}")
+                row = store_image(row, item.data or b"", dataset, tombstones)
                 rows_met.append(row)
                 _take(account, row)
         for note in listing.notes.sentences():

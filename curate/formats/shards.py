@@ -256,6 +256,17 @@ def why_untrainable(record: object) -> str | None:
     return f"train: {decision}" if isinstance(decision, str) else "no verdict on training"
 
 
+def carries_verdict(record: Mapping[str, Any]) -> bool:
+    """Whether the JSON of an image speaks of what may be done with it, as a `Record` does.
+
+    Whoever reads tars without an index judges such an image by its record (`why_untrainable`), and
+    leaves all others to what is known of their rights elsewhere.
+    """
+    verdict = record.get("train")
+    said = isinstance(verdict, Mapping) and "decision" in verdict
+    return said or "share_dataset" in record or "share_model" in record
+
+
 def iterate_records(file: Path) -> Iterator[tuple[str, Any]]:
     """Yield (key, record as JSON gives it) of every sample in a tar; images are not read.
 

@@ -23,7 +23,15 @@ MAX_CACHE_BYTES = 4 << 30  # bytes kept in the user's folder; files in use are k
 _HASHED_MODULES = (  # what is read, how it is cut into words, and which lemmas these have
     *("build.py", "columns.py", "corpus.py", "folder.py", "huggingface.py", "lemmas.py"),
     *("metadata.py", "notes.py", "partition.py", "records.py", "scripts.py", "segment.py"),
-    *("shards.py", "sidecars.py", "tables.py", "tars.py", "tokens.py", "word_lists.py"),
+    *(
+        "shards.py",
+        "sidecars.py",
+        "tables.py",
+        "tar_samples.py",
+        "tars.py",
+        "tokens.py",
+        "word_lists.py",
+    ),
     "wordnet.py",
 )
 _WORD_LIST_SUFFIXES = (".txt", ".zip", ".gz", ".tsv", ".json")  # of words

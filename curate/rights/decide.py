@@ -8,7 +8,7 @@ from typing import Any
 from curate.dataset.sample import Sample, Signal, Verdict
 from curate.formats.verdicts import DECISIONS, USES
 from curate.rights.licences import OWN, TERMS, Licence, identify, kinds_of
-from curate.rights.policy import SIGNAL_RULES, Policy, source_rule
+from curate.rights.policy import SIGNAL_RULES, SIGNALS, Policy, source_rule
 from curate.rights.removals import REMOVED
 
 _ABBREVIATED = ("share-alike", "sa"), ("non-commercial", "nc"), ("no-derivatives", "nd")
@@ -21,7 +21,13 @@ OPEN_KINDS = {
 }
 # restrictions as Wikimedia Commons names them; all others are "restrictions"
 # Source: https://commons.wikimedia.org/wiki/Commons:Non-copyright_restrictions
-RESTRICTIONS = {"personality": "people", "trademarked": "trademarks"}
+# What else a policy knows has its own name: so an image says that came with a verdict of ours
+RESTRICTIONS = {
+    **{name: name for name in SIGNALS},
+    "personality": "people",
+    "trademarked": "trademarks",
+}
+ORIGIN = "source"  # restriction SOURCE:NAME of an image from a source whose rule counts on
 
 
 def decide(sample: Sample, policy: Policy, faults: Sequence[str] = ()) -> Sample:
@@ -85,7 +91,13 @@ def _verdict(
     against = objections(sample, policy, use)
     if against and against[0].reasons[0].partition(":")[0] in (REMOVED, "opt-out"):
         return against[0]  # nothing else matters then
-    said = [_verdict_by_source(sample, licence.id, policy, use)]
+    limits = [name.partition(":")[::2] for name in sample.restrictions]
+    names = [sample.source, *(detail for name, detail in limits if name == ORIGIN)]
+    said = [_verdict_by_source(sample, name, licence.id, policy, use) for name in names]
+    # USE:DECISION: what was decided where the image was packed, by what is not known here
+    said += [
+        Verdict(d, (f"restriction:{u}:{d}",)) for u, d in limits if u == use and d in DECISIONS
+    ]
     if licence.id not in TERMS or "conflict" in licence.problems:
         said.append(_verdict_by_licence(licence, policy, use))
     said += against
@@ -102,6 +114,8 @@ def _facts(sample: Sample, licence: Licence) -> list[tuple[str, str]]:
     if sample.mature:
         found.append(("mature", "mature"))
     for name in sample.restrictions:
+        if name.partition(":")[0] in (ORIGIN, *USES):
+            continue  # see `_verdict`
         found.append((RESTRICTIONS.get(name, "restrictions"), f"restriction:{name}"))
     later = (_identify(s.text, s.url, sample.license_by).id for s in sample.restated)
     if any(id != licence.id for id in later):
@@ -128,9 +142,11 @@ def _verdict_by_licence(licence: Licence, policy: Policy, use: str) -> Verdict:
     return Verdict("allow" if allowed else "hold", tuple(codes))
 
 
-def _verdict_by_source(sample: Sample, id: str | None, policy: Policy, use: str) -> Verdict | None:
-    """What the terms of the image's source say; None where only the licence counts."""
-    name = TERMS.get(id or "", sample.source)
+def _verdict_by_source(
+    sample: Sample, source: str, id: str | None, policy: Policy, use: str
+) -> Verdict | None:
+    """What the terms of a source of the image say; None where only the licence counts."""
+    name = TERMS.get(id or "", source)
     rule = source_rule(policy.sources, name, use)
     code = f"terms:{name}" if name in TERMS.values() else f"source-rule:{name}"
     if rule == "licence":

@@ -54,9 +54,9 @@ def write(root: Path, tombstones: Iterable[Tombstone]) -> None:
     write_json(root / FILE_NAME, {"removed": records})
 
 
-def find(tombstones: Iterable[Tombstone], sha256: str) -> str | None:
-    """Why an image with these bytes was removed; None if none was."""
-    return next((t.reason for t in tombstones if t.sha256 == sha256), None)
+def find(tombstones: Iterable[Tombstone], *hashes: str) -> str | None:
+    """Why an image with one of these hashes, of its bytes or pixels, was removed; None if none."""
+    return next((t.reason for t in tombstones if {t.sha256, t.pixel_sha256} & {*hashes}), None)
 
 
 def find_like(

@@ -23,7 +23,7 @@ MAX_TEXTS = 1_000  # texts of one list that are kept
 MAX_KEY = 200  # characters of a row's key: shards name files by it
 _TEXT_FIELDS = ("author", "title", "language", "license_text", "license_by", "dropped")
 _URL_FIELDS = ("image_url", "page_url", "author_url", "license_url")
-_LIST_FIELDS = ("tags", "texts", "opt_outs", "restrictions")
+_LIST_FIELDS = ("tags", "texts", "opt_outs", "restrictions", "made_of")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _CONTROL_IN_CAPTIONS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]+")  # these may have lines
 
@@ -61,6 +61,7 @@ class FoundImage:
     restrictions: tuple[str, ...] = ()  # other rights, as stated: "trademarked", "personality"
     dropped: str | None = None  # why there is no image to be had, REASON:DETAIL
     evidence: str | None = None  # SHA-256 of the stored answer that says all this
+    made_of: tuple[str, ...] = ()  # SHA-256 of bytes and pixels of which its bytes were made
     cleaned: tuple[str, ...] = ()  # fields of which a part was left out
 
     def __post_init__(self) -> None:

@@ -1,0 +1,327 @@
+"""One tar in WebDataset form, whoever wrote it: its images, each with its captions and its place.
+
+Names are cut as webdataset cuts them: the key ends at the first dot of the base name, what follows
+is the ending, in lower case. Members of a sample need not stand side by side. Of a sample
+
+- a text belongs to the image that its own name says (`a.jpg.txt`, or `a.1.txt` for `a.1.jpg`), else
+  to the sample;
+- what is said of the sample is said of its first image: the one named by the key alone (`a.jpg`),
+  else the first by name (`a.0.jpg`, `a.orig.png`). Its other images are used only with a text of
+  their own;
+- where nothing is named by the key alone, keys have dots: `a.1.jpg` and `a.2.jpg` are two samples.
+
+A member that is there already begins another sample of the same key, `KEY#2`.
+"""
+
+import bz2
+import gzip
+import json
+import lzma
+import tarfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from curate.corpora.columns import (
+    CAPTION_COLUMNS,
+    FACT_COLUMNS,
+    LineCuts,
+    columns_not_read,
+    cut_captions,
+    read_captions,
+    read_facts,
+)
+from curate.corpora.encoding import decode_text
+from curate.corpora.folder import IMAGE_SUFFIXES
+from curate.corpora.notes import ReadNotes
+from curate.corpora.shards import record_captions, record_facts
+from curate.formats.shards import carries_verdict, why_untrainable
+
+TEXT_ENDINGS = ("txt", "text", "caption")
+JSON_ENDINGS = ("json", "jsn")
+LABEL_ENDING = "cls"  # of a class: a number as `ShardWriter` writes it
+IMAGE_ENDINGS = frozenset(suffix[1:] for suffix in IMAGE_SUFFIXES)
+MAX_TEXT_BYTES = 1 << 22  # bytes of a text or a JSON object that is read
+MAX_IMAGE_BYTES = 300_000_000  # bytes; an image beyond this is not read
+_TAIL = 1 << 20  # bytes behind the mark of the end that are looked at
+_OPENERS = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\0", lzma.open))
+_UNREAD = {  # how compressed files begin that are not read -> what they are, what opens them
+    b"\x28\xb5\x2f\xfd": ("Zstandard", "zstd -d"),
+    b"\x04\x22\x4d\x18": ("LZ4", "lz4 -d"),
+    b"PK\x03\x04": ("ZIP", "unzip"),
+    b"7z\xbc\xaf": ("7-Zip", "7z x"),
+}
+_ERRORS = (OSError, EOFError, ValueError, tarfile.TarError, zlib.error, lzma.LZMAError)
+NO_IMAGE = "captions without an image"
+NOT_UTF8 = "captions that are not UTF-8 text"
+NOT_JSON = "JSON that is no object, or cannot be read"
+LONG_TEXT = f"texts longer than {MAX_TEXT_BYTES:,} bytes"
+LABELS = "class numbers (.cls), which are no captions"
+FURTHER = "further images of a sample, without a text of their own"
+LINKS = "links in tars, not followed"
+HIDDEN = "hidden members of tars"
+OTHERS = "members of tars that are neither images nor captions"
+# columns with captions; a title is one where nothing else is said of an image
+_CAPTIONS = tuple(name for name in CAPTION_COLUMNS if name not in FACT_COLUMNS["title"])
+_ITS_OWN = ("key", "status", "error_message", "sha256")  # what img2dataset says of its work
+
+
+@dataclass(slots=True)
+class TarImage:
+    """An image in a tar."""
+
+    key: str  # in its tar
+    offset: int  # of its first byte in the tar, decompressed
+    size: int  # bytes
+    captions: tuple[str, ...]
+    facts: dict[str, Any]
+
+
+@dataclass(slots=True)
+class _Said:
+    """A text of a sample."""
+
+    member: str
+    about: str  # which image it names, in the words of its ending; "": none
+    captions: tuple[str, ...]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Sample:
+    """The members of one key."""
+
+    key: str
+    endings: set[str] = field(default_factory=set)
+    images: dict[str, tuple[int, int]] = field(default_factory=dict)  # ending -> offset, size
+    texts: list[_Said] = field(default_factory=list)
+    denied: str | None = None  # what its record says instead of train: allow
+
+
+class _Header(tarfile.TarInfo):
+    @classmethod
+    def fromtarfile(cls, tar: tarfile.TarFile) -> "_Header":
+        try:
+            return super().fromtarfile(tar)
+        except tarfile.TarError as error:
+            if isinstance(tar, _Tar):
+                tar.ended = type(error).__name__
+            raise
+
+
+class _Tar(tarfile.TarFile):
+    """A tar that knows why it ends: `tarfile` ends at a damaged header as at the proper mark."""
+
+    tarinfo = _Header
+    members: list[tarfile.TarInfo]
+    ended = ""
+
+
+@dataclass
+class TarReading:
+    """What is read of one tar, and what is told of it."""
+
+    file: Path
+    whole: bool
+    notes: ReadNotes
+    cuts: LineCuts = field(default_factory=LineCuts)
+    unused: dict[str, None] = field(default_factory=dict)  # fields of JSON objects
+    _latest: dict[str, _Sample] = field(default_factory=dict)
+    _samples: list[_Sample] = field(default_factory=list)
+
+    def images(self) -> list[TarImage]:
+        """Its images in the order in which they are stored; of a broken tar those before."""
+        last: tuple[_Sample, str] | None = None
+        try:
+            with open_stream(self.file) as stream, _Tar.open(fileobj=stream, mode="r:") as tar:
+                while (member := tar.next()) is not None:
+                    tar.members.clear()  # or memory grows with every member
+                    last = None  # of the member before all bytes are there
+                    last = self._take(member, stream)
+                last = None
+                self._check_end(tar, stream)
+        except _ERRORS as error:
+            if last:  # its bytes may be cut off
+                last[0].images.pop(last[1], None)
+            self._break(str(error) or type(error).__name__)
+        found = [image for sample in self._samples for image in self._images_of(sample)]
+        found.sort(key=lambda image: image.offset)
+        seen: set[str] = set()
+        for image in found:
+            key, number = image.key, 1
+            while image.key in seen:
+                number += 1
+                image.key = f"{key}#{number}"
+            seen.add(image.key)
+        return found
+
+    def _take(self, member: tarfile.TarInfo, stream: IO[bytes]) -> tuple[_Sample, str] | None:
+        """Take a member; the sample and the ending, if it is an image."""
+        name = member.name.removeprefix("./")
+        folder, slash, base = name.rpartition("/")
+        start, dot, ending = base.partition(".")
+        ending = ending.lower()
+        about, _, kind = ending.rpartition(".")
+        if member.isdir():
+            return None
+        if member.issym() or member.islnk():
+            self.notes.leave_out(LINKS, self._named(name))
+        elif base.startswith(".") or name.startswith("__MACOSX/"):
+            self.notes.leave_out(HIDDEN, self._named(name))
+        elif not member.isreg() or member.issparse() or not dot:
+            self.notes.leave_out(OTHERS, self._named(name))
+        elif kind in IMAGE_ENDINGS:
+            sample = self._sample(f"{folder}{slash}{start}", ending)
+            sample.images[ending] = member.offset_data, member.size
+            return sample, ending
+        elif kind in TEXT_ENDINGS or kind in JSON_ENDINGS or kind == LABEL_ENDING:
+            if member.size > MAX_TEXT_BYTES:
+                self.notes.leave_out(LONG_TEXT, self._named(name))
+                return None
+            stream.seek(member.offset_data)
+            data = stream.read(member.size)
+            if len(data) < member.size:
+                raise tarfile.ReadError("unexpected end of data")
+            sample = self._sample(f"{folder}{slash}{start}", ending)
+            read = self._read_json if kind in JSON_ENDINGS else self._read_text
+            sample.texts += read(name, about, data, sample)
+        else:
+            self.notes.leave_out(OTHERS, self._named(name))
+        return None
+
+    def _sample(self, key: str, ending: str) -> _Sample:
+        sample = self._latest.get(key)
+        if sample is None or ending in sample.endings:
+            sample = self._latest[key] = _Sample(key)
+            self._samples.append(sample)
+        sample.endings.add(ending)
+        return sample
+
+    def _read_text(self, name: str, about: str, data: bytes, sample: _Sample) -> list[_Said]:
+        try:
+            text = decode_text(data)
+        except UnicodeDecodeError:
+            self.notes.leave_out(NOT_UTF8, self._named(name))
+            return []
+        if name[-3:].lower() == LABEL_ENDING and _is_number(text):
+            self.notes.leave_out(LABELS, self._named(name))
+            return []
+        return [_Said(name, about, cut_captions(text, whole=self.whole, cuts=self.cuts))]
+
+    def _read_json(self, name: str, about: str, data: bytes, sample: _Sample) -> list[_Said]:
+        try:
+            record = json.loads(data)
+        except (ValueError, RecursionError):
+            record = None
+        if not isinstance(record, dict):
+            self.notes.leave_out(NOT_JSON, self._named(name))
+            return []
+        if carries_verdict(record):
+            sample.denied = sample.denied or why_untrainable(record)
+            said = cut_captions(record_captions(record), whole=self.whole)
+            return [_Said(name, about, said, record_facts(record))]
+        captions = read_captions(
+            record,
+            self.notes,
+            self._named(name),
+            whole=self.whole,
+            cuts=self.cuts,
+            wanted=_CAPTIONS,
+        )
+        facts = read_facts(record)
+        if isinstance(sha256 := record.get("sha256"), str):
+            facts["made_of"] = (sha256,)
+        if new := record.keys() - self.unused.keys():
+            self.unused |= dict.fromkeys(columns_not_read(new, _ITS_OWN))
+        return [_Said(name, about, captions, facts)]
+
+    def _images_of(self, sample: _Sample) -> Iterator[TarImage]:
+        """The images of a sample that are used, with what is said of each."""
+        if sample.denied:
+            for ending in sample.images:
+                name = self._named(f"{sample.key}.{ending}")
+                self.notes.leave_out(f"images whose record says {sample.denied}", name)
+            return
+        stems = {ending: ending.rpartition(".")[0] for ending in sample.images}
+        plain = [ending for ending, stem in stems.items() if not stem]
+        dotted = not plain and not any("." not in ending for ending in sample.endings)
+        first = next(iter(plain), None)
+        if first is None and not dotted:
+            first = min(sample.images, default=None)
+        said: dict[str, list[_Said]] = {ending: [] for ending in sample.images}
+        for text in sample.texts:
+            same = (ending for ending, stem in stems.items() if text.about and stem == text.about)
+            owner = text.about if text.about in said else next(same, first)
+            if owner is None:
+                self.notes.leave_out(NO_IMAGE, self._named(text.member), len(text.captions))
+            else:
+                said[owner].append(text)
+        taken: set[str] = set()
+        for ending, (offset, size) in sample.images.items():
+            key = sample.key if ending == first else f"{sample.key}.{stems[ending] or ending}"
+            if ending != first and not said[ending] and (key in taken or not dotted):
+                self.notes.leave_out(FURTHER, self._named(f"{sample.key}.{ending}"))
+                continue
+            taken.add(key)
+            yield TarImage(key, offset, size, *_joined(said[ending], self.whole))
+
+    def _check_end(self, tar: _Tar, stream: IO[bytes]) -> None:
+        if tar.ended != "EOFHeaderError":
+            self._break("it ends without the mark of its end, and may be cut off")
+        elif stream.read(_TAIL).strip(b"\0"):
+            self._break("what follows the mark of its end is not read; are these several tars?")
+
+    def _break(self, why: str) -> None:
+        self.notes.broken.append(f"{self.file}: cannot be read in full ({why})")
+
+    def _named(self, member: str) -> str:
+        return f"{self.file.name}/{member}"
+
+
+def _joined(texts: list[_Said], whole: bool) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """All captions, each once, and all facts, the first said of each."""
+    captions = dict.fromkeys(caption for text in texts for caption in text.captions)
+    facts: dict[str, Any] = {}
+    for text in texts:
+        facts = {**text.facts, **facts}
+    return tuple(captions) or cut_captions(facts.get("title"), whole=whole), facts
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return not text.strip()
+    return True
+
+
+def is_compressed(file: Path) -> bool:
+    """Whether a tar is compressed, by its content."""
+    with file.open("rb") as stream:
+        return _opener(stream.read(512)) is not None
+
+
+def open_stream(file: Path) -> IO[bytes]:
+    """The bytes of a tar, decompressed.
+
+    Raises:
+        tarfile.ReadError: compressed in a way that is not read.
+        OSError: it cannot be read.
+    """
+    with file.open("rb") as stream:
+        head = stream.read(512)
+    if opener := _opener(head):
+        opened: IO[bytes] = opener(file, "rb")
+        return opened
+    for magic, (what, command) in _UNREAD.items():
+        if head.startswith(magic) and head[257:262] != b"ustar":
+            raise tarfile.ReadError(f"it is compressed with {what}: {command} {file.name}")
+    return file.open("rb")
+
+
+def _opener(head: bytes) -> Any:
+    if head[257:262] == b"ustar":
+        return None
+    return next((opener for magic, opener in _OPENERS if head.startswith(magic)), None)
