@@ -18,14 +18,9 @@ from curate.cli_fetch import (
 from curate.dataset.folder import DEFAULT_FOLDER, Dataset
 from curate.errors import ExitCode, UsageError
 from curate.system import terminal
-from curate.system.commands import Commands, OnceCommand
+from curate.system.commands import OnceCommand, program
 
-app = Commands(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Find the words your images cannot teach, fetch images that may be used, prove it.",
-)
+app = program("Find the words your images cannot teach, fetch images that may be used, prove it.")
 app.add_typer(fetch_app, name="fetch")
 app.add_typer(sources_app, name="sources")
 
@@ -65,7 +60,11 @@ _JSON = option("Print JSON, or write it to FILE.json.", metavar="[FILE.json]")
 _GITHUB = option("Print GitHub annotations instead of the table.", "--github")
 
 
-@app.command("vocab-gaps", cls=OptionalJsonFileCommand)
+@app.command(
+    "vocab-gaps",
+    kept="parts of the data that were indexed whole are kept, no report is written",
+    cls=OptionalJsonFileCommand,
+)
 def vocab_gaps_command(  # noqa: PLR0913 one a documented option
     prompts: Annotated[Path, _PROMPTS],
     data: Annotated[list[Path] | None, _DATA] = None,
@@ -125,7 +124,7 @@ def vocab_gaps_command(  # noqa: PLR0913 one a documented option
     raise typer.Exit(found.exit_code(fail_on))
 
 
-@app.command("dedup")
+@app.command("dedup", kept="no row was changed")
 def dedup_command(
     max_distance: Annotated[int, typer.Option(min=0, max=16, help=_DISTANCE_HELP)] = 4,
     data: DataOption = DEFAULT_FOLDER,
@@ -141,7 +140,7 @@ def dedup_command(
     terminal.print_result(done, ("", "images"), json=json)
 
 
-@app.command("pack")
+@app.command("pack", kept="the old shards stay until all new ones are whole")
 def pack_command(
     size: Annotated[int, option("Shorter side at most, pixels.", min=1)] = 512,
     format: Annotated[str, option("jpg, png or webp; the last two lossless.")] = "jpg",
@@ -161,7 +160,7 @@ def pack_command(
     terminal.print_result(done, ("", "count"), json=json)
 
 
-@app.command("check")
+@app.command("check", kept="no row was changed, and what sources answered is kept for 24 hours")
 def check_command(
     policy: PolicyOption = "personal",
     refresh: Annotated[
@@ -190,7 +189,7 @@ def check_command(
     terminal.print_result(done, ("use", "allow", "hold", "deny"), json=json)
 
 
-@app.command("remove")
+@app.command("remove", kept="what is out stays out")
 def remove_command(
     keys: Annotated[list[str] | None, _KEYS] = None,
     reason: Annotated[str, option("Why, in your words; it is kept.")] = "",
@@ -214,7 +213,7 @@ def remove_command(
         terminal.say(note)
 
 
-@app.command("caption")
+@app.command("caption", kept="no row was changed")
 def caption_command(
     per_image: Annotated[int, option("Captions an image gets at most.")] = 4,
     data: DataOption = DEFAULT_FOLDER,
@@ -227,7 +226,7 @@ def caption_command(
     terminal.print_result(done, ("", "count"), json=json)
 
 
-@app.command("build")
+@app.command("build", kept="the steps that ended are kept")
 def build_command(
     policy: PolicyOption = "personal",
     size: Annotated[int, option("Shorter side at most, pixels.")] = 512,

@@ -76,7 +76,9 @@ def _fetch_command(source: Source) -> Callable[..., None]:
 
 
 for _source in SOURCES:
-    fetch_app.command(_source.name, help=_source.help)(_fetch_command(_source))
+    fetch_app.command(_source.name, help=_source.help, kept="the images that came are kept")(
+        _fetch_command(_source)
+    )
 
 
 @sources_app.command("list")

@@ -36,7 +36,7 @@ ROOMS = {
     "curate": set(),  # the version, and the declared library
     "errors": set(),
     "formats": {"errors"},
-    "system": {"errors"},
+    "system": {"curate", "errors"},
     "text": {"errors"},
     # the way of the data, from a name on the web to a tar
     "dataset": {"curate", "errors", "system"},

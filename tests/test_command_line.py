@@ -1,14 +1,24 @@
 """How both commands end: a message and a code, after Ctrl-C, and once nobody reads the output."""
 
+import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
+import time
+import tomllib
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from subprocess import Popen
 
 import pytest
+import typer
 
+from curate.dataset.folder import Dataset
 from curate.system.terminal import CLOSED, INTERRUPTED
+from tests.pictures import photograph
 
 RUN = "from {}.cli import main; main()"
 
@@ -19,17 +29,86 @@ def start(package: str, *words: str, **streams) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize(
-    ("package", "words"),
-    [("curate", ["vocab-gaps"]), ("train", ["sample", "model", "--prompts"])],
+    ("package", "words", "kept"),
+    [
+        (
+            *("curate", ["vocab-gaps"]),
+            "parts of the data that were indexed whole are kept, no report is written",
+        ),
+        ("train", ["sample", "model", "--prompts"], "what --each wrote is kept"),
+    ],
 )
-def test_ctrl_c_says_what_is_kept_in_one_line(tmp_path: Path, package: str, words: list[str]):
-    os.mkfifo(tmp_path / "prompts")
-    process = start(package, *words, str(tmp_path / "prompts"), cwd=tmp_path)
-    with (tmp_path / "prompts").open("w"):  # once it is opened for reading, the command is at work
+def test_ctrl_c_says_what_is_kept_and_what_to_type(
+    tmp_path: Path, package: str, words: list[str], kept: str
+):
+    os.mkfifo(tmp_path / "my prompts")
+    words = [*words, "my prompts"]
+    process = start(package, *words, cwd=tmp_path)
+    with (tmp_path / "my prompts").open("w"):  # once it is opened for reading, it is at work
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
     assert process.returncode == INTERRUPTED
-    assert said == "stopped; what was finished is kept, and the same command goes on from there\n"
+    assert said == f"stopped: {kept}; to go on: {shlex.join([package, *words])}\n"
+
+
+LONG = "fetch vocab-gaps dedup pack check build finetune verify sample".split()
+
+
+def test_what_takes_long_says_what_ctrl_c_leaves():
+    found = {}
+    for package in ("curate", "train"):
+        waiting = [typer.main.get_command(import_module(f"{package}.cli").app)]
+        while waiting:
+            command = waiting.pop()
+            found[command.name] = command.context_settings.get("obj")
+            inner = getattr(command, "commands", {}).values()
+            waiting += inner
+            if command.name == "fetch":
+                assert all(one.context_settings.get("obj") for one in inner)
+                found["fetch"] = "as each of its sources"
+    assert [name for name in LONG if not found[name]] == []
+
+
+def stopped(words: list[str], cwd: Path, when: Callable[[Popen[str]], object]) -> str:
+    """The command that is printed after Ctrl-C, sent once `when` returns."""
+    process = start("curate", *words, cwd=cwd, stdout=subprocess.DEVNULL)
+    when(process)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == INTERRUPTED, said
+    (last,) = (line for line in said.splitlines() if line.startswith("stopped: "))
+    return last.partition("; to go on: ")[2]
+
+
+def test_what_is_printed_after_ctrl_c_finishes_the_work(tmp_path: Path):
+    (tmp_path / "my images").mkdir()
+    for n in range(30):
+        photograph(n, (64, 48)).save(tmp_path / "my images" / f"a fox in the snow {n}.png")
+
+    def await_rows(_: Popen[str]) -> None:
+        while not (tmp_path / "d" / "journal.jsonl").exists():
+            time.sleep(0.001)
+
+    def await_dedup(process: Popen[str]) -> None:
+        assert process.stderr and any("2 of 5" in line for line in process.stderr)
+
+    fetch = "fetch folder 'my images' --license CC0-1.0 --data d"
+    again = stopped(shlex.split(fetch), tmp_path, await_rows)
+    assert again == f"curate {fetch}"
+    before = Dataset(tmp_path / "d").read().samples
+    assert 0 < len(before) < 30
+    assert run_typed(again, tmp_path) == 0
+    assert len(Dataset(tmp_path / "d").read().samples) == 30
+    again = stopped("build --data d --size 32 --format png".split(), tmp_path, await_dedup)
+    assert again == "curate build --data d --size 32 --format png"
+    assert not (tmp_path / "d" / "shards").exists()
+    assert run_typed(again, tmp_path) == 0
+    assert json.loads((tmp_path / "d/shards/index.json").read_bytes())["samples"] == 30
+
+
+def run_typed(command: str, cwd: Path) -> int:
+    package, *words = shlex.split(command)
+    return subprocess.run([sys.executable, "-m", package, *words], cwd=cwd, check=False).returncode
 
 
 LOADING = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\ndef main(): print('loaded')\n"
@@ -57,12 +136,35 @@ def test_ctrl_c_while_a_command_is_loaded_ends_it_without_a_word(
     assert ran.stderr.strip().rpartition("\n")[2] == said[1]
 
 
+def run_module(package: str, *words: str, **options) -> subprocess.CompletedProcess[str]:
+    program = [sys.executable, "-m", package, *words]
+    return subprocess.run(program, text=True, capture_output=True, timeout=60, **options)
+
+
 @pytest.mark.parametrize("package", ["curate", "train"])
 def test_a_command_starts_as_a_module_too(package: str):
-    ran = subprocess.run(
-        [sys.executable, "-m", package, "--help"], text=True, capture_output=True, timeout=60
-    )
+    ran = run_module(package, "--help")
     assert ran.returncode == 0 and f"Usage: {package} " in ran.stdout
+    assert run_module(package, "-h").stdout == ran.stdout
+
+
+@pytest.mark.parametrize("package", ["curate", "train"])
+def test_the_version_is_that_of_the_package(package: str):
+    stated = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text("utf-8"))
+    ran = run_module(package, "--version")
+    assert (ran.returncode, ran.stdout) == (0, f"{stated['project']['version']}\n")
+
+
+def test_commands_are_completed_by_shells(tmp_path: Path):
+    home = {**os.environ, "HOME": str(tmp_path), "SHELL": "/bin/bash"}
+    shown = run_module("curate", "--show-completion", "bash", env=home)
+    assert shown.returncode == 0 and "_CURATE_COMPLETE" in shown.stdout
+    asked = {
+        "_CURATE_COMPLETE": "complete_bash",
+        "COMP_WORDS": "curate dedup --data a --data b --js",
+    }
+    ran = run_module("curate", env={**home, **asked, "COMP_CWORD": "6"})
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "--json\n", "")
 
 
 @pytest.mark.parametrize("kind", ["table", "json"])

@@ -10,7 +10,7 @@ from typer import Argument, Option
 
 from curate.errors import UsageError
 from curate.system import terminal
-from curate.system.commands import Commands
+from curate.system.commands import program
 
 if TYPE_CHECKING:
     from train.config import TrainConfig
@@ -18,12 +18,7 @@ if TYPE_CHECKING:
 
 Part = TypeVar("Part")
 
-app = Commands(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Train a pixel cascade on your shards, sample from it, and verify its words.",
-)
+app = program("Train a pixel cascade on your shards, sample from it, and verify its words.")
 
 Shards = Annotated[Path, Option("--shards", help="Shards, or the dataset folder with them.")]
 Init = Annotated[Path | None, Option("--init", help="Checkpoint to start from; else from scratch.")]
@@ -61,7 +56,7 @@ def plan(
     planning.print_plan(found, as_json=as_json)
 
 
-@app.command()
+@app.command(kept="what was last saved of the run is kept")
 def finetune(  # noqa: PLR0913 one a documented option
     shards: Shards,
     run: Annotated[Path, Option("--out", help="Folder of this run.")] = Path("run"),
@@ -101,7 +96,7 @@ def finetune(  # noqa: PLR0913 one a documented option
         log.show_results(made, as_json=as_json) if made else log.show_result(run, as_json=as_json)
 
 
-@app.command()
+@app.command(kept="what --each wrote is kept")
 def sample(  # noqa: PLR0913 one a documented option
     checkpoint: Annotated[Path, Argument(help="Run folder, exported folder or model file.")],
     prompts: Annotated[list[str] | None, Argument(help="Prompts, each in quotes.")] = None,
@@ -190,7 +185,7 @@ Scorers = Annotated[
 ]
 
 
-@app.command()
+@app.command(kept="the images that were drawn are kept")
 def verify(  # noqa: PLR0913 one a documented option
     words: Words,
     shards: TrueShards,

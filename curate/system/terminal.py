@@ -27,7 +27,15 @@ MOST_LINE_SECONDS = 600.0  # so many seconds
 REDRAW_SECONDS = 0.1  # seconds between two looks of a bar
 INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it: 128 + SIGINT
 CLOSED = 141  # exit code once nobody reads the output: 128 + SIGPIPE
-STOPPED = "stopped; what was finished is kept, and the same command goes on from there"
+
+
+class Interrupted(SystemExit):
+    """The end after Ctrl-C."""
+
+    def __init__(self, said: str) -> None:
+        """`said`: what is kept, and how to go on."""
+        super().__init__(INTERRUPTED)
+        self.said = said
 
 
 class CommandResult(Protocol):
@@ -74,12 +82,16 @@ def command_line() -> Iterator[None]:
         for number, line in enumerate(error.lines()):
             say(line if number else f"error: {line}")
         raise SystemExit(error.exit_code) from None
+    except Interrupted as ended:
+        say(ended.said)
+        raise
     except KeyboardInterrupt:
-        say(STOPPED)
         raise SystemExit(INTERRUPTED) from None
     except SystemExit as ended:
-        if ended.code == INTERRUPTED:  # as typer ends after Ctrl-C, without a word
-            say(STOPPED)
+        if isinstance(
+            ended.__context__, BrokenPipeError
+        ):  # as typer ends it, with the code of gaps
+            raise SystemExit(CLOSED) from None
         raise
 
 
@@ -135,9 +147,9 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> No
 
     shown = Table(box=None, header_style="bold", pad_edge=False)
     for heading in headings:
-        shown.add_column(Text(visible(heading)))
+        shown.add_column(Text(_writable(visible(heading))))
     for row in rows:
-        shown.add_row(*(Text(_cell(cell)) for cell in row))
+        shown.add_row(*(Text(_writable(_cell(cell))) for cell in row))
     Console().print(shown)
 
 
@@ -148,6 +160,11 @@ def print_lines(rows: Iterable[Sequence[object]]) -> None:
 
 def _cell(value: object) -> str:
     return "" if value is None else visible(str(value))
+
+
+def _writable(text: str) -> str:
+    """The text as stdout will write it, so that its width can be told: see `open_streams`."""
+    return text.encode(sys.stdout.encoding, "backslashreplace").decode(sys.stdout.encoding)
 
 
 def print_json(value: object) -> None:
