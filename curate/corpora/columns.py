@@ -17,13 +17,14 @@ from curate.errors import UsageError
 # it; likewise of the one that names the image, and of the one that holds it
 CAPTION_COLUMNS = (
     *("text", "texts", "caption", "captions", "prompt", "prompts", "description", "descriptions"),
-    *("sentence", "sentences", "comment", "alt_text", "alt", "raw", "title"),
+    *("txt", "sentence", "sentences", "comment", "alt_text", "alt", "raw", "title"),
 )
 KEY_COLUMNS = (
     *("file_name", "filename", "filepath", "file_path", "file", "image_file", "image_name"),
-    *("image_path", "img_path", "path", "image_id", "id", "key", "image", "img", "url"),
+    *("image_path", "img_path", "path", "image_id", "id", "key", "__key__", "image"),
+    *("img", "url"),
 )
-IMAGE_COLUMNS = ("image", "img", "picture", "photo", "jpg", "png", "webp")
+IMAGE_COLUMNS = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp")
 # field of `sources.base.FoundImage` -> names of what states it, as imagefolder datasets,
 # gallery-dl, img2dataset and boorus write them
 FACT_COLUMNS: Mapping[str, Sequence[str]] = {

@@ -1,37 +1,31 @@
-"""Captions of Hugging Face datasets on disk: Arrow and Parquet files, folders with metadata.
+"""Hugging Face datasets on disk: what `datasets` saved or cached, and Parquet of any origin."""
 
-Only the columns with captions and names are read, never an image.
-"""
-
-import csv
-import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+import os
+from array import array
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from curate.corpora import tables
-from curate.corpora.columns import (
-    CAPTION_COLUMNS,
-    IMAGE_COLUMNS,
-    KEY_COLUMNS,
-    cut_captions,
-    find_column,
-    read_facts,
-)
+import numpy as np
+
+from curate.corpora.arrow import ArrowTable, BrokenFileError
+from curate.corpora.columns import CAPTION_COLUMNS
+from curate.corpora.data_file import DataFile
+from curate.corpora.folder import IMAGE_SUFFIXES
 from curate.corpora.notes import ReadNotes
 from curate.corpora.partition import ImageCaptions, Partition
 from curate.corpora.records import ImageRecord
 from curate.errors import InputError
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-METADATA_FILES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
-_SAMPLE_BYTES = 1 << 16  # bytes
+_STATE = "state.json"  # names the Arrow files of a split; source: `Dataset.save_to_disk`
+_SPLITS = "dataset_dict.json"  # names the splits; source: `DatasetDict.save_to_disk`
+_OF_THE_FORMAT = (_STATE, _SPLITS, "dataset_info.json", "dataset_infos.json")
+_UNREAD_SUFFIXES = {*IMAGE_SUFFIXES, ".txt", ".caption", ".json", ".jsonl", ".csv", ".tsv", ".tar"}
 _COLUMN_FIX = (
     f"rename the column with the captions to caption; known are {', '.join(CAPTION_COLUMNS)}"
 )
@@ -39,7 +33,10 @@ _COLUMN_FIX = (
 
 @dataclass(frozen=True)
 class HuggingFace:
-    """Arrow and Parquet files with a caption a row, and the image perhaps."""
+    """Arrow and Parquet files: a row an image, with its captions, and its bytes perhaps.
+
+    Rows of one split that name their image alike are of one image, with the captions of all.
+    """
 
     path: Path  # a folder, or one of the files
     files: Sequence[Path]
@@ -47,280 +44,203 @@ class HuggingFace:
     kind: str = "hugging-face"
 
     @property
+    def root(self) -> Path:
+        """The folder that names of files start from."""
+        return self.path if self.path.is_dir() else self.path.parent
+
+    @property
     def missing(self) -> list[str]:
         """What the folder names and does not hold."""
         return [f"{file}: data file is missing" for file in self.files if not file.is_file()]
 
     def partitions(self, prefix: str = "") -> list[Partition]:
-        """A part for each data file."""
-        root = self.path if self.path.is_dir() else self.path.parent
-        return huggingface_partitions(root, self.files)[0]
+        """A part for each data file, and one for what is not read.
+
+        Raises:
+            InputError: no data file is there, or none that can be read has captions.
+        """
+        files = self._files_there()
+        _check_captions(files)
+        unread = self._unread(files)
+        told = Partition(partial(_tell_unread, unread), salt="unread", digest=" ".join(unread))
+        return [*([told] if unread else ()), *(_partition(file, prefix) for file in files)]
 
     def records(
         self, notes: ReadNotes, keys: Collection[str] | None = None
     ) -> Iterator[ImageRecord]:
-        """Every row with its image, as far as it is stored."""
-        root = self.path if self.path.is_dir() else self.path.parent
-        for file in self.files:
-            name = file.relative_to(root).as_posix()
-            caption, named = find_columns(file)
-            key_of = row_keys(file, name)
-            image = find_column(read_schema(file).names, IMAGE_COLUMNS)
-            number = 0
-            for read in row_groups(file):
-                for row in read(read_schema(file).names).to_pylist():
-                    key = key_of(number, row[named] if named else None)
-                    number += 1
-                    if keys is not None and key not in keys:
-                        continue
-                    held = row.get(image) if image else None
-                    data = held.get("bytes") if isinstance(held, dict) else held
-                    captions = cut_captions(row[caption], whole=self.whole)
-                    yield ImageRecord(key, captions, data=data, facts=read_facts(row))
+        """Every row's images: their bytes, or a file of this folder that the row names."""
+        files = self._files_there()
+        list(_tell_unread(self._unread(files), notes))
+        notes.broken += self.missing
+        repeated = _repeated_captions(files)
+        first: dict[str, object] = {}  # of repeated names: the image that came first
+        for file in files:
+            with _told(file, notes):
+                for record in file.records(notes, keys):
+                    if record.key in repeated:
+                        image = record.file or (record.data and sha256(record.data).digest())
+                        if record.key in first:
+                            if image and image != first[record.key]:
+                                notes.leave_out("other images of the same name", record.key)
+                            continue
+                        first[record.key] = image
+                        record = replace(record, captions=repeated[record.key])
+                    yield record
+
+    def _files_there(self) -> list[DataFile]:
+        there = [DataFile(self.root, f, self.whole) for f in self.files if f.is_file()]
+        if not there:
+            fix = "name the folder that save_to_disk wrote, or copy it again"
+            raise InputError(self.files[0], "data file is missing", fix=fix)
+        return there
+
+    def _unread(self, files: Sequence[DataFile]) -> list[str]:
+        """Images and texts that lie beside the tables, by their paths in the folder."""
+        if not self.path.is_dir():
+            return []
+        named = {place for file in files for place in file.files_beside()}
+        beside = (Path(place, name) for place, names in _walk(self.path) for name in names)
+        return [
+            file.relative_to(self.path).as_posix()
+            for file in beside
+            if file.suffix.lower() in _UNREAD_SUFFIXES
+            if file.name not in _OF_THE_FORMAT and file not in named
+        ]
+
+
+def _partition(file: DataFile, prefix: str) -> Partition:
+    status = file.path.stat()
+    salt = f"hugging-face {file.whole} {file.names_files} {prefix}"
+    digest = f"{file.key_start} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+    return Partition(partial(_read_captions, file, prefix), (file.path,), salt, digest)
+
+
+def _read_captions(file: DataFile, prefix: str, notes: ReadNotes) -> Iterator[ImageCaptions]:
+    """The images of a file; if it breaks, those before, and a sentence."""
+    silent = True
+    with _told(file, notes):
+        for key, said in file.captions(notes):
+            silent = silent and not said
+            yield prefix + key, said
+        if silent:
+            notes.silent.append(f"{file.name} holds no caption")
+
+
+def _tell_unread(unread: Sequence[str], notes: ReadNotes) -> Iterator[ImageCaptions]:
+    """No image, but a word on each file that is none of the tables."""
+    for name in unread:
+        notes.leave_out("files beside the tables, which alone are read", name)
+    yield from ()
+
+
+@contextmanager
+def _told(file: DataFile, notes: ReadNotes) -> Iterator[None]:
+    """One file that breaks is told of; the others count."""
+    try:
+        yield
+    except BrokenFileError as error:
+        notes.broken.append(f"{file.path}: cannot be read in full ({error})")
+
+
+def _check_captions(files: Sequence[DataFile]) -> None:
+    """Refuse data of which no file that can be read has a column with captions."""
+    read = []
+    for file in files:
+        with suppress(BrokenFileError):
+            if file.table.captions or file.table.label:
+                return
+            read.append(file)
+    if read:
+        names = ", ".join(read[0].table.schema.names) or "none"
+        problem = f"no column with captions; its columns are {names}"
+        raise InputError(read[0].path, problem, fix=_COLUMN_FIX)
+
+
+def _repeated_captions(files: Sequence[DataFile]) -> dict[str, tuple[str, ...]]:
+    """For each key that comes more than once, what all its rows say.
+
+    Eight bytes are held for each row, and captions only of these keys.
+    """
+    hashes = array("q")
+    for file in files:
+        if file.names_images:
+            with suppress(BrokenFileError):
+                hashes.extend(hash(key) for key, _ in file.captions(ReadNotes()))
+    values, counts = np.unique(np.frombuffer(hashes, np.int64), return_counts=True)
+    often = set(values[counts > 1].tolist())
+    found: dict[str, dict[str, None]] = {}
+    for file in files if often else ():
+        with suppress(BrokenFileError):
+            for key, said in file.captions(ReadNotes()):
+                if hash(key) in often:
+                    found.setdefault(key, {}).update(dict.fromkeys(said))
+    return {key: tuple(said) for key, said in found.items()}
 
 
 def find_data_files(folder: Path) -> list[Path]:
-    """The data files of a dataset folder, ascending; none if it is something else.
+    """The data files below a folder, ascending; none if it is something else.
 
-    A folder counts if `datasets` saved it, or it holds Parquet files or an image folder's
-    metadata: at its top, in `data`, or in a folder for each split.
+    What `save_to_disk` wrote names its files; of other folders all Parquet and Arrow files count,
+    but those that `datasets` kept of its own work (`cache-*.arrow`) and manifests of ours. Where
+    images lie there, too, one of the files must hold images or name those beside it: img2dataset
+    writes a table beside its images that only repeats what stands there.
+
+    Raises:
+        InputError: a folder cannot be listed, or the state of a saved dataset cannot be read.
     """
-    found: set[Path] = set()
-    for place in (folder, *sorted(p for p in folder.iterdir() if p.is_dir() and _is_visible(p))):
-        named = [place / name for name in METADATA_FILES if (place / name).is_file()]
-        if named:
-            found.update(named[:1])
-        elif (place / "dataset_info.json").is_file():
-            found.update(_saved_files(place))
-        else:
-            patterns = ("*.parquet",) if place == folder else ("*.parquet", "*/*.parquet")
-            found.update(p for each in patterns for p in place.glob(each) if _is_visible(p))
+    found: list[Path] = []
+    images = False
+    for place, names in _walk(folder):
+        found += _data_files(Path(place), names)
+        images = images or any(Path(n).suffix.lower() in IMAGE_SUFFIXES for n in names)
+    if images and not any(_holds_or_names_images(DataFile(folder, file)) for file in found):
+        return []
     return sorted(found)
 
 
-def _is_visible(path: Path) -> bool:
-    return not path.name.startswith((".", "_"))
+def _holds_or_names_images(file: DataFile) -> bool:
+    with suppress(BrokenFileError):
+        return file.table.image is not None or file.names_files
+    return False
 
 
-def _saved_files(folder: Path) -> list[Path]:
-    """The Arrow files of one split as `save_to_disk` wrote it, or of the library's cache."""
-    state = folder / "state.json"
-    if state.is_file():
-        try:
-            listed = json.loads(state.read_bytes())["_data_files"]
-            return [folder / entry["filename"] for entry in listed]
-        except (OSError, ValueError, LookupError, TypeError):
-            fix = "save the dataset again with save_to_disk"
-            raise InputError(state, "not readable", fix=fix) from None
-    return [p for p in folder.glob("*.arrow") if not p.name.startswith("cache-")]
+def _walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Each folder with the names of its files, hidden ones not among them."""
+
+    def refuse(error: OSError) -> None:
+        problem = f"cannot be listed ({error.strerror})"
+        raise InputError(error.filename, problem, fix="correct its permissions")
+
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = sorted(n for n in folders if not n.startswith((".", "_")))
+        yield place, sorted(n for n in names if not n.startswith((".", "_")))
 
 
-def huggingface_partitions(
-    folder: Path, found: Sequence[Path]
-) -> tuple[list[Partition], list[str]]:
-    """A part for each data file of `folder`, and a sentence for each that is not there.
+def _data_files(place: Path, names: Sequence[str]) -> list[Path]:
+    """The data files that lie in a folder, or should."""
+    arrow = [n for n in names if n.endswith(".arrow") and not n.startswith("cache-")]
+    if _STATE in names and (arrow or "dataset_info.json" in names):
+        return [place / entry["filename"] for entry in _read_json(place / _STATE, "_data_files")]
+    tables = [n for n in names if n.lower().endswith(".parquet")]
+    ours = [n for n in tables if n == "manifest.parquet" and not is_foreign_parquet(place / n)]
+    found = [place / name for name in [*arrow, *tables] if name not in ours]
+    if _SPLITS in names:
+        states = (place / split / _STATE for split in _read_json(place / _SPLITS, "splits"))
+        found += [state for state in states if not state.is_file()]
+    return found
 
-    Raises:
-        InputError: none is there, or the first readable file has no column with captions.
-    """
-    there = [file for file in found if file.is_file()]
-    if not there:
-        fix = "name the folder that save_to_disk wrote, or copy it again"
-        raise InputError(found[0], "data file is missing", fix=fix)
-    for file in there:  # one that cannot be read is told of later, with what else there is
-        with suppress(BrokenFileError):
-            find_columns(file)
-            break
-    made = []
-    for file in there:
-        name = file.relative_to(folder).as_posix()
-        made.append(Partition(partial(_read_captions, file, name), (file,), f"hugging {name}"))
-    return made, [f"{file}: data file is missing" for file in found if file not in there]
+
+def _read_json(path: Path, field: str) -> list[Any]:
+    try:
+        return list(json.loads(path.read_bytes())[field])
+    except (OSError, ValueError, LookupError, TypeError):
+        fix = "save the dataset again with save_to_disk"
+        raise InputError(path, "not readable", fix=fix) from None
 
 
 def is_foreign_parquet(file: Path) -> bool:
-    """Whether a Parquet file was written by somebody else."""
+    """Whether a Parquet file was written by somebody else; one that cannot be read may be ours."""
     try:
-        return b"fubuki" not in (read_schema(file).metadata or {})
+        return b"fubuki" not in (ArrowTable(file).schema.metadata or {})
     except BrokenFileError:
         return False
-
-
-class BrokenFileError(Exception):
-    """A data file that cannot be read."""
-
-    def __init__(self, error: Exception) -> None:
-        """Say what the reader of the file says, on one line."""
-        super().__init__(str(error).partition("\n")[0].removesuffix("."))
-
-
-def _read_captions(file: Path, name: str, reading: ReadNotes) -> Iterator[ImageCaptions]:
-    """The rows of a file; if it breaks, those before, and a sentence."""
-    silent = True
-    try:
-        for key, said in _caption_rows(file, name):
-            silent = silent and not any(map(str.strip, said))
-            yield key, said
-    except BrokenFileError as error:
-        reading.broken.append(f"{file}: cannot be read in full ({error})")
-        return
-    if silent:
-        reading.silent.append(f"{name} holds no caption")
-
-
-def _caption_rows(file: Path, name: str) -> Iterator[ImageCaptions]:
-    caption, image = find_columns(file)
-    if file.suffix == ".csv":
-        columns, split = (image or "file_name", caption), split_prefix(name)
-        yield from tables.read_table(file, ReadNotes(), columns=columns, prefix=split)
-        return
-    key_of = row_keys(file, name)
-    for number, (said, key) in enumerate(_captions_and_names(file, caption, image)):
-        yield key_of(number, key), [said] if isinstance(said, str) else [c for c in said or () if c]
-
-
-def row_keys(file: Path, name: str) -> Callable[[int, object], str]:
-    """What gives the key of a row by its number in the file and its name, if it has one."""
-    split, own = split_prefix(name), row_key_prefix(file, name)
-    return lambda number, key: f"{own}{number}" if key is None else f"{split}{key}"
-
-
-def row_key_prefix(file: Path, name: str) -> str:
-    """What keys of rows without a name begin with: another file of the same name has others.
-
-    Eight digits of a hash over the file's size and its first and last 64 KiB: enough to tell
-    files apart, and quick for those of many gigabytes.
-    """
-    size = file.stat().st_size
-    with file.open("rb") as stream:
-        whole = hashlib.sha256(f"{size} ".encode() + stream.read(_SAMPLE_BYTES))
-        stream.seek(max(0, size - _SAMPLE_BYTES))
-        whole.update(stream.read())
-    return f"{name}@{whole.hexdigest()[:8]}#"
-
-
-def split_prefix(name: str) -> str:
-    """What keys begin with: `train/` for `train/data-0.arrow` and for `data/train-0.parquet`.
-
-    Names of images may start anew in every split.
-    """
-    folder, _, file = name.rpartition("/")
-    stem = file.partition(".")[0]
-    within = stem.partition("-")[0] if "-" in stem and not stem.startswith("data-") else ""
-    named = [] if folder == "data" and within else [folder]
-    return "".join(f"{part}/" for part in (*named, within) if part)
-
-
-def _captions_and_names(file: Path, caption: str, image: str | None) -> Iterator[tuple[Any, Any]]:
-    """For each row a caption, a list of them or nothing; and its name, if it has one."""
-    if file.suffix == ".jsonl":
-        for number, record in _json_records(file):
-            said = record.get(caption)
-            if not isinstance(said, str | list | None) or _value_kind(said or "") == "other":
-                problem = f"{caption} is neither text nor a list of texts"
-                raise InputError(f"{file} line {number}", problem, fix=_COLUMN_FIX)
-            yield said, record.get(image) if image else None
-        return
-    import pyarrow as pa
-
-    try:
-        for read in row_groups(file):
-            captions = read([caption])[caption].to_pylist()
-            yield from zip(captions, row_names(read, image), strict=True)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise BrokenFileError(error) from None
-
-
-ReadColumns = Callable[[list[str]], "pa.Table"]
-
-
-def row_groups(file: Path) -> Iterator[ReadColumns]:
-    """For each group of rows of an Arrow or Parquet file, what reads columns of it."""
-    import pyarrow as pa
-    import pyarrow.parquet as parquet
-
-    if file.suffix == ".parquet":
-        with parquet.ParquetFile(file) as table:
-            for group in range(table.num_row_groups):
-                yield partial(table.read_row_group, group)
-    else:
-        with pa.ipc.open_stream(pa.memory_map(str(file))) as batches:
-            for batch in batches:
-                yield pa.Table.from_batches([batch]).select
-
-
-def row_names(read: ReadColumns, column: str | None) -> list[Any]:
-    """The names of the rows of a group; None where there is none."""
-    return read([column])[column].to_pylist() if column else [None] * read([]).num_rows
-
-
-def read_schema(file: Path) -> "pa.Schema":
-    """The columns of an Arrow or Parquet file.
-
-    Raises:
-        BrokenFileError: it is none.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as parquet
-
-    try:
-        if file.suffix == ".parquet":
-            return parquet.read_schema(file)
-        with pa.ipc.open_stream(pa.memory_map(str(file))) as batches:
-            return batches.schema
-    except (pa.ArrowException, OSError) as error:
-        raise BrokenFileError(error) from None
-
-
-def _json_records(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    problem = "not a JSON object"
-    for number, record in tables.json_lines(file, problem, _COLUMN_FIX):
-        if not isinstance(record, dict):
-            raise InputError(f"{file} line {number}", problem, fix=_COLUMN_FIX)
-        yield number, record
-
-
-def find_columns(file: Path) -> tuple[str, str | None]:
-    """The columns with captions and with names, the second None where there is none.
-
-    Raises:
-        InputError: no column holds captions.
-        BrokenFileError: the file cannot be read.
-    """
-    kinds = _column_kinds(file)
-    texts = (name for name in CAPTION_COLUMNS if kinds.get(name) in ("text", "texts"))
-    caption = next(texts, None)
-    if caption is None:
-        problem = f"no column with captions; its columns are {', '.join(kinds) or 'none'}"
-        raise InputError(file, problem, fix=_COLUMN_FIX)
-    names = (n for n in KEY_COLUMNS if kinds.get(n) in ("text", "number") and n != caption)
-    return caption, next(names, None)
-
-
-def _column_kinds(file: Path) -> dict[str, str]:
-    """Each column by name: "text", "texts" (lists of them), "number" or "other"."""
-    if file.suffix == ".csv":
-        first = next(tables.numbered_lines(file), (1, ""))[1]
-        return {name.strip(): "text" for name in next(csv.reader([first]), [])}
-    if file.suffix == ".jsonl":
-        record = next(_json_records(file), (0, {}))[1]
-        return {name: _value_kind(value) for name, value in record.items()}
-    return {field.name: _arrow_kind(field.type) for field in read_schema(file)}
-
-
-def _arrow_kind(kind: "pa.DataType") -> str:
-    from pyarrow import types
-
-    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
-        return "text"
-    if types.is_dictionary(kind):
-        return _arrow_kind(kind.value_type)
-    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
-        return "texts" if _arrow_kind(kind.value_type) == "text" else "other"
-    return "number" if types.is_integer(kind) else "other"
-
-
-def _value_kind(value: object) -> str:
-    if isinstance(value, list):
-        return "texts" if all(isinstance(one, str) for one in value) else "other"
-    return {str: "text", int: "number"}.get(type(value), "other")

@@ -21,7 +21,8 @@ from curate.system.files import file_sha256
 
 MAX_CACHE_BYTES = 4 << 30  # bytes kept in the user's folder; files in use are kept beyond it
 _HASHED_MODULES = (  # what is read, how it is cut into words, and which lemmas these have
-    *("build.py", "columns.py", "corpus.py", "folder.py", "huggingface.py", "lemmas.py"),
+    *("arrow.py", "build.py", "columns.py", "corpus.py", "data_file.py", "folder.py"),
+    *("huggingface.py", "lemmas.py"),
     *("metadata.py", "notes.py", "partition.py", "records.py", "scripts.py", "segment.py"),
     *(
         "shards.py",

@@ -157,7 +157,7 @@ class CaptionIndex:
             said += [*told.broken, *told.silent]
         self.left_out: dict[str, int] = dict(sorted(notes.left_out.items()))  # reason -> how many
         self.named: dict[str, list[str]] = notes.named  # reason -> names of some of them
-        self.remarks: tuple[str, ...] = tuple(notes.remarks)  # sentences: what is used, and how
+        self.remarks: tuple[str, ...] = tuple(notes.said_of_use())  # what is used, and how
         self.incomplete: tuple[str, ...] = tuple(sorted(said))  # sentences: what is not counted
 
     @cached_property

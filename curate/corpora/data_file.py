@@ -1,0 +1,184 @@
+"""One Arrow or Parquet file as images with captions: what each row says, and where its image is."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+from curate.corpora.arrow import ArrowTable, BrokenFileError, find_texts, image_bytes, key_prefix
+from curate.corpora.columns import LineCuts, plain_name, read_captions, read_facts
+from curate.corpora.notes import ReadNotes
+from curate.corpora.partition import ImageCaptions
+from curate.corpora.records import ImageRecord
+
+GOT = "success"  # what img2dataset's column `status` says of an image that it got
+Said = tuple[int, list[str], tuple[str, ...], Mapping[str, Any]]  # number, keys, captions, values
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file with a row an image, or several; reading it may raise `arrow.BrokenFileError`."""
+
+    root: Path  # folder that its name, and the names of images, start from
+    path: Path
+    whole: bool = False  # a text of several lines is one caption
+
+    @cached_property
+    def table(self) -> ArrowTable:
+        """Its columns and rows."""
+        return ArrowTable(self.path)
+
+    @property
+    def name(self) -> str:
+        """Its path in the folder."""
+        return self.path.relative_to(self.root).as_posix()
+
+    @cached_property
+    def key_start(self) -> str:
+        """What keys of rows without a name begin with."""
+        return key_prefix(self.path, self.name)
+
+    @property
+    def names_images(self) -> bool:
+        """Whether a column names the images, so that a name may come twice."""
+        with suppress(BrokenFileError):
+            return self.table.key is not None
+        return False
+
+    @cached_property
+    def names_files(self) -> bool:
+        """Whether its first row names a file of the folder instead of holding its image."""
+        with suppress(BrokenFileError):
+            for _, values in self.table.rows(self._image_columns()):
+                return self._find_file(values) is not None
+        return False
+
+    def files_beside(self) -> Iterator[Path]:
+        """The files of the folder that are images of its rows."""
+        with suppress(BrokenFileError):
+            for _, values in self.table.rows(self._image_columns()) if self.names_files else ():
+                if file := self._find_file(values):
+                    yield file
+
+    def captions(self, notes: ReadNotes) -> Iterator[ImageCaptions]:
+        """Each image's key and captions, no image read."""
+        for _, keys, said, _ in self._rows(notes, self._caption_columns()):
+            yield from ((key, said) for key in keys)
+
+    def records(
+        self, notes: ReadNotes, keys: Collection[str] | None = None
+    ) -> Iterator[ImageRecord]:
+        """Each image; a row's images are read when its turn comes, and only if it is wanted."""
+        table, wanted = self.table, None
+        light = self._caption_columns()
+        if keys is not None:
+            rows = self._rows(ReadNotes(), light)
+            wanted = [number for number, own, _, _ in rows if any(key in keys for key in own)]
+        columns = list(dict.fromkeys([*light, *self._image_columns(), *table.facts]))
+        for _, own, said, values in self._rows(notes, columns, wanted):
+            for place, key in enumerate(own):
+                if keys is None or key in keys:
+                    yield self._record(key, said, values, place)
+
+    def _record(
+        self, key: str, said: tuple[str, ...], values: Mapping[str, Any], place: int
+    ) -> ImageRecord:
+        """The image at a place of its row."""
+        facts = read_facts({name: values[name] for name in self.table.facts})
+        cell = _cells(values, self.table.image)[place]
+        if data := image_bytes(cell):
+            return ImageRecord(key, said, data=data, facts=facts)
+        named = self._name_of(cell, values) or key
+        file = self._file_beside(named)
+        return ImageRecord(
+            key, said, file, reason=None if file else f"missing:{named}", facts=facts
+        )
+
+    def _rows(
+        self, notes: ReadNotes, columns: Sequence[str], wanted: Sequence[int] | None = None
+    ) -> Iterator[Said]:
+        """The rows that are images; the others are left out, by reason and name."""
+        table, cuts = self.table, LineCuts()
+        counts: Iterator[int | None] = repeat(None)
+        if table.several_images and table.image not in columns:
+            counts = iter(table.image_counts())
+        for (number, values), count in zip(table.rows(columns, wanted), counts, strict=False):
+            key = self._key(number, values[table.key] if table.key else None)
+            if table.status and values[table.status] != GOT:
+                notes.leave_out("failed downloads", key)
+                continue
+            if count is None:
+                count = len(_cells(values, table.image)) if table.image in columns else 1
+            keys = [key] if count < 2 else [f"{key}/{place}" for place in range(count)]
+            if count > 1:
+                notes.remark("rows with several images, each with all captions of its row", key)
+            if table.image is None and not self.names_files:
+                notes.remark("images not at hand, only named in tables", key)
+            yield number, keys, self._said(key, values, notes, cuts), values
+        cuts.remark(self.path, notes)
+
+    def _said(
+        self, key: str, values: Mapping[str, Any], notes: ReadNotes, cuts: LineCuts
+    ) -> tuple[str, ...]:
+        """The captions of a row; what is no text is left out and named."""
+        table = self.table
+        texts = {name: find_texts(values[name]) for name in table.captions}
+        if texts or not table.label:
+            wanted = [plain_name(name) for name in table.captions]
+            return read_captions(texts, notes, key, whole=self.whole, cuts=cuts, wanted=wanted)
+        column, names = table.label
+        if not isinstance(values[column], int) or values[column] not in range(len(names)):
+            return ()
+        notes.remark(f"captions that are the names of classes, by the column {column}", key)
+        return (names[values[column]].replace("_", " "),)
+
+    def _caption_columns(self) -> list[str]:
+        """The columns that say what an image is called and what is said of it."""
+        table = self.table
+        label = [table.label[0]] if table.label and not table.captions else []
+        return [*table.captions, *label, *(name for name in (table.key, table.status) if name)]
+
+    def _image_columns(self) -> list[str]:
+        """The columns that hold images, or name files with them."""
+        return [name for name in (self.table.image, self.table.key) if name]
+
+    def _name_of(self, cell: object, values: Mapping[str, Any]) -> str | None:
+        """What a row calls its image, where it does not hold it."""
+        path = cell.get("path") if isinstance(cell, dict) else None
+        name = path or (values[self.table.key] if self.table.key else None)
+        return None if name is None else str(name)
+
+    def _find_file(self, values: Mapping[str, Any]) -> Path | None:
+        """The file that a row names and whose bytes it does not hold."""
+        cell = _cells(values, self.table.image)[0]
+        named = self._name_of(cell, values)
+        return self._file_beside(named) if named and not image_bytes(cell) else None
+
+    def _file_beside(self, name: str) -> Path | None:
+        """A file of the folder by the name in a row; an address elsewhere is never followed."""
+        with suppress(OSError, ValueError):
+            for place in () if "://" in name else (self.path.parent / name, self.root / name):
+                if place.is_file() and place.resolve().is_relative_to(self.root.resolve()):
+                    return place
+        return None
+
+
+def _cells(values: Mapping[str, Any], column: str | None) -> Sequence[object]:
+    """What a row holds as images, at least one cell."""
+    cell = values[column] if column else None
+    return (cell or [None]) if isinstance(cell, list) else [cell]
+
+
+def split_prefix(name: str) -> str:
+    """What keys begin with: `train/` for `train/data-0.arrow` and for `data/train-0.parquet`.
+
+    Names of images may start anew in every split.
+    """
+    folder, _, file = name.rpartition("/")
+    stem = file.partition(".")[0]
+    within = stem.partition("-")[0] if "-" in stem and not stem.startswith("data-") else ""
+    named = [] if folder == "data" and within else [folder]
+    return "".join(f"{part}/" for part in (*named, within) if part)
