@@ -77,9 +77,7 @@ def test_a_command_fetches_into_the_folder_that_was_named(
     assert run_vocab_gaps("prompts.txt", "--data", "my data", "--pairs", "off") == 1
     out, err = capsys.readouterr()
     assert "thin\tmage\t2\t1\tcurate fetch openverse --query mage --data 'my data'" in out
-    assert err.startswith(
-        "my data: 2 images with 2 captions\n  rows counted, but not checked yet: 1\n"
-    )
+    assert err.startswith("my data: 2 images with 2 captions\n  counted, but not checked yet: 1\n")
 
 
 @pytest.mark.parametrize(
@@ -114,7 +112,7 @@ def test_exit_codes_of_warnings_and_of_clean_prompts(folder: Path):
     [
         (["absent.txt"], 3, "error: absent.txt: no such file\n  fix: "),
         (["prompts.txt", "--data", "absent"], 3, "error: absent: no such file or folder\n  fix: "),
-        (["prompts.txt", "--data", "."], 3, "error: .: neither a dataset nor shards here\n  fix: "),
+        (["prompts.txt", "--data", "."], 3, "error: .: holds no image with a caption, nor"),
         (
             ["prompts.txt", "--profile", "big"],
             2,
@@ -154,6 +152,7 @@ def test_json_holds_every_word_with_its_place(folder: Path, capsys: pytest.Captu
     assert found["schema"] == "vocab-gaps/1"
     assert found["data"] == {
         "path": "captions.jsonl", "kind": "captions", "images": 30, "captions": 30, "rows": {},
+        "named": {}, "remarks": [],
         "incomplete": [], "notes": [],
     }  # fmt: skip
     assert found["profile"] == {"name": "finetune", "min": 5, "target": 30}

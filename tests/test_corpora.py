@@ -2,19 +2,13 @@
 
 import hashlib
 import json
-import re
-from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as parquet
 import pytest
 from captioned_shards import THREE, write_shards
-from PIL import Image
 
 from curate.corpora import tables
 from curate.corpora.corpus import find_corpora, find_corpus
-from curate.corpora.huggingface import row_key_prefix
 from curate.dataset.folder import Dataset
 from curate.dataset.manifest import Manifest
 from curate.dataset.sample import Caption, Sample, Verdict
@@ -67,10 +61,10 @@ def test_counts_the_rows_that_can_teach(tmp_path: Path):
         assert shown(found, "dog") == ["t-1", "t-4", "t-6"]
         assert shown(found, "snow") == ["t-6"]
         assert found.left_out == {
-            "counted, but not checked yet": 2,
-            "not allowed for training (hold)": 1,
-            "without words": 1,
+            "images not allowed for training (hold)": 1,
+            "images without caption": 1,
         }
+        assert found.remarks == ("counted, but not checked yet: 2",)
 
 
 def test_says_nothing_of_rows_where_all_can_teach(tmp_path: Path):
@@ -185,7 +179,7 @@ def test_a_line_of_a_megabyte_is_read(tmp_path: Path):
 
 def test_says_that_data_is_missing_or_holds_nothing(tmp_path: Path):
     assert error_of(tmp_path / "absent").endswith("absent: no such file or folder")
-    assert error_of(tmp_path) == f"{tmp_path}: neither a dataset nor shards here"
+    assert error_of(tmp_path) == f"{tmp_path}: the folder is empty"
 
 
 # shards
@@ -260,7 +254,7 @@ def test_a_shard_without_captions_is_told_of(tmp_path: Path):
         found = opened(tmp_path)
         silent = "train-000001.tar: shard holds no caption; images not counted: 2"
         assert found.incomplete == (silent,)
-        assert (found.images, found.left_out) == (1, {"without words": 2})
+        assert (found.images, found.left_out) == (1, {"images without caption": 2})
 
     write_shards(tmp_path, [{"t-2": []}])
     assert error_of(tmp_path) == (
@@ -281,166 +275,3 @@ def test_an_index_that_cannot_be_read_is_an_error(tmp_path: Path, text: str, mes
     (tmp_path / "index.json").write_text(text)
 
     assert error_of(tmp_path).startswith(f"{tmp_path / 'index.json'}: {message}")
-
-
-# Hugging Face datasets, written by the library itself
-
-
-def picture() -> Image.Image:
-    return Image.new("RGB", (8, 8), "red")
-
-
-def table(captions: Sequence[object], **columns: Sequence[object]):
-    import datasets
-
-    return datasets.Dataset.from_dict({"caption": list(captions), **columns})
-
-
-def test_reads_what_save_to_disk_wrote(tmp_path: Path):
-    import datasets
-
-    pictures = [picture() for _ in range(3)]
-    saved = table(["a dog", None, "dogs in snow"], image=pictures)
-    saved = saved.cast_column("image", datasets.Image())
-    saved.save_to_disk(tmp_path / "saved", num_shards=2)
-
-    origin = find_corpus(tmp_path / "saved")
-    found = index.open_index(origin)
-    assert (origin.kind, len(origin.partitions)) == ("hugging-face", 2)
-    assert [re.sub("@[0-9a-f]{8}#", "#", key) for key in shown(found, "dog")] == [
-        "data-00000-of-00002.arrow#0",
-        "data-00001-of-00002.arrow#0",
-    ]
-    assert found.left_out == {"without words": 1}
-
-
-def test_rows_without_names_are_other_images_in_another_file_of_the_same_name(tmp_path: Path):
-    for name, caption in [("a", "a dog"), ("b", "a wolf"), ("copy", "a dog")]:
-        (tmp_path / name).mkdir()
-        table([caption]).to_parquet(tmp_path / name / "train.parquet")
-
-    both = index.open_index(find_corpora([tmp_path / "a", tmp_path / "b"]))
-    assert (both.images, len(both.images_with("dog")), len(both.images_with("wolf"))) == (2, 1, 1)
-    same = index.open_index(find_corpora([tmp_path / "a", tmp_path / "copy"]))
-    assert same.images == 1
-
-
-def test_splits_of_a_saved_dictionary_are_counted_together(tmp_path: Path):
-    import datasets
-
-    splits = {"train": table(["a dog"], id=[1]), "test": table(["a dog", "snow"], id=[1, 2])}
-    datasets.DatasetDict(splits).save_to_disk(tmp_path / "saved")
-
-    assert shown(opened(tmp_path / "saved"), "dog") == ["test/1", "train/1"]
-    assert shown(opened(tmp_path / "saved" / "train"), "dog") == ["1"]
-
-
-@pytest.mark.parametrize("folder", ["", "data", "train"])
-def test_reads_folders_of_parquet(tmp_path: Path, folder: str):
-    (tmp_path / folder).mkdir(exist_ok=True)
-    lists_of_captions = [["a dog", "an animal"], ["snow", None], []]
-    named = table(lists_of_captions, image_id=["x", "y", "z"])
-    named.to_parquet(tmp_path / folder / "train-00000-of-00001.parquet")
-    found = opened(tmp_path)
-
-    assert found.captions == 3
-    assert [key.rpartition("/")[2] for key in shown(found, "dog")] == ["x"]
-
-
-def test_reads_a_single_parquet_file(tmp_path: Path):
-    pa_table = pa.table({"text": ["a dog"], "path": ["a/b.png"]})
-    parquet.write_table(pa_table, tmp_path / "some.parquet")
-
-    assert shown(opened(tmp_path / "some.parquet"), "dog") == ["a/b.png"]
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("metadata.jsonl", '{"file_name": "a.png", "text": "a dog"}\n{"file_name": "b.png"}\n'),
-        ("metadata.csv", "file_name,prompt,size\na.png,a dog,3\nb.png,,4\n"),
-    ],
-)
-def test_reads_the_metadata_of_an_image_folder(tmp_path: Path, name: str, text: str):
-    for split in ("train", "test"):
-        (tmp_path / split).mkdir()
-        (tmp_path / split / name).write_text(text)
-        picture().save(tmp_path / split / "a.png")
-
-    found = opened(tmp_path)
-    assert shown(found, "dog") == ["test/a.png", "train/a.png"]
-    assert found.left_out == {"without words": 2}
-
-
-def test_a_dataset_without_captions_is_an_error_that_names_its_columns(tmp_path: Path):
-    import datasets
-
-    saved = datasets.Dataset.from_dict({"label": [1], "what": ["a dog"]})
-    saved.save_to_disk(tmp_path / "saved")
-    saved.to_parquet(tmp_path / "some.parquet")
-
-    (file,) = (tmp_path / "saved").glob("*.arrow")
-    problem = "no column with captions; its columns are label, what"
-    assert error_of(tmp_path / "saved") == f"{file}: {problem}"
-    assert error_of(tmp_path / "some.parquet") == (
-        f"{tmp_path / 'some.parquet'}: neither a manifest nor a table of captions: {problem}"
-    )
-
-
-def test_counts_what_is_left_of_a_damaged_dataset(tmp_path: Path):
-    table(["a dog"]).to_parquet(tmp_path / "a.parquet")
-    table(["dogs"]).to_parquet(tmp_path / "b.parquet")
-    whole = (tmp_path / "a.parquet").read_bytes()
-    (tmp_path / "a.parquet").write_bytes(whole[:-100])
-
-    found = opened(tmp_path)
-    assert shown(found, "dog") == [f"{row_key_prefix(tmp_path / 'b.parquet', 'b.parquet')}0"]
-    (sentence,) = found.incomplete
-    assert sentence.startswith(f"{tmp_path / 'a.parquet'}: cannot be read in full (")
-
-    (tmp_path / "b.parquet").write_bytes(b"PAR")
-    assert error_of(tmp_path).startswith(f"{tmp_path}: no caption to count words in (")
-    (tmp_path / "a.parquet").write_bytes(whole)
-    assert shown(opened(tmp_path), "dog") == [
-        f"{row_key_prefix(tmp_path / 'a.parquet', 'a.parquet')}0"
-    ]
-
-
-def test_a_saved_dataset_cut_short_is_told_of(tmp_path: Path):
-    table([f"a dog {n}" for n in range(5000)]).save_to_disk(tmp_path / "saved", num_shards=2)
-    second = tmp_path / "saved" / "data-00001-of-00002.arrow"
-    second.write_bytes(second.read_bytes()[:20_000])
-    found = opened(tmp_path / "saved")
-
-    assert found.images >= 2500
-    (sentence,) = found.incomplete
-    assert sentence.startswith(f"{second}: cannot be read in full (")
-
-    second.unlink()
-    assert opened(tmp_path / "saved").incomplete == (f"{second}: data file is missing",)
-    (tmp_path / "saved" / "data-00000-of-00002.arrow").unlink()
-    assert error_of(tmp_path / "saved").endswith("data-00000-of-00002.arrow: data file is missing")
-
-
-def test_a_data_file_without_captions_is_told_of(tmp_path: Path):
-    table(["a dog"]).to_parquet(tmp_path / "a.parquet")
-    table([None, ""]).cast_column("caption", _string()).to_parquet(tmp_path / "b.parquet")
-
-    found = opened(tmp_path)
-    assert found.incomplete == ("b.parquet holds no caption",)
-    assert found.left_out == {"without words": 2}
-
-
-def _string() -> object:
-    import datasets
-
-    return datasets.Value("string")
-
-
-def test_a_bad_line_of_metadata_is_an_error(tmp_path: Path):
-    file = tmp_path / "metadata.jsonl"
-    file.write_text('{"file_name": "a.png", "text": "a dog"}\n{"file_name": "b.png", "text": 3}\n')
-    assert error_of(tmp_path) == f"{file} line 2: text is neither text nor a list of texts"
-
-    file.write_text('{"file_name": "a.png", "text": "a dog"}\n[]\n')
-    assert error_of(tmp_path) == f"{file} line 2: not a JSON object"

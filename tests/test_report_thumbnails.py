@@ -15,8 +15,8 @@ from PIL import Image
 from recorded_progress import RecordedProgress
 from rows import row
 
+from curate.corpora.arrow import key_prefix as row_key_prefix
 from curate.corpora.corpus import find_corpora, find_corpus
-from curate.corpora.huggingface import row_key_prefix
 from curate.dataset.folder import Dataset
 from curate.dataset.manifest import Manifest
 from curate.dataset.sample import Caption
@@ -129,7 +129,7 @@ def test_files_named_by_a_list(tmp_path: Path):
     assert found["move.gif"].reason == "GIF is not decoded"
     for name in names[3:]:
         assert found[name].data_uri is None
-        assert found[name].reason == "no such file beside the data"
+        assert found[name].reason == "the image itself is not here"
 
 
 def test_a_file_too_large_is_not_read(tmp_path: Path):
@@ -178,7 +178,7 @@ def test_a_hugging_face_dataset(tmp_path: Path, write: Callable[[Path], None]):
     assert opened(found[keys[1]]).size == (96, 96)
     assert [one.license for one in found.values()] == [None, "MIT", None, "MIT"]
     assert found[keys[2]].reason == "text is not decoded"
-    assert found[keys[3]].reason == "no image was stored"
+    assert found[keys[3]].reason == "the image itself is not here"
 
 
 def test_an_image_folder_with_metadata(tmp_path: Path):

@@ -1,12 +1,13 @@
 """Where captions come from: a dataset folder, a manifest, shards, a list, a Hugging Face folder."""
 
-from collections.abc import Callable, Iterator, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from curate.corpora import folder, huggingface, tables, tars
-from curate.corpora.notes import ReadNotes
+from curate.corpora.notes import NO_CAPTION, ReadNotes
 from curate.corpora.partition import ImageCaptions, Partition
 from curate.corpora.records import Reader
 from curate.corpora.shards import shard_partitions
@@ -42,10 +43,31 @@ class Corpus:
     reader: Reader | None = None  # of what is no dataset, manifest or shards of ours
     prefix: str = ""  # before the keys of its images
 
-    def no_captions_error(self, why: str = "") -> InputError:
-        """The error for data that holds no caption at all."""
-        problem = f"no caption to count words in{f' ({why})' if why else ''}"
+    def no_captions_error(
+        self, left_out: Mapping[str, int] | None = None, why: str = ""
+    ) -> InputError:
+        """The error for data that holds no caption at all.
+
+        Args:
+            left_out: reason -> how many are not used.
+            why: a sentence: what is broken in it.
+        """
         fix = _CAPTION_FIXES.get(self.kind, f"curate caption --data {self.path}")
+        without = (left_out or {}).get(NO_CAPTION, 0)
+        if self.kind == "folder" and not without and not why:
+            problem = "holds no image with a caption, nor anything else that is read"
+            if not any(self.path.iterdir()):
+                problem = "the folder is empty"
+            fix = "put images into it, and what each shows beside it: NAME.txt beside NAME.png"
+            return InputError(self.path, problem, fix=fix)
+        if self.kind in ("folder", "tars", "hugging-face") and without:
+            why = why or f"images without caption: {without:,}"
+            door = {"folder": "folder", "tars": "shards", "hugging-face": "hf"}[self.kind]
+            fetch = shlex.join(["curate", "fetch", door, str(self.path)])
+            fix += (
+                f"; or count the names of its files: {fetch} --license ID, then curate vocab-gaps"
+            )
+        problem = f"no caption to count words in{f' ({why})' if why else ''}"
         return InputError(self.path, problem, fix=fix)
 
 
@@ -152,7 +174,7 @@ def _trainable_captions(
         if decision in ("hold", "deny"):
             reading.leave_out(f"images not allowed for training ({decision})", sample.key)
         elif not said:
-            reading.leave_out("images without caption", sample.key)
+            reading.leave_out(NO_CAPTION, sample.key)
         else:
             unchecked += decision is None
             yield sample.key, said

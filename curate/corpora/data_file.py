@@ -15,6 +15,7 @@ from curate.corpora.partition import ImageCaptions
 from curate.corpora.records import ImageRecord
 
 GOT = "success"  # what img2dataset's column `status` says of an image that it got
+_SEVERAL_LINES = "texts of several lines, a caption a line; --captions whole makes each one caption"
 Said = tuple[int, list[str], tuple[str, ...], Mapping[str, Any]]  # number, keys, captions, values
 
 
@@ -118,7 +119,9 @@ class DataFile:
             if table.image is None and not self.names_files:
                 notes.remark("images not at hand, only named in tables", key)
             yield number, keys, self._said(key, values, notes, cuts), values
-        cuts.remark(self.path, notes)
+        if cuts.texts:
+            example = f'{self.name}: "{cuts.example[0][:60]}" and "{cuts.example[1][:60]}"'
+            notes.remark(_SEVERAL_LINES, example, cuts.texts)
 
     def _said(
         self, key: str, values: Mapping[str, Any], notes: ReadNotes, cuts: LineCuts
@@ -140,6 +143,9 @@ class DataFile:
         table = self.table
         label = [table.label[0]] if table.label and not table.captions else []
         return [*table.captions, *label, *(name for name in (table.key, table.status) if name)]
+
+    def _key(self, number: int, name: object) -> str:
+        return f"{self.key_start}{number}" if name is None else f"{split_prefix(self.name)}{name}"
 
     def _image_columns(self) -> list[str]:
         """The columns that hold images, or name files with them."""

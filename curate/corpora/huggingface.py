@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from curate.corpora.arrow import ArrowTable, BrokenFileError
-from curate.corpora.columns import CAPTION_COLUMNS
+from curate.corpora.columns import CAPTION_COLUMNS, find_column
 from curate.corpora.data_file import DataFile
 from curate.corpora.folder import IMAGE_SUFFIXES
 from curate.corpora.notes import ReadNotes
@@ -24,6 +24,7 @@ from curate.errors import InputError
 
 _STATE = "state.json"  # names the Arrow files of a split; source: `Dataset.save_to_disk`
 _SPLITS = "dataset_dict.json"  # names the splits; source: `DatasetDict.save_to_disk`
+ADDRESS_COLUMNS = ("url", "image_url", "img_url", "uri", "link")  # of images elsewhere
 _OF_THE_FORMAT = (_STATE, _SPLITS, "dataset_info.json", "dataset_infos.json")
 _UNREAD_SUFFIXES = {*IMAGE_SUFFIXES, ".txt", ".caption", ".json", ".jsonl", ".csv", ".tsv", ".tar"}
 _COLUMN_FIX = (
@@ -86,6 +87,15 @@ class HuggingFace:
                         first[record.key] = image
                         record = replace(record, captions=repeated[record.key])
                     yield record
+
+    def address_column(self) -> str | None:
+        """The column with addresses of images, where no file holds or names one that is here."""
+        files = self._files_there()
+        if any(_holds_or_names_images(file) for file in files):
+            return None
+        with suppress(BrokenFileError):
+            return find_column(files[0].table.schema.names, ADDRESS_COLUMNS)
+        return None
 
     def _files_there(self) -> list[DataFile]:
         there = [DataFile(self.root, f, self.whole) for f in self.files if f.is_file()]

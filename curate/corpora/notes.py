@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+NO_CAPTION = "images without caption"  # a reason
 MOST_NAMED = 5  # of what is not used for one reason, that are named in a sentence
 
 

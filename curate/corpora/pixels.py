@@ -21,6 +21,7 @@ from curate.system import sandbox
 
 _RIGHTS = ("license", "source", "page_url", "author")
 _NO_IMAGE = "no image was stored"
+_NOT_HERE = "the image itself is not here"
 Locations = Iterable[tuple[str, "ImageLocation"]]
 CaptionsByKey = Mapping[str, Sequence[str]]  # key -> what is said of the image
 
@@ -138,7 +139,7 @@ def _through_reader(corpus: Corpus, keys: Collection[str]) -> Locations:
     for record in records:
         place = ImageLocation(record.file, record.data, offset=record.offset, size=record.size)
         if record.file is None and record.data is None:
-            place = ImageLocation(reason=_NO_IMAGE)
+            place = ImageLocation(reason=_NOT_HERE)
         license, author, page = (
             text if isinstance(text := record.facts.get(name), str) and text else None
             for name in ("license_text", "author", "page_url")

@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from curate.corpora.notes import TOLD, ReadNotes
+from curate.corpora.notes import NO_CAPTION, TOLD, ReadNotes
 from curate.corpora.partition import ImageCaptions, Partition
 from curate.index import cache
 from curate.index.segment import Segment, clean_line, load_segment, open_segment, write_segment
@@ -116,7 +116,7 @@ def _caption_chunks(rows: Iterable[ImageCaptions], reading: ReadNotes) -> Iterat
     for key, said in rows:
         texts = [text for text in map(clean_line, said) if text and not text.isspace()]
         if not texts:
-            reading.leave_out("images without caption", key)
+            reading.leave_out(NO_CAPTION, key)
             continue
         if len(images) >= MAX_FILE_IMAGES or size > MAX_FILE_CHARS:
             yield images, {"more": True}

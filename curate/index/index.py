@@ -371,7 +371,8 @@ def open_index(corpus: Corpus, progress: Progress = SILENT, *, jobs: int = 1) ->
         build.open_segments(corpus.partitions, progress, jobs=jobs), corpus.missing
     )
     if not found.images and corpus.kind != "none":
-        raise corpus.no_captions_error(found.incomplete[0] if found.incomplete else "")
+        why = found.incomplete[0] if found.incomplete else ""
+        raise corpus.no_captions_error(found.left_out, why)
     return found
 
 

@@ -3,10 +3,13 @@
 from pathlib import Path
 
 from curate.errors import UsageError
-from curate.sources import contact, folder, openverse, pixabay, shards, terms
+from curate.sources import contact, folder, huggingface, openverse, pixabay, shards, terms
 from curate.sources.base import Source
 
-SOURCES: tuple[Source, ...] = (folder.SOURCE, shards.SOURCE, openverse.SOURCE, pixabay.SOURCE)
+SOURCES: tuple[Source, ...] = (
+    *(folder.SOURCE, huggingface.SOURCE, shards.SOURCE),
+    *(openverse.SOURCE, pixabay.SOURCE),
+)
 
 
 def find_source(name: str) -> Source:

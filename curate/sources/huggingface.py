@@ -1,0 +1,57 @@
+"""Hugging Face datasets on disk: folders that `datasets` saved, Parquet and Arrow files."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from curate.errors import InputError
+from curate.sources.base import Listing, Source
+from curate.sources.local import AuthorOption, CaptionsOption, LicenseOption, list_records
+
+
+def listing(
+    without: Path,
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder, .parquet or .arrow file.")],
+    *,
+    license: LicenseOption = None,
+    author: AuthorOption = None,
+    captions: CaptionsOption = "lines",
+) -> Listing:
+    """List the images in the tables of a folder, or in one table.
+
+    Raises:
+        InputError: no such data, or it holds no image, only names or addresses of them.
+    """
+    from curate.corpora import corpus
+    from curate.corpora.columns import is_whole
+    from curate.corpora.huggingface import HuggingFace
+
+    whole = is_whole(captions)
+    named = shlex.quote(str(path))
+    if not path.exists():
+        raise InputError(path, "no such file or folder", fix="curate fetch hf PATH")
+    reader = corpus.open_reader(path, whole=whole, without=without)
+    if not isinstance(reader, HuggingFace):
+        problem = f"no Parquet or Arrow files with images here, it is read as {reader.kind}"
+        source = "shards" if reader.kind == "tars" else "folder"
+        raise InputError(path, problem, fix=f"curate fetch {source} {named}")
+    if address := reader.address_column():
+        problem = f"holds no image, only addresses of them (column {address})"
+        fix = (
+            f"download them with img2dataset: img2dataset --url_list {named} --input_format parquet"
+            f" --url_col {shlex.quote(address)} --output_format webdataset --output_folder images; "
+            "then: curate fetch shards images"
+        )
+        raise InputError(path, problem, fix=fix)
+    return list_records(reader, license=license, author=author)
+
+
+SOURCE = Source(
+    name="hf",
+    summary="Hugging Face datasets on disk, and Parquet with images",
+    help="Take the images of a Hugging Face dataset on disk: saved folders, Parquet, Arrow.",
+    listing=listing,
+    terms=("You state the licence of what states none: --license ID.",),
+)
