@@ -169,13 +169,13 @@ def test_memory_is_bounded_by_text_too(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from curate.corpora import corpus, tables
+from curate.corpora import corpus, delimited
 from curate.index import index, segment
 
 def killing(*arguments, **named):
     os.kill(os.getpid(), signal.SIGKILL)
 
-setattr({"reading": tables.csv, "filling": segment, "naming": Path}[sys.argv[2]],
+setattr({"reading": delimited.csv, "filling": segment, "naming": Path}[sys.argv[2]],
         {"reading": "reader", "filling": "_write_forms", "naming": "replace"}[sys.argv[2]], killing)
 index.open_index(corpus.find_corpus(Path(sys.argv[1])))
 """

@@ -5,12 +5,29 @@ same as JSON, `captions.jsonl`, `captions.txt` with a line `NAME<tab>caption` an
 captions, and the `meta*.json` of kohya's sd-scripts.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from curate.corpora.columns import (
+    CAPTION_COLUMNS,
+    KEY_COLUMNS,
+    LineCuts,
+    caption_columns,
+    columns_not_read,
+    find_column,
+    plain_name,
+    read_captions,
+    read_facts,
+)
+from curate.corpora.delimited import looks_like_image
 from curate.corpora.notes import ReadNotes
+from curate.corpora.rows import BrokenRows, numbered_lines
+from curate.corpora.tables import file_name_of, iterate_rows, no_column_error
+from curate.errors import InputError
 
 # files that are metadata by their name; others may be by what they hold: see `is_metadata`
 METADATA_NAMES = (
@@ -21,6 +38,14 @@ METADATA_NAMES = (
     ),
     *("metadata.parquet", "metadata.json", "captions.json", "captions.txt"),
     *("meta.json", "meta_cap.json", "meta_clean.json", "meta_lat.json"),
+)
+_FIX = 'write a row an image, {"file_name": "a.png", "text": "a white dog"} or file_name,text'
+_LINES_FIX = "write a line an image: its name, a tab, its caption"
+_LOOKED_AT = 20  # rows of a file that tell whether it is metadata
+_NAMED_LINE = re.compile(  # `a.png<tab>a dog`, `a.jpg#0 a dog`, `a b.webp: a dog`
+    r"\s*(?P<name>\S.*?\.(?:jpe?g|jfif|png|webp|gif|bmp|tiff?|avif|jxl|heic))(?:#\d+)?"
+    r"(?:\s*[\t|,;:]\s*|\s+|$)(?P<text>.*)",
+    re.IGNORECASE,
 )
 
 
@@ -41,7 +66,25 @@ def is_metadata(file: Path) -> bool:
     beside `captions.png`; any `.json` is one that lists captions by file as COCO or kohya's
     scripts do.
     """
-    raise NotImplementedError
+    name = file.name.casefold()
+    if name == "captions.txt":
+        lines = numbered_lines(file, BrokenRows(file, ReadNotes(), _FIX))
+        first = [text for _, text in islice(lines, _LOOKED_AT) if text.strip()]
+        return _is_table(first) or (
+            bool(first) and 2 * sum(bool(_NAMED_LINE.match(text)) for text in first) > len(first)
+        )
+    if name in METADATA_NAMES:
+        return True
+    if not name.endswith(".json"):
+        return False
+    try:
+        rows = [row for _, row in islice(iterate_rows(file, ReadNotes()), _LOOKED_AT)]
+    except InputError:
+        return False
+    named = [row for row in rows if looks_like_image(str(row.get("file_name", "")))]
+    kohya = [row for row in rows if "train_resolution" in row]
+    told = [row for row in rows if caption_columns(n for n, v in row.items() if v)[0]]
+    return bool(told) and (2 * len(named) > len(rows) or 2 * len(kohya) > len(rows))
 
 
 def read_metadata(file: Path, whole: bool, notes: ReadNotes) -> list[MetadataRow]:
@@ -56,4 +99,48 @@ def read_metadata(file: Path, whole: bool, notes: ReadNotes) -> list[MetadataRow
     Raises:
         InputError: nothing in it can be read, or no column names the images.
     """
-    raise NotImplementedError
+    cuts, columns, found = LineCuts(), dict[str, None](), []
+    for where, row in _rows(file, notes):
+        columns |= dict.fromkeys(row)
+        captions = read_captions(row, notes, where, whole=whole, cuts=cuts)
+        name = file_name_of(row)
+        if name is not None:
+            found.append(MetadataRow(where, name, captions, read_facts(row)))
+        elif captions:
+            notes.leave_out("captions in rows that name no image", where, len(captions))
+        else:
+            notes.leave_out("rows that name no image", where)
+    if columns and find_column(columns, KEY_COLUMNS) is None:
+        raise no_column_error(file, list(columns), KEY_COLUMNS, "names of images", "file_name")
+    cuts.remark(file, notes)
+    if unused := columns_not_read(columns, KEY_COLUMNS):
+        notes.remarks.append(f"{file}: columns not used: {', '.join(unused)}")
+    return found
+
+
+def _rows(file: Path, notes: ReadNotes) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows of a table, or of a text with a line an image."""
+    if file.suffix.lower() != ".txt":
+        yield from iterate_rows(file, notes, fix=_FIX)
+        return
+    broken = BrokenRows(file, notes, _LINES_FIX)
+    if _is_table([text for _, text in islice(numbered_lines(file, broken), 1)]):
+        yield from iterate_rows(file, notes, fix=_FIX)
+        return
+    broken, rows = BrokenRows(file, notes, _LINES_FIX), 0
+    for number, text in numbered_lines(file, broken):
+        where = f"{file} line {number}"
+        if said := _NAMED_LINE.match(text.strip()):
+            rows += 1
+            yield where, {"file_name": said["name"], "text": said["text"]}
+        elif text.strip():
+            broken.leave_out(where, "no name of an image at its start")
+    broken.finish(rows)
+
+
+def _is_table(lines: list[str]) -> bool:
+    """Whether the first line names columns: `image,caption`, as the captions of Flickr8k have."""
+    if not lines:
+        return False
+    names = {plain_name(name) for name in re.split(r"[,;\t|]", lines[0])}
+    return bool(names & set(CAPTION_COLUMNS)) and bool(names & set(KEY_COLUMNS))

@@ -1,4 +1,4 @@
-"""Plain lists of captions: JSON lines, and tables with the columns image and caption."""
+"""Rows of tables, one reader for all that are read; and lists of captions, a row an image."""
 
 import csv
 import json
@@ -9,15 +9,106 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from curate.corpora.columns import cut_captions
+from curate.corpora.columns import (
+    CAPTION_COLUMNS,
+    KEY_COLUMNS,
+    LineCuts,
+    caption_columns,
+    find_column,
+    near_column,
+    read_captions,
+)
+from curate.corpora.delimited import delimited_rows, looks_like_image
+from curate.corpora.json_rows import json_rows
 from curate.corpora.notes import ReadNotes
 from curate.corpora.partition import ImageCaptions, Partition, unreadable_error
 from curate.corpora.records import ImageRecord
+from curate.corpora.rows import MAX_LINE_BYTES, BrokenRows
 from curate.errors import InputError
 
-MAX_LINE_BYTES = 1 << 20  # bytes of a line; a caption is a sentence or a few
 LIST_FIX = 'write lines like {"image": "a.png", "captions": ["a white dog"]}, or image,caption'
-TABLE_SUFFIXES = (".jsonl", ".csv", ".tsv")
+JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+TABLE_SUFFIXES = (*JSON_SUFFIXES, ".csv", ".tsv", ".tab")
+KNOWN_COLUMNS = (*CAPTION_COLUMNS, *KEY_COLUMNS)
+
+
+def iterate_rows(
+    path: Path,
+    notes: ReadNotes,
+    *,
+    known: Sequence[str] = KNOWN_COLUMNS,
+    fix: str = LIST_FIX,
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each row of a table by the names of its columns, and where it stands: "FILE line 3".
+
+    CSV and its kin, JSON lines, JSON and Parquet, by the ending. A row that cannot be read is left
+    out by name; so is a value whose key an object has twice.
+
+    Args:
+        path: the table.
+        notes: hears of what is left out, and of what had to be guessed.
+        known: names of columns that are looked for, as `columns.plain_name` gives them.
+        fix: how the table should look, for the error.
+
+    Raises:
+        InputError: the file or every row of it cannot be read.
+    """
+    broken = BrokenRows(path, notes, fix)
+    suffix, rows = path.suffix.lower(), 0
+    if suffix == ".parquet":
+        found = parquet_rows(path, broken)
+    elif suffix in JSON_SUFFIXES:
+        found = json_rows(path, broken, known)
+    else:
+        found = delimited_rows(path, broken, known)
+    for where, row in found:
+        rows += 1
+        yield where, row
+    broken.finish(rows)
+
+
+def parquet_rows(path: Path, broken: BrokenRows) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each row of a Parquet file, without its images.
+
+    Raises:
+        InputError: it is no Parquet file.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    number = 0
+    try:
+        with parquet.ParquetFile(path) as table:
+            light = [field.name for field in table.schema_arrow if not _holds_bytes(field.type)]
+            for batch in table.iter_batches(columns=light):
+                for record in batch.to_pylist():
+                    number += 1
+                    yield f"{path} row {number}", record
+    except (pa.ArrowException, OSError) as error:
+        problem = f"not Parquet ({str(error).splitlines()[0]})" if not number else "cut short"
+        broken.leave_out(f"{path} row {number + 1}" if number else str(path), problem)
+
+
+def _holds_bytes(kind: Any) -> bool:
+    from pyarrow import types
+
+    if types.is_struct(kind):
+        return any(_holds_bytes(kind.field(n).type) for n in range(kind.num_fields))
+    return bool(types.is_binary(kind) or types.is_large_binary(kind))
+
+
+def file_name_of(row: dict[str, Any]) -> str | None:
+    """The name of its image that a row gives; None: it gives none.
+
+    The number behind it that parts captions of one image is left out: `a.jpg#0`, as in Flickr8k.
+    """
+    named = {n: v for n, v in row.items() if isinstance(v, str | int) and not isinstance(v, bool)}
+    column = find_column((n for n, v in named.items() if str(v).strip()), KEY_COLUMNS)
+    if column is None:
+        return None
+    text = str(named[column]).strip()
+    stem, sign, number = text.rpartition("#")
+    return stem if sign and number.isdecimal() and looks_like_image(stem) else text
 
 
 @dataclass(frozen=True)
@@ -47,9 +138,33 @@ class CaptionTable:
                 )
 
     def _read_captions(self, notes: ReadNotes) -> Iterator[tuple[str, tuple[str, ...]]]:
-        read = read_json_lines if self.path.suffix.lower() == ".jsonl" else read_table
-        for key, said in read(self.path, notes):
-            yield key, cut_captions(list(said), whole=self.whole)
+        cuts, columns = LineCuts(), dict[str, None]()
+        rows = iterate_rows(self.path, notes)
+        for number, (where, row) in enumerate(rows, 1):
+            columns |= dict.fromkeys(row)
+            captions = read_captions(row, notes, where, whole=self.whole, cuts=cuts)
+            yield file_name_of(row) or f"{self.path.name}#{number}", captions
+        if columns and not caption_columns(columns)[0]:
+            raise no_column_error(self.path, list(columns), CAPTION_COLUMNS, "captions", "caption")
+        cuts.remark(self.path, notes)
+
+
+def no_column_error(
+    path: Path, columns: Sequence[str], wanted: Sequence[str], what: str, name: str
+) -> InputError:
+    """The error for a table that lacks a column, with the one that it may be.
+
+    Args:
+        path: the table.
+        columns: those it has.
+        wanted: the names that were looked for.
+        what: what the column would hold.
+        name: what it should be called.
+    """
+    near = near_column(columns, wanted)
+    hint = f"; is it {near!r}?" if near else f"; its columns are {', '.join(columns)}"
+    fix = f"rename the column with {what} to {name}; known are {', '.join(wanted)}"
+    return InputError(path, f"no column with {what}{hint}", fix=fix)
 
 
 def is_file(path: Path) -> bool:
@@ -57,22 +172,6 @@ def is_file(path: Path) -> bool:
     with suppress(OSError, ValueError):
         return path.is_file()
     return False
-
-
-def read_json_lines(path: Path, reading: ReadNotes) -> Iterator[ImageCaptions]:
-    """Yield each line's image with its captions.
-
-    Raises:
-        InputError: a line is something else, longer than MAX_LINE_BYTES or not UTF-8.
-    """
-    for number, record in json_lines(path, "not JSON", LIST_FIX):
-        said = record.get("captions", record.get("caption")) if isinstance(record, dict) else None
-        captions = [said] if isinstance(said, str) else said
-        if not isinstance(captions, list) or not all(isinstance(c, str) for c in captions):
-            raise InputError(f"{path} line {number}", "no captions in it", fix=LIST_FIX)
-        if not isinstance(record.get("image"), str):
-            raise InputError(f"{path} line {number}", "no image in it", fix=LIST_FIX)
-        yield record["image"], captions
 
 
 def json_lines(path: Path, problem: str, fix: str) -> Iterator[tuple[int, Any]]:

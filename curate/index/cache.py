@@ -20,19 +20,8 @@ from curate.index import segment
 from curate.system.files import file_sha256
 
 MAX_CACHE_BYTES = 4 << 30  # bytes kept in the user's folder; files in use are kept beyond it
-_HASHED_MODULES = (  # what is read, how it is cut into words, and which lemmas these have
-    *("arrow.py", "build.py", "columns.py", "corpus.py", "data_file.py", "folder.py"),
-    *("huggingface.py", "lemmas.py"),
-    *("metadata.py", "notes.py", "partition.py", "records.py", "scripts.py", "segment.py"),
-    *(
-        "shards.py",
-        "sidecars.py",
-        "tables.py",
-        "tar_samples.py",
-        "tars.py",
-        "tokens.py",
-        "word_lists.py",
-    ),
+_HASHED_MODULES = (  # what cuts captions into words, and which lemmas these have
+    *("build.py", "lemmas.py", "scripts.py", "segment.py", "tokens.py", "word_lists.py"),
     "wordnet.py",
 )
 _WORD_LIST_SUFFIXES = (".txt", ".zip", ".gz", ".tsv", ".json")  # of words
@@ -52,7 +41,8 @@ def _rules_hash() -> str:
     whole.update(version("simplemma").encode())
     for package in ("curate.corpora", "curate.index", "curate.text"):
         for file in sorted(resources.files(package).iterdir(), key=lambda entry: entry.name):
-            if file.name in _HASHED_MODULES or file.name.endswith(_WORD_LIST_SUFFIXES):
+            reads = package == "curate.corpora" and file.name.endswith(".py")
+            if reads or file.name in _HASHED_MODULES or file.name.endswith(_WORD_LIST_SUFFIXES):
                 whole.update(file.read_bytes())
     return whole.hexdigest()[:8]
 

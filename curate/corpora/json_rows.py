@@ -1,0 +1,219 @@
+"""Rows of JSON: an object a line, a list of objects, an object by file name, COCO's captions."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from curate.corpora.columns import (
+    CAPTION_COLUMNS,
+    KEY_COLUMNS,
+    caption_columns,
+    find_column,
+    plain_name,
+)
+from curate.corpora.encoding import conversion_command, decode_text
+from curate.corpora.partition import unreadable_error
+from curate.corpora.rows import BrokenRows, numbered_lines
+from curate.errors import InputError
+
+Row = tuple[str, dict[str, Any]]
+_NOT_AN_OBJECT = "not a JSON object"
+
+
+def json_rows(path: Path, broken: BrokenRows, known: Sequence[str]) -> Iterator[Row]:
+    """Each row of JSON with where it stands, whichever way the file puts them.
+
+    A text by itself is a row with a `text`; an object whose values are texts or objects has a row
+    for each, whose key is its `file_name`.
+
+    Args:
+        path: JSON, or JSON lines, whatever its ending.
+        broken: hears of what is no JSON and of values that are no rows.
+        known: names of columns: an object that has one is a row.
+
+    Raises:
+        InputError: nothing in it is JSON.
+    """
+    if _is_document(path, broken):
+        yield from _document_rows(path, _load_document(path, broken), broken, known)
+        return
+    for number, line in numbered_lines(path, broken):
+        if line.strip():
+            where = f"{path} line {number}"
+            try:
+                value = _loads(line, where, broken)
+            except (ValueError, RecursionError):
+                broken.leave_out(where, "not JSON")
+                continue
+            if (row := _as_row(value)) is not None:
+                yield where, row
+            else:
+                broken.leave_out(where, _NOT_AN_OBJECT)
+
+
+def _is_document(path: Path, broken: BrokenRows) -> bool:
+    """Whether the file is one JSON value, not one a line."""
+    quiet = BrokenRows(path, type(broken.notes)(), "")
+    filled = (line for _, line in numbered_lines(path, quiet) if line.strip())
+    first = next(filled, "")
+    alone = first != "" and next(filled, None) is None
+    try:
+        value = json.loads(first)
+    except (ValueError, RecursionError):
+        # a value over several lines; if it is none, either, each line is told of by itself
+        return first.lstrip()[:1] in ("[", "{") and _is_json(path)
+    return alone and (isinstance(value, list) or path.suffix.lower() == ".json")
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(decode_text(path.read_bytes()))
+    except (OSError, ValueError, RecursionError):
+        return path.suffix.lower() == ".json"
+    return True
+
+
+def _load_document(path: Path, broken: BrokenRows) -> Any:
+    try:
+        return _loads(decode_text(path.read_bytes()), str(path), broken)
+    except OSError as error:
+        raise unreadable_error(path, error) from None
+    except UnicodeDecodeError:
+        raise InputError(path, "not UTF-8 text", fix=conversion_command(path)) from None
+    except json.JSONDecodeError as error:
+        problem = f"not JSON ({error.msg}, column {error.colno})"
+        raise InputError(f"{path} line {error.lineno}", problem, fix=broken.fix) from None
+    except (ValueError, RecursionError):
+        raise InputError(path, "not JSON", fix=broken.fix) from None
+
+
+def _loads(text: str, where: str, broken: BrokenRows) -> Any:
+    """The value; of a key that an object has twice, the last counts and the others are named."""
+
+    def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(found)
+        if len(made) < len(found):
+            seen = set()
+            for key, _ in reversed(found):
+                if key in seen:
+                    reason = "values whose key is there again"
+                    broken.notes.leave_out(reason, f"{where}, {key}")
+                seen.add(key)
+        return made
+
+    return json.loads(text, object_pairs_hook=pairs)
+
+
+def _as_row(value: object) -> dict[str, Any] | None:
+    """An object as it is, a text as the `text` of one; None: it is no row."""
+    if isinstance(value, str):
+        return {"text": value}
+    return value if isinstance(value, dict) else None
+
+
+def _document_rows(
+    path: Path, document: Any, broken: BrokenRows, known: Sequence[str]
+) -> Iterator[Row]:
+    if isinstance(document, dict):
+        if (coco := _coco_rows(path, document, broken)) is not None:
+            yield from coco
+            return
+        inner = _inner_list(document)
+        if inner is None and find_column(document, known):
+            yield str(path), document
+            return
+        if inner is None:
+            yield from _rows_by_name(path, document, broken)
+            return
+        document = inner
+    for number, value in enumerate(document if isinstance(document, list) else [document], 1):
+        where = f"{path} entry {number}"
+        if (row := _as_row(value)) is not None:
+            yield where, _with_plain_sentences(row)
+        else:
+            broken.leave_out(where, _NOT_AN_OBJECT)
+
+
+def _inner_list(document: Mapping[str, Any]) -> list[Any] | None:
+    """The one list of rows that an object holds: `{"data": [{…}, …]}`, `{"prompts": ["…", …]}`."""
+    if find_column(document, KEY_COLUMNS):
+        return None
+    lists = []
+    for name, value in document.items():
+        if isinstance(value, list) and value:
+            kinds = (dict, str) if plain_name(name) in CAPTION_COLUMNS else (dict,)
+            if all(isinstance(one, kinds) for one in value):
+                lists.append(value)
+    return lists[0] if len(lists) == 1 else None
+
+
+def _rows_by_name(path: Path, document: Mapping[str, Any], broken: BrokenRows) -> Iterator[Row]:
+    """A row for each key: its text, its texts, or its object; kohya's tags where no caption is."""
+    for name, value in document.items():
+        where = f"{path} entry {name!r}"
+        if isinstance(value, str | list):
+            yield where, {"file_name": name, "text": value}
+        elif isinstance(value, dict):
+            row = {"file_name": name, **value}
+            if not caption_columns(n for n, v in value.items() if v)[0] and "tags" in value:
+                row["text"] = value["tags"]
+            yield where, row
+        else:
+            broken.leave_out(where, "neither text nor an object")
+
+
+def _with_plain_sentences(row: dict[str, Any]) -> dict[str, Any]:
+    """Karpathy's splits of COCO and Flickr30k: `sentences` is a list of objects with a `raw`."""
+    said = row.get("sentences")
+    if isinstance(said, list) and said and all(isinstance(s, dict) and "raw" in s for s in said):
+        return row | {"sentences": [sentence["raw"] for sentence in said]}
+    return row
+
+
+def _coco_rows(path: Path, document: Mapping[str, Any], broken: BrokenRows) -> Iterator[Row] | None:
+    """Images with the captions that name them, as COCO's captions are laid out; None: it is none.
+
+    Source: cocodataset.org, "Data format", image captioning.
+    """
+    images, annotations = document.get("images"), document.get("annotations")
+    if not isinstance(images, list) or not isinstance(annotations, list):
+        return None
+    return _join_coco(path, images, annotations, document.get("licenses"), broken)
+
+
+def _join_coco(
+    path: Path, images: list[Any], annotations: list[Any], licenses: object, broken: BrokenRows
+) -> Iterator[Row]:
+    said: dict[Any, list[Any]] = {}
+    for number, one in enumerate(annotations, 1):
+        where = f"{path} annotation {number}"
+        if not isinstance(one, dict) or not isinstance(one.get("image_id"), str | int):
+            broken.leave_out(where, "no image_id")
+        elif "caption" in one:
+            said.setdefault(one["image_id"], []).append((where, one["caption"]))
+    terms = {
+        one["id"]: one
+        for one in (licenses if isinstance(licenses, list) else ())
+        if isinstance(one, dict) and isinstance(one.get("id"), str | int)
+    }
+    for number, image in enumerate(images, 1):
+        where = f"{path} image {number}"
+        if not isinstance(image, dict) or not isinstance(image.get("id"), str | int):
+            broken.leave_out(where, "no id")
+            continue
+        row = {name: value for name, value in image.items() if name != "id"}
+        captions = []
+        for place, caption in said.pop(image["id"], ()):
+            if isinstance(caption, str):
+                captions.append(caption)
+            else:
+                broken.leave_out(place, "its caption is no text")
+        if isinstance(image.get("license"), str | int):
+            row["license"] = terms.get(image["license"], image["license"])
+        if isinstance(image.get("flickr_url"), str):
+            row.setdefault("page_url", image["flickr_url"])
+        yield where, row | {"captions": captions}
+    for left in said.values():
+        for place, _ in left:
+            broken.notes.leave_out("captions without an image", place)

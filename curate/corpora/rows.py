@@ -1,0 +1,97 @@
+"""Lines of a table, and its rows that cannot be read: each costs itself, and is named."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from curate.corpora.encoding import conversion_command, decode_text, text_encoding
+from curate.corpora.notes import ReadNotes
+from curate.corpora.partition import unreadable_error
+from curate.errors import InputError
+
+MAX_LINE_BYTES = 1 << 20  # bytes of a line; a caption is a sentence or a few
+BROKEN = "rows that cannot be read"
+_START_BYTES = 1 << 16
+
+
+@dataclass
+class BrokenRows:
+    """The rows of a file that cannot be read; the first is the error where no row can be."""
+
+    path: Path
+    notes: ReadNotes
+    fix: str  # how rows should look
+    first: InputError | None = None
+    not_utf8: int = 0  # lines
+
+    def leave_out(self, where: str, problem: str, fix: str = "") -> None:
+        """Name a row that is not used, and why."""
+        self.notes.leave_out(BROKEN, f"{where} ({problem})")
+        self.first = self.first or InputError(where, problem, fix=fix or self.fix)
+
+    def finish(self, rows: int) -> None:
+        """Say what is to be said once all is read.
+
+        Raises:
+            InputError: no row could be read though there are some.
+        """
+        if self.first and not rows:
+            raise self.first
+        if self.not_utf8:
+            fix = conversion_command(self.path)
+            self.notes.remarks.append(
+                f"{self.path}: lines that are not UTF-8 text: {self.not_utf8:,}; fix: {fix}"
+            )
+
+
+def numbered_lines(path: Path, broken: BrokenRows) -> Iterator[tuple[int, str]]:
+    """The lines of UTF-8 text with their numbers, their ends kept; or of UTF-16 with its mark.
+
+    Lines may end as on any system. One that is not UTF-8, or longer than MAX_LINE_BYTES, is left
+    out.
+
+    Raises:
+        InputError: the file cannot be read, or it is broken UTF-16.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(_START_BYTES)
+            if text_encoding(start) == "utf-16" or (b"\r" in start and b"\n" not in start):
+                yield from enumerate(io.StringIO(_whole_text(path), newline=None), 1)
+                return
+            file.seek(0)
+            lines = iter(partial(file.readline, MAX_LINE_BYTES), b"")
+            begun = False  # a long line, whose rest follows
+            number = 0
+            for line in lines:
+                goes_on, begun = begun, len(line) == MAX_LINE_BYTES and not line.endswith(b"\n")
+                number += not goes_on
+                if begun and not goes_on:
+                    problem = f"longer than {MAX_LINE_BYTES:,} bytes"
+                    broken.leave_out(f"{path} line {number}", problem)
+                if not begun and not goes_on and (text := _decode_line(line, number, broken)):
+                    yield number, text
+    except OSError as error:
+        raise unreadable_error(path, error) from None
+
+
+def _decode_line(line: bytes, number: int, broken: BrokenRows) -> str | None:
+    try:
+        return line.decode("utf-8-sig" if number == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        at = error.start + (3 if number == 1 and line.startswith(b"\xef\xbb\xbf") else 0)
+        problem = f"byte {at + 1} (0x{line[at]:02x}) is not UTF-8 text"
+        fix = "" if broken.first else conversion_command(broken.path)
+        broken.leave_out(f"{broken.path} line {number}", problem, fix)
+        broken.not_utf8 += 1
+        return None
+
+
+def _whole_text(path: Path) -> str:
+    try:
+        return decode_text(path.read_bytes())
+    except UnicodeDecodeError as error:
+        problem = f"byte {error.start + 1} is not {error.encoding.upper()} text"
+        raise InputError(path, problem, fix=conversion_command(path)) from None
