@@ -122,7 +122,7 @@ class CaptionTable:
 
     def partitions(self, prefix: str = "") -> list[Partition]:
         """One part: the file."""
-        salt = f"captions {self.path.suffix.lower()} {self.whole}"
+        salt = f"captions {self.path} {self.whole}"  # what is said names the file
         return [Partition(self._read_captions, (self.path,), salt)]
 
     def records(
