@@ -1,11 +1,8 @@
 """Rows of tables, one reader for all that are read; and lists of captions, a row an image."""
 
-import csv
-import json
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +18,9 @@ from curate.corpora.columns import (
 from curate.corpora.delimited import delimited_rows, looks_like_image
 from curate.corpora.json_rows import json_rows
 from curate.corpora.notes import ReadNotes
-from curate.corpora.partition import ImageCaptions, Partition, unreadable_error
+from curate.corpora.partition import Partition
 from curate.corpora.records import ImageRecord
-from curate.corpora.rows import MAX_LINE_BYTES, BrokenRows
+from curate.corpora.rows import BrokenRows
 from curate.errors import InputError
 
 LIST_FIX = 'write lines like {"image": "a.png", "captions": ["a white dog"]}, or image,caption'
@@ -172,84 +169,3 @@ def is_file(path: Path) -> bool:
     with suppress(OSError, ValueError):
         return path.is_file()
     return False
-
-
-def json_lines(path: Path, problem: str, fix: str) -> Iterator[tuple[int, Any]]:
-    """The number and the value of each line that is not blank.
-
-    Raises:
-        InputError: `problem`, where a line is no JSON; or as `numbered_lines`.
-    """
-    for number, line in numbered_lines(path):
-        if line.strip():
-            try:
-                value = json.loads(line)
-            except (ValueError, RecursionError):
-                raise InputError(f"{path} line {number}", problem, fix=fix) from None
-            yield number, value
-
-
-def read_table(
-    path: Path,
-    reading: ReadNotes,
-    *,
-    columns: tuple[str, str] = ("image", "caption"),
-    prefix: str = "",
-) -> Iterator[ImageCaptions]:
-    """Yield each row's image and caption, from a file with commas, or tabs if it ends in .tsv.
-
-    Args:
-        path: its first line names the columns.
-        reading: not used; every row counts.
-        columns: names of the columns of images and captions.
-        prefix: put before the name of each image.
-
-    Raises:
-        InputError: a column is not there, or a row has fewer fields than the first line, or more.
-    """
-    between = "\t" if path.suffix.lower() == ".tsv" else ","
-    rows = csv.reader((line for _, line in numbered_lines(path)), delimiter=between, strict=True)
-    image, caption = columns
-    try:
-        names = next(rows, None)
-        if names is None:
-            raise InputError(path, "empty, no captions to read", fix=LIST_FIX)
-        if image not in names or caption not in names:
-            problem = f"the first line does not name the columns {image} and {caption}"
-            fix = f"write {image},{caption} as its first line"
-            if len(names) == 1 and ";" in names[0]:
-                fix = "put commas between the columns, not semicolons"
-            raise InputError(path, problem, fix=fix)
-        key, said, count = names.index(image), names.index(caption), len(names)
-        for row in rows:
-            if len(row) == count:
-                yield prefix + row[key], (row[said],)
-            elif row:
-                problem = f"columns: {len(row)}; the first line names {count}"
-                fix = "put quotes around captions with commas; name every column"
-                raise InputError(f"{path} line {rows.line_num}", problem, fix=fix)
-    except csv.Error as error:
-        fix = 'put quotes around captions with commas or quotes, and write " in them as ""'
-        raise InputError(f"{path} line {rows.line_num}", str(error), fix=fix) from None
-
-
-def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines with their numbers, their ends kept.
-
-    Raises:
-        InputError: the file cannot be read, or a line is too long or not UTF-8.
-    """
-    try:
-        with path.open("rb") as file:
-            lines = iter(partial(file.readline, MAX_LINE_BYTES + 1), b"")
-            for number, line in enumerate(lines, 1):
-                if len(line) > MAX_LINE_BYTES:
-                    problem = f"longer than {MAX_LINE_BYTES:,} bytes; is it a list of captions?"
-                    raise InputError(f"{path} line {number}", problem, fix=LIST_FIX)
-                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
-    except UnicodeDecodeError as error:
-        odd = f"byte {error.start + 1} (0x{error.object[error.start]:02x}) is not UTF-8 text"
-        where = f"{path} line {number}"
-        raise InputError(where, odd, fix="save the whole list as UTF-8 text") from None
-    except OSError as error:
-        raise unreadable_error(path, error) from None
