@@ -79,13 +79,16 @@ TRAIN_ROOMS = {  # of `train`, along the way from captions to a published model
         *(*TRAIN_CORE, "config", "figures"),
         *("model", "text_encoder", "checkpoints", "data", "sampling"),
     },
-    "verification": {*TRAIN_CORE, "figures", "checkpoints", "sampling", "data.dataset"},
+    "verification": {
+        *(*TRAIN_CORE, "figures", "checkpoints", "sampling"),
+        *("data.dataset", "data.stored"),
+    },
     "publish": {*TRAIN_CORE, "checkpoints", "sampling"},
 }
 TRAIN_TOP = {"cli", "__main__"}
 TRAIN_READS = {  # of `curate`: rooms, or single modules
     *("errors", "formats", "system", "corpora", "vision"),
-    *("text.lemmas", "text.tokens", "prompts.reader", "rights.licences"),
+    *("text.lemmas", "text.tokens", "prompts.reader", "rights.licences", "images.decode"),
 }
 PIPELINES_READ = {  # a recipe types commands; it reads what they wrote, and draws
     *("curate", "curate.errors", "curate.system.files", "curate.system.web_page"),

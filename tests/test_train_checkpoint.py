@@ -1,6 +1,7 @@
 # ruff: noqa: F401, F811 fixtures
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from tests.packable import change_rows, dataset_of
 from tests.recorded_progress import Killed, KillingProgress
 from tests.training import encoder, quick, shards, trained
 from train.checkpoints import checkpoint
+from train.data.stored import open_images
 from train.sampling import sampler
 from train.training import resume
 from train.training import run as training_run
@@ -143,6 +145,11 @@ def test_a_model_carries_the_credits_of_its_pictures(tmp_path, trained, shards, 
     assert [c["key"] for c in checkpoint.read_credits(run)] == sorted(keys)  # each set once
 
 
+def credits_of(shards: Path, *keys: str) -> list[dict[str, str]]:
+    records = open_images(shards).records()
+    return checkpoint.collect_credits((key, said) for key, said in records if key in keys)
+
+
 def test_copies_of_an_image_are_credited_with_it(tmp_path):
     from train.publish.card import render_credits
 
@@ -150,7 +157,7 @@ def test_copies_of_an_image_are_credited_with_it(tmp_path):
     copy = {"dropped": "duplicate:t-001", "group": "t-000", "author": "B. Other"}
     change_rows(dataset, copy | {"license": "CC-BY-4.0"}, {"group": "t-000"})
     pack(dataset)
-    found = checkpoint.merge_credits([checkpoint.read_shard_credits(tmp_path, ["t-001"])])
+    found = checkpoint.merge_credits([credits_of(tmp_path, "t-001")])
     assert [(c["key"], c["creator"], c["license"], c["copy_of"]) for c in found] == [
         ("t-000", "B. Other", "CC-BY-4.0", "t-001"),
         ("t-001", "A. Nyone", "CC0-1.0", ""),
@@ -158,7 +165,7 @@ def test_copies_of_an_image_are_credited_with_it(tmp_path):
     said = render_credits("m", found)
     assert "The 1 images it was trained on" in said
     assert "| B. Other |" in said and "| t-000, the same image as t-001 |" in said
-    itself = checkpoint.read_shard_credits(tmp_path, ["t-001"])[:1]
+    itself = credits_of(tmp_path, "t-001")[:1]
     assert checkpoint.merge_credits([itself, [{**itself[0], "copy_of": "x"}]]) == itself
 
 

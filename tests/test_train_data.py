@@ -24,7 +24,8 @@ from tests.drawings import drawing, shapes, write_shards
 from tests.packable import change_rows, dataset_of
 from tests.recorded_progress import RecordedProgress
 from train import cli
-from train.data import dataset
+from train.data import dataset, tars
+from train.data.stored import open_images
 from train.data.tars import decode_image
 from train.size import Size
 
@@ -266,7 +267,7 @@ def test_a_shard_that_breaks_during_a_run_is_named(shards, tmp_path, how):
     folder = tmp_path / "shards"
     shutil.copytree(shards, folder, ignore=shutil.ignore_patterns(CACHE))
     pictures = dataset.load_images(folder, SMALL, limit=0)
-    first = dataset.tars.iterate_places(folder)
+    first = tars.iterate_places(folder)
     place = next(p for _, _, _, p in first if p.shard == 1)
     first.close()
     tar = folder / "train-000001.tar"
@@ -309,7 +310,7 @@ def test_shards_that_cannot_be_written_beside_are_kept_elsewhere():
         folder = write_shards(where / "shards", shapes("red"))
         with not_ours(folder):
             pictures = dataset.load_images(folder, SMALL, cache=own)
-            assert dataset.cache_folder(folder, own) == own
+            assert open_images(folder).cache_folder(own) == own
             with pytest.raises(InputError, match="cannot be written"):
                 dataset.load_images(folder, SMALL)
         assert len(pictures) == 3 and len(list(own.iterdir())) == 2

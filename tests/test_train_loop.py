@@ -99,7 +99,7 @@ def test_errors_of_the_command_line(tmp_path, shards, capsys):
     from train.cli import main
 
     cases = [
-        (["finetune", "--shards", str(tmp_path / "none")], 3, "no such folder"),
+        (["finetune", "--shards", str(tmp_path / "none")], 3, "no such file or folder"),
         (["finetune", "--shards", str(shards), "--model-size", "huge"], 2, "no model size 'huge'"),
         (["finetune", "--shards", str(shards), "--stages", "32;64"], 2, "not sizes"),
         (["finetune", "--shards", str(shards), "--images", "5"], 2, "1 numbers for 2 stages"),

@@ -12,7 +12,7 @@ Only the standard library is used here: the header is read and checked without w
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from types import UnionType
@@ -66,6 +66,7 @@ class ModelFacts:
     sets: list[SetRecord]  # each once, those of `init` first
     licences: Mapping[str, int]  # licence -> images, each counted once by its key
     convergence: Mapping[str, Any]  # size of a super-resolution stage -> how well it restores
+    unjudged: int = 0  # of the images, those whose rights no policy judged; older files: none
 
     @property
     def images(self) -> int:
@@ -162,7 +163,7 @@ def description_error(file: Path, error: Exception) -> InputError:
 
 
 def _record(kind: type[Record], values: Any) -> Record:
-    """A record from plain values; what it does not know is left out.
+    """A record from plain values; what it does not know, and what has a default, may be lacking.
 
     Raises:
         KeyError: a field is missing.
@@ -170,6 +171,8 @@ def _record(kind: type[Record], values: Any) -> Record:
     """
     found = {}
     for field in fields(kind):  # type: ignore[arg-type]
+        if field.name not in values and field.default is not MISSING:
+            continue
         found[field.name] = value = values[field.name]
         origin = get_origin(field.type)
         wanted: Any = field.type if origin in (None, UnionType) else origin

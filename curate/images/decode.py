@@ -54,13 +54,13 @@ def decode_image(data: bytes) -> "Image.Image":
                 if name != "JPEG" and getattr(image, "is_animated", False):
                     raise UndecodableError("animated")
                 image.load()
-                result = _to_srgb(_apply_orientation(image))
+                result = to_upright_srgb(image, read_orientation(image))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UndecodableError(f"more than {MAX_PIXELS} pixels") from None
     except MemoryError:
         raise UndecodableError("needs too much memory") from None
     except DECODING_ERRORS as error:
-        raise UndecodableError(_error_text(error)) from None
+        raise UndecodableError(error_text(error)) from None
     result.info.clear()
     return result
 
@@ -85,20 +85,27 @@ def pixel_sha256(image: "Image.Image") -> str:
     return digest.hexdigest()
 
 
-def _error_text(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """The first line of an error without memory addresses, which differ from run to run."""
     text = re.sub(r"\s*<[^>]* at 0x[0-9a-f]+>|0x[0-9a-f]{6,}", "", str(error)).strip()
     return " ".join(text.splitlines()[0].split()) if text else type(error).__name__
 
 
-def _apply_orientation(image: "Image.Image") -> "Image.Image":
+def read_orientation(image: "Image.Image") -> int | None:
+    """Where the first row and column of an open image belong, as EXIF says: 1 to 8, or None."""
+    with suppress(*DECODING_ERRORS):  # EXIF cannot be read; the pixels can
+        said = image.getexif().get(0x0112)
+        return said if isinstance(said, int) and said in _TRANSPOSE else None
+    return None
+
+
+def to_upright_srgb(image: "Image.Image", orientation: int | None) -> "Image.Image":
+    """An open image turned upright, in sRGB, mode "RGB", or "RGBA" where a pixel is not opaque."""
     from PIL import Image
 
-    orientation = None
-    with suppress(*DECODING_ERRORS):  # EXIF cannot be read; the pixels can
-        orientation = image.getexif().get(0x0112)
-    method = _TRANSPOSE.get(orientation) if isinstance(orientation, int) else None
-    return image if method is None else image.transpose(Image.Transpose(method))
+    if orientation is not None:
+        image = image.transpose(Image.Transpose(_TRANSPOSE[orientation]))
+    return _to_srgb(image)
 
 
 def _to_srgb(image: "Image.Image") -> "Image.Image":

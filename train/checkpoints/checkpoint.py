@@ -5,7 +5,7 @@ It also says whom to credit for the images that the model was trained on.
 
 import json
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
@@ -18,9 +18,7 @@ from torch import Tensor
 from curate.errors import InputError
 from curate.formats import model
 from curate.formats.model import MODEL_FILE, NO_FACTS, STATE_FILE, ModelFacts, read_model
-from curate.formats.shards import iterate_samples, read_index
 from curate.system.files import file_sha256
-from curate.system.progress import SILENT, Progress, track
 from train import streamed
 from train.model.unet import UNet, UNetConfig
 from train.size import Size
@@ -80,7 +78,7 @@ def save(path: Path, cascade: Cascade, credits: Sequence[Mapping[str, str]] = ()
     Args:
         path: the file.
         cascade: what to write.
-        credits: of its images, as `read_shard_credits` makes them.
+        credits: of its images, as `collect_credits` makes them.
 
     Raises:
         InputError: the disk is full or not ours; the old file stays.
@@ -118,7 +116,7 @@ def read_credits(path: Path) -> list[dict[str, str]]:
 
     Each has `key`, `title`, `creator`, `creator_url`, `license`, `license_url`, `page_url` and
     `share_model` (the policy's decision), "" where it was not stated. A copy has, in `copy_of`,
-    the key of the image; models of before lack that.
+    the key of the image; models of before lack that. An image that no policy judged has `unjudged`.
 
     Raises:
         InputError: no checkpoint, another version, or a broken one.
@@ -127,28 +125,22 @@ def read_credits(path: Path) -> list[dict[str, str]]:
         return unpack_credits(reader.get_tensor(CREDITS_TENSOR))
 
 
-def read_shard_credits(
-    shards: Path, keys: Collection[str], progress: Progress = SILENT
-) -> list[dict[str, str]]:
-    """Whom to credit for the images with these keys; "" where something is not stated.
+def collect_credits(records: Iterable[tuple[str, Mapping[str, Any]]]) -> list[dict[str, str]]:
+    """Whom to credit for images, by key and record; "" where something is not stated.
 
-    The decision of the policy on sharing a model, `share_model`, comes with it. What was found of
-    the same image elsewhere is credited, too: `copy_of` is the key of the image, and "" for itself.
-    Every shard is read to its end; `progress` counts the images.
-
-    Raises:
-        InputError: the shards cannot be read.
+    The decision of the policy on sharing a model, `share_model`, comes with it; of an image that no
+    policy judged, `unjudged`. What was found of the same image elsewhere is credited, too:
+    `copy_of` is the key of the image, and "" for itself.
     """
-    wanted = set(keys)
     found = []
-    count = read_index(shards).samples
-    for key, _, record in track(iterate_samples(shards), count, "reading credits", progress):
-        if key in wanted:
-            verdict = record.get("share_model")
-            decision = verdict["decision"] if verdict else ""
-            found.append(_credit(record) | {"key": key, "share_model": decision, "copy_of": ""})
-            for copy in record.get("credits", ())[1:]:  # absent in the older version
-                found.append(_credit(copy) | {"share_model": decision, "copy_of": key})
+    for key, record in records:
+        verdict = record.get("share_model")
+        decision = verdict["decision"] if verdict else ""
+        judged = {"unjudged": "yes"} if record.get("unjudged") else {}
+        own = {"key": key, "share_model": decision, "copy_of": "", **judged}
+        found.append(_credit(record) | own)
+        for copy in record.get("credits", ())[1:]:  # absent in the older version
+            found.append(_credit(copy) | {"share_model": decision, "copy_of": key})
     return found
 
 

@@ -1,4 +1,4 @@
-"""From shards to images: found, decoded or read as needed, and drawn by position.
+"""From stored images to pixels: decoded or read as needed, and drawn by position.
 
 Letters in names: N images, B batch, C channels, H and W pixels.
 """
@@ -9,7 +9,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -21,12 +21,10 @@ import torch
 from torch import Tensor
 
 from curate.errors import InputError
-from curate.formats.shards import CACHE, Record, ShardIndex, find_shards, read_index
-from curate.formats.verdicts import refuse_stale
 from curate.system.files import atomic_write, write_bytes
 from curate.system.progress import SILENT, Progress, track
-from train.data import tars
 from train.data.prefetch import map_ahead, thread_pool
+from train.data.stored import OwnShards, StoredImage, StoredImages, open_images
 from train.data.tars import Place, TarReader, decode_image
 from train.randomness import generator_at
 from train.size import Size
@@ -38,24 +36,32 @@ FIXES = {  # by how a reason for leaving an image out begins
     "no caption": "curate caption, then curate pack",
     "smaller": "curate pack with a larger --size, or smaller --stages",
     "cannot be decoded": "curate pack",
+    "": "restore the images",
+}
+FOREIGN_FIXES = {  # likewise, of images that others wrote
+    "no caption": "write what each image shows beside it: NAME.txt beside NAME.png",
+    "smaller": "smaller --stages",
+    "cannot be decoded": "save them anew as PNG or JPEG",
+    "": "restore the images",
 }
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images of one size with their captions, from one folder of shards.
+    """Images of one size with their captions, of one set that was named.
 
     Keys and captions are held in memory, pixels are not.
     """
 
     size: Size
     source: np.ndarray | TarReader  # of more images than these perhaps: decoded ones (N, H, W, 3),
-    # mapped into memory, so that only what is asked for is read; or those in the shards
+    # mapped into memory, so that only what is asked for is read; or those where they lie
     rows: list[int]  # which of them, in order
     keys: list[str]
     captions: list[list[str]]
-    skipped: dict[str, str]  # key -> why it cannot be trained on
-    index: ShardIndex
+    identities: list[str]  # equal where bytes and captions are; of shards, the keys
+    skipped: dict[str, str]  # name -> why it cannot be trained on
+    stored: StoredImages
 
     def __len__(self) -> int:
         """How many images."""
@@ -63,7 +69,7 @@ class ImageSet:
 
     @property
     def is_streamed(self) -> bool:
-        """Whether images are read from the shards, and decoded, each time they are needed."""
+        """Whether images are read where they lie, and decoded, each time they are needed."""
         return isinstance(self.source, TarReader)
 
     def windows(
@@ -98,6 +104,7 @@ class ImageSet:
             rows=[self.rows[r] for r in rows],
             keys=[self.keys[r] for r in rows],
             captions=[self.captions[r] for r in rows],
+            identities=[self.identities[r] for r in rows],
         )
 
 
@@ -107,7 +114,7 @@ def normalize(pixels_BHWC: Tensor) -> Tensor:
 
 
 def load_images(
-    shards: Path,
+    shards: Path | StoredImages,
     size: Size,
     *,
     fit: str = "crop",
@@ -115,80 +122,84 @@ def load_images(
     cache: Path | None = None,
     progress: Progress = SILENT,
 ) -> ImageSet:
-    """The shards' images at `size`; which, and in what order, the shards alone decide.
+    """The images of a set at `size`; which, and in what order, the set alone decides.
 
-    The first time each image is decoded, to see that it can be, and its place in the shards is
-    noted. Where all of them take at most `limit` bytes, and the disk has room, their pixels are
-    kept in one file, which later runs map into memory; else they are read from the shards as they
-    are needed (see `train.data.tars`). Both ways give the same pixels. Images smaller than `size`
+    The first time each image is decoded, to see that it can be, and its place is noted. Where all
+    of them take at most `limit` bytes, and the disk has room, their pixels are kept in one file,
+    which later runs map into memory; else they are read where they lie as they are needed (see
+    `train.data.tars`), and those that lie in nothing that can be read from any place, such as
+    compressed tars, are copied once. All ways give the same pixels. Images smaller than `size`
     are left out rather than enlarged, since a super-resolution stage would learn blur.
 
     Args:
-        shards: folder of shards, or the dataset folder that holds it.
+        shards: the set, or what `train.data.stored.open_images` opens.
         size: wanted.
         fit: "crop" or "pad"; see `train.data.tars.decode_image`.
         limit: bytes of decoded images that may be kept.
-        cache: folder to keep things in where the one beside the shards cannot be written.
-        progress: counts the images that are decoded.
+        cache: folder to keep things in where the one beside the shards cannot be written, and
+            for what others wrote; the folder it lies in is not searched for images.
+        progress: counts the images that are read and decoded.
 
     Raises:
-        InputError: no shards, another version, a broken, missing or truncated tar, an image that
-            may not, or no longer, be trained on, no usable image, or nowhere to keep things.
+        InputError: no images, shards of another version, a broken, missing or truncated tar, an
+            image that may not, or no longer, be trained on, no usable image, or nowhere to keep
+            things.
     """
-    index = read_index(shards)
-    listing, pixels, kept = _cache_files(shards, index, (size, fit), limit, cache)
-    is_cached = listing.exists() and not (kept and not pixels.exists())
-    found = json.loads(listing.read_bytes()) if is_cached else None
-    refuse_stale(shards, [*found["keys"], *found["skipped"]] if found else None)
+    if isinstance(shards, Path):
+        shards = open_images(shards, without=cache and cache.parent, progress=progress)
+    listing, pixels, kept = _cache_files(shards, (size, fit), limit, cache)
+    spool = listing.with_suffix(".images")  # bytes of images that cannot be read in their place
+    found = json.loads(listing.read_bytes()) if listing.exists() else None
+    if found and not (
+        pixels.exists() if kept else spool.exists() or not _lie_in_files(found["places"])
+    ):
+        found = None
+    shards.refuse_stale([*found["keys"], *found["skipped"]] if found else None)
     if found is None:
         for part in listing.parent.glob(".pictures-*.part"):  # of processes that were killed
             if part.stat().st_mtime < time() - STALE:
                 part.unlink(missing_ok=True)
-        found = _decode_all(shards, index, (size, fit), pixels if kept else None, progress)
+        found = _decode_all(shards, (size, fit), (pixels, spool), kept, progress)
         write_bytes(listing, json.dumps(found, ensure_ascii=False).encode())
     if not found["keys"]:
         raise _no_images_error(shards, size, found["skipped"])
-    keys, captions, skipped = found["keys"], found["captions"], found["skipped"]
+    keys, captions = found["keys"], found["captions"]
     source: np.ndarray | TarReader
     if kept:
         shape = (len(keys), size.height, size.width, 3)
         source = np.memmap(pixels, np.uint8, "r", shape=shape)
     else:
-        files = [index.root / shard.name for shard in index.shards]
-        source = TarReader(files, np.array(found["places"], np.int64), size, fit, _workers())
-    return ImageSet(size, source, list(range(len(keys))), keys, captions, skipped, index)
+        places = np.array(found["places"], np.int64)
+        source = TarReader([*shards.files, spool], places, size, fit, _workers())
+    identities = found.get("identities", keys)
+    every = ImageSet(
+        *(size, source, list(range(len(keys))), keys, captions, identities),
+        *(found["skipped"], shards),
+    )
+    own = isinstance(shards, OwnShards)  # what others wrote comes in an order of its content
+    return every if own else every.select(sorted(every.rows, key=identities.__getitem__))
+
+
+def _lie_in_files(places: Sequence[Sequence[int]]) -> bool:
+    """Whether every image can be read in its place."""
+    return all(place[0] >= 0 for place in places)
 
 
 def _cache_files(
-    shards: Path, index: ShardIndex, form: tuple[Size, str], limit: int, cache: Path | None
+    stored: StoredImages, form: tuple[Size, str], limit: int, cache: Path | None
 ) -> tuple[Path, Path, bool]:
     """Where images of a form are listed, where their pixels lie, and whether those are kept."""
-    facts = json.dumps([CACHE_VERSION, [s.sha256 for s in index.shards], *form])
+    facts = json.dumps([CACHE_VERSION, stored.cache_facts, *form])
     name = f"pictures-{form[0]}-{hashlib.sha256(facts.encode()).hexdigest()[:24]}"
-    needed = index.samples * form[0].width * form[0].height * 3
+    needed = stored.samples * form[0].width * form[0].height * 3
     wanted = [f"{name}.json", *([f"{name}.u8"] if needed <= limit else [])]
-    folder = index.root / CACHE
-    if not all((folder / file).exists() for file in wanted):
-        folder = cache_folder(shards, cache)
+    folder = stored.cache_folder(None) if isinstance(stored, OwnShards) else None
+    if folder is None or not all((folder / file).exists() for file in wanted):
+        folder = stored.cache_folder(cache)
     listing, pixels = folder / f"{name}.json", folder / f"{name}.u8"
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     kept = pixels.exists() or (needed <= limit and needed < shutil.disk_usage(there).free)
     return listing, pixels, kept
-
-
-def cache_folder(shards: Path, otherwise: Path | None) -> Path:
-    """Where what is worked out from shards may be kept: beside them, or `otherwise`.
-
-    The second is for shards on a disk, or of an owner, that does not let us write.
-
-    Raises:
-        InputError: no shards.
-    """
-    root = find_shards(shards)
-    beside = root / CACHE
-    asked = beside if beside.exists() else root
-    writable = os.access(asked, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
-    return beside if otherwise is None or writable else otherwise
 
 
 def count_reasons(skipped: Mapping[str, str]) -> dict[str, int]:
@@ -201,41 +212,64 @@ def count_reasons(skipped: Mapping[str, str]) -> dict[str, int]:
     return dict(kinds.most_common())
 
 
-def _no_images_error(shards: Path, size: Size, skipped: Mapping[str, str]) -> InputError:
-    counts = count_reasons(skipped)
+def _no_images_error(stored: StoredImages, size: Size, skipped: Mapping[str, str]) -> InputError:
+    counts, own = count_reasons(skipped), isinstance(stored, OwnShards)
     causes = ", ".join(f"{count} {reason}" for reason, count in counts.items())
-    main = next(iter(counts), "no caption")
+    main, fixes = next(iter(counts), "no caption"), FIXES if own else FOREIGN_FIXES
     return InputError(
-        shards,
+        stored.path,
         f"no image can be used at {size} px ({causes or 'the shards hold none'})",
-        fix=next(fix for begins, fix in FIXES.items() if main.startswith(begins)),
+        fix=next(fix for begins, fix in fixes.items() if main.startswith(begins)),
     )
 
 
 def _decode_all(
-    shards: Path, index: ShardIndex, form: tuple[Size, str], target: Path | None, progress: Progress
+    stored: StoredImages,
+    form: tuple[Size, str],
+    targets: tuple[Path, Path],
+    kept: bool,
+    progress: Progress,
 ) -> dict[str, Any]:
-    keys, captions, places = [], [], []
+    """Decode every image once: what can be used, where it lies, and why others cannot be.
+
+    Args:
+        stored: the images.
+        form: their size and fit.
+        targets: where to write pixels, if they are kept; else the bytes of images that cannot be
+            read in their place.
+        kept: whether pixels are kept.
+        progress: counts the images.
+    """
+    found: dict[str, Any] = {"keys": [], "captions": [], "places": [], "identities": []}
     skipped: dict[str, str] = {}
 
-    def one(
-        key: str, data: bytes, record: Record, place: Place
-    ) -> tuple[str, list[str], Place, np.ndarray | str]:
-        texts = [c["text"] for c in record["captions"] if c["text"].strip()]
-        return key, texts, place, decode_image(data, *form) if texts else "no caption"
+    def decode(one: StoredImage) -> tuple[StoredImage, np.ndarray | str]:
+        nothing = one.problem or (None if one.captions else "no caption")
+        return one, nothing or decode_image(one.data, *form)
 
-    with atomic_write(target) if target else nullcontext() as file, thread_pool(_workers()) as pool:
-        decoded = map_ahead(pool, one, tars.iterate_places(shards), depth=8 * _workers())
-        for key, texts, place, image in track(decoded, index.samples, "decoding images", progress):
+    pixels, spool = targets
+    with ExitStack() as opened:
+        pool, file = opened.enter_context(thread_pool(_workers())), None
+        decoded = map_ahead(pool, decode, zip(stored.images()), depth=8 * _workers())
+        for one, image in track(decoded, stored.samples, "decoding images", progress):
             if isinstance(image, str):
-                skipped[key] = image
-            else:
-                if file:
-                    file.write(image.tobytes())
-                keys.append(key)
-                captions.append(texts)
-                places.append(place)
-    return {"keys": keys, "captions": captions, "places": places, "skipped": skipped}
+                skipped[one.key if one.name in skipped else one.name] = image
+                continue
+            place = one.place
+            if file is None and (kept or place.shard < 0):
+                file = opened.enter_context(atomic_write(pixels if kept else spool))
+            if file and kept:
+                file.write(image.tobytes())
+            elif file and place.shard < 0:
+                place = Place(-1, file.tell(), place.length, place.crc)
+                file.write(one.data)
+            for name, value in zip(
+                found, (one.key, one.captions, place, one.identity), strict=True
+            ):
+                found[name].append(value)
+    if isinstance(stored, OwnShards):
+        del found["identities"]  # they are the keys
+    return found | {"skipped": skipped}
 
 
 def _workers() -> int:
@@ -244,12 +278,12 @@ def _workers() -> int:
 
 
 def split_held_out(images: ImageSet, share: float) -> tuple[ImageSet, ImageSet]:
-    """Images to train on, and about `share` of them held out, chosen by a hash of the key.
+    """Images to train on, and about `share` of them held out, chosen by a hash of the identity.
 
     The choice does not depend on what else is in the set. Sets under 100 images hold out none:
     each image is worth more as a teacher.
     """
-    hashes = [int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) for key in images.keys]
+    hashes = [int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) for key in images.identities]
     held = [n for n, h in enumerate(hashes) if h / 2**32 < share and len(images) >= 100]
     return images.select(sorted({*range(len(images))} - {*held})), images.select(held)
 

@@ -14,6 +14,7 @@ Random reads need a disk without a seek time (SSD, or a file cache); from others
 """
 
 import io
+import os
 import struct
 import tarfile
 import zlib
@@ -26,7 +27,8 @@ import numpy as np
 from PIL import Image
 
 from curate.errors import InputError
-from curate.formats.shards import Record, iterate_samples, read_index
+from curate.formats.shards import CACHE, INDEX_NAME, Record, iterate_samples, read_index
+from curate.images.decode import error_text, flatten, read_orientation, to_upright_srgb
 from train.data.prefetch import thread_pool
 from train.size import Size
 
@@ -34,6 +36,8 @@ BROKEN = (
     *(OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error),
     Image.DecompressionBombError,
 )
+SIDEWAYS = 5  # least EXIF orientation that makes width height
+BACKGROUND = "white"  # under transparent pixels, as curate pack has it; shards have none
 DRAFT_FACTOR = 3  # a JPEG may be decoded reduced if that leaves this many times the pixels a side
 
 
@@ -44,7 +48,7 @@ def decode_image(data: bytes, size: Size, fit: str) -> np.ndarray | str:
     the whole footprint of a pixel. A JPEG that is reduced six times or more is first reduced by
     2, 4 or 8 while it is decoded (the scaled inverse transform of libjpeg, Pillow's draft mode),
     which is about 1.5 to 2.5 times as fast and changes pixels by a few steps of 255 (PSNR about
-    50 dB).
+    50 dB). Images come upright and in sRGB; those in shards of ours are so already.
 
     Args:
         data: a JPEG, PNG or WebP file.
@@ -56,15 +60,17 @@ def decode_image(data: bytes, size: Size, fit: str) -> np.ndarray | str:
     """
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP")) as image:
-            full = Size(*image.size)
+            turn = read_orientation(image)
+            turned = turn is not None and turn >= SIDEWAYS
+            full = Size(*(image.size[::-1] if turned else image.size))
             ratios = full.width / size.width, full.height / size.height
             shrink = max(ratios) if fit == "pad" else min(ratios)  # pixels that become one
             if shrink < 1:
                 return f"{full.width} x {full.height} px, smaller than {size}"
-            image.draft("RGB", Size(*(round(DRAFT_FACTOR * side / shrink) for side in full)))
-            picture = image.convert("RGB")
+            image.draft("RGB", Size(*(round(DRAFT_FACTOR * side / shrink) for side in image.size)))
+            picture = flatten(to_upright_srgb(image, turn), BACKGROUND)
     except BROKEN as error:
-        return f"cannot be decoded ({error})"
+        return f"cannot be decoded ({error_text(error)})"
     reduced = round(full.width / picture.width)
     if fit == "pad":
         inner = Size(*(max(1, round(side / shrink)) for side in full))
@@ -95,10 +101,30 @@ def _pad_to(drawn_HWC: np.ndarray, size: Size) -> np.ndarray:
     return canvas
 
 
+def image_side(data: bytes) -> int | None:
+    """Pixels of the shorter side of an image file; None where it cannot be told."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP")) as image:
+            return min(image.size)
+    except BROKEN:
+        return None
+
+
+def cache_beside(shards: Path, otherwise: Path | None) -> Path:
+    """Where what is worked out from shards may be kept: beside them, or `otherwise`.
+
+    The second is for shards on a disk, or of an owner, that does not let us write.
+    """
+    beside = shards / CACHE
+    asked = beside if beside.exists() else shards
+    writable = os.access(asked, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+    return beside if otherwise is None or writable else otherwise
+
+
 class Place(NamedTuple):
     """Where the bytes of an image lie."""
 
-    shard: int  # number of the tar in the index
+    shard: int  # number of the file, such as of the tar in the index; -1: the last
     offset: int  # bytes from its start
     length: int  # bytes
     crc: int  # CRC-32 of the bytes, so that a change is seen
@@ -128,9 +154,9 @@ def _members(file: Path) -> Iterator[tarfile.TarInfo]:
 
 @dataclass(frozen=True)
 class TarReader:
-    """Reads images by row from the tars where they lie, decoded on several threads."""
+    """Reads images by row from the files where they lie, decoded on several threads."""
 
-    files: list[Path]  # the tars, by number
+    files: list[Path]  # tars, or images alone, by number
     places_N4: np.ndarray  # int64, a `Place` a row
     size: Size
     fit: str
@@ -140,7 +166,7 @@ class TarReader:
         """The named images, uint8 (H, W, 3) each, in order.
 
         Raises:
-            InputError: a tar cannot be read, or is not the one whose images were listed.
+            InputError: a file cannot be read, or is not the one whose images were listed.
         """
         with thread_pool(min(self.workers, max(1, len(rows)))) as pool:
             yield from pool.map(self._decode_row, rows)
@@ -153,15 +179,15 @@ class TarReader:
                 tar.seek(place.offset)
                 data = tar.read(place.length)
         except OSError as error:
-            raise _shard_error(file, f"cannot be read ({error.strerror or error})") from None
+            raise _file_error(file, f"cannot be read ({error.strerror or error})") from None
         if zlib.crc32(data) != place.crc:
-            raise _shard_error(file, "was changed after its images were listed")
+            raise _file_error(file, "was changed after its images were listed")
         image = decode_image(data, self.size, self.fit)
         assert isinstance(image, np.ndarray), "it could be decoded when it was listed"
         return image
 
 
-def _shard_error(file: Path, problem: str) -> InputError:
-    return InputError(
-        file, problem, fix="restore the shard, or curate pack; then type the same command again"
-    )
+def _file_error(file: Path, problem: str) -> InputError:
+    ours = (file.parent / INDEX_NAME).is_file()
+    restore = "restore the shard, or curate pack" if ours else "restore the file"
+    return InputError(file, problem, fix=f"{restore}; then type the same command again")

@@ -18,7 +18,6 @@ from train import config
 from train.checkpoints import checkpoint
 from train.checkpoints.checkpoint import Cascade, Stage
 from train.config import TrainConfig
-from train.data import dataset
 from train.data.batches import Mixture
 from train.device import compute_dtype, pick_device
 from train.model.unet import UNet
@@ -144,10 +143,7 @@ def _train(run: Run, recipe: Recipe) -> Cascade:
         run.progress.say(notice)
     if run.rank == 0:
         _refuse_what_cannot_fit(run, start, data.mixture.text.width)
-        own = [
-            checkpoint.read_shard_credits(each.shards, each.images.keys, run.progress)
-            for each in shard_sets
-        ]
+        own = [checkpoint.collect_credits(each.credited(run.progress)) for each in shard_sets]
         old = checkpoint.read_credits(init) if init else []
         run.credits = checkpoint.merge_credits([old, *own])
         _begin_log(run, shard_sets)
@@ -161,6 +157,7 @@ def _train(run: Run, recipe: Recipe) -> Cascade:
         sets=_add_sets(start.facts.sets if start else [], shard_sets),
         licences=dict(Counter(credit["license"] or "unknown" for credit in run.credits)),
         convergence={},
+        unjudged=sum("unjudged" in credit for credit in run.credits),
     )
     for number in range(resume.restore_finished_stages(folder, stages), len(stages)):
         loop.train_stage(run, data, cascade, number)
@@ -294,9 +291,8 @@ def _begin_log(run: Run, sources: Sequence[ShardSet]) -> None:
     run.log.clear()
     start = {"stage": 0, "size": str(run.config.stages[0]), "images": 0}
     for source in sources:
-        if skipped := source.images.skipped:
-            left_out = {"left_out": dataset.count_reasons(skipped), "skipped": dict(skipped)}
-            run.log.write({**start, "set": source.name, **left_out})
+        if said := source.log_entry:
+            run.log.write({**start, "set": source.name, **said})
 
 
 def _new_cascade(settings: TrainConfig, mixture: Mixture) -> Cascade:

@@ -1,39 +1,39 @@
-"""What a run trains on: its sets of shards, their captions encoded, and what is held out."""
+"""What a run trains on: its sets of images, their captions encoded, and what is held out."""
 
-import hashlib
-import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from curate.formats.model import SetRecord
 from curate.formats.shards import CACHE
+from curate.system.progress import SILENT, Progress, track
 from curate.text import tokens
 from train.data import dataset
 from train.data.batches import Mixture
 from train.data.dataset import ImageSet
+from train.data.stored import OwnShards, describe_rights
 from train.text_encoder.embeddings import encode_sets
 from train.training.loop import PREVIEW_COUNT, Previews, Run, TrainingData
 
 
 @dataclass(frozen=True)
 class ShardSet:
-    """One set of shards that a run draws from."""
+    """One set of images that a run draws from."""
 
     name: str  # "new", "replay" or "regularization"; also the setting that is its weight
-    shards: Path
+    shards: Path  # as it was named
     images: ImageSet
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the hashes of its shards."""
-        hashes = json.dumps([s.sha256 for s in self.images.index.shards])
-        return hashlib.sha256(hashes.encode()).hexdigest()
+        """SHA-256 of its content; see `train.data.stored`."""
+        return self.images.stored.digest
 
     @property
     def record(self) -> SetRecord:
@@ -42,28 +42,60 @@ class ShardSet:
         words = Counter(chain.from_iterable(said))
         return SetRecord(self.digest, self.name, len(self.images), dict(words))
 
+    def credited(self, progress: Progress) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Key and record of each of its images."""
+        wanted, stored = {*self.images.keys}, self.images.stored
+        every = track(stored.records(), stored.samples, "reading credits", progress)
+        return (pair for pair in every if pair[0] in wanted)
+
+    def sentences(self) -> list[str]:
+        """What is to be said of it: what is left out, and whose rights are unknown."""
+        found = list(self.images.stored.notes)
+        if self.images.is_streamed:
+            found.append("too large for the cache, read from the shards as they are drawn")
+        if skipped := self.images.skipped:
+            key, why = next(iter(skipped.items()))
+            found.append(f"{len(skipped)} images left out, such as {key}: {why}")
+        if rights := self.rights:
+            found.append(rights)
+        return [f"{self.shards}: {sentence}" for sentence in found]
+
+    @property
+    def rights(self) -> str | None:
+        """As `describe_rights`, of the images that are used."""
+        if isinstance(self.images.stored, OwnShards):
+            return None
+        return describe_rights([record for _, record in self.credited(SILENT)])
+
+    @property
+    def log_entry(self) -> dict[str, Any]:
+        """What the log says of it, if anything is to be said."""
+        images, found = self.images, {}
+        if images.skipped:
+            found = {
+                "left_out": dataset.count_reasons(images.skipped),
+                "skipped": dict(images.skipped),
+            }
+        notes = [*images.stored.notes, *filter(None, [self.rights])]
+        return found | ({"notes": notes} if notes else {})
+
 
 def load_shard_sets(run: Run, folders: Mapping[str, Path | None]) -> list[ShardSet]:
-    """The sets of shards that have a part in every batch; says what is left out of each."""
+    """The sets of images that have a part in every batch; says what is left out of each."""
     settings, found = run.config, []
-    for name, shards in folders.items():
-        if shards is None or not getattr(settings, name):
-            continue
+    used = {n: path for n, path in folders.items() if path is not None and getattr(settings, n)}
+    for name, path in used.items():
         images = dataset.load_images(
-            shards,
+            path,
             settings.stages[-1],
             fit=settings.fit,
             limit=int(settings.cache_gigabytes * 1e9),
             cache=run.folder / CACHE,
             progress=run.progress,
         )
-        if images.is_streamed:
-            how = "too large for the cache, read from the shards as they are drawn"
-            run.progress.say(f"{shards}: {how}")
-        if images.skipped:
-            count, (key, why) = len(images.skipped), next(iter(images.skipped.items()))
-            run.progress.say(f"{shards}: {count} images left out, such as {key}: {why}")
-        found.append(ShardSet(name, shards, images))
+        found.append(ShardSet(name, path, images))
+        for sentence in found[-1].sentences():
+            run.progress.say(sentence)
     return found
 
 
@@ -71,7 +103,7 @@ def build_training_data(run: Run, sources: Sequence[ShardSet]) -> TrainingData:
     """Captions encoded, images divided into those to train on and those held out."""
     settings, sets = run.config, [source.images for source in sources]
     weights = [getattr(settings, source.name) for source in sources]
-    caches = [dataset.cache_folder(source.shards, run.folder / CACHE) for source in sources]
+    caches = [images.stored.cache_folder(run.folder / CACHE) for images in sets]
     captions = [dataset.distinct_captions([images]) for images in sets]
     encode = partial(
         encode_sets, name=settings.text_encoder, device=run.device, progress=run.progress

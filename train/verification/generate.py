@@ -21,10 +21,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from curate.errors import InputError
-from curate.formats.shards import iterate_samples
 from curate.system.files import write_bytes
 from curate.system.progress import SILENT, Progress
 from curate.text import tokens
+from train.data.stored import StoredImages
 from train.sampling.sheets import image_file_name, write_lines
 from train.size import Size
 from train.verification.scorers import Reference, contains, hash_order, holds, normalize_text
@@ -229,16 +229,16 @@ def _describe_lacks(
     return notes
 
 
-def read_captions(folders: Iterable[Path]) -> frozenset[str]:
-    """All captions of these shards, plain: what a model trained on them has been shown.
+def read_captions(sets: Iterable[StoredImages]) -> frozenset[str]:
+    """All captions of these images, plain: what a model trained on them has been shown.
 
     Raises:
-        InputError: no shards, or broken ones.
+        InputError: broken shards.
     """
     return frozenset(
         normalize_text(caption["text"])
-        for folder in folders
-        for _, _, record in iterate_samples(folder)
+        for images in sets
+        for _, record in images.records()
         for caption in record["captions"]
     )
 

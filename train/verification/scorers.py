@@ -18,6 +18,7 @@ import torch
 
 from curate.text import lemmas, tokens
 from train.data import dataset
+from train.data.stored import StoredImages
 from train.size import Size
 from train.verification.pixels import (
     distances,
@@ -105,8 +106,8 @@ class Reference:
     prompts: tuple[str, ...] = ()  # asked for, and the caption of no true image
 
     @staticmethod
-    def load(shards: Path, size: Size, *, cache: Path | None = None) -> "Reference":
-        """The shards' images at this size.
+    def load(shards: Path | StoredImages, size: Size, *, cache: Path | None = None) -> "Reference":
+        """The images of a set at this size.
 
         Decoded images are kept beside the shards, or in `cache` where that is not allowed.
 

@@ -13,11 +13,11 @@ import numpy as np
 from PIL.Image import Image
 
 from curate.errors import InputError, UsageError
-from curate.formats.shards import CACHE, read_index
+from curate.formats.shards import CACHE
 from curate.prompts.reader import read_texts
 from curate.system.files import write_bytes
 from curate.system.progress import SILENT, Progress
-from train.data import dataset
+from train.data.stored import StoredImages, open_images
 from train.figures import grids
 from train.figures.grids import GridRow
 from train.size import Size
@@ -166,6 +166,7 @@ class Verification:
     folder: Path
     progress: Progress
     notes: list[str] = field(default_factory=list)
+    opened: dict[Path, StoredImages] = field(default_factory=dict)  # true images, of the training
     samplers: dict[tuple[Path, Path | None], CachedSampler] = field(default_factory=dict)  # with
     # its LoRA; one: what is in memory
     drew: dict[tuple[Path, str], dict[str, Any]] = field(default_factory=dict)  # and when
@@ -212,11 +213,19 @@ class Verification:
     def load(self, size: Size) -> tuple[Reference, list[Reference]]:
         """The true images and those of the training, at this size or their own if smaller."""
         folders = (self.truth.shards, *self.truth.trained)
-        most = min(MAX_SIDE, *(read_index(folder).size for folder in folders))
+        stored = [self._open(folder) for folder in folders]
+        most = min(MAX_SIDE, *(images.side for images in stored))
         height, width = fit_within((size.height, size.width), most)
         cache, fitted = self.folder / CACHE, Size(width, height)
-        found = [Reference.load(folder, fitted, cache=cache) for folder in folders]
+        found = [Reference.load(images, fitted, cache=cache) for images in stored]
         return found[0], found[1:]
+
+    def _open(self, path: Path) -> StoredImages:
+        """The images that a path means, told once what of them is not used."""
+        if path not in self.opened:
+            self.opened[path] = open_images(path, without=self.folder, progress=self.progress)
+            self.notes += [f"{path}: {sentence}" for sentence in self.opened[path].notes]
+        return self.opened[path]
 
     def sampler(self, path: Path, when: str = "after") -> CachedSampler:
         """What draws there, the only one in memory; `when`, after or before the training, tells
@@ -250,7 +259,7 @@ class Verification:
         scorers = choose_scorers.select_scorers(
             chosen,
             trials,
-            cache=dataset.cache_folder(self.truth.shards, self.folder / CACHE),
+            cache=self._open(self.truth.shards).cache_folder(self.folder / CACHE),
             device=self.models.device,
             progress=self.progress,
             notes=self.notes,
@@ -277,7 +286,7 @@ class Verification:
 
     def plan(self, reference: Reference, sets: Sequence[Reference]) -> Trials:
         """What is drawn: what the prompts ask for, or what a list says was drawn."""
-        shown = generate.read_captions(self.truth.trained) if sets else None
+        shown = generate.read_captions(map(self._open, self.truth.trained)) if sets else None
         others = [word for word in self.test.words if word != self.word]
         samples, seed, prompts = self.test.samples, self.test.seed, self.test.prompts
         assert not isinstance(prompts, Path)

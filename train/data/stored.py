@@ -1,0 +1,352 @@
+"""Images to train on, where they lie: shards of ours, or what others wrote, left as it is.
+
+Whoever trains or verifies asks these for images, captions and what is stated of them, and knows of
+no format. What others wrote is read by `curate.corpora`; nothing is written beside it.
+"""
+
+import hashlib
+import json
+import zlib
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from curate.corpora.corpus import open_reader
+from curate.corpora.notes import ReadNotes
+from curate.corpora.records import ImageRecord, Reader
+from curate.errors import InputError
+from curate.formats.shards import ShardIndex, iterate_samples, read_index, why_untrainable
+from curate.formats.verdicts import refuse_stale
+from curate.rights import licences
+from curate.system.progress import SILENT, Progress, track
+from train.data import tars
+from train.data.ownership import is_ours, nothing_here_error, refuse_part_of_dataset
+from train.data.tars import Place, image_side
+
+DENIED = "images whose own record does not allow training"
+STATED = ("title", "author", "author_url", "page_url", "license_text", "license_url")
+
+
+class StoredImage(NamedTuple):
+    """One image of a set, as it is read."""
+
+    key: str  # tells it apart, in other sets, too
+    name: str  # what its set calls it
+    data: bytes
+    captions: list[str]
+    place: Place
+    identity: str  # equal where bytes and captions are, wherever they lie; of shards, the key
+    problem: str | None = None  # why there are no bytes
+
+
+class StoredImages(Protocol):
+    """A set of images to train on."""
+
+    @property
+    def path(self) -> Path:
+        """What was named."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """SHA-256: other images or captions have another."""
+        ...
+
+    @property
+    def cache_facts(self) -> list[str]:
+        """What decides which images there are, in which order, at which places."""
+        ...
+
+    @property
+    def samples(self) -> int:
+        """How many images there are at most."""
+        ...
+
+    @property
+    def side(self) -> int:
+        """Pixels that the shorter side of images has; some may have fewer."""
+        ...
+
+    @property
+    def files(self) -> list[Path]:
+        """What places point into."""
+        ...
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Sentences: what is not used, and how what is used was understood."""
+        ...
+
+    def images(self) -> Iterator[StoredImage]:
+        """Every image, in the order in which they are stored.
+
+        Raises:
+            InputError: they cannot be read, may not be trained on, or are not those of before.
+        """
+        ...
+
+    def records(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Key of each image, and what `curate.formats.shards.Record` names, as far as stated.
+
+        The record of an image that no policy judged holds `unjudged`.
+        """
+        ...
+
+    def refuse_stale(self, keys: Collection[str] | None) -> None:
+        """Be sure that these images, all there are, may still be trained on; None: unknown yet."""
+        ...
+
+    def cache_folder(self, otherwise: Path | None) -> Path:
+        """Where what is worked out from the images may be kept."""
+        ...
+
+
+def open_images(
+    path: Path, *, without: Path | None = None, progress: Progress = SILENT
+) -> StoredImages:
+    """The images that a path means, whoever wrote them.
+
+    Args:
+        path: shards of ours, a dataset folder that holds them, or what `open_reader` reads.
+        without: a folder in it that is not entered, such as the run's own.
+        progress: counts what is read.
+
+    Raises:
+        InputError: nothing to train on there, or a part of a dataset of ours.
+    """
+    if is_ours(path):
+        return OwnShards(path, read_index(path))
+    refuse_part_of_dataset(path)
+    found = ForeignImages.scan(open_reader(path, without=without), progress)
+    if not found.samples:
+        raise nothing_here_error(path, found.notes)
+    return found
+
+
+@dataclass(frozen=True)
+class OwnShards:
+    """Shards as `curate pack` writes them, with their index."""
+
+    path: Path
+    index: ShardIndex
+    notes: Sequence[str] = ()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the hashes of its shards."""
+        return hashlib.sha256(json.dumps(self.cache_facts).encode()).hexdigest()
+
+    @property
+    def cache_facts(self) -> list[str]:
+        """The hashes of its shards."""
+        return [shard.sha256 for shard in self.index.shards]
+
+    @property
+    def samples(self) -> int:
+        """As the index counts them."""
+        return self.index.samples
+
+    @property
+    def side(self) -> int:
+        """As they were packed."""
+        return self.index.size
+
+    @property
+    def files(self) -> list[Path]:
+        """The tars."""
+        return [self.index.root / shard.name for shard in self.index.shards]
+
+    def images(self) -> Iterator[StoredImage]:
+        """Every sample; see `train.data.tars.iterate_places`."""
+        for key, data, record, place in tars.iterate_places(self.path):
+            texts = [c["text"] for c in record["captions"] if c["text"].strip()]
+            yield StoredImage(key, key, data, texts, place, key)
+
+    def records(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """The record of every sample."""
+        return ((key, record) for key, _, record in iterate_samples(self.path))
+
+    def refuse_stale(self, keys: Collection[str] | None) -> None:
+        """As the manifest beside them says."""
+        refuse_stale(self.path, keys)
+
+    def cache_folder(self, otherwise: Path | None) -> Path:
+        """Beside the shards; `otherwise` where a disk, or an owner, does not let us write there."""
+        return tars.cache_beside(self.index.root, otherwise)
+
+
+class _Scanned(NamedTuple):
+    """What a first reading leaves of an image."""
+
+    key: str
+    name: str
+    captions: list[str]
+    file: int  # number of its file; -1: none, its bytes are made when they are read
+    offset: int
+    identity: str  # "" with a problem
+    record: Mapping[str, Any]
+    problem: str | None
+
+
+@dataclass(frozen=True)
+class ForeignImages:
+    """Images with captions that others wrote, read where they lie.
+
+    A sample that carries a verdict of ours is judged by it; the others nobody has judged. What is
+    trained on, and in which order, follows from bytes and captions alone, not from the format.
+    """
+
+    reader: Reader
+    scanned: list[_Scanned]
+    files: list[Path]
+    notes: Sequence[str]
+
+    @staticmethod
+    def scan(reader: Reader, progress: Progress = SILENT) -> "ForeignImages":
+        """Read every image once, so that its content is known."""
+        notes, files, found = ReadNotes(), dict[Path, int](), []
+        read = track(_read_all(reader, notes), None, "reading images", progress)
+        for record, captions, data, problem in read:
+            name = _printable(record.key)
+            identity = "" if problem else _identity(data, captions)
+            file = -1
+            if record.data is None and record.file is not None:
+                file = files.setdefault(record.file, len(files))
+            key = f"{name}@{identity[:12]}" if identity else name
+            stated = _state(record)
+            found.append(
+                _Scanned(key, name, captions, file, record.offset, identity, stated, problem)
+            )
+        said = [*reader.missing, *notes.sentences(), *notes.silent]
+        return ForeignImages(reader, found, list(files), said)
+
+    @property
+    def path(self) -> Path:
+        """What was named."""
+        return self.reader.path
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over bytes and captions: the same for the same data, wherever it lies."""
+        every = sorted(one.identity for one in self.scanned if one.identity)
+        return hashlib.sha256("\n".join(["images", *every]).encode()).hexdigest()
+
+    @cached_property
+    def cache_facts(self) -> list[str]:
+        """What was read, in its order, with its places in its files."""
+        facts = [(*one[:6], one.problem) for one in self.scanned]
+        return [self.digest, hashlib.sha256(json.dumps(facts).encode()).hexdigest()]
+
+    @property
+    def samples(self) -> int:
+        """All of them, those without captions, too."""
+        return len(self.scanned)
+
+    @cached_property
+    def side(self) -> int:
+        """So many pixels or more have the shorter sides of nine images in ten: our choice."""
+        sides = [side for one in self.images() if (side := image_side(one.data))]
+        return int(np.percentile(sides, 10)) if sides else 1
+
+    def images(self) -> Iterator[StoredImage]:
+        """Every image, as it was when it was first read."""
+        again = _read_all(self.reader, ReadNotes())
+        for one in self.scanned:
+            read = next(again, None)
+            if read is None or (one.identity and _identity(read[2], read[1]) != one.identity):
+                fix = "type the same command again once nothing is written there"
+                raise InputError(self.path, "was changed while it was being read", fix=fix)
+            data = read[2] if one.identity else b""
+            place = Place(one.file, one.offset, len(data), zlib.crc32(data))
+            yield StoredImage(
+                one.key, one.name, data, one.captions, place, one.identity, one.problem
+            )
+
+    def records(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """What is stated of every image that has captions."""
+        for one in self.scanned:
+            if one.identity:
+                captions = [{"text": text, "origin": "text"} for text in one.captions]
+                yield one.key, {**one.record, "captions": captions}
+
+    def refuse_stale(self, keys: Collection[str] | None) -> None:
+        """Nothing stands beside them that could have taken a verdict back."""
+
+    def cache_folder(self, otherwise: Path | None) -> Path:
+        """Always `otherwise`: nothing is written beside what others wrote."""
+        assert otherwise is not None, "whoever reads what others wrote has a folder of their own"
+        return otherwise
+
+
+def _read_all(
+    reader: Reader, notes: ReadNotes
+) -> Iterator[tuple[ImageRecord, list[str], bytes, str | None]]:
+    """Every image that no verdict forbids: its captions, its bytes, or why there are none."""
+    for record in reader.records(notes):
+        ours = record.facts.get("record")
+        if ours is not None and (said := why_untrainable(ours)):
+            notes.leave_out(DENIED, f"{_printable(record.key)} ({said})")
+            continue
+        captions = [_text(text) for text in record.captions if text.strip()]
+        problem, data = record.reason or (None if captions else "no caption"), b""
+        if problem is None:
+            try:
+                data = record.read()
+            except (OSError, ValueError) as error:
+                problem = f"cannot be read ({getattr(error, 'strerror', None) or error})"
+        yield record, captions, data, problem
+
+
+def _identity(data: bytes, captions: Sequence[str]) -> str:
+    said = hashlib.sha256(data).hexdigest() + json.dumps(captions)
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
+def _state(record: ImageRecord) -> dict[str, Any]:
+    """What is stated of an image, by the names of `curate.formats.shards.Record`."""
+    ours = record.facts.get("record")
+    said = {name: _text(record.facts.get(name)) for name in STATED}
+    found: dict[str, Any] = dict(said)
+    if not isinstance(ours, Mapping):
+        licence = licences.identify(said["license_text"], said["license_url"])
+        return found | {"license": licence.id, "share_model": None, "unjudged": True}
+    verdict, credits = ours.get("share_model"), ours.get("credits")
+    judged = isinstance(verdict, Mapping) and isinstance(verdict.get("decision"), str)
+    every = [c for c in credits if isinstance(c, Mapping)] if isinstance(credits, list) else []
+    found |= {"license": _text(ours.get("license")) or None, "credits": every}
+    return found | {"share_model": verdict if judged else None}
+
+
+def describe_rights(records: Sequence[Mapping[str, Any]]) -> str | None:
+    """Whose rights are unknown, as a sentence part; None where a policy judged every image."""
+    unjudged = Counter(r["license"] for r in records if r.get("unjudged"))
+    if not unjudged:
+        return None
+    unknown, parts = unjudged.pop(None, 0), []
+    if unknown:
+        parts.append(f"{unknown:,} images whose rights nobody stated")
+    if unjudged:
+        listed = ", ".join(f"{id} {count:,}" for id, count in sorted(unjudged.items()))
+        parts.append(
+            f"{sum(unjudged.values()):,} images with a licence that their files state and no "
+            f"policy checked ({listed})"
+        )
+    return f"{'; '.join(parts)}; the model card will say so"
+
+
+def _printable(name: str) -> str:
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _text(value: object) -> str:
+    """A value as one text that can be written down; "" for what is none."""
+    if isinstance(value, list | tuple):
+        return ", ".join(filter(None, map(_text, value)))
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return ""
+    return str(value).encode("utf-8", "replace").decode()
