@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from curate.cli import main
-from curate.corpora.corpus import find_corpora, find_corpus
-from curate.corpora.pixels import CaptionedImage, captioned_images, read_pixels
+from curate.corpora.corpus import Corpus, find_corpora, find_corpus
+from curate.corpora.notes import ReadNotes
+from curate.corpora.pixels import CaptionedImage, Spool, captioned_images, read_pixels
 from curate.dataset.folder import Dataset
 from curate.errors import InputError, UsageError
 from curate.fetch.run import fetch_images
@@ -101,6 +103,10 @@ def items(silent: str = "red") -> list[tuple[str, bytes, list[str]]]:
     ]
 
 
+def images_in(corpus: Corpus, spool: str = os.devnull) -> list[CaptionedImage]:
+    return captioned_images(corpus, Spool(Path(spool)), ReadNotes())
+
+
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_shards(tmp_path_factory.mktemp("shards"), items())
@@ -109,7 +115,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def found(weights: Path, shards: Path) -> SearchFindings:
     search = open_search(f"{ARCHITECTURE}:{weights}")
-    return search_images(search, ["red", "blue", "triangle"], captioned_images(find_corpus(shards)))
+    return search_images(search, ["red", "blue", "triangle"], images_in(find_corpus(shards)))
 
 
 def test_a_colour_that_no_caption_says_is_found_in_the_pictures(found: SearchFindings):
@@ -161,7 +167,7 @@ def test_a_model_that_knows_nothing_is_not_used(weights: Path, shards: Path, tmp
     torch.manual_seed(1)
     torch.save(open_clip.create_model(ARCHITECTURE).state_dict(), tmp_path / "untaught.pt")
     search = open_search(f"{ARCHITECTURE}:{tmp_path / 'untaught.pt'}")
-    done = search_images(search, ["red"], captioned_images(find_corpus(shards)))
+    done = search_images(search, ["red"], images_in(find_corpus(shards)))
     assert not done.trust.usable and done.found == {}
     assert "not used, for on this data it is no better than chance" in done.sentences()[0]
 
@@ -170,14 +176,14 @@ def test_too_few_words_measure_nothing(weights: Path, tmp_path: Path):
     few = [(f"k{n}", drawing("red", "square", 32, n % 5), ["a square"]) for n in range(5)]
     folder = write_shards(tmp_path / "few", few)
     done = search_images(
-        open_search(f"{ARCHITECTURE}:{weights}"), ["red"], captioned_images(find_corpus(folder))
+        open_search(f"{ARCHITECTURE}:{weights}"), ["red"], images_in(find_corpus(folder))
     )
     assert done.found == {} and "captions say only 0 words often enough" in done.sentences()[0]
     assert search_images(open_search(f"{ARCHITECTURE}:{weights}"), ["red"], []).found == {}
 
 
 def test_vectors_are_computed_once(weights: Path, shards: Path, tmp_path: Path):
-    shown = captioned_images(find_corpus(shards))
+    shown = images_in(find_corpus(shards))
     progress = RecordedProgress()
 
     def embed(images):
@@ -204,7 +210,7 @@ def test_other_weights_have_other_vectors(weights: Path, shards: Path, tmp_path:
 
     state = torch.load(weights)
     torch.save({k: v * 1.01 for k, v in state.items()}, tmp_path / "other.pt")
-    shown = captioned_images(find_corpus(shards))[:3]
+    shown = images_in(find_corpus(shards))[:3]
     for file in (weights, tmp_path / "other.pt"):
         model = OpenClip(f"{ARCHITECTURE}:{file}", usage="")
         ClipEmbedder(model, cache=tmp_path / "cache").encode_images(shown)
@@ -250,13 +256,13 @@ def test_pictures_of_a_dataset_a_list_and_shards_are_the_same(tmp_path: Path):
     (folder / "list.jsonl").write_text("\n".join(rows))
     write_shards(tmp_path / "shards", some)
     places = (tmp_path / "data", folder / "list.jsonl", tmp_path / "shards")
-    found = [captioned_images(find_corpus(place)) for place in places]
+    found = [images_in(find_corpus(place)) for place in places]
     for one in found:
         assert {p.sha256 for p in one} == {p.sha256 for p in found[0]} and len(one) == 4
         assert sorted(p.captions[:1] for p in one) == sorted(tuple(c) for _, _, c in some)
         shown = {p.sha256: s for p, s in zip(one, read_pixels(one, 16), strict=True)}
         assert all(not isinstance(s, str) and s[:2] == (16, 16) for s in shown.values())
-    together = captioned_images(find_corpora([places[0], places[2]]))
+    together = images_in(find_corpora([places[0], places[2]]))
     assert len(together) == 4  # equal bytes are one picture
 
 
@@ -265,14 +271,14 @@ def test_equal_pictures_are_one_with_all_that_is_said(tmp_path: Path):
     (tmp_path / "a.png").write_bytes(data)
     (tmp_path / "b.png").write_bytes(data)
     (tmp_path / "list.csv").write_text("image,caption\nb.png,a square\na.png,red\nb.png,red\n")
-    (one,) = captioned_images(find_corpus(tmp_path / "list.csv"))
+    (one,) = images_in(find_corpus(tmp_path / "list.csv"))
     assert one.key == "a.png" and one.captions == ("red", "a square")
 
 
 def test_a_picture_that_cannot_be_read_is_counted(weights: Path, shards: Path, tmp_path: Path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"\x89PNG\r\n\x1a\n and no more")
-    shown = captioned_images(find_corpus(shards))
+    shown = images_in(find_corpus(shards))
     bad = replace(shown[0], key="bad", file=broken, offset=0, size=None, sha256="0" * 64)
     done = search_images(open_search(f"{ARCHITECTURE}:{weights}"), ["red"], [*shown, bad])
     assert (done.images, done.unread) == (105, 1)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from curate.corpora.columns import is_whole
 from curate.corpora.corpus import Corpus, find_corpora
+from curate.corpora.notes import ReadNotes
 from curate.coverage import verdicts
 from curate.coverage.checkpoint import CheckpointIndex
 from curate.coverage.judge import Judge, WordIndex
@@ -139,8 +140,13 @@ def _search_images(
     kept = corpus.path / "index" if corpus.kind == "dataset" else cache.cache_folder()
     embedder = ClipEmbedder(OpenClip(model, usage=USAGE), cache=kept, progress=progress)
     short = [i.unit for i in items if i.kind == "word" and i.severity == "error"]
-    images = pixels.captioned_images(corpus)
-    findings = search_images(embedder, short, images)
+    notes = ReadNotes()
+    with cache.scratch_file() as scratch:
+        images = pixels.captioned_images(corpus, pixels.Spool(scratch), notes)
+        findings = search_images(embedder, short, images)
     said = {image.key: "; ".join(image.captions) for image in images}
     found = [judge.look_again(item, findings.found.get(item.unit), said) for item in items]
-    return sorted(found, key=verdicts.worst_first), findings.sentences()
+    return sorted(found, key=verdicts.worst_first), [
+        *findings.sentences(),
+        *(f"image search: {sentence}" for sentence in notes.sentences()),
+    ]

@@ -1,6 +1,5 @@
 """The images behind captions, by key: where each one's bytes lie, its rights, and its pixels."""
 
-import base64
 import hashlib
 import json
 import tarfile
@@ -12,6 +11,7 @@ from typing import Any
 
 from curate.corpora.corpus import Corpus
 from curate.corpora.notes import ReadNotes
+from curate.corpora.records import ImageRecord
 from curate.corpora.shards import listed_shards
 from curate.dataset.folder import Dataset, Store
 from curate.errors import InputError
@@ -21,6 +21,7 @@ from curate.system import sandbox
 
 _RIGHTS = ("license", "source", "page_url", "author")
 _NO_IMAGE = "no image was stored"
+_NOT_AT_HAND = "images not at hand"
 _NOT_HERE = "the image itself is not here"
 Locations = Iterable[tuple[str, "ImageLocation"]]
 CaptionsByKey = Mapping[str, Sequence[str]]  # key -> what is said of the image
@@ -30,9 +31,8 @@ CaptionsByKey = Mapping[str, Sequence[str]]  # key -> what is said of the image
 class ImageLocation:
     """An image whose bytes are not looked at yet."""
 
-    file: Path | None = None  # it is this file
-    data: bytes | None = None  # or these bytes
-    sha256: str | None = None  # or these, in the store at `file`
+    file: Path | None = None  # it is this file, or a part of it
+    sha256: str | None = None  # or what has this hash in the store at `file`
     offset: int = 0  # of the first byte in the file
     size: int | None = None  # bytes; None: to the end of the file
     license: str | None = None
@@ -43,14 +43,29 @@ class ImageLocation:
 
     def as_job(self) -> dict[str, Any]:
         """What a worker is told, as plain values."""
-        if self.data is not None:
-            return {"data": base64.b64encode(self.data).decode()}
         if self.sha256 is not None:
             return {"file": str(self.file), "sha256": self.sha256}
         return {"file": str(self.file), "offset": self.offset, "size": self.size}
 
 
-def locate_images(corpus: Corpus, keys: Collection[str]) -> dict[str, ImageLocation]:
+class Spool:
+    """A file for images that lie inside of tables or compressed tars, while they are looked at."""
+
+    def __init__(self, path: Path) -> None:
+        """Write into this file; whoever made it removes it."""
+        self.path = path
+
+    def place(self, record: ImageRecord) -> tuple[Path, int, int | None] | None:
+        """File, offset and size of an image's bytes; None where they are not at hand."""
+        if record.data is None:
+            return (record.file, record.offset, record.size) if record.file else None
+        with self.path.open("ab") as file:
+            start = file.tell()
+            file.write(record.data)
+        return self.path, start, len(record.data)
+
+
+def locate_images(corpus: Corpus, keys: Collection[str], spool: Spool) -> dict[str, ImageLocation]:
     """The places of `keys`; of a key that several members hold, in the first with an image.
 
     What cannot be read holds no images: the report itself tells of it.
@@ -65,7 +80,7 @@ def locate_images(corpus: Corpus, keys: Collection[str]) -> dict[str, ImageLocat
         left = {key for key in keys if key not in found or found[key].reason}
         finder = finders.get(member.kind)
         try:
-            places = finder(member.path, left) if finder else _through_reader(member, left)
+            places = finder(member.path, left) if finder else _in_records(member, left, spool)
             for key, place in places:
                 if key not in found or not place.reason:
                     found[key] = place
@@ -115,39 +130,47 @@ def _in_shards(path: Path, keys: Collection[str]) -> Locations:
 
 
 def _in_tar(file: Path, keys: Collection[str]) -> Locations:
-    images: dict[str, bytes] = {}
+    images: dict[str, tuple[int, int]] = {}
     records: dict[str, Any] = {}
     broken = suppress(OSError, tarfile.TarError, ValueError)  # what came before it is shown
     with broken, tarfile.open(file, "r:") as tar:
         for member in tar:
             key, _, kind = member.name.partition(".")
-            if key in keys and kind != "txt" and (stream := tar.extractfile(member)):
-                if kind == "json":
-                    records[key] = json.loads(stream.read())
-                else:
-                    images[key] = stream.read()
-    for key, data in images.items():
+            if key in keys and kind == "json" and (stream := tar.extractfile(member)):
+                records[key] = json.loads(stream.read())
+            elif key in keys and kind != "txt":
+                images[key] = (member.offset_data, member.size)
+    for key, (offset, size) in images.items():
         record = records.get(key)
-        yield key, ImageLocation(data=data, **_rights(record if isinstance(record, dict) else {}))
+        told = _rights(record if isinstance(record, dict) else {})
+        yield key, ImageLocation(file, offset=offset, size=size, **told)
 
 
-def _through_reader(corpus: Corpus, keys: Collection[str]) -> Locations:
+def _in_records(corpus: Corpus, keys: Collection[str], spool: Spool) -> Locations:
     """Images of what others wrote; an address elsewhere is never followed."""
+    for key, record in _records(corpus, ReadNotes(), keys):
+        facts = record.facts
+        told = _rights(
+            {
+                "license": facts.get("license_text") or facts.get("license_url"),
+                "author": facts.get("author"),
+                "page_url": facts.get("page_url"),
+            }
+        )
+        if place := spool.place(record):
+            yield key, ImageLocation(place[0], offset=place[1], size=place[2], **told)
+        else:
+            yield key, ImageLocation(reason=_NOT_HERE, **told)
+
+
+def _records(
+    corpus: Corpus, notes: ReadNotes, keys: Collection[str] | None = None
+) -> Iterator[tuple[str, ImageRecord]]:
+    """The images of what others wrote, by their keys in the index."""
     prefix = corpus.prefix
-    wanted = {key.removeprefix(prefix) for key in keys}
-    records = corpus.reader.records(ReadNotes(), wanted) if corpus.reader else ()
-    for record in records:
-        place = ImageLocation(record.file, record.data, offset=record.offset, size=record.size)
-        if record.file is None and record.data is None:
-            place = ImageLocation(reason=_NOT_HERE)
-        license, author, page = (
-            text if isinstance(text := record.facts.get(name), str) and text else None
-            for name in ("license_text", "author", "page_url")
-        )
-        yield (
-            prefix + record.key,
-            replace(place, license=license, author=author, page_url=page),
-        )
+    wanted = None if keys is None else {key.removeprefix(prefix) for key in keys}
+    for record in corpus.reader.records(notes, wanted) if corpus.reader else ():
+        yield prefix + record.key, record
 
 
 def _rights(told: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,30 +191,30 @@ class CaptionedImage:
     size: int | None = None  # bytes; None: to the end of the file
 
 
-def captioned_images(corpus: Corpus) -> list[CaptionedImage]:
+def captioned_images(corpus: Corpus, spool: Spool, notes: ReadNotes) -> list[CaptionedImage]:
     """The images whose captions are counted, by key; equal bytes are one, with all captions.
 
-    Images that are not at hand are left out: those of a list that lie elsewhere, and stored
-    ones that are gone.
+    Args:
+        corpus: where the captions came from.
+        spool: for images without a file, or a part of one, of their own.
+        notes: hears of images that are not at hand: those of a list that lie elsewhere, and
+            stored ones that are gone.
 
     Raises:
-        InputError: data of a kind whose images cannot be read, or unreadable data.
+        InputError: unreadable data.
     """
-    every: list[CaptionedImage] = []
-    for member in corpus.members or (corpus,):
-        if member.kind == "hugging-face":
-            problem = "images inside of tables are not searched"
-            fix = "leave out --images, or name shards, a dataset folder or a list of captions"
-            raise InputError(member.path, problem, fix=fix)
-        find = _tar_images if member.kind == "shards" else _file_images
-        every += find(member, _captions_by_key(member))
     found: dict[str, CaptionedImage] = {}
-    for one in sorted(every, key=lambda image: image.key):
-        first = found.setdefault(one.sha256, one)
-        if first is not one:
-            captions = tuple(dict.fromkeys(first.captions + one.captions))
+    for member in corpus.members or (corpus,):
+        if member.reader:
+            every = _images_of_records(member, spool, notes)
+        else:
+            find = _tar_images if member.kind == "shards" else _stored_images
+            every = find(member, _captions_by_key(member), notes)
+        for one in every:
+            first, other = sorted([found.get(one.sha256, one), one], key=lambda image: image.key)
+            captions = tuple(dict.fromkeys(first.captions + other.captions))
             found[one.sha256] = replace(first, captions=captions)
-    return list(found.values())
+    return sorted(found.values(), key=lambda image: image.key)
 
 
 def read_pixels(
@@ -223,30 +246,38 @@ def _captions_by_key(corpus: Corpus) -> dict[str, list[str]]:
     return said
 
 
-def _file_images(corpus: Corpus, said: CaptionsByKey) -> Iterator[CaptionedImage]:
-    """Images in a store, or in files that a list names."""
-    for key, place in locate_images(corpus, said).items():
-        sha256, file = place.sha256, place.file
-        try:
-            if sha256 and file:
-                file = Store(file).path_of(sha256)
-            elif file:
-                sha256 = _sha256_at(place)
-        except OSError:  # not ours to read
+def _images_of_records(corpus: Corpus, spool: Spool, notes: ReadNotes) -> Iterator[CaptionedImage]:
+    met: dict[str, tuple[Path, int, int | None]] = {}
+    for key, record in _records(corpus, ReadNotes()):
+        if not record.captions:
             continue
-        if sha256 and file and file.is_file():
-            yield CaptionedImage(key, tuple(said[key]), file, sha256, place.offset, place.size)
+        try:
+            sha256 = hashlib.sha256(record.read()).hexdigest()
+        except OSError:  # not ours to read
+            notes.leave_out(_NOT_AT_HAND, key)
+            continue
+        place = met.get(sha256) or spool.place(record)
+        if place is None:
+            notes.leave_out(_NOT_AT_HAND, key)
+        else:
+            met[sha256] = place
+            yield CaptionedImage(key, record.captions, place[0], sha256, place[1], place[2])
 
 
-def _sha256_at(place: ImageLocation) -> str:
-    assert place.file is not None, "of a file"
-    with place.file.open("rb") as stream:
-        stream.seek(place.offset)
-        data = stream.read(-1 if place.size is None else place.size)
-    return hashlib.sha256(data).hexdigest()
+def _stored_images(
+    corpus: Corpus, said: CaptionsByKey, notes: ReadNotes
+) -> Iterator[CaptionedImage]:
+    """Images in the store of a dataset."""
+    finder = _in_dataset if corpus.kind == "dataset" else _in_manifest
+    for key, place in finder(corpus.path, said.keys()):
+        file = Store(place.file).path_of(place.sha256) if place.sha256 and place.file else None
+        if place.sha256 and file and file.is_file():
+            yield CaptionedImage(key, tuple(said[key]), file, place.sha256)
+        else:
+            notes.leave_out(_NOT_AT_HAND, key)
 
 
-def _tar_images(corpus: Corpus, said: CaptionsByKey) -> Iterator[CaptionedImage]:
+def _tar_images(corpus: Corpus, said: CaptionsByKey, notes: ReadNotes) -> Iterator[CaptionedImage]:
     index = read_index(corpus.path)
     for shard in index.shards:
         file = index.root / shard.name

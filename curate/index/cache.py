@@ -10,7 +10,7 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from importlib import resources
 from importlib.metadata import version
@@ -86,6 +86,17 @@ def temporary_file(place: Path) -> Iterator[Path]:
         os.close(handle)
         with suppress(OSError):
             Path(name).unlink()
+
+
+@contextmanager
+def scratch_file() -> Iterator[Path]:
+    """A file of the cache for what is needed for a while; where none can be written, elsewhere."""
+    with ExitStack() as stack:
+        try:
+            path = stack.enter_context(temporary_file(cache_folder()))
+        except OSError:
+            path = Path(stack.enter_context(tempfile.NamedTemporaryFile()).name)
+        yield path
 
 
 def keep_file(part: Path, name: str, number: int) -> Path:

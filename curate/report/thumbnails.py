@@ -4,7 +4,6 @@ Images come from anywhere, so they are decoded in processes of their own. One th
 shown keeps its licence and credit and says why.
 """
 
-import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from curate.corpora.corpus import Corpus
-from curate.corpora.pixels import ImageLocation, locate_images, refusal
+from curate.corpora.pixels import ImageLocation, Spool, locate_images, refusal
 from curate.dataset.folder import Store
 from curate.errors import InputError
 from curate.images.decode import UndecodableError, decode_image, flatten
+from curate.index import cache
 from curate.system import sandbox
 from curate.system.progress import SILENT, Progress, track
 from curate.system.web_page import data_uri
@@ -70,12 +70,13 @@ def make_thumbnails(
         processes: workers side by side; the number of CPUs unless given.
     """
     wanted = list(dict.fromkeys(keys))
-    places = locate_images(corpus, wanted)
-    held = [key for key in wanted if key in places and places[key].reason is None][:most]
-    jobs = (places[key].as_job() for key in held)
-    job = f"{__name__}:_thumbnail_job"
-    answers = sandbox.run_jobs(job, jobs, processes=processes) if held else ()
-    made = dict(zip(held, track(answers, len(held), "thumbnails", progress), strict=True))
+    with cache.scratch_file() as scratch:
+        places = locate_images(corpus, wanted, Spool(scratch))
+        held = [key for key in wanted if key in places and places[key].reason is None][:most]
+        jobs = (places[key].as_job() for key in held)
+        job = f"{__name__}:_thumbnail_job"
+        answers = sandbox.run_jobs(job, jobs, processes=processes) if held else ()
+        made = dict(zip(held, track(answers, len(held), "thumbnails", progress), strict=True))
     return {key: _make_thumbnail(places[key], made.get(key)) for key in wanted if key in places}
 
 
@@ -95,17 +96,13 @@ def _make_thumbnail(
 
 
 def _thumbnail_job(
-    file: str = "",
-    data: str | None = None,
-    sha256: str = "",
-    offset: int = 0,
-    size: int | None = None,
+    file: str, sha256: str = "", offset: int = 0, size: int | None = None
 ) -> sandbox.JobResult:
-    """A small image as WebP, from base64, a store or a file; or why there is none."""
+    """A small image as WebP, from a store or a part of a file; or why there is none."""
     from PIL import Image
 
     try:
-        image = flatten(decode_image(_image_bytes(Path(file), data, sha256, offset, size)), "white")
+        image = flatten(decode_image(_image_bytes(Path(file), sha256, offset, size)), "white")
     except (UndecodableError, InputError, OSError) as error:
         return refusal(error)
     image.thumbnail((PAGE_THUMBNAIL_SIDE, PAGE_THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
@@ -114,9 +111,7 @@ def _thumbnail_job(
     return {}, result.getvalue()
 
 
-def _image_bytes(file: Path, data: str | None, sha256: str, offset: int, size: int | None) -> bytes:
-    if data is not None:
-        return base64.b64decode(data)
+def _image_bytes(file: Path, sha256: str, offset: int, size: int | None) -> bytes:
     if sha256:
         return Store(file).get(sha256)
     size = file.stat().st_size if size is None else size
