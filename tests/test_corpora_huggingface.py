@@ -67,15 +67,20 @@ def test_reads_what_save_to_disk_wrote(tmp_path: Path):
     assert found.left_out == {"images without caption": 1}
 
 
-def test_rows_without_names_are_other_images_in_another_file_of_the_same_name(tmp_path: Path):
-    for name, caption in [("a", "a dog"), ("b", "a wolf"), ("copy", "a dog")]:
+def test_images_of_several_data_are_told_apart_by_the_path_that_was_named(tmp_path: Path):
+    for name, caption in [("a", "a dog"), ("b", "a wolf"), ("c", "a wolf")]:
         (tmp_path / name).mkdir()
-        table([caption]).to_parquet(tmp_path / name / "train.parquet")
+        table([caption], id=[1]).to_parquet(tmp_path / name / "train.parquet")
 
-    both = index.open_index(find_corpora([tmp_path / "a", tmp_path / "b"]))
-    assert (both.images, len(both.images_with("dog")), len(both.images_with("wolf"))) == (2, 1, 1)
-    same = index.open_index(find_corpora([tmp_path / "a", tmp_path / "copy"]))
-    assert same.images == 1
+    found = index.open_index(find_corpora([tmp_path / "a", tmp_path / "b", tmp_path / "c"]))
+    assert (found.images, len(found.images_with("dog")), len(found.images_with("wolf"))) == (
+        3,
+        1,
+        2,
+    )
+    assert shown(found, "dog") == [f"{tmp_path}/a/1"]
+    again = index.open_index(find_corpora([tmp_path / "a", tmp_path / "b" / ".." / "a"]))
+    assert again.images == 1
 
 
 def test_splits_of_a_saved_dictionary_are_counted_together(tmp_path: Path):

@@ -14,11 +14,11 @@ from curate.corpora.shards import shard_partitions
 from curate.dataset import manifest
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import live_samples
-from curate.errors import InputError
+from curate.errors import InputError, UsageError
 from curate.formats.shards import INDEX_NAME
 
 DEFAULT_CORPUS = Path("data")  # the dataset folder when none is named
-_NAMED_BY_FILE = ("folder", "tars")  # kinds whose keys are names of files
+_NAMED_WITHIN = ("folder", "tars", "hugging-face")  # kinds whose keys mean nothing elsewhere
 _CAPTION_FIXES = {
     "captions": tables.LIST_FIX,
     "shards": "pack them anew from their dataset DIR: curate caption --data DIR, then curate pack "
@@ -99,7 +99,7 @@ def find_corpus(data: Path | None = None, *, whole: bool = False, prefix: str = 
         read = partial(_trainable_captions, partial(manifest.read_manifest, path))
         return Corpus(path, "manifest", (Partition(read, (path,), "manifest"),))
     reader = open_reader(path, whole=whole)
-    prefix = prefix if reader.kind in _NAMED_BY_FILE else ""
+    prefix = prefix if reader.kind in _NAMED_WITHIN else ""
     found, lacks = tuple(reader.partitions(prefix)), tuple(reader.missing)
     return Corpus(path, reader.kind, found, missing=lacks, reader=reader, prefix=prefix)
 
@@ -139,19 +139,27 @@ def open_reader(path: Path, *, whole: bool = False, without: Path | None = None)
 def find_corpora(data: Sequence[Path], *, whole: bool = False) -> Corpus:
     """What several `--data` mean together; an image that two of them hold counts once.
 
-    Images of folders, tars and lists are told apart by the path that was named, too.
+    Images of folders, tars and Hugging Face data are told apart by the path that was named, too;
+    those of datasets, shards and lists have one key wherever they are named.
 
     Args:
         data: what was named; the same again counts once.
         whole: as in `find_corpus`.
 
     Raises:
+        UsageError: one lies in another that is read with all that is below it.
         InputError: as `find_corpus`, for any of them.
     """
     distinct = list({path.resolve(): path for path in data}.values())
     if len(distinct) < 2:
         return find_corpus(*distinct, whole=whole)
     found = tuple(find_corpus(path, whole=whole, prefix=f"{path}/") for path in distinct)
+    for inner in found:
+        for outer in found:
+            within = inner.path.resolve().is_relative_to(outer.path.resolve())
+            if within and outer is not inner and {inner.kind, outer.kind} <= {*_NAMED_WITHIN}:
+                problem = f"lies in {outer.path}, which is read with all below it"
+                raise UsageError(f"--data {inner.path}", problem, fix="name one of the two")
     return Corpus(
         Path(" + ".join(str(origin.path) for origin in found)),
         "several",
