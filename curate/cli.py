@@ -50,7 +50,7 @@ _DATA_HELP = (
 _DATA = option(_DATA_HELP, "--data", "--manifest", show_default=False)
 _PROMPTS = typer.Argument(metavar="PROMPTS", help="Text file, one prompt a line; - for a pipe.")
 _CAPTIONS = option("A text of several lines is as many captions (lines), or one (whole).")
-_CHECKPOINT = option("Judge by what a run or .safetensors was trained on.")
+_CHECKPOINT = option("Judge by what a run, a model or a LoRA (.safetensors) was trained on.")
 _PROFILE = option("scratch, finetune or lora: how many images a word needs.")
 _SYNTAX = option("How prompts are written: auto, plain, a1111 or compel.")
 _ALIASES = option("TOML file of aliases, typos and phrases that you accepted.")

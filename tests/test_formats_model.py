@@ -53,7 +53,7 @@ def counted(words: Any) -> dict[str, Any]:
         (struct.pack("<Q", 8) + b"no json!", "its header is not JSON"),
         (struct.pack("<Q", 60000) + b"[" * 60000, "its header is not JSON"),
         (struct.pack("<Q", 2) + b"{}", "says nothing of its training"),
-        (struct.pack("<Q", 2) + b"[]", "says nothing of its training"),
+        (struct.pack("<Q", 2) + b"[]", "its header is none of safetensors"),
         (file("not json"), "its header is not JSON"),
         (file([1]), "its header is not one of ours"),
         (file(MODEL, w={"dtype": "U8", "shape": [9], "data_offsets": [0, 9]}), "cut short"),

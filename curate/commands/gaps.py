@@ -8,13 +8,12 @@ from curate.corpora.columns import is_whole
 from curate.corpora.corpus import Corpus, find_corpora
 from curate.corpora.notes import ReadNotes
 from curate.coverage import verdicts
-from curate.coverage.checkpoint import CheckpointIndex
+from curate.coverage.checkpoint import open_checkpoint
 from curate.coverage.judge import Judge, WordIndex
 from curate.coverage.verdicts import Item
 from curate.errors import UsageError
-from curate.formats.model import read_model
 from curate.index import cache
-from curate.index.index import open_index
+from curate.index.index import CaptionIndex, open_index
 from curate.prompts import reader, units
 from curate.prompts.aliases import NO_ALIASES, read_aliases
 from curate.report.baseline import read_baseline
@@ -31,7 +30,9 @@ class GapsSettings:
     # together; none for `./data`, which may not exist yet: then nothing is covered
     data: Sequence[Path] = ()
     captions: str = "lines"  # a text of several lines is as many captions; "whole": one
-    checkpoint: Path | None = None  # of `train finetune`: the words it was shown, in place of data
+    checkpoint: Path | None = (
+        None  # of `train finetune`, or a LoRA's file: the words it was shown, in place of data
+    )
     profile: str = "finetune"  # or "scratch" or "lora": how many images a word needs
     min: int | None = None  # images below which a word is thin, in place of the profile's
     target: int | None = None  # images that are enough, in place of the profile's
@@ -92,7 +93,7 @@ def vocab_gaps(
         agreed=aliases,
         together=lambda unit: index.cooccurrence(unit, cohesion=phrases.MIN_COHESION),
     )
-    found = found.only_words() if settings.checkpoint else found
+    found = found if isinstance(index, CaptionIndex) else index.judged(found)
     lines, searched = {p.line: p.text for p in prompts}, units.choose_queries(found.votes)
     judge = Judge(index, resolved, corpus.options, aliases, lines, searched)
     items = judge.judge_units(found)
@@ -116,7 +117,7 @@ def _open_data(
     if settings.data:
         problem = "data and a checkpoint cannot be judged together"
         raise UsageError("--checkpoint", problem, fix="leave out --data or --checkpoint")
-    known = CheckpointIndex(read_model(settings.checkpoint))
+    known = open_checkpoint(settings.checkpoint)
     return Corpus(settings.checkpoint, "checkpoint"), known, known.notes
 
 

@@ -1,4 +1,4 @@
-"""Which words a trained model was shown, as its own file states.
+"""Which words a trained model or a LoRA was shown, as its own file states.
 
 `train finetune` writes, in the header of `model.safetensors`, how many images of its shards have
 a caption with each word. Nothing but the header is read here: no weights, no torch.
@@ -11,19 +11,36 @@ one image may have a caption with "dog" and one with "dogs", the count given her
 number of images that the file's numbers allow.
 """
 
+import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from curate.formats.model import ModelRecord
-from curate.index.index import Evidence
-from curate.index.segment import Numbers
+from curate.formats.lora import LoraRecord, TagFolder, is_lora, read_lora
+from curate.formats.model import ModelRecord, find_model, read_model
+from curate.index.index import CaptionIndex, Evidence
+from curate.index.segment import Numbers, Segment, clean_line, write_segment
+from curate.prompts.reader import WANTED
+from curate.prompts.units import Units
 from curate.text import tokens
 from curate.text.lemmas import is_shown_by, lemmas_of
 from curate.text.spelling import Vocabulary
+
+MOST_NAMED = 5  # folders that are named
+
+
+def open_checkpoint(path: Path) -> "CheckpointIndex | LoraIndex":
+    """What a run, a model's file or the file of a LoRA says of the captions it was shown.
+
+    Raises:
+        InputError: there is none, or it says nothing of captions that can be understood.
+    """
+    file = find_model(path)
+    return LoraIndex(read_lora(file)) if is_lora(file) else CheckpointIndex(read_model(file))
 
 
 class CheckpointIndex:
@@ -55,6 +72,10 @@ class CheckpointIndex:
                 f"It was trained on {sets}, which share {shared:,} images; of images with a word, "
                 "the least number that can be is given"
             )
+
+    def judged(self, asked: Units) -> Units:
+        """What of the units can be judged: single words."""
+        return asked.only_words()
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -134,3 +155,107 @@ class CheckpointIndex:
             for lemma in lemmas_of(form):
                 found[lemma].append(form)
         return dict(found)
+
+
+class LoraIndex:
+    """Answers for words and phrases like an index of captions, as far as the tags of a LoRA can.
+
+    What stands between two commas of a caption is a tag, so a phrase stands in one or in none. How
+    many images show what several tags say is not known: at most as many as have one of them each,
+    and no more than their folder holds. Which tags stand at the same image is not known either.
+    """
+
+    captions = 0  # the file keeps none
+    left_out: Mapping[str, int] = {}
+    named: Mapping[str, Sequence[str]] = {}
+    remarks: Sequence[str] = ()
+
+    def __init__(self, record: LoraRecord) -> None:
+        """Answer for this file; its tags are indexed in memory, by folder."""
+        self.record = record
+        self.images = record.images
+        self.incomplete = ()
+        self._indexes = [(folder, _index_tags(folder)) for folder in record.folders]
+        self.notes = list(self._explain())
+
+    def _explain(self) -> Iterable[str]:
+        record = self.record
+        for folder in record.folders[:MOST_NAMED]:
+            told = [f"{folder.images:,} images"] if folder.images is not None else []
+            told += [f"repeats {folder.repeats}"] if folder.repeats else []
+            told += ["regularization images"] if folder.regularizes else []
+            tags = f"{len(folder.tags):,} tags"
+            yield f"{folder.name}: {', '.join([*told, tags])}"
+        if (more := len(record.folders) - MOST_NAMED) > 0:
+            yield f"and {more:,} more folders"
+        yield (
+            "Counted by tag, as stands between commas in captions, each image once whatever its "
+            "repeats; folders are added up. Of a word in several tags the number is the most that "
+            "it can be. Pairs and adjectives apart from their nouns are not judged"
+        )
+        for what, rate in record.dropouts.items():
+            yield f"In training, {what} were left out at a rate of {rate:g}"
+        if not record.is_complete:
+            yield (
+                "Its file names tags of more than half of all captions alone, as SimpleTuner "
+                "writes it: no other word is judged"
+            )
+
+    def judged(self, asked: Units) -> Units:
+        """What of the units can be judged: words and phrases, if tags are left out named ones."""
+        if self.record.is_complete:
+            return asked.without_combinations()
+        return asked.without_combinations(
+            lambda unit, role: role != WANTED or len(self.images_with(unit)) > 0
+        )
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """Every word in the tags, with its images at most."""
+        forms = {form for _, index in self._indexes for form in index.vocabulary.forms}
+        return Vocabulary({form: len(self.images_with_form(form)) for form in forms})
+
+    def images_with(self, unit: str) -> Numbers:
+        """As many numbers as there are images at most that show the unit in any inflection.
+
+        They are ranks, not images: joined, they are as many as the greatest of their counts.
+        """
+        return self._ranks([index.images_with(unit) for _, index in self._indexes])
+
+    def images_with_form(self, unit: str) -> Numbers:
+        """Likewise for the images that show it as written."""
+        return self._ranks([index.images_with_form(unit) for _, index in self._indexes])
+
+    def cooccurrence(self, words: str, *, cohesion: float) -> int:
+        """How many images at most show words side by side; `cohesion` is not known."""
+        return len(self.images_with(words))
+
+    def bound_images(self, adjective: str, noun: str) -> Numbers:
+        """Nothing: adjectives apart from their nouns are not known."""
+        return np.empty(0, dtype=np.int32)
+
+    def prefetch(self, sets: Iterable[Numbers]) -> None:
+        """Nothing to make ready."""
+
+    def evidence(
+        self, numbers: Sequence[int], units: Sequence[str] = (), limit: int = 6
+    ) -> tuple[Evidence, ...]:
+        """Nothing: no image and no caption is kept."""
+        return ()
+
+    def _ranks(self, found: Sequence[Numbers]) -> Numbers:
+        total = 0
+        for (folder, _), numbers in zip(self._indexes, found, strict=True):
+            counts = list(folder.tags.values())
+            said = [counts[number] for number in numbers.tolist()]
+            known = max(said, default=0) if folder.images is None else folder.images
+            total += min(sum(said), known)
+        return np.arange(total, dtype=np.int32)
+
+
+def _index_tags(folder: TagFolder) -> CaptionIndex:
+    """An index with an "image" for each tag, numbered in the order of the tags."""
+    sql = sqlite3.connect(":memory:")
+    tags = {f"{number:09}": clean_line(tag) for number, tag in enumerate(folder.tags)}
+    write_segment(sql, tags, {})
+    return CaptionIndex([Segment(sql)])

@@ -9,7 +9,7 @@ from math import log2
 
 import numpy as np
 
-from curate.coverage.checkpoint import CheckpointIndex
+from curate.coverage.checkpoint import CheckpointIndex, LoraIndex
 from curate.coverage.verdicts import (
     RARE_IMAGES,
     RELATIONS,
@@ -41,7 +41,7 @@ from curate.vision.search import WordImages
 MENTION_RATE = 0.39
 EVIDENCE = 6  # captions an item shows
 _SENSE_CAPTIONS = 50  # captions
-WordIndex = CaptionIndex | CheckpointIndex  # what is known of some images
+WordIndex = CaptionIndex | CheckpointIndex | LoraIndex  # what is known of some images
 Combinations = Mapping[tuple[str, str], Sequence[TokenRange]]  # two units, and where they stand
 ImagesByUnit = Mapping[str, Numbers]
 

@@ -181,11 +181,14 @@ def _record(kind: type[Record], values: Any) -> Record:
     return kind(**found)
 
 
-def _read_metadata(path: Path) -> dict[str, Any]:
-    """The JSON text in the header of a safetensors file that is as long as it says.
+def read_texts(path: Path) -> dict[str, str]:
+    """The texts that the header of a safetensors file holds by name, the file being whole.
 
     Source: the safetensors format: 8 bytes little-endian length, then so many bytes of JSON that
     name each tensor's place; its `__metadata__` maps texts to texts.
+
+    Raises:
+        InputError: it cannot be read, is cut short, or its header is not one.
     """
     cut = InputError(path, "not a safetensors file, or one that is cut short", fix=RESTORE)
     try:
@@ -194,16 +197,27 @@ def _read_metadata(path: Path) -> dict[str, Any]:
             if not 2 <= size <= min(MAX_HEADER_BYTES, rest):
                 raise cut
             header = json.loads(file.read(size))
-        text = header.pop("__metadata__")[METADATA]
+        texts = header.pop("__metadata__", {})
         if any(place["data_offsets"][1] > rest - size for place in header.values()):
             raise cut
-        described = json.loads(text)
+        return {name: text for name, text in texts.items() if isinstance(text, str)}
     except OSError as error:
         problem = f"cannot be read ({error.strerror or error})"
         raise InputError(path, problem, fix="correct the path or its permissions") from None
-    except (LookupError, TypeError):
+    except (ValueError, RecursionError):
+        raise InputError(path, "its header is not JSON", fix=RESTORE) from None
+    except (LookupError, TypeError, AttributeError):
+        raise InputError(path, "its header is none of safetensors", fix=RESTORE) from None
+
+
+def _read_metadata(path: Path) -> dict[str, Any]:
+    """The JSON text of ours in the header of a safetensors file."""
+    texts = read_texts(path)
+    if METADATA not in texts:
         problem = "a safetensors file that says nothing of its training"
-        raise InputError(path, problem, fix=TRAIN) from None
+        raise InputError(path, problem, fix=TRAIN)
+    try:
+        described = json.loads(texts[METADATA])
     except (ValueError, RecursionError):
         raise InputError(path, "its header is not JSON", fix=RESTORE) from None
     if not isinstance(described, dict):

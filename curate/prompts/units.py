@@ -41,6 +41,17 @@ class Units:
         """The same without phrases, attribute bindings and pairs."""
         return Units(words=self.words, votes=self.votes)
 
+    def without_combinations(self, is_judged: Callable[[str, str], bool] | None = None) -> "Units":
+        """The same without attribute bindings and pairs.
+
+        Args:
+            is_judged: whether a unit in a role stays; None: each does.
+        """
+        keep = is_judged or (lambda unit, role: True)
+        words = {(u, role): places for (u, role), places in self.words.items() if keep(u, role)}
+        phrases = {u: places for u, places in self.phrases.items() if keep(u, WANTED)}
+        return Units(words=words, phrases=phrases, votes=self.votes)
+
 
 @dataclass(frozen=True, slots=True)
 class _WantedWord:
