@@ -33,7 +33,7 @@ from curate.formats.shards import list_tars, read_index
 from curate.formats.verdicts import is_indexed, stale_beside
 
 TAR_NAME = re.compile(r"\.(tar(\.(gz|bz2|xz|zst|lz4))?|tgz|tbz2?|txz|tzst)$", re.IGNORECASE)
-MAX_TARS = 1_000_000  # that a pattern may name
+MAX_TARS = 100_000  # that a pattern may name
 PARTITION_BYTES = 1 << 30  # bytes of consecutive tars that are counted together
 BESIDE = "files beside the tars"
 _IMG2DATASET = re.compile(r"(.+)(\.parquet|_stats\.json)$")
@@ -210,10 +210,12 @@ def _by_pattern(path: Path, whole: bool) -> ForeignTars:
         named = [Path(name) for name in islice(braceexpand(str(path)), MAX_TARS + 1)]
     except ValueError:  # braces that do not close
         named = []
+    fix = "name a folder of tars, or tars as '{000..003}.tar'"
+    if len(named) > MAX_TARS:
+        raise InputError(path, f"names more than {MAX_TARS:,} tars", fix=fix)
     there = tuple(tar for tar in named if tar.is_file())
-    if not there or len(named) > MAX_TARS:
-        problem = "more tars than can be read" if there else "no such tars"
-        raise InputError(path, problem, fix="name a folder of tars, or tars as '{000..003}.tar'")
+    if not there:
+        raise InputError(path, "no such tars", fix=fix)
     lacking = [f"{tar}: tar is missing" for tar in named if not tar.is_file()]
     root = Path(os.path.commonpath([tar.absolute().parent for tar in named]))
     return ForeignTars(path, there, whole, root, tuple(lacking))

@@ -25,7 +25,11 @@ _STATED = {field.name for field in fields(FoundImage)}
 
 
 def list_records(
-    reader: Reader, *, license: str | None = None, author: str | None = None
+    reader: Reader,
+    *,
+    license: str | None = None,
+    author: str | None = None,
+    name: str | None = None,
 ) -> Listing:
     """All images of a reader, each read when its turn comes.
 
@@ -33,9 +37,10 @@ def list_records(
         reader: what lies there; the name of its path is part of each image's id.
         license: of images that state none, in the user's word.
         author: of images that name none.
+        name: of the folder that keys are relative to, if it is not that path.
     """
     notes = ReadNotes()
-    name = reader.path.resolve().name or "root"
+    name = name or reader.path.resolve().name or "root"
     found = (_found_image(name, record, license, author) for record in reader.records(notes))
     return Listing(found, None, notes)
 

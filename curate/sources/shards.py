@@ -34,7 +34,8 @@ def listing(
         UsageError: no such choice of `captions`.
     """
     reader = open_tars(path, whole=is_whole(captions), without=without)
-    return list_records(reader, license=license, author=author)
+    # one tar, a pattern and their folder name the same images
+    return list_records(reader, license=license, author=author, name=reader.root.resolve().name)
 
 
 SOURCE = Source(
