@@ -321,8 +321,17 @@ def test_patterns_name_tars_and_say_which_are_missing(tmp_path: Path):
         assert list(reader.missing) == [f"{tmp_path}/00002.tar: tar is missing"]
         keys = [r.key for r in reader.records(ReadNotes())]
         assert keys == [r.key for r in open_reader(tmp_path).records(ReadNotes())]
-    for wrong in ("{00005..00009}.tar", "{00000..3.tar", "{0..99999999}.tar"):
-        with pytest.raises(InputError, match="no such tars|more than"):
+    assert list(open_reader(tmp_path / "{00000..00099}.tar").missing[4:]) == [
+        f"{tmp_path}/00007.tar: tar is missing",
+        f"{tmp_path}/{{00000..00099}}.tar: 92 more tars are missing",
+    ]
+    for wrong in (
+        "{00005..00009}.tar",
+        "{00000..3.tar",
+        "{0..99999999}.tar",
+        "{0..999}{0..999}.tar",
+    ):
+        with pytest.raises(InputError, match=r"no such tars|more than"):
             open_reader(tmp_path / wrong)
     (tmp_path / "{a}.tar").write_bytes(tar_of(FOX))
     assert len(list(open_reader(tmp_path / "{a}.tar").records(ReadNotes()))) == 2

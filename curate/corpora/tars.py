@@ -18,7 +18,7 @@ from pathlib import Path
 
 from curate.corpora.columns import LineCuts
 from curate.corpora.folder import IMAGE_SUFFIXES
-from curate.corpora.notes import ReadNotes
+from curate.corpora.notes import MOST_NAMED, ReadNotes
 from curate.corpora.partition import ImageCaptions, Partition
 from curate.corpora.records import ImageRecord
 from curate.corpora.tar_samples import (
@@ -36,6 +36,7 @@ TAR_NAME = re.compile(r"\.(tar(\.(gz|bz2|xz|zst|lz4))?|tgz|tbz2?|txz|tzst)$", re
 MAX_TARS = 100_000  # that a pattern may name
 PARTITION_BYTES = 1 << 30  # bytes of consecutive tars that are counted together
 BESIDE = "files beside the tars"
+_RANGE = re.compile(r"\{(\d+)\.\.(\d+)")
 _IMG2DATASET = re.compile(r"(.+)(\.parquet|_stats\.json)$")
 
 
@@ -206,17 +207,24 @@ def _by_pattern(path: Path, whole: bool) -> ForeignTars:
     """The tars that a pattern names."""
     from braceexpand import braceexpand
 
+    fix = "name a folder of tars, or tars as '{000..003}.tar'"
+    too_many = InputError(path, f"names more than {MAX_TARS:,} tars", fix=fix)
+    ranges = ((int(first), int(last)) for first, last in _RANGE.findall(str(path)))
     try:
+        if any(abs(last - first) >= MAX_TARS for first, last in ranges):
+            raise too_many
         named = [Path(name) for name in islice(braceexpand(str(path)), MAX_TARS + 1)]
     except ValueError:  # braces that do not close
         named = []
-    fix = "name a folder of tars, or tars as '{000..003}.tar'"
     if len(named) > MAX_TARS:
-        raise InputError(path, f"names more than {MAX_TARS:,} tars", fix=fix)
+        raise too_many
     there = tuple(tar for tar in named if tar.is_file())
     if not there:
         raise InputError(path, "no such tars", fix=fix)
     lacking = [f"{tar}: tar is missing" for tar in named if not tar.is_file()]
+    more = len(lacking) - MOST_NAMED
+    if more > 0:
+        lacking[MOST_NAMED:] = [f"{path}: {more:,} more tars are missing"]
     root = Path(os.path.commonpath([tar.absolute().parent for tar in named]))
     return ForeignTars(path, there, whole, root, tuple(lacking))
 

@@ -39,7 +39,7 @@ def list_records(
         author: of images that name none.
         name: of the folder that keys are relative to, if it is not that path.
     """
-    notes = ReadNotes()
+    notes = ReadNotes(broken=list(reader.missing))
     name = name or reader.path.resolve().name or "root"
     found = (_found_image(name, record, license, author) for record in reader.records(notes))
     return Listing(found, None, notes)
