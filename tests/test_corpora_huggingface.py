@@ -1,16 +1,24 @@
 """Captions and images of Hugging Face data: what the library writes, and what others do."""
 
+import io
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from curate.corpora.arrow import key_prefix
-from curate.corpora.corpus import find_corpora, find_corpus
+from curate.corpora.corpus import find_corpora, find_corpus, open_reader
+from curate.corpora.notes import ReadNotes
+from curate.corpora.records import ImageRecord
 from curate.errors import InputError
 from curate.index import index
 from curate.index.index import CaptionIndex
@@ -171,3 +179,266 @@ def _string() -> object:
     import datasets
 
     return datasets.Value("string")
+
+
+# images and laws
+
+
+def records_of(path: Path, notes: ReadNotes | None = None, **options: Any) -> list[ImageRecord]:
+    keys = options.pop("keys", None)
+    return list(open_reader(path, **options).records(notes or ReadNotes(), keys))
+
+
+def counted_of(path: Path, notes: ReadNotes) -> dict[str, list[str]]:
+    said: dict[str, list[str]] = {}
+    for part in open_reader(path).partitions():
+        for key, captions in part.read(notes):
+            said.setdefault(key, []).extend(captions)
+    return {key: list(dict.fromkeys(captions)) for key, captions in said.items()}
+
+
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+PIXELS = st.binary(min_size=1, max_size=20)
+TEXT = st.sampled_from(["", " ", "a dog", "snow\nand a dog", "Straße", "a\r\nb"])
+CAPTIONS: dict[str, tuple[pa.DataType, st.SearchStrategy[Any]]] = {
+    "text": (pa.string(), st.none() | TEXT),
+    "large": (pa.large_string(), st.none() | TEXT),
+    "view": (pa.string_view(), st.none() | TEXT),
+    "codes": (pa.dictionary(pa.int32(), pa.string()), st.none() | TEXT),
+    "list": (pa.list_(pa.string()), st.none() | st.lists(st.none() | TEXT, max_size=3)),
+    "objects": (
+        pa.list_(pa.struct([("raw", pa.string()), ("id", pa.int64())])),
+        st.lists(st.fixed_dictionaries({"raw": st.none() | TEXT, "id": st.just(1)}), max_size=2),
+    ),
+    "object of lists": (
+        pa.struct([("raw", pa.list_(pa.string()))]),
+        st.fixed_dictionaries({"raw": st.lists(TEXT, max_size=2)}),
+    ),
+    "bytes": (pa.binary(), st.none() | TEXT.map(str.encode) | st.just(b"\xff")),
+    "truth": (pa.bool_(), st.none() | st.booleans()),
+    "number": (pa.int64(), st.none() | st.integers(0, 9)),
+}
+IMAGES: dict[str, tuple[pa.DataType, st.SearchStrategy[Any]]] = {
+    "struct": (
+        IMAGE,
+        st.none()
+        | st.fixed_dictionaries(
+            {"bytes": st.none() | PIXELS, "path": st.sampled_from(["x", None])}
+        ),
+    ),
+    "binary": (pa.binary(), st.none() | PIXELS),
+    "large binary": (pa.large_binary(), st.none() | PIXELS),
+    "binary view": (pa.binary_view(), st.none() | PIXELS),
+    "several": (
+        pa.list_(IMAGE),
+        st.none()
+        | st.lists(st.fixed_dictionaries({"bytes": PIXELS, "path": st.none()}), max_size=3),
+    ),
+    "several plain": (pa.list_(pa.binary()), st.none() | st.lists(PIXELS, max_size=3)),
+}
+
+
+def texts_in(value: object) -> int:
+    """How many captions somebody would count who knows nothing of the reader."""
+    if isinstance(value, list):
+        return len({line for one in value for line in lines_in(one)})
+    return len(set(lines_in(value)))
+
+
+def lines_in(value: object) -> list[str]:
+    if isinstance(value, dict):
+        return [line for one in [value["raw"]] for line in (
+            [t for o in one for t in lines_in(o)] if isinstance(one, list) else lines_in(one)
+        )]  # fmt: skip
+    if value is None or isinstance(value, bool):
+        return []
+    text = value.decode("utf-8", "ignore") if isinstance(value, bytes) else str(value)
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+@given(
+    caption=st.sampled_from(list(CAPTIONS)),
+    image=st.sampled_from([*IMAGES, None]),
+    named=st.booleans(),
+    ending=st.sampled_from([".parquet", ".arrow", ".PARQUET"]),
+    group=st.integers(1, 7),
+    data=st.data(),
+)
+@settings(max_examples=150, deadline=None)
+def test_both_ways_of_reading_agree_and_lose_nothing(
+    tmp_path_factory: pytest.TempPathFactory, caption, image, named, ending, group, data
+):
+    kind, values = CAPTIONS[caption]
+    said = data.draw(st.lists(values, min_size=1, max_size=12))
+    columns = {"Caption ": pa.array(said, kind)}
+    if image is not None:
+        kind, values = IMAGES[image]
+        held = data.draw(st.lists(values, min_size=len(said), max_size=len(said)))
+        columns["image"] = pa.array(held, kind)
+    if named:  # names may come again
+        names = st.lists(st.none() | st.integers(0, 5), min_size=len(said), max_size=len(said))
+        columns["image_id"] = pa.array(data.draw(names), pa.int64())
+    path = tmp_path_factory.mktemp("odd") / f"some{ending}"
+    write_table(pa.table(columns), path, group)
+
+    notes, again = ReadNotes(most=None), ReadNotes(most=None)
+    counted, records = counted_of(path, notes), records_of(path, again)
+    assert {r.key: list(r.captions) for r in records} == counted
+    assert len(counted) == len(records), "a key twice"
+    del again.left_out["other images of the same name"]
+    assert (notes.left_out, notes.counted) == (again.left_out, again.counted)
+    refused = sum(value is not None and texts_in(value) == 0 for value in said)
+    assert notes.left_out.total() <= refused
+    if caption == "truth":
+        assert notes.left_out.total() == sum(value is not None for value in said)
+    if not named and image not in ("several", "several plain"):
+        assert sum(map(len, counted.values())) == sum(map(texts_in, said))
+    if image == "struct" and not named:
+        bytes_in = [one["bytes"] if one else None for one in held]
+        assert [r.data for r in records] == bytes_in
+    chosen = set(data.draw(st.lists(st.sampled_from([*counted]), max_size=4)) if counted else ())
+    assert records_of(path, keys=chosen) == [r for r in records if r.key in chosen]
+
+
+def write_table(made: pa.Table, path: Path, group: int) -> None:
+    if path.suffix == ".arrow":
+        with pa.ipc.new_stream(path, made.schema) as file:
+            file.write_table(made, max_chunksize=group)
+    else:
+        parquet.write_table(made, path, row_group_size=group)
+
+
+def test_downloads_that_failed_are_no_images(tmp_path: Path):
+    """The table that img2dataset writes beside its images, or with `--output_format parquet`."""
+    held = {"jpg": [None, png("red"), None]}
+    for name, images in [("beside.parquet", {}), ("inside.parquet", held)]:
+        urls = [f"https://a.test/{n}.jpg" for n in range(3)]
+        made = pa.table({
+            "url": urls, "key": ["000", "001", "002"], "caption": ["a wolf", "a dog", "a wolf"],
+            "status": ["failed_to_download", "success", "failed_to_resize"],
+            "error_message": ["404", None, "no"], **images,
+        })  # fmt: skip
+        parquet.write_table(made, tmp_path / name)
+
+        found = opened(tmp_path / name)
+        assert (shown(found, "dog"), shown(found, "wolf")) == (["001"], [])
+        assert found.left_out == {"failed downloads": 2}
+        assert found.named["failed downloads"] == ["000", "002"]
+        (record,) = records_of(tmp_path / name)
+        assert record.data == ((images and png("red")) or None)
+        said = ("images not at hand, only named in tables (1): 001",)
+        assert found.remarks == (() if images else said)
+
+
+def test_rows_that_name_their_image_alike_are_one_image_with_all_captions(tmp_path: Path):
+    made = pa.table({
+        "image_id": [7, 8, 7, 7], "caption": ["a dog", "snow", "an animal", "a dog"],
+        "image": [png("red"), png("blue"), png("red"), png("green")],
+    })  # fmt: skip
+    parquet.write_table(made, tmp_path / "train-0.parquet")
+    parquet.write_table(made.slice(0, 1), tmp_path / "train-1.parquet")
+    notes = ReadNotes()
+    found = records_of(tmp_path, notes)
+    assert [(r.key, r.captions) for r in found] == [
+        ("train/7", ("a dog", "an animal")),
+        ("train/8", ("snow",)),
+    ]
+    assert notes.left_out == {"other images of the same name": 1}
+    assert opened(tmp_path).images == 2
+
+
+def test_a_row_may_name_a_file_of_the_folder_instead_of_holding_its_image(tmp_path: Path):
+    (tmp_path / "pictures").mkdir()
+    for name in ("a.png", "b.png", "unnamed.png"):
+        (tmp_path / "pictures" / name).write_bytes(png("red"))
+    (tmp_path.parent / "outside.png").write_bytes(png("red"))
+    names = ["pictures/a.png", "gone.png", "../outside.png", "https://a.test/b.png"]
+    absolute = str(tmp_path / "pictures" / "b.png")
+    names.append(absolute)
+    parquet.write_table(pa.table({"path": names, "text": ["a dog"] * 5}), tmp_path / "t.parquet")
+
+    notes = ReadNotes()
+    found = {record.key: record for record in records_of(tmp_path, notes)}
+    assert {key: record.file for key, record in found.items() if record.file} == {
+        "pictures/a.png": tmp_path / "pictures/a.png",
+        absolute: tmp_path / "pictures/b.png",
+    }
+    assert found["gone.png"].reason == "missing:gone.png"
+    assert notes.named == {
+        "files beside the tables, which alone are read": ["pictures/unnamed.png"]
+    }
+    structs = [{"bytes": None, "path": name} for name in names]
+    made = pa.table({"image": pa.array(structs, IMAGE), "text": ["a dog"] * 5})
+    parquet.write_table(made, tmp_path / "t.parquet")
+    assert [bool(record.file) for record in records_of(tmp_path)] == [1, 0, 0, 0, 1]
+
+
+def test_a_folder_of_images_beside_a_table_about_them_is_a_folder_of_images(tmp_path: Path):
+    (tmp_path / "00000").mkdir()
+    (tmp_path / "00000/000000000.jpg").write_bytes(png("red"))
+    made = pa.table({"key": ["000000000"], "caption": ["a dog"], "status": ["success"]})
+    parquet.write_table(made, tmp_path / "00000.parquet")
+    assert open_reader(tmp_path).kind == "folder"
+    parquet.write_table(made.append_column("jpg", [[b"x"]]), tmp_path / "00000.parquet")
+    assert open_reader(tmp_path).kind == "hugging-face"
+
+
+def test_what_the_library_kept_of_its_own_work_is_not_read(tmp_path: Path):
+    """As `map` and `load_dataset` leave it: cache-*.arrow beside the data, folders of versions."""
+    saved = table(["a dog", "snow"], image=[picture()] * 2)
+    saved.save_to_disk(tmp_path / "set")
+    place = tmp_path / "cached" / "default" / "0.0.0" / "8d7f"
+    place.mkdir(parents=True)
+    (file,) = (tmp_path / "set").glob("*.arrow")
+    for folder, name in [(tmp_path / "set", "cache-1.arrow"), (place, "cache-2.arrow")]:
+        (folder / name).write_bytes(file.read_bytes())
+    (place / "parquet-train.arrow").write_bytes(file.read_bytes())
+    (place / "dataset_info.json").write_bytes(b"{}")
+    for path in (tmp_path / "set", tmp_path / "cached"):
+        assert (opened(path).images, opened(path).left_out) == (2, {})
+
+
+def test_a_split_that_is_not_there_is_told_of(tmp_path: Path):
+    import datasets
+
+    splits = {"train": table(["a dog"]), "test": table(["snow"])}
+    datasets.DatasetDict(splits).save_to_disk(tmp_path / "saved")
+    shutil.rmtree(tmp_path / "saved" / "test")
+    found = opened(tmp_path / "saved")
+    assert found.images == 1
+    assert found.incomplete == (f"{tmp_path}/saved/test/state.json: data file is missing",)
+
+
+def test_names_of_classes_are_captions_where_there_are_no_others(tmp_path: Path):
+    import datasets
+
+    kinds = datasets.ClassLabel(names=["red_fox", "owl"])
+    features = datasets.Features({"label": kinds, "image": datasets.Image()})
+    made = {"label": [0, 1, -1], "image": [picture()] * 3}
+    datasets.Dataset.from_dict(made, features=features).save_to_disk(tmp_path / "set")
+    found = opened(tmp_path / "set")
+    assert (len(found.images_with("fox")), found.left_out) == (1, {"images without caption": 1})
+    assert found.remarks[0].startswith(
+        "captions that are the names of classes, by the column label (2): data-00000"
+    )
+
+
+def test_images_are_read_a_few_at_a_time(tmp_path: Path):
+    """64 MiB of images in one group of rows, as pandas writes them: 1,024 rows a page."""
+    row = np.random.default_rng(0).bytes(1 << 14)
+    made = pa.table({"image": [bytes([n % 256]) + row for n in range(4096)], "text": ["x"] * 4096})
+    write_table(made, tmp_path / "big.parquet", 4096)
+    write_table(made, tmp_path / "big.arrow", 100)
+    del made
+    for name in ("big.parquet", "big.arrow"):
+        before, most = pa.total_allocated_bytes(), 0
+        for record in open_reader(tmp_path / name).records(ReadNotes()):
+            assert record.data is not None
+            most = max(most, pa.total_allocated_bytes() - before)
+        assert most < 40 << 20, name
+
+
+def png(colour: str) -> bytes:
+    made = io.BytesIO()
+    Image.new("RGB", (8, 8), colour).save(made, "PNG")
+    return made.getvalue()

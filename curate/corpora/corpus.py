@@ -95,7 +95,7 @@ def find_corpus(data: Path | None = None, *, whole: bool = False, prefix: str = 
     if path.is_dir() and any((place / INDEX_NAME).is_file() for place in (path, path / "shards")):
         parts, missing = shard_partitions(path)
         return Corpus(path, "shards", tuple(parts), missing=tuple(missing))
-    if path.is_file() and path.suffix == ".parquet" and not huggingface.is_foreign_parquet(path):
+    if path.is_file() and huggingface.is_manifest(path):
         read = partial(_trainable_captions, partial(manifest.read_manifest, path))
         return Corpus(path, "manifest", (Partition(read, (path,), "manifest"),))
     reader = open_reader(path, whole=whole)
@@ -128,7 +128,7 @@ def open_reader(path: Path, *, whole: bool = False, without: Path | None = None)
         if files := huggingface.find_data_files(path):
             return huggingface.HuggingFace(path, files, whole)
         return folder.ImageFolder(path, whole, without)
-    if path.suffix in (".parquet", ".arrow"):
+    if path.suffix.lower() in (".parquet", ".arrow"):
         return huggingface.HuggingFace(path, [path], whole)
     if path.suffix.lower() in tables.TABLE_SUFFIXES:
         return tables.CaptionTable(path, whole)

@@ -232,7 +232,7 @@ def _data_files(place: Path, names: Sequence[str]) -> list[Path]:
     if _STATE in names and (arrow or "dataset_info.json" in names):
         return [place / entry["filename"] for entry in _read_json(place / _STATE, "_data_files")]
     tables = [n for n in names if n.lower().endswith(".parquet")]
-    ours = [n for n in tables if n == "manifest.parquet" and not is_foreign_parquet(place / n)]
+    ours = [n for n in tables if n == "manifest.parquet" and is_manifest(place / n)]
     found = [place / name for name in [*arrow, *tables] if name not in ours]
     if _SPLITS in names:
         states = (place / split / _STATE for split in _read_json(place / _SPLITS, "splits"))
@@ -248,9 +248,11 @@ def _read_json(path: Path, field: str) -> list[Any]:
         raise InputError(path, "not readable", fix=fix) from None
 
 
-def is_foreign_parquet(file: Path) -> bool:
-    """Whether a Parquet file was written by somebody else; one that cannot be read may be ours."""
-    try:
-        return b"fubuki" not in (ArrowTable(file).schema.metadata or {})
-    except BrokenFileError:
+def is_manifest(file: Path) -> bool:
+    """Whether a Parquet file is a manifest of ours; one that cannot be read may be."""
+    if file.suffix.lower() != ".parquet":
         return False
+    try:
+        return b"fubuki" in (ArrowTable(file).schema.metadata or {})
+    except BrokenFileError:
+        return True

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from curate.corpora.notes import left_out_sentences
 from curate.coverage.verdicts import MEANINGS, RELATIONS, UNIT_KINDS, Item
 from curate.prompts.reader import Prompt
 from curate.report.report import item_json
@@ -36,11 +37,14 @@ def render_report_page(
     gaps = [item for item in items if item["severity"] != "info"]
     present = {item["kind"] for item in items}
     verdicts = _verdict_facts(items)
+    read = report["data"]
+    not_used = left_out_sentences(read["rows"], read.get("named", {}))
     return web_page.render_page(
         "curate.report/report.html.j2",
         scripts=SCRIPTS,
         data=_page_data(report, prompts, thumbnails or {}, verdicts),
         report=report,
+        read=[*read.get("remarks", ()), *(f"not used: {sentence}" for sentence in not_used)],
         baseline=report.get("baseline"),
         most_changes=CHANGES,
         gaps=gaps[:STATIC_GAPS],
