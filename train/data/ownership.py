@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from curate.corpora.huggingface import is_foreign_parquet
+from curate.corpora.huggingface import is_manifest
 from curate.errors import InputError
 from curate.formats.shards import INDEX_NAME, find_shards, list_tars
 from curate.formats.verdicts import JOURNAL_NAME, MANIFEST_NAME, STORE_NAME
@@ -38,7 +38,7 @@ def _has_index(folder: Path) -> bool:
 def _is_dataset(folder: Path) -> bool:
     manifest = folder / MANIFEST_NAME
     if manifest.is_file():
-        return not is_foreign_parquet(manifest)
+        return is_manifest(manifest)
     return (folder / JOURNAL_NAME).is_file() and (folder / STORE_NAME).is_dir()
 
 
