@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from rows import row
 
 from curate.corpora.arrow import key_prefix as row_key_prefix
 from curate.corpora.corpus import find_corpora, find_corpus
+from curate.corpora.notes import ReadNotes
 from curate.dataset.folder import Dataset
 from curate.dataset.manifest import Manifest
 from curate.dataset.sample import Caption
@@ -196,6 +198,27 @@ def test_several_kinds_together(tmp_path: Path, dataset: Dataset):
     origin = find_corpora([tmp_path / "list.csv", dataset.root])
     found = thumbnails.make_thumbnails(origin, ["a.png", "test-later"], processes=1)
     assert all(one.data_uri for one in found.values()) and len(found) == 2
+
+
+def test_equal_names_in_several_places_are_told_apart(tmp_path: Path):
+    """Folders, tars and tables of the same names: each key leads to its own image."""
+    shapes = {"a": "red", "b": "blue"}
+    for name, colour in shapes.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").write_bytes(drawing(colour, "circle"))
+        (tmp_path / name / "1.txt").write_text(colour)
+        with tarfile.open(tmp_path / f"{name}.tar.gz", "w:gz") as tar:
+            for path in sorted((tmp_path / name).iterdir()):
+                tar.add(path, path.name)
+        made = {"id": [1], "png": [drawing(colour, "circle")], "text": [colour]}
+        parquet.write_table(pa.table(made), tmp_path / f"{name}.parquet")
+    places = [tmp_path / f"{name}{end}" for name in shapes for end in ("", ".tar.gz", ".parquet")]
+    corpus = find_corpora(places)
+    said = {k: c[0] for p in corpus.partitions for k, c in p.read(ReadNotes())}
+    assert len(said) == 6
+    found = thumbnails.make_thumbnails(corpus, list(said), processes=1)
+    middle = {key: opened(one).convert("RGB").getpixel((16, 16)) for key, one in found.items()}
+    assert {key: "red" if rgb[0] > rgb[2] else "blue" for key, rgb in middle.items()} == said
 
 
 def test_only_so_many_are_decoded_and_the_rest_say_why(dataset: Dataset):

@@ -4,10 +4,13 @@ import io
 import json
 import os
 import random
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -243,7 +246,7 @@ def test_a_file_that_is_no_weights_is_named(weights: Path, tmp_path: Path, conte
 # pictures
 
 
-def test_pictures_of_a_dataset_a_list_and_shards_are_the_same(tmp_path: Path):
+def test_pictures_of_every_kind_of_data_are_the_same(tmp_path: Path):
     some = items()[:4]
     folder = tmp_path / "pictures"
     folder.mkdir()
@@ -251,19 +254,33 @@ def test_pictures_of_a_dataset_a_list_and_shards_are_the_same(tmp_path: Path):
         (folder / f"{key}.png").write_bytes(data)
         (folder / f"{key}.txt").write_text(captions[0])
     fetch_images(Dataset(tmp_path / "data"), SOURCE, folder, options={"license": "CC0-1.0"})
-    rows = [json.dumps({"image": f"{k}.png", "captions": c}) for k, _, c in some]
+    rows = [json.dumps({"image": f"pictures/{k}.png", "captions": c}) for k, _, c in some]
     rows += [json.dumps({"image": name, "captions": ["x"]}) for name in ("gone.png", "http://a/b")]
-    (folder / "list.jsonl").write_text("\n".join(rows))
+    (tmp_path / "list.jsonl").write_text("\n".join(rows))
     write_shards(tmp_path / "shards", some)
-    places = (tmp_path / "data", folder / "list.jsonl", tmp_path / "shards")
-    found = [images_in(find_corpus(place)) for place in places]
-    for one in found:
-        assert {p.sha256 for p in one} == {p.sha256 for p in found[0]} and len(one) == 4
-        assert sorted(p.captions[:1] for p in one) == sorted(tuple(c) for _, _, c in some)
-        shown = {p.sha256: s for p, s in zip(one, read_pixels(one, 16), strict=True)}
-        assert all(not isinstance(s, str) and s[:2] == (16, 16) for s in shown.values())
-    together = images_in(find_corpora([places[0], places[2]]))
-    assert len(together) == 4  # equal bytes are one picture
+    columns = {"image": [data for _, data, _ in some], "text": [c[0] for _, _, c in some]}
+    parquet.write_table(pa.table(columns), tmp_path / "set.parquet")
+    for name in ("0.tar", "0.tar.gz"):
+        with tarfile.open(tmp_path / name, "w:gz" if name.endswith("gz") else "w") as tar:
+            for path in sorted(folder.iterdir()):
+                tar.add(path, path.name)
+    names = ("data", "list.jsonl", "shards", "pictures", "set.parquet", "0.tar", "0.tar.gz")
+    found = {}
+    for name in names:
+        notes, spool = ReadNotes(), Spool(tmp_path / f"spool-{name}")
+        one = captioned_images(find_corpus(tmp_path / name), spool, notes)
+        found[name] = {p.sha256: p.captions[0] for p in one}
+        assert len(one) == 4 and all(len(p.captions) == 1 for p in one if name != "data")
+        shown = [s for s in read_pixels(one, 16) if not isinstance(s, str)]
+        assert [s[:2] for s in shown] == [(16, 16)] * 4
+        gone = ["gone.png", "http://a/b"] if name == "list.jsonl" else []
+        assert notes.named == ({"images not at hand": gone} if gone else {})
+        assert spool.path.exists() == (name in ("set.parquet", "0.tar.gz"))
+    assert all(one == found["shards"] for one in found.values())
+    together = find_corpora([tmp_path / name for name in names])
+    every = captioned_images(together, Spool(tmp_path / "spool"), ReadNotes())
+    assert len(every) == 4  # equal bytes are one picture
+    assert (tmp_path / "spool").stat().st_size == 2 * sum(len(data) for _, data, _ in some)
 
 
 def test_equal_pictures_are_one_with_all_that_is_said(tmp_path: Path):

@@ -72,7 +72,6 @@ class HuggingFace:
         """Every row's images: their bytes, or a file of this folder that the row names."""
         files = self._files_there()
         list(_tell_unread(self._unread(files), notes))
-        notes.broken += self.missing
         repeated = _repeated_captions(files)
         first: dict[str, object] = {}  # of repeated names: the image that came first
         for file in files:
