@@ -3,10 +3,10 @@
 import io
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from curate.dataset.folder import Dataset, Store, command_line
 from curate.dataset.sample import DUPLICATE, Sample
@@ -64,7 +64,7 @@ class PackSummary:
     def notes(self) -> list[str]:
         """A sentence on each thing that a user should know of, or do."""
         root = Path(self.folder).parent
-        gone = f"withdrawn from the shards: {_name_some(self.withdrawn)}"
+        gone = f"withdrawn from the shards: {name_some(self.withdrawn)}"
         return [gone] * bool(self.withdrawn) + [
             f"{self.left_out[reason]} images left out as {reason}: {fix}"
             for reason, fix in _fixes(root).items()
@@ -112,12 +112,9 @@ def pack(
     settings = {"size": size, "format": format, "background": background}
     check_pack_settings(size, format, background, shard_size, split)
     with dataset.lock(existing=True):
-        samples = sorted(dataset.read().samples, key=lambda s: s.key)
-        _require_compared(dataset, samples)
-        standings = find_standings(map(verdicts_of, samples))
-        chosen, left_out = _choose(dataset, samples, standings)
+        chosen, reasons, standings, by_key = choose_samples(dataset)
         stale = _find_stale_there(dataset.shards, standings, [s.key for s in chosen])
-        by_key, keys = {s.key: s for s in samples}, set()
+        left_out, keys = Counter(reasons.values()), set()
         if not chosen:
             raise _nothing_to_pack(dataset, left_out, _withdraw_stale(dataset.shards, stale))
         with ShardWriter(dataset.shards, split, shard_size) as writer:
@@ -150,13 +147,29 @@ def _require_compared(dataset: Dataset, samples: Sequence[Sample]) -> None:
         raise InputError(dataset.root, problem, fix=f"{dedup}, then {check}")
 
 
-def _choose(
-    dataset: Dataset, samples: Sequence[Sample], standings: dict[str, Standing]
-) -> tuple[list[Sample], Counter[str]]:
-    """The rows to pack, and for what reasons how many are left out; faults go into `standings`."""
+class Choice(NamedTuple):
+    """What of a dataset may be written for a trainer, and what may not."""
+
+    chosen: list[Sample]  # by key
+    left_out: dict[str, str]  # key -> why
+    standings: dict[str, Standing]  # of every row by key, with what is wrong with its evidence
+    rows: dict[str, Sample]  # every row by key
+
+
+def choose_samples(dataset: Dataset) -> Choice:
+    """Which rows may be written for a trainer: trained on, by verdicts and evidence that stand.
+
+    The caller holds the dataset's lock.
+
+    Raises:
+        InputError: there is no dataset, or images were not compared that may be copies.
+    """
+    samples = sorted(dataset.read().samples, key=lambda s: s.key)
+    _require_compared(dataset, samples)
+    standings = find_standings(map(verdicts_of, samples))
     evidence = Store(dataset.evidence)
     known: dict[str, str | None] = {}  # evidence -> what is wrong with it; each is read once
-    chosen, left_out = [], Counter[str]()
+    chosen, left_out = [], {}
     for sample in samples:
         reason = reason_not_packed(sample) or standings[sample.key].problem
         if reason is None and sample.image_url is not None:  # from an online source
@@ -170,8 +183,8 @@ def _choose(
         if reason is None:
             chosen.append(sample)
         else:
-            left_out[reason] += 1
-    return chosen, left_out
+            left_out[sample.key] = reason
+    return Choice(chosen, left_out, standings, {s.key: s for s in samples})
 
 
 def _find_stale_there(
@@ -230,8 +243,7 @@ def check_pack_settings(
 def _nothing_to_pack(dataset: Dataset, left_out: Mapping[str, int], old: str) -> InputError:
     """Nothing can be packed: say why, what became of the old shards, and what to type first."""
     causes = ", ".join(f"{reason} {count}" for reason, count in sorted(left_out.items()))
-    fixes, usual = _fixes(dataset.root), command_line(dataset.root, "status")
-    fix = next((fix for reason, fix in fixes.items() if left_out.get(reason)), usual)
+    fix = what_mends(dataset.root, left_out)
     return InputError(dataset.root, f"nothing to pack ({causes or 'no rows'}){old}", fix=fix)
 
 
@@ -258,8 +270,14 @@ def _withdraw_stale(folder: Path, stale: Mapping[str, str] | None) -> str:
     if indexed and stale is not None and not stale:
         return "; the shards there stay as they are"
     withdraw_shards(folder)
-    why = _name_some(stale) if stale else "they were incomplete, or not to be read"
+    why = name_some(stale) if stale else "they were incomplete, or not to be read"
     return f"; the shards there were withdrawn ({why})"
+
+
+def what_mends(root: Path, reasons: Container[str]) -> str:
+    """What to type first where rows are left out for these reasons."""
+    usual = command_line(root, "status")
+    return next((fix for reason, fix in _fixes(root).items() if reason in reasons), usual)
 
 
 def _fixes(root: Path) -> dict[str, str]:
@@ -277,7 +295,7 @@ def _fixes(root: Path) -> dict[str, str]:
     }
 
 
-def _name_some(reasons: Mapping[str, str]) -> str:
+def name_some(reasons: Mapping[str, str]) -> str:
     """The first few keys with their reasons, and how many more there are."""
     named = [f"{key} {why}" for key, why in sorted(reasons.items())[:MAX_NAMED]]
     more = len(reasons) - MAX_NAMED
