@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from curate.cli_export import export_command
 from curate.cli_fetch import (
     DataOption,
     EndpointOption,
@@ -23,6 +24,7 @@ from curate.system.commands import OnceCommand, program
 app = program("Find the words your images cannot teach, fetch images that may be used, prove it.")
 app.add_typer(fetch_app, name="fetch")
 app.add_typer(sources_app, name="sources")
+app.command("export")(export_command)
 
 
 PolicyOption = Annotated[

@@ -50,6 +50,10 @@ ROOMS = {
     "images": {*CORE, "formats.copies", "rights.removals"},
     "captions": {*CORE, "text.tokens", "text.word_lists"},
     "shards": {*CORE, "formats", "images", "text.tokens"},
+    "export": {
+        *(*CORE, "formats", "images", "shards.pack", "text.tokens", "text.lemmas"),
+        *("rights.credits", "rights.licences"),
+    },
     # the way of the words, from captions to a report
     "corpora": {*CORE, "formats", "images", "captions.clean"},
     "index": {*CORE, "text", "corpora"},
@@ -59,7 +63,7 @@ ROOMS = {
     "report": {*CORE, "images", "text", "corpora", "index", "prompts", "coverage", "vision"},
 }
 # may import every room of `curate`, and those before them
-TOP = {"commands", "cli", "cli_fetch", "export", "__main__"}
+TOP = {"commands", "cli", "cli_fetch", "cli_export", "__main__"}
 TRAIN_CORE = {"train", "size", "randomness", "resizing", "streamed", "device"}
 TRAIN_ROOMS = {  # of `train`, along the way from captions to a published model
     "train": set(),
