@@ -88,9 +88,10 @@ def record_captions(record: Mapping[str, Any]) -> list[str]:
 def record_facts(record: Mapping[str, Any]) -> dict[str, Any]:
     """What the record of a sample says beside its captions, by the field that takes it.
 
-    Nothing of it becomes more permissive on the way. A copy that is under another licence is
-    stated beside the image's own, so that neither counts alone; uses that were not allowed, the
-    source, and what the verdict rests on are kept as `restrictions`. `record` holds all of it.
+    Nothing of it becomes more permissive on the way: what was decided, the first source, licences
+    of copies, and what the verdict rests on are kept as `restrictions`, of which `rights.decide`
+    makes what it made of the facts themselves. Authors of copies are named with the image's own.
+    `record` holds all that was said.
     """
     found: dict[str, Any] = {
         name: record[name]
@@ -99,17 +100,18 @@ def record_facts(record: Mapping[str, Any]) -> dict[str, Any]:
     }
     if not {"license_text", "license_url"} & found.keys() and record.get("license"):
         found["license_text"] = record["license"]
-    credits = [c for c in record.get("credits") or () if isinstance(c, Mapping)]
-    if len({c.get("license") for c in credits}) > 1:
-        texts = (c.get("license_text") or c.get("license_url") or "no licence" for c in credits)
-        found |= {"license_text": "; ".join(dict.fromkeys(map(str, texts)))}
-        found.pop("license_url", None)
-    if authors := dict.fromkeys(str(c["author"]) for c in credits if c.get("author")):
+    if authors := dict.fromkeys(str(c["author"]) for c in _credits(record) if c.get("author")):
         found["author"] = "; ".join(authors)
     found["restrictions"] = tuple(_restrictions(record))
     hashes = (record.get("sha256"), record.get("pixel_sha256"))
     found["made_of"] = tuple(sha256 for sha256 in hashes if isinstance(sha256, str))
     return {**found, "record": record}
+
+
+def _credits(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What the record of a sample says of its authors, and of those of its copies."""
+    said = record.get("credits")
+    return [c for c in said if isinstance(c, Mapping)] if isinstance(said, list) else []
 
 
 def _restrictions(record: Mapping[str, Any]) -> Iterator[str]:
@@ -127,6 +129,9 @@ def _restrictions(record: Mapping[str, Any]) -> Iterator[str]:
         codes |= dict.fromkeys(map(str, reasons or ()))
     if isinstance(source := record.get("source"), str):
         yield f"source:{source}"
+    for id in dict.fromkeys(str(c.get("license") or "unknown") for c in _credits(record)):
+        if id != (record.get("license") or "unknown"):
+            yield f"licence:{id}"
     for code in codes:
         name, _, detail = code.partition(":")
         if name == "restriction":

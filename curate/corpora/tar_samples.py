@@ -62,6 +62,7 @@ LABELS = "class numbers (.cls), which are no captions"
 FURTHER = "further images of a sample, without a text of their own"
 LINKS = "links in tars, not followed"
 HIDDEN = "hidden members of tars"
+NO_RECORD = "nothing, beside records of ours that do"
 OTHERS = "members of tars that are neither images nor captions"
 # columns with captions; a title is one where nothing else is said of an image
 _CAPTIONS = tuple(name for name in CAPTION_COLUMNS if name not in FACT_COLUMNS["title"])
@@ -97,7 +98,8 @@ class _Sample:
     endings: set[str] = field(default_factory=set)
     images: dict[str, tuple[int, int]] = field(default_factory=dict)  # ending -> offset, size
     texts: list[_Said] = field(default_factory=list)
-    denied: str | None = None  # what its record says instead of train: allow
+    ours: bool = False  # it has a record of ours
+    denied: str | None = None  # what that says instead of train: allow
 
 
 class _Header(tarfile.TarInfo):
@@ -146,6 +148,9 @@ class TarReading:
             if last:  # its bytes may be cut off
                 last[0].images.pop(last[1], None)
             self._break(str(error) or type(error).__name__)
+        if any(sample.ours for sample in self._samples):
+            for sample in self._samples:  # whoever lost its record may not be what is said of it
+                sample.denied = sample.denied or (None if sample.ours else NO_RECORD)
         found = [image for sample in self._samples for image in self._images_of(sample)]
         found.sort(key=lambda image: image.offset)
         seen: set[str] = set()
@@ -219,6 +224,7 @@ class TarReading:
             self.notes.leave_out(NOT_JSON, self._named(name))
             return []
         if carries_verdict(record):
+            sample.ours = True
             sample.denied = sample.denied or why_untrainable(record)
             said = cut_captions(record_captions(record), whole=self.whole)
             return [_Said(name, about, said, record_facts(record))]

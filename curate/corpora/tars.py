@@ -30,7 +30,7 @@ from curate.corpora.tar_samples import (
 )
 from curate.errors import InputError
 from curate.formats.shards import list_tars, read_index
-from curate.formats.verdicts import is_indexed, stale_beside
+from curate.formats.verdicts import is_indexed, stale_in
 
 TAR_NAME = re.compile(r"\.(tar(\.(gz|bz2|xz|zst|lz4))?|tgz|tbz2?|txz|tzst)$", re.IGNORECASE)
 MAX_TARS = 100_000  # that a pattern may name
@@ -147,7 +147,7 @@ def open_tars(path: Path, *, whole: bool = False, without: Path | None = None) -
     """
     folder = next((p for p in (path, path / "shards") if is_indexed(p)), None)
     for place in (path, path / "shards") if path.is_dir() else (path.parent,):
-        if list_tars(place) and (error := stale_beside(place)):
+        if list_tars(place) and (error := stale_in(place)):
             raise error
     if folder:
         shards = read_index(folder).shards

@@ -192,7 +192,11 @@ def refuse_stale(path: Path, keys: Collection[str] | None = None) -> None:
 
 def stale_beside(path: Path, keys: Collection[str] | None = None) -> InputError | None:
     """As `refuse_stale`, but what it would say is returned; None where nothing is stale."""
-    folder = find_shards(path)
+    return stale_in(find_shards(path), keys)
+
+
+def stale_in(folder: Path, keys: Collection[str] | None = None) -> InputError | None:
+    """As `stale_beside`, of a folder of tars of ours, which may lack their index."""
     for place in (folder, folder.resolve()):  # it may be a link to shards that lie elsewhere
         root = place.absolute().parent
         manifest = root / MANIFEST_NAME

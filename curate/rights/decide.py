@@ -27,7 +27,11 @@ RESTRICTIONS = {
     "personality": "people",
     "trademarked": "trademarks",
 }
-ORIGIN = "source"  # restriction SOURCE:NAME of an image from a source whose rule counts on
+# restrictions of an image that came with a verdict of ours (`corpora.shards.record_facts`), which
+# count as what they name: SOURCE:NAME its first source, LICENCE:ID that of a copy, USE:DECISION
+# what was decided where it was packed
+SOURCE, LICENCE = "source", "licence"
+_LIMITS = (SOURCE, LICENCE, *USES)
 
 
 def decide(sample: Sample, policy: Policy, faults: Sequence[str] = ()) -> Sample:
@@ -91,15 +95,16 @@ def _verdict(
     against = objections(sample, policy, use)
     if against and against[0].reasons[0].partition(":")[0] in (REMOVED, "opt-out"):
         return against[0]  # nothing else matters then
-    limits = [name.partition(":")[::2] for name in sample.restrictions]
-    names = [sample.source, *(detail for name, detail in limits if name == ORIGIN)]
-    said = [_verdict_by_source(sample, name, licence.id, policy, use) for name in names]
-    # USE:DECISION: what was decided where the image was packed, by what is not known here
-    said += [
-        Verdict(d, (f"restriction:{u}:{d}",)) for u, d in limits if u == use and d in DECISIONS
-    ]
-    if licence.id not in TERMS or "conflict" in licence.problems:
-        said.append(_verdict_by_licence(licence, policy, use))
+    limits = [(name, detail) for name, _, detail in (r.partition(":") for r in sample.restrictions)]
+    sources = [sample.source, *(detail for name, detail in limits if name == SOURCE)]
+    copies = (_identify(detail, None, None) for name, detail in limits if name == LICENCE)
+    said: list[Verdict | None] = []
+    for one in (licence, *copies):
+        said += [_verdict_by_source(sample, name, one.id, policy, use) for name in sources]
+        if one.id not in TERMS or "conflict" in one.problems:
+            said.append(_verdict_by_licence(one, policy, use))
+    packed = (detail for name, detail in limits if name == use and detail in DECISIONS)
+    said += [Verdict(decision, (f"restriction:{use}:{decision}",)) for decision in packed]
     said += against
     said += [_by_rule(policy, name, use, code) for name, code in _facts(sample, licence)]
     said += [Verdict("hold", (fault,)) for fault in faults]
@@ -114,7 +119,7 @@ def _facts(sample: Sample, licence: Licence) -> list[tuple[str, str]]:
     if sample.mature:
         found.append(("mature", "mature"))
     for name in sample.restrictions:
-        if name.partition(":")[0] in (ORIGIN, *USES):
+        if name.partition(":")[0] in _LIMITS:
             continue  # see `_verdict`
         found.append((RESTRICTIONS.get(name, "restrictions"), f"restriction:{name}"))
     later = (_identify(s.text, s.url, sample.license_by).id for s in sample.restated)
