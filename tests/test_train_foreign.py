@@ -1,4 +1,4 @@
-# ruff: noqa: F401 fixtures
+# ruff: noqa: F401, F811 fixtures
 """Images that others wrote, trained on where they lie."""
 
 import gzip
@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curate.errors import InputError
+from curate.errors import InputError, LicenceError, UsageError
+from curate.shards.pack import pack
 from tests.drawings import shapes, write_shards
 from tests.packable import dataset_of
 from tests.recorded_progress import RecordedProgress
@@ -24,6 +25,7 @@ from train.checkpoints import checkpoint
 from train.data import dataset
 from train.data.dataset import ImageSet
 from train.data.stored import open_images
+from train.publish.export import export_model
 from train.size import Size
 from train.training import run as training_run
 from train.training.run import Recipe
@@ -152,3 +154,213 @@ def test_the_same_data_has_the_same_digest_and_order_wherever_it_lies(tmp_path):
     for number, changed in enumerate(changes):
         other = open_images(as_folder(tmp_path / f"other-{number}", changed))
         assert other.digest != found[0].stored.digest
+
+
+def test_photographs_come_upright_in_srgb_and_without_transparency(tmp_path):
+    lying = Image.new("RGB", (48, 32), "red")
+    lying.paste("blue", (0, 0, 24, 32))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned: the right side is the lower one
+    clear = Image.new("RGBA", (32, 32), (0, 0, 0, 0))
+    deep = Image.fromarray(np.full((32, 32), 0x8000, np.uint16))
+    folder = tmp_path / "data"
+    folder.mkdir()
+    lying.save(folder / "lying.jpg", exif=exif, quality=95)
+    clear.save(folder / "clear.png")
+    deep.save(folder / "deep.png")
+    for name in ("lying", "clear", "deep"):
+        (folder / f"{name}.txt").write_text(name)
+    images = dataset.load_images(folder, SMALL, cache=tmp_path / "c")
+    shown = dict(zip([texts[0] for texts in images.captions], images.pixels_NHWC, strict=True))
+    assert shown["lying"][1, 8, 2] > 200 and shown["lying"][14, 8, 0] > 200
+    assert (shown["clear"] == 255).all() and abs(int(shown["deep"].mean()) - 128) <= 1
+
+
+# what is left out
+
+
+def test_what_is_not_used_is_said_once_with_names_and_logged(tmp_path, quick):
+    where = as_folder(tmp_path / "data", squares(6))
+    (where / "silent.png").write_bytes(square("red", 20))
+    (where / "broken.png").write_bytes(b"no image")
+    (where / "broken.txt").write_text("a broken one")
+    (where / "alone.txt").write_text("of no image")
+    run, progress = tmp_path / "run", RecordedProgress()
+    few = replace(quick, images=(8, 8))
+    training_run.finetune(Recipe(where, few), run, device="cpu", progress=progress)
+    said = "\n".join(progress.said)
+    assert said.count("alone.txt") == 1 and said.count("broken.png") == 1
+    assert said.count("2 images left out, such as") == 1
+    assert said.count("6 images whose rights nobody stated; the model card will say so") == 1
+    (entry,) = [e for e in entries(run) if "notes" in e]
+    assert entry["left_out"] == {"no caption": 1, "cannot be decoded": 1}
+    assert any("alone.txt" in note for note in entry["notes"])
+
+
+def test_a_verdict_of_ours_is_obeyed_and_kept(tmp_path, quick):
+    def ours(train: str, share: str) -> dict[str, Any]:
+        uses = {"train": train, "share_dataset": "allow", "share_model": share}
+        verdicts = {use: {"decision": d, "reasons": []} for use, d in uses.items()}
+        captions = [{"text": "a judged square", "origin": "text"}]
+        return {**verdicts, "captions": captions, "license": "CC-BY-4.0", "author": "Ann"}
+
+    samples = squares(5)
+    about = {"0001": ours("deny", "deny"), "0002": ours("allow", "deny"), "0003": ours("hold", "")}
+    tar = write_tar(tmp_path / "own.tar", samples, about)
+    images = dataset.load_images(tar, SMALL, cache=tmp_path / "c")
+    assert sorted(key.partition("@")[0][-4:] for key in images.keys) == ["0000", "0002", "0004"]
+    said = "\n".join(images.stored.notes)
+    assert "0001" in said and "0003" in said
+    credits = checkpoint.collect_credits(images.stored.records())
+    assert [(c["share_model"], c["license"], "unjudged" in c) for c in credits] == [
+        ("", "", True),
+        ("deny", "CC-BY-4.0", False),
+        ("", "", True),
+    ]
+    run = tmp_path / "run"
+    training_run.finetune(Recipe(tar, replace(quick, images=(8, 8))), run, device="cpu")
+    with pytest.raises(LicenceError, match="policy forbids"):
+        export_model(run, tmp_path / "out", rights_basis="I may, I say")
+
+
+@pytest.mark.parametrize(
+    "name, problem, fix",
+    [
+        ("shards/train-000000.tar", "a part of shards", "--shards {root}/shards"),
+        ("store", "whose shards answer for it", "--shards {root}, after curate build"),
+        ("manifest.parquet", "whose shards answer for it", "--shards {root}"),
+        ("empty", "no image to train on here", "curate build --data {root}/empty"),
+        ("none", "no such file or folder", "curate fetch folder DIR"),
+    ],
+)
+def test_nothing_of_ours_is_read_as_if_others_had_written_it(tmp_path, name, problem, fix):
+    root = dataset_of(tmp_path, 3).root
+    pack(dataset_of(tmp_path, 3))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError) as error:
+        dataset.load_images(root / name, SMALL, cache=tmp_path / "c")
+    assert problem in error.value.problem and fix.format(root=root) in error.value.fix
+    with pytest.raises(InputError, match=problem):  # nor by another way
+        dataset.load_images(link_to(tmp_path / "by" / "link", root / name), SMALL, cache=tmp_path)
+
+
+def link_to(path: Path, target: Path) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to(target)
+    return path
+
+
+def test_a_dataset_folder_without_shards_names_the_command_that_makes_them(tmp_path):
+    root = dataset_of(tmp_path, 3).root
+    with pytest.raises(InputError) as error:
+        dataset.load_images(root, SMALL, cache=tmp_path / "c")
+    assert error.value.fix == f"curate build --data {root}"
+
+
+def test_the_run_s_own_folder_is_not_searched_for_images(tmp_path, quick):
+    where = as_folder(tmp_path / "data", squares(6))
+    few = replace(quick, images=(8, 8), sample_every=8)
+    for _ in range(2):
+        training_run.finetune(Recipe(where, few), where / "run", device="cpu")
+    assert list((where / "run" / "samples").iterdir())
+
+
+# rights
+
+
+def test_whose_rights_are_unknown_is_said_and_exporting_asks_for_a_basis(tmp_path, quick):
+    about = {"0000": {"license": "CC BY 4.0", "author": "Ann", "title": "One"}}
+    where = write_tar(tmp_path / "own.tar", squares(4), about)
+    few, run, progress = replace(quick, images=(8, 8)), tmp_path / "run", RecordedProgress()
+    training_run.finetune(Recipe(where, few), run, device="cpu", progress=progress)
+    assert any(
+        "3 images whose rights nobody stated; 1 images with a licence that their files state and "
+        "no policy checked (CC-BY-4.0 1); the model card will say so" in said
+        for said in progress.said
+    )
+    facts = checkpoint.load(run).facts
+    assert facts.licences == {"unknown": 3, "CC-BY-4.0": 1} and facts.unjudged == 4
+
+    with pytest.raises(LicenceError) as error:
+        export_model(run, tmp_path / "out")
+    assert error.value.exit_code == 5 and not (tmp_path / "out").exists()
+    assert "rights of 4 of its images (of 3 nobody stated any)" in error.value.problem
+    with pytest.raises(UsageError):
+        export_model(run, tmp_path / "out", rights_basis="  ")
+    for _ in range(2):
+        export_model(run, tmp_path / "out", rights_basis="my own *drawings*")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "license: other\nlicense_name: not-stated" in card
+    assert "Whose rights 3 of them are, and under which licence, nobody stated." in card
+    assert "The licences of 1 of them are as the files beside them state" in card
+    assert r"gives as the basis for it: my own \*drawings\*" in card
+    owed = (tmp_path / "out" / "CREDITS.md").read_text()
+    assert "| [Ann]" in owed or "| Ann |" in owed
+    assert owed.count("(as its file states)") == 1
+
+    later = tmp_path / "later"  # judged images on top change nothing of what the first is
+    recipe = Recipe(write_shards(tmp_path / "ours", shapes("red")), few, init=run)
+    training_run.finetune(recipe, later, device="cpu")
+    assert checkpoint.load(later).facts.unjudged == 4
+    with pytest.raises(LicenceError):
+        export_model(later, tmp_path / "other")
+
+
+def test_equal_names_in_two_sets_are_two_images(tmp_path, quick):
+    one = as_folder(tmp_path / "one", squares(4))
+    two = as_folder(tmp_path / "two", [(k, square("grey", n), t) for n, (k, _, t) in
+                                       enumerate(squares(4))])  # fmt: skip
+    recipe = Recipe(one, replace(quick, images=(8, 8)), replay=two)
+    training_run.finetune(recipe, tmp_path / "run", device="cpu")
+    assert checkpoint.load(tmp_path / "run").facts.licences == {"unknown": 7}, "one is in both"
+
+
+# runs
+
+
+def test_the_same_images_train_the_same_whatever_the_layout(tmp_path, quick):
+    samples, curves = squares(12), []
+    for layout in (as_folder, as_tars, as_compressed, as_parquet):
+        for gigabytes in (8.0, 0.0):
+            name = f"{layout.__name__}-{gigabytes}"
+            where = layout(tmp_path / name, samples)
+            few = replace(quick, images=(16, 8), cache_gigabytes=gigabytes)
+            training_run.finetune(Recipe(where, few), tmp_path / f"run-{name}", device="cpu")
+            curves.append(losses(tmp_path / f"run-{name}"))
+    assert all(curve == curves[0] for curve in curves)
+
+
+def test_data_that_changed_meanwhile_is_seen(tmp_path, quick):
+    where, run = as_folder(tmp_path / "data", squares(6)), tmp_path / "run"
+    few = replace(quick, images=(8, 8))
+    training_run.finetune(Recipe(where, few), run, device="cpu")
+    (where / "0000.txt").write_text("something else")
+    with pytest.raises(InputError) as error:
+        training_run.finetune(Recipe(where, few), run, device="cpu")
+    assert "images or captions are not those that it was trained with" in error.value.problem
+    assert str(where) in error.value.problem
+    (where / "0000.txt").write_text(squares(1)[0][2])
+    progress = RecordedProgress()
+    training_run.finetune(Recipe(where, few), run, device="cpu", progress=progress)
+    assert "already trained" in progress.said[-1]
+
+
+def test_an_image_that_changes_during_a_run_is_named(tmp_path):
+    where = as_folder(tmp_path / "data", squares(4))
+    images = dataset.load_images(where, SMALL, limit=0, cache=tmp_path / "c")
+    (where / "0002.png").write_bytes(square("blue", 9))
+    with pytest.raises(InputError) as error:
+        images.images(range(4))
+    assert error.value.subject == str(where / "0002.png") and "restore the file" in error.value.fix
+
+
+def test_two_processes_equal_one(tmp_path, quick):
+    where = as_parquet(tmp_path / "data", squares(8))
+    exact = replace(quick, precision="fp32", images=(16, 8), cache_gigabytes=0.0)
+    file = settings_file(tmp_path, exact)
+    training_run.finetune(Recipe(where, exact), tmp_path / "one", device="cpu")
+    done = torchrun(2, command(where, tmp_path / "two", file))
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stderr.count("whose rights nobody stated") == 1
+    for a, b in zip(losses(tmp_path / "one"), losses(tmp_path / "two"), strict=True):
+        assert a == pytest.approx(b, abs=1e-5)

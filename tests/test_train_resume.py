@@ -2,6 +2,7 @@
 import json
 import os
 import random
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from curate.formats.model import MODEL_FILE, STATE_FILE
 from tests.recorded_progress import Killed, KillingProgress, RecordedProgress
 from tests.training import command, encoder, entries, losses, quick, settings_file, shards, trained
 from train.checkpoints import checkpoint
+from train.cli import main
 from train.config import RENAMED_SETTINGS
 from train.training import run as training_run
 from train.training.run import Recipe
@@ -77,7 +79,7 @@ def wait_for_any(process: subprocess.Popen, where: Path, moments: random.Random)
     "change, message",
     [
         ({"seed": 1}, "holds another run (other seed)"),
-        ({"images": (64, 32)}, "holds another run (other images)"),
+        ({"images": (40, 32)}, "a run that is finished with --images 48,32, not 40,32"),
     ],
 )
 def test_a_folder_holds_one_run(trained, shards, quick, change, message):
@@ -99,6 +101,80 @@ def test_a_run_whose_settings_had_other_names_is_told_apart(trained, tmp_path, s
         f"{folder}: holds a run of another version, with other settings ({listed})\n"
         "  fix: name a new folder with --out, or remove this one"
     )
+
+
+def test_a_longer_run_goes_on_from_the_finished_one(tmp_path, trained, shards, quick, capsys):
+    run = shutil.copytree(trained, tmp_path / "my run")
+    file = settings_file(tmp_path, quick)
+    typed = command(shards, run, file, "--images", "64,32")[3:]
+    for _ in range(2):
+        with pytest.raises(SystemExit) as stop:
+            main(typed)
+        assert stop.value.code == 3
+    problem, fix = capsys.readouterr().err.splitlines()[-2:]
+    assert problem.endswith("holds a run that is finished with --images 48,32, not 64,32")
+    words = shlex.split(fix.partition("fix: ")[2])
+    assert words[words.index("--images") + 1] == "16,0"
+    assert words[words.index("--out") + 1] == str(tmp_path / "my run2")
+    with pytest.raises(SystemExit) as stop:
+        main([*words[1:], "--device", "cpu"])
+    assert stop.value.code == 0
+    longer = checkpoint.load(tmp_path / "my run2")
+    assert [stage.images_seen for stage in longer.stages] == [64, 32]
+    assert longer.facts.init == checkpoint.load(run).digest
+
+
+def test_a_run_under_way_is_finished_first(tmp_path, shards, quick):
+    killed_at(shards, tmp_path / "run", quick, (1, 16))
+    longer = Recipe(shards, replace(quick, images=(48, 64)))
+    with pytest.raises(InputError) as error:
+        training_run.finetune(longer, tmp_path / "run", device="cpu")
+    assert "a run that is under way with --images 48,32, not 48,64" in error.value.problem
+    finish, further = map(shlex.split, error.value.fixes)
+    assert finish[-2:] == ["--images", "48,32"] and str(tmp_path / "run") in finish
+    assert further[-2:] == ["--images", "0,32"] and str(tmp_path / "run2") in further
+    shorter = Recipe(shards, replace(quick, images=(48, 16)))
+    with pytest.raises(InputError, match="or name a new folder"):
+        training_run.finetune(shorter, tmp_path / "run", device="cpu")
+
+
+def test_what_is_saved_is_said_when_a_run_is_stopped(tmp_path, shards, quick):
+    class Stopping(RecordedProgress):
+        def __init__(self, at):
+            super().__init__()
+            self.at = at
+
+        def count(self, what, done, total, **shown):
+            if (what, done) == self.at:
+                raise KeyboardInterrupt
+
+    said = []
+    for at in (("8 px", 8), ("16 px", 24)):
+        progress = Stopping(at)
+        with pytest.raises(KeyboardInterrupt):
+            training_run.finetune(
+                Recipe(shards, quick), tmp_path / "run", device="cpu", progress=progress
+            )
+        said.append(progress.said[-1])
+    assert said == [
+        f"{tmp_path / 'run'}: nothing of the training is saved yet; it begins anew",
+        f"{tmp_path / 'run'}: saved are 16 of 32 images of stage 16",
+    ]
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_run_that_cannot_begin_leaves_nothing_behind(tmp_path, shards, quick, there):
+    folder = tmp_path / "runs" / "run"
+    if there:
+        folder.mkdir(parents=True)
+        (folder / "notes.txt").write_text("mine")
+    impossible = [Recipe(shards, replace(quick, stages=(32, 64))), Recipe(tmp_path, quick)]
+    for recipe in impossible:
+        with pytest.raises(InputError):
+            training_run.finetune(recipe, folder, device="cpu")
+        left = [p.name for p in folder.iterdir()] if folder.exists() else None
+        assert left == (["notes.txt"] if there else None)
+        assert (tmp_path / "runs").exists() == there
 
 
 def killed_at(shards, run, config, where):

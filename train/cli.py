@@ -20,7 +20,13 @@ Part = TypeVar("Part")
 
 app = program("Train a pixel cascade on your shards, sample from it, and verify its words.")
 
-Shards = Annotated[Path, Option("--shards", help="Shards, or the dataset folder with them.")]
+Shards = Annotated[
+    Path,
+    Option(
+        "--shards",
+        help="Shards or their dataset folder; or a folder of images, tars, a Hugging Face folder.",
+    ),
+]
 Init = Annotated[Path | None, Option("--init", help="Checkpoint to start from; else from scratch.")]
 Stages = Annotated[
     str | None, Option("--stages", help="Pixels, base first: 16,64 or 16x32,64x128.")
@@ -86,7 +92,7 @@ def finetune(  # noqa: PLR0913 one a documented option
     chosen = _resolve_settings(
         init, settings, stages=stages, images=images, model_size=model_size, seed=seed
     )
-    recipe, made = training_run.Recipe(shards, chosen, init, replay, regularization), []
+    recipe, made = training_run.Recipe(shards, chosen, init, replay, regularization, settings), []
     with terminal.TerminalProgress() as progress:
         if runs is None:
             training_run.finetune(recipe, run, device=device, progress=progress)
@@ -269,13 +275,21 @@ def export(
         list[Path] | None, Option("--verify", help="Report of train verify, one a word.")
     ] = None,
     gaps: Annotated[Path | None, Option(help="JSON report of curate vocab-gaps.")] = None,
+    rights_basis: Annotated[
+        str | None, Option(help="Why images that no policy judged may be used; the card says it.")
+    ] = None,
 ) -> None:
     """Write a folder to publish: weights, settings, model card with credits and figures."""
     from train.publish import export as publishing
 
     with terminal.TerminalProgress() as progress:
         files = publishing.export_model(
-            checkpoint, out, verify=verified or [], gaps=gaps, progress=progress
+            checkpoint,
+            out,
+            verify=verified or [],
+            gaps=gaps,
+            rights_basis=rights_basis,
+            progress=progress,
         )
     terminal.write_stdout("".join(f"{path}\n" for path in files))
 

@@ -176,8 +176,9 @@ def _check_stages(config: TrainConfig) -> None:
     if len(config.images) != len(config.stages):
         counts = f"{len(config.images)} numbers for {len(config.stages)} stages"
         _refuse("images", counts, "one number of images a stage, such as 48000,18000")
-    if min(config.images) < 0:
-        _refuse("images", "must not be negative", "such as 48000,18000")
+    if min(config.images) < 0 or not any(config.images):
+        problem = f"{', '.join(map(str, config.images))} is no number of images to train on"
+        _refuse("images", problem, "such as 48000,18000; 0 leaves a stage of --init as it is")
     for number, size in enumerate(config.stages):
         multiple = unet_config(config.model_size, config.stages, number, 1).side_multiple
         if any(side % multiple for side in size):

@@ -57,7 +57,7 @@ def refuse_part_of_dataset(path: Path) -> None:
     for place in (path.absolute(), path.resolve()):
         if place.is_file() and _has_index(place.parent):
             problem = "a part of shards, which are read by their index"
-            raise InputError(path, problem, fix=shlex.join(["--shards", str(path.parent)]))
+            raise InputError(path, problem, fix=shlex.join(["--shards", str(place.parent)]))
         for folder in place.parents[:3]:
             inside = place.relative_to(folder).parts[0]
             if inside in (SHARDS, STORE_NAME, MANIFEST_NAME) and _is_dataset(folder):

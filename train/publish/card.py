@@ -62,10 +62,11 @@ def render_credits(name: str, credits: Sequence[Mapping[str, str]]) -> str:
         license = credit["license"]
         address = (licence_url(license) or credit["license_url"]) if license else None
         of = credit.get("copy_of")
+        claimed = " (as its file states)" if license and "unjudged" in credit else ""
         cells = (
             markdown_link(credit["title"] or credit["key"], credit["page_url"]),
             markdown_link(credit["creator"] or "unknown", credit["creator_url"]),
-            markdown_link(license or "not stated", address),
+            markdown_link(license or "not stated", address) + claimed,
             escape(credit["key"]) + (f", the same image as {escape(of)}" if of else ""),
         )
         lines.append(f"| {' | '.join(cells)} |")
@@ -131,7 +132,7 @@ class Claim:
     because: str  # why, in a sentence
 
 
-def claim_licence(licences: Mapping[str, int]) -> Claim:
+def claim_licence(licences: Mapping[str, int], unjudged: int = 0) -> Claim:
     """The licence that the licences of the training images leave for the model.
 
     Images that ask for nothing (CC0, public domain) decide only where there is nothing else.
@@ -141,7 +142,12 @@ def claim_licence(licences: Mapping[str, int]) -> Claim:
 
     Args:
         licences: licence id ("none" or "unknown" where there is none) -> images.
+        unjudged: images among them whose rights no policy judged; with any, none is claimed.
     """
+    if unjudged:
+        return _none(
+            f"No licence can be claimed: no policy judged the rights of {unjudged} images."
+        )
     if not licences:
         return _none("The licences of the training images are not recorded.")
     asked = {id for id in licences if not set(kinds_of(id)) <= FREE}

@@ -12,6 +12,7 @@ The folder is whole or not there, and equal inputs give equal bytes.
 import filecmp
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -41,6 +42,7 @@ def export_model(
     *,
     verify: Sequence[Path] = (),
     gaps: Path | None = None,
+    rights_basis: str | None = None,
     progress: Progress = SILENT,
 ) -> list[Path]:
     """Write the folder `out` from a finished run; returns the files in it.
@@ -52,21 +54,25 @@ def export_model(
         out: folder to write; must not exist, be empty, or hold exactly this.
         verify: folders or `verify.json` files of `train verify` for this model, one a word.
         gaps: report of `curate vocab-gaps --json FILE`.
+        rights_basis: why a model of images may be given on that no policy judged; the card tells
+            it. It lifts no verdict.
         progress: told what a user should know of the licence and the text encoder.
 
     Raises:
         InputError: an unfinished run, a report of another model or of another kind, a full disk.
-        LicenceError: a licence asks for credit, and the model's file names no creators; or a
-            image may not be given on in a model.
-        UsageError: `out` holds something else.
+        LicenceError: a licence asks for credit, and the model's file names no creators; an image
+            may not be given on in a model; or no policy judged one, and no basis is given.
+        UsageError: `out` holds something else, or the basis is blank.
     """
     file = find_model(run)
     cascade = checkpoint.load(file)
     credits = checkpoint.read_credits(file)
     _refuse_forbidden(file, cascade, credits)
+    basis = _read_basis(run, out, credits, rights_basis)
     checked = [_read_verification(path, cascade.digest) for path in verify]
     coverage = _read_coverage(gaps) if gaps else None
     facts = _card_facts(out, cascade, credits, [report for report, _ in checked], coverage)
+    facts["basis"] = basis
     config = _export_config(file, cascade, facts)
     written: dict[str, bytes | Path] = {
         MODEL_FILE: file,
@@ -76,6 +82,8 @@ def export_model(
         **{report["picture"]: image for report, image in checked if image},
     }
     _write_folder(out, written)
+    if rights_basis and not basis:
+        progress.say("--rights-basis: not told, for a policy judged the rights of every image")
     for caution in _cautions(out, cascade, facts):
         progress.say(caution)
     return [out / name for name in written]
@@ -95,6 +103,11 @@ def _cautions(out: Path, cascade: Cascade, facts: Mapping[str, Any]) -> Iterator
             f"{out / CARD}: the policy has not decided whether a model of {facts['held']} of these "
             "images may be given on; it says so"
         )
+    if facts["unjudged"]:
+        yield (
+            f"{out / CARD}: no policy judged the rights of {facts['unjudged']} of these images; it "
+            "says so, and the basis you gave"
+        )
 
 
 def _refuse_forbidden(file: Path, cascade: Cascade, credits: Sequence[Mapping[str, str]]) -> None:
@@ -109,6 +122,28 @@ def _refuse_forbidden(file: Path, cascade: Cascade, credits: Sequence[Mapping[st
         problem = f"{asking[0]} asks for credit, and this file names no creators"
         fix = "train again: newer model files carry the credits of their images"
         raise LicenceError(file, problem, fix=fix)
+
+
+def _read_basis(
+    run: Path, out: Path, credits: Sequence[Mapping[str, str]], basis: str | None
+) -> str | None:
+    """Why a model of images that no policy judged may be given on; None where all were judged."""
+    if basis is not None and not basis.strip():
+        raise UsageError(
+            "--rights-basis", "says nothing", fix="--rights-basis 'my own photographs'"
+        )
+    unjudged = [credit for credit in credits if "unjudged" in credit]
+    if not unjudged or basis:
+        return basis if unjudged else None
+    unknown = sum(not credit["license"] for credit in unjudged)
+    stated = "their files state a licence" if not unknown else f"of {unknown} nobody stated any"
+    problem = f"no policy judged the rights of {len(unjudged)} of its images ({stated}), such as "
+    words = ["train", "export", str(run), "--out", str(out), "--rights-basis", "WHY YOU MAY"]
+    raise LicenceError(
+        run,
+        f"{problem}{unjudged[0]['key']}: whoever exports it gives them on, in a way",
+        fix=f"{shlex.join(words)}; or train on shards that curate build has judged",
+    )
 
 
 def _read_verification(path: Path, digest: str) -> tuple[dict[str, Any], Path | None]:
@@ -183,11 +218,14 @@ def _card_facts(
     name, facts = out.resolve().name, cascade.facts
     licences, words = facts.licences, facts.words
     images = [credit for credit in credits if not credit.get("copy_of")]
+    unjudged = [credit for credit in images if "unjudged" in credit]
     shown = sum(licences.values()) - (len(credits) - len(images))  # a copy is counted there, too
     return {
         "name": name,
         "folder": name if re.fullmatch(r"[\w.-]+", name) else "FOLDER",
-        "claim": card.claim_licence(licences),
+        "claim": card.claim_licence(licences, len(unjudged)),
+        "unjudged": len(unjudged),
+        "unstated": sum(not credit["license"] for credit in unjudged),
         "held": sum(c["share_model"] == "hold" for c in images),
         "encoder": _encoder_name(cascade.encoder),
         "encoder_in_folder": Path(cascade.encoder).is_absolute(),
@@ -247,6 +285,7 @@ def _export_config(file: Path, cascade: Cascade, facts: Mapping[str, Any]) -> di
         ],
         "sampling": asdict(SamplingConfig()),
         "license": asdict(facts["claim"]),
+        **({"rights_basis": facts["basis"]} if facts["basis"] else {}),
         "facts": {**asdict(cascade.facts), "settings": settings},
         "verified": facts["verified"],
         "coverage": facts["coverage"],

@@ -15,6 +15,7 @@ from curate.errors import InputError
 from curate.formats.model import STATE_FILE
 from train.checkpoints import checkpoint
 from train.checkpoints.checkpoint import Stage
+from train.config import TrainConfig
 from train.model import optimizers
 from train.model.ema import EMA
 from train.model.unet import UNet
@@ -48,6 +49,16 @@ def read_position(folder: Path) -> tuple[int, int] | None:
         return None
     with checkpoint.open_tensors(folder / STATE_FILE) as (_, described):
         return _parse_position(folder / STATE_FILE, described)
+
+
+def describe_kept(folder: Path, settings: TrainConfig) -> str:
+    """What of a run is kept, as a sentence."""
+    at = read_position(folder)
+    if at is None:
+        return f"{folder}: nothing of the training is saved yet; it begins anew"
+    number, seen = at
+    stage, total = settings.stages[number], settings.images[number]
+    return f"{folder}: saved are {seen:,} of {total:,} images of stage {stage}"
 
 
 def _parse_position(file: Path, described: dict[str, Any]) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """A whole run: build the stages, train each in turn, write the model and its images."""
 
-import json
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -12,7 +12,6 @@ import torch
 
 from curate.errors import InputError, UsageError
 from curate.formats.model import MODEL_FILE, ModelFacts, SetRecord, read_model
-from curate.system.files import lock_folder, write_bytes
 from curate.system.progress import SILENT, NamedProgress, Progress
 from train import config
 from train.checkpoints import checkpoint
@@ -25,40 +24,50 @@ from train.size import Size, join_sizes
 from train.text_encoder.embeddings import TextScale
 from train.training import convergence, distributed, loop, memory, plan, resume, timing
 from train.training import log as run_log
+from train.training.claim import SETTINGS_FILE, claim_folder, hold_folder, join_images
 from train.training.log import RunLog
 from train.training.loop import Run, TrainingData
 from train.training.sets import ShardSet, build_training_data, load_shard_sets
 
-SETTINGS_FILE = "settings.json"
 MIN_SPREAD = 0.05  # least spread of images assumed, so that a set of one colour stays finite
-CHANGEABLE = {  # settings that may be changed while a run is under way
-    *("learning_rate", "finetune_rate", "max_grad_norm", "cache_gigabytes"),
-    *("gradient_accumulation", "gradient_checkpointing"),
-    *("log_every", "save_every", "save_seconds", "sample_every", "sample_prompts"),
-    *("snapshot_every", "tensorboard"),
-}
 
 
 @dataclass(frozen=True)
 class Recipe:
     """What a model is made of: images, settings, and what it starts from."""
 
-    shards: Path  # folder of shards, or the dataset folder that holds them
+    shards: Path  # shards, the dataset folder that holds them, or what `curate.corpora` reads
     settings: TrainConfig  # with `init`, its stages and size must be the checkpoint's: `inherit`
     init: Path | None = None  # checkpoint to start from; None: from nothing
-    replay: Path | None = None  # shards of what `init` was trained on, mixed into every batch
-    regularization: Path | None = None  # shards of images that `init` sampled, mixed in likewise,
+    replay: Path | None = None  # images that `init` was trained on, mixed into every batch
+    regularization: Path | None = None  # images that `init` sampled, mixed in likewise,
     # so that it goes on showing such images (prior preservation: Ruiz et al., arXiv:2208.12242,
     # section 3.3)
+    file: Path | None = None  # of settings, which commands to type name again
 
     @property
     def folders(self) -> dict[str, Path | None]:
-        """Shards by the part they have in a batch, which is the setting of their weight, too."""
+        """Images by the part they have in a batch, which is the setting of their weight, too."""
         return {
             "new": self.shards,
             "replay": self.replay,
             "regularization": self.regularization,
         }
+
+    def command(self, out: Path, images: Sequence[int], init: Path | None) -> str:
+        """What is typed to train on these images and settings into `out`."""
+        own, usual, words = self.settings, TrainConfig(), ["train", "finetune"]
+        named = {"shards": self.shards, "replay": self.replay, "init": init, "out": out}
+        named |= {"regularization": self.regularization, "config": self.file}
+        typed: dict[str, object] = {k: v for k, v in named.items() if v is not None}
+        if init is None and own.stages != usual.stages:
+            typed["stages"] = join_sizes(own.stages)
+        if init is None and own.model_size != usual.model_size:
+            typed["model-size"] = own.model_size
+        if own.seed != usual.seed:
+            typed["seed"] = own.seed
+        typed["images"] = join_images(images)
+        return shlex.join([*words, *(w for k, v in typed.items() for w in (f"--{k}", str(v)))])
 
 
 def finetune(
@@ -87,7 +96,11 @@ def finetune(
     with _open_run(folder, recipe, pick_device(device)) as run:
         if run.rank == 0:
             run.progress = progress
-        return _train(run, recipe)
+        try:
+            return _train(run, recipe)
+        except KeyboardInterrupt:
+            run.progress.say(resume.describe_kept(folder, recipe.settings))
+            raise
 
 
 def finetune_runs(
@@ -131,7 +144,9 @@ def _train(run: Run, recipe: Recipe) -> Cascade:
     if run.rank:
         run.barrier()  # the first process fills the caches
     shard_sets = load_shard_sets(run, recipe.folders)
-    changed = _claim_folder(run, shard_sets, start)
+    if start:
+        _refuse_other_init(settings, start)
+    changed = claim_folder(run, recipe, shard_sets, start)
     if (folder / MODEL_FILE).exists():
         run.progress.say(f"{folder}: already trained; nothing to do")
         if run.rank == 0:
@@ -190,12 +205,12 @@ def inherit(init: Path, stated: Mapping[str, Any], typed: Mapping[str, Any]) -> 
     as a new base, and each super-resolution stage as many as a new one.
 
     Raises:
-        UsageError: a size was asked for; the network is the checkpoint's.
+        UsageError: another size was asked for; the network is the checkpoint's.
     """
     asked = {**stated, **{name: value for name, value in typed.items() if value is not None}}
-    if "model_size" in asked:
-        raise UsageError("--model-size", "the network is that of --init", fix="leave out the size")
     found = read_model(init)
+    if asked.get("model_size", size := found.facts.settings.get("model_size")) != size:
+        raise UsageError("--model-size", "the network is that of --init", fix="leave out the size")
     stages = tuple(Size.of(stage.size) for stage in found.stages)
     base, above = TrainConfig.images
     images = (base, *[above] * (len(stages) - 1))
@@ -222,55 +237,10 @@ def _open_run(folder: Path, recipe: Recipe, device: torch.device) -> Iterator[Ru
         torch.cuda.set_device(device)
     with (
         distributed.process_group(device, world),
-        lock_folder(folder) if rank == 0 else nullcontext(),
+        hold_folder(folder) if rank == 0 else nullcontext(),
     ):
         log = RunLog(folder, settings.tensorboard)
         yield Run(folder, settings, device, finetuning, log, rank, world)
-
-
-def _claim_folder(
-    run: Run, sources: Sequence[ShardSet], start: Cascade | None
-) -> list[dict[str, Any]]:
-    """Note in the folder what the run is; refuse a folder that holds another run.
-
-    Returns:
-        Settings that were changed while the run was under way: where it was, old and new values.
-    """
-    if start:
-        _refuse_other_init(run.config, start)
-    digests = {source.name: source.digest for source in sources}
-    facts: dict[str, Any] = {
-        "settings": config.to_json(run.config),
-        "shards": digests["new"],
-        "replay": digests.get("replay"),
-        "regularization": digests.get("regularization"),
-        "init": start and start.digest,
-        "changed": [],
-    }
-    path, finished = run.folder / SETTINGS_FILE, (run.folder / MODEL_FILE).exists()
-    at = resume.read_position(run.folder)
-    if path.exists() and (finished or at):
-        was = json.loads(path.read_text(encoding="utf-8"))
-        gone = [k for k in was["settings"] if k not in facts["settings"]]
-        other = [k for k, v in facts["settings"].items() if was["settings"].get(k) != v]
-        others = [k for k in facts if k not in ("settings", "changed") and was.get(k) != facts[k]]
-        if gone or others or not set(other) <= CHANGEABLE or (other and finished):
-            which = f"another run (other {', '.join([*other, *others])})"
-            if gone:
-                which = f"a run of another version, with other settings ({', '.join(gone)})"
-            fix = "name a new folder with --out, or remove this one"
-            raise InputError(run.folder, f"holds {which}", fix=fix)
-        facts["changed"] = was.get("changed", [])
-        if other and at:
-            values = {k: [was["settings"].get(k), facts["settings"][k]] for k in other}
-            facts["changed"] += [{"stage": at[0], "images": at[1], "settings": values}]
-            changes = ", ".join(f"{k} = {new} (it was {old})" for k, (old, new) in values.items())
-            stage = run.config.stages[at[0]]
-            where = f"{at[1]} images of stage {stage}"
-            run.progress.say(f"{run.folder}: goes on from {where} with {changes}")
-    if run.rank == 0:
-        write_bytes(path, (json.dumps(facts, indent=1, sort_keys=True) + "\n").encode())
-    return list(facts["changed"])
 
 
 def _refuse_other_init(settings: TrainConfig, start: Cascade) -> None:
