@@ -85,7 +85,7 @@ def vocab_gaps(
         raise UsageError("--images", problem, fix="leave out --images or --checkpoint")
     before = read_baseline(settings.baseline) if settings.baseline else None
     aliases = read_aliases(settings.aliases) if settings.aliases else NO_ALIASES
-    prompts = reader.read_prompts(path, syntax=settings.syntax)
+    prompts = reader.read_prompts(path, syntax=settings.syntax, progress=progress)
     corpus, index, notes = _open_data(settings, jobs, progress)
     found = units.find_units(
         prompts,

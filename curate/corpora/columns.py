@@ -154,10 +154,9 @@ def read_captions(
         try:
             found += cut_captions(record[column], whole=whole, cuts=cuts)
         except NotTextError as error:
-            reason = "values that are not text, where captions are expected"
-            notes.leave_out(reason, f"{where}, {column} ({error})")
+            notes.leave_out("values that are not text", f"{where}, {column} ({error})")
     for column in others:
-        notes.leave_out(f"captions of a further column, {column}", where)
+        notes.leave_out(f"texts of a further column, {column}", where)
     return tuple(dict.fromkeys(found))
 
 

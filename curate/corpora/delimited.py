@@ -46,9 +46,9 @@ def delimited_rows(
     """
     lines = _Lines(numbered_lines(path, broken))
     own = "\t" if path.suffix.lower() in (".tsv", ".tab") else ","
-    first = next(lines, None)
+    first = _next_filled(lines)
     if first is not None and (said := _SEPARATOR_LINE.fullmatch(first)):
-        own, first = said[1], next(lines, None)
+        own, first = said[1], _next_filled(lines)
     if first is None:
         raise broken.first or InputError(path, "empty, no rows to read", fix=broken.fix)
     if "\0" in first:
@@ -63,6 +63,7 @@ def delimited_rows(
         names = guessed
         said_as = ", ".join(names)
         broken.notes.remarks.append(f"{path}: its first line names no columns; read as {said_as}")
+    fix = QUOTE_FIX if _known(names, known) else broken.fix
     names = _distinct(names)
     delimiter = _ONE_COLUMN if len(names) == 1 else delimiter
     for number, row in _records(lines, delimiter, len(names), broken):
@@ -70,7 +71,7 @@ def delimited_rows(
             yield f"{path} line {number}", dict(zip(names, row, strict=True))
         elif any(cell.strip() for cell in row):
             problem = f"columns: {len(row)}; the first line names {len(names)}"
-            broken.leave_out(f"{path} line {number}", problem, QUOTE_FIX)
+            broken.leave_out(f"{path} line {number}", problem, fix)
 
 
 def _records(
@@ -132,6 +133,10 @@ class _Lines:
         """All taken lines but the first `keep` are to be read again."""
         self._waiting.extendleft(reversed(self.taken[keep:]))
         self.taken = self.taken[:keep]
+
+
+def _next_filled(lines: _Lines) -> str | None:
+    return next((line for line in lines if line.strip()), None)
 
 
 def _find_delimiter(first: str, own: str, known: Sequence[str]) -> str:

@@ -25,7 +25,8 @@ from curate.errors import InputError
 
 LIST_FIX = 'write lines like {"image": "a.png", "captions": ["a white dog"]}, or image,caption'
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
-TABLE_SUFFIXES = (*JSON_SUFFIXES, ".csv", ".tsv", ".tab")
+DELIMITED_SUFFIXES = (".csv", ".tsv", ".tab")
+TABLE_SUFFIXES = (*JSON_SUFFIXES, *DELIMITED_SUFFIXES)
 KNOWN_COLUMNS = (*CAPTION_COLUMNS, *KEY_COLUMNS)
 
 

@@ -1,6 +1,7 @@
 """Prompts as people write them: which parts are words that are asked for, and where they stand.
 
-A file holds one prompt a line, in UTF-8; `-` is what is piped in. Empty lines are skipped, and so
+A file holds one prompt a line, in UTF-8; `-` is what is piped in. One that ends in .csv, .tsv,
+.jsonl or .json is a table, read by `tables`. Empty lines are skipped, and so
 are comments: lines whose first character other than a blank is `#`, followed by a blank or nothing
 (`#winter` is a prompt). What signs and brackets mean is read by `syntax`, plain "without a hat" by
 `negation`.
@@ -15,11 +16,13 @@ import sys
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
+from curate.corpora.notes import ReadNotes
 from curate.errors import InputError, UsageError
+from curate.prompts import tables
 from curate.prompts.syntax import SYNTAXES, Choice, LineSyntax, blank, scan_line
 from curate.system.progress import SILENT, Progress
 from curate.text import negation, tokens
@@ -32,6 +35,7 @@ _ESCAPED = re.compile(r"\\([()\[\]{}<>|:\\])")
 _COMMAS = re.compile(r" ?,(?: ?,)+ ?")
 _GAPS = re.compile(r" ([,.;!?])")
 
+_NEGATIVE_SIGN = "Negative prompt:"
 _ONE_A_LINE = "write one prompt a line"
 _LINE_END = re.compile(r"\r\n|[\r\n]")
 _COMMENT = re.compile(r"\s*(?:#(?:\s.*)?)?", re.DOTALL)
@@ -78,8 +82,13 @@ class Prompt:
         return not self.tokens or any(token.role == WANTED for token in self.tokens)
 
 
-def read_prompts(path: Path, *, syntax: str = "auto") -> list[Prompt]:
+def read_prompts(path: Path, *, syntax: str = "auto", progress: Progress = SILENT) -> list[Prompt]:
     """Read a file of prompts, or standard input where the path is STDIN.
+
+    Args:
+        path: text with a prompt a line, or a table: see `tables.read_prompt_rows`.
+        syntax: one of SYNTAXES.
+        progress: hears of what is not read of a table.
 
     Raises:
         InputError: no such file, not UTF-8 text, a line longer than MAX_PROMPT_CHARS, or no
@@ -88,22 +97,57 @@ def read_prompts(path: Path, *, syntax: str = "auto") -> list[Prompt]:
     """
     _check_syntax(syntax)
     name = _display_name(path)
-    text = _decode_prompts(name, _read_prompt_bytes(path))
-    lines = _LINE_END.split(text)
-    for number, line in enumerate(lines, 1):
-        if len(line) > MAX_PROMPT_CHARS:
-            problem = f"{len(line):,} characters, and a prompt has {MAX_PROMPT_CHARS:,} at most"
-            raise InputError(f"{name} line {number}", problem, fix=_ONE_A_LINE)
-    negative = frozenset() if syntax in ("plain", "compel") else _negative_lines(lines)
-    found = [
-        parse_prompt(line, n, syntax=syntax, negative=n in negative)
-        for n, line in enumerate(lines, 1)
-        if not _COMMENT.fullmatch(line)
-    ]
+    if tables.is_prompt_table(path):
+        text, found = "table", _read_table(path, syntax, progress)
+    else:
+        text = _decode_prompts(name, _read_prompt_bytes(path))
+        found = _read_lines(name, _LINE_END.split(text), syntax)
     if not any(prompt.tokens for prompt in found):
         problem = "no prompt with a word in it" if text.strip() else "empty, no prompts to read"
         raise InputError(name, problem, fix=_ONE_A_LINE)
     return found
+
+
+def _read_lines(name: str, lines: Sequence[str], syntax: str) -> list[Prompt]:
+    for number, line in enumerate(lines, 1):
+        _check_length(f"{name} line {number}", line)
+    negative = frozenset() if syntax in ("plain", "compel") else _negative_lines(lines)
+    return [
+        parse_prompt(line, n, syntax=syntax, negative=n in negative)
+        for n, line in enumerate(lines, 1)
+        if not _COMMENT.fullmatch(line)
+    ]
+
+
+def _read_table(path: Path, syntax: str, progress: Progress) -> list[Prompt]:
+    notes = ReadNotes()
+    found = []
+    for row in tables.read_prompt_rows(path, notes):
+        _check_length(f"{path} line {row.number}", row.text + row.negative)
+        found.append(_parse_row(row, syntax))
+    for sentence in notes.sentences():
+        progress.say(sentence)
+    return found
+
+
+def _parse_row(row: tables.PromptRow, syntax: str) -> Prompt:
+    """A row's prompt, with what it does not want behind `Negative prompt:` as A1111 writes it."""
+    prompt = parse_prompt(row.text, row.number, syntax=syntax)
+    if not row.negative:
+        return prompt
+    text = f"{row.text} {_NEGATIVE_SIGN} {row.negative}".strip()
+    start = len(text) - len(row.negative)
+    at = text.rindex(_NEGATIVE_SIGN, 0, start)
+    sign = PromptToken(row.number, at, at + len(_NEGATIVE_SIGN), _NEGATIVE_SIGN, CONTROL)
+    unwanted = parse_prompt(row.negative, row.number, syntax=syntax, negative=True).tokens
+    moved = (replace(t, start=t.start + start, end=t.end + start) for t in unwanted)
+    return Prompt(row.number, text, (*prompt.tokens, sign, *moved))
+
+
+def _check_length(where: str, text: str) -> None:
+    if len(text) > MAX_PROMPT_CHARS:
+        problem = f"{len(text):,} characters, and a prompt has {MAX_PROMPT_CHARS:,} at most"
+        raise InputError(where, problem, fix=_ONE_A_LINE)
 
 
 def read_texts(path: Path, *, progress: Progress = SILENT) -> list[str]:
@@ -121,7 +165,7 @@ def read_texts(path: Path, *, progress: Progress = SILENT) -> list[str]:
     """
     found: dict[str, None] = {}
     left_out: Counter[str] = Counter()
-    for prompt in read_prompts(path):
+    for prompt in read_prompts(path, progress=progress):
         control = [token.text.lower() for token in prompt.tokens if token.role == CONTROL]
         left_out.update(
             next((why for start, why in _LEFT_OUT.items() if text.startswith(start)), "other signs")
