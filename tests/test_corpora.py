@@ -1,4 +1,4 @@
-"""Where captions come from: shards, manifests, lists, Hugging Face datasets; whole and damaged."""
+"""Where captions come from: shards, manifests, Hugging Face datasets; whole and damaged."""
 
 import hashlib
 import json
@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from captioned_shards import THREE, write_shards
 
-from curate.corpora import tables
 from curate.corpora.corpus import find_corpora, find_corpus
 from curate.dataset.folder import Dataset
 from curate.dataset.manifest import Manifest
@@ -92,89 +91,6 @@ def test_without_a_dataset_nothing_is_covered(tmp_path: Path, monkeypatch: pytes
 
     assert (found.images, found.captions, found.incomplete) == (0, 0, ())
     assert len(found.images_with("dog")) == len(found.bound_images("red", "dog")) == 0
-
-
-# lists
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        (
-            "c.jsonl",
-            '{"image": "a", "captions": ["a dog", "dogs"]}\n\n{"image": "b", "caption": "dog"}',
-        ),
-        ("c.csv", 'image,caption\na,"a dog, asleep"\na,dogs\n\nb,"the\ndog"\n'),
-        ("c.TSV", "\ufeffimage\tcaption\tmore\na\ta dog\tx\nb\tdog\ty\n"),
-    ],
-)
-def test_reads_plain_lists_of_captions(tmp_path: Path, name: str, text: str):
-    (tmp_path / name).write_text(text, "utf-8")
-
-    assert shown(opened(tmp_path / name), "dog") == ["a", "b"]
-
-
-JSON = b'{"image": "a", "caption": "caf\xc3\xa9"}\n'
-
-
-@pytest.mark.parametrize(
-    ("name", "data", "message"),
-    [
-        ("c.jsonl", b'{"image": "a", "captions": ["x"]}\n{broken', "{file} line 2: not JSON"),
-        ("c.jsonl", b'{"image": "a"}', "{file} line 1: no captions in it"),
-        ("c.jsonl", b'{"image": "a", "captions": [1]}', "{file} line 1: no captions in it"),
-        ("c.jsonl", b'["a"]', "{file} line 1: no captions in it"),
-        ("c.jsonl", b"[" * 100_000, "{file} line 1: not JSON"),
-        ("c.jsonl", b'{"captions": ["x"]}', "{file} line 1: no image in it"),
-        ("c.jsonl", b"", "{file}: no caption to count words in"),
-        ("c.jsonl", b'{"image": "a", "caption": " "}', "{file}: no caption to count words in"),
-        (
-            "c.jsonl",
-            JSON + JSON.decode().encode("latin-1"),
-            "{file} line 2: byte 31 (0xe9) is not UTF-8 text",
-        ),
-        (
-            "c.jsonl",
-            JSON.decode().encode("utf-16"),
-            "{file} line 1: byte 1 (0xff) is not UTF-8 text",
-        ),
-        (
-            "c.jsonl",
-            JSON + b'{"image": "a", "caption": "' + b"x" * (10 << 20) + b'"}',
-            "{file} line 2: longer than 1,048,576 bytes; is it a list of captions?",
-        ),
-        ("c.csv", b"image,caption\n", "{file}: no caption to count words in"),
-        ("c.csv", b"", "{file}: empty, no captions to read"),
-        ("c.csv", b"file,text\na,b\n", "{file}: the first line does not name the columns"),
-        ("c.csv", b"image,caption\na\n", "{file} line 2: columns: 1; the first line names 2"),
-        (
-            "c.csv",
-            b"image,caption\na,a dog, asleep\n",
-            "{file} line 2: columns: 3; the first line names 2",
-        ),
-        ("c.csv", b"image,caption\na,b\xff\n", "{file} line 2: byte 4 (0xff) is not UTF-8 text"),
-        ("c.csv", b'image,caption\na,"b\nc,d\n', "{file} line 3: unexpected end of data"),
-        (
-            "c.csv",
-            b"image,caption\na," + b"x" * 900_000,
-            "{file} line 2: field larger than field limit (131072)",
-        ),
-        ("c.xml", b"<x/>", "{file}: neither a dataset folder, shards, a manifest nor a list"),
-        ("c.parquet", b"PAR", "{file}: not a readable manifest"),
-    ],
-)
-def test_says_what_is_wrong_with_a_list(tmp_path: Path, name: str, data: bytes, message: str):
-    file = tmp_path / name
-    file.write_bytes(data)
-
-    assert error_of(file).startswith(message.format(file=file))
-
-
-def test_a_line_of_a_megabyte_is_read(tmp_path: Path):
-    text = "dog " * ((tables.MAX_LINE_BYTES - 100) // 4)
-    (tmp_path / "c.jsonl").write_text(json.dumps({"image": "a", "captions": [text, "x"]}))
-
-    assert shown(opened(tmp_path / "c.jsonl"), "dog") == ["a"]
 
 
 def test_says_that_data_is_missing_or_holds_nothing(tmp_path: Path):

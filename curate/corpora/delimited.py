@@ -66,24 +66,24 @@ def delimited_rows(
     fix = QUOTE_FIX if _known(names, known) else broken.fix
     names = _distinct(names)
     delimiter = _ONE_COLUMN if len(names) == 1 else delimiter
-    for number, row in _records(lines, delimiter, len(names), broken):
-        if len(row) == len(names):
+    for number, row in _records(lines, delimiter, len(names), broken, fix):
+        if any(cell.strip() for cell in row):
             yield f"{path} line {number}", dict(zip(names, row, strict=True))
-        elif any(cell.strip() for cell in row):
-            problem = f"columns: {len(row)}; the first line names {len(names)}"
-            broken.leave_out(f"{path} line {number}", problem, fix)
 
 
 def _records(
-    lines: "_Lines", delimiter: str, columns: int | None, broken: BrokenRows
+    lines: "_Lines", delimiter: str, columns: int | None, broken: BrokenRows, fix: str = QUOTE_FIX
 ) -> Iterator[tuple[int, list[str]]]:
-    """Each row with the number of its first line; an open quote costs the line it stands in.
+    """Each row with the number of its first line; what is wrong with one costs that line.
+
+    The lines behind it are read again: an open quote does not swallow them.
 
     Args:
         lines: what is left to read.
         delimiter: between columns.
-        columns: how many a row should have; None: any.
-        broken: hears of rows that break the rules of quotes.
+        columns: how many a row has; None: any.
+        broken: hears of rows that have another number, or break the rules of quotes.
+        fix: what to do about another number of columns.
     """
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
@@ -94,7 +94,7 @@ def _records(
         except StopIteration:
             return
         except csv.Error as error:
-            problem = str(error)
+            problem = f"not CSV: {error}"
         number = lines.taken[0][0]
         if delimiter == "\t" and (row is None or len(lines.taken) > 1):
             plain = [text.rstrip("\r\n").split("\t") for _, text in lines.taken]
@@ -102,11 +102,14 @@ def _records(
             if row is None or all(len(cells) == columns for cells in plain):
                 lines.give_back(1)
                 row = plain[0]
-        if row is not None:
-            yield number, row
-        else:
+        if row and columns not in (None, len(row)):
+            row, problem = None, f"columns: {len(row)}; the first line names {columns}"
+        if row is None:
             lines.give_back(1)
-            broken.leave_out(f"{broken.path} line {number}", f"not CSV: {problem}", QUOTE_FIX)
+            where = f"{broken.path} line {number}"
+            broken.leave_out(where, problem, fix if problem.startswith("columns") else QUOTE_FIX)
+        elif row:
+            yield number, row
 
 
 class _Lines:
