@@ -57,7 +57,10 @@ ROOMS = {
     # the way of the words, from captions to a report
     "corpora": {*CORE, "formats", "images", "captions.clean"},
     "index": {*CORE, "text", "corpora"},
-    "prompts": {"errors", "system", "text", "corpora.tables", "corpora.columns", "corpora.notes"},
+    "prompts": {
+        *("errors", "system", "text"),
+        *("corpora.tables", "corpora.columns", "corpora.encoding", "corpora.notes"),
+    },
     "vision": {*CORE, "text", "corpora"},
     "coverage": {"errors", "formats", "text", "index", "prompts", "vision.search"},
     "report": {*CORE, "images", "text", "corpora", "index", "prompts", "coverage", "vision"},

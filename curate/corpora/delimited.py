@@ -88,7 +88,8 @@ def _records(
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
         lines.begin()
-        row, problem = None, ""
+        row: list[str] | None = None
+        problem = ""
         try:
             row = next(reader)
         except StopIteration:
@@ -102,8 +103,9 @@ def _records(
             if row is None or all(len(cells) == columns for cells in plain):
                 lines.give_back(1)
                 row = plain[0]
-        if row and columns not in (None, len(row)):
-            row, problem = None, f"columns: {len(row)}; the first line names {columns}"
+        if row and columns is not None and len(row) != columns:
+            problem = f"columns: {len(row)}; the first line names {columns}"
+            row = None
         if row is None:
             lines.give_back(1)
             where = f"{broken.path} line {number}"

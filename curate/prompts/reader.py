@@ -1,10 +1,10 @@
 """Prompts as people write them: which parts are words that are asked for, and where they stand.
 
-A file holds one prompt a line, in UTF-8; `-` is what is piped in. One that ends in .csv, .tsv,
-.jsonl or .json is a table, read by `tables`. Empty lines are skipped, and so
-are comments: lines whose first character other than a blank is `#`, followed by a blank or nothing
-(`#winter` is a prompt). What signs and brackets mean is read by `syntax`, plain "without a hat" by
-`negation`.
+A file holds one prompt a line, in UTF-8 or, where it begins so, UTF-16; `-` is what is piped in.
+One that ends in .csv, .tsv, .jsonl or .json is a table, read by `tables`. Empty lines are skipped,
+and so are comments: lines whose first character other than a blank is `#`, followed by a blank or
+nothing (`#winter` is a prompt). What signs and brackets mean is read by `syntax`, plain "without a
+hat" by `negation`.
 
 A line that begins with `Negative prompt:` is negative as a whole. The lines behind it are too if
 a line `Steps: 20, …` ends them, as in the text that image files carry; without such a line, or
@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
+from curate.corpora.encoding import conversion_command, decode_text, text_encoding
 from curate.corpora.notes import ReadNotes
 from curate.errors import InputError, UsageError
 from curate.prompts import tables
@@ -100,7 +101,7 @@ def read_prompts(path: Path, *, syntax: str = "auto", progress: Progress = SILEN
     if tables.is_prompt_table(path):
         text, found = "table", _read_table(path, syntax, progress)
     else:
-        text = _decode_prompts(name, _read_prompt_bytes(path))
+        text = _decode_prompts(path, _read_prompt_bytes(path))
         found = _read_lines(name, _LINE_END.split(text), syntax)
     if not any(prompt.tokens for prompt in found):
         problem = "no prompt with a word in it" if text.strip() else "empty, no prompts to read"
@@ -294,18 +295,18 @@ def _read_prompt_bytes(path: Path) -> bytes:
         raise InputError(path, problem, fix=fix) from None
 
 
-def _decode_prompts(path: object, data: bytes) -> str:
-    """UTF-8, with or without a byte order mark."""
-    fix = "save it as UTF-8 text, one prompt a line"
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise InputError(f"{path} line 1 byte 1", "UTF-16 text, not UTF-8", fix=fix)
+def _decode_prompts(path: Path, data: bytes) -> str:
+    """UTF-8, with or without a byte order mark, or UTF-16 with one."""
+    name, text, at = _display_name(path), "", 0
     try:
-        text, at = data.decode("utf-8-sig"), data.find(b"\0")
+        text = decode_text(data)
+        at = -1 if text_encoding(data) == "utf-16" else data.find(b"\0")
     except UnicodeDecodeError as error:
         # decoding with a mark removed counts from behind it
-        text, at = "", error.start + (3 if data.startswith(b"\xef\xbb\xbf") else 0)
+        at = error.start + (3 if data.startswith(b"\xef\xbb\xbf") else 0)
     if at < 0:
         return text
+    fix = "save it as UTF-8 text" if path == STDIN else conversion_command(path)
     odd = f"0x{data[at]:02x} is" if data[at] else "a zero byte (is it UTF-16?),"
     line, column = data.count(b"\n", 0, at) + 1, at - data.rfind(b"\n", 0, at)
-    raise InputError(f"{path} line {line} byte {column}", f"{odd} not UTF-8 text", fix=fix)
+    raise InputError(f"{name} line {line} byte {column}", f"{odd} not UTF-8 text", fix=fix)
