@@ -152,7 +152,8 @@ def _rows_by_name(path: Path, document: Mapping[str, Any], broken: BrokenRows) -
     """A row for each key: its text, its texts, or its object; kohya's tags where no caption is."""
     for name, value in document.items():
         where = f"{path} entry {name!r}"
-        if isinstance(value, str | list):
+        texts = value if isinstance(value, list) else [value]
+        if all(isinstance(text, str) for text in texts):
             yield where, {"file_name": name, "text": value}
         elif isinstance(value, dict):
             row = {"file_name": name, **value}
@@ -160,7 +161,7 @@ def _rows_by_name(path: Path, document: Mapping[str, Any], broken: BrokenRows) -
                 row["text"] = value["tags"]
             yield where, row
         else:
-            broken.leave_out(where, "neither text nor an object")
+            broken.leave_out(where, "neither texts nor an object")
 
 
 def _with_plain_sentences(row: dict[str, Any]) -> dict[str, Any]:
