@@ -4,8 +4,8 @@ import fcntl
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -59,26 +59,57 @@ def file_sha256(path: Path) -> str:
 def lock_folder(folder: Path) -> Iterator[None]:
     """Hold `folder` for one writing command, made if need be; the system frees it when we die.
 
+    What was made for that, and in which nothing was written, is gone afterwards.
+
     Raises:
         UsageError: another command is at work there.
         InputError: the folder cannot be made or written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.fdopen(os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644))
-    except (FileExistsError, NotADirectoryError):
-        problem = "cannot be a folder, for a file stands there"
-        raise InputError(folder, problem, fix="name another folder") from None
-    except OSError as error:
-        raise storage_error(folder, error) from None
-    with lock:
+    path = folder / ".lock"
+    new = [place for place in (path, folder, *folder.parents) if not place.exists()]
+    with _open_lock(path) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            problem = "another command is writing here"
-            raise UsageError(folder, problem, fix="wait for it to end") from None
-        remove_leftovers(folder)
-        yield
+            raise _busy_error(folder) from None
+        if not _is_still(path, lock):  # whoever held it has taken it away since it was opened
+            raise _busy_error(folder)
+        try:
+            remove_leftovers(folder)
+            yield
+        finally:
+            _remove_unused(path, new)
+
+
+def _open_lock(path: Path) -> IO[str]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644))
+    except (FileExistsError, NotADirectoryError):
+        problem = "cannot be a folder, for a file stands there"
+        raise InputError(path.parent, problem, fix="name another folder") from None
+    except OSError as error:
+        raise storage_error(path.parent, error) from None
+
+
+def _busy_error(folder: Path) -> UsageError:
+    return UsageError(folder, "another command is writing here", fix="wait for it to end")
+
+
+def _is_still(path: Path, lock: IO[str]) -> bool:
+    with suppress(OSError):
+        return path.stat().st_ino == os.fstat(lock.fileno()).st_ino
+    return False
+
+
+def _remove_unused(lock: Path, new: Sequence[Path]) -> None:
+    """Take a new lock away where nothing stands beside it, and the new folders that are empty."""
+    if lock in new:
+        with suppress(OSError):
+            if [entry.name for entry in lock.parent.iterdir()] == [lock.name]:
+                lock.unlink()
+                for folder in new[1:]:
+                    folder.rmdir()
 
 
 def remove_leftovers(folder: Path) -> None:
