@@ -233,6 +233,7 @@ def build_command(
     policy: PolicyOption = "personal",
     size: Annotated[int, option("Shorter side at most, pixels.")] = 512,
     format: Annotated[str, option("Of packed images: jpg, png or webp.")] = "jpg",
+    background: Annotated[str, option("Colour under transparent pixels.")] = "white",
     data: DataOption = DEFAULT_FOLDER,
     json: JsonOption = False,
 ) -> None:
@@ -241,8 +242,9 @@ def build_command(
 
     with terminal.TerminalProgress() as progress:
         done = build.build_dataset(
-            Dataset(data), policy=policy, size=size, format=format, progress=progress
-        )
+            Dataset(data), policy=policy, size=size, format=format, background=background,
+            progress=progress,
+        )  # fmt: skip
     terminal.print_result(done, ("step", "", "count"), json=json)
 
 

@@ -257,7 +257,7 @@ def test_a_command_that_finds_no_dataset_leaves_nothing_behind(folder, capsys, c
         assert fails(command, "--data", name) == 3
         assert capsys.readouterr().err.endswith(
             f"{name}: no dataset here\n"
-            "  fix: curate fetch folder DIR, or name another folder with --data\n"
+            f"  fix: curate fetch folder DIR --data {name}; or name another folder with --data\n"
         )
     assert not (folder / "gone").exists()
     assert list((folder / "empty").iterdir()) == []

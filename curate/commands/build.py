@@ -155,6 +155,7 @@ def build_dataset(
     policy: str = "personal",
     size: int = 512,
     format: str = "jpg",
+    background: str = "white",
     progress: Progress = SILENT,
 ) -> BuildSummary:
     """Check, drop copies, check the copies, caption and pack; the command `curate build`.
@@ -166,6 +167,7 @@ def build_dataset(
         policy: as in `check_dataset`.
         size: pixels of the shorter side, as in `pack`.
         format: of the packed images, as in `pack`.
+        background: under transparent pixels, as in `pack`.
         progress: is told which step is at work, and counts images.
 
     Raises:
@@ -177,7 +179,7 @@ def build_dataset(
     from curate.shards.pack import check_pack_settings, pack
 
     dataset.require_dataset()
-    check_pack_settings(size, format)  # before the steps that take time
+    check_pack_settings(size, format, background)  # before the steps that take time
     progress.say(f"1 of 5: check by {read_policy(policy).path}")
     _require_allowed(dataset, check_dataset(dataset, policy=policy, progress=progress))
     progress.say("2 of 5: dedup")
@@ -190,7 +192,7 @@ def build_dataset(
     progress.say("4 of 5: caption")
     captioned = caption_dataset(dataset)
     progress.say("5 of 5: pack")
-    packed = pack(dataset, size=size, format=format, progress=progress)
+    packed = pack(dataset, size=size, format=format, background=background, progress=progress)
     for note in packed.notes():
         progress.say(note)
     return BuildSummary(checked, deduplicated, captioned, packed)

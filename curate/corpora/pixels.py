@@ -15,7 +15,7 @@ from curate.corpora.records import ImageRecord
 from curate.corpora.shards import listed_shards
 from curate.dataset.folder import Dataset, Store
 from curate.errors import InputError
-from curate.formats.shards import find_shards, read_index
+from curate.formats.shards import find_shards, read_index, shard_error
 from curate.images.decode import UndecodableError, decode_image, flatten
 from curate.system import sandbox
 
@@ -292,8 +292,7 @@ def _tar_images(corpus: Corpus, said: CaptionsByKey, notes: ReadNotes) -> Iterat
                         place = (member.offset_data, member.size)
                         yield CaptionedImage(key, tuple(said[key]), file, sha256, *place)
         except (OSError, tarfile.TarError) as error:
-            fix = "write the shards again: curate pack"
-            raise InputError(file, f"broken shard ({error})", fix=fix) from None
+            raise shard_error(file, f"broken shard ({error})") from None
 
 
 def refusal(error: Exception) -> sandbox.JobResult:

@@ -4,14 +4,14 @@ import hashlib
 import json
 import shlex
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate
 
 from curate.dataset import manifest
 from curate.dataset.journal import append_row, merge_rows, read_rows
-from curate.dataset.manifest import Manifest
+from curate.dataset.manifest import Manifest, read_history
 from curate.dataset.sample import Sample
 from curate.errors import InputError
 from curate.system.files import file_sha256, lock_folder, write_bytes
@@ -20,6 +20,15 @@ if TYPE_CHECKING:
     import daft
 
 DEFAULT_FOLDER = Path("data")  # where commands work unless told otherwise
+MANIFEST_NAME = "manifest.parquet"
+USUAL_SETTINGS: Mapping[str, object] = {  # what an option of a step is when it is not typed
+    "--policy": "personal",
+    "--per-image": 4,
+    "--max-distance": 4,
+    "--size": 512,
+    "--format": "jpg",
+    "--background": "white",
+}
 
 
 # fills in and marks rows, same keys, same order; its keyword arguments are its configuration
@@ -60,7 +69,7 @@ class Store:
             problem = f"stored image cannot be read ({error.strerror})"
             raise InputError(path, problem, fix="fetch it again") from None
         if hashlib.sha256(data).hexdigest() != sha256:
-            fix = f"rm {path}, then fetch it again"
+            fix = f"{shlex.join(['rm', str(path)])}, then fetch it again"
             raise InputError(path, "stored image has changed on disk", fix=fix)
         return data
 
@@ -79,7 +88,7 @@ class Dataset:
     def __init__(self, root: Path) -> None:
         """Name what lies in the folder `root`; nothing is read or made."""
         self.root = root
-        self.manifest = root / "manifest.parquet"  # the rows
+        self.manifest = root / MANIFEST_NAME  # the rows
         # rows fetched since the manifest was last written; JSON lines, append only
         self.journal = root / "journal.jsonl"
         self.store = Store(root / "store")  # the images' bytes
@@ -133,7 +142,10 @@ class Dataset:
     def _no_dataset_error(self) -> InputError:
         is_file = self.root.exists() and not self.root.is_dir()
         problem = "is not a folder" if is_file else "no dataset here"
-        fix = "curate fetch folder DIR, or name another folder with --data"
+        fix = command_line(self.root, "fetch", "folder", "DIR")
+        fix = f"{fix}; or name another folder with --data"
+        if is_file:
+            fix = "name a folder with --data"
         return InputError(self.root, problem, fix=fix)
 
     def write(self, changed: Manifest) -> None:
@@ -177,9 +189,35 @@ class Dataset:
 
 
 def command_line(root: Path, *words: str) -> str:
-    """A command of ours as a user types it, with `--data` where it takes that to reach `root`."""
+    """A command of ours as a user types it, which does again what was done with `root`.
+
+    With `--data` where it takes that to reach `root`, and the settings of the last such step where
+    these are not what the command does by itself: what is typed changes nothing but what it says.
+    """
     there = () if root == DEFAULT_FOLDER else ("--data", str(root))
-    return shlex.join(["curate", *words, *there])
+    kept = [
+        word
+        for name, value in _settings_in_force(root, words[0])
+        if name not in words and value != USUAL_SETTINGS[name]
+        for word in (name, str(value))
+    ]
+    return shlex.join(["curate", *words, *kept, *there])
+
+
+def _settings_in_force(root: Path, command: str) -> Iterator[tuple[str, object]]:
+    """The options with which a step was last done, by the manifest and the index of the shards."""
+    steps = {"build": ("check",)}.get(command, (command,))
+    if command in ("check", "caption", "dedup", "build"):
+        last = {step["step"]: step["settings"] for step in read_history(root / MANIFEST_NAME)}
+        for step in steps:
+            for name, value in last.get(step, {}).items():
+                option = f"--{name.replace('_', '-')}"
+                if option in USUAL_SETTINGS:
+                    yield option, value
+    if command in ("pack", "build"):
+        with suppress(OSError, ValueError, LookupError, TypeError):
+            settings = json.loads((root / "shards" / "index.json").read_bytes())["settings"]
+            yield from ((f"--{name}", settings[name]) for name in ("size", "format", "background"))
 
 
 def write_json(path: Path, value: object) -> None:

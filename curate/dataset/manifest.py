@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -50,6 +51,17 @@ def read_manifest(path: Path) -> Manifest:
         problem = f"written as {was}, this is {MANIFEST_VERSION}"
         raise InputError(path, problem, fix="fetch into a new folder with --data DIR")
     return Manifest([from_record(r) for r in table.to_pylist()], history["steps"])
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """The steps that a manifest names, without reading its rows; none where it cannot be read."""
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    with suppress(pa.ArrowException, OSError, ValueError, LookupError, TypeError):
+        facts = json.loads((parquet.read_schema(path).metadata or {})[b"fubuki"])
+        return [dict(step) for step in facts["steps"]]
+    return []
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:

@@ -170,18 +170,26 @@ def list_tars(folder: Path) -> list[Path]:
 
 
 def shard_error(file: Path, problem: str, *, folder: Path | None = None) -> InputError:
-    """What is wrong with a file of `folder`, by default its own; the fix writes all there anew.
+    """What is wrong with a file of `folder`, by default its own; the fix writes all there anew."""
+    return InputError(file, problem, fix=pack_command(folder or file.parent))
 
-    The command to type repeats the settings that the index names, where that can be read.
+
+def dataset_of(folder: Path) -> Path:
+    """The dataset folder of a folder of shards."""
+    return folder.parent if folder.name == "shards" else folder
+
+
+def pack_command(folder: Path, **changed: object) -> str:
+    """What writes the shards in a folder anew, as a user types it.
+
+    It repeats the settings that the index names, where that can be read, but for those `changed`.
     """
-    folder = folder or file.parent
-    dataset = folder.parent if folder.name == "shards" else folder
-    words = ["curate", "pack", "--data", str(dataset)]
+    words = ["curate", "pack", "--data", str(dataset_of(folder))]
     with suppress(OSError, ValueError, LookupError, TypeError):
-        settings = json.loads((folder / INDEX_NAME).read_bytes())["settings"]
+        settings = json.loads((folder / INDEX_NAME).read_bytes())["settings"] | changed
         for name in ("size", "format", "background"):
             words += [f"--{name}", str(settings[name])]
-    return InputError(file, problem, fix=shlex.join(words))
+    return shlex.join(words)
 
 
 def read_index(path: Path) -> ShardIndex:

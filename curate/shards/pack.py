@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from curate.dataset.folder import Dataset, Store, command_line
+from curate.dataset.folder import MANIFEST_NAME, Dataset, Store, command_line
+from curate.dataset.manifest import FETCH_PREFIX, read_history
 from curate.dataset.sample import DUPLICATE, Sample
 from curate.errors import InputError, UsageError
 from curate.formats.shards import IMAGE_FORMATS, list_tars
@@ -247,6 +248,23 @@ def _nothing_to_pack(dataset: Dataset, left_out: Mapping[str, int], old: str) ->
     return InputError(dataset.root, f"nothing to pack ({causes or 'no rows'}){old}", fix=fix)
 
 
+def _is_captioned(root: Path) -> bool:
+    """Whether captions were made since the last fetch, so that to make them again is in vain."""
+    steps = [entry["step"] for entry in read_history(root / MANIFEST_NAME)]
+    fetches = [n for n, step in enumerate(steps) if step.startswith(FETCH_PREFIX)]
+    return "caption" in steps[max(fetches, default=0) :]
+
+
+def _write_captions(root: Path) -> Sequence[str]:
+    """What to do where nothing says in words what the images of a folder show."""
+    history = reversed(read_history(root / MANIFEST_NAME))
+    fetches = (entry for entry in history if entry["step"] == "fetch folder")
+    stated = (last := next(fetches, None)) and last["settings"].get("license")
+    words = ("fetch", "folder", "DIR", *(("--license", str(stated)) if stated else ()))
+    beside = "write what each image shows beside it: NAME.txt beside NAME.png, or metadata.csv"
+    return [beside, command_line(root, *words), command_line(root, "build")]
+
+
 def withdraw_stale(dataset: Dataset) -> str:
     """Take the shards away if a sample of them is stale, nothing being packed in their place.
 
@@ -274,13 +292,13 @@ def _withdraw_stale(folder: Path, stale: Mapping[str, str] | None) -> str:
     return f"; the shards there were withdrawn ({why})"
 
 
-def what_mends(root: Path, reasons: Container[str]) -> str:
+def what_mends(root: Path, reasons: Container[str]) -> str | Sequence[str]:
     """What to type first where rows are left out for these reasons."""
     usual = command_line(root, "status")
     return next((fix for reason, fix in _fixes(root).items() if reason in reasons), usual)
 
 
-def _fixes(root: Path) -> dict[str, str]:
+def _fixes(root: Path) -> dict[str, str | Sequence[str]]:
     """What to type where rows are left out for a reason, what comes first first."""
     words = ("status",), ("explain", "KEY"), ("check",), ("caption",)
     status, explain, check, caption = (command_line(root, *w) for w in words)
@@ -288,7 +306,7 @@ def _fixes(root: Path) -> dict[str, str]:
     return {
         "no-verdict": check,
         NOT_JOINED: check,
-        "no-caption": caption,
+        "no-caption": _write_captions(root) if _is_captioned(root) else caption,
         **dict.fromkeys(EVIDENCE.values(), evidence),
         "hold": f"{status}, then {explain}; a fetch with --license states a licence",
         "deny": f"{status}, then {explain}",

@@ -45,7 +45,7 @@ def accept_terms(root: Path, source: Source, basis: str) -> Acceptance:
         UsageError: the source asks for none, or the basis is empty.
     """
     if source.terms_version is None or source.terms_url is None:
-        fix = f"curate fetch {source.name}"
+        fix = f"curate fetch {source.name} --help"
         raise UsageError(source.name, "asks for no acceptance of terms", fix=fix)
     if not basis.strip():
         raise UsageError("--basis", "is empty", fix="say in a sentence why you may use the images")

@@ -6,6 +6,7 @@ Letters in names: N images, B batch, C channels, H and W pixels.
 import hashlib
 import json
 import os
+import shlex
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 
 from curate.errors import InputError
+from curate.formats.shards import dataset_of, find_shards, pack_command
 from curate.system.files import atomic_write, write_bytes
 from curate.system.progress import SILENT, Progress, track
 from train.data.prefetch import map_ahead, thread_pool
@@ -33,9 +35,9 @@ CACHE_VERSION = 4  # of how images are decoded, and which; part of the cache's f
 CACHE_BYTES = 8_000_000_000  # of decoded images; larger sets are read from the shards
 STALE = 86_400  # seconds after which a file in the making is taken for one left by a dead process
 FIXES = {  # by how a reason for leaving an image out begins
-    "no caption": "curate caption, then curate pack",
-    "smaller": "curate pack with a larger --size, or smaller --stages",
-    "cannot be decoded": "curate pack",
+    "no caption": "{caption}, then {pack}",
+    "smaller": "smaller --stages, or, if the images are larger: {larger}",
+    "cannot be decoded": "{pack}",
     "": "restore the images",
 }
 FOREIGN_FIXES = {  # likewise, of images that others wrote
@@ -216,10 +218,14 @@ def _no_images_error(stored: StoredImages, size: Size, skipped: Mapping[str, str
     counts, own = count_reasons(skipped), isinstance(stored, OwnShards)
     causes = ", ".join(f"{count} {reason}" for reason, count in counts.items())
     main, fixes = next(iter(counts), "no caption"), FIXES if own else FOREIGN_FIXES
+    folder = find_shards(stored.path) if own else stored.path
+    pack, larger = pack_command(folder), pack_command(folder, size=max(size.height, size.width))
+    caption = shlex.join(["curate", "caption", "--data", str(dataset_of(folder))])
+    fix = next(fix for begins, fix in fixes.items() if main.startswith(begins))
     return InputError(
         stored.path,
         f"no image can be used at {size} px ({causes or 'the shards hold none'})",
-        fix=next(fix for begins, fix in fixes.items() if main.startswith(begins)),
+        fix=fix.format(pack=pack, larger=larger, caption=caption),
     )
 
 

@@ -27,7 +27,14 @@ import numpy as np
 from PIL import Image
 
 from curate.errors import InputError
-from curate.formats.shards import CACHE, INDEX_NAME, Record, iterate_samples, read_index
+from curate.formats.shards import (
+    CACHE,
+    INDEX_NAME,
+    Record,
+    iterate_samples,
+    pack_command,
+    read_index,
+)
 from curate.images.decode import error_text, flatten, read_orientation, to_upright_srgb
 from train.data.prefetch import thread_pool
 from train.size import Size
@@ -189,5 +196,5 @@ class TarReader:
 
 def _file_error(file: Path, problem: str) -> InputError:
     ours = (file.parent / INDEX_NAME).is_file()
-    restore = "restore the shard, or curate pack" if ours else "restore the file"
+    restore = f"restore the shard, or: {pack_command(file.parent)}" if ours else "restore the file"
     return InputError(file, problem, fix=f"{restore}; then type the same command again")
