@@ -113,11 +113,30 @@ class ArrowTable:
         kinds = {field.name: _element_type(field.type) for field in self.schema}
         found = [name for name, kind in kinds.items() if _is_image(kind)]
         plain = [name for name, kind in kinds.items() if _is_binary(kind)]
-        found += [name for name in plain if plain_name(name) in IMAGE_COLUMNS]
+        found += [name for name in plain if _usual(name) in IMAGE_COLUMNS]
         if not found and len(plain) == 1 and plain_name(plain[0]) not in CAPTION_COLUMNS:
             found = plain
         usual = find_column(found, IMAGE_COLUMNS)
         return sorted(found, key=lambda name: name != usual)
+
+    @cached_property
+    def absent_images(self) -> int:
+        """How many rows hold no image though there is a column for it, as far as that is noted."""
+        import pyarrow.parquet as parquet
+
+        if self.image is None or self.several_images:
+            return 0
+        held = _is_image(self.schema.field(self.image).type)
+        with _read_errors():
+            if not self.is_parquet:
+                columns = (batch.column(self.image) for batch in _arrow_batches(self.file))
+                return sum((c.field("bytes") if held else c).null_count for c in columns)
+            leaf = f"{self.image}.bytes" if held else self.image
+            noted = parquet.read_metadata(self.file)
+            groups = (noted.row_group(n) for n in range(noted.num_row_groups))
+            chunks = (group.column(n) for group in groups for n in range(group.num_columns))
+            stated = (c.statistics for c in chunks if c.path_in_schema == leaf)
+            return sum(s.null_count for s in stated if s and s.has_null_count)
 
     @property
     def several_images(self) -> bool:
@@ -255,6 +274,11 @@ def find_texts(value: object) -> object:
 def _element_type(kind: "pa.DataType") -> "pa.DataType":
     """The type of what a list holds, or the type itself."""
     return kind.value_type if _is_list(kind) else kind
+
+
+def _usual(name: str) -> str:
+    """A column's name without a number behind it: `jpg_0` is one of several `jpg`."""
+    return plain_name(name).rstrip("0123456789").rstrip("_")
 
 
 def _is_list(kind: "pa.DataType") -> bool:

@@ -16,6 +16,7 @@ from curate.corpora.records import ImageRecord
 
 GOT = "success"  # what img2dataset's column `status` says of an image that it got
 _SEVERAL_LINES = "texts of several lines, a caption a line; --captions whole makes each one caption"
+_NOT_AT_HAND = "images not at hand, only named in tables"
 Said = tuple[int, list[str], tuple[str, ...], Mapping[str, Any]]  # number, keys, captions, values
 
 
@@ -117,8 +118,12 @@ class DataFile:
             if count > 1:
                 notes.remark("rows with several images, each with all captions of its row", key)
             if table.image is None and not self.names_files:
-                notes.remark("images not at hand, only named in tables", key)
+                notes.remark(_NOT_AT_HAND, key)
             yield number, keys, self._said(key, values, notes, cuts), values
+        if table.absent_images and not table.status and not self.names_files:
+            notes.remark(_NOT_AT_HAND, count=table.absent_images)
+        for column in table.images[1:]:
+            notes.remark("columns with further images, which are not used", f"{self.name} {column}")
         if cuts.texts:
             example = f'{self.name}: "{cuts.example[0][:60]}" and "{cuts.example[1][:60]}"'
             notes.remark(_SEVERAL_LINES, example, cuts.texts)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.corpora.corpus import Corpus
-from curate.corpora.notes import TOLD, ReadNotes
+from curate.corpora.notes import NO_CAPTION, TOLD, ReadNotes, left_out_sentences
 from curate.index import build
 from curate.index.segment import Numbers, Segment, contains_lemmas, distinct_captions, quote_phrase
 from curate.system.progress import SILENT, Progress
@@ -371,7 +371,9 @@ def open_index(corpus: Corpus, progress: Progress = SILENT, *, jobs: int = 1) ->
         build.open_segments(corpus.partitions, progress, jobs=jobs), corpus.missing
     )
     if not found.images and corpus.kind != "none":
-        why = found.incomplete[0] if found.incomplete else ""
+        told = left_out_sentences(found.left_out, found.named, 1)
+        reasons = [one for one in told if not one.startswith(NO_CAPTION)]
+        why = next(iter([*reasons, *found.incomplete]), "")
         raise corpus.no_captions_error(found.left_out, why)
     return found
 
