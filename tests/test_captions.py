@@ -12,6 +12,7 @@ from curate.captions.clean import (
     captions_for,
     clean_tags,
     file_name_words,
+    folder_name_words,
     plain_text,
     title_words,
 )
@@ -163,6 +164,26 @@ def test_hashtags_of_a_title_become_tags():
 )
 def test_file_names_lose_their_noise(name, words):
     assert file_name_words(name) == words
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("10_sks dog", "sks dog"),
+        ("1_dog", "dog"),
+        ("ohwx_man", "ohwx man"),
+        ("2019-summer", "summer"),
+        ("Ice Dragons", "Ice Dragons"),
+        ("100_images", ""),
+        ("001", ""),
+        ("train", ""),
+        ("New folder (2)", ""),
+        ("10_", ""),
+        ("\u043b\u0451\u0434", ""),
+    ],
+)
+def test_names_of_folders_say_what_their_images_show_or_nothing(name, words):
+    assert folder_name_words(name) == words
 
 
 def test_tags_that_describe_nothing_are_left_out():

@@ -17,6 +17,7 @@ from curate.dataset.sample import Sample, make_key
 from curate.fetch.gone import MOST_KEYS, REASON, describe_gone, find_gone
 from curate.images import sniff
 from curate.sources import folder
+from curate.sources.local import image_id, is_from
 
 
 def rows(root: Path) -> list[Sample]:
@@ -40,7 +41,7 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def compare(root: Path, before: list[Sample]) -> tuple[list[str], list[str]]:
-    found = find_gone(root.name, before, rows(root))
+    found = find_gone("folder", root.name, before, rows(root))
     return [str(s.file_name) for s in found.gone], [str(s.file_name) for s in found.replaced]
 
 
@@ -57,7 +58,7 @@ def test_one_is_withdrawn_and_one_repainted(pictures):
     (pictures / "a.png").unlink()
     (pictures / "ice/c.png").write_bytes(image_bytes(9))
     assert compare(pictures, before) == (["a.png"], ["ice/c.png"])
-    found = find_gone("pictures", before, rows(pictures))
+    found = find_gone("folder", "pictures", before, rows(pictures))
     said = describe_gone(found, "pictures", Path("d"))
     assert said[:2] == [
         "pictures: of the images that came from a folder of this name, 1 is gone (a.png), "
@@ -92,7 +93,7 @@ def test_a_file_that_is_no_image_now_replaces_one_that_cannot_be_read_does_not(p
     assert compare(pictures, before) == ([], ["a.png", "b.png"])
     met = [replace(s, dropped="unreadable:denied") if s.file_name == "a.png" else s for s in before]
     met = [replace(s, key="other", sha256=None) if s.dropped else s for s in met]
-    assert find_gone("pictures", before, met).replaced == ()
+    assert find_gone("folder", "pictures", before, met).replaced == ()
 
 
 def test_a_name_in_metadata_alone_is_a_file_that_is_gone(pictures):
@@ -126,7 +127,7 @@ def test_of_two_folders_of_one_name_it_never_says_that_they_are_one(pictures, tm
         (every, rows(pictures)),
         (every, rows(other)),
     ):
-        found = find_gone("pictures", before, met)
+        found = find_gone("folder", "pictures", before, met)
         assert {s.key for s in (*found.gone, *found.replaced)} == {
             s.key for s in before if s not in met
         }
@@ -137,7 +138,7 @@ def test_of_two_folders_of_one_name_it_never_says_that_they_are_one(pictures, tm
 def test_many_keys_are_a_command_that_can_be_typed_again(pictures):
     before = rows(pictures)
     many = tuple(replace(before[0], key=f"folder-{n}") for n in range(1234))
-    found = replace(find_gone("pictures", before, before), gone=many)
+    found = replace(find_gone("folder", "pictures", before, before), gone=many)
     said = describe_gone(found, "pictures", Path("data"))
     assert "1,234 are gone (a.png, a.png, a.png and 1,231 more)" in said[0]
     assert said[1].endswith(f"(the first {MOST_KEYS} of 1,234):")
@@ -151,7 +152,7 @@ def test_names_that_are_not_text_are_known_again(tmp_path):
         (root / os.fsdecode(name)).write_bytes(image_bytes(number))
     (root / "stays.png").write_bytes(image_bytes(5))
     before = rows(root)
-    assert all(folder.is_from("odd", s) for s in before) and len(before) == 4
+    assert all(is_from("folder", "odd", s) for s in before) and len(before) == 4
     for file in root.glob("*"):
         if file.name != "stays.png":
             file.unlink()
@@ -163,13 +164,13 @@ def test_each_file_is_there_gone_or_replaced(order, first, second, new):
     def row(number: int, version: int) -> Sample:
         name, data = f"{number}.png", f"{number} {version}".encode()
         sha256 = hashlib.sha256(data)
-        id = folder._image_id("in", name, sha256.digest())
+        id = image_id("in", name, sha256.digest())
         return Sample(make_key("folder", id), "folder", file_name=name, sha256=sha256.hexdigest())
 
     gone, replaced = order[: min(first, second)], order[min(first, second) : max(first, second)]
     before = [row(number, 0) for number in order]
     met = [row(n, int(n in replaced)) for n in order if n not in gone]
-    found = find_gone("in", before, [*met, *(row(10 + n, 0) for n in range(new))])
+    found = find_gone("folder", "in", before, [*met, *(row(10 + n, 0) for n in range(new))])
     assert {s.file_name for s in found.gone} == {f"{n}.png" for n in gone}
     assert {s.file_name for s in found.replaced} == {f"{n}.png" for n in replaced}
 

@@ -77,9 +77,10 @@ def test_no_word_has_two_letters():
 
 
 def cleaning(text: str, _section: str, _entry: str) -> tuple[object, ...]:
-    """What is kept of a title, of a file name, and of tags."""
+    """What is kept of a title, of the names of a file and a folder, and of tags."""
     importlib.reload(clean)  # its expressions are made of the lists
-    return clean.title_words(text), clean.file_name_words(text), clean.clean_tags(text.split(", "))
+    names = clean.file_name_words(text), clean.folder_name_words(text)
+    return clean.title_words(text), *names, clean.clean_tags(text.split(", "))
 
 
 def reading(text: str, section: str, entry: str) -> tuple[object, ...]:

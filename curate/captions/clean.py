@@ -30,6 +30,7 @@ HASH = re.compile(r"\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{8,}\b", re.IGNOR
 LONG_NUMBER = re.compile(r"(?<![\w.,])[\d_-]{5,}(?![\w.,])")
 _NOISE = read_sections("captions/noise.txt")
 NAMELESS_WORDS = _NOISE["nameless words"].keys()
+NAMELESS_FOLDERS = _NOISE["nameless folders"].keys()
 
 
 def _any_of(section: str) -> str:
@@ -167,6 +168,17 @@ def file_name_words(file_name: str) -> str:
     )
     words = _slug_words(stem).lower()
     return "" if set(words.split()) <= NAMELESS_WORDS else words
+
+
+def folder_name_words(name: str) -> str:
+    """What a folder's name says of the images in it; "" where it says nothing.
+
+    The number of repeats that trainers read from it (`10_name`, kohya's sd-scripts) is none of it.
+    """
+    said, _ = title_words(re.sub(r"^\d+_", "", name))
+    words = {word for word in said.casefold().split() if not word.isdigit()}
+    nameless = words <= NAMELESS_FOLDERS | NAMELESS_WORDS
+    return said if not nameless and _is_readable(said) else ""
 
 
 def clean_tags(tags: Iterable[str]) -> list[str]:

@@ -19,7 +19,7 @@ from curate.formats.shards import INDEX_NAME
 
 DEFAULT_CORPUS = Path("data")  # the dataset folder when none is named
 _NAMED_WITHIN = ("folder", "tars", "hugging-face")  # kinds whose keys mean nothing elsewhere
-_CAPTION_FIXES = {
+CAPTION_FIXES = {
     "captions": tables.LIST_FIX,
     "shards": "pack them anew from their dataset DIR: curate caption --data DIR, then curate pack "
     "--data DIR",
@@ -52,7 +52,7 @@ class Corpus:
             left_out: reason -> how many are not used.
             why: a sentence: what is broken in it.
         """
-        fix = _CAPTION_FIXES.get(
+        fix = CAPTION_FIXES.get(
             self.kind, shlex.join(["curate", "caption", "--data", str(self.path)])
         )
         without = (left_out or {}).get(NO_CAPTION, 0)

@@ -1,25 +1,32 @@
 """Folders of images with captions beside them, read where they lie."""
 
-import hashlib
-import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
-from curate.corpora.columns import cut_captions
+from curate.corpora.layout import IMAGE_SUFFIXES, Layout, Picture, lay_out
+from curate.corpora.naming import NameTeller
 from curate.corpora.notes import ReadNotes
 from curate.corpora.partition import ImageCaptions, Partition
 from curate.corpora.records import ImageRecord
+from curate.corpora.sidecars import SideCarReader
+from curate.corpora.walk import Walk, walk
+from curate.errors import InputError
 
-IMAGE_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .tif .tiff .avif .heic .heif .jp2 .jxl .svg".split()
-)
+__all__ = ["IMAGE_SUFFIXES", "ImageFolder"]
+UNUSED = "captions of what is no image that can be taken"
+Told = tuple[Picture, tuple[str, ...], int, Mapping[str, Any]]  # … captions, how many made, facts
 
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """A folder of images, and all below it."""
+    """A folder of images, and all below it that is not hidden.
+
+    An image's captions are those of metadata files, then of text and JSON files beside it. Where
+    none is written, its title, tags, file or folder may say something: `naming` has the rule.
+    """
 
     path: Path
     whole: bool = False  # a text of several lines is one caption
@@ -27,38 +34,107 @@ class ImageFolder:
     kind: str = "folder"
     missing: Sequence[str] = ()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What was found in it stays here."""
+        return type(self), (self.path, self.whole, self.without)
+
     def partitions(self, prefix: str = "") -> list[Partition]:
-        """One part, named by the names, sizes and times of all files."""
-        read = partial(self._read_captions, prefix)
-        return [Partition(read, (), f"folder {self.whole} {prefix}", self._digest)]
+        """One part, named by the names, sizes, times and inodes of all files."""
+        salt = f"folder {self.whole} {self.path.resolve().name} {prefix}"
+        return [Partition(partial(self._read_captions, prefix), (), salt, self._walked.digest)]
 
     def records(
         self, notes: ReadNotes, keys: Collection[str] | None = None
     ) -> Iterator[ImageRecord]:
-        """Every image by path, with the text file beside it."""
-        for relative in self._files:
-            if keys is not None and relative not in keys:
-                continue
-            file = self.path / relative
-            if file.suffix.lower() in IMAGE_SUFFIXES:
-                beside = file.with_suffix(".txt")
-                said = beside.read_text("utf-8") if beside.is_file() else ""
-                yield ImageRecord(relative, cut_captions(said, whole=self.whole), file)
+        """Every image by its path, and each name that metadata give to what is not there.
+
+        Raises:
+            InputError: a folder cannot be listed.
+        """
+        for picture, captions, made, facts in self._read(self.lay_out(notes), notes, keys):
+            file = self.path / picture.name if _has_bytes(picture.reason) else None
+            yield ImageRecord(
+                picture.name, captions, file, reason=picture.reason, facts=facts, made=made
+            )
+
+    def lay_out(self, notes: ReadNotes) -> Layout:
+        """All images, none of them read."""
+        return lay_out(self.path, self._walked, self.whole, notes)
+
+    def count_images(self) -> int:
+        """How many images there are, by their names and first bytes.
+
+        Raises:
+            InputError: it is no folder, or holds no image.
+        """
+        if not self.path.is_dir():
+            problem = "is not a folder" if self.path.exists() else "no such folder"
+            raise InputError(self.path, problem, fix="curate fetch folder DIR")
+        notes = ReadNotes()
+        count = len(self.lay_out(notes).pictures)
+        if count:
+            return count
+        if not notes.left_out:
+            raise InputError(self.path, "the folder is empty", fix="put images into it")
+        unused = "".join(f"; {sentence}" for sentence in notes.sentences())
+        problem, fix = f"holds no image{unused}", "put JPEG, PNG or WebP files into it"
+        raise InputError(self.path, problem, fix=fix)
 
     def _read_captions(self, prefix: str, notes: ReadNotes) -> Iterator[ImageCaptions]:
-        for record in self.records(notes):
-            yield prefix + record.key, record.captions
+        for picture, captions, _, _ in self._read(self.lay_out(notes), notes, None):
+            if picture.reason is None:
+                yield prefix + picture.name, captions
+
+    def _read(
+        self, layout: Layout, notes: ReadNotes, keys: Collection[str] | None
+    ) -> Iterator[Told]:
+        sizes = self._walked.sizes
+        reading = SideCarReader(str(self.path), self.whole, notes)
+        reading.shared |= dict.fromkeys(layout.shared)
+        naming = NameTeller(self.path.resolve().name)
+        for picture in layout.pictures:
+            if keys is not None and picture.name not in keys:
+                continue
+            if picture.reason is not None:
+                for name in picture.sidecars:
+                    notes.leave_out(UNUSED, name)
+                for row in picture.rows:
+                    if row.captions:
+                        notes.leave_out(UNUSED, row.where)
+                yield picture, (), 0, {}
+                continue
+            said = [(row.captions, row.facts) for row in picture.rows]
+            said += [reading.read(name, sizes[name]) for name in picture.sidecars]
+            if len(said) == 1:
+                (texts, facts), *_ = said
+            else:
+                texts = tuple(dict.fromkeys(text for captions, _ in said for text in captions))
+                facts = _join_facts([facts for _, facts in said])
+            made, facts = naming.tell(picture.name, texts, facts)
+            yield picture, texts + made, len(made), facts
+        reading.cuts.remark(self.path, notes)
+        naming.remark(notes)
 
     @cached_property
-    def _files(self) -> dict[str, os.stat_result]:
-        found = {
-            Path(root, name).relative_to(self.path).as_posix(): Path(root, name).stat()
-            for root, _, names in os.walk(self.path)
-            for name in names
-        }
-        return dict(sorted(found.items()))
+    def _walked(self) -> Walk:
+        return walk(self.path, self.without)
 
-    @property
-    def _digest(self) -> str:
-        facts = [(n, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for n, s in self._files.items()]
-        return hashlib.sha256(repr(facts).encode("utf-8", "surrogateescape")).hexdigest()
+
+def _join_facts(stated: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """All tags, and the word of the first that has one on the rest; a licence is taken whole."""
+    found: dict[str, Any] = {}
+    for facts in stated:
+        licence = {"license_text", "license_url"}
+        known = licence if licence & found.keys() else set()
+        fresh = {name: value for name, value in facts.items() if name not in known}
+        found = fresh | found
+        if "tags" in facts:
+            found["tags"] = tuple(dict.fromkeys((*found["tags"], *facts["tags"])))
+    return found
+
+
+def _has_bytes(reason: str | None) -> bool:
+    """Whether there is a file to be read, be it no image that we take."""
+    return reason is None or (
+        reason.startswith("not-an-image:") and reason != "not-an-image:not a file"
+    )

@@ -22,6 +22,7 @@ class ImageRecord:
     reason: str | None = None  # or there are none, REASON[:DETAIL], as in `Sample.dropped`
     facts: Mapping[str, Any] = field(default_factory=dict)  # what else is stated, by the field of
     # `sources.base.FoundImage` that takes it: title, tags, author, license_text, page_url, …
+    made: int = 0  # so many captions, the last, are made of title, tags or names, not written
 
     def read(self) -> bytes:
         """The bytes of the image.

@@ -90,7 +90,3 @@ def _tell_left_out(rows_met: Sequence[Sample], progress: Progress) -> None:
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
         what = f"{LEFT_OUT_TEXTS.get(reason, reason)} ({len(names)})"
         progress.say(f"{what}: {', '.join(names[:5])}{more}")
-    images = [row for row in rows_met if not row.dropped]
-    if without := sum(not row.texts for row in images):
-        count = f"{without} of {len(images)} images"
-        progress.say(f"{count} have no caption: their names are used")

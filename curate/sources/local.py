@@ -3,15 +3,17 @@
 import hashlib
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 import typer
 
-from curate.corpora.notes import ReadNotes
+from curate.corpora.notes import NO_CAPTION, ReadNotes
 from curate.corpora.records import ImageRecord, Reader
 from curate.dataset.sample import Sample, make_key
+from curate.images import sniff
 from curate.sources.base import FoundImage, Listing
 
 LicenseOption = Annotated[
@@ -30,6 +32,7 @@ def list_records(
     license: str | None = None,
     author: str | None = None,
     name: str | None = None,
+    total: int | None = None,
 ) -> Listing:
     """All images of a reader, each read when its turn comes.
 
@@ -38,22 +41,37 @@ def list_records(
         license: of images that state none, in the user's word.
         author: of images that name none.
         name: of the folder that keys are relative to, if it is not that path.
+        total: images, where that is known beforehand.
     """
     notes = ReadNotes(broken=list(reader.missing))
-    name = name or reader.path.resolve().name or "root"
-    found = (_found_image(name, record, license, author) for record in reader.records(notes))
-    return Listing(found, None, notes)
+    folder = name or reader.path.resolve().name or "root"
+    return Listing(_find_images(reader, folder, notes, license, author), total, notes)
+
+
+def _find_images(
+    reader: Reader, folder: str, notes: ReadNotes, license: str | None, author: str | None
+) -> Iterator[FoundImage]:
+    for record in reader.records(notes):
+        found = _found_image(folder, record, license, author)
+        kind = sniff.sniff_format((found.data or b"")[:32])
+        if not record.captions and found.dropped is None and kind in sniff.STORED_FORMATS:
+            notes.leave_out(NO_CAPTION, printable_path(record.key))
+        yield found
+    if NO_CAPTION in notes.left_out:
+        from curate.corpora.corpus import CAPTION_FIXES
+
+        notes.remarks.append(f"{NO_CAPTION} are not packed: {CAPTION_FIXES[reader.kind]}")
 
 
 def _found_image(
     folder: str, record: ImageRecord, license: str | None, author: str | None
 ) -> FoundImage:
     data, dropped = b"", record.reason
-    if dropped is None:
-        try:
-            data = record.read()
-        except (OSError, ValueError) as error:
-            dropped = f"unreadable:{getattr(error, 'strerror', None) or 'not a usable name'}"
+    try:
+        data = record.read()  # of what is no image, too: its id is made of it
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "not a usable name"
+        dropped = dropped or f"unreadable:{why}"
     said: dict[str, Any] = {k: v for k, v in record.facts.items() if k in _STATED}
     stated = said.get("license_text") or said.get("license_url")
     return FoundImage(
@@ -66,7 +84,7 @@ def _found_image(
             "data": data,
             "dropped": dropped,
             "file_name": printable_path(record.key),
-            "texts": record.captions,
+            "texts": record.captions[: len(record.captions) - record.made],
             "license_by": "source" if stated else "user" if license else None,
         }
     )

@@ -1,0 +1,131 @@
+"""Text and JSON files beside an image: which belong to it, and what they say."""
+
+import json
+import os
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from curate.corpora.columns import LineCuts, cut_captions, plain_name, read_captions, read_facts
+from curate.corpora.encoding import conversion_command, decode_text
+from curate.corpora.notes import ReadNotes
+
+SIDECAR_ENDINGS = (".txt", ".caption", ".json")  # in the order in which they are read
+MAX_SIDECAR_BYTES = 10_000_000  # bytes; what is longer is no caption
+NOT_UTF8 = "caption files that are not UTF-8"
+UNREADABLE = "caption files that cannot be read"
+Said = tuple[tuple[str, ...], Mapping[str, Any]]  # captions; what else is stated
+
+
+def same_name(name: str) -> str:
+    """A file's name as names are compared where none is written exactly so: NFC, any case."""
+    if name.isascii():
+        return name.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def stem_of(name: str) -> str:
+    """A file's name without its last ending."""
+    stem, _, _ = name.rpartition(".")
+    return stem or name
+
+
+def match_sidecars(
+    images: Sequence[str], sidecars: Iterable[str]
+) -> tuple[dict[str, list[str]], list[str]]:
+    """Which files of one folder belong to which images in it, and those that belong to none.
+
+    `NAME.txt` and `NAME.png.txt` belong to `NAME.png`; where no image has exactly that name, to
+    the one that has it in other case, or with its letters composed otherwise.
+    """
+    owners: dict[str, list[str]] = {}
+    alike: dict[str, list[str]] = {}
+    for image in images:
+        for name in {image, stem_of(image)}:
+            owners.setdefault(name, []).append(image)
+    matched: dict[str, list[str]] = {}
+    orphans = []
+    for sidecar in sorted(sidecars, key=_reading_order):
+        name = stem_of(sidecar)
+        found: Sequence[str] = owners.get(name, ())
+        if not found:
+            for one, its in owners.items() if not alike else ():
+                alike.setdefault(same_name(one), []).extend(its)
+            found = sorted(set(alike.get(same_name(name), ())))
+        if not found:
+            orphans.append(sidecar)
+        for image in found:
+            matched.setdefault(image, []).append(sidecar)
+    return matched, orphans
+
+
+def is_sidecar(name: str) -> bool:
+    """Whether a file beside an image may say what that shows."""
+    return name[-4:].lower() == ".txt" or name.lower().endswith(SIDECAR_ENDINGS)
+
+
+def _reading_order(name: str) -> tuple[int, str]:
+    lower = name.lower()
+    return next(n for n, ending in enumerate(SIDECAR_ENDINGS) if lower.endswith(ending)), name
+
+
+@dataclass
+class SideCarReader:
+    """Reads files beside images, and keeps account of them."""
+
+    root: str  # the folder that their names are relative to
+    whole: bool  # a text of several lines is one caption
+    notes: ReadNotes
+    cuts: LineCuts = field(default_factory=LineCuts)
+    shared: dict[str, Said | None] = field(default_factory=dict)  # files of several images
+
+    def read(self, name: str, size: int) -> Said:
+        """What a file of `size` bytes says; where it cannot be read, nothing: it is left out."""
+        known = self.shared.get(name)
+        if known is None:
+            known = self._read(name, size)
+            if name in self.shared:
+                self.shared[name] = known
+        return known
+
+    def _read(self, name: str, size: int) -> Said:
+        path = f"{self.root}/{name}"
+        try:
+            text = decode_text(_read_bytes(path, size))
+        except UnicodeDecodeError:
+            self.notes.leave_out(NOT_UTF8, f"{name} ({conversion_command(Path(path))})")
+            return (), {}
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            self.notes.leave_out(UNREADABLE, f"{name} ({why})")
+            return (), {}
+        if name[-5:].lower() == ".json":
+            return self._read_json(name, text)
+        return cut_captions(text, whole=self.whole, cuts=self.cuts), {}
+
+    def _read_json(self, name: str, text: str) -> Said:
+        """A JSON object as gallery-dl, img2dataset and others write it beside an image."""
+        try:
+            record = json.loads(text)
+        except (ValueError, RecursionError):
+            self.notes.leave_out(UNREADABLE, f"{name} (not JSON)")
+            return (), {}
+        if not isinstance(record, dict):
+            self.notes.leave_out(UNREADABLE, f"{name} (no JSON object)")
+            return (), {}
+        facts = read_facts(record)
+        said = {key: value for key, value in record.items() if plain_name(key) != "title"}
+        captions = read_captions(said, self.notes, name, whole=self.whole, cuts=self.cuts)
+        return captions, facts
+
+
+def _read_bytes(path: str, size: int) -> bytes:
+    if size < 0 or size > MAX_SIDECAR_BYTES:
+        raise ValueError("no file" if size < 0 else f"longer than {MAX_SIDECAR_BYTES:,} bytes")
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        return os.read(handle, size)
+    finally:
+        os.close(handle)
