@@ -189,7 +189,7 @@ def test_an_image_folder_with_metadata(tmp_path: Path):
     (tmp_path / "set/train/metadata.csv").write_text("file_name,text\na.png,a\nb.png,b\n")
     found = of(tmp_path / "set", "train/a.png", "train/b.png")
     assert opened(found["train/a.png"]).size == (32, 32)
-    assert "train/b.png" not in found
+    assert found["train/b.png"].data_uri is None, "only named"
 
 
 def test_several_kinds_together(tmp_path: Path, dataset: Dataset):

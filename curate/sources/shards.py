@@ -10,8 +10,6 @@ from typing import Annotated
 
 import typer
 
-from curate.corpora.columns import is_whole
-from curate.corpora.tars import open_tars
 from curate.sources.base import Listing, Source
 from curate.sources.local import AuthorOption, CaptionsOption, LicenseOption, list_records
 
@@ -33,6 +31,9 @@ def listing(
         InputError: no tars are there, or they are shards that say more than their dataset does now.
         UsageError: no such choice of `captions`.
     """
+    from curate.corpora.columns import is_whole
+    from curate.corpora.tars import open_tars
+
     reader = open_tars(path, whole=is_whole(captions), without=without)
     # one tar, a pattern and their folder name the same images
     return list_records(reader, license=license, author=author, name=reader.root.resolve().name)
