@@ -8,6 +8,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from curate.corpora.notes import ReadNotes
@@ -114,8 +115,12 @@ def caption_columns(
     Used are the first of `wanted` that is there and its plural: `text` and `texts`. A title
     beside captions is a fact, not a further caption.
     """
-    found = _columns_in_order(names, wanted)
-    same = [n for n in found if plain_name(n).removesuffix("s") == _singular(found[0])]
+    return _part_captions(_columns_in_order(names, wanted))
+
+
+@lru_cache(maxsize=4096)
+def _part_captions(found: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    same = [n for n in found if _singular(n) == _singular(found[0])]
     others = [n for n in found if n not in same and plain_name(n) not in FACT_COLUMNS["title"]]
     return tuple(same), tuple(others)
 
@@ -225,12 +230,17 @@ def columns_not_read(names: Iterable[str], *read: Sequence[str]) -> list[str]:
     return [name for name in dict.fromkeys(names) if plain_name(name) not in known]
 
 
-def _columns_in_order(names: Iterable[str], wanted: Sequence[str]) -> list[str]:
+def _columns_in_order(names: Iterable[str], wanted: Sequence[str]) -> tuple[str, ...]:
     """Those of `wanted` that are among the names, as written there."""
+    return _order_columns(tuple(names), tuple(wanted))
+
+
+@lru_cache(maxsize=4096)  # the rows of a table have the same names
+def _order_columns(names: tuple[str, ...], wanted: tuple[str, ...]) -> tuple[str, ...]:
     there: dict[str, str] = {}
     for name in names:
         there.setdefault(plain_name(name), name)
-    return [there[one] for one in wanted if one in there]
+    return tuple(there[one] for one in wanted if one in there)
 
 
 def _singular(name: str) -> str:
