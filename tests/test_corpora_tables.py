@@ -313,6 +313,22 @@ def test_a_slip_of_the_pen_is_asked_about():
     assert near_column(["size", "label"], known) is None
 
 
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("c.csv", "image,Captoin\na,a dog\n"), ("c.jsonl", '{"image": "a", "Captoin": "a dog"}\n')],
+)
+def test_the_fix_of_a_misspelt_column_mends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, data: str
+):
+    monkeypatch.chdir(tmp_path)
+    file = written(Path(name), data)
+    with pytest.raises(InputError) as caught:
+        captions_of(file)
+    subprocess.run(str(caught.value).partition("fix: ")[2], shell=True, check=True)
+
+    assert captions_of(file) == {"a": ["a dog"]}
+
+
 def test_captions_of_a_further_column_are_named_and_serve_where_the_first_is_empty():
     notes = ReadNotes()
     assert read_captions({"text": "a dog", "prompt": "dogs"}, notes, "row 1") == ("a dog",)

@@ -18,7 +18,7 @@ from curate.errors import UsageError
 # it; likewise of the one that names the image, and of the one that holds it
 CAPTION_COLUMNS = (
     *("text", "texts", "caption", "captions", "prompt", "prompts", "description", "descriptions"),
-    *("txt", "sentence", "sentences", "comment", "alt_text", "alt", "raw", "title"),
+    *("txt", "desc", "sentence", "sentences", "comment", "alt_text", "alt", "raw", "title"),
 )
 KEY_COLUMNS = (
     *("file_name", "filename", "filepath", "file_path", "file", "image_file", "image_name"),

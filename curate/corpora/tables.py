@@ -1,5 +1,6 @@
 """Rows of tables, one reader for all that are read; and lists of captions, a row an image."""
 
+import shlex
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -162,6 +163,12 @@ def no_column_error(
     near = near_column(columns, wanted)
     hint = f"; is it {near!r}?" if near else f"; its columns are {', '.join(columns)}"
     fix = f"rename the column with {what} to {name}; known are {', '.join(wanted)}"
+    if near and near.isidentifier():
+        text = shlex.quote(str(path))
+        if path.suffix.lower() in DELIMITED_SUFFIXES:
+            fix = f"sed -i '1s/{near}/{name}/' {text}"
+        elif path.suffix.lower() in JSON_SUFFIXES:
+            fix = f'sed -i \'s/"{near}":/"{name}":/\' {text}'
     return InputError(path, f"no column with {what}{hint}", fix=fix)
 
 
