@@ -253,12 +253,15 @@ class NameFinder:
         self._root, self._prefix = root, prefix
         self._images, self._files = images, files
         self._alike: dict[str, list[str]] = {}
+        self._elsewhere: dict[str, list[str]] | None = None  # images by the names of their files
 
     def find(self, written: str) -> str | None:
         """Path from the folder; None: several images are called so.
 
         As it is written, else with backslashes as slashes, inside of the folder though absolute,
-        in other case or composition, or without its ending. What fits nothing stays as it is.
+        in other case or composition, or without its ending. Where no image lies at or below the
+        metadata file, as in COCO's `annotations`, an image of that name anywhere in the folder.
+        What fits nothing stays as it is.
         """
         straight = self._place(written)
         slashed = self._place(written.replace("\\", "/"))
@@ -274,7 +277,18 @@ class NameFinder:
             exact = [n for n in found if _without_ending(n) == place] or found
             if exact:
                 return exact[0] if len(exact) == 1 else None
-        return straight
+        return self._find_elsewhere(straight.removeprefix(self._prefix)) or straight
+
+    def _find_elsewhere(self, written: str) -> str | None:
+        """The only image whose path ends so, for a metadata file in a folder without images."""
+        if self._elsewhere is None:
+            self._elsewhere = {}
+            if not any(name.startswith(self._prefix) for name in self._images):
+                for name in self._images:
+                    self._elsewhere.setdefault(name[name.rfind("/") + 1 :], []).append(name)
+        named = self._elsewhere.get(written[written.rfind("/") + 1 :], ())
+        found = [name for name in named if name.endswith(f"/{written}")]
+        return found[0] if len(found) == 1 else None
 
     def _place(self, written: str) -> str:
         if written.startswith("/"):

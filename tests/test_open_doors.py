@@ -1,0 +1,102 @@
+"""The same captioned images in every layout: counted, fetched and trained on, each the same."""
+
+import io
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from layouts import LAYOUTS, Layout, Picture
+from PIL import Image, ImageDraw
+
+from curate.corpora.corpus import find_corpus
+from curate.dataset.folder import Dataset
+from curate.errors import ExitCode
+from curate.fetch.run import fetch_images
+from curate.images.decode import decode_image
+from curate.index.index import open_index
+from curate.sources import find_source
+from train.data.stored import open_images
+
+THINGS = ["castle", "dragon", "lantern", "mage", "owl", "raven", "tower", "wolf"]
+COLOURS = ["blue", "green", "orange", "purple", "red"]
+
+
+def pictures(*, several: bool) -> list[Picture]:
+    """Forty images, no two alike; with two captions each fourth, if there may be several."""
+    made = []
+    for n in range(40):
+        colour, thing = COLOURS[n % 5], THINGS[n // 5]
+        image = Image.new("RGB", (16, 16), colour)
+        ImageDraw.Draw(image).rectangle([n % 8, n // 8, 9, 9], fill=(6 * n, 99, 255 - 6 * n))
+        stored = io.BytesIO()
+        image.save(stored, "PNG")
+        captions = [f"a {colour} {thing}, picture {n}"]
+        if several and n % 4 == 0:
+            captions.append(f"drawn: {thing} number {n}")
+        made.append(Picture(f"{thing}_{n:02}", stored.getvalue(), tuple(captions)))
+    return made
+
+
+Said = Counter[tuple[bytes, tuple[str, ...]]]  # pixels of an image with what is said of it
+
+
+def pixels(data: bytes) -> bytes:
+    return decode_image(data).convert("RGB").tobytes()
+
+
+@pytest.fixture(params=LAYOUTS, ids=lambda layout: layout.name)
+def layout(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Layout]:
+    import datasets
+
+    datasets.disable_progress_bars()
+    yield request.param
+
+
+@pytest.fixture
+def written(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Path, list[Picture]]:
+    """Where the layout lies, and what it holds."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "some").mkdir()
+    made = pictures(several=layout.several)
+    layout.write(tmp_path / "some", made)
+    return tmp_path / "some", made
+
+
+def listing(folder: Path) -> dict[Path, tuple[int, int]]:
+    stats = ((p, p.stat()) for p in folder.rglob("*"))
+    return {path: (status.st_size, status.st_mtime_ns) for path, status in stats}
+
+
+def test_the_same_is_counted_fetched_and_trained_on(
+    layout: Layout, written: tuple[Path, list[Picture]], tmp_path: Path
+):
+    path, made = written
+    true: Said = Counter((pixels(one.data), one.captions) for one in made)
+    before = listing(path)
+
+    corpus = find_corpus(path)
+    index = open_index(corpus)
+    assert (corpus.kind, index.images) == (layout.kind, 40)
+    assert index.captions == sum(len(one.captions) for one in made)
+    assert index.incomplete == ()
+    for thing in THINGS:
+        shown = index.images_with(thing)
+        said = {e.caption for e in index.evidence(shown, [thing], limit=9)}
+        assert len(shown) == 5 and len(said) == 5
+    assert len(index.images_with("wyvern")) == 0
+
+    data = Dataset(tmp_path / "data")
+    options = {"license": "CC0-1.0"}
+    done = fetch_images(data, find_source(layout.source), path, options=options)
+    assert done.exit_code() == ExitCode.DONE
+    kept = [row for row in data.read().samples if not row.dropped]
+    fetched: Said = Counter((pixels(data.store.get(str(r.sha256))), r.texts) for r in kept)
+    assert fetched == true
+
+    stored = open_images(path)
+    trained: Said = Counter((pixels(one.data), tuple(one.captions)) for one in stored.images())
+    assert trained == true
+    assert listing(path) == before, "something was written into what is read"
