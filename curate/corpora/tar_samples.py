@@ -130,6 +130,7 @@ class TarReading:
     notes: ReadNotes
     cuts: LineCuts = field(default_factory=LineCuts)
     unused: dict[str, None] = field(default_factory=dict)  # fields of JSON objects
+    _fields: set[str] = field(default_factory=set)  # of JSON objects that were met
     _latest: dict[str, _Sample] = field(default_factory=dict)
     _samples: list[_Sample] = field(default_factory=list)
 
@@ -239,7 +240,8 @@ class TarReading:
         facts = read_facts(record)
         if isinstance(sha256 := record.get("sha256"), str):
             facts["made_of"] = (sha256,)
-        if new := record.keys() - self.unused.keys():
+        if new := record.keys() - self._fields:
+            self._fields |= new
             self.unused |= dict.fromkeys(columns_not_read(new, _ITS_OWN))
         return [_Said(name, about, captions, facts)]
 
