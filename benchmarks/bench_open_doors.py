@@ -7,8 +7,8 @@ system, child processes included) of whole processes: `curate vocab-gaps` with a
 (cold), the same again (warm), and a Python process that lists the folder with `os.scandir`, reads
 every `.txt` and counts its words. `tars` makes 100 tars of such samples, as webdataset's
 `ShardWriter` and img2dataset name them, and compares with a process that goes through them with
-`tarfile`, reads every `.txt` and counts its words. The median of the runs is taken, and ratios are printed; what is
-asked of the program is at most 5 times the plain count cold, and 1 time warm.
+`tarfile`, reads every `.txt` and counts its words. The median of the runs is taken, and ratios are
+printed; what is asked of the program is at most 5 times the plain count cold, and 1 time warm.
 """
 
 import argparse

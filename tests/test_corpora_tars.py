@@ -147,7 +147,7 @@ NO_IMAGE, FURTHER = tar_samples.NO_IMAGE, tar_samples.FURTHER
         (
             {"0.jpg": "i", "0.json": '{"text": {"en": "a fox"}}', "0.txt": "a fox"},
             {"0": ["a fox"]},
-            {"values that are not text, where captions are expected": None},
+            {"values that are not text": None},
         ),
         (
             {"0.jpg": "i", "0.txt": "Füchse".encode("latin-1"), "1.jpg": "j", "1.txt": "Füchse"},
@@ -505,7 +505,7 @@ def captions_in(members: Iterable[tuple[str, bytes]]) -> int:
 
 CAPTION_REASONS = (
     *(NO_IMAGE, tar_samples.NOT_UTF8, tar_samples.NOT_JSON, tar_samples.LABELS),
-    "values that are not text, where captions are expected",
+    "values that are not text",
 )
 
 
