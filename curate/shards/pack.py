@@ -262,7 +262,7 @@ def _write_captions(root: Path) -> Sequence[str]:
     stated = (last := next(fetches, None)) and last["settings"].get("license")
     words = ("fetch", "folder", "DIR", *(("--license", str(stated)) if stated else ()))
     beside = "write what each image shows beside it: NAME.txt beside NAME.png, or metadata.csv"
-    return [beside, command_line(root, *words), command_line(root, "build")]
+    return [beside, command_line(root, *words), "type the same command again"]
 
 
 def withdraw_stale(dataset: Dataset) -> str:

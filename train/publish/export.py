@@ -181,7 +181,7 @@ def _read_verification(path: Path, digest: str) -> tuple[dict[str, Any], Path | 
 
 def _read_coverage(path: Path) -> dict[str, Any]:
     """What a report of `curate vocab-gaps` found, as the card tells it."""
-    command = "curate vocab-gaps PROMPTS --json FILE"
+    command = "curate vocab-gaps PROMPTS --json FILE.json"
     report = _read_report(path, command)
     if report.get("schema") != COVERAGE_SCHEMA:
         raise InputError(path, "not a report of curate vocab-gaps", fix=command)

@@ -4,6 +4,7 @@ Letters in names: B batch, N images, C channels, H and W pixels.
 """
 
 import math
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import count
@@ -282,7 +283,8 @@ def describe_unconverged(
         f"{path}: the {size} px stage has not converged: {measured['psnr']} dB, where enlargement "
         f"that has learnt nothing reaches {measured['back_projected']} dB; "
         f"{describe_high_frequency(measured)}\n  fix: {also}train "
-        f"finetune --init {path} --out NEW, with more images for that stage"
+        f"finetune --init {shlex.quote(str(path))} --shards DIR --out NEW, with more images for "
+        "that stage"
     )
 
 
