@@ -4,9 +4,12 @@ Names are compared in lower case, without blanks or a byte order mark around the
 blanks and hyphens in them: " File-Name" is file_name.
 """
 
+import ast
 import difflib
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -48,6 +51,7 @@ FACT_COLUMNS: Mapping[str, Sequence[str]] = {
 _NAME_KEYS = ("name", "full_name", "realname", "username", "title", "id")  # in an object
 _URL_KEYS = ("url", "permalink", "profile_url", "profileurl", "href", "link")
 _SIGNS_IN_NAMES = re.compile(r"[\s-]+")
+_WRITTEN_LIST = re.compile(r"\[\s*(['\"]).*['\"]\s*\]\s*", re.DOTALL)
 _TRUTH = {"true": True, "yes": True, "1": True, "nsfw": True} | dict.fromkeys(
     ("false", "no", "0", "", "sfw", "unlikely"), False
 )
@@ -170,6 +174,9 @@ def cut_captions(
 ) -> tuple[str, ...]:
     """The captions that a value holds: a text a line each, a list one after the other.
 
+    A text that is a list of texts, as JSON or Python write one, is that list: tables without lists
+    have them so (`["a dog", "dogs"]` in the CSV of Flickr30k).
+
     Args:
         value: of a cell, a field or a file. Nothing, and what is not a number, hold none; a
             number is its digits.
@@ -192,11 +199,25 @@ def cut_captions(
             )
         )
     text = str(value)
+    if text.startswith("[") and (listed := _written_list(text)):
+        return cut_captions(listed, whole=whole, cuts=cuts)
     lines = [" ".join(text.split())] if whole else text.splitlines()
     captions = tuple(line for line in map(str.strip, lines) if line)
     if cuts is not None and len(captions) > 1:
         cuts.add(captions)
     return captions
+
+
+def _written_list(text: str) -> list[str] | None:
+    """The list of texts that a text is; None: it is none."""
+    if not _WRITTEN_LIST.fullmatch(text):
+        return None
+    for read in (json.loads, ast.literal_eval):
+        with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+            value = read(text)
+            if isinstance(value, list) and all(isinstance(one, str) for one in value):
+                return value
+    return None
 
 
 def read_facts(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def _document_rows(
         if (coco := _coco_rows(path, document, broken)) is not None:
             yield from coco
             return
-        inner = _inner_list(document)
+        inner = _rows_of_columns(document, known) or _inner_list(document)
         if inner is None and find_column(document, known):
             yield str(path), document
             return
@@ -133,6 +133,29 @@ def _document_rows(
             yield where, _with_plain_sentences(row)
         else:
             broken.leave_out(where, _NOT_AN_OBJECT)
+
+
+def _rows_of_columns(document: Mapping[str, Any], known: Sequence[str]) -> list[Any] | None:
+    """The rows of a table that lies by columns, as pandas and datasets write one.
+
+    `{"text": {"0": …, "1": …}}`, `{"text": […, …], "file_name": […, …]}`, and the names of columns
+    apart from rows: `{"columns": […], "data": [[…], …]}`.
+    """
+    names, data = document.get("columns"), document.get("data")
+    if isinstance(names, list) and isinstance(data, list):
+        fits = [isinstance(one, list) and len(one) == len(names) for one in data]
+        return [
+            dict(zip(map(str, names), one, strict=True)) if fit else one
+            for one, fit in zip(data, fits, strict=True)
+        ]
+    columns = list(document.values())
+    if find_column(document, known) and columns and all(isinstance(c, dict) for c in columns):
+        keys = dict.fromkeys(key for column in columns for key in column)
+        return [{n: c[key] for n, c in document.items() if key in c} for key in keys]
+    together = find_column(document, KEY_COLUMNS) and len(columns) > 1
+    if together and all(isinstance(c, list) and len(c) == len(columns[0]) for c in columns):
+        return [dict(zip(document, row, strict=True)) for row in zip(*columns, strict=True)]
+    return None
 
 
 def _inner_list(document: Mapping[str, Any]) -> list[Any] | None:
