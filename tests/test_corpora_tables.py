@@ -2,10 +2,11 @@
 
 import csv
 import io
+import itertools
 import json
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.corpora import encoding, rows
-from curate.corpora.columns import caption_columns, near_column, read_captions, read_facts
+from curate.corpora.columns import (
+    caption_columns,
+    cut_captions,
+    near_column,
+    read_captions,
+    read_facts,
+)
 from curate.corpora.corpus import find_corpora, find_corpus
 from curate.corpora.metadata import MetadataRow, is_metadata, read_metadata
 from curate.corpora.notes import ReadNotes
@@ -86,6 +93,8 @@ TWO = {"a.png": ["a dog, asleep"], "b.png": ["a cat"]}
                    '{"path": "b.png", "TEXT": "a cat"}'),
         ("c.json", json.dumps({"a.png": "a dog, asleep", "b.png": ["a cat"]}, indent=2)),
         ("c.json", json.dumps({"a.png": {"caption": "a dog, asleep"}, "b.png": {"tags": "a cat"}})),
+        ("c.jsonl", '{"a.png": "a dog, asleep"}\n{"b.png": ["a cat"]}\n'),
+        ("c.json", json.dumps([[name, text] for name, (text,) in TWO.items()])),
         ("c.json", json.dumps({"data": [{"file": k, "texts": said} for k, said in TWO.items()]})),
         ("c.json", json.dumps({
             "images": [{"id": 7, "file_name": "a.png"}, {"id": 8, "file_name": "b.png"}],
@@ -121,6 +130,39 @@ def test_tables_of_pyarrow_are_read(tmp_path: Path):
     )
     for name in ("metadata.csv", "metadata.parquet"):
         assert metadata_of(tmp_path / name) == {image: tuple(said) for image, said in TWO.items()}
+
+
+def test_tables_of_pandas_are_read(tmp_path: Path):
+    import pandas as pd
+
+    said = {"a.png": ['a dog, "asleep"'], "b.png": ["a dog", "a wolf"], "c.png": ["ein Hund; 犬"]}
+    texts = ["\n".join(texts) for texts in said.values()]
+    frame = pd.DataFrame({"file_name": list(said), "text": texts, "size": [1.5, None, 3]})
+    written = []
+    for sep, codec, quotes in itertools.product(
+        ",;\t|", ("utf-8", "utf-8-sig", "utf-16"), (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
+    ):
+        written.append(tmp_path / f"{len(written)}.csv")
+        frame.to_csv(written[-1], sep=sep, encoding=codec, quoting=quotes, index=len(written) % 2)
+    for orient in ("records", "index", "columns", "split", "table"):
+        written.append(tmp_path / f"{orient}.json")
+        frame.to_json(written[-1], orient=orient)
+    frame.to_json(tmp_path / "lines.json", orient="records", lines=True)
+    (tmp_path / "list.json").write_text(json.dumps(frame[["file_name", "text"]].to_dict("list")))
+
+    for file in [*written, tmp_path / "lines.json", tmp_path / "list.json"]:
+        assert captions_of(file) == said, file.name
+
+
+@pytest.mark.parametrize("write", [str, json.dumps])
+def test_lists_that_a_table_holds_as_text_are_lists(tmp_path: Path, write: Callable[..., str]):
+    file = tmp_path / "c.csv"
+    with file.open("w", newline="") as out:
+        csv.writer(out).writerows([["image", "raw"], ["a", write(["a dog", 'it\'s "one"'])]])
+
+    assert captions_of(file) == {"a": ["a dog", 'it\'s "one"']}
+    for text in ("[fire, ice]", "['a' 'b'] dog", "[1, 2]", '["open', "[]"):
+        assert cut_captions(text) == (text,)
 
 
 def test_a_row_may_have_several_captions_and_an_image_several_rows(tmp_path: Path):
@@ -416,6 +458,10 @@ def test_a_metadata_file_without_names_of_images_asks_which_column_it_is(tmp_pat
     file = written(tmp_path / "metadata.csv", "file_nam,text\na.png,a dog\n")
     with pytest.raises(InputError, match="no column with names of images; is it 'file_nam'"):
         metadata_of(file)
+    with pytest.raises(InputError, match="no column with captions; is it 'texxt'"):
+        metadata_of(written(tmp_path / "metadata.csv", "file_name,texxt\na.png,a dog\n"))
+    file = written(tmp_path / "metadata.csv", "file_name,license,size\na.png,CC0-1.0,3\n")
+    assert metadata_of(file) == {"a.png": ()}  # no captions are no error
 
 
 KOHYA = {
@@ -465,6 +511,7 @@ def test_coco_captions(tmp_path: Path):
         ("METADATA.CSV", "file_name,text\n", True),
         ("captions.txt", "a b.png\ta dog\nc.jpg#1 a cat\nd.webp: a fox\ne.png|an owl\n", True),
         ("captions.txt", "image,caption\na.png,a dog\n", True),
+        ("captions.txt", "a\ta dog, asleep\nb\ta cat\n", True),
         ("captions.txt", "a dog, asleep\n", False),
         ("captions.txt", "", False),
         ("captions_train.json", json.dumps(COCO), True),
@@ -488,13 +535,13 @@ def test_lines_of_names_and_captions(tmp_path: Path):
     file = written(
         tmp_path / "captions.txt",
         "a b.png\ta dog, asleep\n\nc.jpg#1 a cat\nd.webp: a fox\ne.png | an owl\nf.png\n"
-        "more words\n",
+        'more words\n"g.png","a hen, ""red"""\n',
     )
     notes = ReadNotes()
 
     assert metadata_of(file, notes) == {
         "a b.png": ("a dog, asleep",), "c.jpg": ("a cat",), "d.webp": ("a fox",),
-        "e.png": ("an owl",), "f.png": (),
+        "e.png": ("an owl",), "f.png": (), "g.png": ('a hen, "red"',),
     }  # fmt: skip
     assert notes.named["rows that cannot be read"] == [
         f"{file} line 7 (no name of an image at its start)"

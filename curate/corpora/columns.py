@@ -132,7 +132,7 @@ def _part_captions(found: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, 
 def near_column(names: Iterable[str], wanted: Sequence[str]) -> str | None:
     """A name that is one of `wanted` but for a slip of the pen, as it is written."""
     for name in names:
-        if difflib.get_close_matches(plain_name(name), wanted, n=1, cutoff=0.75):
+        if difflib.get_close_matches(plain_name(name), wanted, n=1, cutoff=0.8):
             return name
     return None
 

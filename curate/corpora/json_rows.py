@@ -12,6 +12,7 @@ from curate.corpora.columns import (
     find_column,
     plain_name,
 )
+from curate.corpora.delimited import looks_like_image
 from curate.corpora.encoding import conversion_command, decode_text
 from curate.corpora.partition import unreadable_error
 from curate.corpora.rows import BrokenRows, numbered_lines
@@ -46,7 +47,9 @@ def json_rows(path: Path, broken: BrokenRows, known: Sequence[str]) -> Iterator[
             except (ValueError, RecursionError):
                 broken.leave_out(where, "not JSON")
                 continue
-            if (row := _as_row(value)) is not None:
+            if isinstance(value, dict) and value and all(map(looks_like_image, value)):
+                yield from ((where, row) for _, row in _rows_by_name(path, value, broken))
+            elif (row := _as_row(value)) is not None:
                 yield where, row
             else:
                 broken.leave_out(where, _NOT_AN_OBJECT)
@@ -106,9 +109,12 @@ def _loads(text: str, where: str, broken: BrokenRows) -> Any:
 
 
 def _as_row(value: object) -> dict[str, Any] | None:
-    """An object as it is, a text as the `text` of one; None: it is no row."""
+    """An object as it is, a text as the `text` of one, a pair of name and text; None: no row."""
     if isinstance(value, str):
         return {"text": value}
+    if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str):
+        name, text = value
+        return {"file_name": name, "text": text} if looks_like_image(name) else None
     return value if isinstance(value, dict) else None
 
 

@@ -5,6 +5,7 @@ same as JSON, `captions.jsonl`, `captions.txt` with a line `NAME<tab>caption` an
 captions, and the `meta*.json` of kohya's sd-scripts.
 """
 
+import csv
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from curate.corpora.columns import (
     caption_columns,
     columns_not_read,
     find_column,
+    near_column,
     plain_name,
     read_captions,
     read_facts,
@@ -71,7 +73,7 @@ def is_metadata(file: Path) -> bool:
         lines = numbered_lines(file, BrokenRows(file, ReadNotes(), _FIX))
         first = [text for _, text in islice(lines, _LOOKED_AT) if text.strip()]
         return _is_table(first) or (
-            bool(first) and 2 * sum(bool(_NAMED_LINE.match(text)) for text in first) > len(first)
+            bool(first) and 2 * sum(bool(_name_and_text(text)) for text in first) > len(first)
         )
     if name in METADATA_NAMES:
         return True
@@ -112,6 +114,10 @@ def read_metadata(file: Path, whole: bool, notes: ReadNotes) -> list[MetadataRow
             notes.leave_out("rows that name no image", where)
     if columns and find_column(columns, KEY_COLUMNS) is None:
         raise no_column_error(file, list(columns), KEY_COLUMNS, "names of images", "file_name")
+    if not any(row.captions for row in found) and not caption_columns(columns)[0]:
+        unknown = columns_not_read(columns, KEY_COLUMNS)
+        if near_column(unknown, CAPTION_COLUMNS):
+            raise no_column_error(file, unknown, CAPTION_COLUMNS, "captions", "text")
     cuts.remark(file, notes)
     if unused := columns_not_read(columns, KEY_COLUMNS):
         notes.remarks.append(f"{file}: columns not used: {', '.join(unused)}")
@@ -130,12 +136,23 @@ def _rows(file: Path, notes: ReadNotes) -> Iterator[tuple[str, dict[str, Any]]]:
     broken, rows = BrokenRows(file, notes, _LINES_FIX), 0
     for number, text in numbered_lines(file, broken):
         where = f"{file} line {number}"
-        if said := _NAMED_LINE.match(text.strip()):
+        if said := _name_and_text(text):
             rows += 1
-            yield where, {"file_name": said["name"], "text": said["text"]}
+            yield where, dict(zip(("file_name", "text"), said, strict=True))
         elif text.strip():
             broken.leave_out(where, "no name of an image at its start")
     broken.finish(rows)
+
+
+def _name_and_text(line: str) -> tuple[str, str] | None:
+    """The name of an image that a line begins with, and what is said of it; None: it has none."""
+    cells = next(csv.reader([line]), []) if line.startswith('"') else []
+    if len(cells) == 2 and looks_like_image(cells[0]):
+        return cells[0], cells[1]
+    if said := _NAMED_LINE.match(line.strip()):
+        return said["name"], said["text"]
+    name, tab, text = line.strip().partition("\t")
+    return (name, text) if tab else None
 
 
 def _is_table(lines: list[str]) -> bool:
