@@ -120,16 +120,19 @@ def open_reader(path: Path, *, whole: bool = False, without: Path | None = None)
     Raises:
         InputError: nothing there that can be read.
     """
+    images = folder.ImageFolder(path, whole, without)
+    if path.is_dir() and not images.holds_other_data():
+        return images
     if found := tars.find_tars(path, whole=whole, without=without):
         return found
     if not path.exists():
         raise InputError(path, "no such file or folder", fix="name a dataset folder with --data")
     if path.is_dir():
         if tars.is_img2dataset_files(path):
-            return folder.ImageFolder(path, whole, without)
+            return images
         if files := huggingface.find_data_files(path):
             return huggingface.HuggingFace(path, files, whole)
-        return folder.ImageFolder(path, whole, without)
+        return images
     if path.suffix.lower() in (".parquet", ".arrow"):
         return huggingface.HuggingFace(path, [path], whole)
     if path.suffix.lower() in tables.TABLE_SUFFIXES:

@@ -57,6 +57,10 @@ class ImageFolder:
                 picture.name, captions, file, reason=picture.reason, facts=facts, made=made
             )
 
+    def holds_other_data(self) -> bool:
+        """Whether another reader may be meant: tars, tables or a dataset lie there, too."""
+        return self._walked.other_data
+
     def lay_out(self, notes: ReadNotes) -> Layout:
         """All images, none of them read."""
         return lay_out(self.path, self._walked, self.whole, notes)

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from curate.corpora.metadata import METADATA_NAMES, MetadataRow, is_metadata, read_metadata
 from curate.corpora.notes import ReadNotes
 from curate.corpora.sidecars import is_sidecar, match_sidecars, same_name, stem_of
-from curate.corpora.walk import Walk, is_tar
+from curate.corpora.walk import TABLE_ENDINGS, Walk, is_tar
 from curate.errors import InputError
 from curate.images.sniff import STORED_FORMATS, sniff_format
 
@@ -20,7 +20,6 @@ OTHER_SUFFIXES = tuple(".gif .bmp .tif .tiff .avif .heic .heif .jp2 .jxl .svg".s
 IMAGE_SUFFIXES = frozenset(STORED_SUFFIXES + OTHER_SUFFIXES)
 MAX_FILE_BYTES = 300_000_000  # bytes; a file beyond this is not read
 DATASETS = "datasets in the folder, each to be taken by itself"
-_TABLES = (".parquet", ".arrow")
 _VIDEOS = tuple(".mp4 .mov .avi .mkv .webm .m4v".split())
 _LAYERS = tuple(".psd .psb .xcf .kra .clip .dng .cr2 .nef .arw".split())
 _ARCHIVES = tuple(".zip .rar .7z .gz .bz2 .xz".split())
@@ -65,8 +64,8 @@ def lay_out(root: Path, walked: Walk, whole: bool, notes: ReadNotes) -> Layout:
     pictures: dict[str, Picture] = {}
     owners: dict[str, list[Picture]] = {}
     metadata: list[str] = []
-    for prefix, names in walked.folders.items():
-        images, beside, tables = _sort_files(root, prefix, names, walked, notes)
+    for prefix, (names, _) in walked.listed.items():
+        images, beside, tables = _sort_files(root, prefix, sorted(names), walked, notes)
         dangling = [n for n in walked.dangling if _folder_of(n) == prefix and _is_image_name(n)]
         images += [PurePosixPath(name).name for name in dangling]
         matched, orphans = match_sidecars(images, beside)
@@ -108,7 +107,7 @@ def _sort_files(
             root, prefix + name, walked.sizes[prefix + name]
         ):
             images.append(name)
-        elif is_tar(name) or lower.endswith(_TABLES):
+        elif is_tar(name) or lower.endswith(TABLE_ENDINGS):
             sets.setdefault("shards" if is_tar(name) else "hf", []).append(prefix + name)
         else:
             _leave_out_other(root, prefix + name, notes)

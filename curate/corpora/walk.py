@@ -4,16 +4,20 @@ import hashlib
 import os
 import shlex
 import stat
-from collections.abc import Collection
+from array import array
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from curate.errors import InputError
 from curate.formats.shards import INDEX_NAME
 
+TABLE_ENDINGS = (".parquet", ".arrow")
 TAR_ENDINGS = (".tar", ".tar.gz", ".tgz")
 _OURS = {"manifest.parquet", "journal.jsonl"}  # of a dataset folder
 _SAVED = {"dataset_info.json", "dataset_dict.json", "state.json"}  # that `datasets` writes
+_LARGEST = (1 << 63) - 1  # number in an array
 _IMAGES = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -21,14 +25,24 @@ _IMAGES = (".png", ".jpg", ".jpeg", ".webp")
 class Walk:
     """All that was met. Names are POSIX paths from the folder, lossless if they are not UTF-8."""
 
-    folders: dict[str, list[str]] = field(default_factory=dict)  # "" or "a/b/" -> names of files
-    sizes: dict[str, int] = field(default_factory=dict)  # file -> bytes; -1: no regular file
+    # "" or "a/b/" -> names of the files there, and their bytes; -1: no regular file
+    listed: dict[str, tuple[list[str], Sequence[int]]] = field(default_factory=dict)
     hidden: list[str] = field(default_factory=list)  # files and folders, these not entered
     dangling: list[str] = field(default_factory=list)  # links to nothing
     repeated: list[str] = field(default_factory=list)  # links to folders that are met anyway
     # folders that another reader reads, not entered -> "dataset" of ours, "hf" or "shards"
     datasets: dict[str, str] = field(default_factory=dict)
+    other_data: bool = False  # whether there are tars, tables or datasets
     digest: str = ""  # hexadecimal, of all names, sizes, times and inodes
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each file by its path; -1 of what is no regular file."""
+        return {
+            prefix + name: size
+            for prefix, (names, sizes) in self.listed.items()
+            for name, size in zip(names, sizes, strict=True)
+        }
 
 
 def walk(root: Path, without: Path | None = None) -> Walk:
@@ -60,6 +74,7 @@ def walk(root: Path, without: Path | None = None) -> Walk:
         queue += folders
         linked += links
     found.digest = digest.hexdigest()
+    found.other_data = found.other_data or bool(found.datasets)
     return found
 
 
@@ -76,50 +91,55 @@ def _list_folder(
     place: str, prefix: str, found: Walk, digest: "hashlib._Hash"
 ) -> tuple[list[str], list[str]]:
     """Take in the files of a folder; give the folders in it, and the links to folders."""
+    names: list[str] = []
+    numbers = array("q")  # of each file: bytes, times, inode
+    hidden: list[str] = []
+    dangling: list[str] = []
+    folders: list[str] = []
+    links: list[str] = []
     try:
-        with os.scandir(place) as listed:
-            entries = sorted(listed, key=lambda entry: entry.name)
+        with os.scandir(place) as listed:  # entries are not kept, each holds what `stat` said
+            for entry in listed:
+                name = entry.name
+                if name[0] == "." or name == "__MACOSX":
+                    hidden.append(prefix + name)
+                    continue
+                try:
+                    status = entry.stat()
+                except OSError:
+                    dangling.append(prefix + name)
+                    continue
+                size = status.st_size
+                if not stat.S_ISREG(status.st_mode):
+                    if stat.S_ISDIR(status.st_mode):
+                        (links if entry.is_symlink() else folders).append(f"{prefix}{name}/")
+                        continue
+                    size = -1
+                names.append(name)
+                times = status.st_mtime_ns, status.st_ctime_ns
+                numbers.extend((size, *times, status.st_ino & _LARGEST))
     except OSError as error:
         problem = f"cannot be listed ({error.strerror})"
         raise InputError(place, problem, fix=f"chmod u+rx {shlex.quote(place)}") from None
-    names: list[str] = []
-    folders: list[str] = []
-    links: list[str] = []
-    facts: list[str] = [prefix]
-    for entry in entries:
-        name = entry.name
-        if name[0] == "." or name == "__MACOSX":
-            found.hidden.append(prefix + name)
-            facts.append(name)
-        elif entry.is_dir(follow_symlinks=False):
-            folders.append(f"{prefix}{name}/")
-        else:
-            try:
-                status = entry.stat()
-            except OSError:
-                found.dangling.append(prefix + name)
-                facts.append(name)
-                continue
-            if stat.S_ISDIR(status.st_mode):
-                links.append(f"{prefix}{name}/")
-                facts.append(name)
-                continue
-            names.append(name)
-            size = status.st_size if stat.S_ISREG(status.st_mode) else -1
-            found.sizes[prefix + name] = size
-            facts.append(f"{name}/{size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}")
-    digest.update("\0".join(facts).encode("utf-8", "surrogateescape"))
-    if prefix and (kind := _dataset_kind(set(names))):
+    for every in (hidden, dangling, folders, links):
+        every.sort()
+    # in the order of the folder itself, which stays while the folder does
+    told = "\0".join(["", *names, prefix, *hidden, *dangling, *folders, *links])
+    digest.update(told.encode("utf-8", "surrogateescape"))
+    digest.update(numbers.tobytes())
+    found.hidden += hidden
+    found.dangling += dangling
+    if prefix and (kind := _dataset_kind(names)):
         found.datasets[prefix.rstrip("/")] = kind
-        for name in names:
-            del found.sizes[prefix + name]
         return [], []
-    found.folders[prefix] = names
+    found.other_data = found.other_data or _names_other_data(told.lower())
+    found.listed[prefix] = names, numbers[0::4]
     return folders, links
 
 
-def _dataset_kind(names: Collection[str]) -> str | None:
+def _dataset_kind(found: Collection[str]) -> str | None:
     """What a folder inside of a folder is, where it is to be read by itself."""
+    names = set(found)
     if not _OURS.isdisjoint(names):
         return "dataset"
     if any(name.lower().endswith(_IMAGES) for name in names):
@@ -127,6 +147,13 @@ def _dataset_kind(names: Collection[str]) -> str | None:
     if not _SAVED.isdisjoint(names):
         return "hf"
     return "shards" if INDEX_NAME in names and any(map(is_tar, names)) else None
+
+
+def _names_other_data(told: str) -> bool:
+    """Whether names, each behind a zero byte and before one, are those of tars or tables."""
+    return any(f"{ending}\0" in told for ending in (*TAR_ENDINGS, *TABLE_ENDINGS)) or any(
+        f"\0{name}\0" in told for name in _SAVED
+    )
 
 
 def is_tar(name: str) -> bool:
