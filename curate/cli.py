@@ -24,7 +24,7 @@ from curate.system.commands import OnceCommand, program
 app = program("Find the words your images cannot teach, fetch images that may be used, prove it.")
 app.add_typer(fetch_app, name="fetch")
 app.add_typer(sources_app, name="sources")
-app.command("export")(export_command)
+app.command("export", kept="an earlier export stays until the new one is whole")(export_command)
 
 
 PolicyOption = Annotated[

@@ -27,16 +27,18 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from curate import cli
+from curate.corpora.corpus import Corpus, find_corpus
+from curate.corpora.notes import ReadNotes
 from curate.dataset.folder import Dataset, Store
 from curate.dataset.sample import Caption, Verdict
-from curate.errors import CurateError, InputError, LicenceError
+from curate.errors import CurateError, InputError, LicenceError, UsageError
 from curate.export.balance import STEPS, balance
 from curate.export.buckets import bucket_sizes, sort_into_buckets
 from curate.export.export import ExportSettings, ExportSummary, export
 from curate.export.folder import open_folder
 from curate.export.images import ANY_SIZE, render_original
 from curate.export.trainers import TRAINERS, quote
-from curate.images.decode import decode_image, flatten
+from curate.images.decode import decode_image, flatten, pixel_sha256
 from tests.packable import ALLOW, change_rows, dataset_of, noise
 from tests.pictures import encoded, photograph
 
@@ -266,10 +268,46 @@ def test_a_dataset_card_states_the_licence_of_all_or_sends_to_the_credits(tmp_pa
     assert front_matter(tmp_path / "hf")["license_name"] == "licenseref-own"
 
 
+# read back
+
+
+def read_back(corpus: Corpus) -> list[tuple[str, ...]]:
+    """The captions of every image, as `vocab-gaps` counts them."""
+    notes = ReadNotes()
+    return sorted(tuple(said) for part in corpus.partitions for _, said in part.read(notes))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_is_exported_is_read_back_with_the_same_captions(
+    tmp_path: Path, format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    dataset = dataset_of(tmp_path / "data", 3)
+    said = ("雪, “quoted”; a, b | c", "two\u2028lines\n of it", "ünïcode \U0001f9d9\u200d♀️")
+    both = [(Caption(text, "text"), Caption(f"{n}", "text")) for n, text in enumerate(said)]
+    change_rows(dataset, *({"captions": captions} for captions in both))
+    done = exported(dataset, Path("out"), format)
+    wanted = sorted((" ".join(text.split()), str(n)) for n, text in enumerate(said))
+    if format == "ai-toolkit":
+        wanted = [(first,) for first, _ in wanted]
+    if format != "hf":
+        assert read_back(find_corpus(Path("out"))) == wanted
+    assert done.captions == sum(map(len, wanted))
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["fetch", "folder", "out", "--data", "again", "--license", "CC0-1.0"])
+    assert ended.value.code == 0
+    rows = Dataset(Path("again")).read().samples
+    assert sorted(row.texts for row in rows) == wanted
+    store = Store(Path("again/store"))
+    pixels = {pixel_sha256(decode_image(store.get(str(row.sha256)))) for row in rows}
+    assert pixels == {pixel_sha256(noise(n)) for n in range(3)}
+    if format == "hf":
+        assert {(r.license_by, r.license_text, r.author) for r in rows} == {
+            ("source", "CC0-1.0", "A. Nyone")
+        }
+
+
 # images
-
-
-ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
 
 
 def turned(image: Image.Image, orientation: int) -> bytes:
@@ -654,6 +692,16 @@ def test_a_list_of_files_that_somebody_wrote_leads_nowhere_else(tmp_path: Path, 
     assert (tmp_path / "elsewhere/x").read_text() == "mine"
 
 
+def test_one_process_at_a_time_writes_there(tmp_path: Path) -> None:
+    with open_folder(tmp_path / "out", "kohya", "elsewhere") as place:
+        staged = place.stage(b"a")
+        with pytest.raises(UsageError, match="another command"):
+            publish(tmp_path / "out", {"b": b"b"})
+        assert staged.path.read_bytes() == b"a"
+        place.publish({"a": staged}, {"format": "kohya"})
+    assert contents(tmp_path / "out").keys() == {"a", "export.json"}
+
+
 def test_names_are_told_apart_where_case_is_not(tmp_path: Path) -> None:
     dataset = dataset_of(tmp_path / "data", 3)
     change_rows(dataset, {"key": "folder-IMG"}, {"key": "folder-img"})
@@ -738,6 +786,19 @@ def test_killed_from_outside_while_it_renders(tmp_path: Path) -> None:
     wanted, found = contents(tmp_path / "wanted"), contents(folder)
     assert wanted.keys() == found.keys()
     assert {n for n in wanted if wanted[n] != found[n]} <= named
+
+
+def test_after_ctrl_c_nothing_half_made_is_left(tmp_path: Path) -> None:
+    dataset, folder = dataset_of(tmp_path / "data", 30), tmp_path / "out"
+    words = ["-m", "curate", "export", "folder", str(folder), "--data", str(dataset.root)]
+    process = subprocess.Popen([sys.executable, *words], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 30
+    while not list(folder.glob(".export-parts/*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate()
+    assert process.returncode == 130 and "an earlier export stays" in said, said
+    assert not folder.exists()
 
 
 def test_a_full_disk_is_a_sentence_and_the_old_export_stays(tmp_path: Path) -> None:

@@ -165,28 +165,31 @@ def open_folder(path: Path, format: str, elsewhere: str) -> Iterator[ExportFolde
         InputError: something else lies there, or what a trainer would take for part of the export.
         UsageError: another command is exporting into it.
     """
-    old, names = _read_state(path, format, elsewhere)
+    _read_state(path, format, elsewhere)  # before anything is made
     made = not path.exists()
     with disk_errors(path):
         path.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDONLY)
-    folder, staging = ExportFolder(path, old, names), path / STAGING_NAME
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        problem = "another command is writing here"
+        raise UsageError(path, problem, fix="wait for it to end") from None
+    folder, staging = ExportFolder(path, {}, set()), path / STAGING_NAME
+    try:
+        folder.old, folder.names = _read_state(path, format, elsewhere)
         remove_leftovers(path)
         folder.refuse_strangers()
         with disk_errors(path):
             shutil.rmtree(staging, ignore_errors=True)
             staging.mkdir()
         yield folder
-    except BlockingIOError:
-        problem = "another command is writing here"
-        raise UsageError(path, problem, fix="wait for it to end") from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
         os.close(handle)
         with suppress(OSError):  # nothing came of it
-            if made or names:
+            if made or folder.names:
                 path.rmdir()
 
 
