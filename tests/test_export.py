@@ -290,8 +290,7 @@ def test_what_is_exported_is_read_back_with_the_same_captions(
     wanted = sorted((" ".join(text.split()), str(n)) for n, text in enumerate(said))
     if format == "ai-toolkit":
         wanted = [(first,) for first, _ in wanted]
-    if format != "hf":
-        assert read_back(find_corpus(Path("out"))) == wanted
+    assert read_back(find_corpus(Path("out"))) == wanted
     assert done.captions == sum(map(len, wanted))
     with pytest.raises(SystemExit) as ended:
         cli.main(["fetch", "folder", "out", "--data", "again", "--license", "CC0-1.0"])
