@@ -7,6 +7,7 @@ only parsed. A new one that is not named here fails `test_every_printed_command_
 import ast
 import re
 import shlex
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -206,6 +207,22 @@ SCENARIOS = {
         fill={"PROMPTS": "prompts.txt", "DIR": "pictures"},
         ends="informs",
     ),
+    "all held": Scenario(
+        "vocab-gaps prompts.txt --data d",
+        ("fetch folder pictures --data d", "check --data d"),
+        ends="informs",
+    ),
+    "nothing to train on": Scenario(
+        "train finetune --shards empty --out run --stages 4096 --images 32 --model-size tiny",
+        (lambda: Path("empty").mkdir(),),
+        fill={"DIR": "pictures", "LICENCE": "CC0-1.0"},
+        ends="further",
+    ),
+    "a damaged shard to train on": Scenario(
+        "train finetune --shards d --out run --stages 4096 --images 32 --model-size tiny",
+        (FETCH, BUILD, _damage_shard),
+        ends="further",
+    ),
     "own words": Scenario(
         "build --data d",
         (_keep_nameless, FETCH, "check --data d", "dedup --data d", "caption --data d"),
@@ -258,7 +275,8 @@ def test_what_is_printed_works_when_typed(
             assert type_command(["curate", *shlex.split(step)], capsys)[0] == 0, step
         else:
             step()
-    typed = ["curate", *shlex.split(scene.typed)]
+    typed = shlex.split(scene.typed)
+    typed = typed if typed[0] == "train" else ["curate", *typed]
     code, said = type_command(typed, capsys)
     commands = [command for command in printed(said) if not command.startswith(scene.skip or "-")]
     assert commands, said
@@ -298,7 +316,7 @@ COMMANDS = {
     "commands/remove.py: curate remove": "no reason",
     "commands/status.py: curate check --policy …": "policy changed",
     "corpora/corpus.py: curate caption --data DIR": OTHERS,
-    "corpora/corpus.py: curate caption --data …": OTHERS,
+    "corpora/corpus.py: curate … --data …": "all held",
     "corpora/corpus.py: curate pack --data DIR": OTHERS,
     "corpora/corpus.py: curate fetch … …": OTHERS,
     "corpora/folder.py: curate fetch folder DIR": OTHERS,
@@ -311,7 +329,9 @@ COMMANDS = {
     "fetch/gone.py: curate remove --reason …": "left a folder",
     "formats/lora.py: curate vocab-gaps PROMPTS --data DIR": "silent LoRA",
     "formats/model.py: train finetune --shards DIR --out NEW": TRAINS,
-    "formats/shards.py: curate pack --data …": "damaged shard, still packed",
+    "formats/shards.py: curate pack --data …": (
+        "damaged shard, still packed, a damaged shard to train on"
+    ),
     "report/baseline.py: curate vocab-gaps PROMPTS --json FILE.json": "broken baseline",
     "report/text.py: curate fetch folder DIR": "no dataset",
     "rights/credits.py: curate check": "nobody to credit",
@@ -328,8 +348,10 @@ COMMANDS = {
     "sources/terms.py: curate sources accept … --basis TEXT": "terms",
     "sources/terms.py: curate sources contact ADDRESS": NETWORK,
     "train/data/dataset.py: curate caption --data …": OTHERS,
-    "train/data/ownership.py: curate build --data …": OTHERS,
-    "train/data/ownership.py: curate fetch folder DIR --license LICENCE --data …": OTHERS,
+    "train/data/ownership.py: curate build --data …": "nothing to train on",
+    "train/data/ownership.py: curate fetch folder DIR --license LICENCE --data …": (
+        "nothing to train on"
+    ),
     "train/publish/export.py: curate check --policy POLICY": OTHERS,
     "train/publish/export.py: curate pack": OTHERS,
     "train/publish/export.py: curate vocab-gaps PROMPTS --json FILE.json": OTHERS,
@@ -375,7 +397,7 @@ def test_a_printed_command_is_understood_by_its_command_line(site: str):
     if not scenarios.startswith(PARSED):
         assert {*scenarios.split(", ")} <= SCENARIOS.keys()
     program, *words = shlex.split(site.partition(": ")[2].replace("…", "word"))
-    if words == ["word"]:  # what it is, its scenarios show
+    if words[0] == "word":  # what it is, its scenarios show
         return
     command = typer.main.get_command(import_module(f"{program}.cli").app)
     while names := getattr(command, "commands", None):
@@ -404,6 +426,18 @@ def test_a_printed_pack_changes_no_setting(place: Path, capsys: pytest.CaptureFi
     (fix,) = printed(type_command(["curate", "status", "--data", "d"], capsys)[1])
     assert type_command(shlex.split(fix), capsys)[0] == 0
     assert before == {path.name: path.read_bytes() for path in Path("d/shards").iterdir()}
+
+
+def test_a_caption_file_in_another_encoding_is_mended_by_what_is_printed(
+    place: Path, capsys: pytest.CaptureFixture[str]
+):
+    Path("pictures/fox.txt").write_bytes("a caf\xe9 at night".encode("cp1252"))
+    typed = ["curate", "vocab-gaps", "prompts.txt", "--data", "pictures"]
+    _, said = type_command(typed, capsys)
+    (fix,) = re.findall(r"iconv .*? && mv \S+ [^\s)]+", said)
+    subprocess.run(fix, shell=True, check=True)
+    assert Path("pictures/fox.txt").read_text("utf-8") == "a caf\xe9 at night"
+    assert "iconv" not in type_command(typed, capsys)[1]
 
 
 FAILING = """

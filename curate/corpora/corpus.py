@@ -52,10 +52,9 @@ class Corpus:
             left_out: reason -> how many are not used.
             why: a sentence: what is broken in it.
         """
-        fix = CAPTION_FIXES.get(
-            self.kind, shlex.join(["curate", "caption", "--data", str(self.path)])
-        )
         without = (left_out or {}).get(NO_CAPTION, 0)
+        step = "caption" if without else "status"  # held and dropped images get no caption
+        fix = CAPTION_FIXES.get(self.kind, shlex.join(["curate", step, "--data", str(self.path)]))
         if self.kind == "folder" and not without and not why:
             problem = "holds no image with a caption, nor anything else that is read"
             if not any(self.path.iterdir()):
