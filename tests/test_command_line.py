@@ -51,7 +51,10 @@ def test_ctrl_c_says_what_is_kept_and_what_to_type(
     assert said == f"stopped: {kept}; to go on: {shlex.join([package, *words])}\n"
 
 
-LONG = "fetch vocab-gaps dedup pack check build finetune verify sample".split()
+LONG = [
+    *(f"curate {name}" for name in "fetch vocab-gaps dedup pack check build export".split()),
+    *(f"train {name}" for name in "finetune verify sample".split()),
+]
 
 
 def test_what_takes_long_says_what_ctrl_c_leaves():
@@ -60,12 +63,12 @@ def test_what_takes_long_says_what_ctrl_c_leaves():
         waiting = [typer.main.get_command(import_module(f"{package}.cli").app)]
         while waiting:
             command = waiting.pop()
-            found[command.name] = command.context_settings.get("obj")
+            found[f"{package} {command.name}"] = command.context_settings.get("obj")
             inner = getattr(command, "commands", {}).values()
             waiting += inner
             if command.name == "fetch":
                 assert all(one.context_settings.get("obj") for one in inner)
-                found["fetch"] = "as each of its sources"
+                found["curate fetch"] = "as each of its sources"
     assert [name for name in LONG if not found[name]] == []
 
 
