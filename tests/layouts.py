@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as parquet
-from PIL import Image
+from PIL import Image, ImageDraw
+
+THINGS = ["castle", "dragon", "lantern", "mage", "owl", "raven", "tower", "wolf"]
+COLOURS = ["blue", "green", "orange", "purple", "red"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,22 @@ class Picture:
     name: str  # without an ending
     data: bytes  # PNG
     captions: tuple[str, ...]
+
+
+def forty_pictures(*, several: bool) -> list[Picture]:
+    """Forty images, no two alike; with two captions each fourth, if there may be several."""
+    made = []
+    for n in range(40):
+        colour, thing = COLOURS[n % 5], THINGS[n // 5]
+        image = Image.new("RGB", (16, 16), colour)
+        ImageDraw.Draw(image).rectangle([n % 8, n // 8, 9, 9], fill=(6 * n, 99, 255 - 6 * n))
+        stored = io.BytesIO()
+        image.save(stored, "PNG")
+        captions = [f"a {colour} {thing}, picture {n}"]
+        if several and n % 4 == 0:
+            captions.append(f"drawn: {thing} number {n}")
+        made.append(Picture(f"{thing}_{n:02}", stored.getvalue(), tuple(captions)))
+    return made
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,11 @@
 """The same captioned images in every layout: counted, fetched and trained on, each the same."""
 
-import io
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from layouts import LAYOUTS, Layout, Picture
-from PIL import Image, ImageDraw
+from layouts import LAYOUTS, THINGS, Layout, Picture, forty_pictures
 
 from curate.corpora.corpus import find_corpus
 from curate.dataset.folder import Dataset
@@ -17,26 +15,6 @@ from curate.images.decode import decode_image
 from curate.index.index import open_index
 from curate.sources import find_source
 from train.data.stored import open_images
-
-THINGS = ["castle", "dragon", "lantern", "mage", "owl", "raven", "tower", "wolf"]
-COLOURS = ["blue", "green", "orange", "purple", "red"]
-
-
-def pictures(*, several: bool) -> list[Picture]:
-    """Forty images, no two alike; with two captions each fourth, if there may be several."""
-    made = []
-    for n in range(40):
-        colour, thing = COLOURS[n % 5], THINGS[n // 5]
-        image = Image.new("RGB", (16, 16), colour)
-        ImageDraw.Draw(image).rectangle([n % 8, n // 8, 9, 9], fill=(6 * n, 99, 255 - 6 * n))
-        stored = io.BytesIO()
-        image.save(stored, "PNG")
-        captions = [f"a {colour} {thing}, picture {n}"]
-        if several and n % 4 == 0:
-            captions.append(f"drawn: {thing} number {n}")
-        made.append(Picture(f"{thing}_{n:02}", stored.getvalue(), tuple(captions)))
-    return made
-
 
 Said = Counter[tuple[bytes, tuple[str, ...]]]  # pixels of an image with what is said of it
 
@@ -60,7 +38,7 @@ def written(
     """Where the layout lies, and what it holds."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "some").mkdir()
-    made = pictures(several=layout.several)
+    made = forty_pictures(several=layout.several)
     layout.write(tmp_path / "some", made)
     return tmp_path / "some", made
 

@@ -87,13 +87,15 @@ class HuggingFace:
                         record = replace(record, captions=repeated[record.key])
                     yield record
 
-    def address_column(self) -> str | None:
-        """The column with addresses of images, where no file holds or names one that is here."""
+    def address_columns(self) -> tuple[str, str | None] | None:
+        """The columns with addresses of images and with captions, where no image is at hand."""
         files = self._files_there()
         if any(_holds_or_names_images(file) for file in files):
             return None
         with suppress(BrokenFileError):
-            return find_column(files[0].table.schema.names, ADDRESS_COLUMNS)
+            table = files[0].table
+            if address := find_column(table.schema.names, ADDRESS_COLUMNS):
+                return address, next(iter(table.captions), None)
         return None
 
     def _files_there(self) -> list[DataFile]:

@@ -37,13 +37,13 @@ def listing(
         problem = f"no Parquet or Arrow files with images here, it is read as {reader.kind}"
         source = "shards" if reader.kind == "tars" else "folder"
         raise InputError(path, problem, fix=f"curate fetch {source} {named}")
-    if address := reader.address_column():
-        problem = f"holds no image, only addresses of them (column {address})"
-        fix = (
-            f"download them with img2dataset: img2dataset --url_list {named} --input_format parquet"
-            f" --url_col {shlex.quote(address)} --output_format webdataset --output_folder images; "
-            "then: curate fetch shards images"
-        )
+    if columns := reader.address_columns():
+        problem = f"holds no image, only addresses of them (column {columns[0]})"
+        said = ["--caption_col", columns[1]] if columns[1] else []
+        words = ["img2dataset", "--url_list", str(path), "--input_format", "parquet"]
+        words += ["--url_col", columns[0], *said, "--output_format", "webdataset"]
+        download = shlex.join([*words, "--output_folder", "images"])
+        fix = f"download them: {download}; then: curate fetch shards images"
         raise InputError(path, problem, fix=fix)
     return list_records(reader, license=license, author=author)
 
