@@ -34,17 +34,18 @@ from curate.corpora.columns import (
     read_facts,
 )
 from curate.corpora.encoding import decode_text
-from curate.corpora.folder import IMAGE_SUFFIXES
+from curate.corpora.folder import IMAGE_SUFFIXES, UNUSED
+from curate.corpora.layout import MAX_FILE_BYTES
 from curate.corpora.notes import ReadNotes
 from curate.corpora.shards import record_captions, record_facts
 from curate.formats.shards import carries_verdict, why_untrainable
+from curate.images.sniff import STORED_FORMATS, sniff_format
 
 TEXT_ENDINGS = ("txt", "text", "caption")
 JSON_ENDINGS = ("json", "jsn")
 LABEL_ENDING = "cls"  # of a class: a number as `ShardWriter` writes it
 IMAGE_ENDINGS = frozenset(suffix[1:] for suffix in IMAGE_SUFFIXES)
 MAX_TEXT_BYTES = 1 << 22  # bytes of a text or a JSON object that is read
-MAX_IMAGE_BYTES = 300_000_000  # bytes; an image beyond this is not read
 _TAIL = 1 << 20  # bytes behind the mark of the end that are looked at
 _OPENERS = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\0", lzma.open))
 _UNREAD = {  # how compressed files begin that are not read -> what they are, what opens them
@@ -76,8 +77,9 @@ class TarImage:
     key: str  # in its tar
     offset: int  # of its first byte in the tar, decompressed
     size: int  # bytes
-    captions: tuple[str, ...]
-    facts: dict[str, Any]
+    reason: str | None  # why it is of no use, as in `ImageRecord`; then nothing is said of it
+    captions: tuple[str, ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -96,7 +98,8 @@ class _Sample:
 
     key: str
     endings: set[str] = field(default_factory=set)
-    images: dict[str, tuple[int, int]] = field(default_factory=dict)  # ending -> offset, size
+    images: dict[str, tuple[int, int, str | None]] = field(default_factory=dict)  # ending ->
+    # offset, size, why it is of no use
     texts: list[_Said] = field(default_factory=list)
     ours: bool = False  # it has a record of ours
     denied: str | None = None  # what that says instead of train: allow
@@ -180,7 +183,9 @@ class TarReading:
             self.notes.leave_out(OTHERS, self._named(name))
         elif kind in IMAGE_ENDINGS:
             sample = self._sample(f"{folder}{slash}{start}", ending)
-            sample.images[ending] = member.offset_data, member.size
+            stream.seek(member.offset_data)
+            reason = _refusal(stream.read(min(32, member.size)), member.size)
+            sample.images[ending] = member.offset_data, member.size, reason
             return sample, ending
         elif kind in TEXT_ENDINGS or kind in JSON_ENDINGS or kind == LABEL_ENDING:
             if member.size > MAX_TEXT_BYTES:
@@ -253,11 +258,13 @@ class TarReading:
                 self.notes.leave_out(f"images whose record says {sample.denied}", name)
             return
         stems = {ending: ending.rpartition(".")[0] for ending in sample.images}
-        plain = [ending for ending, stem in stems.items() if not stem]
+        # an image that is of use comes first
+        order = sorted(sample.images, key=lambda ending: sample.images[ending][2] is not None)
+        plain = [ending for ending in order if not stems[ending]]
         dotted = not plain and not any("." not in ending for ending in sample.endings)
         first = next(iter(plain), None)
         if first is None and not dotted:
-            first = min(sample.images, default=None)
+            first = min(sample.images, default=None, key=lambda e: (sample.images[e][2] or "", e))
         said: dict[str, list[_Said]] = {ending: [] for ending in sample.images}
         for text in sample.texts:
             same = (ending for ending, stem in stems.items() if text.about and stem == text.about)
@@ -267,13 +274,19 @@ class TarReading:
             else:
                 said[owner].append(text)
         taken: set[str] = set()
-        for ending, (offset, size) in sample.images.items():
+        for ending, (offset, size, reason) in sample.images.items():
             key = sample.key if ending == first else f"{sample.key}.{stems[ending] or ending}"
             if ending != first and not said[ending] and (key in taken or not dotted):
                 self.notes.leave_out(FURTHER, self._named(f"{sample.key}.{ending}"))
                 continue
             taken.add(key)
-            yield TarImage(key, offset, size, *_joined(said[ending], self.whole))
+            if reason is None:
+                yield TarImage(key, offset, size, None, *_joined(said[ending], self.whole))
+                continue
+            for text in said[ending]:
+                if text.captions:
+                    self.notes.leave_out(UNUSED, self._named(text.member), len(text.captions))
+            yield TarImage(key, offset, size, reason)
 
     def _check_end(self, tar: _Tar, stream: IO[bytes]) -> None:
         if tar.ended != "EOFHeaderError":
@@ -295,6 +308,16 @@ def _joined(texts: list[_Said], whole: bool) -> tuple[tuple[str, ...], dict[str,
     for text in texts:
         facts = {**text.facts, **facts}
     return tuple(captions) or cut_captions(facts.get("title"), whole=whole), facts
+
+
+def _refusal(head: bytes, size: int) -> str | None:
+    """Why what begins so is no image that we take."""
+    if not size:
+        return "empty:0 bytes"
+    if size > MAX_FILE_BYTES:
+        return f"too-large:over {MAX_FILE_BYTES} bytes"
+    format = sniff_format(head)
+    return None if format in STORED_FORMATS else f"not-an-image:{format}"
 
 
 def _is_number(text: str) -> bool:

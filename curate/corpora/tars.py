@@ -22,7 +22,6 @@ from curate.corpora.notes import MOST_NAMED, ReadNotes
 from curate.corpora.partition import ImageCaptions, Partition
 from curate.corpora.records import ImageRecord
 from curate.corpora.tar_samples import (
-    MAX_IMAGE_BYTES,
     TarImage,
     TarReading,
     is_compressed,
@@ -104,7 +103,8 @@ class ForeignTars:
             images = TarReading(tar, self.whole, notes, cuts).images()
             for image in images:
                 silent = silent and not image.captions
-                yield f"{prefix}{name}/{image.key}", image.captions
+                if image.reason is None:
+                    yield f"{prefix}{name}/{image.key}", image.captions
             if silent:
                 lost = f"images not counted: {len(images):,}"
                 notes.silent.append(f"{name}: tar holds no caption of an image; {lost}")
@@ -254,20 +254,18 @@ def _place_images(tar: Path, name: str, images: Iterable[TarImage]) -> Iterator[
     stream = open_stream(tar) if packed else None
     try:
         for image in chosen:
-            data, reason = None, None
-            if image.size > MAX_IMAGE_BYTES:
-                reason = f"too-large:over {MAX_IMAGE_BYTES} bytes"
-            elif stream:
+            data, gone = None, (image.reason or "").startswith(("too-large:", "empty:"))
+            if stream and not gone:
                 stream.seek(image.offset)  # forward: they come as they are stored
                 data = stream.read(image.size)
             yield ImageRecord(
                 f"{name}/{image.key}",
                 image.captions,
-                None if packed or reason else tar,
+                None if packed or gone else tar,
                 0 if packed else image.offset,
                 image.size,
                 data,
-                reason,
+                image.reason,
                 image.facts,
             )
     finally:
