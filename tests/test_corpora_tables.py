@@ -92,6 +92,8 @@ TWO = {"a.png": ["a dog, asleep"], "b.png": ["a cat"]}
         ("c.json", '{"path": "a.png", "prompt": "a dog, asleep"}\n'
                    '{"path": "b.png", "TEXT": "a cat"}'),
         ("c.json", json.dumps({"a.png": "a dog, asleep", "b.png": ["a cat"]}, indent=2)),
+        ("c.json", json.dumps(TWO, indent=2).encode("utf-16")),
+        ("c.jsonl", '{"a.png": "a dog, asleep"}\r\n{"b.png": "a cat"}\r\n'.encode("utf-16")),
         ("c.json", json.dumps({"a.png": {"caption": "a dog, asleep"}, "b.png": {"tags": "a cat"}})),
         ("c.jsonl", '{"a.png": "a dog, asleep"}\n{"b.png": ["a cat"]}\n'),
         ("c.json", json.dumps([[name, text] for name, (text,) in TWO.items()])),
@@ -261,6 +263,14 @@ def test_what_a_tab_separated_table_holds_in_quotes(tmp_path: Path):
     assert captions_of(written(tmp_path / "p.tsv", plain)) == {
         "a": ['"I said'], "b": ['5" nails'], "c": ['end"']
     }  # fmt: skip
+
+
+def test_a_broken_first_line_costs_itself_whatever_the_ending(tmp_path: Path):
+    for name in ("c.json", "c.jsonl"):
+        file = written(tmp_path / name, '{"image": broken}\n{"image": "b", "text": "a cat"}\n')
+        notes = ReadNotes()
+        assert captions_of(file, notes) == {"b": ["a cat"]}
+        assert notes.named == {"rows that cannot be read": [f"{file} line 1 (not JSON)"]}
 
 
 def test_a_list_without_names_of_images_counts_its_rows(tmp_path: Path):

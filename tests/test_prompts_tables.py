@@ -5,6 +5,8 @@ import json
 import subprocess
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as parquet
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from curate.errors import InputError
 from curate.prompts.reader import NEGATED, WANTED, Prompt, read_prompts, read_texts
 from curate.system.progress import Progress
+from tests.gaps_command import run_vocab_gaps
 
 
 class Said(Progress):
@@ -67,6 +70,15 @@ def test_the_same_prompts_however_they_are_written(
     assert read_texts(file) == ["a fox, in the snow", "an owl"]
 
 
+def test_prompts_of_parquet(tmp_path: Path):
+    table = pa.table({"prompt": ["a fox", "an owl"], "negative_prompt": [None, "hat"]})
+    parquet.write_table(table, tmp_path / "p.parquet")
+
+    assert [(p.line, p.text) for p in read_prompts(tmp_path / "p.parquet")] == [
+        (1, "a fox"), (2, "an owl Negative prompt: hat")
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("syntax", ["auto", "plain", "compel", "a1111"])
 @pytest.mark.parametrize(
     ("name", "data"),
@@ -103,6 +115,20 @@ def test_what_is_not_read_is_said(tmp_path: Path):
         f"texts of a further column, text (1): {file} line 4",
         f"values that are not text (1): {file} line 3, prompt (an object)",
     ]
+
+
+def test_annotations_name_the_line_of_a_table_and_no_place_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    said = written(tmp_path / "c.csv", "image,caption\na,a dog\n")
+    for name, data, place in [
+        ("p.csv", "seed,prompt\n1,a fox\n", "line=2,title"),
+        ("p.txt", "\na fox\n", "line=2,col=3,endColumn=5,title"),
+    ]:
+        file = written(tmp_path / name, data)
+        assert run_vocab_gaps(str(file), "--data", str(said), "--github") == 1
+        assert f"file={file},{place}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ CAPTION_COLUMNS = (
 KEY_COLUMNS = (
     *("file_name", "filename", "filepath", "file_path", "file", "image_file", "image_name"),
     *("image_path", "img_path", "path", "image_id", "id", "key", "__key__", "image"),
-    *("img", "url"),
+    *("img", "url", "image_url", "file_url"),
 )
 IMAGE_COLUMNS = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp")
 # field of `sources.base.FoundImage` -> names of what states it, as imagefolder datasets,

@@ -50,7 +50,7 @@ def delimited_rows(
     if first is not None and (said := _SEPARATOR_LINE.fullmatch(first)):
         own, first = said[1], _next_filled(lines)
     if first is None:
-        raise broken.first or InputError(path, "empty, no rows to read", fix=broken.fix)
+        raise broken.error() or InputError(path, "empty, no rows to read", fix=broken.fix)
     if "\0" in first:
         problem = "zero bytes in it (is it UTF-16?)"
         raise InputError(f"{path} line 1", problem, fix=conversion_command(path))

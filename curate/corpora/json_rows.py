@@ -59,31 +59,44 @@ def _is_document(path: Path, broken: BrokenRows) -> bool:
     """Whether the file is one JSON value, not one a line."""
     quiet = BrokenRows(path, type(broken.notes)(), "")
     filled = (line for _, line in numbered_lines(path, quiet) if line.strip())
-    first = next(filled, "")
-    alone = first != "" and next(filled, None) is None
+    first, second = next(filled, ""), next(filled, None)
+    called_json = path.suffix.lower() == ".json"
     try:
         value = json.loads(first)
     except (ValueError, RecursionError):
         # a value over several lines; if it is none, either, each line is told of by itself
-        return first.lstrip()[:1] in ("[", "{") and _is_json(path)
-    return alone and (isinstance(value, list) or path.suffix.lower() == ".json")
+        if first.lstrip()[:1] in ("[", "{") and _is_json(path):
+            return True
+        return called_json and not _is_object(second)
+    return second is None and (isinstance(value, list) or called_json)
 
 
 def _is_json(path: Path) -> bool:
     try:
         json.loads(decode_text(path.read_bytes()))
     except (OSError, ValueError, RecursionError):
-        return path.suffix.lower() == ".json"
+        return False
     return True
+
+
+def _is_object(line: str | None) -> bool:
+    try:
+        return isinstance(json.loads(line or ""), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _load_document(path: Path, broken: BrokenRows) -> Any:
     try:
-        return _loads(decode_text(path.read_bytes()), str(path), broken)
+        data = path.read_bytes()
+        return _loads(decode_text(data), str(path), broken)
     except OSError as error:
         raise unreadable_error(path, error) from None
-    except UnicodeDecodeError:
-        raise InputError(path, "not UTF-8 text", fix=conversion_command(path)) from None
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        byte = error.start - data.rfind(b"\n", 0, error.start)
+        problem = f"byte {byte} (0x{data[error.start]:02x}) is not UTF-8 text"
+        raise InputError(f"{path} line {line}", problem, fix=conversion_command(path)) from None
     except json.JSONDecodeError as error:
         problem = f"not JSON ({error.msg}, column {error.colno})"
         raise InputError(f"{path} line {error.lineno}", problem, fix=broken.fix) from None

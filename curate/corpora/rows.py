@@ -14,6 +14,7 @@ from curate.errors import InputError
 MAX_LINE_BYTES = 1 << 20  # bytes of a line; a caption is a sentence or a few
 BROKEN = "rows that cannot be read"
 _START_BYTES = 1 << 16
+_NOT_UTF8 = "is not UTF-8 text"
 
 
 @dataclass
@@ -31,14 +32,21 @@ class BrokenRows:
         self.notes.leave_out(BROKEN, f"{where} ({problem})")
         self.first = self.first or InputError(where, problem, fix=fix or self.fix)
 
+    def error(self) -> InputError | None:
+        """The error for a file of which no row can be read; None: no row is broken."""
+        if self.first and self.first.problem.endswith(_NOT_UTF8):
+            fix = conversion_command(self.path)
+            return InputError(self.first.subject, self.first.problem, fix=fix)
+        return self.first
+
     def finish(self, rows: int) -> None:
         """Say what is to be said once all is read.
 
         Raises:
             InputError: no row could be read though there are some.
         """
-        if self.first and not rows:
-            raise self.first
+        if not rows and (error := self.error()):
+            raise error
         if self.not_utf8:
             fix = conversion_command(self.path)
             self.notes.remarks.append(
@@ -82,9 +90,8 @@ def _decode_line(line: bytes, number: int, broken: BrokenRows) -> str | None:
         return line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
         at = error.start + (3 if number == 1 and line.startswith(b"\xef\xbb\xbf") else 0)
-        problem = f"byte {at + 1} (0x{line[at]:02x}) is not UTF-8 text"
-        fix = "" if broken.first else conversion_command(broken.path)
-        broken.leave_out(f"{broken.path} line {number}", problem, fix)
+        problem = f"byte {at + 1} (0x{line[at]:02x}) {_NOT_UTF8}"
+        broken.leave_out(f"{broken.path} line {number}", problem)
         broken.not_utf8 += 1
         return None
 

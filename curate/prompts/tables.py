@@ -70,7 +70,7 @@ def read_prompt_rows(path: Path, notes: ReadNotes) -> list[PromptRow]:
         unwanted = read_captions(row, notes, where, whole=True, wanted=NEGATIVE_COLUMNS)
         texts = wanted or ([""] if unwanted else [])
         found += [PromptRow(line, text, ", ".join(unwanted)) for text in texts]
-    read = {*known, "file_name"}
+    read = {*known, *([] if _is_delimited(path) else ["file_name"])}  # JSON's keys have that name
     if unread := [name for name in columns if plain_name(name) not in read]:
         notes.remarks.append(f"{path}: columns not read: {', '.join(unread)}")
     return _number_rows(path, found, notes)

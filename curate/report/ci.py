@@ -1,10 +1,12 @@
 """The report for machines that check changes: GitHub annotations and JUnit XML."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 from curate.coverage.verdicts import list_some, plural
+from curate.prompts.tables import is_prompt_table
 from curate.system.strangers import visible
 
 MAX_ANNOTATIONS = 10  # annotations of each severity that GitHub shows of one step
@@ -68,7 +70,9 @@ def _annotation(report: Mapping[str, Any], item: Mapping[str, Any]) -> str:
     if item["prompts"]:
         place = min(item["prompts"], key=lambda p: (p["line"], p["span"]))
         start, end = place["span"]
-        properties |= {"line": place["line"], "col": start + 1, "endColumn": max(start + 1, end)}
+        properties["line"] = place["line"]
+        if not is_prompt_table(Path(report["prompts"]["path"])):  # a span counts in the prompt
+            properties |= {"col": start + 1, "endColumn": max(start + 1, end)}
     properties["title"] = f"{item['verdict']}: {item['unit']}"
     escaped = {name: _escape_data(str(value)) for name, value in properties.items()}
     signs = str.maketrans({":": "%3A", ",": "%2C"})
