@@ -112,7 +112,7 @@ def test_exit_codes_of_warnings_and_of_clean_prompts(folder: Path):
     [
         (["absent.txt"], 3, "error: absent.txt: no such file\n  fix: "),
         (["prompts.txt", "--data", "absent"], 3, "error: absent: no such file or folder\n  fix: "),
-        (["prompts.txt", "--data", "."], 3, "error: .: holds no image with a caption, nor"),
+        (["prompts.txt", "--data", "."], 3, "error: .: holds no image with a caption"),
         (
             ["prompts.txt", "--profile", "big"],
             2,

@@ -95,7 +95,7 @@ def test_without_a_dataset_nothing_is_covered(tmp_path: Path, monkeypatch: pytes
 
 def test_says_that_data_is_missing_or_holds_nothing(tmp_path: Path):
     assert error_of(tmp_path / "absent").endswith("absent: no such file or folder")
-    assert error_of(tmp_path) == f"{tmp_path}: the folder is empty"
+    assert error_of(tmp_path) == f"{tmp_path}: is empty"
 
 
 # shards

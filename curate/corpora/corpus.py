@@ -18,6 +18,7 @@ from curate.errors import InputError, UsageError
 from curate.formats.shards import INDEX_NAME
 
 DEFAULT_CORPUS = Path("data")  # the dataset folder when none is named
+_SOURCES = {"folder": "folder", "tars": "shards", "hugging-face": "hf"}  # of `curate fetch`
 _NAMED_WITHIN = ("folder", "tars", "hugging-face")  # kinds whose keys mean nothing elsewhere
 CAPTION_FIXES = {
     "captions": tables.LIST_FIX,
@@ -55,21 +56,17 @@ class Corpus:
         without = (left_out or {}).get(NO_CAPTION, 0)
         step = "caption" if without else "status"  # held and dropped images get no caption
         fix = CAPTION_FIXES.get(self.kind, shlex.join(["curate", step, "--data", str(self.path)]))
-        if self.kind == "folder" and not without and not why:
-            problem = "holds no image with a caption, nor anything else that is read"
-            if not any(self.path.iterdir()):
-                problem = "the folder is empty"
+        said = f" ({why})" if why else ""
+        if self.kind == "folder" and not without:
+            problem = "holds no image with a caption" if any(self.path.iterdir()) else "is empty"
             fix = "put images into it, and what each shows beside it: NAME.txt beside NAME.png"
-            return InputError(self.path, problem, fix=fix)
-        if self.kind in ("folder", "tars", "hugging-face") and without:
-            why = why or f"images without caption: {without:,}"
-            door = {"folder": "folder", "tars": "shards", "hugging-face": "hf"}[self.kind]
-            fetch = shlex.join(["curate", "fetch", door, str(self.path)])
-            fix += (
-                f"; or count the names of its files: {fetch} --license ID, then curate vocab-gaps"
-            )
-        problem = f"no caption to count words in{f' ({why})' if why else ''}"
-        return InputError(self.path, problem, fix=fix)
+            return InputError(self.path, problem + said, fix=fix)
+        if without and self.kind in _SOURCES:
+            said = said or f" (images without caption: {without:,})"
+            fetch = shlex.join(["curate", "fetch", _SOURCES[self.kind], str(self.path)])
+            fix += f"; or count the names of its images: {fetch} --license ID, then the same again"
+            fix += " without --data"
+        return InputError(self.path, f"no caption to count words in{said}", fix=fix)
 
 
 def find_corpus(data: Path | None = None, *, whole: bool = False, prefix: str = "") -> Corpus:
