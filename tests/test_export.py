@@ -285,7 +285,7 @@ def test_what_is_exported_is_read_back_with_the_same_captions(
     dataset = dataset_of(tmp_path / "data", 3)
     said = ("雪, “quoted”; a, b | c", "two\u2028lines\n of it", "ünïcode \U0001f9d9\u200d♀️")
     both = [(Caption(text, "text"), Caption(f"{n}", "text")) for n, text in enumerate(said)]
-    change_rows(dataset, *({"captions": captions} for captions in both))
+    change_rows(dataset, *({"captions": c, "author": "A.\u2028Nyone"} for c in both))
     done = exported(dataset, Path("out"), format)
     wanted = sorted((" ".join(text.split()), str(n)) for n, text in enumerate(said))
     if format == "ai-toolkit":
@@ -302,7 +302,7 @@ def test_what_is_exported_is_read_back_with_the_same_captions(
     assert pixels == {pixel_sha256(noise(n)) for n in range(3)}
     if format == "hf":
         assert {(r.license_by, r.license_text, r.author) for r in rows} == {
-            ("source", "CC0-1.0", "A. Nyone")
+            ("source", "CC0-1.0", "A.\u2028Nyone")
         }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from curate.export.balance import Balance
 from curate.export.buckets import Buckets
-from curate.export.trainers import Plan, Trainer, quote
+from curate.export.trainers import Plan, Trainer, escape_unseen, quote
 from curate.rights.credits import Credit, credits_csv, credits_markdown
 from curate.rights.licences import KNOWN_TO_HUBS, licence_url
 from curate.system.strangers import markdown, markdown_link
@@ -83,7 +83,8 @@ def _licences_json(contents: Contents) -> str:
         images[image.file] = own | facts | {"copies": copies}
     counts = dict(count_licences([image.credit for image in contents.images.values()]))
     value = {"licences": counts, "images": images}
-    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False)
+    return escape_unseen(text) + "\n"
 
 
 def _metadata(trainer: Trainer, contents: Contents) -> str:
@@ -100,7 +101,7 @@ def _metadata(trainer: Trainer, contents: Contents) -> str:
             "key": image.credit.key,
         }
         row |= {name: getattr(image.credit, name) or "" for name in CREDIT_COLUMNS}
-        lines.append(json.dumps(row, ensure_ascii=False) + "\n")
+        lines.append(escape_unseen(json.dumps(row, ensure_ascii=False)) + "\n")
     return "".join(lines)
 
 

@@ -290,7 +290,9 @@ def _write(
     documents = write_documents(trainer, plan, contents)
     files |= {name: place.stage(text) for name, text in documents.items()}
     before = set(place.names)
-    unchanged = place.publish(files, {"format": trainer.name, "images": len(images)})
+    small = [images[key].file for key in contents.buckets.too_small]
+    index = {"format": trainer.name, "images": len(images), "too_small": small}
+    unchanged = place.publish(files, index)
     used = sum(len(i.captions) if trainer.every_caption else 1 for i in images.values())
     return ExportSummary(
         folder=str(place.path),
@@ -298,7 +300,7 @@ def _write(
         images=len(images),
         captions=used,
         buckets=contents.buckets.counts(),
-        too_small=[images[key].file for key in contents.buckets.too_small],
+        too_small=small,
         repeats=balanced.counts() if trainer.repeats else {},
         raised=balanced.raised,
         left_out=dict(sorted(left_out.items())),

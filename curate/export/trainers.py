@@ -71,8 +71,12 @@ def quote(text: str) -> str:
 
     Source: RFC 8259, section 7; TOML 1.0, "String"; YAML 1.2.2, section 7.3.1.
     """
-    plain = json.dumps(text, ensure_ascii=False)
-    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", plain)
+    return escape_unseen(json.dumps(text, ensure_ascii=False))
+
+
+def escape_unseen(text: str) -> str:
+    """JSON in which line ends that are none to JSON, and what is not seen, are escapes."""
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _kohya_settings(plan: Plan) -> str:
@@ -144,26 +148,14 @@ def _simpletuner_settings(plan: Plan) -> str:
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    return escape_unseen(json.dumps(value, indent=2, ensure_ascii=False)) + "\n"
 
 
-def _ai_toolkit_settings(plan: Plan) -> str:
-    datasets = "".join(
-        f"""        - folder_path: {quote(str(plan.root / folder))}
-          caption_ext: "txt"
-          caption_dropout_rate: 0.05
-          shuffle_tokens: false
-          cache_latents_to_disk: true
-          resolution: [{plan.resolution}]
-          num_repeats: {repeats}
-"""
-        for repeats, folder in plan.folders.items()
-    )
-    prompts = "".join(f"          - {quote(text)}\n" for text in plan.prompts)
-    return f"""---
+# a LoRA of FLUX.1, as the first of its examples; all but `datasets` is for the user to change
+_AI_TOOLKIT = """---
 job: extension
 config:
-  name: {quote(plan.name)}
+  name: {name}
   process:
     - type: "sd_trainer"
       training_folder: "output"
@@ -195,8 +187,8 @@ config:
       sample:
         sampler: "flowmatch"
         sample_every: 250
-        width: {plan.resolution}
-        height: {plan.resolution}
+        width: {resolution}
+        height: {resolution}
         prompts:
 {prompts}        seed: 42
         guidance_scale: 4
@@ -205,6 +197,24 @@ meta:
   name: "[name]"
   version: "1.0"
 """
+
+
+def _ai_toolkit_settings(plan: Plan) -> str:
+    datasets = "".join(
+        f"""        - folder_path: {quote(str(plan.root / folder))}
+          caption_ext: "txt"
+          caption_dropout_rate: 0.05
+          shuffle_tokens: false
+          cache_latents_to_disk: true
+          resolution: [{plan.resolution}]
+          num_repeats: {repeats}
+"""
+        for repeats, folder in plan.folders.items()
+    )
+    prompts = "".join(f"          - {quote(text)}\n" for text in plan.prompts)
+    name = quote(plan.name)
+    told = {"name": name, "resolution": plan.resolution, "datasets": datasets, "prompts": prompts}
+    return _AI_TOOLKIT.format(**told)
 
 
 _LINE_AT_RANDOM = "all, one a line; each time it takes one of them"
