@@ -169,6 +169,20 @@ def test_copies_of_an_image_are_credited_with_it(tmp_path):
     assert checkpoint.merge_credits([itself, [{**itself[0], "copy_of": "x"}]]) == itself
 
 
+def test_an_image_that_was_judged_once_is_not_unjudged_in_another_set():
+    judged = {"key": "a", "copy_of": "", "share_model": "deny"}
+    again = {"key": "a", "copy_of": "", "share_model": "", "unjudged": "yes"}
+    assert checkpoint.merge_credits([[judged], [again]]) == [judged]
+    assert checkpoint.merge_credits([[again], [judged]]) == [judged]
+
+
+def test_a_model_of_before_images_could_be_unjudged_is_read(tmp_path, trained):
+    tensors, described = checkpoint.read_tensors(trained / MODEL_FILE)
+    del described["facts"]["unjudged"]
+    checkpoint.write_tensors(tmp_path / MODEL_FILE, tensors, described)
+    assert checkpoint.load(tmp_path).facts == checkpoint.load(trained).facts
+
+
 def test_credits_come_from_the_records_and_survive_packing():
     from train.checkpoints import checkpoint as credits
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -377,3 +378,30 @@ def test_a_claim_that_cannot_be_made_is_said(tmp_path, encoder):
     assert "no licence is claimed for the weights" in " ".join(progress.said)
     assert front_matter(tmp_path / "fox")["license_name"] == "not-stated"
     assert "| not stated | 2 |" in (tmp_path / "fox" / "README.md").read_text()
+
+
+def test_a_basis_is_typed_and_told_and_of_judged_images_needs_none(
+    model, tmp_path, encoder, capsys
+):
+    from train.cli import main
+
+    owed = [credit("k", unjudged="yes"), credit("l", license="CC0-1.0", share_model="allow")]
+    facts = {**cascades.FACTS, "licences": {"unknown": 1, "CC0-1.0": 1}, "unjudged": 1}
+    of_others = cascades.write(tmp_path / "of others", encoder, facts=facts, credits=owed)
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit) as stop:
+        main(["export", str(of_others), "--out", str(out)])
+    assert stop.value.code == 5
+    problem, fix = capsys.readouterr().err.splitlines()
+    assert "rights of 1 of its images (of 1 nobody stated any), such as k" in problem
+    words = shlex.split(fix.partition("fix: ")[2].partition(";")[0])
+    with pytest.raises(SystemExit) as stop:
+        main([*words[1:-1], "drawn by me"])
+    assert stop.value.code == 0
+    assert "as the basis for it: drawn by me" in (out / "README.md").read_text()
+    assert json.loads((out / "config.json").read_bytes())["rights_basis"] == "drawn by me"
+
+    progress = RecordedProgress()
+    export_model(model, tmp_path / "judged", rights_basis="drawn by me", progress=progress)
+    assert "drawn by me" not in (tmp_path / "judged" / "README.md").read_text()
+    assert any("--rights-basis: not told" in said for said in progress.said)

@@ -103,6 +103,12 @@ def test_errors_of_the_command_line(tmp_path, shards, capsys):
         (["finetune", "--shards", str(shards), "--model-size", "huge"], 2, "no model size 'huge'"),
         (["finetune", "--shards", str(shards), "--stages", "32;64"], 2, "not sizes"),
         (["finetune", "--shards", str(shards), "--images", "5"], 2, "1 numbers for 2 stages"),
+        (
+            ["finetune", "--shards", str(shards), "--images", "0,0"],
+            2,
+            "0, 0 is no number of images",
+        ),
+        (["finetune", "--shards", str(shards), "--images", "-5,3"], 2, "-5, 3 is no number"),
         (["finetune", "--shards", str(shards), "--device", "abacus"], 2, "no device 'abacus'"),
         (
             ["finetune", "--shards", str(shards), "--config", str(tmp_path / "no.toml")],
@@ -117,6 +123,7 @@ def test_errors_of_the_command_line(tmp_path, shards, capsys):
         assert stop.value.code == code, words
         said = capsys.readouterr().err
         assert sentence in said and "fix:" in said
+        assert not (tmp_path / "run").exists()
 
 
 def test_a_run_whose_output_is_piped_says_how_far_it_is(tmp_path, quick, monkeypatch, capsys):

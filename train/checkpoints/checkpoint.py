@@ -149,9 +149,13 @@ def _credit(record: Mapping[str, Any]) -> dict[str, str]:
 
 
 def merge_credits(lists: Iterable[list[dict[str, str]]]) -> list[dict[str, str]]:
-    """Each image once, by its key, in the order of keys; rather itself than a copy of another."""
-    every = sorted(chain.from_iterable(lists), key=lambda credit: not credit.get("copy_of"))
-    by_key = {credit["key"]: credit for credit in every}
+    """Each image once, by its key, in the order of keys.
+
+    Rather itself than a copy of another, and rather as a policy judged it than unjudged.
+    """
+    every = chain.from_iterable(lists)
+    ranked = sorted(every, key=lambda c: (not c.get("copy_of"), "unjudged" not in c))
+    by_key = {credit["key"]: credit for credit in ranked}
     return [by_key[key] for key in sorted(by_key)]
 
 

@@ -226,6 +226,7 @@ def _no_images_error(stored: StoredImages, size: Size, skipped: Mapping[str, str
         stored.path,
         f"no image can be used at {size} px ({causes or 'the shards hold none'})",
         fix=fix.format(pack=pack, larger=larger, caption=caption),
+        points=stored.notes,
     )
 
 

@@ -145,9 +145,8 @@ def claim_licence(licences: Mapping[str, int], unjudged: int = 0) -> Claim:
         unjudged: images among them whose rights no policy judged; with any, none is claimed.
     """
     if unjudged:
-        return _none(
-            f"No licence can be claimed: no policy judged the rights of {unjudged} images."
-        )
+        whose = f"{unjudged} images whose rights no policy judged"
+        return _none(f"No licence can be claimed for what was made from {whose}.")
     if not licences:
         return _none("The licences of the training images are not recorded.")
     asked = {id for id in licences if not set(kinds_of(id)) <= FREE}

@@ -58,7 +58,8 @@ class ShardSet:
             found.append(f"{len(skipped)} images left out, such as {key}: {why}")
         if rights := self.rights:
             found.append(rights)
-        return [f"{self.shards}: {sentence}" for sentence in found]
+        path = str(self.shards)
+        return [said if said.startswith(path) else f"{path}: {said}" for said in found]
 
     @property
     def rights(self) -> str | None:
