@@ -181,7 +181,7 @@ def test_photographs_come_upright_in_srgb_and_without_transparency(tmp_path):
 
 
 def test_what_is_not_used_is_said_once_with_names_and_logged(tmp_path, quick):
-    odd = [("silent", square("red", 20), ""), ("broken", b"no image", "a broken one")]
+    odd = [("silent", square("red", 20), ""), ("broken", square("red", 1)[:70], "cut off")]
     about = {"silent": {"caption": None}}
     where = write_tar(tmp_path / "own.tar", [*squares(6), *odd, ("alone", b"", "of none")], about)
     run, progress = tmp_path / "run", RecordedProgress()
