@@ -1,6 +1,8 @@
 """Captions and images of Hugging Face data: what the library writes, and what others do."""
 
 import io
+import json
+import os
 import re
 import shutil
 from collections.abc import Sequence
@@ -326,7 +328,7 @@ def test_downloads_that_failed_are_no_images(tmp_path: Path):
         assert found.named["failed downloads"] == ["000", "002"]
         (record,) = records_of(tmp_path / name)
         assert record.data == ((images and png("red")) or None)
-        said = ("images not at hand, only named in tables (1): 001",)
+        said = ("images not at hand, since the table does not hold them (1): 001",)
         assert found.remarks == (() if images else said)
 
 
@@ -436,6 +438,54 @@ def test_images_are_read_a_few_at_a_time(tmp_path: Path):
             assert record.data is not None
             most = max(most, pa.total_allocated_bytes() - before)
         assert most < 40 << 20, name
+
+
+def test_what_is_odd_costs_itself_and_is_named(tmp_path: Path):
+    """Each beside a good file: an empty one, broken ones, a table without rows, an odd name."""
+    good = pa.table({"image": [png("red")], "text": ["a dog"]})
+    parquet.write_table(good, tmp_path / "good.parquet")
+    whole = (tmp_path / "good.parquet").read_bytes()
+    parquet.write_table(good.slice(0, 0), tmp_path / "none.parquet")
+    for name, data in [
+        ("cut.parquet", whole[:-9]), ("cut.arrow", b"ARROW1 and no more"), ("empty.arrow", b""),
+        (os.fsdecode(b"\xff.parquet"), whole),
+    ]:  # fmt: skip
+        (tmp_path / name).write_bytes(data)
+    for _ in range(2):  # counted, and kept
+        found = opened(tmp_path)
+        assert (found.images, found.left_out, len(found.incomplete)) == (1, {}, 4)
+        assert all("cannot be read in full" in one for one in found.incomplete)
+
+
+def test_linked_folders_are_entered_once(tmp_path: Path):
+    (tmp_path / "set" / "more").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    made = pa.table({"image": [png("red")], "text": ["a dog"]})
+    for folder in ("set/more", "elsewhere"):
+        parquet.write_table(made, tmp_path / folder / "a.parquet")
+    for name, target in [("up", "set"), ("again", "set/more"), ("there", "elsewhere")]:
+        (tmp_path / "set" / name).symlink_to(tmp_path / target)
+    assert opened(tmp_path / "set").images == 2
+
+
+def test_a_state_names_files_of_its_own_folder_alone(tmp_path: Path):
+    made = pa.table({"text": ["a dog"]})
+    write_table(made, tmp_path / "secret.arrow", 1)
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "dataset_info.json").write_text("{}")
+    state = {"_data_files": [{"filename": "../secret.arrow"}]}
+    (tmp_path / "set" / "state.json").write_text(json.dumps(state))
+    assert error_of(tmp_path / "set").endswith("set/secret.arrow: data file is missing")
+
+
+def test_parts_are_read_in_other_processes_alike(tmp_path: Path):
+    for n in range(3):
+        made = pa.table({"image": [png("red")], "text": [f"a dog {n}"]})
+        parquet.write_table(made, tmp_path / f"{n}.parquet")
+    (tmp_path / "beside.png").write_bytes(png("red"))
+    found = index.open_index(find_corpus(tmp_path), jobs=2)
+    assert found.images == 3
+    assert found.named == {"files beside the tables, which alone are read": ["beside.png"]}
 
 
 def png(colour: str) -> bytes:

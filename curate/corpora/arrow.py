@@ -42,7 +42,7 @@ def _read_errors() -> Iterator[None]:
 
     try:
         yield
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, UnicodeError) as error:
         raise BrokenFileError(error) from None
 
 

@@ -16,7 +16,7 @@ from curate.corpora.records import ImageRecord
 
 GOT = "success"  # what img2dataset's column `status` says of an image that it got
 _SEVERAL_LINES = "texts of several lines, a caption a line; --captions whole makes each one caption"
-_NOT_AT_HAND = "images not at hand, only named in tables"
+_NOT_AT_HAND = "images not at hand, since the table does not hold them"
 Said = tuple[int, list[str], tuple[str, ...], Mapping[str, Any]]  # number, keys, captions, values
 
 
@@ -104,7 +104,7 @@ class DataFile:
     ) -> Iterator[Said]:
         """The rows that are images; the others are left out, by reason and name."""
         table, cuts = self.table, LineCuts()
-        counts: Iterator[int | None] = repeat(None)
+        counts: Iterator[int] = repeat(1)
         if table.several_images and table.image not in columns:
             counts = iter(table.image_counts())
         for (number, values), count in zip(table.rows(columns, wanted), counts, strict=False):
@@ -112,11 +112,13 @@ class DataFile:
             if table.status and values[table.status] != GOT:
                 notes.leave_out("failed downloads", key)
                 continue
-            if count is None:
-                count = len(_cells(values, table.image)) if table.image in columns else 1
+            if table.image is not None and table.image in columns:
+                count = _count(values[table.image])
             keys = [key] if count < 2 else [f"{key}/{place}" for place in range(count)]
             if count > 1:
                 notes.remark("rows with several images, each with all captions of its row", key)
+            if table.several_images and not count:
+                notes.remark(_NOT_AT_HAND, key)
             if table.image is None and not self.names_files:
                 notes.remark(_NOT_AT_HAND, key)
             yield number, keys, self._said(key, values, notes, cuts), values
@@ -175,6 +177,11 @@ class DataFile:
                 if place.is_file() and place.resolve().is_relative_to(self.root.resolve()):
                     return place
         return None
+
+
+def _count(cell: object) -> int:
+    """How many images a cell holds, of a column of them or of lists of them."""
+    return len(cell) if isinstance(cell, list) else cell is not None
 
 
 def _cells(values: Mapping[str, Any], column: str | None) -> Sequence[object]:

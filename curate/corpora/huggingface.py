@@ -128,12 +128,12 @@ def _partition(file: DataFile, prefix: str) -> Partition:
 
 def _read_captions(file: DataFile, prefix: str, notes: ReadNotes) -> Iterator[ImageCaptions]:
     """The images of a file; if it breaks, those before, and a sentence."""
-    silent = True
+    rows = captions = 0
     with _told(file, notes):
         for key, said in file.captions(notes):
-            silent = silent and not said
+            rows, captions = rows + 1, captions + len(said)
             yield prefix + key, said
-        if silent:
+        if rows and not captions:
             notes.silent.append(f"{file.name} holds no caption")
 
 
@@ -216,13 +216,19 @@ def _holds_or_names_images(file: DataFile) -> bool:
 
 
 def _walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
-    """Each folder with the names of its files, hidden ones not among them."""
+    """Each folder, linked ones once, with the names of its files, hidden ones not among them."""
 
     def refuse(error: OSError) -> None:
         problem = f"cannot be listed ({error.strerror})"
         raise InputError(error.filename, problem, fix="correct its permissions")
 
-    for place, folders, names in os.walk(folder, onerror=refuse):
+    entered = set()
+    for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        status = Path(place).stat()
+        if (status.st_dev, status.st_ino) in entered:
+            folders.clear()
+            continue
+        entered.add((status.st_dev, status.st_ino))
         folders[:] = sorted(n for n in folders if not n.startswith((".", "_")))
         yield place, sorted(n for n in names if not n.startswith((".", "_")))
 
@@ -231,7 +237,8 @@ def _data_files(place: Path, names: Sequence[str]) -> list[Path]:
     """The data files that lie in a folder, or should."""
     arrow = [n for n in names if n.endswith(".arrow") and not n.startswith("cache-")]
     if _STATE in names and (arrow or "dataset_info.json" in names):
-        return [place / entry["filename"] for entry in _read_json(place / _STATE, "_data_files")]
+        listed = _read_json(place / _STATE, "_data_files")
+        return [place / Path(str(one["filename"])).name for one in listed if "filename" in one]
     tables = [n for n in names if n.lower().endswith(".parquet")]
     ours = [n for n in tables if n == "manifest.parquet" and is_manifest(place / n)]
     found = [place / name for name in [*arrow, *tables] if name not in ours]

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 NO_CAPTION = "images without caption"  # a reason
+MOST_SHOWN = 300  # characters of a name
 MOST_NAMED = 5  # of what is not used for one reason, that are named in a sentence
 
 
@@ -55,7 +56,7 @@ class ReadNotes:
     def _name(self, reason: str, name: str) -> None:
         names = self.named.setdefault(reason, [])
         if name and (self.most is None or len(names) < self.most):
-            names.append(name)
+            names.append(name if len(name) <= MOST_SHOWN else f"{name[:MOST_SHOWN]}…")
 
     def add(self, other: "ReadNotes") -> None:
         """Take over what another reader has to say."""

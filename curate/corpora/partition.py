@@ -29,7 +29,7 @@ class Partition:
         Raises:
             InputError: a file cannot be read.
         """
-        whole = hashlib.sha256(f"{self.salt}\0{self.digest}".encode())
+        whole = hashlib.sha256(f"{self.salt}\0{self.digest}".encode("utf-8", "surrogateescape"))
         for path in () if self.digest else self.files:
             try:
                 whole.update(bytes.fromhex(file_sha256(path)))
