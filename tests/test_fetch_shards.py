@@ -286,7 +286,11 @@ def test_a_record_that_denies_training_is_left_out_by_name(tmp_path: Path):
 
     allow = {"decision": "allow", "reasons": []}
     said = [allow, {"decision": "deny"}, {"decision": "hold"}, None, "allow", {"decision": ["x"]}]
-    members: list[tuple[str, bytes | str]] = [("9.jpg", encoded(noise(9))), ("9.txt", "a fox")]
+    members: list[tuple[str, bytes | str]] = [
+        ("8.jpg", encoded(noise(8))),
+        ("8.json", '{"train": {"deci'),
+    ]
+    members += [("9.jpg", encoded(noise(9))), ("9.txt", "a fox")]
     for n, one in enumerate(said):
         members += [
             (f"{n}.jpg", encoded(noise(n))),
@@ -297,13 +301,14 @@ def test_a_record_that_denies_training_is_left_out_by_name(tmp_path: Path):
 
     rows, told = fetched(tmp_path / "d", tmp_path / "x.tar", license="CC0-1.0")
 
-    assert [r.file_name for r in rows] == ["x.tar/0"]
+    rows.sort(key=lambda row: str(row.file_name))
+    assert [(r.file_name, r.license_by) for r in rows] == [("x.tar/0", "user"), ("x.tar/9", "user")]
     whose = "images whose record says"
     assert (
         told
         == [
             f"{whose} no verdict on training (3): x.tar/3.jpg, x.tar/4.jpg, x.tar/5.jpg",
-            f"{whose} nothing, beside records of ours that do (1): x.tar/9.jpg",
+            f"{whose} nothing that can be read, beside records of ours (1): x.tar/8.jpg",
             f"{whose} train: deny (1): x.tar/1.jpg",
             f"{whose} train: hold (1): x.tar/2.jpg",
             "1 of 1 images have no caption: their names are used",

@@ -63,7 +63,7 @@ LABELS = "class numbers (.cls), which are no captions"
 FURTHER = "further images of a sample, without a text of their own"
 LINKS = "links in tars, not followed"
 HIDDEN = "hidden members of tars"
-NO_RECORD = "nothing, beside records of ours that do"
+BROKEN_RECORD = "nothing that can be read, beside records of ours"
 OTHERS = "members of tars that are neither images nor captions"
 # columns with captions; a title is one where nothing else is said of an image
 _CAPTIONS = tuple(name for name in CAPTION_COLUMNS if name not in FACT_COLUMNS["title"])
@@ -102,6 +102,7 @@ class _Sample:
     # offset, size, why it is of no use
     texts: list[_Said] = field(default_factory=list)
     ours: bool = False  # it has a record of ours
+    broken: bool = False  # it has one that is no JSON object, or cannot be read
     denied: str | None = None  # what that says instead of train: allow
 
 
@@ -153,8 +154,8 @@ class TarReading:
                 last[0].images.pop(last[1], None)
             self._break(str(error) or type(error).__name__)
         if any(sample.ours for sample in self._samples):
-            for sample in self._samples:  # whoever lost its record may not be what is said of it
-                sample.denied = sample.denied or (None if sample.ours else NO_RECORD)
+            for sample in self._samples:  # nobody knows what was not allowed
+                sample.denied = sample.denied or (BROKEN_RECORD if sample.broken else None)
         found = [image for sample in self._samples for image in self._images_of(sample)]
         found.sort(key=lambda image: image.offset)
         seen: set[str] = set()
@@ -190,6 +191,8 @@ class TarReading:
         elif kind in TEXT_ENDINGS or kind in JSON_ENDINGS or kind == LABEL_ENDING:
             if member.size > MAX_TEXT_BYTES:
                 self.notes.leave_out(LONG_TEXT, self._named(name))
+                sample = self._sample(f"{folder}{slash}{start}", ending)
+                sample.broken |= kind in JSON_ENDINGS
                 return None
             stream.seek(member.offset_data)
             data = stream.read(member.size)
@@ -228,6 +231,7 @@ class TarReading:
             record = None
         if not isinstance(record, dict):
             self.notes.leave_out(NOT_JSON, self._named(name))
+            sample.broken = True
             return []
         if carries_verdict(record):
             sample.ours = True

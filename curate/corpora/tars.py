@@ -27,11 +27,11 @@ from curate.corpora.tar_samples import (
     is_compressed,
     open_stream,
 )
+from curate.corpora.walk import is_tar
 from curate.errors import InputError
 from curate.formats.shards import list_tars, read_index
 from curate.formats.verdicts import is_indexed, stale_in
 
-TAR_NAME = re.compile(r"\.(tar(\.(gz|bz2|xz|zst|lz4))?|tgz|tbz2?|txz|tzst)$", re.IGNORECASE)
 MAX_TARS = 100_000  # that a pattern may name
 PARTITION_BYTES = 1 << 30  # bytes of consecutive tars that are counted together
 BESIDE = "files beside the tars"
@@ -131,7 +131,7 @@ def find_tars(
     """
     if path.is_dir():
         return _in_folder(path, whole, without)
-    if not TAR_NAME.search(path.name):
+    if not is_tar(path.name):
         return None
     if path.exists():
         return ForeignTars(path, (path,), whole, path.parent)
@@ -170,7 +170,7 @@ def is_img2dataset_files(folder: Path) -> bool:
 def _in_folder(path: Path, whole: bool, without: Path | None) -> ForeignTars | None:
     skip = without.resolve() if without else None
     listed = _list_files(path, skip)
-    tars = [path / n for n in listed if TAR_NAME.search(n) and not _is_hidden(n)]
+    tars = [path / n for n in listed if is_tar(n) and not _is_hidden(n)]
     if not tars:
         return None
     images = (name for name in listed if Path(name).suffix.lower() in IMAGE_SUFFIXES)

@@ -14,7 +14,10 @@ from curate.errors import InputError
 from curate.formats.shards import INDEX_NAME
 
 TABLE_ENDINGS = (".parquet", ".arrow")
-TAR_ENDINGS = (".tar", ".tar.gz", ".tgz")
+TAR_ENDINGS = (
+    *(".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz"),
+    *(".tar.zst", ".tzst", ".tar.lz4"),  # not read, but named
+)
 _OURS = {"manifest.parquet", "journal.jsonl"}  # of a dataset folder
 _SAVED = {"dataset_info.json", "dataset_dict.json", "state.json"}  # that `datasets` writes
 _LARGEST = (1 << 63) - 1  # number in an array
