@@ -14,14 +14,18 @@ from importlib import import_module
 from inspect import signature
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as parquet
 import pytest
 import typer
+from webdataset.writer import TarWriter
 
 from curate.captions.clean import caption
 from curate.commands.build import build_dataset
 from curate.dataset.folder import USUAL_SETTINGS
 from curate.images.dedup import find_duplicates
 from curate.shards.pack import pack
+from tests.drawings import drawing, write_shards
 from tests.pictures import photograph
 
 ROOT = Path(__file__).parent.parent
@@ -128,7 +132,56 @@ def _damage_shard() -> None:
     Path("d/shards/train-000000.tar").write_bytes(b"x")
 
 
+def _make_tars() -> None:
+    """A folder with a tar of images, as webdataset's writer lays it out."""
+    Path("tars").mkdir()
+    image = Path("pictures/fox.png").read_bytes()
+    with TarWriter("tars/000.tar") as tar:
+        tar.write({"__key__": "fox", "png": image, "txt": b"a red fox"})
+
+
+def _make_parquet() -> None:
+    """A Hugging Face folder with one image."""
+    Path("hf").mkdir()
+    image = {"bytes": Path("pictures/fox.png").read_bytes(), "path": "fox.png"}
+    parquet.write_table(pa.table({"image": [image], "text": ["a red fox"]}), "hf/train.parquet")
+
+
 SCENARIOS = {
+    "shards without captions": Scenario(
+        "vocab-gaps prompts.txt --data s",
+        (
+            FETCH,
+            "check --data d",
+            lambda: write_shards(Path("s"), [("a", drawing("red", "circle"), [])]),
+        ),
+        fill={"DIR": "d"},
+        ends="informs",
+    ),
+    "folder without captions": Scenario(
+        "vocab-gaps prompts.txt --data pictures",
+        (_keep_nameless,),
+        fill={"ID": "CC0-1.0"},
+        ends="informs",
+        skip=("curate fetch openverse",),
+    ),
+    "no such folder": Scenario(
+        "fetch folder gone --data d", fill={"DIR": "pictures"}, ends="informs"
+    ),
+    "no such tars": Scenario(
+        "fetch shards gone --data d", (_make_tars,), fill={"DIR": "tars"}, ends="informs"
+    ),
+    "no tars": Scenario(
+        "fetch shards empty --data d",
+        (_make_tars, lambda: Path("empty").mkdir()),
+        fill={"DIR": "tars"},
+        ends="informs",
+        skip=("curate fetch folder",),  # or that, as in "no such folder"
+    ),
+    "no such table": Scenario(
+        "fetch hf gone --data d", (_make_parquet,), fill={"PATH": "hf"}, ends="informs"
+    ),
+    "no table": Scenario("fetch hf pictures --data d", ends="informs"),
     "no dataset": Scenario("status --data d", fill={"DIR": "pictures"}),
     "not checked": Scenario("explain fox --data d", (FETCH,)),
     "not captioned": Scenario("explain fox --data d", (FETCH, "check --data d")),
@@ -297,7 +350,7 @@ def test_what_is_printed_works_when_typed(
 PARSED = "only parsed: "  # and why
 NETWORK = f"{PARSED}it asks a server"
 TRAINS = f"{PARSED}it trains for long; tests of the trainer type it with small settings"
-OTHERS = f"{PARSED}tests of its own room provoke and type it"
+EXPORT = f"{PARSED}it is about a trained model; tests of exporting provoke it"
 COMMANDS = {
     "commands/advice.py: curate check": f"{PARSED}only rows of online sources have evidence",
     "commands/advice.py: curate explain …": "a copy",
@@ -315,13 +368,13 @@ COMMANDS = {
     "commands/remove.py: curate remove --undo": f"{PARSED}of images that only look alike",
     "commands/remove.py: curate remove": "no reason",
     "commands/status.py: curate check --policy …": "policy changed",
-    "corpora/corpus.py: curate caption --data DIR": OTHERS,
+    "corpora/corpus.py: curate caption --data DIR": "shards without captions",
     "corpora/corpus.py: curate … --data …": "all held",
-    "corpora/corpus.py: curate pack --data DIR": OTHERS,
-    "corpora/corpus.py: curate fetch … …": OTHERS,
-    "corpora/folder.py: curate fetch folder DIR": OTHERS,
-    "corpora/tars.py: curate fetch folder DIR": OTHERS,
-    "corpora/tars.py: curate fetch shards DIR": OTHERS,
+    "corpora/corpus.py: curate pack --data DIR": "shards without captions",
+    "corpora/corpus.py: curate fetch … …": "folder without captions",
+    "corpora/folder.py: curate fetch folder DIR": "no such folder",
+    "corpora/tars.py: curate fetch folder DIR": "no tars",
+    "corpora/tars.py: curate fetch shards DIR": "no such tars, no tars",
     "coverage/judge.py: curate fetch openverse --query …": NETWORK,
     "dataset/folder.py: curate fetch folder DIR": "no dataset",
     "dataset/manifest.py: curate fetch folder DIR": f"{PARSED}it must vanish while it is read",
@@ -340,29 +393,28 @@ COMMANDS = {
     "shards/pack.py: curate …": "pack unchecked, pack uncaptioned, pack held, own words",
     "sources/__init__.py: curate sources list": "no such source",
     "sources/contact.py: curate sources contact you@example.org": "broken contact",
-    "sources/huggingface.py: curate fetch hf PATH": OTHERS,
-    "sources/huggingface.py: curate fetch shards images": OTHERS,
-    "sources/huggingface.py: curate fetch … …": OTHERS,
+    "sources/huggingface.py: curate fetch hf PATH": "no such table",
+    "sources/huggingface.py: curate fetch shards images": f"{PARSED}img2dataset has to fetch first",
+    "sources/huggingface.py: curate fetch … …": "no table",
     "sources/terms.py: curate fetch openverse --query …": NETWORK,
     "sources/terms.py: curate fetch … --help": "nothing to accept",
     "sources/terms.py: curate sources accept … --basis TEXT": "terms",
     "sources/terms.py: curate sources contact ADDRESS": NETWORK,
-    "train/data/dataset.py: curate caption --data …": OTHERS,
+    "train/data/dataset.py: curate caption --data …": f"{PARSED}of shards changed by hand",
     "train/data/ownership.py: curate build --data …": "nothing to train on",
     "train/data/ownership.py: curate fetch folder DIR --license LICENCE --data …": (
         "nothing to train on"
     ),
-    "train/publish/export.py: curate check --policy POLICY": OTHERS,
-    "train/publish/export.py: curate pack": OTHERS,
-    "train/publish/export.py: curate vocab-gaps PROMPTS --json FILE.json": OTHERS,
-    "train/publish/export.py: train export … --out … --rights-basis 'WHY YOU MAY'": OTHERS,
-    "train/publish/export.py: train verify CHECKPOINT --word WORD --shards DIR": OTHERS,
+    "train/publish/export.py: curate check --policy POLICY": EXPORT,
+    "train/publish/export.py: curate pack": EXPORT,
+    "train/publish/export.py: curate vocab-gaps PROMPTS --json FILE.json": EXPORT,
+    "train/publish/export.py: train export … --out … --rights-basis 'WHY YOU MAY'": EXPORT,
+    "train/publish/export.py: train verify CHECKPOINT --word WORD --shards DIR": EXPORT,
     "train/sampling/sampler.py: train finetune --init … --shards DIR --out NEW": TRAINS,
 }
 MENTIONS = {  # a command is spoken of, and not to be typed as it stands
     "commands/license.py: curate license",
     'commands/license.py: curate license "CC BY-SA 4.0"',
-    "corpora/corpus.py: curate vocab-gaps",
     "corpora/layout.py: curate fetch hf",
     "corpora/layout.py: curate fetch shards",
     "export/export.py: curate …",
