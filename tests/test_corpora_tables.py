@@ -416,8 +416,10 @@ def test_captions_of_a_further_column_are_named_and_serve_where_the_first_is_emp
             {"license_text": "Attribution License", "author": "Ann"},
         ),
         (  # boorus'
-            {"tag_string": "1girl white_dog", "tag_string_artist": "ann", "source": "https://s"},
-            {"tags": ("1girl", "white_dog"), "author": "ann", "page_url": "https://s"},
+            {"tag_string": "1girl white_dog", "tag_string_artist": "ann", "source": "https://s",
+             "rating": "q"},
+            {"tags": ("1girl", "white_dog"), "author": "ann", "page_url": "https://s",
+             "mature": True},
         ),
         ({"tags": {"general": ["dog"], "artist": ["ann"]}}, {"tags": ("dog", "ann")}),
         (  # img2dataset's
@@ -497,6 +499,21 @@ def test_what_kohyas_scripts_write(tmp_path: Path):
     assert rows["/data/a.png"].captions == ("a dog",)
     assert rows["/data/a.png"].facts == {"tags": ("1girl", "solo")}
     assert rows["b"].captions == ("1girl, hat",)  # kohya trains on tags where no caption is
+
+
+def test_files_without_endings_may_be_called_like_columns(tmp_path: Path):
+    said = {"image": {"caption": "a dog"}, "title": {"tags": "hat"}, "b": {"caption": "a cat"}}
+    file = written(tmp_path / "meta.json", json.dumps(said))
+
+    assert metadata_of(file) == {"image": ("a dog",), "title": ("hat",), "b": ("a cat",)}
+
+
+def test_a_document_on_one_line_may_be_long(tmp_path: Path):
+    said = {f"{n}.png": f"a dog number {n}" for n in range(40_000)}
+    file = written(tmp_path / "captions.json", json.dumps(said))
+
+    assert file.stat().st_size > rows.MAX_LINE_BYTES
+    assert len(metadata_of(file)) == len(said)
 
 
 def test_coco_captions(tmp_path: Path):

@@ -43,18 +43,21 @@ FACT_COLUMNS: Mapping[str, Sequence[str]] = {
     ),
     "author_url": ("author_url", "creator_url", "artist_url", "user_url"),
     "page_url": (
-        *("page_url", "source_url", "permalink", "post_url", "page", "link", "source", "url"),
+        *("page_url", "source_url", "permalink", "post_url", "page", "link", "source"),
+        *("flickr_url", "url", "coco_url"),
     ),
     "ai_generated": ("ai_generated", "is_ai", "is_ai_generated"),
-    "mature": ("mature", "is_mature", "nsfw", "over_18"),
+    "mature": ("mature", "is_mature", "nsfw", "over_18", "rating"),
 }
 _NAME_KEYS = ("name", "full_name", "realname", "username", "title", "id")  # in an object
 _URL_KEYS = ("url", "permalink", "profile_url", "profileurl", "href", "link")
 _SIGNS_IN_NAMES = re.compile(r"[\s-]+")
 _WRITTEN_LIST = re.compile(r"\[\s*(['\"]).*['\"]\s*\]\s*", re.DOTALL)
-_TRUTH = {"true": True, "yes": True, "1": True, "nsfw": True} | dict.fromkeys(
-    ("false", "no", "0", "", "sfw", "unlikely"), False
-)
+_TRUTH = {  # of flags, and of what boorus rate
+    **dict.fromkeys(("true", "yes", "1", "nsfw", "e", "explicit", "q", "questionable"), True),
+    **dict.fromkeys(("false", "no", "0", "sfw", "unlikely"), False),
+    **dict.fromkeys(("g", "general", "s", "safe", "sensitive"), False),
+}
 
 
 CAPTION_CHOICES = ("lines", "whole")  # what a text of several lines is: as many captions, or one

@@ -139,7 +139,8 @@ def _document_rows(
             yield from coco
             return
         inner = _rows_of_columns(document, known) or _inner_list(document)
-        if inner is None and find_column(document, known):
+        by_name = all(isinstance(value, dict) for value in document.values())
+        if inner is None and find_column(document, known) and not by_name:
             yield str(path), document
             return
         if inner is None:
@@ -168,13 +169,19 @@ def _rows_of_columns(document: Mapping[str, Any], known: Sequence[str]) -> list[
             for one, fit in zip(data, fits, strict=True)
         ]
     columns = list(document.values())
-    if find_column(document, known) and columns and all(isinstance(c, dict) for c in columns):
-        keys = dict.fromkeys(key for column in columns for key in column)
-        return [{n: c[key] for n, c in document.items() if key in c} for key in keys]
+    if find_column(document, known) and _is_table_of_columns(columns, known):
+        return [{n: column[key] for n, column in document.items()} for key in columns[0]]
     together = find_column(document, KEY_COLUMNS) and len(columns) > 1
     if together and all(isinstance(c, list) and len(c) == len(columns[0]) for c in columns):
         return [dict(zip(document, row, strict=True)) for row in zip(*columns, strict=True)]
     return None
+
+
+def _is_table_of_columns(columns: Sequence[Any], known: Sequence[str]) -> bool:
+    """Whether objects are columns by the number of the row, and not rows by the name of a file."""
+    return all(isinstance(c, dict) for c in columns) and all(
+        c.keys() == columns[0].keys() and not find_column(c, (*known, "tags")) for c in columns
+    )
 
 
 def _inner_list(document: Mapping[str, Any]) -> list[Any] | None:
@@ -254,8 +261,6 @@ def _join_coco(
                 broken.leave_out(place, "its caption is no text")
         if isinstance(image.get("license"), str | int):
             row["license"] = terms.get(image["license"], image["license"])
-        if isinstance(image.get("flickr_url"), str):
-            row.setdefault("page_url", image["flickr_url"])
         yield where, row | {"captions": captions}
     for left in said.values():
         for place, _ in left:
