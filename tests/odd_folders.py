@@ -62,6 +62,8 @@ FOLDERS = (
 )
 CAPTION_FIELDS = ("text", "caption", "Caption", " prompt", "TEXT ", "captions", "description")
 NAME_FIELDS = ("file_name", "filename", "File Name", "path", "image")
+# metadata told by the endings of the images that are named in it
+TOLD_BY_ENDINGS = ("captions.txt", "captions_train2017.json", "annotations.json")
 KINDS = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "gif": "GIF", "bmp": "BMP"}
 LETTERS = {  # encoding -> a word that is written differently in it than in UTF-8
     "cp1252": "café",
@@ -403,8 +405,8 @@ def _rows(made: OddFolder, file: str) -> Iterator[tuple[str, str]]:
         sorted(made.images), min(len(made.images), made.chance.randint(1, 4))
     )
     for image in chosen:
-        if file == "captions.txt" and image.rpartition(".")[2].lower() not in KINDS:
-            continue  # its lines are told by the endings of images
+        if file in TOLD_BY_ENDINGS and image.rpartition(".")[2].lower() not in KINDS:
+            continue
         made.unnamed.discard(image)
         yield _written(made, image, file), made.words(file, image)
     if made.chance.random() < 0.4:

@@ -1,11 +1,17 @@
 """Folders of images: every caption is used or named, by `vocab-gaps` as by `fetch folder`."""
 
+import json
 import os
+import pickle
+import shlex
+import subprocess
+import unicodedata
 from pathlib import Path
 
 import pytest
 from odd_folders import OddFolder, odd_folder
 from recorded_progress import RecordedProgress
+from servers import image_bytes
 
 from curate.captions.clean import captions_for
 from curate.corpora.folder import ImageFolder
@@ -96,3 +102,207 @@ def test_fetch_takes_the_captions_that_are_counted(tmp_path: Path, seed: int):
         assert row.texts == written
         told = tuple(one.text for one in captions_for(row, per_image=max(4, len(written))))
         assert record.captions[len(written) :] == told[len(written) :]
+
+
+def folder_of(root: Path, files: dict[str, bytes | str | dict[str, object] | None]) -> ImageFolder:
+    """A folder with these files; None stands for an image, an object for JSON."""
+    for number, (name, data) in enumerate(files.items()):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if data is None:
+            data = image_bytes(number, kind="JPEG" if name.lower().endswith("jpg") else "PNG")
+        data = json.dumps(data) if isinstance(data, dict) else data
+        path.write_bytes(data.encode() if isinstance(data, str) else data)
+    return ImageFolder(root)
+
+
+@pytest.mark.parametrize(
+    ("image", "caption"),
+    [
+        ("10_sks dog/0.png", "sks dog"),
+        ("10_sks dog/ice_dragon.png", "sks dog"),  # as kohya's scripts have it
+        ("dogs/IMG_2041.png", "dogs"),
+        ("dogs/ice_dragon.png", "ice dragon"),  # its own name says more
+        ("dogs/images/0.png", "dogs"),
+        ("train/001/0.png", None),
+        ("ice_dragon.png", "ice dragon"),
+        ("0.png", None),
+    ],
+)
+def test_a_name_is_a_caption_where_none_is_written(tmp_path: Path, image: str, caption: str | None):
+    reader = folder_of(tmp_path / "in", {image: None})
+    records, notes = read(reader)
+    assert records[image].captions == ((caption,) if caption else ())
+    assert count(reader) == {image: records[image].captions}
+    said = [s for s in notes.sentences() if "without a written caption" in s]
+    assert bool(said) == bool(caption)
+    assert caption is None or caption in said[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "captions"), [("10_mage", ("mage",)), ("mages", ()), ("10_images", ())]
+)
+def test_the_folder_that_is_named_counts_if_its_name_has_repeats(tmp_path, name, captions):
+    reader = folder_of(tmp_path / name, {"0.png": None})
+    assert read(reader)[0]["0.png"].captions == captions
+
+
+def test_a_written_caption_comes_before_every_name(tmp_path: Path):
+    files = {"10_sks dog/a.png": None, "10_sks dog/a.txt": "a dog", "10_sks dog/b.png": None}
+    records, _ = read(folder_of(tmp_path, {**files, "10_sks dog/b.txt": "\n"}))
+    assert records["10_sks dog/a.png"].captions == ("a dog",)
+    assert records["10_sks dog/a.png"].facts == {}
+    assert records["10_sks dog/b.png"].captions == ("sks dog",)
+    assert records["10_sks dog/b.png"].facts == {"title": "sks dog"}
+
+
+def test_json_beside_an_image_says_what_downloaders_write(tmp_path: Path):
+    told = {
+        "title": "First snow",
+        "tags": ["snow", "white field"],
+        "author": {"id": 3, "name": "Ida"},
+        "license": "CC-BY-4.0",
+    }
+    (record,) = read(folder_of(tmp_path, {"17.png": None, "17.png.json": told}))[0].values()
+    assert record.facts["author"] == "Ida" and record.facts["license_text"] == "CC-BY-4.0"
+    assert record.facts["title"] == "First snow"
+    assert record.facts["tags"] == ("snow", "white field")
+    assert record.captions[0] == "First snow"
+    assert record.made == len(record.captions), "what is made of titles is not written"
+    assert "white field" in record.captions[1]
+
+
+def test_all_that_stands_beside_an_image_is_used_in_one_order(tmp_path: Path):
+    files = {
+        "a.png": None,
+        "a.json": {"caption": "four"},
+        "a.caption": "three",
+        "a.png.txt": "two",
+        "a.txt": "one",
+        "metadata.csv": "file_name,text\na.png,zero\n",
+    }
+    (record,) = read(folder_of(tmp_path, files))[0].values()
+    assert record.captions == ("zero", "two", "one", "three", "four")
+
+
+def test_letters_composed_otherwise_and_other_case_are_the_same_name(tmp_path: Path):
+    nfd = unicodedata.normalize("NFD", "schn\u00e9e")
+    files = {"schn\u00e9e.png": None, f"{nfd}.txt": "snow", "A.PNG": None, "a.Txt": "a boat"}
+    records, notes = read(folder_of(tmp_path, files))
+    assert records["schn\u00e9e.png"].captions == ("snow",)
+    assert records["A.PNG"].captions == ("a boat",)
+    assert notes.sentences() == []
+
+
+def test_files_that_differ_by_case_alone_are_two(tmp_path: Path):
+    files = {"a.png": None, "A.png": None, "a.txt": "small", "A.txt": "large"}
+    records, _ = read(folder_of(tmp_path, files))
+    assert records["a.png"].captions == ("small",) and records["A.png"].captions == ("large",)
+
+
+def test_a_text_of_two_images_is_of_both_and_that_is_said(tmp_path: Path):
+    reader = folder_of(tmp_path, {"a.png": None, "a.jpg": None, "a.txt": "a boat"})
+    records, notes = read(reader)
+    assert {record.captions for record in records.values()} == {("a boat",)}
+    assert notes.sentences() == [
+        "texts beside several images, used for each (1): a.txt (a.jpg, a.png)"
+    ]
+
+
+def test_other_formats_are_named_with_the_command_that_converts_them(tmp_path: Path):
+    gif = image_bytes(1, kind="GIF")
+    root = tmp_path / "my images"
+    reader = folder_of(root, {"a.gif": gif, "a.txt": "a boat", "sub/b.GIF": gif, "c.png": None})
+    records, notes = read(reader)
+    assert records["a.gif"].reason == "not-an-image:GIF" and records["a.gif"].captions == ()
+    assert notes.named["captions of what is no image that can be taken"] == ["a.txt"]
+    (command, other) = [s.partition(": ")[2] for s in notes.remarks if "magick" in s]
+    words = shlex.split(command)
+    assert words[:4] == ["find", str(root), "-name", "*.GIF"]
+    convert = ["-exec", "magick", "mogrify", "-format", "png", "{}", "+"]
+    assert words[4:] == convert and shlex.split(other)[3] == "*.gif"
+    found = subprocess.run([*words[:4]], capture_output=True, text=True, check=True).stdout
+    assert found.splitlines() == [f"{root}/sub/b.GIF"]
+
+
+def test_an_image_converted_to_png_takes_the_text_of_its_original(tmp_path: Path):
+    gif = image_bytes(1, kind="GIF")
+    records, notes = read(folder_of(tmp_path, {"a.gif": gif, "a.txt": "a boat", "a.png": None}))
+    assert records["a.png"].captions == ("a boat",)
+    assert notes.left_out == {} and notes.remarks == []
+
+
+def test_data_of_another_kind_is_named_with_the_command_that_takes_it(tmp_path: Path):
+    files: dict[str, bytes | str | dict[str, object] | None] = {
+        "a_boat.png": None,
+        "set/dataset_info.json": "{}",
+        "set/data.arrow": b"any",
+        "tars/000.tar": b"any",
+        "tars/001.tar": b"any",
+        "ours/manifest.parquet": b"any",
+        "ours/store/ab/abc": b"any",
+    }
+    _, notes = read(folder_of(tmp_path, files))
+    assert notes.named["datasets in the folder, each to be taken by itself"] == [
+        f"tars/000.tar (curate fetch shards {tmp_path}/tars)",
+        f"tars/001.tar (curate fetch shards {tmp_path}/tars)",
+        f"ours (--data {tmp_path}/ours)",
+        f"set (curate fetch hf {tmp_path}/set)",
+    ]
+
+
+def test_a_linked_folder_is_entered_once_and_loops_are_cut(tmp_path: Path):
+    folder_of(tmp_path / "elsewhere", {"a.png": None, "a.txt": "a red boat"})
+    reader = folder_of(tmp_path / "in", {"b.png": None, "b.txt": "a blue boat"})
+    (reader.path / "more").symlink_to("../elsewhere")
+    (reader.path / "again").symlink_to("../elsewhere")
+    for name, target in (("loop", "."), ("up", ".."), ("all", "/")):
+        (reader.path / name).symlink_to(target)
+    (reader.path / "gone.png").symlink_to("nowhere")
+    records, notes = read(reader)
+    assert {k: r.captions for k, r in records.items() if not r.reason} == {
+        "again/a.png": ("a red boat",),
+        "b.png": ("a blue boat",),
+    }
+    assert records["gone.png"].reason == "missing:a link to nothing"
+    (cut,) = (names for reason, names in notes.named.items() if reason.startswith("linked folders"))
+    assert cut == ["all", "loop", "more", "up"]
+
+
+def change(root: Path, how: str) -> None:
+    if how == "text":
+        (root / "a.txt").write_text("a cat")
+    elif how == "name":
+        (root / "a.txt").rename(root / "b.txt")
+    elif how == "hidden":
+        (root / ".b").write_text("any")
+    elif how == "link":
+        (root / "more").symlink_to(".")
+    elif how == "image":
+        (root / "a.png").write_text("words")
+    else:
+        (root / "sub").mkdir()
+
+
+@pytest.mark.parametrize("how", ["text", "name", "hidden", "link", "image", "folder"])
+def test_an_index_is_kept_until_anything_changes(tmp_path: Path, how: str):
+    reader = folder_of(tmp_path, {"a.png": None, "a.txt": "a dog"})
+    (before,) = reader.partitions()
+    (same,) = ImageFolder(tmp_path).partitions()
+    assert same.content_name() == before.content_name()
+    change(tmp_path, how)
+    (after,) = ImageFolder(tmp_path).partitions()
+    assert after.content_name() != before.content_name()
+
+
+def test_a_part_is_read_in_another_process_without_what_was_found_here(tmp_path: Path):
+    reader = folder_of(tmp_path, {"a.png": None, "a.txt": "a dog"})
+    (part,) = reader.partitions()
+    sent = pickle.dumps(part)
+    assert len(sent) < 1000
+    assert list(pickle.loads(sent).read(ReadNotes())) == [("a.png", ("a dog",))]
+
+
+def test_only_the_asked_for_images_are_given(tmp_path: Path):
+    reader = folder_of(tmp_path, {"a.png": None, "b.png": None, "b.txt": "b"})
+    assert [record.key for record in reader.records(ReadNotes(), ["b.png"])] == ["b.png"]

@@ -10,7 +10,7 @@ from curate.corpora.layout import IMAGE_SUFFIXES, Layout, Picture, lay_out
 from curate.corpora.naming import NameTeller
 from curate.corpora.notes import ReadNotes
 from curate.corpora.partition import ImageCaptions, Partition
-from curate.corpora.records import ImageRecord
+from curate.corpora.records import ImageRecord, describe_reason
 from curate.corpora.sidecars import SideCarReader
 from curate.corpora.walk import Walk, walk
 from curate.errors import InputError
@@ -88,6 +88,8 @@ class ImageFolder:
         for picture, captions, _, _ in self._read(self.lay_out(notes), notes, None):
             if picture.reason is None:
                 yield prefix + picture.name, captions
+            else:  # who asks for the images themselves is told by their records
+                notes.leave_out(describe_reason(picture.reason), picture.name)
 
     def _read(
         self, layout: Layout, notes: ReadNotes, keys: Collection[str] | None

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from curate.corpora.metadata import METADATA_NAMES, MetadataRow, is_metadata, read_metadata
 from curate.corpora.notes import ReadNotes
+from curate.corpora.records import LINK_TO_NOTHING
 from curate.corpora.sidecars import is_sidecar, match_sidecars, same_name, stem_of
 from curate.corpora.walk import TABLE_ENDINGS, Walk, is_tar
 from curate.errors import InputError
@@ -148,7 +149,7 @@ def _refusal(root: Path, name: str, size: int | None) -> str | None:
     A size below 0 is that of what is no regular file; None that of a link to nothing.
     """
     if size is None:
-        return "missing:a link to nothing"
+        return LINK_TO_NOTHING
     if size < 0:
         return "not-an-image:not a file"
     if size == 0:

@@ -37,6 +37,24 @@ class ImageRecord:
             return stream.read(-1 if self.size is None else self.size)
 
 
+_REASONS = {  # why an image is not used -> in words
+    "missing": "named in the metadata, but not there",
+    "outside": "named in the metadata, but outside of the folder",
+    "empty": "empty files, 0 bytes",
+    "not-an-image": "neither JPEG, PNG nor WebP by content",
+    "too-large": "too large",
+    "unreadable": "cannot be read",
+    "removed": "taken out before, for good",
+}
+LINK_TO_NOTHING = "missing:a link to nothing"
+
+
+def describe_reason(reason: str) -> str:
+    """Why images are not used, as what is counted, from REASON[:DETAIL]."""
+    name = reason.partition(":")[0]
+    return "links to nothing" if reason == LINK_TO_NOTHING else _REASONS.get(name, name)
+
+
 class Reader(Protocol):
     """Captions of images, and where their bytes are: one class a format.
 

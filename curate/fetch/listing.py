@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from curate.corpora.records import describe_reason
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import Sample
 from curate.fetch.account import FetchAccount, FetchSummary, make_row
@@ -20,15 +21,6 @@ SOURCE_FIELDS = (  # what a listing says of an image; its user corrects it
     "file_name", "page_url", "author", "author_url", "title", "tags", "language", "texts",
     "license_text", "license_url", "license_by", "restrictions",
 )  # fmt: skip
-LEFT_OUT_TEXTS = {  # reason why a file is not used, in words
-    "missing": "named in the metadata, but not there",
-    "outside": "named in the metadata, but outside of the folder",
-    "empty": "empty files, 0 bytes",
-    "not-an-image": "neither JPEG, PNG nor WebP by content",
-    "too-large": "too large",
-    "unreadable": "cannot be read",
-    "removed": "taken out before, for good",
-}
 
 
 def fetch_listing(
@@ -85,8 +77,7 @@ def _tell_left_out(rows_met: Sequence[Sample], progress: Progress) -> None:
     left_out: dict[str, list[str]] = defaultdict(list)
     for row in rows_met:
         if row.dropped:
-            left_out[row.drop_reason].append(str(row.file_name))
-    for reason, names in sorted(left_out.items()):
+            left_out[describe_reason(row.dropped)].append(str(row.file_name))
+    for what, names in sorted(left_out.items()):
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        what = f"{LEFT_OUT_TEXTS.get(reason, reason)} ({len(names)})"
-        progress.say(f"{what}: {', '.join(names[:5])}{more}")
+        progress.say(f"{what} ({len(names)}): {', '.join(names[:5])}{more}")
