@@ -306,3 +306,42 @@ def test_a_part_is_read_in_another_process_without_what_was_found_here(tmp_path:
 def test_only_the_asked_for_images_are_given(tmp_path: Path):
     reader = folder_of(tmp_path, {"a.png": None, "b.png": None, "b.txt": "b"})
     assert [record.key for record in reader.records(ReadNotes(), ["b.png"])] == ["b.png"]
+
+
+@pytest.mark.parametrize(
+    ("written", "image"),
+    [
+        ("sub/a.png", "sub/a.png"),
+        ("./sub/../sub/a.png", "sub/a.png"),
+        ("sub\\a.png", "sub/a.png"),
+        ("SUB/A.PNG", "sub/a.png"),
+        ("sub/a", "sub/a.png"),
+        ("/any/where/sub/a.png", "sub/a.png"),
+        ("C:\\images\\sub\\a.png", "sub/a.png"),
+        ("/any/where/b.png", "b.png"),
+        ("a.png", None),  # beside it lies b.png: it is not there
+        ("../sub/a.png", None),
+        ("/any/where/c.png", None),
+    ],
+)
+def test_metadata_name_images_in_any_way(tmp_path: Path, written: str, image: str | None):
+    row = json.dumps({"file_name": written, "text": "a boat"})
+    reader = folder_of(tmp_path / "in", {"sub/a.png": None, "b.png": None, "metadata.jsonl": row})
+    records, notes = read(reader)
+    assert {k for k, r in records.items() if "a boat" in r.captions} == ({image} - {None})
+    assert bool(image) != ("captions of what is no image that can be taken" in notes.left_out)
+
+
+def test_annotations_in_a_folder_of_their_own_name_images_beside_it(tmp_path: Path):
+    coco = {
+        "images": [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "b.png"}],
+        "annotations": [
+            {"image_id": 1, "id": 1, "caption": "a boat"},
+            {"image_id": 2, "id": 2, "caption": "which?"},
+        ],
+    }
+    files = {"annotations/captions.json": coco, "v/a.png": None, "v/b.png": None, "w/b.png": None}
+    records, notes = read(folder_of(tmp_path, files))
+    assert records["v/a.png"].captions == ("a boat",)
+    assert notes.left_out["captions of a name that several images have"] == 1
+    assert notes.counted["rows whose image lies in another folder than they say"] == 1

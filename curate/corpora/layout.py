@@ -1,6 +1,7 @@
 """Which files of a folder are images, what is beside each, and what is not used."""
 
 import os
+import re
 import shlex
 import stat
 from collections.abc import Iterable, Sequence
@@ -221,6 +222,8 @@ def _read_rows(
         if target is None:
             notes.leave_out("captions of a name that several images have", row.where)
             continue
+        if finder.is_elsewhere:
+            notes.remark("rows whose image lies in another folder than they say", row.where)
         if target not in pictures:
             pictures[target] = Picture(target, _absence(root, target))
         elif pictures[target].rows:
@@ -253,16 +256,18 @@ class NameFinder:
         self._root, self._prefix = root, prefix
         self._images, self._files = images, files
         self._alike: dict[str, list[str]] = {}
-        self._elsewhere: dict[str, list[str]] | None = None  # images by the names of their files
+        self.is_elsewhere = False  # whether the last that was found lies elsewhere than it says
+        self._by_name: dict[str, list[str]] | None = None  # images by the names of their files
+        self._beside = False  # whether images lie beside the metadata file
 
     def find(self, written: str) -> str | None:
         """Path from the folder; None: several images are called so.
 
         As it is written, else with backslashes as slashes, inside of the folder though absolute,
-        in other case or composition, or without its ending. Where no image lies at or below the
-        metadata file, as in COCO's `annotations`, an image of that name anywhere in the folder.
-        What fits nothing stays as it is.
+        in other case or composition, without its ending, or in another folder. What fits nothing
+        stays as it is.
         """
+        self.is_elsewhere = False
         straight = self._place(written)
         slashed = self._place(written.replace("\\", "/"))
         for place in (straight, slashed):
@@ -277,18 +282,32 @@ class NameFinder:
             exact = [n for n in found if _without_ending(n) == place] or found
             if exact:
                 return exact[0] if len(exact) == 1 else None
-        return self._find_elsewhere(straight.removeprefix(self._prefix)) or straight
+        elsewhere = self._find_elsewhere(written.replace("\\", "/"))
+        self.is_elsewhere = bool(elsewhere)
+        return straight if not elsewhere else elsewhere[0] if len(elsewhere) == 1 else None
 
-    def _find_elsewhere(self, written: str) -> str | None:
-        """The only image whose path ends so, for a metadata file in a folder without images."""
-        if self._elsewhere is None:
-            self._elsewhere = {}
-            if not any(name.startswith(self._prefix) for name in self._images):
-                for name in self._images:
-                    self._elsewhere.setdefault(name[name.rfind("/") + 1 :], []).append(name)
-        named = self._elsewhere.get(written[written.rfind("/") + 1 :], ())
-        found = [name for name in named if name.endswith(f"/{written}")]
-        return found[0] if len(found) == 1 else None
+    def _find_elsewhere(self, written: str) -> list[str]:
+        """Images in other folders that end in the longest part of a path that any ends in.
+
+        Looked for are absolute paths, which scripts write on the computer where they run, and
+        names beside no image, as COCO keeps its annotations in a folder of their own.
+        """
+        if self._by_name is None:
+            self._by_name, self._beside = {}, False
+            for name in self._images:
+                self._by_name.setdefault(same_name(name[name.rfind("/") + 1 :]), []).append(name)
+                self._beside = self._beside or _folder_of(name) == self._prefix
+        if self._beside and not re.match(r"/|[A-Za-z]:/", written):
+            return []
+        parts = same_name(written).split("/")
+        found = self._by_name.get(parts[-1], [])
+        for start in reversed(range(len(parts) - 1)):
+            tail = "/" + "/".join(parts[start:])
+            longer = [name for name in found if f"/{same_name(name)}".endswith(tail)]
+            if not longer:
+                break
+            found = longer
+        return found
 
     def _place(self, written: str) -> str:
         if written.startswith("/"):

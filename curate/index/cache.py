@@ -20,9 +20,9 @@ from curate.index import segment
 from curate.system.files import file_sha256
 
 MAX_CACHE_BYTES = 4 << 30  # bytes kept in the user's folder; files in use are kept beyond it
-_HASHED_MODULES = (  # what cuts captions into words, and which lemmas these have
-    *("build.py", "lemmas.py", "scripts.py", "segment.py", "tokens.py", "word_lists.py"),
-    "wordnet.py",
+_HASHED_MODULES = (  # what makes captions, cuts them into words, and which lemmas these have
+    *("build.py", "clean.py", "lemmas.py", "scripts.py", "segment.py", "tokens.py"),
+    *("word_lists.py", "wordnet.py"),
 )
 _WORD_LIST_SUFFIXES = (".txt", ".zip", ".gz", ".tsv", ".json")  # of words
 
@@ -39,7 +39,7 @@ def _rules_hash() -> str:
     """Hash of all that decides what is counted: an index by other rules is not believed."""
     whole = hashlib.sha256(f"{segment.SEGMENT_RULES} {sqlite3.sqlite_version}".encode())
     whole.update(version("simplemma").encode())
-    for package in ("curate.corpora", "curate.index", "curate.text"):
+    for package in ("curate.captions", "curate.corpora", "curate.index", "curate.text"):
         for file in sorted(resources.files(package).iterdir(), key=lambda entry: entry.name):
             reads = package == "curate.corpora" and file.name.endswith(".py")
             if reads or file.name in _HASHED_MODULES or file.name.endswith(_WORD_LIST_SUFFIXES):
