@@ -116,3 +116,11 @@ def test_a_broken_file_of_several_is_told_of_and_the_others_are_taken(tmp_path: 
     rows, progress = fetched(tmp_path, tmp_path / "set")
     assert len(rows) == 4
     assert any("b.parquet: cannot be read in full" in line for line in progress.said)
+
+
+def test_the_dataset_may_lie_in_the_folder_that_is_read(tmp_path: Path):
+    parquet.write_table(table(text=list("wxyz")), tmp_path / "set.parquet")
+    first, _ = fetched(tmp_path, tmp_path)
+    again, progress = fetched(tmp_path, tmp_path)
+    assert first == again
+    assert any(line.endswith("(1): data/manifest.parquet") for line in progress.said)

@@ -8,6 +8,8 @@ import pytest
 from layouts import LAYOUTS, THINGS, Layout, Picture, forty_pictures
 
 from curate.corpora.corpus import find_corpus
+from curate.corpora.notes import ReadNotes
+from curate.corpora.pixels import ImageLocation, Spool, locate_images
 from curate.dataset.folder import Dataset
 from curate.errors import ExitCode
 from curate.fetch.run import fetch_images
@@ -43,6 +45,13 @@ def written(
     return tmp_path / "some", made
 
 
+def at(place: ImageLocation) -> bytes:
+    assert place.file is not None
+    with place.file.open("rb") as stream:
+        stream.seek(place.offset)
+        return stream.read(-1 if place.size is None else place.size)
+
+
 def listing(folder: Path) -> dict[Path, tuple[int, int]]:
     stats = ((p, p.stat()) for p in folder.rglob("*"))
     return {path: (status.st_size, status.st_mtime_ns) for path, status in stats}
@@ -65,6 +74,11 @@ def test_the_same_is_counted_fetched_and_trained_on(
         said = {e.caption for e in index.evidence(shown, [thing], limit=9)}
         assert len(shown) == 5 and len(said) == 5
     assert len(index.images_with("wyvern")) == 0
+
+    said = dict(pair for part in corpus.partitions for pair in part.read(ReadNotes()))
+    places = locate_images(corpus, said, Spool(tmp_path / "spool"))
+    shown = Counter((pixels(at(places[key])), tuple(said[key])) for key in said)
+    assert shown == true, "the page shows other images beside the captions"
 
     data = Dataset(tmp_path / "data")
     options = {"license": "CC0-1.0"}

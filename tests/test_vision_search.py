@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from curate.cli import main
+from curate.commands.gaps import GapsSettings, vocab_gaps
 from curate.corpora.corpus import Corpus, find_corpora, find_corpus
 from curate.corpora.notes import ReadNotes
 from curate.corpora.pixels import CaptionedImage, Spool, captioned_images, read_pixels
@@ -265,22 +266,41 @@ def test_pictures_of_every_kind_of_data_are_the_same(tmp_path: Path):
             for path in sorted(folder.iterdir()):
                 tar.add(path, path.name)
     names = ("data", "list.jsonl", "shards", "pictures", "set.parquet", "0.tar", "0.tar.gz")
-    found = {}
+    found, every = {}, []
     for name in names:
         notes, spool = ReadNotes(), Spool(tmp_path / f"spool-{name}")
         one = captioned_images(find_corpus(tmp_path / name), spool, notes)
         found[name] = {p.sha256: p.captions[0] for p in one}
         assert len(one) == 4 and all(len(p.captions) == 1 for p in one if name != "data")
-        shown = [s for s in read_pixels(one, 16) if not isinstance(s, str)]
-        assert [s[:2] for s in shown] == [(16, 16)] * 4
+        every += one
         gone = ["gone.png", "http://a/b"] if name == "list.jsonl" else []
         assert notes.named == ({"images not at hand": gone} if gone else {})
         assert spool.path.exists() == (name in ("set.parquet", "0.tar.gz"))
     assert all(one == found["shards"] for one in found.values())
     together = find_corpora([tmp_path / name for name in names])
-    every = captioned_images(together, Spool(tmp_path / "spool"), ReadNotes())
-    assert len(every) == 4  # equal bytes are one picture
+    assert len(captioned_images(together, Spool(tmp_path / "spool"), ReadNotes())) == 4
+    shown = [s for s in read_pixels(every, 16) if not isinstance(s, str)]
+    assert [s[:2] for s in shown] == [(16, 16)] * 28
     assert (tmp_path / "spool").stat().st_size == 2 * sum(len(data) for _, data, _ in some)
+
+
+def test_the_report_looks_into_tables_as_into_shards(
+    weights: Path, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    columns = {"id": [k for k, _, _ in items()], "image": [data for _, data, _ in items()]}
+    columns["text"] = [captions[0] for _, _, captions in items()]
+    parquet.write_table(pa.table(columns), tmp_path / "set.parquet")
+    (tmp_path / "prompts.txt").write_text("a red square\n")
+    told = []
+    for data in (shards, tmp_path / "set.parquet"):
+        settings = GapsSettings(data=(data,), images=f"{ARCHITECTURE}:{weights}")
+        report = vocab_gaps(tmp_path / "prompts.txt", settings)
+        (red,) = (item for item in report.items if item.unit == "red")
+        told.append((red.verdict, red.upper_bound, [e.key for e in red.evidence], report.notes))
+    assert told[0] == told[1] and told[0][0] != "missing", "captions never say red"
+    left = list((tmp_path / "cache").rglob("*.part"))
+    assert left == [], "the file of images is removed"
 
 
 def test_equal_pictures_are_one_with_all_that_is_said(tmp_path: Path):

@@ -22,6 +22,7 @@ from curate.corpora.partition import ImageCaptions, Partition
 from curate.corpora.records import ImageRecord
 from curate.errors import InputError
 
+MANIFEST = "manifest.parquet"  # of a dataset folder of ours
 _STATE = "state.json"  # names the Arrow files of a split; source: `Dataset.save_to_disk`
 _SPLITS = "dataset_dict.json"  # names the splits; source: `DatasetDict.save_to_disk`
 ADDRESS_COLUMNS = ("url", "image_url", "img_url", "uri", "link")  # of images elsewhere
@@ -114,7 +115,7 @@ class HuggingFace:
         return [
             file.relative_to(self.path).as_posix()
             for file in beside
-            if file.suffix.lower() in _UNREAD_SUFFIXES
+            if file.suffix.lower() in _UNREAD_SUFFIXES or file.name == MANIFEST
             if file.name not in _OF_THE_FORMAT and file not in named
         ]
 
@@ -229,6 +230,9 @@ def _walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
             folders.clear()
             continue
         entered.add((status.st_dev, status.st_ino))
+        if place != str(folder) and MANIFEST in names and is_manifest(Path(place, MANIFEST)):
+            folders.clear()  # a dataset of ours, such as one that these images were taken into
+            names = [MANIFEST]
         folders[:] = sorted(n for n in folders if not n.startswith((".", "_")))
         yield place, sorted(n for n in names if not n.startswith((".", "_")))
 
@@ -240,7 +244,7 @@ def _data_files(place: Path, names: Sequence[str]) -> list[Path]:
         listed = _read_json(place / _STATE, "_data_files")
         return [place / Path(str(one["filename"])).name for one in listed if "filename" in one]
     tables = [n for n in names if n.lower().endswith(".parquet")]
-    ours = [n for n in tables if n == "manifest.parquet" and is_manifest(place / n)]
+    ours = [n for n in tables if n == MANIFEST and is_manifest(place / n)]
     found = [place / name for name in [*arrow, *tables] if name not in ours]
     if _SPLITS in names:
         states = (place / split / _STATE for split in _read_json(place / _SPLITS, "splits"))
