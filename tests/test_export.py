@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -266,6 +267,27 @@ def test_a_dataset_card_states_the_licence_of_all_or_sends_to_the_credits(tmp_pa
     change_rows(dataset, *[{"license": "LicenseRef-Own"}] * 2)
     exported(dataset, tmp_path / "hf", "hf", publish=True)
     assert front_matter(tmp_path / "hf")["license_name"] == "licenseref-own"
+    card = pytest.importorskip("huggingface_hub").DatasetCard.load(tmp_path / "hf/README.md")
+    assert (card.data.license, card.data.size_categories) == ("other", ["n<1K"])
+
+
+@pytest.mark.parametrize("format", ["folder", "kohya"])
+def test_any_loader_of_a_folder_finds_images_and_texts(
+    tmp_path: Path, format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    exported(unbalanced(tmp_path / "data", 5, 2), tmp_path / "out", format)
+    words = {"data_dir": str(tmp_path / "out"), "drop_labels": True, "split": "train"}
+    loaded = datasets.load_dataset("imagefolder", cache_dir=str(tmp_path / "c"), **words)
+    paths = [
+        Path(row["image"]["path"])
+        for row in loaded.cast_column("image", datasets.Image(decode=False))
+    ]
+    assert sorted(p.with_suffix(".txt").read_text().split("\n")[0] for p in paths) == [
+        *["a knight"] * 5,
+        *["a mage"] * 2,
+    ]
 
 
 # read back
@@ -573,6 +595,7 @@ def test_nothing_left_is_a_matter_of_licences_and_takes_the_old_images_out(
     dataset, folder = dataset_of(tmp_path / "data", 2, share_dataset=HOLD), tmp_path / "out"
     exported(dataset, folder, "hf")
     words = ["export", "hf", str(folder), "--data", str(dataset.root), "--resolution", "64"]
+    words += ["--size", "40", "--background", "#123456"]
     with pytest.raises(SystemExit) as ended:
         cli.main([*words, "--publish"])
     said = capsys.readouterr().err
@@ -580,8 +603,8 @@ def test_nothing_left_is_a_matter_of_licences_and_takes_the_old_images_out(
     assert "8 files of an earlier export were taken out" in said
     fix = said.split("yourself: ")[1].split("\n")[0]
     with pytest.raises(SystemExit) as ended:
-        cli.main(fix.split()[1:])
-    assert ended.value.code == 0 and len(images_in(folder)) == 2
+        cli.main(shlex.split(fix)[1:])
+    assert ended.value.code == 0 and [size_of(p) for p in images_in(folder)] == [(60, 40)] * 2
 
 
 def test_nothing_left_for_want_of_captions_is_no_matter_of_licences(tmp_path: Path) -> None:
@@ -651,14 +674,15 @@ def test_a_folder_that_holds_something_else_is_refused(
     Path("mine/a.png").write_bytes(b"mine")
     Path("file").write_bytes(b"mine")
     Path("empty").mkdir()
-    for name in ("mine", "file", "data"):
+    for name, other in {"mine": "", "file": "", "data": "", ".": "kohya"}.items():
+        other = other or f"{name}-kohya"
         with pytest.raises(SystemExit) as ended:
             cli.main(["export", "kohya", name, "--size", "40", "--resolution", "64"])
         fix = capsys.readouterr().err.rpartition("fix: ")[2].strip()
         assert ended.value.code == 3
         with pytest.raises(SystemExit) as ended:
-            cli.main(fix.split()[1:])
-        assert ended.value.code == 0 and size_of(images_in(Path(f"{name}-kohya"))[0]) == (60, 40)
+            cli.main(shlex.split(fix)[1:])
+        assert ended.value.code == 0 and size_of(images_in(Path(other))[0]) == (60, 40)
     assert contents(Path("mine")) == {"a.png": b"mine"} and Path("file").read_bytes() == b"mine"
     exported(Dataset(Path("data")), Path("empty"), "folder")
     with pytest.raises(InputError, match="holds an export as folder"):

@@ -3,7 +3,7 @@
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -138,7 +138,9 @@ def export(
     settings.check()
     trainer = TRAINERS[settings.format]
     _check_name(folder)
-    elsewhere = settings.command(dataset, folder.with_name(f"{folder.name}-{trainer.name}"))
+    plain = folder.name not in ("", "..")
+    other = folder.with_name(f"{folder.name}-{trainer.name}") if plain else folder / trainer.name
+    elsewhere = settings.command(dataset, other)
     with dataset.lock(existing=True):
         choice = choose_samples(dataset)
         shared = _find_shared(choice)
@@ -206,8 +208,8 @@ def _nothing_left(
     fix = what_mends(dataset.root, reasons)
     sharing = {why for why in reasons if why.startswith(_SHARING)}
     if sharing and not reasons & {"no-verdict", "copies-not-joined"}:
-        own = ExportSettings(settings.format, False, settings.size, settings.resolution)
-        fix = f"for a folder that you keep to yourself: {own.command(dataset, folder)}"
+        own = replace(settings, publish=False).command(dataset, folder)
+        fix = f"for a folder that you keep to yourself: {own}"
     asked = "to publish" if settings.publish else "to export"
     kind = LicenceError if any(map(is_of_rights, reasons)) else InputError
     return kind(dataset.root, f"nothing {asked} ({causes or 'no rows'}){old}", fix=fix)
