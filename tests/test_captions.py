@@ -1,6 +1,7 @@
 """Captions from what a source says."""
 
 import json
+import sqlite3
 from dataclasses import replace
 
 import pytest
@@ -19,6 +20,8 @@ from curate.captions.clean import (
 from curate.dataset import engine
 from curate.dataset.sample import Caption, Sample, Verdict
 from curate.errors import UsageError
+from curate.index.index import CaptionIndex
+from curate.index.segment import Segment, clean_line, write_segment
 from curate.text.tokens import words
 
 
@@ -347,3 +350,18 @@ def test_a_caption_keeps_joiners_and_loses_what_is_not_seen(text, caption):
 )
 def test_words_of_a_caption_are_those_of_the_text_that_it_comes_from(text):
     assert words(plain_text(text)) == words(text)
+
+
+JOINED = (
+    "ab \u200b\u200c\u200d\ufeff\u00ad\ufe0f\0\U0001f469\U0001f680\u0645\u06cc\u0915\u094d\u0937"
+)
+
+
+@given(st.text(alphabet=JOINED, max_size=30))
+@settings(max_examples=60)
+def test_every_word_of_a_prompt_is_found_in_the_index_of_the_same_caption(text):
+    for caption_text in (plain_text(text), text):  # as fetched, and as it lies there
+        sql = sqlite3.connect(":memory:")
+        write_segment(sql, {"a": clean_line(caption_text)}, {})
+        found = CaptionIndex([Segment(sql)])
+        assert {w for w in words(text) if len(found.images_with_form(w)) != 1} == set()
