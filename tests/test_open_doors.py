@@ -1,13 +1,14 @@
 """The same captioned images in every layout: counted, fetched and trained on, each the same."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import layouts
 import pytest
 from layouts import LAYOUTS, THINGS, Layout, Picture, forty_pictures
 
-from curate.corpora.corpus import find_corpus
+from curate.corpora.corpus import find_corpus, open_reader
 from curate.corpora.notes import ReadNotes
 from curate.corpora.pixels import ImageLocation, Spool, locate_images
 from curate.dataset.folder import Dataset
@@ -92,3 +93,25 @@ def test_the_same_is_counted_fetched_and_trained_on(
     trained: Said = Counter((pixels(one.data), tuple(one.captions)) for one in stored.images())
     assert trained == true
     assert listing(path) == before, "something was written into what is read"
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # theirs
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("write", [layouts.metadata_csv, layouts.metadata_jsonl])
+def test_the_library_reads_the_same_of_an_image_folder(
+    write: Callable[[Path, Sequence[Picture]], None], tmp_path: Path
+):
+    """`load_dataset("imagefolder")` and our reader agree on images and captions."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    (tmp_path / "some").mkdir()
+    write(tmp_path / "some", forty_pictures(several=True))
+    theirs: Said = Counter()
+    cache = str(tmp_path / "cache")
+    loaded = datasets.load_dataset("imagefolder", data_dir=str(tmp_path / "some"), cache_dir=cache)
+    for row in loaded["train"]:
+        said = row["text"] if isinstance(row["text"], list) else row["text"].splitlines()
+        theirs[row["image"].convert("RGB").tobytes(), tuple(said)] += 1
+    records = open_reader(tmp_path / "some").records(ReadNotes())
+    assert Counter((pixels(one.read()), one.captions) for one in records) == theirs
