@@ -1,6 +1,7 @@
 """Text that is not UTF-8: what it is in, and the command that converts it."""
 
 import codecs
+import re
 import shlex
 from pathlib import Path
 
@@ -29,6 +30,8 @@ _ICONV_NAMES = {
     "latin_1": "ISO-8859-1",
 }
 _WESTERN_SIGNS = frozenset("‘’‚“”„–—…•°«»¿¡§·´²³½¼¾×™©®€£\xa0")
+_IDEOGRAPH = re.compile("[\u4e00-\u9fff]")
+_KANA = re.compile("[\u3041-\u30fa]")  # those of half width left out
 _MAX_GUESS_BYTES = 1 << 16  # bytes of lines with other letters that a guess looks at
 
 
@@ -87,7 +90,9 @@ def _guess_encoding(data: bytes, odd: bytes) -> str | None:
         return "cp1252"
     one_byte_or_more = [name for name in _ICONV_NAMES if not name.startswith("utf_16")]
     matches = from_bytes(odd[:_MAX_GUESS_BYTES], cp_isolation=one_byte_or_more)
-    return next((match.encoding for match in matches if _decodes(data, match.encoding)), None)
+    found = [match.encoding for match in matches if _decodes(data, match.encoding)]
+    likely = (name for name in found if _reads_as_its_language(odd, name))
+    return next(likely, next(iter(found), None))
 
 
 def _seems_western(odd: bytes) -> bool:
@@ -99,6 +104,18 @@ def _seems_western(odd: bytes) -> bool:
     letters = sum(c.isalpha() for c in text)
     usual = all(c.isalpha() or c in _WESTERN_SIGNS for c in other)
     return usual and sum(c.isalpha() for c in other) <= letters / 3
+
+
+def _reads_as_its_language(odd: bytes, encoding: str) -> bool:
+    """Whether text has what its language is hardly written without.
+
+    Bytes of one East Asian encoding are letters in the others, too: rare syllables, or ideographs
+    between hangul, tell that text is not Korean, and the lack of kana that it is not Japanese.
+    """
+    text = odd.decode(encoding, "replace")
+    if encoding == "cp949":
+        return _decodes(odd, "euc_kr") and not _IDEOGRAPH.search(text)
+    return encoding not in ("cp932", "euc_jp") or bool(_KANA.search(text))
 
 
 def _decodes(data: bytes, encoding: str) -> bool:
