@@ -1,8 +1,6 @@
 # ruff: noqa: F401, F811 fixtures
 """Images that others wrote, trained on where they lie."""
 
-import gzip
-import hashlib
 import io
 import json
 import tarfile
@@ -21,7 +19,7 @@ from curate.shards.pack import pack
 from tests.drawings import shapes, write_shards
 from tests.packable import dataset_of
 from tests.recorded_progress import RecordedProgress
-from tests.training import command, encoder, entries, losses, quick, settings_file, shards, torchrun
+from tests.training import command, encoder, entries, losses, quick, settings_file, torchrun
 from train.checkpoints import checkpoint
 from train.data import dataset
 from train.data.dataset import ImageSet
@@ -30,6 +28,8 @@ from train.publish.export import export_model
 from train.size import Size
 from train.training import run as training_run
 from train.training.run import Recipe
+from train.verification.generate import read_captions
+from train.verification.scorers import Reference
 
 SMALL = Size(16, 16)
 NAMES = {"red": (220, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 220), "grey": (90, 90, 90)}
@@ -365,3 +365,22 @@ def test_two_processes_equal_one(tmp_path, quick):
     assert done.stderr.count("whose rights nobody stated") == 1
     for a, b in zip(losses(tmp_path / "one"), losses(tmp_path / "two"), strict=True):
         assert a == pytest.approx(b, abs=1e-5)
+
+
+def test_verification_reads_the_same_true_images_wherever_they_lie(tmp_path):
+    drawn = shapes("red", "green")
+    ours = open_images(write_shards(tmp_path / "ours", drawn))
+    theirs = open_images(as_tars(tmp_path / "data", [(k, p, said[0]) for k, p, said in drawn]))
+    assert read_captions([theirs]) == read_captions([ours]) and len(read_captions([ours])) == 6
+    assert theirs.side == ours.side == 32
+    found = [Reference.load(each, SMALL, cache=tmp_path / "c") for each in (ours, theirs)]
+    for one in found:
+        assert sorted(label for (label,) in one.labels) == sorted(said[0] for _, _, said in drawn)
+    by_label = [
+        {
+            one.labels[n]: pixels.tobytes()
+            for n, pixels in zip(one.label_N, one.pixels_NHWC, strict=True)
+        }
+        for one in found
+    ]
+    assert by_label[0] == by_label[1]
