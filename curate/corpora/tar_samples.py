@@ -17,6 +17,7 @@ import bz2
 import gzip
 import json
 import lzma
+import shlex
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -49,10 +50,10 @@ MAX_TEXT_BYTES = 1 << 22  # bytes of a text or a JSON object that is read
 _TAIL = 1 << 20  # bytes behind the mark of the end that are looked at
 _OPENERS = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\0", lzma.open))
 _UNREAD = {  # how compressed files begin that are not read -> what they are, what opens them
-    b"\x28\xb5\x2f\xfd": ("Zstandard", "zstd -d"),
-    b"\x04\x22\x4d\x18": ("LZ4", "lz4 -d"),
-    b"PK\x03\x04": ("ZIP", "unzip"),
-    b"7z\xbc\xaf": ("7-Zip", "7z x"),
+    b"\x28\xb5\x2f\xfd": ("Zstandard", "zstd -dc {file} > {new}.tar"),
+    b"\x04\x22\x4d\x18": ("LZ4", "lz4 -dc {file} > {new}.tar"),
+    b"PK\x03\x04": ("ZIP", "unzip {file} -d {new}"),
+    b"7z\xbc\xaf": ("7-Zip", "7z x {file} -o{new}"),
 }
 _ERRORS = (OSError, EOFError, ValueError, tarfile.TarError, zlib.error, lzma.LZMAError)
 NO_IMAGE = "captions without an image"
@@ -352,7 +353,9 @@ def open_stream(file: Path) -> IO[bytes]:
         return opened
     for magic, (what, command) in _UNREAD.items():
         if head.startswith(magic) and head[257:262] != b"ustar":
-            raise tarfile.ReadError(f"it is compressed with {what}: {command} {file.name}")
+            new = file.with_name(f"{file.name.partition('.')[0]}-plain")
+            told = command.format(file=shlex.quote(str(file)), new=shlex.quote(str(new)))
+            raise tarfile.ReadError(f"it is compressed with {what}: {told}")
     return file.open("rb")
 
 

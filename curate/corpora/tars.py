@@ -99,13 +99,13 @@ class ForeignTars:
         cuts = LineCuts()
         _name_beside(beside, notes)
         for tar in tars:
-            name, silent = self._name_of(tar), True
+            name, silent, broken = self._name_of(tar), True, len(notes.broken)
             images = TarReading(tar, self.whole, notes, cuts).images()
             for image in images:
                 silent = silent and not image.captions
                 if image.reason is None:
                     yield f"{prefix}{name}/{image.key}", image.captions
-            if silent:
+            if silent and len(notes.broken) == broken:
                 lost = f"images not counted: {len(images):,}"
                 notes.silent.append(f"{name}: tar holds no caption of an image; {lost}")
         cuts.remark(self.path, notes)
