@@ -189,7 +189,8 @@ def test_a_trainer_finds_every_image_with_its_caption(
     done = exported(dataset, folder, format)
     groups = read_groups(format, folder)
     shown = {Path(path): times for path, times in groups.items()}
-    assert {path.parent for path in shown} == {folder}
+    assert {path.parent for path in shown} == {folder} and set(shown.values()) == {1, 3}
+    assert all(path.name == f"{times}_images" for path, times in shown.items())
     found = {p: shown[p.parent] for p in images_in(folder)}  # directly in a folder that is named
     assert len(found) == done.images == 44
     for image in found:
@@ -691,6 +692,23 @@ def test_a_folder_that_holds_something_else_is_refused(
     with pytest.raises(InputError, match="not of this export"):
         exported(Dataset(Path("data")), Path("empty"), "folder")
     assert Path("empty/other.png").read_bytes() == b"mine"
+
+
+def test_a_folder_that_is_new_to_an_export_holds_nothing_else(tmp_path: Path) -> None:
+    publish(tmp_path / "out", {"1_images/a.png": b"a"})
+    (tmp_path / "out/3_images").mkdir()
+    (tmp_path / "out/3_images/mine.png").write_bytes(b"mine")
+    with pytest.raises(InputError, match="is not of this export"):
+        publish(tmp_path / "out", {"3_images/a.png": b"a"})
+    (tmp_path / "out/3_images/mine.png").unlink()
+    (tmp_path / "a.png").write_bytes(b"a")
+    (tmp_path / "out/3_images/a.png").symlink_to(tmp_path / "a.png")
+    with pytest.raises(InputError, match="is not of this export"):
+        publish(tmp_path / "out", {"1_images/a.png": b"a", "3_images/b.png": b"b"})
+    (tmp_path / "out/3_images/a.png").rename(tmp_path / "out/1_images/a.png")
+    publish(tmp_path / "out", {"1_images/a.png": b"a"})
+    assert not (tmp_path / "out/1_images/a.png").is_symlink()
+    assert (tmp_path / "a.png").read_bytes() == b"a"
 
 
 @pytest.mark.parametrize(

@@ -71,9 +71,7 @@ def sort_into_buckets(sizes: Mapping[str, Size], resolution: int) -> Buckets:
 
 
 def _choose_bucket(size: Size, buckets: list[Size]) -> Size:
-    """The bucket of exactly this size, else the first of those nearest in width by height."""
-    if size in buckets:
-        return size
+    """The first of those nearest in width by height; no two buckets have the same shape."""
     aspect = size[0] / size[1]
     return min(buckets, key=lambda bucket: abs(bucket[0] / bucket[1] - aspect))
 
