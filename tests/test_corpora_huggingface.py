@@ -385,6 +385,17 @@ def test_a_folder_of_images_beside_a_table_about_them_is_a_folder_of_images(tmp_
     assert open_reader(tmp_path).kind == "hugging-face"
 
 
+def test_a_picture_in_a_readme_makes_no_folder_of_images(tmp_path: Path):
+    (tmp_path / "banner.png").write_bytes(png("red"))
+    urls = [f"https://a.test/{n}.jpg" for n in range(3)]
+    parquet.write_table(pa.table({"url": urls, "text": ["a dog"] * 3}), tmp_path / "0.parquet")
+    found = opened(tmp_path)
+    assert (found.images, found.named["files beside the tables, which alone are read"]) == (
+        3,
+        ["banner.png"],
+    )
+
+
 def test_what_the_library_kept_of_its_own_work_is_not_read(tmp_path: Path):
     """As `map` and `load_dataset` leave it: cache-*.arrow beside the data, folders of versions."""
     saved = table(["a dog", "snow"], image=[picture()] * 2)

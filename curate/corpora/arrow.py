@@ -138,6 +138,15 @@ class ArrowTable:
             stated = (c.statistics for c in chunks if c.path_in_schema == leaf)
             return sum(s.null_count for s in stated if s and s.has_null_count)
 
+    def count_rows(self) -> int:
+        """How many rows it has."""
+        import pyarrow.parquet as parquet
+
+        with _read_errors():
+            if self.is_parquet:
+                return int(parquet.read_metadata(self.file).num_rows)
+            return sum(batch.num_rows for batch in _arrow_batches(self.file))
+
     @property
     def several_images(self) -> bool:
         """Whether a row may hold a list of images."""

@@ -194,20 +194,28 @@ def find_data_files(folder: Path) -> list[Path]:
 
     What `save_to_disk` wrote names its files; of other folders all Parquet and Arrow files count,
     but those that `datasets` kept of its own work (`cache-*.arrow`) and manifests of ours. Where
-    images lie there, too, one of the files must hold images or name those beside it: img2dataset
-    writes a table beside its images that only repeats what stands there.
+    images lie there, too, one of the files must hold images or name those beside it, or all have
+    more than twice as many rows as there are images: a table may only repeat what stands beside
+    images, and a picture may only adorn a README.
 
     Raises:
         InputError: a folder cannot be listed, or the state of a saved dataset cannot be read.
     """
     found: list[Path] = []
-    images = False
+    images = 0
     for place, names in _walk(folder):
         found += _data_files(Path(place), names)
-        images = images or any(Path(n).suffix.lower() in IMAGE_SUFFIXES for n in names)
-    if images and not any(_holds_or_names_images(DataFile(folder, file)) for file in found):
-        return []
-    return sorted(found)
+        images += sum(Path(n).suffix.lower() in IMAGE_SUFFIXES for n in names)
+    files = [DataFile(folder, file) for file in found]
+    if any(map(_holds_or_names_images, files)) or sum(map(_count_rows, files)) > 2 * images:
+        return sorted(found)
+    return [] if images else sorted(found)
+
+
+def _count_rows(file: DataFile) -> int:
+    with suppress(BrokenFileError):
+        return file.table.count_rows() if file.table.captions else 0
+    return 0
 
 
 def _holds_or_names_images(file: DataFile) -> bool:
