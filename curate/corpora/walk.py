@@ -5,7 +5,8 @@ import os
 import shlex
 import stat
 from array import array
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -101,7 +102,9 @@ def _list_folder(
     folders: list[str] = []
     links: list[str] = []
     try:
-        with os.scandir(place) as listed:  # entries are not kept, each holds what `stat` said
+        # asked of the open folder, as each name need not be looked up from the root; entries are
+        # not kept, since each holds what `stat` said
+        with _opened(place) as handle, os.scandir(handle) as listed:
             for entry in listed:
                 name = entry.name
                 if name[0] == "." or name == "__MACOSX":
@@ -138,6 +141,15 @@ def _list_folder(
     found.other_data = found.other_data or _names_other_data(told.lower())
     found.listed[prefix] = names, numbers[0::4]
     return folders, links
+
+
+@contextmanager
+def _opened(place: str) -> Iterator[int]:
+    handle = os.open(place, os.O_RDONLY)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def _dataset_kind(found: Collection[str]) -> str | None:
