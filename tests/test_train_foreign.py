@@ -192,7 +192,7 @@ def test_what_is_not_used_is_said_once_with_names_and_logged(tmp_path, quick):
     assert said.count("2 images left out, such as") == 1
     assert said.count("6 images whose rights nobody stated; the model card will say so") == 1
     (entry,) = [e for e in entries(run) if "notes" in e]
-    assert entry["left_out"] == {"no caption": 1, "not-an-image:text": 1}
+    assert entry["left_out"] == {"no caption": 1, "cannot be decoded": 1}
     assert any("alone.txt" in note for note in entry["notes"])
 
 
