@@ -312,10 +312,21 @@ def test_the_command_makes_the_file_utf_8(
     monkeypatch.chdir(tmp_path)
     for name in ("a.txt", "it's one.txt", "-n.txt"):
         file = written(Path(name), text.encode(codec))
-        command = encoding.conversion_command(file)
-        subprocess.run(command, shell=True, check=True, capture_output=True)
-        assert file.read_text("utf-8") == text
-        assert [p.name for p in tmp_path.iterdir() if p.suffix == ".utf8"] == []
+        guess, _, command = encoding.conversion_fix(file).partition(": ")
+        assert guess.endswith("is a guess at what it is in")
+        for _ in range(2):  # typed again, it changes nothing
+            subprocess.run(command, shell=True, check=False, capture_output=True)
+            assert file.read_text("utf-8") == text
+            assert Path(f"{file}.orig").read_bytes() == text.encode(codec)
+
+
+def test_the_command_takes_the_place_of_no_file(tmp_path: Path):
+    file = written(tmp_path / "a.txt", "un café noir".encode("cp1252"))
+    (tmp_path / "a.txt.orig").write_text("another")
+    command = encoding.conversion_fix(file).partition(": ")[2]
+    subprocess.run(command, shell=True, check=True)
+    assert (tmp_path / "a.txt.orig").read_text() == "another"
+    assert file.read_text("utf-8") == "un café noir"
 
 
 def test_no_command_would_mend_a_file_that_is_utf_8_but_for_a_line(tmp_path: Path):
@@ -325,9 +336,7 @@ def test_no_command_would_mend_a_file_that_is_utf_8_but_for_a_line(tmp_path: Pat
     assert captions_of(file, notes) == {"a": ["café"]}
     (remark,) = notes.remarks
     assert remark.endswith(f"write line 3 of {file} anew: the rest of it is UTF-8")
-    assert encoding.conversion_command(written(tmp_path / "x", bytes(range(256)))).startswith(
-        "write"
-    )
+    assert encoding.conversion_fix(written(tmp_path / "x", bytes(range(256)))).startswith("write")
 
 
 def test_the_fix_of_a_list_in_another_encoding_mends_it(
@@ -337,7 +346,7 @@ def test_the_fix_of_a_list_in_another_encoding_mends_it(
     file = written(Path("my list.csv"), "image,caption\na,un café\n".encode("cp1252"))
     with pytest.raises(InputError) as caught:
         captions_of(file)
-    subprocess.run(str(caught.value).partition("fix: ")[2], shell=True, check=True)
+    subprocess.run(str(caught.value).rpartition(": ")[2], shell=True, check=True)
 
     assert captions_of(file) == {"a": ["un café"]}
 

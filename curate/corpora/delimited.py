@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.corpora.columns import plain_name
-from curate.corpora.encoding import conversion_command
+from curate.corpora.encoding import conversion_fix
 from curate.corpora.rows import BrokenRows, numbered_lines
 from curate.errors import InputError
 
@@ -53,7 +53,7 @@ def delimited_rows(
         raise broken.error() or InputError(path, "empty, no rows to read", fix=broken.fix)
     if "\0" in first:
         problem = "zero bytes in it (is it UTF-16?)"
-        raise InputError(f"{path} line 1", problem, fix=conversion_command(path))
+        raise InputError(f"{path} line 1", problem, fix=conversion_fix(path))
     delimiter = _find_delimiter(first, own, known)
     lines.give_back(len(lines.taken) - 1)
     names = _split(first, delimiter)

@@ -1,8 +1,10 @@
-"""Text that is not UTF-8: what it is in, and the command that converts it."""
+"""Text that is not UTF-8: what it seems to be in, and the command that converts it."""
 
 import codecs
+import os
 import re
 import shlex
+from itertools import count
 from pathlib import Path
 
 _MARKS = {  # how a file begins that says itself what it is in
@@ -49,12 +51,12 @@ def decode_text(data: bytes) -> str:
     return data.decode(text_encoding(data))
 
 
-def conversion_command(path: Path) -> str:
-    """What to type so that a text file which is not UTF-8 becomes so, in its place.
+def conversion_fix(path: Path) -> str:
+    """What to do so that a text file which is not UTF-8 becomes so, in its place.
 
-    What it is in is a guess where nothing says it: short texts leave several answers open. A
-    file that is UTF-8 but for some lines is to be mended by hand, since no one encoding is right
-    for it; that is said instead of a command.
+    What it is in is a guess, since short texts leave several answers open: the command keeps the
+    file as it was beside it, and does no more when it is typed again. A file that is UTF-8 but
+    for some lines is to be mended by hand, since no one encoding is right for it.
 
     Raises:
         OSError: it cannot be read.
@@ -67,9 +69,12 @@ def conversion_command(path: Path) -> str:
     found = _guess_encoding(data, b"\n".join(line for _, line in wrong or odd))
     if found is None:
         return f"write {path} anew as UTF-8 text"
-    name = shlex.quote(f"./{path}" if str(path).startswith("-") else str(path))
-    new = shlex.quote(f"./{path}.utf8" if str(path).startswith("-") else f"{path}.utf8")
-    return f"iconv -f {_ICONV_NAMES[found]} -t UTF-8 {name} > {new} && mv {new} {name}"
+    file = f"./{path}" if str(path).startswith("-") else str(path)
+    copies = (f"{file}.orig{number or ''}" for number in count())
+    name, kept = shlex.quote(file), shlex.quote(next(c for c in copies if not os.path.lexists(c)))
+    guess = _ICONV_NAMES[found]
+    command = f"mv -n {name} {kept} && iconv -f {guess} -t UTF-8 {kept} > {name}"
+    return f"{guess} is a guess at what it is in: {command}"
 
 
 def _guess_encoding(data: bytes, odd: bytes) -> str | None:

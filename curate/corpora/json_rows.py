@@ -13,7 +13,7 @@ from curate.corpora.columns import (
     plain_name,
 )
 from curate.corpora.delimited import looks_like_image
-from curate.corpora.encoding import conversion_command, decode_text
+from curate.corpora.encoding import conversion_fix, decode_text
 from curate.corpora.partition import unreadable_error
 from curate.corpora.rows import BrokenRows, numbered_lines
 from curate.errors import InputError
@@ -96,7 +96,7 @@ def _load_document(path: Path, broken: BrokenRows) -> Any:
         line = data.count(b"\n", 0, error.start) + 1
         byte = error.start - data.rfind(b"\n", 0, error.start)
         problem = f"byte {byte} (0x{data[error.start]:02x}) is not UTF-8 text"
-        raise InputError(f"{path} line {line}", problem, fix=conversion_command(path)) from None
+        raise InputError(f"{path} line {line}", problem, fix=conversion_fix(path)) from None
     except json.JSONDecodeError as error:
         problem = f"not JSON ({error.msg}, column {error.colno})"
         raise InputError(f"{path} line {error.lineno}", problem, fix=broken.fix) from None

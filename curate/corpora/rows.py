@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from curate.corpora.encoding import conversion_command, decode_text, text_encoding
+from curate.corpora.encoding import conversion_fix, decode_text, text_encoding
 from curate.corpora.notes import ReadNotes
 from curate.corpora.partition import unreadable_error
 from curate.errors import InputError
@@ -35,7 +35,7 @@ class BrokenRows:
     def error(self) -> InputError | None:
         """The error for a file of which no row can be read; None: no row is broken."""
         if self.first and self.first.problem.endswith(_NOT_UTF8):
-            fix = conversion_command(self.path)
+            fix = conversion_fix(self.path)
             return InputError(self.first.subject, self.first.problem, fix=fix)
         return self.first
 
@@ -48,7 +48,7 @@ class BrokenRows:
         if not rows and (error := self.error()):
             raise error
         if self.not_utf8:
-            fix = conversion_command(self.path)
+            fix = conversion_fix(self.path)
             self.notes.remarks.append(
                 f"{self.path}: lines that are not UTF-8 text: {self.not_utf8:,}; fix: {fix}"
             )
@@ -101,4 +101,4 @@ def _whole_text(path: Path) -> str:
         return decode_text(path.read_bytes())
     except UnicodeDecodeError as error:
         problem = f"byte {error.start + 1} is not {error.encoding.upper()} text"
-        raise InputError(path, problem, fix=conversion_command(path)) from None
+        raise InputError(path, problem, fix=conversion_fix(path)) from None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.corpora.columns import LineCuts, cut_captions, plain_name, read_captions, read_facts
-from curate.corpora.encoding import conversion_command, decode_text
+from curate.corpora.encoding import conversion_fix, decode_text
 from curate.corpora.notes import ReadNotes
 
 SIDECAR_ENDINGS = (".txt", ".caption", ".json")  # in the order in which they are read
@@ -95,7 +95,7 @@ class SideCarReader:
         try:
             text = decode_text(_read_bytes(path, size))
         except UnicodeDecodeError:
-            self.notes.leave_out(NOT_UTF8, f"{name} ({conversion_command(Path(path))})")
+            self.notes.leave_out(NOT_UTF8, f"{name} ({conversion_fix(Path(path))})")
             return (), {}
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or str(error)

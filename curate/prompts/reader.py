@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
-from curate.corpora.encoding import conversion_command, decode_text, text_encoding
+from curate.corpora.encoding import conversion_fix, decode_text, text_encoding
 from curate.corpora.notes import ReadNotes
 from curate.errors import InputError, UsageError
 from curate.prompts import tables
@@ -306,7 +306,7 @@ def _decode_prompts(path: Path, data: bytes) -> str:
         at = error.start + (3 if data.startswith(b"\xef\xbb\xbf") else 0)
     if at < 0:
         return text
-    fix = "save it as UTF-8 text" if path == STDIN else conversion_command(path)
+    fix = "save it as UTF-8 text" if path == STDIN else conversion_fix(path)
     odd = f"0x{data[at]:02x} is" if data[at] else "a zero byte (is it UTF-16?),"
     line, column = data.count(b"\n", 0, at) + 1, at - data.rfind(b"\n", 0, at)
     raise InputError(f"{name} line {line} byte {column}", f"{odd} not UTF-8 text", fix=fix)
