@@ -1,11 +1,7 @@
 """Where a command starts: Ctrl-C while its modules are loaded ends it without a traceback."""
 
-import gc
 import signal
 from importlib import import_module
-
-OBJECTS = 50_000  # made between two searches for circles of garbage; modules and tables make many
-# at once that stay, and Python's own 700 cost a short command a twentieth of its time
 
 
 def run(module: str) -> None:
@@ -13,7 +9,6 @@ def run(module: str) -> None:
 
     Until that has begun to listen, Ctrl-C ends the process as it does one that never heard of it.
     """
-    gc.set_threshold(OBJECTS)
     listens = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not with nohup
     if listens:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
