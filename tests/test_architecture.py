@@ -60,6 +60,7 @@ ROOMS = {
     "prompts": {
         *("errors", "system", "text"),
         *("corpora.tables", "corpora.columns", "corpora.encoding", "corpora.notes"),
+        "corpora.endings",
     },
     "vision": {*CORE, "text", "corpora"},
     "coverage": {"errors", "formats", "text", "index", "prompts", "vision.search"},

@@ -20,7 +20,7 @@ from recorded_progress import RecordedProgress
 from servers import image_bytes
 
 from curate.cli import main
-from curate.corpora.folder import IMAGE_SUFFIXES
+from curate.corpora.endings import IMAGE_ENDINGS
 from curate.dataset import manifest
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import Sample, Verdict
@@ -397,7 +397,7 @@ def test_many_images_are_synced_together(data, tmp_path, monkeypatch):
 @pytest.mark.corpora
 def test_broken_pictures_of_other_projects_all_become_rows(data, corpora: Path):
     done, _ = take(data, corpora / "malformed")
-    files = [p for p in (corpora / "malformed").rglob("*") if p.suffix in IMAGE_SUFFIXES]
+    files = [p for p in (corpora / "malformed").rglob("*") if p.suffix in IMAGE_ENDINGS]
     visible = [p for p in files if not p.name.startswith(".")]
     assert done.rows >= len(visible) > 200
     assert all(s.dropped is None or ":" in s.dropped for s in data.read().samples)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from curate.corpora.endings import is_address
 from curate.corpora.notes import ReadNotes
 from curate.errors import UsageError
 
@@ -243,7 +244,7 @@ def read_facts(record: Mapping[str, Any]) -> dict[str, Any]:
             link = _of_object(stated, _URL_KEYS) if isinstance(stated, Mapping) else None
             if link is not None:
                 found.setdefault(address, link)
-    if _is_address(found.get("license_text")):
+    if is_address(found.get("license_text", "")):
         found.setdefault("license_url", found.pop("license_text"))
     return found
 
@@ -308,10 +309,6 @@ def _truth(value: object) -> bool | None:
     if isinstance(value, bool):
         return value
     return None if _is_empty(value) else _TRUTH.get(str(value).strip().casefold())
-
-
-def _is_address(value: object) -> bool:
-    return isinstance(value, str) and value.startswith(("http://", "https://"))
 
 
 _FACT_READERS: Mapping[str, Callable[[object], Any]] = {

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from curate.corpora import folder, huggingface, tables, tars
+from curate.corpora.endings import ARROW_ENDINGS, LIST_ENDINGS
 from curate.corpora.notes import NO_CAPTION, ReadNotes
 from curate.corpora.partition import ImageCaptions, Partition
 from curate.corpora.records import Reader
@@ -129,9 +130,9 @@ def open_reader(path: Path, *, whole: bool = False, without: Path | None = None)
         if files := huggingface.find_data_files(path):
             return huggingface.HuggingFace(path, files, whole)
         return images
-    if path.suffix.lower() in (".parquet", ".arrow"):
+    if path.suffix.lower() in ARROW_ENDINGS:
         return huggingface.HuggingFace(path, [path], whole)
-    if path.suffix.lower() in tables.TABLE_SUFFIXES:
+    if path.suffix.lower() in LIST_ENDINGS:
         return tables.CaptionTable(path, whole)
     problem = "neither a dataset folder, shards, a manifest nor a list of captions"
     raise InputError(path, problem, fix="name a folder, or a .parquet, .jsonl, .csv or .tsv file")

@@ -9,6 +9,7 @@ from typing import Any
 
 from curate.corpora.columns import plain_name
 from curate.corpora.encoding import conversion_fix
+from curate.corpora.endings import looks_like_image
 from curate.corpora.rows import BrokenRows, numbered_lines
 from curate.errors import InputError
 
@@ -16,15 +17,6 @@ DELIMITERS = ",;\t|"
 QUOTE_FIX = 'put quotes around texts with commas or quotes, and write " in them as ""'
 _ONE_COLUMN = "\x1f"  # in no text, where there is nothing to part
 _SEPARATOR_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # for Excel, before the header
-_IMAGE = re.compile(
-    r"https?://\S+|.*\.(?:jpe?g|jfif|png|webp|gif|bmp|tiff?|avif|jxl|heic)(?:#\d+)?",
-    re.IGNORECASE | re.DOTALL,
-)
-
-
-def looks_like_image(cell: str) -> bool:
-    """Whether a text is an address, or a file's name with the ending of an image."""
-    return bool(_IMAGE.fullmatch(cell.strip()))
 
 
 def delimited_rows(

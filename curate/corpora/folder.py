@@ -6,7 +6,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from curate.corpora.layout import IMAGE_SUFFIXES, Layout, Picture, lay_out
+from curate.corpora.layout import Layout, Picture, lay_out
 from curate.corpora.naming import NameTeller
 from curate.corpora.notes import ReadNotes
 from curate.corpora.partition import ImageCaptions, Partition
@@ -15,7 +15,6 @@ from curate.corpora.sidecars import SideCarReader
 from curate.corpora.walk import Walk, walk
 from curate.errors import InputError
 
-__all__ = ["IMAGE_SUFFIXES", "ImageFolder"]
 UNUSED = "captions of what is no image that can be taken"
 Told = tuple[Picture, tuple[str, ...], int, Mapping[str, Any]]  # … captions, how many made, facts
 

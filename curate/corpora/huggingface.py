@@ -16,7 +16,7 @@ import numpy as np
 from curate.corpora.arrow import ArrowTable, BrokenFileError
 from curate.corpora.columns import CAPTION_COLUMNS, find_column
 from curate.corpora.data_file import DataFile
-from curate.corpora.folder import IMAGE_SUFFIXES
+from curate.corpora.endings import IMAGE_ENDINGS, is_image_name
 from curate.corpora.notes import ReadNotes
 from curate.corpora.partition import ImageCaptions, Partition
 from curate.corpora.records import ImageRecord
@@ -27,7 +27,7 @@ _STATE = "state.json"  # names the Arrow files of a split; source: `Dataset.save
 _SPLITS = "dataset_dict.json"  # names the splits; source: `DatasetDict.save_to_disk`
 ADDRESS_COLUMNS = ("url", "image_url", "img_url", "uri", "link")  # of images elsewhere
 _OF_THE_FORMAT = (_STATE, _SPLITS, "dataset_info.json", "dataset_infos.json")
-_UNREAD_SUFFIXES = {*IMAGE_SUFFIXES, ".txt", ".caption", ".json", ".jsonl", ".csv", ".tsv", ".tar"}
+_UNREAD_SUFFIXES = {*IMAGE_ENDINGS, ".txt", ".caption", ".json", ".jsonl", ".csv", ".tsv", ".tar"}
 _COLUMN_FIX = (
     f"rename the column with the captions to caption; known are {', '.join(CAPTION_COLUMNS)}"
 )
@@ -205,7 +205,7 @@ def find_data_files(folder: Path) -> list[Path]:
     images = 0
     for place, names in _walk(folder):
         found += _data_files(Path(place), names)
-        images += sum(Path(n).suffix.lower() in IMAGE_SUFFIXES for n in names)
+        images += sum(map(is_image_name, names))
     files = [DataFile(folder, file) for file in found]
     if any(map(_holds_or_names_images, files)) or sum(map(_count_rows, files)) > 2 * images:
         return sorted(found)

@@ -12,8 +12,8 @@ from curate.corpora.columns import (
     find_column,
     plain_name,
 )
-from curate.corpora.delimited import looks_like_image
 from curate.corpora.encoding import conversion_fix, decode_text
+from curate.corpora.endings import looks_like_image
 from curate.corpora.partition import unreadable_error
 from curate.corpora.rows import BrokenRows, numbered_lines
 from curate.errors import InputError

@@ -9,18 +9,22 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from curate.corpora.endings import (
+    ARROW_ENDINGS,
+    OTHER_ENDINGS,
+    STORED_ENDINGS,
+    is_image_name,
+    is_tar,
+)
 from curate.corpora.metadata import METADATA_NAMES, MetadataRow, is_metadata, read_metadata
 from curate.corpora.notes import ReadNotes
 from curate.corpora.records import LINK_TO_NOTHING
 from curate.corpora.sidecars import is_sidecar, match_sidecars, same_name, stem_of
-from curate.corpora.walk import TABLE_ENDINGS, Walk, is_tar
+from curate.corpora.walk import Walk
 from curate.errors import InputError
-from curate.images.sniff import STORED_FORMATS, sniff_format
+from curate.images.sniff import STORED_FORMATS, head_refusal, sniff_format
+from curate.system.files import printable_path
 
-STORED_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".jpe", ".jfif")
-OTHER_SUFFIXES = tuple(".gif .bmp .tif .tiff .avif .heic .heif .jp2 .jxl .svg".split())
-IMAGE_SUFFIXES = frozenset(STORED_SUFFIXES + OTHER_SUFFIXES)
-MAX_FILE_BYTES = 300_000_000  # bytes; a file beyond this is not read
 DATASETS = "datasets in the folder, each to be taken by itself"
 _VIDEOS = tuple(".mp4 .mov .avi .mkv .webm .m4v".split())
 _LAYERS = tuple(".psd .psb .xcf .kra .clip .dng .cr2 .nef .arw".split())
@@ -68,7 +72,7 @@ def lay_out(root: Path, walked: Walk, whole: bool, notes: ReadNotes) -> Layout:
     metadata: list[str] = []
     for prefix, (names, _) in walked.listed.items():
         images, beside, tables = _sort_files(root, prefix, sorted(names), walked, notes)
-        dangling = [n for n in walked.dangling if _folder_of(n) == prefix and _is_image_name(n)]
+        dangling = [n for n in walked.dangling if _folder_of(n) == prefix and is_image_name(n)]
         images += [PurePosixPath(name).name for name in dangling]
         matched, orphans = match_sidecars(images, beside)
         for image in images:
@@ -99,17 +103,17 @@ def _sort_files(
     sets: dict[str, list[str]] = {}
     for name in names:
         lower = name.lower()
-        if lower.endswith(STORED_SUFFIXES):
+        if lower.endswith(STORED_ENDINGS):
             images.append(name)
         elif lower in METADATA_NAMES and is_metadata(root / (prefix + name)):
             metadata.append(name)
         elif is_sidecar(name):
             beside.append(name)
-        elif lower.endswith(OTHER_SUFFIXES) or _starts_as_image(
+        elif lower.endswith(OTHER_ENDINGS) or _starts_as_image(
             root, prefix + name, walked.sizes[prefix + name]
         ):
             images.append(name)
-        elif is_tar(name) or lower.endswith(TABLE_ENDINGS):
+        elif is_tar(name) or lower.endswith(ARROW_ENDINGS):
             sets.setdefault("shards" if is_tar(name) else "hf", []).append(prefix + name)
         else:
             _leave_out_other(root, prefix + name, notes)
@@ -125,23 +129,19 @@ def _folder_of(name: str) -> str:
     return name[: name.rfind("/") + 1]
 
 
-def _is_image_name(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
-
-
-def _head_format(root: Path, name: str) -> str:
-    """What a regular file is by its first bytes; "" where it cannot be read."""
+def _read_head(root: Path, name: str) -> bytes:
+    """The first bytes of a regular file; none where it cannot be read."""
     with suppress(OSError):
         handle = os.open(f"{root}/{name}", os.O_RDONLY)
         try:
-            return sniff_format(os.read(handle, 32))
+            return os.read(handle, 32)
         finally:
             os.close(handle)
-    return ""
+    return b""
 
 
 def _starts_as_image(root: Path, name: str, size: int) -> bool:
-    return size > 0 and _head_format(root, name) in STORED_FORMATS
+    return size > 0 and sniff_format(_read_head(root, name)) in STORED_FORMATS
 
 
 def _refusal(root: Path, name: str, size: int | None) -> str | None:
@@ -153,12 +153,8 @@ def _refusal(root: Path, name: str, size: int | None) -> str | None:
         return LINK_TO_NOTHING
     if size < 0:
         return "not-an-image:not a file"
-    if size == 0:
-        return "empty:0 bytes"
-    if size > MAX_FILE_BYTES:
-        return f"too-large:over {MAX_FILE_BYTES} bytes"
-    format = _head_format(root, name)
-    return None if format in ("", *STORED_FORMATS) else f"not-an-image:{format}"
+    head = _read_head(root, name) if size else b""
+    return head_refusal(head, size) if head or not size else None
 
 
 def _take_orphan(root: Path, name: str, metadata: list[str], notes: ReadNotes) -> None:
@@ -194,7 +190,7 @@ def _name_unused(root: Path, walked: Walk, notes: ReadNotes) -> None:
     for name in walked.repeated:
         notes.leave_out("linked folders that are entered elsewhere, or hold this folder", name)
     for name in walked.dangling:
-        if not _is_image_name(name):
+        if not is_image_name(name):
             notes.leave_out("links to nothing", name)
     for name, kind in walked.datasets.items():
         fix = f"{_DATASET_FIXES[kind]} {shlex.quote(f'{root}/{name}')}"
@@ -233,7 +229,7 @@ def _read_rows(
 
 def _absence(root: Path, name: str) -> str | None:
     """Why what metadata names is no image that was met; None: it is to be looked at."""
-    shown = os.fsencode(name).decode("utf-8", "backslashreplace")
+    shown = printable_path(name)
     if name.startswith(("../", "/")) or name == "..":
         return f"outside:{shown}"
     try:
@@ -354,4 +350,4 @@ def _tell_formats(root: Path, pictures: Iterable[Picture], notes: ReadNotes) -> 
 
 
 def _is_other(name: str) -> bool:
-    return name.lower().endswith(OTHER_SUFFIXES)
+    return name.lower().endswith(OTHER_ENDINGS)

@@ -25,7 +25,7 @@ from curate.corpora.columns import (
     read_captions,
     read_facts,
 )
-from curate.corpora.delimited import looks_like_image
+from curate.corpora.endings import IMAGE_PATTERN, looks_like_image
 from curate.corpora.notes import ReadNotes
 from curate.corpora.rows import BrokenRows, numbered_lines
 from curate.corpora.tables import file_name_of, iterate_rows, no_column_error
@@ -45,7 +45,7 @@ _FIX = 'write a row an image, {"file_name": "a.png", "text": "a white dog"} or f
 _LINES_FIX = "write a line an image: its name, a tab, its caption"
 _LOOKED_AT = 20  # rows of a file that tell whether it is metadata
 _NAMED_LINE = re.compile(  # `a.png<tab>a dog`, `a.jpg#0 a dog`, `a b.webp: a dog`
-    r"\s*(?P<name>\S.*?\.(?:jpe?g|jfif|png|webp|gif|bmp|tiff?|avif|jxl|heic))(?:#\d+)?"
+    rf"\s*(?P<name>\S.*?{IMAGE_PATTERN})"
     r"(?:\s*[\t|,;:]\s*|\s+|$)(?P<text>.*)",
     re.IGNORECASE,
 )

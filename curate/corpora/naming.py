@@ -4,7 +4,6 @@ They are those that `curate caption` makes of the same, so that what is counted 
 fetched dataset says.
 """
 
-import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 from curate.captions.clean import captions_for, folder_name_words
 from curate.corpora.notes import MOST_NAMED, ReadNotes
 from curate.dataset.sample import Sample
+from curate.system.files import printable_path
 
 PER_IMAGE = 4  # captions at most, as `curate caption` has it
 _REPEATS = re.compile(r"\d+_.")  # before the name of a folder for kohya's sd-scripts
@@ -84,15 +84,11 @@ class NameTeller:
         The folder that was named itself counts only where its name has repeats.
         """
         for part in reversed(PurePosixPath(prefix).parts):
-            if words := folder_name_words(_printable(part)):
+            if words := folder_name_words(printable_path(part)):
                 return part, words, bool(_REPEATS.match(part))
         if _REPEATS.match(self._root_name):
-            return self._root_name, folder_name_words(_printable(self._root_name)), True
+            return self._root_name, folder_name_words(printable_path(self._root_name)), True
         return "", "", False
-
-
-def _printable(name: str) -> str:
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 @cache
@@ -104,7 +100,7 @@ def _made(
     name: str, texts: Sequence[str], title: str | None, tags: tuple[str, ...]
 ) -> tuple[str, ...]:
     """What `curate caption` would say of an image besides its texts."""
-    file = _printable(name)
+    file = printable_path(name)
     sample = Sample(
         key="",
         source="",

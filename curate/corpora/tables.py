@@ -16,7 +16,8 @@ from curate.corpora.columns import (
     near_column,
     read_captions,
 )
-from curate.corpora.delimited import delimited_rows, looks_like_image
+from curate.corpora.delimited import delimited_rows
+from curate.corpora.endings import DELIMITED_ENDINGS, JSON_ENDINGS, looks_like_image
 from curate.corpora.json_rows import json_rows
 from curate.corpora.notes import ReadNotes
 from curate.corpora.partition import Partition
@@ -25,9 +26,6 @@ from curate.corpora.rows import BrokenRows
 from curate.errors import InputError
 
 LIST_FIX = 'write lines like {"image": "a.png", "captions": ["a white dog"]}, or image,caption'
-JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
-DELIMITED_SUFFIXES = (".csv", ".tsv", ".tab")
-TABLE_SUFFIXES = (*JSON_SUFFIXES, *DELIMITED_SUFFIXES)
 KNOWN_COLUMNS = (*CAPTION_COLUMNS, *KEY_COLUMNS)
 
 
@@ -56,7 +54,7 @@ def iterate_rows(
     suffix, rows = path.suffix.lower(), 0
     if suffix == ".parquet":
         found = parquet_rows(path, broken)
-    elif suffix in JSON_SUFFIXES:
+    elif suffix in JSON_ENDINGS:
         found = json_rows(path, broken, known)
     else:
         found = delimited_rows(path, broken, known)
@@ -165,9 +163,9 @@ def no_column_error(
     fix = f"rename the column with {what} to {name}; known are {', '.join(wanted)}"
     if near and near.isidentifier():
         text = shlex.quote(str(path))
-        if path.suffix.lower() in DELIMITED_SUFFIXES:
+        if path.suffix.lower() in DELIMITED_ENDINGS:
             fix = f"sed -i '1s/{near}/{name}/' {text}"
-        elif path.suffix.lower() in JSON_SUFFIXES:
+        elif path.suffix.lower() in JSON_ENDINGS:
             fix = f'sed -i \'s/"{near}":/"{name}":/\' {text}'
     return InputError(path, f"no column with {what}{hint}", fix=fix)
 

@@ -35,17 +35,16 @@ from curate.corpora.columns import (
     read_facts,
 )
 from curate.corpora.encoding import decode_text
-from curate.corpora.folder import IMAGE_SUFFIXES, UNUSED
-from curate.corpora.layout import MAX_FILE_BYTES
+from curate.corpora.endings import IMAGE_ENDINGS
+from curate.corpora.folder import UNUSED
 from curate.corpora.notes import ReadNotes
 from curate.corpora.shards import record_captions, record_facts
 from curate.formats.shards import carries_verdict, why_untrainable
-from curate.images.sniff import STORED_FORMATS, sniff_format
+from curate.images.sniff import head_refusal
 
 TEXT_ENDINGS = ("txt", "text", "caption")
 JSON_ENDINGS = ("json", "jsn")
 LABEL_ENDING = "cls"  # of a class: a number as `ShardWriter` writes it
-IMAGE_ENDINGS = frozenset(suffix[1:] for suffix in IMAGE_SUFFIXES)
 MAX_TEXT_BYTES = 1 << 22  # bytes of a text or a JSON object that is read
 _TAIL = 1 << 20  # bytes behind the mark of the end that are looked at
 _OPENERS = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\0", lzma.open))
@@ -183,10 +182,10 @@ class TarReading:
             self.notes.leave_out(HIDDEN, self._named(name))
         elif not member.isreg() or member.issparse() or not dot:
             self.notes.leave_out(OTHERS, self._named(name))
-        elif kind in IMAGE_ENDINGS:
+        elif f".{kind}" in IMAGE_ENDINGS:
             sample = self._sample(f"{folder}{slash}{start}", ending)
             stream.seek(member.offset_data)
-            reason = _refusal(stream.read(min(32, member.size)), member.size)
+            reason = head_refusal(stream.read(min(32, member.size)), member.size)
             sample.images[ending] = member.offset_data, member.size, reason
             return sample, ending
         elif kind in TEXT_ENDINGS or kind in JSON_ENDINGS or kind == LABEL_ENDING:
@@ -313,16 +312,6 @@ def _joined(texts: list[_Said], whole: bool) -> tuple[tuple[str, ...], dict[str,
     for text in texts:
         facts = {**text.facts, **facts}
     return tuple(captions) or cut_captions(facts.get("title"), whole=whole), facts
-
-
-def _refusal(head: bytes, size: int) -> str | None:
-    """Why what begins so is no image that we take."""
-    if not size:
-        return "empty:0 bytes"
-    if size > MAX_FILE_BYTES:
-        return f"too-large:over {MAX_FILE_BYTES} bytes"
-    format = sniff_format(head)
-    return None if format in STORED_FORMATS else f"not-an-image:{format}"
 
 
 def _is_number(text: str) -> bool:

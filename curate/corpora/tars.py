@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 
 from curate.corpora.columns import LineCuts
-from curate.corpora.folder import IMAGE_SUFFIXES
+from curate.corpora.endings import is_image_name, is_tar
 from curate.corpora.notes import MOST_NAMED, ReadNotes
 from curate.corpora.partition import ImageCaptions, Partition
 from curate.corpora.records import ImageRecord
@@ -27,7 +27,6 @@ from curate.corpora.tar_samples import (
     is_compressed,
     open_stream,
 )
-from curate.corpora.walk import is_tar
 from curate.errors import InputError
 from curate.formats.shards import list_tars, read_index
 from curate.formats.verdicts import is_indexed, stale_in
@@ -173,7 +172,7 @@ def _in_folder(path: Path, whole: bool, without: Path | None) -> ForeignTars | N
     tars = [path / n for n in listed if is_tar(n) and not _is_hidden(n)]
     if not tars:
         return None
-    images = (name for name in listed if Path(name).suffix.lower() in IMAGE_SUFFIXES)
+    images = filter(is_image_name, listed)
     if len(list(islice(images, len(tars)))) >= len(tars):
         return None
     stems = {Path(name).with_suffix("").as_posix() for name in listed if name.endswith(".tar")}

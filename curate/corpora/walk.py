@@ -11,18 +11,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from curate.corpora.endings import ARROW_ENDINGS, STORED_ENDINGS, TAR_ENDINGS, is_tar
 from curate.errors import InputError
 from curate.formats.shards import INDEX_NAME
 
-TABLE_ENDINGS = (".parquet", ".arrow")
-TAR_ENDINGS = (
-    *(".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz"),
-    *(".tar.zst", ".tzst", ".tar.lz4"),  # not read, but named
-)
 _OURS = {"manifest.parquet", "journal.jsonl"}  # of a dataset folder
 _SAVED = {"dataset_info.json", "dataset_dict.json", "state.json"}  # that `datasets` writes
 _LARGEST = (1 << 63) - 1  # number in an array
-_IMAGES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 @dataclass
@@ -157,7 +152,7 @@ def _dataset_kind(found: Collection[str]) -> str | None:
     names = set(found)
     if not _OURS.isdisjoint(names):
         return "dataset"
-    if any(name.lower().endswith(_IMAGES) for name in names):
+    if any(name.lower().endswith(STORED_ENDINGS) for name in names):
         return None
     if not _SAVED.isdisjoint(names):
         return "hf"
@@ -166,11 +161,6 @@ def _dataset_kind(found: Collection[str]) -> str | None:
 
 def _names_other_data(told: str) -> bool:
     """Whether names, each behind a zero byte and before one, are those of tars or tables."""
-    return any(f"{ending}\0" in told for ending in (*TAR_ENDINGS, *TABLE_ENDINGS)) or any(
+    return any(f"{ending}\0" in told for ending in (*TAR_ENDINGS, *ARROW_ENDINGS)) or any(
         f"\0{name}\0" in told for name in _SAVED
     )
-
-
-def is_tar(name: str) -> bool:
-    """Whether a file is a tar by its name."""
-    return name.lower().endswith(TAR_ENDINGS)

@@ -5,6 +5,7 @@ import struct
 import warnings
 import zlib
 
+MAX_FILE_BYTES = 300_000_000  # bytes of a file; what is larger is not read
 MAX_PIXELS = 50_000_000  # pixels; larger images are refused before decoding
 STORED_FORMATS = ("JPEG", "PNG", "WEBP")  # the formats we store
 # What Pillow raises on broken files; a name that is missing here stops the run with a traceback.
@@ -47,6 +48,19 @@ def sniff_format(head: bytes) -> str:
     return "text" if _is_text(head) else "unknown"
 
 
+def head_refusal(head: bytes, size: int) -> str | None:
+    """Why a file of `size` bytes is not stored as an image, as `refusal_reason` has it.
+
+    Only what starts it is looked at (32 bytes suffice): an image that passes may be broken.
+    """
+    if not size:
+        return "empty:0 bytes"
+    if size > MAX_FILE_BYTES:
+        return f"too-large:over {MAX_FILE_BYTES} bytes"
+    name = sniff_format(head)
+    return None if name in STORED_FORMATS else f"not-an-image:{name}"
+
+
 def refusal_reason(data: bytes) -> str | None:
     """Why these bytes are not stored as an image, as a `dropped` reason; None if they are.
 
@@ -54,11 +68,9 @@ def refusal_reason(data: bytes) -> str | None:
     """
     from PIL import Image
 
-    if not data:
-        return "empty:0 bytes"
+    if reason := head_refusal(data[:32], len(data)):
+        return reason
     name = sniff_format(data[:32])
-    if name not in STORED_FORMATS:
-        return f"not-an-image:{name}"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # our own cap decides, not Pillow's warning

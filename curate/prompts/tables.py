@@ -14,8 +14,9 @@ from typing import Any
 
 from curate.corpora.columns import find_column, near_column, plain_name, read_captions
 from curate.corpora.encoding import decode_text
+from curate.corpora.endings import DELIMITED_ENDINGS, LIST_ENDINGS
 from curate.corpora.notes import ReadNotes
-from curate.corpora.tables import DELIMITED_SUFFIXES, TABLE_SUFFIXES, iterate_rows
+from curate.corpora.tables import iterate_rows
 from curate.errors import InputError
 
 # names of the column with prompts, the first that is there, and of the one with what is unwanted
@@ -41,7 +42,7 @@ class PromptRow:
 
 def is_prompt_table(path: Path) -> bool:
     """Whether a file of prompts is a table, by its ending."""
-    return path.suffix.lower() in (*TABLE_SUFFIXES, ".parquet")
+    return path.suffix.lower() in (*LIST_ENDINGS, ".parquet")
 
 
 def read_prompt_rows(path: Path, notes: ReadNotes) -> list[PromptRow]:
@@ -99,7 +100,7 @@ def _rows_without_names(
 
 
 def _is_delimited(path: Path) -> bool:
-    return path.suffix.lower() in DELIMITED_SUFFIXES
+    return path.suffix.lower() in DELIMITED_ENDINGS
 
 
 def _header_fix(path: Path) -> str:

@@ -15,6 +15,7 @@ from curate.corpora.records import ImageRecord, Reader
 from curate.dataset.sample import Sample, make_key
 from curate.images import sniff
 from curate.sources.base import FoundImage, Listing
+from curate.system.files import printable_path
 
 LicenseOption = Annotated[
     str | None, typer.Option(help="Licence of images that state none, e.g. CC0-1.0.")
@@ -112,8 +113,3 @@ def image_id(folder: str, relative: str, sha256: bytes) -> str:
     digest = hashlib.sha256(b"\0".join([*parts, sha256])).hexdigest()
     stem = re.sub(r"[^A-Za-z0-9]+", "-", PurePosixPath(relative).stem)[:40].strip("-")
     return f"{stem}-{digest[:16]}" if stem else digest[:16]
-
-
-def printable_path(name: str) -> str:
-    """A path as text; bytes that are not UTF-8 as \\xNN."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")

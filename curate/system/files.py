@@ -49,6 +49,11 @@ def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
         file.write(data)
 
 
+def printable_path(name: str) -> str:
+    """A path as text; bytes that are not UTF-8 as \\xNN."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
 def file_sha256(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:

@@ -23,6 +23,7 @@ from curate.errors import InputError
 from curate.formats.shards import ShardIndex, iterate_samples, read_index, why_untrainable
 from curate.formats.verdicts import refuse_stale
 from curate.rights import licences
+from curate.system.files import printable_path
 from curate.system.progress import SILENT, Progress, track
 from train.data import tars
 from train.data.ownership import is_ours, nothing_here_error, refuse_part_of_dataset
@@ -212,7 +213,7 @@ class ForeignImages:
         notes, files, found = ReadNotes(), dict[Path, int](), []
         read = track(_read_all(reader, notes), None, "reading images", progress)
         for record, captions, data, problem in read:
-            name = _printable(record.key)
+            name = printable_path(record.key)
             identity = "" if problem else _identity(data, captions)
             file = -1
             if record.data is None and record.file is not None:
@@ -290,7 +291,7 @@ def _read_all(
     for record in reader.records(notes):
         ours = record.facts.get("record")
         if ours is not None and (said := why_untrainable(ours)):
-            notes.leave_out(DENIED, f"{_printable(record.key)} ({said})")
+            notes.leave_out(DENIED, f"{printable_path(record.key)} ({said})")
             continue
         captions = [_text(text) for text in record.captions if text.strip()]
         problem, data = record.reason or (None if captions else "no caption"), b""
@@ -337,10 +338,6 @@ def describe_rights(records: Sequence[Mapping[str, Any]]) -> str | None:
             f"policy checked ({listed})"
         )
     return f"{'; '.join(parts)}; the model card will say so"
-
-
-def _printable(name: str) -> str:
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _text(value: object) -> str:
