@@ -163,6 +163,8 @@ def test_hashtags_of_a_title_become_tags():
         ("0042.png", ""),
         ("image.png", ""),
         ("download (3).png", ""),
+        ("danbooru_700_cfcd208495d565ef66e7dff9f98764da.jpg", ""),
+        ("pixiv_8000_p0.png", ""),
     ],
 )
 def test_file_names_lose_their_noise(name, words):
@@ -181,6 +183,7 @@ def test_file_names_lose_their_noise(name, words):
         ("001", ""),
         ("train", ""),
         ("New folder (2)", ""),
+        ("Bilder", ""),
         ("10_", ""),
         ("\u043b\u0451\u0434", ""),
     ],

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import shlex
+import shutil
 import subprocess
 import unicodedata
 from pathlib import Path
@@ -14,10 +15,12 @@ from recorded_progress import RecordedProgress
 from servers import image_bytes
 
 from curate.captions.clean import captions_for
+from curate.corpora.corpus import find_corpus, open_reader
 from curate.corpora.folder import ImageFolder
 from curate.corpora.notes import ReadNotes
 from curate.corpora.records import ImageRecord
 from curate.dataset.folder import Dataset
+from curate.errors import InputError
 from curate.fetch.run import fetch_images
 
 SEEDS = range(100)
@@ -223,6 +226,57 @@ def test_other_formats_are_named_with_the_command_that_converts_them(tmp_path: P
     assert words[4:] == convert and shlex.split(other)[3] == "*.gif"
     found = subprocess.run([*words[:4]], capture_output=True, text=True, check=True).stdout
     assert found.splitlines() == [f"{root}/sub/b.GIF"]
+
+
+@pytest.mark.parametrize("name", ["my set.zip", "set.7z", "set.rar", "set.csv.gz"])
+def test_an_archive_is_named_with_the_command_that_unpacks_it(tmp_path: Path, name: str):
+    root = tmp_path / "my images"
+    archive = root / name
+    alone = folder_of(root, {name: b"any"})
+    fixes = [find_corpus(root).no_captions_error().fix]
+    for refuse in (alone.count_images, lambda: open_reader(archive)):
+        with pytest.raises(InputError) as error:
+            refuse()
+        fixes.append(error.value.fix.partition(";")[0])
+    assert all(str(archive) in shlex.split(fix) for fix in fixes)
+    _, notes = read(folder_of(root, {"a_boat.png": None}))
+    (named,) = notes.named["archives, to be unpacked"]
+    assert named.startswith(f"{name} (") and shlex.quote(str(archive)) in named
+
+
+def test_a_zip_is_unpacked_by_the_command_that_is_printed(tmp_path: Path):
+    if not shutil.which("unzip"):
+        pytest.skip("no unzip here")
+    folder_of(tmp_path / "set", {"a.png": None, "a.txt": "a boat"})
+    (tmp_path / "in").mkdir()
+    shutil.make_archive(str(tmp_path / "in" / "my set"), "zip", tmp_path / "set")
+    with pytest.raises(InputError) as error:
+        ImageFolder(tmp_path / "in").count_images()
+    subprocess.run(shlex.split(error.value.fix), check=True, capture_output=True)
+    assert count(ImageFolder(tmp_path / "in")) == {"my set/a.png": ("a boat",)}
+
+
+def test_a_folder_does_not_stand_in_for_captions_that_cannot_be_read(tmp_path: Path):
+    files = {"10_fox/1.png": None, "10_fox/1.txt": "caf\u00e9".encode("cp1252")}
+    reader = folder_of(tmp_path, {**files, "10_fox/2.png": None, "10_fox/2.txt": ""})
+    records, notes = read(reader)
+    assert records["10_fox/1.png"].captions == ()
+    assert records["10_fox/2.png"].captions == ("fox",)
+    assert list(notes.left_out) == ["caption files that are not UTF-8"]
+
+
+def test_descriptions_that_boorus_and_galleries_write_are_read_as_text(tmp_path: Path):
+    art = {
+        "title": "Fox",
+        "description": "<p>A <b>red</b> fox &amp;<br/>a hen</p>",
+        "tags": ["snow"],
+    }
+    booru = {"tag_string": "1girl solo animal_ears", "tags": ["1girl", "solo", "animal_ears"]}
+    name = "danbooru_700_cfcd208495d565ef66e7dff9f98764da.jpg"
+    files = {"a.png": None, "a.png.json": json.dumps(art), name: None}
+    records, _ = read(folder_of(tmp_path, {**files, f"{name}.json": json.dumps(booru)}))
+    assert records["a.png"].captions == ("A red fox & a hen", "a picture of Fox and snow")
+    assert records[name].captions == ("a picture of 1girl, solo and animal ears",)
 
 
 def test_an_image_converted_to_png_takes_the_text_of_its_original(tmp_path: Path):

@@ -242,7 +242,9 @@ def test_a_broken_row_costs_itself_and_is_named(
         ("c.csv", b"file,bild\na,b\n", ": no column with captions; its columns are file, bild"),
         ("c.csv", b"image,caption\na\n", " line 2: columns: 1; the first line names 2"),
         ("c.csv", "image,caption\na,b\n".encode("utf-16-le"), " line 1: zero bytes in it"),
-        ("c.xml", b"<x/>", ": neither a dataset folder, shards, a manifest nor a list"),
+        ("c.xml", b"<x/>", ": neither a folder of images, a dataset folder, tars,"),
+        ("c.zip", b"PK", ": is an archive, to be unpacked"),
+        ("c.jpg", b"", ": is one image"),
         ("c.parquet", b"PAR", ": not a readable manifest"),
     ],
 )  # fmt: skip

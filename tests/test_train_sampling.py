@@ -375,8 +375,8 @@ def test_a_stage_that_has_not_converged_is_said_with_the_offer(tmp_path, encoder
     (said,) = sample(folder, tmp_path / "a.png", PROMPTS[:1], count=1)
 
     assert "the 16 px stage has not converged: 20.1 dB, where" in said
-    assert "20.9 dB; high frequencies 0.31 times those of real images\n" in said
-    assert "fix: --upscaler realesrgan" in said
+    assert "20.9 dB; high frequencies 0.31 times those of real images; what" in said
+    assert "what helps: --upscaler realesrgan" in said and "\n" not in said
 
 
 def test_images_without_detail_have_no_high_frequencies_to_tell():

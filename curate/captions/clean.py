@@ -233,8 +233,11 @@ def _slug_words(name: str) -> str:
 
 
 def _without_number(word: str) -> str:
-    """The word without a running number; "" for a bare number, a code or a stray letter."""
-    if re.fullmatch(r"\d+(?:st|nd|rd|th)|[234]d", word, re.IGNORECASE):
+    """The word without a running number; "" for a bare number, a code or a stray letter.
+
+    Boorus' counts of figures (`2girls`) are words.
+    """
+    if re.fullmatch(r"\d+(?:st|nd|rd|th|girls?|boys?|others?)|[234]d", word, re.IGNORECASE):
         return word
     word = re.sub(r"[-\d]+$", "", word).strip("-")
     return "" if re.search(r"\d", word) or len(word) < 2 else word

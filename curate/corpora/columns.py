@@ -6,6 +6,7 @@ blanks and hyphens in them: " File-Name" is file_name.
 
 import ast
 import difflib
+import html
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from curate.captions.clean import plain_text
 from curate.corpora.endings import is_address
 from curate.corpora.notes import ReadNotes
 from curate.errors import UsageError
@@ -54,6 +56,14 @@ _NAME_KEYS = ("name", "full_name", "realname", "username", "title", "id")  # in 
 _URL_KEYS = ("url", "permalink", "profile_url", "profileurl", "href", "link")
 _SIGNS_IN_NAMES = re.compile(r"[\s-]+")
 _WRITTEN_LIST = re.compile(r"\[\s*(['\"]).*['\"]\s*\]\s*", re.DOTALL)
+# of HTML, which descriptions on the web are written in; no name in angle brackets that means
+# something to a trainer is among them
+_MARKUP = re.compile(
+    r"</?(?:a|b|i|u|p|br|hr|em|strong|small|sub|sup|span|div|ul|ol|li|h[1-6]|img|blockquote)"
+    r"(?:\s[^<>]*)?/?>",
+    re.IGNORECASE,
+)
+_ENTITY = re.compile(r"&(?:#\d+|#x[\da-f]+|[a-z]+\d*);", re.IGNORECASE)
 _TRUTH = {  # of flags, and of what boorus rate
     **dict.fromkeys(("true", "yes", "1", "nsfw", "e", "explicit", "q", "questionable"), True),
     **dict.fromkeys(("false", "no", "0", "sfw", "unlikely"), False),
@@ -178,7 +188,8 @@ def cut_captions(
 ) -> tuple[str, ...]:
     """The captions that a value holds: a text a line each, a list one after the other.
 
-    A text that is a list of texts, as JSON or Python write one, is that list: tables without lists
+    HTML is read as a browser shows it: a text with tags is one line, and `&amp;` is `&`. A text
+    that is a list of texts, as JSON or Python write one, is that list: tables without lists
     have them so (`["a dog", "dogs"]` in the CSV of Flickr30k).
 
     Args:
@@ -205,7 +216,11 @@ def cut_captions(
     text = str(value)
     if text.startswith("[") and (listed := _written_list(text)):
         return cut_captions(listed, whole=whole, cuts=cuts)
+    if "<" in text and _MARKUP.search(text):
+        text = plain_text(text)
     lines = [" ".join(text.split())] if whole else text.splitlines()
+    if "&" in text:
+        lines = [_ENTITY.sub(lambda found: html.unescape(found[0]), line) for line in lines]
     captions = tuple(line for line in map(str.strip, lines) if line)
     if cuts is not None and len(captions) > 1:
         cuts.add(captions)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from curate.corpora import folder, huggingface, tables, tars
-from curate.corpora.endings import ARROW_ENDINGS, LIST_ENDINGS
+from curate.corpora import folder, huggingface, layout, tables, tars
+from curate.corpora.endings import ARROW_ENDINGS, LIST_ENDINGS, is_image_name
 from curate.corpora.notes import NO_CAPTION, ReadNotes
 from curate.corpora.partition import ImageCaptions, Partition
 from curate.corpora.records import Reader
@@ -61,6 +61,8 @@ class Corpus:
         if self.kind == "folder" and not without:
             problem = "holds no image with a caption" if any(self.path.iterdir()) else "is empty"
             fix = "put images into it, and what each shows beside it: NAME.txt beside NAME.png"
+            archive = layout.first_archive(self.path)
+            fix = (archive and layout.unpack_command(archive)) or fix
             return InputError(self.path, problem + said, fix=fix)
         if without and self.kind in _SOURCES:
             said = said or f" (images without caption: {without:,})"
@@ -134,8 +136,17 @@ def open_reader(path: Path, *, whole: bool = False, without: Path | None = None)
         return huggingface.HuggingFace(path, [path], whole)
     if path.suffix.lower() in LIST_ENDINGS:
         return tables.CaptionTable(path, whole)
-    problem = "neither a dataset folder, shards, a manifest nor a list of captions"
-    raise InputError(path, problem, fix="name a folder, or a .parquet, .jsonl, .csv or .tsv file")
+    if command := layout.unpack_command(path):
+        fix = f"{command}; then name what it unpacks to"
+        raise InputError(path, "is an archive, to be unpacked", fix=fix)
+    if is_image_name(path.name):
+        fix = f"name its folder: --data {shlex.quote(str(path.parent))}"
+        raise InputError(path, "is one image", fix=fix)
+    problem = (
+        "neither a folder of images, a dataset folder, tars, a manifest nor a list of captions"
+    )
+    fix = "name a folder, or a .tar, .parquet, .jsonl, .csv or .tsv file"
+    raise InputError(path, problem, fix=fix)
 
 
 def find_corpora(data: Sequence[Path], *, whole: bool = False) -> Corpus:

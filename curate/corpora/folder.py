@@ -6,12 +6,18 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from curate.corpora.layout import Layout, Picture, lay_out
+from curate.corpora.layout import (
+    Layout,
+    Picture,
+    first_archive,
+    lay_out,
+    unpack_command,
+)
 from curate.corpora.naming import NameTeller
 from curate.corpora.notes import ReadNotes
 from curate.corpora.partition import ImageCaptions, Partition
 from curate.corpora.records import ImageRecord, describe_reason
-from curate.corpora.sidecars import SideCarReader
+from curate.corpora.sidecars import UNREAD, SideCarReader
 from curate.corpora.walk import Walk, walk
 from curate.errors import InputError
 
@@ -80,7 +86,9 @@ class ImageFolder:
         if not notes.left_out:
             raise InputError(self.path, "the folder is empty", fix="put images into it")
         unused = "".join(f"; {sentence}" for sentence in notes.sentences())
-        problem, fix = f"holds no image{unused}", "put JPEG, PNG or WebP files into it"
+        archive = first_archive(self.path)
+        fix = (archive and unpack_command(archive)) or "put JPEG, PNG or WebP files into it"
+        problem = f"holds no image{unused}"
         raise InputError(self.path, problem, fix=fix)
 
     def _read_captions(self, prefix: str, notes: ReadNotes) -> Iterator[ImageCaptions]:
@@ -110,12 +118,13 @@ class ImageFolder:
                 continue
             said = [(row.captions, row.facts) for row in picture.rows]
             said += [reading.read(name, sizes[name]) for name in picture.sidecars]
+            is_unread = any(one is UNREAD for one in said)
             if len(said) == 1:
                 (texts, facts), *_ = said
             else:
                 texts = tuple(dict.fromkeys(text for captions, _ in said for text in captions))
                 facts = _join_facts([facts for _, facts in said])
-            made, facts = naming.tell(picture.name, texts, facts)
+            made, facts = naming.tell(picture.name, texts, facts, is_unread)
             yield picture, texts + made, len(made), facts
         reading.cuts.remark(self.path, notes)
         naming.remark(notes)

@@ -28,7 +28,15 @@ from curate.system.files import printable_path
 DATASETS = "datasets in the folder, each to be taken by itself"
 _VIDEOS = tuple(".mp4 .mov .avi .mkv .webm .m4v".split())
 _LAYERS = tuple(".psd .psb .xcf .kra .clip .dng .cr2 .nef .arw".split())
-_ARCHIVES = tuple(".zip .rar .7z .gz .bz2 .xz".split())
+ARCHIVES = "archives, to be unpacked"
+_UNPACKING = {  # ending of an archive -> what unpacks it, of its path and that path without ending
+    ".zip": "unzip {0} -d {1}",
+    ".rar": "unrar x {0} {1}/",
+    ".7z": "7z x {0} -o{1}",
+    ".gz": "gunzip --keep {0}",
+    ".bz2": "bunzip2 --keep {0}",
+    ".xz": "unxz --keep {0}",
+}
 _DATASET_FIXES = {  # what is to be typed for a dataset in the folder, before its path
     "dataset": "--data",
     "hf": "curate fetch hf",
@@ -178,10 +186,23 @@ def _leave_out_other(root: Path, name: str, notes: ReadNotes) -> None:
     elif lower.endswith(_LAYERS):
         layer = shlex.quote(f"{root}/{name}[0]")
         notes.leave_out("images to be converted", f"{name} (magick {layer} {stem}.png)")
-    elif lower.endswith(_ARCHIVES):
-        notes.leave_out("archives, to be unpacked", name)
+    elif command := unpack_command(root / name):
+        notes.leave_out(ARCHIVES, f"{name} ({command})")
     else:
         notes.leave_out("other files", name)
+
+
+def unpack_command(path: Path) -> str | None:
+    """What unpacks an archive beside itself, by its ending; None: it is none."""
+    command = _UNPACKING.get(path.suffix.lower())
+    return command and command.format(
+        shlex.quote(str(path)), shlex.quote(str(path.with_suffix("")))
+    )
+
+
+def first_archive(folder: Path) -> Path | None:
+    """The first file in a folder that is to be unpacked, by name."""
+    return next((path for path in sorted(folder.iterdir()) if unpack_command(path)), None)
 
 
 def _name_unused(root: Path, walked: Walk, notes: ReadNotes) -> None:

@@ -33,7 +33,7 @@ class NameTeller:
         self._words_of_folder = cache(self._find_folder)
 
     def tell(
-        self, name: str, texts: Sequence[str], facts: Mapping[str, Any]
+        self, name: str, texts: Sequence[str], facts: Mapping[str, Any], is_unread: bool = False
     ) -> tuple[tuple[str, ...], Mapping[str, Any]]:
         """What stands beside the texts of an image, and its facts, with a title if a folder is it.
 
@@ -41,6 +41,7 @@ class NameTeller:
             name: path of the image from the folder.
             texts: its captions as they are written.
             facts: what else is stated.
+            is_unread: it has captions that cannot be read: its folder does not stand in for them.
         """
         title, tags = facts.get("title"), facts.get("tags", ())
         if texts and not title and not tags:
@@ -50,7 +51,9 @@ class NameTeller:
             self._stated += bool(made)
             if made or texts or title:
                 return made, facts
-        folder, words, repeats = self._words_of_folder(name[: name.rfind("/") + 1])
+        folder, words, repeats = "", "", False
+        if not is_unread:
+            folder, words, repeats = self._words_of_folder(name[: name.rfind("/") + 1])
         if not (words and repeats) and (made := _made(name, (), None, ())):
             self._files += 1
             self._file_example = self._file_example or f'{name}: "{made[0]}"'

@@ -17,6 +17,7 @@ MAX_SIDECAR_BYTES = 10_000_000  # bytes; what is longer is no caption
 NOT_UTF8 = "caption files that are not UTF-8"
 UNREADABLE = "caption files that cannot be read"
 Said = tuple[tuple[str, ...], Mapping[str, Any]]  # captions; what else is stated
+UNREAD: Said = (), {}  # of a file that cannot be read
 
 
 def same_name(name: str) -> str:
@@ -82,7 +83,7 @@ class SideCarReader:
     shared: dict[str, Said | None] = field(default_factory=dict)  # files of several images
 
     def read(self, name: str, size: int) -> Said:
-        """What a file of `size` bytes says; where it cannot be read, nothing: it is left out."""
+        """What a file of `size` bytes says; `UNREAD` where it cannot be read, which is noted."""
         known = self.shared.get(name)
         if known is None:
             known = self._read(name, size)
@@ -96,11 +97,11 @@ class SideCarReader:
             text = decode_text(_read_bytes(path, size))
         except UnicodeDecodeError:
             self.notes.leave_out(NOT_UTF8, f"{name} ({conversion_fix(Path(path))})")
-            return (), {}
+            return UNREAD
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or str(error)
             self.notes.leave_out(UNREADABLE, f"{name} ({why})")
-            return (), {}
+            return UNREAD
         if name[-5:].lower() == ".json":
             return self._read_json(name, text)
         return cut_captions(text, whole=self.whole, cuts=self.cuts), {}
@@ -111,10 +112,10 @@ class SideCarReader:
             record = json.loads(text)
         except (ValueError, RecursionError):
             self.notes.leave_out(UNREADABLE, f"{name} (not JSON)")
-            return (), {}
+            return UNREAD
         if not isinstance(record, dict):
             self.notes.leave_out(UNREADABLE, f"{name} (no JSON object)")
-            return (), {}
+            return UNREAD
         facts = read_facts(record)
         said = {key: value for key, value in record.items() if plain_name(key) != "title"}
         captions = read_captions(said, self.notes, name, whole=self.whole, cuts=self.cuts)

@@ -282,7 +282,7 @@ def describe_unconverged(
     return (
         f"{path}: the {size} px stage has not converged: {measured['psnr']} dB, where enlargement "
         f"that has learnt nothing reaches {measured['back_projected']} dB; "
-        f"{describe_high_frequency(measured)}\n  fix: {also}train "
+        f"{describe_high_frequency(measured)}; what helps: {also}train "
         f"finetune --init {shlex.quote(str(path))} --shards DIR --out NEW, with more images for "
         "that stage"
     )
