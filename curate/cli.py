@@ -186,7 +186,7 @@ def check_command(
         done = build.check_dataset(Dataset(data), policy=policy, progress=progress)
     terminal.say(f"{done.rows} images in use, decided by {done.policy}")
     if done.unlicensed:
-        terminal.say(f"{done.unlicensed} images from a folder state no licence; if you made them:")
+        terminal.say(f"{done.unlicensed} images state no licence; if you made them:")
         terminal.say(f"  {build.own_licence_command(Dataset(data))}")
     terminal.print_result(done, ("use", "allow", "hold", "deny"), json=json)
 

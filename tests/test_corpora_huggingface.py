@@ -432,7 +432,7 @@ def test_names_of_classes_are_captions_where_there_are_no_others(tmp_path: Path)
     found = opened(tmp_path / "set")
     assert (len(found.images_with("fox")), found.left_out) == (1, {"images without caption": 1})
     assert found.remarks[0].startswith(
-        "captions that are the names of classes, by the column label (2): data-00000"
+        "captions that are the names of classes, by the column label: red_fox, owl (2)"
     )
 
 

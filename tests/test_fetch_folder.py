@@ -58,7 +58,9 @@ def test_file_names_stand_in_for_captions(data, pictures):
     done, said = take(data, pictures)
     assert done.new == 2
     assert said == [
-        'images without a written caption, whose file\'s name is one: 2 (ice/storm.jpg: "storm")'
+        'images without a written caption, whose file\'s name is one: 2 (ice/storm.jpg: "storm")',
+        "images that state no licence, and are not packed: 2; type the same again with "
+        "--license ID, or with --license own if you made them",
     ]
     row = rows(data)["ice/storm.jpg"]
     assert row.title == "storm" and row.texts == () and row.format == "JPEG"

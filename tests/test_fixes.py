@@ -202,6 +202,12 @@ SCENARIOS = {
     "no licence": Scenario(
         "build --data d", ("fetch folder pictures --data d",), fill={"DIR": "pictures"}
     ),
+    "no licence of tars": Scenario(
+        "build --data d", (_make_tars, "fetch shards tars --data d"), fill={"TARS": "tars"}
+    ),
+    "no licence of rows": Scenario(
+        "build --data d", (_make_parquet, "fetch hf hf --data d"), fill={"PATH": "hf"}
+    ),
     "forbidden": Scenario(
         "build --policy commercial --data d",
         ("fetch folder pictures --license CC-BY-NC-4.0 --data d",),
@@ -357,7 +363,9 @@ COMMANDS = {
     "commands/advice.py: curate remove --undo …": "removed",
     "commands/advice.py: curate sources accept … --basis TEXT": NETWORK,
     "commands/build.py: curate explain …": "forbidden",
-    "commands/build.py: curate fetch folder DIR --license own": "no licence",
+    "commands/build.py: curate fetch … … --license own": (
+        "no licence, no licence of tars, no licence of rows"
+    ),
     "commands/build.py: curate status": "nothing in use",
     "commands/explain.py: curate caption": "not captioned",
     "commands/explain.py: curate check": "not checked",

@@ -1,6 +1,6 @@
 """From fetched images to shards: check, dedup, caption, pack; `build` is all of them in a row."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from curate.captions.clean import caption
 from curate.commands.status import reason_counts, verdict_counts
 from curate.dataset.folder import Dataset, Store, command_line
-from curate.dataset.sample import live_samples
+from curate.dataset.sample import Sample, live_samples
 from curate.errors import InputError
 from curate.rights import removals
 from curate.rights.check import check
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from curate.images.dedup import DedupSummary as Deduplicated
     from curate.shards.pack import PackSummary as Packed
 
+_PLACES = {"folder": "DIR", "shards": "TARS", "hf": "PATH"}  # sources on this computer, and of what
+
 
 @dataclass(frozen=True)
 class CheckSummary:
@@ -32,7 +34,7 @@ class CheckSummary:
     rows: int
     verdicts: Mapping[str, Mapping[str, int]]  # use -> decision -> rows
     reasons: Mapping[str, int]  # code that holds or denies training -> rows
-    unlicensed: int  # rows of folders of which no licence was ever stated
+    unlicensed: int  # rows from this computer of which no licence was ever stated
 
     def as_rows(self) -> list[tuple[object, ...]]:
         """A line for each use, then one for each reason."""
@@ -108,7 +110,7 @@ def _run_check(
             progress=progress,
         )
         samples = live_samples(dataset.run_step(step, "check", {"policy": policy}))
-    silent = [s for s in samples if s.source == "folder" and not (s.license_text or s.license_url)]
+    silent = _unlicensed(samples)
     return CheckSummary(
         policy=str(rules.path),
         policy_sha256=rules.sha256,
@@ -131,9 +133,15 @@ def _check_source_names(policy: Policy, dataset: Dataset) -> None:
             raise InputError(subject, f"no source {name!r}", fix=fix)
 
 
+def _unlicensed(samples: Sequence[Sample]) -> list[Sample]:
+    """The images from this computer of which no licence was ever stated."""
+    return [s for s in samples if s.source in _PLACES and not (s.license_text or s.license_url)]
+
+
 def own_licence_command(dataset: Dataset) -> str:
-    """What to type where pictures of a folder state no licence and the user made them."""
-    return command_line(dataset.root, "fetch", "folder", "DIR", "--license", "own")
+    """What to type where images from this computer state no licence and the user made them."""
+    source = _unlicensed(live_samples(dataset.read().samples))[0].source
+    return command_line(dataset.root, "fetch", source, _PLACES[source], "--license", "own")
 
 
 def caption_dataset(dataset: Dataset, *, per_image: int = 4) -> CaptionSummary:

@@ -10,7 +10,7 @@ from typing import Any
 
 from curate.corpora.arrow import ArrowTable, BrokenFileError, find_texts, image_bytes, key_prefix
 from curate.corpora.columns import LineCuts, plain_name, read_captions, read_facts
-from curate.corpora.notes import ReadNotes
+from curate.corpora.notes import MOST_NAMED, ReadNotes
 from curate.corpora.partition import ImageCaptions
 from curate.corpora.records import ImageRecord
 
@@ -142,7 +142,8 @@ class DataFile:
         column, names = table.label
         if not isinstance(values[column], int) or values[column] not in range(len(names)):
             return ()
-        notes.remark(f"captions that are the names of classes, by the column {column}", key)
+        some = ", ".join([*names[:MOST_NAMED], *(["…"] if len(names) > MOST_NAMED else [])])
+        notes.remark(f"captions that are the names of classes, by the column {column}: {some}")
         return (names[values[column]].replace("_", " "),)
 
     def _caption_columns(self) -> list[str]:

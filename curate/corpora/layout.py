@@ -104,7 +104,7 @@ def lay_out(root: Path, walked: Walk, whole: bool, notes: ReadNotes) -> Layout:
 
 
 def _sort_files(
-    root: Path, prefix: str, names: Iterable[str], walked: Walk, notes: ReadNotes
+    root: Path, prefix: str, names: Sequence[str], walked: Walk, notes: ReadNotes
 ) -> tuple[list[str], list[str], list[str]]:
     """The images, the texts that may be beside them, and the metadata files of one folder."""
     images, beside, metadata = [], [], []
@@ -121,6 +121,12 @@ def _sort_files(
             root, prefix + name, walked.sizes[prefix + name]
         ):
             images.append(name)
+        elif (
+            lower.endswith(".parquet")
+            and f"{stem_of(name)}_stats.json" in names
+            and f"{prefix}{stem_of(name)}/" in walked.listed
+        ):
+            notes.leave_out("img2dataset's tables of the images in a folder beside", prefix + name)
         elif is_tar(name) or lower.endswith(ARROW_ENDINGS):
             sets.setdefault("shards" if is_tar(name) else "hf", []).append(prefix + name)
         else:
@@ -186,8 +192,8 @@ def _leave_out_other(root: Path, name: str, notes: ReadNotes) -> None:
     elif lower.endswith(_LAYERS):
         layer = shlex.quote(f"{root}/{name}[0]")
         notes.leave_out("images to be converted", f"{name} (magick {layer} {stem}.png)")
-    elif command := unpack_command(root / name):
-        notes.leave_out(ARCHIVES, f"{name} ({command})")
+    elif unpacking := unpack_command(root / name):
+        notes.leave_out(ARCHIVES, f"{name} ({unpacking})")
     else:
         notes.leave_out("other files", name)
 

@@ -52,12 +52,19 @@ def list_records(
 def _find_images(
     reader: Reader, folder: str, notes: ReadNotes, license: str | None, author: str | None
 ) -> Iterator[FoundImage]:
+    unlicensed = 0
     for record in reader.records(notes):
         found = _found_image(folder, record, license, author)
         kind = sniff.sniff_format((found.data or b"")[:32])
         if not record.captions and found.dropped is None and kind in sniff.STORED_FORMATS:
             notes.leave_out(NO_CAPTION, printable_path(record.key))
+        unlicensed += found.dropped is None and found.license_by is None
         yield found
+    if unlicensed:
+        notes.remarks.append(
+            f"images that state no licence, and are not packed: {unlicensed:,}; type the same "
+            "again with --license ID, or with --license own if you made them"
+        )
     if NO_CAPTION in notes.left_out:
         from curate.corpora.corpus import CAPTION_FIXES
 
