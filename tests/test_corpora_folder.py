@@ -399,3 +399,26 @@ def test_annotations_in_a_folder_of_their_own_name_images_beside_it(tmp_path: Pa
     assert records["v/a.png"].captions == ("a boat",)
     assert notes.left_out["captions of a name that several images have"] == 1
     assert notes.counted["rows whose image lies in another folder than they say"] == 1
+
+
+def test_half_characters_in_names_cost_nothing_else(tmp_path: Path):
+    image, odd = image_bytes(1), os.fsdecode(b"\xff.png")
+    for name in ("a.png", odd):
+        (tmp_path / name).write_bytes(image)
+    rows = [{"file_name": name, "text": name[:1]} for name in ("a.png", "b\ud800.png", odd)]
+    (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+
+    found, _ = read(ImageFolder(tmp_path))
+
+    assert [found[name].captions for name in ("a.png", odd)] == [("a",), ("\udcff",)]
+    assert found["b\ufffd.png"].reason == "missing:b\ufffd.png"
+
+
+def test_of_a_field_that_json_has_twice_the_last_counts_and_the_other_is_named(tmp_path: Path):
+    (tmp_path / "a.png").write_bytes(image_bytes(1))
+    (tmp_path / "a.json").write_text('{"caption": "one", "caption": "two"}')
+
+    found, notes = read(ImageFolder(tmp_path))
+
+    assert found["a.png"].captions == ("two",)
+    assert notes.named["values whose key is there again"] == ["a.json, caption"]

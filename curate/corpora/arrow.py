@@ -119,6 +119,11 @@ class ArrowTable:
         usual = find_column(found, IMAGE_COLUMNS)
         return sorted(found, key=lambda name: name != usual)
 
+    @property
+    def columns_without_bytes(self) -> list[str]:
+        """All columns but those of images and other bytes."""
+        return [field.name for field in self.schema if not _holds_bytes(field.type)]
+
     @cached_property
     def absent_images(self) -> int:
         """How many rows hold no image though there is a column for it, as far as that is noted."""
@@ -328,6 +333,16 @@ def _is_image(kind: "pa.DataType") -> bool:
         kind.field(n).name == "bytes" and _is_binary(kind.field(n).type)
         for n in range(kind.num_fields)
     )
+
+
+def _holds_bytes(kind: "pa.DataType") -> bool:
+    """Whether a column's type is bytes, a list of them, or an object with some in it."""
+    from pyarrow import types
+
+    kind = _element_type(kind)
+    if types.is_struct(kind):
+        return any(_holds_bytes(kind.field(n).type) for n in range(kind.num_fields))
+    return _is_binary(kind)
 
 
 def _holds_texts(kind: "pa.DataType") -> bool:

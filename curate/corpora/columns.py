@@ -52,6 +52,7 @@ FACT_COLUMNS: Mapping[str, Sequence[str]] = {
     "ai_generated": ("ai_generated", "is_ai", "is_ai_generated"),
     "mature": ("mature", "is_mature", "nsfw", "over_18", "rating"),
 }
+UNTITLED_COLUMNS = tuple(name for name in CAPTION_COLUMNS if name not in FACT_COLUMNS["title"])
 _NAME_KEYS = ("name", "full_name", "realname", "username", "title", "id")  # in an object
 _URL_KEYS = ("url", "permalink", "profile_url", "profileurl", "href", "link")
 _SIGNS_IN_NAMES = re.compile(r"[\s-]+")

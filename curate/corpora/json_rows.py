@@ -14,6 +14,7 @@ from curate.corpora.columns import (
 )
 from curate.corpora.encoding import conversion_fix, decode_text
 from curate.corpora.endings import looks_like_image
+from curate.corpora.notes import ReadNotes
 from curate.corpora.partition import unreadable_error
 from curate.corpora.rows import BrokenRows, numbered_lines
 from curate.errors import InputError
@@ -43,7 +44,7 @@ def json_rows(path: Path, broken: BrokenRows, known: Sequence[str]) -> Iterator[
         if line.strip():
             where = f"{path} line {number}"
             try:
-                value = _loads(line, where, broken)
+                value = load_json(line, where, broken.notes)
             except (ValueError, RecursionError):
                 broken.leave_out(where, "not JSON")
                 continue
@@ -57,7 +58,7 @@ def json_rows(path: Path, broken: BrokenRows, known: Sequence[str]) -> Iterator[
 
 def _is_document(path: Path, broken: BrokenRows) -> bool:
     """Whether the file is one JSON value, not one a line."""
-    quiet = BrokenRows(path, type(broken.notes)(), "")
+    quiet = BrokenRows(path, ReadNotes(), "")
     filled = (line for _, line in numbered_lines(path, quiet) if line.strip())
     first, second = next(filled, ""), next(filled, None)
     called_json = path.suffix.lower() == ".json"
@@ -89,7 +90,7 @@ def _is_object(line: str | None) -> bool:
 def _load_document(path: Path, broken: BrokenRows) -> Any:
     try:
         data = path.read_bytes()
-        return _loads(decode_text(data), str(path), broken)
+        return load_json(decode_text(data), str(path), broken.notes)
     except OSError as error:
         raise unreadable_error(path, error) from None
     except UnicodeDecodeError as error:
@@ -104,8 +105,18 @@ def _load_document(path: Path, broken: BrokenRows) -> Any:
         raise InputError(path, "not JSON", fix=broken.fix) from None
 
 
-def _loads(text: str, where: str, broken: BrokenRows) -> Any:
-    """The value; of a key that an object has twice, the last counts and the others are named."""
+def load_json(text: str | bytes, where: str, notes: ReadNotes) -> Any:
+    """The value of JSON; of a key that an object has twice, the last counts.
+
+    Args:
+        text: UTF-8, where it is bytes.
+        where: names it: "FILE line 3".
+        notes: hears of the others.
+
+    Raises:
+        ValueError: no JSON.
+        RecursionError: nested too deep.
+    """
 
     def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
         made = dict(found)
@@ -114,7 +125,7 @@ def _loads(text: str, where: str, broken: BrokenRows) -> Any:
             for key, _ in reversed(found):
                 if key in seen:
                     reason = "values whose key is there again"
-                    broken.notes.leave_out(reason, f"{where}, {key}")
+                    notes.leave_out(reason, f"{where}, {key}")
                 seen.add(key)
         return made
 

@@ -1,6 +1,5 @@
 """Text and JSON files beside an image: which belong to it, and what they say."""
 
-import json
 import os
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,8 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from curate.corpora.columns import LineCuts, cut_captions, plain_name, read_captions, read_facts
+from curate.corpora.columns import (
+    UNTITLED_COLUMNS,
+    LineCuts,
+    cut_captions,
+    read_captions,
+    read_facts,
+)
 from curate.corpora.encoding import conversion_fix, decode_text
+from curate.corpora.json_rows import load_json
 from curate.corpora.notes import ReadNotes
 
 SIDECAR_ENDINGS = (".txt", ".caption", ".json")  # in the order in which they are read
@@ -109,7 +115,7 @@ class SideCarReader:
     def _read_json(self, name: str, text: str) -> Said:
         """A JSON object as gallery-dl, img2dataset and others write it beside an image."""
         try:
-            record = json.loads(text)
+            record = load_json(text, name, self.notes)
         except (ValueError, RecursionError):
             self.notes.leave_out(UNREADABLE, f"{name} (not JSON)")
             return UNREAD
@@ -117,8 +123,10 @@ class SideCarReader:
             self.notes.leave_out(UNREADABLE, f"{name} (no JSON object)")
             return UNREAD
         facts = read_facts(record)
-        said = {key: value for key, value in record.items() if plain_name(key) != "title"}
-        captions = read_captions(said, self.notes, name, whole=self.whole, cuts=self.cuts)
+        wanted = UNTITLED_COLUMNS  # of a title `naming` makes a caption
+        captions = read_captions(
+            record, self.notes, name, whole=self.whole, cuts=self.cuts, wanted=wanted
+        )
         return captions, facts
 
 

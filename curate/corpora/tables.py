@@ -1,5 +1,6 @@
 """Rows of tables, one reader for all that are read; and lists of captions, a row an image."""
 
+import re
 import shlex
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from curate.corpora.arrow import ArrowTable, BrokenFileError
 from curate.corpora.columns import (
     CAPTION_COLUMNS,
     KEY_COLUMNS,
@@ -26,6 +28,7 @@ from curate.corpora.rows import BrokenRows
 from curate.errors import InputError
 
 LIST_FIX = 'write lines like {"image": "a.png", "captions": ["a white dog"]}, or image,caption'
+_HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # of a surrogate pair
 KNOWN_COLUMNS = (*CAPTION_COLUMNS, *KEY_COLUMNS)
 
 
@@ -53,7 +56,7 @@ def iterate_rows(
     broken = BrokenRows(path, notes, fix)
     suffix, rows = path.suffix.lower(), 0
     if suffix == ".parquet":
-        found = parquet_rows(path, broken)
+        found = _parquet_rows(path, broken)
     elif suffix in JSON_ENDINGS:
         found = json_rows(path, broken, known)
     else:
@@ -64,46 +67,30 @@ def iterate_rows(
     broken.finish(rows)
 
 
-def parquet_rows(path: Path, broken: BrokenRows) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each row of a Parquet file, without its images.
-
-    Raises:
-        InputError: it is no Parquet file.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as parquet
-
-    number = 0
+def _parquet_rows(path: Path, broken: BrokenRows) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each row of a Parquet file, without its images."""
+    table, read = ArrowTable(path), 0
     try:
-        with parquet.ParquetFile(path) as table:
-            light = [field.name for field in table.schema_arrow if not _holds_bytes(field.type)]
-            for batch in table.iter_batches(columns=light):
-                for record in batch.to_pylist():
-                    number += 1
-                    yield f"{path} row {number}", record
-    except (pa.ArrowException, OSError) as error:
-        problem = f"not Parquet ({str(error).splitlines()[0]})" if not number else "cut short"
-        broken.leave_out(f"{path} row {number + 1}" if number else str(path), problem)
-
-
-def _holds_bytes(kind: Any) -> bool:
-    from pyarrow import types
-
-    if types.is_struct(kind):
-        return any(_holds_bytes(kind.field(n).type) for n in range(kind.num_fields))
-    return bool(types.is_binary(kind) or types.is_large_binary(kind))
+        for number, row in table.rows(table.columns_without_bytes):
+            read = number + 1
+            yield f"{path} row {read}", row
+    except BrokenFileError as error:
+        problem = "cut short" if read else f"not Parquet ({error})"
+        broken.leave_out(f"{path} row {read + 1}" if read else str(path), problem)
 
 
 def file_name_of(row: dict[str, Any]) -> str | None:
     """The name of its image that a row gives; None: it gives none.
 
     The number behind it that parts captions of one image is left out: `a.jpg#0`, as in Flickr8k.
+    Half characters, which no file's name has, become U+FFFD; bytes that are not UTF-8 stay, as
+    Python writes them.
     """
     named = {n: v for n, v in row.items() if isinstance(v, str | int) and not isinstance(v, bool)}
     column = find_column((n for n, v in named.items() if str(v).strip()), KEY_COLUMNS)
     if column is None:
         return None
-    text = str(named[column]).strip()
+    text = _HALF.sub("\ufffd", str(named[column]).strip())
     stem, sign, number = text.rpartition("#")
     return stem if sign and number.isdecimal() and looks_like_image(stem) else text
 

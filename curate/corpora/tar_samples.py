@@ -15,7 +15,6 @@ A member that is there already begins another sample of the same key, `KEY#2`.
 
 import bz2
 import gzip
-import json
 import lzma
 import shlex
 import tarfile
@@ -26,8 +25,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from curate.corpora.columns import (
-    CAPTION_COLUMNS,
-    FACT_COLUMNS,
+    UNTITLED_COLUMNS,
     LineCuts,
     columns_not_read,
     cut_captions,
@@ -37,6 +35,7 @@ from curate.corpora.columns import (
 from curate.corpora.encoding import decode_text
 from curate.corpora.endings import IMAGE_ENDINGS
 from curate.corpora.folder import UNUSED
+from curate.corpora.json_rows import load_json
 from curate.corpora.notes import ReadNotes
 from curate.corpora.shards import record_captions, record_facts
 from curate.formats.shards import carries_verdict, why_untrainable
@@ -65,8 +64,6 @@ LINKS = "links in tars, not followed"
 HIDDEN = "hidden members of tars"
 BROKEN_RECORD = "nothing that can be read, beside records of ours"
 OTHERS = "members of tars that are neither images nor captions"
-# columns with captions; a title is one where nothing else is said of an image
-_CAPTIONS = tuple(name for name in CAPTION_COLUMNS if name not in FACT_COLUMNS["title"])
 _ITS_OWN = ("key", "status", "error_message", "sha256")  # what img2dataset says of its work
 
 
@@ -226,7 +223,7 @@ class TarReading:
 
     def _read_json(self, name: str, about: str, data: bytes, sample: _Sample) -> list[_Said]:
         try:
-            record = json.loads(data)
+            record = load_json(data, self._named(name), self.notes)
         except (ValueError, RecursionError):
             record = None
         if not isinstance(record, dict):
@@ -244,7 +241,7 @@ class TarReading:
             self._named(name),
             whole=self.whole,
             cuts=self.cuts,
-            wanted=_CAPTIONS,
+            wanted=UNTITLED_COLUMNS,  # a title is one where nothing else is said
         )
         facts = read_facts(record)
         if isinstance(sha256 := record.get("sha256"), str):
