@@ -18,6 +18,7 @@ from curate.corpora.columns import (
     find_column,
     plain_name,
 )
+from curate.corpora.statements import RECORD_COLUMNS, verdict_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -161,7 +162,15 @@ class ArrowTable:
     def facts(self) -> list[str]:
         """The columns that state title, licence, author …"""
         known = {one for names in FACT_COLUMNS.values() for one in names}
-        return [n for n in self.schema.names if plain_name(n) in known and n not in self.images]
+        every = [n for n in self.schema.names if plain_name(n) in known and n not in self.images]
+        own = [n for n in self.schema.names if self.verdicts and n in RECORD_COLUMNS]
+        return list(dict.fromkeys([*every, *self.verdicts, *own]))
+
+    @cached_property
+    def verdicts(self) -> list[str]:
+        """The columns that may hold a verdict of ours."""
+        names = tuple(n for n in self.schema.names if n not in self.images)
+        return verdict_columns(names)
 
     @cached_property
     def status(self) -> str | None:

@@ -51,6 +51,11 @@ FACT_COLUMNS: Mapping[str, Sequence[str]] = {
     ),
     "ai_generated": ("ai_generated", "is_ai", "is_ai_generated"),
     "mature": ("mature", "is_mature", "nsfw", "over_18", "rating"),
+    "opt_outs": (
+        *("opt_outs", "opt_out", "optout", "noai", "no_ai", "noimageai", "noml"),
+        *("noaitraining", "no_ai_training", "tdm_reservation", "do_not_train"),
+    ),
+    "restrictions": ("restrictions", "restriction"),
 }
 UNTITLED_COLUMNS = tuple(name for name in CAPTION_COLUMNS if name not in FACT_COLUMNS["title"])
 _NAME_KEYS = ("name", "full_name", "realname", "username", "title", "id")  # in an object
@@ -65,6 +70,8 @@ _MARKUP = re.compile(
     re.IGNORECASE,
 )
 _ENTITY = re.compile(r"&(?:#\d+|#x[\da-f]+|[a-z]+\d*);", re.IGNORECASE)
+_LICENCE = ("license_text", "license_url")
+_NO_STATEMENT = " ?-–—_./*"
 _TRUTH = {  # of flags, and of what boorus rate
     **dict.fromkeys(("true", "yes", "1", "nsfw", "e", "explicit", "q", "questionable"), True),
     **dict.fromkeys(("false", "no", "0", "sfw", "unlikely"), False),
@@ -254,6 +261,7 @@ def read_facts(record: Mapping[str, Any]) -> dict[str, Any]:
             if value is not None and value != ():
                 found[field] = value
                 break
+    found |= _further_statements(record, found)
     for field, address in (("author", "author_url"), ("license_text", "license_url")):
         for column in _columns_in_order(record, FACT_COLUMNS[field]):
             stated = record[column]
@@ -263,6 +271,51 @@ def read_facts(record: Mapping[str, Any]) -> dict[str, Any]:
     if is_address(found.get("license_text", "")):
         found.setdefault("license_url", found.pop("license_text"))
     return found
+
+
+def join_facts(stated: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What several say of one image: the first word on each, and all that is strict.
+
+    A licence is taken whole from the first that states one, those of others count beside it; tags,
+    opt-outs and restrictions of all count, and that one of them calls it AI-made or mature.
+    """
+    found: dict[str, Any] = {}
+    for facts in stated:
+        licences = [_licence_of(one) for one in (found, facts)]
+        both = all(licences)
+        fresh = {n: v for n, v in facts.items() if not (both and n in _LICENCE)}
+        other = [f"licence:{one}" for one in licences[1] if both and one not in licences[0]]
+        for name in ("tags", "opt_outs", "restrictions", "made_of"):
+            every = (*found.get(name, ()), *facts.get(name, ()))
+            every = (*every, *other) if name == "restrictions" else every
+            if every:
+                fresh[name] = found[name] = tuple(dict.fromkeys(every))
+        for name in ("ai_generated", "mature"):
+            if facts.get(name):
+                found[name] = True
+        found = fresh | found
+    return found
+
+
+def _licence_of(facts: Mapping[str, Any]) -> list[str]:
+    return [facts[name] for name in _LICENCE if facts.get(name)]
+
+
+def _further_statements(record: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """What columns beside the first of their kind say, where it is strict."""
+    restrictions = list(found.get("restrictions", ()))
+    for column in _columns_in_order(record, FACT_COLUMNS["license_text"]):
+        said = _plain_statement(record[column])
+        if said and not said.isdecimal() and said not in _licence_of(found):
+            restrictions.append(f"licence:{said}")
+    refused: list[str] = []
+    for column in _columns_in_order(record, FACT_COLUMNS["opt_outs"]):
+        value = record[column]
+        truth = _truth(value)
+        texts = () if isinstance(value, bool) or truth is not None else _tag_list(value)
+        refused += [f"json:{plain_name(column)}"] if truth else texts
+    several = {"restrictions": restrictions, "opt_outs": refused}
+    return {name: tuple(dict.fromkeys(values)) for name, values in several.items() if values}
 
 
 def columns_not_read(names: Iterable[str], *read: Sequence[str]) -> list[str]:
@@ -304,6 +357,12 @@ def _plain_text(value: object) -> str | None:
     return str(value).encode("utf-8", "replace").decode().strip()
 
 
+def _plain_statement(value: object) -> str | None:
+    """A value as one text; one of signs alone, such as "?", states nothing."""
+    text = _plain_text(value)
+    return None if text is None or not text.strip(_NO_STATEMENT) else text
+
+
 def _of_object(value: Mapping[str, Any], keys: Sequence[str]) -> str | None:
     texts = (value[key] for key in keys if isinstance(value.get(key), str | int))
     return next((text for one in texts if (text := _plain_text(one))), None)
@@ -331,4 +390,8 @@ _FACT_READERS: Mapping[str, Callable[[object], Any]] = {
     "tags": _tag_list,
     "ai_generated": _truth,
     "mature": _truth,
+    "license_text": _plain_statement,
+    "author": _plain_statement,
+    "restrictions": _tag_list,
+    "opt_outs": lambda _: None,  # see `_further_statements`: all its columns count
 }

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from curate.corpora.arrow import ArrowTable, BrokenFileError, find_texts, image_bytes, key_prefix
-from curate.corpora.columns import LineCuts, plain_name, read_captions, read_facts
+from curate.corpora.columns import LineCuts, plain_name, read_captions
 from curate.corpora.notes import MOST_NAMED, ReadNotes
 from curate.corpora.partition import ImageCaptions
-from curate.corpora.records import ImageRecord
+from curate.corpora.records import ImageRecord, describe_reason
+from curate.corpora.statements import find_denial, find_record, read_statements
 
 GOT = "success"  # what img2dataset's column `status` says of an image that it got
 _SEVERAL_LINES = "texts of several lines, a caption a line; --captions whole makes each one caption"
@@ -67,15 +68,23 @@ class DataFile:
 
     def captions(self, notes: ReadNotes) -> Iterator[ImageCaptions]:
         """Each image's key and captions, no image read."""
-        for _, keys, said, _ in self._rows(notes, self._caption_columns()):
-            yield from ((key, said) for key in keys)
+        columns = [*self._caption_columns(), *self.table.verdicts]
+        for _, keys, said, values in self._rows(notes, columns):
+            if self._denial(values) is None:
+                yield from ((key, said) for key in keys)
+
+    def _denial(self, values: Mapping[str, Any]) -> str | None:
+        """What forbids the images of a row."""
+        stated = {name: values[name] for name in self.table.verdicts}
+        record = find_record(stated) if stated else None
+        return None if record is None else find_denial({"record": record})
 
     def records(
         self, notes: ReadNotes, keys: Collection[str] | None = None
     ) -> Iterator[ImageRecord]:
         """Each image; a row's images are read when its turn comes, and only if it is wanted."""
         table, wanted = self.table, None
-        light = self._caption_columns()
+        light = [*self._caption_columns(), *self.table.verdicts]
         if keys is not None:
             rows = self._rows(ReadNotes(), light)
             wanted = [number for number, own, _, _ in rows if any(key in keys for key in own)]
@@ -89,15 +98,20 @@ class DataFile:
         self, key: str, said: tuple[str, ...], values: Mapping[str, Any], place: int
     ) -> ImageRecord:
         """The image at a place of its row."""
-        facts = read_facts({name: values[name] for name in self.table.facts})
+        facts = self._facts(values)
+        denied = find_denial(facts)
         cell = _cells(values, self.table.image)[place]
         if data := image_bytes(cell):
-            return ImageRecord(key, said, data=data, facts=facts)
+            return ImageRecord(key, said, data=data, reason=denied, facts=facts)
         named = self._name_of(cell, values) or key
         file = self._file_beside(named)
-        return ImageRecord(
-            key, said, file, reason=None if file else f"missing:{named}", facts=facts
-        )
+        reason = denied or (None if file else f"missing:{named}")
+        return ImageRecord(key, said, file, reason=reason, facts=facts)
+
+    def _facts(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """What a row states beside its captions."""
+        stated = {name: values[name] for name in self.table.facts}
+        return read_statements(stated, ReadNotes(), "", wanted=())[1]
 
     def _rows(
         self, notes: ReadNotes, columns: Sequence[str], wanted: Sequence[int] | None = None
@@ -121,6 +135,10 @@ class DataFile:
                 notes.remark(_NOT_AT_HAND, key)
             if table.image is None and not self.names_files:
                 notes.remark(_NOT_AT_HAND, key)
+            if denied := self._denial(values):
+                notes.leave_out(describe_reason(denied), key, len(keys))
+                yield number, keys, (), values
+                continue
             yield number, keys, self._said(key, values, notes, cuts), values
         if table.absent_images and not table.status and not self.names_files:
             notes.remark(_NOT_AT_HAND, count=table.absent_images)

@@ -1,11 +1,12 @@
 """Folders of images with captions beside them, read where they lie."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from curate.corpora.columns import join_facts
 from curate.corpora.layout import (
     Layout,
     Picture,
@@ -16,8 +17,9 @@ from curate.corpora.layout import (
 from curate.corpora.naming import NameTeller
 from curate.corpora.notes import ReadNotes
 from curate.corpora.partition import ImageCaptions, Partition
-from curate.corpora.records import ImageRecord, describe_reason
+from curate.corpora.records import DENIED, ImageRecord, describe_reason
 from curate.corpora.sidecars import UNREAD, SideCarReader
+from curate.corpora.statements import find_denial
 from curate.corpora.walk import Walk, walk
 from curate.errors import InputError
 
@@ -95,7 +97,8 @@ class ImageFolder:
         for picture, captions, _, _ in self._read(self.lay_out(notes), notes, None):
             if picture.reason is None:
                 yield prefix + picture.name, captions
-            else:  # who asks for the images themselves is told by their records
+            elif not picture.reason.startswith(DENIED):
+                # who asks for the images themselves is told by their records
                 notes.leave_out(describe_reason(picture.reason), picture.name)
 
     def _read(
@@ -119,11 +122,15 @@ class ImageFolder:
             said = [(row.captions, row.facts) for row in picture.rows]
             said += [reading.read(name, sizes[name]) for name in picture.sidecars]
             is_unread = any(one is UNREAD for one in said)
+            if denied := next(filter(None, (find_denial(facts) for _, facts in said)), None):
+                notes.leave_out(describe_reason(denied), picture.name)
+                yield replace(picture, reason=denied), (), 0, {}
+                continue
             if len(said) == 1:
                 (texts, facts), *_ = said
             else:
                 texts = tuple(dict.fromkeys(text for captions, _ in said for text in captions))
-                facts = _join_facts([facts for _, facts in said])
+                facts = join_facts([facts for _, facts in said])
             made, facts = naming.tell(picture.name, texts, facts, is_unread)
             yield picture, texts + made, len(made), facts
         reading.cuts.remark(self.path, notes)
@@ -134,21 +141,10 @@ class ImageFolder:
         return walk(self.path, self.without)
 
 
-def _join_facts(stated: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """All tags, and the word of the first that has one on the rest; a licence is taken whole."""
-    found: dict[str, Any] = {}
-    for facts in stated:
-        licence = {"license_text", "license_url"}
-        known = licence if licence & found.keys() else set()
-        fresh = {name: value for name, value in facts.items() if name not in known}
-        found = fresh | found
-        if "tags" in facts:
-            found["tags"] = tuple(dict.fromkeys((*found["tags"], *facts["tags"])))
-    return found
-
-
 def _has_bytes(reason: str | None) -> bool:
     """Whether there is a file to be read, be it no image that we take."""
-    return reason is None or (
-        reason.startswith("not-an-image:") and reason != "not-an-image:not a file"
+    return (
+        reason is None
+        or reason.startswith(DENIED)
+        or (reason.startswith("not-an-image:") and reason != "not-an-image:not a file")
     )

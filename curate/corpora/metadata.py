@@ -22,12 +22,11 @@ from curate.corpora.columns import (
     find_column,
     near_column,
     plain_name,
-    read_captions,
-    read_facts,
 )
 from curate.corpora.endings import IMAGE_PATTERN, looks_like_image
 from curate.corpora.notes import ReadNotes
 from curate.corpora.rows import BrokenRows, numbered_lines
+from curate.corpora.statements import read_statements
 from curate.corpora.tables import file_name_of, iterate_rows, no_column_error
 from curate.errors import InputError
 
@@ -104,10 +103,10 @@ def read_metadata(file: Path, whole: bool, notes: ReadNotes) -> list[MetadataRow
     cuts, columns, found = LineCuts(), dict[str, None](), []
     for where, row in _rows(file, notes):
         columns |= dict.fromkeys(row)
-        captions = read_captions(row, notes, where, whole=whole, cuts=cuts)
+        captions, facts = read_statements(row, notes, where, whole=whole, cuts=cuts)
         name = file_name_of(row)
         if name is not None:
-            found.append(MetadataRow(where, name, captions, read_facts(row)))
+            found.append(MetadataRow(where, name, captions, facts))
         elif captions:
             notes.leave_out("captions in rows that name no image", where, len(captions))
         else:

@@ -24,6 +24,11 @@ class ImageRecord:
     # `sources.base.FoundImage` that takes it: title, tags, author, license_text, page_url, …
     made: int = 0  # so many captions, the last, are made of title, tags or names, not written
 
+    @property
+    def denied(self) -> bool:
+        """Whether what is said of it forbids training; its reader names it as left out."""
+        return (self.reason or "").startswith(f"{DENIED}:")
+
     def read(self) -> bytes:
         """The bytes of the image.
 
@@ -46,12 +51,15 @@ _REASONS = {  # why an image is not used -> in words
     "unreadable": "cannot be read",
     "removed": "taken out before, for good",
 }
+DENIED = "denied"  # the REASON of an image that its own record forbids; its bytes are there
 LINK_TO_NOTHING = "missing:a link to nothing"
 
 
 def describe_reason(reason: str) -> str:
     """Why images are not used, as what is counted, from REASON[:DETAIL]."""
-    name = reason.partition(":")[0]
+    name, _, detail = reason.partition(":")
+    if name == DENIED:
+        return f"images whose record says {detail}"
     return "links to nothing" if reason == LINK_TO_NOTHING else _REASONS.get(name, name)
 
 

@@ -127,6 +127,8 @@ def _restrictions(record: Mapping[str, Any]) -> Iterator[str]:
             yield f"{use}:{decision if decision in DECISIONS else 'hold'}"
         reasons = verdict.get("reasons") if isinstance(verdict, Mapping) else None
         codes |= dict.fromkeys(map(str, reasons or ()))
+    limits = record.get("restrictions")  # of a row of a manifest
+    yield from (one for one in limits if isinstance(one, str)) if isinstance(limits, list) else ()
     if isinstance(source := record.get("source"), str):
         yield f"source:{source}"
     for id in dict.fromkeys(str(c.get("license") or "unknown") for c in _credits(record)):

@@ -7,16 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from curate.corpora.columns import (
-    UNTITLED_COLUMNS,
-    LineCuts,
-    cut_captions,
-    read_captions,
-    read_facts,
-)
+from curate.corpora.columns import UNTITLED_COLUMNS, LineCuts, cut_captions
 from curate.corpora.encoding import conversion_fix, decode_text
 from curate.corpora.json_rows import load_json
 from curate.corpora.notes import ReadNotes
+from curate.corpora.statements import read_statements
 
 SIDECAR_ENDINGS = (".txt", ".caption", ".json")  # in the order in which they are read
 MAX_SIDECAR_BYTES = 10_000_000  # bytes; what is longer is no caption
@@ -122,12 +117,10 @@ class SideCarReader:
         if not isinstance(record, dict):
             self.notes.leave_out(UNREADABLE, f"{name} (no JSON object)")
             return UNREAD
-        facts = read_facts(record)
         wanted = UNTITLED_COLUMNS  # of a title `naming` makes a caption
-        captions = read_captions(
+        return read_statements(
             record, self.notes, name, whole=self.whole, cuts=self.cuts, wanted=wanted
         )
-        return captions, facts
 
 
 def _read_bytes(path: str, size: int) -> bytes:

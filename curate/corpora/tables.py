@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +16,15 @@ from curate.corpora.columns import (
     caption_columns,
     find_column,
     near_column,
-    read_captions,
 )
 from curate.corpora.delimited import delimited_rows
 from curate.corpora.endings import DELIMITED_ENDINGS, JSON_ENDINGS, looks_like_image
 from curate.corpora.json_rows import json_rows
 from curate.corpora.notes import ReadNotes
-from curate.corpora.partition import Partition
-from curate.corpora.records import ImageRecord
+from curate.corpora.partition import ImageCaptions, Partition
+from curate.corpora.records import ImageRecord, describe_reason
 from curate.corpora.rows import BrokenRows
+from curate.corpora.statements import find_denial, read_statements
 from curate.errors import InputError
 
 LIST_FIX = 'write lines like {"image": "a.png", "captions": ["a white dog"]}, or image,caption'
@@ -113,21 +113,30 @@ class CaptionTable:
         self, notes: ReadNotes, keys: Collection[str] | None = None
     ) -> Iterator[ImageRecord]:
         """Every row; an address elsewhere is never followed."""
-        for key, captions in self._read_captions(notes):
+        for key, captions, facts in self._read(notes):
             if keys is None or key in keys:
                 file = self.path.parent / key
                 there = "://" not in key and is_file(file)
+                reason = find_denial(facts) or (None if there else "missing")
                 yield ImageRecord(
-                    key, captions, file if there else None, reason=None if there else "missing"
+                    key, captions, file if there else None, reason=reason, facts=facts
                 )
 
-    def _read_captions(self, notes: ReadNotes) -> Iterator[tuple[str, tuple[str, ...]]]:
+    def _read_captions(self, notes: ReadNotes) -> Iterator[ImageCaptions]:
+        rows = self._read(notes)
+        yield from ((key, said) for key, said, facts in rows if find_denial(facts) is None)
+
+    def _read(self, notes: ReadNotes) -> Iterator[tuple[str, tuple[str, ...], Mapping[str, Any]]]:
         cuts, columns = LineCuts(), dict[str, None]()
         rows = iterate_rows(self.path, notes)
         for number, (where, row) in enumerate(rows, 1):
             columns |= dict.fromkeys(row)
-            captions = read_captions(row, notes, where, whole=self.whole, cuts=cuts)
-            yield file_name_of(row) or f"{self.path.name}#{number}", captions
+            captions, facts = read_statements(row, notes, where, whole=self.whole, cuts=cuts)
+            key = file_name_of(row) or f"{self.path.name}#{number}"
+            if denied := find_denial(facts):
+                notes.leave_out(describe_reason(denied), key)
+                captions = ()
+            yield key, captions, facts
         if columns and not caption_columns(columns)[0]:
             raise no_column_error(self.path, list(columns), CAPTION_COLUMNS, "captions", "caption")
         cuts.remark(self.path, notes)

@@ -29,16 +29,15 @@ from curate.corpora.columns import (
     LineCuts,
     columns_not_read,
     cut_captions,
-    read_captions,
-    read_facts,
+    join_facts,
 )
 from curate.corpora.encoding import decode_text
 from curate.corpora.endings import IMAGE_ENDINGS
 from curate.corpora.folder import UNUSED
 from curate.corpora.json_rows import load_json
 from curate.corpora.notes import ReadNotes
-from curate.corpora.shards import record_captions, record_facts
-from curate.formats.shards import carries_verdict, why_untrainable
+from curate.corpora.records import DENIED, describe_reason
+from curate.corpora.statements import find_denial, read_statements
 from curate.images.sniff import head_refusal
 
 TEXT_ENDINGS = ("txt", "text", "caption")
@@ -62,7 +61,7 @@ LABELS = "class numbers (.cls), which are no captions"
 FURTHER = "further images of a sample, without a text of their own"
 LINKS = "links in tars, not followed"
 HIDDEN = "hidden members of tars"
-BROKEN_RECORD = "nothing that can be read, beside records of ours"
+BROKEN_RECORD = f"{DENIED}:nothing that can be read, beside records of ours"
 OTHERS = "members of tars that are neither images nor captions"
 _ITS_OWN = ("key", "status", "error_message", "sha256")  # what img2dataset says of its work
 
@@ -100,7 +99,7 @@ class _Sample:
     texts: list[_Said] = field(default_factory=list)
     ours: bool = False  # it has a record of ours
     broken: bool = False  # it has one that is no JSON object, or cannot be read
-    denied: str | None = None  # what that says instead of train: allow
+    denied: str | None = None  # why its record forbids it, as in `ImageRecord.reason`
 
 
 class _Header(tarfile.TarInfo):
@@ -230,12 +229,7 @@ class TarReading:
             self.notes.leave_out(NOT_JSON, self._named(name))
             sample.broken = True
             return []
-        if carries_verdict(record):
-            sample.ours = True
-            sample.denied = sample.denied or why_untrainable(record)
-            said = cut_captions(record_captions(record), whole=self.whole)
-            return [_Said(name, about, said, record_facts(record))]
-        captions = read_captions(
+        captions, facts = read_statements(
             record,
             self.notes,
             self._named(name),
@@ -243,7 +237,10 @@ class TarReading:
             cuts=self.cuts,
             wanted=UNTITLED_COLUMNS,  # a title is one where nothing else is said
         )
-        facts = read_facts(record)
+        if "record" in facts:
+            sample.ours = True
+            sample.denied = sample.denied or find_denial(facts)
+            return [_Said(name, about, captions, facts)]
         if isinstance(sha256 := record.get("sha256"), str):
             facts["made_of"] = (sha256,)
         if new := record.keys() - self._fields:
@@ -254,9 +251,11 @@ class TarReading:
     def _images_of(self, sample: _Sample) -> Iterator[TarImage]:
         """The images of a sample that are used, with what is said of each."""
         if sample.denied:
-            for ending in sample.images:
+            for ending, (offset, size, reason) in sample.images.items():
                 name = self._named(f"{sample.key}.{ending}")
-                self.notes.leave_out(f"images whose record says {sample.denied}", name)
+                self.notes.leave_out(describe_reason(sample.denied), name)
+                if reason is None:
+                    yield TarImage(sample.key, offset, size, sample.denied)
             return
         stems = {ending: ending.rpartition(".")[0] for ending in sample.images}
         # an image that is of use comes first
@@ -305,9 +304,7 @@ class TarReading:
 def _joined(texts: list[_Said], whole: bool) -> tuple[tuple[str, ...], dict[str, Any]]:
     """All captions, each once, and all facts, the first said of each."""
     captions = dict.fromkeys(caption for text in texts for caption in text.captions)
-    facts: dict[str, Any] = {}
-    for text in texts:
-        facts = {**text.facts, **facts}
+    facts = join_facts([text.facts for text in texts])
     return tuple(captions) or cut_captions(facts.get("title"), whole=whole), facts
 
 

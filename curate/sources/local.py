@@ -54,6 +54,8 @@ def _find_images(
 ) -> Iterator[FoundImage]:
     unlicensed = 0
     for record in reader.records(notes):
+        if record.denied:  # its reader says so
+            continue
         found = _found_image(folder, record, license, author)
         kind = sniff.sniff_format((found.data or b"")[:32])
         if not record.captions and found.dropped is None and kind in sniff.STORED_FORMATS:

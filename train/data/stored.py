@@ -20,7 +20,7 @@ from curate.corpora.corpus import open_reader
 from curate.corpora.notes import ReadNotes
 from curate.corpora.records import ImageRecord, Reader
 from curate.errors import InputError
-from curate.formats.shards import ShardIndex, iterate_samples, read_index, why_untrainable
+from curate.formats.shards import ShardIndex, iterate_samples, read_index
 from curate.formats.verdicts import refuse_stale
 from curate.rights import licences
 from curate.system.files import printable_path
@@ -289,9 +289,7 @@ def _read_all(
 ) -> Iterator[tuple[ImageRecord, list[str], bytes, str | None]]:
     """Every image that no verdict forbids: its captions, its bytes, or why there are none."""
     for record in reader.records(notes):
-        ours = record.facts.get("record")
-        if ours is not None and (said := why_untrainable(ours)):
-            notes.leave_out(DENIED, f"{printable_path(record.key)} ({said})")
+        if record.denied:  # its reader says so
             continue
         captions = [_text(text) for text in record.captions if text.strip()]
         problem, data = record.reason or (None if captions else "no caption"), b""
