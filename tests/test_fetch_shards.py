@@ -304,17 +304,12 @@ def test_a_record_that_denies_training_is_left_out_by_name(tmp_path: Path):
     rows.sort(key=lambda row: str(row.file_name))
     assert [(r.file_name, r.license_by) for r in rows] == [("x.tar/0", "user"), ("x.tar/9", "user")]
     whose = "images whose record says"
-    assert (
-        told
-        == [
-            f"{whose} no verdict on training (3): x.tar/3.jpg, x.tar/4.jpg, x.tar/5.jpg",
-            f"{whose} nothing that can be read, beside records of ours (1): x.tar/8.jpg",
-            f"{whose} train: deny (1): x.tar/1.jpg",
-            f"{whose} train: hold (1): x.tar/2.jpg",
-            "1 of 1 images have no caption: their names are used",
-        ]
-        or told[:4] == told[:4]
-    )
+    assert [one for one in told if one.startswith(whose)] == [
+        f"{whose} no verdict on training (3): x.tar/3.jpg, x.tar/4.jpg, x.tar/5.jpg",
+        f"{whose} nothing that can be read, beside records of ours (1): x.tar/8.jpg",
+        f"{whose} train: deny (1): x.tar/1.jpg",
+        f"{whose} train: hold (1): x.tar/2.jpg",
+    ]
     assert rows[0].restrictions[:2] == ("share_dataset:hold", "share_model:hold")
 
 

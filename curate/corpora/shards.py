@@ -126,11 +126,16 @@ def _restrictions(record: Mapping[str, Any]) -> Iterator[str]:
         if decision != ALLOW:
             yield f"{use}:{decision if decision in DECISIONS else 'hold'}"
         reasons = verdict.get("reasons") if isinstance(verdict, Mapping) else None
+        if not isinstance(reasons, list | None):
+            yield f"unread:{reasons}"  # a restriction that no policy names
+            reasons = None
         codes |= dict.fromkeys(map(str, reasons or ()))
     limits = record.get("restrictions")  # of a row of a manifest
     yield from (one for one in limits if isinstance(one, str)) if isinstance(limits, list) else ()
     if isinstance(source := record.get("source"), str):
         yield f"source:{source}"
+    if not isinstance(record.get("credits"), list | None):
+        yield "licence:unknown"  # that of a copy, perhaps
     for id in dict.fromkeys(str(c.get("license") or "unknown") for c in _credits(record)):
         if id != (record.get("license") or "unknown"):
             yield f"licence:{id}"

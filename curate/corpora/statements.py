@@ -4,6 +4,7 @@ A record of ours, in whatever format it comes back, is taken at its word where t
 (`shards.record_facts`); all others state what their columns say (`columns.read_facts`).
 """
 
+import ast
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,9 @@ _STRICT = ("opt_outs", "ai_generated", "mature")  # facts that only forbid
 # what else of a record is looked at (`shards.record_facts`), where a table has a column each
 RECORD_COLUMNS = ("key", "source", "credits", "sha256", "pixel_sha256", "license", "restrictions")
 
+_FLAT = re.compile(r"[._](decision|reasons)$")  # parts of a verdict as columns
+LISTS = ("captions", "credits", "restrictions")  # of a record
+
 
 def find_record(stated: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The record of ours that a row or an object is, or holds, its verdicts as objects; or None.
@@ -43,7 +47,8 @@ def find_record(stated: Mapping[str, Any]) -> Mapping[str, Any] | None:
     for one in (stated, *_objects(stated)):
         record = {**one, **_verdicts(one)}
         if carries_verdict(record):
-            found.append(record)
+            lists = {name: _written(one[name], "[") for name in LISTS if name in one}
+            found.append(record | lists)
     return next((record for record in found if why_untrainable(record)), next(iter(found), None))
 
 
@@ -75,7 +80,7 @@ def read_statements(
 def verdict_columns(names: Sequence[str]) -> list[str]:
     """The columns that may hold a record of ours, or a verdict of it."""
     objects, verdicts = _columns(tuple(names))
-    return list(dict.fromkeys([*objects, *(name for name, _ in verdicts)]))
+    return list(dict.fromkeys([*objects, *(name for name, *_ in verdicts)]))
 
 
 def find_denial(facts: Mapping[str, Any]) -> str | None:
@@ -86,12 +91,12 @@ def find_denial(facts: Mapping[str, Any]) -> str | None:
 
 
 @lru_cache(maxsize=4096)  # the rows of a table have the same names
-def _columns(names: tuple[str, ...]) -> tuple[list[str], list[tuple[str, str]]]:
-    """The columns that may hold whole objects, and those of verdicts with their use."""
+def _columns(names: tuple[str, ...]) -> tuple[list[str], list[tuple[str, str, str]]]:
+    """The columns that may hold whole objects; those of verdicts with their use and what of it."""
     plain = [(name, plain_name(name)) for name in names]
-    uses = [(name, re.sub(r"[._]decision$", "", one)) for name, one in plain]
+    parts = [(name, *_FLAT.sub(r".\1", one).partition(".")[::2]) for name, one in plain]
     objects = [name for name, one in plain if one in OBJECT_COLUMNS]
-    return objects, [(name, use) for name, use in uses if use in USES]
+    return objects, [(name, use, part) for name, use, part in parts if use in USES]
 
 
 def _objects(stated: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -101,22 +106,31 @@ def _objects(stated: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _object(value: object) -> Mapping[str, Any] | None:
     """A value that is an object, or the text of one."""
+    value = _written(value, "{")
+    return value if isinstance(value, Mapping) else None
+
+
+def _written(value: object, start: str) -> object:
+    """The object or list that a text is, as JSON or Python write it (CSV); others as they are."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
-    if isinstance(value, str) and value.lstrip().startswith("{"):
-        with suppress(ValueError, RecursionError):
-            value = json.loads(value)
-    return value if isinstance(value, Mapping) else None
+    if isinstance(value, str) and value.lstrip().startswith(start):
+        for read in (json.loads, ast.literal_eval):
+            with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+                return read(value)
+    return value
 
 
 def _verdicts(stated: Mapping[str, Any]) -> dict[str, Any]:
     """The verdicts that are told, as objects, by use."""
     found: dict[str, Any] = {}
-    for name, use in _columns(tuple(stated))[1]:
-        value = stated[name]
+    for name, use, part in _columns(tuple(stated))[1]:
+        value = _written(_written(stated[name], "["), "{")
         plain = value.strip().casefold() if isinstance(value, str) else None
-        if plain in DECISIONS and (plain != ALLOW or plain_name(name) != use):
+        if part:
+            found.setdefault(use, {})[part] = plain or value
+        elif plain in DECISIONS and plain != ALLOW:
             found[use] = {"decision": plain}
-        elif (verdict := _object(value)) is not None:
-            found[use] = verdict
+        elif isinstance(value, Mapping):
+            found[use] = value
     return found

@@ -1,0 +1,260 @@
+"""Images of ours that leave and come back by another door: nothing becomes more permissive."""
+
+import json
+import tarfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_corpora_tars import write
+from test_fetch_shards import Heard, judged, packed, policies
+
+from curate.corpora.corpus import find_corpus, open_reader
+from curate.corpora.notes import ReadNotes
+from curate.dataset.folder import Dataset
+from curate.dataset.sample import Sample
+from curate.fetch.run import fetch_images
+from curate.formats.verdicts import DECISIONS, USES
+from tests.packable import noise
+from tests.pictures import encoded
+from train.data.stored import open_images
+
+__all__ = ["packed"]  # a fixture
+Members = Mapping[str, tuple[bytes, Any, str]]  # key -> image, JSON, caption
+
+
+def beside(where: Path, members: Members) -> None:
+    for key, (image, record, text) in members.items():
+        (where / f"{key}.png").write_bytes(image)
+        (where / f"{key}.json").write_text(json.dumps(record))
+        (where / f"{key}.txt").write_text(text)
+
+
+def renamed(where: Path, members: Members) -> None:
+    """Other names, other captions, and the JSON named as gallery-dl does."""
+    for number, (image, record, _) in enumerate(members.values()):
+        (where / f"{number:03}.webp").write_bytes(image)
+        (where / f"{number:03}.webp.JSON").write_text(json.dumps(record))
+        (where / f"{number:03}.caption").write_text("another caption")
+
+
+def lines(where: Path, members: Members) -> None:
+    rows = [
+        json.dumps({**record, "file_name": f"{key}.png", "text": text})
+        for key, (_, record, text) in members.items()
+    ]
+    (where / "metadata.jsonl").write_text("\n".join(rows))
+    for key, (image, _, _) in members.items():
+        (where / f"{key}.png").write_bytes(image)
+
+
+def parquet_beside(where: Path, members: Members) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    rows = [
+        {**record, "file_name": f"{key}.png", "text": text}
+        for key, (_, record, text) in members.items()
+    ]
+    parquet.write_table(pa.Table.from_pylist(rows), where / "metadata.parquet")
+    for key, (image, _, _) in members.items():
+        (where / f"{key}.png").write_bytes(image)
+
+
+def comma_separated(where: Path, members: Members) -> None:
+    import pandas
+
+    rows = [
+        {**record, "file_name": f"{key}.png", "text": text}
+        for key, (_, record, text) in members.items()
+    ]
+    table = pandas.DataFrame(rows)
+    for column in ("train", "share_dataset", "share_model", "credits", "captions"):
+        table[column] = table[column].map(json.dumps)
+    table.to_csv(where / "metadata.csv", index=False)
+    for key, (image, _, _) in members.items():
+        (where / f"{key}.png").write_bytes(image)
+
+
+def zipped_tar(where: Path, members: Members) -> None:
+    parts: list[tuple[str, bytes | str]] = []
+    for key, (image, record, text) in members.items():
+        parts += [(f"x/{key}.png", image), (f"x/{key}.json", json.dumps(record))]
+        parts += [(f"x/{key}.txt", text)]
+    write(where / "0.tar", parts)
+    import gzip
+
+    (where / "0.tar.gz").write_bytes(gzip.compress((where / "0.tar").read_bytes()))
+    (where / "0.tar").unlink()
+
+
+def webdataset_rows(where: Path, members: Members) -> None:
+    """As `datasets` saves what its loader of WebDatasets gives: a column an ending."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    rows = [
+        {"__key__": key, "png": {"bytes": image, "path": None}, "json": record, "txt": text}
+        for key, (image, record, text) in members.items()
+    ]
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    found = datasets.Dataset.from_dict(columns).cast_column("png", datasets.Image())
+    found.save_to_disk(str(where / "saved"))
+
+
+def python_text(where: Path, members: Members) -> None:
+    """As pandas writes objects and lists."""
+    import pandas
+
+    rows = [
+        {**record, "file_name": f"{key}.png", "text": text}
+        for key, (_, record, text) in members.items()
+    ]
+    pandas.DataFrame(rows).to_csv(where / "metadata.csv", index=False)
+    for key, (image, _, _) in members.items():
+        (where / f"{key}.png").write_bytes(image)
+
+
+def flat_columns(where: Path, members: Members) -> None:
+    """As `pandas.json_normalize` makes columns of objects."""
+    import pandas
+
+    rows = [{**record, "image": f"{key}.png"} for key, (_, record, _) in members.items()]
+    table = pandas.json_normalize(rows).rename(columns={"image": "file_name"})
+    table.to_csv(where / "metadata.csv", index=False)
+    for key, (image, _, _) in members.items():
+        (where / f"{key}.png").write_bytes(image)
+
+
+def json_text_rows(where: Path, members: Members) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    rows = [
+        {"image": {"bytes": image, "path": key}, "metadata": json.dumps(record), "text": text}
+        for key, (image, record, text) in members.items()
+    ]
+    parquet.write_table(pa.Table.from_pylist(rows), where / "train.parquet")
+
+
+def record_rows(where: Path, members: Members) -> None:
+    """A column for each field of the record."""
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    rows = [
+        {"image": {"bytes": image, "path": key}, "text": text, **record}
+        for key, (image, record, text) in members.items()
+    ]
+    parquet.write_table(pa.Table.from_pylist(rows), where / "train.parquet")
+
+
+DOORS: dict[str, tuple[str, Callable[[Path, Members], None]]] = {
+    "taken apart": ("folder", beside),
+    "renamed": ("folder", renamed),
+    "metadata.jsonl": ("folder", lines),
+    "metadata.parquet": ("folder", parquet_beside),
+    "metadata.csv": ("folder", comma_separated),
+    "objects as pandas writes them": ("folder", python_text),
+    "flat columns": ("folder", flat_columns),
+    "tar.gz": ("shards", zipped_tar),
+    "webdataset saved": ("hf", webdataset_rows),
+    "JSON in Parquet": ("hf", json_text_rows),
+    "columns in Parquet": ("hf", record_rows),
+}
+
+
+def members_of(dataset: Dataset) -> dict[str, tuple[bytes, Any, str]]:
+    found: dict[str, tuple[bytes, Any, str]] = {}
+    for file in dataset.shards.glob("*.tar"):
+        with tarfile.open(file) as tar:
+            read = {m.name: tar.extractfile(m).read() for m in tar}  # type: ignore[union-attr]
+        for name in read:
+            key, _, ending = name.partition(".")
+            if ending == "png":
+                record = json.loads(read[f"{key}.json"])
+                found[key] = read[name], record, read[f"{key}.txt"].decode()
+    return found
+
+
+def taken(root: Path, source: str, path: Path, **options: Any) -> tuple[list[Sample], list[str]]:
+    heard = Heard()
+    fetch_images(Dataset(root), source, path, options=options, progress=heard)
+    return Dataset(root).read().samples, heard.said
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_nothing_becomes_more_permissive_by_any_door(
+    door: str, tmp_path: Path, packed: tuple[Dataset, list[Sample]]
+):
+    dataset, rows = packed
+    source, leave = DOORS[door]
+    members = members_of(dataset)
+    (tmp_path / "out").mkdir()
+    leave(tmp_path / "out", members)
+
+    after, _ = taken(tmp_path / "d", source, tmp_path / "out", license="CC0-1.0")
+
+    assert len(after) == len(members) > 25
+    images = {data: key for key, (data, _, _) in members.items()}
+    store = Dataset(tmp_path / "d").store
+    names = {images[store.get(str(row.sha256))]: row.key for row in after}
+    wrong = []
+    for policy in policies(tmp_path):
+        before, now = judged(rows, policy), judged(after, policy)
+        for key, row in names.items():
+            for use in USES:
+                was, is_now = getattr(before[key], use), getattr(now[row], use)
+                if DECISIONS.index(is_now.decision) > DECISIONS.index(was.decision):
+                    wrong.append(f"{policy.path.stem} {key} {use}: {was} -> {is_now}")
+    assert wrong == []
+    assert judged(after, next(policies(tmp_path)))[names["k-free"]].train.decision == "allow"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_record_that_forbids_training_is_obeyed_by_any_door(door: str, tmp_path: Path):
+    source, leave = DOORS[door]
+    said = {"allow": "allow", "deny": "deny", "hold": "hold"}
+    members = {
+        key: (encoded(noise(n)), record(key, decision), f"a fox {key}")
+        for n, (key, decision) in enumerate(said.items())
+    }
+    (tmp_path / "out").mkdir()
+    leave(tmp_path / "out", members)
+
+    after, told = taken(tmp_path / "d", source, tmp_path / "out", license="CC0-1.0")
+    counted = [
+        pair for p in find_corpus(tmp_path / "out").partitions for pair in p.read(ReadNotes())
+    ]
+    trained = list(open_images(tmp_path / "out").images())
+
+    allowed = members["allow"][0]
+    assert [Dataset(tmp_path / "d").store.get(str(row.sha256)) for row in after] == [allowed]
+    assert [one.data for one in trained] == [allowed]
+    assert len(counted) == 1
+    for decision in ("deny", "hold"):
+        assert any(f"images whose record says train: {decision} (1)" in one for one in told)
+        assert any(f"train: {decision} (1)" in one for one in open_images(tmp_path / "out").notes)
+
+
+def record(key: str, decision: str) -> dict[str, Any]:
+    verdict = {"decision": decision, "reasons": ["licence:CC0-1.0"]}
+    return {
+        "key": key, "captions": [{"text": f"a fox {key}", "origin": "text"}], "credits": [],
+        "source": "openverse", "license": "CC0-1.0", "license_text": "CC0", "title": key,
+        "train": verdict, "share_dataset": verdict, "share_model": verdict,
+        "sha256": None, "pixel_sha256": None,
+    }  # fmt: skip
+
+
+def test_records_of_a_list_of_captions_are_obeyed(tmp_path: Path):
+    (tmp_path / "a.png").write_bytes(encoded(noise(1)))
+    (tmp_path / "b.png").write_bytes(encoded(noise(2)))
+    rows = [{**record(k, d), "file_name": f"{k}.png"} for k, d in (("a", "deny"), ("b", "allow"))]
+    (tmp_path / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
+
+    reader = open_reader(tmp_path / "list.jsonl")
+
+    assert [r.key for r in reader.records(ReadNotes()) if not r.denied] == ["b.png"]
+    assert [one.name for one in open_images(tmp_path / "list.jsonl").images()] == ["b.png"]
