@@ -329,6 +329,21 @@ def test_what_is_exported_is_read_back_with_the_same_captions(
         }
 
 
+def test_a_title_that_was_no_caption_is_one_when_it_is_read_back_and_that_is_said(tmp_path: Path):
+    dataset = dataset_of(tmp_path / "data", 2)
+    fox, owl = Caption("a fox", "text"), Caption("an owl", "text")
+    titled = {"captions": (owl,), "title": "Night in the woods"}
+    change_rows(dataset, {"captions": (fox,), "title": None}, titled)
+    exported(dataset, tmp_path / "out", "hf")
+    corpus, notes = find_corpus(tmp_path / "out"), ReadNotes()
+    (part,) = corpus.partitions
+
+    found = sorted(tuple(said) for _, said in part.read(notes))
+
+    assert found == [("a fox",), ("an owl", "Night in the woods")]
+    assert "images with captions made of titles and tags: 1" in notes.remarks
+
+
 # images
 
 
