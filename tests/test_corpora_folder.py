@@ -422,3 +422,16 @@ def test_of_a_field_that_json_has_twice_the_last_counts_and_the_other_is_named(t
 
     assert found["a.png"].captions == ("two",)
     assert notes.named["values whose key is there again"] == ["a.json, caption"]
+
+
+def test_a_command_with_long_paths_is_said_whole(tmp_path: Path):
+    place = tmp_path / ("folder " * 10).strip() / ("deeper " * 10).strip()
+    place.mkdir(parents=True)
+    (place / "a.png").write_bytes(image_bytes(1))
+    (place / "a.txt").write_bytes("caf\xe9".encode("cp1252"))
+
+    _, notes = read(ImageFolder(tmp_path))
+
+    ((said,),) = (v for k, v in notes.named.items() if "UTF-8" in k)
+    subprocess.run(said.partition("in: ")[2][:-1], shell=True, check=True)
+    assert (place / "a.txt").read_text("utf-8") == "caf\xe9"

@@ -18,7 +18,8 @@ from curate.corpora.statements import find_denial, find_record, read_statements
 GOT = "success"  # what img2dataset's column `status` says of an image that it got
 _SEVERAL_LINES = "texts of several lines, a caption a line; --captions whole makes each one caption"
 _NOT_AT_HAND = "images not at hand, since the table does not hold them"
-Said = tuple[int, list[str], tuple[str, ...], Mapping[str, Any]]  # number, keys, captions, values
+# number, keys of its images, captions, values
+RowText = tuple[int, list[str], tuple[str, ...], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ class DataFile:
 
     def _rows(
         self, notes: ReadNotes, columns: Sequence[str], wanted: Sequence[int] | None = None
-    ) -> Iterator[Said]:
+    ) -> Iterator[RowText]:
         """The rows that are images; the others are left out, by reason and name."""
         table, cuts = self.table, LineCuts()
         counts: Iterator[int] = repeat(1)
@@ -139,7 +140,7 @@ class DataFile:
                 notes.leave_out(describe_reason(denied), key, len(keys))
                 yield number, keys, (), values
                 continue
-            yield number, keys, self._said(key, values, notes, cuts), values
+            yield number, keys, self._read_captions(key, values, notes, cuts), values
         if table.absent_images and not table.status and not self.names_files:
             notes.remark(_NOT_AT_HAND, count=table.absent_images)
         for column in table.images[1:]:
@@ -148,7 +149,7 @@ class DataFile:
             example = f'{self.name}: "{cuts.example[0][:60]}" and "{cuts.example[1][:60]}"'
             notes.remark(_SEVERAL_LINES, example, cuts.texts)
 
-    def _said(
+    def _read_captions(
         self, key: str, values: Mapping[str, Any], notes: ReadNotes, cuts: LineCuts
     ) -> tuple[str, ...]:
         """The captions of a row; what is no text is left out and named."""
@@ -171,7 +172,7 @@ class DataFile:
         return [*table.captions, *label, *(name for name in (table.key, table.status) if name)]
 
     def _key(self, number: int, name: object) -> str:
-        return f"{self.key_start}{number}" if name is None else f"{split_prefix(self.name)}{name}"
+        return f"{self.key_start}{number}" if name is None else f"{_split_prefix(self.name)}{name}"
 
     def _image_columns(self) -> list[str]:
         """The columns that hold images, or name files with them."""
@@ -209,7 +210,7 @@ def _cells(values: Mapping[str, Any], column: str | None) -> Sequence[object]:
     return (cell or [None]) if isinstance(cell, list) else [cell]
 
 
-def split_prefix(name: str) -> str:
+def _split_prefix(name: str) -> str:
     """What keys begin with: `train/` for `train/data-0.arrow` and for `data/train-0.parquet`.
 
     Names of images may start anew in every split.

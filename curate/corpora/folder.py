@@ -24,7 +24,8 @@ from curate.corpora.walk import Walk, walk
 from curate.errors import InputError
 
 UNUSED = "captions of what is no image that can be taken"
-Told = tuple[Picture, tuple[str, ...], int, Mapping[str, Any]]  # … captions, how many made, facts
+# captions, how many of them are made, facts
+PictureText = tuple[Picture, tuple[str, ...], int, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class ImageFolder:
 
     def _read(
         self, layout: Layout, notes: ReadNotes, keys: Collection[str] | None
-    ) -> Iterator[Told]:
+    ) -> Iterator[PictureText]:
         sizes = self._walked.sizes
         reading = SideCarReader(str(self.path), self.whole, notes)
         reading.shared |= dict.fromkeys(layout.shared)

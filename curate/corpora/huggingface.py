@@ -76,7 +76,7 @@ class HuggingFace:
         repeated = _repeated_captions(files)
         first: dict[str, object] = {}  # of repeated names: the image that came first
         for file in files:
-            with _told(file, notes):
+            with _note_broken(file, notes):
                 for record in file.records(notes, keys):
                     if record.key in repeated:
                         image = record.file or (record.data and sha256(record.data).digest())
@@ -130,7 +130,7 @@ def _partition(file: DataFile, prefix: str) -> Partition:
 def _read_captions(file: DataFile, prefix: str, notes: ReadNotes) -> Iterator[ImageCaptions]:
     """The images of a file; if it breaks, those before, and a sentence."""
     rows = captions = 0
-    with _told(file, notes):
+    with _note_broken(file, notes):
         for key, said in file.captions(notes):
             rows, captions = rows + 1, captions + len(said)
             yield prefix + key, said
@@ -146,7 +146,7 @@ def _tell_unread(unread: Sequence[str], notes: ReadNotes) -> Iterator[ImageCapti
 
 
 @contextmanager
-def _told(file: DataFile, notes: ReadNotes) -> Iterator[None]:
+def _note_broken(file: DataFile, notes: ReadNotes) -> Iterator[None]:
     """One file that breaks is told of; the others count."""
     try:
         yield

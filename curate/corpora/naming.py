@@ -47,21 +47,21 @@ class NameTeller:
         if texts and not title and not tags:
             return (), facts
         if title or tags:
-            made = _made(name, texts, title, tuple(tags))
+            made = _make_captions(name, texts, title, tuple(tags))
             self._stated += bool(made)
             if made or texts or title:
                 return made, facts
         folder, words, repeats = "", "", False
         if not is_unread:
             folder, words, repeats = self._words_of_folder(name[: name.rfind("/") + 1])
-        if not (words and repeats) and (made := _made(name, (), None, ())):
+        if not (words and repeats) and (made := _make_captions(name, (), None, ())):
             self._files += 1
             self._file_example = self._file_example or f'{name}: "{made[0]}"'
             return made, facts
         if not words:
             return (), facts
         self._folders[folder, words] += 1
-        return _of_folder(words), {**facts, "title": words}
+        return _folder_captions(words), {**facts, "title": words}
 
     def remark(self, notes: ReadNotes) -> None:
         """Say how many captions were made of what."""
@@ -95,11 +95,11 @@ class NameTeller:
 
 
 @cache
-def _of_folder(words: str) -> tuple[str, ...]:
-    return _made("", (), words, ())
+def _folder_captions(words: str) -> tuple[str, ...]:
+    return _make_captions("", (), words, ())
 
 
-def _made(
+def _make_captions(
     name: str, texts: Sequence[str], title: str | None, tags: tuple[str, ...]
 ) -> tuple[str, ...]:
     """What `curate caption` would say of an image besides its texts."""

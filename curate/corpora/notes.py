@@ -5,12 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 NO_CAPTION = "images without caption"  # a reason
-MOST_SHOWN = 300  # characters of a name
+MOST_SHOWN = 1_500  # characters of a name, with the command that mends it
 MOST_NAMED = 5  # of what is not used for one reason, that are named in a sentence
-
-
-# what is kept of notes, and as what
-TOLD = {
+NOTE_FIELDS = {  # what is kept of notes, and as what
     "left_out": Counter,
     "counted": Counter,
     "named": dict,
@@ -75,9 +72,9 @@ class ReadNotes:
     def sentences(self) -> list[str]:
         """All that is to be said, a sentence each; what is left out by reason, with names."""
         left_out = left_out_sentences(self.left_out, self.named)
-        return [*self.said_of_use(), *left_out, *self.broken]
+        return [*self.use_sentences(), *left_out, *self.broken]
 
-    def said_of_use(self) -> list[str]:
+    def use_sentences(self) -> list[str]:
         """What is used, and how, a sentence each, with names."""
         return [*self.remarks, *left_out_sentences(self.counted, self.named)]
 

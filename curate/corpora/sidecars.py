@@ -17,8 +17,8 @@ SIDECAR_ENDINGS = (".txt", ".caption", ".json")  # in the order in which they ar
 MAX_SIDECAR_BYTES = 10_000_000  # bytes; what is longer is no caption
 NOT_UTF8 = "caption files that are not UTF-8"
 UNREADABLE = "caption files that cannot be read"
-Said = tuple[tuple[str, ...], Mapping[str, Any]]  # captions; what else is stated
-UNREAD: Said = (), {}  # of a file that cannot be read
+SideCarText = tuple[tuple[str, ...], Mapping[str, Any]]  # captions; what else is stated
+UNREAD: SideCarText = (), {}  # of a file that cannot be read
 
 
 def same_name(name: str) -> str:
@@ -81,9 +81,9 @@ class SideCarReader:
     whole: bool  # a text of several lines is one caption
     notes: ReadNotes
     cuts: LineCuts = field(default_factory=LineCuts)
-    shared: dict[str, Said | None] = field(default_factory=dict)  # files of several images
+    shared: dict[str, SideCarText | None] = field(default_factory=dict)  # files of several images
 
-    def read(self, name: str, size: int) -> Said:
+    def read(self, name: str, size: int) -> SideCarText:
         """What a file of `size` bytes says; `UNREAD` where it cannot be read, which is noted."""
         known = self.shared.get(name)
         if known is None:
@@ -92,7 +92,7 @@ class SideCarReader:
                 self.shared[name] = known
         return known
 
-    def _read(self, name: str, size: int) -> Said:
+    def _read(self, name: str, size: int) -> SideCarText:
         path = f"{self.root}/{name}"
         try:
             text = decode_text(_read_bytes(path, size))
@@ -107,7 +107,7 @@ class SideCarReader:
             return self._read_json(name, text)
         return cut_captions(text, whole=self.whole, cuts=self.cuts), {}
 
-    def _read_json(self, name: str, text: str) -> Said:
+    def _read_json(self, name: str, text: str) -> SideCarText:
         """A JSON object as gallery-dl, img2dataset and others write it beside an image."""
         try:
             record = load_json(text, name, self.notes)

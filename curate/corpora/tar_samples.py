@@ -79,7 +79,7 @@ class TarImage:
 
 
 @dataclass(slots=True)
-class _Said:
+class _SampleText:
     """A text of a sample."""
 
     member: str
@@ -96,7 +96,7 @@ class _Sample:
     endings: set[str] = field(default_factory=set)
     images: dict[str, tuple[int, int, str | None]] = field(default_factory=dict)  # ending ->
     # offset, size, why it is of no use
-    texts: list[_Said] = field(default_factory=list)
+    texts: list[_SampleText] = field(default_factory=list)
     ours: bool = False  # it has a record of ours
     broken: bool = False  # it has one that is no JSON object, or cannot be read
     denied: str | None = None  # why its record forbids it, as in `ImageRecord.reason`
@@ -209,7 +209,7 @@ class TarReading:
         sample.endings.add(ending)
         return sample
 
-    def _read_text(self, name: str, about: str, data: bytes, sample: _Sample) -> list[_Said]:
+    def _read_text(self, name: str, about: str, data: bytes, sample: _Sample) -> list[_SampleText]:
         try:
             text = decode_text(data)
         except UnicodeDecodeError:
@@ -218,9 +218,9 @@ class TarReading:
         if name[-3:].lower() == LABEL_ENDING and _is_number(text):
             self.notes.leave_out(LABELS, self._named(name))
             return []
-        return [_Said(name, about, cut_captions(text, whole=self.whole, cuts=self.cuts))]
+        return [_SampleText(name, about, cut_captions(text, whole=self.whole, cuts=self.cuts))]
 
-    def _read_json(self, name: str, about: str, data: bytes, sample: _Sample) -> list[_Said]:
+    def _read_json(self, name: str, about: str, data: bytes, sample: _Sample) -> list[_SampleText]:
         try:
             record = load_json(data, self._named(name), self.notes)
         except (ValueError, RecursionError):
@@ -240,13 +240,13 @@ class TarReading:
         if "record" in facts:
             sample.ours = True
             sample.denied = sample.denied or find_denial(facts)
-            return [_Said(name, about, captions, facts)]
+            return [_SampleText(name, about, captions, facts)]
         if isinstance(sha256 := record.get("sha256"), str):
             facts["made_of"] = (sha256,)
         if new := record.keys() - self._fields:
             self._fields |= new
             self.unused |= dict.fromkeys(columns_not_read(new, _ITS_OWN))
-        return [_Said(name, about, captions, facts)]
+        return [_SampleText(name, about, captions, facts)]
 
     def _images_of(self, sample: _Sample) -> Iterator[TarImage]:
         """The images of a sample that are used, with what is said of each."""
@@ -265,7 +265,7 @@ class TarReading:
         first = next(iter(plain), None)
         if first is None and not dotted:
             first = min(sample.images, default=None, key=lambda e: (sample.images[e][2] or "", e))
-        said: dict[str, list[_Said]] = {ending: [] for ending in sample.images}
+        said: dict[str, list[_SampleText]] = {ending: [] for ending in sample.images}
         for text in sample.texts:
             same = (ending for ending, stem in stems.items() if text.about and stem == text.about)
             owner = text.about if text.about in said else next(same, first)
@@ -281,7 +281,7 @@ class TarReading:
                 continue
             taken.add(key)
             if reason is None:
-                yield TarImage(key, offset, size, None, *_joined(said[ending], self.whole))
+                yield TarImage(key, offset, size, None, *_join_texts(said[ending], self.whole))
                 continue
             for text in said[ending]:
                 if text.captions:
@@ -301,7 +301,7 @@ class TarReading:
         return f"{self.file.name}/{member}"
 
 
-def _joined(texts: list[_Said], whole: bool) -> tuple[tuple[str, ...], dict[str, Any]]:
+def _join_texts(texts: list[_SampleText], whole: bool) -> tuple[tuple[str, ...], dict[str, Any]]:
     """All captions, each once, and all facts, the first said of each."""
     captions = dict.fromkeys(caption for text in texts for caption in text.captions)
     facts = join_facts([text.facts for text in texts])

@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from curate.corpora.notes import NO_CAPTION, TOLD, ReadNotes
+from curate.corpora.notes import NO_CAPTION, NOTE_FIELDS, ReadNotes
 from curate.corpora.partition import ImageCaptions, Partition
 from curate.index import cache
 from curate.index.segment import Segment, clean_line, load_segment, open_segment, write_segment
@@ -124,4 +124,4 @@ def _caption_chunks(rows: Iterable[ImageCaptions], reading: ReadNotes) -> Iterat
         name = clean_line(key)
         images[name] = "\n".join([images[name], *texts] if name in images else texts)
         size += len(images[name])
-    yield images, {"more": False, **{name: getattr(reading, name) for name in TOLD}}
+    yield images, {"more": False, **{name: getattr(reading, name) for name in NOTE_FIELDS}}

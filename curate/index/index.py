@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.corpora.corpus import Corpus
-from curate.corpora.notes import NO_CAPTION, TOLD, ReadNotes, left_out_sentences
+from curate.corpora.notes import NO_CAPTION, NOTE_FIELDS, ReadNotes, left_out_sentences
 from curate.index import build
 from curate.index.segment import Numbers, Segment, contains_lemmas, distinct_captions, quote_phrase
 from curate.system.progress import SILENT, Progress
@@ -151,13 +151,13 @@ class CaptionIndex:
         notes, said = ReadNotes(), list(missing)
         for segment in self._ids.all_segments:
             told = ReadNotes(
-                **{name: segment.facts.get(name, kind()) for name, kind in TOLD.items()}
+                **{name: segment.facts.get(name, kind()) for name, kind in NOTE_FIELDS.items()}
             )
             notes.add(told)
             said += [*told.broken, *told.silent]
         self.left_out: dict[str, int] = dict(sorted(notes.left_out.items()))  # reason -> how many
         self.named: dict[str, list[str]] = notes.named  # reason -> names of some of them
-        self.remarks: tuple[str, ...] = tuple(notes.said_of_use())  # what is used, and how
+        self.remarks: tuple[str, ...] = tuple(notes.use_sentences())  # what is used, and how
         self.incomplete: tuple[str, ...] = tuple(sorted(said))  # sentences: what is not counted
 
     @cached_property
