@@ -46,11 +46,13 @@ class OptionalJsonFileCommand(OnceCommand):
 
 _KEY_HELP = "Key of the image, or part of its key, file name or title."
 _DATA_HELP = (
-    "Dataset folder, shards, manifest, captions (.jsonl, .csv), or a Hugging Face dataset; "
-    "may be repeated. Default: ./data"
+    "Folder of images, dataset folder, tars, Hugging Face data, Parquet, a list of captions "
+    "(.jsonl, .csv), or a manifest; may be repeated. Default: ./data"
 )
 _DATA = option(_DATA_HELP, "--data", "--manifest", show_default=False)
-_PROMPTS = typer.Argument(metavar="PROMPTS", help="Text file, one prompt a line; - for a pipe.")
+_PROMPTS = typer.Argument(
+    metavar="PROMPTS", help="Prompts, one a line, or a table of them; - for a pipe."
+)
 _CAPTIONS = option("A text of several lines is as many captions (lines), or one (whole).")
 _CHECKPOINT = option("Judge by what a run, a model or a LoRA (.safetensors) was trained on.")
 _PROFILE = option("scratch, finetune or lora: how many images a word needs.")
