@@ -6,35 +6,19 @@ from pathlib import Path
 
 import pytest
 from captioned_shards import THREE, write_shards
+from opened_corpora import error_of, opened, shown
 
 from curate.corpora.corpus import find_corpora, find_corpus
 from curate.dataset.folder import Dataset
 from curate.dataset.manifest import Manifest
 from curate.dataset.sample import Caption, Sample, Verdict
-from curate.errors import InputError
 from curate.formats.shards import shard_name
 from curate.index import index
-from curate.index.index import CaptionIndex
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-
-
-def opened(path: Path) -> CaptionIndex:
-    return index.open_index(find_corpus(path))
-
-
-def shown(found: CaptionIndex, unit: str) -> list[str]:
-    return [e.key for e in found.evidence(found.images_with(unit), [unit], limit=99)]
-
-
-def error_of(path: Path) -> str:
-    with pytest.raises(InputError) as caught:
-        opened(path)
-    assert "\n  fix: " in str(caught.value)
-    return str(caught.value).partition("\n")[0]
 
 
 # datasets and manifests

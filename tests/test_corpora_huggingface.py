@@ -15,35 +15,19 @@ import pyarrow.parquet as parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opened_corpora import error_of, opened, shown
 from PIL import Image
 
 from curate.corpora.arrow import key_prefix
 from curate.corpora.corpus import find_corpora, find_corpus, open_reader
 from curate.corpora.notes import ReadNotes
 from curate.corpora.records import ImageRecord
-from curate.errors import InputError
 from curate.index import index
-from curate.index.index import CaptionIndex
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-
-
-def opened(path: Path) -> CaptionIndex:
-    return index.open_index(find_corpus(path))
-
-
-def shown(found: CaptionIndex, unit: str) -> list[str]:
-    return [e.key for e in found.evidence(found.images_with(unit), [unit], limit=99)]
-
-
-def error_of(path: Path) -> str:
-    with pytest.raises(InputError) as caught:
-        opened(path)
-    assert "\n  fix: " in str(caught.value)
-    return str(caught.value).partition("\n")[0]
 
 
 # Hugging Face datasets, written by the library itself

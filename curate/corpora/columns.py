@@ -237,13 +237,15 @@ def cut_captions(
 
 def _written_list(text: str) -> list[str] | None:
     """The list of texts that a text is; None: it is none."""
-    if not _WRITTEN_LIST.fullmatch(text):
-        return None
-    for read in (json.loads, ast.literal_eval):
+    value = parse_written(text) if _WRITTEN_LIST.fullmatch(text) else None
+    return value if isinstance(value, list) and all(isinstance(t, str) for t in value) else None
+
+
+def parse_written(text: str) -> Any:
+    """The object or list that a text is, as JSON or Python write one (CSV); None: it is none."""
+    for parse in (json.loads, ast.literal_eval):
         with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
-            value = read(text)
-            if isinstance(value, list) and all(isinstance(one, str) for one in value):
-                return value
+            return parse(text)
     return None
 
 

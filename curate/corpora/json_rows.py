@@ -37,7 +37,7 @@ def json_rows(path: Path, broken: BrokenRows, known: Sequence[str]) -> Iterator[
     Raises:
         InputError: nothing in it is JSON.
     """
-    if _is_document(path, broken):
+    if _is_document(path):
         yield from _document_rows(path, _load_document(path, broken), broken, known)
         return
     for number, line in numbered_lines(path, broken):
@@ -56,7 +56,7 @@ def json_rows(path: Path, broken: BrokenRows, known: Sequence[str]) -> Iterator[
                 broken.leave_out(where, _NOT_AN_OBJECT)
 
 
-def _is_document(path: Path, broken: BrokenRows) -> bool:
+def _is_document(path: Path) -> bool:
     """Whether the file is one JSON value, not one a line."""
     quiet = BrokenRows(path, ReadNotes(), "")
     filled = (line for _, line in numbered_lines(path, quiet) if line.strip())

@@ -4,11 +4,8 @@ A record of ours, in whatever format it comes back, is taken at its word where t
 (`shards.record_facts`); all others state what their columns say (`columns.read_facts`).
 """
 
-import ast
-import json
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +14,7 @@ from curate.corpora.columns import (
     LineCuts,
     cut_captions,
     join_facts,
+    parse_written,
     plain_name,
     read_captions,
     read_facts,
@@ -115,9 +113,7 @@ def _written(value: object, start: str) -> object:
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
     if isinstance(value, str) and value.lstrip().startswith(start):
-        for read in (json.loads, ast.literal_eval):
-            with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
-                return read(value)
+        return parsed if (parsed := parse_written(value)) is not None else value
     return value
 
 
