@@ -14,9 +14,11 @@ from curate.corpora.corpus import find_corpus, open_reader
 from curate.corpora.notes import ReadNotes
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import Sample
+from curate.export.export import ExportSettings, export
+from curate.export.trainers import TRAINERS
 from curate.fetch.run import fetch_images
 from curate.formats.verdicts import DECISIONS, USES
-from tests.packable import noise
+from tests.packable import dataset_of, noise
 from tests.pictures import encoded
 from train.data.stored import open_images
 
@@ -184,6 +186,21 @@ def taken(root: Path, source: str, path: Path, **options: Any) -> tuple[list[Sam
     return Dataset(root).read().samples, heard.said
 
 
+def more_permissive(
+    root: Path, rows: list[Sample], after: list[Sample], names: Mapping[str, str]
+) -> list[str]:
+    """What some policy allows more of now; names: key before -> key now."""
+    wrong = []
+    for policy in policies(root):
+        before, now = judged(rows, policy), judged(after, policy)
+        for key, row in names.items():
+            for use in USES:
+                was, is_now = getattr(before[key], use), getattr(now[row], use)
+                if DECISIONS.index(is_now.decision) > DECISIONS.index(was.decision):
+                    wrong.append(f"{policy.path.stem} {key} {use}: {was} -> {is_now}")
+    return wrong
+
+
 @pytest.mark.parametrize("door", DOORS)
 def test_nothing_becomes_more_permissive_by_any_door(
     door: str, tmp_path: Path, packed: tuple[Dataset, list[Sample]]
@@ -200,15 +217,7 @@ def test_nothing_becomes_more_permissive_by_any_door(
     images = {data: key for key, (data, _, _) in members.items()}
     store = Dataset(tmp_path / "d").store
     names = {images[store.get(str(row.sha256))]: row.key for row in after}
-    wrong = []
-    for policy in policies(tmp_path):
-        before, now = judged(rows, policy), judged(after, policy)
-        for key, row in names.items():
-            for use in USES:
-                was, is_now = getattr(before[key], use), getattr(now[row], use)
-                if DECISIONS.index(is_now.decision) > DECISIONS.index(was.decision):
-                    wrong.append(f"{policy.path.stem} {key} {use}: {was} -> {is_now}")
-    assert wrong == []
+    assert more_permissive(tmp_path, rows, after, names) == []
     assert judged(after, next(policies(tmp_path)))[names["k-free"]].train.decision == "allow"  # type: ignore[union-attr]
 
 
@@ -258,3 +267,48 @@ def test_records_of_a_list_of_captions_are_obeyed(tmp_path: Path):
 
     assert [r.key for r in reader.records(ReadNotes()) if not r.denied] == ["b.png"]
     assert [one.name for one in open_images(tmp_path / "list.jsonl").images()] == ["b.png"]
+
+
+WAYS: dict[str, tuple[str, bool]] = {  # a format of exports, and whether names are changed
+    **{name: (name, False) for name in TRAINERS},
+    "renamed": ("folder", True),
+    "renamed in a folder of it": ("kohya", True),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_nothing_becomes_more_permissive_by_an_export_that_is_read_again(
+    way: str, tmp_path: Path, packed: tuple[Dataset, list[Sample]]
+):
+    dataset, rows = packed
+    format, rename = WAYS[way]
+    out = tmp_path / "out"
+    export(dataset, out, ExportSettings(format, repeats=1))
+    keys = {p.read_bytes(): p.stem for p in out.rglob("*.png")}
+    for number, file in enumerate(sorted(out.rglob("*.png")) if rename else []):
+        file.with_suffix(".txt").rename(file.with_name(f"{number}.txt"))
+        file.rename(file.with_name(f"{number}.png"))
+    [inner] = {p.parent for p in out.rglob("*.png")}
+
+    after, told = taken(tmp_path / "d", "folder", inner if rename else out, license="CC0-1.0")
+
+    assert len(after) == len(keys) > 25
+    store = Dataset(tmp_path / "d").store
+    names = {keys[store.get(str(row.sha256))]: row.key for row in after}
+    assert more_permissive(tmp_path, rows, after, names) == []
+    assert judged(after, next(policies(tmp_path)))[names["k-free"]].train.decision == "allow"  # type: ignore[union-attr]
+    assert any("of an export of ours" in one for one in told)
+    assert not any(one.startswith("JSON files") and "licences.json" in one for one in told)
+    assert {row.author for row in after if row.license_text == "CC-BY-4.0"} == {"A. Nyone"}
+    text = "".join(p.read_text() for p in out.rglob("*.json*"))
+    assert "at home" not in text, "a basis is nobody else's"
+
+
+def test_what_is_beside_an_export_is_said_and_is_none_of_it(tmp_path: Path):
+    export(dataset_of(tmp_path / "ours", 2), tmp_path / "out", ExportSettings("folder"))
+    (tmp_path / "out" / "new.png").write_bytes(encoded(noise(9)))
+
+    rows, told = taken(tmp_path / "d", "folder", tmp_path / "out", license="MIT")
+
+    assert {str(r.file_name): r.license_by for r in rows}["new.png"] == "user"
+    assert any("none of it (1): new.png" in one for one in told)

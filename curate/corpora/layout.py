@@ -16,12 +16,14 @@ from curate.corpora.endings import (
     is_image_name,
     is_tar,
 )
+from curate.corpora.exports import read_export
 from curate.corpora.metadata import METADATA_NAMES, MetadataRow, is_metadata, read_metadata
 from curate.corpora.notes import ReadNotes
 from curate.corpora.records import LINK_TO_NOTHING
 from curate.corpora.sidecars import is_sidecar, match_sidecars, same_name, stem_of
 from curate.corpora.walk import Walk
 from curate.errors import InputError
+from curate.formats.exports import INDEX_NAME, LICENCES_NAME
 from curate.images.sniff import STORED_FORMATS, head_refusal, sniff_format
 from curate.system.files import printable_path
 
@@ -98,6 +100,9 @@ def lay_out(root: Path, walked: Walk, whole: bool, notes: ReadNotes) -> Layout:
     _name_unused(root, walked, notes)
     for name in sorted(metadata):
         _read_rows(root, name, pictures, walked, whole, notes)
+    there = [picture.name for picture in pictures.values() if picture.reason is None]
+    for name, row in read_export(root, there, notes).items():
+        pictures[name].rows.append(row)
     shared = _settle_shared(owners, notes)
     _tell_formats(root, pictures.values(), notes)
     return Layout(sorted(pictures.values(), key=Picture.order), shared)
@@ -176,7 +181,7 @@ def _take_orphan(root: Path, name: str, metadata: list[str], notes: ReadNotes) -
     if name.lower().endswith(".json"):
         if is_metadata(root / name):
             metadata.append(name)
-        else:
+        elif name not in (INDEX_NAME, LICENCES_NAME):  # `exports` reads these
             notes.leave_out("JSON files that belong to no image", name)
     else:
         notes.leave_out("caption files that belong to no image", name)

@@ -26,7 +26,7 @@ from curate.corpora.columns import (
 from curate.corpora.endings import IMAGE_PATTERN, looks_like_image
 from curate.corpora.notes import ReadNotes
 from curate.corpora.rows import BrokenRows, numbered_lines
-from curate.corpora.statements import read_statements
+from curate.corpora.statements import read_statements, verdict_columns
 from curate.corpora.tables import file_name_of, iterate_rows, no_column_error
 from curate.errors import InputError
 
@@ -118,7 +118,7 @@ def read_metadata(file: Path, whole: bool, notes: ReadNotes) -> list[MetadataRow
         if near_column(unknown, CAPTION_COLUMNS):
             raise no_column_error(file, unknown, CAPTION_COLUMNS, "captions", "text")
     cuts.remark(file, notes)
-    if unused := columns_not_read(columns, KEY_COLUMNS):
+    if unused := columns_not_read(columns, KEY_COLUMNS, verdict_columns(tuple(columns))):
         notes.remarks.append(f"{file}: columns not used: {', '.join(unused)}")
     return found
 

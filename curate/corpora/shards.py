@@ -98,7 +98,7 @@ def record_facts(record: Mapping[str, Any]) -> dict[str, Any]:
         for name in ("title", "author", "author_url", "page_url", "license_text", "license_url")
         if record.get(name) is not None
     }
-    if not {"license_text", "license_url"} & found.keys() and record.get("license"):
+    if "license_text" not in found and record.get("license"):
         found["license_text"] = record["license"]
     if authors := dict.fromkeys(str(c["author"]) for c in _credits(record) if c.get("author")):
         found["author"] = "; ".join(authors)
@@ -111,6 +111,8 @@ def record_facts(record: Mapping[str, Any]) -> dict[str, Any]:
 def _credits(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """What the record of a sample says of its authors, and of those of its copies."""
     said = record.get("credits")
+    if said is None and isinstance(copies := record.get("copies"), list):  # of an export
+        said = [record, *copies]
     return [c for c in said if isinstance(c, Mapping)] if isinstance(said, list) else []
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from curate.export.balance import Balance
 from curate.export.buckets import Buckets
 from curate.export.trainers import Plan, Trainer, escape_unseen, quote
+from curate.formats.exports import LICENCES_NAME
 from curate.rights.credits import Credit, credits_csv, credits_markdown
 from curate.rights.licences import KNOWN_TO_HUBS, licence_url
 from curate.system.strangers import markdown, markdown_link
@@ -35,6 +36,7 @@ class ExportedImage:
     width: int  # pixels
     height: int  # pixels
     shared: bool  # whether it may be given on
+    record: Mapping[str, Any]  # what was decided of it (`formats.exports`)
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def write_documents(trainer: Trainer, plan: Plan, contents: Contents) -> dict[st
     files = {
         "CREDITS.md": credits_markdown(credits),
         "CREDITS.csv": credits_csv(credits),
-        "licences.json": _licences_json(contents),
+        LICENCES_NAME: _licences_json(contents),
         "README.md": _readme(trainer, plan, contents),
     }
     if trainer.settings_name:
@@ -80,7 +82,7 @@ def _licences_json(contents: Contents) -> str:
             for credit in (image.credit, *image.credit.copies)
         )
         facts = {"modified": image.credit.modified, "may_be_shared": image.shared}
-        images[image.file] = own | facts | {"copies": copies}
+        images[image.file] = {**own, **facts, **image.record, "copies": copies}
     counts = dict(count_licences([image.credit for image in contents.images.values()]))
     value = {"licences": counts, "images": images}
     text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False)
@@ -101,6 +103,7 @@ def _metadata(trainer: Trainer, contents: Contents) -> str:
             "key": image.credit.key,
         }
         row |= {name: getattr(image.credit, name) or "" for name in CREDIT_COLUMNS}
+        row |= image.record
         lines.append(escape_unseen(json.dumps(row, ensure_ascii=False)) + "\n")
     return "".join(lines)
 

@@ -17,6 +17,7 @@ from curate.export.folder import ExportFolder, Staged, open_folder
 from curate.export.images import ANY_SIZE
 from curate.export.trainers import MOST_SAMPLE_PROMPTS, TRAINERS, Plan, Trainer
 from curate.formats.copies import group_copies
+from curate.formats.exports import exported_record
 from curate.formats.shards import ALLOW, Record, credit_of
 from curate.formats.verdicts import DECISIONS, count_stale
 from curate.rights.credits import record_credit
@@ -238,6 +239,7 @@ def _describe(
             width=facts["width"],
             height=facts["height"],
             shared=shared[key] == ALLOW,
+            record=exported_record(choice.rows[key]),
         )
     sizes = {key: (image.width, image.height) for key, image in images.items()}
     buckets = sort_into_buckets(sizes, settings.resolution)

@@ -18,12 +18,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from curate.errors import InputError, UsageError, disk_errors, storage_error
+from curate.formats.exports import INDEX_NAME, VERSION
 from curate.system.files import file_sha256, remove_leftovers, write_bytes
 
-INDEX_NAME = "export.json"
 NAMES_NAME = ".export-names"  # of the files that may be there while one is under way
 STAGING_NAME = ".export-parts"  # folder of files that wait for their place
-VERSION = "fubuki-export/1"
 # endings of files that trainers take for images or captions
 TRAINED_ON = frozenset(
     ".jpg .jpeg .png .webp .bmp .gif .tif .tiff .avif .jxl .txt .caption".split()

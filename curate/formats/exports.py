@@ -1,0 +1,22 @@
+"""What an export of images says of itself: `curate export` writes it, every reader knows it."""
+
+from typing import Any
+
+from curate.formats.verdicts import USES
+
+INDEX_NAME = "export.json"  # names all files of the export with their SHA-256
+VERSION = "fubuki-export/1"
+LICENCES_NAME = "licences.json"  # says of each image whose it is, and what was decided
+# codes of a verdict that are somebody's word, or name other images: they stay at home
+_PRIVATE = ("basis", "permission", "copy-conflict")
+
+
+def exported_record(sample: Any) -> dict[str, Any]:
+    """What was decided of an image, as a record of it; a `curate.dataset.sample.Sample`."""
+    found: dict[str, Any] = {"source": sample.source}
+    for use in USES:
+        verdict = getattr(sample, use)
+        reasons = verdict.reasons if verdict else ()
+        said = [code for code in reasons if code.partition(":")[0] not in _PRIVATE]
+        found[use] = {"decision": verdict.decision, "reasons": said} if verdict else None
+    return found
