@@ -19,6 +19,7 @@ from curate.corpora.columns import (
     plain_name,
 )
 from curate.corpora.statements import RECORD_COLUMNS, verdict_columns
+from curate.corpora.walk import check_is_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,6 +64,7 @@ class ArrowTable:
         import pyarrow.parquet as parquet
 
         with _read_errors():
+            check_is_file(self.file)
             if self.is_parquet:
                 return parquet.read_schema(self.file)
             with pa.memory_map(str(self.file)) as mapped:

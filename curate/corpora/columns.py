@@ -221,7 +221,7 @@ def cut_captions(
                 type(value).__name__, type(value).__name__
             )
         )
-    text = str(value)
+    text = str(value).replace("\0", " ")
     if text.startswith("[") and (listed := _written_list(text)):
         return cut_captions(listed, whole=whole, cuts=cuts)
     if "<" in text and _MARKUP.search(text):

@@ -58,9 +58,13 @@ def delimited_rows(
     fix = QUOTE_FIX if _known(names, known) else broken.fix
     names = _distinct(names)
     delimiter = _ONE_COLUMN if len(names) == 1 else delimiter
+    empty = True
     for number, row in _records(lines, delimiter, len(names), broken, fix):
+        empty = False
         if any(cell.strip() for cell in row):
             yield f"{path} line {number}", dict(zip(names, row, strict=True))
+    if empty and not _known(names, known):
+        broken.leave_out(f"{path} line 1", "the only line, and it names no columns")
 
 
 def _records(

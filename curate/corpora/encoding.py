@@ -46,9 +46,12 @@ def decode_text(data: bytes) -> str:
     """A text file's text: UTF-8 with or without a mark, or UTF-16 with one.
 
     Raises:
-        UnicodeDecodeError: it is in something else.
+        UnicodeDecodeError: it is in something else, of which zero bytes between letters tell, too.
     """
-    return data.decode(text_encoding(data))
+    encoding = text_encoding(data)
+    if encoding == "utf-8" and data.count(b"\0") > len(data) / 4:
+        raise UnicodeDecodeError("utf-8", data, data.find(b"\0"), len(data), "zero bytes")
+    return data.decode(encoding)
 
 
 def conversion_fix(path: Path) -> str:

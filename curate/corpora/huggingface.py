@@ -16,7 +16,7 @@ import numpy as np
 from curate.corpora.arrow import ArrowTable, BrokenFileError
 from curate.corpora.columns import CAPTION_COLUMNS, find_column
 from curate.corpora.data_file import DataFile
-from curate.corpora.endings import IMAGE_ENDINGS, is_image_name
+from curate.corpora.endings import ARROW_ENDINGS, IMAGE_ENDINGS, TAR_ENDINGS, is_image_name
 from curate.corpora.notes import ReadNotes
 from curate.corpora.partition import ImageCaptions, Partition
 from curate.corpora.records import ImageRecord
@@ -27,7 +27,10 @@ _STATE = "state.json"  # names the Arrow files of a split; source: `Dataset.save
 _SPLITS = "dataset_dict.json"  # names the splits; source: `DatasetDict.save_to_disk`
 ADDRESS_COLUMNS = ("url", "image_url", "img_url", "uri", "link")  # of images elsewhere
 _OF_THE_FORMAT = (_STATE, _SPLITS, "dataset_info.json", "dataset_infos.json")
-_UNREAD_SUFFIXES = {*IMAGE_ENDINGS, ".txt", ".caption", ".json", ".jsonl", ".csv", ".tsv", ".tar"}
+_UNREAD_ENDINGS = (
+    *(*IMAGE_ENDINGS, ".txt", ".caption", ".json", ".jsonl", ".csv", ".tsv"),
+    *(*TAR_ENDINGS, *ARROW_ENDINGS),
+)
 _COLUMN_FIX = (
     f"rename the column with the captions to caption; known are {', '.join(CAPTION_COLUMNS)}"
 )
@@ -107,16 +110,16 @@ class HuggingFace:
         return there
 
     def _unread(self, files: Sequence[DataFile]) -> list[str]:
-        """Images and texts that lie beside the tables, by their paths in the folder."""
+        """Images, texts, tars and other tables beside those read, by their paths in the folder."""
         if not self.path.is_dir():
             return []
-        named = {place for file in files for place in file.files_beside()}
+        named = {place for file in files for place in (file.path, *file.files_beside())}
         beside = (Path(place, name) for place, names in _walk(self.path) for name in names)
         return [
             file.relative_to(self.path).as_posix()
             for file in beside
-            if file.suffix.lower() in _UNREAD_SUFFIXES or file.name == MANIFEST
-            if file.name not in _OF_THE_FORMAT and file not in named
+            if file.name.lower().endswith(_UNREAD_ENDINGS) and file.name not in _OF_THE_FORMAT
+            if file not in named and not _is_own_work(file.name)
         ]
 
 
@@ -247,7 +250,7 @@ def _walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
 
 def _data_files(place: Path, names: Sequence[str]) -> list[Path]:
     """The data files that lie in a folder, or should."""
-    arrow = [n for n in names if n.endswith(".arrow") and not n.startswith("cache-")]
+    arrow = [n for n in names if n.endswith(".arrow") and not _is_own_work(n)]
     if _STATE in names and (arrow or "dataset_info.json" in names):
         listed = _read_json(place / _STATE, "_data_files")
         return [place / Path(str(one["filename"])).name for one in listed if "filename" in one]
@@ -258,6 +261,11 @@ def _data_files(place: Path, names: Sequence[str]) -> list[Path]:
         states = (place / split / _STATE for split in _read_json(place / _SPLITS, "splits"))
         found += [state for state in states if not state.is_file()]
     return found
+
+
+def _is_own_work(name: str) -> bool:
+    """Whether `datasets` kept a file of its own work: the outcome of a `map`."""
+    return name.startswith("cache-") and name.endswith(".arrow")
 
 
 def _read_json(path: Path, field: str) -> list[Any]:

@@ -16,7 +16,7 @@ from curate.corpora.encoding import conversion_fix, decode_text
 from curate.corpora.endings import looks_like_image
 from curate.corpora.notes import ReadNotes
 from curate.corpora.partition import unreadable_error
-from curate.corpora.rows import BrokenRows, numbered_lines
+from curate.corpora.rows import BrokenRows, numbered_lines, read_whole
 from curate.errors import InputError
 
 Row = tuple[str, dict[str, Any]]
@@ -74,7 +74,7 @@ def _is_document(path: Path) -> bool:
 
 def _is_json(path: Path) -> bool:
     try:
-        json.loads(decode_text(path.read_bytes()))
+        json.loads(decode_text(read_whole(path)))
     except (OSError, ValueError, RecursionError):
         return False
     return True
@@ -89,7 +89,7 @@ def _is_object(line: str | None) -> bool:
 
 def _load_document(path: Path, broken: BrokenRows) -> Any:
     try:
-        data = path.read_bytes()
+        data = read_whole(path)
         return load_json(decode_text(data), str(path), broken.notes)
     except OSError as error:
         raise unreadable_error(path, error) from None

@@ -70,7 +70,10 @@ def is_metadata(file: Path) -> bool:
     name = file.name.casefold()
     if name == "captions.txt":
         lines = numbered_lines(file, BrokenRows(file, ReadNotes(), _FIX))
-        first = [text for _, text in islice(lines, _LOOKED_AT) if text.strip()]
+        try:
+            first = [text for _, text in islice(lines, _LOOKED_AT) if text.strip()]
+        except InputError:
+            return True  # it is told of where it is read
         return _is_table(first) or (
             bool(first) and 2 * sum(bool(_name_and_text(text)) for text in first) > len(first)
         )

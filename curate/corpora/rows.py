@@ -1,5 +1,6 @@
 """Lines of a table, and its rows that cannot be read: each costs itself, and is named."""
 
+import errno
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,10 +10,12 @@ from pathlib import Path
 from curate.corpora.encoding import conversion_fix, decode_text, text_encoding
 from curate.corpora.notes import ReadNotes
 from curate.corpora.partition import unreadable_error
+from curate.corpora.walk import check_is_file
 from curate.errors import InputError
 
 MAX_LINE_BYTES = 1 << 20  # bytes of a line; a caption is a sentence or a few
 BROKEN = "rows that cannot be read"
+MAX_WHOLE_BYTES = 1 << 30  # bytes of a file that is read at once
 _START_BYTES = 1 << 16
 _NOT_UTF8 = "is not UTF-8 text"
 
@@ -64,6 +67,7 @@ def numbered_lines(path: Path, broken: BrokenRows) -> Iterator[tuple[int, str]]:
         InputError: the file cannot be read, or it is broken UTF-16.
     """
     try:
+        check_is_file(path)
         with path.open("rb") as file:
             start = file.read(_START_BYTES)
             if text_encoding(start) == "utf-16" or (b"\r" in start and b"\n" not in start):
@@ -96,9 +100,21 @@ def _decode_line(line: bytes, number: int, broken: BrokenRows) -> str | None:
         return None
 
 
+def read_whole(path: Path) -> bytes:
+    """The bytes of a file that cannot be read line by line.
+
+    Raises:
+        OSError: it cannot be read, or is larger than MAX_WHOLE_BYTES.
+    """
+    if path.stat().st_size > MAX_WHOLE_BYTES:
+        problem = f"larger than {MAX_WHOLE_BYTES:,} bytes; as UTF-8 with a JSON object a line it is"
+        raise OSError(errno.EFBIG, f"{problem} read a line at a time", str(path))
+    return path.read_bytes()
+
+
 def _whole_text(path: Path) -> str:
     try:
-        return decode_text(path.read_bytes())
+        return decode_text(read_whole(path))
     except UnicodeDecodeError as error:
         problem = f"byte {error.start + 1} is not {error.encoding.upper()} text"
         raise InputError(path, problem, fix=conversion_fix(path)) from None

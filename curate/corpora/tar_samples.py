@@ -38,6 +38,7 @@ from curate.corpora.json_rows import load_json
 from curate.corpora.notes import ReadNotes
 from curate.corpora.records import DENIED, describe_reason
 from curate.corpora.statements import find_denial, read_statements
+from curate.corpora.walk import check_is_file
 from curate.images.sniff import head_refusal
 
 TEXT_ENDINGS = ("txt", "text", "caption")
@@ -329,6 +330,7 @@ def open_stream(file: Path) -> IO[bytes]:
         tarfile.ReadError: compressed in a way that is not read.
         OSError: it cannot be read.
     """
+    check_is_file(file)
     with file.open("rb") as stream:
         head = stream.read(512)
     if opener := _opener(head):

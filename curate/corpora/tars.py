@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -190,12 +191,18 @@ def _list_files(path: Path, skip: Path | None) -> list[str]:
     """The files in a folder and in the folders in it, by name; of those below only the folder."""
     found = []
     for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
-        if not entry.is_dir():
+        if not _is_folder(entry):
             found.append(entry.name)
         elif skip is None or Path(entry.path).resolve() != skip:
             inner = sorted(os.scandir(entry.path), key=lambda entry: entry.name)
-            found += [f"{entry.name}/{one.name}{'/' * one.is_dir()}" for one in inner]
+            found += [f"{entry.name}/{one.name}{'/' * _is_folder(one)}" for one in inner]
     return found
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    with suppress(OSError):  # a link that leads round
+        return entry.is_dir()
+    return False
 
 
 def _is_hidden(name: str) -> bool:

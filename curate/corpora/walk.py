@@ -1,5 +1,6 @@
 """What lies in a folder and below it: each file once, linked folders entered once."""
 
+import errno
 import hashlib
 import os
 import shlex
@@ -164,3 +165,13 @@ def _names_other_data(told: str) -> bool:
     return any(f"{ending}\0" in told for ending in (*TAR_ENDINGS, *ARROW_ENDINGS)) or any(
         f"\0{name}\0" in told for name in _SAVED
     )
+
+
+def check_is_file(path: Path) -> None:
+    """Refuse what would be waited for, a pipe or a device, or read without end.
+
+    Raises:
+        OSError: it is there and no regular file, or it cannot be looked at.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "no regular file", os.fspath(path))
