@@ -22,6 +22,7 @@ from curate.corpora.records import ImageRecord
 from curate.dataset.folder import Dataset
 from curate.errors import InputError
 from curate.fetch.run import fetch_images
+from curate.index.index import open_index
 
 SEEDS = range(100)
 
@@ -254,6 +255,34 @@ def test_a_zip_is_unpacked_by_the_command_that_is_printed(tmp_path: Path):
         ImageFolder(tmp_path / "in").count_images()
     subprocess.run(shlex.split(error.value.fix), check=True, capture_output=True)
     assert count(ImageFolder(tmp_path / "in")) == {"my set/a.png": ("a boat",)}
+    _, notes = read(ImageFolder(tmp_path / "in"))
+    assert notes.named == {"archives, unpacked beside": ["my set.zip"]}
+
+
+def test_texts_in_one_other_encoding_become_utf8_by_one_command(tmp_path: Path):
+    root = tmp_path / "my images"
+    french = [f"un caf\u00e9 tr\u00e8s chaud {n}" for n in range(3)]
+    files = {f"{n}.png": None for n in range(5)}
+    files |= {f"{n}.TXT": text.encode("cp1252") for n, text in enumerate(french)}
+    files |= {"3.txt": "\u0444".encode("utf-16"), "4.txt": "na\u00efve"}
+    reader = folder_of(root, files)
+    _, notes = read(reader)
+    (command,) = [s.partition(": ")[2] for s in notes.remarks if "become so at once" in s]
+    for _ in range(2):  # typed again it does no more
+        subprocess.run(["sh", "-c", command], check=False)
+        said = count(ImageFolder(root))
+        assert [said[f"{n}.png"] for n in range(3)] == [(text,) for text in french]
+        assert (said["3.png"], said["4.png"]) == (("\u0444",), ("na\u00efve",))
+    assert sorted(path.name for path in root.glob("*.orig")) == [f"{n}.TXT.orig" for n in range(3)]
+    folder_of(
+        tmp_path / "all",
+        {f"{n}.png": None for n in range(2)}
+        | {f"{n}.txt": text.encode("cp1252") for n, text in enumerate(french[:2])},
+    )
+    with pytest.raises(InputError) as error:
+        open_index(find_corpus(tmp_path / "all"))
+    subprocess.run(["sh", "-c", error.value.fix], check=False)
+    assert open_index(find_corpus(tmp_path / "all")).images == 2
 
 
 def test_a_folder_does_not_stand_in_for_captions_that_cannot_be_read(tmp_path: Path):

@@ -12,6 +12,7 @@ from curate.corpora.notes import NO_CAPTION, ReadNotes
 from curate.corpora.partition import ImageCaptions, Partition
 from curate.corpora.records import Reader
 from curate.corpora.shards import shard_partitions
+from curate.corpora.sidecars import AT_ONCE
 from curate.dataset import manifest
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import live_samples
@@ -46,18 +47,23 @@ class Corpus:
     prefix: str = ""  # before the keys of its images
 
     def no_captions_error(
-        self, left_out: Mapping[str, int] | None = None, why: str = ""
+        self, left_out: Mapping[str, int] | None = None, why: str = "", remarks: Sequence[str] = ()
     ) -> InputError:
         """The error for data that holds no caption at all.
 
         Args:
             left_out: reason -> how many are not used.
             why: a sentence: what is broken in it.
+            remarks: sentences: what else is to be said.
         """
         without = (left_out or {}).get(NO_CAPTION, 0)
         step = "caption" if without else "status"  # held and dropped images get no caption
         fix = CAPTION_FIXES.get(self.kind, shlex.join(["curate", step, "--data", str(self.path)]))
         said = f" ({why})" if why else ""
+        for remark in remarks:
+            if remark.startswith(AT_ONCE):
+                problem = f"no caption to count words in{said}"
+                return InputError(self.path, problem, fix=remark.partition(": ")[2])
         if self.kind == "folder" and not without:
             problem = "holds no image with a caption" if any(self.path.iterdir()) else "is empty"
             fix = "put images into it, and what each shows beside it: NAME.txt beside NAME.png"

@@ -4,6 +4,7 @@ import codecs
 import os
 import re
 import shlex
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 
@@ -55,7 +56,36 @@ def decode_text(data: bytes) -> str:
 
 
 def conversion_fix(path: Path) -> str:
-    """What to do so that a text file which is not UTF-8 becomes so, in its place.
+    """What to do so that a text file which is not UTF-8 becomes so, as `find_conversion` has it."""
+    return find_conversion(path)[1]
+
+
+def folder_conversion(folder: str, encoding: str, endings: Sequence[str]) -> str:
+    """A command by which all files below a folder that end so and are not UTF-8 become so.
+
+    Files that are UTF-8, or begin with the mark of UTF-16, stay as they are; typed again it does no
+    more.
+
+    Args:
+        folder: its path.
+        encoding: what those files are in, in iconv's word.
+        endings: of their names, in any case.
+    """
+    names = shlex.join(["-iname", f"*{endings[0]}"])
+    names += "".join(f" -o {shlex.join(['-iname', f'*{one}'])}" for one in endings[1:])
+    each = (
+        'for f; do case $(head -c 2 "$f" | od -An -tx1) in *ff*fe*|*fe*ff*) continue;; esac; '
+        'iconv -f UTF-8 "$f" > /dev/null 2>&1 || [ -e "$f.orig" ] || { mv "$f" "$f.orig" && '
+        f'iconv -f {encoding} -t UTF-8 "$f.orig" > "$f"; }}; done'
+    )
+    place = shlex.quote(f"./{folder}" if folder.startswith("-") else folder)
+    return f"find {place} -type f ! -name '.*' \\( {names} \\) -exec sh -c '{each}' sh {{}} +"
+
+
+def find_conversion(path: Path) -> tuple[str, str]:
+    """iconv's name of what a text file seems to be in, and what to do so that it becomes UTF-8.
+
+    The name is "" where no one encoding is right for it, or none can be guessed.
 
     What it is in is a guess, since short texts leave several answers open: the command keeps the
     file as it was beside it, and does no more when it is typed again. A file that is UTF-8 but
@@ -68,16 +98,16 @@ def conversion_fix(path: Path) -> str:
     odd = [(n, line) for n, line in enumerate(data.split(b"\n"), 1) if not line.isascii()]
     wrong = [(n, line) for n, line in odd if not _decodes(line, "utf-8")]
     if wrong and len(wrong) < len(odd) and b"\0" not in data:
-        return f"write line {wrong[0][0]} of {path} anew: the rest of it is UTF-8"
+        return "", f"write line {wrong[0][0]} of {path} anew: the rest of it is UTF-8"
     found = _guess_encoding(data, b"\n".join(line for _, line in wrong or odd))
     if found is None:
-        return f"write {path} anew as UTF-8 text"
+        return "", f"write {path} anew as UTF-8 text"
     file = f"./{path}" if str(path).startswith("-") else str(path)
     copies = (f"{file}.orig{number or ''}" for number in count())
     name, kept = shlex.quote(file), shlex.quote(next(c for c in copies if not os.path.lexists(c)))
     guess = _ICONV_NAMES[found]
     command = f"mv -n {name} {kept} && iconv -f {guess} -t UTF-8 {kept} > {name}"
-    return f"{guess} is a guess at what it is in: {command}"
+    return guess, f"{guess} is a guess at what it is in: {command}"
 
 
 def _guess_encoding(data: bytes, odd: bytes) -> str | None:

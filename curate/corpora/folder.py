@@ -134,7 +134,7 @@ class ImageFolder:
                 facts = join_facts([facts for _, facts in said])
             made, facts = naming.tell(picture.name, texts, facts, is_unread)
             yield picture, texts + made, len(made), facts
-        reading.cuts.remark(self.path, notes)
+        reading.remark()
         naming.remark(notes)
 
     @cached_property

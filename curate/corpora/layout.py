@@ -31,6 +31,7 @@ DATASETS = "datasets in the folder, each to be taken by itself"
 _VIDEOS = tuple(".mp4 .mov .avi .mkv .webm .m4v".split())
 _LAYERS = tuple(".psd .psb .xcf .kra .clip .dng .cr2 .nef .arw".split())
 ARCHIVES = "archives, to be unpacked"
+UNPACKED = "archives, unpacked beside"
 _UNPACKING = {  # ending of an archive -> what unpacks it, of its path and that path without ending
     ".zip": "unzip {0} -d {1}",
     ".rar": "unrar x {0} {1}/",
@@ -198,7 +199,9 @@ def _leave_out_other(root: Path, name: str, notes: ReadNotes) -> None:
         layer = shlex.quote(f"{root}/{name}[0]")
         notes.leave_out("images to be converted", f"{name} (magick {layer} {stem}.png)")
     elif unpacking := unpack_command(root / name):
-        notes.leave_out(ARCHIVES, f"{name} ({unpacking})")
+        beside = (root / name).with_suffix("")
+        is_unpacked = beside.is_dir() or beside.is_file()
+        notes.leave_out(*((UNPACKED, name) if is_unpacked else (ARCHIVES, f"{name} ({unpacking})")))
     else:
         notes.leave_out("other files", name)
 

@@ -2,13 +2,14 @@
 
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from curate.corpora.columns import UNTITLED_COLUMNS, LineCuts, cut_captions
-from curate.corpora.encoding import conversion_fix, decode_text
+from curate.corpora.encoding import decode_text, find_conversion, folder_conversion
 from curate.corpora.json_rows import load_json
 from curate.corpora.notes import ReadNotes
 from curate.corpora.statements import read_statements
@@ -16,6 +17,7 @@ from curate.corpora.statements import read_statements
 SIDECAR_ENDINGS = (".txt", ".caption", ".json")  # in the order in which they are read
 MAX_SIDECAR_BYTES = 10_000_000  # bytes; what is longer is no caption
 NOT_UTF8 = "caption files that are not UTF-8"
+AT_ONCE = "caption files that are not UTF-8 become so at once, if they are in"  # a remark
 UNREADABLE = "caption files that cannot be read"
 SideCarText = tuple[tuple[str, ...], Mapping[str, Any]]  # captions; what else is stated
 UNREAD: SideCarText = (), {}  # of a file that cannot be read
@@ -82,6 +84,7 @@ class SideCarReader:
     notes: ReadNotes
     cuts: LineCuts = field(default_factory=LineCuts)
     shared: dict[str, SideCarText | None] = field(default_factory=dict)  # files of several images
+    guesses: Counter[str] = field(default_factory=Counter)  # what files that are not UTF-8 are in
 
     def read(self, name: str, size: int) -> SideCarText:
         """What a file of `size` bytes says; `UNREAD` where it cannot be read, which is noted."""
@@ -92,12 +95,22 @@ class SideCarReader:
                 self.shared[name] = known
         return known
 
+    def remark(self) -> None:
+        """Say how many texts were cut, and how many files that are in one encoding are mended."""
+        self.cuts.remark(self.root, self.notes)
+        encoding = next(iter(self.guesses), "")
+        if encoding and len(self.guesses) == 1 and self.guesses[encoding] > 1:
+            command = folder_conversion(self.root, encoding, SIDECAR_ENDINGS)
+            self.notes.remarks.append(f"{AT_ONCE} {encoding}: {command}")
+
     def _read(self, name: str, size: int) -> SideCarText:
         path = f"{self.root}/{name}"
         try:
             text = decode_text(_read_bytes(path, size))
         except UnicodeDecodeError:
-            self.notes.leave_out(NOT_UTF8, f"{name} ({conversion_fix(Path(path))})")
+            encoding, fix = find_conversion(Path(path))
+            self.guesses[encoding] += 1
+            self.notes.leave_out(NOT_UTF8, f"{name} ({fix})")
             return UNREAD
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or str(error)

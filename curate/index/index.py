@@ -374,7 +374,7 @@ def open_index(corpus: Corpus, progress: Progress = SILENT, *, jobs: int = 1) ->
         told = left_out_sentences(found.left_out, found.named, 1)
         reasons = [one for one in told if not one.startswith(NO_CAPTION)]
         why = next(iter([*reasons, *found.incomplete]), "")
-        raise corpus.no_captions_error(found.left_out, why)
+        raise corpus.no_captions_error(found.left_out, why, found.remarks)
     return found
 
 
