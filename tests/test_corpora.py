@@ -2,6 +2,10 @@
 
 import hashlib
 import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,9 +13,13 @@ from captioned_shards import THREE, write_shards
 from opened_corpora import error_of, opened, shown
 
 from curate.corpora.corpus import find_corpora, find_corpus
+from curate.corpora.huggingface import find_data_files
+from curate.corpora.tars import find_tars
+from curate.corpora.walk import walk
 from curate.dataset.folder import Dataset
 from curate.dataset.manifest import Manifest
 from curate.dataset.sample import Caption, Sample, Verdict
+from curate.errors import InputError
 from curate.formats.shards import shard_name
 from curate.index import index
 
@@ -175,3 +183,22 @@ def test_an_index_that_cannot_be_read_is_an_error(tmp_path: Path, text: str, mes
     (tmp_path / "index.json").write_text(text)
 
     assert error_of(tmp_path).startswith(f"{tmp_path / 'index.json'}: {message}")
+
+
+@pytest.mark.parametrize("read", [walk, find_data_files, find_tars])
+def test_a_folder_that_cannot_be_listed_is_named_with_what_opens_it(read: Callable[[Path], object]):
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        closed = Path(name) / "it's closed"
+        closed.mkdir()
+        closed.chmod(0)
+        user = os.geteuid()
+        os.seteuid(user or 65534)  # root may list anything
+        try:
+            with pytest.raises(InputError, match="cannot be listed") as caught:
+                read(Path(name))
+        finally:
+            os.seteuid(user)
+        subprocess.run(caught.value.fix, shell=True, check=True)
+        assert closed.stat().st_mode & 0o500 == 0o500
+        read(Path(name))

@@ -20,6 +20,7 @@ from curate.corpora.endings import ARROW_ENDINGS, IMAGE_ENDINGS, TAR_ENDINGS, is
 from curate.corpora.notes import ReadNotes
 from curate.corpora.partition import ImageCaptions, Partition
 from curate.corpora.records import ImageRecord
+from curate.corpora.walk import unlistable_error
 from curate.errors import InputError
 
 MANIFEST = "manifest.parquet"  # of a dataset folder of ours
@@ -231,8 +232,7 @@ def _walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
     """Each folder, linked ones once, with the names of its files, hidden ones not among them."""
 
     def refuse(error: OSError) -> None:
-        problem = f"cannot be listed ({error.strerror})"
-        raise InputError(error.filename, problem, fix="correct its permissions")
+        raise unlistable_error(error)
 
     entered = set()
     for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):

@@ -28,6 +28,7 @@ from curate.corpora.tar_samples import (
     is_compressed,
     open_stream,
 )
+from curate.corpora.walk import unlistable_error
 from curate.errors import InputError
 from curate.formats.shards import list_tars, read_index
 from curate.formats.verdicts import is_indexed, stale_in
@@ -127,7 +128,7 @@ def find_tars(
         without: a folder in it that is not entered.
 
     Raises:
-        InputError: nothing is there that the pattern names.
+        InputError: nothing is there that the pattern names; or a folder cannot be listed.
     """
     if path.is_dir():
         return _in_folder(path, whole, without)
@@ -190,13 +191,20 @@ def _in_folder(path: Path, whole: bool, without: Path | None) -> ForeignTars | N
 def _list_files(path: Path, skip: Path | None) -> list[str]:
     """The files in a folder and in the folders in it, by name; of those below only the folder."""
     found = []
-    for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
+    for entry in _list_folder(path):
         if not _is_folder(entry):
             found.append(entry.name)
         elif skip is None or Path(entry.path).resolve() != skip:
-            inner = sorted(os.scandir(entry.path), key=lambda entry: entry.name)
+            inner = _list_folder(entry.path)
             found += [f"{entry.name}/{one.name}{'/' * _is_folder(one)}" for one in inner]
     return found
+
+
+def _list_folder(place: Path | str) -> list[os.DirEntry[str]]:
+    try:
+        return sorted(os.scandir(place), key=lambda entry: entry.name)
+    except OSError as error:
+        raise unlistable_error(error) from None
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

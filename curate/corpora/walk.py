@@ -78,6 +78,13 @@ def walk(root: Path, without: Path | None = None) -> Walk:
     return found
 
 
+def unlistable_error(error: OSError) -> InputError:
+    """Turn a folder that cannot be listed into a sentence."""
+    place = str(error.filename)
+    problem = f"cannot be listed ({error.strerror})"
+    return InputError(place, problem, fix=f"chmod u+rx {shlex.quote(place)}")
+
+
 def _identity(place: Path | str) -> tuple[int, int]:
     """Device and inode; where it is gone, or not ours to look at, none."""
     try:
@@ -121,8 +128,7 @@ def _list_folder(
                 times = status.st_mtime_ns, status.st_ctime_ns
                 numbers.extend((size, *times, status.st_ino & _LARGEST))
     except OSError as error:
-        problem = f"cannot be listed ({error.strerror})"
-        raise InputError(place, problem, fix=f"chmod u+rx {shlex.quote(place)}") from None
+        raise unlistable_error(error) from None
     for every in (hidden, dangling, folders, links):
         every.sort()
     # in the order of the folder itself, which stays while the folder does
