@@ -8,6 +8,7 @@ import shutil
 import string
 import subprocess
 import sys
+import tarfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -315,7 +316,7 @@ def test_metadata_files_side_by_side_are_all_read(data, pictures):
     ("make", "problem"),
     [
         (lambda path: None, "no such folder"),
-        (lambda path: path.write_text("x"), "is not a folder"),
+        (lambda path: path.write_text("x"), "neither a folder of images"),
         (lambda path: path.mkdir(), "the folder is empty"),
         (lambda path: (path.mkdir(), (path / "a.md").write_text("x")), "holds no image"),
     ],
@@ -328,6 +329,21 @@ def test_what_is_no_folder_of_pictures_is_told_and_nothing_is_made(tmp_path, cap
     assert ended.value.code == 3
     assert f"error: {path}: {problem}" in capsys.readouterr().err
     assert not data.exists()
+
+
+def test_what_another_command_takes_is_named_with_it(tmp_path, capsys):
+    with tarfile.open(tmp_path / "images.tar", "w") as tar:
+        tar.addfile(tarfile.TarInfo("a.png"))
+    (tmp_path / "set.zip").write_bytes(b"PK")
+    for name, fix in (
+        (".", f"curate fetch shards {tmp_path}"),
+        ("images.tar", f"curate fetch shards {tmp_path}/images.tar"),
+        ("set.zip", f"unzip {tmp_path}/set.zip -d {tmp_path}/set"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["fetch", "folder", str(tmp_path / name), "--data", str(tmp_path / "data")])
+        assert f"  fix: {fix}" in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()
 
 
 def test_the_command_prints_its_account(pictures, tmp_path, capsys):

@@ -171,6 +171,9 @@ SCENARIOS = {
     "no such tars": Scenario(
         "fetch shards gone --data d", (_make_tars,), fill={"DIR": "tars"}, ends="informs"
     ),
+    "tars named as a folder": Scenario(
+        "fetch folder tars --data d", (_make_tars,), ends="informs"
+    ),
     "no tars": Scenario(
         "fetch shards empty --data d",
         (_make_tars, lambda: Path("empty").mkdir()),
@@ -403,6 +406,7 @@ COMMANDS = {
     "sources/contact.py: curate sources contact you@example.org": "broken contact",
     "sources/huggingface.py: curate fetch hf PATH": "no such table",
     "sources/huggingface.py: curate fetch shards images": f"{PARSED}img2dataset has to fetch first",
+    "sources/folder.py: curate fetch … …": "tars named as a folder",
     "sources/huggingface.py: curate fetch … …": "no table",
     "sources/terms.py: curate fetch openverse --query …": NETWORK,
     "sources/terms.py: curate fetch … --help": "nothing to accept",

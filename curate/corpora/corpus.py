@@ -20,7 +20,7 @@ from curate.errors import InputError, UsageError
 from curate.formats.shards import INDEX_NAME
 
 DEFAULT_CORPUS = Path("data")  # the dataset folder when none is named
-_SOURCES = {"folder": "folder", "tars": "shards", "hugging-face": "hf"}  # of `curate fetch`
+SOURCE_OF_KIND = {"folder": "folder", "tars": "shards", "hugging-face": "hf"}  # of `curate fetch`
 _NAMED_WITHIN = ("folder", "tars", "hugging-face")  # kinds whose keys mean nothing elsewhere
 CAPTION_FIXES = {
     "captions": tables.LIST_FIX,
@@ -70,9 +70,9 @@ class Corpus:
             archive = layout.first_archive(self.path)
             fix = (archive and layout.unpack_command(archive)) or fix
             return InputError(self.path, problem + said, fix=fix)
-        if without and self.kind in _SOURCES:
+        if without and self.kind in SOURCE_OF_KIND:
             said = said or f" (images without caption: {without:,})"
-            fetch = shlex.join(["curate", "fetch", _SOURCES[self.kind], str(self.path)])
+            fetch = shlex.join(["curate", "fetch", SOURCE_OF_KIND[self.kind], str(self.path)])
             fix += f"; or count the names of its images: {fetch} --license ID, then the same again"
             fix += " without --data"
         return InputError(self.path, f"no caption to count words in{said}", fix=fix)
@@ -146,7 +146,7 @@ def open_reader(path: Path, *, whole: bool = False, without: Path | None = None)
         fix = f"{command}; then name what it unpacks to"
         raise InputError(path, "is an archive, to be unpacked", fix=fix)
     if is_image_name(path.name):
-        fix = f"name its folder: --data {shlex.quote(str(path.parent))}"
+        fix = f"name its folder, {shlex.quote(str(path.parent))}"
         raise InputError(path, "is one image", fix=fix)
     problem = (
         "neither a folder of images, a dataset folder, tars, a manifest nor a list of captions"

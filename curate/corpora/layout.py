@@ -216,7 +216,8 @@ def unpack_command(path: Path) -> str | None:
 
 def first_archive(folder: Path) -> Path | None:
     """The first file in a folder that is to be unpacked, by name."""
-    return next((path for path in sorted(folder.iterdir()) if unpack_command(path)), None)
+    archives = (path for path in sorted(folder.iterdir()) if unpack_command(path))
+    return next((path for path in archives if not is_tar(path.name)), None)
 
 
 def _name_unused(root: Path, walked: Walk, notes: ReadNotes) -> None:

@@ -1,10 +1,12 @@
 """A folder of images: captions from metadata files, files beside them, or names."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from curate.errors import InputError
 from curate.sources.base import Listing, Source
 from curate.sources.local import AuthorOption, CaptionsOption, LicenseOption, list_records
 
@@ -24,10 +26,19 @@ def listing(
         UsageError: no such choice of `captions`.
     """
     from curate.corpora.columns import is_whole
+    from curate.corpora.corpus import SOURCE_OF_KIND, open_reader
     from curate.corpora.folder import ImageFolder
 
     reader = ImageFolder(path, is_whole(captions), without)
-    return list_records(reader, license=license, author=author, total=reader.count_images())
+    try:
+        total = reader.count_images()
+    except InputError:
+        other = open_reader(path, without=without).kind if path.exists() else "folder"
+        if other == "folder" or other not in SOURCE_OF_KIND:
+            raise
+        fix = shlex.join(["curate", "fetch", SOURCE_OF_KIND[other], str(path)])
+        raise InputError(path, f"holds no image, it is read as {other}", fix=fix) from None
+    return list_records(reader, license=license, author=author, total=total)
 
 
 SOURCE = Source(

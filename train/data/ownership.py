@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from curate.corpora.huggingface import is_manifest
+from curate.corpora.layout import first_archive, unpack_command
 from curate.errors import InputError
 from curate.formats.shards import INDEX_NAME, find_shards, list_tars
 from curate.formats.verdicts import JOURNAL_NAME, MANIFEST_NAME, STORE_NAME
@@ -69,7 +70,12 @@ def refuse_part_of_dataset(path: Path) -> None:
 def nothing_here_error(path: Path, notes: Sequence[str] = ()) -> InputError:
     """The error for a path that holds no image: both ways to have some, at once."""
     problem = "no image to train on here" if path.exists() else "no such file or folder"
+    if path.is_dir() and (archive := first_archive(path)):
+        fix = unpack_command(archive) or ""
+        return InputError(path, problem, fix=fix, points=(*notes, READABLE))
     folder = path if path.is_dir() or not path.suffix else path.with_suffix("")
+    if folder.is_dir() and not _is_dataset(folder) and any(folder.iterdir()):
+        folder = Path(f"{folder}-data")  # nothing is written where something else lies
     words = ["curate", "fetch", "folder", "DIR", "--license", "LICENCE", "--data", str(folder)]
     fixes = (shlex.join(words), _build(folder))
     return InputError(path, problem, fix=fixes, points=(*notes, READABLE))
