@@ -171,9 +171,7 @@ SCENARIOS = {
     "no such tars": Scenario(
         "fetch shards gone --data d", (_make_tars,), fill={"DIR": "tars"}, ends="informs"
     ),
-    "tars named as a folder": Scenario(
-        "fetch folder tars --data d", (_make_tars,), ends="informs"
-    ),
+    "tars named as a folder": Scenario("fetch folder tars --data d", (_make_tars,), ends="informs"),
     "no tars": Scenario(
         "fetch shards empty --data d",
         (_make_tars, lambda: Path("empty").mkdir()),
