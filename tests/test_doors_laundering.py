@@ -18,9 +18,10 @@ from curate.export.export import ExportSettings, export
 from curate.export.trainers import TRAINERS
 from curate.fetch.run import fetch_images
 from curate.formats.verdicts import DECISIONS, USES
+from curate.rights.policy import read_policy
 from tests.packable import dataset_of, noise
 from tests.pictures import encoded
-from train.data.stored import open_images
+from train.data.stored import COPY, open_images
 
 __all__ = ["packed"]  # a fixture
 Members = Mapping[str, tuple[bytes, Any, str]]  # key -> image, JSON, caption
@@ -312,3 +313,76 @@ def test_what_is_beside_an_export_is_said_and_is_none_of_it(tmp_path: Path):
 
     assert {str(r.file_name): r.license_by for r in rows}["new.png"] == "user"
     assert any("none of it (1): new.png" in one for one in told)
+
+
+@pytest.mark.parametrize("stated", [{"noai": True}, {"opt_outs": ["x"]}, {"tdm-reservation": 1}])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_stated_opt_out_denies_an_image_and_its_copies(
+    stated: dict[str, object], first: bool, tmp_path: Path
+):
+    where = tmp_path / "in"
+    where.mkdir()
+    names = ("a", "b") if first else ("b", "a")
+    for name in (*names, "free"):
+        (where / f"{name}.png").write_bytes(encoded(noise(2 if name == "free" else 1)))
+        (where / f"{name}.txt").write_text(f"a fox {name}")
+    (where / f"{names[0]}.json").write_text(json.dumps({"license": "CC0", **stated}))
+
+    rows, _ = taken(tmp_path / "d", "folder", where, license="CC0-1.0")
+    by_name = {str(r.file_name): r for r in judged(rows, read_policy("personal")).values()}
+    read = open_images(where)
+
+    assert by_name[f"{names[0]}.png"].train.decision == "deny"  # type: ignore[union-attr]
+    assert [one.name for one in read.images() if not one.problem] == ["free.png"]
+    assert any("an opt-out is stated (1)" in one for one in read.notes)
+    assert [key for key, _ in read.records()] and len(list(read.records())) == 1
+
+
+def test_copies_of_what_a_record_forbids_are_not_trained_on(tmp_path: Path):
+    parts: list[tuple[str, bytes | str]] = [("a.png", encoded(noise(1))), ("a.txt", "a fox")]
+    parts += [("b.png", encoded(noise(1))), ("b.json", json.dumps(record("b", "deny")))]
+    write(tmp_path / "s.tar", [*parts, ("c.png", encoded(noise(2))), ("c.txt", "an owl")])
+
+    read = [(one.name, one.problem) for one in open_images(tmp_path / "s.tar").images()]
+
+    assert read == [("s.tar/a", COPY), ("s.tar/c", None)]
+
+
+SEVERAL: dict[str, tuple[dict[str, object], str]] = {  # what a JSON states -> train, by "personal"
+    "nothing": ({}, "allow"),
+    "a sign": ({"license": "?"}, "allow"),
+    "signs": ({"license": " - ", "rights": "..."}, "allow"),
+    "unknown": ({"license": "unknown"}, "hold"),
+    "reserved": ({"license": "All rights reserved"}, "deny"),
+    "the same twice": ({"license": "CC0", "license_name": "CC0"}, "allow"),
+    "rights beside": ({"license": "CC0", "rights": "All rights reserved"}, "deny"),
+    "a number beside": ({"license": 4, "license_name": "CC BY 4.0"}, "allow"),
+    "in an object": ({"json": {"license": "CC BY-ND 4.0"}}, "deny"),
+    "own, of another": ({"license": "own"}, "hold"),
+}
+
+
+@pytest.mark.parametrize("what", SEVERAL)
+@pytest.mark.parametrize("given", ["own", "CC0-1.0"])
+def test_the_users_word_counts_only_where_nothing_is_stated(what: str, given: str, tmp_path: Path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(encoded(noise(1)))
+    (tmp_path / "in" / "a.json").write_text(json.dumps({"caption": "fox", **SEVERAL[what][0]}))
+
+    rows, _ = taken(tmp_path / "d", "folder", tmp_path / "in", license=given)
+
+    [row] = judged(rows, read_policy("personal")).values()
+    assert row.train is not None and row.train.decision == SEVERAL[what][1], row.train
+
+
+def test_the_strictest_of_metadata_and_what_lies_beside_counts(tmp_path: Path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(encoded(noise(1)))
+    (tmp_path / "in" / "a.json").write_text('{"license": "CC BY-ND 4.0", "ai_generated": true}')
+    (tmp_path / "in" / "metadata.csv").write_text("file_name,text,license\na.png,a fox,CC0-1.0\n")
+
+    rows, _ = taken(tmp_path / "d", "folder", tmp_path / "in")
+
+    [row] = judged(rows, read_policy("personal")).values()
+    assert row.train is not None and row.train.decision == "deny"
+    assert row.ai_generated is True

@@ -9,6 +9,7 @@ import json
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +30,8 @@ from train.data import tars
 from train.data.ownership import is_ours, nothing_here_error, refuse_part_of_dataset
 from train.data.tars import Place, image_side
 
-DENIED = "images whose own record does not allow training"
+OPT_OUT = "images of which an opt-out is stated"
+COPY = "copies of images that are not to be trained on"
 STATED = ("title", "author", "author_url", "page_url", "license_text", "license_url")
 
 
@@ -211,8 +213,11 @@ class ForeignImages:
     def scan(reader: Reader, progress: Progress = SILENT) -> "ForeignImages":
         """Read every image once, so that its content is known."""
         notes, files, found = ReadNotes(), dict[Path, int](), []
-        read = track(_read_all(reader, notes), None, "reading images", progress)
+        refused: set[bytes] = set()  # SHA-256 of images
+        read = track(_read_all(reader, notes, refused), None, "reading images", progress)
+        hashes = []
         for record, captions, data, problem in read:
+            hashes.append(b"" if problem else hashlib.sha256(data).digest())
             name = printable_path(record.key)
             identity = "" if problem else _identity(data, captions)
             file = -1
@@ -223,6 +228,9 @@ class ForeignImages:
             found.append(
                 _Scanned(key, name, captions, file, record.offset, identity, stated, problem)
             )
+        for place, (one, sha256) in enumerate(zip(found, hashes, strict=True)):
+            if sha256 in refused:
+                found[place] = one._replace(key=one.name, identity="", problem=COPY)
         said = [*reader.missing, *notes.sentences(), *notes.silent]
         return ForeignImages(reader, found, list(files), said)
 
@@ -285,11 +293,20 @@ class ForeignImages:
 
 
 def _read_all(
-    reader: Reader, notes: ReadNotes
+    reader: Reader, notes: ReadNotes, refused: set[bytes] | None = None
 ) -> Iterator[tuple[ImageRecord, list[str], bytes, str | None]]:
-    """Every image that no verdict forbids: its captions, its bytes, or why there are none."""
+    """Every image that nothing stated forbids: its captions, its bytes, or why there are none.
+
+    The SHA-256 of those that one forbids are added to `refused`.
+    """
     for record in reader.records(notes):
-        if record.denied:  # its reader says so
+        opt_outs = record.facts.get("opt_outs")
+        if opt_outs and not record.denied:
+            notes.leave_out(OPT_OUT, f"{printable_path(record.key)} ({', '.join(opt_outs)})")
+        if opt_outs or record.denied:  # which its reader says
+            with suppress(OSError, ValueError):
+                if refused is not None:
+                    refused.add(hashlib.sha256(record.read()).digest())
             continue
         captions = [_text(text) for text in record.captions if text.strip()]
         problem, data = record.reason or (None if captions else "no caption"), b""
