@@ -1,3 +1,4 @@
+import subprocess
 from itertools import pairwise
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 
 from curate.errors import ExitCode, InputError
 from curate.prompts.reader import CONTROL, NEGATED, WANTED, parse_prompt, read_prompts
+from tests.recorded_progress import RecordedProgress
 
 
 def words(line: str, role: str = WANTED) -> list[str]:
@@ -132,3 +134,15 @@ def test_real_prompts_lose_no_letter(corpora: Path, name: str):
         for token in prompt.tokens:
             rest[token.start : token.end] = " " * (token.end - token.start)
         assert not any(character.isalnum() for character in rest), prompt.text
+
+
+def test_json_in_a_list_is_said_with_the_command_that_makes_a_table_of_it(tmp_path):
+    file, progress = tmp_path / "my prompts.txt", RecordedProgress()
+    lines = ['{"prompt": "a fox", "negative_prompt": "snow"}', "{a|the} owl", "a hen"]
+    file.write_text("\n".join(lines))
+    assert len(read_prompts(file, progress=progress)) == 3
+    (said,) = progress.said
+    assert said.startswith(f"{file} line 1: JSON in a list of prompts")
+    subprocess.run(["sh", "-c", said.rpartition(": ")[2]], check=True)
+    (prompt,) = read_prompts(tmp_path / "my prompts.txt.jsonl")
+    assert [t.text for t in prompt.tokens if t.role == WANTED] == ["a", "fox"]

@@ -11,7 +11,9 @@ a line `Steps: 20, …` ends them, as in the text that image files carry; withou
 with an empty line before it, each is a prompt of its own.
 """
 
+import json
 import re
+import shlex
 import sys
 from bisect import bisect_right
 from collections import Counter
@@ -102,11 +104,35 @@ def read_prompts(path: Path, *, syntax: str = "auto", progress: Progress = SILEN
         text, found = "table", _read_table(path, syntax, progress)
     else:
         text = _decode_prompts(path, _read_prompt_bytes(path))
-        found = _read_lines(name, _LINE_END.split(text), syntax)
+        lines = _LINE_END.split(text)
+        found = _read_lines(name, lines, syntax)
+        if objects := [number for number, line in enumerate(lines, 1) if _is_json_object(line)]:
+            progress.say(_describe_json(path, objects))
     if not any(prompt.tokens for prompt in found):
         problem = "no prompt with a word in it" if text.strip() else "empty, no prompts to read"
         raise InputError(name, problem, fix=_ONE_A_LINE)
     return found
+
+
+def _is_json_object(line: str) -> bool:
+    if not line.lstrip().startswith("{"):
+        return False
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _describe_json(path: Path, objects: Sequence[int]) -> str:
+    """That lines of a list are JSON, and what reads them by their keys."""
+    said = (
+        f"{_display_name(path)} line {objects[0]}: JSON in a list of prompts, whose keys count as "
+        f"words ({len(objects):,} such lines); in a file of their own they are read by their keys"
+    )
+    if path == STDIN:
+        return said
+    old = path if path.is_absolute() else f"./{path}"
+    return f"{said}: grep '^ *{{ *\"' {shlex.quote(str(old))} > {shlex.quote(f'{old}.jsonl')}"
 
 
 def _read_lines(name: str, lines: Sequence[str], syntax: str) -> list[Prompt]:
