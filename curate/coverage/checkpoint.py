@@ -43,17 +43,34 @@ def open_checkpoint(path: Path) -> "CheckpointIndex | LoraIndex":
     return LoraIndex(read_lora(file)) if is_lora(file) else CheckpointIndex(read_model(file))
 
 
-class CheckpointIndex:
+class _WordCounts:
+    """What an index of captions answers, where counts of words are known and no caption."""
+
+    captions = 0  # none is kept
+    left_out: Mapping[str, int] = {}
+    named: Mapping[str, Sequence[str]] = {}
+    remarks: Sequence[str] = ()
+
+    def bound_images(self, adjective: str, noun: str) -> Numbers:
+        """Nothing: which adjective stands at which noun is not known."""
+        return np.empty(0, dtype=np.int32)
+
+    def prefetch(self, sets: Iterable[Numbers]) -> None:
+        """Nothing to make ready."""
+
+    def evidence(
+        self, numbers: Sequence[int], units: Sequence[str] = (), limit: int = 6
+    ) -> tuple[Evidence, ...]:
+        """Nothing: no image and no caption is kept."""
+        return ()
+
+
+class CheckpointIndex(_WordCounts):
     """Answers for words like an index of captions, as far as a checkpoint can.
 
     It knows no captions: nothing can be said of phrases, pairs and bindings, and there is no
     evidence to show. `why_unknown` says so before anybody guesses.
     """
-
-    captions = 0  # a checkpoint keeps none
-    left_out: Mapping[str, int] = {}
-    named: Mapping[str, Sequence[str]] = {}
-    remarks: Sequence[str] = ()
 
     def __init__(self, checkpoint: ModelRecord) -> None:
         """Answer for this checkpoint."""
@@ -102,19 +119,6 @@ class CheckpointIndex:
         """For one word its count, for more nothing: what stands side by side is not known."""
         return len(self.images_with(words))
 
-    def bound_images(self, adjective: str, noun: str) -> Numbers:
-        """Nothing: which adjective stands at which noun is not known."""
-        return np.empty(0, dtype=np.int32)
-
-    def prefetch(self, sets: Iterable[Numbers]) -> None:
-        """Nothing to make ready."""
-
-    def evidence(
-        self, numbers: Sequence[int], units: Sequence[str] = (), limit: int = 6
-    ) -> tuple[Evidence, ...]:
-        """Nothing: a checkpoint keeps no captions."""
-        return ()
-
     def count(self, unit: str) -> tuple[int, int]:
         """Images that show the unit as written, and further ones that show it inflected.
 
@@ -157,18 +161,13 @@ class CheckpointIndex:
         return dict(found)
 
 
-class LoraIndex:
+class LoraIndex(_WordCounts):
     """Answers for words and phrases like an index of captions, as far as the tags of a LoRA can.
 
     What stands between two commas of a caption is a tag, so a phrase stands in one or in none. How
     many images show what several tags say is not known: at most as many as have one of them each,
     and no more than their folder holds. Which tags stand at the same image is not known either.
     """
-
-    captions = 0  # the file keeps none
-    left_out: Mapping[str, int] = {}
-    named: Mapping[str, Sequence[str]] = {}
-    remarks: Sequence[str] = ()
 
     def __init__(self, record: LoraRecord) -> None:
         """Answer for this file; its tags are indexed in memory, by folder."""
@@ -229,19 +228,6 @@ class LoraIndex:
     def cooccurrence(self, words: str, *, cohesion: float) -> int:
         """How many images at most show words side by side; `cohesion` is not known."""
         return len(self.images_with(words))
-
-    def bound_images(self, adjective: str, noun: str) -> Numbers:
-        """Nothing: adjectives apart from their nouns are not known."""
-        return np.empty(0, dtype=np.int32)
-
-    def prefetch(self, sets: Iterable[Numbers]) -> None:
-        """Nothing to make ready."""
-
-    def evidence(
-        self, numbers: Sequence[int], units: Sequence[str] = (), limit: int = 6
-    ) -> tuple[Evidence, ...]:
-        """Nothing: no image and no caption is kept."""
-        return ()
 
     def _ranks(self, found: Sequence[Numbers]) -> Numbers:
         total = 0
