@@ -386,3 +386,13 @@ def test_the_strictest_of_metadata_and_what_lies_beside_counts(tmp_path: Path):
     [row] = judged(rows, read_policy("personal")).values()
     assert row.train is not None and row.train.decision == "deny"
     assert row.ai_generated is True
+
+
+@pytest.mark.parametrize("said", ["allow", "hold", "deny", "DENIED", None, 1, [], {}])
+def test_a_record_that_does_not_allow_to_give_on_a_model_holds_it(said: object, tmp_path: Path):
+    about = {"train": {"decision": "allow"}, "share_model": {"decision": said}, "caption": "fox"}
+    write(tmp_path / "s.tar", [("a.png", encoded(noise(1))), ("a.json", json.dumps(about))])
+
+    [(_, found)] = open_images(tmp_path / "s.tar").records()
+
+    assert found["share_model"] == {"decision": said if said in ("allow", "deny") else "hold"}

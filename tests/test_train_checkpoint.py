@@ -176,6 +176,13 @@ def test_an_image_that_was_judged_once_is_not_unjudged_in_another_set():
     assert checkpoint.merge_credits([[again], [judged]]) == [judged]
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_one_key_in_two_sets_the_strictest_verdict_on_the_model_counts(order):
+    said = [{"key": "a", "share_model": word, "copy_of": ""} for word in ("deny", "allow", "hold")]
+    sets = [[credit] for credit in said][::order]
+    assert checkpoint.merge_credits([[said[1]], checkpoint.join_sets(sets)]) == [said[0]]
+
+
 def test_a_model_of_before_images_could_be_unjudged_is_read(tmp_path, trained):
     tensors, described = checkpoint.read_tensors(trained / MODEL_FILE)
     del described["facts"]["unjudged"]

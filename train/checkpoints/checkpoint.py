@@ -148,10 +148,18 @@ def _credit(record: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(record.get(_NAMES.get(name, name)) or "") for name in _FIELDS}
 
 
+def join_sets(lists: Iterable[list[dict[str, str]]]) -> list[dict[str, str]]:
+    """The credits of sets that are trained on together; of one key the strictest is the last."""
+    strictness = {"allow": 0, "": 1, "hold": 2, "deny": 4}  # another word is 3
+    every = chain.from_iterable(lists)
+    return sorted(every, key=lambda credit: strictness.get(credit["share_model"], 3))
+
+
 def merge_credits(lists: Iterable[list[dict[str, str]]]) -> list[dict[str, str]]:
     """Each image once, by its key, in the order of keys.
 
-    Rather itself than a copy of another, and rather as a policy judged it than unjudged.
+    Rather itself than a copy of another, rather as a policy judged it than unjudged, and rather as
+    a later list has it.
     """
     every = chain.from_iterable(lists)
     ranked = sorted(every, key=lambda c: (not c.get("copy_of"), "unjudged" not in c))

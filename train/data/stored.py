@@ -22,7 +22,7 @@ from curate.corpora.notes import ReadNotes
 from curate.corpora.records import ImageRecord, Reader
 from curate.errors import InputError
 from curate.formats.shards import ShardIndex, iterate_samples, read_index
-from curate.formats.verdicts import refuse_stale
+from curate.formats.verdicts import DECISIONS, refuse_stale
 from curate.rights import licences
 from curate.system.files import printable_path
 from curate.system.progress import SILENT, Progress, track
@@ -332,10 +332,11 @@ def _state(record: ImageRecord) -> dict[str, Any]:
         licence = licences.identify(said["license_text"], said["license_url"])
         return found | {"license": licence.id, "share_model": None, "unjudged": True}
     verdict, credits = ours.get("share_model"), ours.get("credits")
-    judged = isinstance(verdict, Mapping) and isinstance(verdict.get("decision"), str)
+    decision = verdict.get("decision") if isinstance(verdict, Mapping) else None
+    held = decision if decision in DECISIONS else "hold"  # what it does not say, it does not allow
     every = [c for c in credits if isinstance(c, Mapping)] if isinstance(credits, list) else []
     found |= {"license": _text(ours.get("license")) or None, "credits": every}
-    return found | {"share_model": verdict if judged else None}
+    return found | {"share_model": {"decision": held}}
 
 
 def describe_rights(records: Sequence[Mapping[str, Any]]) -> str | None:

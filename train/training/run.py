@@ -160,7 +160,7 @@ def _train(run: Run, recipe: Recipe) -> Cascade:
         _refuse_what_cannot_fit(run, start, data.mixture.text.width)
         own = [checkpoint.collect_credits(each.credited(run.progress)) for each in shard_sets]
         old = checkpoint.read_credits(init) if init else []
-        run.credits = checkpoint.merge_credits([old, *own])
+        run.credits = checkpoint.merge_credits([old, checkpoint.join_sets(own)])
         _begin_log(run, shard_sets)
         run.barrier()
     cascade = start or _new_cascade(settings, data.mixture)
