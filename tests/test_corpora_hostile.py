@@ -11,6 +11,7 @@ from PIL import Image
 
 from curate.corpora.corpus import open_reader
 from curate.corpora.notes import ReadNotes
+from curate.index.build import open_segments
 
 PIPES = ("x.json", "captions.txt", "metadata.csv", "metadata.parquet", "a.txt", "b.jpg", "c.tar")
 
@@ -98,3 +99,14 @@ def test_zero_bytes_between_letters_are_utf_16_and_alone_no_caption(tmp_path: Pa
     captions, said = read(tmp_path)
     assert captions[0] == ("a red card, and much more than that",)
     assert "iconv -f UTF-16LE" in said
+
+
+def test_names_that_differ_in_what_cannot_be_printed_are_two_images(tmp_path: Path) -> None:
+    names = ("a b", "a\nb", "a\rb", os.fsdecode(b"a\xff"), os.fsdecode(b"a\xfe"))
+    for name in names:
+        image(tmp_path, f"{name}.jpg")
+        (tmp_path / f"{name}.txt").write_text("a red card")
+    segments = open_segments(open_reader(tmp_path).partitions())
+    keys = [key for segment in segments for key in segment.keys()]  # noqa: SIM118 no mapping
+    assert len(keys) == len(names)
+    assert all(len(key.splitlines()) == 1 for key in keys)

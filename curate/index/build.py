@@ -11,7 +11,14 @@ from typing import Any
 from curate.corpora.notes import NO_CAPTION, NOTE_FIELDS, ReadNotes
 from curate.corpora.partition import ImageCaptions, Partition
 from curate.index import cache
-from curate.index.segment import Segment, clean_line, load_segment, open_segment, write_segment
+from curate.index.segment import (
+    Segment,
+    clean_line,
+    key_line,
+    load_segment,
+    open_segment,
+    write_segment,
+)
 from curate.system.progress import SILENT, Progress, track
 
 MAX_FILE_IMAGES = 1 << 19  # in one file, so that memory is bounded
@@ -121,7 +128,7 @@ def _caption_chunks(rows: Iterable[ImageCaptions], reading: ReadNotes) -> Iterat
         if len(images) >= MAX_FILE_IMAGES or size > MAX_FILE_CHARS:
             yield images, {"more": True}
             images, size = {}, 0
-        name = clean_line(key)
+        name = key_line(key)
         images[name] = "\n".join([images[name], *texts] if name in images else texts)
         size += len(images[name])
     yield images, {"more": False, **{name: getattr(reading, name) for name in NOTE_FIELDS}}

@@ -24,7 +24,7 @@ from curate.text import tokens
 from curate.text.lemmas import lemmas_of
 
 Numbers = NDArray[np.int32]  # of images, from 0
-SEGMENT_RULES = 4  # part of a kept file's name: raise it when words are cut or stored differently
+SEGMENT_RULES = 5  # part of a kept file's name: raise it when words are cut or stored differently
 SEPARATOR = "\ue000"  # the token between two captions of an image, and where words are held apart
 _SCHEMA = """
 PRAGMA journal_mode = OFF;
@@ -51,6 +51,20 @@ def clean_line(text: str) -> str:
     if text.isprintable():
         return text
     return " ".join(text.replace("\0", " ").split()).encode("utf-8", "replace").decode()
+
+
+def key_line(key: str) -> str:
+    """A key on one line that SQLite can store: what cannot be printed is escaped.
+
+    With blanks instead, names that differ only in that would be one. An escape may still be alike
+    to a name that is written so, backslash and all.
+    """
+    if key.isprintable():
+        return key
+    plain = (c.isprintable() and c != "\\" for c in key)
+    return "".join(
+        c if ok else c.encode("unicode_escape").decode() for c, ok in zip(key, plain, strict=True)
+    )
 
 
 def quote_phrase(phrase: Iterable[str]) -> str:
