@@ -218,7 +218,7 @@ def captioned_images(corpus: Corpus, spool: Spool, notes: ReadNotes) -> list[Cap
 
 
 def read_pixels(
-    wanted: Sequence[CaptionedImage], side: int, *, processes: int | None = None
+    wanted: Sequence[CaptionedImage], side: int
 ) -> Iterator[tuple[int, int, bytes] | str]:
     """For each image width, height and RGB bytes, or why it cannot be shown.
 
@@ -230,7 +230,7 @@ def read_pixels(
     )
     if not wanted:
         return
-    for answer in sandbox.run_jobs(f"{__name__}:_shrink_job", jobs, processes=processes):
+    for answer in sandbox.run_jobs(f"{__name__}:_shrink_job", jobs):
         if isinstance(answer, sandbox.WorkerFailure):
             yield answer.reason
         else:
