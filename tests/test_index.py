@@ -222,7 +222,7 @@ def test_odd_texts_are_counted():
 
     assert found.images == 2
     assert found.left_out == {"images without caption": 1}
-    assert exact(found, "lines") == ["a"]
+    assert exact(found, "lines") == ["a\\x00"]
     assert exact(found, "strasse") == ["c"]
     assert shown(found, "") == shown(found, "-") == shown(found, '"') == []
 
