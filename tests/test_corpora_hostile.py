@@ -60,6 +60,20 @@ def test_a_pipe_beside_tars_or_tables_is_not_waited_for(tmp_path: Path, name: st
     assert name in said
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read all")
+def test_an_image_that_may_not_be_read_is_named_and_its_captions_do_not_count(
+    tmp_path: Path,
+) -> None:
+    image(tmp_path)
+    image(tmp_path, "b.jpg")
+    (tmp_path / "a.txt").write_text("a red card")
+    (tmp_path / "b.txt").write_text("a blue card")
+    (tmp_path / "b.jpg").chmod(0)
+    captions, said = read(tmp_path)
+    assert captions == [("a red card",)]
+    assert "b.txt" in said
+
+
 def test_links_that_lead_round_lie_beside_tars(tmp_path: Path) -> None:
     image(tmp_path / "in")
     (tmp_path / "loop.json").symlink_to("loop.json")

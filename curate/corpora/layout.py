@@ -174,7 +174,7 @@ def _refusal(root: Path, name: str, size: int | None) -> str | None:
     if size < 0:
         return "not-an-image:not a file"
     head = _read_head(root, name) if size else b""
-    return head_refusal(head, size) if head or not size else None
+    return head_refusal(head, size) if head or not size else "unreadable:cannot be opened"
 
 
 def _take_orphan(root: Path, name: str, metadata: list[str], notes: ReadNotes) -> None:
