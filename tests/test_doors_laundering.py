@@ -14,11 +14,13 @@ from curate.corpora.corpus import find_corpus, open_reader
 from curate.corpora.notes import ReadNotes
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import Sample
+from curate.errors import InputError
 from curate.export.export import ExportSettings, export
 from curate.export.trainers import TRAINERS
 from curate.fetch.run import fetch_images
 from curate.formats.verdicts import DECISIONS, USES
 from curate.rights.policy import read_policy
+from curate.shards.pack import pack
 from tests.packable import dataset_of, noise
 from tests.pictures import encoded
 from train.data.stored import COPY, open_images
@@ -396,3 +398,21 @@ def test_a_record_that_does_not_allow_to_give_on_a_model_holds_it(said: object, 
     [(_, found)] = open_images(tmp_path / "s.tar").records()
 
     assert found["share_model"] == {"decision": said if said in ("allow", "deny") else "hold"}
+
+
+@pytest.mark.parametrize("part", [".", "store", "store/??", "shards"])
+def test_a_dataset_is_no_folder_of_images(part: str, tmp_path: Path):
+    root = dataset_of(tmp_path / "ours", 1, license=None).root
+    (root / "shards").mkdir()
+    named = next(root.glob(part)) if "?" in part else root / part
+
+    with pytest.raises(InputError, match="with their verdicts") as refused:
+        taken(tmp_path / "d", "folder", named, license="CC0-1.0")
+
+    assert "curate build" in str(refused.value.fix)
+    pack(Dataset(root), size=32, format="png")
+    with pytest.raises(InputError, match="with their verdicts") as refused:
+        taken(tmp_path / "d", "folder", named, license="CC0-1.0")
+    assert str(refused.value.fix) == f"curate fetch shards {root / 'shards'}"
+    rows, _ = taken(tmp_path / "d", "shards", root / "shards", license="CC0-1.0")
+    assert len(rows) == 1 and "share_dataset:hold" in rows[0].restrictions

@@ -22,13 +22,16 @@ def listing(
     """List a folder and all below it, except what is hidden and the folder `without`.
 
     Raises:
-        InputError: there is no such folder, nothing in it, or no image in it.
+        InputError: there is no such folder, nothing in it, no image in it, or it is of a dataset of
+            ours.
         UsageError: no such choice of `captions`.
     """
     from curate.corpora.columns import is_whole
     from curate.corpora.corpus import SOURCE_OF_KIND, open_reader
     from curate.corpora.folder import ImageFolder
+    from curate.corpora.own_data import refuse_stored_images
 
+    refuse_stored_images(path, without)
     reader = ImageFolder(path, is_whole(captions), without)
     try:
         total = reader.count_images()
