@@ -368,3 +368,9 @@ def test_every_word_of_a_prompt_is_found_in_the_index_of_the_same_caption(text):
         write_segment(sql, {"a": clean_line(caption_text)}, {})
         found = CaptionIndex([Segment(sql)])
         assert {w for w in words(text) if len(found.images_with_form(w)) != 1} == set()
+
+
+@pytest.mark.parametrize(("source", "said"), [("folder", 1), ("shards", 0), ("hf", 0)])
+def test_names_are_captions_and_keys_are_none(source, said):
+    sample = Sample(key="a", source=source, file_name="set/red_fox7", title="red_fox7")
+    assert len(captions_for(sample)) == said

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import daft
 
 LATIN_SHARE = 0.75  # of a text's letters; below it the text is in another script
+KEYED = ("shards", "hf")  # sources whose images have keys and no names: these say nothing
 TAGS_A_CAPTION = 6
 LONGEST_TAG = 40  # characters; a longer one is a sentence or spam
 LONGEST_SUBJECT = 3  # words; a longer title says enough without tags
@@ -127,7 +128,8 @@ def _own_captions(sample: Sample) -> list[Caption]:
     named_by_file = sample.title == PurePosixPath(sample.file_name or "").stem
     title, hashtags = title_words("" if named_by_file else sample.title or "")
     title = title if _is_readable(title) else ""
-    name = "" if texts or title else file_name_words(sample.file_name or "")
+    is_silent = not texts and not title and sample.source not in KEYED
+    name = file_name_words(sample.file_name or "") if is_silent else ""
     named = ((title, "title"), (name, "file-name"))
     found = texts + [Caption(text, origin) for text, origin in named if _is_readable(text)]
     short = _without_angle_brackets(title or (found[0].text if found else "")).strip(" .!")
