@@ -11,6 +11,7 @@ from PIL import Image
 
 from curate.corpora.corpus import open_reader
 from curate.corpora.notes import ReadNotes
+from curate.errors import InputError
 from curate.index.build import open_segments
 
 PIPES = ("x.json", "captions.txt", "metadata.csv", "metadata.parquet", "a.txt", "b.jpg", "c.tar")
@@ -124,3 +125,9 @@ def test_names_that_differ_in_what_cannot_be_printed_are_two_images(tmp_path: Pa
     keys = [key for segment in segments for key in segment.keys()]  # noqa: SIM118 no mapping
     assert len(keys) == len(names)
     assert all(len(key.splitlines()) == 1 for key in keys)
+
+
+def test_a_pipe_that_is_named_as_a_list_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "list.csv")
+    with pytest.raises(InputError, match="no regular file"):
+        open_segments(open_reader(tmp_path / "list.csv").partitions())

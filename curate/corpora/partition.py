@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curate.corpora.notes import ReadNotes
+from curate.corpora.walk import check_is_file
 from curate.errors import InputError
 from curate.system.files import file_sha256
 
@@ -32,6 +33,7 @@ class Partition:
         whole = hashlib.sha256(f"{self.salt}\0{self.digest}".encode("utf-8", "surrogateescape"))
         for path in () if self.digest else self.files:
             try:
+                check_is_file(path)
                 whole.update(bytes.fromhex(file_sha256(path)))
             except OSError as error:
                 raise unreadable_error(path, error) from None
