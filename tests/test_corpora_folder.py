@@ -19,6 +19,7 @@ from curate.corpora.corpus import find_corpus, open_reader
 from curate.corpora.folder import ImageFolder
 from curate.corpora.notes import ReadNotes
 from curate.corpora.records import ImageRecord
+from curate.corpora.sidecars import SILENT_JSON
 from curate.dataset.folder import Dataset
 from curate.errors import InputError
 from curate.fetch.run import fetch_images
@@ -441,6 +442,15 @@ def test_half_characters_in_names_cost_nothing_else(tmp_path: Path):
 
     assert [found[name].captions for name in ("a.png", odd)] == [("a",), ("\udcff",)]
     assert found["b\ufffd.png"].reason == "missing:b\ufffd.png"
+
+
+def test_json_beside_an_image_that_says_nothing_known_is_named(tmp_path: Path):
+    (tmp_path / "train.jpg").write_bytes(image_bytes(1, kind="JPEG"))
+    (tmp_path / "train.json").write_text('{"rows": [{"image": "a.png", "words": "a fox"}]}')
+
+    found, notes = read(ImageFolder(tmp_path))
+
+    assert found["train.jpg"].facts == {} and notes.named[SILENT_JSON] == ["train.json"]
 
 
 def test_of_a_field_that_json_has_twice_the_last_counts_and_the_other_is_named(tmp_path: Path):

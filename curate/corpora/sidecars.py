@@ -19,6 +19,7 @@ MAX_SIDECAR_BYTES = 10_000_000  # bytes; what is longer is no caption
 NOT_UTF8 = "caption files that are not UTF-8"
 AT_ONCE = "caption files that are not UTF-8 become so at once, if they are in"  # a remark
 UNREADABLE = "caption files that cannot be read"
+SILENT_JSON = "JSON files beside images, without a field that is known"
 SideCarText = tuple[tuple[str, ...], Mapping[str, Any]]  # captions; what else is stated
 UNREAD: SideCarText = (), {}  # of a file that cannot be read
 
@@ -131,9 +132,12 @@ class SideCarReader:
             self.notes.leave_out(UNREADABLE, f"{name} (no JSON object)")
             return UNREAD
         wanted = UNTITLED_COLUMNS  # of a title `naming` makes a caption
-        return read_statements(
+        said = read_statements(
             record, self.notes, name, whole=self.whole, cuts=self.cuts, wanted=wanted
         )
+        if not any(said):
+            self.notes.leave_out(SILENT_JSON, name)
+        return said
 
 
 def _read_bytes(path: str, size: int) -> bytes:
