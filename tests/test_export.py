@@ -341,7 +341,7 @@ def test_a_title_that_was_no_caption_is_one_when_it_is_read_back_and_that_is_sai
     found = sorted(tuple(said) for _, said in part.read(notes))
 
     assert found == [("a fox",), ("an owl", "Night in the woods")]
-    assert "images with captions made of titles and tags: 1" in notes.remarks
+    assert notes.counted["images with captions made of titles and tags"] == 1
 
 
 # images

@@ -1,13 +1,20 @@
 """The same captioned images in every layout: counted, fetched and trained on, each the same."""
 
+import io
+import json
+import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import layouts
+import pyarrow as pa
+import pyarrow.parquet as parquet
 import pytest
 from layouts import LAYOUTS, THINGS, Layout, Picture, forty_pictures
+from servers import image_bytes
 
+from curate.captions.clean import captions_for
 from curate.corpora.corpus import find_corpus, open_reader
 from curate.corpora.notes import ReadNotes
 from curate.corpora.pixels import ImageLocation, Spool, locate_images
@@ -115,3 +122,73 @@ def test_the_library_reads_the_same_of_an_image_folder(
         theirs[row["image"].convert("RGB").tobytes(), tuple(said)] += 1
     records = open_reader(tmp_path / "some").records(ReadNotes())
     assert Counter((pixels(one.read()), one.captions) for one in records) == theirs
+
+
+STATED = {
+    "caption": "a fox under a tree",
+    "title": "Evening in the valley",
+    "tags": ["moss", "owl"],
+}
+
+
+def _title_in_folder(place: Path, data: bytes) -> None:
+    (place / "a.png").write_bytes(data)
+    (place / "a.json").write_text(json.dumps(STATED))
+
+
+def _title_in_metadata(place: Path, data: bytes) -> None:
+    (place / "a.png").write_bytes(data)
+    (place / "metadata.jsonl").write_text(json.dumps({"file_name": "a.png", **STATED}))
+
+
+def _title_in_tar(place: Path, data: bytes) -> None:
+    with tarfile.open(place / "0.tar", "w") as tar:
+        for name, held in (("0.png", data), ("0.json", json.dumps(STATED).encode())):
+            info = tarfile.TarInfo(name)
+            info.size = len(held)
+            tar.addfile(info, io.BytesIO(held))
+
+
+def _title_in_parquet(place: Path, data: bytes) -> None:
+    parquet.write_table(pa.Table.from_pylist([{"image": data, **STATED}]), place / "0.parquet")
+
+
+@pytest.mark.parametrize(
+    ("write", "door"),
+    [
+        (_title_in_folder, "folder"),
+        (_title_in_metadata, "folder"),
+        (_title_in_tar, "shards"),
+        (_title_in_parquet, "hf"),
+    ],
+)
+def test_a_title_and_tags_say_the_same_through_every_door(
+    write: Callable[[Path, bytes], None], door: str, tmp_path: Path
+):
+    (tmp_path / "some").mkdir()
+    write(tmp_path / "some", image_bytes(1))
+    reader = open_reader(tmp_path / "some")
+
+    ((_, counted),) = [pair for part in reader.partitions() for pair in part.read(ReadNotes())]
+    ((_, trained),) = [(r.key, r.captions) for r in reader.records(ReadNotes())]
+    dataset = Dataset(tmp_path / "d")
+    fetch_images(dataset, door, tmp_path / "some", options={"license": "own"})
+    (row,) = dataset.read().samples
+    made = tuple(caption.text for caption in captions_for(row))
+
+    assert tuple(counted) == trained == made
+    assert made == (
+        "a fox under a tree",
+        "Evening in the valley",
+        "a picture of moss and owl",
+    )
+
+
+def test_a_title_in_a_list_is_a_caption_beside_others(tmp_path: Path):
+    (tmp_path / "a.jsonl").write_text(json.dumps({"image": "a.png", **STATED}))
+    (tmp_path / "b.jsonl").write_text(json.dumps({"image": "a.png", "title": "Evening"}))
+
+    said = [list(open_reader(tmp_path / n).records(ReadNotes())) for n in ("a.jsonl", "b.jsonl")]
+
+    assert [len(one.captions) for (one,) in said] == [3, 1]
+    assert said[1][0].captions == ("Evening",)

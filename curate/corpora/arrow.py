@@ -169,6 +169,12 @@ class ArrowTable:
         return list(dict.fromkeys([*every, *self.verdicts, *own]))
 
     @cached_property
+    def stated(self) -> list[str]:
+        """Those among them of which captions are made: title and tags."""
+        made = {*FACT_COLUMNS["title"], *FACT_COLUMNS["tags"]}
+        return [name for name in self.facts if plain_name(name) in made]
+
+    @cached_property
     def verdicts(self) -> list[str]:
         """The columns that may hold a verdict of ours."""
         names = tuple(n for n in self.schema.names if n not in self.images)

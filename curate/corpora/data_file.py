@@ -2,14 +2,15 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 from curate.corpora.arrow import ArrowTable, BrokenFileError, find_texts, image_bytes, key_prefix
-from curate.corpora.columns import LineCuts, plain_name, read_captions
+from curate.corpora.columns import LineCuts, plain_name, read_captions, read_facts
+from curate.corpora.naming import stated_captions
 from curate.corpora.notes import MOST_NAMED, ReadNotes
 from curate.corpora.partition import ImageCaptions
 from curate.corpora.records import ImageRecord, describe_reason
@@ -18,8 +19,8 @@ from curate.corpora.statements import find_denial, find_record, read_statements
 GOT = "success"  # what img2dataset's column `status` says of an image that it got
 _SEVERAL_LINES = "texts of several lines, a caption a line; --captions whole makes each one caption"
 _NOT_AT_HAND = "images not at hand, since the table does not hold them"
-# number, keys of its images, captions, values
-RowText = tuple[int, list[str], tuple[str, ...], Mapping[str, Any]]
+# number, keys of its images, captions, how many of these are made of titles and tags, values
+RowText = tuple[int, list[str], tuple[str, ...], int, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class DataFile:
     def captions(self, notes: ReadNotes) -> Iterator[ImageCaptions]:
         """Each image's key and captions, no image read."""
         columns = [*self._caption_columns(), *self.table.verdicts]
-        for _, keys, said, values in self._rows(notes, columns):
+        for _, keys, said, _, values in self._rows(notes, columns):
             if self._denial(values) is None:
                 yield from ((key, said) for key in keys)
 
@@ -88,12 +89,12 @@ class DataFile:
         light = [*self._caption_columns(), *self.table.verdicts]
         if keys is not None:
             rows = self._rows(ReadNotes(), light)
-            wanted = [number for number, own, _, _ in rows if any(key in keys for key in own)]
+            wanted = [number for number, own, *_ in rows if any(key in keys for key in own)]
         columns = list(dict.fromkeys([*light, *self._image_columns(), *table.facts]))
-        for _, own, said, values in self._rows(notes, columns, wanted):
+        for _, own, said, made, values in self._rows(notes, columns, wanted):
             for place, key in enumerate(own):
                 if keys is None or key in keys:
-                    yield self._record(key, said, values, place)
+                    yield replace(self._record(key, said, values, place), made=made)
 
     def _record(
         self, key: str, said: tuple[str, ...], values: Mapping[str, Any], place: int
@@ -138,9 +139,12 @@ class DataFile:
                 notes.remark(_NOT_AT_HAND, key)
             if denied := self._denial(values):
                 notes.leave_out(describe_reason(denied), key, len(keys))
-                yield number, keys, (), values
+                yield number, keys, (), 0, values
                 continue
-            yield number, keys, self._read_captions(key, values, notes, cuts), values
+            texts = self._read_captions(key, values, notes, cuts)
+            stated = {name: values[name] for name in self.table.stated}
+            made = stated_captions(texts, read_facts(stated), notes) if stated else ()
+            yield number, keys, texts + made, len(made), values
         if table.absent_images and not table.status and not self.names_files:
             notes.remark(_NOT_AT_HAND, count=table.absent_images)
         for column in table.images[1:]:
@@ -169,7 +173,8 @@ class DataFile:
         """The columns that say what an image is called and what is said of it."""
         table = self.table
         label = [table.label[0]] if table.label and not table.captions else []
-        return [*table.captions, *label, *(name for name in (table.key, table.status) if name)]
+        named = [name for name in (table.key, table.status) if name]
+        return list(dict.fromkeys([*table.captions, *table.stated, *label, *named]))
 
     def _key(self, number: int, name: object) -> str:
         return f"{self.key_start}{number}" if name is None else f"{_split_prefix(self.name)}{name}"

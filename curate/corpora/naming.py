@@ -17,6 +17,7 @@ from curate.dataset.sample import Sample
 from curate.system.files import printable_path
 
 PER_IMAGE = 4  # captions at most, as `curate caption` has it
+STATED = "images with captions made of titles and tags"
 _REPEATS = re.compile(r"\d+_.")  # before the name of a folder for kohya's sd-scripts
 
 
@@ -66,7 +67,7 @@ class NameTeller:
     def remark(self, notes: ReadNotes) -> None:
         """Say how many captions were made of what."""
         if self._stated:
-            notes.remarks.append(f"images with captions made of titles and tags: {self._stated:,}")
+            notes.remark(STATED, count=self._stated)
         if self._files:
             notes.remarks.append(
                 "images without a written caption, whose file's name is one: "
@@ -92,6 +93,23 @@ class NameTeller:
         if _REPEATS.match(self._root_name):
             return self._root_name, folder_name_words(printable_path(self._root_name)), True
         return "", "", False
+
+
+def stated_captions(
+    texts: Sequence[str], facts: Mapping[str, Any], notes: ReadNotes
+) -> tuple[str, ...]:
+    """What `curate caption` makes of the title and the tags of an image that no file names.
+
+    Args:
+        texts: its captions as they are written.
+        facts: what else is stated.
+        notes: hears of it.
+    """
+    title, tags = facts.get("title"), facts.get("tags", ())
+    made = _make_captions("", texts, title, tuple(tags)) if title or tags else ()
+    if made:
+        notes.remark(STATED)
+    return made
 
 
 @cache

@@ -12,6 +12,7 @@ from curate.corpora.arrow import ArrowTable, BrokenFileError
 from curate.corpora.columns import (
     CAPTION_COLUMNS,
     KEY_COLUMNS,
+    UNTITLED_COLUMNS,
     LineCuts,
     caption_columns,
     find_column,
@@ -20,6 +21,7 @@ from curate.corpora.columns import (
 from curate.corpora.delimited import delimited_rows
 from curate.corpora.endings import DELIMITED_ENDINGS, JSON_ENDINGS, looks_like_image
 from curate.corpora.json_rows import json_rows
+from curate.corpora.naming import stated_captions
 from curate.corpora.notes import ReadNotes
 from curate.corpora.partition import ImageCaptions, Partition
 from curate.corpora.records import ImageRecord, describe_reason
@@ -113,30 +115,42 @@ class CaptionTable:
         self, notes: ReadNotes, keys: Collection[str] | None = None
     ) -> Iterator[ImageRecord]:
         """Every row; an address elsewhere is never followed."""
-        for key, captions, facts in self._read(notes):
+        for key, captions, made, facts in self._read(notes):
             if keys is None or key in keys:
                 file = self.path.parent / key
                 there = "://" not in key and is_file(file)
                 reason = find_denial(facts) or (None if there else "missing")
                 yield ImageRecord(
-                    key, captions, file if there else None, reason=reason, facts=facts
+                    key,
+                    captions,
+                    file if there else None,
+                    reason=reason,
+                    facts=facts,
+                    made=made,
                 )
 
     def _read_captions(self, notes: ReadNotes) -> Iterator[ImageCaptions]:
         rows = self._read(notes)
-        yield from ((key, said) for key, said, facts in rows if find_denial(facts) is None)
+        yield from ((key, said) for key, said, _, facts in rows if find_denial(facts) is None)
 
-    def _read(self, notes: ReadNotes) -> Iterator[tuple[str, tuple[str, ...], Mapping[str, Any]]]:
+    def _read(
+        self, notes: ReadNotes
+    ) -> Iterator[tuple[str, tuple[str, ...], int, Mapping[str, Any]]]:
+        """Key, captions, how many of them are made of titles and tags, and facts of each row."""
         cuts, columns = LineCuts(), dict[str, None]()
         rows = iterate_rows(self.path, notes)
         for number, (where, row) in enumerate(rows, 1):
             columns |= dict.fromkeys(row)
-            captions, facts = read_statements(row, notes, where, whole=self.whole, cuts=cuts)
+            captions, facts = read_statements(
+                row, notes, where, whole=self.whole, cuts=cuts, wanted=UNTITLED_COLUMNS
+            )
             key = file_name_of(row) or f"{self.path.name}#{number}"
             if denied := find_denial(facts):
                 notes.leave_out(describe_reason(denied), key)
-                captions = ()
-            yield key, captions, facts
+                yield key, (), 0, facts
+                continue
+            made = stated_captions(captions, facts, notes)
+            yield key, captions + made, len(made), facts
         if columns and not caption_columns(columns)[0]:
             raise no_column_error(self.path, list(columns), CAPTION_COLUMNS, "captions", "caption")
         cuts.remark(self.path, notes)

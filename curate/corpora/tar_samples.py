@@ -35,6 +35,7 @@ from curate.corpora.encoding import decode_text
 from curate.corpora.endings import IMAGE_ENDINGS
 from curate.corpora.folder import UNUSED
 from curate.corpora.json_rows import load_json
+from curate.corpora.naming import stated_captions
 from curate.corpora.notes import ReadNotes
 from curate.corpora.records import DENIED, describe_reason
 from curate.corpora.statements import find_denial, read_statements
@@ -77,6 +78,7 @@ class TarImage:
     reason: str | None  # why it is of no use, as in `ImageRecord`; then nothing is said of it
     captions: tuple[str, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
+    made: int = 0  # as in `ImageRecord`
 
 
 @dataclass(slots=True)
@@ -236,7 +238,7 @@ class TarReading:
             self._named(name),
             whole=self.whole,
             cuts=self.cuts,
-            wanted=UNTITLED_COLUMNS,  # a title is one where nothing else is said
+            wanted=UNTITLED_COLUMNS,  # of a title `naming` makes a caption
         )
         if "record" in facts:
             sample.ours = True
@@ -282,12 +284,19 @@ class TarReading:
                 continue
             taken.add(key)
             if reason is None:
-                yield TarImage(key, offset, size, None, *_join_texts(said[ending], self.whole))
+                yield TarImage(key, offset, size, None, *self._join_texts(said[ending]))
                 continue
             for text in said[ending]:
                 if text.captions:
                     self.notes.leave_out(UNUSED, self._named(text.member), len(text.captions))
             yield TarImage(key, offset, size, reason)
+
+    def _join_texts(self, texts: list[_SampleText]) -> tuple[tuple[str, ...], dict[str, Any], int]:
+        """All captions, each once, all facts, and how many captions are made of these."""
+        captions = tuple(dict.fromkeys(caption for text in texts for caption in text.captions))
+        facts = join_facts([text.facts for text in texts])
+        made = stated_captions(captions, facts, self.notes)
+        return captions + made, facts, len(made)
 
     def _check_end(self, tar: _Tar, stream: IO[bytes]) -> None:
         if tar.ended != "EOFHeaderError":
@@ -300,13 +309,6 @@ class TarReading:
 
     def _named(self, member: str) -> str:
         return f"{self.file.name}/{member}"
-
-
-def _join_texts(texts: list[_SampleText], whole: bool) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """All captions, each once, and all facts, the first said of each."""
-    captions = dict.fromkeys(caption for text in texts for caption in text.captions)
-    facts = join_facts([text.facts for text in texts])
-    return tuple(captions) or cut_captions(facts.get("title"), whole=whole), facts
 
 
 def _is_number(text: str) -> bool:

@@ -281,6 +281,7 @@ def _place_images(tar: Path, name: str, images: Iterable[TarImage]) -> Iterator[
                 data,
                 image.reason,
                 image.facts,
+                image.made,
             )
     finally:
         if stream:
