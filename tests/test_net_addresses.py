@@ -3,8 +3,6 @@
 import ipaddress
 import itertools
 import socket
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -224,31 +222,27 @@ NAMES = {
 }
 
 
-class Connections:
-    """What is connected to, seen by the interpreter itself; what is public is stopped there."""
-
-    def __init__(self) -> None:
-        self.seen: list[str] = []
-        self.watching = False
-        sys.addaudithook(self)
-
-    def __call__(self, event: str, args: tuple[object, ...]) -> None:
-        if self.watching and event == "socket.connect":
-            address = str(args[1][0])  # type: ignore[index]
-            self.seen.append(address)
-            if is_public(address):
-                raise OSError("no test leaves this machine")
-
-
-CONNECTIONS = Connections()  # a hook cannot be taken back
-
-
 @pytest.fixture
-def connections() -> Iterator[list[str]]:
-    """Addresses that are connected to while the test runs."""
-    CONNECTIONS.seen, CONNECTIONS.watching = [], True
-    yield CONNECTIONS.seen
-    CONNECTIONS.watching = False
+def connections(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Addresses that are connected to while the test runs; what is public is stopped there."""
+    seen: list[str] = []
+
+    def watch(name: str) -> None:
+        connect = getattr(socket.socket, name)
+
+        def watched(self: socket.socket, address: tuple[object, ...]) -> object:
+            seen.append(str(address[0]))
+            if is_public(seen[-1]):
+                raise OSError("no test leaves this machine")
+            return connect(self, address)
+
+        monkeypatch.setattr(socket.socket, name, watched)
+
+    # not an audit hook: it stays for ever, and two threads that begin to be traced while one runs
+    # end one of them
+    watch("connect")
+    watch("connect_ex")
+    return seen
 
 
 @pytest.fixture
