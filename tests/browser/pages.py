@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 
 import test_verification_page as verification
@@ -52,7 +53,8 @@ def real(folder: Path) -> Path:
             for n, shape in enumerate(SHAPES * 3):
                 name = f"{colour}-{n}.png"
                 (folder / name).write_bytes(drawing(colour, shape, 64 + n))
-                line = {"image": name, "captions": [f"a {colour} {shape} {HOSTILE}"]}
+                # as entities, since markup itself is no part of a caption
+                line = {"image": name, "captions": [f"a {colour} {shape} {escape(HOSTILE)}"]}
                 file.write(json.dumps(line) + "\n")
         file.write(json.dumps({"image": "x.png", "captions": ["blizzard demon"]}) + "\n")
     command = [sys.executable, "-m", "curate.cli", "vocab-gaps", "prompts.txt"]
@@ -70,7 +72,7 @@ def full(folder: Path) -> Path:
     report, prompts = complete_report()
     (folder / "t-1").write_bytes(drawing("red", "circle", 300))
     (folder / "t-2").write_bytes(drawing("red", "circle", 300)[:99])
-    (folder / "t.csv").write_text("image,caption\nt-1,a dog\nt-2,a blizzard demon\n")
+    (folder / "t.csv").write_text("image,caption\nt-1,a dog\nt-2,a blizzard demon\nt-3,a demon\n")
     origin = find_corpus(folder / "t.csv")
     images = thumbnails.make_thumbnails(origin, thumbnails.evidence_keys(report), processes=1)
     known = {"license": "CC-BY-4.0", "source": "openverse", "page_url": "https://a.test/1"}
