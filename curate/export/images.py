@@ -14,7 +14,7 @@ from pathlib import Path
 from curate.dataset.folder import Store
 from curate.images.decode import DECODING_ERRORS, decode_image
 from curate.images.sniff import sniff_format
-from curate.shards.pack import render_image, scale_down
+from curate.shards.pack import render_image
 from curate.system import sandbox
 
 SUFFIXES = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
@@ -37,7 +37,7 @@ def render_original(
     data = Store(Path(root)).get(sha256)
     name = sniff_format(data[:32])
     image = decode_image(data)
-    if image.mode == "RGB" and scale_down(image, size) is image:
+    if image.mode == "RGB" and min(image.size) <= size:
         plain = strip_metadata(data, name)
         if plain is not None and _reads_as(plain, image.tobytes()):
             changed = ["metadata removed"] if plain != data else []
