@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from curate.errors import InputError, UsageError, disk_errors, storage_error
+from curate.errors import InputError, disk_errors, storage_error
 from curate.formats.exports import INDEX_NAME, VERSION
-from curate.system.files import file_sha256, remove_leftovers, write_bytes
+from curate.system.files import busy_error, file_sha256, remove_leftovers, write_bytes
 
 NAMES_NAME = ".export-names"  # of the files that may be there while one is under way
 STAGING_NAME = ".export-parts"  # folder of files that wait for their place
@@ -173,8 +173,7 @@ def open_folder(path: Path, format: str, elsewhere: str) -> Iterator[ExportFolde
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
-        problem = "another command is writing here"
-        raise UsageError(path, problem, fix="wait for it to end") from None
+        raise busy_error(path) from None
     folder, staging = ExportFolder(path, {}, set()), path / STAGING_NAME
     try:
         folder.old, folder.names = _read_state(path, format, elsewhere)

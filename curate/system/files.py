@@ -76,9 +76,9 @@ def lock_folder(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise _busy_error(folder) from None
+            raise busy_error(folder) from None
         if not _is_still(path, lock):  # whoever held it has taken it away since it was opened
-            raise _busy_error(folder)
+            raise busy_error(folder)
         try:
             remove_leftovers(folder)
             yield
@@ -97,7 +97,8 @@ def _open_lock(path: Path) -> IO[str]:
         raise storage_error(path.parent, error) from None
 
 
-def _busy_error(folder: Path) -> UsageError:
+def busy_error(folder: Path) -> UsageError:
+    """Another command holds the lock of `folder`."""
     return UsageError(folder, "another command is writing here", fix="wait for it to end")
 
 
