@@ -206,14 +206,12 @@ def command_line(root: Path, *words: str) -> str:
 
 def _settings_in_force(root: Path, command: str) -> Iterator[tuple[str, object]]:
     """The options with which a step was last done, by the manifest and the index of the shards."""
-    steps = {"build": ("check",)}.get(command, (command,))
     if command in ("check", "caption", "dedup", "build"):
         last = {step["step"]: step["settings"] for step in read_history(root / MANIFEST_NAME)}
-        for step in steps:
-            for name, value in last.get(step, {}).items():
-                option = f"--{name.replace('_', '-')}"
-                if option in USUAL_SETTINGS:
-                    yield option, value
+        for name, value in last.get("check" if command == "build" else command, {}).items():
+            option = f"--{name.replace('_', '-')}"
+            if option in USUAL_SETTINGS:
+                yield option, value
     if command in ("pack", "build"):
         with suppress(OSError, ValueError, LookupError, TypeError):
             settings = json.loads((root / "shards" / "index.json").read_bytes())["settings"]
