@@ -19,9 +19,16 @@ from curate.export.trainers import MOST_SAMPLE_PROMPTS, TRAINERS, Plan, Trainer
 from curate.formats.copies import group_copies
 from curate.formats.exports import exported_record
 from curate.formats.shards import ALLOW, Record, credit_of
-from curate.formats.verdicts import DECISIONS, count_stale
+from curate.formats.verdicts import NOT_JOINED, count_stale
 from curate.rights.credits import record_credit
-from curate.shards.pack import Choice, check_pack_settings, choose_samples, name_some, what_mends
+from curate.shards.pack import (
+    EVIDENCE,
+    Choice,
+    check_pack_settings,
+    choose_samples,
+    name_some,
+    what_mends,
+)
 from curate.system import sandbox
 from curate.system.progress import SILENT, Progress, track
 from curate.text import tokens
@@ -30,8 +37,9 @@ RESOLUTION = 1024  # pixels
 MOST_REPEATS = 10
 WORDS_SHOWN = 3  # that gain most
 # reasons, or the first parts of them, that have to do with what an image may be used for
-_RIGHTS = ("deny", "hold", "no-verdict", "copies-not-joined", "no-evidence", "evidence-changed")
+_RIGHTS = ("deny", "hold", "no-verdict", NOT_JOINED, *EVIDENCE.values())
 _SHARING = "share_dataset"
+_SHARING_ORDER = ("deny", "hold", "no-verdict", ALLOW)  # strictest first
 
 
 @dataclass(frozen=True)
@@ -176,10 +184,8 @@ def _find_shared(choice: Choice) -> dict[str, str]:
     """What holds of giving on each image, by key: the strictest of it and its copies."""
     found: dict[str, str] = {}
     for group in group_copies(choice.rows.values()):
-        verdicts = [row.share_dataset.decision if row.share_dataset else None for row in group]
-        strict = [name for name in DECISIONS if name in verdicts and name != ALLOW]
-        answer = ([*strict, "no-verdict"] if None in verdicts else [*strict, ALLOW])[0]
-        found |= {row.key: answer for row in group}
+        said = (row.share_dataset.decision if row.share_dataset else "no-verdict" for row in group)
+        found |= dict.fromkeys((row.key for row in group), min(said, key=_SHARING_ORDER.index))
     return found
 
 
@@ -208,7 +214,7 @@ def _nothing_left(
     reasons = set(left_out.values())
     fix = what_mends(dataset.root, reasons)
     sharing = {why for why in reasons if why.startswith(_SHARING)}
-    if sharing and not reasons & {"no-verdict", "copies-not-joined"}:
+    if sharing and not reasons & {"no-verdict", NOT_JOINED}:
         own = replace(settings, publish=False).command(dataset, folder)
         fix = f"for a folder that you keep to yourself: {own}"
     asked = "to publish" if settings.publish else "to export"
