@@ -41,6 +41,8 @@ _RIGHTS = ("deny", "hold", "no-verdict", NOT_JOINED, *EVIDENCE.values())
 _SHARING = "share_dataset"
 _SHARING_ORDER = ("deny", "hold", "no-verdict", ALLOW)  # strictest first
 
+RenderedImages = Mapping[str, tuple[Mapping[str, Any], Staged]]  # key -> its facts, its file
+
 
 @dataclass(frozen=True)
 class ExportSettings:
@@ -226,7 +228,7 @@ def _describe(
     trainer: Trainer,
     settings: ExportSettings,
     choice: Choice,
-    rendered: Mapping[str, tuple[Mapping[str, Any], Staged]],
+    rendered: RenderedImages,
     shared: Mapping[str, str],
 ) -> Contents:
     """Where each image belongs, what is said of it, and how often it is shown."""
@@ -282,7 +284,7 @@ def _write(
     settings: ExportSettings,
     place: ExportFolder,
     contents: Contents,
-    rendered: Mapping[str, tuple[Mapping[str, Any], Staged]],
+    rendered: RenderedImages,
     left_out: Mapping[str, str],
 ) -> ExportSummary:
     """Put everything in its place, and say what was done."""

@@ -13,7 +13,7 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -49,7 +49,7 @@ class ExportFolder:
     path: Path
     old: dict[str, Any]  # the index of the export that is there; empty: none that is finished
     names: set[str]  # of the files that an export wrote, or may have written, relative to it
-    staged: int = field(default=0)
+    staged: int = 0  # files that were staged, which numbers them
 
     @property
     def root(self) -> Path:

@@ -88,10 +88,8 @@ def command_line() -> Iterator[None]:
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None
     except SystemExit as ended:
-        if isinstance(
-            ended.__context__, BrokenPipeError
-        ):  # as typer ends it, with the code of gaps
-            raise SystemExit(CLOSED) from None
+        if isinstance(ended.__context__, BrokenPipeError):
+            raise SystemExit(CLOSED) from None  # typer ends it with the code of gaps
         raise
 
 
