@@ -4,17 +4,15 @@ Found in the folder that is read, or in the one above it (`10_images` is in an e
 under another name is known by its bytes.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from curate.corpora.columns import UNTITLED_COLUMNS
 from curate.corpora.metadata import MetadataRow
 from curate.corpora.notes import ReadNotes
 from curate.corpora.statements import read_statements
-from curate.formats.exports import INDEX_NAME, LICENCES_NAME, VERSION
+from curate.formats.exports import INDEX_NAME, LICENCES_NAME, VERSION, read_object
 from curate.system.files import file_sha256
 
 TOLD = "images of an export of ours, with the licences and verdicts that it states"
@@ -31,8 +29,8 @@ def read_export(root: Path, names: Iterable[str], notes: ReadNotes) -> dict[str,
     """
     place = root.resolve()
     for folder, prefix in ((place, ""), (place.parent, f"{place.name}/")):
-        stated = _load(folder / LICENCES_NAME).get("images")
-        index = _load(folder / INDEX_NAME)
+        stated = read_object(folder / LICENCES_NAME).get("images")
+        index = read_object(folder / INDEX_NAME)
         if not isinstance(stated, dict) or index.get("version") != VERSION:
             continue
         hashes = index.get("files")
@@ -52,11 +50,4 @@ def read_export(root: Path, names: Iterable[str], notes: ReadNotes) -> dict[str,
             else:
                 notes.remark(UNKNOWN, name)
         return found
-    return {}
-
-
-def _load(file: Path) -> dict[str, Any]:
-    with suppress(OSError, ValueError, RecursionError):
-        value = json.loads(file.read_bytes())
-        return value if isinstance(value, dict) else {}
     return {}

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from curate.errors import InputError, disk_errors, storage_error
-from curate.formats.exports import INDEX_NAME, VERSION
+from curate.formats.exports import INDEX_NAME, VERSION, read_object
 from curate.system.files import busy_error, file_sha256, remove_leftovers, write_bytes
 
 NAMES_NAME = ".export-names"  # of the files that may be there while one is under way
@@ -201,7 +201,7 @@ def _read_state(path: Path, format: str, elsewhere: str) -> tuple[dict[str, Any]
         return {}, set()
     except OSError as error:
         raise storage_error(path, error) from None
-    index, names = (_read_json(path / name) for name in (INDEX_NAME, NAMES_NAME))
+    index, names = (read_object(path / name) for name in (INDEX_NAME, NAMES_NAME))
     if there and index.get("version") != VERSION and not names:
         shown = ", ".join([*there[:3], *(["…"] if len(there) > 3 else [])])
         raise InputError(path, f"holds something else ({shown})", fix=elsewhere)
@@ -225,14 +225,6 @@ def _list_files(path: Path) -> set[str]:
         folders[:] = [name for name in folders if name != STAGING_NAME]
         found |= {(inside / name).relative_to(path).as_posix() for name in names}
     return found
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """The object in a file; nothing where there is none, or another's file."""
-    with suppress(OSError, ValueError, RecursionError):
-        value = json.loads(path.read_bytes())
-        return value if isinstance(value, dict) else {}
-    return {}
 
 
 def _to_json(value: object) -> bytes:

@@ -1,5 +1,8 @@
 """What an export of images says of itself: `curate export` writes it, every reader knows it."""
 
+import json
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from curate.formats.verdicts import USES
@@ -9,6 +12,14 @@ VERSION = "fubuki-export/1"
 LICENCES_NAME = "licences.json"  # says of each image whose it is, and what was decided
 # codes of a verdict that are somebody's word, or name other images: they stay at home
 _PRIVATE = ("basis", "permission", "copy-conflict")
+
+
+def read_object(file: Path) -> dict[str, Any]:
+    """The JSON object that a file of an export holds; nothing where there is none, or another's."""
+    with suppress(OSError, ValueError, RecursionError):
+        value = json.loads(file.read_bytes())
+        return value if isinstance(value, dict) else {}
+    return {}
 
 
 def exported_record(sample: Any) -> dict[str, Any]:
