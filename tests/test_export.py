@@ -748,6 +748,18 @@ def test_a_list_of_files_that_somebody_wrote_leads_nowhere_else(tmp_path: Path, 
     assert (tmp_path / "elsewhere/x").read_text() == "mine"
 
 
+@pytest.mark.parametrize("files", [5, None, "a.png", [1, ["a"]], {"a.png": ["a"]}])
+def test_an_index_that_somebody_damaged_names_no_files(tmp_path: Path, files: object) -> None:
+    dataset, folder = dataset_of(tmp_path / "data", 1), tmp_path / "out"
+    exported(dataset, folder, "folder")
+    captions = read_back(find_corpus(folder))
+    index = json.loads((folder / "export.json").read_text())
+    (folder / "export.json").write_text(json.dumps({**index, "files": files}))
+    assert read_back(find_corpus(folder)) == captions
+    with pytest.raises(InputError, match="is not of this export"):
+        exported(dataset, folder, "folder")
+
+
 def test_one_process_at_a_time_writes_there(tmp_path: Path) -> None:
     with open_folder(tmp_path / "out", "kohya", "elsewhere") as place:
         staged = place.stage(b"a")

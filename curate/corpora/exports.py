@@ -34,7 +34,8 @@ def read_export(root: Path, names: Iterable[str], notes: ReadNotes) -> dict[str,
         if not isinstance(stated, dict) or index.get("version") != VERSION:
             continue
         hashes = index.get("files")
-        by_hash = {sha: name for name, sha in hashes.items()} if isinstance(hashes, dict) else {}
+        named = hashes.items() if isinstance(hashes, dict) else ()
+        by_hash = {sha: name for name, sha in named if isinstance(sha, str)}
         found = {}
         for name in names:
             said = stated.get(prefix + name)

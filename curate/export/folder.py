@@ -208,13 +208,21 @@ def _read_state(path: Path, format: str, elsewhere: str) -> tuple[dict[str, Any]
     was = (index or names).get("format", format)
     if was not in (format, ""):
         raise InputError(path, f"holds an export as {was}", fix=elsewhere)
-    return index, {n for n in (*index.get("files", ()), *names.get("files", ())) if _is_inside(n)}
+    return index, _named_files(index) | _named_files(names)
+
+
+def _named_files(found: Mapping[str, Any]) -> set[str]:
+    """The files that an index, or what is under way, names; somebody else may have written it."""
+    files = found.get("files")
+    return {n for n in files if _is_inside(n)} if isinstance(files, dict | list) else set()
 
 
 def _is_inside(name: object) -> bool:
-    """Whether a name that stands in a file leads nowhere but into the folder."""
-    parts = PurePosixPath(str(name)).parts
-    return 0 < len(parts) <= 2 and not {"..", "/"} & {*parts} and "\0" not in str(name)
+    """Whether what stands in a file is a name that leads nowhere but into the folder."""
+    if not isinstance(name, str):
+        return False
+    parts = PurePosixPath(name).parts
+    return 0 < len(parts) <= 2 and not {"..", "/"} & {*parts} and "\0" not in name
 
 
 def _list_files(path: Path) -> set[str]:
