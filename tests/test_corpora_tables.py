@@ -589,6 +589,21 @@ def test_lines_of_names_and_captions(tmp_path: Path):
     ]
 
 
+def test_the_first_line_with_something_on_it_is_told_of_once_and_may_name_columns(tmp_path: Path):
+    file = written(tmp_path / "captions.txt", b"caf\xe9.png\ta dog\nb.png\ta cat\n")
+    notes = ReadNotes()
+    assert metadata_of(file, notes) == {"b.png": ("a cat",)}
+    (reason,) = notes.named
+    assert notes.named[reason] == [f"{file} line 1 (byte 4 (0xe9) is not UTF-8 text)"]
+    assert notes.left_out[reason] == 1
+
+    notes = ReadNotes()
+    assert metadata_of(written(file, "\nimage,caption\na.png,a dog\n"), notes) == {
+        "a.png": ("a dog",)
+    }
+    assert not notes.left_out
+
+
 # nothing is lost: captions in = captions used + captions named
 
 

@@ -16,7 +16,7 @@ from curate.corpora.encoding import conversion_fix, decode_text
 from curate.corpora.endings import looks_like_image
 from curate.corpora.notes import ReadNotes
 from curate.corpora.partition import unreadable_error
-from curate.corpora.rows import BrokenRows, numbered_lines, read_whole
+from curate.corpora.rows import BrokenRows, filled_lines, numbered_lines, read_whole
 from curate.errors import InputError
 
 Row = tuple[str, dict[str, Any]]
@@ -58,8 +58,7 @@ def json_rows(path: Path, broken: BrokenRows, known: Sequence[str]) -> Iterator[
 
 def _is_document(path: Path) -> bool:
     """Whether the file is one JSON value, not one a line."""
-    quiet = BrokenRows(path, ReadNotes(), "")
-    filled = (line for _, line in numbered_lines(path, quiet) if line.strip())
+    filled = filled_lines(path)
     first, second = next(filled, ""), next(filled, None)
     called_json = path.suffix.lower() == ".json"
     try:

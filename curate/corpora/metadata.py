@@ -25,7 +25,7 @@ from curate.corpora.columns import (
 )
 from curate.corpora.endings import IMAGE_PATTERN, looks_like_image
 from curate.corpora.notes import ReadNotes
-from curate.corpora.rows import BrokenRows, numbered_lines
+from curate.corpora.rows import BrokenRows, filled_lines, numbered_lines
 from curate.corpora.statements import read_statements, verdict_columns
 from curate.corpora.tables import file_name_of, iterate_rows, no_column_error
 from curate.errors import InputError
@@ -69,9 +69,8 @@ def is_metadata(file: Path) -> bool:
     """
     name = file.name.casefold()
     if name == "captions.txt":
-        lines = numbered_lines(file, BrokenRows(file, ReadNotes(), _FIX))
         try:
-            first = [text for _, text in islice(lines, _LOOKED_AT) if text.strip()]
+            first = list(islice(filled_lines(file), _LOOKED_AT))
         except InputError:
             return True  # it is told of where it is read
         return _is_table(first) or (
@@ -131,8 +130,7 @@ def _rows(file: Path, notes: ReadNotes) -> Iterator[tuple[str, dict[str, Any]]]:
     if file.suffix.lower() != ".txt":
         yield from iterate_rows(file, notes, fix=_FIX)
         return
-    broken = BrokenRows(file, notes, _LINES_FIX)
-    if _is_table([text for _, text in islice(numbered_lines(file, broken), 1)]):
+    if _is_table(list(islice(filled_lines(file), 1))):
         yield from iterate_rows(file, notes, fix=_FIX)
         return
     broken, rows = BrokenRows(file, notes, _LINES_FIX), 0

@@ -89,6 +89,16 @@ def numbered_lines(path: Path, broken: BrokenRows) -> Iterator[tuple[int, str]]:
         raise unreadable_error(path, error) from None
 
 
+def filled_lines(path: Path) -> Iterator[str]:
+    """The lines with something on them, for a first look: nothing is said of those left out.
+
+    Raises:
+        InputError: as `numbered_lines`.
+    """
+    quiet = BrokenRows(path, ReadNotes(), "")
+    return (text for _, text in numbered_lines(path, quiet) if text.strip())
+
+
 def _decode_line(line: bytes, number: int, broken: BrokenRows) -> str | None:
     try:
         return line.decode("utf-8-sig" if number == 1 else "utf-8")
