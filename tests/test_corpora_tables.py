@@ -237,6 +237,7 @@ def test_a_broken_row_costs_itself_and_is_named(
         ("c.json", b'{\n "a.png": "x"\n "b.png": "y"}',
          " line 3: not JSON (Expecting ',' delimiter"),
         ("c.json", b'{"a": "caf\xe9"}', " line 1: byte 11 (0xe9) is not UTF-8 text"),
+        ("c.json", b'\xef\xbb\xbf{"a": "caf\xe9"}', " line 1: byte 14 (0xe9) is not UTF-8 text"),
         ("c.csv", b"image,caption\n", ": no caption to count words in"),
         ("c.csv", b"", ": empty, no rows to read"),
         ("c.csv", b"file,bild\na,b\n", ": no column with captions; its columns are file, bild"),

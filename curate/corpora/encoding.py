@@ -8,11 +8,7 @@ from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 
-_MARKS = {  # how a file begins that says itself what it is in
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
+_UTF8_MARK = "\ufeff"  # that text may begin with
 # Python's names of encodings that text is looked for in -> iconv's
 _ICONV_NAMES = {
     "cp1252": "CP1252",
@@ -38,9 +34,19 @@ _KANA = re.compile("[\u3041-\u30fa]")  # those of half width left out
 _MAX_GUESS_BYTES = 1 << 16  # bytes of lines with other letters that a guess looks at
 
 
-def text_encoding(start: bytes) -> str:
-    """Python's name of what text that begins so is in: UTF-8, or what its mark says."""
-    return next((name for mark, name in _MARKS.items() if start.startswith(mark)), "utf-8")
+def is_utf16(start: bytes) -> bool:
+    """Whether a file that begins so says by its mark that it is UTF-16."""
+    return start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+
+
+def decode_utf8(data: bytes) -> str:
+    """UTF-8, without the mark that it may begin with.
+
+    Raises:
+        UnicodeDecodeError: it is in something else; `start` counts from the first byte, whether
+            there is a mark or not.
+    """
+    return data.decode().removeprefix(_UTF8_MARK)
 
 
 def decode_text(data: bytes) -> str:
@@ -49,10 +55,11 @@ def decode_text(data: bytes) -> str:
     Raises:
         UnicodeDecodeError: it is in something else, of which zero bytes between letters tell, too.
     """
-    encoding = text_encoding(data)
-    if encoding == "utf-8" and data.count(b"\0") > len(data) / 4:
+    if is_utf16(data):
+        return data.decode("utf-16")
+    if data.count(b"\0") > len(data) / 4:
         raise UnicodeDecodeError("utf-8", data, data.find(b"\0"), len(data), "zero bytes")
-    return data.decode(encoding)
+    return decode_utf8(data)
 
 
 def conversion_fix(path: Path) -> str:

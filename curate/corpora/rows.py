@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from curate.corpora.encoding import conversion_fix, decode_text, text_encoding
+from curate.corpora.encoding import conversion_fix, decode_text, decode_utf8, is_utf16
 from curate.corpora.notes import ReadNotes
 from curate.corpora.partition import unreadable_error
 from curate.corpora.walk import check_is_file
@@ -70,7 +70,7 @@ def numbered_lines(path: Path, broken: BrokenRows) -> Iterator[tuple[int, str]]:
         check_is_file(path)
         with path.open("rb") as file:
             start = file.read(_START_BYTES)
-            if text_encoding(start) == "utf-16" or (b"\r" in start and b"\n" not in start):
+            if is_utf16(start) or (b"\r" in start and b"\n" not in start):
                 yield from enumerate(io.StringIO(_whole_text(path), newline=None), 1)
                 return
             file.seek(0)
@@ -101,10 +101,9 @@ def filled_lines(path: Path) -> Iterator[str]:
 
 def _decode_line(line: bytes, number: int, broken: BrokenRows) -> str | None:
     try:
-        return line.decode("utf-8-sig" if number == 1 else "utf-8")
+        return decode_utf8(line) if number == 1 else line.decode()
     except UnicodeDecodeError as error:
-        at = error.start + (3 if number == 1 and line.startswith(b"\xef\xbb\xbf") else 0)
-        problem = f"byte {at + 1} (0x{line[at]:02x}) {_NOT_UTF8}"
+        problem = f"byte {error.start + 1} (0x{line[error.start]:02x}) {_NOT_UTF8}"
         broken.leave_out(f"{broken.path} line {number}", problem)
         broken.not_utf8 += 1
         return None

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
-from curate.corpora.encoding import conversion_fix, decode_text, text_encoding
+from curate.corpora.encoding import conversion_fix, decode_text, is_utf16
 from curate.corpora.notes import ReadNotes
 from curate.errors import InputError, UsageError
 from curate.prompts import tables
@@ -326,10 +326,9 @@ def _decode_prompts(path: Path, data: bytes) -> str:
     name, text, at = _display_name(path), "", 0
     try:
         text = decode_text(data)
-        at = -1 if text_encoding(data) == "utf-16" else data.find(b"\0")
+        at = -1 if is_utf16(data) else data.find(b"\0")
     except UnicodeDecodeError as error:
-        # decoding with a mark removed counts from behind it
-        at = error.start + (3 if data.startswith(b"\xef\xbb\xbf") else 0)
+        at = error.start
     if at < 0:
         return text
     fix = "save it as UTF-8 text" if path == STDIN else conversion_fix(path)
