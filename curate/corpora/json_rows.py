@@ -64,10 +64,10 @@ def _is_document(path: Path) -> bool:
     try:
         value = json.loads(first)
     except (ValueError, RecursionError):
-        # a value over several lines; if it is none, either, each line is told of by itself
-        if first.lstrip()[:1] in ("[", "{") and _is_json(path):
+        if called_json and not is_json_object(second or ""):
             return True
-        return called_json and not _is_object(second)
+        # a value over several lines; if it is none, either, each line is told of by itself
+        return first.lstrip()[:1] in ("[", "{") and _is_json(path)
     return second is None and (isinstance(value, list) or called_json)
 
 
@@ -79,9 +79,10 @@ def _is_json(path: Path) -> bool:
     return True
 
 
-def _is_object(line: str | None) -> bool:
+def is_json_object(line: str) -> bool:
+    """Whether a line is a JSON object."""
     try:
-        return isinstance(json.loads(line or ""), dict)
+        return isinstance(json.loads(line), dict)
     except (ValueError, RecursionError):
         return False
 
