@@ -122,13 +122,15 @@ def _number_rows(path: Path, rows: list[PromptRow], notes: ReadNotes) -> list[Pr
 
 def _json_lines(path: Path, rows: Sequence[PromptRow]) -> list[int] | None:
     """The lines where the prompts of a JSON file stand; None: not all are found."""
-    text, at, found = decode_text(path.read_bytes()), 0, []
+    text, at, line, found = decode_text(path.read_bytes()), 0, 1, []
     for row in rows:
-        said = row.text or row.negative
-        places = (text.find(json.dumps(said, ensure_ascii=escape), at) for escape in (False, True))
-        at = min((place for place in places if place >= 0), default=-1)
-        if at < 0:
+        said, place = row.text or row.negative, len(text)
+        for escape in (False, True):  # whichever comes first
+            before = text.find(json.dumps(said, ensure_ascii=escape), at, place)
+            place = before if before >= 0 else place
+        if place == len(text):
             return None
-        found.append(text.count("\n", 0, at) + 1)
-        at += 1
+        line += text.count("\n", at, place)
+        found.append(line)
+        at = place + 1
     return found
