@@ -158,11 +158,21 @@ def test_the_fix_for_a_list_that_is_called_a_table_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError) as caught:
-        read_prompts(written(Path("my list.csv"), "a fox, in snow\nan owl\n"))
-    subprocess.run(str(caught.value).rpartition(": ")[2], shell=True, check=True)
+    for stem in ("my list", "-v"):
+        with pytest.raises(InputError) as caught:
+            read_prompts(written(Path(f"{stem}.csv"), "a fox, in snow\nan owl\n"))
+        subprocess.run(str(caught.value).rpartition(": ")[2], shell=True, check=True)
+        assert read_texts(Path(f"{stem}.txt")) == ["a fox, in snow", "an owl"]
 
-    assert read_texts(Path("my list.txt")) == ["a fox, in snow", "an owl"]
+
+def test_the_fix_for_a_list_that_is_called_a_table_takes_the_place_of_no_file(tmp_path: Path):
+    written(tmp_path / "p.txt", "another")
+    with pytest.raises(InputError) as caught:
+        read_prompts(written(tmp_path / "p.csv", "a fox, in snow\nan owl\n"))
+    subprocess.run(str(caught.value).rpartition(": ")[2], shell=True, check=False)
+
+    assert (tmp_path / "p.txt").read_text() == "another"
+    assert (tmp_path / "p.csv").exists()
 
 
 @given(

@@ -106,7 +106,7 @@ def _is_delimited(path: Path) -> bool:
 def _header_fix(path: Path) -> str:
     if not _is_delimited(path):
         return _ROWS_FIX
-    move = f"mv {shlex.quote(str(path))} {shlex.quote(str(path.with_suffix('.txt')))}"
+    move = f"mv -n -- {shlex.quote(str(path))} {shlex.quote(str(path.with_suffix('.txt')))}"
     return f"write prompt above the column with prompts; or, if each line is a prompt: {move}"
 
 
