@@ -1,5 +1,6 @@
 """Images of ours that leave and come back by another door: nothing becomes more permissive."""
 
+import gzip
 import json
 import tarfile
 from collections.abc import Callable, Mapping
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 from test_corpora_tars import write
-from test_fetch_shards import Heard, judged, packed, policies
+from test_fetch_shards import judged, more_permissive, packed, policies
 
 from curate.corpora.corpus import find_corpus, open_reader
 from curate.corpora.notes import ReadNotes
@@ -18,11 +19,11 @@ from curate.errors import InputError
 from curate.export.export import ExportSettings, export
 from curate.export.trainers import TRAINERS
 from curate.fetch.run import fetch_images
-from curate.formats.verdicts import DECISIONS, USES
 from curate.rights.policy import read_policy
 from curate.shards.pack import pack
 from tests.packable import dataset_of, noise
 from tests.pictures import encoded
+from tests.recorded_progress import RecordedProgress
 from train.data.stored import COPY, open_images
 
 __all__ = ["packed"]  # a fixture
@@ -44,42 +45,40 @@ def renamed(where: Path, members: Members) -> None:
         (where / f"{number:03}.caption").write_text("another caption")
 
 
-def lines(where: Path, members: Members) -> None:
-    rows = [
-        json.dumps({**record, "file_name": f"{key}.png", "text": text})
+def named_rows(members: Members) -> list[dict[str, Any]]:
+    """A row an image: its record, its name in a folder, its caption."""
+    return [
+        {**record, "file_name": f"{key}.png", "text": text}
         for key, (_, record, text) in members.items()
     ]
-    (where / "metadata.jsonl").write_text("\n".join(rows))
+
+
+def write_images(where: Path, members: Members) -> None:
     for key, (image, _, _) in members.items():
         (where / f"{key}.png").write_bytes(image)
+
+
+def lines(where: Path, members: Members) -> None:
+    (where / "metadata.jsonl").write_text("\n".join(map(json.dumps, named_rows(members))))
+    write_images(where, members)
 
 
 def parquet_beside(where: Path, members: Members) -> None:
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
-    rows = [
-        {**record, "file_name": f"{key}.png", "text": text}
-        for key, (_, record, text) in members.items()
-    ]
-    parquet.write_table(pa.Table.from_pylist(rows), where / "metadata.parquet")
-    for key, (image, _, _) in members.items():
-        (where / f"{key}.png").write_bytes(image)
+    parquet.write_table(pa.Table.from_pylist(named_rows(members)), where / "metadata.parquet")
+    write_images(where, members)
 
 
 def comma_separated(where: Path, members: Members) -> None:
     import pandas
 
-    rows = [
-        {**record, "file_name": f"{key}.png", "text": text}
-        for key, (_, record, text) in members.items()
-    ]
-    table = pandas.DataFrame(rows)
+    table = pandas.DataFrame(named_rows(members))
     for column in ("train", "share_dataset", "share_model", "credits", "captions"):
         table[column] = table[column].map(json.dumps)
     table.to_csv(where / "metadata.csv", index=False)
-    for key, (image, _, _) in members.items():
-        (where / f"{key}.png").write_bytes(image)
+    write_images(where, members)
 
 
 def zipped_tar(where: Path, members: Members) -> None:
@@ -87,11 +86,9 @@ def zipped_tar(where: Path, members: Members) -> None:
     for key, (image, record, text) in members.items():
         parts += [(f"x/{key}.png", image), (f"x/{key}.json", json.dumps(record))]
         parts += [(f"x/{key}.txt", text)]
-    write(where / "0.tar", parts)
-    import gzip
-
-    (where / "0.tar.gz").write_bytes(gzip.compress((where / "0.tar").read_bytes()))
-    (where / "0.tar").unlink()
+    tar = write(where / "0.tar", parts)
+    (where / "0.tar.gz").write_bytes(gzip.compress(tar.read_bytes()))
+    tar.unlink()
 
 
 def webdataset_rows(where: Path, members: Members) -> None:
@@ -112,13 +109,8 @@ def python_text(where: Path, members: Members) -> None:
     """As pandas writes objects and lists."""
     import pandas
 
-    rows = [
-        {**record, "file_name": f"{key}.png", "text": text}
-        for key, (_, record, text) in members.items()
-    ]
-    pandas.DataFrame(rows).to_csv(where / "metadata.csv", index=False)
-    for key, (image, _, _) in members.items():
-        (where / f"{key}.png").write_bytes(image)
+    pandas.DataFrame(named_rows(members)).to_csv(where / "metadata.csv", index=False)
+    write_images(where, members)
 
 
 def flat_columns(where: Path, members: Members) -> None:
@@ -128,8 +120,7 @@ def flat_columns(where: Path, members: Members) -> None:
     rows = [{**record, "image": f"{key}.png"} for key, (_, record, _) in members.items()]
     table = pandas.json_normalize(rows).rename(columns={"image": "file_name"})
     table.to_csv(where / "metadata.csv", index=False)
-    for key, (image, _, _) in members.items():
-        (where / f"{key}.png").write_bytes(image)
+    write_images(where, members)
 
 
 def json_text_rows(where: Path, members: Members) -> None:
@@ -184,24 +175,9 @@ def members_of(dataset: Dataset) -> dict[str, tuple[bytes, Any, str]]:
 
 
 def taken(root: Path, source: str, path: Path, **options: Any) -> tuple[list[Sample], list[str]]:
-    heard = Heard()
+    heard = RecordedProgress()
     fetch_images(Dataset(root), source, path, options=options, progress=heard)
     return Dataset(root).read().samples, heard.said
-
-
-def more_permissive(
-    root: Path, rows: list[Sample], after: list[Sample], names: Mapping[str, str]
-) -> list[str]:
-    """What some policy allows more of now; names: key before -> key now."""
-    wrong = []
-    for policy in policies(root):
-        before, now = judged(rows, policy), judged(after, policy)
-        for key, row in names.items():
-            for use in USES:
-                was, is_now = getattr(before[key], use), getattr(now[row], use)
-                if DECISIONS.index(is_now.decision) > DECISIONS.index(was.decision):
-                    wrong.append(f"{policy.path.stem} {key} {use}: {was} -> {is_now}")
-    return wrong
 
 
 @pytest.mark.parametrize("door", DOORS)

@@ -3,7 +3,7 @@
 import json
 import shutil
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -26,23 +26,13 @@ from curate.rights import removals
 from curate.rights.check import check_samples
 from curate.rights.policy import Policy, policy_names, read_policy
 from curate.shards.pack import pack
-from curate.system.progress import Progress
 from tests.packable import noise
 from tests.pictures import encoded
-
-
-class Heard(Progress):
-    """What a command says."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
+from tests.recorded_progress import RecordedProgress
 
 
 def fetched(root: Path, path: Path, **options: object) -> tuple[list[Sample], list[str]]:
-    heard = Heard()
+    heard = RecordedProgress()
     fetch_images(Dataset(root), "shards", path, options=options, progress=heard)
     return Dataset(root).read().samples, heard.said
 
@@ -210,6 +200,21 @@ def policies(root: Path) -> Iterator[Policy]:
     yield from map(read_policy, policy_names())
 
 
+def more_permissive(
+    root: Path, rows: list[Sample], after: list[Sample], names: Mapping[str, str]
+) -> list[str]:
+    """What some policy allows more of now; names: key before -> key now."""
+    wrong = []
+    for policy in policies(root):
+        before, now = judged(rows, policy), judged(after, policy)
+        for key, row in names.items():
+            for use in USES:
+                was, is_now = getattr(before[key], use), getattr(now[row], use)
+                if DECISIONS.index(is_now.decision) > DECISIONS.index(was.decision):
+                    wrong.append(f"{policy.path.stem} {key} {use}: {was} -> {is_now}")
+    return wrong
+
+
 @pytest.fixture
 def packed(tmp_path: Path) -> tuple[Dataset, list[Sample]]:
     """Rows of every kind, and pairs of copies of each with each, packed by a lenient policy."""
@@ -258,15 +263,7 @@ def test_nothing_becomes_more_permissive_on_the_way_through_shards(
     assert not_packed == {"k-opt-out", "k-removed", "k-unknown"}
     assert len(after) == len(records) > 25
     names = {str(r.file_name).rpartition("/")[2]: r.key for r in after}
-    wrong = []
-    for policy in policies(tmp_path):
-        before, now = judged(rows, policy), judged(after, policy)
-        for key, row in names.items():
-            for use in USES:
-                was, is_now = getattr(before[key], use), getattr(now[row], use)
-                if DECISIONS.index(is_now.decision) > DECISIONS.index(was.decision):
-                    wrong.append(f"{policy.path.stem} {key} {use}: {was} -> {is_now}")
-    assert wrong == []
+    assert more_permissive(tmp_path, rows, after, names) == []
     lenient = judged(after, next(policies(tmp_path)))
     still = {key for key, row in names.items() if lenient[row].train.decision == "allow"}  # type: ignore[union-attr]
     assert still >= {f"k-{n}" for n in ("free", "by", "nd", "nc-url", "reserved", "mature", "ai")}

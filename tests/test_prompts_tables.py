@@ -13,18 +13,8 @@ from hypothesis import strategies as st
 
 from curate.errors import InputError
 from curate.prompts.reader import NEGATED, WANTED, Prompt, read_prompts, read_texts
-from curate.system.progress import Progress
 from tests.gaps_command import run_vocab_gaps
-
-
-class Said(Progress):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.sentences: list[str] = []
-
-    def say(self, sentence: str) -> None:
-        self.sentences.append(sentence)
+from tests.recorded_progress import RecordedProgress
 
 
 def written(path: Path, data: str | bytes) -> Path:
@@ -101,15 +91,15 @@ def test_what_stands_under_negative_is_negative(tmp_path: Path, name: str, data:
 
 
 def test_what_is_not_read_is_said(tmp_path: Path):
-    said = Said()
+    progress = RecordedProgress()
     file = written(
         tmp_path / "p.jsonl",
         '{"prompt": "a fox", "seed": 3}\nbroken\n{"prompt": {"en": "x"}}\n'
         '{"prompt": "an owl", "text": "owls"}\n',
     )
 
-    assert [prompt.line for prompt in read_prompts(file, progress=said)] == [1, 4]
-    assert said.sentences == [
+    assert [prompt.line for prompt in read_prompts(file, progress=progress)] == [1, 4]
+    assert progress.said == [
         f"{file}: columns not read: seed",
         f"rows that cannot be read (1): {file} line 2 (not JSON)",
         f"texts of a further column, text (1): {file} line 4",
@@ -217,8 +207,8 @@ def test_real_tables_of_prompts(corpora: Path, name: str, quoting: int, columns:
     with file.open(encoding="utf-8", newline="") as stream:
         between = "\t" if quoting == csv.QUOTE_NONE else ","
         wanted = [row[0] for row in csv.reader(stream, delimiter=between, quoting=quoting)][1:]
-    said = Said()
+    progress = RecordedProgress()
 
-    found = read_prompts(file, progress=said)
+    found = read_prompts(file, progress=progress)
     assert [prompt.text for prompt in found] == [" ".join(text.split()) for text in wanted]
-    assert said.sentences == [f"{file}: columns not read: {columns}"]
+    assert progress.said == [f"{file}: columns not read: {columns}"]
