@@ -1,10 +1,10 @@
 """Prompts as people write them: which parts are words that are asked for, and where they stand.
 
 A file holds one prompt a line, in UTF-8 or, where it begins so, UTF-16; `-` is what is piped in.
-One that ends in .csv, .tsv, .jsonl or .json is a table, read by `tables`. Empty lines are skipped,
-and so are comments: lines whose first character other than a blank is `#`, followed by a blank or
-nothing (`#winter` is a prompt). What signs and brackets mean is read by `syntax`, plain "without a
-hat" by `negation`.
+A table by its ending, such as .csv or .jsonl, is read by `tables`. Empty lines are skipped, and so
+are comments: lines whose first character other than a blank is `#`, followed by a blank or nothing
+(`#winter` is a prompt). What signs and brackets mean is read by `syntax`, plain "without a hat" by
+`negation`.
 
 A line that begins with `Negative prompt:` is negative as a whole. The lines behind it are too if
 a line `Steps: 20, …` ends them, as in the text that image files carry; without such a line, or
@@ -91,7 +91,7 @@ def read_prompts(path: Path, *, syntax: str = "auto", progress: Progress = SILEN
     Args:
         path: text with a prompt a line, or a table: see `tables.read_prompt_rows`.
         syntax: one of SYNTAXES.
-        progress: hears of what is not read of a table.
+        progress: hears of what is not read of a table, and of JSON in a list.
 
     Raises:
         InputError: no such file, not UTF-8 text, a line longer than MAX_PROMPT_CHARS, or no

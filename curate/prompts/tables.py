@@ -1,4 +1,4 @@
-"""Prompts in tables: CSV and its kin, JSON lines, JSON; a row a prompt, in the column `prompt`.
+"""Prompts in tables: CSV and its kin, JSON lines, JSON, Parquet; a row a prompt, in `prompt`.
 
 What stands under `negative_prompt` in the same row is what its prompt does not want. A table of
 one column without a name for it has a prompt a line.
