@@ -62,12 +62,9 @@ class ReadNotes:
         for reason, names in other.named.items():
             own = self.named.setdefault(reason, [])
             own += names if self.most is None else names[: max(0, self.most - len(own))]
-        for mine, others in (
-            (self.remarks, other.remarks),
-            (self.silent, other.silent),
-            (self.broken, other.broken),
-        ):
-            mine += others
+        self.remarks += other.remarks
+        self.silent += other.silent
+        self.broken += other.broken
 
     def sentences(self) -> list[str]:
         """All that is to be said, a sentence each; what is left out by reason, with names."""
