@@ -32,7 +32,7 @@ _STRICT = ("opt_outs", "ai_generated", "mature")  # facts that only forbid
 RECORD_COLUMNS = ("key", "source", "credits", "sha256", "pixel_sha256", "license", "restrictions")
 
 _FLAT = re.compile(r"[._](decision|reasons)$")  # parts of a verdict as columns
-LISTS = ("captions", "credits", "restrictions")  # of a record
+_LISTS = ("captions", "credits", "restrictions")  # of a record
 
 
 def find_record(stated: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -41,11 +41,15 @@ def find_record(stated: Mapping[str, Any]) -> Mapping[str, Any] | None:
     Verdicts may be objects, objects as JSON text (CSV), columns of their own (`train.decision`), or
     refusals alone (`train: deny`). Of several records one that does not allow training counts.
     """
+    return _strictest_record([stated, *_objects(stated)])
+
+
+def _strictest_record(objects: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     found = []
-    for one in (stated, *_objects(stated)):
+    for one in objects:
         record = {**one, **_verdicts(one)}
         if carries_verdict(record):
-            lists = {name: _written(one[name], "[") for name in LISTS if name in one}
+            lists = {name: _written(one[name], "[") for name in _LISTS if name in one}
             found.append(record | lists)
     return next((record for record in found if why_untrainable(record)), next(iter(found), None))
 
@@ -63,12 +67,13 @@ def read_statements(
 
     Of a record of ours `record` is among the facts. Arguments are those of `columns.read_captions`.
     """
-    record = find_record(stated)
+    objects = [stated, *_objects(stated)]
+    record = _strictest_record(objects)
     if record is not None and (texts := record_captions(record)):
         captions = cut_captions(texts, whole=whole)
     else:
         captions = read_captions(stated, notes, where, whole=whole, cuts=cuts, wanted=wanted)
-    beside = [read_facts(one) for one in (stated, *_objects(stated))]
+    beside = [read_facts(one) for one in objects]
     if record is None:
         return captions, join_facts(beside)
     strict = [{n: v for n, v in facts.items() if n in _STRICT} for facts in beside]
