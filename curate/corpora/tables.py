@@ -2,9 +2,9 @@
 
 import re
 import shlex
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,28 +115,19 @@ class CaptionTable:
         self, notes: ReadNotes, keys: Collection[str] | None = None
     ) -> Iterator[ImageRecord]:
         """Every row; an address elsewhere is never followed."""
-        for key, captions, made, facts in self._read(notes):
-            if keys is None or key in keys:
-                file = self.path.parent / key
-                there = "://" not in key and is_file(file)
-                reason = find_denial(facts) or (None if there else "missing")
-                yield ImageRecord(
-                    key,
-                    captions,
-                    file if there else None,
-                    reason=reason,
-                    facts=facts,
-                    made=made,
-                )
+        for record in self._read(notes):
+            if keys is None or record.key in keys:
+                file = self.path.parent / record.key
+                if "://" not in record.key and is_file(file):
+                    yield replace(record, file=file)
+                else:
+                    yield replace(record, reason=record.reason or "missing")
 
     def _read_captions(self, notes: ReadNotes) -> Iterator[ImageCaptions]:
-        rows = self._read(notes)
-        yield from ((key, said) for key, said, _, facts in rows if find_denial(facts) is None)
+        yield from ((one.key, one.captions) for one in self._read(notes) if not one.denied)
 
-    def _read(
-        self, notes: ReadNotes
-    ) -> Iterator[tuple[str, tuple[str, ...], int, Mapping[str, Any]]]:
-        """Key, captions, how many of them are made of titles and tags, and facts of each row."""
+    def _read(self, notes: ReadNotes) -> Iterator[ImageRecord]:
+        """What each row says; its image is not looked for."""
         cuts, columns = LineCuts(), dict[str, None]()
         rows = iterate_rows(self.path, notes)
         for number, (where, row) in enumerate(rows, 1):
@@ -147,10 +138,10 @@ class CaptionTable:
             key = file_name_of(row) or f"{self.path.name}#{number}"
             if denied := find_denial(facts):
                 notes.leave_out(describe_reason(denied), key)
-                yield key, (), 0, facts
+                yield ImageRecord(key, reason=denied, facts=facts)
                 continue
             made = stated_captions(captions, facts, notes)
-            yield key, captions + made, len(made), facts
+            yield ImageRecord(key, captions + made, facts=facts, made=len(made))
         if columns and not caption_columns(columns)[0]:
             raise no_column_error(self.path, list(columns), CAPTION_COLUMNS, "captions", "caption")
         cuts.remark(self.path, notes)
