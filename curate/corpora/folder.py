@@ -108,7 +108,7 @@ class ImageFolder:
         sizes = self._walked.sizes
         reading = SideCarReader(str(self.path), self.whole, notes)
         reading.shared |= dict.fromkeys(layout.shared)
-        naming = NameTeller(self.path.resolve().name)
+        naming = NameTeller(self.path.resolve().name, notes)
         for picture in layout.pictures:
             if keys is not None and picture.name not in keys:
                 continue
@@ -135,7 +135,7 @@ class ImageFolder:
             made, facts = naming.tell(picture.name, texts, facts, is_unread)
             yield picture, texts + made, len(made), facts
         reading.remark()
-        naming.remark(notes)
+        naming.remark()
 
     @cached_property
     def _walked(self) -> Walk:

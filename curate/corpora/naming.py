@@ -24,13 +24,12 @@ _REPEATS = re.compile(r"\d+_.")  # before the name of a folder for kohya's sd-sc
 class NameTeller:
     """Makes captions, and keeps account of what they are made of."""
 
-    def __init__(self, root_name: str) -> None:
+    def __init__(self, root_name: str, notes: ReadNotes) -> None:
         """Of images in a folder of this name."""
-        self._root_name = root_name
+        self._root_name, self._notes = root_name, notes
         self._folders: Counter[tuple[str, str]] = Counter()  # folder, its words -> images
         self._files = 0
         self._file_example = ""
-        self._stated = 0
         self._words_of_folder = cache(self._find_folder)
 
     def tell(
@@ -44,14 +43,9 @@ class NameTeller:
             facts: what else is stated.
             is_unread: it has captions that cannot be read: its folder does not stand in for them.
         """
-        title, tags = facts.get("title"), facts.get("tags", ())
-        if texts and not title and not tags:
-            return (), facts
-        if title or tags:
-            made = _make_captions(name, texts, title, tuple(tags))
-            self._stated += bool(made)
-            if made or texts or title:
-                return made, facts
+        made = stated_captions(texts, facts, self._notes, name)
+        if made or texts or facts.get("title"):
+            return made, facts
         folder, words, repeats = "", "", False
         if not is_unread:
             folder, words, repeats = self._words_of_folder(name[: name.rfind("/") + 1])
@@ -64,12 +58,10 @@ class NameTeller:
         self._folders[folder, words] += 1
         return _folder_captions(words), {**facts, "title": words}
 
-    def remark(self, notes: ReadNotes) -> None:
-        """Say how many captions were made of what."""
-        if self._stated:
-            notes.remark(STATED, count=self._stated)
+    def remark(self) -> None:
+        """Say how many captions were made of the names of files and folders."""
         if self._files:
-            notes.remarks.append(
+            self._notes.remarks.append(
                 "images without a written caption, whose file's name is one: "
                 f"{self._files:,} ({self._file_example})"
             )
@@ -77,7 +69,7 @@ class NameTeller:
             most = self._folders.most_common(MOST_NAMED)
             shown = ", ".join(f'{name}/ {count:,} as "{words}"' for (name, words), count in most)
             more = ", …" if len(self._folders) > MOST_NAMED else ""
-            notes.remarks.append(
+            self._notes.remarks.append(
                 "images without a written caption, whose folder's name is one: "
                 f"{self._folders.total():,} ({shown}{more})"
             )
@@ -96,17 +88,18 @@ class NameTeller:
 
 
 def stated_captions(
-    texts: Sequence[str], facts: Mapping[str, Any], notes: ReadNotes
+    texts: Sequence[str], facts: Mapping[str, Any], notes: ReadNotes, name: str = ""
 ) -> tuple[str, ...]:
-    """What `curate caption` makes of the title and the tags of an image that no file names.
+    """What `curate caption` makes of the title and the tags of an image.
 
     Args:
         texts: its captions as they are written.
         facts: what else is stated.
         notes: hears of it.
+        name: path of its file, whose name stands for a title beside tags; "" if no file names it.
     """
     title, tags = facts.get("title"), facts.get("tags", ())
-    made = _make_captions("", texts, title, tuple(tags)) if title or tags else ()
+    made = _make_captions(name, texts, title, tuple(tags)) if title or tags else ()
     if made:
         notes.remark(STATED)
     return made
