@@ -81,10 +81,12 @@ def lay_out(root: Path, walked: Walk, whole: bool, notes: ReadNotes) -> Layout:
     pictures: dict[str, Picture] = {}
     owners: dict[str, list[Picture]] = {}
     metadata: list[str] = []
+    dangling: dict[str, list[str]] = {}
+    for name in filter(is_image_name, walked.dangling):
+        dangling.setdefault(_folder_of(name), []).append(PurePosixPath(name).name)
     for prefix, (names, _) in walked.listed.items():
         images, beside, tables = _sort_files(root, prefix, sorted(names), walked, notes)
-        dangling = [n for n in walked.dangling if _folder_of(n) == prefix and is_image_name(n)]
-        images += [PurePosixPath(name).name for name in dangling]
+        images += dangling.get(prefix, ())
         matched, orphans = match_sidecars(images, beside)
         for image in images:
             picture = Picture(prefix + image, sidecars=[prefix + n for n in matched.get(image, ())])
