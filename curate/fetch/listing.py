@@ -1,10 +1,10 @@
 """The fetch of what lies at a path: everything is there, nothing is asked for."""
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from curate.corpora.notes import ReadNotes
 from curate.corpora.records import describe_reason
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import Sample
@@ -74,10 +74,9 @@ def _take(account: FetchAccount, row: Sample) -> None:
 
 
 def _tell_left_out(rows_met: Sequence[Sample], progress: Progress) -> None:
-    left_out: dict[str, list[str]] = defaultdict(list)
+    notes = ReadNotes()
     for row in rows_met:
         if row.dropped:
-            left_out[describe_reason(row.dropped)].append(str(row.file_name))
-    for what, names in sorted(left_out.items()):
-        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        progress.say(f"{what} ({len(names)}): {', '.join(names[:5])}{more}")
+            notes.leave_out(describe_reason(row.dropped), str(row.file_name))
+    for sentence in notes.sentences():
+        progress.say(sentence)
