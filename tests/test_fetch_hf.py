@@ -109,6 +109,16 @@ def test_what_is_another_format_is_led_to_its_door(tmp_path: Path, name: str, do
         fetched(tmp_path, tmp_path / name)
 
 
+def test_a_list_is_led_to_the_folder_of_its_images(tmp_path: Path):
+    (tmp_path / "a.png").write_bytes(png("red"))
+    (tmp_path / "words.jsonl").write_text('{"image": "a.png", "captions": ["a dog"]}\n')
+    with pytest.raises(InputError) as caught:
+        fetched(tmp_path, tmp_path / "words.jsonl")
+    assert caught.value.fix == (
+        f"curate fetch folder {tmp_path}, once the list there is called captions.jsonl"
+    )
+
+
 def test_a_broken_file_of_several_is_told_of_and_the_others_are_taken(tmp_path: Path):
     (tmp_path / "set").mkdir()
     parquet.write_table(table(text=list("wxyz")), tmp_path / "set" / "a.parquet")

@@ -22,21 +22,25 @@ def listing(
     """List the images in the tables of a folder, or in one table.
 
     Raises:
-        InputError: no such data, or it holds no image, only names or addresses of them.
+        InputError: no such data, or it holds no image, only addresses of them.
+        UsageError: no such choice of `captions`.
     """
     from curate.corpora import corpus
     from curate.corpora.columns import is_whole
     from curate.corpora.huggingface import HuggingFace
 
     whole = is_whole(captions)
-    named = shlex.quote(str(path))
     if not path.exists():
         raise InputError(path, "no such file or folder", fix="curate fetch hf PATH")
     reader = corpus.open_reader(path, whole=whole, without=without)
     if not isinstance(reader, HuggingFace):
         problem = f"no Parquet or Arrow files with images here, it is read as {reader.kind}"
-        source = "shards" if reader.kind == "tars" else "folder"
-        raise InputError(path, problem, fix=f"curate fetch {source} {named}")
+        source = corpus.SOURCE_OF_KIND.get(reader.kind, "folder")
+        place = path.parent if reader.kind == "captions" else path
+        fix = shlex.join(["curate", "fetch", source, str(place)])
+        if place != path:  # a list, which is taken with the folder of its images
+            fix += f", once the list there is called captions{path.suffix.lower()}"
+        raise InputError(path, problem, fix=fix)
     if columns := reader.address_columns():
         problem = f"holds no image, only addresses of them (column {columns[0]})"
         said = ["--caption_col", columns[1]] if columns[1] else []
