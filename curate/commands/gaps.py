@@ -26,13 +26,12 @@ from curate.text import phrases
 class GapsSettings:
     """What `curate vocab-gaps` is told besides its prompts; each is the option of its name."""
 
-    # dataset folders, shards, manifests, Hugging Face datasets or lists of captions, taken
-    # together; none for `./data`, which may not exist yet: then nothing is covered
+    # dataset folders, manifests, folders of images, tars, Hugging Face datasets or lists of
+    # captions, taken together; none for `./data`, which may not exist yet: nothing is covered then
     data: Sequence[Path] = ()
     captions: str = "lines"  # a text of several lines is as many captions; "whole": one
-    checkpoint: Path | None = (
-        None  # of `train finetune`, or a LoRA's file: the words it was shown, in place of data
-    )
+    # of `train finetune`, or a LoRA's file: the words it was shown, in place of data
+    checkpoint: Path | None = None
     profile: str = "finetune"  # or "scratch" or "lora": how many images a word needs
     min: int | None = None  # images below which a word is thin, in place of the profile's
     target: int | None = None  # images that are enough, in place of the profile's

@@ -1,4 +1,4 @@
-"""Where captions come from: a dataset folder, a manifest, shards, a list, a Hugging Face folder."""
+"""Where captions come from: a dataset, manifest or shards of ours, or what others wrote."""
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
