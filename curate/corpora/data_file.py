@@ -2,11 +2,11 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from curate.corpora.arrow import ArrowTable, BrokenFileError, find_texts, image_bytes, key_prefix
 from curate.corpora.columns import LineCuts, plain_name, read_captions, read_facts
@@ -19,8 +19,17 @@ from curate.corpora.statements import find_denial, find_record, read_statements
 GOT = "success"  # what img2dataset's column `status` says of an image that it got
 _SEVERAL_LINES = "texts of several lines, a caption a line; --captions whole makes each one caption"
 _NOT_AT_HAND = "images not at hand, since the table does not hold them"
-# number, keys of its images, captions, how many of these are made of titles and tags, values
-RowText = tuple[int, list[str], tuple[str, ...], int, Mapping[str, Any]]
+
+
+class _RowText(NamedTuple):
+    """A row, and what it says of its images."""
+
+    number: int
+    keys: list[str]  # of its images
+    captions: tuple[str, ...]
+    made: int  # so many captions, the last, are made of title and tags
+    denied: str | None  # what forbids its images, as in `ImageRecord.reason`
+    values: Mapping[str, Any]  # by column
 
 
 @dataclass(frozen=True)
@@ -71,9 +80,9 @@ class DataFile:
     def captions(self, notes: ReadNotes) -> Iterator[ImageCaptions]:
         """Each image's key and captions, no image read."""
         columns = [*self._caption_columns(), *self.table.verdicts]
-        for _, keys, said, _, values in self._rows(notes, columns):
-            if self._denial(values) is None:
-                yield from ((key, said) for key in keys)
+        for row in self._rows(notes, columns):
+            if row.denied is None:
+                yield from ((key, row.captions) for key in row.keys)
 
     def _denial(self, values: Mapping[str, Any]) -> str | None:
         """What forbids the images of a row."""
@@ -89,26 +98,24 @@ class DataFile:
         light = [*self._caption_columns(), *self.table.verdicts]
         if keys is not None:
             rows = self._rows(ReadNotes(), light)
-            wanted = [number for number, own, *_ in rows if any(key in keys for key in own)]
+            wanted = [row.number for row in rows if any(key in keys for key in row.keys)]
         columns = list(dict.fromkeys([*light, *self._image_columns(), *table.facts]))
-        for _, own, said, made, values in self._rows(notes, columns, wanted):
-            for place, key in enumerate(own):
+        for row in self._rows(notes, columns, wanted):
+            for place, key in enumerate(row.keys):
                 if keys is None or key in keys:
-                    yield replace(self._record(key, said, values, place), made=made)
+                    yield self._record(key, row, place)
 
-    def _record(
-        self, key: str, said: tuple[str, ...], values: Mapping[str, Any], place: int
-    ) -> ImageRecord:
+    def _record(self, key: str, row: _RowText, place: int) -> ImageRecord:
         """The image at a place of its row."""
-        facts = self._facts(values)
-        denied = find_denial(facts)
-        cell = _cells(values, self.table.image)[place]
-        if data := image_bytes(cell):
-            return ImageRecord(key, said, data=data, reason=denied, facts=facts)
-        named = self._name_of(cell, values) or key
-        file = self._file_beside(named)
-        reason = denied or (None if file else f"missing:{named}")
-        return ImageRecord(key, said, file, reason=reason, facts=facts)
+        cell = _cells(row.values, self.table.image)[place]
+        data = image_bytes(cell)
+        named = self._name_of(cell, row.values) or key
+        file = None if data else self._file_beside(named)
+        absence = None if data or file else f"missing:{named}"
+        reason, facts = row.denied or absence, self._facts(row.values)
+        return ImageRecord(
+            key, row.captions, file, data=data, reason=reason, facts=facts, made=row.made
+        )
 
     def _facts(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """What a row states beside its captions."""
@@ -117,7 +124,7 @@ class DataFile:
 
     def _rows(
         self, notes: ReadNotes, columns: Sequence[str], wanted: Sequence[int] | None = None
-    ) -> Iterator[RowText]:
+    ) -> Iterator[_RowText]:
         """The rows that are images; the others are left out, by reason and name."""
         table, cuts = self.table, LineCuts()
         counts: Iterator[int] = repeat(1)
@@ -139,12 +146,12 @@ class DataFile:
                 notes.remark(_NOT_AT_HAND, key)
             if denied := self._denial(values):
                 notes.leave_out(describe_reason(denied), key, len(keys))
-                yield number, keys, (), 0, values
+                yield _RowText(number, keys, (), 0, denied, values)
                 continue
             texts = self._read_captions(key, values, notes, cuts)
             stated = {name: values[name] for name in self.table.stated}
             made = stated_captions(texts, read_facts(stated), notes) if stated else ()
-            yield number, keys, texts + made, len(made), values
+            yield _RowText(number, keys, texts + made, len(made), None, values)
         if table.absent_images and not table.status and not self.names_files:
             notes.remark(_NOT_AT_HAND, count=table.absent_images)
         for column in table.images[1:]:
