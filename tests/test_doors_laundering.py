@@ -392,3 +392,11 @@ def test_a_dataset_is_no_folder_of_images(part: str, tmp_path: Path):
     assert str(refused.value.fix) == f"curate fetch shards {root / 'shards'}"
     rows, _ = taken(tmp_path / "d", "shards", root / "shards", license="CC0-1.0")
     assert len(rows) == 1 and "share_dataset:hold" in rows[0].restrictions
+
+
+def test_a_manifest_is_no_list_of_addresses_to_download_anew(tmp_path: Path):
+    root = dataset_of(tmp_path / "ours", 1, license=None).root
+    for into in (tmp_path / "d", root):
+        with pytest.raises(InputError, match="with their verdicts") as refused:
+            taken(into, "hf", root / "manifest.parquet", license="CC0-1.0")
+        assert str(refused.value.fix) == f"curate build --data {root}"

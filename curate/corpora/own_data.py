@@ -7,11 +7,11 @@ from curate.corpora.huggingface import is_manifest
 from curate.errors import InputError
 from curate.formats.verdicts import MANIFEST_NAME, STORE_NAME
 
-_INSIDE = (STORE_NAME, "shards")
+_INSIDE = (STORE_NAME, "shards", MANIFEST_NAME)
 
 
 def refuse_stored_images(path: Path, without: Path | None) -> None:
-    """Refuse a dataset folder, and the images and shards in it, as a folder of images.
+    """Refuse a dataset folder, and the images, shards and manifest in it, as images of others.
 
     Args:
         path: what was named.

@@ -22,16 +22,20 @@ def listing(
     """List the images in the tables of a folder, or in one table.
 
     Raises:
-        InputError: no such data, or it holds no image, only addresses of them.
+        InputError: no such data; it holds no image, only addresses of them; or it is the manifest
+            of a dataset of ours.
         UsageError: no such choice of `captions`.
     """
     from curate.corpora import corpus
     from curate.corpora.columns import is_whole
     from curate.corpora.huggingface import HuggingFace
+    from curate.corpora.own_data import refuse_stored_images
 
     whole = is_whole(captions)
     if not path.exists():
         raise InputError(path, "no such file or folder", fix="curate fetch hf PATH")
+    if path.is_file():
+        refuse_stored_images(path, without)
     reader = corpus.open_reader(path, whole=whole, without=without)
     if not isinstance(reader, HuggingFace):
         problem = f"no Parquet or Arrow files with images here, it is read as {reader.kind}"
