@@ -64,7 +64,7 @@ def _is_document(path: Path) -> bool:
     try:
         value = json.loads(first)
     except (ValueError, RecursionError):
-        if called_json and not is_json_object(second or ""):
+        if called_json and not _is_object(second or ""):
             return True
         # a value over several lines; if it is none, either, each line is told of by itself
         return first.lstrip()[:1] in ("[", "{") and _is_json(path)
@@ -79,8 +79,7 @@ def _is_json(path: Path) -> bool:
     return True
 
 
-def is_json_object(line: str) -> bool:
-    """Whether a line is a JSON object."""
+def _is_object(line: str) -> bool:
     try:
         return isinstance(json.loads(line), dict)
     except (ValueError, RecursionError):

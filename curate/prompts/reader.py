@@ -11,6 +11,7 @@ a line `Steps: 20, …` ends them, as in the text that image files carry; withou
 with an empty line before it, each is a prompt of its own.
 """
 
+import json
 import re
 import shlex
 import sys
@@ -22,7 +23,6 @@ from itertools import pairwise
 from pathlib import Path
 
 from curate.corpora.encoding import conversion_fix, decode_text, is_utf16
-from curate.corpora.json_rows import is_json_object
 from curate.corpora.notes import ReadNotes
 from curate.errors import InputError, UsageError
 from curate.prompts import tables
@@ -106,12 +106,19 @@ def read_prompts(path: Path, *, syntax: str = "auto", progress: Progress = SILEN
         text = _decode_prompts(path, _read_prompt_bytes(path))
         lines = _LINE_END.split(text)
         found = _read_lines(name, lines, syntax)
-        if objects := [number for number, line in enumerate(lines, 1) if is_json_object(line)]:
+        if objects := [number for number, line in enumerate(lines, 1) if _is_json_object(line)]:
             progress.say(_describe_json(path, objects))
     if not any(prompt.tokens for prompt in found):
         problem = "no prompt with a word in it" if text.strip() else "empty, no prompts to read"
         raise InputError(name, problem, fix=_ONE_A_LINE)
     return found
+
+
+def _is_json_object(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _describe_json(path: Path, objects: Sequence[int]) -> str:
