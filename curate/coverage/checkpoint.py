@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from curate.formats.lora import LoraRecord, TagFolder, is_lora, read_lora
-from curate.formats.model import ModelRecord, find_model, read_model
+from curate.formats.lora import LoraRecord, TagFolder, read_lora
+from curate.formats.model import METADATA, ModelRecord, find_model, read_model, read_texts
 from curate.index.index import CaptionIndex, Evidence
 from curate.index.segment import Numbers, Segment, clean_line, write_segment
 from curate.prompts.reader import WANTED
@@ -40,7 +40,8 @@ def open_checkpoint(path: Path) -> "CheckpointIndex | LoraIndex":
         InputError: there is none, or it says nothing of captions that can be understood.
     """
     file = find_model(path)
-    return LoraIndex(read_lora(file)) if is_lora(file) else CheckpointIndex(read_model(file))
+    is_ours = METADATA in read_texts(file)
+    return CheckpointIndex(read_model(file)) if is_ours else LoraIndex(read_lora(file))
 
 
 class _WordCounts:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import InputError
-from curate.formats.model import METADATA, read_texts
+from curate.formats.model import read_texts
 
 TAGS, FOLDERS = "ss_tag_frequency", "ss_dataset_dirs"
 REGULARIZATION = "ss_reg_dataset_dirs"
@@ -58,15 +58,6 @@ class LoraRecord:
         """How many it was trained on, as far as it says so: at least as many as have one tag."""
         counts = (f.images or max(f.tags.values(), default=0) for f in self.folders)
         return sum(counts)
-
-
-def is_lora(path: Path) -> bool:
-    """Whether a file is one of safetensors that names how it was trained, and none of ours.
-
-    Raises:
-        InputError: it is no whole safetensors file.
-    """
-    return METADATA not in read_texts(path)
 
 
 def read_lora(path: Path) -> LoraRecord:
