@@ -142,7 +142,7 @@ class OwnShards:
     @property
     def digest(self) -> str:
         """SHA-256 over the hashes of its shards."""
-        return hashlib.sha256(json.dumps(self.cache_facts).encode()).hexdigest()
+        return _sha256(json.dumps(self.cache_facts).encode())
 
     @property
     def cache_facts(self) -> list[str]:
@@ -213,13 +213,13 @@ class ForeignImages:
     def scan(reader: Reader, progress: Progress = SILENT) -> "ForeignImages":
         """Read every image once, so that its content is known."""
         notes, files, found = ReadNotes(), dict[Path, int](), []
-        refused: set[bytes] = set()  # SHA-256 of images
+        refused: set[str] = set()  # SHA-256 of images
         read = track(_read_all(reader, notes, refused), None, "reading images", progress)
         hashes = []
         for record, captions, data, problem in read:
-            hashes.append(b"" if problem else hashlib.sha256(data).digest())
+            hashes.append("" if problem else _sha256(data))
             name = printable_path(record.key)
-            identity = "" if problem else _identity(data, captions)
+            identity = "" if problem else _identity(hashes[-1], captions)
             file = -1
             if record.data is None and record.file is not None:
                 file = files.setdefault(record.file, len(files))
@@ -243,13 +243,13 @@ class ForeignImages:
     def digest(self) -> str:
         """SHA-256 over bytes and captions: the same for the same data, wherever it lies."""
         every = sorted(one.identity for one in self.scanned if one.identity)
-        return hashlib.sha256("\n".join(["images", *every]).encode()).hexdigest()
+        return _sha256("\n".join(["images", *every]).encode())
 
     @cached_property
     def cache_facts(self) -> list[str]:
         """What was read, in its order, with its places in its files."""
         facts = [(*one[:6], one.problem) for one in self.scanned]
-        return [self.digest, hashlib.sha256(json.dumps(facts).encode()).hexdigest()]
+        return [self.digest, _sha256(json.dumps(facts).encode())]
 
     @property
     def samples(self) -> int:
@@ -267,7 +267,9 @@ class ForeignImages:
         again = _read_all(self.reader, ReadNotes())
         for one in self.scanned:
             read = next(again, None)
-            if read is None or (one.identity and _identity(read[2], read[1]) != one.identity):
+            if read is None or (
+                one.identity and _identity(_sha256(read[2]), read[1]) != one.identity
+            ):
                 fix = "type the same command again once nothing is written there"
                 raise InputError(self.path, "was changed while it was being read", fix=fix)
             data = read[2] if one.identity else b""
@@ -293,7 +295,7 @@ class ForeignImages:
 
 
 def _read_all(
-    reader: Reader, notes: ReadNotes, refused: set[bytes] | None = None
+    reader: Reader, notes: ReadNotes, refused: set[str] | None = None
 ) -> Iterator[tuple[ImageRecord, list[str], bytes, str | None]]:
     """Every image that nothing stated forbids: its captions, its bytes, or why there are none.
 
@@ -306,7 +308,7 @@ def _read_all(
         if opt_outs or record.denied:  # which its reader says
             with suppress(OSError, ValueError):
                 if refused is not None:
-                    refused.add(hashlib.sha256(record.read()).digest())
+                    refused.add(_sha256(record.read()))
             continue
         captions = [_text(text) for text in record.captions if text.strip()]
         problem, data = record.reason or (None if captions else "no caption"), b""
@@ -318,9 +320,12 @@ def _read_all(
         yield record, captions, data, problem
 
 
-def _identity(data: bytes, captions: Sequence[str]) -> str:
-    said = hashlib.sha256(data).hexdigest() + json.dumps(captions)
-    return hashlib.sha256(said.encode()).hexdigest()
+def _identity(sha256: str, captions: Sequence[str]) -> str:
+    return _sha256((sha256 + json.dumps(captions)).encode())
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _state(record: ImageRecord) -> dict[str, Any]:
