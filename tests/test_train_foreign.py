@@ -23,7 +23,7 @@ from tests.training import command, encoder, entries, losses, quick, settings_fi
 from train.checkpoints import checkpoint
 from train.data import dataset
 from train.data.dataset import ImageSet
-from train.data.stored import open_images
+from train.data.stored import open_images, with_subject
 from train.publish.export import export_model
 from train.size import Size
 from train.training import run as training_run
@@ -194,6 +194,16 @@ def test_what_is_not_used_is_said_once_with_names_and_logged(tmp_path, quick):
     (entry,) = [e for e in entries(run) if "notes" in e]
     assert entry["left_out"] == {"no caption": 1, "cannot be decoded": 1}
     assert any("alone.txt" in note for note in entry["notes"])
+
+
+def test_what_is_said_of_a_set_names_it_once(tmp_path):
+    where = as_tars(tmp_path / "data", squares(4))
+    write_tar(where / "00001.tar", [("alone", b"", "of none")])
+    (where / "00002_stats.json").write_text("{}")
+    said = [with_subject(where, note) for note in open_images(where).notes]
+    assert len(said) == 2 and all(sentence.startswith(f"{where}") for sentence in said)
+    assert all(sentence.count(f"{where}: ") <= 1 for sentence in said)
+    assert f"{where}/00002.tar: tar is missing, of which 00002_stats.json speaks" in said
 
 
 def test_a_verdict_of_ours_is_obeyed_and_kept(tmp_path, quick):

@@ -344,6 +344,11 @@ def _state(record: ImageRecord) -> dict[str, Any]:
     return found | {"share_model": {"decision": held}}
 
 
+def with_subject(path: Path, sentence: str) -> str:
+    """A sentence on the set at a path, which it names unless it begins with a file of it."""
+    return sentence if sentence.startswith(str(path)) else f"{path}: {sentence}"
+
+
 def describe_rights(records: Sequence[Mapping[str, Any]]) -> str | None:
     """Whose rights are unknown, as a sentence part; None where a policy judged every image."""
     unjudged = Counter(r["license"] for r in records if r.get("unjudged"))

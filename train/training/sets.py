@@ -17,7 +17,7 @@ from curate.text import tokens
 from train.data import dataset
 from train.data.batches import Mixture
 from train.data.dataset import ImageSet
-from train.data.stored import OwnShards, describe_rights
+from train.data.stored import OwnShards, describe_rights, with_subject
 from train.text_encoder.embeddings import encode_sets
 from train.training.loop import PREVIEW_COUNT, Previews, Run, TrainingData
 
@@ -58,8 +58,7 @@ class ShardSet:
             found.append(f"{len(skipped)} images left out, such as {key}: {why}")
         if rights := self.rights:
             found.append(rights)
-        path = str(self.shards)
-        return [said if said.startswith(path) else f"{path}: {said}" for said in found]
+        return [with_subject(self.shards, sentence) for sentence in found]
 
     @property
     def rights(self) -> str | None:

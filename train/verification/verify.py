@@ -17,7 +17,7 @@ from curate.formats.shards import CACHE
 from curate.prompts.reader import read_texts
 from curate.system.files import write_bytes
 from curate.system.progress import SILENT, Progress
-from train.data.stored import StoredImages, open_images
+from train.data.stored import StoredImages, open_images, with_subject
 from train.figures import grids
 from train.figures.grids import GridRow
 from train.size import Size
@@ -224,7 +224,7 @@ class Verification:
         """The images that a path means, told once what of them is not used."""
         if path not in self.opened:
             self.opened[path] = open_images(path, without=self.folder, progress=self.progress)
-            self.notes += [f"{path}: {sentence}" for sentence in self.opened[path].notes]
+            self.notes += [with_subject(path, note) for note in self.opened[path].notes]
         return self.opened[path]
 
     def sampler(self, path: Path, when: str = "after") -> CachedSampler:
