@@ -119,39 +119,36 @@ def _other_run_error(
 ) -> InputError:
     """What is other, and the way on."""
     finished = (folder / MODEL_FILE).exists()
-    state = "is finished" if finished else "is under way"
+    problem = f"holds another run (other {', '.join(other)})"
+    fix = "name a new folder with --out, or remove this one"
     if gone:
-        which = f"holds a run of another version, with other settings ({', '.join(gone)})"
-        return InputError(folder, which, fix="name a new folder with --out, or remove this one")
-    if other == ["images"]:
-        return _other_length_error(folder, recipe, was["settings"]["images"], state)
-    changed = [name for name in other if name in DATA]
-    if changed == list(other):
-        paths = {"shards": recipe.shards, "replay": recipe.replay}
-        paths["regularization"] = recipe.regularization
-        named = ", ".join(f"--{name} {paths[name] or '(none)'}" for name in changed)
-        problem = f"holds another run (other {', '.join(other)}): images or captions are not those "
-        problem += f"that it {'was trained' if finished else 'began'} with: {named}"
+        problem = f"holds a run of another version, with other settings ({', '.join(gone)})"
+    elif other == ["images"]:
+        return _other_length_error(folder, recipe, was["settings"]["images"], finished)
+    elif set(other) <= {*DATA}:
+        named = ", ".join(f"--{name} {getattr(recipe, name) or '(none)'}" for name in other)
+        problem += ": images or captions are not those that it "
+        problem += f"{'was trained' if finished else 'began'} with: {named}"
         fix = "put back what was there, or name a new folder with --out"
         if finished and recipe.init is None:
             again = recipe.command(_next_folder(folder), recipe.settings.images, folder)
             fix = f"put back what was there, or train the model on with what is there now: {again}"
-        return InputError(folder, problem, fix=fix)
-    which = f"holds another run (other {', '.join(other)})"
-    return InputError(folder, which, fix="name a new folder with --out, or remove this one")
+    return InputError(folder, problem, fix=fix)
 
 
 def _other_length_error(
-    folder: Path, recipe: "Recipe", old: Sequence[int], state: str
+    folder: Path, recipe: "Recipe", old: Sequence[int], finished: bool
 ) -> InputError:
-    new = recipe.settings.images
+    new, state = recipe.settings.images, "is finished" if finished else "is under way"
     problem = f"holds a run that {state} with --images {join_images(old)}, not {join_images(new)}"
     more = [after - before for before, after in zip(old, new, strict=True)]
-    finish = recipe.command(folder, old, recipe.init)
+    steps = [] if finished else [recipe.command(folder, old, recipe.init)]
+    if min(more) < 0:
+        return InputError(
+            folder, problem, fix=", or ".join([*steps, "name a new folder with --out"])
+        )
     further = recipe.command(_next_folder(folder), more, folder)
-    steps = [] if state == "is finished" else [finish]
-    steps.append("name a new folder with --out" if min(more) < 0 else further)
-    return InputError(folder, problem, fix=steps if min(more) >= 0 else ", or ".join(steps))
+    return InputError(folder, problem, fix=[*steps, further])
 
 
 def join_images(images: Sequence[int]) -> str:
