@@ -393,7 +393,7 @@ def test_a_basis_is_typed_and_told_and_of_judged_images_needs_none(
         main(["export", str(of_others), "--out", str(out)])
     assert stop.value.code == 5
     problem, fix = capsys.readouterr().err.splitlines()
-    assert "rights of 1 of its images (of 1 nobody stated any), such as k" in problem
+    assert "rights of 1 of its images (the licence of 1 is unknown), such as k" in problem
     words = shlex.split(fix.partition("fix: ")[2].partition(";")[0])
     with pytest.raises(SystemExit) as stop:
         main([*words[1:-1], "drawn by me"])

@@ -190,7 +190,7 @@ def test_what_is_not_used_is_said_once_with_names_and_logged(tmp_path, quick):
     said = "\n".join(progress.said)
     assert said.count("alone.txt") == 1 and said.count("such as") == 1
     assert said.count("2 images left out, such as") == 1
-    assert said.count("6 images whose rights nobody stated; the model card will say so") == 1
+    assert said.count("6 images whose rights are unknown; the model card will say so") == 1
     (entry,) = [e for e in entries(run) if "notes" in e]
     assert entry["left_out"] == {"no caption": 1, "cannot be decoded": 1}
     assert any("alone.txt" in note for note in entry["notes"])
@@ -285,7 +285,7 @@ def test_whose_rights_are_unknown_is_said_and_exporting_asks_for_a_basis(tmp_pat
     few, run, progress = replace(quick, images=(8, 8)), tmp_path / "run", RecordedProgress()
     training_run.finetune(Recipe(where, few), run, device="cpu", progress=progress)
     assert any(
-        "3 images whose rights nobody stated; 1 images with a licence that their files state and "
+        "3 images whose rights are unknown; 1 images with a licence that their files state and "
         "no policy checked (CC-BY-4.0 1); the model card will say so" in said
         for said in progress.said
     )
@@ -295,14 +295,14 @@ def test_whose_rights_are_unknown_is_said_and_exporting_asks_for_a_basis(tmp_pat
     with pytest.raises(LicenceError) as error:
         export_model(run, tmp_path / "out")
     assert error.value.exit_code == 5 and not (tmp_path / "out").exists()
-    assert "rights of 4 of its images (of 3 nobody stated any)" in error.value.problem
+    assert "rights of 4 of its images (the licence of 3 is unknown)" in error.value.problem
     with pytest.raises(UsageError):
         export_model(run, tmp_path / "out", rights_basis="  ")
     for _ in range(2):
         export_model(run, tmp_path / "out", rights_basis="my own *drawings*")
     card = (tmp_path / "out" / "README.md").read_text()
     assert "license: other\nlicense_name: not-stated" in card
-    assert "Whose rights 3 of them are, and under which licence, nobody stated." in card
+    assert "Under which licence 3 of them may be used is not known." in card
     assert "The licences of 1 of them are as the files beside them state" in card
     assert r"gives as the basis for it: my own \*drawings\*" in card
     owed = (tmp_path / "out" / "CREDITS.md").read_text()
@@ -372,7 +372,7 @@ def test_two_processes_equal_one(tmp_path, quick):
     training_run.finetune(Recipe(where, exact), tmp_path / "one", device="cpu")
     done = torchrun(2, command(where, tmp_path / "two", file))
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stderr.count("whose rights nobody stated") == 1
+    assert done.stderr.count("whose rights are unknown") == 1
     for a, b in zip(losses(tmp_path / "one"), losses(tmp_path / "two"), strict=True):
         assert a == pytest.approx(b, abs=1e-5)
 

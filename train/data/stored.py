@@ -356,7 +356,7 @@ def describe_rights(records: Sequence[Mapping[str, Any]]) -> str | None:
         return None
     unknown, parts = unjudged.pop(None, 0), []
     if unknown:
-        parts.append(f"{unknown:,} images whose rights nobody stated")
+        parts.append(f"{unknown:,} images whose rights are unknown")
     if unjudged:
         listed = ", ".join(f"{id} {count:,}" for id, count in sorted(unjudged.items()))
         parts.append(

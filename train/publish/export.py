@@ -133,15 +133,17 @@ def _read_basis(
             "--rights-basis", "says nothing", fix="--rights-basis 'my own photographs'"
         )
     unjudged = [credit for credit in credits if "unjudged" in credit]
-    if not unjudged or basis:
-        return basis if unjudged else None
+    if not unjudged:
+        return None
+    if basis:
+        return basis
     unknown = sum(not credit["license"] for credit in unjudged)
-    stated = "their files state a licence" if not unknown else f"of {unknown} nobody stated any"
+    stated = f"the licence of {unknown} is unknown" if unknown else "their files state a licence"
     problem = f"no policy judged the rights of {len(unjudged)} of its images ({stated}), such as "
     words = ["train", "export", str(run), "--out", str(out), "--rights-basis", "WHY YOU MAY"]
     raise LicenceError(
         run,
-        f"{problem}{unjudged[0]['key']}: whoever exports it gives them on, in a way",
+        f"{problem}{unjudged[0]['key']}: whoever publishes the model passes on something of them",
         fix=f"{shlex.join(words)}; or train on shards that curate build has judged",
     )
 
