@@ -52,7 +52,7 @@ class ShardSet:
         """What is to be said of it: what is left out, and whose rights are unknown."""
         found = list(self.images.stored.notes)
         if self.images.is_streamed:
-            found.append("too large for the cache, read from the shards as they are drawn")
+            found.append("too large for the cache, read from disk as they are drawn")
         if skipped := self.images.skipped:
             key, why = next(iter(skipped.items()))
             found.append(f"{len(skipped)} images left out, such as {key}: {why}")
