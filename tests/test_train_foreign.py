@@ -196,6 +196,15 @@ def test_what_is_not_used_is_said_once_with_names_and_logged(tmp_path, quick):
     assert any("alone.txt" in note for note in entry["notes"])
 
 
+def test_images_of_another_format_are_to_be_saved_anew(tmp_path):
+    Image.new("RGB", (32, 32)).save(tmp_path / "a.gif")
+    (tmp_path / "a.txt").write_text("a square")
+    with pytest.raises(InputError) as error:
+        dataset.load_images(tmp_path, SMALL, cache=tmp_path / "c" / "c")
+    assert "not-an-image:GIF" in error.value.problem
+    assert error.value.fix == "save them anew as PNG or JPEG"
+
+
 def test_what_is_said_of_a_set_names_it_once(tmp_path):
     where = as_tars(tmp_path / "data", squares(4))
     write_tar(where / "00001.tar", [("alone", b"", "of none")])

@@ -32,7 +32,7 @@ from train.randomness import generator_at
 from train.size import Size
 
 CACHE_VERSION = 4  # of how images are decoded, and which; part of the cache's file names
-CACHE_BYTES = 8_000_000_000  # of decoded images; larger sets are read from the shards
+CACHE_BYTES = 8_000_000_000  # of decoded images; larger sets are read where they lie
 STALE = 86_400  # seconds after which a file in the making is taken for one left by a dead process
 FIXES = {  # by how a reason for leaving an image out begins
     "no caption": "{caption}, then {pack}",
@@ -44,6 +44,7 @@ FOREIGN_FIXES = {  # likewise, of images that others wrote
     "no caption": "write what each image shows beside it: NAME.txt beside NAME.png",
     "smaller": "smaller --stages",
     "cannot be decoded": "save them anew as PNG or JPEG",
+    "not-an-image": "save them anew as PNG or JPEG",
     "": "restore the images",
 }
 
