@@ -256,6 +256,19 @@ def test_a_list_of_which_nothing_can_be_read_is_an_error(
     assert error_of(file).startswith(f"{file}{message}")
 
 
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("c.json", b'{"a": "a dog",\n "b": "a cat"}'), ("c.csv", "image,text\na,b".encode("utf-16"))],
+)
+def test_what_would_be_read_at_once_and_is_too_large_is_told_with_what_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, data: bytes
+):
+    monkeypatch.setattr(rows, "MAX_WHOLE_BYTES", 9)
+    with pytest.raises(InputError, match="larger than 9 bytes") as caught:
+        captions_of(written(tmp_path / name, data))
+    assert caught.value.fix == "write it as UTF-8, JSON with an object a line"
+
+
 def test_what_a_tab_separated_table_holds_in_quotes(tmp_path: Path):
     quoted = 'image\tcaption\na\t"a dog\tasleep"\nb\t"the\ncat"\nc\t"say ""hi"""\n'
     plain = 'caption\timage\n"I said\ta\n5" nails\tb\nend"\tc\n'

@@ -74,7 +74,7 @@ def _is_document(path: Path) -> bool:
 def _is_json(path: Path) -> bool:
     try:
         json.loads(decode_text(read_whole(path)))
-    except (OSError, ValueError, RecursionError):
+    except (InputError, OSError, ValueError, RecursionError):
         return False
     return True
 

@@ -1,6 +1,5 @@
 """Lines of a table, and its rows that cannot be read: each costs itself, and is named."""
 
-import errno
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -113,11 +112,12 @@ def read_whole(path: Path) -> bytes:
     """The bytes of a file that cannot be read line by line.
 
     Raises:
-        OSError: it cannot be read, or is larger than MAX_WHOLE_BYTES.
+        OSError: it cannot be read.
+        InputError: it is larger than MAX_WHOLE_BYTES.
     """
     if path.stat().st_size > MAX_WHOLE_BYTES:
-        problem = f"larger than {MAX_WHOLE_BYTES:,} bytes; as UTF-8 with a JSON object a line it is"
-        raise OSError(errno.EFBIG, f"{problem} read a line at a time", str(path))
+        problem = f"larger than {MAX_WHOLE_BYTES:,} bytes, and not read a line at a time as it is"
+        raise InputError(path, problem, fix="write it as UTF-8, JSON with an object a line")
     return path.read_bytes()
 
 
