@@ -43,7 +43,7 @@ ROOMS = {
     "net": {*CORE, "curate"},
     "sources": {*CORE, "net", "images.sniff", "corpora"},
     "fetch": {
-        *(*CORE, "net", "sources", "images.sniff", "corpora.records"),
+        *(*CORE, "net", "sources", "images.sniff", "corpora.records", "corpora.notes"),
         *("rights.licences", "rights.signals.collect", "rights.removals"),
     },
     "rights": {*CORE, "formats", "text.word_lists"},

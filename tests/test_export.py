@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import re
 import shlex
 import shutil
 import signal
@@ -199,6 +200,19 @@ def test_a_trainer_finds_every_image_with_its_caption(
         every = [f"a {word}", f"{word}, {'staff' if word == 'mage' else 'sword'}"]
         assert lines == (every[:1] if format == "ai-toolkit" else every)
         assert size_of(image) == (90, 60)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_how_a_trainer_is_started_names_a_folder_whatever_it_is_called(
+    tmp_path: Path, format: str
+) -> None:
+    folder = tmp_path / 'a mage\'s "own"'
+    start = exported(dataset_of(tmp_path / "data", 1), folder, format).start
+    typed = format in ("folder", "kohya", "ai-toolkit")  # others: text in JSON, or in Python
+    strings = re.findall(r'"(?:[^"\\]|\\.)*"', start)
+    words = shlex.split(start) if typed else [json.loads(text) for text in strings]
+    settings = TRAINERS[format].settings and TRAINERS[format].settings_name
+    assert str(folder / (settings or "")) in words
 
 
 def test_braces_are_no_wildcards_for_kohya(tmp_path: Path) -> None:

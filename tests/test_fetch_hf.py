@@ -92,6 +92,22 @@ def test_addresses_alone_are_refused_with_what_downloads_them(tmp_path: Path):
     assert not (tmp_path / "data").exists()
 
 
+def test_what_downloads_addresses_is_told_of_a_file_or_folder_that_it_reads(tmp_path: Path):
+    made = pa.table({"url": ["https://a.test/1.jpg"], "text": ["a dog"]})
+    (tmp_path / "hub" / "data").mkdir(parents=True)
+    parquet.write_table(made, tmp_path / "hub" / "data" / "train-0.parquet")
+    with pa.ipc.new_file(tmp_path / "a.arrow", made.schema) as writer:
+        writer.write_table(made)
+    fixes = []
+    for name in ("hub", "a.arrow"):
+        with pytest.raises(InputError, match="only addresses of them") as caught:
+            fetched(tmp_path, tmp_path / name)
+        fixes.append(str(caught.value.fix))
+    assert f"--url_list {tmp_path / 'hub' / 'data'} " in fixes[0]
+    assert fixes[1].startswith("save it as addresses.parquet (to_parquet); download them: img2data")
+    assert "--url_list addresses.parquet " in fixes[1]
+
+
 @pytest.mark.parametrize(
     ("name", "door"), [("images", "curate fetch folder"), ("tars", "curate fetch shards")]
 )

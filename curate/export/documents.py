@@ -144,7 +144,7 @@ def _readme(trainer: Trainer, plan: Plan, contents: Contents) -> str:
         "images": len(images),
         "publish": contents.publish,
         "withheld": sum(not image.shared for image in images.values()),
-        "start": Markup(f"    {trainer.start.format(root=there)}"),  # noqa: S704  (a block of code)
+        "start": Markup(f"    {trainer.start_in(str(there))}"),  # noqa: S704  (a block of code)
         "absolute": trainer.settings is not None,
         "licences": count_licences(credits),
         "licence_link": lambda id: Markup(_licence_link(id)),  # noqa: S704  (escaped there)

@@ -1,6 +1,5 @@
 """Write the images that may be trained on, with captions, as another trainer reads them."""
 
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -320,5 +319,5 @@ def _write(
         taken_out=sorted(before - files.keys()),
         others=[name for name in place.others() if name not in files],
         unchanged=unchanged,
-        start=trainer.start.format(root=shlex.quote(str(place.root))),
+        start=trainer.start_in(str(place.root)),
     )

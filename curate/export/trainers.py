@@ -12,6 +12,7 @@ The fields are those that the programs document, or read in their source:
 
 import json
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,11 @@ class Trainer:
     repeats: bool = False  # whether it can be told how often to show an image
     every_caption: bool = True  # written into the text file, one a line; else the first alone
     folder: str = ""  # where all images lie, if it cannot
+
+    def start_in(self, root: str) -> str:
+        """How it is started with the folder `root`, as it is typed, or as text inside quotes."""
+        written = json.dumps(root)[1:-1] if '"{root}' in self.start else shlex.quote(root)
+        return self.start.format(root=written)
 
     def place(self, repeats: int) -> str:
         """The folder of images that an epoch shows so often, with its slash; empty: the root."""

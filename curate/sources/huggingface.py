@@ -46,14 +46,24 @@ def listing(
             fix += f", once the list there is called captions{path.suffix.lower()}"
         raise InputError(path, problem, fix=fix)
     if columns := reader.address_columns():
-        problem = f"holds no image, only addresses of them (column {columns[0]})"
-        said = ["--caption_col", columns[1]] if columns[1] else []
-        words = ["img2dataset", "--url_list", str(path), "--input_format", "parquet"]
-        words += ["--url_col", columns[0], *said, "--output_format", "webdataset"]
-        download = shlex.join([*words, "--output_folder", "images"])
-        fix = f"download them: {download}; then: curate fetch shards images"
-        raise InputError(path, problem, fix=fix)
+        raise _addresses_error(path, reader.files[0], *columns)
     return list_records(reader, license=license, author=author)
+
+
+def _addresses_error(path: Path, file: Path, urls: str, captions: str | None) -> InputError:
+    """The error for tables without images, of which `file` is one: how to download these.
+
+    Of a folder img2dataset reads the files at its top, and Arrow files nowhere.
+    """
+    table, save = path if path.is_file() else file.parent, ""
+    if file.suffix.lower() == ".arrow":
+        table, save = Path("addresses.parquet"), "save it as addresses.parquet (to_parquet); "
+    said = ["--caption_col", captions] if captions else []
+    words = ["img2dataset", "--url_list", str(table), "--input_format", "parquet"]
+    words += ["--url_col", urls, *said, "--output_format", "webdataset"]
+    download = shlex.join([*words, "--output_folder", "images"])
+    fix = f"{save}download them: {download}; then: curate fetch shards images"
+    return InputError(path, f"holds no image, only addresses of them (column {urls})", fix=fix)
 
 
 SOURCE = Source(
