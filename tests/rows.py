@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from curate.dataset.sample import Caption, Sample, Verdict, make_key
+from curate.dataset.sample import Caption, Likeness, Sample, Verdict, make_key
 
 words = st.text(max_size=8)
 verdicts = st.none() | st.builds(
@@ -25,6 +25,7 @@ samples = st.builds(
     width=counts,
     byte_count=counts,
     sharpness=st.none() | st.floats(allow_nan=False, allow_infinity=False),
+    likeness=st.none() | st.builds(Likeness, words, words, st.floats(0, 1)),
     captions=st.lists(st.builds(Caption, words, words), max_size=2).map(tuple),
     dropped=st.none() | words,
 )

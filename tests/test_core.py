@@ -206,7 +206,7 @@ def test_a_manifest_of_another_version_is_refused(tmp_path: Path) -> None:
     facts = json.dumps({"version": "fubuki-manifest/0", "steps": []})
     table = pa.table({"key": ["a"]}).replace_schema_metadata({"fubuki": facts})
     parquet.write_table(table, tmp_path / "m.parquet")
-    with pytest.raises(InputError, match="written as fubuki-manifest/0, this is fubuki-manifest/2"):
+    with pytest.raises(InputError, match="written as fubuki-manifest/0, this is fubuki-manifest/3"):
         manifest.read_manifest(tmp_path / "m.parquet")
 
 
@@ -217,7 +217,7 @@ def test_a_manifest_of_the_version_before_is_read(tmp_path: Path) -> None:
     rows = [row("a", tags=("x",), captions=(Caption("snow", "text"),))]
     manifest.write_manifest(path, Manifest(rows, []))
     older = parquet.read_table(path).drop_columns(["signals", "group", "headers", "gone"])
-    facts = json.dumps({"version": "fubuki-manifest/1", "steps": []})
+    facts = json.dumps({"version": "fubuki-manifest/2", "steps": []})
     parquet.write_table(older.replace_schema_metadata({"fubuki": facts}), path)
     assert manifest.read_manifest(path).samples == rows
 

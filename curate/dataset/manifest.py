@@ -13,8 +13,9 @@ from curate.dataset.sample import Sample, arrow_schema, from_record, to_record
 from curate.errors import InputError
 from curate.system.files import atomic_write
 
-MANIFEST_VERSION = "fubuki-manifest/2"
-OLDER_VERSION = "fubuki-manifest/1"  # lacked fields; they are read as not known
+MANIFEST_VERSION = "fubuki-manifest/3"
+# they lacked fields; these are read as not known
+OLDER_VERSIONS = ("fubuki-manifest/1", "fubuki-manifest/2")
 FETCH_PREFIX = "fetch"  # how the names of those steps begin that bring new rows
 
 
@@ -45,7 +46,7 @@ def read_manifest(path: Path) -> Manifest:
         raise InputError(path, problem, fix=fix) from None
     history = json.loads((table.schema.metadata or {}).get(b"fubuki", b"{}"))
     schema, version = arrow_schema(), history.get("version")
-    older = version == OLDER_VERSION and set(table.schema.names) <= set(schema.names)
+    older = version in OLDER_VERSIONS and set(table.schema.names) <= set(schema.names)
     if not older and (version != MANIFEST_VERSION or not table.schema.equals(schema)):
         was = history.get("version", "something else")
         problem = f"written as {was}, this is {MANIFEST_VERSION}"

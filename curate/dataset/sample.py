@@ -54,6 +54,15 @@ class Signal:
 
 
 @dataclass(frozen=True, slots=True)
+class Likeness:
+    """What image of its group an image is most like, and how."""
+
+    key: str  # of that image
+    kind: str  # "same", "recompressed", "recoloured", "cropped", "bordered", "turned", …
+    score: float  # from 0 to 1: that of the comparison which found it
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One image. A new fact is a new field, with its unit in the comment."""
 
@@ -105,11 +114,25 @@ class Sample:
     format: str | None = None  # "JPEG", "PNG" or "WEBP", by content
     width: int | None = None  # pixels, after EXIF orientation
     height: int | None = None  # pixels, after EXIF orientation
-    pixel_sha256: str | None = None  # of size and decoded RGBA pixels
+    inspected_by: str | None = None  # version of the inspection that filled in what comes next,
+    # from one decode and small pixels; None: not inspected
     phash: str | None = None  # 64-bit perceptual hash, 16 hexadecimal digits
     mirror_phash: str | None = None  # the same of the image mirrored left to right
     sharpness: float | None = None  # variance of the Laplacian of 8-bit luminance
-    group: str | None = None  # smallest key of its group of copies; None: it has none
+    alpha: float | None = None  # share of the pixels that are not opaque, 0 to 1
+    flat: bool | None = None  # whether it is of one colour
+    border: float | None = None  # share of its area that is a plain border, 0 to 1
+    quality: int | None = None  # of a JPEG, 1 to 100, by its quantisation tables; else None
+    # of whole pixels, worked out only where another image looks alike
+    pixel_sha256: str | None = None  # of size and decoded RGBA pixels
+    resolved: float | None = None  # how much of its size is detail, 0 to 1; an enlarged image: less
+    noise: float | None = None  # spread of its noise, 8-bit levels
+    # its kin
+    group: str | None = None  # smallest key of its group of copies and images made of one another;
+    # None: it has none
+    likeness: Likeness | None = None  # to another image of its group; None: it has no group
+    scene: str | None = None  # smallest key of the images that show what it shows, as an image
+    # encoder has it; None: none, or not asked
     # words
     captions: tuple[Caption, ...] = ()
     # out of the dataset: None while in use, else REASON[:DETAIL]
@@ -231,4 +254,5 @@ def from_record(record: Mapping[str, Any]) -> Sample:
     for name in ("train", "share_dataset", "share_model"):
         value = record.get(name)
         changed[name] = value and Verdict(value["decision"], tuple(value["reasons"] or ()))
+    changed["likeness"] = (like := record.get("likeness")) and Likeness(**like)
     return Sample(**changed)
