@@ -1,14 +1,79 @@
-"""Where tables run: Daft data frames, on this machine or on a Ray cluster."""
+"""Where jobs and tables run: in processes of this machine, or on a Ray cluster."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from curate.dataset.sample import Sample, arrow_schema, from_record, to_record
+from curate.system import sandbox
+from curate.system.sandbox import Job, JobResult, WorkerFailure
 
 if TYPE_CHECKING:
     import daft
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Where jobs run."""
+
+    name: Literal["local", "ray"] = "local"
+    ray_address: str | None = None  # of a running cluster, "auto" or "HOST:PORT"; None: one is
+    # started on this machine for as long as the command runs
+
+
+LOCAL = Engine()  # the processes of this machine
+
+
+@overload
+def run_jobs(
+    function: str,
+    jobs: Iterable[Job],
+    *,
+    processes: int | None = None,
+    ordered: Literal[True] = True,
+    engine: Engine = LOCAL,
+) -> Iterator[JobResult | WorkerFailure]: ...
+
+
+@overload
+def run_jobs(
+    function: str,
+    jobs: Iterable[Job],
+    *,
+    processes: int | None = None,
+    ordered: Literal[False],
+    engine: Engine = LOCAL,
+) -> Iterator[tuple[int, JobResult | WorkerFailure]]: ...
+
+
+def run_jobs(
+    function: str,
+    jobs: Iterable[Job],
+    *,
+    processes: int | None = None,
+    ordered: bool = True,
+    engine: Engine = LOCAL,
+) -> Iterator[Any]:
+    """Yield what `function(**job)` answers for each job, as `sandbox.run_jobs` does.
+
+    Args:
+        function: as in `sandbox.run_jobs`.
+        jobs: as in `sandbox.run_jobs`.
+        processes: workers at work side by side on each machine; its number of CPUs unless given.
+        ordered: yield answers in the order of the jobs; else (number of the job, answer) as they
+            come.
+        engine: where they run.
+
+    Raises:
+        InputError: the one that `function` raised.
+        RuntimeError: any other exception there, with its traceback.
+    """
+    if engine.name != "local":
+        raise NotImplementedError
+    answers = sandbox.run_jobs(function, jobs, processes=processes)
+    return answers if ordered else enumerate(answers)
+
 
 SAMPLE_COLUMNS = tuple(f.name for f in fields(Sample))
 
