@@ -8,33 +8,132 @@ import hashlib
 import io
 import re
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from curate.images.sniff import MAX_PIXELS, PILLOW_ERRORS, STORED_FORMATS, sniff_format
+from curate.images.sniff import (
+    MAX_PIXELS,
+    PILLOW_ERRORS,
+    STORED_FORMATS,
+    open_image,
+    size_refusal,
+    sniff_format,
+)
 from curate.system.sandbox import JobRefusedError
 
 if TYPE_CHECKING:
-    from PIL import Image, ImageCms
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image, ImageCms, ImageFile
 
 DECODING_ERRORS = (*PILLOW_ERRORS, Warning)  # warnings are raised as errors while decoding
+WHOLE_PIXELS = 2_000_000  # pixels; an image that has no more is decoded whole
 _TRANSPOSE = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # EXIF orientation -> Image.Transpose
+_PNG_EXIF = re.compile(rb"eXIf|Raw profile type exif|XML:com\.adobe\.xmp")
+# fmt: off
+_LUMA = (  # ITU-T T.81, table K.1: quantisation of luminance, row by row
+    16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55,
+    14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62,
+    18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92,
+    49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99,
+)
+# fmt: on
 
 
 class UndecodableError(JobRefusedError):
     """These bytes give no image; the text says why and is the same for the same bytes."""
 
 
-def decode_image(data: bytes) -> "Image.Image":
+def decode_image(data: bytes, *, at_least: int | None = None) -> "Image.Image":
     """The image in `data`, mode "RGB", or "RGBA" if any pixel is not opaque.
 
     EXIF orientation is applied; an embedded ICC profile is converted to sRGB (an unusable one is
     ignored, as browsers do); 16-bit grey is scaled to 8 bits. The result carries no metadata.
 
+    Args:
+        data: the file.
+        at_least: pixels. A JPEG of more than `WHOLE_PIXELS` may be decoded at a half, a quarter
+            or an eighth of its sides, as long as the shorter one keeps so many; None: whole.
+            What is scaled down from it to half of `at_least` looks the same, and costs less.
+            Where even the whole has more than `MAX_PIXELS`, a JPEG is decoded at the largest of
+            these sizes that does not, whatever is asked for.
+
     Raises:
         UndecodableError: another format, too many pixels, animated, or broken.
     """
+    with _opened(data) as image:
+        # a JPEG may hold a preview
+        if image.format != "MPO" and getattr(image, "is_animated", False):
+            raise UndecodableError("animated")
+        factor = _scale_factor(image, at_least)
+        if factor > 1:
+            image.draft(None, (max(image.width // factor, 1), max(image.height // factor, 1)))
+        image.load()
+        result = to_upright_srgb(image, read_orientation(image))
+    result.info.clear()
+    return result
+
+
+def read_size(data: bytes) -> tuple[int, int]:
+    """Width and height of the whole image in `data`, upright, in pixels; only its header is read.
+
+    Raises:
+        UndecodableError: another format, too many pixels, or a broken header.
+    """
+    with _opened(data) as image:
+        # Pillow decodes a PNG in search of EXIF, which may follow the pixels
+        named = image.format != "PNG" or _PNG_EXIF.search(data)
+        turned = named and (read_orientation(image) or 1) >= 5
+        return (image.height, image.width) if turned else image.size
+
+
+def read_quality(data: bytes) -> int | None:
+    """Quality of a JPEG, 1 to 100, by its quantisation tables; None of what is no JPEG.
+
+    That whose tables, as the Independent JPEG Group's library scales them (jcparam.c), are
+    nearest in the mean ratio of their numbers: exact for files of that library and of others
+    that use its tables, a likeness for cameras and editors that have tables of their own.
+
+    Raises:
+        UndecodableError: another format, too many pixels, or a broken header.
+    """
+    import numpy as np
+
+    with _opened(data) as image:
+        tables: dict[int, list[int]] = getattr(image, "quantization", {})
+        luma = tables.get(image.layer[0][3]) if tables and hasattr(image, "layer") else None
+    if not luma:
+        return None
+    distance = np.abs(np.log(_luma_tables()) - np.log(np.maximum(luma, 1))).mean(axis=1)
+    return int(distance.argmin()) + 1
+
+
+@lru_cache(maxsize=1)
+def _luma_tables() -> "NDArray[np.float64]":
+    """The luma table of each quality from 1 to 100: jcparam.c, after ITU-T T.81, table K.1."""
+    import numpy as np
+
+    quality = np.arange(1, 101)
+    scale = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)[:, None]
+    return ((np.array(_LUMA) * scale + 50) // 100).clip(1, 255).astype(np.float64)
+
+
+def _scale_factor(image: "ImageFile.ImageFile", at_least: int | None) -> int:
+    """By what the sides of an open image are divided as it is decoded: 1, 2, 4 or 8."""
+    if image.format not in ("JPEG", "MPO"):
+        return 1
+    pixels, shorter = image.width * image.height, min(image.size)
+    asked = at_least is not None and pixels > WHOLE_PIXELS
+    allowed = [f for f in (8, 4, 2, 1) if asked and shorter // f >= max(at_least or 0, 1)]
+    needed = next(f for f in (1, 2, 4, 8) if pixels <= MAX_PIXELS * f * f)
+    return max(needed, allowed[0] if allowed else 1)
+
+
+@contextmanager
+def _opened(data: bytes) -> "Iterator[ImageFile.ImageFile]":
+    """The open image in `data`, small enough to be decoded; what Pillow raises is put in words."""
     from PIL import Image
 
     name = sniff_format(data[:32])
@@ -46,23 +145,16 @@ def decode_image(data: bytes) -> "Image.Image":
             # metadata may be broken where the pixels are whole
             warnings.filterwarnings("ignore", message=".*malformed MPO")
             warnings.filterwarnings("ignore", module="PIL.TiffImagePlugin")  # EXIF
-            with Image.open(io.BytesIO(data), formats=(name,)) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    size = f"{image.width} x {image.height}"
-                    raise UndecodableError(f"{size} is more than {MAX_PIXELS} pixels")
-                # a JPEG may hold a preview
-                if name != "JPEG" and getattr(image, "is_animated", False):
-                    raise UndecodableError("animated")
-                image.load()
-                result = to_upright_srgb(image, read_orientation(image))
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+            with open_image(data) as image:
+                if reason := size_refusal(image):
+                    raise UndecodableError(reason)
+                yield image
+    except Image.DecompressionBombError:
         raise UndecodableError(f"more than {MAX_PIXELS} pixels") from None
     except MemoryError:
         raise UndecodableError("needs too much memory") from None
     except DECODING_ERRORS as error:
         raise UndecodableError(error_text(error)) from None
-    result.info.clear()
-    return result
 
 
 def flatten(image: "Image.Image", background: str) -> "Image.Image":

@@ -1,12 +1,18 @@
-"""What a file is, told from its first bytes; nothing is decoded here."""
+"""What a file is, told from its header; no pixel is decoded here."""
 
 import io
 import struct
 import warnings
 import zlib
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL import ImageFile
 
 MAX_FILE_BYTES = 300_000_000  # bytes of a file; what is larger is not read
-MAX_PIXELS = 50_000_000  # pixels; larger images are refused before decoding
+MAX_PIXELS = 50_000_000  # pixels; what gives more, however it is decoded, is refused before
+MAX_STORED_PIXELS = 400_000_000  # pixels of a JPEG, which can be decoded at an eighth of its sides
 STORED_FORMATS = ("JPEG", "PNG", "WEBP")  # the formats we store
 # What Pillow raises on broken files; a name that is missing here stops the run with a traceback.
 PILLOW_ERRORS = (
@@ -61,6 +67,36 @@ def head_refusal(head: bytes, size: int) -> str | None:
     return None if name in STORED_FORMATS else f"not-an-image:{name}"
 
 
+def open_image(data: bytes) -> "ImageFile.ImageFile":
+    """The image of a stored format in `data`, its header read and no pixel, whatever its size.
+
+    `PIL.Image.open` would refuse by size, too, and by other caps than `size_refusal`.
+
+    Raises:
+        OSError: it cannot be identified; and what else `PILLOW_ERRORS` names.
+    """
+    from PIL import Image
+
+    Image.init()  # fills the table of formats
+    opens, accepts = Image.OPEN[sniff_format(data[:32])]
+    with suppress(SyntaxError, IndexError, TypeError, struct.error):  # as Image.open does
+        if accepts is None or accepts(data[:16]):
+            return opens(io.BytesIO(data), "")
+    raise OSError("cannot identify image file")
+
+
+def size_refusal(image: "ImageFile.ImageFile") -> str | None:
+    """Why an image is too large for `decode.decode_image`, told by its header; None if it is not.
+
+    A JPEG may have `MAX_STORED_PIXELS`, since it can be decoded at a half, a quarter or an eighth
+    of its sides; any other image `MAX_PIXELS`.
+    """
+    most = MAX_STORED_PIXELS if image.format in ("JPEG", "MPO") else MAX_PIXELS
+    if image.width * image.height <= most:
+        return None
+    return f"{image.width} x {image.height} is more than {most} pixels"
+
+
 def refusal_reason(data: bytes) -> str | None:
     """Why these bytes are not stored as an image, as a `dropped` reason; None if they are.
 
@@ -70,19 +106,16 @@ def refusal_reason(data: bytes) -> str | None:
 
     if reason := head_refusal(data[:32], len(data)):
         return reason
-    name = sniff_format(data[:32])
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # our own cap decides, not Pillow's warning
-            with Image.open(io.BytesIO(data), formats=(name,)) as image:
-                width, height = image.size
+            warnings.simplefilter("ignore")
+            with open_image(data) as image:
+                reason = size_refusal(image)
     except Image.DecompressionBombError:
-        width, height = 2 * MAX_PIXELS, 1
+        reason = f"more than {MAX_PIXELS} pixels"
     except PILLOW_ERRORS:
-        return f"not-an-image:{name} with an unreadable header"
-    if width * height > MAX_PIXELS:
-        return f"too-large:{width} x {height} pixels"
-    return None
+        return f"not-an-image:{sniff_format(data[:32])} with an unreadable header"
+    return f"too-large:{reason}" if reason else None
 
 
 def _is_text(head: bytes) -> bool:

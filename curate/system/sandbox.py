@@ -22,7 +22,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal, overload
 
 from curate.errors import InputError
 
@@ -41,8 +41,35 @@ class WorkerFailure:
     reason: str  # "took more than 60 s", "decoder died (SIGSEGV)"
 
 
+Answer = JobResult | WorkerFailure
+
+
 class JobRefusedError(Exception):
     """A job's own word that it cannot be done; it is answered by a `WorkerFailure`."""
+
+
+@overload
+def run_jobs(
+    function: str,
+    jobs: Iterable[Job],
+    *,
+    processes: int | None = None,
+    memory: int = MEMORY_LIMIT,
+    seconds: int = CPU_SECONDS,
+    ordered: Literal[True] = True,
+) -> Iterator[Answer]: ...
+
+
+@overload
+def run_jobs(
+    function: str,
+    jobs: Iterable[Job],
+    *,
+    processes: int | None = None,
+    memory: int = MEMORY_LIMIT,
+    seconds: int = CPU_SECONDS,
+    ordered: Literal[False],
+) -> Iterator[tuple[int, Answer]]: ...
 
 
 def run_jobs(
@@ -52,8 +79,11 @@ def run_jobs(
     processes: int | None = None,
     memory: int = MEMORY_LIMIT,
     seconds: int = CPU_SECONDS,
-) -> Iterator[JobResult | WorkerFailure]:
+    ordered: bool = True,
+) -> Iterator[Answer] | Iterator[tuple[int, Answer]]:
     """Yield what `function(**job)` answers for each job, in the order of the jobs.
+
+    A few jobs a worker are taken ahead of what is asked for, so `jobs` may be endless.
 
     Args:
         function: "package.module:name" of a function from keyword arguments (plain values)
@@ -62,35 +92,54 @@ def run_jobs(
         processes: workers at work side by side; the number of CPUs unless given.
         memory: bytes a worker may map beyond what it starts with.
         seconds: CPU seconds a job may take.
+        ordered: False yields (number of the job from 0, answer) as they come, so that a slow job
+            holds up no other than its worker.
 
     Raises:
         InputError: the one that `function` raised.
         RuntimeError: any other exception there, with its traceback.
     """
     count = processes or os.cpu_count() or 1
-    idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
-    waiting: deque[Future[JobResult | WorkerFailure]] = deque()
+    answers = _run_jobs(count, (function, memory, seconds), jobs, ordered)
+    return (answer for _, answer in answers) if ordered else answers
 
-    def run_job(job: Job) -> JobResult | WorkerFailure:
+
+def _run_jobs(
+    count: int, arguments: tuple[str, int, int], jobs: Iterable[Job], ordered: bool
+) -> Iterator[tuple[int, Answer]]:
+    idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+    waiting: deque[Future[tuple[int, Answer]]] = deque()  # in the order they are asked for
+    done: queue.SimpleQueue[Future[tuple[int, Answer]]] = queue.SimpleQueue()
+
+    def run_job(number: int, job: Job) -> tuple[int, Answer]:
         worker = idle.get()
         try:
-            return worker.run_job(job, seconds)
+            return number, worker.run_job(job, arguments[2])
         finally:
             idle.put(worker)
 
+    def next_answer() -> tuple[int, Answer]:
+        future = waiting.popleft() if ordered else done.get()
+        if not ordered:
+            waiting.remove(future)
+        return future.result()
+
     with ExitStack() as stack:
         for _ in range(count):
-            worker = _Worker((function, memory, seconds))
+            worker = _Worker(arguments)
             stack.callback(worker.stop)
             idle.put(worker)
         pool = stack.enter_context(ThreadPoolExecutor(count))
         stack.callback(lambda: [future.cancel() for future in waiting])
-        for job in jobs:
-            waiting.append(pool.submit(run_job, job))
+        for number, job in enumerate(jobs):
+            future = pool.submit(run_job, number, job)
+            waiting.append(future)
+            if not ordered:
+                future.add_done_callback(done.put)
             if len(waiting) >= 4 * count:
-                yield waiting.popleft().result()
+                yield next_answer()
         while waiting:
-            yield waiting.popleft().result()
+            yield next_answer()
 
 
 @dataclass(eq=False)
@@ -100,7 +149,7 @@ class _Worker:
     _arguments: tuple[str, int, int]  # of `serve`
     _process: subprocess.Popen[bytes] | None = None
 
-    def run_job(self, job: Job, seconds: int) -> JobResult | WorkerFailure:
+    def run_job(self, job: Job, seconds: int) -> Answer:
         process = self._process or self._start()
         assert process.stdin and process.stdout
         longest, started = WALL_CLOCK_FACTOR * seconds, time.monotonic()
