@@ -86,7 +86,8 @@ def test_the_index_counts_shards_words_and_licences(tmp_path: Path) -> None:
     (shard,) = index.shards
     file = dataset.shards / "train-000000.tar"
     assert shard == Shard(
-        file.name, hashlib.sha256(file.read_bytes()).hexdigest(), 3, file.stat().st_size
+        *(file.name, hashlib.sha256(file.read_bytes()).hexdigest(), 3, file.stat().st_size),
+        *("train", {"CC0-1.0": 3}),
     )
     assert index.to_json() == (dataset.shards / "index.json").read_bytes()
 
@@ -426,11 +427,11 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a changed bit": (lambda s: flip(s / "train-000001.tar"), "000001.tar: broken shard"),
     "another version": (
         lambda s: rewrite_index(s, lambda i: i.update(version="fubuki-shards/9")),
-        "shards of version 'fubuki-shards/9', this reads 'fubuki-shards/3'",
+        "shards of version 'fubuki-shards/9', this reads 'fubuki-shards/4'",
     ),
     "the version whose words had no digits": (
         lambda s: rewrite_index(s, lambda i: i.update(version="fubuki-shards/1")),
-        "'fubuki-shards/1', this reads 'fubuki-shards/3': pack them again",
+        "'fubuki-shards/1', this reads 'fubuki-shards/4': pack them again",
     ),
     "no JSON": (lambda s: (s / "index.json").write_text("{"), "not a readable index"),
     "a list": (lambda s: (s / "index.json").write_text("[]"), "not a readable index"),

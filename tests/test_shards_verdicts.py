@@ -483,7 +483,7 @@ def test_the_version_before_is_read_and_judged_by_its_records(tmp_path: Path) ->
     pack(dataset)
 
     def older(record: dict[str, Any]) -> None:
-        del record["credits"], record["group"]
+        del record["credits"], record["group"], record["weight"]
 
     edit_record(dataset.shards / "train-000000.tar", older)
     index_again(dataset.shards)
@@ -496,7 +496,7 @@ def test_the_version_before_is_read_and_judged_by_its_records(tmp_path: Path) ->
     change_rows(dataset, {"train": HOLD})
     assert "1 of 2 samples are stale (hold 1)" in refused(dataset.root)
     pack(dataset)
-    assert read_index(dataset.root).version == "fubuki-shards/3"
+    assert read_index(dataset.root).version == "fubuki-shards/4"
 
 
 # evidence

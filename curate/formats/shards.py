@@ -1,7 +1,8 @@
 """The contract with `train`: what a folder of shards looks like, and how to read it.
 
-A folder of shards holds `train-000000.tar`, `train-000001.tar`, … and `index.json`. The index is
-the truth: a tar that it does not list is not part of the data. But what may be trained on is said
+A folder of shards holds tars, such as `train-000000.tar` and `held_out-000000.tar`, and
+`index.json`. The index is the truth: a tar that it does not list is not part of the data. Which
+numbers there are is of no meaning. But what may be trained on is said
 by each sample's own record: one that says anything but `train: allow` is given to nobody. Whether
 the verdicts still stand in the dataset is asked of `formats.verdicts`. Each tar is in WebDataset
 form, three members a sample, one after the other, sorted by name:
@@ -26,10 +27,12 @@ from typing import Any, TypedDict
 
 from curate.errors import InputError
 
-SHARDS_VERSION = "fubuki-shards/3"
-OLDER_VERSION = "fubuki-shards/2"  # lacked copies and their credits, and the digest of verdicts; is
-# read. Before it, words were runs of letters, so that 3D and 1girl were none; is not read
-READABLE_VERSIONS = (SHARDS_VERSION, OLDER_VERSION)
+SHARDS_VERSION = "fubuki-shards/4"
+UNSPLIT_VERSION = "fubuki-shards/3"  # lacked the split and the licences of each shard, and weights
+OLDER_VERSION = "fubuki-shards/2"  # lacked copies, their credits and the digest of verdicts, too.
+# Before it, words were runs of letters, so that 3D and 1girl were none; is not read
+READABLE_VERSIONS = (SHARDS_VERSION, UNSPLIT_VERSION, OLDER_VERSION)
+HELD_OUT = "held_out"  # split of the shards that nobody trains on
 INDEX_NAME = "index.json"
 CACHE = ".cache"  # folder beside the tars for what is worked out from them
 ALLOW = "allow"  # the one decision on which an image is packed, and read
@@ -88,7 +91,7 @@ class Record(TypedDict):
     original_height: int
     modified: list[str]  # what packing changed, e.g. ["resized", "re-encoded"]; never empty
     sha256: str  # of the bytes as received
-    pixel_sha256: str  # of the pixels as received
+    pixel_sha256: str | None  # of the pixels as received; None where no other image looks alike
     source: str
     page_url: str | None
     image_url: str | None
@@ -103,6 +106,7 @@ class Record(TypedDict):
     share_dataset: VerdictRecord | None
     share_model: VerdictRecord | None
     group: str | None  # smallest key of its group of copies; None: it has none
+    weight: float  # 1 / packed images of its group, over all shards; absent before version 4
     credits: list[CreditRecord]  # its own, then those of its copies by key; absent in version 2
 
 
@@ -114,6 +118,9 @@ class Shard:
     sha256: str  # of the whole file
     samples: int
     bytes: int  # size of the file
+    split: str = "train"  # the index's own, or HELD_OUT
+    licences: Mapping[str, int] = field(default_factory=dict, hash=False)  # licence id -> images
+    # of it here, not those of copies; empty before version 4
 
 
 @dataclass(frozen=True)
@@ -122,7 +129,7 @@ class ShardIndex:
 
     size: int  # pixels; the shorter side of a packed image is at most this
     format: str  # one of IMAGE_FORMATS
-    split: str  # first part of the shards' names
+    split: str  # of all shards that are not held out; first part of their names
     samples: int
     shards: tuple[Shard, ...]
     words: Mapping[str, int]  # word as `text.tokens` cuts it -> images with a caption of it
@@ -137,6 +144,11 @@ class ShardIndex:
         """The bytes of `index.json`; equal indexes give equal bytes."""
         values = {k: v for k, v in asdict(self).items() if k != "root"}
         return json.dumps(values, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+
+
+def hash_share(name: str) -> float:
+    """Where a name falls in [0, 1): what is below a share is chosen, whatever else there is."""
+    return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 2**32
 
 
 def shard_name(split: str, number: int) -> str:
@@ -187,9 +199,32 @@ def pack_command(folder: Path, **changed: object) -> str:
     words = ["curate", "pack", "--data", str(dataset_of(folder))]
     with suppress(OSError, ValueError, LookupError, TypeError):
         settings = json.loads((folder / INDEX_NAME).read_bytes())["settings"] | changed
-        for name in ("size", "format", "background"):
-            words += [f"--{name}", str(settings[name])]
+        for option, value in options_of(settings).items():
+            if option in _ALWAYS_NAMED or value != PACK_OPTIONS[option]:
+                words += [option, str(value)]
     return shlex.join(words)
+
+
+PACK_OPTIONS: Mapping[str, object] = {  # of `curate pack`, with what each is when it is not typed
+    "--size": 512,
+    "--format": "jpg",
+    "--background": "white",
+    "--shard-size": 256.0,
+    "--held-out": 0.0,
+    "--split": "train",
+}
+_ALWAYS_NAMED = ("--size", "--format", "--background")
+
+
+def options_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The `settings` of an index as options of `curate pack`; those that an older one lacks, not.
+
+    Raises:
+        KeyError: it lacks what every index has.
+    """
+    found = {option: settings[option.removeprefix("--")] for option in _ALWAYS_NAMED}
+    newer = ("--shard-size", "shard_megabytes"), ("--held-out", HELD_OUT), ("--split", "split")
+    return found | {option: settings[name] for option, name in newer if name in settings}
 
 
 def read_index(path: Path) -> ShardIndex:
@@ -222,23 +257,28 @@ def _parse_index(path: Path) -> ShardIndex:
     if version == OLDER_VERSION:
         values = {"policy": None, "verdicts": None} | values
     try:
-        shards = tuple(Shard(**s) for s in values["shards"])
+        lacking = {} if version == SHARDS_VERSION else {"split": values["split"]}
+        shards = tuple(Shard(**s | lacking) for s in values["shards"])
         return ShardIndex(**{n: values[n] for n in names} | {"shards": shards, "root": path.parent})
     except (KeyError, TypeError) as error:
         raise shard_error(path, f"not an index of ours ({error})") from None
 
 
-def iterate_samples(path: Path) -> Iterator[tuple[str, bytes, Record]]:
+def iterate_samples(path: Path, *, split: str | None = None) -> Iterator[tuple[str, bytes, Record]]:
     """Yield (key, bytes of the image, record) of every sample, in the order they are stored.
 
     Each shard is checked against its SHA-256 before its first sample is given out.
+
+    Args:
+        path: as `find_shards` takes it.
+        split: only shards of this split; None: all.
 
     Raises:
         InputError: as `read_index`; a shard is not what its index says; or the record of a sample
             says anything but `train: allow`.
     """
     index = read_index(path)
-    for shard in index.shards:
+    for shard in (s for s in index.shards if split in (None, s.split)):
         file = index.root / shard.name
         try:
             with file.open("rb") as stream:

@@ -118,13 +118,16 @@ def pack(
         left_out, keys = Counter(reasons.values()), set()
         if not chosen:
             raise _nothing_to_pack(dataset, left_out, _withdraw_stale(dataset.shards, stale))
+        kin = {key: min((key, *standings[key].copies)) for key in (s.key for s in chosen)}
+        related = Counter(kin.values())
         with ShardWriter(dataset.shards, split, shard_size) as writer:
             for sample, answer in _render_all(dataset.store, chosen, settings, progress):
                 if isinstance(answer, str):
                     left_out[answer] += 1
                     continue
                 standing = standings[sample.key]
-                writer.add(sample, standing, [by_key[key] for key in standing.copies], answer)
+                rows = [by_key[key] for key in standing.copies]
+                writer.add(sample, standing, rows, answer, 1 / related[kin[sample.key]])
                 keys.add(sample.key)
             if not writer.samples:
                 raise _nothing_to_pack(dataset, left_out, _withdraw_stale(dataset.shards, stale))
@@ -139,7 +142,7 @@ def pack(
 def _require_compared(dataset: Dataset, samples: Sequence[Sample]) -> None:
     """Refuse to pack while an image may be an unknown copy of one of which less is allowed."""
     there = [s for s in samples if s.sha256 and s.drop_reason in ("", DUPLICATE)]
-    unknown = sum(s.pixel_sha256 is None for s in there)
+    unknown = sum(s.inspected_by is None and s.pixel_sha256 is None for s in there)
     decided = [(s.train, s.share_dataset, s.share_model) for s in there]
     kinds = {tuple(v and v.decision for v in verdicts) for verdicts in decided}
     if unknown and (len(kinds) > 1 or any(s.drop_reason == "removed" for s in samples)):

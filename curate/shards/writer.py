@@ -35,6 +35,7 @@ class ShardWriter:
         self.samples = 0
         self.shards: list[Shard] = []
         self.licences: Counter[str] = Counter()
+        self.before: Counter[str] = Counter()  # licences of the shards that are finished
         self.policies: set[str | None] = set()
         self.standings: list[Standing] = []
         self.images_of: defaultdict[str, set[str]] = defaultdict(set)  # word -> pixel hashes
@@ -55,6 +56,7 @@ class ShardWriter:
         standing: Standing,
         copies: Sequence[Sample],
         answer: tuple[Mapping[str, Any], bytes],
+        weight: float = 1.0,
     ) -> None:
         """Append a sample to the shard in the making.
 
@@ -63,12 +65,13 @@ class ShardWriter:
             standing: what holds of it.
             copies: the rows of its copies, whose credits it carries.
             answer: the facts of its pixels as packed, and its bytes as packed.
+            weight: 1 / packed images of its group.
         """
         from webdataset.writer import TarWriter
 
         facts, image = answer
         credits = [credit_of(row) for row in (sample, *copies)]
-        values = {**asdict(sample), **facts, "credits": credits}
+        values = {**asdict(sample), **facts, "credits": credits, "weight": weight}
         captions = values["captions"] = [c for c in values["captions"] if c["text"].strip()]
         record = {name: values[name] for name in Record.__annotations__}
         members = {
@@ -128,7 +131,9 @@ class ShardWriter:
             os.fsync(self.file.fileno())
             self.file.close()
             sha256, size = file_sha256(part), part.stat().st_size
-        self.shards.append(Shard(name, sha256, self.samples - self.started, size))
+        here, self.before = dict(self.licences - self.before), self.licences.copy()
+        shard = Shard(name, sha256, self.samples - self.started, size, self.split, here)
+        self.shards.append(shard)
         self.tar, self.file, self.started, self.filled = None, None, self.samples, 0
 
 
