@@ -418,7 +418,7 @@ def test_a_naive_reader_sees_what_was_meant_and_nothing_else_is_in_the_file(
 ) -> None:
     data, suffix, kept = FILES[name]
     store = Store(tmp_path)
-    facts, written = render_original(str(tmp_path), store.put(data), None, ANY_SIZE, "white")
+    facts, written = render_original(str(tmp_path), store.put(data), ANY_SIZE, "white")
     meant = flatten(decode_image(data), "white")
     assert facts["format"] == suffix and (facts["width"], facts["height"]) == meant.size
     with Image.open(io.BytesIO(written)) as image:
@@ -431,7 +431,7 @@ def test_a_naive_reader_sees_what_was_meant_and_nothing_else_is_in_the_file(
     else:
         difference = np.abs(np.asarray(seen, int) - np.asarray(meant, int))
         assert difference.mean() < (4 if suffix == "jpg" else 1e-9)
-    _, twice = render_original(str(tmp_path), store.put(written), None, ANY_SIZE, "white")
+    _, twice = render_original(str(tmp_path), store.put(written), ANY_SIZE, "white")
     assert twice == written or suffix == "jpg"
 
 

@@ -16,7 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import settings as examples
@@ -35,7 +34,7 @@ from curate.formats.shards import (
     iterate_samples,
     read_index,
 )
-from curate.shards.pack import pack, reason_not_packed, render_image, scale_down
+from curate.shards.pack import pack, reason_not_packed
 from curate.text import tokens
 from tests.packable import dataset_of, noise
 from tests.pictures import encoded
@@ -177,37 +176,6 @@ def test_only_what_a_policy_allows_is_packed(
 
 
 # the pixels
-
-
-@given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 90))
-@examples(max_examples=60)
-def test_the_shorter_side_is_at_most_the_size_and_nothing_grows(
-    width: int, height: int, size: int
-) -> None:
-    small = scale_down(Image.new("RGB", (width, height)), size)
-    assert min(small.size) == min(size, width, height)
-    assert small.width <= width and small.height <= height
-    assert (
-        abs(small.width / small.height - width / height) <= max(small.size) / min(small.size) ** 2
-    )
-
-
-def test_transparency_is_composed_and_said() -> None:
-    clear = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
-    facts, data = render_image(clear, size=8, format="png", background="#ff0000")
-    assert image_of(data).getpixel((0, 0)) == (255, 0, 0)
-    assert facts["modified"][0] == "composed on #ff0000"
-
-
-@pytest.mark.parametrize("form", IMAGE_FORMATS)
-def test_each_format_keeps_the_colours_and_no_metadata(form: str) -> None:
-    image = noise(1)
-    _, data = render_image(image, size=512, format=form, background="white")
-    seen = image_of(data)
-    assert seen.format == {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}[form]
-    assert not {"exif", "icc_profile", "xmp", "comment"} & set(seen.info)
-    drift = np.abs(np.asarray(seen.convert("RGB")).astype(int) - np.asarray(image)).mean()
-    assert drift < (4 if form == "jpg" else 1e-9)
 
 
 def test_metadata_of_the_original_is_not_packed(tmp_path: Path) -> None:

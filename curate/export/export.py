@@ -196,7 +196,7 @@ def _render_all(
     """Each key with the facts and bytes of its image, or with why there are none."""
     size = settings.size or ANY_SIZE
     shared = {"root": str(dataset.store.root), "size": size, "background": settings.background}
-    jobs = ({**shared, "sha256": s.sha256, "known": s.pixel_sha256} for s in samples)
+    jobs = ({**shared, "sha256": s.sha256} for s in samples)
     answers = sandbox.run_jobs("curate.export.images:render_original", jobs)
     both = zip(samples, answers, strict=True)
     for sample, answer in track(both, len(samples), "images", progress):

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from curate.dataset.folder import Store
 from curate.images.decode import DECODING_ERRORS, decode_image
+from curate.images.render import render_image
 from curate.images.sniff import sniff_format
-from curate.shards.pack import render_image
 from curate.system import sandbox
 
 SUFFIXES = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
@@ -25,10 +25,8 @@ _PNG_KEPT = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _WEBP_KEPT = (b"VP8 ", b"VP8L")
 
 
-def render_original(
-    root: str, sha256: str, known: str | None, size: int, background: str
-) -> sandbox.JobResult:
-    """Render a stored image, `known` being its pixel hash if measured; for `sandbox.run_jobs`.
+def render_original(root: str, sha256: str, size: int, background: str) -> sandbox.JobResult:
+    """Render the image with this hash in the store at `root`; for `sandbox.run_jobs`.
 
     Returns:
         ({"refused": REASON}, nothing), or its facts (`width`, `height`, `format`, the suffix of its
@@ -44,10 +42,7 @@ def render_original(
             facts = {"width": image.width, "height": image.height, "format": SUFFIXES[name]}
             return {**facts, "modified": changed}, plain
     form = "jpg" if name == "JPEG" else "png"
-    try:
-        return render_image(image, size=size, format=form, background=background, known=known)
-    except (OSError, ValueError):  # JPEG ends at 65,535 pixels a side
-        return {"refused": f"not-encodable:{form}"}, b""
+    return render_image(image, size=size, format=form, background=background, original=image.size)
 
 
 def strip_metadata(data: bytes, name: str) -> bytes | None:

@@ -1,12 +1,11 @@
 """Write what may be trained on as WebDataset tars: the same rows and settings, the same bytes."""
 
-import io
 import re
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from curate.dataset.folder import MANIFEST_NAME, Dataset, Store, command_line
 from curate.dataset.manifest import FETCH_PREFIX, read_history
@@ -22,20 +21,11 @@ from curate.formats.verdicts import (
     is_indexed,
     verdicts_of,
 )
-from curate.images.decode import decode_image, flatten, pixel_sha256
 from curate.shards.writer import ShardWriter, publish_shards, withdraw_shards
 from curate.system import sandbox
 from curate.system.progress import SILENT, Progress, track
 
-if TYPE_CHECKING:
-    from PIL import Image
-
 SHARD_BYTES = 256 << 20  # bytes of members after which a new shard is begun
-ENCODINGS: dict[str, tuple[str, dict[str, Any], str]] = {
-    "jpg": ("JPEG", {"quality": 95, "subsampling": 0, "optimize": True}, "JPEG, quality 95"),
-    "png": ("PNG", {"compress_level": 6}, "PNG"),
-    "webp": ("WEBP", {"lossless": True, "quality": 50, "method": 4}, "lossless WebP"),
-}
 # what is wrong with the evidence of a row from an online source -> why it is left out
 EVIDENCE = {"missing": "no-evidence", "changed": "evidence-changed"}
 MAX_NAMED = 5  # withdrawn images that are named
@@ -328,60 +318,11 @@ def _render_all(
 ) -> Iterator[tuple[Sample, sandbox.JobResult | str]]:
     """Each sample with its facts and bytes as packed, or with why it cannot be."""
     shared = {"root": str(store.root), **settings}
-    jobs = [{**shared, "sha256": s.sha256, "known": s.pixel_sha256} for s in samples]
-    both = zip(samples, sandbox.run_jobs(f"{__name__}:render_stored", jobs), strict=True)
+    jobs = [{**shared, "sha256": s.sha256} for s in samples]
+    both = zip(samples, sandbox.run_jobs("curate.images.render:render_stored", jobs), strict=True)
     for sample, answer in track(both, len(samples), "images", progress):
         if isinstance(answer, sandbox.WorkerFailure):
             yield sample, "unreadable"
         else:
-            yield sample, answer[0].get("refused") or answer
-
-
-def render_stored(
-    root: str, sha256: str, known: str | None, size: int, format: str, background: str
-) -> sandbox.JobResult:
-    """Render a stored image, `known` being its pixel hash if measured; for `sandbox.run_jobs`.
-
-    Returns:
-        ({"refused": REASON}, nothing), or the facts that a record states of its pixels, and the
-        bytes to pack.
-    """
-    try:
-        image = decode_image(Store(Path(root)).get(sha256))
-        return render_image(image, known=known, size=size, format=format, background=background)
-    except (OSError, ValueError):  # WebP ends at 16,383 pixels a side, JPEG at 65,535
-        return {"refused": f"not-encodable:{format}"}, b""
-
-
-def render_image(
-    image: "Image.Image", *, size: int, format: str, background: str, known: str | None = None
-) -> sandbox.JobResult:
-    """A decoded image's facts and its bytes as packed, its shorter side at most `size` pixels."""
-    modified = []
-    facts: dict[str, Any] = {
-        "original_width": image.width,
-        "original_height": image.height,
-        "pixel_sha256": known or pixel_sha256(image),
-    }
-    if image.mode != "RGB":
-        modified.append(f"composed on {background}")
-    small = scale_down(flatten(image, background), size)
-    if small.size != image.size:
-        modified.append("resized")
-    name, options, words = ENCODINGS[format]
-    modified += ["upright, in sRGB, metadata removed", f"re-encoded as {words}"]
-    stream = io.BytesIO()
-    small.save(stream, name, **options)
-    facts |= {"width": small.width, "height": small.height, "modified": modified, "format": format}
-    return facts, stream.getvalue()
-
-
-def scale_down(image: "Image.Image", size: int) -> "Image.Image":
-    """`image` with a shorter side of `size` pixels (Lanczos); as it is if that would enlarge it."""
-    from PIL import Image
-
-    shorter = min(image.size)
-    if shorter <= size:
-        return image
-    width, height = (max(1, round(side * size / shorter)) for side in image.size)
-    return image.resize((width, height), Image.Resampling.LANCZOS)
+            facts = {**answer[0], "pixel_sha256": sample.pixel_sha256}
+            yield sample, facts.get("refused") or (facts, answer[1])

@@ -1,0 +1,79 @@
+"""A decoded image as it is packed: scaled down, on a plain background, without metadata."""
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curate.dataset.folder import Store
+from curate.images.decode import decode_image, flatten
+from curate.system import sandbox
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+# suffix -> Pillow's name of the format, its options, and what a record says of it
+ENCODINGS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "jpg": ("JPEG", {"quality": 95, "subsampling": 0, "optimize": True}, "JPEG, quality 95"),
+    "png": ("PNG", {"compress_level": 6}, "PNG"),
+    "webp": ("WEBP", {"lossless": True, "quality": 50, "method": 4}, "lossless WebP"),
+}
+
+
+def render_stored(
+    root: str, sha256: str, size: int, format: str, background: str
+) -> sandbox.JobResult:
+    """Render the image with this hash in the store at `root`; for `sandbox.run_jobs`.
+
+    Returns:
+        As `render_image`, or ({"refused": REASON}, nothing).
+    """
+    image = decode_image(Store(Path(root)).get(sha256))
+    settings: dict[str, Any] = {"size": size, "format": format, "background": background}
+    return render_image(image, **settings, original=image.size)
+
+
+def render_image(
+    image: "Image.Image", *, size: int, format: str, background: str, original: tuple[int, int]
+) -> sandbox.JobResult:
+    """A decoded image as it is packed, its shorter side at most `size` pixels.
+
+    Args:
+        image: as `decode_image` gives it; whole, or at least twice as large as what is asked for.
+        size: pixels of the shorter side; a smaller image stays as it is.
+        format: "jpg", "png" or "webp".
+        background: a colour name or #rrggbb, seen through what is not opaque.
+        original: width and height of the whole image, in pixels.
+
+    Returns:
+        The facts that a record states of it (`original_width`, `original_height`, `width`,
+        `height`, `modified`, `format`) and its bytes; or ({"refused": "not-encodable:FORMAT"},
+        nothing), since WebP ends at 16,383 pixels a side and JPEG at 65,535.
+    """
+    modified = [f"composed on {background}"] if image.mode != "RGB" else []
+    small = scale_down(flatten(image, background), size, original)
+    if small.size != original:
+        modified.append("resized")
+    name, options, words = ENCODINGS[format]
+    modified += ["upright, in sRGB, metadata removed", f"re-encoded as {words}"]
+    stream = io.BytesIO()
+    try:
+        small.save(stream, name, **options)
+    except (OSError, ValueError):
+        return {"refused": f"not-encodable:{format}"}, b""
+    sides = {"original_width": original[0], "original_height": original[1]}
+    sides |= {"width": small.width, "height": small.height}
+    return {**sides, "modified": modified, "format": format}, stream.getvalue()
+
+
+def scale_down(image: "Image.Image", size: int, original: tuple[int, int]) -> "Image.Image":
+    """`image` with a shorter side of `size` pixels (Lanczos), in the proportions of `original`.
+
+    It stays as it is where `original` is not larger than that.
+    """
+    from PIL import Image
+
+    shorter = min(original)
+    if shorter <= size:
+        return image
+    width, height = (max(1, round(side * size / shorter)) for side in original)
+    return image.resize((width, height), Image.Resampling.LANCZOS)
