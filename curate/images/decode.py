@@ -5,20 +5,21 @@ file may still make a decoder eat memory or time, or die.
 """
 
 import hashlib
-import io
 import re
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from curate.images.colour import UnknownColoursError, convert_to_srgb, read_cicp
 from curate.images.sniff import (
     MAX_PIXELS,
     PILLOW_ERRORS,
     STORED_FORMATS,
+    cost_refusal,
     open_image,
-    size_refusal,
     sniff_format,
 )
 from curate.system.sandbox import JobRefusedError
@@ -26,7 +27,7 @@ from curate.system.sandbox import JobRefusedError
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from PIL import Image, ImageCms, ImageFile
+    from PIL import Image, ImageFile
 
 DECODING_ERRORS = (*PILLOW_ERRORS, Warning)  # warnings are raised as errors while decoding
 WHOLE_PIXELS = 2_000_000  # pixels; an image that has no more is decoded whole
@@ -64,13 +65,14 @@ def decode_image(data: bytes, *, at_least: int | None = None) -> "Image.Image":
         UndecodableError: another format, too many pixels, animated, or broken.
     """
     with _opened(data) as image:
-        # a JPEG may hold a preview
-        if image.format != "MPO" and getattr(image, "is_animated", False):
+        if getattr(image, "is_animated", False):
             raise UndecodableError("animated")
         factor = _scale_factor(image, at_least)
         if factor > 1:
             image.draft(None, (max(image.width // factor, 1), max(image.height // factor, 1)))
         image.load()
+        if image.format == "PNG":
+            image.info["cicp"] = read_cicp(data)
         result = to_upright_srgb(image, read_orientation(image))
     result.info.clear()
     return result
@@ -122,7 +124,7 @@ def _luma_tables() -> "NDArray[np.float64]":
 
 def _scale_factor(image: "ImageFile.ImageFile", at_least: int | None) -> int:
     """By what the sides of an open image are divided as it is decoded: 1, 2, 4 or 8."""
-    if image.format not in ("JPEG", "MPO"):
+    if image.format != "JPEG":
         return 1
     pixels, shorter = image.width * image.height, min(image.size)
     asked = at_least is not None and pixels > WHOLE_PIXELS
@@ -142,11 +144,8 @@ def _opened(data: bytes) -> "Iterator[ImageFile.ImageFile]":
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            # metadata may be broken where the pixels are whole
-            warnings.filterwarnings("ignore", message=".*malformed MPO")
-            warnings.filterwarnings("ignore", module="PIL.TiffImagePlugin")  # EXIF
             with open_image(data) as image:
-                if reason := size_refusal(image):
+                if reason := cost_refusal(image, data):
                     raise UndecodableError(reason)
                 yield image
     except Image.DecompressionBombError:
@@ -184,10 +183,29 @@ def error_text(error: BaseException) -> str:
 
 
 def read_orientation(image: "Image.Image") -> int | None:
-    """Where the first row and column of an open image belong, as EXIF says: 1 to 8, or None."""
+    """Where the first row and column of an open image belong, as EXIF says: 1 to 8, or None.
+
+    Only the tag 0x0112 of the first directory is read (EXIF 2.32, 4.6.2 and 4.6.4): Pillow would
+    read whatever the others point at, which a hostile file makes gigabytes.
+    """
     with suppress(*DECODING_ERRORS):  # EXIF cannot be read; the pixels can
-        said = image.getexif().get(0x0112)
-        return said if isinstance(said, int) and said in _TRANSPOSE else None
+        if image.format == "PNG" and "exif" not in image.info:
+            image.load()  # it may follow the pixels
+        exif = image.info.get("exif")
+        if not exif and (text := image.info.get("Raw profile type exif")):  # of ImageMagick
+            exif = bytes.fromhex("".join(text.split("\n")[3:]))
+        return _find_orientation(exif.removeprefix(b"Exif\0\0")) if exif else None
+    return None
+
+
+def _find_orientation(exif: bytes) -> int | None:
+    order = {b"II": "<", b"MM": ">"}[exif[:2]]
+    (at,) = struct.unpack_from(order + "I", exif, 4)
+    (count,) = struct.unpack_from(order + "H", exif, at)
+    for n in range(count):
+        tag, kind, value = struct.unpack_from(order + "HH4xH", exif, at + 2 + 12 * n)
+        if tag == 0x0112:
+            return value if kind == 3 and value in _TRANSPOSE else None
     return None
 
 
@@ -202,7 +220,6 @@ def to_upright_srgb(image: "Image.Image", orientation: int | None) -> "Image.Ima
 
 def _to_srgb(image: "Image.Image") -> "Image.Image":
     """`image` in sRGB, mode "RGB", or "RGBA" where a pixel is not opaque."""
-    profile = image.info.get("icc_profile")
     if image.mode.startswith("I"):
         grey, alpha = _to_eight_bits(image)
     elif image.has_transparency_data:
@@ -213,7 +230,10 @@ def _to_srgb(image: "Image.Image") -> "Image.Image":
     else:
         as_is = image.mode in ("L", "RGB", "CMYK")
         grey, alpha = image if as_is else image.convert("L" if image.mode == "1" else "RGB"), None
-    result = _convert_profile(grey, profile)
+    try:
+        result = convert_to_srgb(grey, image.info)
+    except UnknownColoursError as error:
+        raise UndecodableError(str(error)) from None
     if alpha is not None and alpha.getextrema()[0] != 255:
         result.putalpha(alpha)
     return result
@@ -230,29 +250,3 @@ def _to_eight_bits(image: "Image.Image") -> "tuple[Image.Image, Image.Image | No
     if not isinstance(clear, int):
         return grey, None
     return grey, Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8))
-
-
-def _convert_profile(image: "Image.Image", profile: object) -> "Image.Image":
-    """`image` from the colours of its ICC profile to sRGB; without one it is taken as sRGB."""
-    from PIL import ImageCms
-
-    if isinstance(profile, bytes) and profile:
-        # it may be broken, or made for other channels than the image has
-        with suppress(ImageCms.PyCMSError, *DECODING_ERRORS):
-            transform = _profile_transform(profile, image.mode)
-            converted = None if transform is None else ImageCms.applyTransform(image, transform)
-            if converted is not None:
-                return converted
-    return image.convert("RGB")
-
-
-@lru_cache(maxsize=16)
-def _profile_transform(profile: bytes, mode: str) -> "ImageCms.ImageCmsTransform | None":
-    """From `profile` to sRGB; None where it is sRGB already and converting would only round."""
-    from PIL import ImageCms
-
-    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-    if ImageCms.getProfileDescription(source).startswith("sRGB"):
-        return None
-    target = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-    return ImageCms.buildTransform(source, target, mode, "RGB")

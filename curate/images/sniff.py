@@ -4,15 +4,21 @@ import io
 import struct
 import warnings
 import zlib
-from contextlib import suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from PIL import ImageFile
+    from PIL.JpegImagePlugin import JpegImageFile
 
 MAX_FILE_BYTES = 300_000_000  # bytes of a file; what is larger is not read
 MAX_PIXELS = 50_000_000  # pixels; what gives more, however it is decoded, is refused before
 MAX_STORED_PIXELS = 400_000_000  # pixels of a JPEG, which can be decoded at an eighth of its sides
+MAX_HELD_BYTES = (
+    1 << 30
+)  # of coefficients of a JPEG in several scans; a worker has half as much more
+MAX_PASSED_PIXELS = 10_000_000_000  # pixels times scans; 2 s of an ordinary core
+MAX_HEADER_BYTES = 32 << 20  # of a JPEG, before its first scan; Pillow is slow to read more
 STORED_FORMATS = ("JPEG", "PNG", "WEBP")  # the formats we store
 # What Pillow raises on broken files; a name that is missing here stops the run with a traceback.
 PILLOW_ERRORS = (
@@ -70,31 +76,59 @@ def head_refusal(head: bytes, size: int) -> str | None:
 def open_image(data: bytes) -> "ImageFile.ImageFile":
     """The image of a stored format in `data`, its header read and no pixel, whatever its size.
 
-    `PIL.Image.open` would refuse by size, too, and by other caps than `size_refusal`.
+    Of `PIL.Image.open` it lacks what a hostile header abuses, and what we have no use for: its
+    caps of pixels (see `cost_refusal`), EXIF, and the second picture of a JPEG.
 
     Raises:
         OSError: it cannot be identified; and what else `PILLOW_ERRORS` names.
     """
-    from PIL import Image
-
-    Image.init()  # fills the table of formats
-    opens, accepts = Image.OPEN[sniff_format(data[:32])]
-    with suppress(SyntaxError, IndexError, TypeError, struct.error):  # as Image.open does
-        if accepts is None or accepts(data[:16]):
-            return opens(io.BytesIO(data), "")
-    raise OSError("cannot identify image file")
+    try:
+        return _openers()[sniff_format(data[:32])](io.BytesIO(data), "")
+    except (SyntaxError, IndexError, TypeError, struct.error):  # the ones Image.open catches
+        raise OSError("cannot identify image file") from None
 
 
-def size_refusal(image: "ImageFile.ImageFile") -> str | None:
-    """Why an image is too large for `decode.decode_image`, told by its header; None if it is not.
+@lru_cache(maxsize=1)
+def _openers() -> "dict[str, type[ImageFile.ImageFile]]":
+    from PIL import JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+
+    class Jpeg(JpegImagePlugin.JpegImageFile):
+        def _read_dpi_from_exif(self) -> None:
+            """Every tag would be read for the sake of one; a few hundred KB make gigabytes."""
+
+    return {"JPEG": Jpeg, "PNG": PngImagePlugin.PngImageFile, "WEBP": WebPImagePlugin.WebPImageFile}
+
+
+def cost_refusal(image: "ImageFile.ImageFile", data: bytes) -> str | None:
+    """Why an image asks too much of `decode.decode_image`, told by its header; None if it does not.
 
     A JPEG may have `MAX_STORED_PIXELS`, since it can be decoded at a half, a quarter or an eighth
-    of its sides; any other image `MAX_PIXELS`.
+    of its sides. If it comes in several scans (a progressive one does) all its coefficients are
+    held at once, and every scan is a pass over all pixels.
     """
-    most = MAX_STORED_PIXELS if image.format in ("JPEG", "MPO") else MAX_PIXELS
-    if image.width * image.height <= most:
-        return None
-    return f"{image.width} x {image.height} is more than {most} pixels"
+    from PIL.JpegImagePlugin import JpegImageFile
+
+    size, pixels = f"{image.width} x {image.height}", image.width * image.height
+    most = MAX_STORED_PIXELS if isinstance(image, JpegImageFile) else MAX_PIXELS
+    if pixels > most:
+        return f"{size} is more than {most} pixels"
+    if isinstance(image, JpegImageFile) and image.tile and not _is_in_one_scan(image, data):
+        held = 2 * pixels * sum(v * h for _, v, h, _ in image.layer)
+        held //= max(v for _, v, _, _ in image.layer) * max(h for _, _, h, _ in image.layer)
+        if held > MAX_HELD_BYTES:
+            return f"{size} pixels in several scans need more than {MAX_HELD_BYTES >> 20} MiB"
+        scans = data.count(b"\xff\xda")
+        if scans * pixels > MAX_PASSED_PIXELS:
+            return f"{scans} scans of {size} are more than {MAX_PASSED_PIXELS} pixels to pass over"
+    return None
+
+
+def _is_in_one_scan(image: "JpegImageFile", data: bytes) -> bool:
+    """Whether the first scan of an open JPEG holds all of it: not progressive, all components."""
+    size = 6 + 2 * image.layers
+    end = image.fp.tell() if image.fp else 0  # of the header of the first scan
+    head = bytes([0xFF, 0xDA, 0, size, image.layers])
+    return "progression" not in image.info and data[max(end - size - 2, 0) :].startswith(head)
 
 
 def refusal_reason(data: bytes) -> str | None:
@@ -106,15 +140,17 @@ def refusal_reason(data: bytes) -> str | None:
 
     if reason := head_refusal(data[:32], len(data)):
         return reason
+    name = sniff_format(data[:32])
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with open_image(data) as image:
-                reason = size_refusal(image)
+            head = data[:MAX_HEADER_BYTES] if name == "JPEG" else data
+            with open_image(head) as image:
+                reason = cost_refusal(image, data)
     except Image.DecompressionBombError:
         reason = f"more than {MAX_PIXELS} pixels"
     except PILLOW_ERRORS:
-        return f"not-an-image:{sniff_format(data[:32])} with an unreadable header"
+        return f"not-an-image:{name} with an unreadable header"
     return f"too-large:{reason}" if reason else None
 
 

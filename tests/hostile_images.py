@@ -1,0 +1,64 @@
+"""Image files that ask more of a decoder than their bytes say, written by hand.
+
+For the tests and for `benchmarks/bench_hostile.py`. Every one is valid as its format goes; the
+JPEGs are flat grey, of any size, at a few bytes for thousands of pixels.
+"""
+
+import struct
+import zlib
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def chunk(name: bytes, body: bytes) -> bytes:
+    """A chunk of a PNG."""
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+def flat_png(width: int, height: int, *, depth: int = 8, colour: int = 6) -> bytes:
+    """A PNG of zeros: `colour` 0 grey, 2 RGB, 6 RGBA, at `depth` bits a channel."""
+    line = 1 + -(-width * depth * {0: 1, 2: 3, 6: 4}[colour] // 8)
+    packer = zlib.compressobj(9)
+    zeros = bytes(line)
+    body = b"".join([*(packer.compress(zeros) for _ in range(height)), packer.flush()])
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return _PNG + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+
+
+def segment(marker: int, body: bytes) -> bytes:
+    """A segment of a JPEG."""
+    return struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
+
+
+def flat_jpeg(
+    width: int, height: int, *, components: int = 1, scans: int = 0, side: int = 1
+) -> bytes:
+    """A grey JPEG of one component, or of three, the first with `side` samples for one of theirs.
+
+    With `scans` it is progressive: a scan for the DC values and so many for single bits of the
+    first component's AC values (882 at most), each some hundred bytes, each a pass over all blocks.
+    """
+    frame = struct.pack(">BHHB", 8, height, width, components)
+    frame += b"".join(
+        bytes([n, 0x11 * (side if n == 1 else 1), 0]) for n in range(1, components + 1)
+    )
+    start = b"\xff\xd8" + segment(0xDB, bytes([0]) + bytes([1]) * 64)
+    start += segment(0xC2 if scans else 0xC0, frame)
+    # one code a table, the bit 0: DC "no change"; AC "end of block", or of 2**14 blocks and more
+    one_code = bytes([1]) + bytes(15)
+    start += segment(
+        0xC4, b"\x00" + one_code + b"\x00" + b"\x10" + one_code + bytes([0xE0 * bool(scans)])
+    )
+    units = -(-width // (8 * side)) * -(-height // (8 * side))
+    blocks = units * (side * side + components - 1)
+    whole = 0 if scans else 63  # the last coefficient of the first scan
+    names = b"".join(bytes([n, 0]) for n in range(1, components + 1))
+    bits = blocks if scans else 2 * blocks
+    body = segment(0xDA, bytes([components]) + names + bytes([0, whole, 0])) + bytes(-(-bits // 8))
+    in_one = -(-width // 8) * -(-height // 8)
+    run = bytes(-(-(-(-in_one // 2**14) * 15) // 8))
+    for n in range(scans):
+        at, low = 1 + n // 14, 13 - n % 14
+        bits_of = (0 if low == 13 else low + 1) << 4 | low
+        body += segment(0xDA, bytes([1, 1, 0, at, at, bits_of])) + run
+    return start + body + b"\xff\xd9"
