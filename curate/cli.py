@@ -16,6 +16,7 @@ from curate.cli_fetch import (
     option,
     sources_app,
 )
+from curate.cli_publish import publish_command
 from curate.dataset.folder import DEFAULT_FOLDER, Dataset
 from curate.errors import ExitCode, UsageError
 from curate.system import terminal
@@ -25,6 +26,9 @@ app = program("Find the words your images cannot teach, fetch images that may be
 app.add_typer(fetch_app, name="fetch")
 app.add_typer(sources_app, name="sources")
 app.command("export", kept="an earlier export stays until the new one is whole")(export_command)
+app.command("publish", kept="what was published before stays until the new is whole")(
+    publish_command
+)
 
 
 PolicyOption = Annotated[

@@ -52,7 +52,10 @@ ROOMS = {
     "shards": {*CORE, "formats", "images", "text.tokens"},
     "export": {
         *(*CORE, "formats", "images", "shards.pack", "text.tokens", "text.lemmas"),
-        *("rights.credits", "rights.licences"),
+        *("rights.credits", "rights.licences", "publish.card", "publish.choose"),
+    },
+    "publish": {
+        *(*CORE, "formats", "shards.pack", "rights.credits", "rights.licences"),
     },
     # the way of the words, from captions to a report
     "corpora": {*CORE, "formats", "images", "captions.clean"},
@@ -67,7 +70,7 @@ ROOMS = {
     "report": {*CORE, "images", "text", "corpora", "index", "prompts", "coverage", "vision"},
 }
 # may import every room of `curate`, and those before them
-TOP = {"commands", "cli", "cli_fetch", "cli_export", "__main__"}
+TOP = {"commands", "cli", "cli_fetch", "cli_export", "cli_publish", "__main__"}
 TRAIN_CORE = {"train", "size", "randomness", "resizing", "streamed", "device"}
 TRAIN_ROOMS = {  # of `train`, along the way from captions to a published model
     "train": set(),
@@ -106,7 +109,7 @@ PIPELINES_READ = {  # a recipe types commands; it reads what they wrote, and dra
 }
 HEAVY = {
     *("torch", "daft", "transformers", "open_clip", "pandas", "jinja2", "requests", "datasets"),
-    *("urllib3", "protego", "c2pa"),
+    *("urllib3", "protego", "c2pa", "yaml", "mlcroissant"),
 }
 OURS = ("curate", "train", "pipelines")
 

@@ -1,28 +1,20 @@
 """What goes with exported images: who made them, under which licence, how to train with them."""
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from curate.export.balance import Balance
 from curate.export.buckets import Buckets
-from curate.export.trainers import Plan, Trainer, escape_unseen, quote
+from curate.export.trainers import Plan, Trainer, escape_unseen
 from curate.formats.exports import LICENCES_NAME
+from curate.publish.card import count_licences, front_matter, licence_link, licences_markdown
 from curate.rights.credits import Credit, credits_csv, credits_markdown
-from curate.rights.licences import KNOWN_TO_HUBS, licence_url
-from curate.system.strangers import markdown, markdown_link
+from curate.system.strangers import markdown
 from curate.system.web_page import render_template
 
-# images below which a set is of a size that hubs know, and its name
-HUB_SIZES = {
-    1_000: "n<1K",
-    10_000: "1K<n<10K",
-    100_000: "10K<n<100K",
-    1_000_000: "100K<n<1M",
-    10_000_000: "1M<n<10M",
-}
+LICENCE_TEXT_NAME = "LICENSE.md"
 CREDIT_COLUMNS = ("title", "author", "author_url", "page_url", "license", "license_url", "modified")
 
 
@@ -63,14 +55,8 @@ def write_documents(trainer: Trainer, plan: Plan, contents: Contents) -> dict[st
         text = trainer.settings(plan) if trainer.settings else _metadata(trainer, contents)
         files[trainer.settings_name] = text
     if trainer.name == "hf":
-        files["LICENSE.md"] = _licence_text(credits)
+        files[LICENCE_TEXT_NAME] = licences_markdown(count_licences(credits), "CREDITS.md")
     return {name: text.encode("utf-8", "replace") for name, text in files.items()}
-
-
-def count_licences(credits: Sequence[Credit]) -> list[tuple[str, int]]:
-    """Licence -> images that state it, or a copy of them, the most frequent first."""
-    every = Counter(one for c in credits for one in {c.license, *(k.license for k in c.copies)})
-    return sorted(every.items(), key=lambda pair: (-pair[1], pair[0]))
 
 
 def _licences_json(contents: Contents) -> str:
@@ -108,29 +94,6 @@ def _metadata(trainer: Trainer, contents: Contents) -> str:
     return "".join(lines)
 
 
-def _licence_text(credits: Sequence[Credit]) -> str:
-    lines = ["# Licences", "", "Each image is under its own licence: [CREDITS.md](CREDITS.md).", ""]
-    lines += [f"- {_licence_link(id)}: {count} images" for id, count in count_licences(credits)]
-    return "\n".join(lines) + "\n"
-
-
-def _licence_link(id: str) -> str:
-    return markdown_link(id, licence_url(id) if " " not in id else None)
-
-
-def _claim(plan: Plan, credits: Sequence[Credit]) -> dict[str, str]:
-    """The licence as a hub's front matter states it: the one, or "other" where there are several.
-
-    Source: Hugging Face Hub, "Dataset cards", `license`, `license_name`, `license_link`.
-    """
-    ids = [id for id, _ in count_licences(credits)]
-    name = ids[0].lower() if len(ids) == 1 else "mixed-image-by-image"
-    license = name if ids[0] in KNOWN_TO_HUBS and len(ids) == 1 else "other"
-    size = next((name for limit, name in HUB_SIZES.items() if len(credits) < limit), "10M<n<100M")
-    plain = {"license": license, "name": name, "size": size, "pretty": plan.name}
-    return {key: quote(value) for key, value in plain.items()}
-
-
 def _readme(trainer: Trainer, plan: Plan, contents: Contents) -> str:
     from markupsafe import Markup
 
@@ -147,8 +110,8 @@ def _readme(trainer: Trainer, plan: Plan, contents: Contents) -> str:
         "start": Markup(f"    {trainer.start_in(str(there))}"),  # noqa: S704  (a block of code)
         "absolute": trainer.settings is not None,
         "licences": count_licences(credits),
-        "licence_link": lambda id: Markup(_licence_link(id)),  # noqa: S704  (escaped there)
-        "claim": _claim(plan, credits) if trainer.name == "hf" else None,
+        "licence_link": lambda id: Markup(licence_link(id)),  # noqa: S704  (escaped there)
+        "front": Markup(_front_matter(plan, credits) if trainer.name == "hf" else ""),  # noqa: S704
         "repeats": list(balance.counts().items()) if trainer.repeats else [],
         "raised": [(word, *map(_share, shares)) for word, shares in balance.raised.items()],
         "resolution": plan.resolution,
@@ -156,6 +119,11 @@ def _readme(trainer: Trainer, plan: Plan, contents: Contents) -> str:
         "too_small": [images[key].file for key in contents.buckets.too_small],
     }
     return render_template("curate.export/readme.md.j2", markdown, **facts)
+
+
+def _front_matter(plan: Plan, credits: Sequence[Credit]) -> str:
+    licences = [id for id, _ in count_licences(credits)]
+    return front_matter(plan.name, licences, len(credits), link=LICENCE_TEXT_NAME) + "\n"
 
 
 def _share(share: float) -> str:

@@ -15,10 +15,10 @@ from curate.export.documents import Contents, ExportedImage, write_documents
 from curate.export.folder import ExportFolder, Staged, open_folder
 from curate.export.images import ANY_SIZE
 from curate.export.trainers import MOST_SAMPLE_PROMPTS, TRAINERS, Plan, Trainer
-from curate.formats.copies import group_copies
 from curate.formats.exports import exported_record
 from curate.formats.shards import ALLOW, Record, credit_of
 from curate.formats.verdicts import NOT_JOINED, count_stale
+from curate.publish.choose import SHARING, find_sharing
 from curate.rights.credits import record_credit
 from curate.shards.pack import (
     EVIDENCE,
@@ -37,8 +37,6 @@ MOST_REPEATS = 10
 WORDS_SHOWN = 3  # that gain most
 # reasons, or the first parts of them, that have to do with what an image may be used for
 _RIGHTS = ("deny", "hold", "no-verdict", NOT_JOINED, *EVIDENCE.values())
-_SHARING = "share_dataset"
-_SHARING_ORDER = ("deny", "hold", "no-verdict", ALLOW)  # strictest first
 
 RenderedImages = Mapping[str, tuple[Mapping[str, Any], Staged]]  # key -> its facts, its file
 
@@ -128,7 +126,7 @@ class ExportSummary:
 
 def is_of_rights(reason: str) -> bool:
     """Whether it is for what an image may be used for that it is left out."""
-    return reason in _RIGHTS or reason.startswith(_SHARING) or reason == "dropped:removed"
+    return reason in _RIGHTS or reason.startswith(SHARING) or reason == "dropped:removed"
 
 
 def export(
@@ -153,12 +151,12 @@ def export(
     elsewhere = settings.command(dataset, other)
     with dataset.lock(existing=True):
         choice = choose_samples(dataset)
-        shared = _find_shared(choice)
+        shared = find_sharing(choice.rows.values()).decisions
         chosen, left_out = choice.chosen, dict(choice.left_out)
         if settings.publish:
             chosen = [s for s in chosen if shared[s.key] == ALLOW]
             held = (s.key for s in choice.chosen if shared[s.key] != ALLOW)
-            left_out |= {key: f"{_SHARING}:{shared[key]}" for key in held}
+            left_out |= {key: f"{SHARING}:{shared[key]}" for key in held}
         with open_folder(folder, trainer.name, elsewhere) as place:
             rendered: dict[str, tuple[Mapping[str, Any], Staged]] = {}
             for key, answer in _render_all(dataset, chosen, settings, progress):
@@ -179,15 +177,6 @@ def _check_name(folder: Path) -> None:
     except UnicodeEncodeError:
         problem = "is not UTF-8, so that no settings file can name it"
         raise UsageError(folder, problem, fix="name another folder") from None
-
-
-def _find_shared(choice: Choice) -> dict[str, str]:
-    """What holds of giving on each image, by key: the strictest of it and its copies."""
-    found: dict[str, str] = {}
-    for group in group_copies(choice.rows.values()):
-        said = (row.share_dataset.decision if row.share_dataset else "no-verdict" for row in group)
-        found |= dict.fromkeys((row.key for row in group), min(said, key=_SHARING_ORDER.index))
-    return found
 
 
 def _render_all(
@@ -214,7 +203,7 @@ def _nothing_left(
     old = f"; {gone} files of an earlier export were taken out of {folder}" if gone else ""
     reasons = set(left_out.values())
     fix = what_mends(dataset.root, reasons)
-    sharing = {why for why in reasons if why.startswith(_SHARING)}
+    sharing = {why for why in reasons if why.startswith(SHARING)}
     if sharing and not reasons & {"no-verdict", NOT_JOINED}:
         own = replace(settings, publish=False).command(dataset, folder)
         fix = f"for a folder that you keep to yourself: {own}"

@@ -1,6 +1,7 @@
 """What an export of images says of itself: `curate export` writes it, every reader knows it."""
 
 import json
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,11 @@ def exported_record(sample: Any) -> dict[str, Any]:
     found: dict[str, Any] = {"source": sample.source}
     for use in USES:
         verdict = getattr(sample, use)
-        reasons = verdict.reasons if verdict else ()
-        said = [code for code in reasons if code.partition(":")[0] not in _PRIVATE]
-        found[use] = {"decision": verdict.decision, "reasons": said} if verdict else None
+        reasons = public_reasons(verdict.reasons if verdict else ())
+        found[use] = {"decision": verdict.decision, "reasons": reasons} if verdict else None
     return found
+
+
+def public_reasons(reasons: Iterable[str]) -> list[str]:
+    """The codes of a verdict that others may read."""
+    return [code for code in reasons if code.partition(":")[0] not in _PRIVATE]
