@@ -1,7 +1,10 @@
 """Bytes to pixels, in processes that may die: what is read, how, and what is refused."""
 
-from dataclasses import replace
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import imagehash
 import numpy as np
@@ -9,18 +12,34 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
-from pictures import encoded
-from PIL import Image, ImageCms, ImageDraw
+from PIL import Image, ImageCms, ImageDraw, ImageOps
+from scipy import fftpack as fft
 
-from curate.dataset import engine
 from curate.dataset.folder import Store
-from curate.dataset.sample import Sample
+from curate.dataset.sample import Sample, Verdict
 from curate.errors import InputError
 from curate.images.decode import UndecodableError, decode_image, flatten, pixel_sha256
-from curate.images.inspect import comparison_thumbnail, measure, pixel_facts, sharpness
+from curate.images.inspect import (
+    INSPECTION,
+    KEPT_FACTS,
+    SMALL_SIDE,
+    alpha_share,
+    border_share,
+    inspect_samples,
+    is_flat,
+    measure_small,
+    scale_to_small,
+    sharpness,
+)
+from curate.images.render import render_stored
+from curate.images.renders import Renders
+from curate.images.sketch import SketchStore, sketch_image
 from curate.images.sniff import MAX_PIXELS
 from curate.system import sandbox
+from curate.system.progress import SILENT
+from tests.pictures import encoded, photograph
 
+KINDS = ["noise", "disc", "flat"]
 INTERPRET = "timeit:timeit"  # a function of the standard library that runs what it is given
 
 
@@ -225,20 +244,44 @@ def test_tall_pictures_are_hashed_whole() -> None:
     assert pixel_sha256(tall) != pixel_sha256(changed)
 
 
-@given(st.integers(0, 2**32), st.integers(3, 90), st.sampled_from(["noise", "disc", "flat"]))
-@examples(max_examples=40)
+@given(st.integers(0, 2**32), st.integers(3, SMALL_SIDE), st.sampled_from(KINDS))
+@examples(max_examples=60)
 def test_the_perceptual_hash_is_the_one_imagehash_defines(seed: int, side: int, kind: str) -> None:
-    image = noise(side, seed=seed)
-    if kind != "noise":
-        image = Image.new("RGB", (side, side), "white")
-        if kind == "disc":
-            ImageDraw.Draw(image).ellipse((1, 1, side - 2, side - 2), fill=(seed % 256, 90, 20))
-    found = pixel_facts(image)
-    assert found["phash"] == str(imagehash.phash(image))
-    mirrored = pixel_facts(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT))
+    image = drawn(kind, side, seed)
+    luma = np.asarray(image.convert("L").resize((32, 32), Image.Resampling.LANCZOS), dtype=float)
+    terms = fft.dct(fft.dct(luma, axis=0), axis=1)[:8, :8]
+    tied = np.abs(terms - np.median(terms)) < 1e-5  # told from the median by noise alone
+    for seen, found in zip((image, ImageOps.mirror(image)), hashes_of(image), strict=True):
+        other = bits_of(str(imagehash.phash(seen))) ^ bits_of(found)
+        # mirrored pixels are scaled down with other rounding, which may turn a bit
+        assert (other & ~tied).sum() <= (0 if seen is image else 4)
+
+
+@given(st.sampled_from(KINDS), st.integers(3, 90), st.integers(0, 99))
+@examples(max_examples=30)
+def test_the_hash_of_the_mirror_image_is_that_of_the_image_mirrored(
+    kind: str, side: int, seed: int
+) -> None:
+    image = drawn(kind, side, seed).resize((32, 32))
+    assert hashes_of(ImageOps.mirror(image)) == hashes_of(image)[::-1]
+
+
+def drawn(kind: str, side: int, seed: int) -> Image.Image:
     if kind == "noise":
-        bits = int(found["mirror_phash"], 16) ^ int(mirrored["phash"], 16)
-        assert bits.bit_count() <= 2, "rounding may turn a bit next to the median"
+        return noise(side, seed=seed)
+    image = Image.new("RGB", (side, side), "white")
+    if kind == "disc":
+        ImageDraw.Draw(image).ellipse((1, 1, side - 2, side - 2), fill=(seed % 256, 90, 20))
+    return image
+
+
+def hashes_of(image: Image.Image) -> tuple[str, str]:
+    facts = measure_small(image)
+    return facts["phash"], facts["mirror_phash"]
+
+
+def bits_of(phash: str) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
+    return np.unpackbits(np.frombuffer(bytes.fromhex(phash), np.uint8)).reshape(8, 8).astype(bool)
 
 
 def test_sharpness_by_hand() -> None:
@@ -251,56 +294,209 @@ def test_sharpness_by_hand() -> None:
     assert sharpness(dot) == pytest.approx(sum((v - mean) ** 2 for v in values) / 9)
 
 
-def test_sharpness_does_not_see_the_strips() -> None:
-    luma = noise(700, "L")
-    p = np.asarray(luma).astype(float)
-    lap = 4 * p[1:-1, 1:-1] - p[:-2, 1:-1] - p[2:, 1:-1] - p[1:-1, :-2] - p[1:-1, 2:]
-    assert sharpness(luma) == pytest.approx(lap.var())
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("size", [(1800, 1200), (700, 900)])
+def test_what_small_pixels_say_is_what_all_pixels_say(kind: str, size: tuple[int, int]) -> None:
+    whole = photograph(size[0], size)
+    data = encoded(whole, kind, quality=92)
+    image = decode_image(data, at_least=2 * SMALL_SIDE)
+    small = scale_to_small(image)
+    assert (image.size < size) == (kind == "JPEG" and size[0] > 1000), "a JPEG is decoded scaled"
+    assert max(small.size) == SMALL_SIDE
+    seen = imagehash.hex_to_hash(measure_small(small)["phash"])
+    assert seen - imagehash.phash(decode_image(data)) <= 2
+    reference = whole.resize(small.size, Image.Resampling.LANCZOS)
+    away = np.abs(np.asarray(small, int) - np.asarray(reference, int))
+    assert away.mean() < 1.5, "levels of 255"
 
 
-def test_a_thumbnail_shows_colour_on_white_and_alpha() -> None:
-    image = Image.new("RGBA", (64, 64), (255, 0, 0, 0))
-    image.paste((0, 0, 255, 255), (0, 0, 32, 64))
-    small = comparison_thumbnail(image)
-    assert small.shape == (16, 16, 4)
-    assert small[8, 0].tolist() == [0, 0, 255, 255]
-    assert small[8, 15].tolist() == [255, 255, 255, 0]
+def test_small_images_are_measured_as_they_are() -> None:
+    assert scale_to_small(noise(48)).size == noise(48).size
+    assert scale_to_small(Image.new("RGB", (3000, 2))).size == (256, 1)
 
 
-# the step
+def test_what_is_not_opaque_is_counted_in_all_pixels() -> None:
+    clear = Image.new("RGBA", (1000, 1000), (9, 9, 9, 255))
+    assert alpha_share(clear) == alpha_share(clear.convert("RGB")) == 0.0
+    clear.putpixel((3, 3), (9, 9, 9, 254))
+    assert alpha_share(clear) == 1 / 1_000_000
+    clear.paste((0, 0, 0, 0), (0, 0, 1000, 250))
+    assert alpha_share(clear) == 0.25
 
 
-def row(store: Store, key: str, data: bytes) -> Sample:
-    return Sample(key=key, source="test", sha256=store.put(data))
+@pytest.mark.parametrize(
+    ("colours", "flat"),
+    [
+        (("#406080", "#406080"), True),
+        (("#406080", "#406081"), True),
+        (("#406080", "#406083"), False),
+        (("#ffffff", "#ffffff00"), False),  # a white shape that is seen on other backgrounds
+        (("#ff000000", "#00ff0000"), True),  # nothing is seen of either
+        (("#ff000080", "#ff000080"), True),
+    ],
+)
+def test_an_image_of_one_colour_is_flat(colours: tuple[str, str], flat: bool) -> None:
+    image = Image.new("RGBA", (64, 64), colours[0])
+    image.paste(Image.new("RGBA", (32, 64), colours[1]), (0, 0))
+    assert is_flat(image) == flat
+    assert is_flat(scale_to_small(image.resize((640, 640), Image.Resampling.NEAREST))) == flat
+    if all(len(c) == 7 for c in colours):
+        assert is_flat(image.convert("RGB")) == flat
 
 
-def measured(store: Store, rows: list[Sample]) -> list[Sample]:
-    return engine.to_samples(measure(engine.to_data_frame(rows), store=store))
+def test_the_border_is_a_share_of_the_area() -> None:
+    image = photograph(3, (200, 160))
+    bordered = ImageOps.expand(image, border=(0, 20), fill="black")
+    assert border_share(sketch_image(image)) == 0.0
+    assert border_share(sketch_image(bordered)) == pytest.approx(40 / 200, abs=0.03)
 
 
-def test_measure_fills_in_and_marks(tmp_path: Path) -> None:
+# the inspection
+
+
+@dataclass
+class Counted:
+    """`sandbox.run_jobs` that counts what it is asked for, and may be killed after some answers."""
+
+    asked: list[str] = field(default_factory=list)
+    killed_after: int = 1000
+
+    def __call__(self, function: str, jobs: Iterable[sandbox.Job], *, ordered: bool) -> Any:
+        jobs = list(jobs)
+        self.asked += [job["sha256"] for job in jobs]
+        answers = sandbox.run_jobs(function, jobs, processes=2, ordered=False)
+        for done, answer in enumerate(answers):
+            if done == self.killed_after:
+                raise KeyboardInterrupt
+            yield answer
+
+
+def row(store: Store, key: str, data: bytes, **known: Any) -> Sample:
+    return Sample(key=key, source="test", sha256=store.put(data), **known)
+
+
+def inspected(
+    store: Store, rows: Sequence[Sample], run: Counted | None = None, renders: Renders | None = None
+) -> list[Sample]:
+    sketches = SketchStore(store.root / "sketches")
+    return inspect_samples(
+        store, SILENT, rows, sketches=sketches, renders=renders, run_jobs=run or Counted()
+    )
+
+
+def test_inspection_fills_in_and_marks(tmp_path: Path) -> None:
     store = Store(tmp_path)
     exif = Image.Exif()
     exif[0x0112] = 6
     rows = [
-        row(store, "t-1", encoded(noise(), exif=exif)),
+        row(store, "t-1", encoded(noise(), "JPEG", quality=83, exif=exif)),
         row(store, "t-2", b"no image"),
         Sample("t-3", "test", dropped="download:HTTP 404"),
         Sample("t-4", "test", sha256="0" * 64, dropped="opt-out:noai"),
+        row(store, "t-5", encoded(noise(seed=2)), dropped="unreadable:by an older decoder"),
+        row(store, "t-6", encoded(noise(seed=3)), dropped="duplicate:t-5"),
     ]
-    one, two, three, four = measured(store, rows)
-    assert (one.width, one.height, one.dropped) == (48, 64, None)
-    assert one.phash and one.mirror_phash and one.sharpness and one.pixel_sha256
+    one, two, three, four, five, six = found = inspected(store, rows)
+    assert (one.width, one.height, one.quality, one.alpha, one.flat) == (48, 64, 83, 0.0, False)
+    assert one.inspected_by == INSPECTION and one.phash and one.mirror_phash and one.sharpness
+    assert one.pixel_sha256 is None and one.border == 0.0
     assert two.dropped == "unreadable:text is not decoded"
-    assert [three, four] == rows[2:]
-    again = [one, two, three, four]
-    assert measured(store, again) == again
+    assert [three, four] == rows[2:4]
+    assert five.dropped is None and five.phash and five.quality is None
+    assert six.dropped == "duplicate:t-5" and six.phash
+    second = Counted()
+    assert inspected(store, found, second) == found
+    assert second.asked == [two.sha256]
 
 
-def test_a_row_once_unreadable_is_tried_again(tmp_path: Path) -> None:
+@given(data=st.data())
+@examples(max_examples=5)
+def test_rows_of_equal_bytes_share_one_decode_and_their_order_changes_nothing(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    store = Store(tmp_path_factory.mktemp("store"))
+    files = [encoded(noise(seed=n)) for n in range(3)] + [b"no image"]
+    chosen = data.draw(st.lists(st.integers(0, 3), min_size=1, max_size=6))
+    rows = [row(store, f"t-{n}", files[which]) for n, which in enumerate(chosen)]
+    run = Counted()
+    found = inspected(store, rows, run)
+    assert sorted(run.asked) == sorted({str(s.sha256) for s in rows})
+    assert [s.key for s in found] == [s.key for s in rows]
+    shuffled = data.draw(st.permutations(rows))
+    for path in (store.root / "sketches").glob("*"):
+        path.unlink()
+    assert sorted(inspected(store, shuffled), key=lambda s: s.key) == found
+
+
+def test_a_new_row_of_bytes_that_were_inspected_before_is_not_decoded(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    good = replace(row(store, "t-1", encoded(noise())), dropped="unreadable:by an older decoder")
-    assert measured(store, [good])[0].dropped is None
+    old = inspected(store, [row(store, "t-1", encoded(noise()))])
+    run = Counted()
+    _, new = inspected(store, [*old, Sample("t-2", "test", sha256=old[0].sha256)], run)
+    assert run.asked == [] and replace(new, key="t-1") == old[0]
+
+
+def test_what_lost_its_sketch_is_inspected_again(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    found = inspected(store, [row(store, f"t-{n}", encoded(noise(seed=n))) for n in range(3)])
+    shutil.rmtree(tmp_path / "sketches")
+    run = Counted()
+    assert inspected(store, found, run) == found and len(run.asked) == 3
+    assert len(SketchStore(tmp_path / "sketches").known()) == 3
+
+
+def test_what_an_older_inspection_measured_is_measured_again(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    (found,) = inspected(store, [row(store, "t-1", encoded(noise()))])
+    old = replace(found, inspected_by=None, phash="0" * 16)
+    assert inspected(store, [old]) == [found]
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_a_killed_inspection_is_not_begun_anew(tmp_path: Path, torn: bool) -> None:
+    store = Store(tmp_path)
+    rows = [row(store, f"t-{n}", encoded(noise(seed=n))) for n in range(9)]
+    whole = inspected(store, rows)
+    shutil.rmtree(tmp_path / "sketches")
+    with pytest.raises(KeyboardInterrupt):
+        inspected(store, rows, Counted(killed_after=5))
+    kept = tmp_path / "sketches" / KEPT_FACTS
+    if torn:
+        kept.write_bytes(kept.read_bytes()[:-20])
+    second = Counted(killed_after=2)
+    with pytest.raises(KeyboardInterrupt):
+        inspected(store, rows, second)
+    assert len(second.asked) == (5 if torn else 4)
+    third = Counted()
+    assert inspected(store, rows, third) == whole
+    assert len(third.asked) == (3 if torn else 2)
+    assert inspected(store, whole, Counted()) == whole and not kept.exists()
+
+
+def test_a_rendering_is_made_from_the_same_decode(tmp_path: Path) -> None:
+    store, settings = Store(tmp_path), {"size": 200, "format": "jpg", "background": "white"}
+    renders = Renders(tmp_path / "renders", settings)
+    large = encoded(photograph(1, (2000, 1500)), "JPEG", quality=90)
+    denied, held = (Verdict(d, ()) for d in ("deny", "hold"))
+    rows = [
+        row(store, "t-1", large),
+        row(store, "t-2", encoded(noise(seed=1)), train=denied),
+        row(store, "t-3", encoded(noise(seed=2)), train=denied),
+        row(store, "t-4", encoded(noise(seed=2)), train=held),
+        row(store, "t-5", b"no image"),
+    ]
+    found = inspected(store, rows, renders=renders)
+    assert (found[0].width, found[0].height) == (2000, 1500)
+    for sample in (found[0], found[3]):
+        made = render_stored(str(tmp_path), str(sample.sha256), **settings)
+        assert renders.get(str(sample.sha256)) == made
+    assert renders.get(str(found[1].sha256)) is None, "it is denied"
+    refused = renders.get(str(found[4].sha256))
+    assert refused is None and made[0]["original_width"] == 64
+    again = Counted()
+    renders.clear()
+    assert inspected(store, found[:4], again, renders) == found[:4]
+    assert again.asked == [], "a rendering that is missing is made when it is asked for"
 
 
 def test_a_missing_file_stops_the_run_with_a_sentence(tmp_path: Path) -> None:
@@ -308,7 +504,7 @@ def test_a_missing_file_stops_the_run_with_a_sentence(tmp_path: Path) -> None:
     gone = row(store, "t-1", encoded(noise()))
     store.path_of(str(gone.sha256)).unlink()
     with pytest.raises(InputError, match="stored image cannot be read"):
-        measured(store, [gone])
+        inspected(store, [gone])
 
 
 # workers
@@ -321,13 +517,13 @@ def run(*statements: str, seconds: int = 5, memory: int = 256 << 20) -> list[obj
 
 def test_a_worker_that_dies_costs_one_job(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    one = {"root": str(tmp_path), "sha256": store.put(encoded(noise()))}
+    one = {"root": str(tmp_path), "sha256": store.put(encoded(noise())), "render": None}
     died = run("__import__('os').abort()", "__import__('os')._exit(3)")
     assert died == [
         sandbox.WorkerFailure("decoder died (SIGABRT)"),
         sandbox.WorkerFailure("decoder died (exit code 3)"),
     ]
-    answers = list(sandbox.run_jobs("curate.images.inspect:_measure_job", [one] * 9, processes=2))
+    answers = list(sandbox.run_jobs("curate.images.inspect:inspect_stored", [one] * 9, processes=2))
     assert len(answers) == 9 and all(a == answers[0] for a in answers)
 
 
@@ -367,9 +563,9 @@ def test_no_real_broken_file_crashes_and_each_refusal_has_a_reason(
     store = Store(tmp_path)
     files = sorted(p for p in (corpora / "malformed").rglob("*") if p.is_file())
     rows = [row(store, f"t-{n}", file.read_bytes()) for n, file in enumerate(files)]
-    found = measured(store, rows)
+    found = inspected(store, rows)
     refused = [s for s in found if s.dropped]
     assert len(found) > 300 and len(refused) > 200
     assert all(len(str(s.dropped)) > len("unreadable:") for s in refused)
     assert all("decoder died" not in str(s.dropped) for s in refused)
-    assert all(s.pixel_sha256 and s.phash for s in found if not s.dropped)
+    assert all(s.inspected_by and s.phash for s in found if not s.dropped)

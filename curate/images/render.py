@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.dataset.folder import Store
-from curate.images.decode import decode_image, flatten
+from curate.images.decode import decode_image, flatten, read_size
 from curate.system import sandbox
 
 if TYPE_CHECKING:
     from PIL import Image
 
+SMALL_SIDE = 256  # pixels, longer side of what an image is scaled down to and measured by
 # suffix -> Pillow's name of the format, its options, and what a record says of it
 ENCODINGS: dict[str, tuple[str, dict[str, Any], str]] = {
     "jpg": ("JPEG", {"quality": 95, "subsampling": 0, "optimize": True}, "JPEG, quality 95"),
@@ -27,9 +28,15 @@ def render_stored(
     Returns:
         As `render_image`, or ({"refused": REASON}, nothing).
     """
-    image = decode_image(Store(Path(root)).get(sha256))
+    data = Store(Path(root)).get(sha256)
     settings: dict[str, Any] = {"size": size, "format": format, "background": background}
-    return render_image(image, **settings, original=image.size)
+    image = decode_image(data, at_least=pixels_needed(size))
+    return render_image(image, **settings, original=read_size(data))
+
+
+def pixels_needed(size: int) -> int:
+    """What to decode of an image (`at_least`) that is scaled down to `size` and measured."""
+    return 2 * max(size, SMALL_SIDE)
 
 
 def render_image(
