@@ -24,8 +24,8 @@ from PIL import Image
 from curate.dataset.folder import Dataset
 from curate.dataset.manifest import Manifest
 from curate.dataset.sample import Caption, Sample, Verdict
-from curate.formats.verdicts import find_stale, find_standings, read_manifest_verdicts, verdicts_of
-from curate.shards.writer import ShardWriter, publish_shards
+from curate.formats.verdicts import find_stale, find_standings, read_manifest_verdicts
+from curate.shards.pack import pack
 from train.data import dataset as training
 from train.size import Size
 
@@ -71,23 +71,16 @@ def write(root: Path, count: int, side: int) -> Dataset:
     """A dataset of this many rows, and shards of all of them."""
     dataset, random = Dataset(root), np.random.default_rng(0)
     allow = Verdict("allow", ("licence:CC0-1.0",))
-    rows = [
-        Sample(
-            f"t-{n:06}", "test", sha256="x", captions=(Caption(f"image {n}", "text"),), train=allow
-        )
-        for n in range(count)
-    ]
+    rows = []
+    for n in range(count):
+        file = io.BytesIO()
+        pixels = random.integers(0, 256, (side // 8, side // 8, 3), np.uint8)
+        Image.fromarray(pixels).resize((side, side)).save(file, "JPEG", quality=95)
+        sha256 = dataset.store.put(file.getvalue(), sync=False)
+        captions = (Caption(f"image {n}", "text"),)
+        rows.append(Sample(f"t-{n:06}", "test", sha256=sha256, captions=captions, train=allow))
     dataset.write(Manifest(rows, []))
-    standings = find_standings(map(verdicts_of, rows))
-    facts = dict.fromkeys(("width", "height", "original_width", "original_height"), side)
-    with ShardWriter(dataset.shards, "train", 256 << 20) as writer:
-        for row in rows:
-            file = io.BytesIO()
-            pixels = random.integers(0, 256, (side // 8, side // 8, 3), np.uint8)
-            Image.fromarray(pixels).resize((side, side)).save(file, "JPEG", quality=95)
-            said = {**facts, "pixel_sha256": row.key, "modified": ["resized"], "format": "jpg"}
-            writer.add(row, standings[row.key], (), (said, file.getvalue()))
-        publish_shards(dataset.shards, writer.index({"size": side, "format": "jpg"}))
+    pack(dataset, size=side)
     return dataset
 
 

@@ -37,6 +37,9 @@ PolicyOption = Annotated[
 _KEYS = typer.Argument(metavar="KEY…", help="Keys, or parts of keys, file names or titles.")
 _DISTANCE_HELP = "Hamming distance of perceptual hashes up to which pixels are compared."
 
+_SHARD_SIZE_HELP = "Megabytes that a shard holds at most."
+_HELD_OUT_HELP = "Share of the images for shards that nobody trains on."
+
 
 class OptionalJsonFileCommand(OnceCommand):
     """Lets `--json` print on stdout when no FILE.json follows it."""
@@ -153,6 +156,9 @@ def pack_command(
     size: Annotated[int, option("Shorter side at most, pixels.", min=1)] = 512,
     format: Annotated[str, option("jpg, png or webp; the last two lossless.")] = "jpg",
     background: Annotated[str, option("Colour under transparent pixels.")] = "white",
+    shard_size: Annotated[float, option(_SHARD_SIZE_HELP)] = 256.0,
+    held_out: Annotated[float, option(_HELD_OUT_HELP)] = 0.0,
+    split: Annotated[str, option("First part of the names of all other shards.")] = "train",
     data: DataOption = DEFAULT_FOLDER,
     json: JsonOption = False,
 ) -> None:
@@ -161,8 +167,9 @@ def pack_command(
 
     with terminal.TerminalProgress() as progress:
         done = pack(
-            Dataset(data), size=size, format=format, background=background, progress=progress
-        )
+            Dataset(data), size=size, format=format, background=background, shard_size=shard_size,
+            held_out=held_out, split=split, progress=progress,
+        )  # fmt: skip
     for note in done.notes():
         terminal.say(note)
     terminal.print_result(done, ("", "count"), json=json)

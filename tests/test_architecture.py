@@ -51,11 +51,13 @@ ROOMS = {
     "captions": {*CORE, "text.tokens", "text.word_lists"},
     "shards": {*CORE, "formats", "images", "text.tokens"},
     "export": {
-        *(*CORE, "formats", "images", "shards.pack", "text.tokens", "text.lemmas"),
+        *(*CORE, "formats", "images", "shards.pack", "shards.withdraw"),
+        *("text.tokens", "text.lemmas"),
         *("rights.credits", "rights.licences", "publish.card", "publish.choose"),
     },
     "publish": {
-        *(*CORE, "formats", "shards.pack", "rights.credits", "rights.licences"),
+        *(*CORE, "formats", "shards.pack", "shards.withdraw"),
+        *("rights.credits", "rights.licences"),
     },
     # the way of the words, from captions to a report
     "corpora": {*CORE, "formats", "images", "captions.clean"},

@@ -159,14 +159,14 @@ def test_with_nothing_left_the_shards_go_and_it_is_said(
 
 def test_with_some_left_they_are_packed_as_if_the_others_had_never_been(tmp_path: Path) -> None:
     dataset, fresh = dataset_of(tmp_path / "data", 5), dataset_of(tmp_path / "fresh", 5)
-    pack(dataset, format="png", shard_size=40_000)
+    pack(dataset, format="png", shard_size=0.04)
     for each in (dataset, fresh):
         change_rows(each, {"train": HOLD}, {}, {"dropped": "removed:x"})
-    done = pack(dataset, format="png", shard_size=40_000)
+    done = pack(dataset, format="png", shard_size=0.04)
     assert done.withdrawn == {"t-000": "hold", "t-002": "dropped:removed"}
     assert ("withdrawn: hold", 1) in done.as_rows()
     assert done.notes() == ["withdrawn from the shards: t-000 hold, t-002 dropped:removed"]
-    pack(fresh, format="png", shard_size=40_000)
+    pack(fresh, format="png", shard_size=0.04)
     assert contents(dataset.shards) == contents(fresh.shards)
 
 
@@ -196,7 +196,7 @@ def test_shards_nobody_can_read_are_withdrawn_where_nothing_can_be_packed(
 def test_withdrawing_killed_at_any_moment_the_same_command_completes(tmp_path: Path) -> None:
     """Killed among 40 tars: what is left is never taken for shards, and the next run removes it."""
     dataset = dataset_of(tmp_path / "data", 40)
-    pack(dataset, format="png", shard_size=1)
+    pack(dataset, format="png", shard_size=0.000001)
     change_rows(dataset, *[{"train": DENY}] * 40)
     kept = tmp_path / "kept"
     shutil.copytree(dataset.shards, kept)

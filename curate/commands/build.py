@@ -208,7 +208,7 @@ def build_dataset(
 
 def _require_allowed(dataset: Dataset, checked: CheckSummary) -> None:
     """Stop where no image may be trained on, with the reasons and what to type."""
-    from curate.shards.pack import withdraw_stale
+    from curate.shards.withdraw import withdraw_stale
 
     train = checked.verdicts["train"]
     if train["allow"]:

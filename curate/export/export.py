@@ -25,9 +25,9 @@ from curate.shards.pack import (
     Choice,
     check_pack_settings,
     choose_samples,
-    name_some,
     what_mends,
 )
+from curate.shards.withdraw import name_some
 from curate.system import sandbox
 from curate.system.progress import SILENT, Progress, track
 from curate.text import tokens

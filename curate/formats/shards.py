@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import IO, Any, NamedTuple, TypedDict
 
 from curate.errors import InputError
 
@@ -234,7 +234,7 @@ def read_index(path: Path) -> ShardIndex:
         InputError: no shards, another version, or a tar that is missing or of another size.
     """
     root = find_shards(path)
-    index = _parse_index(root / INDEX_NAME)
+    index = parse_index(root / INDEX_NAME)
     for shard in index.shards:
         file = root / shard.name
         if not file.is_file():
@@ -244,7 +244,12 @@ def read_index(path: Path) -> ShardIndex:
     return index
 
 
-def _parse_index(path: Path) -> ShardIndex:
+def parse_index(path: Path) -> ShardIndex:
+    """What an index says, whether the tars that it lists are there or not.
+
+    Raises:
+        InputError: it cannot be read, or is of another version.
+    """
     try:
         values = json.loads(path.read_bytes())
         version = values.get("version")
@@ -285,12 +290,12 @@ def iterate_samples(path: Path, *, split: str | None = None) -> Iterator[tuple[s
                 if hashlib.file_digest(stream, "sha256").hexdigest() != shard.sha256:
                     raise ValueError("its SHA-256 is not the one in the index")
                 stream.seek(0)
-                with tarfile.open(fileobj=stream, mode="r:") as tar:
-                    for key, data, record in _read_tar(tar, index.format):
-                        if said := why_untrainable(record):
-                            problem = f"the record of {key} says {said}, so it is not read"
-                            raise shard_error(file, problem)
-                        yield key, data, record
+                for key, data, stored, *_ in read_tar(stream, index.format):
+                    record = json.loads(stored)
+                    if said := why_untrainable(record):
+                        problem = f"the record of {key} says {said}, so it is not read"
+                        raise shard_error(file, problem)
+                    yield key, data, record
         except (OSError, tarfile.TarError, ValueError, LookupError) as error:
             raise shard_error(file, f"broken shard ({error or type(error).__name__})") from None
 
@@ -333,15 +338,31 @@ def iterate_records(file: Path) -> Iterator[tuple[str, Any]]:
         raise shard_error(file, f"broken shard ({error or type(error).__name__})") from None
 
 
-def _read_tar(tar: tarfile.TarFile, format: str) -> Iterator[tuple[str, bytes, Record]]:
-    for three in zip(*[iter(tar)] * 3, strict=True):
-        members = {m.name: m for m in three}
-        key = three[0].name.partition(".")[0]
-        image, record, caption = member_names(key, format)
-        if caption not in members:
-            raise ValueError(f"no {caption} beside {three[0].name}")
-        data = _read_member(tar, members[image])
-        yield key, data, json.loads(_read_member(tar, members[record]))
+class StoredSample(NamedTuple):
+    """The three members of a sample in a tar, as they are."""
+
+    key: str
+    image: bytes
+    record: bytes
+    caption: bytes
+    offset: int  # of the image, bytes from the start of the tar
+
+
+def read_tar(stream: IO[bytes], format: str) -> Iterator[StoredSample]:
+    """Every sample of an open tar whose images have this format.
+
+    Raises:
+        ValueError, LookupError, tarfile.TarError: it does not hold three members of each.
+    """
+    with tarfile.open(fileobj=stream, mode="r:") as tar:
+        for three in zip(*[iter(tar)] * 3, strict=True):
+            members = {m.name: m for m in three}
+            key = three[0].name.partition(".")[0]
+            names = member_names(key, format)
+            if names[-1] not in members:
+                raise ValueError(f"no {names[-1]} beside {three[0].name}")
+            image, record, caption = (_read_member(tar, members[name]) for name in names)
+            yield StoredSample(key, image, record, caption, members[names[0]].offset_data)
 
 
 def _read_member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

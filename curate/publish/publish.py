@@ -28,7 +28,8 @@ from curate.publish.folder import (
 )
 from curate.publish.tables import URLS_NAME
 from curate.rights.licences import OWN
-from curate.shards.pack import Choice, choose_samples, name_some
+from curate.shards.pack import Choice, choose_samples
+from curate.shards.withdraw import name_some
 from curate.system.progress import SILENT, Progress
 
 README_NAME, LICENCES_NAME = "README.md", "LICENSES/README.md"

@@ -3,32 +3,36 @@
 import re
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from curate.dataset.engine import LOCAL, Engine, run_jobs
 from curate.dataset.folder import MANIFEST_NAME, Dataset, Store, command_line
 from curate.dataset.manifest import FETCH_PREFIX, read_history
 from curate.dataset.sample import DUPLICATE, Sample
-from curate.errors import InputError, UsageError
-from curate.formats.shards import IMAGE_FORMATS, list_tars
+from curate.errors import InputError, UsageError, disk_errors
+from curate.formats.shards import HELD_OUT, IMAGE_FORMATS, Shard
 from curate.formats.verdicts import (
     NOT_JOINED,
     Standing,
     count_stale,
-    find_stale,
     find_standings,
-    is_indexed,
     verdicts_of,
 )
-from curate.shards.writer import ShardWriter, publish_shards, withdraw_shards
-from curate.system import sandbox
+from curate.images.renders import Renders
+from curate.shards.contents import Contents, render_all
+from curate.shards.reuse import OldShards, read_old_shards
+from curate.shards.withdraw import find_stale_there, name_some, withdraw_unless_standing
+from curate.shards.write import part_path, publish_shards, write_shard
+from curate.system.files import remove_leftovers
 from curate.system.progress import SILENT, Progress, track
+from curate.system.sandbox import WorkerFailure
 
-SHARD_BYTES = 256 << 20  # bytes of members after which a new shard is begun
+SHARD_MEGABYTES = 256.0  # 10^6 bytes of members that a shard holds at most
 # what is wrong with the evidence of a row from an online source -> why it is left out
 EVIDENCE = {"missing": "no-evidence", "changed": "evidence-changed"}
-MAX_NAMED = 5  # withdrawn images that are named
 _SPLIT_NAME = re.compile(r"[A-Za-z0-9_]+")
 
 
@@ -40,6 +44,8 @@ class PackSummary:
     samples: int
     shards: int
     bytes: int  # of all tars
+    rendered: int  # images that were decoded for this; the others were known as they are packed
+    shards_written: int  # the others were the same already
     left_out: Mapping[str, int]  # reason -> rows
     withdrawn: Mapping[str, str]  # key of what was packed before and no longer may be -> why
     unchanged: bool  # the shards there were the same already
@@ -49,6 +55,7 @@ class PackSummary:
         left = [(f"left out: {reason}", count) for reason, count in self.left_out.items()]
         state = "unchanged" if self.unchanged else "written"
         counts = [("images", self.samples), ("shards", self.shards), ("bytes", self.bytes)]
+        counts += [("images rendered", self.rendered), ("shards written", self.shards_written)]
         gone = [(f"withdrawn: {why}", n) for why, n in count_stale(self.withdrawn).items()]
         return [*counts, *left, *gone, (state, self.folder)]
 
@@ -69,18 +76,22 @@ def pack(
     size: int = 512,
     format: str = "jpg",
     background: str = "white",
-    shard_size: int = SHARD_BYTES,
+    shard_size: float = SHARD_MEGABYTES,
+    held_out: float = 0.0,
     split: str = "train",
+    engine: Engine = LOCAL,
     progress: Progress = SILENT,
 ) -> PackSummary:
     """Write the rows that may be trained on, and have captions, as shards; `curate pack`.
 
-    Rows are taken by key. An image whose shorter side is longer than `size` is scaled down to it
-    (Lanczos), never up; transparency is composed on `background`; metadata is left behind, since
-    the record beside the image names author and licence, and those of its copies. The old shards
-    stay until the new ones are complete; killed in between, the folder has no index and the same
-    command completes it. What is there and may no longer be trained on is withdrawn, also where
-    nothing is left to pack.
+    An image whose shorter side is longer than `size` is scaled down to it (Lanczos), never up;
+    transparency is composed on `background`; metadata is left behind, since the record beside the
+    image names author and licence, and those of its copies. Images that are packed already in the
+    same way, or were rendered while they were inspected, are not decoded again; a shard that would
+    become what it is is not touched. The bytes are those of packing all anew. The old shards
+    stay until the new ones are complete and were read back; killed in between, the folder has no
+    index and the same command completes it. What is there and may no longer be trained on is
+    withdrawn, also where nothing is left to pack.
 
     A row of an online source is packed only with its evidence: the stored answers that it names,
     unchanged. Copies that were not judged together (`curate check`) are all left out, and where
@@ -91,42 +102,107 @@ def pack(
         size: pixels of the shorter side.
         format: "jpg" (quality 95, 4:4:4), "png" or "webp" (lossless).
         background: a colour name or #rrggbb.
-        shard_size: bytes of members after which a new shard is begun.
-        split: first part of the shards' names.
-        progress: counts images.
+        shard_size: 10^6 bytes of members that a shard holds at most; a group of related images
+            stays together, however large. See `shards.plan`.
+        held_out: about this share of the images goes into shards of its own, on which nobody
+            trains; related images go there together.
+        split: first part of the names of the others.
+        engine: where images are rendered, and shards written.
+        progress: counts images, then shards.
 
     Raises:
         UsageError: a setting cannot be used, or another command is at work there.
         InputError: no row can be packed, images were not compared that may be copies, a stored file
             is missing or changed, or the disk refuses.
     """
-    settings = {"size": size, "format": format, "background": background}
-    check_pack_settings(size, format, background, shard_size, split)
+    check_pack_settings(size, format, background, shard_size, held_out, split)
+    rendering = {"size": size, "format": format, "background": background}
     with dataset.lock(existing=True):
-        chosen, reasons, standings, by_key = choose_samples(dataset)
-        stale = _find_stale_there(dataset.shards, standings, [s.key for s in chosen])
-        left_out, keys = Counter(reasons.values()), set()
-        if not chosen:
-            raise _nothing_to_pack(dataset, left_out, _withdraw_stale(dataset.shards, stale))
-        kin = {key: min((key, *standings[key].copies)) for key in (s.key for s in chosen)}
-        related = Counter(kin.values())
-        with ShardWriter(dataset.shards, split, shard_size) as writer:
-            for sample, answer in _render_all(dataset.store, chosen, settings, progress):
-                if isinstance(answer, str):
-                    left_out[answer] += 1
-                    continue
-                standing = standings[sample.key]
-                rows = [by_key[key] for key in standing.copies]
-                writer.add(sample, standing, rows, answer, 1 / related[kin[sample.key]])
-                keys.add(sample.key)
-            if not writer.samples:
-                raise _nothing_to_pack(dataset, left_out, _withdraw_stale(dataset.shards, stale))
-            index = writer.index(settings | {"shard_size": shard_size})
-            unchanged = publish_shards(dataset.shards, index)
-    counts = index.samples, len(index.shards), sum(shard.bytes for shard in index.shards)
-    withdrawn = {key: why for key, why in (stale or {}).items() if key not in keys}
+        choice = choose_samples(dataset)
+        folder, renders = dataset.shards, renders_of(dataset, size, format, background)
+        stale = find_stale_there(folder, choice.standings, [s.key for s in choice.chosen])
+        settings = rendering | {"rendering": renders.folder.name, "split": split}
+        settings |= {"shard_megabytes": float(shard_size), HELD_OUT: float(held_out)}
+        left_out = Counter(choice.left_out.values())
+        if not choice.chosen:
+            raise _nothing_to_pack(dataset, left_out, withdraw_unless_standing(folder, stale))
+        with _open_shards(folder):
+            old = read_old_shards(folder, {**rendering, "rendering": renders.folder.name}, progress)
+            images, refused, rendered = render_all(
+                dataset.store, choice.chosen, old, renders, engine, progress
+            )
+            left_out.update(refused[s.sha256] for s in choice.chosen if s.sha256 in refused)
+            keys = [s.key for s in choice.chosen if s.sha256 in images]
+            if not keys:
+                raise _nothing_to_pack(dataset, left_out, withdraw_unless_standing(folder, stale))
+            contents = Contents(choice.rows, choice.standings, keys, images, settings)
+            shards, written = _write_all(folder, contents, old, renders, engine, progress)
+            unchanged = publish_shards(folder, contents.index(shards))
+        renders.clear()
+    packed, counts = {*keys}, (len(shards), sum(shard.bytes for shard in shards), rendered, written)
+    withdrawn = {key: why for key, why in (stale or {}).items() if key not in packed}
     left = dict(sorted(left_out.items()))
-    return PackSummary(str(dataset.shards), *counts, left, withdrawn, unchanged)
+    return PackSummary(str(folder), len(keys), *counts, left, withdrawn, unchanged)
+
+
+def renders_of(dataset: Dataset, size: int, format: str, background: str) -> Renders:
+    """Where images of a dataset are kept as they are packed, until they are."""
+    settings = {"size": size, "format": format, "background": background}
+    return Renders(dataset.root / "derived" / "renders", settings)
+
+
+@contextmanager
+def _open_shards(folder: Path) -> Iterator[None]:
+    """Make the folder; remove what a killed process left there, and what was not published."""
+    with disk_errors(folder):
+        folder.mkdir(exist_ok=True)
+        remove_leftovers(folder)
+    try:
+        yield
+    finally:
+        remove_leftovers(folder)
+
+
+def _write_all(
+    folder: Path,
+    contents: Contents,
+    old: OldShards,
+    renders: Renders,
+    engine: Engine,
+    progress: Progress,
+) -> tuple[list[Shard], int]:
+    """The shards, those that change written beside the old ones; and how many these are."""
+    plan = contents.plan()
+    todo = [name for name, keys in plan.items() if not contents.is_in(old, name, plan[name])]
+    jobs = (
+        {
+            "target": str(part_path(folder, name)),
+            "format": contents.settings["format"],
+            "samples": contents.members(plan[name]),
+            "renders": str(renders.folder.parent),
+            "rendering": renders.settings,
+        }
+        for name in todo
+    )
+    answers: Iterator[Any] = enumerate(write_shard(**job) for job in jobs)
+    if engine.name != "local":  # a task a shard
+        sent = ({**job, "samples": [*job["samples"]]} for job in jobs)
+        write = "curate.shards.write:write_shard"
+        answers = run_jobs(write, sent, ordered=False, engine=engine)
+    written = {}
+    for number, answer in track(answers, len(todo), "shards", progress):
+        name = todo[number]
+        if isinstance(answer, WorkerFailure):
+            fix = "a smaller --shard-size, or without --engine"
+            raise InputError(folder / name, f"was not written ({answer.reason})", fix=fix)
+        written[name] = answer[0]
+    shards = []
+    for name, keys in plan.items():
+        known = old.shards.get(name)
+        made = written.get(name) or (known and {"sha256": known.sha256, "bytes": known.bytes})
+        assert made, "what was not written is there"
+        shards.append(contents.shard(name, keys, made["sha256"], made["bytes"]))
+    return sorted(shards, key=lambda shard: shard.name), len(todo)
 
 
 def _require_compared(dataset: Dataset, samples: Sequence[Sample]) -> None:
@@ -181,16 +257,6 @@ def choose_samples(dataset: Dataset) -> Choice:
     return Choice(chosen, left_out, standings, {s.key: s for s in samples})
 
 
-def _find_stale_there(
-    folder: Path, standings: Mapping[str, Standing], keys: Sequence[str]
-) -> dict[str, str] | None:
-    """As `find_stale`; None where the shards there cannot be read, so that nobody can tell."""
-    try:
-        return find_stale(folder, standings, keys)
-    except InputError:
-        return None
-
-
 def reason_not_packed(sample: Sample) -> str | None:
     """Why this row is not packed; None if it is."""
     if sample.dropped is not None:
@@ -208,7 +274,8 @@ def check_pack_settings(
     size: int,
     format: str,
     background: str = "white",
-    shard_size: int = SHARD_BYTES,
+    shard_size: float = SHARD_MEGABYTES,
+    held_out: float = 0.0,
     split: str = "train",
 ) -> None:
     """Refuse settings that `pack` cannot use.
@@ -218,13 +285,21 @@ def check_pack_settings(
     """
     from PIL import ImageColor
 
-    if size < 1 or shard_size < 1:
+    if size < 1:
         raise UsageError("--size", "must be 1 pixel or more", fix="--size 512")
+    if not 0 < shard_size < float("inf"):
+        fix = f"--shard-size {SHARD_MEGABYTES:g}"
+        raise UsageError("--shard-size", "is no number of megabytes above 0", fix=fix)
+    if not 0 <= held_out < 1:
+        raise UsageError("--held-out", f"{held_out} is not in [0, 1)", fix="--held-out 0.05")
     if format not in IMAGE_FORMATS:
         fix = f"one of {', '.join(IMAGE_FORMATS)}"
         raise UsageError("--format", f"no format {format!r}", fix=fix)
     if not _SPLIT_NAME.fullmatch(split):
-        raise UsageError("split", f"{split!r} is not letters and digits", fix="train")
+        raise UsageError("--split", f"{split!r} is not letters and digits", fix="--split train")
+    if split.startswith(HELD_OUT):
+        problem = f"{split!r} is the name of what nobody trains on"
+        raise UsageError("--split", problem, fix="--split train --held-out 0.05")
     try:
         opaque = len(ImageColor.getrgb(background)) == 3
     except ValueError:
@@ -258,33 +333,6 @@ def _write_captions(root: Path) -> Sequence[str]:
     return [beside, command_line(root, *words), "type the same command again"]
 
 
-def withdraw_stale(dataset: Dataset) -> str:
-    """Take the shards away if a sample of them is stale, nothing being packed in their place.
-
-    Returns:
-        A clause that says what became of them, from its semicolon on; empty where none are there.
-
-    Raises:
-        InputError: there is no dataset, or the disk refuses.
-        UsageError: another command is at work there.
-    """
-    with dataset.lock(existing=True):
-        standings = find_standings(map(verdicts_of, dataset.read().samples))
-        return _withdraw_stale(dataset.shards, _find_stale_there(dataset.shards, standings, ()))
-
-
-def _withdraw_stale(folder: Path, stale: Mapping[str, str] | None) -> str:
-    """Take shards away for which no others come, unless all they say still holds; tell it."""
-    indexed = is_indexed(folder)
-    if not indexed and not list_tars(folder):
-        return ""
-    if indexed and stale is not None and not stale:
-        return "; the shards there stay as they are"
-    withdraw_shards(folder)
-    why = name_some(stale) if stale else "they were incomplete, or not to be read"
-    return f"; the shards there were withdrawn ({why})"
-
-
 def what_mends(root: Path, reasons: Container[str]) -> str | Sequence[str]:
     """What to type first where rows are left out for these reasons."""
     usual = command_line(root, "status")
@@ -304,25 +352,3 @@ def _fixes(root: Path) -> dict[str, str | Sequence[str]]:
         "hold": f"{status}, then {explain}; a fetch with --license states a licence",
         "deny": f"{status}, then {explain}",
     }
-
-
-def name_some(reasons: Mapping[str, str]) -> str:
-    """The first few keys with their reasons, and how many more there are."""
-    named = [f"{key} {why}" for key, why in sorted(reasons.items())[:MAX_NAMED]]
-    more = len(reasons) - MAX_NAMED
-    return ", ".join([*named, f"and {more} more"] if more > 0 else named)
-
-
-def _render_all(
-    store: Store, samples: Sequence[Sample], settings: Mapping[str, Any], progress: Progress
-) -> Iterator[tuple[Sample, sandbox.JobResult | str]]:
-    """Each sample with its facts and bytes as packed, or with why it cannot be."""
-    shared = {"root": str(store.root), **settings}
-    jobs = [{**shared, "sha256": s.sha256} for s in samples]
-    both = zip(samples, sandbox.run_jobs("curate.images.render:render_stored", jobs), strict=True)
-    for sample, answer in track(both, len(samples), "images", progress):
-        if isinstance(answer, sandbox.WorkerFailure):
-            yield sample, "unreadable"
-        else:
-            facts = {**answer[0], "pixel_sha256": sample.pixel_sha256}
-            yield sample, facts.get("refused") or (facts, answer[1])
