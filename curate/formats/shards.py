@@ -214,17 +214,16 @@ PACK_OPTIONS: Mapping[str, object] = {  # of `curate pack`, with what each is wh
     "--split": "train",
 }
 _ALWAYS_NAMED = ("--size", "--format", "--background")
+_OPTIONS = {option.removeprefix("--"): option for option in _ALWAYS_NAMED} | {
+    "shard_megabytes": "--shard-size",
+    HELD_OUT: "--held-out",
+    "split": "--split",
+}
 
 
 def options_of(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The `settings` of an index as options of `curate pack`; those that an older one lacks, not.
-
-    Raises:
-        KeyError: it lacks what every index has.
-    """
-    found = {option: settings[option.removeprefix("--")] for option in _ALWAYS_NAMED}
-    newer = ("--shard-size", "shard_megabytes"), ("--held-out", HELD_OUT), ("--split", "split")
-    return found | {option: settings[name] for option, name in newer if name in settings}
+    """The `settings` of an index as options of `curate pack`, as far as it has them."""
+    return {option: settings[name] for name, option in _OPTIONS.items() if name in settings}
 
 
 def read_index(path: Path) -> ShardIndex:
