@@ -62,3 +62,14 @@ def flat_jpeg(
         bits_of = (0 if low == 13 else low + 1) << 4 | low
         body += segment(0xDA, bytes([1, 1, 0, at, at, bits_of])) + run
     return start + body + b"\xff\xd9"
+
+
+def exif_bomb(segments: int = 2) -> bytes:
+    """EXIF of a JPEG in which each of thousands of tags claims most of it as its value."""
+    entries = 5000
+    size = segments * 65_000
+    head = b"II*\0" + struct.pack("<IH", 8, entries)
+    head += b"".join(struct.pack("<HHII", 0x1000 + n, 1, size - 10, 8) for n in range(entries))
+    body = head.ljust(size, b"\0")
+    parts = [body[n : n + 65_000] for n in range(0, size, 65_000)]
+    return b"".join(segment(0xE1, b"Exif\0\0" + part) for part in parts)

@@ -7,9 +7,9 @@ that can be honoured counts (PNG, third edition, section 4.3). A JPEG or WebP ha
 import io
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from curate.images.sniff import PILLOW_ERRORS
@@ -65,14 +65,10 @@ def convert_to_srgb(image: "Image.Image", stated: dict[Any, Any]) -> "Image.Imag
     """
     from PIL import ImageCms
 
-    for profile, mode in _profiles(stated, image.mode):
+    for make_profile, mode in _profiles(stated, image.mode):
         # it may be broken, or made for other channels than the image has
         with suppress(ImageCms.PyCMSError, Warning, *PILLOW_ERRORS):
-            transform = _transform(profile, mode) if profile else None
-            plain = image.convert(mode)
-            done = ImageCms.applyTransform(plain, transform) if transform else plain.convert("RGB")
-            if done is not None:
-                return done
+            return _apply(make_profile(), image.convert(mode))
     if name := _HDR.get((stated.get("cicp") or (0, 0))[1]):
         raise UnknownColoursError(f"the colours of {name} have no defined look in sRGB")
     return image.convert("RGB")
@@ -87,27 +83,49 @@ def read_cicp(data: bytes) -> tuple[int, int, int, int] | None:
     return (body[4], body[5], body[6], body[7])
 
 
-def _profiles(stated: dict[Any, Any], mode: str) -> Iterator[tuple[bytes, str]]:
-    """The ICC profiles that a file states, first the one that counts, and for which mode each is.
+def _profiles(
+    stated: dict[Any, Any], mode: str
+) -> Iterator[tuple[Callable[[], bytes | None], str]]:
+    """What makes the ICC profiles that a file states, the one that counts first, and their modes.
 
-    An empty one is sRGB.
+    None is made of sRGB.
     """
     if cicp := stated.get("cicp"):
         primaries, curve = _PRIMARIES.get(cicp[0]), _CURVES.get(cicp[1])
         if primaries and curve and cicp[2:] == (0, 1):  # RGB, of full range
-            is_srgb = primaries == _REC_709 and curve == _SRGB
-            yield b"" if is_srgb else _matrix_profile(primaries, curve), "RGB"
+            yield partial(_matrix_profile, primaries, curve), "RGB"
     if isinstance(profile := stated.get("icc_profile"), bytes) and profile:
-        yield profile, mode
+        yield lambda: profile, mode
     if "srgb" in stated:
-        yield b"", "RGB"
+        yield lambda: None, "RGB"
     if (gamma := stated.get("gamma", 0)) > 0:
         points: Primaries = stated.get("chromaticity", _REC_709)
+        if all(abs(p - q) <= _PRIMARY_TOLERANCE for p, q in zip(points, _REC_709, strict=True)):
+            points = _REC_709
         as_srgb = abs(gamma / _SRGB_GAMMA - 1) <= _GAMMA_TOLERANCE
-        near = all(abs(p - q) <= _PRIMARY_TOLERANCE for p, q in zip(points, _REC_709, strict=True))
-        if min(points[1::2]) > 0:
-            curve = _SRGB if as_srgb else (1 / gamma,)
-            yield b"" if as_srgb and near else _matrix_profile(points, curve), "RGB"
+        yield partial(_matrix_profile, points, _SRGB if as_srgb else (1 / gamma,)), "RGB"
+
+
+def _apply(profile: bytes | None, image: "Image.Image") -> "Image.Image":
+    """`image` from the colours of a profile to sRGB, as "RGB"."""
+    from PIL import Image
+
+    transform = _transform(profile, image.mode) if profile else None
+    if transform is None:
+        return image.convert("RGB")
+    if image.mode == "L":  # only 256 values: exact, where littleCMS would interpolate many pixels
+        ramp = Image.frombytes("L", (256, 1), bytes(range(256)))
+        tables = [_transformed(ramp, transform).getchannel(n).tobytes() for n in range(3)]
+        return image.convert("RGB").point(b"".join(tables))
+    return _transformed(image, transform)
+
+
+def _transformed(image: "Image.Image", transform: "ImageCms.ImageCmsTransform") -> "Image.Image":
+    from PIL import ImageCms
+
+    result = ImageCms.applyTransform(image, transform)
+    assert result is not None  # it is None in place only
+    return result
 
 
 @lru_cache(maxsize=16)
@@ -119,17 +137,21 @@ def _transform(profile: bytes, mode: str) -> "ImageCms.ImageCmsTransform | None"
     if ImageCms.getProfileDescription(source).startswith("sRGB"):
         return None
     target = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-    return ImageCms.buildTransform(source, target, mode, "RGB")
+    flags = ImageCms.Flags.NOOPTIMIZE if mode == "L" else ImageCms.Flags.NONE
+    return ImageCms.buildTransform(source, target, mode, "RGB", flags=flags)
 
 
 @lru_cache(maxsize=16)
-def _matrix_profile(primaries: Primaries, curve: Curve) -> bytes:
+def _matrix_profile(primaries: Primaries, curve: Curve) -> bytes | None:
     """An ICC profile of RGB with such primaries and one curve: ICC.1:2022, sections 7, 8.3, 10.18.
 
-    White is adapted to that of the profile connection space, D50, by the Bradford transform.
+    None for sRGB itself. White is adapted to that of the profile connection space, D50, by the
+    Bradford transform.
     """
     import numpy as np
 
+    if primaries == _REC_709 and curve == _SRGB:
+        return None
     x, y = np.array(primaries).reshape(4, 2).T
     white, *others = np.stack([x / y, np.ones(4), (1 - x - y) / y], axis=1)
     matrix = np.stack(others, axis=1)

@@ -73,6 +73,7 @@ def decode_image(data: bytes, *, at_least: int | None = None) -> "Image.Image":
         image.load()
         if image.format == "PNG":
             image.info["cicp"] = read_cicp(data)
+            _shorten_key(image, data)
         result = to_upright_srgb(image, read_orientation(image))
     result.info.clear()
     return result
@@ -131,6 +132,13 @@ def _scale_factor(image: "ImageFile.ImageFile", at_least: int | None) -> int:
     allowed = [f for f in (8, 4, 2, 1) if asked and shorter // f >= max(at_least or 0, 1)]
     needed = next(f for f in (1, 2, 4, 8) if pixels <= MAX_PIXELS * f * f)
     return max(needed, allowed[0] if allowed else 1)
+
+
+def _shorten_key(image: "Image.Image", data: bytes) -> None:
+    """Cut the transparent colour of a 16-bit RGB PNG to 8 bits, as Pillow cuts its pixels."""
+    key = image.info.get("transparency")
+    if isinstance(key, tuple) and data[24] == 16:
+        image.info["transparency"] = tuple(v >> 8 for v in key)
 
 
 @contextmanager
