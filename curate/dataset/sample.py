@@ -62,8 +62,38 @@ class Likeness:
     score: float  # from 0 to 1: that of the comparison which found it
 
 
+class DerivedFacts:
+    """What follows from the fields of a row, for every class of rows that has these."""
+
+    __slots__ = ()
+    dropped: str | None
+    width: int | None
+    height: int | None
+    train: "Verdict | None"
+
+    @property
+    def area(self) -> int:
+        """Pixels, 0 while unknown."""
+        return (self.width or 0) * (self.height or 0)
+
+    @property
+    def drop_reason(self) -> str:
+        """The REASON of `dropped`, without its detail; empty while in use."""
+        return (self.dropped or "").partition(":")[0]
+
+    @property
+    def drop_detail(self) -> str:
+        """The DETAIL of `dropped`; empty while in use, or where it has none."""
+        return (self.dropped or "").partition(":")[2]
+
+    @property
+    def may_train(self) -> bool:
+        """In use, and allowed for training by a policy."""
+        return self.dropped is None and self.train is not None and self.train.decision == "allow"
+
+
 @dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(DerivedFacts):
     """One image. A new fact is a new field, with its unit in the comment."""
 
     key: str  # SOURCE-ID; letters, digits, "-", "_"; stable for ever
@@ -138,26 +168,6 @@ class Sample:
     # out of the dataset: None while in use, else REASON[:DETAIL]
     dropped: str | None = None
 
-    @property
-    def area(self) -> int:
-        """Pixels, 0 while unknown."""
-        return (self.width or 0) * (self.height or 0)
-
-    @property
-    def drop_reason(self) -> str:
-        """The REASON of `dropped`, without its detail; empty while in use."""
-        return (self.dropped or "").partition(":")[0]
-
-    @property
-    def drop_detail(self) -> str:
-        """The DETAIL of `dropped`; empty while in use, or where it has none."""
-        return (self.dropped or "").partition(":")[2]
-
-    @property
-    def may_train(self) -> bool:
-        """In use, and allowed for training by a policy."""
-        return self.dropped is None and self.train is not None and self.train.decision == "allow"
-
 
 def live_samples(samples: Iterable[Sample]) -> list[Sample]:
     """The samples still in use."""
@@ -215,11 +225,17 @@ def arrow_schema() -> "pa.Schema":
     return pa.schema([(f.name, _arrow_type(hints[f.name])) for f in fields(Sample)])
 
 
+def without_none(hint: Any) -> Any:
+    """An annotation without its `| None`."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        (hint,) = (a for a in typing.get_args(hint) if a is not type(None))
+    return hint
+
+
 def _arrow_type(hint: Any) -> "pa.DataType":
     import pyarrow as pa
 
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        (hint,) = (a for a in typing.get_args(hint) if a is not type(None))
+    hint = without_none(hint)
     if typing.get_origin(hint) is tuple:
         return pa.list_(_arrow_type(typing.get_args(hint)[0]))
     if is_dataclass(hint):
