@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
-import daft
 import pytest
 import typer
 from hypothesis import given
@@ -18,7 +17,6 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from PIL import Image
 
-from curate.dataset import engine
 from curate.dataset.folder import Store
 from curate.dataset.sample import Caption, Sample, Verdict
 
@@ -27,6 +25,7 @@ MODULE_LINES = 400
 HELP_LIBRARIES = {  # what typer brings along to print help with
     *("typer", "click", "rich", "shellingham", "typing_extensions", "annotated_doc"),
     *("pygments", "markdown_it", "mdurl"),
+    "attr",  # rich looks for it where something else brings it along
 }
 
 # Who may import whom, by room: a package of `curate`, or a module beside them. A room may always
@@ -339,8 +338,8 @@ def test_help_loads_what_it_prints_with_and_no_more(package: str) -> None:
 # steps
 
 
-def steps() -> dict[str, Callable[..., daft.DataFrame]]:
-    """Every public function of a room that takes a data frame `rows` and gives one back."""
+def steps() -> dict[str, Callable[..., list[Sample]]]:
+    """Every public function of a room that takes `rows` and gives as many back."""
     found = {}
     for name, path in MODULES.items():
         if room(name) in {"engine", "dataset"} or not name.startswith("curate"):
@@ -350,7 +349,7 @@ def steps() -> dict[str, Callable[..., daft.DataFrame]]:
                 continue
             first = next(iter(node.args.args), None)
             returns = node.returns and ast.unparse(node.returns).strip("'\"")
-            if first and first.arg == "rows" and returns == "daft.DataFrame":
+            if first and first.arg == "rows" and returns in ("list[Sample]", "daft.DataFrame"):
                 function = getattr(importlib.import_module(name), node.name)
                 found[f"{name.removeprefix('curate.')}.{node.name}"] = function
     return found
@@ -431,13 +430,11 @@ def test_a_step_keeps_every_row_and_forgets_nothing_when_run_again(
     step, (kept, hashes) = STEPS[name], store
     rows = data.draw(rows_of(hashes))
     if name == "images.dedup.dedup":
-        rows = engine.to_samples(
-            STEPS["images.inspect.measure"](engine.to_data_frame(rows), store=kept)
-        )
+        rows = STEPS["images.inspect.measure"](rows, store=kept)
     given_store = {"store": kept} if "store" in (step.__annotations__) else {}
 
     def run(rows: list[Sample]) -> list[Sample]:
-        return engine.to_samples(step(engine.to_data_frame(rows), **given_store))
+        return step(rows, **given_store)
 
     once = run(rows)
     assert [s.key for s in once] == [s.key for s in rows]
@@ -450,4 +447,4 @@ def test_a_step_keeps_every_row_and_forgets_nothing_when_run_again(
 def test_a_step_takes_no_rows(store: tuple[Store, list[str]], name: str) -> None:
     step = STEPS[name]
     given_store = {"store": store[0]} if "store" in step.__annotations__ else {}
-    assert engine.to_samples(step(engine.to_data_frame([]), **given_store)) == []
+    assert step([], **given_store) == []

@@ -17,7 +17,6 @@ from curate.captions.clean import (
     plain_text,
     title_words,
 )
-from curate.dataset import engine
 from curate.dataset.sample import Caption, Sample, Verdict
 from curate.errors import UsageError
 from curate.index.index import CaptionIndex
@@ -233,15 +232,15 @@ def test_words_of_a_copy_that_may_not_be_trained_on_are_not_taken(verdict):
 
 def captioned(rows: list[Sample], per_image: int) -> list[Sample]:
     """The rows after two runs, in either order: the same as after one."""
-    once = engine.to_samples(caption(engine.to_data_frame(rows), per_image=per_image))
-    again = engine.to_samples(caption(engine.to_data_frame(once[::-1]), per_image=per_image))
+    once = caption(rows, per_image=per_image)
+    again = caption(once[::-1], per_image=per_image)
     assert again == once[::-1]
     return once
 
 
 def test_per_image_is_checked():
     with pytest.raises(UsageError) as caught:
-        caption(engine.to_data_frame([]), per_image=0)
+        caption([], per_image=0)
     assert str(caught.value) == "--per-image: 0 is below 1\n  fix: --per-image 4"
 
 
@@ -298,12 +297,12 @@ def test_captions_are_few_distinct_and_clean(rows, per_image):
 @given(rows_of, st.randoms())
 def test_caption_is_a_step(rows, random):
     rows = [r for r in rows if "\ud800" not in repr(r)]
-    once = engine.to_samples(caption(engine.to_data_frame(rows), per_image=3))
+    once = caption(rows, per_image=3)
     assert [s.key for s in once] == [s.key for s in rows]
     assert [s.captions for s in once] == [captions_for(r, per_image=3) for r in rows]
-    assert engine.to_samples(caption(engine.to_data_frame(once), per_image=3)) == once
+    assert caption(once, per_image=3) == once
     shuffled = random.sample(rows, len(rows))
-    again = engine.to_samples(caption(engine.to_data_frame(shuffled), per_image=3))
+    again = caption(shuffled, per_image=3)
     assert {s.key: s for s in again} == {s.key: s for s in once}
 
 

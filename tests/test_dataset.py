@@ -8,17 +8,25 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import daft
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
+from hypothesis import strategies as st
 from rows import row, samples, some_samples
 
-from curate.dataset import engine
 from curate.dataset.folder import Dataset
 from curate.dataset.journal import merge_rows
 from curate.dataset.manifest import Manifest
-from curate.dataset.sample import Sample, Statement, Verdict, from_record, to_record
+from curate.dataset.sample import (
+    Sample,
+    Statement,
+    Verdict,
+    arrow_schema,
+    from_record,
+    to_record,
+)
+from curate.dataset.sample_table import COLUMNS, to_rows, to_table
 from curate.errors import InputError, UsageError
 
 # the dataset folder
@@ -183,12 +191,12 @@ def test_the_lock_ends_with_its_process(tmp_path: Path) -> None:
 # steps and the engine
 
 
-def name_the_author(rows: daft.DataFrame, *, name: str = "nobody") -> daft.DataFrame:
-    return engine.map_rows(rows, lambda s: replace(s, author=name), fills=["author"])
+def name_the_author(rows: Sequence[Sample], *, name: str = "nobody") -> list[Sample]:
+    return [replace(s, author=name) for s in rows]
 
 
-def count_the_authors(rows: daft.DataFrame) -> daft.DataFrame:
-    return engine.apply_to_all_rows(rows, lambda rows: [replace(s, width=len(rows)) for s in rows])
+def count_the_authors(rows: Sequence[Sample]) -> list[Sample]:
+    return [replace(s, width=len(rows)) for s in rows]
 
 
 def test_a_step_is_run_written_and_recorded(tmp_path: Path) -> None:
@@ -204,11 +212,11 @@ def test_a_step_that_changes_nothing_writes_nothing(tmp_path: Path) -> None:
     data = Dataset(tmp_path)
     data.append_row(row("a"))
     data.run_step(name_the_author, "name", {})
-    data.run_step(count_the_authors, "count", {})
+    data.run_step(count_the_authors, "count", {}, reads=(), fills=("width",))
     written = data.manifest.stat().st_ino
     data.append_row(row("a"))  # as a kill between manifest and journal leaves it
     for step, name in ((name_the_author, "name"), (count_the_authors, "count")):
-        data.run_step(step, name, {})
+        data.run_step(step, name, {}, reads=(), fills=("author", "width"))
     assert data.manifest.stat().st_ino == written
     assert not data.journal.exists()
 
@@ -217,35 +225,95 @@ def test_a_step_that_loses_a_row_is_a_bug_and_writes_nothing(tmp_path: Path) -> 
     data = Dataset(tmp_path)
     data.append_row(row("a"))
     with pytest.raises(AssertionError, match="step lose changed the keys"):
-        data.run_step(lambda rows: rows.limit(0), "lose", {})
+        data.run_step(lambda rows: rows[:0], "lose", {})
     assert data.read().samples == [row("a")]
 
 
+def test_a_step_sees_and_fills_the_columns_it_names_and_no_other(tmp_path: Path) -> None:
+    data = Dataset(tmp_path)
+    data.append_row(row("a", title="snow", width=3))
+    seen: list[Sample] = []
+
+    def shout(rows: Sequence[Sample]) -> list[Sample]:
+        seen.extend(rows)
+        return [replace(s, title=str(s.title).upper()) for s in rows]
+
+    (after,) = data.run_step(shout, "shout", {}, reads=("author",), fills=("title",))
+    assert data.read().samples == [row("a", title="SNOW", width=3)]
+    assert (after.title, after.author, after.dropped) == ("SNOW", None, None)
+    for one in (*seen, after):
+        with pytest.raises(AttributeError):
+            print(one.width)
+    with pytest.raises(AssertionError, match="step shout changed title, which it does not fill"):
+        data.run_step(shout, "shout", {}, reads=("title",), fills=("author",))
+        data.run_step(
+            lambda rows: [replace(s, title="x") for s in rows],
+            "shout",
+            {},
+            reads=("title",),
+            fills=("author",),
+        )
+    assert data.read().samples == [row("a", title="SNOW", width=3)]
+
+
+some_names = st.sets(st.sampled_from(COLUMNS))
+
+
+@given(some_samples, some_samples, some_names)
+@examples(max_examples=40)
+def test_rows_and_columns_say_the_same(
+    tmp_path_factory: pytest.TempPathFactory,
+    known: list[Sample],
+    fetched: list[Sample],
+    names: set[str],
+) -> None:
+    data = Dataset(tmp_path_factory.mktemp("d"))
+    data.write(Manifest(known, []))
+    for sample in fetched:
+        data.append_row(sample)
+    whole = merge_rows(known, fetched)
+    assert data.read().samples == whole
+    few = data.read_rows(*names)
+    assert [[getattr(s, n) for n in names] for s in few] == [
+        [getattr(s, n) for n in names] for s in whole
+    ]
+
+
 @given(some_samples)
-@examples(max_examples=10)
+@examples(max_examples=40)
 def test_rows_pass_through_tables_unchanged(rows: list[Sample]) -> None:
-    assert engine.to_samples(engine.to_data_frame(rows)) == rows
+    table = to_table(rows)
+    assert table.schema.equals(arrow_schema())
+    assert table.equals(table_by_rows(rows)) and to_rows(table) == rows
 
 
-def test_a_function_fills_its_columns_and_no_other_in_every_row() -> None:
-    rows = [row(f"{n:03}", title=f"snow {n}", tags=("quiet",)) for n in range(100)]
-
-    def shout(sample: Sample) -> Sample:
-        return replace(sample, title=str(sample.title).upper(), tags=("loud",))
-
-    filled = engine.map_rows(engine.to_data_frame(rows), shout, fills=["title"], batch=7)
-    assert engine.to_samples(filled) == [replace(s, title=str(s.title).upper()) for s in rows]
+def table_by_rows(rows: Sequence[Sample]) -> pa.Table:
+    """As pyarrow itself makes a table of rows, the reference."""
+    return pa.Table.from_pylist([asdict(s) for s in rows], schema=arrow_schema())
 
 
-def test_no_rows_are_rows_too() -> None:
-    assert engine.to_samples(name_the_author(engine.to_data_frame([]))) == []
+@pytest.mark.parametrize("size", [1, 3, 7])
+def test_rows_are_merged_a_group_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr("curate.dataset.manifest.GROUP_ROWS", size)
+    monkeypatch.setattr("curate.dataset.stored_rows.GROUP_ROWS", size)
+    known = [row(f"{n:02}", title=f"t{n}", tags=("x",) * (n % 3)) for n in range(0, 40, 2)]
+    fetched = [row(f"{n:02}", title=f"late {n}") for n in (39, 4, 5, 17, 38, 0)]
+    data = Dataset(tmp_path)
+    data.write(Manifest(known, []))
+    for sample in fetched:
+        data.append_row(sample)
+    whole = merge_rows(known, fetched)
+    assert data.read().samples == whole
+    data.run_step(count_the_authors, "count", {}, reads=(), fills=("width",))
+    grouped = data.manifest.read_bytes()
+    assert data.read_manifest().samples == [replace(s, width=len(whole)) for s in whole]
+    data.write(data.read())
+    assert data.manifest.read_bytes() == grouped, "bytes depend on the rows alone"
 
 
-def test_a_decision_over_all_rows_sees_them_all() -> None:
-    def number(rows: Sequence[Sample]) -> list[Sample]:
-        return [replace(s, width=len(rows)) for s in rows]
-
-    out = engine.to_samples(
-        engine.apply_to_all_rows(engine.to_data_frame([row("a"), row("b")]), number)
-    )
-    assert [s.width for s in out] == [2, 2]
+def test_no_rows_are_rows_too(tmp_path: Path) -> None:
+    data = Dataset(tmp_path)
+    data.write(Manifest([], []))
+    assert data.run_step(name_the_author, "name", {}) == [] == data.read().samples

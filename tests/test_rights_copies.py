@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.dataset import engine
 from curate.dataset.folder import Store
 from curate.dataset.sample import Sample, Signal, Statement, Verdict
 from curate.formats.copies import group_copies
@@ -233,7 +232,7 @@ def test_check_dedup_check_is_the_same_whatever_was_checked_before(
 def test_the_steps_are_these_functions(tmp_path: Path) -> None:
     rows = [copy("b", "CC BY-ND 4.0"), copy("a", "CC0")]
     store = Store(tmp_path)
-    once = engine.to_samples(check(engine.to_data_frame(rows), evidence=store))
+    once = check(rows, evidence=store)
     assert once == joined(*rows)
-    again = engine.to_samples(check(engine.to_data_frame(rows), evidence=store, only_copies=True))
+    again = check(rows, evidence=store, only_copies=True)
     assert again == once

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.dataset import engine
 from curate.dataset.evidence import StoredAnswer, write_answer
 from curate.dataset.folder import Store
 from curate.dataset.sample import Sample, Signal, Statement, Verdict
@@ -476,12 +475,12 @@ def test_unknown_and_opted_out_never_means_allowed(sample, name):
 @settings(max_examples=12)
 @given(st.lists(samples, max_size=5, unique_by=lambda s: s.key), st.randoms())
 def test_check_is_a_step(rows, random):
-    once = engine.to_samples(check(engine.to_data_frame(rows), policy="personal"))
+    once = check(rows, policy="personal")
     rules = read_policy("personal")
     assert once == join([decide(sample, rules) for sample in rows], rules)
-    assert engine.to_samples(check(engine.to_data_frame(once))) == once
+    assert check(once) == once
     shuffled = random.sample(rows, len(rows))
-    again = engine.to_samples(check(engine.to_data_frame(shuffled)))
+    again = check(shuffled)
     assert {s.key: s for s in again} == {s.key: s for s in once}
     assert [s.key for s in again] == [s.key for s in shuffled]
 

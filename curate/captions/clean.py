@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from curate.dataset.sample import DUPLICATE, Caption, Sample
 from curate.errors import UsageError
 from curate.text import tokens
 from curate.text.word_lists import read_sections
 
-if TYPE_CHECKING:
-    import daft
+# what the step looks at, and what it writes
+READS = ("source", "file_name", "title", "tags", "texts", "train")
+FILLS = ("captions",)
 
 LATIN_SHARE = 0.75  # of a text's letters; below it the text is in another script
 KEYED = ("shards", "hf")  # sources whose images have keys and no names: these say nothing
@@ -60,41 +60,32 @@ FILLER = re.compile(
 )
 
 
-def caption(rows: "daft.DataFrame", *, per_image: int = 4) -> "daft.DataFrame":
+def caption(rows: Sequence[Sample], *, per_image: int = 4) -> list[Sample]:
     """Fill `captions` from what came with each image, and with its copies.
 
     Args:
-        rows: a data frame of samples.
+        rows: samples.
         per_image: captions an image gets at most.
 
     Raises:
         UsageError: `per_image` is below 1.
     """
-    from curate.dataset import engine
-
     if per_image < 1:
         raise UsageError("--per-image", f"{per_image} is below 1", fix="--per-image 4")
     copies = _copies_by_key(rows)
-    return engine.map_rows(
-        rows,
-        lambda sample: replace(
-            sample, captions=captions_for(sample, copies.get(sample.key, ()), per_image=per_image)
-        ),
-        fills=("captions",),
-    )
+    return [
+        replace(s, captions=captions_for(s, copies.get(s.key, ()), per_image=per_image))
+        for s in rows
+    ]
 
 
-def _copies_by_key(rows: "daft.DataFrame") -> dict[str, list[Sample]]:
+def _copies_by_key(rows: Sequence[Sample]) -> dict[str, list[Sample]]:
     """Key of an image that stays -> its copies that may be trained on themselves, by key."""
-    import daft
-
-    from curate.dataset import engine
-
     found = defaultdict(list)
-    dropped = engine.to_samples(rows.where(daft.col("dropped").startswith(f"{DUPLICATE}:")))
+    dropped = [s for s in rows if s.drop_reason == DUPLICATE]
     for copy in sorted(dropped, key=lambda s: s.key):
         if copy.train is not None and copy.train.decision == "allow":
-            found[str(copy.dropped).partition(":")[2]].append(copy)
+            found[copy.drop_detail].append(copy)
     return found
 
 

@@ -5,12 +5,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from curate.captions.clean import FILLS as CAPTION_FILLS
+from curate.captions.clean import READS as CAPTION_READS
 from curate.captions.clean import caption
 from curate.commands.status import reason_counts, verdict_counts
 from curate.dataset.folder import Dataset, Store, command_line
 from curate.dataset.sample import Sample, live_samples
 from curate.errors import InputError
 from curate.rights import removals
+from curate.rights.check import FILLS as CHECK_FILLS
+from curate.rights.check import READS as CHECK_READS
 from curate.rights.check import check
 from curate.rights.licences import TERMS
 from curate.rights.policy import Policy, read_policy
@@ -109,7 +113,10 @@ def _run_check(
             only_copies=only_copies,
             progress=progress,
         )
-        samples = live_samples(dataset.run_step(step, "check", {"policy": policy}))
+        checked = dataset.run_step(
+            step, "check", {"policy": policy}, reads=CHECK_READS, fills=CHECK_FILLS
+        )
+    samples = live_samples(checked)
     silent = _unlicensed(samples)
     return CheckSummary(
         policy=str(rules.path),
@@ -127,7 +134,7 @@ def _check_source_names(policy: Policy, dataset: Dataset) -> None:
     named |= dict.fromkeys(policy.believe, "[copies] believe")
     known = {source.name for source in SOURCES} | set(TERMS.values())
     if odd := sorted(set(named) - known):
-        known |= {sample.source for sample in dataset.read().samples}
+        known |= {sample.source for sample in dataset.read_rows("source")}
         for name in (name for name in odd if name not in known):
             subject, fix = f"{policy.path} {named[name]}", suggest(name, sorted(known))
             raise InputError(subject, f"no source {name!r}", fix=fix)
@@ -140,7 +147,9 @@ def _unlicensed(samples: Sequence[Sample]) -> list[Sample]:
 
 def own_licence_command(dataset: Dataset) -> str:
     """What to type where images from this computer state no licence and the user made them."""
-    source = _unlicensed(live_samples(dataset.read().samples))[0].source
+    source = _unlicensed(
+        live_samples(dataset.read_rows("source", "license_text", "license_url", "dropped"))
+    )[0].source
     return command_line(dataset.root, "fetch", source, _PLACES[source], "--license", "own")
 
 
@@ -152,7 +161,10 @@ def caption_dataset(dataset: Dataset, *, per_image: int = 4) -> CaptionSummary:
         UsageError: `per_image` is below 1, or another command is at work there.
     """
     with dataset.lock(existing=True):
-        samples = live_samples(dataset.run_step(caption, "caption", {"per_image": per_image}))
+        captioned = dataset.run_step(
+            caption, "caption", {"per_image": per_image}, reads=CAPTION_READS, fills=CAPTION_FILLS
+        )
+    samples = live_samples(captioned)
     counts = [len(s.captions) for s in samples]
     return CaptionSummary(len(counts), sum(counts), counts.count(0))
 

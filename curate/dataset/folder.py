@@ -3,21 +3,21 @@
 import hashlib
 import json
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate
+from typing import Any, Concatenate
 
 from curate.dataset import manifest
-from curate.dataset.journal import append_row, merge_rows, read_rows
-from curate.dataset.manifest import Manifest, read_history
+from curate.dataset.journal import append_row, read_rows
+from curate.dataset.manifest import Manifest, note_step, read_history, write_groups
 from curate.dataset.sample import Sample
+from curate.dataset.sample_table import COLUMNS
+from curate.dataset.stored_rows import StoredRows, open_rows
 from curate.errors import InputError
 from curate.system.files import file_sha256, lock_folder, write_bytes
-
-if TYPE_CHECKING:
-    import daft
 
 DEFAULT_FOLDER = Path("data")  # where commands work unless told otherwise
 MANIFEST_NAME = "manifest.parquet"
@@ -32,7 +32,7 @@ USUAL_SETTINGS: Mapping[str, object] = {  # what an option of a step is when it 
 
 
 # fills in and marks rows, same keys, same order; its keyword arguments are its configuration
-Step = Callable[Concatenate["daft.DataFrame", ...], "daft.DataFrame"]
+Step = Callable[Concatenate[Any, ...], Any]
 
 
 @dataclass(frozen=True)
@@ -126,18 +126,31 @@ class Dataset:
         Raises:
             InputError: nothing was ever fetched into this folder, or a file is not ours.
         """
-        stored = self.read_manifest()
-        return Manifest(self._merge_journal(stored), stored.history)
+        stored = self.open_rows()
+        return Manifest(stored.rows(), stored.history)
+
+    def read_rows(self, *names: str) -> list[Sample]:
+        """The rows as `read` gives them, with `key` and the fields `names` alone, for far less.
+
+        Raises:
+            InputError: as `read`.
+        """
+        return self.open_rows().rows(names)
+
+    def open_rows(self) -> StoredRows:
+        """The rows as `read` gives them, their columns read when they are asked for.
+
+        Raises:
+            InputError: as `read`.
+        """
+        fetched = self.read_journal()
+        if not fetched and not self.manifest.exists():
+            raise self._no_dataset_error()
+        return open_rows(self.manifest, fetched)
 
     def read_manifest(self) -> Manifest:
         """The manifest without the journal's rows; empty before the first is written."""
         return manifest.read_manifest(self.manifest) if self.manifest.exists() else Manifest([], [])
-
-    def _merge_journal(self, stored: Manifest) -> list[Sample]:
-        fetched = self.read_journal()
-        if not fetched and not self.manifest.exists():
-            raise self._no_dataset_error()
-        return merge_rows(stored.samples, fetched)
 
     def _no_dataset_error(self) -> InputError:
         is_file = self.root.exists() and not self.root.is_dir()
@@ -167,25 +180,59 @@ class Dataset:
         """Add one fetched row to the journal; it survives the death of the process."""
         append_row(self.journal, sample)
 
-    def run_step(self, step: Step, name: str, settings: Mapping[str, Any]) -> list[Sample]:
-        """Run one step over the manifest and replace it; the caller holds the lock.
+    def run_step(
+        self,
+        step: Step,
+        name: str,
+        settings: Mapping[str, Any],
+        *,
+        reads: Collection[str] = COLUMNS,
+        fills: Collection[str] = COLUMNS,
+    ) -> list[Sample]:
+        """Run one step over the rows and replace the manifest; the caller holds the lock.
+
+        Args:
+            step: what is run; it must keep the keys and their order.
+            name: of the step, for the history.
+            settings: its keyword arguments.
+            reads: fields the step reads; its rows have these, those of `fills`, `key` and
+                `dropped`, and no other.
+            fills: fields it may change. All other columns stay as they are, unconverted.
 
         Returns:
-            The samples as they are now.
+            The rows as they are now, with the fields they had in the step.
         """
-        from curate.dataset import engine
-
-        stored = self.read_manifest()
-        before = self._merge_journal(stored)
-        after = engine.to_samples(step(engine.to_data_frame(before), **settings))
+        stored = self.open_rows()
+        before = stored.rows({"key", "dropped", *(reads if fills != COLUMNS else ()), *fills})
+        after: list[Sample] = step(before, **settings)
         if [s.key for s in after] != [s.key for s in before]:
             raise AssertionError(f"step {name} changed the keys")
-        self.record_step(stored, name, dict(settings), after)
+        filled = _changed_columns(before, after)
+        if odd := filled.keys() - set(fills):
+            raise AssertionError(f"step {name} changed {min(odd)}, which it does not fill")
+        is_new = bool(filled or stored.late)
+        history = note_step(stored.history, name, dict(settings), after, is_new=is_new)
+        if history is not stored.history:
+            write_groups(self.manifest, stored.groups(filled=filled), history)
+        self.journal.unlink(missing_ok=True)
         return after
 
     def read_journal(self) -> list[Sample]:
         """Rows fetched since the manifest was last written, in their order."""
         return read_rows(self.journal)
+
+
+def _changed_columns(before: Sequence[Sample], after: Sequence[Sample]) -> dict[str, Sequence[Any]]:
+    """The values, by field, of those fields in which rows differ."""
+    changed = [n for n, (a, b) in enumerate(zip(before, after, strict=True)) if a is not b]
+    if not changed:
+        return {}
+    found: dict[str, Sequence[Any]] = {}
+    for name in before[0].__dataclass_fields__:
+        get = attrgetter(name)
+        if any(get(before[n]) != get(after[n]) for n in changed):
+            found[name] = list(map(get, after))
+    return found
 
 
 def command_line(root: Path, *words: str) -> str:

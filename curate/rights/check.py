@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING
 
 from curate.dataset.evidence import StoredAnswer, read_answer
 from curate.dataset.folder import Store
@@ -18,12 +17,21 @@ from curate.rights.signals.collect import all_signals
 from curate.rights.signals.embedded import read_embedded
 from curate.system.progress import SILENT, Progress
 
-if TYPE_CHECKING:
-    import daft
+# what the step looks at, and what it writes
+READS = (
+    *("source", "image_url", "final_url", "redirects", "retrieved", "evidence", "headers"),
+    *("site_evidence", "license_text", "license_url", "license_by", "restated", "gone"),
+    *("opt_outs", "ai_generated", "mature", "restrictions", "basis"),
+    *("sha256", "pixel_sha256", "phash", "mirror_phash", "group"),
+)
+FILLS = (
+    *("license", "license_how", "embedded", "embedded_by", "signals", "ai_embedded"),
+    *("train", "share_dataset", "share_model", "policy", "dropped"),
+)
 
 
 def check(
-    rows: "daft.DataFrame",
+    rows: Sequence[Sample],
     *,
     policy: str = "personal",
     store: Store | None = None,
@@ -31,7 +39,7 @@ def check(
     removed: Sequence[Tombstone] = (),
     only_copies: bool = False,
     progress: Progress = SILENT,
-) -> "daft.DataFrame":
+) -> list[Sample]:
     """Identify each image's licence and decide its three uses; copies have one verdict.
 
     Args:
@@ -48,17 +56,11 @@ def check(
         UsageError: there is no shipped policy of that name.
         InputError: the file cannot be read, or says something that is not understood.
     """
-    from curate.dataset import engine
-
     rules = read_policy(policy)
-
-    def decided(samples: Sequence[Sample]) -> list[Sample]:
-        read = _read_bytes(samples, store, progress) if store else samples
-        return check_samples(
-            read, policy=rules, evidence=evidence, removed=removed, only_copies=only_copies
-        )
-
-    return engine.apply_to_all_rows(rows, decided)
+    read = _read_bytes(rows, store, progress) if store else rows
+    return check_samples(
+        read, policy=rules, evidence=evidence, removed=removed, only_copies=only_copies
+    )
 
 
 def _read_bytes(samples: Sequence[Sample], store: Store, progress: Progress) -> list[Sample]:
