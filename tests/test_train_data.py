@@ -5,8 +5,9 @@ import os
 import shutil
 import tempfile
 import time
+from collections import Counter
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,15 @@ from PIL import Image, ImageFilter
 
 from curate.dataset.sample import Verdict
 from curate.errors import InputError
-from curate.formats.shards import CACHE, INDEX_NAME, Shard, ShardIndex, read_index, shard_name
+from curate.formats.shards import (
+    CACHE,
+    INDEX_NAME,
+    Shard,
+    ShardIndex,
+    iterate_samples,
+    read_index,
+    shard_name,
+)
 from curate.shards.pack import pack
 from tests.drawings import drawing, shapes, write_shards
 from tests.packable import change_rows, dataset_of
@@ -267,9 +276,10 @@ def test_a_shard_that_breaks_during_a_run_is_named(shards, tmp_path, how):
     folder = tmp_path / "shards"
     shutil.copytree(shards, folder, ignore=shutil.ignore_patterns(CACHE))
     pictures = dataset.load_images(folder, SMALL, limit=0)
-    first = tars.iterate_places(folder)
-    place = next(p for _, _, _, p in first if p.shard == 1)
-    first.close()
+    places = {key: place for key, _, _, place in tars.iterate_places(folder)}
+    inside = [row for row, key in enumerate(pictures.keys) if places[key].shard == 1]
+    outside = [row for row in range(len(pictures)) if row not in inside]
+    place = places[pictures.keys[inside[0]]]
     tar = folder / "train-000001.tar"
     if how == "changed":
         with tar.open("r+b") as file:
@@ -279,9 +289,9 @@ def test_a_shard_that_breaks_during_a_run_is_named(shards, tmp_path, how):
         os.truncate(tar, place.offset + 10)
     else:
         tar.unlink()
-    pictures.images([0, 1])
+    pictures.images(outside)
     with pytest.raises(InputError) as error:
-        pictures.images([0, 12])
+        pictures.images([outside[0], inside[0]])
     assert error.value.subject == str(tar) and "restore the shard" in error.value.fix
 
 
@@ -426,6 +436,57 @@ def test_held_out_pictures_are_chosen_by_key_alone(tmp_path):
     reordered = many.select(list(reversed(range(len(many)))))
     assert set(dataset.split_held_out(reordered, 0.2)[1].keys) == set(held.keys)
     assert len(dataset.split_held_out(many.select(range(50)), 0.2)[1]) == 0
+
+
+def test_related_pictures_are_held_out_together_and_take_turns(tmp_path):
+    every = dataset.load_images(
+        write_shards(tmp_path, shapes("red", "green", "blue", copies=12)), SMALL
+    )
+    groups = [f"g{n // 4}" if n < 40 else "" for n in range(len(every))]
+    many = replace(every, groups=groups)
+    for share in (0.1, 0.3, 0.5):
+        sides = dataset.split_held_out(many, share)
+        assert not {*filter(None, sides[0].groups)} & {*filter(None, sides[1].groups)}
+        alone = dataset.split_held_out(every, share)[1].keys
+        assert [k for k in sides[1].keys if k in every.keys[40:]] == [
+            k for k in alone if k in every.keys[40:]
+        ], "images without company fall as they did"
+    places = len(many.related)
+    assert places == 10 + len(many) - 40
+    drawn = [
+        dataset.draw_rows(many, start=n * places, number=places, seed=3, stream=0) for n in range(4)
+    ]
+    for one_pass in drawn:
+        assert sorted(many.groups[r] or many.keys[r] for r in one_pass.tolist()) == sorted(
+            {group or key for group, key in zip(many.groups, many.keys, strict=True)}
+        )
+    times = Counter(torch.cat(drawn).tolist())
+    assert {times[row] for row in range(40)} == {1} and {
+        times[r] for r in range(40, len(many))
+    } == {4}
+    at_once = dataset.draw_rows(many, start=0, number=4 * places, seed=3, stream=0)
+    assert torch.equal(at_once, torch.cat(drawn))
+
+
+def test_what_shards_hold_out_is_not_trained_on_however_few_they_are(tmp_path):
+    made = dataset_of(tmp_path, 30)
+    done = pack(made, size=16, held_out=0.3)
+    images = dataset.load_images(made.root, SMALL)
+    rest, held = dataset.split_held_out(images, 0.05)
+    names = {s.name.partition("-")[0]: s.samples for s in read_index(made.root).shards}
+    assert names == {"held_out": len(held), "train": len(rest)} and done.samples == 30
+    assert len(held) == len(dataset.split_held_out(images, 0.0)[1]) > 0
+    assert {key for key, _, _ in iterate_samples(made.root, split="held_out")} == {*held.keys}
+
+
+def test_into_how_many_shards_images_are_divided_changes_no_training(tmp_path):
+    made = dataset_of(tmp_path, 20)
+    orders = []
+    for megabytes in (256, 0.02):
+        pack(made, size=16, shard_size=megabytes)
+        images = dataset.load_images(made.root, SMALL)
+        orders.append((images.keys, images.pixels_NHWC.tolist()))
+    assert len(read_index(made.root).shards) > 1 and orders[0] == orders[1]
 
 
 # verdicts

@@ -46,7 +46,8 @@ class TrainConfig:
     ema_sigma_rel: tuple[float, ...] = (0.05, 0.10)  # widths, as shares of the run, of the EMAs of
     # the weights; the one with the lower held-out loss becomes the model
     noise_augmentation: float = 0.5  # largest noise on what a super-resolution stage is given
-    held_out: float = 0.05  # share of images, chosen by key, kept for the held-out loss
+    held_out: float = 0.05  # share of images, chosen by group or key, kept for the held-out loss;
+    # of shards that hold some out themselves, those
     fit: str = "crop"  # to the stages' shape: "crop" the middle, or "pad" to the whole image
     flip: bool = False  # mirror half of the images; captions that say left or right become wrong
     crop: int = 64  # pixels; larger stages train on random crops of this side

@@ -217,8 +217,8 @@ class Mixture:
         for n, images in enumerate(self.sets):
             turns = turn_B[set_B == n]  # one after the other, without gaps
             if len(turns):
-                row_B[set_B == n] = dataset.rows_at(
-                    len(images),
+                row_B[set_B == n] = dataset.draw_rows(
+                    images,
                     start=int(turns[0]),
                     number=len(turns),
                     seed=config.seed,

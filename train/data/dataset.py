@@ -8,11 +8,11 @@ import json
 import os
 import shlex
 import shutil
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from time import time
 from typing import Any
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from curate.errors import InputError
-from curate.formats.shards import dataset_of, find_shards, pack_command
+from curate.formats.shards import HELD_OUT, dataset_of, find_shards, hash_share, pack_command
 from curate.system.files import atomic_write, write_bytes
 from curate.system.progress import SILENT, Progress, track
 from train.data.prefetch import map_ahead, thread_pool
@@ -31,7 +31,7 @@ from train.data.tars import Place, TarReader, decode_image
 from train.randomness import generator_at
 from train.size import Size
 
-CACHE_VERSION = 4  # of how images are decoded, and which; part of the cache's file names
+CACHE_VERSION = 5  # of how images are decoded, and which; part of the cache's file names
 CACHE_BYTES = 8_000_000_000  # of decoded images; larger sets are read where they lie
 STALE = 86_400  # seconds after which a file in the making is taken for one left by a dead process
 FIXES = {  # by how a reason for leaving an image out begins
@@ -63,6 +63,8 @@ class ImageSet:
     keys: list[str]
     captions: list[list[str]]
     identities: list[str]  # equal where bytes and captions are; of shards, the keys
+    groups: list[str]  # the same of related images; "": it has no such
+    splits: list[str]  # of their shards; "": nothing names one
     skipped: dict[str, str]  # name -> why it cannot be trained on
     stored: StoredImages
 
@@ -108,7 +110,19 @@ class ImageSet:
             keys=[self.keys[r] for r in rows],
             captions=[self.captions[r] for r in rows],
             identities=[self.identities[r] for r in rows],
+            groups=[self.groups[r] for r in rows],
+            splits=[self.splits[r] for r in rows],
         )
+
+    @cached_property
+    def related(self) -> list[list[int]] | None:
+        """The rows of each group, an image without one being its own; None if none has company."""
+        if not any(self.groups):
+            return None
+        rows: defaultdict[str, list[int]] = defaultdict(list)
+        for row, (group, key) in enumerate(zip(self.groups, self.keys, strict=True)):
+            rows[group or key].append(row)
+        return [*rows.values()] if len(rows) < len(self) else None
 
 
 def normalize(pixels_BHWC: Tensor) -> Tensor:
@@ -177,10 +191,11 @@ def load_images(
     identities = found.get("identities", keys)
     every = ImageSet(
         *(size, source, list(range(len(keys))), keys, captions, identities),
-        *(found["skipped"], shards),
+        *(found["groups"], found["splits"], found["skipped"], shards),
     )
-    own = isinstance(shards, OwnShards)  # what others wrote comes in an order of its content
-    return every if own else every.select(sorted(every.rows, key=identities.__getitem__))
+    # in an order of the content: how it is divided into files changes nothing
+    order = sorted(every.rows, key=identities.__getitem__)
+    return every if order == every.rows else every.select(order)
 
 
 def _lie_in_files(places: Sequence[Sequence[int]]) -> bool:
@@ -248,7 +263,8 @@ def _decode_all(
         kept: whether pixels are kept.
         progress: counts the images.
     """
-    found: dict[str, Any] = {"keys": [], "captions": [], "places": [], "identities": []}
+    names = ("keys", "captions", "places", "identities", "groups", "splits")
+    found: dict[str, Any] = {name: [] for name in names}
     skipped: dict[str, str] = {}
 
     def decode(one: StoredImage) -> tuple[StoredImage, np.ndarray | str]:
@@ -271,9 +287,8 @@ def _decode_all(
             elif file and place.shard < 0:
                 place = Place(-1, file.tell(), place.length, place.crc)
                 file.write(one.data)
-            for name, value in zip(
-                found, (one.key, one.captions, place, one.identity), strict=True
-            ):
+            facts = one.key, one.captions, place, one.identity, one.group, one.split
+            for name, value in zip(names, facts, strict=True):
                 found[name].append(value)
     if isinstance(stored, OwnShards):
         del found["identities"]  # they are the keys
@@ -286,13 +301,19 @@ def _workers() -> int:
 
 
 def split_held_out(images: ImageSet, share: float) -> tuple[ImageSet, ImageSet]:
-    """Images to train on, and about `share` of them held out, chosen by a hash of the identity.
+    """Images to train on, and those held out: those that the shards hold out, if they do.
 
-    The choice does not depend on what else is in the set. Sets under 100 images hold out none:
-    each image is worth more as a teacher.
+    Otherwise about `share` of them, chosen by a hash of the group of related images, or of the
+    identity of an image that has none. The choice does not depend on what else is in the set. Sets
+    under 100 images hold out none: each image is worth more as a teacher.
     """
-    hashes = [int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) for key in images.identities]
-    held = [n for n, h in enumerate(hashes) if h / 2**32 < share and len(images) >= 100]
+    if HELD_OUT in images.splits:
+        held = [row for row, split in enumerate(images.splits) if split == HELD_OUT]
+    elif len(images) >= 100:
+        names = zip(images.groups, images.identities, strict=True)
+        held = [row for row, name in enumerate(names) if hash_share(name[0] or name[1]) < share]
+    else:
+        held = []
     return images.select(sorted({*range(len(images))} - {*held})), images.select(held)
 
 
@@ -322,6 +343,22 @@ def rows_at(count: int, *, start: int, number: int, seed: int, stream: int) -> T
         rows.append(part)
         start, number = start + len(part), number - len(part)
     return torch.cat(rows) if rows else torch.zeros(0, dtype=torch.long)
+
+
+def draw_rows(images: ImageSet, *, start: int, number: int, seed: int, stream: int) -> Tensor:
+    """Rows of a set at positions start … start + number - 1 of a run; see `rows_at`.
+
+    Related images share a place: each pass shows one image of each group, its images in turns. So
+    one of a group of n is drawn 1 / n as often as an image without company, which is the `weight`
+    that its record names.
+    """
+    groups = images.related
+    if groups is None:
+        return rows_at(len(images), start=start, number=number, seed=seed, stream=stream)
+    place_B = rows_at(len(groups), start=start, number=number, seed=seed, stream=stream)
+    passes = (position // len(groups) for position in range(start, start + number))
+    chosen = ((groups[place], turn) for place, turn in zip(place_B.tolist(), passes, strict=True))
+    return torch.tensor([rows[turn % len(rows)] for rows, turn in chosen], dtype=torch.long)
 
 
 def interleave_sets(shares: Sequence[float], start: int, number: int) -> tuple[Tensor, Tensor]:

@@ -45,6 +45,8 @@ class StoredImage(NamedTuple):
     place: Place
     identity: str  # equal where bytes and captions are, wherever they lie; of shards, the key
     problem: str | None = None  # why there are no bytes
+    group: str = ""  # the same of related images; "": it has no such
+    split: str = ""  # of its shard, as the index names it; "": nothing does
 
 
 class StoredImages(Protocol):
@@ -168,7 +170,8 @@ class OwnShards:
         """Every sample; see `train.data.tars.iterate_places`."""
         for key, data, record, place in tars.iterate_places(self.path):
             texts = [c["text"] for c in record["captions"] if c["text"].strip()]
-            yield StoredImage(key, key, data, texts, place, key)
+            split, group = self.index.shards[place.shard].split, record.get("group") or ""
+            yield StoredImage(key, key, data, texts, place, key, group=group, split=split)
 
     def records(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """The record of every sample."""

@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
+from curate.errors import InputError
 from curate.formats.model import SetRecord
-from curate.formats.shards import CACHE
+from curate.formats.shards import CACHE, find_shards, pack_command
 from curate.system.progress import SILENT, Progress, track
 from curate.text import tokens
 from train.data import dataset
@@ -110,6 +111,10 @@ def build_training_data(run: Run, sources: Sequence[ShardSet]) -> TrainingData:
     )
     text, rows = encode(list(zip(captions, caches, strict=True)))
     parts = [dataset.split_held_out(images, settings.held_out) for images in sets]
+    for source, (kept, _) in zip(sources, parts, strict=True):
+        if not len(kept):
+            fix = pack_command(find_shards(source.shards), held_out=0.0)
+            raise InputError(source.shards, "its shards hold all of its images out", fix=fix)
     mixture = Mixture([kept for kept, _ in parts], [w / sum(weights) for w in weights], rows, text)
     names = [source.name for source in sources]
     held_out = {
