@@ -1,6 +1,6 @@
 """Decode each image once: what is measured of it, its sketch, and how it is to be packed.
 
-Everything is measured from small pixels, `SMALL_SIDE` at the longer side. The rendering that
+Everything is measured from small pixels. The rendering that
 `curate pack` will ask for is made from the same decode.
 """
 
@@ -23,7 +23,7 @@ from curate.dataset.sample import (
 )
 from curate.errors import disk_errors
 from curate.images.decode import decode_image, flatten, pixel_sha256, read_quality, read_size
-from curate.images.render import SMALL_SIDE, pixels_needed, render_image
+from curate.images.render import pixels_needed, render_image, scale_to_small
 from curate.images.renders import Renders
 from curate.images.sketch import SKETCH_BYTES, Sketches, SketchStore, sketch_image
 from curate.system import sandbox
@@ -194,17 +194,6 @@ def _read_facts(kept: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield name, facts
 
 
-def scale_to_small(image: "Image.Image") -> "Image.Image":
-    """The image that is measured: its longer side is at most `SMALL_SIDE`; never enlarged."""
-    from PIL import Image
-
-    longer = max(image.size)
-    if longer <= SMALL_SIDE:
-        return image
-    width, height = (max(1, round(side * SMALL_SIDE / longer)) for side in image.size)
-    return image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
-
-
 def measure_small(small: "Image.Image") -> dict[str, Any]:
     """`phash`, `mirror_phash`, `sharpness`, all of the image on white, and `flat`."""
     luma = flatten(small, "white").convert("L")
@@ -246,11 +235,9 @@ def _cosines() -> "NDArray[np.float64]":
 
 def is_flat(image: "Image.Image") -> bool:
     """Whether all pixels are of one colour and one opacity, but for rounding."""
-    import numpy as np
-
     seen = image if image.mode == "RGB" else image.convert("RGBA").convert("RGBa")
-    values = np.asarray(seen).reshape(-1, len(seen.getbands()))
-    return bool((np.ptp(values, axis=0) <= 1).all())
+    extrema: Any = seen.getextrema()
+    return all(high - low <= 1 for low, high in extrema)
 
 
 def alpha_share(image: "Image.Image") -> float:

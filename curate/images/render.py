@@ -57,7 +57,7 @@ def render_image(
         nothing), since WebP ends at 16,383 pixels a side and JPEG at 65,535.
     """
     modified = [f"composed on {background}"] if image.mode != "RGB" else []
-    small = scale_down(flatten(image, background), size, original)
+    small = flatten(scale_down(image, size, original), background)
     if small.size != original:
         modified.append("resized")
     name, options, words = ENCODINGS[format]
@@ -77,10 +77,39 @@ def scale_down(image: "Image.Image", size: int, original: tuple[int, int]) -> "I
 
     It stays as it is where `original` is not larger than that.
     """
-    from PIL import Image
-
     shorter = min(original)
     if shorter <= size:
         return image
     width, height = (max(1, round(side * size / shorter)) for side in original)
-    return image.resize((width, height), Image.Resampling.LANCZOS)
+    return resize(image, (width, height))
+
+
+def scale_to_small(image: "Image.Image") -> "Image.Image":
+    """`image` with a longer side of at most `SMALL_SIDE` pixels (triangle filter)."""
+    longer = max(image.size)
+    if longer <= SMALL_SIDE:
+        return image
+    width, height = (max(1, round(side * SMALL_SIDE / longer)) for side in image.size)
+    return resize(image, (width, height), filter="bilinear")
+
+
+def resize(
+    image: "Image.Image", size: tuple[int, int], *, filter: str = "lanczos3"
+) -> "Image.Image":
+    """An "RGB", "RGBA" or "L" image of another size; colours count by their opacity.
+
+    Whole numbers, so the result is the same on every machine. As Pillow's filter of that name,
+    but for rounding, in a tenth of its time.
+
+    Args:
+        image: which.
+        size: width and height of the result, in pixels.
+        filter: a name in `cykooz_resizer.FilterType`; it is stretched where the result is smaller.
+    """
+    from cykooz_resizer import FilterType, ResizeAlg, ResizeOptions, Resizer
+    from PIL import Image
+
+    result = Image.new(image.mode, size)
+    options = ResizeOptions(ResizeAlg.convolution(FilterType[filter]))
+    Resizer().resize_pil(image, result, options)
+    return result
