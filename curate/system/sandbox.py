@@ -19,7 +19,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal, overload
@@ -28,6 +28,7 @@ from curate.errors import InputError
 
 MEMORY_LIMIT = 1536 << 20  # bytes a worker may map beyond what it starts with
 CPU_SECONDS = 60  # of CPU a job may take
+SLOW_SECONDS = 3  # on the clock before a job steps aside, so that others need not wait for it
 WALL_CLOCK_FACTOR = 10  # times CPU_SECONDS on the clock before a job that only waits is given up
 
 JobResult = tuple[dict[str, Any], bytes]
@@ -83,7 +84,9 @@ def run_jobs(
 ) -> Iterator[Answer] | Iterator[tuple[int, Answer]]:
     """Yield what `function(**job)` answers for each job, in the order of the jobs.
 
-    A few jobs a worker are taken ahead of what is asked for, so `jobs` may be endless.
+    A few jobs a worker are taken ahead of what is asked for, so `jobs` may be endless. One that
+    takes more than `SLOW_SECONDS` steps aside: it goes on at a low priority, and another worker,
+    up to twice `processes`, is started for the next job.
 
     Args:
         function: "package.module:name" of a function from keyword arguments (plain values)
@@ -93,7 +96,7 @@ def run_jobs(
         memory: bytes a worker may map beyond what it starts with.
         seconds: CPU seconds a job may take.
         ordered: False yields (number of the job from 0, answer) as they come, so that a slow job
-            holds up no other than its worker.
+            holds up no other.
 
     Raises:
         InputError: the one that `function` raised.
@@ -107,16 +110,18 @@ def run_jobs(
 def _run_jobs(
     count: int, arguments: tuple[str, int, int], jobs: Iterable[Job], ordered: bool
 ) -> Iterator[tuple[int, Answer]]:
-    idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+    idle: queue.LifoQueue[_Worker] = queue.LifoQueue()  # the last one used is the next, too
+    lanes, aside = threading.Semaphore(count), threading.Semaphore(count)
     waiting: deque[Future[tuple[int, Answer]]] = deque()  # in the order they are asked for
     done: queue.SimpleQueue[Future[tuple[int, Answer]]] = queue.SimpleQueue()
 
+    over = threading.Event()
+
     def run_job(number: int, job: Job) -> tuple[int, Answer]:
-        worker = idle.get()
-        try:
-            return number, worker.run_job(job, arguments[2])
-        finally:
-            idle.put(worker)
+        with _lane(lanes, aside, idle) as (worker, step_aside):
+            if over.is_set():
+                return number, WorkerFailure("not done")
+            return number, worker.run_job(job, arguments[2], step_aside)
 
     def next_answer() -> tuple[int, Answer]:
         future = waiting.popleft() if ordered else done.get()
@@ -125,12 +130,16 @@ def _run_jobs(
         return future.result()
 
     with ExitStack() as stack:
-        for _ in range(count):
-            worker = _Worker(arguments)
-            stack.callback(worker.stop)
+        workers = [_Worker(arguments) for _ in range(2 * count)]
+        for worker in workers:
             idle.put(worker)
-        pool = stack.enter_context(ThreadPoolExecutor(count))
+            stack.callback(worker.stop)
+        # what follows is undone first, so that nobody waits for a job whose answer is not wanted
+        pool = stack.enter_context(ThreadPoolExecutor(2 * count))
+        for worker in workers:
+            stack.callback(worker.kill)
         stack.callback(lambda: [future.cancel() for future in waiting])
+        stack.callback(over.set)
         for number, job in enumerate(jobs):
             future = pool.submit(run_job, number, job)
             waiting.append(future)
@@ -142,6 +151,37 @@ def _run_jobs(
             yield next_answer()
 
 
+@contextmanager
+def _lane(
+    lanes: threading.Semaphore, aside: threading.Semaphore, idle: "queue.LifoQueue[_Worker]"
+) -> "Iterator[tuple[_Worker, Callable[[], None]]]":
+    """A worker in one of the lanes, and what moves it aside, if there is room, for the next one.
+
+    Aside it gets the time that others leave, and its process is not used again.
+    """
+    held, lock, over = lanes, threading.Lock(), False
+
+    def step_aside() -> None:
+        nonlocal held
+        with lock:
+            if not over and aside.acquire(blocking=False):
+                held = aside
+                worker.give_way()
+                lanes.release()
+
+    lanes.acquire()
+    worker = idle.get()
+    try:
+        yield worker, step_aside
+    finally:
+        with lock:
+            over = True
+        if held is aside:
+            worker.stop()
+        idle.put(worker)
+        held.release()
+
+
 @dataclass(eq=False)
 class _Worker:
     """One process, started at its first job and again after each death."""
@@ -149,13 +189,13 @@ class _Worker:
     _arguments: tuple[str, int, int]  # of `serve`
     _process: subprocess.Popen[bytes] | None = None
 
-    def run_job(self, job: Job, seconds: int) -> Answer:
+    def run_job(self, job: Job, seconds: int, when_slow: Callable[[], None]) -> Answer:
         process = self._process or self._start()
         assert process.stdin and process.stdout
         longest, started = WALL_CLOCK_FACTOR * seconds, time.monotonic()
-        timer = threading.Timer(longest, process.kill)
-        timer.daemon = True
-        timer.start()
+        finished = threading.Event()
+        due = ((SLOW_SECONDS, when_slow), (longest, process.kill))
+        threading.Thread(target=_watch, args=(finished, due), daemon=True).start()
         try:
             _send_message(process.stdin, dict(job))
             head, body = _receive_message(process.stdout)
@@ -165,7 +205,7 @@ class _Worker:
             reason = f"took more than {longest} s" if late else _exit_reason(code, seconds)
             return WorkerFailure(reason)
         finally:
-            timer.cancel()
+            finished.set()
         if "input error" in head:
             subject, problem, fix = head["input error"]
             raise InputError(subject, problem, fix=fix)
@@ -174,6 +214,18 @@ class _Worker:
         if "bug" in head:
             raise RuntimeError(head["bug"])
         return head["answer"], body
+
+    def give_way(self) -> None:
+        """Let other processes go first."""
+        with suppress(OSError):  # it may be over
+            if self._process:
+                niceness = os.getpriority(os.PRIO_PROCESS, self._process.pid)
+                os.setpriority(os.PRIO_PROCESS, self._process.pid, niceness + 10)
+
+    def kill(self) -> None:
+        """End the process at once; whoever runs a job in it stops it then."""
+        if process := self._process:
+            process.kill()
 
     def stop(self) -> int:
         """Stop the process if there is one; return its exit code."""
@@ -205,6 +257,15 @@ class _Worker:
             self.stop()
             raise RuntimeError(f"worker for {self._arguments[0]} did not start") from None
         return process
+
+
+def _watch(finished: threading.Event, due: Iterable[tuple[float, Callable[[], None]]]) -> None:
+    """Do what is due so many seconds from now, in that order, unless it is finished before."""
+    started = time.monotonic()
+    for seconds, act in due:
+        if finished.wait(started + seconds - time.monotonic()):
+            return
+        act()
 
 
 def _exit_reason(code: int, seconds: int) -> str:
