@@ -38,6 +38,7 @@ _KEYS = typer.Argument(metavar="KEY…", help="Keys, or parts of keys, file name
 _DISTANCE_HELP = "Hamming distance of perceptual hashes up to which pixels are compared."
 
 _SHARD_SIZE_HELP = "Megabytes that a shard holds at most."
+_SHARDS_HELP = "Dataset folder, folder of shards, or tars of images."
 _HELD_OUT_HELP = "Share of the images for shards that nobody trains on."
 
 
@@ -173,6 +174,21 @@ def pack_command(
     for note in done.notes():
         terminal.say(note)
     terminal.print_result(done, ("", "count"), json=json)
+
+
+@app.command("verify-shards")
+def verify_shards_command(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help=_SHARDS_HELP)] = DEFAULT_FOLDER,
+    json: JsonOption = False,
+) -> None:
+    """Read shards whole, ours or those of others, decode every image, and name what is wrong."""
+    from curate.shards.verify import verify_shards
+
+    with terminal.TerminalProgress() as progress:
+        found = verify_shards(path, progress=progress)
+    terminal.print_result(found, ("", "count", "such as"), json=json)
+    if found.faults:
+        raise typer.Exit(ExitCode.FOUND)
 
 
 @app.command("check", kept="no row was changed, and what sources answered is kept for 24 hours")

@@ -48,7 +48,7 @@ ROOMS = {
     "rights": {*CORE, "formats", "text.word_lists"},
     "images": {*CORE, "formats.copies", "rights.removals"},
     "captions": {*CORE, "text.tokens", "text.word_lists"},
-    "shards": {*CORE, "formats", "images", "text.tokens"},
+    "shards": {*CORE, "formats", "images", "text.tokens", "corpora.tars", "corpora.notes"},
     "export": {
         *(*CORE, "formats", "images", "shards.pack", "shards.withdraw"),
         *("text.tokens", "text.lemmas"),

@@ -139,6 +139,15 @@ def find_stale(
     return {key: why for key, why in found.items() if why}
 
 
+def find_index(path: Path) -> Path | None:
+    """The index of the shards of ours that `path` means, itself or within; None: none is there."""
+    for folder in (path, path / "shards"):
+        file = folder / INDEX_NAME
+        if file.is_file() and (list_tars(folder) or b"fubuki-shards/" in file.read_bytes()):
+            return file
+    return None
+
+
 def is_indexed(folder: Path) -> bool:
     """Whether a folder of shards has its index."""
     return (folder / INDEX_NAME).is_file()
@@ -197,14 +206,23 @@ def stale_beside(path: Path, keys: Collection[str] | None = None) -> InputError 
 
 def stale_in(folder: Path, keys: Collection[str] | None = None) -> InputError | None:
     """As `stale_beside`, of a folder of tars of ours, which may lack their index."""
+    return stale_error(*_find_stale_in(folder, keys))
+
+
+def find_stale_beside(folder: Path) -> dict[str, str]:
+    """As `find_stale`, by the dataset beside a folder of shards; {} where there is none."""
+    return _find_stale_in(folder, None)[1]
+
+
+def _find_stale_in(folder: Path, keys: Collection[str] | None) -> tuple[Path, dict[str, str]]:
+    """The folder whose parent is a dataset, and what is stale in it."""
     for place in (folder, folder.resolve()):  # it may be a link to shards that lie elsewhere
         root = place.absolute().parent
         manifest = root / MANIFEST_NAME
-        if not manifest.exists() and not (root / STORE_NAME).is_dir():
-            continue
-        now = find_standings(read_manifest_verdicts(manifest))
-        return stale_error(place, find_stale(place, now, keys))
-    return None
+        if manifest.exists() or (root / STORE_NAME).is_dir():
+            now = find_standings(read_manifest_verdicts(manifest))
+            return place, find_stale(place, now, keys)
+    return folder, {}
 
 
 def stale_error(folder: Path, stale: Mapping[str, str]) -> InputError | None:
