@@ -26,6 +26,7 @@ from curate.images.decode import decode_image, flatten, pixel_sha256, read_quali
 from curate.images.render import pixels_needed, render_image, scale_to_small
 from curate.images.renders import Renders
 from curate.images.sketch import SKETCH_BYTES, Sketches, SketchStore, sketch_image
+from curate.images.sniff import sniff_format
 from curate.system import sandbox
 from curate.system.progress import SILENT, Progress, track
 
@@ -128,8 +129,9 @@ def inspect_stored(root: str, sha256: str, render: Mapping[str, Any] | None) -> 
         the sketch, and the rendering after it.
     """
     data = Store(Path(root)).get(sha256)
-    original = read_size(data)
     image = decode_image(data, at_least=pixels_needed(render["size"] if render else 0))
+    is_jpeg = sniff_format(data[:32]) == "JPEG"
+    original = read_size(data) if is_jpeg else image.size  # all others are decoded whole
     small = scale_to_small(image)
     sketch = sketch_image(small)
     facts: dict[str, Any] = {
@@ -139,7 +141,7 @@ def inspect_stored(root: str, sha256: str, render: Mapping[str, Any] | None) -> 
         **measure_small(small),
         "alpha": alpha_share(image),
         "border": border_share(sketch),
-        "quality": read_quality(data),
+        "quality": read_quality(data) if is_jpeg else None,
     }
     if render is None:
         return facts, sketch
