@@ -174,7 +174,8 @@ def test_what_answers_but_is_no_ray_is_told_at_once() -> None:
         address = f"127.0.0.1:{server.getsockname()[1]}"
 
         def answer() -> None:
-            server.accept()[0].sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            with server.accept()[0] as connection:
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
         threading.Thread(target=answer, daemon=True).start()
         with pytest.raises(UsageError, match="what answers is no head of Ray"):
