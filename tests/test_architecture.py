@@ -38,7 +38,7 @@ ROOMS = {
     "system": {"curate", "errors"},
     "text": {"errors"},
     # the way of the data, from a name on the web to a tar
-    "dataset": {"curate", "errors", "system"},
+    "dataset": {"curate", "errors", "system", "formats.shards"},
     "net": {*CORE, "curate"},
     "sources": {*CORE, "net", "images.sniff", "corpora"},
     "fetch": {

@@ -17,6 +17,7 @@ from curate.dataset.sample import Sample
 from curate.dataset.sample_table import COLUMNS
 from curate.dataset.stored_rows import StoredRows, open_rows
 from curate.errors import InputError
+from curate.formats.shards import PACK_OPTIONS, options_of
 from curate.system.files import file_sha256, lock_folder, write_bytes
 
 DEFAULT_FOLDER = Path("data")  # where commands work unless told otherwise
@@ -25,9 +26,7 @@ USUAL_SETTINGS: Mapping[str, object] = {  # what an option of a step is when it 
     "--policy": "personal",
     "--per-image": 4,
     "--max-distance": 4,
-    "--size": 512,
-    "--format": "jpg",
-    "--background": "white",
+    **PACK_OPTIONS,
 }
 
 
@@ -253,16 +252,18 @@ def command_line(root: Path, *words: str) -> str:
 
 def _settings_in_force(root: Path, command: str) -> Iterator[tuple[str, object]]:
     """The options with which a step was last done, by the manifest and the index of the shards."""
-    if command in ("check", "caption", "dedup", "build"):
+    steps = ("check", "dedup", "caption")
+    if command in (*steps, "build"):
         last = {step["step"]: step["settings"] for step in read_history(root / MANIFEST_NAME)}
-        for name, value in last.get("check" if command == "build" else command, {}).items():
-            option = f"--{name.replace('_', '-')}"
-            if option in USUAL_SETTINGS:
-                yield option, value
+        for step in steps if command == "build" else (command,):
+            for name, value in last.get(step, {}).items():
+                option = f"--{name.replace('_', '-')}"
+                if option in USUAL_SETTINGS:
+                    yield option, value
     if command in ("pack", "build"):
         with suppress(OSError, ValueError, LookupError, TypeError):
             settings = json.loads((root / "shards" / "index.json").read_bytes())["settings"]
-            yield from ((f"--{name}", settings[name]) for name in ("size", "format", "background"))
+            yield from options_of(settings).items()
 
 
 def write_json(path: Path, value: object) -> None:

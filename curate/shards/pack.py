@@ -6,6 +6,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import rmtree
 from typing import Any, NamedTuple
 
 from curate.dataset.engine import LOCAL, Engine, run_jobs
@@ -138,7 +139,7 @@ def pack(
             contents = Contents(choice.rows, choice.standings, keys, images, settings)
             shards, written = _write_all(folder, contents, old, renders, engine, progress)
             unchanged = publish_shards(folder, contents.index(shards))
-        renders.clear()
+        rmtree(renders.folder.parent, ignore_errors=True)  # the tars hold them now
     packed, counts = {*keys}, (len(shards), sum(shard.bytes for shard in shards), rendered, written)
     withdrawn = {key: why for key, why in (stale or {}).items() if key not in packed}
     left = dict(sorted(left_out.items()))
