@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from curate.cli_engine import EngineOption, RayAddressOption, engine_of
 from curate.cli_export import export_command
 from curate.cli_fetch import (
     DataOption,
@@ -153,13 +154,15 @@ def dedup_command(
 
 
 @app.command("pack", kept="the old shards stay until all new ones are whole")
-def pack_command(
+def pack_command(  # noqa: PLR0913 one a documented option
     size: Annotated[int, option("Shorter side at most, pixels.", min=1)] = 512,
     format: Annotated[str, option("jpg, png or webp; the last two lossless.")] = "jpg",
     background: Annotated[str, option("Colour under transparent pixels.")] = "white",
     shard_size: Annotated[float, option(_SHARD_SIZE_HELP)] = 256.0,
     held_out: Annotated[float, option(_HELD_OUT_HELP)] = 0.0,
     split: Annotated[str, option("First part of the names of all other shards.")] = "train",
+    engine: EngineOption = "local",
+    ray_address: RayAddressOption = None,
     data: DataOption = DEFAULT_FOLDER,
     json: JsonOption = False,
 ) -> None:
@@ -169,7 +172,8 @@ def pack_command(
     with terminal.TerminalProgress() as progress:
         done = pack(
             Dataset(data), size=size, format=format, background=background, shard_size=shard_size,
-            held_out=held_out, split=split, progress=progress,
+            held_out=held_out, split=split, engine=engine_of(engine, ray_address),
+            progress=progress,
         )  # fmt: skip
     for note in done.notes():
         terminal.say(note)
@@ -247,13 +251,16 @@ def remove_command(
 @app.command("caption", kept="no row was changed")
 def caption_command(
     per_image: Annotated[int, option("Captions an image gets at most.")] = 4,
+    engine: EngineOption = "local",
+    ray_address: RayAddressOption = None,
     data: DataOption = DEFAULT_FOLDER,
     json: JsonOption = False,
 ) -> None:
     """Write captions from the texts, titles, tags and file names that came with the images."""
     from curate.commands import build
 
-    done = build.caption_dataset(Dataset(data), per_image=per_image)
+    where = engine_of(engine, ray_address)
+    done = build.caption_dataset(Dataset(data), per_image=per_image, engine=where)
     terminal.print_result(done, ("", "count"), json=json)
 
 

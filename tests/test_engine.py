@@ -13,12 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rows import row
 
+from curate.captions.clean import caption
 from curate.dataset import cluster as cluster_module
 from curate.dataset import engine
 from curate.dataset.engine import LOCAL, Engine, run_jobs
+from curate.dataset.sample import Verdict
 from curate.errors import InputError, UsageError
+from curate.shards.pack import pack
 from curate.system.sandbox import WorkerFailure
+from tests.packable import dataset_of
 
 HERE = Path(__file__).parent
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray")
@@ -187,3 +192,28 @@ def test_without_ray_a_sentence_says_how_it_is_installed(monkeypatch: pytest.Mon
     with pytest.raises(UsageError, match=r"needs Ray, which is not installed") as caught:
         list(run_jobs("engine_jobs:square", [{"number": 1}], engine=Engine("ray")))
     assert caught.value.fix == "pip install 'fubuki[ray]', or without --engine"
+
+
+@needs_ray
+@quiet
+def test_captions_are_the_same_on_a_cluster(cluster: Engine) -> None:
+    rows = [
+        row(f"{n:04}", title=f"A lamp of {n} cats, 4k wallpaper", tags=("cat", f"n{n % 7}"),
+            train=Verdict("allow", ()),
+            dropped=f"duplicate:test-{n - 1:04}" if n % 5 == 1 else None)
+        for n in range(1500)
+    ]  # fmt: skip
+    here = caption(rows, per_image=3)
+    assert caption(rows, per_image=3, engine=cluster) == here
+    assert any(c.origin.startswith("copy:") for s in here for c in s.captions)
+
+
+@needs_ray
+@quiet
+def test_shards_are_the_same_bytes_from_a_cluster(cluster: Engine, tmp_path: Path) -> None:
+    made = []
+    for name, where in (("here", LOCAL), ("there", cluster)):
+        dataset = dataset_of(tmp_path / name, 40)
+        pack(dataset, size=32, shard_size=0.01, engine=where)
+        made.append({p.name: p.read_bytes() for p in dataset.shards.iterdir() if p.is_file()})
+    assert made[0] == made[1] and len(made[0]) > 2

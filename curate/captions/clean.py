@@ -6,17 +6,23 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import PurePosixPath
+from typing import Any
 
+from curate.dataset.engine import LOCAL, Engine, run_jobs
 from curate.dataset.sample import DUPLICATE, Caption, Sample
-from curate.errors import UsageError
+from curate.dataset.sample_table import row_type
+from curate.errors import InputError, UsageError
+from curate.system.sandbox import JobResult, WorkerFailure
 from curate.text import tokens
 from curate.text.word_lists import read_sections
 
 # what the step looks at, and what it writes
 READS = ("source", "file_name", "title", "tags", "texts", "train")
 FILLS = ("captions",)
+_TEXTS = ("key", "source", "file_name", "title", "tags", "texts")  # what captions are made of
+ROWS_A_JOB = 1024  # on a cluster
 
 LATIN_SHARE = 0.75  # of a text's letters; below it the text is in another script
 KEYED = ("shards", "hf")  # sources whose images have keys and no names: these say nothing
@@ -60,12 +66,13 @@ FILLER = re.compile(
 )
 
 
-def caption(rows: Sequence[Sample], *, per_image: int = 4) -> list[Sample]:
+def caption(rows: Sequence[Sample], *, per_image: int = 4, engine: Engine = LOCAL) -> list[Sample]:
     """Fill `captions` from what came with each image, and with its copies.
 
     Args:
         rows: samples.
         per_image: captions an image gets at most.
+        engine: where texts are cleaned.
 
     Raises:
         UsageError: `per_image` is below 1.
@@ -73,10 +80,50 @@ def caption(rows: Sequence[Sample], *, per_image: int = 4) -> list[Sample]:
     if per_image < 1:
         raise UsageError("--per-image", f"{per_image} is below 1", fix="--per-image 4")
     copies = _copies_by_key(rows)
-    return [
-        replace(s, captions=captions_for(s, copies.get(s.key, ()), per_image=per_image))
-        for s in rows
-    ]
+    groups = ((s, copies.get(s.key, ())) for s in rows)
+    found: Iterable[tuple[Caption, ...]]
+    if engine.name == "local":
+        found = (captions_for(s, others, per_image=per_image) for s, others in groups)
+    else:
+        found = _captions_by_jobs(groups, per_image, engine)
+    return [replace(s, captions=made) for s, made in zip(rows, found, strict=True)]
+
+
+def _captions_by_jobs(
+    groups: Iterable[tuple[Sample, Sequence[Sample]]], per_image: int, engine: Engine
+) -> Iterator[tuple[Caption, ...]]:
+    said = ([_texts_of(s), *map(_texts_of, others)] for s, others in groups)
+    jobs = ({"groups": part, "per_image": per_image} for part in _batched(said))
+    for answer in run_jobs(f"{__name__}:caption_job", jobs, engine=engine):
+        if isinstance(answer, WorkerFailure):
+            problem = f"could not be written ({answer.reason})"
+            raise InputError("captions", problem, fix="the same command without --engine")
+        for captions in answer[0]["captions"]:
+            yield tuple(Caption(*one) for one in captions)
+
+
+def _batched(values: Iterator[Any]) -> Iterator[list[Any]]:
+    while part := list(islice(values, ROWS_A_JOB)):
+        yield part
+
+
+def _texts_of(sample: Sample) -> list[Any]:
+    return [getattr(sample, name) for name in _TEXTS]
+
+
+def caption_job(groups: Sequence[Sequence[Any]], per_image: int) -> JobResult:
+    """The captions of images, each given as its own texts and those of its copies; for `run_jobs`.
+
+    Returns:
+        Text and origin of each caption, a list an image, as `captions`.
+    """
+    of = row_type(frozenset(_TEXTS))
+    found = []
+    for group in groups:
+        sample, *copies = (of(*texts) for texts in group)
+        made = captions_for(sample, copies, per_image=per_image)
+        found.append([(one.text, one.origin) for one in made])
+    return {"captions": found}, b""
 
 
 def _copies_by_key(rows: Sequence[Sample]) -> dict[str, list[Sample]]:

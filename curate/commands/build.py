@@ -9,6 +9,7 @@ from curate.captions.clean import FILLS as CAPTION_FILLS
 from curate.captions.clean import READS as CAPTION_READS
 from curate.captions.clean import caption
 from curate.commands.status import reason_counts, verdict_counts
+from curate.dataset.engine import LOCAL, Engine
 from curate.dataset.folder import Dataset, Store, command_line
 from curate.dataset.sample import Sample, live_samples
 from curate.errors import InputError
@@ -153,16 +154,24 @@ def own_licence_command(dataset: Dataset) -> str:
     return command_line(dataset.root, "fetch", source, _PLACES[source], "--license", "own")
 
 
-def caption_dataset(dataset: Dataset, *, per_image: int = 4) -> CaptionSummary:
+def caption_dataset(
+    dataset: Dataset, *, per_image: int = 4, engine: Engine = LOCAL
+) -> CaptionSummary:
     """Caption every image from what came with it; the command `curate caption`.
+
+    Args:
+        dataset: the folder.
+        per_image: captions an image gets at most.
+        engine: where texts are cleaned.
 
     Raises:
         InputError: there is no dataset.
         UsageError: `per_image` is below 1, or another command is at work there.
     """
     with dataset.lock(existing=True):
+        step = partial(caption, engine=engine)
         captioned = dataset.run_step(
-            caption, "caption", {"per_image": per_image}, reads=CAPTION_READS, fills=CAPTION_FILLS
+            step, "caption", {"per_image": per_image}, reads=CAPTION_READS, fills=CAPTION_FILLS
         )
     samples = live_samples(captioned)
     counts = [len(s.captions) for s in samples]

@@ -9,7 +9,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any, NamedTuple
 
-from curate.dataset.engine import LOCAL, Engine, run_jobs
+from curate.dataset.engine import LOCAL, Engine, require_shared, run_jobs
 from curate.dataset.folder import MANIFEST_NAME, Dataset, Store, command_line
 from curate.dataset.manifest import FETCH_PREFIX, read_history
 from curate.dataset.sample import DUPLICATE, Sample
@@ -119,6 +119,7 @@ def pack(
     check_pack_settings(size, format, background, shard_size, held_out, split)
     rendering = {"size": size, "format": format, "background": background}
     with dataset.lock(existing=True):
+        require_shared(engine, dataset.root)
         choice = choose_samples(dataset)
         folder, renders = dataset.shards, renders_of(dataset, size, format, background)
         stale = find_stale_there(folder, choice.standings, [s.key for s in choice.chosen])

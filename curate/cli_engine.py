@@ -1,0 +1,28 @@
+"""The options that say where the work on images runs."""
+
+from typing import Annotated, Literal
+
+from curate.cli_fetch import option
+from curate.dataset.engine import Engine
+from curate.errors import UsageError
+
+EngineName = Literal["local", "ray"]
+EngineOption = Annotated[
+    EngineName,
+    option("local, or ray: a cluster whose machines all see the dataset folder.", "--engine"),
+]
+RayAddressOption = Annotated[
+    str | None,
+    option("HOST:PORT of the cluster's head, or auto. Default: one on this machine."),
+]
+
+
+def engine_of(name: EngineName, address: str | None) -> Engine:
+    """The engine that two options name.
+
+    Raises:
+        UsageError: an address is given, and no cluster asked for.
+    """
+    if address is not None and name != "ray":
+        raise UsageError("--ray-address", "says where Ray is", fix="--engine ray beside it")
+    return Engine(name, address)
