@@ -1,144 +1,96 @@
-"""Near-duplicates: exact pairs of hashes, and one decode for all measures, beside their peers.
+"""How long does it take to propose the pairs of copies among all hashes stored, beside faiss?
 
-    python benchmarks/bench_dedup.py [--hashes 100000] [--distance 8] [--pictures 40]
+    python benchmarks/bench_dedup.py [--images 100000] [--times 1]
 
-Peers: imagehash objects compared in a loop and a BK-tree in plain Python (both on a sample of
-queries, scaled up, since all of them would take hours), and numpy row by row. CPU seconds of
-this process; the ratio is what to compare.
+Pictures with the spectrum of photographs are drawn, one in ten a changed copy of another; their
+hashes are compared by `propose.propose_pairs` (139 views of each, eight symmetries) and, as many
+64-bit hashes, one an image, by faiss's exact search (`IndexBinaryFlat`, ten nearest, one thread).
+CPU seconds of this process, and its peak memory. `--times 10` measures ten times as many as well,
+without faiss, whose time grows with the square.
 """
 
 import argparse
-import io
+import resource
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
-import imagehash
+import faiss
 import numpy as np
-from PIL import Image, ImageFilter, ImageOps
 
-from curate.images.decode import decode_image
-from curate.images.dedup import near_pairs
-from curate.images.inspect import pixel_facts
+from curate.images import propose, sketch
 
 T = TypeVar("T")
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--hashes", type=int, default=100_000)
-    options.add_argument("--distance", type=int, default=8)
-    options.add_argument("--queries", type=int, default=20, help="of the slow peers")
-    options.add_argument("--pictures", type=int, default=40)
+    options.add_argument("--images", type=int, default=100_000)
+    options.add_argument("--times", type=int, default=1)
     given = options.parse_args()
-    pairs(given.hashes, given.distance, given.queries)
-    measures(given.pictures)
+    sketches = made_sketches(given.images)
+    ours = measured("propose_pairs", given.images, sketches)
+    codes = sketches.heads["views"][:, :1].copy().view(np.uint8)
+    faiss.omp_set_num_threads(1)
+    index = faiss.IndexBinaryFlat(64)
+    index.add(codes)
+    peer, _ = timed(lambda: index.search(codes, 10))
+    print(f"faiss, exact search of {given.images} codes of 64 bits: {peer:.1f} CPU-s")
+    print(f"ratio to faiss: {ours / peer:.2f}")
+    if given.times > 1:
+        count = given.images * given.times
+        many = measured("propose_pairs", count, made_sketches(count))
+        print(f"{given.times} times as many images: {many / ours:.1f} times the CPU seconds")
 
 
-def pairs(count: int, distance: int, queries: int) -> None:
-    hashes = made_hashes(count)
-    ours, (left, _) = timed(lambda: near_pairs(hashes, distance))
-    rows, found = timed(lambda: by_rows(hashes, distance))
-    assert found == len(left), "every method must find the same pairs"
-    naive = timed(lambda: by_imagehash(hashes, distance, queries))[0] * count / queries / 2
-    tree, node = timed(lambda: bk_tree(hashes[: count // 10].tolist()))
-    search = timed(lambda: [bk_search(node, int(h), distance) for h in hashes[:queries]])[0]
-    print(f"{len(left)} pairs within {distance} bits of {count} hashes, CPU seconds:")
-    show("near_pairs (bands, exact)", ours, ours)
-    show("numpy, row by row", rows, ours)
-    show(
-        "BK-tree of a tenth (building, all its queries)", tree + search * count / queries / 10, ours
+def measured(name: str, count: int, sketches: sketch.Sketches) -> float:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds, found = timed(lambda: propose.propose_pairs(sketches))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(
+        f"{name}, {count} images: {seconds:.1f} CPU-s, {len(found)} pairs, "
+        f"{found.left_out} left out, memory {before / 2**20:.2f} -> {peak / 2**20:.2f} GiB"
     )
-    show("imagehash objects, every pair (scaled up)", naive, ours)
+    copies = min(count // 10, len(found))
+    met = np.isin(np.arange(count // 10), found.i[found.j - found.i == count // 10 * 5])
+    print(f"  copies among the pairs: {met.mean():.4f} of {copies}")
+    return seconds
 
 
-def made_hashes(count: int) -> "np.ndarray":
-    """Random hashes with half of their bits set, one in ten a near copy of another."""
+def made_sketches(count: int) -> sketch.Sketches:
+    """Random pictures whose spectrum falls off as 1 / frequency; some are noisy copies."""
     rng = np.random.default_rng(1)
-    bits = np.argsort(rng.random((count, 64)), axis=1) < 32
-    packed = np.packbits(bits, axis=1).view(">u8").ravel().astype(np.uint64)
-    copies = rng.integers(0, count, count // 10)
-    flips = np.uint64(1) << rng.integers(0, 64, count // 10).astype(np.uint64)
-    packed[: count // 10] = packed[copies] ^ flips
-    return packed
-
-
-def by_rows(hashes: "np.ndarray", distance: int) -> int:
-    return sum(
-        int((np.bitwise_count(hashes[n + 1 :] ^ one) <= distance).sum())
-        for n, one in enumerate(hashes)
-    )
-
-
-def by_imagehash(hashes: "np.ndarray", distance: int, queries: int) -> int:
-    known = [imagehash.hex_to_hash(f"{int(h):016x}") for h in hashes[:5000]]
-    repeat = len(hashes) // len(known)
-    near = [a - b <= distance for a in known[:queries] for _ in range(repeat) for b in known]
-    return sum(near)
-
-
-def bk_tree(hashes: list[int]) -> list:
-    root = [hashes[0], {}]
-    for one in hashes[1:]:
-        node = root
-        while True:
-            away = (node[0] ^ one).bit_count()
-            if away not in node[1]:
-                node[1][away] = [one, {}]
-                break
-            node = node[1][away]
-    return root
-
-
-def bk_search(root: list, wanted: int, distance: int) -> list[int]:
-    found, waiting = [], [root]
-    while waiting:
-        one, children = waiting.pop()
-        away = (one ^ wanted).bit_count()
-        if away <= distance:
-            found.append(one)
-        waiting += [c for d, c in children.items() if abs(d - away) <= distance]
-    return found
-
-
-def measures(count: int) -> None:
-    files = [photograph(seed) for seed in range(count)]
-    fused = timed(lambda: [pixel_facts(decode_image(data)) for data in files])[0]
-    apart = timed(lambda: [one_by_one(data) for data in files])[0]
-    print(f"size, pixel hash, two perceptual hashes, sharpness of {count} images, CPU seconds:")
-    show("one decode", fused, fused)
-    show("a decode for each, with imagehash", apart, fused)
-
-
-def one_by_one(data: bytes) -> tuple[object, ...]:
-    def opened() -> Image.Image:
-        return Image.open(io.BytesIO(data))
-
-    laplacian = ImageFilter.Kernel((3, 3), (0, -1, 0, -1, 4, -1, 0, -1, 0), scale=1, offset=128)
-    return (
-        opened().size,
-        hash(opened().convert("RGBA").tobytes()),
-        imagehash.phash(opened()),
-        imagehash.phash(ImageOps.mirror(opened())),
-        np.asarray(opened().convert("L").filter(laplacian)).var(),
-    )
-
-
-def photograph(seed: int) -> bytes:
-    field = np.random.default_rng(seed).integers(0, 256, (60, 80, 3), dtype=np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(field).resize((1024, 768), Image.Resampling.BICUBIC).save(file, "JPEG")
-    return file.getvalue()
+    heads = np.zeros(count, dtype=sketch.HEAD)
+    rows = np.fft.fftfreq(2 * sketch.SIDE)[:, None]
+    columns = np.fft.rfftfreq(2 * sketch.SIDE)[None]
+    fall = 1 / np.maximum(np.hypot(rows, columns), 0.5 / sketch.SIDE)
+    kept: list[np.ndarray] = []
+    tenth = count // 10
+    for start in range(0, count, tenth or 1):
+        number = min(tenth or 1, count - start)
+        if start == 5 * tenth and tenth:  # copies of the first tenth
+            greys = kept[0] + rng.normal(0, 0.2, kept[0].shape)
+        else:
+            phases = rng.normal(size=(number, 2 * sketch.SIDE, 2 * sketch.SIDE))
+            fields = np.fft.irfft2(np.fft.rfft2(phases) * fall)
+            greys = fields[:, : sketch.SIDE, : sketch.SIDE]
+            greys /= greys.std(axis=(1, 2), keepdims=True)
+        greys = greys.astype(np.float32)
+        kept = kept or [greys]
+        for first in range(0, number, 512):
+            terms = sketch.view_terms(greys[first : first + 512])
+            here = slice(start + first, start + first + len(terms))
+            heads["views"][here] = sketch.sign_bits(terms)
+            heads["strength"][here] = sketch.bit_strength(terms[:, 0])
+    heads["detail"], heads["digest"] = 10, np.arange(count)
+    none = np.zeros(count, dtype=np.intp)
+    return sketch.Sketches(heads, [], none, none)
 
 
 def timed(work: Callable[[], T]) -> tuple[float, T]:
     start = time.process_time()
     result = work()
     return time.process_time() - start, result
-
-
-def show(name: str, seconds: float, ours: float) -> None:
-    print(f"  {name:50} {seconds:10.2f}  x {seconds / ours:.1f}")
 
 
 if __name__ == "__main__":

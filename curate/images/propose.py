@@ -1,14 +1,207 @@
-"""Which pairs of sketches may be copies: near-linear, by tables of parts of their hashes."""
+"""Which pairs of sketches may be copies: near-linear, by tables of parts of their hashes.
+
+The whole of one image is looked up among the views of all others, so that a crop is found. A table
+sees some bits of the hashes only, and the weakest of them either way: in a copy, a bit changes
+whose term is small. What two hashes have in common by chance is sorted out by the strong bits.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.images.sketch import Sketches
+from curate.images.sketch import SYMMETRIES, TERMS, VIEWS, Sketches, turn_hashes
+from curate.system.progress import SILENT, Progress
+
+TABLES = 8
+WEAK_BITS = 4  # bits of a table's that may differ
+LEAST_DETAIL = 1.5  # levels of 255; what has less looks like everything
+BY_CHANCE = 128  # images that an image meets in a table by chance, about
+MOST_IN_BUCKET = 1024  # entries of one key; what is beyond is left out, and counted
+ENTRIES = 1 << 25  # of a table that are held at a time
+MOST_DISTANCE = 40  # of hashes, their strong bits counted more often
+_STRONGEST = (48, 32, 16)  # how many bits count twice, four times, eight times
+_Numbers = NDArray[np.int64]
 
 
-def propose_pairs(sketches: Sketches) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Pairs (i, j), i < j, that may be copies, sorted."""
-    codes = sketches.heads["views"][:, 0]
-    apart = np.bitwise_count(codes[:, None] ^ codes[None, :]) <= 14
-    i, j = np.nonzero(np.triu(apart, 1))
-    return i, j
+@dataclass(frozen=True)
+class Candidates:
+    """Pairs (i, j), i < j, sorted, and how one may lie in the other."""
+
+    i: NDArray[np.intp]
+    j: NDArray[np.intp]
+    within: NDArray[np.bool_]  # whether all of j is seen in i; else all of i in j
+    symmetry: NDArray[np.uint8]  # of what is seen whole, to lie as in the other
+    view: NDArray[np.uint8]  # number in VIEWS, of the other
+    left_out: int = 0  # meetings in overfull buckets that were not looked at
+
+    def __len__(self) -> int:
+        """How many pairs."""
+        return len(self.i)
+
+
+def propose_pairs(sketches: Sketches, *, progress: Progress = SILENT) -> Candidates:
+    """Pairs that may be copies: of equal sketches only the first, none of hardly any detail.
+
+    The order of the sketches changes nothing, as long as no bucket is overfull.
+    """
+    heads = sketches.heads
+    _, numbers = np.unique(heads["digest"], return_index=True)  # of equal ones the first
+    numbers = numbers[heads["detail"][numbers] >= LEAST_DETAIL]
+    order = np.lexsort((heads["digest"][numbers], heads["views"][numbers, 0]))
+    index = _Index(heads, numbers[order])
+    found = np.empty((0, 2), dtype=np.int64)
+    for table in range(TABLES if len(numbers) > 1 else 0):
+        progress.count("tables of hashes compared", table, TABLES)
+        for some in index.meet(table):
+            found = _best(np.concatenate([found, some]))
+    progress.count("tables of hashes compared", TABLES, TABLES)
+    return index.candidates(found)
+
+
+def _best(found: _Numbers) -> _Numbers:
+    """The nearest meeting of each pair; rows are (pair, distance and how)."""
+    if not len(found):
+        return found
+    found = found[np.lexsort((found[:, 1], found[:, 0]))]
+    first: _Numbers = found[np.append(True, found[1:, 0] != found[:-1, 0])]
+    return first
+
+
+class _Index:
+    """The hashes of the numbered sketches, ready to be compared."""
+
+    def __init__(self, heads: NDArray[np.void], numbers: NDArray[np.intp]) -> None:
+        self.numbers = numbers
+        self.count = len(numbers)
+        self.views = np.ascontiguousarray(heads["views"][numbers])
+        self.wholes = turn_hashes(np.ascontiguousarray(self.views[:, 0]))
+        as_they_lie = heads["strength"][numbers].reshape(-1, TERMS, TERMS)
+        sides = (as_they_lie, as_they_lie.swapaxes(1, 2))
+        self.strength = [np.ascontiguousarray(s).reshape(-1, TERMS**2) for s in sides]
+        self.strong = np.stack([_strongest(s) for s in self.strength], axis=1)
+        self.left_out = 0
+        self._names = max((self.count * len(VIEWS)).bit_length(), 1)  # bits that name an entry
+
+    def meet(self, table: int) -> Iterator[_Numbers]:
+        """Who meets in a table and is near by the strong bits, too."""
+        down, across = np.divmod(np.arange(TERMS**2), TERMS)
+        usable = np.flatnonzero((down + across <= TERMS) & (down + across > 0))
+        chance = self.count * len(VIEWS) * SYMMETRIES / BY_CHANCE
+        width = min(int(np.ceil(np.log2(max(chance, 2)))) + WEAK_BITS, len(usable))
+        bits = np.random.default_rng(table).permutation(usable)[:width]
+        mask = np.bitwise_or.reduce(np.uint64(1) << bits.astype(np.uint64))
+        flips = [self._flips(strength, bits) for strength in self.strength]
+        slices = 1
+        while self.count * len(VIEWS) > ENTRIES * slices:
+            slices *= 2
+        for part in range(slices):
+            wholes = self._entries(mask, part, slices, flips)
+            views = self._entries(mask, part, slices, None)
+            yield from self._join(wholes, views)
+
+    def _flips(self, strength: NDArray[np.uint8], bits: NDArray[np.intp]) -> NDArray[np.uint64]:
+        """For each image the ways to change its weakest bits among `bits`."""
+        weakest = np.argsort(strength[:, bits], axis=1, kind="stable")[:, :WEAK_BITS]
+        weak = np.uint64(1) << bits[weakest].astype(np.uint64)
+        flips = np.zeros((len(strength), 1), dtype=np.uint64)
+        for n in range(weak.shape[1]):
+            flips = np.concatenate([flips, flips ^ weak[:, n, None]], axis=1)
+        return flips
+
+    def _entries(
+        self, mask: np.uint64, part: int, slices: int, flips: list[NDArray[np.uint64]] | None
+    ) -> NDArray[np.uint64]:
+        """Sorted: what a table sees of each hash, as a number, above which hash it is."""
+        low = np.uint64(self._names)
+        kept: list[NDArray[np.uint64]] = []
+        for start in range(0, self.count, 8192):
+            rows = slice(start, start + 8192)
+            if flips is None:
+                hashes = self.views[rows]
+            else:
+                parts = [self.wholes[rows, n, None] ^ flips[n & 1][rows] for n in range(SYMMETRIES)]
+                hashes = np.stack(parts, axis=1)
+            seen = ((hashes & mask) * np.uint64(0x9E3779B97F4A7C15)) >> low  # Fibonacci hashing
+            per = SYMMETRIES if flips else len(VIEWS)
+            names = np.arange(start * per, start * per + per * len(hashes), dtype=np.uint64)
+            names = names.reshape(len(hashes), per, *(1,) * (hashes.ndim - 2))
+            entries: NDArray[np.uint64] = ((seen << low) | names).ravel()
+            if slices > 1:
+                entries = entries[(seen.ravel() & np.uint64(slices - 1)) == part]
+            kept.append(entries)
+        result = np.concatenate(kept)
+        result.sort()
+        return result
+
+    def _join(self, wholes: NDArray[np.uint64], views: NDArray[np.uint64]) -> Iterator[_Numbers]:
+        low = np.uint64(self._names)
+        names = (np.uint64(1) << low) - np.uint64(1)
+        keys = wholes >> low
+        starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
+        lengths = np.diff(np.append(starts, len(keys)))
+        keys = keys[starts]
+        for begin in range(0, len(views), 1 << 21):
+            some = views[begin : begin + (1 << 21)]
+            wanted = some >> low
+            at = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
+            met = keys[at] == wanted
+            some, at = (some[met] & names).astype(np.int64), at[met]
+            many = lengths[at]
+            capped = np.minimum(many, MOST_IN_BUCKET)
+            self.left_out += int((many - capped).sum())
+            ends = np.cumsum(capped)
+            for first, last in _chunks(ends, 1 << 21):
+                count = capped[first:last]
+                offset = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
+                entry = wholes[np.repeat(starts[at[first:last]], count) + offset] & names
+                yield self._near(entry.astype(np.int64), np.repeat(some[first:last], count))
+
+    def _near(self, entries: _Numbers, views: _Numbers) -> _Numbers:
+        """Of entries that met, those that are near: (pair, distance and how)."""
+        whole, symmetry = np.divmod(entries, SYMMETRIES)
+        other, view = np.divmod(views, len(VIEWS))
+        differing = self.wholes.ravel()[entries] ^ self.views.ravel()[views]
+        strong = self.strong[whole, symmetry & 1]
+        distance = np.bitwise_count(differing).astype(np.int64)
+        for n in range(len(_STRONGEST)):
+            distance += np.bitwise_count(differing & strong[:, n]).astype(np.int64) << n
+        near = (distance <= MOST_DISTANCE) & (whole != other)
+        whole, symmetry, other, view, distance = (
+            v[near] for v in (whole, symmetry, other, view, distance)
+        )
+        pair = np.minimum(whole, other) * self.count + np.maximum(whole, other)
+        how = ((distance << 12 | symmetry << 9) | view << 1) | (whole > other)
+        return np.stack([pair, how], axis=1)
+
+    def candidates(self, found: _Numbers) -> Candidates:
+        """What was found, by the numbers of the sketches."""
+        first, second = np.divmod(found[:, 0], max(self.count, 1))
+        how = found[:, 1]
+        i, j = self.numbers[first], self.numbers[second]
+        turned = i > j
+        within = (how & 1).astype(bool) ^ turned
+        i, j = np.where(turned, j, i), np.where(turned, i, j)
+        order = np.lexsort((j, i))
+        symmetry, view = (how >> 9 & 7).astype(np.uint8), (how >> 1 & 255).astype(np.uint8)
+        return Candidates(
+            i[order], j[order], within[order], symmetry[order], view[order], self.left_out
+        )
+
+
+def _strongest(strength: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """For each image the bits of its strongest terms, as masks: n x len(_STRONGEST)."""
+    order = np.argsort(strength[:, 1:].astype(np.int16) * -1, axis=1, kind="stable") + 1
+    bits = np.uint64(1) << order.astype(np.uint64)
+    return np.stack([np.bitwise_or.reduce(bits[:, :n], axis=1) for n in _STRONGEST], axis=1)
+
+
+def _chunks(ends: NDArray[np.intp], size: int) -> Iterator[tuple[int, int]]:
+    """Cut a list of counts, given as running sums, into runs of about `size`."""
+    first = 0
+    while first < len(ends):
+        base = int(ends[first - 1]) if first else 0
+        last = max(int(np.searchsorted(ends, base + size, side="right")), first + 1)
+        yield first, last
+        first = last

@@ -5,6 +5,7 @@ of it (views). A hash is the signs of the low terms of a cosine transform: mirro
 of odd terms, a quarter turn exchanges the axes, so eight symmetries cost nothing to store.
 """
 
+import hashlib
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.images.align import NEAR, local_mean
 from curate.system.files import atomic_write
 
 if TYPE_CHECKING:
@@ -23,23 +25,36 @@ if TYPE_CHECKING:
 
 SIDE = 32  # pixels, side of what is kept
 TERMS = 8  # cosine terms along each axis
-# Parts of an axis of which views are made: every pair of two of them is a view, the first the whole
-SPANS = ((0, 1), (0, 0.87), (0.065, 0.935), (0.13, 1), (0, 0.74), (0.13, 0.87), (0.26, 1))
-VIEWS = len(SPANS) ** 2
+# Parts of an axis of which views are made, as (share, how many of them side by side)
+_SHARES = ((1.0, 1), (0.9, 3), (0.8, 4), (0.7, 5))
+SPANS = [
+    ((1 - share) * n / max(count - 1, 1), (1 - share) * n / max(count - 1, 1) + share)
+    for share, count in _SHARES
+    for n in range(count)
+]
+# A view is a part of the height and one of the width (numbers in SPANS), nearly as large a share of
+# both, or all of one; the first is the whole
+VIEWS = [
+    (down, across)
+    for down, (top, bottom) in enumerate(SPANS)
+    for across, (left, right) in enumerate(SPANS)
+    if abs((bottom - top) - (right - left)) < 0.11 or 0 in (down, across)
+]
 # A side of the border is plain if hardly a pixel of it is further from its colour than this
 PLAIN = 14.0  # levels of 255
-MOST_BORDER = 0.45  # share of an axis that may be border at one end
 
-_HEAD = np.dtype(
+HEAD = np.dtype(
     [
         ("box", "<u2", 4),  # left, top, right, bottom of what is inside, of 65535
         ("size", "<u2", 2),  # pixels, width and height of what was sketched
-        ("views", "<u8", VIEWS),  # hashes; the first is of the whole inside
+        ("views", "<u8", len(VIEWS)),  # hashes; the first is of the whole inside
         ("strength", "u1", TERMS**2),  # of each bit of the first hash, logarithmic
+        ("detail", "<f4"),  # spread of greys about their local mean, levels of 255
+        ("digest", "<u8"),  # of the pixels: equal for equal ones
     ]
 )
 _PIXELS = np.dtype(("u1", (SIDE, SIDE, 4)))  # red, green, blue on white, and alpha
-SKETCH_BYTES = _HEAD.itemsize + _PIXELS.itemsize
+SKETCH_BYTES = HEAD.itemsize + _PIXELS.itemsize
 
 _MAGIC = b"fubuki-sketch/1\n"
 _SEGMENT = 4096  # sketches; more are spread over several segments
@@ -55,17 +70,20 @@ def sketch_image(small: "Image.Image") -> bytes:
     from PIL import Image
 
     rgba = _on_white(small)
-    box = find_inside(np.asarray(rgba)[..., :3])
+    box = _inner(find_inside(np.asarray(rgba)[..., :3]), small.size)
     inside = rgba.resize((SIDE, SIDE), Image.Resampling.BILINEAR, box=box)
     pixels = np.asarray(inside)
-    terms = view_terms(grey(pixels[None]))[0]
-    head = np.zeros(1, dtype=_HEAD)
+    greys = grey(pixels[None])
+    terms = view_terms(greys)[0]
+    head = np.zeros(1, dtype=HEAD)
     scale = np.array([small.width, small.height] * 2)
     head["box"] = np.round(np.array(box) / scale * 65535)
     head["size"] = small.size
     head["views"] = sign_bits(terms)
-    strength = np.abs(terms[0]).ravel()
-    head["strength"] = np.clip(np.log2(strength + 1e-3) * 16 + 128, 0, 255)
+    head["detail"] = (greys - local_mean(greys, NEAR)).std()
+    digest = hashlib.blake2b(pixels.tobytes(), digest_size=8).digest()
+    head["digest"] = int.from_bytes(digest, "little")
+    head["strength"] = bit_strength(terms[0])
     return bytes(head.tobytes() + pixels.tobytes())
 
 
@@ -85,40 +103,48 @@ def find_inside(rgb: NDArray[np.uint8]) -> tuple[int, int, int, int]:
     """What lies inside a plain border: left, top, right, bottom in pixels.
 
     Each side may be of another colour and width. All of the image where it has no border, or where
-    no more than a tenth of either axis would be left.
+    no more than a tenth of an axis would be left.
     """
-    values = rgb.astype(np.float32)
-    box = [0, 0, rgb.shape[1], rgb.shape[0]]
+    left, top, right, bottom = whole = 0, 0, rgb.shape[1], rgb.shape[0]
     for _ in range(3):  # a frame inside of bars
-        before = list(box)
-        for axis in (0, 1):
-            view = values[box[1] : box[3], box[0] : box[2]]
-            lines = view if axis == 0 else view.swapaxes(0, 1)
-            first, last = _plain_ends(lines)
-            low, high = 1 - axis, 3 - axis
-            box[low], box[high] = box[low] + first, box[high] - last
-        if box == before:
+        before = left, top, right, bottom
+        if right - left < 3 or bottom - top < 3:
+            return whole
+        view = rgb[top:bottom, left:right]
+        top, bottom = top + _plain_lines(view), bottom - _plain_lines(view[::-1])
+        if top >= bottom:  # of one colour
+            return whole
+        view = rgb[top:bottom, left:right].swapaxes(0, 1)
+        left, right = left + _plain_lines(view), right - _plain_lines(view[::-1])
+        if (left, top, right, bottom) == before:
             break
-    left, top, right, bottom = box
-    least = (0.1 * rgb.shape[1], 0.1 * rgb.shape[0])
-    if right - left < max(least[0], 2) or bottom - top < max(least[1], 2):
-        return 0, 0, rgb.shape[1], rgb.shape[0]
+    if right - left <= 0.1 * rgb.shape[1] or bottom - top <= 0.1 * rgb.shape[0]:
+        return whole
     return left, top, right, bottom
 
 
-def _plain_ends(lines: NDArray[np.float32]) -> tuple[int, int]:
-    """How many lines at the start and at the end are plain and of one colour."""
-    middle = np.median(lines, axis=1)
-    away = np.abs(lines - middle[:, None]).max(axis=2)
-    plain = np.quantile(away, 0.98, axis=1) <= PLAIN
+def _inner(box: tuple[int, int, int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """A pixel less where a border was found: scaling has mixed it with the border."""
+    left, top, right, bottom = box
+    if right - left < 16 or bottom - top < 16:
+        return box
+    right, bottom = right - (right < size[0]), bottom - (bottom < size[1])
+    return left + (left > 0), top + (top > 0), right, bottom
 
-    def count(order: slice) -> int:
-        near = np.abs(middle[order] - middle[order][0]).max(axis=1) <= PLAIN
-        stops = np.flatnonzero(~(plain[order] & near))
-        return int(stops[0]) if len(stops) else len(lines)
 
-    first, last = count(slice(None)), count(slice(None, None, -1))
-    return (0, 0) if first + last >= len(lines) else (first, last)
+def _plain_lines(lines: NDArray[np.uint8]) -> int:
+    """How many lines from the first on are plain and of one colour."""
+    few = lines.shape[1] * 2 // 100  # pixels of a line that may be of any colour
+    first = None
+    for start in range(0, len(lines), 8):
+        some = np.sort(lines[start : start + 8], axis=1).astype(np.int16)
+        middle = some[:, some.shape[1] // 2]
+        first = middle[0] if first is None else first
+        spread = some[:, -1 - few] - some[:, few]
+        plain = (spread <= 2 * PLAIN) & (np.abs(middle - first) <= PLAIN)
+        if len(stops := np.flatnonzero(~plain.all(axis=1))):
+            return start + int(stops[0])
+    return len(lines)
 
 
 def grey(pixels: NDArray[Any]) -> NDArray[np.float32]:
@@ -130,18 +156,19 @@ def grey(pixels: NDArray[Any]) -> NDArray[np.float32]:
 
 @cache
 def _cosines() -> NDArray[np.float32]:
-    """For each span the matrix that gives the cosine terms of it: spans x terms x SIDE."""
-    rows = []
-    for low, high in SPANS:
-        # a pixel is shared out among the places of the span it covers
-        places = low + (np.arange(256) + 0.5) / 256 * (high - low)
-        owner = (places * SIDE).astype(int)
-        basis = np.cos(np.pi * np.arange(TERMS)[:, None] * (np.arange(256) + 0.5) / 256)
-        matrix = np.zeros((TERMS, SIDE))
-        for place, pixel in enumerate(owner):
-            matrix[:, pixel] += basis[:, place] / 256
-        rows.append(matrix)
-    return np.array(rows, dtype=np.float32)
+    """For each span the matrix that gives its cosine terms: spans x terms x SIDE."""
+    fine = 1024  # places along a span; pixels between two places are interpolated
+    places = (np.arange(fine) + 0.5) / fine
+    basis = np.cos(np.pi * np.arange(TERMS)[:, None] * places) / fine
+    result = np.zeros((len(SPANS), TERMS, SIDE))
+    for matrix, (low, high) in zip(result, SPANS, strict=True):
+        at = ((low + places * (high - low)) * SIDE - 0.5).clip(0, SIDE - 1.001)
+        pixel = at.astype(int)
+        share = at - pixel
+        for row, wave in zip(matrix, basis, strict=True):
+            row += np.bincount(pixel, wave * (1 - share), SIDE)
+            row += np.bincount(pixel + 1, wave * share, SIDE)
+    return result.astype(np.float32)
 
 
 def view_terms(greys: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -149,8 +176,9 @@ def view_terms(greys: NDArray[np.float32]) -> NDArray[np.float32]:
     stacked = _cosines().reshape(-1, SIDE)
     both: NDArray[Any] = stacked @ greys @ stacked.T
     shape = (len(greys), len(SPANS), TERMS, len(SPANS), TERMS)
-    views: NDArray[np.float32] = both.reshape(shape).swapaxes(2, 3)
-    return views.reshape(len(greys), VIEWS, TERMS, TERMS)
+    down, across = np.array(VIEWS).T
+    views: NDArray[np.float32] = both.reshape(shape).swapaxes(2, 3)[:, down, across]
+    return views
 
 
 def sign_bits(terms: NDArray[np.float32]) -> NDArray[np.uint64]:
@@ -161,6 +189,37 @@ def sign_bits(terms: NDArray[np.float32]) -> NDArray[np.uint64]:
     bits = (terms > 0).reshape(*terms.shape[:-2], TERMS**2)
     bits[..., 0] = False
     return np.packbits(bits, axis=-1, bitorder="little").view("<u8")[..., 0]
+
+
+def bit_strength(terms: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """How far each bit's term is from 0, logarithmic: ... x terms x terms -> ... x bits."""
+    strength = np.abs(terms).reshape(*terms.shape[:-2], TERMS**2)
+    levels: NDArray[np.uint8] = (np.log2(strength + 1e-3) * 16 + 128).clip(0, 255).astype(np.uint8)
+    return levels
+
+
+# A symmetry is a number: 1 exchanges the axes, then 2 turns left to right, then 4 upside down
+SYMMETRIES = 8
+
+
+def turn_hashes(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Hashes of the same images under each symmetry: n -> n x SYMMETRIES."""
+    bits = np.unpackbits(hashes[:, None].view(np.uint8), axis=1, bitorder="little")
+    axes = np.arange(TERMS**2).reshape(TERMS, TERMS).T.ravel()
+    exchanged = np.packbits(np.ascontiguousarray(bits[:, axes]), axis=1, bitorder="little")
+    sides = (hashes, np.ascontiguousarray(exchanged).view("<u8")[:, 0])
+    odd = np.zeros((2, TERMS, TERMS), dtype=bool)
+    odd[0, :, 1::2] = odd[1, 1::2] = True
+    flips = np.packbits(odd.reshape(2, -1), axis=1, bitorder="little").view("<u8")[:, 0]
+    masks = (np.uint64(0), flips[0], flips[1], flips[0] ^ flips[1])
+    return np.stack([sides[n & 1] ^ masks[n >> 1] for n in range(SYMMETRIES)], axis=1)
+
+
+def turn_pixels(pixels: NDArray[Any], symmetry: int) -> NDArray[Any]:
+    """n x SIDE x SIDE pixels under a symmetry."""
+    turned = pixels.swapaxes(1, 2) if symmetry & 1 else pixels
+    turned = turned[:, :, ::-1] if symmetry & 2 else turned
+    return turned[:, ::-1] if symmetry & 4 else turned
 
 
 @dataclass(frozen=True)
@@ -201,8 +260,8 @@ class Sketches:
 
 def _columns(records: Sequence[bytes]) -> tuple[NDArray[Any], NDArray[np.uint8]]:
     raw = np.frombuffer(b"".join(records), dtype=np.uint8).reshape(len(records), SKETCH_BYTES)
-    heads = np.ascontiguousarray(raw[:, : _HEAD.itemsize]).view(_HEAD).reshape(-1)
-    pixels = np.ascontiguousarray(raw[:, _HEAD.itemsize :]).reshape(-1, SIDE, SIDE, 4)
+    heads = np.ascontiguousarray(raw[:, : HEAD.itemsize]).view(HEAD).reshape(-1)
+    pixels = np.ascontiguousarray(raw[:, HEAD.itemsize :]).reshape(-1, SIDE, SIDE, 4)
     return heads, pixels
 
 
@@ -254,7 +313,7 @@ class SketchStore:
         order = {name: n for n, name in enumerate(self._segments)}
         part = np.array([order[name] for name, _ in places], dtype=np.intp)
         row = np.array([row for _, row in places], dtype=np.intp)
-        heads = np.empty(len(places), dtype=_HEAD)
+        heads = np.empty(len(places), dtype=HEAD)
         for name, number in order.items():
             mine = part == number
             heads[mine] = self._segments[name][0][row[mine]]
@@ -289,9 +348,9 @@ def _open_segment(
         return None
     if zlib.crc32(raw[start:].data) != int.from_bytes(head[-4:], "little"):
         return None
-    names, heads = start + count * 32, start + count * (32 + _HEAD.itemsize)
+    names, heads = start + count * 32, start + count * (32 + HEAD.itemsize)
     return (
         raw[start:names].reshape(count, 32),
-        raw[names:heads].view(_HEAD),
+        raw[names:heads].view(HEAD),
         raw[heads:].reshape(count, SIDE, SIDE, 4),
     )

@@ -1,0 +1,81 @@
+"""The score from which two images are taken for copies, learnt from the set itself.
+
+Among photographs different pictures hardly ever look alike; among tiles or icons they often do. So
+the scores of random pairs of the set are measured. A set may hold many true copies, and many
+siblings, so the outermost scores are not trusted: the tail is extrapolated from the bulk.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.images.propose import LEAST_DETAIL, Candidates
+from curate.images.score import score_pairs
+from curate.images.sketch import SYMMETRIES, VIEWS, Sketches, turn_hashes
+from curate.system.progress import SILENT, Progress
+
+SAMPLE = 20_000  # random pairs
+FEWEST = 1_000  # random pairs below which a set says nothing of its own
+LEAST, MOST = 0.55, 0.95  # what a threshold may be; the least is what photographs ask for
+_BULK = (0.9, 0.99)  # shares of the random pairs between which the tail is read off
+
+
+def find_threshold(
+    sketches: Sketches, false_match_rate: float, *, progress: Progress = SILENT
+) -> float:
+    """The score that a share `false_match_rate` of the pairs of different images reaches.
+
+    The same for the same images in any order. A set of so few that nothing can be learnt from it
+    is taken to be of photographs.
+    """
+    scores = np.sort(random_scores(sketches, progress=progress))
+    if len(scores) < FEWEST:
+        return LEAST
+    return float(np.clip(tail_score(scores, false_match_rate), LEAST, MOST))
+
+
+def tail_score(scores: NDArray[np.float32], rate: float) -> float:
+    """The score that a share `rate` reaches, extrapolated from the bulk of sorted scores.
+
+    Fisher's z of the scores falls off exponentially in the tail: our choice, with
+    the slope between two quantiles, as Hill's estimator has it for logarithms.
+    """
+    z = np.arctanh(np.quantile(scores, _BULK).clip(0, 0.999))
+    outside = -np.log(1 - np.array(_BULK))
+    slope = (z[1] - z[0]) / (outside[1] - outside[0])
+    return float(np.tanh(z[1] + slope * (-np.log(rate) - outside[1])))
+
+
+def random_scores(sketches: Sketches, *, progress: Progress = SILENT) -> NDArray[np.float32]:
+    """Scores of random pairs of distinct images, each laid as its hashes fit best."""
+    heads = sketches.heads
+    digests, order = np.unique(heads["digest"], return_index=True)
+    order = order[heads["detail"][order] >= LEAST_DETAIL]
+    if len(order) < 2:
+        return np.empty(0, dtype=np.float32)
+    total = len(order) * (len(order) - 1) // 2
+    if total <= SAMPLE:
+        i, j = np.triu_indices(len(order), 1)
+    else:
+        rng = np.random.default_rng(int(digests[0]))
+        i = rng.integers(0, len(order), SAMPLE)
+        j = (i + rng.integers(1, len(order), SAMPLE)) % len(order)
+    i, j = order[np.minimum(i, j)], order[np.maximum(i, j)]
+    return score_pairs(sketches, best_laid(sketches, i, j), progress=progress).score
+
+
+def best_laid(sketches: Sketches, i: NDArray[np.intp], j: NDArray[np.intp]) -> Candidates:
+    """Pairs, each with the symmetry and the view whose hashes are nearest."""
+    views = sketches.heads["views"]
+    columns = []
+    for start in range(0, len(i), 1024):
+        rows = slice(start, start + 1024)
+        apart = []
+        for whole, other in ((i[rows], j[rows]), (j[rows], i[rows])):
+            turned = turn_hashes(np.ascontiguousarray(views[whole, 0]))
+            differing = turned[:, :, None] ^ views[other][:, None, :]
+            apart.append(np.bitwise_count(differing).reshape(len(whole), -1))
+        columns.append(np.concatenate(apart, axis=1).argmin(axis=1))
+    best = np.concatenate(columns)
+    within, how = np.divmod(best, SYMMETRIES * len(VIEWS))
+    symmetry, view = np.divmod(how, len(VIEWS))
+    return Candidates(i, j, within.astype(bool), symmetry.astype(np.uint8), view.astype(np.uint8))
