@@ -10,15 +10,17 @@ from curate.dataset.engine import Engine, run_jobs
 from curate.dataset.folder import Store
 from curate.dataset.sample import Sample, to_record
 from curate.formats.shards import HELD_OUT, Record, Shard, ShardIndex, credit_of
-from curate.formats.verdicts import Standing, digest
+from curate.formats.verdicts import USES, Standing, digest
 from curate.images.renders import Renders
 from curate.shards.plan import Planned, find_held_out, plan_shards, prefix_of
-from curate.shards.reuse import OldShards, Rendered
+from curate.shards.reuse import FACTS, OldShards, Rendered
 from curate.shards.write import digest_of
 from curate.system.progress import Progress, track
 from curate.system.sandbox import WorkerFailure
 from curate.text import tokens
 
+_MADE = {*USES, *FACTS, "captions", "group", "weight", "credits"}  # of a record, not as in a row
+_TAKEN = [name for name in Record.__annotations__ if name not in _MADE]
 MEGABYTE = 1_000_000  # bytes
 
 
@@ -98,17 +100,18 @@ class Contents:
 
     def texts(self, key: str) -> tuple[str, str]:
         """The JSON of the record of a sample, and its first caption."""
-        sample, facts = self.rows[key], self._rendering(key).facts
-        copies = self.standings[key].copies
-        values = to_record(sample) | facts
-        captions = [c for c in values["captions"] if c["text"].strip()]
-        values |= {
+        sample, copies = self.rows[key], self.standings[key].copies
+        captions = [to_record(c) for c in sample.captions if c.text.strip()]
+        record = {name: getattr(sample, name) for name in _TAKEN} | self._rendering(key).facts
+        del record["format"]
+        record |= {use: (verdict := getattr(sample, use)) and to_record(verdict) for use in USES}
+        record |= {
             "captions": captions,
             "group": self.kin[key] if copies else None,
             "weight": 1 / self.related[self.kin[key]],
             "credits": [credit_of(self.rows[other]) for other in (key, *copies)],
         }
-        record = {name: values[name] for name in Record.__annotations__}
+        assert record.keys() == Record.__annotations__.keys()
         return json.dumps(record, sort_keys=True, ensure_ascii=False), captions[0]["text"]
 
     def is_in(self, old: OldShards, name: str, keys: Sequence[str]) -> bool:
