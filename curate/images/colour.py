@@ -68,10 +68,16 @@ def convert_to_srgb(image: "Image.Image", stated: dict[Any, Any]) -> "Image.Imag
     for make_profile, mode in _profiles(stated, image.mode):
         # it may be broken, or made for other channels than the image has
         with suppress(ImageCms.PyCMSError, Warning, *PILLOW_ERRORS):
-            return _apply(make_profile(), image.convert(mode))
+            return _apply(make_profile(), _in_mode(image, mode))
     if name := _HDR.get((stated.get("cicp") or (0, 0))[1]):
         raise UnknownColoursError(f"the colours of {name} have no defined look in sRGB")
-    return image.convert("RGB")
+    return _in_mode(image, "RGB")
+
+
+def _in_mode(image: "Image.Image", mode: str) -> "Image.Image":
+    """The image itself where it has the mode: `convert` would copy it, in half a decoder's time."""
+    image.load()  # the file it is read from may be closed next
+    return image if image.mode == mode else image.convert(mode)
 
 
 def read_cicp(data: bytes) -> tuple[int, int, int, int] | None:
@@ -112,7 +118,7 @@ def _apply(profile: bytes | None, image: "Image.Image") -> "Image.Image":
 
     transform = _transform(profile, image.mode) if profile else None
     if transform is None:
-        return image.convert("RGB")
+        return _in_mode(image, "RGB")
     if image.mode == "L":  # only 256 values: exact, where littleCMS would interpolate many pixels
         ramp = Image.frombytes("L", (256, 1), bytes(range(256)))
         tables = [_transformed(ramp, transform).getchannel(n).tobytes() for n in range(3)]

@@ -109,18 +109,19 @@ def read_quality(data: bytes) -> int | None:
         luma = tables.get(image.layer[0][3]) if tables and hasattr(image, "layer") else None
     if not luma:
         return None
-    distance = np.abs(np.log(_luma_tables()) - np.log(np.maximum(luma, 1))).mean(axis=1)
+    distance = np.abs(_log_luma_tables() - np.log(np.maximum(luma, 1))).mean(axis=1)
     return int(distance.argmin()) + 1
 
 
 @lru_cache(maxsize=1)
-def _luma_tables() -> "NDArray[np.float64]":
-    """The luma table of each quality from 1 to 100: jcparam.c, after ITU-T T.81, table K.1."""
+def _log_luma_tables() -> "NDArray[np.float64]":
+    """Logarithms of the luma table of each quality, 1 to 100: jcparam.c, ITU-T T.81, table K.1."""
     import numpy as np
 
     quality = np.arange(1, 101)
     scale = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)[:, None]
-    return ((np.array(_LUMA) * scale + 50) // 100).clip(1, 255).astype(np.float64)
+    tables = ((np.array(_LUMA) * scale + 50) // 100).clip(1, 255)
+    return np.log(tables.astype(np.float64))
 
 
 def _scale_factor(image: "ImageFile.ImageFile", at_least: int | None) -> int:
