@@ -1,7 +1,7 @@
 """The part of the command line that gives data on: `curate publish`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -27,6 +27,8 @@ def publish_command(
     json: JsonOption = False,
 ) -> None:
     """Write what may be shared, with its credits, for a hub or any web server; or check that."""
+    if check:
+        _check(folder, data, json=json)
     from curate.publish.publish import PublishSettings, publish
 
     with terminal.TerminalProgress() as progress:
@@ -35,3 +37,14 @@ def publish_command(
     for note in done.notes():
         terminal.say(note)
     terminal.print_result(done, ("", "count"), json=json)
+
+
+def _check(folder: Path, data: Path | None, *, json: bool) -> NoReturn:
+    from curate.publish.check import check_published
+
+    with terminal.TerminalProgress() as progress:
+        found = check_published(folder, Dataset(data) if data else None, progress=progress)
+    for note in found.notes():
+        terminal.say(note)
+    terminal.print_result(found, ("", "count"), json=json)
+    raise typer.Exit(found.exit_code())

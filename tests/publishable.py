@@ -24,11 +24,11 @@ def shareable(root: Path, count: int = 5, **known: Any) -> Dataset:
     return dataset_of(root, count, **{**usual, **known})
 
 
-def packed(dataset: Dataset, *changes: dict[str, Any]) -> Dataset:
+def packed(dataset: Dataset, *changes: dict[str, Any], **settings: Any) -> Dataset:
     """The dataset with some rows changed, packed."""
     change_rows(dataset, *changes)
     Store(dataset.evidence).put(ANSWER)
-    pack(dataset, size=48)
+    pack(dataset, size=48, **settings)
     return dataset
 
 

@@ -34,7 +34,8 @@ def test_what_may_be_shared_is_published_with_all_that_is_said_of_it(tmp_path: P
     card = (tmp_path / "out/README.md").read_text()
     front = yaml.safe_load(card.split("---\n")[1])
     assert front["license_link"] == "LICENSES/README.md" and "# Snow" in card
-    assert [config["config_name"] for config in front["configs"]] == ["default", "urls"]
+    (files,) = front["configs"][0]["data_files"]
+    assert files["path"] == ["data/train-*.tar", "data/train_share_alike-*.tar"]
 
 
 def test_nothing_to_share_is_a_matter_of_licences(

@@ -5,16 +5,15 @@ Its address alone is offered where nothing but its licence stands in the way, an
 what is denied, removed, opted out or under terms of its source leaves in no form.
 """
 
-import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
-from urllib.parse import parse_qsl, urlsplit
 
 from curate.dataset.sample import Sample
 from curate.formats.copies import group_copies
 from curate.formats.exports import public_reasons
 from curate.formats.shards import ALLOW, Record
 from curate.formats.verdicts import USES
+from curate.publish.leaks import is_public_address
 from curate.rights.licences import TERMS, is_family, kinds_of
 
 SHARING = "share_dataset"
@@ -22,11 +21,6 @@ SHARING_ORDER = ("deny", "hold", "no-verdict", ALLOW)  # strictest first
 REMOVED = "removed"
 # codes of a verdict on sharing that say no more than which licence it is
 _LICENCE_CODES = ("licence", "licence-sa", "licence-nc", "licence-nd", "copy-conflict")
-_SECRET_PARAMETERS = frozenset(
-    "key api_key apikey access_token auth token secret sig signature password awsaccesskeyid "
-    "x-amz-signature x-amz-credential x-amz-security-token x-goog-signature se sv policy".split()
-)
-_PRIVATE_HOSTS = ("localhost", ".localhost", ".local", ".internal", ".lan", ".home.arpa")
 _ADDRESSES = ("image_url", "page_url", "author_url", "license_url")  # in a record or a credit
 
 
@@ -51,9 +45,11 @@ def find_sharing(rows: Iterable[Sample]) -> Sharing:
 
 
 def _decision_of(row: Sample) -> str:
-    if row.drop_reason == REMOVED:
+    """What its row says, and no more than any policy can: see `rights.decide`."""
+    if row.drop_reason == REMOVED or row.opt_outs or _terms_of(row):
         return "deny"  # also a relative of what somebody wants out
-    return row.share_dataset.decision if row.share_dataset else "no-verdict"
+    said = row.share_dataset.decision if row.share_dataset else "no-verdict"
+    return "hold" if said == ALLOW and row.license is None else said
 
 
 def _why_nobody_is_told(group: Sequence[Sample], decision: str) -> str | None:
@@ -93,24 +89,6 @@ def _why_not_addressed(row: Sample) -> str | None:
     if row.image_url is None:
         return "no-address"
     return None if is_public_address(row.image_url) else "address-not-public"
-
-
-def is_public_address(url: str) -> bool:
-    """Whether anybody may ask for it: on the web, and without a key or a password in it."""
-    try:
-        parts = urlsplit(url)
-        host = (parts.hostname or "").rstrip(".")
-        names = {name.lower() for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
-    except ValueError:
-        return False
-    if parts.scheme not in ("http", "https") or "@" in parts.netloc or "REDACTED" in url:
-        return False
-    if names & _SECRET_PARAMETERS or "." not in host or f".{host}".endswith(_PRIVATE_HOSTS):
-        return False
-    try:
-        return ipaddress.ip_address(host).is_global
-    except ValueError:
-        return True
 
 
 def share_alike(record: Mapping[str, Any]) -> bool:

@@ -1,5 +1,6 @@
 """The data of a publication: its tars, its tables and the credits, written a shard at a time."""
 
+import json
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from curate.formats.shards import (
 from curate.publish.choose import SHARING, Sharing, find_sharing, public_record, share_alike
 from curate.publish.contents import DATA, Contents, PublishedShard
 from curate.publish.folder import PublishedFolder
+from curate.publish.leaks import find_leak
 from curate.publish.tables import (
     METADATA_COLUMNS,
     METADATA_NAME,
@@ -98,12 +100,16 @@ def _divide(
     found: dict[bool, dict[str, Record]] = {}
     whole = True
     for key, record in iterate_records(index.root / shard.name):
+        public = public_record(record)
         why = _why_not_shared(record, sharing.decisions[key])
-        if why is None:
-            public = public_record(record)
+        unnamed = sharing.unnamed[key]
+        leak = find_leak(json.dumps(public, ensure_ascii=False))
+        if leak:
+            kept.withheld[key] = f"leak:{leak}"
+        elif why is None:
             whole = whole and public == record
             found.setdefault(share_alike(record), {})[key] = public
-        elif (unnamed := sharing.unnamed[key]) is None and why != PACKED:
+        elif unnamed is None and why != PACKED:
             kept.addresses[key] = record["captions"][0]["text"]
         else:
             kept.withheld[key] = PACKED if why == PACKED else unnamed or why
@@ -126,8 +132,8 @@ def _write_tar(
     whole: bool,
 ) -> PublishedShard:
     """One tar; it keeps the number of the shard it is made of, so that others keep theirs."""
-    split, _, number = shard.name.removesuffix(".tar").rpartition("-")
-    path = f"{DATA}/{shard_name(f'{split}_{SHARE_ALIKE}' if alike else split, int(number))}"
+    split, number = shard.split, int(shard.name.removesuffix(".tar").rpartition("-")[2])
+    path = f"{DATA}/{shard_name(f'{split}_{SHARE_ALIKE}' if alike else split, number)}"
     source, target = index.root / shard.name, place.place(path)
     if whole:
         link_or_copy(source, target)

@@ -17,6 +17,7 @@ from curate.errors import InputError, UsageError, disk_errors
 from curate.system.files import busy_error, file_sha256
 
 CHECKSUMS_NAME = "checksums.sha256"
+README_NAME, LICENCES_NAME = "README.md", "LICENSES/README.md"
 # of hubs' tools, which they leave there: neither published by us, nor lost
 FOREIGN_NAMES = (".git", ".gitattributes", ".cache")
 _MARKS = ("croissant.json", "metadata.parquet")  # files by which a folder is known as published

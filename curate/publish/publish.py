@@ -22,17 +22,17 @@ from curate.publish.data import PACKED, KeptBack, write_data
 from curate.publish.features import sample_features
 from curate.publish.folder import (
     CHECKSUMS_NAME,
+    LICENCES_NAME,
+    README_NAME,
     PublishedFolder,
     format_checksums,
     open_published,
 )
-from curate.publish.tables import URLS_NAME
 from curate.rights.licences import OWN
 from curate.shards.pack import Choice, choose_samples
 from curate.shards.withdraw import name_some
 from curate.system.progress import SILENT, Progress
 
-README_NAME, LICENCES_NAME = "README.md", "LICENSES/README.md"
 _PLAIN_NAME = re.compile(r"\w[\w.-]*")
 FIRST_VERSION = "1.0.0"
 
@@ -211,12 +211,8 @@ def _card(contents: Contents, folder: str) -> str:
         {"split": name, "path": sorted({f"{shard.path[:-10]}*.tar" for shard in tars})}
         for name, tars in splits.items()
     ]
-    configs: list[dict[str, Any]] = [
-        {"config_name": "default", "data_files": files, "default": True}
-    ]
-    if contents.addresses:
-        only = [{"split": "train", "path": URLS_NAME}]
-        configs.append({"config_name": "urls", "data_files": only})
+    # one config: `datasets` reads all configs of a folder in the format of the first
+    configs = [{"config_name": "default", "data_files": files, "default": True}]
     licences = contents.ranked_licences()
     more: dict[str, object] = {
         "tags": ["image", "text", "webdataset", "croissant"],

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 from curate.dataset.sample import Sample
 from curate.formats.shards import Record, member_names
 from curate.formats.verdicts import USES
-from curate.publish.choose import is_public_address, share_alike
+from curate.publish.choose import share_alike
+from curate.publish.leaks import is_public_address
 from curate.rights.credits import Credit, record_credit
 from curate.rights.licences import licence_url
 
@@ -123,11 +124,12 @@ def credit_line(credit: Credit) -> str:
 def url_row(sample: Sample, caption: str) -> dict[str, Any]:
     """A row of `URL_COLUMNS`."""
     page = sample.page_url
+    text = (sample.license and licence_url(sample.license)) or sample.license_url
     return {
         "url": sample.image_url,
         "caption": caption,
         "license": sample.license,
-        "license_url": (sample.license and licence_url(sample.license)) or sample.license_url,
+        "license_url": text if text and is_public_address(text) else None,
         "author": sample.author,
         "page": page if page and is_public_address(page) else None,
         "title": sample.title,
