@@ -55,7 +55,8 @@ ROOMS = {
         *("rights.credits", "rights.licences", "publish.card", "publish.choose"),
     },
     "publish": {
-        *(*CORE, "formats", "shards.pack", "shards.withdraw"),
+        *(*CORE, "formats"),
+        *("shards.pack", "shards.plan", "shards.withdraw", "shards.write"),
         *("rights.credits", "rights.licences"),
     },
     # the way of the words, from captions to a report

@@ -26,7 +26,7 @@ def test_what_may_be_shared_is_published_with_all_that_is_said_of_it(tmp_path: P
     rows = {row["file_name"]: row for row in rows_of(tmp_path / "out/metadata.parquet")}
     there = [members(tar) for tar in sorted((tmp_path / "out/data").iterdir())]
     assert {n for tar in there for n in tar if n.endswith(".jpg")} == rows.keys()
-    assert rows["t-002.jpg"]["shard"] == "data/train_share_alike-000000.tar"
+    assert rows["t-002.jpg"]["shard"] == "data/train_sharealike-000000.tar"
     assert [len(tar) // 3 for tar in there] == [3, 1]
     (address,) = rows_of(tmp_path / "out/urls.parquet")
     assert address["url"] == "https://images.example.org/nc.png" and address["width"] is None
@@ -35,7 +35,7 @@ def test_what_may_be_shared_is_published_with_all_that_is_said_of_it(tmp_path: P
     front = yaml.safe_load(card.split("---\n")[1])
     assert front["license_link"] == "LICENSES/README.md" and "# Snow" in card
     (files,) = front["configs"][0]["data_files"]
-    assert files["path"] == ["data/train-*.tar", "data/train_share_alike-*.tar"]
+    assert files["path"] == ["data/train-*.tar", "data/train_sharealike-*.tar"]
 
 
 def test_nothing_to_share_is_a_matter_of_licences(

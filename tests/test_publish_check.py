@@ -105,7 +105,7 @@ TAMPERED: list[tuple[Callable[[Path], None], str]] = [
     (change_record(train={"decision": "deny", "reasons": []}), "not-shareable"),
     (change_record(train=BASIS), "not-for-others"),
     (change_record(image_url="http://localhost/a.png"), "leak:address"),
-    (change_record(title="/home/anna/a.png"), "leak:local-path"),
+    (change_record(title="/mnt/anna/a.png"), "leak:local-path"),
     (change_record(license=None), "no-licence"),
     (change_record(credits=[]), "no-licence"),
     (change_record(source="pixabay"), "terms-forbid"),
@@ -128,7 +128,7 @@ TAMPERED: list[tuple[Callable[[Path], None], str]] = [
     (write_text(URLS, "no table"), "broken-table"),
     (replace_text("CREDITS.md", "A. Nyone", "Somebody"), "no-credits"),
     (replace_text("CREDITS.csv", "A. Nyone", "Somebody"), "no-credits"),
-    (replace_text("README.md", "# ", "# /home/anna/ "), "leak:local-path"),
+    (replace_text("README.md", "# ", "# /mnt/anna/ "), "leak:local-path"),
     (replace_text("README.md", "license: other", "license: [other"), "card-unreadable"),
     (replace_text("README.md", "---\n", "\n---\n"), "card-unreadable"),
     (replace_text("README.md", "data/train-*.tar", "data/train-1*.tar"), "card-differs"),
@@ -141,7 +141,7 @@ TAMPERED: list[tuple[Callable[[Path], None], str]] = [
     ),
     (replace_text("croissant.json", "croissant/1.1", "croissant/1.0"), "croissant-differs"),
     (write_text("croissant.json", "[" * 100_000), "croissant-unreadable"),
-    (write_text("notes.txt", "from /home/anna"), "leak:local-path"),
+    (write_text("notes.txt", "from /mnt/anna"), "leak:local-path"),
 ]
 
 

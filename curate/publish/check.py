@@ -33,7 +33,7 @@ from curate.publish.folder import (
     parse_checksums,
 )
 from curate.publish.tables import METADATA_NAME, URLS_NAME
-from curate.shards.pack import MAX_NAMED
+from curate.shards.withdraw import MAX_NAMED
 from curate.system.files import file_sha256
 from curate.system.progress import SILENT, Progress, track
 

@@ -9,11 +9,12 @@ from typing import Any
 from curate.dataset.sample import Sample
 from curate.formats.shards import ALLOW, IMAGE_FORMATS, Record, why_untrainable
 from curate.publish.choose import public_record, share_alike
-from curate.publish.data import CREDITS_NAME, CREDITS_TABLE_NAME, SHARE_ALIKE
+from curate.publish.data import CREDITS_NAME, CREDITS_TABLE_NAME
 from curate.publish.leaks import find_leak, is_public_address
 from curate.publish.tables import METADATA_COLUMNS, METADATA_NAME, URLS_NAME, metadata_row
 from curate.rights.credits import credits_csv, credits_markdown, record_credit
 from curate.rights.licences import TERMS, kinds_of
+from curate.shards.plan import SHARE_ALIKE_SUFFIX
 from curate.system.progress import Progress, track
 
 Finding = tuple[str, str]
@@ -101,7 +102,7 @@ def _wrong_with(
         yield "no-licence"
     elif record["source"] in TERMS.values() or any(id in TERMS for id in licences):
         yield "terms-forbid"
-    if share_alike(record) != (f"_{SHARE_ALIKE}-" in tar):
+    if share_alike(record) != (f"{SHARE_ALIKE_SUFFIX}-" in tar):
         yield "share-alike-mixed"
     credit = record_credit(record)
     lines = credits_markdown([credit]).splitlines(), credits_csv([credit]).splitlines()[1:]

@@ -15,6 +15,7 @@ from curate.formats.shards import ALLOW, Record
 from curate.formats.verdicts import USES
 from curate.publish.leaks import is_public_address
 from curate.rights.licences import TERMS, is_family, kinds_of
+from curate.shards.plan import SHARE_ALIKE
 
 SHARING = "share_dataset"
 SHARING_ORDER = ("deny", "hold", "no-verdict", ALLOW)  # strictest first
@@ -92,10 +93,9 @@ def _why_not_addressed(row: Sample) -> str | None:
 
 
 def share_alike(record: Mapping[str, Any]) -> bool:
-    """Whether an image, or a copy of it, is under terms that what is made of it has to carry on."""
-    credits = record.get("credits") or [record]
-    ids = filter(None, (record["license"], *(credit["license"] for credit in credits)))
-    return any({"share-alike", "copyleft"} & {*kinds_of(id)} for id in ids)
+    """Whether an image, or a copy of it, asks that what is made of it has the same licence."""
+    stated = (record["license"], *(credit["license"] for credit in record.get("credits") or ()))
+    return any(SHARE_ALIKE.match(id or "") for id in stated)
 
 
 def public_record(record: Record) -> Record:

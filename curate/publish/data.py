@@ -1,18 +1,24 @@
 """The data of a publication: its tars, its tables and the credits, written a shard at a time."""
 
 import json
-from collections.abc import Iterable, Sequence
+import os
+import shutil
+import tarfile
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO
 
 from curate.errors import disk_errors
 from curate.formats.shards import (
     ALLOW,
+    HELD_OUT,
     Record,
     Shard,
     ShardIndex,
     iterate_records,
+    read_tar,
     shard_error,
     shard_name,
 )
@@ -29,15 +35,15 @@ from curate.publish.tables import (
     metadata_row,
     url_row,
 )
-from curate.publish.tars import link_or_copy, write_subset
 from curate.rights.credits import credits_csv, credits_markdown, record_credit
 from curate.shards.pack import Choice
+from curate.shards.plan import SHARE_ALIKE_SUFFIX
+from curate.shards.write import write_shard
 from curate.system.files import file_sha256
 from curate.system.progress import Progress, track
 from curate.system.strangers import markdown
 
 CREDITS_NAME, CREDITS_TABLE_NAME = "CREDITS.md", "CREDITS.csv"
-SHARE_ALIKE = "share_alike"  # ends the split in the names of tars of images that ask for it
 PACKED = f"{SHARING}-when-packed"  # shared now, but the shards say otherwise
 
 
@@ -132,17 +138,44 @@ def _write_tar(
     whole: bool,
 ) -> PublishedShard:
     """One tar; it keeps the number of the shard it is made of, so that others keep theirs."""
-    split, number = shard.split, int(shard.name.removesuffix(".tar").rpartition("-")[2])
-    path = f"{DATA}/{shard_name(f'{split}_{SHARE_ALIKE}' if alike else split, number)}"
+    number = int(shard.name.removesuffix(".tar").rpartition("-")[2])
+    split = index.split if shard.split != HELD_OUT else HELD_OUT
+    path = f"{DATA}/{shard_name(split + SHARE_ALIKE_SUFFIX * alike, number)}"
     source, target = index.root / shard.name, place.place(path)
     if whole:
-        link_or_copy(source, target)
+        _link_or_copy(source, target)
         sha256 = shard.sha256
     else:
-        write_subset(source, target, records)
-        sha256 = file_sha256(target)
+        sha256 = _write_subset(source, target, index.format, records)
     place.hashes[path] = sha256
     return PublishedShard(path, split, len(records), target.stat().st_size, sha256, alike)
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # the disk cannot, or it is another one
+        shutil.copyfile(source, target)
+
+
+def _write_subset(source: Path, target: Path, format: str, records: Mapping[str, Record]) -> str:
+    """Write a tar of some samples of another, with these records; its SHA-256."""
+    with source.open("rb") as stream:
+        samples = (
+            (
+                one.key,
+                json.dumps(records[one.key], sort_keys=True, ensure_ascii=False),
+                one.caption.decode(),
+                *(str(source), one.offset, len(one.image)),
+            )
+            for one in read_tar(stream, format)
+            if one.key in records
+        )
+        try:
+            facts, _ = write_shard(str(target), format, samples, "", {})
+        except (tarfile.TarError, ValueError, LookupError) as error:
+            raise shard_error(source, f"broken shard ({error or type(error).__name__})") from None
+    return str(facts["sha256"])
 
 
 def _describe(
