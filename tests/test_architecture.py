@@ -72,7 +72,7 @@ ROOMS = {
     "report": {*CORE, "images", "text", "corpora", "index", "prompts", "coverage", "vision"},
 }
 # may import every room of `curate`, and those before them
-TOP = {"commands", "cli", "cli_fetch", "cli_export", "cli_publish", "__main__"}
+TOP = {"commands", "cli", "cli_fetch", "cli_engine", "cli_export", "cli_publish", "__main__"}
 TRAIN_CORE = {"train", "size", "randomness", "resizing", "streamed", "device"}
 TRAIN_ROOMS = {  # of `train`, along the way from captions to a published model
     "train": set(),
