@@ -48,7 +48,7 @@ def halve(images: Floats) -> Floats:
 
 def correlate(some: NDArray[Any], others: NDArray[Any]) -> Floats:
     """Pearson's correlation of each of n images with its partner; 0 where one is plain."""
-    one, other = (v.reshape(len(v), np.prod(v.shape[1:], dtype=int)) for v in (some, others))
+    one, other = (v.reshape(len(v), int(np.prod(v.shape[1:]))) for v in (some, others))
     one, other = (v - v.mean(axis=1, keepdims=True) for v in (one, other))
     spread = np.sqrt((one * one).sum(axis=1) * (other * other).sum(axis=1))
     result: Floats = (one * other).sum(axis=1) / (spread + np.float32(1e-3))
@@ -98,8 +98,8 @@ def refine(targets: Floats, images: Floats, maps: Floats, steps: int) -> Floats:
     count, side = targets.shape[:2]
     across, down = _places(side)
     slopes = np.gradient(targets, np.float32(1 / side), axis=(1, 2))
-    dy, dx = (slope.reshape(count, side * side).astype(np.float32) for slope in slopes)
-    flat = targets.reshape(count, side * side)
+    dy, dx = (slope.reshape(count, side**2).astype(np.float32) for slope in slopes)
+    flat = targets.reshape(count, side**2)
     moves = [dx * across, dx * down, dx, dy * across, dy * down, dy, flat, np.ones_like(flat)]
     jacobian = np.stack(moves, axis=1)
     hessian = jacobian @ jacobian.swapaxes(1, 2)
@@ -110,7 +110,7 @@ def refine(targets: Floats, images: Floats, maps: Floats, steps: int) -> Floats:
     whole[:, :2], whole[:, 2, 2] = maps, 1
     change = np.zeros_like(whole)
     for _ in range(steps):
-        seen = warp(images, whole[:, :2]).reshape(count, side * side, 1)
+        seen = warp(images, whole[:, :2]).reshape(count, side**2, 1)
         found = (solver @ (jacobian @ seen))[:, :, 0]
         gain = np.copysign(np.maximum(np.abs(found[:, 6]), 0.2), found[:, 6])
         move = (found[:, :6] / gain[:, None]).clip(-0.1, 0.1)

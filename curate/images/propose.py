@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from curate.images.sketch import SYMMETRIES, TERMS, VIEWS, Sketches, turn_hashes
 from curate.system.progress import SILENT, Progress
 
-TABLES = 8
+MANY_IMAGES = 20_000  # from which on less is tried
+# Tables, and images that an image meets in each by chance, about: of few images and of many
+FEW, MANY = (8, 128), (4, 32)
 WEAK_BITS = 4  # bits of a table's that may differ
 LEAST_DETAIL = 1.5  # levels of 255; what has less looks like everything
-BY_CHANCE = 128  # images that an image meets in a table by chance, about
 MOST_IN_BUCKET = 1024  # entries of one key; what is beyond is left out, and counted
-ENTRIES = 1 << 25  # of a table that are held at a time
+KEY_BITS = 25  # of a table that is held at a time
 MOST_DISTANCE = 40  # of hashes, their strong bits counted more often
 _STRONGEST = (48, 32, 16)  # how many bits count twice, four times, eight times
 _Numbers = NDArray[np.int64]
@@ -52,11 +53,11 @@ def propose_pairs(sketches: Sketches, *, progress: Progress = SILENT) -> Candida
     order = np.lexsort((heads["digest"][numbers], heads["views"][numbers, 0]))
     index = _Index(heads, numbers[order])
     found = np.empty((0, 2), dtype=np.int64)
-    for table in range(TABLES if len(numbers) > 1 else 0):
-        progress.count("tables of hashes compared", table, TABLES)
-        for some in index.meet(table):
-            found = _best(np.concatenate([found, some]))
-    progress.count("tables of hashes compared", TABLES, TABLES)
+    tables = index.tables if len(numbers) > 1 else 0
+    for table in range(tables):
+        progress.count("tables of hashes compared", table, tables)
+        found = _best(np.concatenate([found, *index.meet(table)]))
+    progress.count("tables of hashes compared", tables, tables)
     return index.candidates(found)
 
 
@@ -82,24 +83,26 @@ class _Index:
         self.strength = [np.ascontiguousarray(s).reshape(-1, TERMS**2) for s in sides]
         self.strong = np.stack([_strongest(s) for s in self.strength], axis=1)
         self.left_out = 0
-        self._names = max((self.count * len(VIEWS)).bit_length(), 1)  # bits that name an entry
+        self.tables, self.by_chance = FEW if self.count <= MANY_IMAGES else MANY
 
     def meet(self, table: int) -> Iterator[_Numbers]:
         """Who meets in a table and is near by the strong bits, too."""
         down, across = np.divmod(np.arange(TERMS**2), TERMS)
         usable = np.flatnonzero((down + across <= TERMS) & (down + across > 0))
-        chance = self.count * len(VIEWS) * SYMMETRIES / BY_CHANCE
-        width = min(int(np.ceil(np.log2(max(chance, 2)))) + WEAK_BITS, len(usable))
+        meetings = self.count * len(VIEWS) * SYMMETRIES / self.by_chance
+        width = min(int(np.ceil(np.log2(max(meetings, 2)))) + WEAK_BITS, len(usable))
         bits = np.random.default_rng(table).permutation(usable)[:width]
         mask = np.bitwise_or.reduce(np.uint64(1) << bits.astype(np.uint64))
+        seen = _Seen(mask, min(width + 1, KEY_BITS), max(width + 1 - KEY_BITS, 0))
         flips = [self._flips(strength, bits) for strength in self.strength]
-        slices = 1
-        while self.count * len(VIEWS) > ENTRIES * slices:
-            slices *= 2
-        for part in range(slices):
-            wholes = self._entries(mask, part, slices, flips)
-            views = self._entries(mask, part, slices, None)
-            yield from self._join(wholes, views)
+        for part in range(1 << seen.slice_bits):
+            entries, starts = self._sorted_entries(seen, part, flips)
+            for first in range(0, self.count, 4096):
+                views = self.views[first : first + 4096].ravel()
+                here, keys = seen.keys(views, part)
+                many = starts[keys + 1] - starts[keys]
+                here, keys, many = (v[many > 0] for v in (here, keys, many))
+                yield from self._join(here + first * len(VIEWS), entries, starts[keys], many)
 
     def _flips(self, strength: NDArray[np.uint8], bits: NDArray[np.intp]) -> NDArray[np.uint64]:
         """For each image the ways to change its weakest bits among `bits`."""
@@ -110,53 +113,36 @@ class _Index:
             flips = np.concatenate([flips, flips ^ weak[:, n, None]], axis=1)
         return flips
 
-    def _entries(
-        self, mask: np.uint64, part: int, slices: int, flips: list[NDArray[np.uint64]] | None
-    ) -> NDArray[np.uint64]:
-        """Sorted: what a table sees of each hash, as a number, above which hash it is."""
-        low = np.uint64(self._names)
-        kept: list[NDArray[np.uint64]] = []
-        for start in range(0, self.count, 8192):
-            rows = slice(start, start + 8192)
-            if flips is None:
-                hashes = self.views[rows]
-            else:
-                parts = [self.wholes[rows, n, None] ^ flips[n & 1][rows] for n in range(SYMMETRIES)]
-                hashes = np.stack(parts, axis=1)
-            seen = ((hashes & mask) * np.uint64(0x9E3779B97F4A7C15)) >> low  # Fibonacci hashing
-            per = SYMMETRIES if flips else len(VIEWS)
-            names = np.arange(start * per, start * per + per * len(hashes), dtype=np.uint64)
-            names = names.reshape(len(hashes), per, *(1,) * (hashes.ndim - 2))
-            entries: NDArray[np.uint64] = ((seen << low) | names).ravel()
-            if slices > 1:
-                entries = entries[(seen.ravel() & np.uint64(slices - 1)) == part]
-            kept.append(entries)
-        result = np.concatenate(kept)
-        result.sort()
-        return result
+    def _sorted_entries(
+        self, seen: "_Seen", part: int, flips: list[NDArray[np.uint64]]
+    ) -> tuple[_Numbers, _Numbers]:
+        """Whole hashes by key (image * SYMMETRIES + symmetry), and where each key's begin."""
+        found = []
+        low = np.uint64(32)
+        for symmetry in range(SYMMETRIES):
+            hashes = self.wholes[:, symmetry, None] ^ flips[symmetry & 1]
+            here, keys = seen.keys(hashes.ravel(), part)
+            names = here // hashes.shape[1] * SYMMETRIES + symmetry
+            found.append((keys.astype(np.uint64) << low) | names.astype(np.uint64))
+        entries = np.concatenate(found)
+        entries.sort()
+        counts = np.bincount((entries >> low).astype(np.int64), minlength=1 << seen.key_bits)
+        starts = np.zeros(len(counts) + 1, dtype=np.int64)
+        np.cumsum(counts, out=starts[1:])
+        return (entries & np.uint64((1 << 32) - 1)).astype(np.int64), starts
 
-    def _join(self, wholes: NDArray[np.uint64], views: NDArray[np.uint64]) -> Iterator[_Numbers]:
-        low = np.uint64(self._names)
-        names = (np.uint64(1) << low) - np.uint64(1)
-        keys = wholes >> low
-        starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
-        lengths = np.diff(np.append(starts, len(keys)))
-        keys = keys[starts]
-        for begin in range(0, len(views), 1 << 21):
-            some = views[begin : begin + (1 << 21)]
-            wanted = some >> low
-            at = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
-            met = keys[at] == wanted
-            some, at = (some[met] & names).astype(np.int64), at[met]
-            many = lengths[at]
-            capped = np.minimum(many, MOST_IN_BUCKET)
-            self.left_out += int((many - capped).sum())
-            ends = np.cumsum(capped)
-            for first, last in _chunks(ends, 1 << 21):
-                count = capped[first:last]
-                offset = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
-                entry = wholes[np.repeat(starts[at[first:last]], count) + offset] & names
-                yield self._near(entry.astype(np.int64), np.repeat(some[first:last], count))
+    def _join(
+        self, views: _Numbers, entries: _Numbers, starts: _Numbers, many: _Numbers
+    ) -> Iterator[_Numbers]:
+        """Each view with the `many` entries from `starts` on, as far as they are near."""
+        capped = np.minimum(many, MOST_IN_BUCKET)
+        self.left_out += int((many - capped).sum())
+        ends = np.cumsum(capped)
+        for first, last in _chunks(ends, 1 << 20):
+            count = capped[first:last]
+            offset = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
+            met = entries[np.repeat(starts[first:last], count) + offset]
+            yield self._near(met, np.repeat(views[first:last], count))
 
     def _near(self, entries: _Numbers, views: _Numbers) -> _Numbers:
         """Of entries that met, those that are near: (pair, distance and how)."""
@@ -188,6 +174,24 @@ class _Index:
         return Candidates(
             i[order], j[order], within[order], symmetry[order], view[order], self.left_out
         )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a table sees of a hash: some bits, as a key; of many keys a slice at a time."""
+
+    mask: np.uint64
+    key_bits: int
+    slice_bits: int
+
+    def keys(self, hashes: NDArray[np.uint64], part: int) -> tuple[_Numbers, _Numbers]:
+        """Which of the hashes are in a slice, and their keys there."""
+        mixed = (hashes & self.mask) * np.uint64(0x9E3779B97F4A7C15)  # Fibonacci hashing
+        keys = (mixed >> np.uint64(64 - self.key_bits - self.slice_bits)).astype(np.int64)
+        if not self.slice_bits:
+            return np.arange(len(keys)), keys
+        here = np.flatnonzero(keys >> self.key_bits == part)
+        return here, keys[here] & ((1 << self.key_bits) - 1)
 
 
 def _strongest(strength: NDArray[np.uint8]) -> NDArray[np.uint64]:

@@ -112,8 +112,8 @@ def find_inside(rgb: NDArray[np.uint8]) -> tuple[int, int, int, int]:
             return whole
         view = rgb[top:bottom, left:right]
         top, bottom = top + _plain_lines(view), bottom - _plain_lines(view[::-1])
-        if top >= bottom:  # of one colour
-            return whole
+        if top >= bottom:  # of one colour, all or what is inside
+            return before
         view = rgb[top:bottom, left:right].swapaxes(0, 1)
         left, right = left + _plain_lines(view), right - _plain_lines(view[::-1])
         if (left, top, right, bottom) == before:
