@@ -2,7 +2,7 @@
 
 Among photographs different pictures hardly ever look alike; among tiles or icons they often do. So
 the scores of random pairs of the set are measured. A set may hold many true copies, and many
-siblings, so the outermost scores are not trusted: the tail is extrapolated from the bulk.
+siblings: what is linked already is left out, and the tail is extrapolated from the bulk.
 """
 
 import numpy as np
@@ -16,18 +16,29 @@ from curate.system.progress import SILENT, Progress
 SAMPLE = 20_000  # random pairs
 FEWEST = 1_000  # random pairs below which a set says nothing of its own
 LEAST, MOST = 0.55, 0.95  # what a threshold may be; the least is what photographs ask for
+LINKED = 0.75  # score of pairs that are copies in any set
 _BULK = (0.9, 0.99)  # shares of the random pairs between which the tail is read off
 
 
 def find_threshold(
-    sketches: Sketches, false_match_rate: float, *, progress: Progress = SILENT
+    sketches: Sketches,
+    false_match_rate: float,
+    *,
+    linked: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None,
+    progress: Progress = SILENT,
 ) -> float:
     """The score that a share `false_match_rate` of the pairs of different images reaches.
 
     The same for the same images in any order. A set of so few that nothing can be learnt from it
     is taken to be of photographs.
+
+    Args:
+        sketches: the set.
+        false_match_rate: 0 to 1.
+        linked: pairs known to be copies; what they connect is not taken to be different.
+        progress: told how far it is.
     """
-    scores = np.sort(random_scores(sketches, progress=progress))
+    scores = np.sort(random_scores(sketches, linked=linked, progress=progress))
     if len(scores) < FEWEST:
         return LEAST
     return float(np.clip(tail_score(scores, false_match_rate), LEAST, MOST))
@@ -45,8 +56,13 @@ def tail_score(scores: NDArray[np.float32], rate: float) -> float:
     return float(np.tanh(z[1] + slope * (-np.log(rate) - outside[1])))
 
 
-def random_scores(sketches: Sketches, *, progress: Progress = SILENT) -> NDArray[np.float32]:
-    """Scores of random pairs of distinct images, each laid as its hashes fit best."""
+def random_scores(
+    sketches: Sketches,
+    *,
+    linked: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None,
+    progress: Progress = SILENT,
+) -> NDArray[np.float32]:
+    """Scores of random pairs of images that nothing links, each laid as its hashes fit best."""
     heads = sketches.heads
     digests, order = np.unique(heads["digest"], return_index=True)
     order = order[heads["detail"][order] >= LEAST_DETAIL]
@@ -60,13 +76,30 @@ def random_scores(sketches: Sketches, *, progress: Progress = SILENT) -> NDArray
         i = rng.integers(0, len(order), SAMPLE)
         j = (i + rng.integers(1, len(order), SAMPLE)) % len(order)
     i, j = order[np.minimum(i, j)], order[np.maximum(i, j)]
+    if linked is not None:
+        group = _connected(len(sketches), *linked)
+        apart = group[i] != group[j]
+        i, j = i[apart], j[apart]
     return score_pairs(sketches, best_laid(sketches, i, j), progress=progress).score
+
+
+def _connected(count: int, i: NDArray[np.intp], j: NDArray[np.intp]) -> NDArray[np.intp]:
+    """For each of `count` the smallest number that pairs (i, j) connect it with."""
+    above = np.arange(count)
+    while len(i):
+        low, high = np.minimum(above[i], above[j]), np.maximum(above[i], above[j])
+        apart = low != high
+        i, j = i[apart], j[apart]
+        np.minimum.at(above, high[apart], low[apart])
+        while (up := above[above]).tobytes() != above.tobytes():
+            above = up
+    return above
 
 
 def best_laid(sketches: Sketches, i: NDArray[np.intp], j: NDArray[np.intp]) -> Candidates:
     """Pairs, each with the symmetry and the view whose hashes are nearest."""
     views = sketches.heads["views"]
-    columns = []
+    columns = [np.empty(0, dtype=np.intp)]
     for start in range(0, len(i), 1024):
         rows = slice(start, start + 1024)
         apart = []

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.images.align import warp
-from curate.images.calibrate import find_threshold
+from curate.images.calibrate import LINKED, find_threshold
 from curate.images.propose import LEAST_DETAIL, Candidates, propose_pairs
 from curate.images.score import Scores, laid, score_pairs, take, track_chunks
-from curate.images.sketch import SYMMETRIES, Sketches, grey
+from curate.images.sketch import SIDE, SYMMETRIES, Sketches, grey
 from curate.system.progress import SILENT, Progress
 
 KINDS = (
@@ -61,12 +61,14 @@ def find_likenesses(
         false_match_rate: share of the pairs of different pictures that may be taken for copies.
         progress: told how far it is, and of what was left out.
     """
-    threshold = find_threshold(sketches, false_match_rate, progress=progress)
     pairs = propose_pairs(sketches, progress=progress)
     if pairs.left_out:
         said = "pairs were not compared, since too many images look alike"
         progress.say(f"{pairs.left_out} {said}")
     found = score_pairs(sketches, pairs, progress=progress)
+    sure = found.score >= LINKED
+    linked = pairs.i[sure], pairs.j[sure]
+    threshold = find_threshold(sketches, false_match_rate, linked=linked, progress=progress)
     near = found.score >= threshold
     pairs, found = take(pairs, near), Scores(found.score[near], found.maps[near])
     kind, same = describe(sketches, pairs, found, progress=progress)
@@ -114,7 +116,8 @@ def _describe(
     turned = ~mirrored & (pairs.symmetry > 0)
     equal = is_one_picture(targets, others, difference)
     grown = np.abs(grey(difference)).max(axis=(1, 2)) <= 2
-    shifted = np.abs(difference[..., :3].mean(axis=(1, 2))).max(axis=1) > MAX_SHIFT
+    middle = np.median(difference[..., :3].reshape(len(pairs), SIDE**2, 3), axis=1)
+    shifted = np.abs(middle).max(axis=1) > MAX_SHIFT
     said = [mirrored, turned, area < CROPPED, bordered, equal & grown, equal, shifted]
     names = ["mirrored", "turned", "cropped", "bordered", "same", "recompressed", "recoloured"]
     kind = np.select(said, names, "edited")

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from curate.images.sketch import SYMMETRIES, TERMS, VIEWS, Sketches, turn_hashes
 from curate.system.progress import SILENT, Progress
 
-MANY_IMAGES = 20_000  # from which on less is tried
-# Tables, and images that an image meets in each by chance, about: of few images and of many
-FEW, MANY = (8, 128), (4, 32)
+MANY_IMAGES = 20_000  # from which on fewer tables are made
+TABLES, FEWER_TABLES = 8, 4
+MEETINGS = 4_000_000  # by chance, in a table, about: all pairs of a small set
+LEAST_MEETINGS, MOST_MEETINGS = 32, 16_384  # of an image in a table, by chance
 WEAK_BITS = 4  # bits of a table's that may differ
 LEAST_DETAIL = 1.5  # levels of 255; what has less looks like everything
 MOST_IN_BUCKET = 1024  # entries of one key; what is beyond is left out, and counted
@@ -83,7 +84,9 @@ class _Index:
         self.strength = [np.ascontiguousarray(s).reshape(-1, TERMS**2) for s in sides]
         self.strong = np.stack([_strongest(s) for s in self.strength], axis=1)
         self.left_out = 0
-        self.tables, self.by_chance = FEW if self.count <= MANY_IMAGES else MANY
+        self.tables = TABLES if self.count <= MANY_IMAGES else FEWER_TABLES
+        each = MEETINGS / max(self.count, 1)
+        self.by_chance = min(max(each, LEAST_MEETINGS), MOST_MEETINGS)
 
     def meet(self, table: int) -> Iterator[_Numbers]:
         """Who meets in a table and is near by the strong bits, too."""
