@@ -32,7 +32,7 @@ class Renders:
         self.settings = dict(settings)
         said = {"version": VERSION, "pillow": PIL.__version__, **self.settings}
         name = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
-        self.folder = root / name[:16]
+        self._root, self.folder = root, root / name[:16]
 
     def path_of(self, sha256: str) -> Path:
         """Where the rendering of the image with these bytes lies, or would lie."""
@@ -62,6 +62,6 @@ class Renders:
         return facts, data
 
     def clear(self) -> None:
-        """Forget all of them."""
+        """Forget all of them, and those with other settings."""
         with suppress(OSError):
-            shutil.rmtree(self.folder)
+            shutil.rmtree(self._root)
