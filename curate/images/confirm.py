@@ -21,11 +21,14 @@ CROPPED = 0.96  # and of one that is called cropped
 LEAST_SAME = 0.9  # score of what is one picture
 BORDERED = 0.03  # share of the area by which two borders differ
 
+MOST_TURN = 0.02  # radians, about, by which one picture may lie askew in the other
+
 # Two pictures laid over each other, 16 x 16, levels of 255, are one if no colour drifts further
 MAX_SHIFT = 4.0  # than this on average, and if no cell differs by more than
 SMALL_DIFFERENCE = 8.0  # or the cells differ by no more than
 MAX_SPREAD = 3.4  # times (what three quarters of them stay within + 1), which is at most
 MAX_NOISE = 10.0
+MOVED_SPREAD = 5.0  # instead, if one is moved in the other; the outermost cells do not count then
 # Recompression disturbs all of an image a little; another face, tool or tone disturbs one part.
 
 
@@ -114,22 +117,33 @@ def _describe(
     flips = np.array([bin(n).count("1") % 2 for n in range(SYMMETRIES)], dtype=bool)
     mirrored = flips[pairs.symmetry]
     turned = ~mirrored & (pairs.symmetry > 0)
-    equal = is_one_picture(targets, others, difference)
+    moved = bordered | (np.abs(area - 1) > 1 - CROPPED)
+    equal = is_one_picture(targets, others, difference, moved)
     grown = np.abs(grey(difference)).max(axis=(1, 2)) <= 2
     middle = np.median(difference[..., :3].reshape(len(pairs), SIDE**2, 3), axis=1)
     shifted = np.abs(middle).max(axis=1) > MAX_SHIFT
     said = [mirrored, turned, area < CROPPED, bordered, equal & grown, equal, shifted]
     names = ["mirrored", "turned", "cropped", "bordered", "same", "recompressed", "recoloured"]
     kind = np.select(said, names, "edited")
-    return kind, equal & (pairs.symmetry == 0) & (area >= SLIGHT_CROP)
+    askew = np.abs(maps[:, (0, 1), (1, 0)]).max(axis=1) > MOST_TURN
+    return kind, equal & (pairs.symmetry == 0) & (area >= SLIGHT_CROP) & ~askew
 
 
 def is_one_picture(
-    targets: NDArray[np.uint8], others: NDArray[np.uint8], difference: NDArray[np.float32]
+    targets: NDArray[np.uint8],
+    others: NDArray[np.uint8],
+    difference: NDArray[np.float32],
+    moved: NDArray[np.bool_],
 ) -> NDArray[np.bool_]:
     """Whether pictures laid over each other are one, up to recompression and scaling.
 
     The rule is ours; its limits stand at the top of this module.
+
+    Args:
+        targets: n x SIDE x SIDE x 4.
+        others: the same.
+        difference: between the two, laid over each other.
+        moved: whether one is a part of the other, so that it hardly lies quite exactly.
     """
     difference = difference.copy()
     opaque = (targets[..., 3].min(axis=(1, 2)) == 255) | (others[..., 3].min(axis=(1, 2)) == 255)
@@ -137,8 +151,12 @@ def is_one_picture(
     count, side = difference.shape[:2]
     cells = difference.reshape(count, side // 2, 2, side // 2, 2, 4).mean(axis=(2, 4))
     shift = np.abs(cells.mean(axis=(1, 2))).max(axis=1)
-    away = np.sort(np.abs(cells).max(axis=3).reshape(count, -1), axis=1)
+    away = np.abs(cells).max(axis=3)
+    inner = np.pad(away[:, 1:-1, 1:-1], ((0, 0), (1, 1), (1, 1)), mode="edge")
+    away = np.where(moved[:, None, None], inner, away).reshape(count, (side // 2) ** 2)
+    away.sort(axis=1)
     worst, most = away[:, -1], away[:, away.shape[1] * 3 // 4 - 1]
-    spread = (worst <= MAX_SPREAD * (most + 1)) & (most <= MAX_NOISE)
+    limit = np.where(moved, MOVED_SPREAD, MAX_SPREAD) * (most + 1)
+    spread = (worst <= limit) & (most <= MAX_NOISE)
     result: NDArray[np.bool_] = (shift <= MAX_SHIFT) & ((worst <= SMALL_DIFFERENCE) | spread)
     return result
