@@ -60,11 +60,13 @@ def explain(dataset: Dataset, text: str) -> Explanation:
     Raises:
         InputError: there is no dataset, or not exactly one such image in it.
     """
-    samples = {s.key: s for s in dataset.read().samples}
-    (key,) = find_keys(samples.values(), text)
-    sample = samples[key]
-    copies = tuple(s.key for s in samples.values() if s.dropped == f"{DUPLICATE}:{key}")
-    members = [s for s in samples.values() if sample.group is not None and s.group == sample.group]
+    stored = dataset.open_rows()
+    rows = {s.key: s for s in stored.rows(("file_name", "title", "page_url", "dropped", "group"))}
+    (key,) = find_keys(rows.values(), text)
+    copies = tuple(s.key for s in rows.values() if s.dropped == f"{DUPLICATE}:{key}")
+    group = rows[key].group
+    members = stored.named([k for k, s in rows.items() if group is not None and s.group == group])
+    (sample,) = stored.named([key])
     shard = _shard_of(dataset, key)
     facts = [
         *_origin_facts(sample, Store(dataset.evidence)),

@@ -5,10 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from curate.dataset.folder import Dataset, command_line
+from curate.dataset.manifest import read_history
 from curate.dataset.sample import Sample, Verdict, live_samples
 from curate.errors import CurateError
 from curate.formats.shards import OLDER_VERSION, list_tars, read_index, shard_error
 from curate.formats.verdicts import (
+    STANDING_FIELDS,
     USES,
     count_stale,
     find_stale,
@@ -20,6 +22,7 @@ from curate.formats.verdicts import (
 from curate.rights.policy import read_policy
 from curate.shards.pack import reason_not_packed
 
+READS = (*STANDING_FIELDS, "captions", "policy")  # what is counted, or tells what is stale
 DECISION_NAMES = ("allow", "hold", "deny", "unchecked")
 TOP_WORDS = 20  # words shown
 
@@ -63,7 +66,7 @@ def status(dataset: Dataset) -> Status:
     Raises:
         InputError: there is no dataset.
     """
-    samples = dataset.read().samples
+    samples = dataset.read_rows(*READS)
     used = live_samples(samples)
     words = word_counts(used)
     shards, stale, notes = _shard_state(dataset, samples)
@@ -86,7 +89,7 @@ def status(dataset: Dataset) -> Status:
 
 def policy_notes(dataset: Dataset, samples: Sequence[Sample]) -> tuple[str, ...]:
     """What to type where the last check's policy says something else by now; else nothing."""
-    steps = [e for e in dataset.read_manifest().history if e["step"] == "check"]
+    steps = [e for e in read_history(dataset.manifest) if e["step"] == "check"]
     name = str(steps[-1]["settings"].get("policy")) if steps else ""
     try:
         sha256 = read_policy(name).sha256 if name else None

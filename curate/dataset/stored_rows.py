@@ -42,6 +42,15 @@ class StoredRows:
         names = {"key", *names}
         return [row for group in self.groups(names) for row in to_rows(group, names)]
 
+    def named(self, keys: Collection[str]) -> list[Sample]:
+        """The whole rows with these keys."""
+        import pyarrow as pa
+        import pyarrow.compute as arrow
+
+        wanted = pa.array(keys, pa.string())
+        found = (g.filter(arrow.is_in(g["key"], value_set=wanted)) for g in self.groups())
+        return [row for group in found for row in to_rows(group)]
+
     def groups(
         self,
         names: Collection[str] = COLUMNS,

@@ -56,6 +56,14 @@ class RowVerdicts(NamedTuple):
     credit: tuple[str | None, ...]  # the fields of `CreditRecord` but its key
 
 
+_PLAIN = (
+    *(name for name in RowVerdicts._fields if name not in (*USES, "credit")),
+    *(name for name in CreditRecord.__annotations__ if name != "key"),
+    "file_name",
+)
+STANDING_FIELDS = (*_PLAIN, *USES)  # of a row: all that `verdicts_of` looks at
+
+
 def verdicts_of(sample: Any) -> RowVerdicts:
     """What a row says that shards must agree with; `sample` is a `curate.dataset.sample.Sample`."""
     verdicts = (getattr(sample, use) for use in USES)
@@ -253,7 +261,7 @@ def read_manifest_verdicts(path: Path) -> list[RowVerdicts]:
 
     try:
         with parquet.ParquetFile(path) as file:
-            plain = {*_COLUMNS} & {*file.schema_arrow.names}
+            plain = {*_PLAIN} & {*file.schema_arrow.names}
             table = file.read(columns=[*plain, *(f"{use}.decision" for use in USES)])
         columns = {name: table[name] for name in plain}
         columns |= {use: arrow.struct_field(table[use], "decision") for use in USES}
@@ -262,18 +270,11 @@ def read_manifest_verdicts(path: Path) -> list[RowVerdicts]:
         fix = "put back a copy of it, or move the shards to a folder of their own"
         raise InputError(path, problem, fix=fix) from None
     nothing = [None] * table.num_rows
-    names = (*_COLUMNS, *USES)
+    names = (*_PLAIN, *USES)
     values = zip(*(columns[n].to_pylist() if n in columns else nothing for n in names), strict=True)
     rows = [_row_of(dict(zip(names, row, strict=True))) for row in values]
     later = {row.key: row for row in _journal_verdicts(path.with_name(JOURNAL_NAME))}
     return [*(row for row in rows if row.key not in later), *later.values()]
-
-
-_COLUMNS = (
-    *(name for name in RowVerdicts._fields if name not in (*USES, "credit")),
-    *(name for name in CreditRecord.__annotations__ if name != "key"),
-    "file_name",
-)
 
 
 def _row_of(values: Mapping[str, Any]) -> RowVerdicts:

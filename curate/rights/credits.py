@@ -15,7 +15,7 @@ from curate.dataset.folder import Dataset, command_line
 from curate.dataset.sample import Sample
 from curate.errors import InputError
 from curate.formats.shards import Record, credit_of, iterate_samples
-from curate.formats.verdicts import find_standings, is_indexed, verdicts_of
+from curate.formats.verdicts import STANDING_FIELDS, find_standings, is_indexed, verdicts_of
 from curate.rights.licences import licence_url
 from curate.system.strangers import csv_cell, html, html_link, markdown, markdown_link
 
@@ -63,7 +63,7 @@ def dataset_credits(dataset: Dataset, *, every: bool = False) -> list[Credit]:
         InputError: no dataset there, nobody to credit, or the shards cannot be read.
     """
     if every:
-        if found := _trainable_credits(dataset.read().samples):
+        if found := _trainable_credits(dataset.read_rows(*STANDING_FIELDS)):
             return found
         problem = "no image may be trained on, so there is nobody to credit"
         raise InputError(dataset.root, problem, fix=command_line(dataset.root, "check"))
