@@ -3,6 +3,7 @@
 
 import io
 import json
+import shutil
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +18,7 @@ from PIL import Image
 from curate.errors import InputError, LicenceError, UsageError
 from curate.shards.pack import pack
 from tests.drawings import shapes, write_shards
-from tests.packable import dataset_of
+from tests.packable import change_rows, dataset_of
 from tests.recorded_progress import RecordedProgress
 from tests.training import command, encoder, entries, losses, quick, settings_file, torchrun
 from train.checkpoints import checkpoint
@@ -241,6 +242,25 @@ def test_a_verdict_of_ours_is_obeyed_and_kept(tmp_path, quick):
     training_run.finetune(Recipe(where, replace(quick, images=(8, 8))), run, device="cpu")
     with pytest.raises(LicenceError, match="policy forbids"):
         export_model(run, tmp_path / "out", rights_basis="I may, I say")
+
+
+def test_tars_of_ours_without_their_index_hold_out_what_they_held_out(tmp_path):
+    made = dataset_of(tmp_path / "made", 12)
+    change_rows(made, {"group": "t-000"}, {"group": "t-000"})
+    pack(made, size=16, held_out=0.4)
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    for tar in made.shards.glob("*.tar"):
+        shutil.copy(tar, alone)
+    size = Size(16, 16)
+    theirs = dataset.load_images(alone, size, cache=tmp_path / "kept")
+    sets = dataset.load_images(made.root, size), theirs
+    told = [
+        sorted(texts[0] for texts in dataset.split_held_out(images, 0.0)[1].captions)
+        for images in sets
+    ]
+    assert told[0] == told[1] != []
+    assert [sorted(filter(None, images.groups)) for images in sets] == [["t-000"] * 2] * 2
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ no format. What others wrote is read by `curate.corpora`; nothing is written bes
 
 import hashlib
 import json
+import re
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ from curate.corpora.corpus import open_reader
 from curate.corpora.notes import ReadNotes
 from curate.corpora.records import ImageRecord, Reader
 from curate.errors import InputError
-from curate.formats.shards import ShardIndex, iterate_samples, read_index
+from curate.formats.shards import HELD_OUT, ShardIndex, iterate_samples, read_index
 from curate.formats.verdicts import DECISIONS, refuse_stale
 from curate.rights import licences
 from curate.system.files import printable_path
@@ -32,6 +33,7 @@ from train.data.tars import Place, image_side
 
 OPT_OUT = "images of which an opt-out is stated"
 COPY = "copies of images that are not to be trained on"
+_HELD_OUT_TAR = re.compile(rf"(^|/){HELD_OUT}(_sharealike)?-\d{{6}}\.tar/")
 STATED = ("title", "author", "author_url", "page_url", "license_text", "license_url")
 
 
@@ -277,9 +279,8 @@ class ForeignImages:
                 raise InputError(self.path, "was changed while it was being read", fix=fix)
             data = read[2] if one.identity else b""
             place = Place(one.file, one.offset, len(data), zlib.crc32(data))
-            yield StoredImage(
-                one.key, one.name, data, one.captions, place, one.identity, one.problem
-            )
+            facts = one.key, one.name, data, one.captions, place, one.identity, one.problem
+            yield StoredImage(*facts, group=one.record.get("group", ""), split=_split_of(one))
 
     def records(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """What is stated of every image that has captions."""
@@ -323,6 +324,12 @@ def _read_all(
         yield record, captions, data, problem
 
 
+def _split_of(one: _Scanned) -> str:
+    """HELD_OUT, if it comes from a tar of ours of that name; else "", for nothing says it."""
+    judged = not one.record.get("unjudged")
+    return HELD_OUT if judged and _HELD_OUT_TAR.search(one.name) else ""
+
+
 def _identity(sha256: str, captions: Sequence[str]) -> str:
     return _sha256((sha256 + json.dumps(captions)).encode())
 
@@ -344,7 +351,7 @@ def _state(record: ImageRecord) -> dict[str, Any]:
     held = decision if decision in DECISIONS else "hold"  # what it does not say, it does not allow
     every = [c for c in credits if isinstance(c, Mapping)] if isinstance(credits, list) else []
     found |= {"license": _text(ours.get("license")) or None, "credits": every}
-    return found | {"share_model": {"decision": held}}
+    return found | {"share_model": {"decision": held}, "group": _text(ours.get("group"))}
 
 
 def with_subject(path: Path, sentence: str) -> str:
