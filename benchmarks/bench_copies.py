@@ -31,6 +31,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 from curate.formats.copies import Groups
 from curate.images import confirm, sketch
 from curate.images.decode import decode_image
+from curate.images.render import scale_to_small
 
 try:
     import pdqhash
@@ -287,15 +288,11 @@ def stored(path: Path) -> Iterator[tuple[str, bytes]]:
                     yield member.name, tar.extractfile(member).read()
 
 
-def small(image: Image.Image) -> Image.Image:
-    result = image.copy()
-    result.thumbnail((256, 256), Image.Resampling.LANCZOS)
-    return result
-
-
 def distinct(files: dict[str, bytes]) -> None:
     images = [(name, decode_image(data)) for name, data in files.items()]
-    sketches = sketch.Sketches.from_bytes([sketch.sketch_image(small(i)) for _, i in images])
+    sketches = sketch.Sketches.from_bytes(
+        [sketch.sketch_image(scale_to_small(i)) for _, i in images]
+    )
     start = time.process_time()
     found = confirm.find_likenesses(sketches)
     seconds = time.process_time() - start
@@ -347,7 +344,7 @@ class Rows:
     hashes: dict[str, list[np.ndarray]]
 
     def add(self, image: Image.Image, number: int, what: str) -> None:
-        self.sketches.append(sketch.sketch_image(small(image)))
+        self.sketches.append(sketch.sketch_image(scale_to_small(image)))
         self.of.append(number)
         self.what.append(what)
         for name, side in (("phash 64", 8), ("phash 256", 16)):
