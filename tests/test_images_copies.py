@@ -238,12 +238,12 @@ def test_a_picture_in_the_same_page_is_not_the_same_picture() -> None:
 
 
 def test_the_tail_is_read_off_the_bulk() -> None:
-    """True copies among the random pairs, fewer than one in a hundred, hardly move it."""
-    z = np.random.default_rng(0).exponential(0.06, 20_000)
+    """A few true copies among the random pairs hardly move it."""
+    z = np.abs(np.random.default_rng(0).normal(0, 0.15, 40_000))
     bulk = np.sort(np.tanh(z)).astype(np.float32)
-    wanted = np.tanh(0.06 * np.log(1e5))
-    assert calibrate.tail_score(bulk, 1e-5) == pytest.approx(wanted, abs=0.02)
-    mixed = np.sort(np.append(bulk, np.full(60, 0.99, dtype=np.float32)))
+    wanted = np.tanh(0.15 * 4.417)  # the normal quantile of a half of 0.00001
+    assert calibrate.tail_score(bulk, 1e-5) == pytest.approx(wanted, abs=0.03)
+    mixed = np.sort(np.append(bulk, np.full(15, 0.99, dtype=np.float32)))
     assert calibrate.tail_score(mixed, 1e-5) == pytest.approx(wanted, abs=0.06)
     assert calibrate.tail_score(bulk, 1e-3) < calibrate.tail_score(bulk, 1e-5)
 

@@ -5,6 +5,8 @@ the scores of random pairs of the set are measured. A set may hold many true cop
 siblings: what is linked already is left out, and the tail is extrapolated from the bulk.
 """
 
+from statistics import NormalDist
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,7 +19,7 @@ SAMPLE = 20_000  # random pairs
 FEWEST = 1_000  # random pairs below which a set says nothing of its own
 LEAST, MOST = 0.55, 0.95  # what a threshold may be; the least is what photographs ask for
 LINKED = 0.75  # score of pairs that are copies in any set
-_BULK = (0.9, 0.99)  # shares of the random pairs between which the tail is read off
+_BULK = (0.9, 0.999)  # shares of the random pairs between which the tail is read off
 
 
 def find_threshold(
@@ -47,13 +49,13 @@ def find_threshold(
 def tail_score(scores: NDArray[np.float32], rate: float) -> float:
     """The score that a share `rate` reaches, extrapolated from the bulk of sorted scores.
 
-    Fisher's z of the scores falls off exponentially in the tail: our choice, with
-    the slope between two quantiles, as Hill's estimator has it for logarithms.
+    Fisher's z of a correlation is about normal (Fisher, "On the probable error of a coefficient of
+    correlation", Metron 1, 1921); a line through two quantiles of it is drawn on.
     """
     z = np.arctanh(np.quantile(scores, _BULK).clip(0, 0.999))
-    outside = -np.log(1 - np.array(_BULK))
-    slope = (z[1] - z[0]) / (outside[1] - outside[0])
-    return float(np.tanh(z[1] + slope * (-np.log(rate) - outside[1])))
+    normal = [NormalDist().inv_cdf(share) for share in (*_BULK, 1 - rate)]
+    slope = (z[1] - z[0]) / (normal[1] - normal[0])
+    return float(np.tanh(z[1] + slope * (normal[2] - normal[1])))
 
 
 def random_scores(
