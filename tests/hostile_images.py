@@ -73,3 +73,65 @@ def exif_bomb(segments: int = 2) -> bytes:
     body = head.ljust(size, b"\0")
     parts = [body[n : n + 65_000] for n in range(0, size, 65_000)]
     return b"".join(segment(0xE1, b"Exif\0\0" + part) for part in parts)
+
+
+def compressed_zeros(count: int) -> bytes:
+    """A zlib stream of so many million zeros."""
+    packer, million = zlib.compressobj(9), bytes(1_000_000)
+    return b"".join([*(packer.compress(million) for _ in range(count)), packer.flush()])
+
+
+def png_with(*chunks: bytes, body: bytes | None = None) -> bytes:
+    """A grey PNG of 8 x 8 pixels with such chunks before its pixels, or another body of them."""
+    header = struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0)
+    pixels = chunk(b"IDAT", zlib.compress(bytes(72)) if body is None else body)
+    return b"".join([_PNG, chunk(b"IHDR", header), *chunks, pixels, chunk(b"IEND", b"")])
+
+
+def cases() -> dict[str, tuple[bytes, str]]:
+    """Hostile files by what they are, each with its size if it is decoded, else how it is refused.
+
+    Sizes are of `decode_image(data, at_least=512)`.
+    """
+    tiny = flat_jpeg(64, 48)
+    bomb = tiny[:2] + exif_bomb(8) + tiny[2:]
+    many = tiny[:2] + b"".join(segment(0xE1, b"Exif\0\0" + bytes(65_000)) for _ in range(400))
+    return {
+        "PNG of 900 megapixels": (
+            _PNG
+            + chunk(b"IHDR", struct.pack(">IIBBBBB", 30_000, 30_000, 1, 0, 0, 0, 0))
+            + chunk(b"IDAT", b""),
+            "30000 x 30000 is more than",
+        ),
+        "PNG of 49 megapixels, 64 bits each": (flat_png(7000, 7000, depth=16), "7000 x 7000"),
+        "PNG with 1 GB behind its pixels": (png_with(body=compressed_zeros(1000)), "8 x 8"),
+        "PNG with 1 GB of text": (
+            png_with(chunk(b"zTXt", b"a\0\0" + compressed_zeros(1000))),
+            "Decompressed data too large",
+        ),
+        "PNG with a profile of 1 GB": (
+            png_with(chunk(b"iCCP", b"a\0\0" + compressed_zeros(1000))),
+            "Decompressed data too large",
+        ),
+        "PNG of a million empty chunks": (png_with(chunk(b"tEXt", b"") * 1_000_000), "8 x 8"),
+        "JPEG of 400 megapixels": (flat_jpeg(20_000, 20_000, components=3), "2500 x 2500"),
+        "JPEG of 4,295 megapixels": (
+            flat_jpeg(64, 48).replace(b"\0\x30\0\x40", b"\xff\xff\xff\xff"),
+            "65535 x 65535 is more than",
+        ),
+        "JPEG of 10 megapixels in 883 scans": (flat_jpeg(3200, 3200, scans=882), "800 x 800"),
+        "JPEG of 16 megapixels in 801 scans": (
+            flat_jpeg(4000, 4000, scans=800),
+            "801 scans of 4000",
+        ),
+        "JPEG of 196 megapixels, held whole": (
+            flat_jpeg(14_000, 14_000, components=3, scans=1),
+            "14000 x 14000 pixels in several scans",
+        ),
+        "JPEG whose EXIF claims 2.6 GB": (bomb, "64 x 48"),
+        "JPEG with 26 MB of EXIF": (many + tiny[2:], "64 x 48"),
+        "JPEG cut off": (flat_jpeg(4000, 4000)[:20_000], "image file is truncated"),
+        "GIF named png": (b"GIF89a" + bytes(100), "GIF is not decoded"),
+        "nothing": (b"", "0 bytes"),
+        "noise": (bytes(range(128, 256)) * 1000, "unknown is not decoded"),
+    }

@@ -52,20 +52,22 @@ def test_answers_come_in_order_or_each_once_with_its_number(processes: int) -> N
 
 
 def test_a_slow_job_steps_aside_and_holds_up_nobody() -> None:
-    naps = jobs(1.5, *[0.0] * 40)
+    naps = jobs(3.0, *[0.0] * 40)
     answers = list(sandbox.run_jobs(NAP, naps, processes=1, ordered=False))
-    assert [number for number, _ in answers] == [*range(1, 41), 0]
+    numbers = [number for number, _ in answers]
+    assert numbers[-1] == 0 and sorted(numbers) == list(range(41))
     base = os.getpriority(os.PRIO_PROCESS, 0)
     niceness = [a[0]["nice"] for _, a in answers if not isinstance(a, sandbox.WorkerFailure)]
     assert niceness == [base] * 40 + [min(base + 10, 19)]
 
 
-def test_not_more_than_twice_as_many_run_at_once() -> None:
-    answers = sandbox.run_jobs(NAP, jobs(*[0.9] * 5), processes=1, ordered=False)
+def test_not_more_than_so_many_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "ASIDE", 2)
+    answers = sandbox.run_jobs(NAP, jobs(*[3.0] * 5), processes=1, ordered=False)
     spans = [a[0]["span"] for _, a in answers if not isinstance(a, sandbox.WorkerFailure)]
     moments = sorted(start for start, _ in spans)
     at_once = [sum(start <= moment < end for start, end in spans) for moment in moments]
-    assert len(spans) == 5 and max(at_once) == 2
+    assert len(spans) == 5 and max(at_once) == 3, "one, and two aside"
 
 
 def test_jobs_may_be_endless_and_nobody_waits_for_those_not_wanted() -> None:
@@ -81,7 +83,7 @@ def test_jobs_may_be_endless_and_nobody_waits_for_those_not_wanted() -> None:
     first = {next(answers)[0] for _ in range(6)}
     answers.close()
     assert len(first) == 6 and first < set(range(7))
-    assert len(taken) <= 12
+    assert len(taken) <= 6 + 4 + 4 + 1
     assert time.monotonic() - started < 10
 
 

@@ -28,6 +28,7 @@ from curate.errors import InputError
 
 MEMORY_LIMIT = 1536 << 20  # bytes a worker may map beyond what it starts with
 CPU_SECONDS = 60  # of CPU a job may take
+ASIDE = 4  # jobs that may be aside where there are fewer processes
 SLOW_SECONDS = 3  # on the clock before a job steps aside, so that others need not wait for it
 WALL_CLOCK_FACTOR = 10  # times CPU_SECONDS on the clock before a job that only waits is given up
 
@@ -85,8 +86,8 @@ def run_jobs(
     """Yield what `function(**job)` answers for each job, in the order of the jobs.
 
     A few jobs a worker are taken ahead of what is asked for, so `jobs` may be endless. One that
-    takes more than `SLOW_SECONDS` steps aside: it goes on at a low priority, and another worker,
-    up to twice `processes`, is started for the next job.
+    takes more than `SLOW_SECONDS` steps aside: it goes on at a low priority, and the next job gets
+    another worker. So many jobs as there are processes may be aside, and `ASIDE` at least.
 
     Args:
         function: "package.module:name" of a function from keyword arguments (plain values)
@@ -111,7 +112,8 @@ def _run_jobs(
     count: int, arguments: tuple[str, int, int], jobs: Iterable[Job], ordered: bool
 ) -> Iterator[tuple[int, Answer]]:
     idle: queue.LifoQueue[_Worker] = queue.LifoQueue()  # the last one used is the next, too
-    lanes, aside = threading.Semaphore(count), threading.Semaphore(count)
+    spare = max(count, ASIDE)
+    lanes, aside = threading.Semaphore(count), threading.Semaphore(spare)
     waiting: deque[Future[tuple[int, Answer]]] = deque()  # in the order they are asked for
     done: queue.SimpleQueue[Future[tuple[int, Answer]]] = queue.SimpleQueue()
 
@@ -130,12 +132,12 @@ def _run_jobs(
         return future.result()
 
     with ExitStack() as stack:
-        workers = [_Worker(arguments) for _ in range(2 * count)]
+        workers = [_Worker(arguments) for _ in range(count + spare)]
         for worker in workers:
             idle.put(worker)
             stack.callback(worker.stop)
         # what follows is undone first, so that nobody waits for a job whose answer is not wanted
-        pool = stack.enter_context(ThreadPoolExecutor(2 * count))
+        pool = stack.enter_context(ThreadPoolExecutor(count + spare))
         for worker in workers:
             stack.callback(worker.kill)
         stack.callback(lambda: [future.cancel() for future in waiting])
@@ -145,7 +147,7 @@ def _run_jobs(
             waiting.append(future)
             if not ordered:
                 future.add_done_callback(done.put)
-            if len(waiting) >= 4 * count:
+            if len(waiting) >= 4 * count + spare:
                 yield next_answer()
         while waiting:
             yield next_answer()
