@@ -36,7 +36,7 @@ PolicyOption = Annotated[
     str, option("personal, research, commercial, or a policy file.", show_default=True)
 ]
 _KEYS = typer.Argument(metavar="KEY…", help="Keys, or parts of keys, file names or titles.")
-_DISTANCE_HELP = "Hamming distance of perceptual hashes up to which pixels are compared."
+_FALSE_HELP = "Share of the pairs of different images that may be taken for copies."
 
 _SHARD_SIZE_HELP = "Megabytes that a shard holds at most."
 _SHARDS_HELP = "Dataset folder, folder of shards, or tars of images."
@@ -139,15 +139,15 @@ def vocab_gaps_command(  # noqa: PLR0913 one a documented option
 
 @app.command("dedup", kept="no row was changed")
 def dedup_command(
-    max_distance: Annotated[int, typer.Option(min=0, max=16, help=_DISTANCE_HELP)] = 4,
+    false_matches: Annotated[float, typer.Option(help=_FALSE_HELP)] = 1e-5,
     data: DataOption = DEFAULT_FOLDER,
     json: JsonOption = False,
 ) -> None:
-    """Measure the images; drop the unreadable ones, and all copies of an image but the best."""
+    """Drop unreadable images, and all copies of an image but the original; group what is kin."""
     from curate.images.dedup import find_duplicates
 
     with terminal.TerminalProgress() as progress:
-        done = find_duplicates(Dataset(data), max_distance=max_distance, progress=progress)
+        done = find_duplicates(Dataset(data), false_matches=false_matches, progress=progress)
     for note in done.notes():
         terminal.say(note)
     terminal.print_result(done, ("", "images"), json=json)

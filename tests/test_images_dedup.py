@@ -1,39 +1,29 @@
-"""Which images are copies, which one stays, and what looks alike but is not."""
+"""Which images are copies, which one stays, and what is only kin of another."""
 
+import itertools
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from pictures import encoded, photograph
-from PIL import Image, ImageDraw, ImageEnhance
+from PIL import Image, ImageDraw
 
 from curate import cli
 from curate.dataset.folder import Dataset
-from curate.dataset.sample import Sample, Verdict, live_samples
-from curate.images.decode import decode_image
-from curate.images.dedup import (
-    drop_duplicates,
-    find_duplicates,
-    is_same_image,
-    near_pairs,
-    preference_key,
-)
-from curate.images.inspect import comparison_thumbnail, pixel_facts
-
-Thumbs = Mapping[str, NDArray[np.int16]]
+from curate.dataset.sample import DUPLICATE, Likeness, Sample, Verdict, live_samples
+from curate.images.dedup import find_duplicates, rank_rows
+from curate.images.groups import Pair, mark_copies
+from curate.images.proof import Proof
 
 
 def figure(skin: str = "#f7d7c4", tool: str | None = None, hair: str = "#5a3825") -> Image.Image:
@@ -50,310 +40,181 @@ def figure(skin: str = "#f7d7c4", tool: str | None = None, hair: str = "#5a3825"
     return image
 
 
-def alike(a: bytes, b: bytes) -> bool:
-    """Whether the whole rule, hash and pixels, takes two files for one image."""
-    pictures = {"a-1": decode_image(a), "a-2": decode_image(b)}
-    rows = [Sample(key, "a", sha256=key, **pixel_facts(image)) for key, image in pictures.items()]
-
-    def thumbs(samples: Sequence[Sample]) -> Thumbs:
-        return {s.key: comparison_thumbnail(pictures[s.key]).astype(np.int16) for s in samples}
-
-    return any(s.dropped for s in drop_duplicates(rows, thumbs))
+# the pure core: rows and pairs in, rows out
 
 
-COPIES: dict[str, Callable[[Image.Image], bytes]] = {
-    "jpeg 90": lambda i: encoded(i, "JPEG", quality=90),
-    "jpeg 75": lambda i: encoded(i, "JPEG", quality=75),
-    "jpeg 40": lambda i: encoded(i, "JPEG", quality=40),
-    "webp 50": lambda i: encoded(i, "WEBP", quality=50),
-    "half": lambda i: encoded(i.resize((i.width // 2, i.height // 2), Image.Resampling.LANCZOS)),
-    "third": lambda i: encoded(i.resize((i.width // 3, i.height // 3), Image.Resampling.BILINEAR)),
-    "larger": lambda i: encoded(i.resize((i.width * 2, i.height * 2), Image.Resampling.BICUBIC)),
-    "small and jpeg 60": lambda i: encoded(i.resize((128, 96)), "JPEG", quality=60),
-    "png again": lambda i: encoded(i, "PNG", optimize=True),
-}
+def row(key: str, file: str | None = None, **known: object) -> Sample:
+    return replace(Sample(key, "t", sha256=file or key), **known)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("copy", sorted(COPIES))
-@pytest.mark.parametrize("seed", range(4))
-def test_a_copy_of_a_photograph_is_found(copy: str, seed: int) -> None:
-    image = photograph(seed)
-    assert alike(encoded(image), COPIES[copy](image))
+def pair(one: str, other: str, *, same: bool = True, score: float = 0.9) -> Pair:
+    return Pair(one, other, score, "recompressed" if same else "mirrored", same)
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        figure(skin="#e8c09c"),
-        figure(skin="#8d5a3a"),
-        figure(hair="#e0b040"),
-        figure(tool="#999999"),
-        figure(tool="#7a4a20"),
-    ],
-)
-def test_drawings_that_differ_in_one_part_both_stay(other: Image.Image) -> None:
-    assert not alike(encoded(figure()), encoded(other))
-    assert not alike(encoded(figure()), encoded(other, "WEBP", quality=60))
+def by_size(samples: Sequence[Sample]) -> list[Sample]:
+    return sorted(samples, key=lambda s: (-s.area, s.key))
 
 
-def test_a_copy_of_a_drawing_is_found() -> None:
-    assert alike(encoded(figure()), encoded(figure(), "WEBP", quality=60))
-    assert alike(encoded(figure()), encoded(figure().resize((128, 128), Image.Resampling.BOX)))
-
-
-def test_a_drawing_laid_on_white_is_a_copy_of_it() -> None:
-    on_white = Image.new("RGB", (256, 256), "white")
-    on_white.paste(figure(), mask=figure())
-    assert alike(encoded(figure()), encoded(on_white))
-    assert alike(encoded(on_white, "JPEG", quality=85), encoded(figure()))
-
-
-def test_white_drawings_on_nothing_are_told_apart_by_their_shape() -> None:
-    def shape(draw_it: Callable[[ImageDraw.ImageDraw], None]) -> bytes:
-        image = Image.new("RGBA", (64, 64), (255, 255, 255, 0))
-        draw_it(ImageDraw.Draw(image))
-        return encoded(image)
-
-    disc = shape(lambda d: d.ellipse((8, 8, 56, 56), fill="white"))
-    bar = shape(lambda d: d.rectangle((8, 28, 56, 36), fill="white"))
-    assert not alike(disc, bar)
-
-
-def test_different_photographs_both_stay() -> None:
-    assert not alike(encoded(photograph(1)), encoded(photograph(2)))
-
-
-def test_the_same_scene_in_another_light_stays() -> None:
-    image = photograph(1)
-    bright = ImageEnhance.Brightness(image).enhance(1.3)
-    assert not alike(encoded(image), encoded(bright))
-
-
-# the pure core
-
-FLAT = np.zeros((16, 16, 4), dtype=np.int16)
-
-
-def same_thumbs(samples: Sequence[Sample]) -> Thumbs:
-    return dict.fromkeys((s.key for s in samples), FLAT)
-
-
-def image_row(key: str, phash: int | None = 0, **known: object) -> Sample:
-    name = None if phash is None else f"{phash:016x}"
-    return replace(Sample(key, "t", sha256=key, phash=name), **known)  # type: ignore[arg-type]
-
-
-def test_keeps_the_larger_of_two_near_images() -> None:
-    small = image_row("small", 0b0000, width=9, height=9)
-    large = image_row("large", 0b0011, width=99, height=99)
-    out = drop_duplicates([small, large], same_thumbs, max_distance=2)
-    assert out == [
-        replace(small, dropped="duplicate:large", group="large"),
-        replace(large, group="large"),
+def test_the_same_picture_is_dropped_and_kin_is_grouped() -> None:
+    rows = [row("a", width=9, height=9), row("b", width=1, height=1), row("c"), row("d")]
+    out = mark_copies(rows, [pair("a", "b"), pair("a", "c", same=False, score=0.5)], by_size)
+    assert [s.dropped for s in out] == [None, "duplicate:a", None, None]
+    assert [s.group for s in out] == ["a", "a", "a", None]
+    assert [s.likeness for s in out] == [
+        Likeness("b", "recompressed", 0.9),
+        Likeness("a", "recompressed", 0.9),
+        Likeness("a", "mirrored", 0.5),
+        None,
     ]
 
 
-def test_beyond_the_distance_both_stay() -> None:
-    rows = [image_row("a", 0b00000), image_row("b", 0b11111)]
-    assert drop_duplicates(rows, same_thumbs, max_distance=2) == rows
-
-
-def test_a_smaller_distance_drops_fewer_copies_and_forgets_none() -> None:
-    """Whoever keeps what is nearly equal does not thereby open what a copy of it closes."""
-    rows = [image_row("a", 0b000), image_row("b", 0b111)]
-    for max_distance in (0, 2):
-        out = drop_duplicates(rows, same_thumbs, max_distance=max_distance)
-        assert out == [replace(row, group="a") for row in rows]
-
-
-def test_equal_bytes_and_equal_pixels_need_no_hash() -> None:
-    a = image_row("a", None, pixel_sha256="p")
-    b = image_row("b", None, sha256="a")
-    c = image_row("c", None, pixel_sha256="p")
-    out = drop_duplicates([c, b, a], same_thumbs)
+def test_equal_bytes_and_equal_pixels_need_no_pair() -> None:
+    rows = [row("c", "x", pixel_sha256="p"), row("b", "y", pixel_sha256="p"), row("a", "y")]
+    out = mark_copies(rows, [], by_size)
     assert [s.dropped for s in out] == ["duplicate:a", "duplicate:a", None]
-    assert [s.group for s in out] == ["a", "a", "a"]
+    assert {s.group for s in out} == {"a"}
+    assert out[0].likeness == Likeness("b", "same", 1.0)
 
 
-def test_who_stays() -> None:
+def test_a_group_holds_copies_of_copies_and_a_copy_names_what_it_is_the_same_as() -> None:
+    """`a` and `c` both stay, for they are not the same; what is the same as both connects them."""
+    rows = [row("a", width=9, height=9), row("b"), row("c", width=8, height=9)]
+    out = mark_copies(rows, [pair("a", "b"), pair("b", "c")], by_size)
+    assert [s.dropped for s in out] == [None, "duplicate:a", None]
+    assert {s.group for s in out} == {"a"}
+
+
+def test_a_group_of_before_is_forgotten_with_its_likeness() -> None:
+    old = row("a", group="b", likeness=Likeness("b", "same", 1.0))
+    assert mark_copies([old], [], by_size) == [row("a")]
+
+
+def test_what_was_removed_still_holds_its_group_together() -> None:
+    """Its sketch is gone; the rows it connected had a group with it."""
+    rows = [row("a"), row("b", dropped="removed:asked for"), row("c")]
+    links = [pair("a", "b", same=False), pair("b", "c", same=False)]
+    before = mark_copies([replace(s, dropped=None) for s in rows], links, by_size)
+    removed = [replace(s, dropped=r.dropped) for s, r in zip(before, rows, strict=True)]
+    after = mark_copies(removed, [], by_size)
+    assert [s.group for s in after] == ["a", "a", "a"]
+    assert [s.likeness for s in after] == [s.likeness for s in before]
+
+
+def test_a_picture_dropped_for_another_reason_is_nobodys_original() -> None:
+    rows = [row("a", width=9, height=9, dropped="opt-out:noai"), row("b")]
+    out = mark_copies(rows, [pair("a", "b")], by_size)
+    assert [s.dropped for s in out] == ["opt-out:noai", None]
+    assert [s.group for s in out] == ["a", "a"]
+
+
+@st.composite
+def rows_and_pairs(draw: st.DrawFn) -> tuple[list[Sample], list[Pair]]:
+    """Rows of a few files, some with equal pixels, some dropped before, and pairs of files."""
+    files = [f"file{n}" for n in range(7)]
+    pixels = {name: draw(st.sampled_from([None, None, None, "p", "q"])) for name in files}
+    drops = st.sampled_from([None, None, None, "duplicate:of-before", "removed:asked for"])
+    rows = []
+    for n in range(draw(st.integers(0, 12))):
+        name, side = draw(st.sampled_from(files)), draw(st.integers(1, 3))
+        known = {"pixel_sha256": pixels[name], "width": side, "height": side}
+        group = draw(st.sampled_from([None, None, "k0", "k1"]))
+        rows.append(row(f"k{n}", name, dropped=draw(drops), group=group, **known))
+    links = draw(st.lists(st.sampled_from(list(itertools.combinations(files, 2))), unique=True))
+    scores = st.sampled_from([0.5, 0.7, 0.9])
+    return rows, [pair(*two, same=draw(st.booleans()), score=draw(scores)) for two in links]
+
+
+@given(rows_and_pairs(), st.randoms(use_true_random=False))
+@examples(max_examples=200)
+def test_every_row_stays_and_every_drop_is_justified(
+    given_rows: tuple[list[Sample], list[Pair]], chance: random.Random
+) -> None:
+    rows, pairs = given_rows
+    out = mark_copies(rows, pairs, by_size)
+
+    assert [s.key for s in out] == [s.key for s in rows]
+    assert mark_copies(out, pairs, by_size) == out, "twice is once"
+    shuffled = mark_copies(
+        chance.sample(rows, len(rows)), chance.sample(pairs, len(pairs)), by_size
+    )
+    assert {s.key: s for s in shuffled} == {s.key: s for s in out}
+    others = mark_copies(rows, pairs, lambda some: by_size(some)[::-1])
+    assert {s.key: s.group for s in others} == {s.key: s.group for s in out}, "whichever stays"
+    staying = {s.key: s for s in live_samples(out)}
+    for sample in out:
+        if sample.drop_reason == DUPLICATE:
+            assert is_same(sample, staying[sample.drop_detail], out, pairs)
+    for one, other in itertools.combinations(staying.values(), 2):
+        assert not is_same(one, other, out, pairs), "both are needed"
+    assert {s.key: s.group for s in out} == connected(rows, pairs)
+    for sample in out:
+        like = sample.likeness
+        assert like is None or {s.key: s.group for s in out}[like.key] == sample.group
+
+
+def contents(sample: Sample, rows: Sequence[Sample]) -> set[str]:
+    """The files that hold the pixels of a row, through those in use."""
+    names = {str(sample.sha256)}
+    alive = [s for s in rows if s.dropped is None or s.drop_reason == DUPLICATE]
+    for _ in rows:
+        pixels = {s.pixel_sha256 for s in alive if s.sha256 in names} - {None}
+        names |= {str(s.sha256) for s in alive if s.pixel_sha256 in pixels}
+    return names
+
+
+def is_same(one: Sample, other: Sample, rows: Sequence[Sample], pairs: Sequence[Pair]) -> bool:
+    mine, its = contents(one, rows), contents(other, rows)
+    linked = {frozenset((p.one, p.other)) for p in pairs if p.same}
+    return bool(mine & its) or any(frozenset((a, b)) in linked for a in mine for b in its)
+
+
+def connected(rows: Sequence[Sample], pairs: Sequence[Pair]) -> dict[str, str | None]:
+    """The smallest key of each row's group by looking at every two, again and again."""
+    linked = {frozenset((p.one, p.other)) for p in pairs}
+    gone = {s.group for s in rows if s.dropped and s.drop_reason != DUPLICATE} - {None}
+    least = {s.key: s.key for s in rows}
+    company: set[str] = set()
+    for _ in rows:
+        for one, other in itertools.permutations(rows, 2):
+            equal = one.sha256 == other.sha256 or (
+                one.pixel_sha256 is not None and one.pixel_sha256 == other.pixel_sha256
+            )
+            kin = frozenset((str(one.sha256), str(other.sha256))) in linked
+            if equal or kin or (one.group in gone and one.group == other.group):
+                company.add(one.key)
+                least[one.key] = min(least[one.key], least[other.key])
+    return {key: least[key] if key in company else None for key in least}
+
+
+# which stays
+
+
+def proof(name: str, place: int) -> Proof:
+    return Proof(name, place, "", "", 1.0, 0.0)
+
+
+def test_the_original_then_documents_then_words_then_size_then_key() -> None:
+    said = {"license_text": "CC0"}
     rows = [
-        image_row("z", license_text="CC0", author="A", width=9, height=9),
-        image_row("y", license_text="CC0", width=99, height=9),
-        image_row("x", license_text="CC0", width=9, height=9, sharpness=7.0),
-        image_row("v", license_text="CC0", width=9, height=9),
-        image_row("w", license_text="CC0", width=9, height=9),
-        image_row("t", width=999, height=999),
+        row("z"),
+        row("y", license_text="CC0", author="A"),
+        row("x", texts=("a cat",), **said),
+        row("w", width=9, height=9, **said),
+        row("u", **said),
+        row("v", **said),
+        row("t", width=99, height=99, author="A", page_url="p", license_url="u", **said),
     ]
-    rows_of_any_order = rows[::-1]
-    assert sorted(rows_of_any_order, key=preference_key) == rows
+    proofs = {s.key: proof(s.key, 2) for s in rows} | {"z": proof("z", 0), "t": proof("t", 3)}
+    assert rank_rows(rows[::-1], proofs=proofs) == rows
 
 
 def test_which_copy_stays_is_not_for_a_policy_to_say() -> None:
     """Else a copy that may be used would take the place of one that may not."""
-    row = image_row("a", license_text="CC0")
+    rows = [row("a", license_text="CC0"), row("b", license_text="CC0")]
     for decision in ("allow", "hold", "deny"):
-        decided = replace(row, train=Verdict(decision, ()), license="CC0-1.0", policy="p")
-        said = replace(decided, opt_outs=("api:noAiTraining",))
-        assert preference_key(said) == preference_key(decided) == preference_key(row)
-
-
-def test_a_group_holds_copies_of_copies() -> None:
-    """`a` and `c` both stay, for they do not look alike; what looks like both connects them."""
-    rows = [
-        image_row("a", 0b0000, width=99, height=99),
-        image_row("b", 0b0001, width=9, height=9),
-        image_row("c", 0b0011, width=99, height=98),
-        image_row("d", 0b111111110000),
-    ]
-    for order in (rows, rows[::-1]):
-        out = {s.key: s for s in drop_duplicates(order, same_thumbs, max_distance=1)}
-        assert {k: s.group for k, s in out.items()} == {"a": "a", "b": "a", "c": "a", "d": None}
-        assert {k: s.dropped for k, s in out.items() if s.dropped} == {"b": "duplicate:a"}
-
-
-def test_a_group_of_before_is_forgotten() -> None:
-    assert drop_duplicates([image_row("a", group="b")], same_thumbs) == [image_row("a")]
-
-
-def test_a_picture_dropped_for_another_reason_takes_no_part() -> None:
-    gone = image_row("a", width=99, height=99, dropped="opt-out:noai")
-    rows = [gone, image_row("b")]
-    assert drop_duplicates(rows, same_thumbs) == rows
-
-
-def test_a_picture_dropped_for_another_reason_is_of_the_group_of_its_bytes() -> None:
-    rows = [image_row("a", dropped="removed:asked for"), image_row("b", sha256="a")]
-    out = drop_duplicates(rows, same_thumbs)
-    assert out == [replace(rows[0], group="a"), replace(rows[1], group="a")]
-
-
-def test_a_mirror_image_is_a_copy_only_when_asked_for() -> None:
-    left = image_row("left", 0xF0, mirror_phash=f"{0x0F:016x}")
-    right = image_row("right", 0x0F, mirror_phash=f"{0xF0:016x}")
-    picture = np.arange(16 * 16 * 4, dtype=np.int16).reshape(16, 16, 4) % 251
-    pictures = {"left": picture, "right": picture[:, ::-1]}
-
-    def thumbs(samples: Sequence[Sample]) -> Thumbs:
-        return {s.key: pictures[s.key] for s in samples}
-
-    assert len(live_samples(drop_duplicates([left, right], thumbs))) == 2
-    out = drop_duplicates([left, right], thumbs, mirrors=True)
-    assert [s.dropped for s in out] == [None, "duplicate:left"]
-
-
-def test_only_pictures_that_may_be_copies_are_looked_at() -> None:
-    asked: list[str] = []
-
-    def thumbs(samples: Sequence[Sample]) -> Thumbs:
-        asked.extend(s.key for s in samples)
-        return same_thumbs(samples)
-
-    rows = [image_row("a", 0), image_row("b", 1), image_row("far", 2**64 - 1)]
-    drop_duplicates(rows, thumbs)
-    assert sorted(asked) == ["a", "b"]
-
-
-def test_a_picture_that_cannot_be_looked_at_stays() -> None:
-    rows = [image_row("a"), image_row("b")]
-    assert drop_duplicates(rows, lambda _: {"a": FLAT}) == rows
-
-
-@st.composite
-def known_rows(draw: st.DrawFn) -> list[Sample]:
-    """Rows of a few contents, each with a hash of its own; some were dropped before."""
-    hashes = draw(st.lists(st.integers(0, 255), min_size=9, max_size=9))
-    shades = draw(st.lists(st.sampled_from([0, 0, 40]), min_size=9, max_size=9))
-    drops = st.sampled_from([None, None, None, "duplicate:of-before", "opt-out:noai"])
-    rows = []
-    for n in range(draw(st.integers(0, 14))):
-        content, side = draw(st.integers(0, 8)), draw(st.integers(1, 3))
-        key, name = f"k{n}-{shades[content]}", f"content-{content}"
-        known = {"sha256": name, "width": side, "height": side, "dropped": draw(drops)}
-        rows.append(image_row(key, hashes[content], **known))
-    return rows
-
-
-def shaded_thumbs(samples: Sequence[Sample]) -> Thumbs:
-    return {s.key: FLAT + int(s.key.split("-")[1]) for s in samples}
-
-
-@given(known_rows(), st.integers(0, 8), st.randoms(use_true_random=False))
-@examples(max_examples=120)
-def test_every_row_stays_and_every_drop_is_justified(
-    rows: list[Sample], max_distance: int, chance: random.Random
-) -> None:
-    out = drop_duplicates(rows, shaded_thumbs, max_distance=max_distance)
-
-    assert [s.key for s in out] == [s.key for s in rows]
-    assert drop_duplicates(out, shaded_thumbs, max_distance=max_distance) == out
-    shuffled = chance.sample(rows, len(rows))
-    again = drop_duplicates(shuffled, shaded_thumbs, max_distance=max_distance)
-    assert sorted(again, key=lambda s: s.key) == sorted(out, key=lambda s: s.key)
-    staying = {s.key: s for s in live_samples(out)}
-    for sample in out:
-        if (sample.dropped or "").startswith("duplicate:"):
-            twin = staying[str(sample.dropped).removeprefix("duplicate:")]
-            assert preference_key(twin) < preference_key(sample)
-            bits = int(str(sample.phash), 16) ^ int(str(twin.phash), 16)
-            near = bits.bit_count() <= max_distance
-            assert sample.sha256 == twin.sha256 or (
-                near and sample.key.split("-")[1] == twin.key.split("-")[1]
-            )
-    for one in staying.values():
-        for other in staying.values():
-            assert one is other or one.sha256 != other.sha256
-    assert {s.key: s.group for s in out} == connected(out, max(max_distance, 4))
-
-
-def connected(rows: Sequence[Sample], max_distance: int) -> dict[str, str | None]:
-    """The smallest key of each row's group by looking at every pair, again and again."""
-    least = {s.key: s.key for s in rows}
-    company: set[str] = set()
-    for _ in rows:
-        for one in rows:
-            for other in rows:
-                if one is not other and connects(one, other, max_distance):
-                    company.add(one.key)
-                    least[one.key] = min(least[one.key], least[other.key])
-    return {key: least[key] if key in company else None for key in least}
-
-
-def connects(one: Sample, other: Sample, max_distance: int) -> bool:
-    seen = all(s.dropped is None or s.dropped.startswith("duplicate:") for s in (one, other))
-    bits = int(str(one.phash), 16) ^ int(str(other.phash), 16)
-    near = bits.bit_count() <= max_distance and one.key.split("-")[1] == other.key.split("-")[1]
-    return one.sha256 == other.sha256 or (seen and near)
-
-
-@given(st.lists(st.integers(0, 2**64 - 1), max_size=30), st.integers(0, 70), st.integers(0, 3))
-@example([0, 2**64 - 2], 64, 1)  # opposite hashes agree in no bit
-@examples(max_examples=120)
-def test_near_pairs_are_all_pairs_within_the_distance(
-    bits: list[int], max_distance: int, flips: int
-) -> None:
-    close = [b ^ sum(1 << (7 * n) for n in range(flips)) for b in bits]
-    hashes = bits + close
-    found = zip(
-        *(side.tolist() for side in near_pairs(np.array(hashes, dtype=np.uint64), max_distance)),
-        strict=True,
-    )
-    wanted = [
-        (i, j)
-        for i in range(len(hashes))
-        for j in range(i + 1, len(hashes))
-        if (hashes[i] ^ hashes[j]).bit_count() <= max_distance
-    ]
-    assert list(found) == wanted
-
-
-@given(st.integers(0, 255), st.integers(0, 8))
-@examples(max_examples=30)
-def test_the_rule_of_pixels_is_the_same_both_ways(seed: int, drift: int) -> None:
-    rng = np.random.default_rng(seed)
-    one = rng.integers(0, 256, (16, 16, 4)).astype(np.int16)
-    other = one + rng.integers(-drift, drift + 1, one.shape).astype(np.int16)
-    assert is_same_image(one, one[None]).all()
-    assert is_same_image(one, other[None]) == is_same_image(other, one[None])
+        decided = replace(rows[0], train=Verdict(decision, ()), license="CC0-1.0", policy="p")
+        decided = replace(decided, opt_outs=("api:noAiTraining",))
+        assert rank_rows([rows[1], decided], proofs={}) == [decided, rows[1]]
 
 
 # the command
@@ -373,9 +234,9 @@ def fill(dataset: Dataset) -> None:
         "p-1": encoded(first),
         "p-1-again": encoded(first),
         "p-1-webp": encoded(first, "WEBP", lossless=True),
-        "p-1-small": COPIES["half"](first),
+        "p-1-small": encoded(first.resize((160, 120), Image.Resampling.LANCZOS)),
         "p-2": encoded(second, "JPEG", quality=95),
-        "p-2-small": COPIES["small and jpeg 60"](second),
+        "p-2-small": encoded(second.resize((160, 120)), "JPEG", quality=60),
         "d-1": encoded(figure()),
         "d-2": encoded(figure(tool="#999999")),
         "x-1": b"\x89PNG\r\n\x1a\n broken",
@@ -406,6 +267,7 @@ def test_dedup_prints_what_it_dropped(data: Path, capsys: pytest.CaptureFixture[
         "duplicates: bytes\t1",
         "duplicates: pixels\t1",
         "duplicates: near\t2",
+        "groups\t2",
         "unreadable\t1",
         "rows in the dataset\t9",
         "in use\t4",
@@ -420,6 +282,31 @@ def run_cli(command: str, data: Path) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main([command, "--data", str(data)])
     assert ended.value.code == 0
+
+
+@pytest.mark.parametrize("rate", ["0", "1", "-1", "nan"])
+def test_a_rate_that_is_none_is_refused(
+    data: Path, capsys: pytest.CaptureFixture[str], rate: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["dedup", "--false-matches", rate, "--data", str(data)])
+    assert ended.value.code == 2
+    assert "is not between 0 and 1\n  fix: --false-matches 1e-05" in capsys.readouterr().err
+
+
+def test_what_was_compared_is_not_decoded_again(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find_duplicates(Dataset(data))
+    before = (data / "manifest.parquet").read_bytes()
+    (data / "store").rename(data / "elsewhere")
+    (data / "store").mkdir()
+    for sample in Dataset(data).read().samples:
+        if sample.drop_reason == "unreadable":  # those are tried again
+            name = str(sample.sha256)
+            Dataset(data).store.put((data / "elsewhere" / name[:2] / name).read_bytes())
+    find_duplicates(Dataset(data))
+    assert (data / "manifest.parquet").read_bytes() == before
 
 
 def test_dedup_of_nothing_names_the_command_that_comes_first(
@@ -441,7 +328,7 @@ def test_killed_at_any_moment_the_same_command_completes(tmp_path: Path) -> None
     chance = random.Random(7)
     ends = []
     for _ in range(7):
-        ends.append(killed_after(words(killed.root), chance.uniform(0.1, 0.9) * needs))
+        ends.append(killed_after(words(killed.root), chance.uniform(0.05, 0.45) * needs))
         assert len(killed.read().samples) == 9
     assert ends.count(-signal.SIGKILL) >= 3, "runs were cut short"
     find_duplicates(killed)
@@ -460,37 +347,3 @@ def killed_after(command: list[str], seconds: float) -> int:
     except subprocess.TimeoutExpired:
         os.kill(process.pid, signal.SIGKILL)
         return process.wait()
-
-
-# real images
-
-
-@pytest.mark.corpora
-def test_copies_of_real_photographs_are_found(corpora: Path, tmp_path: Path) -> None:
-    shutil.unpack_archive(corpora / "flowers-originals.tar", tmp_path)
-    files = sorted(tmp_path.rglob("*.jpg"))[::6]
-    found = dict.fromkeys(COPIES, 0)
-    for file in files:
-        original = file.read_bytes()
-        for name, copy in COPIES.items():
-            found[name] += alike(original, copy(decode_image(original)))
-    share = {name: count / len(files) for name, count in found.items()}
-    print({name: round(value, 3) for name, value in share.items()})
-    small = share.pop("small and jpeg 60")  # and squeezed into another shape
-    assert small >= 0.85
-    assert min(share.values()) >= 0.9, share
-
-
-@pytest.mark.corpora
-def test_real_tiles_that_look_alike_both_stay(corpora: Path, tmp_path: Path) -> None:
-    """Thousands of 32-pixel tiles have neighbours within 4 bits; nearly all are other images."""
-    shutil.unpack_archive(corpora / "tiles-cc0.tar.gz", tmp_path / "tiles")
-    dataset = Dataset(tmp_path / "data")
-    with dataset.lock():
-        for n, file in enumerate(sorted((tmp_path / "tiles").rglob("*.png"))):
-            dataset.append_row(
-                Sample(f"t-{n:05}", "t", sha256=dataset.store.put(file.read_bytes()))
-            )
-    done = find_duplicates(dataset)
-    assert (done.rows, done.unreadable) == (4357, 0)
-    assert done.duplicates["near"] <= 20

@@ -25,7 +25,7 @@ MANIFEST_NAME = "manifest.parquet"
 USUAL_SETTINGS: Mapping[str, object] = {  # what an option of a step is when it is not typed
     "--policy": "personal",
     "--per-image": 4,
-    "--max-distance": 4,
+    "--false-matches": 1e-5,
     **PACK_OPTIONS,
 }
 

@@ -1,41 +1,38 @@
-"""Copies of one image: equal bytes, equal pixels, or near; the best-documented one stays.
+"""Copies of one image: which are dropped, which stay, and what else was made of one another.
 
-A perceptual hash proposes, pixels confirm. The limits below were chosen by measurement; the
-figures are in docs/shards.md.
+Two decisions. An image is *dropped* where another one is the same picture: equal bytes, equal
+pixels, or recompressed, resized, bordered, slightly cropped. Images are *grouped* where one may
+have been made of the other: mirrored, turned, recoloured and cropped ones, too. A group has one
+verdict and one place in a split; what is only grouped stays in use.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import compress, pairwise
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from curate.dataset import engine
 from curate.dataset.folder import Dataset, Store
-from curate.dataset.sample import DUPLICATE, Sample, drop_samples, live_samples, reinstate_samples
+from curate.dataset.sample import DUPLICATE, Sample, live_samples
+from curate.errors import UsageError
 from curate.formats.copies import Groups
-from curate.images.inspect import UNREADABLE, measure, stored_thumbnails
+from curate.images.confirm import find_likenesses
+from curate.images.groups import Pair, mark_copies
+from curate.images.inspect import UNREADABLE, inspect_samples
+from curate.images.proof import Proof, prove_pictures
+from curate.images.removed import mark_views
+from curate.images.sketch import SketchStore
 from curate.rights import removals
 from curate.system.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     import daft
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Thumbnail = NDArray[np.int16]
 
 MAX_NOTES = 5  # unreadable images that are named
-HASH_BITS = 64
-LEAST_DISTANCE = 4  # hash bits up to which copies are known as such, whatever is dropped
-
-# Two 16 x 16 thumbnails on a scale of 0 to 255 show one image if no colour drifts further than
-MAX_SHIFT = 4.0  # on average, and if no cell differs by more than
-SMALL_DIFFERENCE = 8  # or the cells differ by no more than
-MAX_SPREAD = 3.4  # times (what three quarters of them stay within + 1), which is at most
-MAX_NOISE = 10
-# Recompression disturbs all of an image a little; another face, tool or tone disturbs one part.
+FALSE_MATCHES = 1e-5  # share of pairs of different pictures that may be taken for copies
+DERIVED = "derived"  # folder of what is made of a dataset's images, beside its store
+SKETCHES = "sketches"  # folder in it
 
 
 @dataclass(frozen=True)
@@ -46,13 +43,16 @@ class DedupSummary:
     in_use: int  # after it
     unreadable: int  # rows dropped because they cannot be decoded
     duplicates: Mapping[str, int]  # "bytes", "pixels", "near" -> rows dropped
+    related: Mapping[str, int]  # kind of likeness -> rows that are grouped and in use
+    groups: int  # of two rows or more
     why: Mapping[str, str]  # key of an unreadable row -> why it cannot be decoded
 
     def as_rows(self) -> list[tuple[str, int]]:
         """The summary as lines: what, how many images."""
         copies = [(f"duplicates: {kind}", count) for kind, count in self.duplicates.items()]
+        kin = [(f"in use, related: {kind}", count) for kind, count in self.related.items()]
         rows = ("rows in the dataset", self.rows), ("in use", self.in_use)
-        return [*copies, ("unreadable", self.unreadable), *rows]
+        return [*copies, *kin, ("groups", self.groups), ("unreadable", self.unreadable), *rows]
 
     def notes(self) -> list[str]:
         """A line for each unreadable image, the first few."""
@@ -62,23 +62,32 @@ class DedupSummary:
 
 
 def find_duplicates(
-    dataset: Dataset, *, max_distance: int = 4, mirrors: bool = False, progress: Progress = SILENT
+    dataset: Dataset, *, false_matches: float = FALSE_MATCHES, progress: Progress = SILENT
 ) -> DedupSummary:
-    """Measure every image of a dataset and drop the copies; the command `curate dedup`.
+    """Inspect every image of a dataset, drop the copies and group what is related.
+
+    Args:
+        dataset: the folder.
+        false_matches: as in `dedup`.
+        progress: counts the images that are read.
 
     Raises:
         InputError: there is no dataset, or a stored file is missing or has changed.
-        UsageError: another command is at work there.
+        UsageError: another command is at work there, or `false_matches` is no share.
     """
-    store = dataset.store
-
-    def step(rows: "daft.DataFrame", **settings: Any) -> "daft.DataFrame":
-        measured = measure(rows, store=store, progress=progress)
-        return dedup(measured, store=store, removed=removals.read(dataset.root), **settings)
-
+    if not 0 < false_matches < 1:
+        problem = f"{false_matches:g} is not between 0 and 1"
+        raise UsageError("--false-matches", problem, fix=f"--false-matches {FALSE_MATCHES:g}")
     with dataset.lock(existing=True):
-        settings = {"max_distance": max_distance, "mirrors": mirrors}
-        samples = dataset.run_step(step, "dedup", settings)
+        step = partial(
+            dedup, store=dataset.store, removed=removals.read(dataset.root), progress=progress
+        )
+        samples = dataset.run_step(step, "dedup", {"false_matches": false_matches})
+    return summary_of(samples)
+
+
+def summary_of(samples: Sequence[Sample]) -> DedupSummary:
+    """What rows say of copies after `dedup`."""
     by_key = {s.key: s for s in samples}
     kinds, why = {"bytes": 0, "pixels": 0, "near": 0}, {}
     for sample in samples:
@@ -89,245 +98,126 @@ def find_duplicates(
             kinds["bytes" if sample.sha256 == twin.sha256 else near] += 1
         elif sample.drop_reason == UNREADABLE:
             why[sample.key] = sample.drop_detail
-    return DedupSummary(len(samples), len(live_samples(samples)), len(why), kinds, why)
+    live = live_samples(samples)
+    size = Counter(s.group for s in live if s.group)
+    related = Counter(s.likeness.kind for s in live if s.likeness and size[s.group or ""] > 1)
+    groups = len({s.group for s in samples if s.group})
+    kin = dict(sorted(related.items()))
+    return DedupSummary(len(samples), len(live), len(why), kinds, kin, groups, why)
 
 
 def dedup(
     rows: "daft.DataFrame",
     *,
     store: Store,
-    max_distance: int = 4,
-    mirrors: bool = False,
+    false_matches: float = FALSE_MATCHES,
     removed: Sequence[removals.Tombstone] = (),
+    progress: Progress = SILENT,
 ) -> "daft.DataFrame":
-    """Drop every copy as `duplicate:KEY`, KEY being the image that stays.
+    """Drop every copy as `duplicate:KEY`, KEY being the image that stays, and fill in `group`.
+
+    What was not inspected yet is inspected; images that another looks like are decoded once more,
+    whole, for what tells an original from what was made of it.
 
     Args:
-        rows: measured samples; unmeasured ones are only compared by their bytes.
-        store: where the images lie.
-        max_distance: hash bits up to which two images are proposed as near.
-        mirrors: whether a mirror image is a copy. Off, since left and right hands, arrows and
-            profiles are pairs of mirror images with different captions.
+        rows: samples.
+        store: where the images lie; what is derived of them is kept beside it.
+        false_matches: share of the pairs of different pictures that may be taken for copies.
         removed: what was taken out; an image that is or looks like it is dropped as removed.
+        progress: counts the images that are read.
     """
-    thumbs = partial(stored_thumbnails, store)
-    drop = partial(drop_duplicates, thumbs=thumbs, max_distance=max_distance, mirrors=mirrors)
-    return engine.apply_to_all_rows(rows, lambda all: drop(removals.mark_removed(all, removed)))
+    from curate.dataset import engine
+
+    kept = derived_beside(store)
+
+    def decide(samples: list[Sample]) -> list[Sample]:
+        sketches = SketchStore(kept / SKETCHES)
+        read = inspect_samples(store, progress, samples, sketches=sketches)
+        marked = mark_views(removals.mark_removed(read, removed), removed, sketches)
+        pairs = find_pairs(marked, sketches, false_matches=false_matches, progress=progress)
+        proofs = prove_pictures(store, _pictures(marked, pairs), kept, progress=progress)
+        proven = [_with_proof(s, proofs.get(str(s.sha256))) for s in marked]
+        return mark_copies(proven, pairs, partial(rank_rows, proofs=proofs))
+
+    return engine.apply_to_all_rows(rows, decide)
 
 
-def drop_duplicates(
+def derived_beside(store: Store) -> Path:
+    """The folder of what is made of the images in a store; it may be deleted at any moment."""
+    return store.root.parent / DERIVED
+
+
+def find_pairs(
     samples: Sequence[Sample],
-    thumbs: "Callable[[Sequence[Sample]], Mapping[str, Thumbnail]]",
+    sketches: SketchStore,
     *,
-    max_distance: int = 4,
-    mirrors: bool = False,
-) -> list[Sample]:
-    """Mark as `duplicate:KEY` each image that is a copy of a better one that stays.
+    false_matches: float = FALSE_MATCHES,
+    progress: Progress = SILENT,
+) -> list[Pair]:
+    """All pairs of files that look alike, of rows in use or not, as far as they are sketched."""
+    known = sketches.known()
+    files = sorted({str(s.sha256) for s in samples if s.sha256 in known})
+    found = find_likenesses(sketches.load(files), false_match_rate=false_matches, progress=progress)
+    columns = found.i, found.j, found.score, found.kind, found.same
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return [Pair(files[i], files[j], score, kind, same) for i, j, score, kind, same in rows]
 
-    Images are taken best first (see `preference_key`), so the order of the rows changes nothing;
-    a copy names the image that stays, and chains are not followed. `group` follows them: whatever
-    is a copy of a copy is in it, and rows that were dropped for another reason, too: by their bytes
-    and pixels, and by the group they had, since those that only looked alike cannot be compared
-    any more. So neither which copy stays nor what was dropped changes a group.
 
-    Args:
-        samples: rows, measured or not.
-        thumbs: gives the thumbnails, by key, of those samples whose hashes are near another's;
-            a sample it leaves out is near to none.
-        max_distance: hash bits up to which two images are proposed as near.
-        mirrors: whether a mirror image is a copy.
+def _pictures(samples: Sequence[Sample], pairs: Sequence[Pair]) -> list[list[Sample]]:
+    """The rows in use, and copies, that show one picture, where these are several files.
+
+    Images of one colour have no looks; those of one size may be equal in their pixels.
     """
-    fresh = reinstate_samples(samples, DUPLICATE)
-    ranked = sorted(live_samples(fresh), key=preference_key)
     groups = Groups()
-    first: dict[str, str] = {}
-    gone = {s.group for s in fresh if s.dropped}
-    for sample in fresh:
-        known = sample.group if sample.group in gone else None
-        for name in filter(None, (sample.sha256, sample.pixel_sha256, known)):
-            groups.join(first.setdefault(name, sample.key), sample.key)
-    twins = _exact_twins(ranked)
-    hashed = [s for s in ranked if s.key not in twins and s.phash]
-    near = _near_twins(hashed, thumbs, max_distance, mirrors, groups)
-    equal = {key: near.get(twin, twin) for key, twin in twins.items()}  # no chains
-    reasons = {key: f"{DUPLICATE}:{twin}" for key, twin in (equal | near).items()}
-    names = groups.names()
-    return [replace(s, group=names.get(s.key)) for s in drop_samples(fresh, reasons)]
+    there: dict[str, Sample] = {}
+    flat: dict[tuple[int | None, int | None], str] = {}
+    for sample in sorted(samples, key=lambda s: s.key):
+        if sample.sha256 and sample.drop_reason in ("", DUPLICATE):
+            there.setdefault(sample.sha256, sample)
+            if sample.flat:
+                size = sample.width, sample.height
+                groups.join(flat.setdefault(size, sample.sha256), sample.sha256)
+    for pair in pairs:
+        if pair.same and pair.one in there and pair.other in there:
+            groups.join(pair.one, pair.other)
+    found: defaultdict[str, list[Sample]] = defaultdict(list)
+    for name, root in groups.names().items():
+        found[root].append(there[name])
+    return list(found.values())
 
 
-def preference_key(sample: Sample) -> tuple[int, int, float, str]:
-    """Sorts the image to keep first: well documented, large, sharp, then by key.
+def _with_proof(sample: Sample, proof: Proof | None) -> Sample:
+    if proof is None:
+        return sample
+    return replace(
+        sample,
+        pixel_sha256=proof.pixel_sha256,
+        resolved=proof.resolved,
+        noise=proof.noise,
+    )
 
-    What a policy makes of it has no say: all copies have one verdict, whichever stays.
+
+def rank_rows(samples: Sequence[Sample], *, proofs: Mapping[str, Proof]) -> list[Sample]:
+    """Rows that show one picture, the one to keep first.
+
+    1. The original: what the others were made of, as far as pixels tell (`images.descent`). It
+       comes first since nothing brings back what a copy has lost, and what is said of copies is
+       not lost: their captions and credits go to the image that stays, and all have one verdict.
+    2. Where pixels cannot tell (equal ones, above all): the row with more of licence, licence page,
+       author and page, for that is what is shown when somebody asks.
+    3. The one that came with more words of its own: texts, title, tags.
+    4. The larger file of pixels, then the smaller key.
+
+    What a policy makes of a row has no say. A mirror image is never the same picture, since it
+    cannot be told which of the two was turned.
     """
-    documents = (sample.license_text, sample.license_url, sample.author, sample.page_url)
-    known = sum(fact is not None for fact in documents)
-    return -known, -sample.area, -(sample.sharpness or 0.0), sample.key
 
+    def order(sample: Sample) -> tuple[int, int, int, int, str]:
+        proof = proofs.get(str(sample.sha256))
+        documents = sample.license_text, sample.license_url, sample.author, sample.page_url
+        said = sum(fact is not None for fact in documents)
+        words = sum(map(bool, (sample.texts, sample.title, sample.tags)))
+        place = proof.place if proof else len(proofs)
+        return place, -said, -words, -sample.area, sample.key
 
-def _exact_twins(ranked: Sequence[Sample]) -> dict[str, str]:
-    """For each image whose bytes or pixels equal an earlier one's, the key of that one."""
-    first: dict[str, str] = {}
-    twins = {}
-    for sample in ranked:
-        names = [name for name in (sample.sha256, sample.pixel_sha256) if name]
-        twin = next((first[name] for name in names if name in first), None)
-        if twin is not None:
-            twins[sample.key] = twin
-        for name in names:
-            first.setdefault(name, twin or sample.key)
-    return twins
-
-
-def _near_twins(
-    ranked: Sequence[Sample],
-    thumbs: "Callable[[Sequence[Sample]], Mapping[str, Thumbnail]]",
-    max_distance: int,
-    mirrors: bool,
-    groups: Groups,
-) -> dict[str, str]:
-    """For each image that looks like an earlier one that stays, the key of that one.
-
-    Whatever looks alike is joined in `groups`, also where neither stays; images that are connected
-    already are not compared for that.
-    """
-    reached = _reachable(ranked, max_distance, mirrors)
-    is_wide = max_distance >= LEAST_DISTANCE
-    wider = reached if is_wide else _reachable(ranked, LEAST_DISTANCE, mirrors)
-    images = thumbs(_needing_thumbnails(ranked, wider))
-    place = {s.key: n for n, s in enumerate(ranked)}
-    kept: dict[str, list[str]] = defaultdict(list)  # hash -> keys
-    dropped: dict[str, list[str]] = defaultdict(list)
-    near: dict[str, str] = {}
-    for sample in ranked:
-        if sample.key not in images:
-            continue
-        twins = _alike(sample.key, reached[sample.key], kept, images)
-        for twin in twins:
-            groups.join(sample.key, twin)
-        for others in (dropped,) if is_wide else (dropped, kept):
-            for twin in _alike(sample.key, wider[sample.key], others, images, groups):
-                groups.join(sample.key, twin)
-        if twins:
-            near[sample.key] = min(twins, key=lambda key: place[key])
-        (dropped if twins else kept)[str(sample.phash)].append(sample.key)
-    return near
-
-
-def _alike(
-    key: str,
-    reached: Sequence[tuple[Sequence[str], bool]],
-    others: Mapping[str, Sequence[str]],
-    images: "Mapping[str, Thumbnail]",
-    apart: Groups | None = None,
-) -> set[str]:
-    """Those of `others` (hash -> keys) within reach that the image `key` looks like.
-
-    With `apart`, those that are in its group already are left out.
-    """
-    import numpy as np
-
-    twins: set[str] = set()
-    for hashes, mirrored in reached:
-        found = [other for name in hashes for other in others.get(name, ())]
-        if apart and found:
-            own = apart.root(key)
-            found = [other for other in found if apart.root(other) != own]
-        if found:
-            shown = images[key][:, ::-1] if mirrored else images[key]
-            same = is_same_image(shown, np.stack([images[other] for other in found]))
-            twins.update(compress(found, same.tolist()))
-    return twins
-
-
-def _reachable(
-    ranked: Sequence[Sample], max_distance: int, mirrors: bool
-) -> dict[str, list[tuple[list[str], bool]]]:
-    """By the key of each sample the hashes within reach of its own and of its mirror image's.
-
-    Each answer is (hashes, whether they are reached through the mirror).
-    """
-    import numpy as np
-
-    mirrored = {s.key: s.mirror_phash for s in ranked if mirrors and s.mirror_phash}
-    listed = sorted({str(s.phash) for s in ranked} | set(mirrored.values()))
-    hashes = np.array([int(name, 16) for name in listed], dtype=np.uint64)
-    near = {name: [name] for name in listed}
-    for i, j in zip(*(side.tolist() for side in near_pairs(hashes, max_distance)), strict=True):
-        near[listed[i]].append(listed[j])
-        near[listed[j]].append(listed[i])
-    reached = {s.key: [(near[str(s.phash)], False)] for s in ranked}
-    for key, name in mirrored.items():
-        reached[key].append((near[name], True))
-    return reached
-
-
-def near_pairs(
-    hashes: "NDArray[np.uint64]", max_distance: int
-) -> "tuple[NDArray[np.intp], NDArray[np.intp]]":
-    """All pairs (i, j), i < j, of `hashes` that differ in at most `max_distance` bits.
-
-    Exact: two hashes that differ in at most d bits agree in at least one of d + 1 bands, so only
-    hashes that share a band are compared. Hashes should be distinct: n equal ones make n²/2 pairs.
-
-    Returns:
-        The i and the j, sorted by (i, j).
-    """
-    import numpy as np
-
-    total = len(hashes)
-    if max_distance >= HASH_BITS:  # opposite hashes share no band
-        return np.triu_indices(total, 1)
-    found = [np.empty(0, dtype=np.int64)]
-    edges = [HASH_BITS * n // (max_distance + 1) for n in range(max_distance + 2)]
-    for low, high in pairwise(edges):  # bands that together cover all bits, as even as can be
-        band = (hashes >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)
-        order = np.argsort(band, kind="stable")
-        sorted_band, sorted_hashes = band[order], hashes[order]
-        left = np.arange(total)
-        for gap in range(1, total):
-            left = left[left + gap < total]
-            left = left[sorted_band[left] == sorted_band[left + gap]]
-            if not len(left):
-                break
-            bits = np.bitwise_count(sorted_hashes[left] ^ sorted_hashes[left + gap])
-            near = left[bits <= max_distance]
-            a, b = order[near], order[near + gap]
-            found.append(np.minimum(a, b).astype(np.int64) * total + np.maximum(a, b))
-    pairs = np.unique(np.concatenate(found))
-    return pairs // max(total, 1), pairs % max(total, 1)
-
-
-def _needing_thumbnails(
-    ranked: Sequence[Sample], reached: Mapping[str, list[tuple[list[str], bool]]]
-) -> list[Sample]:
-    """The samples that another one may look like; only their images are needed."""
-    size = Counter(str(s.phash) for s in ranked)
-    busy: set[str] = set()
-    for sample in ranked:
-        near = [name for names, _ in reached[sample.key] for name in names if name in size]
-        if sum(size[name] for name in near) > 1:
-            busy.update(near)
-    return [s for s in ranked if str(s.phash) in busy]
-
-
-def is_same_image(one: "Thumbnail", many: "Thumbnail") -> "NDArray[np.bool_]":
-    """Whether `one` thumbnail shows the same image as each of `many`, up to recompression.
-
-    The rule is ours; its limits stand at the top of this module.
-
-    Args:
-        one: 16 x 16 x 4, as `inspect.comparison_thumbnail` gives it, signed.
-        many: n x 16 x 16 x 4.
-    """
-    import numpy as np
-
-    difference = many - one
-    opaque = (many[..., 3].min(axis=(1, 2)) == 255) | (one[..., 3].min() == 255)
-    difference[opaque, ..., 3] = 0  # one of them may be the other, laid on white
-    shift = np.abs(difference.mean(axis=(1, 2))).max(axis=1)
-    cells = np.sort(np.abs(difference).max(axis=3).reshape(len(many), -1), axis=1)
-    worst, most = cells[:, -1], cells[:, cells.shape[1] * 3 // 4 - 1]
-    spread = (worst <= MAX_SPREAD * (most + 1)) & (most <= MAX_NOISE)
-    result: NDArray[np.bool_] = (shift <= MAX_SHIFT) & ((worst <= SMALL_DIFFERENCE) | spread)
-    return result
+    return sorted(samples, key=order)

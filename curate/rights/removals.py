@@ -26,6 +26,7 @@ class Tombstone:
     pixel_sha256: str | None = None  # of size and decoded pixels
     phash: str | None = None  # perceptual hash; None: only the same bytes or pixels are known again
     mirror_phash: str | None = None  # the same of its mirror image
+    views: str | None = None  # hashes of its sketch, in hexadecimal digits: of it and of its parts
     spared: tuple[str, ...] = ()  # SHA-256 of images that look like it and are others, as told
 
 
@@ -142,9 +143,9 @@ def _from_record(record: Mapping[str, Any]) -> Tombstone:
     said: dict[str, Any] = {f.name: record.get(f.name) for f in fields(Tombstone)}
     said["spared"] = tuple(said["spared"] or ())
     texts = [said["key"], said["reason"], said["time"], *said["spared"]]
-    hashes = [said[n] for n in ("sha256", "pixel_sha256", "phash", "mirror_phash")]
+    hashes = [said[n] for n in ("sha256", "pixel_sha256", "phash", "mirror_phash", "views")]
     if not all(isinstance(v, str) for v in [*texts, *filter(None, hashes)]):
         raise TypeError(record)
-    for name in ("phash", "mirror_phash"):
+    for name in ("phash", "mirror_phash", "views"):
         int(said[name] or "0", 16)
     return Tombstone(**said)
