@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from curate.dataset.folder import Dataset, Store
 from curate.dataset.sample import DUPLICATE, Sample, live_samples
@@ -19,20 +18,25 @@ from curate.errors import UsageError
 from curate.formats.copies import Groups
 from curate.images.confirm import find_likenesses
 from curate.images.groups import Pair, mark_copies
-from curate.images.inspect import UNREADABLE, inspect_samples
+from curate.images.inspect import FACTS, UNREADABLE, RunJobs, inspect_samples
 from curate.images.proof import Proof, prove_pictures
 from curate.images.removed import mark_views
+from curate.images.renders import Renders
 from curate.images.sketch import SketchStore
 from curate.rights import removals
+from curate.system import sandbox
 from curate.system.progress import SILENT, Progress
-
-if TYPE_CHECKING:
-    import daft
 
 MAX_NOTES = 5  # unreadable images that are named
 FALSE_MATCHES = 1e-5  # share of pairs of different pictures that may be taken for copies
 DERIVED = "derived"  # folder of what is made of a dataset's images, beside its store
 SKETCHES = "sketches"  # folder in it
+# fields of a row that are read, and those that are filled in
+FILLS = (*FACTS, "pixel_sha256", "resolved", "noise", "group", "likeness", "dropped")
+READS = (
+    *("sha256", "license_text", "license_url", "author", "page_url"),
+    *("texts", "title", "tags", "train", "retrieved"),
+)
 
 
 @dataclass(frozen=True)
@@ -62,13 +66,20 @@ class DedupSummary:
 
 
 def find_duplicates(
-    dataset: Dataset, *, false_matches: float = FALSE_MATCHES, progress: Progress = SILENT
+    dataset: Dataset,
+    *,
+    false_matches: float = FALSE_MATCHES,
+    renders: Renders | None = None,
+    run_jobs: RunJobs = sandbox.run_jobs,
+    progress: Progress = SILENT,
 ) -> DedupSummary:
     """Inspect every image of a dataset, drop the copies and group what is related.
 
     Args:
         dataset: the folder.
         false_matches: as in `dedup`.
+        renders: if given, images that are read are rendered, too, as they are to be packed.
+        run_jobs: what decodes, as `sandbox.run_jobs`.
         progress: counts the images that are read.
 
     Raises:
@@ -80,9 +91,15 @@ def find_duplicates(
         raise UsageError("--false-matches", problem, fix=f"--false-matches {FALSE_MATCHES:g}")
     with dataset.lock(existing=True):
         step = partial(
-            dedup, store=dataset.store, removed=removals.read(dataset.root), progress=progress
+            dedup,
+            store=dataset.store,
+            removed=removals.read(dataset.root),
+            renders=renders,
+            run_jobs=run_jobs,
+            progress=progress,
         )
-        samples = dataset.run_step(step, "dedup", {"false_matches": false_matches})
+        settings = {"false_matches": false_matches}
+        samples = dataset.run_step(step, "dedup", settings, reads=READS, fills=FILLS)
     return summary_of(samples)
 
 
@@ -107,13 +124,15 @@ def summary_of(samples: Sequence[Sample]) -> DedupSummary:
 
 
 def dedup(
-    rows: "daft.DataFrame",
+    rows: Sequence[Sample],
     *,
     store: Store,
     false_matches: float = FALSE_MATCHES,
     removed: Sequence[removals.Tombstone] = (),
+    renders: Renders | None = None,
+    run_jobs: RunJobs = sandbox.run_jobs,
     progress: Progress = SILENT,
-) -> "daft.DataFrame":
+) -> list[Sample]:
     """Drop every copy as `duplicate:KEY`, KEY being the image that stays, and fill in `group`.
 
     What was not inspected yet is inspected; images that another looks like are decoded once more,
@@ -124,22 +143,21 @@ def dedup(
         store: where the images lie; what is derived of them is kept beside it.
         false_matches: share of the pairs of different pictures that may be taken for copies.
         removed: what was taken out; an image that is or looks like it is dropped as removed.
+        renders: if given, images that are read are rendered, too.
+        run_jobs: what decodes, as `sandbox.run_jobs`.
         progress: counts the images that are read.
     """
-    from curate.dataset import engine
-
     kept = derived_beside(store)
-
-    def decide(samples: list[Sample]) -> list[Sample]:
-        sketches = SketchStore(kept / SKETCHES)
-        read = inspect_samples(store, progress, samples, sketches=sketches)
-        marked = mark_views(removals.mark_removed(read, removed), removed, sketches)
-        pairs = find_pairs(marked, sketches, false_matches=false_matches, progress=progress)
-        proofs = prove_pictures(store, _pictures(marked, pairs), kept, progress=progress)
-        proven = [_with_proof(s, proofs.get(str(s.sha256))) for s in marked]
-        return mark_copies(proven, pairs, partial(rank_rows, proofs=proofs))
-
-    return engine.apply_to_all_rows(rows, decide)
+    sketches = SketchStore(kept / SKETCHES)
+    read = inspect_samples(
+        store, progress, rows, sketches=sketches, renders=renders, run_jobs=run_jobs
+    )
+    marked = mark_views(removals.mark_removed(read, removed), removed, sketches)
+    pairs = find_pairs(marked, sketches, false_matches=false_matches, progress=progress)
+    pictures = _pictures(marked, pairs)
+    proofs = prove_pictures(store, pictures, kept, progress=progress, run_jobs=run_jobs)
+    proven = [_with_proof(s, proofs.get(str(s.sha256))) for s in marked]
+    return mark_copies(proven, pairs, partial(rank_rows, proofs=proofs))
 
 
 def derived_beside(store: Store) -> Path:
@@ -157,6 +175,8 @@ def find_pairs(
     """All pairs of files that look alike, of rows in use or not, as far as they are sketched."""
     known = sketches.known()
     files = sorted({str(s.sha256) for s in samples if s.sha256 in known})
+    if len(files) < 2:
+        return []
     found = find_likenesses(sketches.load(files), false_match_rate=false_matches, progress=progress)
     columns = found.i, found.j, found.score, found.kind, found.same
     rows = zip(*(column.tolist() for column in columns), strict=True)

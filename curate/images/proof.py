@@ -6,7 +6,7 @@ the store until a file comes or goes.
 
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from curate.dataset.folder import Store
 from curate.dataset.sample import Sample
 from curate.images.decode import decode_image, flatten, pixel_sha256, read_quality
 from curate.images.descent import Candidate, noise_of, rank_files
+from curate.images.inspect import RunJobs
 from curate.images.sketch import find_inside
 from curate.images.sniff import sniff_format
 from curate.system import sandbox
@@ -39,8 +40,6 @@ SHELLS = 32  # of a spectrum, each a 64th of a cycle a pixel
 # "Relations between the statistics of natural images", 1987)
 LEAST_DETAIL = 0.01
 SMALL = 256  # pixels, longer side of what a border is looked for in
-
-RunJobs = Callable[..., Iterable[tuple[int, sandbox.Answer]]]
 
 
 @dataclass(frozen=True, slots=True)
