@@ -9,7 +9,11 @@ from curate.dataset.sample import Sample, drop_samples, utc_now
 from curate.errors import InputError, UsageError, disk_errors
 from curate.formats.copies import group_copies
 from curate.formats.shards import INDEX_NAME, list_tars, shard_error
-from curate.images.inspect import measure_samples
+from curate.images.dedup import DERIVED, SKETCHES
+from curate.images.inspect import inspect_samples
+from curate.images.proof import fill_pixel_hashes
+from curate.images.removed import find_views, view_hashes
+from curate.images.sketch import SketchStore
 from curate.net.failure import FailureKind
 from curate.rights import removals
 from curate.rights.removals import REMOVED, Tombstone, find_like, make_tombstone
@@ -74,8 +78,9 @@ def remove_images(dataset: Dataset, *texts: str, reason: str) -> RemovalSummary:
     """Take the images that are meant out of the dataset, with all their copies, for good.
 
     A tombstone is written for each, then the rows are marked `removed:REASON`, then their bytes are
-    deleted; killed in between, the same command ends in the same files. What only looks alike
-    by its hash goes, too, and is named as such; since it may be another picture, its bytes stay.
+    deleted, with all that was derived of them; killed in between, the same command ends in the same
+    files. What only looks alike, by its hashes or as one of the group, goes, too, and is named as
+    such; since it may be another picture, its bytes stay.
 
     Args:
         dataset: the folder.
@@ -93,12 +98,14 @@ def remove_images(dataset: Dataset, *texts: str, reason: str) -> RemovalSummary:
     with dataset.lock(existing=True):
         stored, samples = dataset.read_manifest(), dataset.read().samples
         keys = find_keys(samples, *texts)
-        samples = _measure(dataset, samples, keys)
-        taken = find_copies(samples, keys)
+        sketches = SketchStore(dataset.root / DERIVED / SKETCHES)
+        samples = _measure(dataset, samples, keys, sketches)
+        taken = find_copies(samples, keys, sketches)
         stones = removals.or_of_rows(removals.read(dataset.root), samples)
         known, now = {stone.key for stone in stones}, utc_now()
+        views = view_hashes(sketches, (str(s.sha256) for s in samples if s.key in taken))
         new = [
-            make_tombstone(s, reason, now)
+            make_tombstone(s, reason, now, views.get(str(s.sha256)))
             for s in samples
             if taken.get(s.key, ALIKE) != ALIKE and s.key not in known
         ]
@@ -108,7 +115,7 @@ def remove_images(dataset: Dataset, *texts: str, reason: str) -> RemovalSummary:
         rows = drop_samples(samples, dict.fromkeys(open_to, f"{REMOVED}:{reason}"))
         if open_to:
             dataset.record_step(stored, "remove", {"reason": reason}, rows)
-        files = _delete_bytes(dataset, rows, [*stones, *new])
+        files = _delete_bytes(dataset, rows, [*stones, *new], sketches)
     return RemovalSummary(taken, files, _notes_on_removal(dataset, taken))
 
 
@@ -129,14 +136,16 @@ def restore_images(dataset: Dataset, *texts: str) -> RemovalSummary:
             if row.drop_reason != REMOVED:
                 fix = command_line(dataset.root, "remove", "--list")
                 raise InputError(row.key, "is not removed", fix=fix)
-        named += [s for s in _copies_of(samples, keys) if s.drop_reason == REMOVED]
-        left = removals.read(dataset.root)
+        before = left = removals.read(dataset.root)
+        taken = {stone.key for stone in before}  # of one picture, else they were no more than alike
+        kin = _copies_of(samples, keys, same=False)
+        named += [s for s in kin if s.drop_reason == REMOVED and s.key in taken]
         for row in named:
             left = [stone for one in left if (stone := _without(one, row))]
         removals.write(dataset.root, left)
-        gone = [s for s in samples if s.drop_reason == REMOVED]
-        back = {s.key for s in gone} - find_like(left, gone).keys() - {t.key for t in left}
-        rows = [_restored(s, dataset) if s.key in back else s for s in samples]
+        back = _kept_out_no_more(dataset, samples, left)
+        apart = keys - taken
+        rows = [_restored(s, dataset, s.key in apart) if s.key in back else s for s in samples]
         dataset.record_step(stored, "restore", {"keys": sorted(keys)}, rows)
     told = {
         s.key: "its bytes are gone: fetch it again" if s.dropped else "in use again"
@@ -147,40 +156,77 @@ def restore_images(dataset: Dataset, *texts: str) -> RemovalSummary:
     return RemovalSummary(told, 0, (f"its verdicts are open: {check}",))
 
 
-def find_copies(samples: Sequence[Sample], keys: Sequence[str]) -> dict[str, str]:
+def _kept_out_no_more(
+    dataset: Dataset, samples: Sequence[Sample], left: Sequence[Tombstone]
+) -> set[str]:
+    """Keys of the removed rows that nothing keeps out: no tombstone, no likeness, no kin."""
+    gone = [s for s in samples if s.drop_reason == REMOVED]
+    sketches = SketchStore(dataset.root / DERIVED / SKETCHES)
+    stones = {stone.key: stone for stone in left}
+    kept = {*find_like(left, gone), *find_views(left, gone, sketches), *stones}
+    for group in group_copies(gone):
+        kin = [stones[s.key] for s in group if s.key in stones]
+        kept |= {s.key for s in group if any(s.sha256 not in t.spared for t in kin)}
+    return {s.key for s in gone} - kept
+
+
+def find_copies(
+    samples: Sequence[Sample], keys: Sequence[str], sketches: SketchStore
+) -> dict[str, str]:
     """Those named and all that is taken with them, by key, with why: a copy, or a likeness."""
     taken = dict.fromkeys(keys, NAMED)
     taken |= {s.key: COPY for s in _copies_of(samples, keys)}
-    stones = [make_tombstone(s, "", "") for s in samples if s.key in taken]
+    views = view_hashes(sketches, (str(s.sha256) for s in samples if s.key in taken))
+    stones = [
+        make_tombstone(s, "", "", views.get(str(s.sha256))) for s in samples if s.key in taken
+    ]
     others = [s for s in samples if s.key not in taken and s.drop_reason != REMOVED]
-    return taken | dict.fromkeys(find_like(stones, others), ALIKE)
+    alike = find_like(stones, others) | find_views(stones, others, sketches)
+    kin = {s.key for s in _copies_of(samples, taken, same=False)} & {s.key for s in others}
+    return taken | dict.fromkeys((s.key for s in others if s.key in alike or s.key in kin), ALIKE)
 
 
-def _copies_of(samples: Sequence[Sample], keys: Iterable[str]) -> list[Sample]:
-    """The copies of the rows with these keys, without themselves."""
+def _copies_of(
+    samples: Sequence[Sample], keys: Iterable[str], *, same: bool = True
+) -> list[Sample]:
+    """The copies of the rows with these keys, without themselves; `same` off: all their kin."""
     named = set(keys)
-    groups = (group for group in group_copies(samples) if any(s.key in named for s in group))
+    found = group_copies(samples, same=same)
+    groups = (group for group in found if any(s.key in named for s in group))
     return [s for group in groups for s in group if s.key not in named]
 
 
-def _measure(dataset: Dataset, samples: list[Sample], keys: Sequence[str]) -> list[Sample]:
+def _measure(
+    dataset: Dataset, samples: list[Sample], keys: Sequence[str], sketches: SketchStore
+) -> list[Sample]:
     """The samples, those named and their copies measured, or else a changed copy would return."""
-    taken = find_copies(samples, keys)
-    due = [s for s in samples if s.key in taken and s.pixel_sha256 is None]
+    taken = find_copies(samples, keys, sketches)
+    due = [s for s in samples if s.key in taken]
     try:
-        measured = {s.key: s for s in measure_samples(dataset.store, SILENT, due)}
+        read = inspect_samples(dataset.store, SILENT, due, sketches=sketches)
+        measured = {s.key: s for s in fill_pixel_hashes(dataset.store, read)}
     except InputError:  # their bytes are lost
         return samples
     return [measured.get(s.key, s) for s in samples]
 
 
 def _delete_bytes(
-    dataset: Dataset, samples: Sequence[Sample], tombstones: Sequence[Tombstone]
+    dataset: Dataset,
+    samples: Sequence[Sample],
+    tombstones: Sequence[Tombstone],
+    sketches: SketchStore,
 ) -> int:
-    """Delete the stored bytes of tombstones that no row in use names; how many files that were."""
+    """Delete the stored bytes of tombstones that no row in use names; how many files that were.
+
+    With them goes what was made of their pixels.
+    """
     needed = {s.sha256 for s in samples if s.drop_reason != REMOVED}
-    files = 0
-    for sha256 in sorted({t.sha256 for t in tombstones if t.sha256} - needed):
+    gone, files = sorted({t.sha256 for t in tombstones if t.sha256} - needed), 0
+    sketches.forget(gone)
+    for sha256 in gone:
+        for rendering in (dataset.root / DERIVED).glob(f"renders/*/{sha256[:2]}/{sha256}"):
+            with disk_errors(rendering):
+                rendering.unlink()
         path = dataset.store.path_of(sha256)
         if path.exists():
             with disk_errors(path):
@@ -210,9 +256,14 @@ def _without(stone: Tombstone, row: Sample) -> Tombstone | None:
     return removals.spare(stone, row.sha256) if row.sha256 else stone
 
 
-def _restored(sample: Sample, dataset: Dataset) -> Sample:
-    """A removed row in use again, its verdicts open; due to be fetched if its bytes are gone."""
+def _restored(sample: Sample, dataset: Dataset, apart: bool) -> Sample:
+    """A removed row in use again, its verdicts open; due to be fetched if its bytes are gone.
+
+    One that is told `apart` from what was removed is of its group no more.
+    """
     open_again = replace(sample, dropped=None, train=None, share_dataset=None, share_model=None)
+    if apart:
+        open_again = replace(open_again, group=None, likeness=None)
     if sample.sha256 is not None and dataset.store.path_of(sample.sha256).exists():
         return open_again
     due = f"{FailureKind.BROKEN}:its removal was undone"

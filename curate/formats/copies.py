@@ -1,7 +1,8 @@
 """Which rows show one picture: what is a copy of what, for all who judge, credit or remove.
 
-Copies are rows of one `group`, as `curate dedup` writes it; rows of equal bytes or equal pixels,
-whether it ran since they came or not; and a row dropped as a copy with the image that stays.
+Copies are rows of one `group`, as `curate dedup` writes it, which holds images that may be made of
+one another, too: mirrored, recoloured, cropped; rows of equal bytes or equal pixels, whether it ran
+since they came or not; and a row dropped as a copy with the image that stays. All have one verdict.
 """
 
 from collections import Counter, defaultdict
@@ -37,18 +38,19 @@ class Groups:
         return {name: root for name, root in roots.items() if size[root] > 1}
 
 
-def group_copies(rows: Iterable[Any]) -> list[list[Any]]:
+def group_copies(rows: Iterable[Any], *, same: bool = False) -> list[list[Any]]:
     """The rows, copies together; a row without copies stands alone.
 
     Args:
         rows: of a manifest, with their `key`, `dropped`, `group`, `sha256` and `pixel_sha256`.
+        same: whether only what shows the same picture counts, and not what is merely of its group.
     """
     every, groups = list(rows), Groups()
     for row in every:
         dropped = row.dropped or ""
         stays = dropped.removeprefix(_DUPLICATE) if dropped.startswith(_DUPLICATE) else None
         hashes = (f"={name}" for name in (row.sha256, row.pixel_sha256) if name)
-        for name in filter(None, (row.group, stays, *hashes)):
+        for name in filter(None, (None if same else row.group, stays, *hashes)):
             groups.join(row.key, name)
     found: defaultdict[str, list[Any]] = defaultdict(list)
     for row in every:

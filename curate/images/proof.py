@@ -7,7 +7,7 @@ the store until a file comes or goes.
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,6 +136,28 @@ def proof_job(root: str, files: Sequence[str]) -> sandbox.JobResult:
         for n, place in enumerate(places)
     ]
     return {"proofs": proofs}, b""
+
+
+def fill_pixel_hashes(store: Store, samples: Sequence[Sample]) -> list[Sample]:
+    """The samples with `pixel_sha256` of each that can be decoded whole, where it lacks.
+
+    Raises:
+        InputError: a stored file is missing or has changed.
+    """
+    due = sorted({str(s.sha256) for s in samples if s.sha256 and not s.pixel_sha256})
+    jobs = [{"root": str(store.root), "sha256": name} for name in due]
+    answers = sandbox.run_jobs(f"{__name__}:pixels_job", jobs) if jobs else ()
+    found = {
+        name: answer[0]["pixel_sha256"]
+        for name, answer in zip(due, answers, strict=True)
+        if not isinstance(answer, sandbox.WorkerFailure)
+    }
+    return [replace(s, pixel_sha256=s.pixel_sha256 or found.get(str(s.sha256))) for s in samples]
+
+
+def pixels_job(root: str, sha256: str) -> sandbox.JobResult:
+    """`pixel_sha256` of a stored image; for `sandbox.run_jobs`."""
+    return {"pixel_sha256": pixel_sha256(decode_image(Store(Path(root)).get(sha256)))}, b""
 
 
 def make_candidate(image: "Image.Image", data: bytes) -> tuple[Candidate, float]:

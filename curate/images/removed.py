@@ -6,7 +6,6 @@ whole that was removed.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,9 +104,3 @@ def mark_views(
     open_to = [s for s in samples if s.dropped is None or s.drop_reason == DUPLICATE]
     found = find_views(stones, open_to, sketches)
     return drop_samples(samples, {key: drop_reason_of(stone) for key, stone in found.items()})
-
-
-def with_views(stones: Sequence[Tombstone], sketches: SketchStore) -> list[Tombstone]:
-    """The tombstones, with the hashes of the sketches of their pictures where these are known."""
-    hashes = view_hashes(sketches, (str(stone.sha256) for stone in stones))
-    return [replace(t, views=hashes.get(str(t.sha256), t.views)) for t in stones]

@@ -319,6 +319,24 @@ class SketchStore:
             heads[mine] = self._segments[name][0][row[mine]]
         return Sketches(heads, [pixels for _, pixels in self._segments.values()], part, row)
 
+    def forget(self, sha256s: Iterable[str]) -> None:
+        """Delete the sketches of images: their segments are written anew without them.
+
+        Raises:
+            InputError: the disk is full, read-only or not ours.
+        """
+        gone = self.known() & set(sha256s)
+        touched = {self._places[name][0] for name in gone}
+        for segment in sorted(touched):
+            kept = [n for n, (at, _) in self._places.items() if at == segment and n not in gone]
+            one = self.load(kept)
+            pixels = one.pixels(np.arange(len(kept)))
+            records = zip(kept, one.heads, pixels, strict=True)
+            self.add((name, head.tobytes() + part.tobytes()) for name, head, part in records)
+            (self.root / segment).unlink(missing_ok=True)
+        for found in (self._segments, self._places, self._seen):
+            found.clear()
+
     def _read(self) -> None:
         """Open the segments that were not opened yet."""
         if not self.root.is_dir():

@@ -109,9 +109,9 @@ def drop_reason_of(stone: Tombstone) -> str:
     return f"{REMOVED}:{stone.reason}"
 
 
-def make_tombstone(sample: Sample, reason: str, time: str) -> Tombstone:
-    """The tombstone of an image."""
-    hashes = sample.phash, sample.mirror_phash
+def make_tombstone(sample: Sample, reason: str, time: str, views: str | None = None) -> Tombstone:
+    """The tombstone of an image; `views` are the hashes of its sketch."""
+    hashes = sample.phash, sample.mirror_phash, views
     return Tombstone(sample.key, reason, time, sample.sha256, sample.pixel_sha256, *hashes)
 
 
