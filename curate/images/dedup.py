@@ -18,7 +18,7 @@ from curate.errors import UsageError
 from curate.formats.copies import Groups
 from curate.images.confirm import find_likenesses
 from curate.images.groups import Pair, mark_copies
-from curate.images.inspect import FACTS, UNREADABLE, RunJobs, inspect_samples
+from curate.images.inspect import FACTS, KEPT_FACTS, UNREADABLE, RunJobs, inspect_samples
 from curate.images.proof import Proof, prove_pictures
 from curate.images.removed import mark_views
 from curate.images.renders import Renders
@@ -100,6 +100,8 @@ def find_duplicates(
         )
         settings = {"false_matches": false_matches}
         samples = dataset.run_step(step, "dedup", settings, reads=READS, fills=FILLS)
+        kept = derived_beside(dataset.store) / SKETCHES / KEPT_FACTS
+        kept.unlink(missing_ok=True)  # the manifest has them
     return summary_of(samples)
 
 

@@ -154,7 +154,7 @@ def _of_one_size(one: Candidate, other: Candidate) -> Verdict:
         return Verdict(other.lossy, "saved with loss as WebP", True)
     x, y = _array(a), _array(b)
     if least > EXACT and _is_noise(x, y):
-        return Verdict(noise_of(x) < noise_of(y), "noisy", True)
+        return Verdict(noise_of(x) < noise_of(y), "noisy", False)
     first_smooth = _crispness(x) < _crispness(y)
     to_crisp, to_smooth = (forth, back) if first_smooth else (back, forth)
     gap = _octaves(to_crisp.left, to_smooth.left)
