@@ -4,9 +4,10 @@
 
 Of each image of the folder copies are made as people make them; all lie in one dataset under
 keys that say nothing, and `curate dedup` decides. An image that is only grouped with its original
-(a mirror image) takes nobody's place. With `--pairs` each copy is alone with its original instead, which
-is how copies mostly come, and leaves nobody else to ask. Limits of the code were chosen on other
-photographs. Printed: in how many groups the original stays, and what is in its place otherwise.
+(a mirror image) takes nobody's place. With `--pairs` each copy is alone with its original instead,
+which is how copies mostly come, and leaves nobody else to ask. Limits of the code were chosen on
+other photographs. Printed: in how many groups the original stays, and what is in its place
+otherwise.
 """
 
 import argparse

@@ -140,6 +140,7 @@ def vocab_gaps_command(  # noqa: PLR0913 one a documented option
 @app.command("dedup", kept="no row was changed")
 def dedup_command(
     false_matches: Annotated[float, typer.Option(help=_FALSE_HELP)] = 1e-5,
+    report: Annotated[Path | None, option("Write a page of all groups for a browser.")] = None,
     data: DataOption = DEFAULT_FOLDER,
     json: JsonOption = False,
 ) -> None:
@@ -148,6 +149,11 @@ def dedup_command(
 
     with terminal.TerminalProgress() as progress:
         done = find_duplicates(Dataset(data), false_matches=false_matches, progress=progress)
+        if report:
+            from curate.images.groups_page import write_groups_page
+
+            write_groups_page(Dataset(data), report, progress=progress)
+            progress.say(f"wrote {report}")
     for note in done.notes():
         terminal.say(note)
     terminal.print_result(done, ("", "images"), json=json)

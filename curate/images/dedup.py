@@ -6,18 +6,20 @@ have been made of the other: mirrored, turned, recoloured and cropped ones, too.
 verdict and one place in a split; what is only grouped stays in use.
 """
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from curate.dataset.folder import Dataset, Store
+from curate.dataset.folder import Dataset, Store, write_json
 from curate.dataset.sample import DUPLICATE, Sample, live_samples
 from curate.errors import UsageError
 from curate.formats.copies import Groups
 from curate.images.confirm import find_likenesses
-from curate.images.groups import Pair, mark_copies
+from curate.images.groups import SAME, Pair, mark_copies
 from curate.images.inspect import FACTS, KEPT_FACTS, UNREADABLE, RunJobs, inspect_samples
 from curate.images.proof import Proof, prove_pictures
 from curate.images.removed import mark_views
@@ -31,6 +33,7 @@ MAX_NOTES = 5  # unreadable images that are named
 FALSE_MATCHES = 1e-5  # share of pairs of different pictures that may be taken for copies
 DERIVED = "derived"  # folder of what is made of a dataset's images, beside its store
 SKETCHES = "sketches"  # folder in it
+THRESHOLDS = "copies.json"  # file in it: from what score on images were taken for kin, and why
 # fields of a row that are read, and those that are filled in
 FILLS = (*FACTS, "pixel_sha256", "resolved", "noise", "group", "likeness", "dropped")
 READS = (
@@ -155,7 +158,7 @@ def dedup(
         store, progress, rows, sketches=sketches, renders=renders, run_jobs=run_jobs
     )
     marked = mark_views(removals.mark_removed(read, removed), removed, sketches)
-    pairs = find_pairs(marked, sketches, false_matches=false_matches, progress=progress)
+    pairs = find_pairs(marked, kept, false_matches=false_matches, progress=progress)
     pictures = _pictures(marked, pairs)
     proofs = prove_pictures(store, pictures, kept, progress=progress, run_jobs=run_jobs)
     proven = [_with_proof(s, proofs.get(str(s.sha256))) for s in marked]
@@ -167,19 +170,31 @@ def derived_beside(store: Store) -> Path:
     return store.root.parent / DERIVED
 
 
+def read_thresholds(kept: Path) -> dict[str, object]:
+    """From what score on images were last taken for kin, and for what rate of false matches."""
+    unknown: dict[str, object] = {"threshold": "unknown", "false_matches": "unknown"}
+    with suppress(OSError, ValueError):
+        said: dict[str, object] = json.loads((kept / THRESHOLDS).read_bytes())
+        return unknown | said
+    return unknown
+
+
 def find_pairs(
     samples: Sequence[Sample],
-    sketches: SketchStore,
+    kept: Path,
     *,
     false_matches: float = FALSE_MATCHES,
     progress: Progress = SILENT,
 ) -> list[Pair]:
     """All pairs of files that look alike, of rows in use or not, as far as they are sketched."""
+    sketches = SketchStore(kept / SKETCHES)
     known = sketches.known()
     files = sorted({str(s.sha256) for s in samples if s.sha256 in known})
     if len(files) < 2:
         return []
     found = find_likenesses(sketches.load(files), false_match_rate=false_matches, progress=progress)
+    said = {"threshold": round(float(found.threshold), 4), "false_matches": false_matches}
+    write_json(kept / THRESHOLDS, said)
     columns = found.i, found.j, found.score, found.kind, found.same
     rows = zip(*(column.tolist() for column in columns), strict=True)
     return [Pair(files[i], files[j], score, kind, same) for i, j, score, kind, same in rows]
@@ -188,19 +203,16 @@ def find_pairs(
 def _pictures(samples: Sequence[Sample], pairs: Sequence[Pair]) -> list[list[Sample]]:
     """The rows in use, and copies, that show one picture, where these are several files.
 
-    Images of one colour have no looks; those of one size may be equal in their pixels.
+    Those that look equal count, too, even where they show too little to be told apart by it: their
+    pixels may be equal.
     """
     groups = Groups()
     there: dict[str, Sample] = {}
-    flat: dict[tuple[int | None, int | None], str] = {}
     for sample in sorted(samples, key=lambda s: s.key):
         if sample.sha256 and sample.drop_reason in ("", DUPLICATE):
             there.setdefault(sample.sha256, sample)
-            if sample.flat:
-                size = sample.width, sample.height
-                groups.join(flat.setdefault(size, sample.sha256), sample.sha256)
     for pair in pairs:
-        if pair.same and pair.one in there and pair.other in there:
+        if (pair.same or pair.kind == SAME) and pair.one in there and pair.other in there:
             groups.join(pair.one, pair.other)
     found: defaultdict[str, list[Sample]] = defaultdict(list)
     for name, root in groups.names().items():

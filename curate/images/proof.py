@@ -48,6 +48,7 @@ class Proof:
 
     sha256: str  # of its bytes
     place: int  # 0 the original, or not to be told from it; then by detail
+    alone: bool  # whether no other file is as good by what pixels tell
     how: str  # what tells the original from it: "saved as JPEG 75"; "" of the original
     pixel_sha256: str
     resolved: float  # as `Sample` has it
@@ -131,8 +132,10 @@ def proof_job(root: str, files: Sequence[str]) -> sandbox.JobResult:
         known = {"pixel_sha256": pixel_sha256(image), "resolved": candidate.resolved}
         facts.append({"sha256": name, **known, "noise": noise})
     places = rank_files(candidates)
+    alone = sum(place.tied for place in places) == 1
     proofs = [
-        {**facts[place.number], "place": 0 if place.tied else n, "how": place.how}
+        facts[place.number]
+        | {"place": 0 if place.tied else n, "alone": alone and place.tied, "how": place.how}
         for n, place in enumerate(places)
     ]
     return {"proofs": proofs}, b""

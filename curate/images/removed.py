@@ -11,39 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.dataset.sample import DUPLICATE, Sample, drop_samples
-from curate.images.sketch import TERMS, VIEWS, SketchStore
+from curate.images.sketch import VIEWS, SketchStore, turn_hashes
 from curate.rights.removals import Tombstone, drop_reason_of
 
 NEAREST = 5  # bits of 63 within which a view is known again; docs/rights.md has what that finds
-BYTES = VIEWS * 8
+BYTES = len(VIEWS) * 8
+_EVERY = ~np.uint64(1)  # all bits but that of the mean, which a negative turns
 
 Codes = NDArray[np.uint64]
 
 
-def _masks() -> tuple[np.uint64, np.uint64, np.uint64]:
-    """Bits that change their sign: where odd terms lie across, down, and all but the mean."""
-    bits = np.arange(TERMS**2)
-    chosen = (bits % TERMS % 2 == 1, bits // TERMS % 2 == 1, bits > 0)
-    one = np.uint64(1)
-    across, down, every = (
-        np.bitwise_or.reduce(one << bits[mask].astype(np.uint64)) for mask in chosen
-    )
-    return across, down, every
-
-
-_ACROSS, _DOWN, _EVERY = _masks()
-
-
-def lie_otherwise(code: int) -> Codes:
-    """The hash of a picture in the eight ways it may lie, then those of its negative."""
-    bits = (np.uint64(code) >> np.arange(TERMS**2, dtype=np.uint64)) & np.uint64(1)
-    turned = bits.reshape(TERMS, TERMS).T.ravel() << np.arange(TERMS**2, dtype=np.uint64)
-    ways = [
-        base ^ mask
-        for base in (np.uint64(code), np.bitwise_or.reduce(turned))
-        for mask in (np.uint64(0), _ACROSS, _DOWN, _ACROSS ^ _DOWN)
-    ]
-    return np.array([*ways, *(way ^ _EVERY for way in ways)], dtype=np.uint64)
+def lie_otherwise(codes: Codes) -> Codes:
+    """Hashes of pictures in the eight ways they may lie, then of their negatives: n -> n x 16."""
+    turned = turn_hashes(np.ascontiguousarray(codes))
+    return np.concatenate([turned, turned ^ _EVERY], axis=1)
 
 
 def view_hashes(sketches: SketchStore, sha256s: Iterable[str]) -> dict[str, str]:
@@ -88,11 +69,10 @@ def find_views(
 
 def _bits_apart(own: Codes, views: Codes) -> NDArray[np.int64]:
     """Of each image, the bits between its nearest view and one of a removed picture."""
-    least = np.full(len(views), TERMS**2, dtype=np.int64)
-    for code in own.tolist():  # the whole of what came is a part of what was removed
-        for way in lie_otherwise(code):
-            least = np.minimum(least, np.bitwise_count(views[:, 0] ^ way))
-    for way in lie_otherwise(int(own[0])):  # or a part of what came is what was removed
+    least = np.full(len(views), 64, dtype=np.int64)
+    for way in lie_otherwise(own).ravel():  # the whole of what came is a part of what was removed
+        least = np.minimum(least, np.bitwise_count(views[:, 0] ^ way))
+    for way in lie_otherwise(own[:1]).ravel():  # or a part of what came is what was removed
         least = np.minimum(least, np.bitwise_count(views ^ way).min(axis=1))
     return least
 
