@@ -262,7 +262,7 @@ WANTED = {
 def test_dedup_prints_what_it_dropped(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_cli("dedup", data)
     told = capsys.readouterr()
-    assert told.err == "x-1: unreadable, cannot identify image file\n"
+    assert told.err.endswith("x-1: unreadable, cannot identify image file\n")
     counts = {what: int(n) for what, n in (line.split("\t") for line in told.out.splitlines())}
     assert counts.pop("groups") >= 2, "drawings that are alike may be kin, too"
     assert {what: n for what, n in counts.items() if "related" not in what} == {
