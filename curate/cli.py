@@ -39,6 +39,7 @@ _KEYS = typer.Argument(metavar="KEY…", help="Keys, or parts of keys, file name
 _FALSE_HELP = "Share of the pairs of different images that may be taken for copies."
 
 _SHARD_SIZE_HELP = "Megabytes that a shard holds at most."
+_SPLIT_HELP = "First part of the names of all other shards."
 _SHARDS_HELP = "Dataset folder, folder of shards, or tars of images."
 _HELD_OUT_HELP = "Share of the images for shards that nobody trains on."
 
@@ -166,7 +167,7 @@ def pack_command(  # noqa: PLR0913 one a documented option
     background: Annotated[str, option("Colour under transparent pixels.")] = "white",
     shard_size: Annotated[float, option(_SHARD_SIZE_HELP)] = 256.0,
     held_out: Annotated[float, option(_HELD_OUT_HELP)] = 0.0,
-    split: Annotated[str, option("First part of the names of all other shards.")] = "train",
+    split: Annotated[str, option(_SPLIT_HELP)] = "train",
     engine: EngineOption = "local",
     ray_address: RayAddressOption = None,
     data: DataOption = DEFAULT_FOLDER,
@@ -271,11 +272,17 @@ def caption_command(
 
 
 @app.command("build", kept="the steps that ended are kept")
-def build_command(
+def build_command(  # noqa: PLR0913 every option of its steps
     policy: PolicyOption = "personal",
+    per_image: Annotated[int, option("Captions an image gets at most.")] = 4,
     size: Annotated[int, option("Shorter side at most, pixels.")] = 512,
     format: Annotated[str, option("Of packed images: jpg, png or webp.")] = "jpg",
     background: Annotated[str, option("Colour under transparent pixels.")] = "white",
+    shard_size: Annotated[float, option(_SHARD_SIZE_HELP)] = 256.0,
+    held_out: Annotated[float, option(_HELD_OUT_HELP)] = 0.0,
+    split: Annotated[str, option(_SPLIT_HELP)] = "train",
+    engine: EngineOption = "local",
+    ray_address: RayAddressOption = None,
     data: DataOption = DEFAULT_FOLDER,
     json: JsonOption = False,
 ) -> None:
@@ -284,7 +291,9 @@ def build_command(
 
     with terminal.TerminalProgress() as progress:
         done = build.build_dataset(
-            Dataset(data), policy=policy, size=size, format=format, background=background,
+            Dataset(data), policy=policy, per_image=per_image,
+            size=size, format=format, background=background, shard_size=shard_size,
+            held_out=held_out, split=split, engine=engine_of(engine, ray_address),
             progress=progress,
         )  # fmt: skip
     terminal.print_result(done, ("step", "", "count"), json=json)

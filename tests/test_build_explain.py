@@ -430,13 +430,17 @@ def test_no_dataset_is_an_input_error(tmp_path):
 
 def test_the_command_line_has_the_defaults_of_the_library():
     from curate import cli
+    from curate.shards.pack import pack
 
+    # --refresh comes before; of an engine, the line gives the name and the address
+    apart = ("data", "json", "refresh", "endpoint", "engine", "ray_address")
     for command, call in (
+        (cli.pack_command, pack),
         (cli.check_command, build.check_dataset),
         (cli.caption_command, build.caption_dataset),
         (cli.build_command, build.build_dataset),
     ):
         library = inspect.signature(call).parameters
         for name, parameter in inspect.signature(command).parameters.items():
-            if name not in ("data", "json", "refresh", "endpoint"):  # --refresh comes before
+            if name not in apart:
                 assert parameter.default == library[name].default, name

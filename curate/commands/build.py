@@ -178,13 +178,18 @@ def caption_dataset(
     return CaptionSummary(len(counts), sum(counts), counts.count(0))
 
 
-def build_dataset(
+def build_dataset(  # noqa: PLR0913 every option of its steps
     dataset: Dataset,
     *,
     policy: str = "personal",
+    per_image: int = 4,
     size: int = 512,
     format: str = "jpg",
     background: str = "white",
+    shard_size: float = 256.0,
+    held_out: float = 0.0,
+    split: str = "train",
+    engine: Engine = LOCAL,
     progress: Progress = SILENT,
 ) -> BuildSummary:
     """Check, drop copies, check the copies, caption and pack; the command `curate build`.
@@ -194,9 +199,14 @@ def build_dataset(
     Args:
         dataset: the folder.
         policy: as in `check_dataset`.
+        per_image: as in `caption_dataset`.
         size: pixels of the shorter side, as in `pack`.
         format: of the packed images, as in `pack`.
         background: under transparent pixels, as in `pack`.
+        shard_size: as in `pack`.
+        held_out: as in `pack`.
+        split: as in `pack`.
+        engine: where images are decoded, texts cleaned and shards written.
         progress: is told which step is at work, and counts images.
 
     Raises:
@@ -208,7 +218,8 @@ def build_dataset(
     from curate.shards.pack import check_pack_settings, pack
 
     dataset.require_dataset()
-    check_pack_settings(size, format, background)  # before the steps that take time
+    # before the steps that take time
+    check_pack_settings(size, format, background, shard_size, held_out, split)
     progress.say(f"1 of 5: check by {read_policy(policy).path}")
     _require_allowed(dataset, check_dataset(dataset, policy=policy, progress=progress))
     progress.say("2 of 5: dedup")
@@ -219,9 +230,12 @@ def build_dataset(
     checked = check_copies(dataset, policy=policy, progress=progress)
     _require_allowed(dataset, checked)
     progress.say("4 of 5: caption")
-    captioned = caption_dataset(dataset)
+    captioned = caption_dataset(dataset, per_image=per_image, engine=engine)
     progress.say("5 of 5: pack")
-    packed = pack(dataset, size=size, format=format, background=background, progress=progress)
+    packed = pack(
+        dataset, size=size, format=format, background=background, shard_size=shard_size,
+        held_out=held_out, split=split, engine=engine, progress=progress,
+    )  # fmt: skip
     for note in packed.notes():
         progress.say(note)
     return BuildSummary(checked, deduplicated, captioned, packed)
