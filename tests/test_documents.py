@@ -41,7 +41,10 @@ MAINS = {"curate": curate.cli.main, "train": train.cli.main}
 DOCUMENTS = [
     ROOT / "README.md",
     *(ROOT / "docs" / f"{name}.md" for name in ("coverage", "sources", "rights")),
-    *(ROOT / "docs" / f"{name}.md" for name in ("opt-outs", "shards", "export", "formats")),
+    *(
+        ROOT / "docs" / f"{name}.md"
+        for name in ("opt-outs", "shards", "export", "publish", "formats")
+    ),
     *(ROOT / "docs" / f"{name}.md" for name in ("training", "library", "architecture")),
 ]
 LIBRARY = ROOT / "docs" / "library.md"
