@@ -64,13 +64,16 @@ def random_scores(
     linked: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None,
     progress: Progress = SILENT,
 ) -> NDArray[np.float32]:
-    """Scores of random pairs of images that nothing links, each laid as its hashes fit best."""
+    """Scores of random pairs of images that nothing links, each laid as its hashes fit best.
+
+    None where there are fewer than `FEWEST` pairs.
+    """
     heads = sketches.heads
     digests, order = np.unique(heads["digest"], return_index=True)
     order = order[heads["detail"][order] >= LEAST_DETAIL]
-    if len(order) < 2:
-        return np.empty(0, dtype=np.float32)
     total = len(order) * (len(order) - 1) // 2
+    if total < FEWEST:
+        return np.empty(0, dtype=np.float32)
     if total <= SAMPLE:
         i, j = np.triu_indices(len(order), 1)
     else:

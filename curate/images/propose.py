@@ -16,7 +16,7 @@ from curate.system.progress import SILENT, Progress
 
 MANY_IMAGES = 20_000  # from which on fewer tables are made
 TABLES, FEWER_TABLES = 8, 4
-MEETINGS = 4_000_000  # by chance, in a table, about: all pairs of a small set
+MEETINGS = 2_000_000  # by chance, in a table, about: all pairs of a small set
 LEAST_MEETINGS, MOST_MEETINGS = 32, 16_384  # of an image in a table, by chance
 WEAK_BITS = 4  # bits of a table's that may differ
 LEAST_DETAIL = 1.5  # levels of 255; what has less looks like everything
