@@ -6,6 +6,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from itertools import groupby, islice
 from pathlib import PurePosixPath
 from typing import Any
@@ -224,18 +225,23 @@ def folder_name_words(name: str) -> str:
 def clean_tags(tags: Iterable[str]) -> list[str]:
     """The tags that describe, cleaned, each once, in their order."""
     found: dict[str, str] = {}
-    for tag in tags:
-        words = _without_angle_brackets(plain_text(tag)).lstrip("#")
-        if _is_filler(words) or re.match(r"\w+:\w+=", words):  # the latter are machine tags
-            continue
-        words = _repeat_until_stable(
-            lambda words: _without_angle_brackets(_clean_title_once(words)).lstrip("#"), words
-        )
-        words = words.lower() if words[:1].islower() else words
-        worded = _is_readable(words) and re.search(r"[^\W\d_]", words)
-        if worded and len(words) <= LONGEST_TAG and not _is_filler(words):
-            found.setdefault(words.casefold(), words)
+    for words in filter(None, map(_clean_tag, tags)):
+        found.setdefault(words.casefold(), words)
     return list(found.values())
+
+
+@lru_cache(maxsize=1 << 16)  # most tags of a set are those of many images
+def _clean_tag(tag: str) -> str:
+    """A tag cleaned; "" where it describes nothing."""
+    words = _without_angle_brackets(plain_text(tag)).lstrip("#")
+    if _is_filler(words) or re.match(r"\w+:\w+=", words):  # the latter are machine tags
+        return ""
+    words = _repeat_until_stable(
+        lambda words: _without_angle_brackets(_clean_title_once(words)).lstrip("#"), words
+    )
+    words = words.lower() if words[:1].islower() else words
+    worded = _is_readable(words) and re.search(r"[^\W\d_]", words)
+    return words if worded and len(words) <= LONGEST_TAG and not _is_filler(words) else ""
 
 
 def _without_angle_brackets(text: str) -> str:
@@ -295,6 +301,8 @@ def _repeat_until_stable(function: Callable[[str], str], text: str) -> str:
 
 def _is_readable(text: str) -> bool:
     """Whether there are words in it, most of their letters Latin; a number counts as a word."""
+    if text.isascii():
+        return any(c.isalnum() for c in text)
     letters = [c for c in text if c.isalpha()]
     if not letters:
         return any(c.isdigit() for c in text)
