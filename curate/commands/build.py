@@ -9,7 +9,7 @@ from curate.captions.clean import FILLS as CAPTION_FILLS
 from curate.captions.clean import READS as CAPTION_READS
 from curate.captions.clean import caption
 from curate.commands.status import reason_counts, verdict_counts
-from curate.dataset.engine import LOCAL, Engine
+from curate.dataset.engine import LOCAL, Engine, require_shared
 from curate.dataset.folder import Dataset, Store, command_line
 from curate.dataset.sample import Sample, live_samples
 from curate.errors import InputError
@@ -220,6 +220,7 @@ def build_dataset(  # noqa: PLR0913 every option of its steps
     dataset.require_dataset()
     # before the steps that take time
     check_pack_settings(size, format, background, shard_size, held_out, split)
+    require_shared(engine, dataset.root)
     progress.say(f"1 of 5: check by {read_policy(policy).path}")
     _require_allowed(dataset, check_dataset(dataset, policy=policy, progress=progress))
     progress.say("2 of 5: dedup")
