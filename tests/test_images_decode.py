@@ -492,6 +492,14 @@ def test_our_profiles_are_what_littlecms_calls_srgb() -> None:
 # attacks
 
 
+def test_a_palette_that_is_missing_is_said_to_be() -> None:
+    data = encoded(photograph(1, (9, 9)).quantize(16))
+    at = data.index(b"PLTE") - 4
+    size = int.from_bytes(data[at : at + 4], "big")
+    with pytest.raises(UndecodableError, match="its palette is missing"):
+        decode_image(data[:at] + data[at + size + 12 :])
+
+
 def whole_files() -> list[bytes]:
     image = photograph(3, (48, 40))
     exif = Image.Exif()

@@ -71,6 +71,8 @@ def decode_image(data: bytes, *, at_least: int | None = None) -> "Image.Image":
         if factor > 1:
             image.draft(None, (max(image.width // factor, 1), max(image.height // factor, 1)))
         image.load()
+        if image.mode == "P" and image.palette is None:
+            raise UndecodableError("its palette is missing")
         if image.format == "PNG":
             image.info["cicp"] = read_cicp(data)
             _shorten_key(image, data)

@@ -25,6 +25,7 @@ PILLOW_ERRORS = (
     OSError,  # truncated data; UnidentifiedImageError
     SyntaxError,  # broken PNG
     *(ValueError, EOFError, ArithmeticError, LookupError, TypeError, AttributeError, RuntimeError),
+    AssertionError,  # what it takes for granted of its own, and broken files bring about
     *(struct.error, zlib.error),
 )
 _MAGIC = (

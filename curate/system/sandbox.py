@@ -86,8 +86,8 @@ def run_jobs(
     """Yield what `function(**job)` answers for each job, in the order of the jobs.
 
     A few jobs a worker are taken ahead of what is asked for, so `jobs` may be endless. One that
-    takes more than `SLOW_SECONDS` steps aside: it goes on at a low priority, and the next job gets
-    another worker. So many jobs as there are processes may be aside, and `ASIDE` at least.
+    takes more than `SLOW_SECONDS` steps aside: the next job gets another worker, and, where
+    answers are not ordered, it goes on at a low priority. So many jobs as there are processes may be aside, and `ASIDE` at least.
 
     Args:
         function: "package.module:name" of a function from keyword arguments (plain values)
@@ -120,7 +120,7 @@ def _run_jobs(
     over = threading.Event()
 
     def run_job(number: int, job: Job) -> tuple[int, Answer]:
-        with _lane(lanes, aside, idle) as (worker, step_aside):
+        with _lane(lanes, aside, idle, gives_way=not ordered) as (worker, step_aside):
             if over.is_set():
                 return number, WorkerFailure("not done")
             return number, worker.run_job(job, arguments[2], step_aside)
@@ -155,11 +155,14 @@ def _run_jobs(
 
 @contextmanager
 def _lane(
-    lanes: threading.Semaphore, aside: threading.Semaphore, idle: "queue.LifoQueue[_Worker]"
+    lanes: threading.Semaphore,
+    aside: threading.Semaphore,
+    idle: "queue.LifoQueue[_Worker]",
+    gives_way: bool,
 ) -> "Iterator[tuple[_Worker, Callable[[], None]]]":
     """A worker in one of the lanes, and what moves it aside, if there is room, for the next one.
 
-    Aside it gets the time that others leave, and its process is not used again.
+    Aside it may get the time that others leave only; its process is not used again.
     """
     held, lock, over = lanes, threading.Lock(), False
 
@@ -168,7 +171,8 @@ def _lane(
         with lock:
             if not over and aside.acquire(blocking=False):
                 held = aside
-                worker.give_way()
+                if gives_way:
+                    worker.give_way()
                 lanes.release()
 
     lanes.acquire()
