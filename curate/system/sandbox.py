@@ -86,8 +86,8 @@ def run_jobs(
     """Yield what `function(**job)` answers for each job, in the order of the jobs.
 
     A few jobs a worker are taken ahead of what is asked for, so `jobs` may be endless. One that
-    takes more than `SLOW_SECONDS` steps aside: the next job gets another worker, and, where
-    answers are not ordered, it goes on at a low priority. So many jobs as there are processes may be aside, and `ASIDE` at least.
+    takes more than `SLOW_SECONDS` steps aside, if no more than `processes`, or `ASIDE`, have done
+    so: the next job gets another worker, and, where answers are not ordered, goes first.
 
     Args:
         function: "package.module:name" of a function from keyword arguments (plain values)
