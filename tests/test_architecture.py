@@ -19,6 +19,7 @@ from PIL import Image
 
 from curate.dataset.folder import Store
 from curate.dataset.sample import Caption, Sample, Verdict
+from curate.dataset.sample_table import COLUMNS, to_rows, to_table
 
 ROOT = Path(__file__).parent.parent
 MODULE_LINES = 400
@@ -449,3 +450,34 @@ def test_a_step_takes_no_rows(store: tuple[Store, list[str]], name: str) -> None
     step = STEPS[name]
     given_store = {"store": store[0]} if "store" in step.__annotations__ else {}
     assert step([], **given_store) == []
+
+
+def columns_of(name: str) -> tuple[set[str], set[str]]:
+    """What a step reads and fills, as its module says."""
+    module = importlib.import_module(STEPS[name].__module__)
+    return {"key", "dropped", *module.READS, *module.FILLS}, set(module.FILLS)
+
+
+NAMING_STEPS = sorted(n for n, f in STEPS.items() if hasattr(sys.modules[f.__module__], "READS"))
+
+
+def test_the_steps_that_name_their_columns_are_found() -> None:
+    assert {"rights.check.check", "captions.clean.caption"} <= set(NAMING_STEPS)
+
+
+@pytest.mark.parametrize("name", NAMING_STEPS)
+@given(data=st.data())
+@examples(max_examples=20)
+def test_a_step_reads_and_fills_no_other_columns_than_it_names(
+    store: tuple[Store, list[str]], name: str, data: st.DataObject
+) -> None:
+    step, (kept, hashes) = STEPS[name], store
+    rows = data.draw(rows_of(hashes))
+    given_store = {"store": kept} if "store" in (step.__annotations__) else {}
+    columns, fills = columns_of(name)
+    few = step(to_rows(to_table(rows), columns), **given_store)
+    whole = step(rows, **given_store)
+    assert few == to_rows(to_table(whole), columns)
+    for before, after in zip(rows, whole, strict=True):
+        changed = {n for n in COLUMNS if getattr(before, n) != getattr(after, n)}
+        assert changed <= fills
