@@ -274,6 +274,7 @@ def caption_command(
 @app.command("build", kept="the steps that ended are kept")
 def build_command(  # noqa: PLR0913 every option of its steps
     policy: PolicyOption = "personal",
+    false_matches: Annotated[float, typer.Option(help=_FALSE_HELP)] = 1e-5,
     per_image: Annotated[int, option("Captions an image gets at most.")] = 4,
     size: Annotated[int, option("Shorter side at most, pixels.")] = 512,
     format: Annotated[str, option("Of packed images: jpg, png or webp.")] = "jpg",
@@ -291,7 +292,7 @@ def build_command(  # noqa: PLR0913 every option of its steps
 
     with terminal.TerminalProgress() as progress:
         done = build.build_dataset(
-            Dataset(data), policy=policy, per_image=per_image,
+            Dataset(data), policy=policy, false_matches=false_matches, per_image=per_image,
             size=size, format=format, background=background, shard_size=shard_size,
             held_out=held_out, split=split, engine=engine_of(engine, ray_address),
             progress=progress,

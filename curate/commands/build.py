@@ -9,7 +9,7 @@ from curate.captions.clean import FILLS as CAPTION_FILLS
 from curate.captions.clean import READS as CAPTION_READS
 from curate.captions.clean import caption
 from curate.commands.status import reason_counts, verdict_counts
-from curate.dataset.engine import LOCAL, Engine, require_shared
+from curate.dataset.engine import LOCAL, Engine, require_shared, run_jobs
 from curate.dataset.folder import Dataset, Store, command_line
 from curate.dataset.sample import Sample, live_samples
 from curate.errors import InputError
@@ -182,6 +182,7 @@ def build_dataset(  # noqa: PLR0913 every option of its steps
     dataset: Dataset,
     *,
     policy: str = "personal",
+    false_matches: float = 1e-5,
     per_image: int = 4,
     size: int = 512,
     format: str = "jpg",
@@ -194,11 +195,14 @@ def build_dataset(  # noqa: PLR0913 every option of its steps
 ) -> BuildSummary:
     """Check, drop copies, check the copies, caption and pack; the command `curate build`.
 
-    It ends after a check that allows nothing: no later step could change that.
+    It ends after a check that allows nothing: no later step could change that. An image is decoded
+    once for all steps (one that another looks like is looked at again), and not again where nothing
+    changed.
 
     Args:
         dataset: the folder.
         policy: as in `check_dataset`.
+        false_matches: as in `find_duplicates`.
         per_image: as in `caption_dataset`.
         size: pixels of the shorter side, as in `pack`.
         format: of the packed images, as in `pack`.
@@ -215,7 +219,7 @@ def build_dataset(  # noqa: PLR0913 every option of its steps
         UsageError: as each of the steps.
     """
     from curate.images.dedup import find_duplicates
-    from curate.shards.pack import check_pack_settings, pack
+    from curate.shards.pack import check_pack_settings, pack, renders_of
 
     dataset.require_dataset()
     # before the steps that take time
@@ -224,7 +228,11 @@ def build_dataset(  # noqa: PLR0913 every option of its steps
     progress.say(f"1 of 5: check by {read_policy(policy).path}")
     _require_allowed(dataset, check_dataset(dataset, policy=policy, progress=progress))
     progress.say("2 of 5: dedup")
-    deduplicated = find_duplicates(dataset, progress=progress)
+    renders = renders_of(dataset, size, format, background)
+    deduplicated = find_duplicates(
+        dataset, false_matches=false_matches, renders=renders,
+        run_jobs=partial(run_jobs, ordered=False, engine=engine), progress=progress,
+    )  # fmt: skip
     for note in deduplicated.notes():
         progress.say(note)
     progress.say("3 of 5: check of copies, the strictest of each group counts")
