@@ -228,11 +228,13 @@ def build_dataset(  # noqa: PLR0913 every option of its steps
     progress.say(f"1 of 5: check by {read_policy(policy).path}")
     _require_allowed(dataset, check_dataset(dataset, policy=policy, progress=progress))
     progress.say("2 of 5: dedup")
-    renders = renders_of(dataset, size, format, background)
     deduplicated = find_duplicates(
-        dataset, false_matches=false_matches, renders=renders,
-        run_jobs=partial(run_jobs, ordered=False, engine=engine), progress=progress,
-    )  # fmt: skip
+        dataset,
+        false_matches=false_matches,
+        renders=renders_of(dataset, size, format, background),
+        run_jobs=lambda name, jobs, **_: run_jobs(name, jobs, ordered=False, engine=engine),
+        progress=progress,
+    )
     for note in deduplicated.notes():
         progress.say(note)
     progress.say("3 of 5: check of copies, the strictest of each group counts")
