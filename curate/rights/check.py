@@ -3,10 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
+from operator import attrgetter
+from typing import Any
 
 from curate.dataset.evidence import StoredAnswer, read_answer
 from curate.dataset.folder import Store
 from curate.dataset.sample import Sample
+from curate.dataset.sample_table import row_type
 from curate.formats.copies import group_copies
 from curate.formats.verdicts import USES
 from curate.rights.copies import is_joined, join
@@ -28,6 +31,12 @@ FILLS = (
     *("license", "license_how", "embedded", "embedded_by", "signals", "ai_embedded"),
     *("train", "share_dataset", "share_model", "policy", "dropped"),
 )
+# what a verdict follows from, and what is decided
+DECIDING = (
+    *("source", "license_text", "license_url", "license_by", "restated", "gone", "opt_outs"),
+    *("signals", "ai_generated", "ai_embedded", "mature", "restrictions", "basis", "dropped"),
+)
+DECIDED = ("license", "license_how", "policy", *USES)
 
 
 def check(
@@ -86,11 +95,33 @@ def check_samples(
     if evidence:  # many rows name the documents of one host
         read = lru_cache(maxsize=512)(partial(read_answer, evidence))
         marked = [_gather(s, read, faults.get(s.key, {})) if s.key in due else s for s in marked]
+    decisions = _Decisions(policy)
     decided = [
-        decide(s, policy, sorted(set(faults.get(s.key, {}).values()))) if s.key in due else s
+        decisions.decide(s, sorted(set(faults.get(s.key, {}).values()))) if s.key in due else s
         for s in marked
     ]
     return join(decided, policy)
+
+
+class _Decisions:
+    """What a policy makes of rows; of those that say the same, once."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.known: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+        self.facts_of = attrgetter(*DECIDING)
+        self.row = row_type(frozenset({*DECIDING, *DECIDED}))  # no other field can have a say
+
+    def decide(self, sample: Sample, faults: Sequence[str]) -> Sample:
+        """As `decide.decide`."""
+        facts = self.facts_of(sample)
+        found = self.known.get(said := (facts, *faults))
+        if found is None:
+            made: Any = self.row
+            row = made(**dict(zip(DECIDING, facts, strict=True)), **dict.fromkeys(DECIDED))
+            decided = decide(row, self.policy, faults)
+            found = self.known[said] = {name: getattr(decided, name) for name in DECIDED}
+        return replace(sample, **found)
 
 
 def find_faults(evidence: Store, samples: Sequence[Sample]) -> dict[str, dict[str, str]]:
