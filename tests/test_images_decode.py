@@ -109,6 +109,13 @@ def test_pictures_are_upright_whatever_their_format_and_size(form: str, orientat
         assert np.abs(np.subtract(at, [(255, 0, 0), (0, 0, 255)])).max() <= 3
 
 
+@pytest.mark.parametrize("kind, value, turned", [(3, 6, True), (4, 6, False), (3, 9, False)])
+def test_only_a_short_of_1_to_8_is_an_orientation(kind: int, value: int, turned: bool) -> None:
+    exif = b"Exif\0\0II*\0" + struct.pack("<IHHHII", 8, 1, 0x0112, kind, 1, value) + bytes(4)
+    data = encoded(photograph(1, (40, 20)), "JPEG", exif=exif)
+    assert decode_image(data).size == read_size(data) == ((20, 40) if turned else (40, 20))
+
+
 def test_orientation_behind_the_pixels_of_a_png_counts() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
