@@ -93,7 +93,9 @@ def test_whole_shards_are_the_same_files_and_others_keep_theirs(tmp_path: Path) 
     pack(dataset, size=48, shard_size=0.03)
     again = published(dataset, folder)
     changed = [n for n, inode in inodes.items() if (folder / "data" / n).stat().st_ino != inode]
-    assert again.rewritten == 1 >= len(changed) and again.withheld == {"t-000": "no-address"}
+    assert again.rewritten == 1 >= len(changed) and again.withheld == {
+        "t-000": "share_dataset:hold:no-address"
+    }
 
 
 def test_a_version_says_what_became_of_the_data(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from curate.shards.plan import SHARE_ALIKE
 SHARING = "share_dataset"
 SHARING_ORDER = ("deny", "hold", "no-verdict", ALLOW)  # strictest first
 REMOVED = "removed"
+NOT_ADDRESSED = "no-address", "address-not-public"  # why an address that may be told is not
 # codes of a verdict on sharing that say no more than which licence it is
 _LICENCE_CODES = ("licence", "licence-sa", "licence-nc", "licence-nd", "copy-conflict")
 _ADDRESSES = ("image_url", "page_url", "author_url", "license_url")  # in a record or a credit
@@ -88,8 +89,8 @@ def _terms_of(row: Sample) -> str | None:
 
 def _why_not_addressed(row: Sample) -> str | None:
     if row.image_url is None:
-        return "no-address"
-    return None if is_public_address(row.image_url) else "address-not-public"
+        return NOT_ADDRESSED[0]
+    return None if is_public_address(row.image_url) else NOT_ADDRESSED[1]
 
 
 def share_alike(record: Mapping[str, Any]) -> bool:

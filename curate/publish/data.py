@@ -22,7 +22,14 @@ from curate.formats.shards import (
     shard_error,
     shard_name,
 )
-from curate.publish.choose import SHARING, Sharing, find_sharing, public_record, share_alike
+from curate.publish.choose import (
+    NOT_ADDRESSED,
+    SHARING,
+    Sharing,
+    find_sharing,
+    public_record,
+    share_alike,
+)
 from curate.publish.contents import DATA, Contents, PublishedShard
 from curate.publish.folder import PublishedFolder
 from curate.publish.leaks import find_leak
@@ -117,6 +124,8 @@ def _divide(
             found.setdefault(share_alike(record), {})[key] = public
         elif unnamed is None and why != PACKED:
             kept.addresses[key] = record["captions"][0]["text"]
+        elif unnamed in NOT_ADDRESSED and why != PACKED:
+            kept.withheld[key] = f"{why}:{unnamed}"
         else:
             kept.withheld[key] = PACKED if why == PACKED else unnamed or why
     return found, whole and [len(records) for records in found.values()] == [shard.samples]
