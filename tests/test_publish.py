@@ -101,7 +101,11 @@ def test_whole_shards_are_the_same_files_and_others_keep_theirs(tmp_path: Path) 
 def test_a_version_says_what_became_of_the_data(tmp_path: Path) -> None:
     dataset, folder = packed(shareable(tmp_path / "data", 3)), tmp_path / "out"
     assert published(dataset, folder).version == "1.0.0"
+    kept = {
+        p: p.stat().st_ino for p in (folder / "metadata.parquet", folder / "LICENSES/README.md")
+    }
     assert published(dataset, folder, name="Snow").version == "1.0.1"
+    assert {p: p.stat().st_ino for p in kept} == kept, "what did not change is the same file"
     assert published(dataset, folder, name="Snow").version == "1.0.1"
     packed(dataset, {"license": "CC-BY-SA-4.0"})  # taken out of one tar
     assert published(dataset, folder, name="Snow").version == "2.0.0"

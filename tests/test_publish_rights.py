@@ -252,6 +252,16 @@ def test_what_only_its_owner_knows_stays_at_home(
     assert not check_published(tmp_path / "out", dataset).found
 
 
+def test_a_shard_of_which_all_may_leave_is_written_anew_for_one_private_word(
+    tmp_path: Path,
+) -> None:
+    dataset = packed(shareable(tmp_path / "data", 3), {}, {"train": BASIS})
+    assert "CANARY" in all_text(dataset.shards)
+    done = published(dataset, tmp_path / "out")
+    assert (done.images, done.rewritten) == ({"train": 3}, 1)
+    assert "CANARY" not in all_text(tmp_path / "out")
+
+
 def test_a_verdict_that_became_more_lenient_is_published_once_it_is_packed(tmp_path: Path) -> None:
     dataset = packed(shareable(tmp_path / "data", 2), {"share_dataset": NC})
     change_rows(dataset, {"share_dataset": ALLOW})
