@@ -21,7 +21,8 @@ LEAST_MEETINGS, MOST_MEETINGS = 32, 16_384  # of an image in a table, by chance
 WEAK_BITS = 4  # bits of a table's that may differ
 LEAST_DETAIL = 1.5  # levels of 255; what has less looks like everything
 MOST_IN_BUCKET = 1024  # entries of one key; what is beyond is left out, and counted
-KEY_BITS = 25  # of a table that is held at a time
+MOST_BUCKET_BITS = 26  # of the buckets of a table
+_HALF = np.uint64(32)
 MOST_DISTANCE = 40  # of hashes, their strong bits counted more often
 _STRONGEST = (48, 32, 16)  # how many bits count twice, four times, eight times
 _Numbers = NDArray[np.int64]
@@ -96,16 +97,21 @@ class _Index:
         width = min(int(np.ceil(np.log2(max(meetings, 2)))) + WEAK_BITS, len(usable))
         bits = np.random.default_rng(table).permutation(usable)[:width]
         mask = np.bitwise_or.reduce(np.uint64(1) << bits.astype(np.uint64))
-        seen = _Seen(mask, min(width + 1, KEY_BITS), max(width + 1 - KEY_BITS, 0))
         flips = [self._flips(strength, bits) for strength in self.strength]
-        for part in range(1 << seen.slice_bits):
-            entries, starts = self._sorted_entries(seen, part, flips)
-            for first in range(0, self.count, 4096):
-                views = self.views[first : first + 4096].ravel()
-                here, keys = seen.keys(views, part)
-                many = starts[keys + 1] - starts[keys]
-                here, keys, many = (v[many > 0] for v in (here, keys, many))
-                yield from self._join(here + first * len(VIEWS), entries, starts[keys], many)
+        entries = self._entries(mask, flips)
+        keys = entries >> _HALF
+        buckets = min(max(len(entries).bit_length(), 1), MOST_BUCKET_BITS)
+        down_to = np.uint64(32 - buckets)
+        counts = np.bincount((keys >> down_to).astype(np.int64), minlength=1 << buckets)
+        starts = np.zeros(len(counts) + 1, dtype=np.int32)
+        np.cumsum(counts, out=starts[1:])
+        for first in range(0, self.count, 4096):
+            wanted = _mixed(self.views[first : first + 4096].ravel(), mask)
+            bucket = (wanted >> down_to).astype(np.int64)
+            many = starts[bucket + 1] - starts[bucket]
+            here = np.flatnonzero(many)
+            begin, many = starts[bucket[here]], many[here]
+            yield from self._join(entries, wanted, here, begin, many, first * len(VIEWS))
 
     def _flips(self, strength: NDArray[np.uint8], bits: NDArray[np.intp]) -> NDArray[np.uint64]:
         """For each image the ways to change its weakest bits among `bits`."""
@@ -116,36 +122,42 @@ class _Index:
             flips = np.concatenate([flips, flips ^ weak[:, n, None]], axis=1)
         return flips
 
-    def _sorted_entries(
-        self, seen: "_Seen", part: int, flips: list[NDArray[np.uint64]]
-    ) -> tuple[_Numbers, _Numbers]:
-        """Whole hashes by key (image * SYMMETRIES + symmetry), and where each key's begin."""
+    def _entries(self, mask: np.uint64, flips: list[NDArray[np.uint64]]) -> NDArray[np.uint64]:
+        """Whole hashes, sorted: 32 bits of key, and below image * SYMMETRIES + symmetry."""
         found = []
-        low = np.uint64(32)
         for symmetry in range(SYMMETRIES):
-            hashes = self.wholes[:, symmetry, None] ^ flips[symmetry & 1]
-            here, keys = seen.keys(hashes.ravel(), part)
-            names = here // hashes.shape[1] * SYMMETRIES + symmetry
-            found.append((keys.astype(np.uint64) << low) | names.astype(np.uint64))
-        entries = np.concatenate(found)
+            keys = _mixed(self.wholes[:, symmetry, None] ^ flips[symmetry & 1], mask)
+            names = np.arange(self.count, dtype=np.uint64) * np.uint64(SYMMETRIES)
+            names += np.uint64(symmetry)
+            found.append((keys << _HALF | names[:, None]).ravel())
+        entries: NDArray[np.uint64] = np.concatenate(found)
         entries.sort()
-        counts = np.bincount((entries >> low).astype(np.int64), minlength=1 << seen.key_bits)
-        starts = np.zeros(len(counts) + 1, dtype=np.int64)
-        np.cumsum(counts, out=starts[1:])
-        return (entries & np.uint64((1 << 32) - 1)).astype(np.int64), starts
+        return entries
 
     def _join(
-        self, views: _Numbers, entries: _Numbers, starts: _Numbers, many: _Numbers
+        self,
+        entries: NDArray[np.uint64],
+        wanted: NDArray[np.uint64],
+        here: _Numbers,
+        begin: NDArray[np.int32],
+        many: NDArray[np.int32],
+        offset: int,
     ) -> Iterator[_Numbers]:
-        """Each view with the `many` entries from `starts` on, as far as they are near."""
+        """The views `here` (of those from `offset` on) with the `many` entries from `begin` on.
+
+        As far as their keys are those wanted, and they are near.
+        """
         capped = np.minimum(many, MOST_IN_BUCKET)
         self.left_out += int((many - capped).sum())
-        ends = np.cumsum(capped)
-        for first, last in _chunks(ends, 1 << 20):
+        for first, last in _chunks(np.cumsum(capped, dtype=np.int64), 1 << 20):
             count = capped[first:last]
-            offset = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
-            met = entries[np.repeat(starts[first:last], count) + offset]
-            yield self._near(met, np.repeat(views[first:last], count))
+            ends = np.cumsum(count)
+            at = np.arange(int(ends[-1])) + np.repeat(begin[first:last] - ends + count, count)
+            view = np.repeat(here[first:last], count)
+            entry = entries[at]
+            met = entry >> _HALF == wanted[view]
+            names = (entry[met] & np.uint64((1 << 32) - 1)).astype(np.int64)
+            yield self._near(names, view[met] + offset)
 
     def _near(self, entries: _Numbers, views: _Numbers) -> _Numbers:
         """Of entries that met, those that are near: (pair, distance and how)."""
@@ -179,22 +191,9 @@ class _Index:
         )
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """What a table sees of a hash: some bits, as a key; of many keys a slice at a time."""
-
-    mask: np.uint64
-    key_bits: int
-    slice_bits: int
-
-    def keys(self, hashes: NDArray[np.uint64], part: int) -> tuple[_Numbers, _Numbers]:
-        """Which of the hashes are in a slice, and their keys there."""
-        mixed = (hashes & self.mask) * np.uint64(0x9E3779B97F4A7C15)  # Fibonacci hashing
-        keys = (mixed >> np.uint64(64 - self.key_bits - self.slice_bits)).astype(np.int64)
-        if not self.slice_bits:
-            return np.arange(len(keys)), keys
-        here = np.flatnonzero(keys >> self.key_bits == part)
-        return here, keys[here] & ((1 << self.key_bits) - 1)
+def _mixed(hashes: NDArray[np.uint64], mask: np.uint64) -> NDArray[np.uint64]:
+    """What a mask shows of hashes, as numbers of 32 bits (Fibonacci hashing)."""
+    return (hashes & mask) * np.uint64(0x9E3779B97F4A7C15) >> _HALF
 
 
 def _strongest(strength: NDArray[np.uint8]) -> NDArray[np.uint64]:
