@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from curate.cli_engine import EngineOption, RayAddressOption, engine_of
+from curate.cli_engine import EngineOption, RayAddressOption, engine_of, jobs_of
 from curate.cli_export import export_command
 from curate.cli_fetch import (
     DataOption,
@@ -142,6 +142,8 @@ def vocab_gaps_command(  # noqa: PLR0913 one a documented option
 def dedup_command(
     false_matches: Annotated[float, typer.Option(help=_FALSE_HELP)] = 1e-5,
     report: Annotated[Path | None, option("Write a page of all groups for a browser.")] = None,
+    engine: EngineOption = "local",
+    ray_address: RayAddressOption = None,
     data: DataOption = DEFAULT_FOLDER,
     json: JsonOption = False,
 ) -> None:
@@ -149,7 +151,10 @@ def dedup_command(
     from curate.images.dedup import find_duplicates
 
     with terminal.TerminalProgress() as progress:
-        done = find_duplicates(Dataset(data), false_matches=false_matches, progress=progress)
+        jobs = jobs_of(engine_of(engine, ray_address), Dataset(data))
+        done = find_duplicates(
+            Dataset(data), false_matches=false_matches, run_jobs=jobs, progress=progress
+        )
         if report:
             from curate.images.groups_page import write_groups_page
 

@@ -1,9 +1,12 @@
 """The options that say where the work on images runs."""
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any, Literal
 
 from curate.cli_fetch import option
-from curate.dataset.engine import Engine
+from curate.dataset.engine import Engine, require_shared, run_jobs
+from curate.dataset.folder import Dataset
 from curate.errors import UsageError
 
 EngineName = Literal["local", "ray"]
@@ -26,3 +29,10 @@ def engine_of(name: EngineName, address: str | None) -> Engine:
     if address is not None and name != "ray":
         raise UsageError("--ray-address", "says where Ray is", fix="--engine ray beside it")
     return Engine(name, address)
+
+
+def jobs_of(engine: Engine, dataset: Dataset) -> Callable[..., Any]:
+    """What runs jobs there, once every machine was seen to see the dataset."""
+    dataset.require_dataset()
+    require_shared(engine, dataset.root)
+    return partial(run_jobs, engine=engine)

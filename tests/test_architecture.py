@@ -351,7 +351,7 @@ def steps() -> dict[str, Callable[..., list[Sample]]]:
                 continue
             first = next(iter(node.args.args), None)
             returns = node.returns and ast.unparse(node.returns).strip("'\"")
-            if first and first.arg == "rows" and returns in ("list[Sample]", "daft.DataFrame"):
+            if first and first.arg == "rows" and returns == "list[Sample]":
                 function = getattr(importlib.import_module(name), node.name)
                 found[f"{name.removeprefix('curate.')}.{node.name}"] = function
     return found

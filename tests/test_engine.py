@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,14 +17,16 @@ import pytest
 from rows import row
 
 from curate.captions.clean import caption
+from curate.commands.build import build_dataset
 from curate.dataset import cluster as cluster_module
 from curate.dataset import engine
 from curate.dataset.engine import LOCAL, Engine, run_jobs
+from curate.dataset.folder import Dataset
 from curate.dataset.sample import Verdict
 from curate.errors import InputError, UsageError
 from curate.shards.pack import pack
 from curate.system.sandbox import WorkerFailure
-from tests.packable import dataset_of
+from tests.packable import dataset_of, fetch_pictures
 
 HERE = Path(__file__).parent
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray")
@@ -217,3 +220,19 @@ def test_shards_are_the_same_bytes_from_a_cluster(cluster: Engine, tmp_path: Pat
         pack(dataset, size=32, shard_size=0.01, engine=where)
         made.append({p.name: p.read_bytes() for p in dataset.shards.iterdir() if p.is_file()})
     assert made[0] == made[1] and len(made[0]) > 2
+
+
+@needs_ray
+@quiet
+def test_a_build_on_a_cluster_ends_in_the_same_bytes(
+    cluster: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch_pictures(tmp_path, monkeypatch)
+    shutil.copytree(tmp_path / "data", tmp_path / "there")
+    made = []
+    for name, where in (("data", LOCAL), ("there", cluster)):
+        dataset = Dataset(tmp_path / name)
+        built = build_dataset(dataset, size=32, engine=where)
+        files = [dataset.manifest, *sorted(dataset.shards.iterdir())]
+        made.append((built.as_rows()[:-1], {p.name: p.read_bytes() for p in files}))
+    assert made[0] == made[1] and built.pack.samples == 2

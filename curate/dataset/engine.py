@@ -1,11 +1,10 @@
 """Where jobs and tables run: in processes of this machine, or on a Ray cluster."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast, overload
+from typing import Any, Literal, overload
 
-from curate.dataset.sample import Sample
 from curate.system import sandbox
 from curate.system.sandbox import Answer, Job
 
@@ -99,21 +98,3 @@ def require_shared(engine: Engine, folder: Path) -> None:
         from curate.dataset import cluster
 
         cluster.require_shared(engine.ray_address, folder)
-
-
-Rows = TypeVar("Rows")
-
-
-def to_data_frame(samples: Iterable[Sample]) -> Any:
-    """The samples."""
-    return list(samples)
-
-
-def to_samples(rows: Any) -> list[Sample]:
-    """The samples."""
-    return list(rows)
-
-
-def apply_to_all_rows(rows: Rows, function: Callable[[list[Sample]], list[Sample]]) -> Rows:
-    """Apply `function` to all rows."""
-    return cast(Rows, function(list(cast(Any, rows))))

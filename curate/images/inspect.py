@@ -8,11 +8,10 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.dataset import engine
 from curate.dataset.folder import Store
 from curate.dataset.sample import (
     DUPLICATE,
@@ -31,7 +30,6 @@ from curate.system import sandbox
 from curate.system.progress import SILENT, Progress, track
 
 if TYPE_CHECKING:
-    import daft
     import numpy as np
     from numpy.typing import NDArray
     from PIL import Image
@@ -256,9 +254,7 @@ def border_share(sketch: bytes) -> float:
     return float(round(1 - (right - left) * (bottom - top), 4))
 
 
-def measure(
-    rows: "daft.DataFrame", *, store: Store, progress: Progress = SILENT
-) -> "daft.DataFrame":
+def measure(rows: Sequence[Sample], *, store: Store, progress: Progress = SILENT) -> list[Sample]:
     """Fill in size, pixel hash, perceptual hashes and sharpness of every image not yet measured.
 
     An image that cannot be decoded is dropped as `unreadable:WHY`; those are tried again each
@@ -267,7 +263,7 @@ def measure(
     Raises:
         InputError: a stored file is missing or has changed.
     """
-    return engine.apply_to_all_rows(rows, partial(measure_samples, store, progress))
+    return measure_samples(store, progress, rows)
 
 
 def measure_samples(store: Store, progress: Progress, samples: Sequence[Sample]) -> list[Sample]:
