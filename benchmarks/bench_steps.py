@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 
 from curate.captions import clean
@@ -107,9 +108,9 @@ def answer_of(url: str) -> dict[str, object]:
 def drawn_rows(count: int, sites: Sequence[str]) -> Iterator[Sample]:
     draw = random.Random(1)
     words = ["".join(draw.choices(SYLLABLES, k=draw.randrange(2, 4))) for _ in range(20_000)]
-    weights = [1 / (rank + 5) for rank in range(len(words))]
+    weights = list(accumulate(1 / (rank + 5) for rank in range(len(words))))
     for n in range(count):
-        said = draw.choices(words, weights, k=12)
+        said = draw.choices(words, cum_weights=weights, k=12)
         sha256 = hashlib.sha256(b"%d" % n).hexdigest()
         yield Sample(
             key=f"openverse-{n:09}",
