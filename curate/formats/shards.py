@@ -22,6 +22,7 @@ import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypedDict
 
@@ -354,12 +355,14 @@ def read_tar(stream: IO[bytes], format: str) -> Iterator[StoredSample]:
         ValueError, LookupError, tarfile.TarError: it does not hold three members of each.
     """
     with tarfile.open(fileobj=stream, mode="r:") as tar:
-        for three in zip(*[iter(tar)] * 3, strict=True):
-            members = {m.name: m for m in three}
-            key = three[0].name.partition(".")[0]
+        every = iter(tar)
+        for first in every:
+            members = {m.name: m for m in (first, *islice(every, 2))}
+            key = first.name.partition(".")[0]
             names = member_names(key, format)
-            if names[-1] not in members:
-                raise ValueError(f"no {names[-1]} beside {three[0].name}")
+            for name in reversed(names):
+                if name not in members:
+                    raise ValueError(f"no {name} beside {first.name}")
             image, record, caption = (_read_member(tar, members[name]) for name in names)
             yield StoredSample(key, image, record, caption, members[names[0]].offset_data)
 
