@@ -35,6 +35,7 @@ from curate.images.sketch import SketchStore, sketch_image
 from curate.images.sniff import MAX_PIXELS
 from curate.system import sandbox
 from curate.system.progress import SILENT
+from tests.hostile_images import flat_jpeg
 from tests.pictures import encoded, photograph
 
 KINDS = ["noise", "disc", "flat"]
@@ -495,6 +496,16 @@ def test_a_rendering_is_made_from_the_same_decode(tmp_path: Path) -> None:
     renders.clear()
     assert inspected(store, found[:4], again, renders) == found[:4]
     assert again.asked == [], "a rendering that is missing is made when it is asked for"
+
+
+def test_a_jpeg_too_large_to_be_decoded_whole_is_inspected_and_rendered(tmp_path: Path) -> None:
+    store, settings = Store(tmp_path), {"size": 5000, "format": "jpg", "background": "white"}
+    renders = Renders(tmp_path / "renders", settings)
+    (found,) = inspected(store, [row(store, "t-1", flat_jpeg(8000, 7000))], renders=renders)
+    assert (found.width, found.height, found.flat, found.dropped) == (8000, 7000, True, None)
+    facts, _ = renders.get(str(found.sha256)) or ({}, b"")
+    assert (facts["original_width"], facts["width"], facts["height"]) == (8000, 4000, 3500)
+    assert "resized" in facts["modified"]
 
 
 def test_a_missing_file_stops_the_run_with_a_sentence(tmp_path: Path) -> None:

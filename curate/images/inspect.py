@@ -1,7 +1,7 @@
 """Decode each image once: what is measured of it, its sketch, and how it is to be packed.
 
-Everything is measured from small pixels. The rendering that
-`curate pack` will ask for is made from the same decode.
+Everything is measured from small pixels. The rendering that `curate pack` will ask for is made from
+the same decode.
 """
 
 import json
@@ -17,17 +17,16 @@ from curate.dataset.sample import (
     DUPLICATE,
     Sample,
     drop_samples,
-    live_samples,
     reinstate_samples,
 )
 from curate.errors import disk_errors
-from curate.images.decode import decode_image, flatten, pixel_sha256, read_quality, read_size
+from curate.images.decode import decode_image, flatten, read_quality, read_size
 from curate.images.render import pixels_needed, render_image, scale_to_small
 from curate.images.renders import Renders
 from curate.images.sketch import SKETCH_BYTES, Sketches, SketchStore, sketch_image
 from curate.images.sniff import sniff_format
 from curate.system import sandbox
-from curate.system.progress import SILENT, Progress, track
+from curate.system.progress import Progress, track
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +43,6 @@ FACTS = (  # fields of a row that an inspection fills in
 )
 BATCH = 512  # images; what is made of so many is written at a time
 KEPT_FACTS = "facts.jsonl"  # beside the sketches: facts that are in no manifest yet
-THUMBNAIL_SIDE = 16  # pixels, side of a thumbnail
 
 RunJobs = Callable[..., Iterator[tuple[int, sandbox.Answer]]]  # as `sandbox.run_jobs`
 
@@ -254,71 +252,6 @@ def border_share(sketch: bytes) -> float:
     return float(round(1 - (right - left) * (bottom - top), 4))
 
 
-def measure(rows: Sequence[Sample], *, store: Store, progress: Progress = SILENT) -> list[Sample]:
-    """Fill in size, pixel hash, perceptual hashes and sharpness of every image not yet measured.
-
-    An image that cannot be decoded is dropped as `unreadable:WHY`; those are tried again each
-    time, all others are decoded once. Equal bytes are decoded once.
-
-    Raises:
-        InputError: a stored file is missing or has changed.
-    """
-    return measure_samples(store, progress, rows)
-
-
-def measure_samples(store: Store, progress: Progress, samples: Sequence[Sample]) -> list[Sample]:
-    """The samples measured; see `measure`."""
-    fresh = reinstate_samples(samples, UNREADABLE)
-    samples = [new if new.sha256 else old for old, new in zip(samples, fresh, strict=True)]
-    live = live_samples(samples)
-    todo = {s.key: s.sha256 for s in live if s.sha256 and s.pixel_sha256 is None}
-    hashes = sorted(set(todo.values()))
-    jobs = [{"root": str(store.root), "sha256": h} for h in hashes]
-    answers = sandbox.run_jobs(f"{__name__}:_measure_job", jobs)
-    shown = track(answers, len(hashes), "images measured", progress)
-    found = dict(zip(hashes, shown, strict=True))
-    filled, reasons = [], {}
-    for sample in samples:
-        answer = found[todo[sample.key]] if sample.key in todo else ({}, b"")
-        if isinstance(answer, sandbox.WorkerFailure):
-            reasons[sample.key] = f"{UNREADABLE}:{answer.reason}"
-            filled.append(sample)
-        else:
-            filled.append(replace(sample, **answer[0]))
-    return drop_samples(filled, reasons)
-
-
-def _measure_job(root: str, sha256: str) -> sandbox.JobResult:
-    return pixel_facts(decode_image(Store(Path(root)).get(sha256))), b""
-
-
-def pixel_facts(image: "Image.Image") -> dict[str, Any]:
-    """What `Sample` keeps of the pixels, by field name; hashes are of the image on white."""
-    luma = flatten(image, "white").convert("L")
-    phash, mirror_phash = phashes(luma)
-    return {
-        "width": image.width,
-        "height": image.height,
-        "pixel_sha256": pixel_sha256(image),
-        "phash": phash,
-        "mirror_phash": mirror_phash,
-        "sharpness": sharpness(luma),
-    }
-
-
-def phashes(luma: "Image.Image") -> tuple[str, str]:
-    """The perceptual hash of a luma image and of its mirror image, 16 hexadecimal digits each.
-
-    `imagehash.phash` defines the hash. It scales an image to 32 x 32 before anything else, so
-    here that is done once; mirroring turns the sign of the odd horizontal DCT terms.
-    """
-    import imagehash
-    from PIL import Image, ImageOps
-
-    small = luma.resize((HASH_SIDE, HASH_SIDE), Image.Resampling.LANCZOS)
-    return str(imagehash.phash(small)), str(imagehash.phash(ImageOps.mirror(small)))
-
-
 def sharpness(luma: "Image.Image") -> float:
     """Variance of the Laplacian (4 neighbours) of 8-bit luminance; 0 below 3 x 3 pixels.
 
@@ -339,38 +272,3 @@ def sharpness(luma: "Image.Image") -> float:
         total += int(laplacian.sum(dtype=np.int64))
         squares += int((laplacian * laplacian).sum(dtype=np.int64))
     return squares / count - (total / count) ** 2
-
-
-def stored_thumbnails(store: Store, samples: Iterable[Sample]) -> "Mapping[str, NDArray[np.int16]]":
-    """Key -> thumbnail of each sample that can be decoded: see `comparison_thumbnail`."""
-    import numpy as np
-
-    asked = [s for s in samples if s.sha256]
-    jobs = [{"root": str(store.root), "sha256": s.sha256} for s in asked]
-    answers = sandbox.run_jobs(f"{__name__}:_comparison_job", jobs)
-    found: dict[str, NDArray[np.int16]] = {}
-    for sample, answer in zip(asked, answers, strict=True):
-        if not isinstance(answer, sandbox.WorkerFailure):
-            values = np.frombuffer(answer[1], dtype=np.uint8).astype(np.int16)
-            found[sample.key] = values.reshape(THUMBNAIL_SIDE, THUMBNAIL_SIDE, 4)
-    return found
-
-
-def _comparison_job(root: str, sha256: str) -> sandbox.JobResult:
-    image = decode_image(Store(Path(root)).get(sha256))
-    return {}, comparison_thumbnail(image).tobytes()
-
-
-def comparison_thumbnail(image: "Image.Image") -> "NDArray[np.uint8]":
-    """16 x 16 pixels of red, green, blue on white, and alpha; each the mean of its surroundings."""
-    import numpy as np
-    from PIL import Image
-
-    side = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
-    if image.mode == "RGB":
-        rgb = np.asarray(image.resize(side, Image.Resampling.BILINEAR))
-        return np.dstack([rgb, np.full(side, 255, dtype=np.uint8)])
-    premultiplied = image.convert("RGBA").convert("RGBa")
-    small = np.asarray(premultiplied.resize(side, Image.Resampling.BILINEAR)).astype(np.int16)
-    on_white = (small[..., :3] + 255 - small[..., 3:]).clip(0, 255)
-    return np.dstack([on_white, small[..., 3:]]).astype(np.uint8)

@@ -75,10 +75,10 @@ def render_image(
 def scale_down(image: "Image.Image", size: int, original: tuple[int, int]) -> "Image.Image":
     """`image` with a shorter side of `size` pixels (Lanczos), in the proportions of `original`.
 
-    It stays as it is where `original` is not larger than that.
+    It stays as it is where it is not larger than that; a huge JPEG is decoded smaller than it is.
     """
     shorter = min(original)
-    if shorter <= size:
+    if min(image.size) <= size:
         return image
     width, height = (max(1, round(side * size / shorter)) for side in original)
     return resize(image, (width, height))

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from curate.system.files import write_bytes
+from curate.errors import disk_errors
 
 VERSION = 1  # of what `render_image` makes of the same image and settings
 _DIGEST = hashlib.sha256().digest_size  # bytes
@@ -45,8 +45,10 @@ class Renders:
             InputError: the disk is full, read-only or not ours.
         """
         rest = json.dumps(facts, sort_keys=True).encode() + b"\n" + data
-        content = hashlib.sha256(rest).digest() + rest
-        write_bytes(self.path_of(sha256), content, sync=False)
+        path = self.path_of(sha256)
+        with disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(hashlib.sha256(rest).digest() + rest)  # torn, it is no rendering
 
     def get(self, sha256: str) -> tuple[dict[str, Any], bytes] | None:
         """What was put for the image with these bytes; None if it is not there, or torn."""

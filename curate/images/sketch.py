@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,8 +136,9 @@ def _plain_lines(lines: NDArray[np.uint8]) -> int:
     """How many lines from the first on are plain and of one colour."""
     few = lines.shape[1] * 2 // 100  # pixels of a line that may be of any colour
     first = None
-    for start in range(0, len(lines), 8):
-        some = np.sort(lines[start : start + 8], axis=1).astype(np.int16)
+    starts: list[int] = [0, *range(1, len(lines), 8)]  # most images have no border: one line tells
+    for start, end in pairwise([*starts, len(lines)]):
+        some = np.sort(lines[start:end], axis=1).astype(np.int16)
         middle = some[:, some.shape[1] // 2]
         first = middle[0] if first is None else first
         spread = some[:, -1 - few] - some[:, few]
