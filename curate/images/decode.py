@@ -197,7 +197,7 @@ def read_orientation(image: "Image.Image") -> int | None:
     """Where the first row and column of an open image belong, as EXIF says: 1 to 8, or None.
 
     Only the tag 0x0112 of the first directory is read (EXIF 2.32, 4.6.2 and 4.6.4): Pillow would
-    read whatever the others point at, which a hostile file makes gigabytes.
+    read whatever the others point at, of which a hostile file makes much.
     """
     with suppress(*DECODING_ERRORS):  # EXIF cannot be read; the pixels can
         if image.format == "PNG" and "exif" not in image.info:

@@ -95,7 +95,7 @@ def _openers() -> "dict[str, type[ImageFile.ImageFile]]":
 
     class Jpeg(JpegImagePlugin.JpegImageFile):
         def _read_dpi_from_exif(self) -> None:
-            """Every tag would be read for the sake of one; a few hundred KB make gigabytes."""
+            """Every tag would be read, of which we have no use and a hostile file makes much."""
 
     return {"JPEG": Jpeg, "PNG": PngImagePlugin.PngImageFile, "WEBP": WebPImagePlugin.WebPImageFile}
 
