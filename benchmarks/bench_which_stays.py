@@ -1,6 +1,6 @@
 """Which copy stays? Groups of an original and what is made of it: how often the original does.
 
-    python benchmarks/bench_which_stays.py FOLDER [--groups 100] [--pairs]
+    python benchmarks/bench_which_stays.py FOLDER [--groups 100] [--seed 1] [--pairs]
 
 Of each image of the folder copies are made as people make them; all lie in one dataset under
 keys that say nothing, and `curate dedup` decides. An image that is only grouped with its original
@@ -74,10 +74,11 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("folder", type=Path)
     options.add_argument("--groups", type=int, default=100)
+    options.add_argument("--seed", type=int, default=1, help="which images are taken")
     options.add_argument("--pairs", action="store_true")
     given = options.parse_args()
     files = [p for p in sorted(given.folder.rglob("*")) if p.suffix.lower() in (".jpg", ".png")]
-    files = random.Random(1).sample(files, min(given.groups, len(files)))
+    files = random.Random(given.seed).sample(files, min(given.groups, len(files)))
     started = time.process_time()
     for names in [[n] for n in CHANGES] if given.pairs else [list(CHANGES)]:
         with tempfile.TemporaryDirectory() as folder:

@@ -27,6 +27,7 @@ TRIED = 3  # ways of making the other that come nearest before they are saved as
 MOST_ROUNDS = 3  # in which each file is held against the best so far
 FLOOR = 0.2  # levels, below which a remainder is rounding
 
+PERFECT = 0.06  # levels: what is left where the very same program saved it
 EXACT = 0.4  # levels: what is left where a JPEG was saved from the other
 CLEARLY = 1.5  # times smaller
 ENLARGED = 0.45  # octaves by which the smaller must explain worse than it is explained
@@ -51,7 +52,9 @@ class Candidate:
     luma: "Image.Image"  # mode "L"
     inside: tuple[int, int]  # pixels, width and height of what a plain border leaves
     resolved: float  # share of its side that is detail, 0 to 1
-    tables: list[int] | None = None  # the quantisation table of luma of a JPEG, in rows
+    rgb: "Image.Image | None" = None  # the same in colour, where it may have been saved as a JPEG
+    tables: list[list[int]] | None = None  # quantisation tables of a JPEG, in rows, of luma first
+    sampling: int = 0  # of the colours of a JPEG, as Pillow numbers it
     quality: int | None = None  # of a JPEG, 1 to 100
     lossy: bool = False  # a WebP with loss
 
@@ -142,13 +145,16 @@ def _of_one_size(one: Candidate, other: Candidate) -> Verdict:
     a, b = one.luma.crop(box), other.luma.crop(box)
     if a.tobytes() == b.tobytes():
         return Verdict(None, "equal", True)
-    forth, back = _remade(a, b, other), _remade(b, a, one)
+    forth = min(_remade(a, b, other), _resaved(one, other, box), key=_by_left)
+    back = min(_remade(b, a, one), _resaved(other, one, box), key=_by_left)
     least, most = sorted((forth.left, back.left))
+    if least < PERFECT and most > CLEARLY * least + PERFECT / 2:
+        return Verdict(forth.left < back.left, _saved(other, one, forth.left < back.left), True)
     if least < EXACT and most + FLOOR > CLEARLY * (least + FLOOR):
         return Verdict(forth.left < back.left, _saved(other, one, forth.left < back.left), True)
-    if most < EXACT and one.tables and other.tables and sum(one.tables) != sum(other.tables):
+    if most < EXACT and one.tables and other.tables and _coarseness(one) != _coarseness(other):
         # a finer one of the two is saved from a coarser one: nothing else keeps to its steps
-        first = sum(one.tables) > sum(other.tables)
+        first = _coarseness(one) > _coarseness(other)
         return Verdict(first, _saved(other, one, first), True)
     if one.lossy != other.lossy:
         return Verdict(other.lossy, "saved with loss as WebP", True)
@@ -203,6 +209,27 @@ def _saved(other: Candidate, one: Candidate, first: bool) -> str:
     return f"saved as JPEG {made.quality}" if made.quality else "saved anew"
 
 
+def _by_left(made: _Made) -> float:
+    return made.left
+
+
+def _coarseness(file: Candidate) -> int:
+    return sum(file.tables[0]) if file.tables else 0
+
+
+def _resaved(source: Candidate, like: Candidate, box: tuple[int, int, int, int]) -> _Made:
+    """How near a window comes to another file's when it is saved, in colour, as that one is."""
+    if source.rgb is None or not like.tables:
+        return _Made(float("inf"), "as it is")
+    from PIL import Image
+
+    file = io.BytesIO()
+    part = source.rgb.crop(box)
+    part.save(file, "JPEG", qtables=like.tables, subsampling=like.sampling)
+    again = Image.open(file).convert("RGB").convert("L")
+    return _Made(_left(_array(again), _array(like.luma.crop(box))), "as it is")
+
+
 def _nearer(one: Candidate, other: Candidate, third: Candidate) -> int:
     """1 where a third file is nearer to the first of two, -1 to the second, 0 to neither.
 
@@ -234,8 +261,8 @@ def _window(luma: "Image.Image", side: int = WINDOW) -> tuple[int, int, int, int
     places = []
     for down in (0.15, 0.5, 0.85):
         for right in (0.15, 0.5, 0.85):
-            left = max(0, min(luma.width - side, int(luma.width * right - side / 2))) // 8 * 8
-            top = max(0, min(luma.height - side, int(luma.height * down - side / 2))) // 8 * 8
+            left = max(0, min(luma.width - side, int(luma.width * right - side / 2))) // 16 * 16
+            top = max(0, min(luma.height - side, int(luma.height * down - side / 2))) // 16 * 16
             box = left, top, min(luma.width, left + side), min(luma.height, top + side)
             places.append((-_crispness(_array(luma.crop(box))), box))
     return min(places)[1]
@@ -249,7 +276,7 @@ def _remade(a: "Image.Image", b: "Image.Image", like: Candidate) -> _Made:
     made = [way for way, _ in tried]
     if like.tables:
         made += [
-            _Made(_left(_saved_like(image, like.tables), y), way.how, way.strength)
+            _Made(_left(_saved_like(image, like.tables[0]), y), way.how, way.strength)
             for way, image in tried
         ]
     return min(made, key=lambda way: way.left)
@@ -312,7 +339,7 @@ def _resized(source: Candidate, like: Candidate) -> _Made:
         image = source.luma.resize(target.size, kernel, box=there)
         left.append(_left(_array(image)[inner], y[inner]))
         if like.tables:
-            left.append(_left(_saved_like(image, like.tables)[inner], y[inner]))
+            left.append(_left(_saved_like(image, like.tables[0])[inner], y[inner]))
     return _Made(min(left), "resized")
 
 

@@ -171,6 +171,7 @@ def make_candidate(image: "Image.Image", data: bytes) -> tuple[Candidate, float]
         data: its file.
     """
     from PIL import Image
+    from PIL.JpegImagePlugin import get_sampling
 
     opaque = flatten(image, "white")
     small = opaque.copy()
@@ -185,9 +186,10 @@ def make_candidate(image: "Image.Image", data: bytes) -> tuple[Candidate, float]
     if sniff_format(data[:32]) == "JPEG":
         file = Image.open(io.BytesIO(data))
         tables: Mapping[int, list[int]] = getattr(file, "quantization", {})
-        known |= {"tables": list(tables[0]) if 0 in tables else None, "quality": read_quality(data)}
+        known |= {"tables": [list(t) for _, t in sorted(tables.items())] or None}
+        known |= {"sampling": max(0, get_sampling(file)), "quality": read_quality(data)}
     known["lossy"] = data[8:12] == b"WEBP" and b"VP8 " in data[12:64]
-    return Candidate(luma, inside.size, **known), round(noise, 3)
+    return Candidate(luma, inside.size, rgb=opaque, **known), round(noise, 3)
 
 
 def resolved_share(luma: NDArray[np.float32], noise: float) -> float:
