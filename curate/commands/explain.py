@@ -14,6 +14,9 @@ from curate.dataset.sample import DUPLICATE, Sample, Signal, Verdict
 from curate.errors import InputError
 from curate.formats.shards import INDEX_NAME, member_names, read_index
 from curate.formats.verdicts import USES
+from curate.images.dedup import derived_beside
+from curate.images.groups_page import tell_place
+from curate.images.proof import read_proofs
 from curate.rights import removals
 from curate.rights.check import find_faults
 from curate.rights.decide import decide
@@ -194,6 +197,13 @@ def _copy_facts(
     facts: Facts = [("copy of", sample.drop_detail)] if sample.drop_reason == DUPLICATE else []
     facts += [("its copies", ", ".join(copies))] if copies else []
     facts += [("group", str(sample.group))] if members else []
+    if like := sample.likeness:
+        facts.append(("most like", f"{like.key}: {like.kind}, score {like.score:.3f} of 1"))
+    if members:
+        proofs = read_proofs(derived_beside(dataset.store))
+        facts.append(("which stays", tell_place(sample, bool(copies), proofs)))
+    if sample.scene:
+        facts.append(("scene", f"{sample.scene}, as an image encoder has it; only told"))
     for member in members:
         said = member.license_text or member.license_url or "no licence"
         out = f"; dropped as {member.dropped}" if member.dropped else ""

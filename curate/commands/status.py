@@ -34,6 +34,7 @@ class Status:
     rows: int
     live: int  # in use: not dropped
     dropped: Mapping[str, int]  # reason before the colon -> rows
+    groups: Mapping[str, int]  # "copies and kin" -> groups, "in them" -> rows
     verdicts: Mapping[str, Mapping[str, int]]  # use -> decision or "unchecked" -> rows
     reasons: Mapping[str, int]  # code that holds or denies training -> rows
     licences: Mapping[str, int]  # id, "unknown" or "unchecked" -> rows
@@ -48,6 +49,7 @@ class Status:
         """Names and values, for a table."""
         rows: list[tuple[str, object]] = [("rows", self.rows), ("in use", self.live)]
         rows += [(f"dropped: {reason}", n) for reason, n in self.dropped.items()]
+        rows += [(f"groups: {what}", n) for what, n in self.groups.items() if n]
         for use, counts in self.verdicts.items():
             rows += [(f"{use}: {decision}", n) for decision, n in counts.items() if n]
         rows += [(f"not trained on: {code}", n) for code, n in self.reasons.items()]
@@ -75,6 +77,10 @@ def status(dataset: Dataset) -> Status:
         rows=len(samples),
         live=len(used),
         dropped=_sort_counts(s.drop_reason for s in samples if s.dropped),
+        groups={
+            "copies and kin": len({s.group for s in used if s.group}),
+            "images in use in them": sum(s.group is not None for s in used),
+        },
         verdicts=verdict_counts(used),
         reasons=reason_counts(used),
         licences=_sort_counts(s.license or ("unknown" if s.train else "unchecked") for s in used),
