@@ -152,7 +152,9 @@ def _of_one_size(one: Candidate, other: Candidate) -> Verdict:
         return Verdict(forth.left < back.left, _saved(other, one, forth.left < back.left), True)
     if least < EXACT and most + FLOOR > CLEARLY * (least + FLOOR):
         return Verdict(forth.left < back.left, _saved(other, one, forth.left < back.left), True)
-    if most < EXACT and one.tables and other.tables and _coarseness(one) != _coarseness(other):
+    if most < EXACT and one.tables and other.tables:
+        if _coarseness(one) == _coarseness(other):
+            return Verdict(None, "saved alike, with no more loss", True)
         # a finer one of the two is saved from a coarser one: nothing else keeps to its steps
         first = _coarseness(one) > _coarseness(other)
         return Verdict(first, _saved(other, one, first), True)

@@ -59,7 +59,7 @@ def find_views(
     near: dict[str, tuple[int, int]] = {}
     for number, stone in enumerate(kept):
         own = np.frombuffer(bytes.fromhex(str(stone.views)), dtype="<u8")
-        bits = _bits_apart(own, views)
+        bits = count_bits(own, views)
         for row in np.flatnonzero(bits <= nearest).tolist():
             if names[row] not in stone.spared:
                 found = int(bits[row]), number
@@ -67,7 +67,7 @@ def find_views(
     return {s.key: kept[near[str(s.sha256)][1]] for s in asked if s.sha256 in near}
 
 
-def _bits_apart(own: Codes, views: Codes) -> NDArray[np.int64]:
+def count_bits(own: Codes, views: Codes) -> NDArray[np.int64]:
     """Of each image, the bits between its nearest view and one of a removed picture."""
     least = np.full(len(views), 64, dtype=np.int64)
     for way in lie_otherwise(own).ravel():  # the whole of what came is a part of what was removed
