@@ -164,13 +164,16 @@ def dedup_command(
 =======
         done = find_duplicates(Dataset(data), false_matches=false_matches, progress=progress)
         if scenes:
-            from curate.commands.scenes import USAGE, find_scenes
-            from curate.vision.encoders import load_image_encoder
+            from curate.commands.scenes import tell_scenes
 
+<<<<<<< HEAD
             encoder = load_image_encoder(scenes, usage=USAGE)
             for line in find_scenes(Dataset(data), encoder, progress=progress).lines():
                 progress.say(line)
 >>>>>>> 387eb5c (Scenes are told by an image encoder; what is told of originals, removed pictures and the page has its tests)
+=======
+            tell_scenes(Dataset(data), scenes, progress)
+>>>>>>> d724cdf (Scenes are told by an image encoder: curate dedup --scenes MODEL)
         if report:
             from curate.images.groups_page import write_groups_page
 

@@ -52,6 +52,20 @@ class ScenesSummary:
         ]
 
 
+def tell_scenes(dataset: Dataset, model: str, progress: Progress) -> None:
+    """`find_scenes` with the encoder that a name means, and what it found, said.
+
+    Raises:
+        UsageError: a package is missing, or as `find_scenes`.
+        InputError: the weights cannot be had, or as `find_scenes`.
+    """
+    from curate.vision.encoders import load_image_encoder
+
+    encoder = load_image_encoder(model, usage=USAGE)
+    for line in find_scenes(dataset, encoder, progress=progress).lines():
+        progress.say(line)
+
+
 def find_scenes(
     dataset: Dataset, encoder: "ImageEncoder", *, progress: Progress = SILENT
 ) -> ScenesSummary:
