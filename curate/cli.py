@@ -36,7 +36,6 @@ PolicyOption = Annotated[
     str, option("personal, research, commercial, or a policy file.", show_default=True)
 ]
 _KEYS = typer.Argument(metavar="KEY…", help="Keys, or parts of keys, file names or titles.")
-_SCENES_HELP = "Encoder of images, such as efficientnet: tell which show one scene, too."
 _FALSE_HELP = "Share of the pairs of different images that may be taken for copies."
 
 _SHARD_SIZE_HELP = "Megabytes that a shard holds at most."
@@ -143,42 +142,26 @@ def vocab_gaps_command(  # noqa: PLR0913 one a documented option
 def dedup_command(
     false_matches: Annotated[float, typer.Option(help=_FALSE_HELP)] = 1e-5,
     report: Annotated[Path | None, option("Write a page of all groups for a browser.")] = None,
-<<<<<<< HEAD
+    scenes: Annotated[str | None, option("Encoder of images: tell scenes, too.")] = None,
     engine: EngineOption = "local",
     ray_address: RayAddressOption = None,
-=======
-    scenes: Annotated[str | None, option(_SCENES_HELP)] = None,
->>>>>>> 387eb5c (Scenes are told by an image encoder; what is told of originals, removed pictures and the page has its tests)
     data: DataOption = DEFAULT_FOLDER,
     json: JsonOption = False,
 ) -> None:
     """Drop unreadable images, and all copies of an image but the original; group what is kin."""
+    from curate.commands.scenes import tell_scenes
     from curate.images.dedup import find_duplicates
+    from curate.images.groups_page import write_groups_page
 
     with terminal.TerminalProgress() as progress:
-<<<<<<< HEAD
         jobs = jobs_of(engine_of(engine, ray_address), Dataset(data))
         done = find_duplicates(
             Dataset(data), false_matches=false_matches, run_jobs=jobs, progress=progress
         )
-=======
-        done = find_duplicates(Dataset(data), false_matches=false_matches, progress=progress)
         if scenes:
-            from curate.commands.scenes import tell_scenes
-
-<<<<<<< HEAD
-            encoder = load_image_encoder(scenes, usage=USAGE)
-            for line in find_scenes(Dataset(data), encoder, progress=progress).lines():
-                progress.say(line)
->>>>>>> 387eb5c (Scenes are told by an image encoder; what is told of originals, removed pictures and the page has its tests)
-=======
             tell_scenes(Dataset(data), scenes, progress)
->>>>>>> d724cdf (Scenes are told by an image encoder: curate dedup --scenes MODEL)
         if report:
-            from curate.images.groups_page import write_groups_page
-
             write_groups_page(Dataset(data), report, progress=progress)
-            progress.say(f"wrote {report}")
     for note in done.notes():
         terminal.say(note)
     terminal.print_result(done, ("", "images"), json=json)

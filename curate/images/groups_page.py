@@ -65,6 +65,7 @@ def write_groups_page(dataset: Dataset, path: Path, *, progress: Progress = SILE
         ],
     )
     write_bytes(path, page.encode())
+    progress.say(f"wrote {path}")
 
 
 def order_groups(samples: Sequence[Sample]) -> list[list[Sample]]:
