@@ -254,6 +254,52 @@ TRANSFORMS: dict[str, Transform] = {
 }
 
 
+def seen_from_the_side(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """The corners drawn in by up to 4 % of the sides, JPEG 80."""
+    (w, h), far = image.size, 0.04
+    x, y = rng.uniform(0, far, 4) * w, rng.uniform(0, far, 4) * h
+    quad = (x[0], y[0], x[1], h - y[1], w - x[2], h - y[2], w - x[3], y[3])
+    turned = image.transform(image.size, Image.Transform.QUAD, quad, Image.Resampling.BICUBIC)
+    return saved("JPEG", quality=80)(turned, rng)
+
+
+def aged(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Sepia, dark towards the corners."""
+    grey = np.asarray(image.convert("L")).astype(float)
+    y, x = np.mgrid[-1 : 1 : grey.shape[0] * 1j, -1 : 1 : grey.shape[1] * 1j]
+    dark = 1 - rng.uniform(0.25, 0.45) * (x * x + y * y) / 2
+    sepia = (grey * dark)[..., None] * [1.07, 0.95, 0.76] + [8, 4, 0]
+    return Image.fromarray(sepia.clip(0, 255).astype(np.uint8))
+
+
+def cropped_and_mirrored(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    part = ImageOps.mirror(cropped(0.85, off_centre=True)(image, rng))
+    return saved("JPEG", quality=60)(part, rng)
+
+
+def polaroid(image: Image.Image, _: np.random.Generator) -> Image.Image:
+    """In an off-white frame, a line of writing below, a little soft."""
+    side, foot = max(4, image.width * 6 // 100), max(8, image.height * 22 // 100)
+    size = image.width + 2 * side, image.height + side + foot
+    made = Image.new("RGB", size, (246, 243, 235))
+    made.paste(image, (side, side))
+    place = side + 4, image.height + side + foot // 3
+    ImageDraw.Draw(made).text(place, "summer 1987, at the lake", (40, 40, 60))
+    return made.filter(ImageFilter.GaussianBlur(0.4))
+
+
+# written by another hand when the tuning had ended
+TRANSFORMS |= {
+    "seen from the side": seen_from_the_side,
+    "aged": aged,
+    "dithered to 16 colours": lambda image, _: image.quantize(
+        16, dither=Image.Dither.FLOYDSTEINBERG
+    ).convert("RGB"),
+    "crop 85 %, mirrored, JPEG 60": cropped_and_mirrored,
+    "polaroid": polaroid,
+}
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("images", type=Path, help="a folder or a tar")

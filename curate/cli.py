@@ -36,7 +36,7 @@ PolicyOption = Annotated[
     str, option("personal, research, commercial, or a policy file.", show_default=True)
 ]
 _KEYS = typer.Argument(metavar="KEY…", help="Keys, or parts of keys, file names or titles.")
-_FALSE_HELP = "Share of the pairs of different images that may be taken for copies."
+_FALSE_HELP = "Share of pairs of different images taken for copies; less in large sets."
 
 _SHARD_SIZE_HELP = "Megabytes that a shard holds at most."
 _SPLIT_HELP = "First part of the names of all other shards."

@@ -45,7 +45,7 @@ DOCUMENTS = [
         ROOT / "docs" / f"{name}.md"
         for name in ("opt-outs", "shards", "export", "publish", "formats")
     ),
-    *(ROOT / "docs" / f"{name}.md" for name in ("training", "library", "architecture")),
+    *(ROOT / "docs" / f"{name}.md" for name in ("training", "library", "architecture", "scale")),
 ]
 LIBRARY = ROOT / "docs" / "library.md"
 FINDS = {("curate", "vocab-gaps"), ("train", "verify")}  # exit with 1 or 6 where something is found

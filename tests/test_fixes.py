@@ -214,6 +214,15 @@ SCENARIOS = {
         ("fetch folder pictures --license CC-BY-NC-4.0 --data d",),
         ends="informs",
     ),
+    "not to be shared": Scenario(
+        "publish out --data d",
+        (
+            _write("own.toml", POLICY),
+            "fetch folder pictures --license CC-BY-SA-4.0 --data d",
+            f"{BUILD} --policy own.toml",
+        ),
+        ends="informs",
+    ),
     "nothing in use": Scenario(
         "build --data d", (FETCH, "remove fox dog --reason x --data d"), ends="informs"
     ),
@@ -397,6 +406,7 @@ COMMANDS = {
     "report/baseline.py: curate vocab-gaps PROMPTS --json FILE.json": "broken baseline",
     "report/text.py: curate fetch folder DIR": "no dataset",
     "rights/credits.py: curate check": "nobody to credit",
+    "publish/publish.py: curate explain …": "not to be shared",
     "rights/credits.py: curate …": "nothing packed",
     "shards/pack.py: curate status": f"{PARSED}where a row is left out for a reason of no fix",
     "shards/pack.py: curate …": "pack unchecked, pack uncaptioned, pack held, own words",

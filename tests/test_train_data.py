@@ -468,6 +468,15 @@ def test_related_pictures_are_held_out_together_and_take_turns(tmp_path):
     assert torch.equal(at_once, torch.cat(drawn))
 
 
+def test_of_many_pictures_of_one_kind_some_are_held_out_as_if_they_were_alone(tmp_path):
+    every = dataset.load_images(
+        write_shards(tmp_path, shapes("red", "green", "blue", copies=12)), SMALL
+    )
+    kinds = replace(every, groups=[f"kind {n // 27}" for n in range(len(every))])
+    alone = dataset.split_held_out(every, 0.2)[1].keys
+    assert dataset.split_held_out(kinds, 0.2)[1].keys == alone
+
+
 def test_what_shards_hold_out_is_not_trained_on_however_few_they_are(tmp_path):
     made = dataset_of(tmp_path, 30)
     done = pack(made, size=16, held_out=0.3)

@@ -126,7 +126,9 @@ def _describe(
     names = ["mirrored", "turned", "cropped", "bordered", "same", "recompressed", "recoloured"]
     kind = np.select(said, names, "edited")
     askew = np.abs(maps[:, (0, 1), (1, 0)]).max(axis=1) > MOST_TURN
-    return kind, equal & (pairs.symmetry == 0) & (area >= SLIGHT_CROP) & ~askew
+    # a border round a picture leaves it the same one; a large and a small sign on white are two
+    placed = bordered & (np.minimum(borders[pairs.i], borders[pairs.j]) > BORDERED)
+    return kind, equal & (pairs.symmetry == 0) & (area >= SLIGHT_CROP) & ~askew & ~placed
 
 
 def is_one_picture(

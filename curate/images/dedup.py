@@ -31,6 +31,7 @@ from curate.system.progress import SILENT, Progress
 
 MAX_NOTES = 5  # unreadable images that are named
 FALSE_MATCHES = 1e-5  # share of pairs of different pictures that may be taken for copies
+MISTAKEN = 0.02  # links of an image that may be mistakes, on average; more would chain groups
 DERIVED = "derived"  # folder of what is made of a dataset's images, beside its store
 SKETCHES = "sketches"  # folder in it
 THRESHOLDS = "copies.json"  # file in it: from what score on images were taken for kin, and why
@@ -146,7 +147,8 @@ def dedup(
     Args:
         rows: samples.
         store: where the images lie; what is derived of them is kept beside it.
-        false_matches: share of the pairs of different pictures that may be taken for copies.
+        false_matches: share of the pairs of different pictures that may be taken for copies; less
+            in a large set, so that no more than `MISTAKEN` links of an image are mistakes.
         removed: what was taken out; an image that is or looks like it is dropped as removed.
         renders: if given, images that are read are rendered, too.
         run_jobs: what decodes, as `sandbox.run_jobs`.
@@ -192,8 +194,9 @@ def find_pairs(
     files = sorted({str(s.sha256) for s in samples if s.sha256 in known})
     if len(files) < 2:
         return []
-    found = find_likenesses(sketches.load(files), false_match_rate=false_matches, progress=progress)
-    said = {"threshold": round(float(found.threshold), 4), "false_matches": false_matches}
+    rate = min(false_matches, MISTAKEN / len(files))
+    found = find_likenesses(sketches.load(files), false_match_rate=rate, progress=progress)
+    said = {"threshold": round(float(found.threshold), 4), "false_matches": rate}
     write_json(kept / THRESHOLDS, said)
     columns = found.i, found.j, found.score, found.kind, found.same
     rows = zip(*(column.tolist() for column in columns), strict=True)

@@ -148,7 +148,7 @@ def _nothing_to_share(dataset: Dataset, folder: Path, kept: KeptBack) -> Licence
     causes = [f"{why} {count}" for why, count in sorted(reasons.items())]
     causes += [f"by address alone {len(kept.addresses)}"] * bool(kept.addresses)
     key = min([*kept.withheld, *kept.addresses])
-    fix = f"{command_line(dataset.root, 'explain', key)} tells what stands in the way"
+    fix = command_line(dataset.root, "explain", key)
     if PACKED in reasons:
         fix = pack_command(dataset.shards)
     points = []

@@ -34,6 +34,7 @@ from train.size import Size
 CACHE_VERSION = 5  # of how images are decoded, and which; part of the cache's file names
 CACHE_BYTES = 8_000_000_000  # of decoded images; larger sets are read where they lie
 STALE = 86_400  # seconds after which a file in the making is taken for one left by a dead process
+MOST_COPIES = 8  # related images that are taken for copies of one picture
 FIXES = {  # by how a reason for leaving an image out begins
     "no caption": "{caption}, then {pack}",
     "smaller": "smaller --stages, or, if the images are larger: {larger}",
@@ -304,14 +305,17 @@ def split_held_out(images: ImageSet, share: float) -> tuple[ImageSet, ImageSet]:
     """Images to train on, and those held out: those that the shards hold out, if they do.
 
     Otherwise about `share` of them, chosen by a hash of the group of related images, or of the
-    identity of an image that has none. The choice does not depend on what else is in the set. Sets
-    under 100 images hold out none: each image is worth more as a teacher.
+    identity of an image that has none; but image by image in a group of more than `MOST_COPIES`:
+    these are pictures of one kind, and to hold out all of them would leave their words untaught.
+    The choice does not depend on what else is in the set. Sets under 100 images hold out none: each
+    image is worth more as a teacher.
     """
     if HELD_OUT in images.splits:
         held = [row for row, split in enumerate(images.splits) if split == HELD_OUT]
     elif len(images) >= 100:
-        names = zip(images.groups, images.identities, strict=True)
-        held = [row for row, name in enumerate(names) if hash_share(name[0] or name[1]) < share]
+        few = {g for g, count in Counter(images.groups).items() if g and count <= MOST_COPIES}
+        names = enumerate(zip(images.groups, images.identities, strict=True))
+        held = [row for row, (g, own) in names if hash_share(g if g in few else own) < share]
     else:
         held = []
     return images.select(sorted({*range(len(images))} - {*held})), images.select(held)
