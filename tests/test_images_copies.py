@@ -237,6 +237,28 @@ def test_a_picture_in_the_same_page_is_not_the_same_picture() -> None:
 # the threshold
 
 
+def test_another_tone_of_one_part_is_another_picture() -> None:
+    """However much all of it is disturbed, as saving does, too."""
+    first = picture(5, (256, 256))
+    second = np.asarray(first).astype(np.int16)
+    second[96:160, 96:160] += 15
+    rough = np.random.default_rng(1).normal(scale=40, size=(256, 256, 3))
+    images = [Image.fromarray((v + rough).clip(0, 255).astype(np.uint8)) for v in (first, second)]
+    plain = confirm.find_likenesses(sketches(first, images[0]))
+    assert plain.same.tolist() == [True]
+    found = confirm.find_likenesses(sketches(first, images[1]))
+    assert len(found) and not found.same.any()
+
+
+def test_a_large_and_a_small_sign_are_two() -> None:
+    sign = picture(6, (220, 220))
+    small = sign.resize((110, 110), Image.Resampling.LANCZOS)
+    large_one, small_one = framed(sign, "white", 18), framed(small, "white", 73)
+    found = confirm.find_likenesses(sketches(large_one, small_one))
+    assert found.kind.tolist() == ["bordered"] and found.same.tolist() == [False]
+    assert confirm.find_likenesses(sketches(sign, large_one)).same.tolist() == [True]
+
+
 def test_the_tail_is_read_off_the_bulk() -> None:
     """A few true copies among the random pairs hardly move it."""
     z = np.abs(np.random.default_rng(0).normal(0, 0.15, 40_000))

@@ -28,7 +28,9 @@ MAX_SHIFT = 4.0  # than this on average, and if no cell differs by more than
 SMALL_DIFFERENCE = 8.0  # or the cells differ by no more than
 MAX_SPREAD = 3.4  # times (what three quarters of them stay within + 1), which is at most
 MAX_NOISE = 10.0
-MOVED_SPREAD = 5.0  # instead, if one is moved in the other; the outermost cells do not count then
+MAX_PART = 12.0  # and no part of an eighth of the sides may drift further than this on average
+# If one is moved in the other, parts are not looked at, nor the outermost cells, and the factor is
+MOVED_SPREAD = 5.0
 # Recompression disturbs all of an image a little; another face, tool or tone disturbs one part.
 
 
@@ -160,5 +162,8 @@ def is_one_picture(
     worst, most = away[:, -1], away[:, away.shape[1] * 3 // 4 - 1]
     limit = np.where(moved, MOVED_SPREAD, MAX_SPREAD) * (most + 1)
     spread = (worst <= limit) & (most <= MAX_NOISE)
+    eighth = side // 8
+    parts = difference.reshape(count, 8, eighth, 8, eighth, 4).mean(axis=(2, 4))
+    spread &= moved | (np.abs(parts).max(axis=(1, 2, 3)) <= MAX_PART)
     result: NDArray[np.bool_] = (shift <= MAX_SHIFT) & ((worst <= SMALL_DIFFERENCE) | spread)
     return result
