@@ -87,7 +87,7 @@ def rate(pictures: list[str], others: list[str], *, ordered: bool) -> float:
             sandbox.run_jobs(JOB, jobs, processes=2, seconds=8)
         )
     else:
-        answers = sandbox.run_jobs(JOB, jobs, processes=2, seconds=8, ordered=False)
+        answers = sandbox.run_unordered(JOB, jobs, processes=2, seconds=8)
     ordinary = set(pictures)
     for number, _ in answers:
         if paths[number] in ordinary:

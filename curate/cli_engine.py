@@ -5,7 +5,7 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 from curate.cli_fetch import option
-from curate.dataset.engine import Engine, require_shared, run_jobs
+from curate.dataset.engine import Engine, require_shared, run_unordered
 from curate.dataset.folder import Dataset
 from curate.errors import UsageError
 
@@ -35,4 +35,4 @@ def jobs_of(engine: Engine, dataset: Dataset) -> Callable[..., Any]:
     """What runs jobs there, once every machine was seen to see the dataset."""
     dataset.require_dataset()
     require_shared(engine, dataset.root)
-    return partial(run_jobs, engine=engine)
+    return partial(run_unordered, engine=engine)

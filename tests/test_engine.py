@@ -20,7 +20,7 @@ from curate.captions.clean import caption
 from curate.commands.build import build_dataset
 from curate.dataset import cluster as cluster_module
 from curate.dataset import engine
-from curate.dataset.engine import LOCAL, Engine, run_jobs
+from curate.dataset.engine import LOCAL, Engine, run_jobs, run_unordered
 from curate.dataset.folder import Dataset
 from curate.dataset.sample import Verdict
 from curate.errors import InputError, UsageError
@@ -76,7 +76,7 @@ def test_a_cluster_answers_what_this_machine_does(cluster: Engine) -> None:
     assert [a[0]["square"] for n, a in enumerate(there) if n != 7] == [
         n * n for n in range(24) if n != 7
     ]
-    numbered = run_jobs("engine_jobs:square", jobs, ordered=False, engine=cluster)
+    numbered = run_unordered("engine_jobs:square", jobs, engine=cluster)
     assert sorted(numbered, key=lambda pair: pair[0]) == list(enumerate(here))
     assert answers([], cluster) == []
 
@@ -85,7 +85,7 @@ def test_a_cluster_answers_what_this_machine_does(cluster: Engine) -> None:
 @quiet
 def test_a_worker_of_the_cluster_that_dies_is_no_matter(cluster: Engine, tmp_path: Path) -> None:
     jobs = [{"number": n, "seconds": 0.2, "pids": str(tmp_path)} for n in range(24)]
-    running = run_jobs("engine_jobs:square", jobs, ordered=False, engine=cluster)
+    running = run_unordered("engine_jobs:square", jobs, engine=cluster)
     found = [next(running)]
     until = time.monotonic() + 60
     while not (late := [p for p in tmp_path.iterdir() if int(p.name) > 8 and p.stat().st_size]):

@@ -355,15 +355,15 @@ def test_the_border_is_a_share_of_the_area() -> None:
 
 @dataclass
 class Counted:
-    """`sandbox.run_jobs` that counts what it is asked for, and may be killed after some answers."""
+    """`sandbox.run_unordered` that counts what is asked, and may be killed after some answers."""
 
     asked: list[str] = field(default_factory=list)
     killed_after: int = 1000
 
-    def __call__(self, function: str, jobs: Iterable[sandbox.Job], *, ordered: bool) -> Any:
+    def __call__(self, function: str, jobs: Iterable[sandbox.Job]) -> Any:
         jobs = list(jobs)
         self.asked += [job["sha256"] for job in jobs]
-        answers = sandbox.run_jobs(function, jobs, processes=2, ordered=False)
+        answers = sandbox.run_unordered(function, jobs, processes=2)
         for done, answer in enumerate(answers):
             if done == self.killed_after:
                 raise KeyboardInterrupt

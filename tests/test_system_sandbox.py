@@ -3,7 +3,7 @@
 import itertools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -43,7 +43,7 @@ def jobs(*seconds: float) -> list[dict[str, float]]:
 def test_answers_come_in_order_or_each_once_with_its_number(processes: int) -> None:
     naps = jobs(0.2, *[0.0] * 12)
     in_order = list(sandbox.run_jobs(NAP, naps, processes=processes))
-    as_they_come = dict(sandbox.run_jobs(NAP, naps, processes=processes, ordered=False))
+    as_they_come = dict(sandbox.run_unordered(NAP, naps, processes=processes))
     for answers in (dict(enumerate(in_order)), as_they_come):
         assert sorted(answers) == list(range(13))
         for number, answer in answers.items():
@@ -53,7 +53,7 @@ def test_answers_come_in_order_or_each_once_with_its_number(processes: int) -> N
 
 def test_a_slow_job_steps_aside_and_holds_up_nobody() -> None:
     naps = jobs(3.0, *[0.0] * 40)
-    answers = list(sandbox.run_jobs(NAP, naps, processes=1, ordered=False))
+    answers = list(sandbox.run_unordered(NAP, naps, processes=1))
     numbers = [number for number, _ in answers]
     assert numbers[-1] == 0 and sorted(numbers) == list(range(41))
     base = os.getpriority(os.PRIO_PROCESS, 0)
@@ -63,7 +63,7 @@ def test_a_slow_job_steps_aside_and_holds_up_nobody() -> None:
 
 def test_not_more_than_so_many_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "ASIDE", 2)
-    answers = sandbox.run_jobs(NAP, jobs(*[3.0] * 5), processes=1, ordered=False)
+    answers = sandbox.run_unordered(NAP, jobs(*[3.0] * 5), processes=1)
     spans = [a[0]["span"] for _, a in answers if not isinstance(a, sandbox.WorkerFailure)]
     moments = sorted(start for start, _ in spans)
     at_once = [sum(start <= moment < end for start, end in spans) for moment in moments]
@@ -79,7 +79,7 @@ def test_jobs_may_be_endless_and_nobody_waits_for_those_not_wanted() -> None:
             yield {"number": number, "seconds": 30.0 if number > 6 else 0.0}
 
     started = time.monotonic()
-    answers = sandbox.run_jobs(NAP, endless(), processes=1, ordered=False)
+    answers = sandbox.run_unordered(NAP, endless(), processes=1)
     first = {next(answers)[0] for _ in range(6)}
     answers.close()
     assert len(first) == 6 and first < set(range(7))
@@ -87,10 +87,10 @@ def test_jobs_may_be_endless_and_nobody_waits_for_those_not_wanted() -> None:
     assert time.monotonic() - started < 10
 
 
-@pytest.mark.parametrize("ordered", [True, False])
-def test_an_error_of_a_job_ends_the_run_at_once(ordered: bool) -> None:
+@pytest.mark.parametrize("run", [sandbox.run_jobs, sandbox.run_unordered])
+def test_an_error_of_a_job_ends_the_run_at_once(run: Callable[..., Iterator[object]]) -> None:
     started = time.monotonic()
     with pytest.raises(InputError, match="a nap: is negative"):
         naps = jobs(-1.0, 30.0, 30.0)
-        list(sandbox.run_jobs(NAP, naps, processes=2, ordered=ordered))  # type: ignore[call-overload]
+        list(run(NAP, naps, processes=2))
     assert time.monotonic() - started < 10

@@ -9,7 +9,7 @@ from curate.captions.clean import FILLS as CAPTION_FILLS
 from curate.captions.clean import READS as CAPTION_READS
 from curate.captions.clean import caption
 from curate.commands.status import reason_counts, verdict_counts
-from curate.dataset.engine import LOCAL, Engine, require_shared, run_jobs
+from curate.dataset.engine import LOCAL, Engine, require_shared, run_unordered
 from curate.dataset.folder import Dataset, Store, command_line
 from curate.dataset.sample import Sample, live_samples
 from curate.errors import InputError
@@ -232,7 +232,7 @@ def build_dataset(  # noqa: PLR0913 every option of its steps
         dataset,
         false_matches=false_matches,
         renders=renders_of(dataset, size, format, background),
-        run_jobs=lambda name, jobs, **_: run_jobs(name, jobs, ordered=False, engine=engine),
+        run_jobs=partial(run_unordered, engine=engine),
         progress=progress,
     )
     for note in deduplicated.notes():

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Literal
 
 from curate.system import sandbox
 from curate.system.sandbox import Answer, Job
@@ -21,36 +21,9 @@ class Engine:
 LOCAL = Engine()  # the processes of this machine
 
 
-@overload
 def run_jobs(
-    function: str,
-    jobs: Iterable[Job],
-    *,
-    processes: int | None = None,
-    ordered: Literal[True] = True,
-    engine: Engine = LOCAL,
-) -> Iterator[Answer]: ...
-
-
-@overload
-def run_jobs(
-    function: str,
-    jobs: Iterable[Job],
-    *,
-    processes: int | None = None,
-    ordered: Literal[False],
-    engine: Engine = LOCAL,
-) -> Iterator[tuple[int, Answer]]: ...
-
-
-def run_jobs(
-    function: str,
-    jobs: Iterable[Job],
-    *,
-    processes: int | None = None,
-    ordered: bool = True,
-    engine: Engine = LOCAL,
-) -> Iterator[Any]:
+    function: str, jobs: Iterable[Job], *, processes: int | None = None, engine: Engine = LOCAL
+) -> Iterator[Answer]:
     """Yield what `function(**job)` answers for each job, as `sandbox.run_jobs` does.
 
     Args:
@@ -58,8 +31,6 @@ def run_jobs(
         jobs: as in `sandbox.run_jobs`.
         processes: workers at work side by side, the number of CPUs unless given; on a cluster those
             of one task, 1 unless given, while Ray chooses how many tasks run.
-        ordered: yield answers in the order of the jobs; else (number of the job, answer) as they
-            come.
         engine: where they run.
 
     Raises:
@@ -67,13 +38,19 @@ def run_jobs(
         RuntimeError: any other exception there, with its traceback.
     """
     if engine.name == "local":
-        if ordered:
-            return sandbox.run_jobs(function, jobs, processes=processes)
-        return sandbox.run_jobs(function, jobs, processes=processes, ordered=False)
+        return sandbox.run_jobs(function, jobs, processes=processes)
+    return _in_order(run_unordered(function, jobs, processes=processes, engine=engine))
+
+
+def run_unordered(
+    function: str, jobs: Iterable[Job], *, processes: int | None = None, engine: Engine = LOCAL
+) -> Iterator[tuple[int, Answer]]:
+    """As `run_jobs`, but (number of the job, answer) as they come: see `sandbox.run_unordered`."""
+    if engine.name == "local":
+        return sandbox.run_unordered(function, jobs, processes=processes)
     from curate.dataset import cluster
 
-    answers = cluster.run_jobs(function, jobs, address=engine.ray_address, processes=processes)
-    return _in_order(answers) if ordered else answers
+    return cluster.run_jobs(function, jobs, address=engine.ray_address, processes=processes)
 
 
 def _in_order(answers: Iterator[tuple[int, Answer]]) -> Iterator[Answer]:

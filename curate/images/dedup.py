@@ -74,7 +74,7 @@ def find_duplicates(
     *,
     false_matches: float = FALSE_MATCHES,
     renders: Renders | None = None,
-    run_jobs: RunJobs = sandbox.run_jobs,
+    run_jobs: RunJobs = sandbox.run_unordered,
     progress: Progress = SILENT,
 ) -> DedupSummary:
     """Inspect every image of a dataset, drop the copies and group what is related.
@@ -83,7 +83,7 @@ def find_duplicates(
         dataset: the folder.
         false_matches: as in `dedup`.
         renders: if given, images that are read are rendered, too, as they are to be packed.
-        run_jobs: what decodes, as `sandbox.run_jobs`.
+        run_jobs: what decodes, as `sandbox.run_unordered`.
         progress: counts the images that are read.
 
     Raises:
@@ -136,7 +136,7 @@ def dedup(
     false_matches: float = FALSE_MATCHES,
     removed: Sequence[removals.Tombstone] = (),
     renders: Renders | None = None,
-    run_jobs: RunJobs = sandbox.run_jobs,
+    run_jobs: RunJobs = sandbox.run_unordered,
     progress: Progress = SILENT,
 ) -> list[Sample]:
     """Drop every copy as `duplicate:KEY`, KEY being the image that stays, and fill in `group`.
@@ -151,7 +151,7 @@ def dedup(
             in a large set, so that no more than `MISTAKEN` links of an image are mistakes.
         removed: what was taken out; an image that is or looks like it is dropped as removed.
         renders: if given, images that are read are rendered, too.
-        run_jobs: what decodes, as `sandbox.run_jobs`.
+        run_jobs: what decodes, as `sandbox.run_unordered`.
         progress: counts the images that are read.
     """
     kept = derived_beside(store)

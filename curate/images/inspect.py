@@ -44,7 +44,7 @@ FACTS = (  # fields of a row that an inspection fills in
 BATCH = 512  # images; what is made of so many is written at a time
 KEPT_FACTS = "facts.jsonl"  # beside the sketches: facts that are in no manifest yet
 
-RunJobs = Callable[..., Iterator[tuple[int, sandbox.Answer]]]  # as `sandbox.run_jobs`
+RunJobs = Callable[..., Iterator[tuple[int, sandbox.Answer]]]  # as `sandbox.run_unordered`
 
 
 def inspect_samples(
@@ -54,7 +54,7 @@ def inspect_samples(
     *,
     sketches: SketchStore,
     renders: Renders | None = None,
-    run_jobs: RunJobs = sandbox.run_jobs,
+    run_jobs: RunJobs = sandbox.run_unordered,
 ) -> list[Sample]:
     """Fill in `FACTS` of every image in use, and of copies, that lacks them or its sketch.
 
@@ -67,7 +67,7 @@ def inspect_samples(
         samples: the rows.
         sketches: where the sketch of each image is kept.
         renders: if given, each image that is decoded and not denied to training is rendered, too.
-        run_jobs: what runs the jobs, as `sandbox.run_jobs`.
+        run_jobs: what runs the jobs, as `sandbox.run_unordered`.
 
     Returns:
         The rows in their order.
@@ -90,7 +90,7 @@ def inspect_samples(
         allowed = (s for s in due if s.train is None or s.train.decision != "deny")
         todo |= {str(s.sha256): renders.settings for s in allowed if s.sha256 in todo}
     jobs = ({"root": str(store.root), "sha256": n, "render": todo[n]} for n in todo)
-    answers = run_jobs(f"{__name__}:inspect_stored", jobs, ordered=False)
+    answers = run_jobs(f"{__name__}:inspect_stored", jobs)
     shown, order = track(answers, len(todo), "images inspected", progress), list(todo)
     named = ((order[number], answer) for number, answer in shown)
     reasons: dict[str | None, str] = {}

@@ -61,7 +61,7 @@ def prove_pictures(
     kept: Path,
     *,
     progress: Progress = SILENT,
-    run_jobs: RunJobs = sandbox.run_jobs,
+    run_jobs: RunJobs = sandbox.run_unordered,
 ) -> dict[str, Proof]:
     """What was found of every file of some pictures, by the SHA-256 of its bytes.
 
@@ -72,7 +72,7 @@ def prove_pictures(
         pictures: the rows that show one picture, for each of them; several of one file count once.
         kept: folder of what is derived.
         progress: counts pictures.
-        run_jobs: as `sandbox.run_jobs`.
+        run_jobs: as `sandbox.run_unordered`.
 
     Raises:
         InputError: a stored file is missing or has changed, or the disk refuses.
@@ -81,7 +81,7 @@ def prove_pictures(
     before = _read(kept)
     due = [files for files in asked if files not in before]
     jobs = [{"root": str(store.root), "files": list(files)} for files in due]
-    answers = run_jobs(f"{__name__}:proof_job", jobs, ordered=False) if jobs else ()
+    answers = run_jobs(f"{__name__}:proof_job", jobs) if jobs else ()
     found = {files: before[files] for files in asked if files in before}
     for number, answer in track(answers, len(jobs), "pictures compared", progress):
         if not isinstance(answer, sandbox.WorkerFailure):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from curate.dataset.engine import Engine, run_jobs
+from curate.dataset.engine import Engine, run_unordered
 from curate.dataset.folder import Store
 from curate.dataset.sample import Sample, to_record
 from curate.formats.shards import HELD_OUT, Record, Shard, ShardIndex, credit_of
@@ -49,7 +49,7 @@ def render_all(
             todo.append(sha256)
     jobs = ({"root": str(store.root), "sha256": h, **renders.settings} for h in todo)
     function = "curate.images.render:render_stored"
-    answers = run_jobs(function, jobs, ordered=False, engine=engine) if todo else iter(())
+    answers = run_unordered(function, jobs, engine=engine) if todo else iter(())
     for number, answer in track(answers, len(todo), "images", progress):
         sha256 = todo[number]
         if isinstance(answer, WorkerFailure):

@@ -9,7 +9,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any, NamedTuple
 
-from curate.dataset.engine import LOCAL, Engine, require_shared, run_jobs
+from curate.dataset.engine import LOCAL, Engine, require_shared, run_unordered
 from curate.dataset.folder import MANIFEST_NAME, Dataset, Store, command_line
 from curate.dataset.manifest import FETCH_PREFIX, read_history
 from curate.dataset.sample import DUPLICATE, Sample
@@ -190,7 +190,7 @@ def _write_all(
     if engine.name != "local":  # a task a shard
         sent = ({**job, "samples": [*job["samples"]]} for job in jobs)
         write = "curate.shards.write:write_shard"
-        answers = run_jobs(write, sent, ordered=False, engine=engine)
+        answers = run_unordered(write, sent, engine=engine)
     written = {}
     for number, answer in track(answers, len(todo), "shards", progress):
         name = todo[number]

@@ -12,7 +12,7 @@ from typing import Any
 
 from curate.corpora.notes import ReadNotes
 from curate.corpora.tars import open_tars
-from curate.dataset.engine import LOCAL, Engine, run_jobs
+from curate.dataset.engine import LOCAL, Engine, run_unordered
 from curate.errors import InputError
 from curate.formats.shards import (
     HELD_OUT,
@@ -142,7 +142,7 @@ def _decode(
             yield job
 
     function = "curate.shards.verify:check_image"
-    answers = run_jobs(function, jobs(), ordered=False, engine=engine)
+    answers = run_unordered(function, jobs(), engine=engine)
     for number, answer in track(answers, None, "images", progress):
         if isinstance(answer, WorkerFailure):
             checks.faults["undecodable"].append(f"{names[number]} ({answer.reason})")

@@ -22,7 +22,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, overload
+from typing import IO, Any
 
 from curate.errors import InputError
 
@@ -50,7 +50,6 @@ class JobRefusedError(Exception):
     """A job's own word that it cannot be done; it is answered by a `WorkerFailure`."""
 
 
-@overload
 def run_jobs(
     function: str,
     jobs: Iterable[Job],
@@ -58,36 +57,12 @@ def run_jobs(
     processes: int | None = None,
     memory: int = MEMORY_LIMIT,
     seconds: int = CPU_SECONDS,
-    ordered: Literal[True] = True,
-) -> Iterator[Answer]: ...
-
-
-@overload
-def run_jobs(
-    function: str,
-    jobs: Iterable[Job],
-    *,
-    processes: int | None = None,
-    memory: int = MEMORY_LIMIT,
-    seconds: int = CPU_SECONDS,
-    ordered: Literal[False],
-) -> Iterator[tuple[int, Answer]]: ...
-
-
-def run_jobs(
-    function: str,
-    jobs: Iterable[Job],
-    *,
-    processes: int | None = None,
-    memory: int = MEMORY_LIMIT,
-    seconds: int = CPU_SECONDS,
-    ordered: bool = True,
-) -> Iterator[Answer] | Iterator[tuple[int, Answer]]:
+) -> Iterator[Answer]:
     """Yield what `function(**job)` answers for each job, in the order of the jobs.
 
     A few jobs a worker are taken ahead of what is asked for, so `jobs` may be endless. One that
     takes more than `SLOW_SECONDS` steps aside, if no more than `processes`, or `ASIDE`, have done
-    so: the next job gets another worker, and, where answers are not ordered, goes first.
+    so: the next job gets another worker.
 
     Args:
         function: "package.module:name" of a function from keyword arguments (plain values)
@@ -96,20 +71,34 @@ def run_jobs(
         processes: workers at work side by side; the number of CPUs unless given.
         memory: bytes a worker may map beyond what it starts with.
         seconds: CPU seconds a job may take.
-        ordered: False yields (number of the job from 0, answer) as they come, so that a slow job
-            holds up no other.
 
     Raises:
         InputError: the one that `function` raised.
         RuntimeError: any other exception there, with its traceback.
     """
     count = processes or os.cpu_count() or 1
-    answers = _run_jobs(count, (function, memory, seconds), jobs, ordered)
-    return (answer for _, answer in answers) if ordered else answers
+    answers = _run_jobs(count, (function, memory, seconds), jobs, ordered=True)
+    return (answer for _, answer in answers)
+
+
+def run_unordered(
+    function: str,
+    jobs: Iterable[Job],
+    *,
+    processes: int | None = None,
+    memory: int = MEMORY_LIMIT,
+    seconds: int = CPU_SECONDS,
+) -> Iterator[tuple[int, Answer]]:
+    """As `run_jobs`, but (number of the job from 0, answer) as they come.
+
+    So a slow job holds up no other; those that take the place of one that stepped aside go first.
+    """
+    count = processes or os.cpu_count() or 1
+    return _run_jobs(count, (function, memory, seconds), jobs, ordered=False)
 
 
 def _run_jobs(
-    count: int, arguments: tuple[str, int, int], jobs: Iterable[Job], ordered: bool
+    count: int, arguments: tuple[str, int, int], jobs: Iterable[Job], *, ordered: bool
 ) -> Iterator[tuple[int, Answer]]:
     idle: queue.LifoQueue[_Worker] = queue.LifoQueue()  # the last one used is the next, too
     spare = max(count, ASIDE)
