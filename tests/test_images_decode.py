@@ -22,9 +22,9 @@ from curate.images.colour import read_cicp
 from curate.images.decode import (
     WHOLE_PIXELS,
     UndecodableError,
+    decode,
     decode_image,
     read_quality,
-    read_size,
 )
 
 Floats = NDArray[np.float64]
@@ -101,7 +101,7 @@ def test_pictures_are_upright_whatever_their_format_and_size(form: str, orientat
         8: lambda i: i.transpose(Image.Transpose.ROTATE_270),
     }
     data = encoded(undo[orientation](upright), form, exif=exif)
-    assert read_size(data) == (1700, 1200)
+    assert decode(data).size == (1700, 1200)
     for at_least in (None, 300):
         seen = decode_image(data, at_least=at_least)
         assert seen.width > seen.height
@@ -113,7 +113,7 @@ def test_pictures_are_upright_whatever_their_format_and_size(form: str, orientat
 def test_only_a_short_of_1_to_8_is_an_orientation(kind: int, value: int, turned: bool) -> None:
     exif = b"Exif\0\0II*\0" + struct.pack("<IHHHII", 8, 1, 0x0112, kind, 1, value) + bytes(4)
     data = encoded(photograph(1, (40, 20)), "JPEG", exif=exif)
-    assert decode_image(data).size == read_size(data) == ((20, 40) if turned else (40, 20))
+    assert decode_image(data).size == decode(data).size == ((20, 40) if turned else (40, 20))
 
 
 def test_orientation_behind_the_pixels_of_a_png_counts() -> None:
@@ -122,8 +122,8 @@ def test_orientation_behind_the_pixels_of_a_png_counts() -> None:
     plain = encoded(Image.new("RGB", (40, 20)))
     end = plain.rindex(b"IEND") - 4
     late = plain[:end] + chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0")) + plain[end:]
-    assert read_size(late) == decode_image(late).size == (20, 40)
-    assert read_size(plain) == (40, 20)
+    assert decode(late).size == decode_image(late).size == (20, 40)
+    assert decode(plain).size == (40, 20)
 
 
 @pytest.mark.parametrize("quality", [1, 2, 10, 24, 25, 49, 50, 51, 75, 89, 90, 95, 99, 100])
@@ -161,7 +161,7 @@ def test_a_jpeg_of_more_than_50_megapixels_is_decoded_at_a_part_of_its_sides() -
         data = flat_jpeg(width, height, components=3, side=2)
         factor = factor if width * height > sniff.MAX_PIXELS else 1
         assert sniff.refusal_reason(data) is None
-        assert read_size(data) == (width, height)
+        assert decode(data).size == (width, height)
         seen = decode_image(data, at_least=min(width, height))
         assert seen.size == (-(-width // factor), -(-height // factor))
         assert seen.getextrema() == ((128, 128),) * 3
@@ -193,7 +193,7 @@ def test_exif_cannot_eat_memory() -> None:
     try:
         assert sniff.refusal_reason(bomb) is None
         assert decode_image(bomb) == decode_image(plain)
-        assert read_size(bomb) == (64, 48)
+        assert decode(bomb).size == (64, 48)
         assert tracemalloc.get_traced_memory()[1] < 20 * len(bomb)
     finally:
         tracemalloc.stop()
@@ -556,17 +556,16 @@ def check_laws(data: bytes, at_least: int | None) -> None:
     """Refused in words, or of the size that the header says, divided by 1, 2, 4 or 8."""
     sniffed = sniff.refusal_reason(data)
     try:
-        seen = decode_image(data, at_least=at_least)
+        seen, (width, height), _ = decoded = decode(data, at_least=at_least)
     except UndecodableError as error:
         assert str(error)
         return
     assert sniffed is None, "what is decoded would have been fetched"
-    width, height = read_size(data)
     factor = next(f for f in (1, 2, 4, 8) if seen.size == (-(-width // f), -(-height // f)))
     assert seen.mode in ("RGB", "RGBA") and seen.width * seen.height <= sniff.MAX_PIXELS
     assert factor == 1 or min(seen.size) >= min(at_least or 1, min(width, height) // factor)
-    quality = read_quality(data)
-    assert quality is None or 1 <= quality <= 100
+    quality = decoded.quality
+    assert quality == read_quality(data) and (quality is None or 1 <= quality <= 100)
 
 
 @pytest.mark.parametrize("size", [(0, 9), (9, 0), (1, 1), (65500, 1), (1, 65500), (60000, 60000)])

@@ -8,10 +8,10 @@ import hashlib
 import re
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from curate.images.colour import UnknownColoursError, convert_to_srgb, read_cicp
 from curate.images.sniff import (
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 DECODING_ERRORS = (*PILLOW_ERRORS, Warning)  # warnings are raised as errors while decoding
 WHOLE_PIXELS = 2_000_000  # pixels; an image that has no more is decoded whole
 _TRANSPOSE = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # EXIF orientation -> Image.Transpose
-_PNG_EXIF = re.compile(rb"eXIf|Raw profile type exif|XML:com\.adobe\.xmp")
 # fmt: off
 _LUMA = (  # ITU-T T.81, table K.1: quantisation of luminance, row by row
     16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55,
@@ -45,6 +44,19 @@ _LUMA = (  # ITU-T T.81, table K.1: quantisation of luminance, row by row
 
 class UndecodableError(JobRefusedError):
     """These bytes give no image; the text says why and is the same for the same bytes."""
+
+
+class Decoded(NamedTuple):
+    """An image, and what is told of its file while it is open."""
+
+    image: "Image.Image"  # as `decode_image` has it
+    size: tuple[int, int]  # pixels, width and height of the whole image, upright
+    luma: Sequence[int] | None  # of a JPEG: how luminance is quantised, row by row
+
+    @property
+    def quality(self) -> int | None:
+        """As `read_quality` has it."""
+        return nearest_quality(self.luma) if self.luma else None
 
 
 def decode_image(data: bytes, *, at_least: int | None = None) -> "Image.Image":
@@ -64,7 +76,13 @@ def decode_image(data: bytes, *, at_least: int | None = None) -> "Image.Image":
     Raises:
         UndecodableError: another format, too many pixels, animated, or broken.
     """
+    return decode(data, at_least=at_least).image
+
+
+def decode(data: bytes, *, at_least: int | None = None) -> Decoded:
+    """As `decode_image`, with the size and the quality of the file, which is opened once."""
     with _opened(data) as image:
+        whole, luma = image.size, _luma_table(image)
         if getattr(image, "is_animated", False):
             raise UndecodableError("animated")
         factor = _scale_factor(image, at_least)
@@ -76,41 +94,41 @@ def decode_image(data: bytes, *, at_least: int | None = None) -> "Image.Image":
         if image.format == "PNG":
             image.info["cicp"] = read_cicp(data)
             _shorten_key(image, data)
-        result = to_upright_srgb(image, read_orientation(image))
+        orientation = read_orientation(image)
+        result = to_upright_srgb(image, orientation)
     result.info.clear()
-    return result
+    return Decoded(result, _upright(whole, orientation), luma)
 
 
-def read_size(data: bytes) -> tuple[int, int]:
-    """Width and height of the whole image in `data`, upright, in pixels; only its header is read.
-
-    Raises:
-        UndecodableError: another format, too many pixels, or a broken header.
-    """
-    with _opened(data) as image:
-        # Pillow decodes a PNG in search of EXIF, which may follow the pixels
-        named = image.format != "PNG" or _PNG_EXIF.search(data)
-        turned = named and (read_orientation(image) or 1) >= 5
-        return (image.height, image.width) if turned else image.size
+def _upright(size: tuple[int, int], orientation: int | None) -> tuple[int, int]:
+    return size[::-1] if (orientation or 1) >= 5 else size
 
 
 def read_quality(data: bytes) -> int | None:
-    """Quality of a JPEG, 1 to 100, by its quantisation tables; None of what is no JPEG.
-
-    That whose tables, as the Independent JPEG Group's library scales them (jcparam.c), are
-    nearest in the mean ratio of their numbers: exact for files of that library and of others
-    that use its tables, a likeness for cameras and editors that have tables of their own.
+    """Quality of a JPEG, as `nearest_quality` has it; None of what is no JPEG.
 
     Raises:
         UndecodableError: another format, too many pixels, or a broken header.
     """
+    with _opened(data) as image:
+        luma = _luma_table(image)
+    return nearest_quality(luma) if luma else None
+
+
+def _luma_table(image: "ImageFile.ImageFile") -> list[int] | None:
+    tables: dict[int, list[int]] = getattr(image, "quantization", {})
+    return tables.get(image.layer[0][3]) if tables and hasattr(image, "layer") else None
+
+
+def nearest_quality(luma: Sequence[int]) -> int:
+    """Quality of a JPEG, 1 to 100, by how its luminance is quantised.
+
+    That whose table, as the Independent JPEG Group's library scales it (jcparam.c), is nearest in
+    the mean ratio of its numbers: exact for files of that library and of others that use its
+    tables, a likeness for cameras and editors that have tables of their own.
+    """
     import numpy as np
 
-    with _opened(data) as image:
-        tables: dict[int, list[int]] = getattr(image, "quantization", {})
-        luma = tables.get(image.layer[0][3]) if tables and hasattr(image, "layer") else None
-    if not luma:
-        return None
     distance = np.abs(_log_luma_tables() - np.log(np.maximum(luma, 1))).mean(axis=1)
     return int(distance.argmin()) + 1
 

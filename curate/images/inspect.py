@@ -20,11 +20,10 @@ from curate.dataset.sample import (
     reinstate_samples,
 )
 from curate.errors import disk_errors
-from curate.images.decode import decode_image, flatten, read_quality, read_size
+from curate.images.decode import decode, flatten
 from curate.images.render import pixels_needed, render_image, scale_to_small
 from curate.images.renders import Renders
 from curate.images.sketch import SKETCH_BYTES, Sketches, SketchStore, sketch_image
-from curate.images.sniff import sniff_format
 from curate.system import sandbox
 from curate.system.progress import Progress, track
 
@@ -125,9 +124,8 @@ def inspect_stored(root: str, sha256: str, render: Mapping[str, Any] | None) -> 
         the sketch, and the rendering after it.
     """
     data = Store(Path(root)).get(sha256)
-    image = decode_image(data, at_least=pixels_needed(render["size"] if render else 0))
-    is_jpeg = sniff_format(data[:32]) == "JPEG"
-    original = read_size(data) if is_jpeg else image.size  # all others are decoded whole
+    decoded = decode(data, at_least=pixels_needed(render["size"] if render else 0))
+    image, original = decoded.image, decoded.size
     small = scale_to_small(image)
     sketch = sketch_image(small)
     facts: dict[str, Any] = {
@@ -137,7 +135,7 @@ def inspect_stored(root: str, sha256: str, render: Mapping[str, Any] | None) -> 
         **measure_small(small),
         "alpha": alpha_share(image),
         "border": border_share(sketch),
-        "quality": read_quality(data) if is_jpeg else None,
+        "quality": decoded.quality,
     }
     if render is None:
         return facts, sketch

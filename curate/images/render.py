@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.dataset.folder import Store
-from curate.images.decode import decode_image, flatten, read_size
+from curate.images.decode import decode, flatten
 from curate.system import sandbox
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ def render_stored(
     """
     data = Store(Path(root)).get(sha256)
     settings: dict[str, Any] = {"size": size, "format": format, "background": background}
-    image = decode_image(data, at_least=pixels_needed(size))
-    return render_image(image, **settings, original=read_size(data))
+    decoded = decode(data, at_least=pixels_needed(size))
+    return render_image(decoded.image, **settings, original=decoded.size)
 
 
 def pixels_needed(size: int) -> int:

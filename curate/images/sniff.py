@@ -129,7 +129,7 @@ def _is_in_one_scan(image: "JpegImageFile", data: bytes) -> bool:
     size = 6 + 2 * image.layers
     end = image.fp.tell() if image.fp else 0  # of the header of the first scan
     head = bytes([0xFF, 0xDA, 0, size, image.layers])
-    return "progression" not in image.info and data[max(end - size - 2, 0) :].startswith(head)
+    return "progression" not in image.info and data.startswith(head, max(end - size - 2, 0))
 
 
 def refusal_reason(data: bytes) -> str | None:
