@@ -1,6 +1,5 @@
 """A page of all groups: which images were taken for copies or kin, what stays, and why."""
 
-import io
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,9 +8,10 @@ from typing import Any
 from curate.dataset.folder import Dataset, Store
 from curate.dataset.sample import DUPLICATE, Sample
 from curate.errors import InputError
-from curate.images.decode import UndecodableError, decode_image, flatten
+from curate.images.decode import UndecodableError, decode_image
 from curate.images.dedup import derived_beside, read_thresholds
 from curate.images.proof import Proof, read_proofs
+from curate.images.render import make_thumbnail
 from curate.system import sandbox
 from curate.system.files import write_bytes
 from curate.system.progress import SILENT, Progress, track
@@ -21,7 +21,6 @@ MOST_GROUPS = 200  # that are shown
 MOST_MEMBERS = 16  # of a group that are shown
 LARGE = 8  # images of a group above which it is looked at first: chains hide in large ones
 SIDE = 128  # pixels, longer side of what is shown
-QUALITY = 75  # of WebP
 STYLE = """
 .group .images figure, .group .images img { width: auto; max-width: 128px; }
 .group .images figure { max-width: 15rem; min-width: 8rem; }
@@ -170,14 +169,8 @@ def _small_images(
 
 def small_image_job(root: str, sha256: str) -> sandbox.JobResult:
     """A stored image made small, as WebP; nothing where it cannot be shown."""
-    from PIL import Image
-
     try:
         image = decode_image(Store(Path(root)).get(sha256), at_least=SIDE)
     except (UndecodableError, InputError):
         return {}, b""
-    small = flatten(image, "white")
-    small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    small.save(file, "WEBP", quality=QUALITY, method=4)
-    return {}, file.getvalue()
+    return {}, make_thumbnail(image, SIDE)

@@ -11,6 +11,7 @@ from curate.system import sandbox
 if TYPE_CHECKING:
     from PIL import Image
 
+THUMBNAIL_QUALITY = 75  # of WebP
 SMALL_SIDE = 256  # pixels, longer side of what an image is scaled down to and measured by
 # suffix -> Pillow's name of the format, its options, and what a record says of it
 ENCODINGS: dict[str, tuple[str, dict[str, Any], str]] = {
@@ -82,6 +83,22 @@ def scale_down(image: "Image.Image", size: int, original: tuple[int, int]) -> "I
         return image
     width, height = (max(1, round(side * size / shorter)) for side in original)
     return resize(image, (width, height))
+
+
+def make_thumbnail(image: "Image.Image", side: int) -> bytes:
+    """An image on white, for a page, as WebP.
+
+    Args:
+        image: as `decode_image` gives it; it may be scaled down itself.
+        side: pixels of the longer side at most.
+    """
+    from PIL import Image
+
+    small = flatten(image, "white")
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    stream = io.BytesIO()
+    small.save(stream, "WEBP", quality=THUMBNAIL_QUALITY, method=4)
+    return stream.getvalue()
 
 
 def scale_to_small(image: "Image.Image") -> "Image.Image":

@@ -4,7 +4,6 @@ Images come from anywhere, so they are decoded in processes of their own. One th
 shown keeps its licence and credit and says why.
 """
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -15,14 +14,14 @@ from curate.corpora.corpus import Corpus
 from curate.corpora.pixels import ImageLocation, Spool, locate_images, refusal
 from curate.dataset.folder import Store
 from curate.errors import InputError
-from curate.images.decode import UndecodableError, decode_image, flatten
+from curate.images.decode import UndecodableError, decode_image
+from curate.images.render import make_thumbnail
 from curate.index import cache
 from curate.system import sandbox
 from curate.system.progress import SILENT, Progress, track
 from curate.system.web_page import data_uri
 
 PAGE_THUMBNAIL_SIDE = 96  # pixels, longer side of a thumbnail; smaller images stay as they are
-WEBP_QUALITY = 75  # of WebP
 MAX_THUMBNAILS = 600  # images on a page
 MAX_IMAGE_BYTES = 64 << 20  # larger files are not read
 _TOO_MANY = "left out, the page holds enough images"
@@ -99,16 +98,11 @@ def _thumbnail_job(
     file: str, sha256: str = "", offset: int = 0, size: int | None = None
 ) -> sandbox.JobResult:
     """A small image as WebP, from a store or a part of a file; or why there is none."""
-    from PIL import Image
-
     try:
-        image = flatten(decode_image(_image_bytes(Path(file), sha256, offset, size)), "white")
+        image = decode_image(_image_bytes(Path(file), sha256, offset, size))
     except (UndecodableError, InputError, OSError) as error:
         return refusal(error)
-    image.thumbnail((PAGE_THUMBNAIL_SIDE, PAGE_THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
-    result = io.BytesIO()
-    image.save(result, "WEBP", quality=WEBP_QUALITY, method=4)
-    return {}, result.getvalue()
+    return {}, make_thumbnail(image, PAGE_THUMBNAIL_SIDE)
 
 
 def _image_bytes(file: Path, sha256: str, offset: int, size: int | None) -> bytes:
